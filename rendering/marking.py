@@ -8,7 +8,7 @@ import html
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from common.words import word_places
 from rendering.invisibles import Tally, named, pieces, stripped
@@ -112,54 +112,34 @@ class Page:
         self.plain.append("\n")
 
 
-@dataclass
-class Marked:
-    """The message with its marks, and what was found in it."""
-
-    body: str
-    text: str
-    plain: str
-    differences: list[Difference]
-    links: list[Link]
-    blocked: list[RemotePicture]
-    tally: Tally
-    coloured: bool
-    inked: str = ""
-
-
-def mark(
-    form: SimpleForm,
-    *,
-    readers: Iterable[str] = (),
-    fetched: Mapping[str, FetchedPicture] | None = None,
-    found: Words | None = None,
-) -> Marked:
-    """Return a simple form drawn for the desk.
+class Drawing:
+    """A simple form drawn for the desk, with its marks, and what was found in it.
 
     `readers` are the mail addresses of its recipients, by which tracking pixels are told; `fetched` is what the desk
     has of its remote pictures; `found` are words to be marked.
     """
-    return _Walker(form, needles(readers), fetched or {}).walked(found)
 
-
-class _Walker:
-    def __init__(self, form: SimpleForm, readers: frozenset[str], fetched: Mapping[str, FetchedPicture]) -> None:
-        self.form = form
-        self.readers = readers
-        self.fetched = fetched
+    def __init__(
+        self,
+        form: SimpleForm,
+        *,
+        readers: Iterable[str] = (),
+        fetched: Mapping[str, FetchedPicture] | None = None,
+        found: Words | None = None,
+    ) -> None:
         self.page = Page()
         self.differences = [Difference(**vars(one)) for one in form.changes]
         self.links: list[Link] = []
         self.blocked: list[RemotePicture] = []
-        self.link_texts = LinkTexts()
-        self.stack: list[tuple[str, str, bool, SeenLink | None]] = []
-        self.coloured = False
-        self.preformatted = 0
-        self.struck = 0
-        self.drawn = self.drawn_fetched = self.pixels = 0
-
-    def walked(self, found: Words | None) -> Marked:
-        for piece in pieces_of(self.form.marked):
+        self.is_coloured = False
+        self._readers = needles(readers)
+        self._fetched = fetched or {}
+        self._link_texts = LinkTexts()
+        self._stack: list[tuple[str, str, bool, SeenLink | None]] = []
+        self._preformatted = 0
+        self._struck = 0
+        self._drawn = self._drawn_fetched = self._pixels = 0
+        for piece in pieces_of(form.marked):
             if piece.kind == "text":
                 self._text(piece.data)
             elif piece.kind == "end":
@@ -169,22 +149,10 @@ class _Walker:
         if found:
             self.page.mark_words(*found)
         self._read_links()
-        page = self.page
-        return Marked(
-            body="".join(page.out),
-            text=tidy("".join(page.text)),
-            plain=tidy("".join(page.plain)),
-            differences=self.differences,
-            links=self.links,
-            blocked=self.blocked,
-            tally=page.tally,
-            coloured=self.coloured,
-            inked="ink-1" if page.marks["ink"] else "",
-        )
 
     def _text(self, text: str) -> None:
-        self.link_texts.add(stripped(text))
-        self.page.write_text(text, preformatted=bool(self.preformatted), is_struck=bool(self.struck))
+        self._link_texts.add(stripped(text))
+        self.page.write_text(text, preformatted=bool(self._preformatted), is_struck=bool(self._struck))
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "img":
@@ -192,7 +160,7 @@ class _Walker:
             return
         if tag in VOID:
             self.page.out.append(f"<{tag}>")
-            self.link_texts.add("\n")
+            self._link_texts.add("\n")
             self.page.end_line("")
             return
         if tag in BLOCKS or tag == "tr":
@@ -202,14 +170,14 @@ class _Walker:
             self.page.text.append(" ")
             self.page.plain.append(" ")
         left, right = separators(tag, _style(attributes.get("style", "")))
-        self.link_texts.add(left)
+        self._link_texts.add(left)
         link = SeenLink(attributes["href"]) if tag == "a" and "href" in attributes else None
         if link is not None:
-            self.link_texts.start(link)
+            self._link_texts.start(link)
         if "data-labels" in attributes:
-            self.link_texts.add_labels(attributes["data-labels"].split(_LABELS))
+            self._link_texts.add_labels(attributes["data-labels"].split(_LABELS))
         marks = "".join(f' {name}="{html.escape(attributes[name])}"' for name in _DRAWN if name in attributes)
-        self.coloured = self.coloured or "color:" in marks
+        self.is_coloured = self.is_coloured or "color:" in marks
         if link is not None:
             link.mark = self.page.next_mark("link")
             marks += f' id="{link.mark}" title="{html.escape(named(read_target(link.target, "")))}"'
@@ -217,23 +185,23 @@ class _Walker:
         drawn = "" if tag in ("s", "ins") else tag
         if drawn:
             self.page.out.append(f"<{drawn}{marks}>")
-        self.stack.append((tag, right, is_struck, link))
-        self.preformatted += tag == "pre"
-        self.struck += tag == "s" or is_struck
+        self._stack.append((tag, right, is_struck, link))
+        self._preformatted += tag == "pre"
+        self._struck += tag == "s" or is_struck
         if "data-change" in attributes:
             self._mark_changes(attributes["data-change"], is_left_out=tag == "ins")
 
     def _end(self) -> None:
-        if not self.stack:
+        if not self._stack:
             raise TooComplex("its structure is ambiguous")
-        tag, right, is_struck, link = self.stack.pop()
-        self.preformatted -= tag == "pre"
-        self.struck -= tag == "s" or is_struck
+        tag, right, is_struck, link = self._stack.pop()
+        self._preformatted -= tag == "pre"
+        self._struck -= tag == "s" or is_struck
         if tag not in ("s", "ins"):
             self.page.out.append(f"</{tag}>")
         if link is not None:
-            self.link_texts.end(self.page.reserve())
-        self.link_texts.add(right)
+            self._link_texts.end(self.page.reserve())
+        self._link_texts.add(right)
         if tag in BLOCKS:
             self.page.end_line("")
 
@@ -252,12 +220,12 @@ class _Walker:
 
     def _picture(self, attributes: Mapping[str, str]) -> None:
         says = attributes.get("alt", "")
-        self.link_texts.add_labels([one for one in attributes.get("data-labels", "").split(_LABELS) if one.strip()])
+        self._link_texts.add_labels([one for one in attributes.get("data-labels", "").split(_LABELS) if one.strip()])
         source = attributes.get("src", "")
         size = "".join(f' {n}="{min(int(attributes[n]), 1200)}"' for n in ("width", "height") if n in attributes)
         data, pixels = drawable(source) if source[:5].lower() == "data:" else ("", 0)
-        if data and self.drawn + len(data) <= MAX_ALL_PICTURES and self.pixels + pixels <= MAX_PIXELS:
-            self.drawn += len(data)
+        if data and self._drawn + len(data) <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS:
+            self._drawn += len(data)
             self._draw(data, pixels, size, says)
             return
         suffix = f" (in its place: “{says}”)" if says else ""
@@ -269,8 +237,8 @@ class _Walker:
             self.page.write_box("blocked", f"picture not shown{suffix}")
 
     def _draw(self, source: str, pixels: int, size: str, says: str) -> None:
-        self.pixels += pixels
-        self.coloured = True
+        self._pixels += pixels
+        self.is_coloured = True
         self.page.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{size}>')
         self.page.text.append(f"[picture: {says}]" if says else "[picture]")
         self.page.plain.append(f" {says} ")
@@ -278,14 +246,14 @@ class _Walker:
     def _remote(self, source: str, attributes: Mapping[str, str], size: str, suffix: str) -> None:
         """Draw a remote picture as the desk fetched it, or a label in its place."""
         address = web_address(source)
-        tracking = tracking_reason(address, attributes, self.readers)
+        tracking = tracking_reason(address, attributes, self._readers)
         picture = RemotePicture(source[:2000], address, host_of(address or source), tracking)
-        found = None if picture.tracking else self.fetched.get(address)
+        found = None if picture.tracking else self._fetched.get(address)
         label = ""
         if found is not None and found.source:
-            size_of_all = self.drawn_fetched + len(found.source)
-            if size_of_all <= MAX_ALL_FETCHED and self.pixels + found.pixels <= MAX_PIXELS:
-                self.drawn_fetched = size_of_all
+            size_of_all = self._drawn_fetched + len(found.source)
+            if size_of_all <= MAX_ALL_FETCHED and self._pixels + found.pixels <= MAX_PIXELS:
+                self._drawn_fetched = size_of_all
                 self._draw(found.source, found.pixels, size, attributes.get("alt", ""))
                 self.page.out.append("<br>")
                 label = f"picture from {picture.host}, {found.outcome}"
@@ -300,7 +268,7 @@ class _Walker:
 
     def _read_links(self) -> None:
         """Read the links, and those written out as text; tell after each where it goes."""
-        for seen, link in self.link_texts.read(""):
+        for seen, link in self._link_texts.read(""):
             self.links.append(link)
             self.page.write_target(seen.slot, link)
         known = {text for link in self.links for text in (link.target, link.text)}

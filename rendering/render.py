@@ -11,7 +11,7 @@ from common.additions import html_footer, html_part, text_part, with_signature
 from common.fingerprint import Content
 from common.markdown import render_markdown
 from rendering.invisibles import named, stripped, without_surrogates
-from rendering.marking import mark
+from rendering.marking import Drawing, tidy
 from rendering.result import (
     FetchedPicture,
     Outline,
@@ -96,20 +96,22 @@ def _render_html(
     content: Content, source: str, fetched: Mapping[str, FetchedPicture] | None, found: Words | None
 ) -> RenderedMessage:
     readers = (*content.to, *content.cc, *content.bcc)
-    marked = mark(simplify(source), readers=readers, fetched=fetched, found=found)
-    tally = marked.tally
-    text = marked.text
+    drawing = Drawing(simplify(source), readers=readers, fetched=fetched, found=found)
+    page = drawing.page
+    read = tidy("".join(page.text))
+    text = read
     if content.html is None and content.markdown is not None:
         text = named(without_surrogates(text_part(content.markdown, content.additions)))
-    body = seal(marked.body) if marked.body.strip() else _EMPTY
+    drawn = "".join(page.out)
+    body = seal(drawn) if drawn.strip() else _EMPTY
     return RenderedMessage(
-        document=document(body + left_out(tally), plain_paper=not marked.coloured),
+        document=document(body + left_out(page.tally), plain_paper=not drawing.is_coloured),
         text=text,
-        plain=stripped(marked.plain),
-        blocked=tuple(marked.blocked),
-        differences=(*marked.differences, *secret_text(tally)),
-        links=tuple(marked.links),
-        invisibles=dict(tally.counts),
-        inked=marked.inked,
-        read=marked.text,
+        plain=stripped(tidy("".join(page.plain))),
+        blocked=tuple(drawing.blocked),
+        differences=(*drawing.differences, *secret_text(page.tally)),
+        links=tuple(drawing.links),
+        invisibles=dict(page.tally.counts),
+        inked="ink-1" if page.marks["ink"] else "",
+        read=read,
     )
