@@ -27,6 +27,7 @@ DOES = {
         f"<div style='background:#000;color:#fff;border-radius:90px'>{'word ' * 20}</div>",
         "<body vlink=white><a href=https://a.example>word</a>",
         "<p style='color:#ccc'><b style='opacity:.6'>word</b></p>",
+        "<style>@media (prefers-color-scheme:dark){p{font-size:1px}}</style><p>word</p>",
     ),
     "move it": (
         "<p>a <b style='float:right'>word</b> b</p>",
