@@ -19,7 +19,6 @@ import requests
 from celery import Celery
 from redis import Redis
 
-from launcher.ports import pick_free_ports
 from tests.desk import Browser
 from tests.faults.proxy import DECIDE, WEBHOOK, Proxy, Rule
 from tests.faults.records import Held, Records
@@ -39,8 +38,6 @@ class DeskRig(Records):
     def __init__(self, stack: Stack, upstream: Proxy, hooks: Proxy) -> None:
         super().__init__(stack)
         self.upstream, self.hooks = upstream, hooks
-        # An https address that the desk may call, without a listener.
-        self.secured = ""
         self.mine: list[Held] = []
         self.decided_elsewhere: set[str] = set()
         # The last checked entry of the ledger.
@@ -320,11 +317,9 @@ def desk_rig(
     The second mailbox keeps its five seconds to undo. `running` starts it in another way than others are.
     """
     upstream, hooks = Proxy(), Proxy()
-    secured = f"https://127.0.0.1:{pick_free_ports(1)[0]}"
-    allow = f"{upstream.url},{hooks.url},{secured},http://no-such-host.invalid"
+    allow = f"{upstream.url},{hooks.url}"
     product = running(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables})
     with product as stack, between_proxies(stack, upstream, hooks) as rig:
-        rig.secured = secured
         yield rig
 
 

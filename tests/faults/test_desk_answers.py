@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from tests.faults import wire
-from tests.faults.proxy import DECIDE, READ
+from tests.faults.proxy import DECIDE
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
@@ -70,24 +70,6 @@ def test_spoiled_answer_is_doubt_and_reading_shows_whether_multimail_committed(d
         assert "500" not in what or "500" in doubted[what]["explanation"]
 
 
-def test_approve_that_never_arrived_waits_for_a_person(desk):
-    held = desk.hold()
-    with desk.upstream.fault(wire.cut_before, DECIDE, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        doubted = in_doubt(desk, held)
-    read_twice(desk, held)
-    desk.sweep()
-    # A read that is requested after the sweep began shows that the sweep is over.
-    held_again = desk.hold()
-    assert desk.decision(held)["state"] == "unknown"
-    assert (desk.calls(held), desk.mails(held), held_again.id != held.id) == (1, 0, True)
-    assert desk.confirm(held)
-    settled = desk.wait_for_decision(held, "applied")
-    assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted["id"], 2, 2)
-    [entry] = desk.entries(held, "decision.confirmed")
-    assert entry["actor_kind"] == "person"
-
-
 def test_late_and_dripping_answers_are_doubt_that_a_webhook_or_reading_ends(desk):
     leased, slow, dripping = messages = [desk.hold() for _ in range(3)]
     lease_ends, limit_ends = wire.Hold(), wire.Hold()
@@ -112,21 +94,3 @@ def test_late_and_dripping_answers_are_doubt_that_a_webhook_or_reading_ends(desk
     for held in messages:
         settled = desk.decision(held)
         assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted[held]["id"], 1, 1)
-
-
-def test_spoiled_read_before_the_call_keeps_the_decision(desk):
-    spoiled = (wire.endless, wire.truncate, wire.answering(200, NOT_JSON))
-    messages = [desk.hold() for _ in spoiled]
-    with contextlib.ExitStack() as faults:
-        for held, fault in zip(messages, spoiled, strict=True):
-            met = faults.enter_context(desk.upstream.fault(fault, READ, held.upstream_id))
-            assert desk.decide(held) == 302
-            met.wait()
-            desk.wait(lambda held=held: desk.decision(held)["explanation"], "the decision to be put off")
-        postponed = [desk.wait_for_decision(held, "recorded") for held in messages]
-        assert not any(decision["may_have_left"] for decision in postponed)
-        assert [desk.calls(held) for held in messages] == [0, 0, 0]
-    for held, before in zip(messages, postponed, strict=True):
-        desk.let_fall_due(held)
-        settled = desk.sweep_to(held, "applied")
-        assert (settled["id"], desk.calls(held)) == (before["id"], 1)

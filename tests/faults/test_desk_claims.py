@@ -72,12 +72,3 @@ def test_two_reviewers_at_once_make_one_decision(desk):
     assert all(first in text and "first, at" in text for text in conflicts)
     assert desk.wait_for_decision(held, "applied")["attempt"] == 1
     assert len(desk.entries(held, "decision.recorded")) == 1
-
-
-def test_double_click_makes_one_decision(desk):
-    held = desk.hold()
-    answers = at_once([click(desk, "REVIEWER", held, "approve")] * 5)
-    assert [answer.status_code for answer in answers].count(302) == 1
-    assert len(desk.decisions(held)) == 1
-    desk.wait_for_decision(held, "applied")
-    assert desk.calls(held) == 1

@@ -121,22 +121,6 @@ def test_deadlocked_verdict_counts_once(desk):
     desk.wait_for_decision(held, "applied")
 
 
-def test_deadlocked_webhook_is_accepted_once(desk):
-    held, before = desk.hold(), deadlocks(desk)
-    hostile = Hostile(desk, "audit_entry")
-    try:
-        thread, answers = in_thread(desk.decide_elsewhere, held, "approve")
-        hostile.wait()
-        hostile.turn(held)
-    finally:
-        hostile.close()
-    thread.join(120)
-    assert answers[0].status_code == 200
-    desk.wait(lambda: deadlocks(desk) > before, "PostgreSQL to count the deadlock")
-    desk.wait_for_message(held, "sent", "delivered")
-    assert len(desk.entries(held, "message.approved")) == 1
-
-
 def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
     held, hold, before = desk.hold(), Hold(after_answer=True), deadlocks(desk)
     with (

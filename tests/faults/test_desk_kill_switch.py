@@ -1,4 +1,4 @@
-"""The kill switch and expiry against calls that are due or under way, measured by what reaches MultiMail."""
+"""The kill switch against calls that are due or under way, measured by what reaches MultiMail."""
 
 import contextlib
 
@@ -65,67 +65,3 @@ def test_kill_switch_stops_every_call(desk):
             desk.hold()
         for held in stream:
             desk.sweep_to(held, "applied")
-
-
-def let_expire(desk, held):
-    """The message has expired."""
-    desk.sql("UPDATE mirror_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", held.id)
-
-
-def expired(desk, held):
-    """Wait until the rule has rejected a message at MultiMail, and return its decision."""
-    decision = desk.sweep_to(held, "applied")
-    assert (decision["rule"], decision["outcome"], decision["given_by_id"]) == ("expiry", "reject", None)
-    assert desk.email(held)["status"] == "rejected"
-    assert desk.email(held)["decision_reason"].startswith("Expired")
-    assert desk.mails(held) == 0
-    return decision
-
-
-def test_expired_message_is_rejected_with_that_reason_and_never_sent(desk):
-    untouched, approved = desk.hold(), desk.hold()
-    with desk.undo_window():
-        assert desk.decide(approved) == 302
-    for held in (untouched, approved):
-        let_expire(desk, held)
-    desk.let_fall_due(approved)
-    for held in (untouched, approved):
-        expired(desk, held)
-    assert [one["state"] for one in desk.decisions(approved)] == ["refused", "applied"]
-    assert desk.decide(untouched) == 409
-
-
-def test_expiry_while_the_approval_may_arrive_rejects_it_first(desk):
-    held = desk.hold()
-    call = wire.Hold()
-    with desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        call.wait()
-        let_expire(desk, held)
-        # A call that is under way is left to its time limit; the lease is the last of them.
-        desk.let_lease_end(held)
-        desk.sweep_until(lambda: len(desk.decisions(held)) == 2, "the rule to reject it")
-        assert desk.decisions(held)[0]["state"] in ("withdrawn", "superseded")
-        expired(desk, held)
-        call.release()
-    desk.wait(lambda: desk.decisions(held)[0]["state"] == "superseded", "the late approval to have lost")
-    assert desk.mails(held) == 0
-
-
-def test_expiry_after_the_approval_took_effect_says_that_it_left(desk):
-    held = desk.hold()
-    call = wire.Hold(after_answer=True)
-    lost = desk.without_webhooks(held)
-    with lost, desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        call.wait()
-        let_expire(desk, held)
-        # A call that is under way is left to its time limit; the lease is the last of them.
-        desk.let_lease_end(held)
-        desk.sweep_until(lambda: desk.decisions(held)[0]["state"] == "applied", "MultiMail to be asked")
-        call.release()
-        desk.reconcile()
-        desk.wait(lambda: desk.message(held)["state"] != "held", "the mirror to follow")
-    assert [one["state"] for one in desk.decisions(held)][1:] in ([], ["superseded"])
-    assert desk.entries(held, "decision.left_after_all")
-    assert "sent after all" in desk.ana.get(f"/queue/{held.id}/").text.lower()

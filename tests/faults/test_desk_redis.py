@@ -1,10 +1,9 @@
-"""Redis is emptied, gone, full, read-only or outdated: it only wakes workers, so nothing is lost or doubled."""
+"""Redis is gone, full, read-only or outdated: it only wakes workers, so nothing is lost or doubled."""
 
 import contextlib
 import os
 import shutil
 import signal
-import threading
 from pathlib import Path
 
 import pytest
@@ -20,38 +19,6 @@ def _wait_for_no_dead_worker(desk):
     """A worker stops when Redis refuses writes, and its tasks are redelivered only after some minutes."""
     yield
     desk.give_up_unacked()
-
-
-@contextlib.contextmanager
-def flushing(redis):
-    """Empty Redis again and again while the block lasts."""
-    is_over = threading.Event()
-
-    def go_on():
-        while not is_over.wait(0.3):
-            redis.flushall()
-
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join(60)
-
-
-def test_redis_emptied_all_the_time_only_slows_everything_down(desk):
-    with flushing(desk.redis):
-        sent = [desk.send() for _ in range(3)]
-        for upstream_id, subject in sent:
-            desk.wait(
-                lambda upstream_id=upstream_id: desk.fetched(upstream_id), f"the content of {subject}", timeout=60
-            )
-        messages = [desk.shown(*one) for one in sent]
-        assert [desk.decide(held) for held in messages] == [302] * 3
-        for held in messages:
-            desk.wait_for_decision(held, "applied")
-    assert [desk.calls(held) for held in messages] == [1] * 3
 
 
 @contextlib.contextmanager
