@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from alerts.models import Destination
 from approvals.intake import ingest
-from approvals.models import Decision, Verdict
+from approvals.models import Decision
 from approvals.operations import attention
 from approvals.operations.attention import attention_count, attention_for
 from approvals.operations.items import grouped
@@ -134,13 +134,12 @@ def receive_event(connection, message, name, **fields):
     return ingest.receive_webhook(connection=connection, body=body, secret_used="current")
 
 
-@pytest.mark.parametrize("approvals", [10, pytest.param(50, marks=pytest.mark.slow)])
-def test_approvals_whose_webhooks_come_late_and_in_any_order_are_not_listed(reviewer, admin, connection, approvals):
+def test_approvals_whose_webhooks_come_late_and_in_any_order_are_not_listed(reviewer, admin, connection):
     """The reads after a bulk decision report everything first; the later webhooks add nothing."""
     complete = UpstreamStatus(reported="approved", status="sent", later_events=("sent", "delivered"), decided_by="Ana")
     webhooks = ["oversight.pending", "oversight.approved", "message.sent", "message.delivered"]
     shuffled = random.Random(18)
-    for number in range(approvals):
+    for number in range(10):
         message = make_message(connection)
         decide(message, reviewer, "applied", changed_at=Now())
         read = shuffled.choice([None, UpstreamStatus(reported="approved"), complete])
@@ -152,7 +151,7 @@ def test_approvals_whose_webhooks_come_late_and_in_any_order_are_not_listed(revi
         message.refresh_from_db()
         assert message.state == "delivered"
     WebhookEvent.objects.update(received_at=LATE)
-    assert WebhookEvent.objects.filter(result="late").count() > approvals, "they did come late"
+    assert WebhookEvent.objects.filter(result="late").count() > 10, "they did come late"
     assert (found(admin), WebhookEvent.objects.to_look_at().count()) == ([], 0)
 
 
@@ -397,33 +396,18 @@ def test_group_of_messages_is_checked_in_one_go_and_the_page_counts_the_rest(
     assert enqueued == [("hydrate", message.pk) for message in messages[:3]]
 
 
-def give(message, person, seconds):
-    return Verdict.objects.create(
-        message=message, revision=message.revision, person=person, outcome="approve", surface="web",
-        seconds_shown=seconds, live=False,
-    )  # fmt: skip
-
-
-def test_page_shows_admins_poison_and_silent_workers_and_nobodys_pace(
-    signed_in, admin, reviewer, second_reviewer, connection
-):
+def test_page_shows_admins_poison_and_silent_workers(signed_in, admin, connection):
     make_event(connection, body=b'{"subject": "<script>alert(1)</script>\xe2\x80\xae"' + b"x" * 5000)
     Tick.objects.filter(job="alerts.tasks.sweep").update(at=Now() - timedelta(minutes=3))
-    short, long = make_message(connection), make_message(connection, markdown="word " * 400)
-    for message, person, seconds in ((short, reviewer, 1), (short, reviewer, 9), (long, reviewer, 9)):
-        give(message, person, seconds)
-    give(short, second_reviewer, 4)
     page = signed_in(admin).get("/attention/").content.decode()
     expected = ("The body is no JSON.", "&lt;script&gt;alert(1)", "more bytes", "Alerts are not sent since")
     assert [one for one in expected if one not in page] == []
     hidden = ("<script>alert", "x" * 2500, "Decisions are not carried out", "Nothing needs attention")
     assert [one for one in hidden if one in page] == []
-    assert "faster than anyone can read" not in page
 
 
 @pytest.mark.slow
-def test_page_shows_reviewers_disabled_destinations_but_not_their_pace(signed_in, reviewer, connection):
-    give(make_message(connection), reviewer, 1)
+def test_page_shows_reviewers_disabled_destinations(signed_in, reviewer, connection):
     Destination.objects.create(
         name="Ops", url="https://discord.com/api/webhooks/1/secret-token", switched_off_at=Now(),
         switched_off_because="Discord says that it is gone.",
@@ -432,5 +416,5 @@ def test_page_shows_reviewers_disabled_destinations_but_not_their_pace(signed_in
     assert "Alerts to Ops are switched off since" in page
     assert "Discord says that it is gone." in page
     assert "An admin of everything can fix it." in page
-    hidden = ("Send a test", "Nothing needs attention", "secret-token", "faster than it can be read")
+    hidden = ("Send a test", "Nothing needs attention", "secret-token")
     assert [one for one in hidden if one in page] == []

@@ -114,24 +114,15 @@ def test_unfinished_or_effective_decision_allows_no_other_decision(message, revi
             assert caught.value.sentence.startswith(sentence), state
 
 
-def test_failed_decision_allows_another_but_a_withdrawn_approval_allows_no_approval(message, reviewer):
+def test_failed_decision_allows_another(message, reviewer):
     decide(message, reviewer)
     Verdict.objects.update(live=False)
     for state, outcome in (
         ("undone", "reject"), ("undone", "approve"), ("refused", "approve"), ("refused", "send_back"),
-        ("withdrawn", "reject"), ("withdrawn", "send_back"),
     ):  # fmt: skip
         with rolled_back():
             Decision.objects.update(state=state)
             assert decide(message, reviewer, outcome, "no").decision.state == "recorded", (state, outcome)
-    Decision.objects.update(state="withdrawn")
-    with pytest.raises(AlreadyDecided) as caught:
-        decide(message, reviewer)
-    assert caught.value.sentence == (
-        "An approval of this message was withdrawn and may still take effect. Reject it, request changes, or wait "
-        "until two reads show that MultiMail still holds it."
-    )
-    assert caught.value.decision == Decision.objects.get()
 
 
 def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, reviewer):

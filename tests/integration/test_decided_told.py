@@ -4,7 +4,6 @@ import pytest
 
 from alerts.models import Delivery, Destination, Route
 from approvals.reconcile.reads import ask_about, read_everything
-from audit.models import Entry
 from mirror.models import Connection, Message
 from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_confirmed, rolled_back
 from tests.integration.deciding import carry_out
@@ -51,19 +50,6 @@ def test_decision_of_this_desk_is_announced_even_if_its_webhook_is_lost(client, 
     upstream.holds(status="sent", decision="approved")
     ask_about(message_id=message.pk, now=NOW)
     assert delivered_events() == ["message.approved", last]
-
-
-def test_decision_made_elsewhere_is_announced_before_its_sent_event(client, message):
-    with rolled_back():
-        Message.objects.update(state="gone")
-        receive_events(client, message, "message.bounced")
-        assert delivered_events() == ["message.approved", "message.bounced"]
-    receive_events(client, message, "message.sent")
-    assert delivered_events() == ["message.approved", "message.sent"]
-    entry = Entry.objects.with_details().get(action="message.approved")
-    assert entry.detail.fields["found"] == "it is sent, which no event had reported"
-    receive_events(client, message, "message.delivered", "oversight.approved")
-    assert delivered_events() == ["message.approved", "message.sent"]
 
 
 @pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])

@@ -159,14 +159,6 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     assert upstream.decisions == []
 
 
-def test_decision_of_a_message_that_has_time_left_is_carried_out_and_nothing_expires(message, reviewer):
-    Message.objects.update(expires_at=Now() + timedelta(minutes=10))
-    decision = decide(message, reviewer).decision
-    make_due()
-    assert run_decision(decision_id=decision.pk) == "applied"
-    assert expire_due() == 0
-
-
 def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     Mailbox.objects.update(expire_after=timedelta(hours=1))
     at, unread, minutes = clock(), make_message(connection, hydrated=False), timedelta(minutes=1)

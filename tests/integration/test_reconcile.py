@@ -4,7 +4,6 @@ from datetime import timedelta
 from itertools import zip_longest
 
 import pytest
-from django.db import connection as database
 from django.db.models.functions import Now
 
 import dashboard.celery  # noqa: F401 - the app that wake-ups are sent with
@@ -70,24 +69,6 @@ def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, review
     # The first of the combined rows has a value for every field.
     for message in Message.objects.order_by("pk")[: 1 if odd is COMBINED_FIELDS else None]:
         assert desk.get(f"/queue/{message.public_id}/", headers={"HX-Request": "true"}).status_code == 200
-
-
-def test_read_in_which_nothing_is_new_writes_only_to_the_connection(connection, upstream):
-    upstream.holds(*(pending_row(f"01HELD{number}") for number in range(20)))
-    read(connection)
-    before = rows_written()
-    assert read(connection) == "20 held"
-    assert rows_written() == before
-
-
-def rows_written():
-    """How many rows this transaction has written so far, but for the connection's own."""
-    with database.cursor() as cursor:
-        cursor.execute(
-            "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
-            " WHERE relname <> 'mirror_connection'"
-        )
-        return cursor.fetchone()[0]
 
 
 def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream):

@@ -202,7 +202,7 @@ def test_list_with_rows_that_name_nothing_shows_no_absence(connection, upstream,
 
 
 def test_message_that_a_read_lists_again_is_not_lost(message, reviewer, upstream, connection):
-    decision = doubt(message, reviewer, "reject", state="unattributed")
+    decision = doubt(message, reviewer, "reject", state="unattributed", seen_held=1, seen_absent=2)
     Message.objects.update(state="gone")
     read_everything(connection_id=connection.pk, now=NOW)
     assert Message.objects.get().state == "held"

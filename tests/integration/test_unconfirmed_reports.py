@@ -349,13 +349,3 @@ def test_no_wrong_end_is_for_good_where_only_the_whole_list_can_be_read(client, 
     assert message.state == "sent"
     assert report(client, message, "message.delivered") == "applied"
     assert WebhookEvent.objects.get(result="late").handled_at is None
-
-
-@pytest.mark.parametrize("wrong", ["cancelled", "rejected", "failed"])
-def test_read_that_tells_of_sending_corrects_a_wrong_end(connection, upstream, wrong):
-    message = make_message(connection)
-    Message.objects.update(state=wrong)
-    upstream.holds(status="sent", decision="approved", delivered_at="2026-11-20T10:00:00Z")
-    ask_about(message_id=message.pk, now=clock())
-    message.refresh_from_db()
-    assert message.state == "delivered"

@@ -68,7 +68,6 @@ def during_a_read(monkeypatch, act):
     monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
 
 
-@pytest.mark.slow
 def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_any_length(connection, upstream):
     costs = []
     for number in (2, 5):

@@ -15,10 +15,6 @@ def may(**facts):
     return ruled.may_approve, ruled.may_reject
 
 
-def test_reviewer_may_decide_what_is_held_and_read():
-    assert may() == (True, True)
-
-
 def test_one_missing_condition_refuses_both():
     for facts in itertools.product([True, False], repeat=3):
         ruled = rule(RulingFacts(*facts))

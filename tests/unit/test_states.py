@@ -66,9 +66,9 @@ HISTORIES = [
 ]
 
 
-def test_event_that_comes_late_contradicts_only_what_another_way_led_to():
-    # Whatever order they come in: of one history none contradicts where it led.
+def test_every_order_of_one_history_ends_alike_and_only_another_history_contradicts_it():
     for history in HISTORIES:
+        ends = set()
         for order in itertools.permutations(history):
             state = START
             for reported in order:
@@ -77,6 +77,8 @@ def test_event_that_comes_late_contradicts_only_what_another_way_led_to():
                 after = next_message_state(state, event)
                 assert after or not contradicts(state, event), (order, state, event)
                 state = after or state
+            ends.add(state)
+        assert len(ends) == 1, (history, ends)
     for state, event in (
         (S.REJECTED, E.APPROVED),
         (S.SENT, E.REJECTED),
@@ -133,10 +135,31 @@ def test_every_order_of_one_history_ends_alike():
         assert len(ends) == 1, (history, ends)
 
 
+def test_decision_machine_is_total():
+    for state, event in itertools.product(DecisionState, DecisionEvent):
+        if (state, event) in DECISION_TRANSITIONS:
+            assert next_decision_state(state, event) in DecisionState, (state, event)
+        else:
+            with pytest.raises(InvalidTransition):
+                pytest.fail(f"{state} goes by {event} to {next_decision_state(state, event)}")
+
+
 def test_undo_is_out_of_reach_once_a_call_may_have_left():
     undoable = {state for state in DecisionState if (state, DecisionEvent.UNDO) in DECISION_TRANSITIONS}
     # Being carried out begins with a read; the row's own mark says when the call itself may have left.
     assert undoable == {"recorded", "calling"}
+
+
+def test_applied_superseded_refused_and_undone_are_ends():
+    ended = set(DecisionState) - {state for state, _ in DECISION_TRANSITIONS}
+    assert ended == {"applied", "superseded", "refused", "undone"}
+    assert not ended & set(LIVE_DECISIONS)
+
+
+def test_withdrawn_never_counts_again_and_never_turns_into_undone():
+    ends = {DECISION_TRANSITIONS.get((DecisionState.WITHDRAWN, event)) for event in DecisionEvent} - {None}
+    assert ends == {"applied", "superseded", "refused"}
+    assert DecisionState.WITHDRAWN not in LIVE_DECISIONS
 
 
 def test_doubtful_decision_goes_out_again_only_by_reading_twice_or_by_a_person():
