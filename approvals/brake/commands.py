@@ -137,11 +137,6 @@ def _record(action: str, brake: Brake, actor: Actor, **more: str) -> None:
     record(action, actor=actor, connection=brake.connection_id, details=details_of(brake, **more))
 
 
-def has_own_caps(mailbox: Mailbox) -> bool:
-    """Whether the mailbox has caps of its own."""
-    return Cap.objects.filter(mailbox=mailbox).exists()
-
-
 def mailboxes_with_own_caps() -> set[int]:
     """Return the keys of the mailboxes that have caps of their own."""
     return set(Cap.objects.exclude(mailbox=None).values_list("mailbox_id", flat=True))

@@ -171,12 +171,13 @@ def _caps(
 ) -> HttpResponse:
     actor: Actor = request.actor
     page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
+    with_own = commands.mailboxes_with_own_caps()
     context = {
         "mailbox": mailbox,
-        "own": mailbox is not None and commands.has_own_caps(mailbox),
+        "own": mailbox is not None and mailbox.pk in with_own,
         "form": form or CapsForm(None, caps_of(mailbox)),
         "may_change": actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor),
-        "with_own": commands.mailboxes_with_own_caps() if mailbox is None else (),
+        "with_own": with_own,
         "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
         "target": reverse("set-caps") if mailbox is None else reverse("set-mailbox-caps", args=[mailbox.pk]),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(*page),

@@ -153,7 +153,7 @@ def activate(request: DeskRequest) -> HttpResponse:
     if request.method != "POST":
         return _activate_page(request)
     if not form.is_valid():
-        return _activate_page(request, wrong=form.errors_by_field(), status=422)
+        return _activate_page(request, form=form, status=422)
     if not is_recently_authenticated(request):
         return ask_first(request)
     cleaned = form.cleaned_data
@@ -162,13 +162,13 @@ def activate(request: DeskRequest) -> HttpResponse:
             actor=actor, edits=cleaned["edits"], active=cleaned["active"], note=cleaned.get("note") or ""
         )
     except StalePolicy as error:
-        return _activate_page(request, error=error.sentence, status=409)
+        return _activate_page(request, form=form, error=error.sentence, status=409)
     notice = f"Version {done.number} is active. Waiting messages are decided by its rules from now on."
     return redirect_with_notice(request, notice, "policy")
 
 
 def _activate_page(
-    request: DeskRequest, *, error: str = "", wrong: dict[str, str] | None = None, status: int = 200
+    request: DeskRequest, *, error: str = "", form: ActivateForm | None = None, status: int = 200
 ) -> HttpResponse:
     actor = request.actor
     now = policies()
@@ -188,10 +188,8 @@ def _activate_page(
         "days": DAYS,
         "tried": tried,
         "rows": [(one, *(outcome_in_words(e, names) for e in (one.before, one.after))) for one in tried.rows],
-        "note": request.POST.get("note", ""),
+        "form": form or ActivateForm(),
         "error": error,
-        "wrong": wrong or {},
-        "max_note": MAX_NOTE,
     }
     return render(request, "policy/rules/activate.html", context, status=status)
 

@@ -67,11 +67,6 @@ class Evidence:
             return f"Such a message was not approved on {self.last_against:%-d %b}, less than {QUIET_DAYS} days ago."
         return ""
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as it is kept with what was signed."""
-        last = self.last_against
-        return vars(self) | {"against": list(self.against), "last_against": last.isoformat() if last else None}
-
 
 @dataclass(frozen=True)
 class Proposal:

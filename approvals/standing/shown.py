@@ -1,9 +1,8 @@
 """What the pages of standing approvals show of each: its terms, what it did so far, and the record as a sentence."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from approvals.models import Decision
 from approvals.standing.record import DAYS, Evidence, Proposal
@@ -12,6 +11,7 @@ from common.durations import minutes_in_words
 from mirror import store
 from mirror.models import Message
 from policy.models import StandingApproval, StandingUse
+from policy.rules.fields import from_json
 
 MOST_REASONS = 6
 MOST_EXAMPLES = 5
@@ -41,7 +41,7 @@ class StandingLine:
     @property
     def record(self) -> str:
         """The record as whoever signed saw it, as a sentence."""
-        return evidence_in_words(restored(self.standing.evidence))
+        return evidence_in_words(from_json(Evidence, self.standing.evidence))
 
     @property
     def samples(self) -> int:
@@ -95,15 +95,6 @@ def evidence_in_words(found: Evidence) -> str:
 
 def _took(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else minutes_in_words(round(seconds / 60))
-
-
-def restored(stored: Mapping[str, Any]) -> Evidence:
-    """Return the record that was kept with a standing approval, without the time of the last that spoke against it."""
-    known = {one.name for one in fields(Evidence)} - {"last_against", "against"}
-    return Evidence(
-        **{name: value for name, value in stored.items() if name in known},
-        against=tuple(map(str, stored.get("against") or ())),
-    )
 
 
 def approved_like(proposal: Proposal) -> list[Message]:

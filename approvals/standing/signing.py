@@ -3,7 +3,7 @@
 Ending one, or switching all off, is one admin's act and works at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -25,6 +25,7 @@ from people.models import OrganisationSettings, Person
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings
 from policy.models import StandingApproval
+from policy.rules.fields import as_json
 from policy.standing.scope import MOST_RECIPIENTS, StandingScope
 from risk.lookalikes import PROVIDERS
 
@@ -189,7 +190,7 @@ def _store(proposal: Proposal, terms: Terms, actor: Actor, before: StandingAppro
         cap_an_hour=terms.cap_an_hour,
         bounce_percent=terms.bounce_percent,
         ends_at=terms.ends_at,
-        evidence=proposal.evidence.as_json(),
+        evidence=as_json(replace(proposal.evidence, last_against=None)),
         asked_by_id=int(actor.id),
         accepted_by_id=int(actor.second),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -286,10 +287,9 @@ def add_duty(request: DeskRequest) -> HttpResponse:
 @require_POST
 def end_duty(request: DeskRequest, turn_id: int) -> HttpResponse:
     """End a person's duty."""
-    turn = DutyTurn.objects.select_related("person", "mailbox__connection", "calendar").filter(pk=turn_id).first()
-    visible = Mailbox.objects.visible_to(request.actor)
-    if turn is None or (turn.mailbox is not None and not visible.filter(pk=turn.mailbox.pk).exists()):
-        raise Http404("This duty has ended already, or it is for a mailbox that you do not see.")
+    visible = Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(request.actor))
+    turns = DutyTurn.objects.select_related("person", "mailbox__connection", "calendar").filter(visible, pk=turn_id)
+    turn = first_or_404(turns, "This duty has ended already, or it is for a mailbox that you do not see.")
     try:
         commands.end_duty(turn=turn, actor=request.actor)
     except ActNotAllowed as error:

@@ -186,11 +186,11 @@ def _risk(when: Conditions, facts: MessageFacts) -> bool:
     return facts.risk_level is None or facts.risk_level in (("high",) if when.risk == "high" else RISKS)
 
 
-def _one_of(name: str, of_facts: str) -> _Check:
-    """Return the check that a condition's values and those of a fact have one in common."""
+def _one_of(name: str) -> _Check:
+    """Return the check that a condition's values and those of the fact of its name have one in common."""
 
     def check(when: Conditions, facts: MessageFacts) -> bool:
-        found: frozenset[Any] | None = getattr(facts, of_facts)
+        found: frozenset[Any] | None = getattr(facts, name)
         return found is None or not found.isdisjoint(getattr(when, name))
 
     return check
@@ -199,18 +199,18 @@ def _one_of(name: str, of_facts: str) -> _Check:
 _CHECKS: dict[str, _Check] = {
     "mailboxes": lambda when, facts: facts.mailbox is None or facts.mailbox in when.mailboxes,
     "keys": lambda when, facts: _may_be_key(when, facts),
-    "key_owners": _one_of("key_owners", "key_owners"),
+    "key_owners": _one_of("key_owners"),
     "recipients": _recipient,
     "recipients_except": _other_recipient,
     "lists": _list,
     "first_contact": lambda when, facts: facts.is_first_contact is not False,
     "risk": _risk,
-    "findings": _one_of("findings", "findings"),
-    "own_words": _one_of("own_words", "own_words"),
+    "findings": _one_of("findings"),
+    "own_words": _one_of("own_words"),
     "amount": _amount,
-    "attachments": _one_of("attachments", "attachments"),
+    "attachments": _one_of("attachments"),
     "recipients_from": _number,
-    "origins": _one_of("origins", "origins"),
+    "origins": _one_of("origins"),
     "during": lambda when, facts: not when.during or is_open(when.during, facts.now, facts.calendars) is not False,
     "outside": lambda when, facts: not when.outside or not is_open(when.outside, facts.now, facts.calendars),
     "tries_from": lambda when, facts: facts.tries is None or facts.tries >= (when.tries_from or 0),
