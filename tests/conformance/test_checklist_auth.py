@@ -198,12 +198,3 @@ def test_things_of_another_account_are_404_to_its_admin(tenant, other):
         answer = tenant.call(method, path, key="admin", json={"display_name": "x", "name": "x"})
         assert answer.status_code == 404, f"{method} {path}: {answer.status_code} {answer.text}"
     assert other.call("GET", "/v1/account", key="theirs").status_code == 200
-
-
-def test_empty_body_with_a_json_type_is_accepted(tenant):
-    sent = tenant.held()
-    hook = tenant.subscribe("message.sent")
-    assert tenant.call("GET", "/v1/mailboxes", headers=JSON).status_code == 200
-    assert tenant.call("GET", f"{tenant.base}/emails/{sent['id']}", headers=JSON).status_code == 200
-    assert tenant.call("POST", f"{tenant.base}/emails/{sent['id']}/cancel", headers=JSON).status_code == 200
-    assert tenant.call("DELETE", f"/v1/webhooks/{hook['id']}", key="admin", headers=JSON).status_code == 200

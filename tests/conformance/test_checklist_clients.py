@@ -1,8 +1,7 @@
-"""The requests of MultiMail's clients and pages, in their own shapes."""
+"""The requests of MultiMail's clients, in their own shapes."""
 
 import itertools
 import json
-from datetime import datetime
 
 import pytest
 
@@ -41,49 +40,6 @@ def test_zapier_app_works_by_its_own_paths(tenant):
         key = None if status == 401 else "agent"
         answer = tenant.call("GET" if path == "inbox" else "POST", f"/v1/emails/{path}", key=key, json={})
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), path
-
-
-@pytest.mark.parametrize("prefix", [pytest.param("", marks=pytest.mark.slow), "/v1"])
-def test_discord_page_requests_work(tenant, prefix):
-    received = tenant.receive()
-    metadata = {"discord_user": "ana#1", "discord_channel": "outreach"}
-    body = {"from": tenant.address, "to": "dana@northwind.example", "subject": "S0", "body": "Hello"}
-    body |= {"oversight_mode": "gated_send", "metadata": metadata}
-    sent = ok(tenant.call("POST", f"{prefix}/send_email", json=body), 202)
-    assert sent["status"] == "queued"
-    assert sent["message_id"]
-    inbox = tenant.get(f"{prefix}/check_inbox", mailbox=tenant.address, unread="true", limit="5")["emails"]
-    assert [(row["subject"], row["from"]) for row in inbox] == [(received["subject"], "dana@northwind.example")]
-    assert datetime.fromisoformat(inbox[0]["received_at"]).tzinfo
-    answer = {"thread_id": inbox[0]["thread_id"], "body": "Soon", "oversight_mode": "gated_send", "metadata": metadata}
-    reply = ok(tenant.call("POST", f"{prefix}/reply_email", json=answer), 202)
-    assert (reply["status"], reply["thread_id"]) == ("queued", received["thread_id"])
-    rows = {row["id"]: row for row in tenant.pending()}
-    assert rows[reply["message_id"]]["to_addresses"] == ["dana@northwind.example"]
-    assert [rows[one["message_id"]]["metadata"] for one in (sent, reply)] == [metadata, metadata]
-    failed = tenant.call("POST", f"{prefix}/send_email", json=body | {"to": "nobody"})
-    assert ok(failed, 422)["error"]
-
-
-@pytest.mark.parametrize("prefix", ["", pytest.param("/v1", marks=pytest.mark.slow)])
-def test_inngest_page_requests_work(tenant, prefix):
-    received = tenant.receive(subject=unique("Refund"))
-    hook = tenant.subscribe("email.decided")
-    body = {"from": tenant.address, "to": "dana@northwind.example", "subject": "S2", "text": "Hello"}
-    sent = ok(tenant.call("POST", f"{prefix}/send_email", json=body, headers={"Idempotency-Key": "run-1"}), 202)
-    again = ok(tenant.call("POST", f"{prefix}/send_email", json=body, headers={"Idempotency-Key": "run-1"}))
-    assert (again["id"], again["status"]) == (sent["id"], "queued")
-    waiting = tenant.get(f"{prefix}/list_pending", key="oversight", mailbox=tenant.address)["messages"]
-    assert [(row["subject"], row["to"]) for row in waiting] == [("S2", "dana@northwind.example")]
-    unread = tenant.get(f"{prefix}/check_inbox", mailbox=tenant.address)["emails"]
-    assert [row["id"] for row in unread] == [received["id"]]
-    assert tenant.get(f"{prefix}/read_email", id=received["id"])["subject"].lower().startswith("refund")
-    tagged = ok(tenant.call("POST", f"{prefix}/tag_email", json={"id": received["id"], "tags": ["refund", "seen"]}))
-    assert (tagged["id"], sorted(tagged["tags"])) == (received["id"], ["refund", "seen"])
-    decision = {"message_id": sent["id"], "decision": "approve"}
-    assert ok(tenant.call("POST", f"{prefix}/decide_email", key="oversight", json=decision))["status"] == "approved"
-    event = tenant.wait_for_events(hook)[0].said
-    assert (event["message_id"], event["decision"]) == (sent["id"], "approved")
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
