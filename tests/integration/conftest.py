@@ -13,6 +13,7 @@ from approvals.standing import record
 from audit.recording import recorded
 from common import redis
 from dashboard.celery import app
+from mirror.models import Mailbox
 from mirror.sync import reads
 from tests import alerting
 from tests.factories import make_message, make_person
@@ -66,6 +67,24 @@ def upstream(_multimail):
     """An empty stand-in for MultiMail."""
     _multimail.forget()
     return _multimail
+
+
+@pytest.fixture
+def mailbox(connection):
+    """The mailbox of the connection."""
+    return Mailbox.objects.select_related("connection").get(connection=connection)
+
+
+@pytest.fixture
+def keeper(mailbox):
+    """An admin of one mailbox."""
+    return make_person("kim@yourteam.example", "Kim Keeper", "admin", mailbox=mailbox)
+
+
+@pytest.fixture
+def second(db):
+    """Another admin of everything."""
+    return make_person("sam@yourteam.example", "Sam Second", "admin")
 
 
 @pytest.fixture

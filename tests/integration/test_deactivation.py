@@ -19,7 +19,7 @@ from people.sign_in.sessions import access_changed
 from tests.factories import actor_of, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
-from tests.signing import sign_in
+from tests.signing import resume, sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -30,14 +30,8 @@ def otto(db):
     return make_person("otto@yourteam.example", "Otto", "admin")
 
 
-def session_of(person):
-    client = Client()
-    client.force_login(person, backend="people.sign_in.backend.PersonBackend")
-    return client
-
-
 def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let_in_again(signed_in, admin, reviewer):
-    client, session = signed_in(admin), session_of(reviewer)
+    client, session = signed_in(admin), resume(Client(), reviewer)
     answer = client.post(f"/people/{reviewer.pk}/deactivate/")
     assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
     assert session.get("/queue/?format=json").status_code == 302

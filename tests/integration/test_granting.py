@@ -9,7 +9,6 @@ from approvals.collaboration.claims import take
 from approvals.models import Claim
 from audit.models import Entry
 from common.actors import Role
-from mirror.models import Mailbox
 from people.directory.forms import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.models import Grant, Person
@@ -18,19 +17,9 @@ from people.roles.targets import GrantTarget, all_targets, targets_to_give
 from tests.factories import actor_of, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.ledger import latest_details
+from tests.signing import resume
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def mailbox(connection):
-    return Mailbox.objects.get(connection=connection)
-
-
-@pytest.fixture
-def keeper(mailbox):
-    """An admin of one mailbox."""
-    return make_person("kim@yourteam.example", "Kim Keeper", "admin", mailbox=mailbox)
 
 
 def give(by, to, role=Role.REVIEWER, target=None):
@@ -40,12 +29,6 @@ def give(by, to, role=Role.REVIEWER, target=None):
 def take_from(by, person, grant=None):
     grant = grant or person.grants.get()
     return take_role(actor=actor_of(by), person_id=person.pk, grant_id=grant.pk)
-
-
-def session_of(person):
-    client = Client()
-    client.force_login(person, backend="people.sign_in.backend.PersonBackend")
-    return client
 
 
 def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_have_no_effect(
@@ -80,13 +63,13 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
 def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_out(
     signed_in, admin, reviewer, second_reviewer
 ):
-    theirs, others = session_of(reviewer), session_of(second_reviewer)
+    theirs, others = resume(Client(), reviewer), resume(Client(), second_reviewer)
     assert theirs.get("/people/").status_code == 403
     give(admin, reviewer, Role.ADMIN)
     assert theirs.get("/people/").status_code == 200
     take_from(admin, reviewer, reviewer.grants.get(role="admin"))
     assert theirs.get("/people/").status_code == 302
-    theirs, grant = session_of(reviewer), reviewer.grants.get()
+    theirs, grant = resume(Client(), reviewer), reviewer.grants.get()
     answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk})
     assert answer.status_code == 302
     queue = "/queue/?format=json"

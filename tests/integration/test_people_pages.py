@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 
 from common.actors import Role
-from mirror.models import Mailbox
 from people.invitations.links import invite
 from people.models import Grant
 from people.roles.targets import GrantTarget
@@ -14,17 +13,6 @@ from tests.factories import make_connection, make_person
 from tests.markup import text_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def mailbox(connection):
-    return Mailbox.objects.get(connection=connection)
-
-
-@pytest.fixture
-def keeper(mailbox):
-    """An admin of one mailbox."""
-    return make_person("kim@yourteam.example", "Kim Keeper", "admin", mailbox=mailbox)
 
 
 def names_in(answer):

@@ -59,16 +59,6 @@ def switch_on():
     OrganisationSettings.objects.update_or_create(pk=1, defaults={"second_admin_since": Now()})
 
 
-@pytest.fixture
-def second(db):
-    return make_person("sam@yourteam.example", "Sam Second", "admin")
-
-
-@pytest.fixture
-def mailbox(connection):
-    return Mailbox.objects.select_related("connection").get(connection=connection)
-
-
 def ask(work, actor, reason="Support writes to it."):
     """Do what waits, and ask for it."""
     with pytest.raises(SecondAdminNeeded) as needed:

@@ -22,7 +22,7 @@ from people.second_admin.tightening import NEVER_WAITS
 from tests.acts import AT_MULTIMAIL
 from tests.doors import DOORS
 from tests.doors_of import A, R
-from tests.factories import make_person, rolled_back
+from tests.factories import rolled_back
 from tests.integration.multimail_forms import forms_at_multimail, post
 from tests.walk import Persona, standing_before
 
@@ -137,11 +137,6 @@ def what_is_wrong(name, client, second, work):
     if name in UNANSWERED or ended.state == "accepted":
         return ""
     return "" if "code" in ended.outcome else f"cannot be accepted: {ended.outcome}"
-
-
-@pytest.fixture
-def second(db):
-    return make_person("accepter@yourteam.example", "Ada", "admin")
 
 
 def test_every_act_of_an_admin_waits_or_can_only_tighten(client, signed_in, second):

@@ -14,7 +14,6 @@ from alerts.deliveries.planning import plan_waiting
 from alerts.models import Card, Delivery, Destination, UnplannedAct
 from audit.models import Entry
 from common.actors import Role
-from mirror.models import Mailbox
 from people.models import Invitation, PendingChange, RoleRule
 from people.roles.grants import give_role
 from people.roles.targets import GrantTarget
@@ -22,16 +21,6 @@ from tests.factories import actor_of, make_person
 from tests.integration.test_second_admin import ask, switch_on
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def second(db):
-    return make_person("sam@yourteam.example", "Sam Second", "admin")
-
-
-@pytest.fixture
-def mailbox(connection):
-    return Mailbox.objects.get(connection=connection)
 
 
 def form_of(answer):
