@@ -115,12 +115,6 @@ def discord(monkeypatch):
 
 
 @pytest.fixture
-def second(db):
-    """A second admin, who signs standing approvals with `admin`."""
-    return make_person("sam@yourteam.example", "Sam Second", "admin")
-
-
-@pytest.fixture
 def past(connection, reviewer, second_reviewer):
     """What people decided of one kind of message, enough for a standing approval."""
     switch_on()

@@ -9,6 +9,7 @@ import pytest
 from mirror.errors import InvalidTransition
 from mirror.states import (
     DECISION_TRANSITIONS,
+    LIVE_DECISIONS,
     MESSAGE_TRANSITIONS,
     START,
     DecisionEvent,
