@@ -1,7 +1,7 @@
 """The result of rendering a message: plain values, nothing that could act."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -89,13 +89,13 @@ class RenderedMessage:
     )
 
     @property
-    def remote(self) -> Collection[RemotePicture]:
+    def remote(self) -> tuple[RemotePicture, ...]:
         """Each address of the web once, in the order of the message; where it can be, as a picture to be seen."""
         known: dict[str, RemotePicture] = {}
         for one in self.blocked:
             if one.url and (one.url not in known or not one.tracking):
                 known[one.url] = one
-        return known.values()
+        return tuple(known.values())
 
     @property
     def word_differences(self) -> tuple[Difference, ...]:
