@@ -50,6 +50,8 @@ def test_admin_asks_with_a_reason_and_another_accepts_on_the_page(signed_in, adm
     # Somebody else's form is not taken.
     assert other.post("/changes/ask/", {"change": packed, "reason": "x"}).status_code == 403
     assert other.post(f"/changes/{change.pk}/accept/")["Location"] == "/changes/"
+    again = other.post(f"/changes/{change.pk}/accept/")
+    assert (again.status_code, "is not waiting any more" in again.content.decode()) == (409, True)
     assert otto.grants.filter(role="auditor").exists()
 
 
