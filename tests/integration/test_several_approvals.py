@@ -1,7 +1,7 @@
 """Several people have to approve where a rule says so: on every surface, and asked again when it is carried out."""
 
 import re
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -23,6 +23,8 @@ from audit.models import Entry
 from common.postgres import clock
 from people.models import Grant
 from policy.models import Group, KeyOwner, PolicyVersion
+from policy.rules.fields import as_json
+from policy.rules.hours import Hours
 from policy.rules.staff import problems_now
 from tests.factories import make_message, make_person, show_row
 from tests.integration.deciding import at_once, decide, make_due
@@ -243,7 +245,7 @@ def test_what_changes_before_it_is_carried_out_holds_it_again(message, reviewer,
 def closed_now():
     """Return working hours of one day that is not today."""
     day = (clock().weekday() + 3) % 7
-    return {"days": [day], "opens": "09:00", "closes": "17:00", "zone": "UTC"}
+    return as_json(Hours.on([day], time(9), time(17), "UTC"))
 
 
 def test_outside_of_office_hours_nothing_is_approved_and_rejecting_goes_on(message, reviewer):
