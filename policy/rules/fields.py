@@ -45,9 +45,13 @@ def from_json(kind: Any, value: Any) -> Any:
         return origin(from_json(one, part) for one, part in zip(kinds, value, strict=True))
     if kind is Decimal and isinstance(value, str):
         try:
-            return Decimal(value)
+            amount = Decimal(value)
         except InvalidOperation:
-            raise ValueError(f"{value[:40]!a} is no amount.") from None
+            amount = Decimal("NaN")
+        # Nothing can be compared with what is no number.
+        if not amount.is_finite():
+            raise ValueError(f"{value[:40]!a} is no amount.")
+        return amount
     if type(value) is not kind:
         raise ValueError(f"{str(value)[:40]!a} is of another type.")
     return value

@@ -234,6 +234,7 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
         {"when": {"recipient": ["a.example"]}},
         {"when": {"risk": "low"}},
         {"when": {"amount": "much"}},
+        {"when": {"amount": "NaN"}},
         {"when": {"currency": "EUR"}},
         {"when": {"during": {"calendar": 0}}},
         {"when": {"during": {"calendar": 7, "zone": "UTC"}}},
