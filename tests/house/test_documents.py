@@ -74,7 +74,8 @@ def test_sections_that_the_code_cites_are_headings():
     for path, text in sources():
         for found in SECTION.finditer(text):
             known = headings(ROOT / "docs" / f"{found[1]}.md")
-            rest = " ".join(text[found.end() :].split())
+            # A comment may go on in its next line.
+            rest = " ".join(re.sub(r"\n\s*# ?", " ", text[found.end() :]).split())
             assert any(rest.startswith(heading) for heading in known), f"{path.relative_to(ROOT)}: {rest[:60]}"
 
 
