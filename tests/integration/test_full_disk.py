@@ -136,15 +136,17 @@ def supervisor_of(data, *steps):
 
 def test_launcher_continues_while_nothing_can_be_written_and_catches_up(tmp_path, capsys):
     (tmp_path / "run.json").write_text("{}")
-    partial, logs = tmp_path / "run.json.part", tmp_path / "logs"
-    partial.symlink_to(FULL)
+    logs = tmp_path / "logs"
+    full = pytest.MonkeyPatch()
+    # What was written reaches the disk here at the latest.
+    full.setattr("launcher.files.os.fsync", lambda descriptor: FULL.write_text("words"))
     # Its log cannot be opened at first.
     child = Child(Process(name="one", command=("sleep", "600")), environment=os.environ, logs=logs)
     supervisor = supervisor_of(
         tmp_path,
         lambda: logs.mkdir() is None,
         lambda: child.running is not None,
-        lambda: partial.unlink() is None,
+        lambda: full.undo() is None,
         lambda: f'"one": {child.running.pid}' in (tmp_path / "run.json").read_text(),
     )
     supervisor.children = [child]
@@ -152,6 +154,7 @@ def test_launcher_continues_while_nothing_can_be_written_and_catches_up(tmp_path
         with pytest.raises(StopRequested):
             supervisor.watch()
     finally:
+        full.undo()
         child.end_now()
     output = capsys.readouterr().out
     assert "one cannot be started: No such file or directory." in output
