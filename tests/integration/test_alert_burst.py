@@ -60,7 +60,7 @@ def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     try:
         send_events(client, make_connection(), standin)
         for number in range(1, KILLS + 1):
-            wait_for(lambda: len(standin.calls) >= number * 3 or is_over(), 300, "requests")  # noqa: B023
+            wait_for(lambda least=number * 3: len(standin.calls) >= least or is_over(), 300, "requests")
             kill(workers.pop(0))
             workers.append(start_worker(standin))
         wait_for(is_over, 900, "everything told")
