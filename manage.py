@@ -1,5 +1,7 @@
 #!/usr/bin/env python
-"""Django's command line. `./run manage ...` calls it with the environment of the running product."""
+"""Django's command line. `./run manage ...` calls it with the environment of the
+running product.
+"""
 
 import os
 import sys
@@ -11,6 +13,7 @@ from common.logs import traced
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-    # A trace id for this command, so that its ledger entries and log lines can be found.
+    # A trace id for this command, so that its ledger entries and log lines can be
+    # found.
     with traced(uuid.uuid4().hex[:16]):
         execute_from_command_line(sys.argv)

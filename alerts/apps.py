@@ -7,7 +7,8 @@ class AlertsConfig(AppConfig):
     name = "alerts"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are imported.
+        # Commands that wait for a second admin are known by their names once they are
+        # imported.
         import alerts.destinations.commands  # noqa: F401
         from alerts.deliveries.planning import on_recorded
         from audit.recording import recorded

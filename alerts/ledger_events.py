@@ -1,4 +1,6 @@
-"""Which acts of the ledger a destination can be notified about, by events. Kinds of destinations are in channels/."""
+"""Which acts of the ledger a destination can be notified about, by events. Kinds of
+destinations are in channels/.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ from audit.models import Entry
 
 @dataclass(frozen=True)
 class Event:
-    """`words` ends the sentence “is notified when …”; `about` is message, connection or change."""
+    """`words` ends the sentence “is notified when …”; `about` is message, connection or
+    change.
+    """
 
     name: str
     words: str
@@ -19,8 +23,16 @@ class Event:
 EVENTS: tuple[Event, ...] = (
     Event("email.held", "a message is held for review", ("message.held",)),
     Event("email.expiring", "a held message expires soon", ("message.expiring",)),
-    Event("email.late", "a held message is late, by a step of its review plan", ("message.late",)),
-    Event("email.approval", "somebody approves a message that others have to approve too", ("approval.recorded",)),
+    Event(
+        "email.late",
+        "a held message is late, by a step of its review plan",
+        ("message.late",),
+    ),
+    Event(
+        "email.approval",
+        "somebody approves a message that others have to approve too",
+        ("approval.recorded",),
+    ),
     Event(
         "email.decided",
         "a message is approved or rejected",
@@ -29,20 +41,46 @@ EVENTS: tuple[Event, ...] = (
     Event("email.sent", "a message is sent", ("message.sent",)),
     Event("email.delivered", "a message is delivered", ("message.delivered",)),
     Event("email.bounced", "a message bounces", ("message.bounced",)),
-    Event("email.complained", "a recipient marks a message as spam", ("message.complained",)),
+    Event(
+        "email.complained",
+        "a recipient marks a message as spam",
+        ("message.complained",),
+    ),
     Event("email.failed", "a message cannot be sent", ("message.failed",)),
-    Event("email.cancelled", "a message is cancelled", ("message.cancelled", "practice.ended")),
+    Event(
+        "email.cancelled",
+        "a message is cancelled",
+        ("message.cancelled", "practice.ended"),
+    ),
     Event("email.received", "a message is received", ("message.received",)),
-    Event("email.refused", "a message is refused at the gate", ("message.refused_at_gate",), "connection"),
+    Event(
+        "email.refused",
+        "a message is refused at the gate",
+        ("message.refused_at_gate",),
+        "connection",
+    ),
     Event(
         "decision.unknown",
         "the outcome of a decision is unknown",
         ("decision.unknown", "decision.unattributed"),
     ),
-    Event("brake.opened", "an agent passes a cap, and its messages are set apart", ("brake.opened",), "connection"),
-    Event("connection.failing", "a connection cannot be reached", ("connection.failing",), "connection"),
     Event(
-        "connection.paused", "a connection is paused", ("connection.paused", "connection.paused_by_hand"), "connection"
+        "brake.opened",
+        "an agent passes a cap, and its messages are set apart",
+        ("brake.opened",),
+        "connection",
+    ),
+    Event(
+        "connection.failing",
+        "a connection cannot be reached",
+        ("connection.failing",),
+        "connection",
+    ),
+    Event(
+        "connection.paused",
+        "a connection is paused",
+        ("connection.paused", "connection.paused_by_hand"),
+        "connection",
     ),
     Event(
         "connection.recovered",
@@ -56,18 +94,39 @@ EVENTS: tuple[Event, ...] = (
         ("connection.capability_changed", "connection.fields_refused"),
         "connection",
     ),
-    Event("mailbox.looser", "a mailbox is made looser at MultiMail", ("mailbox.seen_looser",), "connection"),
+    Event(
+        "mailbox.looser",
+        "a mailbox is made looser at MultiMail",
+        ("mailbox.seen_looser",),
+        "connection",
+    ),
     Event(
         "desk.bypassed",
         "several messages are decided elsewhere at once",
         ("connection.decided_elsewhere",),
         "connection",
     ),
-    Event("desk.stale", "the desk may not show all messages", ("connection.stale",), "connection"),
-    Event("desk.fresh", "the desk shows all messages again", ("connection.fresh_again",), "connection"),
-    Event("change.waiting", "a change waits for a second admin", ("change.asked",), "change"),
+    Event(
+        "desk.stale",
+        "the desk may not show all messages",
+        ("connection.stale",),
+        "connection",
+    ),
+    Event(
+        "desk.fresh",
+        "the desk shows all messages again",
+        ("connection.fresh_again",),
+        "connection",
+    ),
+    Event(
+        "change.waiting",
+        "a change waits for a second admin",
+        ("change.asked",),
+        "change",
+    ),
 )
-# Not about a message: the gate refused it before there was one. Each refusal has its own card.
+# Not about a message: the gate refused it before there was one. Each refusal has its
+# own card.
 REFUSED = "message.refused_at_gate"
 # About no message and no one connection: each change has its own card.
 CHANGE_ASKED = "change.asked"
@@ -96,14 +155,22 @@ def event_of(action: str) -> Event | None:
 
 
 def about_key(entry: Entry) -> str:
-    """Return the key of the card of an act that is about no message: "connection/4", or "refusal/171" by its entry.
+    """Return the key of the card of an act that is about no message: "connection/4", or
+    "refusal/171" by its entry.
 
-    A flood's is "brake/9", by the details of its entry. Empty where there is no such card.
+    A flood's is "brake/9", by the details of its entry. Empty where there is no such
+    card.
     """
     if entry.action in OF_BRAKE:
         return f"brake/{entry.details.get('brake', '')}"
     if entry.action in (REFUSED, CHANGE_ASKED):
         return f"{'refusal' if entry.action == REFUSED else 'change'}/{entry.pk}"
     event = event_of(entry.action)
-    is_of_connection = entry.action in ENDS or (event is not None and event.about == "connection")
-    return f"connection/{entry.connection}" if is_of_connection and entry.connection is not None else ""
+    is_of_connection = entry.action in ENDS or (
+        event is not None and event.about == "connection"
+    )
+    return (
+        f"connection/{entry.connection}"
+        if is_of_connection and entry.connection is not None
+        else ""
+    )

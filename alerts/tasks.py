@@ -1,4 +1,5 @@
-"""The tasks of alerts. Work to do is in rows; a task takes an id, and the sweep finds what no task was sent for.
+"""The tasks of alerts. Work to do is in rows; a task takes an id, and the sweep finds
+what no task was sent for.
 
 A task imports what it runs when it runs, so that what it runs may send it.
 """
@@ -18,13 +19,16 @@ def plan() -> str:
 
 @shared_task(base=AfterCommitTask)
 def drain(destinations: int | str) -> str:
-    """Deliver what is due at a destination, or at several whose keys are separated by commas, one after the other.
+    """Deliver what is due at a destination, or at several whose keys are separated by
+    commas, one after the other.
 
     Where one does not answer, the sweep comes for those behind it.
     """
     from alerts.deliveries.drain import drain
 
-    return "; ".join(drain(destination_id=int(key)) for key in str(destinations).split(","))
+    return "; ".join(
+        drain(destination_id=int(key)) for key in str(destinations).split(",")
+    )
 
 
 @shared_task(base=AfterCommitTask)
@@ -45,7 +49,9 @@ def judge_press(interaction_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def sweep() -> str:
-    """Find what no task was sent for: acts that were not planned, work of each kind, and due deliveries."""
+    """Find what no task was sent for: acts that were not planned, work of each kind,
+    and due deliveries.
+    """
     from alerts.deliveries.sweeping import sweep
 
     return sweep()
@@ -53,7 +59,9 @@ def sweep() -> str:
 
 @shared_task(base=AfterCommitTask)
 def witness(destination_id: int | None = None) -> str:
-    """Post the newest head of the ledger to the destinations that witness it, or to this one, where that is due."""
+    """Post the newest head of the ledger to the destinations that witness it, or to
+    this one, where that is due.
+    """
     from alerts.deliveries.witness import post_heads
 
     return f"{post_heads(only=destination_id)} posted"

@@ -13,13 +13,21 @@ urlpatterns = [
     path("alerts/<int:destination_id>/test/", views.test, name="test-destination"),
     path("alerts/<int:destination_id>/on/", views.on, name="switch-on-destination"),
     path("alerts/<int:destination_id>/off/", views.off, name="switch-off-destination"),
-    path("alerts/<int:destination_id>/secret/", views.rotate, name="rotate-destination"),
+    path(
+        "alerts/<int:destination_id>/secret/", views.rotate, name="rotate-destination"
+    ),
     path("alerts/<int:destination_id>/routes/add/", routes.add_route, name="add-route"),
-    path("alerts/<int:destination_id>/routes/<int:route_id>/remove/", routes.remove_route, name="remove-route"),
+    path(
+        "alerts/<int:destination_id>/routes/<int:route_id>/remove/",
+        routes.remove_route,
+        name="remove-route",
+    ),
     path("alerts/log/", log.log, name="alert-log"),
     path("alerts/log/again/", log.all_again, name="send-alerts-again"),
     path("alerts/log/<int:alert_id>/", log.one, name="alert"),
     path("alerts/log/<int:alert_id>/again/", log.again, name="send-alert-again"),
-    path("alerts/<int:destination_id>/remove/", views.remove, name="remove-destination"),
+    path(
+        "alerts/<int:destination_id>/remove/", views.remove, name="remove-destination"
+    ),
     *(path("", include(one.urls)) for one in all_channels().values() if one.urls),
 ]

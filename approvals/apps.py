@@ -1,4 +1,6 @@
-"""The approvals app: registers its receivers for changed connections, thread messages and what ends a claim."""
+"""The approvals app: registers its receivers for changed connections, thread messages
+and what ends a claim.
+"""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_delete, post_save
@@ -8,7 +10,8 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are imported.
+        # Commands that wait for a second admin are known by their names once they are
+        # imported.
         import approvals.brake.commands
         import approvals.practice.setting
         import approvals.risk_rules.own_words
@@ -27,10 +30,20 @@ class ApprovalsConfig(AppConfig):
         from policy.plans.commands import plan_changed
 
         for signal in (post_save, post_delete):
-            signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
-        store.finding_added.connect(examination.on_finding_added, dispatch_uid="approvals.examination")
+            signal.connect(
+                announce_change,
+                sender=Connection,
+                dispatch_uid="approvals.intake.senders",
+            )
+        store.finding_added.connect(
+            examination.on_finding_added, dispatch_uid="approvals.examination"
+        )
         thread_receivers.connect()
         collaboration_receivers.connect()
-        released.connect(execute.on_released, dispatch_uid="approvals.decisions.execute")
-        plan_changed.connect(watch.on_plan_changed, dispatch_uid="approvals.escalation.watch")
+        released.connect(
+            execute.on_released, dispatch_uid="approvals.decisions.execute"
+        )
+        plan_changed.connect(
+            watch.on_plan_changed, dispatch_uid="approvals.escalation.watch"
+        )
         standing_ending.connect()

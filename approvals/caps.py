@@ -1,8 +1,11 @@
-"""The brake on agents that send too much: counts what is held, and sets apart what comes after a cap is passed.
+"""The brake on agents that send too much: counts what is held, and sets apart what
+comes after a cap is passed.
 
-Nothing is lost or rejected by it: what is set apart is held and mirrored like everything else, but stands in a list of
-its own and has no card. Each held message counts once for its key, its mailbox, each recipient and its text, by the
-database's clock. What comes counts also while it is set apart, so that an agent that goes on stays apart.
+Nothing is lost or rejected by it: what is set apart is held and mirrored like
+everything else, but stands in a list of its own and has no card. Each held message
+counts once for its key, its mailbox, each recipient and its text, by the database's
+clock. What comes counts also while it is set apart, so that an agent that goes on stays
+apart.
 """
 
 import logging
@@ -31,8 +34,8 @@ DEFAULTS: dict[str, tuple[int, int]] = {
     Kind.MAILBOX: (500, 3000),
     Kind.RECIPIENT: (60, 300),
 }
-# Messages of one account that may be stored at one moment, each unseen by the others: from so close to a cap on they
-# wait for one another.
+# Messages of one account that may be stored at one moment, each unseen by the others:
+# from so close to a cap on they wait for one another.
 AT_ONCE = 30
 MAX_RECIPIENTS = 50
 
@@ -54,7 +57,8 @@ def caps_of(mailbox: Mailbox | None) -> dict[str, tuple[int, int]]:
     """
     found = dict(DEFAULTS)
     set_by_admins = Cap.objects.filter(Q(mailbox=None) | Q(mailbox=mailbox))
-    # Descending, so that PostgreSQL gives those of no mailbox first, and the mailbox's own replace them.
+    # Descending, so that PostgreSQL gives those of no mailbox first, and the mailbox's
+    # own replace them.
     in_order = set_by_admins.order_by("-mailbox_id")
     for kind, an_hour, a_day in in_order.values_list("kind", "an_hour", "a_day"):
         found[kind] = (an_hour, a_day)
@@ -62,46 +66,62 @@ def caps_of(mailbox: Mailbox | None) -> dict[str, tuple[int, int]]:
 
 
 def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> bool:
-    """Count a message whose id is locked, and set it apart if a cap is passed; return whether that is new.
+    """Count a message whose id is locked, and set it apart if a cap is passed; return
+    whether that is new.
 
-    What only its content tells (its text, and what its webhook left out) is counted when that is read; what was counted
-    before is not judged again.
+    What only its content tells (its text, and what its webhook left out) is counted
+    when that is read; what was counted before is not judged again.
     """
     new = _things_of(message, key or key_name)
     if message.hydrated_at is not None:
         for what in Arrival.objects.of_message(message).values_list("what", flat=True):
             new.pop(what, None)
     arrivals = [
-        Arrival(connection_id=message.connection_id, upstream_id=message.upstream_id, what=what) for what in new
+        Arrival(
+            connection_id=message.connection_id,
+            upstream_id=message.upstream_id,
+            what=what,
+        )
+        for what in new
     ]
     # A message that was deleted here and comes again was counted then.
     Arrival.objects.bulk_create(arrivals, ignore_conflicts=True)
     caps = caps_of(message.mailbox)
     passed, is_close = _judge(message, new, caps)
     if passed is None and is_close:
-        # Messages that are stored at one moment do not see one another: so close to a cap they wait, and count again.
+        # Messages that are stored at one moment do not see one another: so close to a
+        # cap they wait, and count again.
         take_lock(f"brakes {message.connection_id}")
         passed, _ = _judge(message, new, caps)
     if passed is None or message.review.brake_id is not None:
         return False
-    message.review.brake = _brake_for(passed, message, key=key, key_name=key_name, actor=actor)
+    message.review.brake = _brake_for(
+        passed, message, key=key, key_name=key_name, actor=actor
+    )
     message.review.is_apart = True
     message.review.save(update_fields=["brake", "is_apart"])
     return True
 
 
 def _things_of(message: Message, key: str) -> dict[str, Kind]:
-    """Return what the message counts for, with the kind of each, in the order in which a flood is named."""
+    """Return what the message counts for, with the kind of each, in the order in which
+    a flood is named.
+    """
     mailbox = message.mailbox.upstream_id if message.mailbox else ""
     named = [(Kind.KEY, key), (Kind.ALIKE, message.shape), (Kind.MAILBOX, mailbox)]
-    named += [(Kind.RECIPIENT, address) for address in sorted(message.addresses[:MAX_RECIPIENTS])]
+    named += [
+        (Kind.RECIPIENT, address)
+        for address in sorted(message.addresses[:MAX_RECIPIENTS])
+    ]
     return {f"{kind}:{name}": kind for kind, name in named if name}
 
 
 def _judge(
     message: Message, things: Mapping[str, Kind], caps: Mapping[str, tuple[int, int]]
 ) -> tuple[Passed | None, bool]:
-    """Return the first cap that these things are past, and whether one is so close that the next may pass it."""
+    """Return the first cap that these things are past, and whether one is so close that
+    the next may pass it.
+    """
     # A cap of 0 is none.
     set_caps = [cap for kind in things.values() for cap in caps[kind] if cap]
     if not set_caps:
@@ -114,7 +134,10 @@ def _judge(
     is_close = False
     for what, kind in things.items():
         an_hour, a_day = caps[kind]
-        for cap, number, window in ((an_hour, in_hour[what], HOUR), (a_day, in_day[what], DAY)):
+        for cap, number, window in (
+            (an_hour, in_hour[what], HOUR),
+            (a_day, in_day[what], DAY),
+        ):
             if cap and number > cap:
                 return Passed(what, kind, cap, window), False
             if cap and number + AT_ONCE > cap:
@@ -122,10 +145,14 @@ def _judge(
     return None, is_close
 
 
-def _brake_for(passed: Passed, message: Message, *, key: str, key_name: str, actor: Actor) -> Brake:
-    """Return the open brake for a cap that is passed; the first message past it opens and records it.
+def _brake_for(
+    passed: Passed, message: Message, *, key: str, key_name: str, actor: Actor
+) -> Brake:
+    """Return the open brake for a cap that is passed; the first message past it opens
+    and records it.
 
-    A flood that begins again within its window is the same one: its card is edited, and nobody is told twice.
+    A flood that begins again within its window is the same one: its card is edited, and
+    nobody is told twice.
     """
     mine = Brake.objects.filter(connection=message.connection_id, what=passed.what)
     lately = Q(ended_at=None) | Q(ended_at__gt=Now() - passed.window)
@@ -155,7 +182,10 @@ def _brake_for(passed: Passed, message: Message, *, key: str, key_name: str, act
     # Otherwise another message opened it at this moment.
     if is_new:
         _record("brake.opened", brake, actor)
-        log.warning("messages are set apart", extra={"brake": brake.pk, "kind": passed.kind, "cap": passed.cap})
+        log.warning(
+            "messages are set apart",
+            extra={"brake": brake.pk, "kind": passed.kind, "cap": passed.cap},
+        )
     return brake
 
 
@@ -171,7 +201,12 @@ def _name(passed: Passed, message: Message, key_name: str) -> str:
 
 
 def _record(action: str, brake: Brake, actor: Actor, **more: str) -> None:
-    record(action, actor=actor, connection=brake.connection_id, details=details_of(brake) | more)
+    record(
+        action,
+        actor=actor,
+        connection=brake.connection_id,
+        details=details_of(brake) | more,
+    )
 
 
 def details_of(brake: Brake, **more: str) -> dict[str, str]:
@@ -193,7 +228,9 @@ def end_over(brakes: Sequence[int]) -> int:
 @atomic_with_retry
 def _end(brake_id: int) -> bool:
     # Looked at again under the lock: it may have been opened again.
-    brake = Brake.objects.over().select_for_update(of=("self",)).filter(pk=brake_id).first()
+    brake = (
+        Brake.objects.over().select_for_update(of=("self",)).filter(pk=brake_id).first()
+    )
     if brake is None:
         return False
     Brake.objects.filter(pk=brake.pk).update(ended_at=Now())

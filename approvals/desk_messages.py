@@ -23,7 +23,15 @@ from django.db.models import (
 )
 from django.db.models.functions import Least, Now
 
-from approvals.models import Claim, Decision, Question, Reminder, Review, Snooze, Verdict
+from approvals.models import (
+    Claim,
+    Decision,
+    Question,
+    Reminder,
+    Review,
+    Snooze,
+    Verdict,
+)
 from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import MessageQuerySet
@@ -36,26 +44,37 @@ class DeskMessageQuerySet(MessageQuerySet):
     """Reads of what is waiting, for whom, and what is being sent."""
 
     def awaiting_review(self) -> Self:
-        """Held and not decided, or held again since (relies on the partial index message_held)."""
+        """Held and not decided, or held again since (relies on the partial index
+        message_held).
+        """
         # What took effect before the message last changed no longer counts.
-        decided = Q(state__in=LIVE_DECISIONS) | Q(state=DecisionState.APPLIED, changed_at__gte=OuterRef("changed_at"))
+        decided = Q(state__in=LIVE_DECISIONS) | Q(
+            state=DecisionState.APPLIED, changed_at__gte=OuterRef("changed_at")
+        )
         decisions = Decision.objects.filter(decided, message=OuterRef("pk"))
         return self.filter(~Exists(decisions), state=MessageState.HELD)
 
     def in_queue(self) -> Self:
-        """What awaits review and is not set apart (relies on message_held and review_apart).
+        """What awaits review and is not set apart (relies on message_held and
+        review_apart).
 
-        Hardly anything is set apart. Joined to the reviews, PostgreSQL would read those of all that waits.
+        Hardly anything is set apart. Joined to the reviews, PostgreSQL would read those
+        of all that waits.
         """
-        apart = Review.objects.filter(message=OuterRef("pk"), is_held=True, is_apart=True)
+        apart = Review.objects.filter(
+            message=OuterRef("pk"), is_held=True, is_apart=True
+        )
         return self.awaiting_review().filter(~Exists(apart))
 
     def waiting_for(self, actor: Actor) -> Self:
-        """What awaits this person's review in the queue: not what they snoozed or approved, nor what was set apart."""
+        """What awaits this person's review in the queue: not what they snoozed or
+        approved, nor what was set apart.
+        """
         waiting = self.visible_to(actor).in_queue()
         if actor.kind != "person":
             return waiting
-        # Both are read first: mostly there are none, and a subquery in each query of a page takes longer.
+        # Both are read first: mostly there are none, and a subquery in each query of a
+        # page takes longer.
         snoozed = _snoozed_by(actor)
         approved = _approved_by(actor)
         if snoozed:
@@ -64,38 +83,61 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def snoozed_by(self, actor: Actor) -> Self:
         """What awaits review and this person has snoozed."""
-        return self.visible_to(actor).in_queue().filter(_can_be_snoozed(), pk__in=_snoozed_by(actor))
+        return (
+            self.visible_to(actor)
+            .in_queue()
+            .filter(_can_be_snoozed(), pk__in=_snoozed_by(actor))
+        )
 
     def set_apart(self) -> Self:
-        """What awaits review apart from the queue, because a cap was passed (review_apart)."""
-        return self.filter(review__is_held=True, review__is_apart=True).awaiting_review()
+        """What awaits review apart from the queue, because a cap was passed
+        (review_apart).
+        """
+        return self.filter(
+            review__is_held=True, review__is_apart=True
+        ).awaiting_review()
 
     def of(self, actor: Actor) -> Self:
-        """Held messages of this person: claimed, snoozed or approved by them, or with a question or reminder to them.
+        """Held messages of this person: claimed, snoozed or approved by them, or with a
+        question or reminder to them.
 
         Approved: as one of several who have to.
         """
         if actor.kind != "person":
             return self.none()
-        # By keys, which are read first: these lists are short and mostly empty, the queue is not.
+        # By keys, which are read first: these lists are short and mostly empty, the
+        # queue is not.
         keys = {message for message, _ in _left_by(actor)}
-        return self.visible_to(actor).awaiting_review().filter(pk__in=keys) if keys else self.none()
+        return (
+            self.visible_to(actor).awaiting_review().filter(pk__in=keys)
+            if keys
+            else self.none()
+        )
 
     def any_apart(self) -> bool:
-        """Whether anything was set apart, decided or not: mostly nothing is, which costs little to ask."""
+        """Whether anything was set apart, decided or not: mostly nothing is, which
+        costs little to ask.
+        """
         return self.filter(review__is_held=True, review__is_apart=True).exists()
 
     def asked_of(self, actor: Actor) -> Self:
-        """What awaits review and has a question to this person that they have not answered."""
+        """What awaits review and has a question to this person that they have not
+        answered.
+        """
         questions = Question.objects.of_person(int(actor.id))
-        return self.visible_to(actor).awaiting_review().filter(pk__in=questions.values("message"))
+        return (
+            self.visible_to(actor)
+            .awaiting_review()
+            .filter(pk__in=questions.values("message"))
+        )
 
     def mine_stamp(self, actor: Actor) -> str:
         """Return a value that changes whenever one of this person's own lists does."""
         return str(sorted(_left_by(actor)[:1001]))
 
     def leaving(self) -> Self:
-        """Decided here and not yet carried out, or carried out but not yet reported to the mirror.
+        """Decided here and not yet carried out, or carried out but not yet reported to
+        the mirror.
 
         Relies on decision_to_do and decision_applied.
         """
@@ -103,7 +145,9 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def leaving_by_standing(self) -> Self:
         """Approved by a standing approval, and not yet carried out (decision_to_do)."""
-        waits = Decision.objects.order_by().filter(state=DecisionState.RECORDED, standing__isnull=False)
+        waits = Decision.objects.order_by().filter(
+            state=DecisionState.RECORDED, standing__isnull=False
+        )
         return self.filter(pk__in=waits.values("message"))
 
     def numbers_by_brake(self) -> dict[int, int]:
@@ -112,7 +156,8 @@ class DeskMessageQuerySet(MessageQuerySet):
         return dict(counted.values_list("review__brake", "number"))
 
     def count_waiting_for(self, actor: Actor) -> int:
-        """Return exactly how many wait for this person: the held ones except those being sent, apart or snoozed.
+        """Return exactly how many wait for this person: the held ones except those
+        being sent, apart or snoozed.
 
         This reads only an index (message_held), so a hundred thousand are affordable.
         """
@@ -123,7 +168,9 @@ class DeskMessageQuerySet(MessageQuerySet):
         if actor.kind == "person":
             counts["put off"] = self.snoozed_by(actor)
             approved = held.filter(revision__in=_approved_by(actor))
-            counts["approved"] = approved.exclude(_can_be_snoozed(), pk__in=_snoozed_by(actor))
+            counts["approved"] = approved.exclude(
+                _can_be_snoozed(), pk__in=_snoozed_by(actor)
+            )
         sizes = {name: rows.order_by().count() for name, rows in counts.items()}
         return max(0, sizes.pop("held") - sum(sizes.values()))
 
@@ -133,27 +180,51 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def for_list(self) -> Self:
         """With everything that a message's page and a row of the queue show."""
-        named = self.select_related("mailbox", "connection", "revision", "review", "claim__person")
+        named = self.select_related(
+            "mailbox", "connection", "revision", "review", "claim__person"
+        )
         # No page needs the keys, and each takes time to decrypt.
         return named.defer(*_SECRETS).prefetch_related(_newest_decisions())
 
     def for_rows(self) -> Self:
-        """With only what one line of a list shows: no content, and no connection secret to decrypt."""
+        """With only what one line of a list shows: no content, and no connection secret
+        to decrypt.
+        """
         claims = Prefetch("claim", Claim.objects.select_related("person"))
         shown = self.select_related("mailbox", "revision", "review").only(*_SHOWN)
         return shown.prefetch_related(claims, _newest_decisions())
 
     def rejected_lately(self, message: Message) -> Self:
-        """What was rejected in 90 days, of the message's connection and kind, with what took effect of each.
+        """What was rejected in 90 days, of the message's connection and kind, with what
+        took effect of each.
 
         Relies on message_rejected and message_rejected_bands.
         """
         since = Now() - timedelta(days=90)
-        found = self.filter(state=MessageState.REJECTED, changed_at__gt=since, connection=message.connection_id)
-        found = found.filter(sandbox=message.sandbox, direction=message.direction).exclude(pk=message.pk)
-        applied = Decision.objects.filter(state=DecisionState.APPLIED).select_related("given_by").order_by("-pk")
-        columns = ("public_id", "mailbox", "bands", "changed_at", "upstream_decided_by", "upstream_reason")
-        return found.only(*columns).prefetch_related(Prefetch("decisions", applied, to_attr="newest_decisions"))
+        found = self.filter(
+            state=MessageState.REJECTED,
+            changed_at__gt=since,
+            connection=message.connection_id,
+        )
+        found = found.filter(
+            sandbox=message.sandbox, direction=message.direction
+        ).exclude(pk=message.pk)
+        applied = (
+            Decision.objects.filter(state=DecisionState.APPLIED)
+            .select_related("given_by")
+            .order_by("-pk")
+        )
+        columns = (
+            "public_id",
+            "mailbox",
+            "bands",
+            "changed_at",
+            "upstream_decided_by",
+            "upstream_reason",
+        )
+        return found.only(*columns).prefetch_related(
+            Prefetch("decisions", applied, to_attr="newest_decisions")
+        )
 
     def for_name(self) -> Self:
         """With only what names them, and since when they are held."""
@@ -164,24 +235,39 @@ class DeskMessageQuerySet(MessageQuerySet):
         related = ("connection__is_our_gateway", "mailbox__editor_may_approve")
         examined = ("review__risk_level", "review__rules", "review__policy_facts")
         known = self.select_related("connection", "mailbox", "review")
-        return known.only("state", "upstream_id", "revision", *related, *COLUMNS, *examined)
+        return known.only(
+            "state", "upstream_id", "revision", *related, *COLUMNS, *examined
+        )
 
     def late(self) -> Self:
-        """Held, and past a target of its review plan as of the last sweep (review_late)."""
-        return self.filter(state=MessageState.HELD, review__is_held=True, review__late_since__isnull=False)
+        """Held, and past a target of its review plan as of the last sweep
+        (review_late).
+        """
+        return self.filter(
+            state=MessageState.HELD,
+            review__is_held=True,
+            review__late_since__isnull=False,
+        )
 
     def to_watch(self) -> Self:
         """Held and read, with something due by their review plan (review_watch)."""
-        due = self.filter(state=MessageState.HELD, review__is_held=True, review__watch_at__lte=Now())
+        due = self.filter(
+            state=MessageState.HELD, review__is_held=True, review__watch_at__lte=Now()
+        )
         return due.exclude(hydrated_at=None)
 
     def late_by_mailbox(self) -> QuerySet[Any, Any]:
-        """Return how many are late in each mailbox, the one with the longest late first (review_late)."""
+        """Return how many are late in each mailbox, the one with the longest late first
+        (review_late).
+        """
         counted = self.late().order_by().values("mailbox__address")
-        return counted.annotate(number=Count("pk"), first=Min("review__late_since")).order_by("first")[:20]
+        return counted.annotate(
+            number=Count("pk"), first=Min("review__late_since")
+        ).order_by("first")[:20]
 
     def nearly_over(self) -> Self:
-        """Undecided, not announced yet, and expiring within an hour, or a tenth of their time where that is shorter.
+        """Undecided, not announced yet, and expiring within an hour, or a tenth of
+        their time where that is shorter.
 
         Relies on message_expiry.
         """
@@ -191,41 +277,65 @@ class DeskMessageQuerySet(MessageQuerySet):
             ExpressionWrapper((F("expires_at") - F("held_at")) / 10, DurationField()),
             output_field=DurationField(),
         )
-        soon = self.real().filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
+        soon = self.real().filter(
+            state=MessageState.HELD,
+            expires_at__gt=Now(),
+            expires_at__lte=Now() + TOLD_BEFORE,
+        )
         near = soon.filter(review__expiry_told_at=None, expires_at__lte=Now() + ahead)
         return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
 
     def not_asked_by(self, version: QuerySet[Any, Any]) -> Self:
-        """Held, fetched and undecided, and not asked about by this version of the policy yet (review_policy)."""
+        """Held, fetched and undecided, and not asked about by this version of the
+        policy yet (review_policy).
+        """
         asked_before = self.real().filter(
-            review__is_held=True, review__policy_applied__lt=Subquery(version), hydrated_at__isnull=False
+            review__is_held=True,
+            review__policy_applied__lt=Subquery(version),
+            hydrated_at__isnull=False,
         )
         return asked_before.awaiting_review()
 
     def past_expiry(self, *, rule: str) -> Self:
-        """Held although expired by the database's clock, with no decision under way that ends them.
+        """Held although expired by the database's clock, with no decision under way
+        that ends them.
 
-        After a refused reject of the rule there is a pause before the next (relies on message_expiry).
+        After a refused reject of the rule there is a pause before the next (relies on
+        message_expiry).
         """
         decisions = Decision.objects.filter(message=OuterRef("pk"))
         # A message that was listed again expires like any other.
         since = Q(changed_at__gte=OuterRef("changed_at"))
         ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
-        on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
-        resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
-        over = self.real().filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
+        on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(
+            state__in=CAN_EXPIRE, outcome=Outcome.APPROVE
+        )
+        resting = Q(
+            rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST
+        )
+        over = (
+            self.real()
+            .filter(state=MessageState.HELD, expires_at__lte=Now())
+            .exclude(hydrated_at=None)
+        )
         return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
 
 
 def desk_messages() -> DeskMessageQuerySet:
-    """Return all messages for the reads above, without the columns that `MessageManager` leaves out."""
+    """Return all messages for the reads above, without the columns that
+    `MessageManager` leaves out.
+    """
     return DeskMessageQuerySet(Message).defer("search", "bands")
 
 
 def shown_message(actor: Actor, public_id: UUID) -> Message | None:
-    """Return a message with everything that its page and a row show, or None where this person may not see it."""
+    """Return a message with everything that its page and a row show, or None where this
+    person may not see it.
+    """
     # By no order: one at most has this id.
-    found = list(desk_messages().visible_to(actor).for_list().filter(public_id=public_id))
+    found = list(
+        desk_messages().visible_to(actor).for_list().filter(public_id=public_id)
+    )
     return found[0] if found else None
 
 
@@ -236,20 +346,29 @@ def _newest_decisions() -> "Prefetch[Any]":
 
 
 def our_decisions(message: Message) -> list[Decision]:
-    """Return our decisions about a message, the newest first: those that were read with it, or read now."""
+    """Return our decisions about a message, the newest first: those that were read with
+    it, or read now.
+    """
     known: list[Decision] | None = message.__dict__.get("newest_decisions")
-    return sorted(message.decisions.all(), key=lambda one: -one.pk) if known is None else known
+    return (
+        sorted(message.decisions.all(), key=lambda one: -one.pk)
+        if known is None
+        else known
+    )
 
 
 def latest_decision(message: Message) -> Decision | None:
     """Return our newest decision about a message that may have an effect.
 
-    One without effect must not hide an older one that was withdrawn and may still take effect.
+    One without effect must not hide an older one that was withdrawn and may still take
+    effect.
     """
     decisions = our_decisions(message)
     if not decisions or decisions[0].state not in VOID:
         return decisions[0] if decisions else None
-    return next((one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0])
+    return next(
+        (one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0]
+    )
 
 
 def awaits_review(message: int) -> bool:
@@ -258,7 +377,9 @@ def awaits_review(message: int) -> bool:
 
 
 class Among(Func):
-    """Whether a key is in a list of keys, computed once; PostgreSQL plans for such a list being short."""
+    """Whether a key is in a list of keys, computed once; PostgreSQL plans for such a
+    list being short.
+    """
 
     template = "(%(expressions)s))"
     arg_joiner = " = ANY ("
@@ -268,24 +389,37 @@ class Among(Func):
 def _of(decisions: QuerySet[Decision]) -> Among:
     """The condition that a message has one of these decisions.
 
-    Their keys are read first: PostgreSQL overestimates them, and would read all held messages for a join.
+    Their keys are read first: PostgreSQL overestimates them, and would read all held
+    messages for a join.
     """
     return Among(F("pk"), ArraySubquery(decisions.order_by().values("message")))
 
 
 def _snoozed_by(actor: Actor) -> list[int]:
     """Return the keys of the messages that this person has snoozed."""
-    return list(Snooze.objects.of_person(int(actor.id)).running().values_list("message", flat=True))
+    return list(
+        Snooze.objects.of_person(int(actor.id))
+        .running()
+        .values_list("message", flat=True)
+    )
 
 
 def _can_be_snoozed() -> Q:
-    """The condition that a message is not so close to its expiry that no snooze hides it."""
+    """The condition that a message is not so close to its expiry that no snooze hides
+    it.
+    """
     return Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
 
 
 def _approved_by(actor: Actor) -> list[int]:
-    """Return the keys of the versions that this person approved and others still have to."""
-    return list(Verdict.objects.awaiting_others(int(actor.id)).values_list("revision", flat=True))
+    """Return the keys of the versions that this person approved and others still have
+    to.
+    """
+    return list(
+        Verdict.objects.awaiting_others(int(actor.id)).values_list(
+            "revision", flat=True
+        )
+    )
 
 
 _SECRETS = (
@@ -309,10 +443,32 @@ _SHOWN = (
         "subject",
         "trigger",
     ),
-    *("reported", "held_at", "hydrated_at", "expires_at", "changed_at", "fetch_tries", "try_number"),
+    *(
+        "reported",
+        "held_at",
+        "hydrated_at",
+        "expires_at",
+        "changed_at",
+        "fetch_tries",
+        "try_number",
+    ),
     "upstream_decided_by",
-    *("review__risk", "review__risk_level", "review__rules", "review__late_since", "review__is_apart"),
-    *("review__held_at", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
+    *(
+        "review__risk",
+        "review__risk_level",
+        "review__rules",
+        "review__late_since",
+        "review__is_apart",
+    ),
+    *(
+        "review__held_at",
+        "addresses",
+        "outside",
+        "has_attachments",
+        "started_by",
+        "run_id",
+        "thread_id",
+    ),
     *(
         "shape",
         "connection",
@@ -327,14 +483,21 @@ _SHOWN = (
 
 
 def _left_by(actor: Actor) -> QuerySet[Any, Any]:
-    """Return message and key of this person's claims, snoozes and approvals, and of what others ask of them."""
+    """Return message and key of this person's claims, snoozes and approvals, and of
+    what others ask of them.
+    """
     person = int(actor.id)
     columns = ("message", "pk")
     claims = Claim.objects.of_person(person).lasting().order_by().values_list(*columns)
-    snoozes = Snooze.objects.of_person(person).running().order_by().values_list(*columns)
+    snoozes = (
+        Snooze.objects.of_person(person).running().order_by().values_list(*columns)
+    )
     questions = Question.objects.of_person(person).order_by().values_list(*columns)
-    # Of an earlier version, an approval counts no more: that message waits for this person again.
-    current = Verdict.objects.awaiting_others(person).filter(revision=F("message__revision"))
+    # Of an earlier version, an approval counts no more: that message waits for this
+    # person again.
+    current = Verdict.objects.awaiting_others(person).filter(
+        revision=F("message__revision")
+    )
     approved = current.order_by().values_list(*columns)
     reminders = Reminder.objects.filter(person=person).order_by().values_list(*columns)
     return claims.union(snoozes, questions, approved, reminders, all=True)

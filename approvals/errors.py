@@ -1,4 +1,6 @@
-"""What can go wrong when a message is decided; each error carries a sentence for the reviewer."""
+"""What can go wrong when a message is decided; each error carries a sentence for the
+reviewer.
+"""
 
 from typing import Any
 
@@ -31,7 +33,9 @@ class PassageNotFound(DeskError):
 
 
 class EditNotPossible(DeskError):
-    """A corrected message cannot be sent in place of this one; the sentence says what to do."""
+    """A corrected message cannot be sent in place of this one; the sentence says what
+    to do.
+    """
 
 
 class PicturesStopped(DeskError):
@@ -39,11 +43,15 @@ class PicturesStopped(DeskError):
 
 
 class RiskUnread(DeskError):
-    """The message is high risk, and the person did not say that its serious findings were read."""
+    """The message is high risk, and the person did not say that its serious findings
+    were read.
+    """
 
 
 class AlreadyDecided(DeskError):
-    """Another decision came first: `decision`, or None when it was made outside the desk."""
+    """Another decision came first: `decision`, or None when it was made outside the
+    desk.
+    """
 
     def __init__(self, sentence: str, *, decision: Any = None) -> None:
         super().__init__(sentence)
@@ -67,7 +75,9 @@ class InvalidInput(DeskError):
 
 
 def http_status(error: DeskError) -> int:
-    """Return 403 where the person may not do it, 422 for invalid input, 409 where the message or event has moved on."""
+    """Return 403 where the person may not do it, 422 for invalid input, 409 where the
+    message or event has moved on.
+    """
     if isinstance(error, InvalidInput):
         return 422
     return 403 if isinstance(error, VerdictNotAllowed | ActNotAllowed) else 409

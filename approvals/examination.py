@@ -1,7 +1,8 @@
 """Examines a content when it is stored: findings, queue columns, the version before.
 
-Whoever stores a content passes this module to the mirror, as a `mirror.store.Examiner`. Each of its functions takes a
-fixed number of statements, whatever the size of history, queue or recipients.
+Whoever stores a content passes this module to the mirror, as a `mirror.store.Examiner`.
+Each of its functions takes a fixed number of statements, whatever the size of history,
+queue or recipients.
 """
 
 import logging
@@ -25,7 +26,16 @@ from common.actors import Actor
 from common.fingerprint import Content, normalise_address
 from common.postgres import take_lock
 from common.references import without_references
-from common.words import BY, CONTENT, FROM, MAX_TEXT, TO, vector, words_of, words_of_address
+from common.words import (
+    BY,
+    CONTENT,
+    FROM,
+    MAX_TEXT,
+    TO,
+    vector,
+    words_of,
+    words_of_address,
+)
 from mirror import earlier_mail
 from mirror.models import Mailbox, Message, Revision
 from mirror.recipients import addresses_of, in_compared_form, written_to
@@ -48,22 +58,30 @@ log = logging.getLogger(__name__)
 
 # The name of a lock.
 WEIGHTS_LOCK = "approvals.weights"
-# Lookalikes are searched among contacts of the newest messages; a message's own addresses are looked up exactly.
+# Lookalikes are searched among contacts of the newest messages; a message's own
+# addresses are looked up exactly.
 NEWEST = 2000
 MOST_CONTACTS = 5000
 MOST_ADDRESSES = 1000
-# Seconds for which contacts are cached in this process. A message's own recipients are always looked up.
+# Seconds for which contacts are cached in this process. A message's own recipients are
+# always looked up.
 KEPT_SECONDS = 300.0
 MOST_CONNECTIONS = 100
 # How many rejected messages are compared, with the same words and with similar ones.
 MOST_SAME = 50
 MOST_NEAR = 200
 
-_contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
+_contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = (
+    OrderedDict()
+)
 
 
-def findings(message: Message, content: Content, parsed: ParsedContent, *, may_have_left: bool) -> list[dict[str, Any]]:
-    """Return what is risky about the content, worst first, as it is stored with the revision."""
+def findings(
+    message: Message, content: Content, parsed: ParsedContent, *, may_have_left: bool
+) -> list[dict[str, Any]]:
+    """Return what is risky about the content, worst first, as it is stored with the
+    revision.
+    """
     found = find_risks(content, parsed.shown, _risk_context(message, content, parsed))
     if may_have_left:
         found = worst_first((*found, may_have_left_finding()))
@@ -75,13 +93,18 @@ def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
     if message.revision_id != revision.pk:
         return
     content = stored_content(revision)
-    _, columns = columns_of(message, content, parsed_content(message, content), revision.findings)
+    _, columns = columns_of(
+        message, content, parsed_content(message, content), revision.findings
+    )
     store_review(message, columns, is_new_version=False)
 
 
-def _risk_context(message: Message, content: Content, parsed: ParsedContent) -> RiskContext:
+def _risk_context(
+    message: Message, content: Content, parsed: ParsedContent
+) -> RiskContext:
     """Return what the desk knows from earlier mail that matters for this content."""
-    # In a transaction this blocks changes of own words until it ends; `flush_examinations` says what for.
+    # In a transaction this blocks changes of own words until it ends;
+    # `flush_examinations` says what for.
     take_lock(WEIGHTS_LOCK, shared=True)
     own_words = OwnWord.objects.of_connection(message.connection_id).heaviest_first()
     own = _domains(Mailbox.objects.addresses_in(message.connection_id))
@@ -113,25 +136,38 @@ def _domains(addresses: Iterable[str]) -> set[str]:
 def _outside(content: Content, own_domains: set[str]) -> list[str]:
     """Return the recipients who have no address at one of these domains."""
     recipients = [address.lower() for address in everybody(content)]
-    return [address for address in recipients if address.rpartition("@")[2] not in own_domains]
+    return [
+        address
+        for address in recipients
+        if address.rpartition("@")[2] not in own_domains
+    ]
 
 
 def flush_examinations() -> None:
-    """Wait until every message is stored whose examination began before what was committed last.
+    """Wait until every message is stored whose examination began before what was
+    committed last.
 
-    Such a message may have been examined with the own words of before; afterwards it is there to be judged again.
+    Such a message may have been examined with the own words of before; afterwards it is
+    there to be judged again.
     """
     with transaction.atomic():
         take_lock(WEIGHTS_LOCK)
 
 
 def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
-    """Return the contacts of a connection with how often each was written to lately, these addresses exactly."""
+    """Return the contacts of a connection with how often each was written to lately,
+    these addresses exactly.
+    """
     contacts = _contacts(connection)
-    unknown = [address for address in addresses if address not in contacts][:MOST_ADDRESSES]
+    unknown = [address for address in addresses if address not in contacts][
+        :MOST_ADDRESSES
+    ]
     if not contacts or not unknown:
         return contacts
-    return {**contacts, **dict.fromkeys(earlier_mail.written_to(connection, unknown), 1)}
+    return {
+        **contacts,
+        **dict.fromkeys(earlier_mail.written_to(connection, unknown), 1),
+    }
 
 
 def _contacts(connection: int) -> Mapping[str, int]:
@@ -147,11 +183,14 @@ def _contacts(connection: int) -> Mapping[str, int]:
     return contacts
 
 
-def _rejected_like(message: Message, content: Content, parsed: ParsedContent) -> Rejected | None:
-    """Return a rejected message like this one: an identical one first, then one of the same mailbox, then the newest.
+def _rejected_like(
+    message: Message, content: Content, parsed: ParsedContent
+) -> Rejected | None:
+    """Return a rejected message like this one: an identical one first, then one of the
+    same mailbox, then the newest.
 
-    Test messages are compared only with test messages. A next version that was requested matches nothing, whatever
-    else was rejected.
+    Test messages are compared only with test messages. A next version that was
+    requested matches nothing, whatever else was rejected.
     """
     own_shape = shape(content, parsed)
     own_bands = bands(content, parsed)
@@ -161,7 +200,8 @@ def _rejected_like(message: Message, content: Content, parsed: ParsedContent) ->
     same = rejected.filter(shape=own_shape).order_by("-changed_at")[:MOST_SAME]
     for one in _by_people(same, message):
         return _rejected(message, one, is_same=True)
-    # Not by the column alone: the planner would scan its index instead of looking up the bands.
+    # Not by the column alone: the planner would scan its index instead of looking up
+    # the bands.
     newest_first = (F("changed_at") + timedelta(0)).desc()
     near = rejected.filter(bands__overlap=own_bands).order_by(newest_first)[:MOST_NEAR]
     for one in _by_people(near, message):
@@ -171,14 +211,17 @@ def _rejected_like(message: Message, content: Content, parsed: ParsedContent) ->
 
 
 def _by_people(rejected: Iterable[Message], message: Message) -> list[Message]:
-    """Return what people rejected, here or at MultiMail: first of the message's mailbox, then the newest.
+    """Return what people rejected, here or at MultiMail: first of the message's
+    mailbox, then the newest.
 
     Requests for changes and expired messages are left out.
     """
     found = []
     for one in rejected:
         decision = latest_decision(one)
-        if decision is None or (decision.outcome == Outcome.REJECT and not decision.rule):
+        if decision is None or (
+            decision.outcome == Outcome.REJECT and not decision.rule
+        ):
             found.append(one)
     found.sort(key=_rejected_at, reverse=True)
     found.sort(key=lambda one: one.mailbox_id != message.mailbox_id)
@@ -194,15 +237,21 @@ def _rejected(message: Message, rejected: Message, *, is_same: bool) -> Rejected
     decision = latest_decision(rejected)
     return Rejected(
         public_id=str(rejected.public_id),
-        by=str(decision.given_by) if decision and decision.given_by else rejected.upstream_decided_by,
+        by=str(decision.given_by)
+        if decision and decision.given_by
+        else rejected.upstream_decided_by,
         at=f"{_rejected_at(rejected):%-d %B %Y, %H:%M} UTC",
-        reason=without_references(decision.reason if decision else rejected.upstream_reason),
+        reason=without_references(
+            decision.reason if decision else rejected.upstream_reason
+        ),
         is_same=is_same,
-        in_same_mailbox=rejected.mailbox_id is not None and rejected.mailbox_id == message.mailbox_id,
+        in_same_mailbox=rejected.mailbox_id is not None
+        and rejected.mailbox_id == message.mailbox_id,
     )
 
 
-# An agent that was asked for changes answers within days, one that names neither thread nor trigger within hours.
+# An agent that was asked for changes answers within days, one that names neither thread
+# nor trigger within hours.
 WINDOW = timedelta(days=7)
 SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
@@ -214,7 +263,8 @@ _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
 
 
 def version_before(message: Message) -> Message | None:
-    """Return the message whose request for changes this one answers, or that it was edited from; None for none.
+    """Return the message whose request for changes this one answers, or that it was
+    edited from; None for none.
 
     Of several, one that went to the same people comes first, then the newest.
     """
@@ -222,11 +272,21 @@ def version_before(message: Message) -> Message | None:
         return None
     if (edited := _edited_before(message)) is not None:
         return edited
-    asked = Decision.objects.sent_back_between(message.held_at - WINDOW, message.held_at + SLACK)
-    asked = asked.filter(message__mailbox=message.mailbox_id, message__lt=message.pk).select_related("message")
+    asked = Decision.objects.sent_back_between(
+        message.held_at - WINDOW, message.held_at + SLACK
+    )
+    asked = asked.filter(
+        message__mailbox=message.mailbox_id, message__lt=message.pk
+    ).select_related("message")
     newest = asked.order_by("-recorded_at", "-pk")[:MOST]
-    found = [decision.message for decision in newest if _is_next_version(message, of=decision)]
-    return next((one for one in found if _shares_people(message, one)), next(iter(found), None))
+    found = [
+        decision.message
+        for decision in newest
+        if _is_next_version(message, of=decision)
+    ]
+    return next(
+        (one for one in found if _shares_people(message, one)), next(iter(found), None)
+    )
 
 
 def _edited_before(message: Message) -> Message | None:
@@ -235,39 +295,64 @@ def _edited_before(message: Message) -> Message | None:
     if not reference:
         # Most messages name no edit, and need no query.
         return None
-    made = Replacement.objects.that_made(upstream_ids=[message.upstream_id], references=[reference])
-    row = made.filter(connection=message.connection_id).select_related("message").first()
+    made = Replacement.objects.that_made(
+        upstream_ids=[message.upstream_id], references=[reference]
+    )
+    row = (
+        made.filter(connection=message.connection_id).select_related("message").first()
+    )
     return row.message if row else None
 
 
 def _is_next_version(message: Message, *, of: Decision) -> bool:
-    """Whether the message comes from the thread or the trigger of the one that was sent back."""
+    """Whether the message comes from the thread or the trigger of the one that was sent
+    back.
+    """
     earlier = of.message
     if message.thread_id and message.thread_id == earlier.thread_id:
         return True
-    is_about_the_same = _shares_people(message, earlier) or _plain_subject(message) == _plain_subject(earlier)
-    if any(_same(message.trigger, earlier.trigger, name, other) for name in _RUNS for other in _RUNS):
-        # A run may write to hundreds of people: its other messages are not next versions of this one.
+    is_about_the_same = _shares_people(message, earlier) or _plain_subject(
+        message
+    ) == _plain_subject(earlier)
+    if any(
+        _same(message.trigger, earlier.trigger, name, other)
+        for name in _RUNS
+        for other in _RUNS
+    ):
+        # A run may write to hundreds of people: its other messages are not next
+        # versions of this one.
         return is_about_the_same
     if _is_from_the_same_person(message.trigger, earlier.trigger):
         return _shares_people(message, earlier)
     is_soon = message.held_at - of.recorded_at <= SHORT_WINDOW
-    is_same_key = bool(message.sent_by_key) and message.sent_by_key == earlier.sent_by_key
-    has_no_trigger = not _names_trigger(message.trigger) and not _names_trigger(earlier.trigger)
-    is_same_content = _shares_people(message, earlier) and _plain_subject(message) == _plain_subject(earlier)
+    is_same_key = (
+        bool(message.sent_by_key) and message.sent_by_key == earlier.sent_by_key
+    )
+    has_no_trigger = not _names_trigger(message.trigger) and not _names_trigger(
+        earlier.trigger
+    )
+    is_same_content = _shares_people(message, earlier) and _plain_subject(
+        message
+    ) == _plain_subject(earlier)
     return is_soon and is_same_key and has_no_trigger and is_same_content
 
 
-def _same(trigger: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str) -> bool:
+def _same(
+    trigger: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str
+) -> bool:
     is_interaction = "discord_interaction_id" in (name, other_name)
     if is_interaction and name != other_name:
         return False
     return bool(trigger.get(name)) and str(trigger[name]) == str(other.get(other_name))
 
 
-def _is_from_the_same_person(trigger: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _is_from_the_same_person(
+    trigger: Mapping[str, Any], other: Mapping[str, Any]
+) -> bool:
     is_same_person = any(_same(trigger, other, name, name) for name in _PEOPLE)
-    return is_same_person and trigger.get("discord_channel") == other.get("discord_channel")
+    return is_same_person and trigger.get("discord_channel") == other.get(
+        "discord_channel"
+    )
 
 
 def _names_trigger(trigger: Mapping[str, Any]) -> bool:
@@ -287,12 +372,17 @@ def _plain_subject(message: Message) -> str:
 
 
 def columns_of(
-    message: Message, content: Content, parsed: ParsedContent, findings: Iterable[Mapping[str, Any]]
+    message: Message,
+    content: Content,
+    parsed: ParsedContent,
+    findings: Iterable[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the columns of a message, and those of its review, that follow from its content and its findings.
+    """Return the columns of a message, and those of its review, that follow from its
+    content and its findings.
 
-    A message that cannot be sorted must still be readable: after an error it is found by no word, high risk, and what
-    the policy asks of it is not known, so that every rule applies.
+    A message that cannot be sorted must still be readable: after an error it is found
+    by no word, high risk, and what the policy asks of it is not known, so that every
+    rule applies.
     """
     try:
         found = list(findings)
@@ -309,11 +399,15 @@ def columns_of(
     return columns, review
 
 
-def store_review(message: Message, columns: Mapping[str, Any], *, is_new_version: bool) -> None:
+def store_review(
+    message: Message, columns: Mapping[str, Any], *, is_new_version: bool
+) -> None:
     """Store these columns of a locked message's review."""
     review = Review.objects.get(pk=message.pk)
     # A read that shows nothing else needs no other answer of the policy.
-    is_same = not is_new_version and all(getattr(review, name) == value for name, value in columns.items())
+    is_same = not is_new_version and all(
+        getattr(review, name) == value for name, value in columns.items()
+    )
     for name, value in columns.items():
         setattr(review, name, value)
     if not is_same:
@@ -325,7 +419,9 @@ def store_review(message: Message, columns: Mapping[str, Any], *, is_new_version
 
 
 def count(message: Message, actor: Actor) -> None:
-    """Count a message that was read for the first time and waits; past a cap it is set apart."""
+    """Count a message that was read for the first time and waits; past a cap it is set
+    apart.
+    """
     key = message.sent_by_key
     key_name = message.sent_by_key_name
     if set_apart(message, key=key, key_name=key_name, actor=actor):
@@ -338,14 +434,18 @@ def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     found = list(findings)
     total = score_of(found, _weights_in_force() if found else {})
     names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in found)
-    return {"risk": total.points, "risk_level": total.level, "rules": list(filter(None, names))}
+    return {
+        "risk": total.points,
+        "risk_level": total.level,
+        "rules": list(filter(None, names)),
+    }
 
 
 def _weights_in_force() -> dict[str, int]:
     """Return the points of the rules that admins weighed.
 
-    In a transaction this blocks changes of weights until it ends, so that what is stored with these points is seen when
-    held messages are weighed again.
+    In a transaction this blocks changes of weights until it ends, so that what is
+    stored with these points is seen when held messages are weighed again.
     """
     take_lock(WEIGHTS_LOCK, shared=True)
     return RuleWeight.objects.points_by_rule()
@@ -353,19 +453,27 @@ def _weights_in_force() -> dict[str, int]:
 
 def _people(message: Message, content: Content) -> dict[str, Any]:
     recipients = [address.lower() for address in everybody(content)]
-    outside = _outside(content, _domains(Mailbox.objects.addresses_in(message.connection_id)))
+    outside = _outside(
+        content, _domains(Mailbox.objects.addresses_in(message.connection_id))
+    )
     return {
-        "addresses": addresses_of(recipients, sender=content.sender, direction=message.direction),
+        "addresses": addresses_of(
+            recipients, sender=content.sender, direction=message.direction
+        ),
         "written_to": in_compared_form(written_to(content)),
         # Received mail goes to an agent, whatever its addresses say.
         "outside": 0 if message.direction == "inbound" else len(outside),
         "started_by": started_by(message),
-        "run_id": str(message.trigger.get("run_id") or message.trigger.get("runId") or "")[:200],
+        "run_id": str(
+            message.trigger.get("run_id") or message.trigger.get("runId") or ""
+        )[:200],
     }
 
 
 def started_by(message: Message) -> str:
-    """Return who or what started a message in one spelling: "discord:dana", "key:Invoices", or nothing."""
+    """Return who or what started a message in one spelling: "discord:dana",
+    "key:Invoices", or nothing.
+    """
     if message.direction == "inbound":
         return ""
     user = message.trigger.get("discord_user") or message.trigger.get("discord_user_id")
@@ -373,16 +481,32 @@ def started_by(message: Message) -> str:
     return (f"discord:{user}" if user else f"key:{key}" if key else "")[:200]
 
 
-def _search_and_similarity(message: Message, content: Content, parsed: ParsedContent) -> dict[str, Any]:
+def _search_and_similarity(
+    message: Message, content: Content, parsed: ParsedContent
+) -> dict[str, Any]:
     text = text_of(content, parsed.words)
     named = (*content.to, *content.cc, *content.bcc)
     senders = filter(None, (content.sender, content.reply_to))
     # Sorted, because jsonb does not preserve the order of keys.
-    trigger = [str(value) for _, value in sorted(message.trigger.items()) if isinstance(value, str | int | float)]
+    trigger = [
+        str(value)
+        for _, value in sorted(message.trigger.items())
+        if isinstance(value, str | int | float)
+    ]
     parts = (
-        (FROM, [word for one in senders for word in words_of_address(bare_address(one))]),
+        (
+            FROM,
+            [word for one in senders for word in words_of_address(bare_address(one))],
+        ),
         (FROM, words_of(content.sender_name)),
-        (BY, [word for value in (started_by(message), *trigger[:50]) for word in words_of(value[:500])]),
+        (
+            BY,
+            [
+                word
+                for value in (started_by(message), *trigger[:50])
+                for word in words_of(value[:500])
+            ],
+        ),
         (CONTENT, words_of(content.subject)),
         (TO, [word for one in everybody(content) for word in words_of_address(one)]),
         (TO, [word for one in named for word in words_of(one.rpartition("<")[0])]),

@@ -1,4 +1,6 @@
-"""The poll of open pages without a live stream: what is waiting, and whether their message has changed."""
+"""The poll of open pages without a live stream: what is waiting, and whether their
+message has changed.
+"""
 
 import hashlib
 
@@ -25,7 +27,8 @@ from mirror.sync.health import freshness_for
 from mirror.threads.conversation import conversation_of
 from policy.models import KillSwitch
 
-# Seconds for which the exact count is cached; open pages add and subtract later changes themselves.
+# Seconds for which the exact count is cached; open pages add and subtract later changes
+# themselves.
 COUNT_SECONDS = 3
 # There are about as many claims as people at work.
 MOST_CLAIMS = 200
@@ -33,9 +36,16 @@ MOST_CLAIMS = 200
 
 def _pulse_of(request: DeskRequest) -> str:
     actor: Actor = request.actor
-    newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
+    newest = (
+        Message.objects.visible_to(actor)
+        .order_by("-changed_at")
+        .values_list("changed_at", "pk")
+        .first()
+    )
     # A verdict does not change its message's row, but it changes what is waiting.
-    decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
+    decided = Decision.objects.live().aggregate(
+        number=Count("pk"), newest=Max("changed_at")
+    )
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     freshness = freshness_for(actor)
     opened = _state_of(_open_message(request))
@@ -49,12 +59,20 @@ def _open_message(request: DeskRequest) -> Message | None:
     wanted = PulseForm(request.GET).value("open")
     if wanted is None:
         return None
-    message: Message | None = desk_messages().visible_to(request.actor).for_list().filter(public_id=wanted).first()
+    message: Message | None = (
+        desk_messages()
+        .visible_to(request.actor)
+        .for_list()
+        .filter(public_id=wanted)
+        .first()
+    )
     return message
 
 
 def _state_of(message: Message | None) -> dict[str, str] | None:
-    """Return the state of the page's message, so that a page without a stream learns that it changed."""
+    """Return the state of the page's message, so that a page without a stream learns
+    that it changed.
+    """
     if message is None:
         return None
     status = shown_status(message)
@@ -64,26 +82,34 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
         "word": status.word,
         "tone": status.tone,
         "detail": status.detail,
-        # The newest message that came after this draft, as the page has it in data-late.
+        # The newest message that came after this draft, as the page has it in
+        # data-late.
         "late": str(conversation_of(message).late_id),
     }
 
 
 def _holders(actor: Actor) -> dict[str, list[str]]:
     """Return who claimed which of the messages that the person may see."""
-    # What is assigned stays for hours and may be much; pages show it when they are loaded.
+    # What is assigned stays for hours and may be much; pages show it when they are
+    # loaded.
     claims = Claim.objects.live().filter(is_assigned=False).seen_by(actor)
-    holders = claims.values_list("message__public_id", "person", "person__name")[:MOST_CLAIMS]
+    holders = claims.values_list("message__public_id", "person", "person__name")[
+        :MOST_CLAIMS
+    ]
     return {str(message): [str(person), name] for message, person, name in holders}
 
 
 def exactly_waiting(actor: Actor) -> int:
-    """Return the exact number of waiting messages; pages show it a moment after they opened.
+    """Return the exact number of waiting messages; pages show it a moment after they
+    opened.
 
-    Counting costs more with a longer queue, so each process counts at most once in a few seconds.
+    Counting costs more with a longer queue, so each process counts at most once in a
+    few seconds.
     """
     key = f"waiting-{actor.id}-{hash(actor.scopes)}"
-    counted = caches["process"].get_or_set(key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS)
+    counted = caches["process"].get_or_set(
+        key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS
+    )
     return int(counted or 0)
 
 
@@ -95,18 +121,23 @@ def _half_minute() -> int:
 @require_safe
 @condition(etag_func=_pulse_of)
 def pulse(request: DeskRequest) -> HttpResponse:
-    """Return what is waiting, for pages without a live stream; 304 where nothing changed."""
+    """Return what is waiting, for pages without a live stream; 304 where nothing
+    changed.
+    """
     actor: Actor = request.actor
     message = _open_message(request)
     if message is not None:
-        # Visible pages ask at least every forty seconds, and each half minute has another ETag, so this is reached.
+        # Visible pages ask at least every forty seconds, and each half minute has
+        # another ETag, so this is reached.
         touch(message, actor=actor)
     waiting = waiting_of(actor)
     tabs = tab_counts(actor, waiting=waiting.number)
     freshness = freshness_for(actor)
     return JsonResponse(
         {
-            "waiting": waiting.number if waiting.number <= COUNTED else exactly_waiting(actor),
+            "waiting": waiting.number
+            if waiting.number <= COUNTED
+            else exactly_waiting(actor),
             "tabs": {tab: counted(number) for tab, number in tabs.items()},
             "newest": waiting.newest,
             "asked": count_asked_of(actor),
@@ -114,6 +145,10 @@ def pulse(request: DeskRequest) -> HttpResponse:
             "open": _state_of(message),
             "stuck": recent_attention_count(actor),
             "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
-            "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
+            "freshness": {
+                "level": freshness.level,
+                "as_of": freshness.as_of,
+                "reason": freshness.reason,
+            },
         }
     )

@@ -11,7 +11,17 @@ from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import apply_policy, execute, expire, standing
 from approvals.desk_messages import desk_messages
 from approvals.escalation import assigning, watch
-from approvals.models import Arrival, Brake, Claim, Decision, PracticeMessage, Question, Replacement, RuleWeight, Snooze
+from approvals.models import (
+    Arrival,
+    Brake,
+    Claim,
+    Decision,
+    PracticeMessage,
+    Question,
+    Replacement,
+    RuleWeight,
+    Snooze,
+)
 from approvals.practice import ending as practice
 from approvals.practice import planting
 from approvals.reconcile import closing
@@ -44,14 +54,20 @@ def _refuse_outdated(decision_ids: list[int]) -> None:
 def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
     for decision_id in decision_ids:
         try:
-            # Each in its own transaction: one that fails does not keep the others from being ended.
+            # Each in its own transaction: one that fails does not keep the others from
+            # being ended.
             command(decision_id=decision_id)
         except Exception:
-            log.exception("decision not ended", extra={"decision": decision_id, "command": command.__name__})
+            log.exception(
+                "decision not ended",
+                extra={"decision": decision_id, "command": command.__name__},
+            )
 
 
 def _apply_reports(message_ids: list[int]) -> None:
-    for message in Message.objects.filter(pk__in=message_ids).select_related("connection"):
+    for message in Message.objects.filter(pk__in=message_ids).select_related(
+        "connection"
+    ):
         if closing.apply_reports(message):
             tasks.ask_about.delay_on_commit(message.pk)
 
@@ -61,7 +77,9 @@ def _with(command: Callable[[], object], rows: Callable[[], QuerySet[Any]]) -> D
     return duty(rows, lambda _: command())
 
 
-def _each(task: Any, rows: Callable[[], QuerySet[Any]], most: int | None = None) -> Duty:
+def _each(
+    task: Any, rows: Callable[[], QuerySet[Any]], most: int | None = None
+) -> Duty:
     """Send a task for each row."""
     return duty(rows, task.delay_each, most=most)
 
@@ -92,7 +110,8 @@ _DUTIES = {
     "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
     "pictures": _each(tasks.load_pictures, RemotePicture.objects.due, 50),
     "threads": _each(read_thread, Thread.objects.to_read, 100),
-    # One whole read proves that a connection is healthy again and brings everything that was missed.
+    # One whole read proves that a connection is healthy again and brings everything
+    # that was missed.
     "unwell": _each(tasks.read_connection, Connection.objects.to_probe),
     "overdue": _each(tasks.read_connection, Connection.objects.overdue),
     "claims": _with(claims.end_idle, lambda: Claim.objects.over().order_by("pk")),
@@ -106,5 +125,7 @@ _DUTIES = {
     "minimum": _each(bring_minimum, gate_minimum.to_compare, 50),
     "surveys": _each(survey, Connection.objects.to_survey, 20),
     "lists": _each(push_list, GateList.objects.to_push, 100),
-    "weights": _each(tasks.reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)),
+    "weights": _each(
+        tasks.reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)
+    ),
 }

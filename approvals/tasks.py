@@ -1,4 +1,5 @@
-"""Celery's tasks of the desk; each that asks MultiMail runs in a slot of its connection (mirror.tasks).
+"""Celery's tasks of the desk; each that asks MultiMail runs in a slot of its connection
+(mirror.tasks).
 
 A task imports what it runs when it runs, so that what it runs may send it.
 """
@@ -55,8 +56,12 @@ def send_replacement(replacement_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def execute_due() -> str:
-    """Send `execute_decision` for each due decision, after a kill switch or pause has ended."""
-    execute_decision.delay_each(Decision.objects.due().values_list("pk", flat=True)[:200])
+    """Send `execute_decision` for each due decision, after a kill switch or pause has
+    ended.
+    """
+    execute_decision.delay_each(
+        Decision.objects.due().values_list("pk", flat=True)[:200]
+    )
     return "sent"
 
 
@@ -74,7 +79,9 @@ def read_connection(connection_id: int) -> str:
 @shared_task(base=AfterCommitTask)
 def reconcile_all() -> str:
     """Send a whole read of each healthy connection."""
-    read_connection.delay_each(Connection.objects.to_read().values_list("pk", flat=True))
+    read_connection.delay_each(
+        Connection.objects.to_read().values_list("pk", flat=True)
+    )
     return "sent"
 
 
@@ -107,14 +114,17 @@ def ask_about(message_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def count_unsigned() -> str:
-    """Store how many webhooks with a wrong signature each connection got in the last day."""
+    """Store how many webhooks with a wrong signature each connection got in the last
+    day.
+    """
     from approvals.intake import unsigned
 
     unsigned.store_day_counts()
     return "counted"
 
 
-# Servers of strangers may take half a minute: most threads stay free for everything else.
+# Servers of strangers may take half a minute: most threads stay free for everything
+# else.
 _PICTURE_SLOTS = threading.BoundedSemaphore(2)
 
 
@@ -137,12 +147,16 @@ def reject_set_apart(brake_id: int) -> str:
     """Reject the messages of a flood as somebody asked, for a few seconds at a time."""
     from approvals.brake import commands
 
-    return reject_set_apart.repeat(partial(commands.reject_some, brake_id=brake_id), brake_id)
+    return reject_set_apart.repeat(
+        partial(commands.reject_some, brake_id=brake_id), brake_id
+    )
 
 
 @shared_task(base=AfterCommitTask)
 def reweigh(weight_id: int) -> str:
-    """Weigh held messages again after a rule was given other points, for a few seconds at a time."""
+    """Weigh held messages again after a rule was given other points, for a few seconds
+    at a time.
+    """
     from approvals.risk_rules import weighing
 
     return reweigh.repeat(partial(weighing.reweigh, weight_id=weight_id), weight_id)
@@ -150,7 +164,9 @@ def reweigh(weight_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def sweep() -> str:
-    """Find what no task was sent for: content to fetch, decisions that are due, abandoned or in doubt, late events."""
+    """Find what no task was sent for: content to fetch, decisions that are due,
+    abandoned or in doubt, late events.
+    """
     from approvals.sweeping import sweep
 
     return sweep()

@@ -7,7 +7,12 @@ from approvals.brake import views as brake
 from approvals.bulk import views as bulk
 from approvals.escalation import views as escalation
 from approvals.intake import webhooks
-from approvals.message_page import collaboration_views, content_views, decision_views, edit_views
+from approvals.message_page import (
+    collaboration_views,
+    content_views,
+    decision_views,
+    edit_views,
+)
 from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.policy_rules import editor, group_views, playground
@@ -33,7 +38,11 @@ urlpatterns = [
     path("caps/", brake.caps, name="caps"),
     path("caps/save/", brake.set_caps, name="set-caps"),
     path("mailboxes/<int:mailbox_id>/caps/", brake.mailbox_caps, name="mailbox-caps"),
-    path("mailboxes/<int:mailbox_id>/caps/save/", brake.set_mailbox_caps, name="set-mailbox-caps"),
+    path(
+        "mailboxes/<int:mailbox_id>/caps/save/",
+        brake.set_mailbox_caps,
+        name="set-mailbox-caps",
+    ),
     path("queue/bulk/", bulk.sheet, name="bulk"),
     path("queue/bulk/seen/", bulk.seen, name="bulk-seen"),
     path("queue/bulk/decide/", bulk.decide, name="bulk-decide"),
@@ -41,88 +50,212 @@ urlpatterns = [
     path("queue/bulk/undo/", bulk.undo, name="bulk-undo"),
     path("queue/<uuid:public_id>/", message.message_page, name="message"),
     path("queue/<uuid:public_id>/body/", content_views.body, name="message-body"),
-    path("queue/<uuid:public_id>/view/", content_views.message_sheet, name="message-view"),
-    path("queue/<uuid:public_id>/text-first/", content_views.text_first, name="text-first"),
+    path(
+        "queue/<uuid:public_id>/view/", content_views.message_sheet, name="message-view"
+    ),
+    path(
+        "queue/<uuid:public_id>/text-first/",
+        content_views.text_first,
+        name="text-first",
+    ),
     path("queue/<uuid:public_id>/opened/", message.opened, name="message-opened"),
     path("queue/<uuid:public_id>/verdict/", decision_views.verdict, name="verdict"),
     path("queue/<uuid:public_id>/files/", content_views.files, name="message-files"),
-    path("queue/<uuid:public_id>/files/<int:place>/", content_views.file_view, name="file-view"),
-    path("queue/<uuid:public_id>/files/<int:place>/pages/", content_views.file_pages, name="file-pages"),
-    path("queue/<uuid:public_id>/files/<int:place>/pages/<int:page>/", content_views.file_page, name="file-page"),
-    path("queue/<uuid:public_id>/files/<int:place>/download/", content_views.file_download, name="file-download"),
-    path("queue/<uuid:public_id>/pictures/", content_views.pictures, name="message-pictures"),
-    path("queue/<uuid:public_id>/pictures/load/", content_views.load_pictures, name="load-pictures"),
+    path(
+        "queue/<uuid:public_id>/files/<int:place>/",
+        content_views.file_view,
+        name="file-view",
+    ),
+    path(
+        "queue/<uuid:public_id>/files/<int:place>/pages/",
+        content_views.file_pages,
+        name="file-pages",
+    ),
+    path(
+        "queue/<uuid:public_id>/files/<int:place>/pages/<int:page>/",
+        content_views.file_page,
+        name="file-page",
+    ),
+    path(
+        "queue/<uuid:public_id>/files/<int:place>/download/",
+        content_views.file_download,
+        name="file-download",
+    ),
+    path(
+        "queue/<uuid:public_id>/pictures/",
+        content_views.pictures,
+        name="message-pictures",
+    ),
+    path(
+        "queue/<uuid:public_id>/pictures/load/",
+        content_views.load_pictures,
+        name="load-pictures",
+    ),
     path("queue/<uuid:public_id>/unread/", content_views.unread, name="unread-parts"),
     path("queue/<uuid:public_id>/part/", content_views.part_opened, name="part-opened"),
     path("queue/<uuid:public_id>/viewed/", content_views.viewed, name="viewed"),
     path("queue/<uuid:public_id>/thread/", content_views.thread, name="message-thread"),
     path("queue/<uuid:public_id>/undo/", decision_views.undo, name="undo"),
-    path("queue/<uuid:public_id>/take-back/", decision_views.take_back, name="take-back"),
+    path(
+        "queue/<uuid:public_id>/take-back/", decision_views.take_back, name="take-back"
+    ),
     path("queue/<uuid:public_id>/decided/", decision_views.decided, name="decided"),
-    path("queue/<uuid:public_id>/allow/", decision_views.allow_address, name="allow-address"),
+    path(
+        "queue/<uuid:public_id>/allow/",
+        decision_views.allow_address,
+        name="allow-address",
+    ),
     path("queue/<uuid:public_id>/approve/", decision_views.approve, name="approve"),
     path("queue/<uuid:public_id>/edit/", edit_views.edit, name="edit-message"),
-    path("queue/<uuid:public_id>/edit/preview/", edit_views.preview, name="edit-preview"),
+    path(
+        "queue/<uuid:public_id>/edit/preview/", edit_views.preview, name="edit-preview"
+    ),
     path("queue/<uuid:public_id>/edit/finish/", edit_views.finish, name="finish-edit"),
     path("queue/<uuid:public_id>/withdraw/", decision_views.withdraw, name="withdraw"),
-    path("queue/<uuid:public_id>/send-again/", decision_views.send_again, name="send-again"),
+    path(
+        "queue/<uuid:public_id>/send-again/",
+        decision_views.send_again,
+        name="send-again",
+    ),
     path("queue/<uuid:public_id>/settle/", decision_views.settle, name="settle"),
     path("queue/<uuid:public_id>/look/", decision_views.look, name="look"),
     path("queue/<uuid:public_id>/claim/", collaboration_views.claim, name="claim"),
-    path("queue/<uuid:public_id>/claim/release/", collaboration_views.release_claim, name="release-claim"),
+    path(
+        "queue/<uuid:public_id>/claim/release/",
+        collaboration_views.release_claim,
+        name="release-claim",
+    ),
     path("queue/<uuid:public_id>/handling/", escalation.handling, name="handling"),
     path("queue/<uuid:public_id>/assign/", escalation.assign, name="assign"),
     path("queue/<uuid:public_id>/extend/", escalation.extend, name="extend"),
     path("queue/<uuid:public_id>/snooze/", collaboration_views.snooze, name="snooze"),
-    path("queue/<uuid:public_id>/snooze/end/", collaboration_views.end_snooze, name="end-snooze"),
-    path("queue/<uuid:public_id>/beside/", collaboration_views.side_panel, name="beside"),
-    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/", content_views.seen_decision, name="seen-decision"),
-    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/body/", content_views.seen_body, name="seen-body"),
-    path("queue/<uuid:public_id>/comments/", collaboration_views.comment, name="comment"),
-    path("queue/<uuid:public_id>/people/", collaboration_views.people, name="message-people"),
-    path("approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"),
+    path(
+        "queue/<uuid:public_id>/snooze/end/",
+        collaboration_views.end_snooze,
+        name="end-snooze",
+    ),
+    path(
+        "queue/<uuid:public_id>/beside/", collaboration_views.side_panel, name="beside"
+    ),
+    path(
+        "queue/<uuid:public_id>/decisions/<int:verdict_id>/",
+        content_views.seen_decision,
+        name="seen-decision",
+    ),
+    path(
+        "queue/<uuid:public_id>/decisions/<int:verdict_id>/body/",
+        content_views.seen_body,
+        name="seen-body",
+    ),
+    path(
+        "queue/<uuid:public_id>/comments/", collaboration_views.comment, name="comment"
+    ),
+    path(
+        "queue/<uuid:public_id>/people/",
+        collaboration_views.people,
+        name="message-people",
+    ),
+    path(
+        "approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"
+    ),
     path("history/", listing.history, name="history"),
     path("attention/", attention.attention, name="attention"),
     path("attention/carry-out/", attention.carry_out, name="carry-out"),
     path("attention/groups/<slug:key>/", attention.settle_group, name="settle-group"),
     path("attention/<uuid:public_id>/look/", attention.look, name="look-again"),
-    path("attention/webhooks/<int:event_id>/replay/", attention.replay, name="replay-event"),
-    path("attention/webhooks/<int:event_id>/compare/", attention.compare, name="compare-event"),
-    path("attention/webhooks/<int:event_id>/dismiss/", attention.dismiss, name="dismiss-event"),
+    path(
+        "attention/webhooks/<int:event_id>/replay/",
+        attention.replay,
+        name="replay-event",
+    ),
+    path(
+        "attention/webhooks/<int:event_id>/compare/",
+        attention.compare,
+        name="compare-event",
+    ),
+    path(
+        "attention/webhooks/<int:event_id>/dismiss/",
+        attention.dismiss,
+        name="dismiss-event",
+    ),
     path("rules/findings/", rules.findings, name="rules-findings"),
     path("rules/findings/<slug:rule>/", rules.rule, name="rule"),
     path("rules/findings/<slug:rule>/weigh/", rules.weigh_rule, name="weigh-rule"),
-    path("mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/", usual_texts.usual_texts, name="usual-texts"),
     path(
-        "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/save/", usual_texts.save_usual_texts, name="save-usual-texts"
+        "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/",
+        usual_texts.usual_texts,
+        name="usual-texts",
+    ),
+    path(
+        "mailboxes/<int:mailbox_id>/texts/<slug:text_kind>/save/",
+        usual_texts.save_usual_texts,
+        name="save-usual-texts",
     ),
     path("rules/words/", word_views.own_words, name="own-words"),
     path("rules/words/add/", word_views.add_word, name="add-own-word"),
     path("rules/words/<int:word_id>/", word_views.own_word, name="own-word"),
-    path("rules/words/<int:word_id>/save/", word_views.save_own_word, name="save-own-word"),
-    path("rules/words/<int:word_id>/remove/", word_views.remove_own_word, name="remove-own-word"),
+    path(
+        "rules/words/<int:word_id>/save/",
+        word_views.save_own_word,
+        name="save-own-word",
+    ),
+    path(
+        "rules/words/<int:word_id>/remove/",
+        word_views.remove_own_word,
+        name="remove-own-word",
+    ),
     path("policy/practice/", practice.practice_page, name="practice"),
     path("policy/practice/on/", practice.switch_practice_on, name="practice-on"),
     path("policy/practice/off/", practice.switch_practice_off, name="practice-off"),
-    path("policy/practice/confirm/", practice.confirm_practice, name="confirm-practice"),
-    path("audit/reports/decisions/", report_decisions.decisions, name="report-decisions"),
-    path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
-    path("audit/reports/decisions/people/", report_decisions.set_people, name="set-person-figures"),
-    path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),
-    path("webhooks/multimail/<str:webhook_id>/", webhooks.multimail_webhook, name="multimail-webhook"),
+    path(
+        "policy/practice/confirm/", practice.confirm_practice, name="confirm-practice"
+    ),
+    path(
+        "audit/reports/decisions/", report_decisions.decisions, name="report-decisions"
+    ),
+    path(
+        "audit/reports/decisions/rows/",
+        report_decisions.rows,
+        name="report-decision-rows",
+    ),
+    path(
+        "audit/reports/decisions/people/",
+        report_decisions.set_people,
+        name="set-person-figures",
+    ),
+    path(
+        "audit/reports/decisions/file/",
+        report_decisions.file,
+        name="report-decisions-file",
+    ),
+    path(
+        "webhooks/multimail/<str:webhook_id>/",
+        webhooks.multimail_webhook,
+        name="multimail-webhook",
+    ),
     path("policy/", policy.policy, name="policy"),
     path("policy/draft/begin/", policy.begin, name="begin-draft"),
     path("policy/draft/discard/", policy.discard, name="discard-draft"),
     path("policy/draft/activate/", policy.activate, name="activate-draft"),
     path("policy/draft/rules/add/", editor.add_rule, name="add-policy-rule"),
-    path("policy/draft/rules/<slug:policy_rule>/", editor.edit_rule, name="policy-rule"),
-    path("policy/draft/rules/<slug:policy_rule>/arrange/", editor.arrange, name="arrange-policy-rule"),
+    path(
+        "policy/draft/rules/<slug:policy_rule>/", editor.edit_rule, name="policy-rule"
+    ),
+    path(
+        "policy/draft/rules/<slug:policy_rule>/arrange/",
+        editor.arrange,
+        name="arrange-policy-rule",
+    ),
     path("policy/versions/", policy.versions, name="policy-versions"),
     path("policy/versions/<int:policy_number>/", policy.version, name="policy-version"),
     path("policy/groups/", group_views.groups, name="policy-groups"),
     path("policy/groups/add/", group_views.add, name="add-policy-group"),
     path("policy/groups/<int:group_id>/", group_views.group, name="policy-group"),
-    path("policy/groups/<int:group_id>/delete/", group_views.delete, name="delete-policy-group"),
+    path(
+        "policy/groups/<int:group_id>/delete/",
+        group_views.delete,
+        name="delete-policy-group",
+    ),
     path("policy/standing/", standing.standing, name="standing"),
     path("policy/standing/on/", standing.switch_on, name="switch-on-standing"),
     path("policy/standing/off/", standing.switch_off, name="switch-off-standing"),
@@ -131,5 +264,9 @@ urlpatterns = [
     path("policy/standing/<int:standing_id>/end/", standing.end, name="end-standing"),
     path("policy/playground/", playground.playground, name="policy-playground"),
     path("policy/ready-made/", policy.ready_made_policies, name="ready-made-policies"),
-    path("policy/ready-made/<slug:ready_made>/", policy.ready_made_policy, name="ready-made-policy"),
+    path(
+        "policy/ready-made/<slug:ready_made>/",
+        policy.ready_made_policy,
+        name="ready-made-policy",
+    ),
 ]

@@ -1,4 +1,6 @@
-"""Every action of the ledger, with the sentence that describes it. `record` refuses any other action."""
+"""Every action of the ledger, with the sentence that describes it. `record` refuses any
+other action.
+"""
 
 ACTIONS: dict[str, str] = {
     # what MultiMail reported
@@ -87,7 +89,8 @@ ACTIONS: dict[str, str] = {
     "brake.reject_asked": "asked to reject the messages that were set apart",
     "brake.rejected": "rejected the messages that were set apart",
     "caps.changed": "changed the caps of messages",
-    # practice messages; only admins and auditors read these entries, except that one has ended
+    # practice messages; only admins and auditors read these entries, except that one
+    # has ended
     "practice.switched_on": "switched practice messages on",
     "practice.switched_off": "switched practice messages off",
     "practice.planted": "planted a practice message, which nobody ever sends",
@@ -297,10 +300,12 @@ SETTINGS = frozenset(
     """.split()
 )
 
-# What would tell a reviewer which messages are practice, or who decided one: only admins and auditors read them.
+# What would tell a reviewer which messages are practice, or who decided one: only
+# admins and auditors read them.
 OF_PRACTICE = frozenset({"practice.planted", "practice.decided"})
 
-# What programs, webhooks and workers write in the ordinary course. What needs somebody, such as a bounce, is not here.
+# What programs, webhooks and workers write in the ordinary course. What needs somebody,
+# such as a bounce, is not here.
 TECHNICAL = frozenset(
     """
     message.held message.approved message.rejected message.sent message.delivered

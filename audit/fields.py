@@ -6,12 +6,16 @@ from django.db import models
 
 
 class TransactionIdField(models.Field):  # type: ignore[type-arg]
-    """`xid8`. The driver gives it as text and cannot compare it with a number, so it is converted on both ways."""
+    """`xid8`. The driver gives it as text and cannot compare it with a number, so it is
+    converted on both ways.
+    """
 
     def db_type(self, connection: object) -> str:
         return "xid8"
 
-    def from_db_value(self, value: Any, expression: object, connection: object) -> int | None:
+    def from_db_value(
+        self, value: Any, expression: object, connection: object
+    ) -> int | None:
         return None if value is None else int(value)
 
     def get_prep_value(self, value: Any) -> str | None:

@@ -1,7 +1,8 @@
-"""The ledger's tables: entries, the seals over them, saved searches, exports, and the desk's own checks.
+"""The ledger's tables: entries, the seals over them, saved searches, exports, and the
+desk's own checks.
 
-Entries and seals can only be added; personal details can be removed. Nothing here points to other tables: an entry must
-outlive what it is about.
+Entries and seals can only be added; personal details can be removed. Nothing here
+points to other tables: an entry must outlive what it is about.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from common.fingerprint import canonical_json
 # How many entries are in memory at once where all are read.
 AT_ONCE = 1000
 
-# --- Entries --------------------------------------------------------------------------------------------------------
+# --- Entries --------------------------------------------------------------------------
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -39,16 +40,20 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.order_by("id")
 
     def with_details(self) -> Self:
-        """Every entry with its details as `details`, which are empty where they were removed.
+        """Every entry with its details as `details`, which are empty where they were
+        removed.
 
-        Not as a related object: the two would refer to each other, and only the garbage collector could free them.
+        Not as a related object: the two would refer to each other, and only the garbage
+        collector could free them.
         """
         removed = Value({}, models.JSONField())
         return self.annotate(details=Coalesce("detail__fields", removed))
 
     def with_salts(self) -> Self:
         """Every entry with its details, and what they are checked by."""
-        return self.with_details().annotate(salt=F("detail__salt"), words=F("detail__words"))
+        return self.with_details().annotate(
+            salt=F("detail__salt"), words=F("detail__words")
+        )
 
     def of_message(self, message: Any) -> Self:
         """Every entry about one message, by its public id."""
@@ -71,10 +76,13 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.order_by("xid", "id")
 
     def after_seal(self, last: "Seal | None") -> Self:
-        """What follows the last seal, or all entries before the first one, in the order of seals."""
+        """What follows the last seal, or all entries before the first one, in the order
+        of seals.
+        """
         if last is None:
             return self.sealing_order()
-        # The first condition leads the index to its place; the second leaves out the rest of that transaction.
+        # The first condition leads the index to its place; the second leaves out the
+        # rest of that transaction.
         entries = self.filter(xid__gte=last.end_xid, id__gt=last.after_id)
         return entries.exclude(xid=last.end_xid, id__lte=last.end_id).sealing_order()
 
@@ -84,8 +92,16 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(~models.Exists(sealed)).sealing_order()
 
     def without_steps(self) -> Self:
-        """Without intermediate steps, and without entries that repeat another entry of the same act."""
-        steps = ("message.fetched", "message.served", "decision.recorded", "decision.calling", "decision.applied")
+        """Without intermediate steps, and without entries that repeat another entry of
+        the same act.
+        """
+        steps = (
+            "message.fetched",
+            "message.served",
+            "decision.recorded",
+            "decision.calling",
+            "decision.applied",
+        )
         return self.exclude(action__in=(*steps, "approval.recorded", "alert.delivered"))
 
     def without_technical(self) -> Self:
@@ -108,23 +124,33 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(at__gte=Now() - age)
 
     def readable_by(self, actor: Actor) -> Self:
-        """What the actor may read: everything within reach of a role; acts outside any mailbox only by a role for all.
+        """What the actor may read: everything within reach of a role; acts outside any
+        mailbox only by a role for all.
 
-        Entries hold no mailbox, so a role for single mailboxes reads entries through its messages. Reviewers do not
-        read which messages are practice.
+        Entries hold no mailbox, so a role for single mailboxes reads entries through
+        its messages. Reviewers do not read which messages are practice.
         """
         if actor.sees_all():
-            return self if reads_everything(actor) else self.exclude(action__in=sorted(OF_PRACTICE))
+            return (
+                self
+                if reads_everything(actor)
+                else self.exclude(action__in=sorted(OF_PRACTICE))
+            )
         return self.filter(message__in=visible_messages(actor).values("public_id"))
 
 
 def reads_everything(actor: Actor) -> bool:
     """Whether no entry is hidden from the actor: admins and auditors of everything."""
-    return any(scope.is_everywhere and scope.role is not Role.REVIEWER for scope in actor.scopes)
+    return any(
+        scope.is_everywhere and scope.role is not Role.REVIEWER
+        for scope in actor.scopes
+    )
 
 
 class Entry(models.Model):
-    """One act: who, when, through what, on what. It holds no personal text; `detail_hashes` commit to the details."""
+    """One act: who, when, through what, on what. It holds no personal text;
+    `detail_hashes` commit to the details.
+    """
 
     id = models.BigIntegerField(primary_key=True)
     xid = TransactionIdField()
@@ -138,16 +164,19 @@ class Entry(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True)
     trace = models.CharField(max_length=64, blank=True)
     detail_hashes = models.JSONField(default=dict)
-    # The result, where the action alone does not show it. Unlike details it is never removed.
+    # The result, where the action alone does not show it. Unlike details it is never
+    # removed.
     outcome = models.CharField(max_length=16, blank=True, default="", db_default="")
-    # Proves that the desk wrote the entry: a MAC with a key that the database does not have (audit.recording.mac_of).
+    # Proves that the desk wrote the entry: a MAC with a key that the database does not
+    # have (audit.recording.mac_of).
     mac = models.CharField(max_length=64, blank=True, default="", db_default="")
     # SHA-256 over all other columns (audit.recording.canonical_entry).
     hash = models.CharField(max_length=64)
 
     objects = EntryQuerySet.as_manager()
 
-    # What only some queries read: the details, and the subject of its message where these have none.
+    # What only some queries read: the details, and the subject of its message where
+    # these have none.
     details: dict[str, str]
     about = ""
 
@@ -155,25 +184,40 @@ class Entry(models.Model):
         indexes = [
             # The trace of one message, in order.
             models.Index(fields=["message", "id"], name="entry_message"),
-            # Entries arrive in the order of time, so a range of time is a range of blocks, and of numbers: with both,
-            # the few out of order are found at once.
+            # Entries arrive in the order of time, so a range of time is a range of
+            # blocks, and of numbers: with both, the few out of order are found at once.
             BrinIndex(fields=["at", "id"], name="entry_at_brin"),
             # The next entries to seal, in the order of the seals.
             models.Index(fields=["xid", "id"], name="entry_to_seal"),
             # The newest of each kind, however rare it is.
             models.Index(fields=["action", "id"], name="entry_action"),
-            # What the page shows at first, however many technical entries stand in between.
-            models.Index(fields=["id"], condition=~Q(action__in=sorted(TECHNICAL)), name="entry_shown"),
+            # What the page shows at first, however many technical entries stand in
+            # between.
+            models.Index(
+                fields=["id"],
+                condition=~Q(action__in=sorted(TECHNICAL)),
+                name="entry_shown",
+            ),
             models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
             models.Index(fields=["surface", "id"], name="entry_surface"),
             models.Index(fields=["connection", "id"], name="entry_connection"),
             # For identifiers copied from elsewhere, also by prefix.
             models.Index(
-                OpClass("fingerprint", "varchar_pattern_ops"), condition=~Q(fingerprint=""), name="entry_fingerprint"
+                OpClass("fingerprint", "varchar_pattern_ops"),
+                condition=~Q(fingerprint=""),
+                name="entry_fingerprint",
             ),
-            models.Index(OpClass("trace", "varchar_pattern_ops"), condition=~Q(trace=""), name="entry_trace"),
+            models.Index(
+                OpClass("trace", "varchar_pattern_ops"),
+                condition=~Q(trace=""),
+                name="entry_trace",
+            ),
             # Recent refused verdicts, for the home page: few among many entries.
-            models.Index(fields=["at"], condition=Q(action="verdict.refused"), name="entry_refused"),
+            models.Index(
+                fields=["at"],
+                condition=Q(action="verdict.refused"),
+                name="entry_refused",
+            ),
             # Whether a code was used before.
             HashIndex(fields=["mac"], name="entry_mac"),
         ]
@@ -188,7 +232,9 @@ class Entry(models.Model):
 
     @property
     def is_redacted(self) -> bool:
-        """Whether its details were removed. Each entry had some, and still has their hashes."""
+        """Whether its details were removed. Each entry had some, and still has their
+        hashes.
+        """
         return bool(self.detail_hashes) and not self.details
 
     @property
@@ -205,7 +251,9 @@ class Entry(models.Model):
     def trigger(self) -> dict[str, str]:
         """What the sender wrote about who started the message."""
         return {
-            name.removeprefix("trigger."): value for name, value in self.details.items() if name.startswith("trigger.")
+            name.removeprefix("trigger."): value
+            for name, value in self.details.items()
+            if name.startswith("trigger.")
         }
 
     def as_json(self) -> dict[str, Any]:
@@ -229,23 +277,32 @@ class Entry(models.Model):
 
 
 class EntryDetail(models.Model):
-    """The personal part of an entry. Removing it leaves the entry verifiable, because the salt goes with it."""
+    """The personal part of an entry. Removing it leaves the entry verifiable, because
+    the salt goes with it.
+    """
 
-    entry = models.OneToOneField(Entry, primary_key=True, on_delete=models.DO_NOTHING, related_name="detail")
+    entry = models.OneToOneField(
+        Entry, primary_key=True, on_delete=models.DO_NOTHING, related_name="detail"
+    )
     salt = models.BinaryField()
     fields = models.JSONField(default=dict)
     # The words that it is found by: its own, and those of the message it is about.
     words = SearchVectorField(null=True)
 
     class Meta:
-        # No append should have to merge more than this many kilobytes of pending index entries.
-        indexes = [GinIndex(fields=["words"], name="entrydetail_words", gin_pending_list_limit=1024)]
+        # No append should have to merge more than this many kilobytes of pending index
+        # entries.
+        indexes = [
+            GinIndex(
+                fields=["words"], name="entrydetail_words", gin_pending_list_limit=1024
+            )
+        ]
 
     def __str__(self) -> str:
         return f"details of {self.entry_id}"
 
 
-# --- Seals, docs/ledger.md ------------------------------------------------------------------------------------------
+# --- Seals, docs/ledger.md ------------------------------------------------------------
 
 
 SEAL_FIELDS = """
@@ -255,7 +312,9 @@ SEAL_FIELDS = """
 
 
 class Seal(models.Model):
-    """A signed statement: this batch of entries, in this order, follows those of the seal before it."""
+    """A signed statement: this batch of entries, in this order, follows those of the
+    seal before it.
+    """
 
     class Kind(models.TextChoices):
         SEAL = "seal", "Seal"
@@ -268,22 +327,26 @@ class Seal(models.Model):
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.SEAL)
     # Counts the restores. Transaction ids are only comparable within one.
     epoch = models.PositiveIntegerField(default=1)
-    # How many entries its batch has, and how many are under this seal and all before it.
+    # How many entries its batch has, and how many are under this seal and all before
+    # it.
     count = models.BigIntegerField()
     size = models.BigIntegerField()
     # SHA-256 over the hashes of the batch's entries, in order.
     entries = models.CharField(max_length=64)
     # SHA-256 over what the seal before signed and its signature; empty for the first.
     previous = models.CharField(max_length=64, blank=True)
-    # The last entry's transaction and number: of this epoch, what comes up to there is sealed.
+    # The last entry's transaction and number: of this epoch, what comes up to there is
+    # sealed.
     end_xid = TransactionIdField()
     end_id = models.BigIntegerField()
     # Entries up to this number belong to earlier epochs.
     after_id = models.BigIntegerField(default=0)
-    # The database cluster's own identifier; another one means that the ledger was restored elsewhere.
+    # The database cluster's own identifier; another one means that the ledger was
+    # restored elsewhere.
     cluster = models.CharField(max_length=32, blank=True)
     at = models.DateTimeField()
-    # The raw public key, 32 bytes in hex, and the one that follows it where the kind says so.
+    # The raw public key, 32 bytes in hex, and the one that follows it where the kind
+    # says so.
     key = models.CharField(max_length=64)
     next_key = models.CharField(max_length=64, blank=True)
     note = models.TextField(blank=True)
@@ -291,7 +354,11 @@ class Seal(models.Model):
 
     class Meta:
         # Restores and changes of the key: few among many seals.
-        indexes = [models.Index(fields=["number"], condition=~Q(kind="seal"), name="seal_special")]
+        indexes = [
+            models.Index(
+                fields=["number"], condition=~Q(kind="seal"), name="seal_special"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.number} over {self.size}"
@@ -315,7 +382,10 @@ class Seal(models.Model):
         """Return all that the seal says, as docs/ledger.md describes it."""
         at = self.at.astimezone(UTC).isoformat(timespec="microseconds")
         texts = {"v": 2, "kind": str(self.kind), "end_xid": str(self.end_xid), "at": at}
-        return {name: texts[name] if name in texts else getattr(self, name) for name in SEAL_FIELDS}
+        return {
+            name: texts[name] if name in texts else getattr(self, name)
+            for name in SEAL_FIELDS
+        }
 
     @property
     def signed_bytes(self) -> bytes:
@@ -345,10 +415,16 @@ class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
         rows = self.filter(position__gte=seal.size - seal.count, position__lt=seal.size)
         return rows.order_by("position")
 
-    def with_entries(self, entries: EntryQuerySet) -> Iterator[tuple["SealedEntry", Entry | None]]:
-        """Yield all rows in their order, each with its entry, or None where that is gone; some at a time."""
+    def with_entries(
+        self, entries: EntryQuerySet
+    ) -> Iterator[tuple["SealedEntry", Entry | None]]:
+        """Yield all rows in their order, each with its entry, or None where that is
+        gone; some at a time.
+        """
         after = -(2**63)
-        while rows := list(self.filter(position__gt=after).order_by("position")[:AT_ONCE]):
+        while rows := list(
+            self.filter(position__gt=after).order_by("position")[:AT_ONCE]
+        ):
             found = entries.in_bulk([row.entry for row in rows])
             for row in rows:
                 yield row, found.get(row.entry)
@@ -356,11 +432,14 @@ class SealedEntryQuerySet(models.QuerySet["SealedEntry"]):
 
 
 class SealedEntry(models.Model):
-    """The seal that covers an entry, and the entry's hash as it was sealed, which stays if the entry is altered."""
+    """The seal that covers an entry, and the entry's hash as it was sealed, which stays
+    if the entry is altered.
+    """
 
     entry = models.BigIntegerField(primary_key=True)
     seal = models.BigIntegerField()
-    # Its place among all sealed entries, from 0. Where an entry is gone, nothing else shows where it was.
+    # Its place among all sealed entries, from 0. Where an entry is gone, nothing else
+    # shows where it was.
     position = models.BigIntegerField(unique=True)
     hash = models.BinaryField()
 
@@ -371,7 +450,9 @@ class SealedEntry(models.Model):
 
 
 class Anchor(models.Model):
-    """Where a seal was written outside the database, so that deleted entries at the end are found."""
+    """Where a seal was written outside the database, so that deleted entries at the end
+    are found.
+    """
 
     class Kind(models.TextChoices):
         FILE = "file", "File"
@@ -382,7 +463,8 @@ class Anchor(models.Model):
     # The name of the file or destination, and the seal's reference there.
     place = models.CharField(max_length=200)
     reference = models.CharField(max_length=64, blank=True)
-    # The seal that was written there before, so that a removed anchor is noticed; 0 where that is not known.
+    # The seal that was written there before, so that a removed anchor is noticed; 0
+    # where that is not known.
     previous = models.BigIntegerField(default=0)
     at = models.DateTimeField(db_default=Now())
 
@@ -394,11 +476,13 @@ class Anchor(models.Model):
         return f"{self.kind} of seal {self.seal}"
 
 
-# --- Searches, exports and checks -----------------------------------------------------------------------------------
+# --- Searches, exports and checks -----------------------------------------------------
 
 
 class SavedSearch(models.Model):
-    """A saved search of the ledger. Everybody who may read the ledger can use a shared one."""
+    """A saved search of the ledger. Everybody who may read the ledger can use a shared
+    one.
+    """
 
     person = models.BigIntegerField()
     name = models.CharField(max_length=60)
@@ -408,8 +492,16 @@ class SavedSearch(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint("person", Lower("name"), name="saved_search_name_once")]
-        indexes = [models.Index(fields=["shared"], condition=Q(shared=True), name="saved_search_shared")]
+        constraints = [
+            models.UniqueConstraint(
+                "person", Lower("name"), name="saved_search_name_once"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["shared"], condition=Q(shared=True), name="saved_search_shared"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -483,7 +575,9 @@ class CheckQuerySet(models.QuerySet["Check"]):
 
     def latest_finished(self) -> Self:
         """The newest of those: its result counts until the next."""
-        return self.filter(pk=models.Subquery(Check.objects.finished().newest_first().values("pk")[:1]))
+        return self.filter(
+            pk=models.Subquery(Check.objects.finished().newest_first().values("pk")[:1])
+        )
 
     def broken(self) -> Self:
         """Those that found what does not hold."""
@@ -512,7 +606,8 @@ class Check(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
     entries = models.BigIntegerField(default=0)
     seals = models.BigIntegerField(default=0)
-    # The newest seal when it began, so it covers at least that one; empty until a process begins.
+    # The newest seal when it began, so it covers at least that one; empty until a
+    # process begins.
     up_to = models.BigIntegerField(null=True)
     # What does not hold, in sentences, the first of them first.
     findings = models.JSONField(default=list)
@@ -525,7 +620,11 @@ class Check(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["state"], condition=Q(state="running"), name="one_check_at_a_time")
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=Q(state="running"),
+                name="one_check_at_a_time",
+            )
         ]
 
     def __str__(self) -> str:

@@ -1,6 +1,8 @@
-"""Writes the ledger; nothing else does. Receivers of the signal `recorded` are notified of each entry.
+"""Writes the ledger; nothing else does. Receivers of the signal `recorded` are notified
+of each entry.
 
-The hash covers number, transaction and time, which only the database knows, so they are asked for first.
+The hash covers number, transaction and time, which only the database knows, so they are
+asked for first.
 """
 
 import hashlib
@@ -26,9 +28,10 @@ from common.words import BY, CONTENT, TO, lexemes, vector, words_of, words_of_ad
 
 NOTHING = "nothing"
 
-# Sent inside the transaction that wrote the entry, with `entry`, `details` and `about`: the row of what the entry is
-# about where the caller has it, as it is now, so that nobody has to read it again. Receivers that may fail use a
-# savepoint of their own: a mistake in an alert must never cost a decision.
+# Sent inside the transaction that wrote the entry, with `entry`, `details` and `about`:
+# the row of what the entry is about where the caller has it, as it is now, so that
+# nobody has to read it again. Receivers that may fail use a savepoint of their own: a
+# mistake in an alert must never cost a decision.
 recorded = Signal()
 
 
@@ -51,7 +54,9 @@ class ActorLike(Protocol):
 
 @dataclass(frozen=True)
 class SystemActor:
-    """The actor where no person is signed in: a `worker` of the desk, or an operator through a `command`."""
+    """The actor where no person is signed in: a `worker` of the desk, or an operator
+    through a `command`.
+    """
 
     kind: str
     id: str
@@ -64,12 +69,14 @@ class SystemActor:
         return self.kind
 
 
-# --- Positions and hashes -------------------------------------------------------------------------------------------
+# --- Positions and hashes -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class EntryPosition:
-    """A position in the ledger: the entry's number, the transaction it belongs to, and the database's time."""
+    """A position in the ledger: the entry's number, the transaction it belongs to, and
+    the database's time.
+    """
 
     number: int
     xid: int
@@ -77,20 +84,26 @@ class EntryPosition:
 
 
 def next_position() -> EntryPosition:
-    """Take the next number. By SQL of its own: no row has a sequence's next value, or the transaction's id.
+    """Take the next number. By SQL of its own: no row has a sequence's next value, or
+    the transaction's id.
 
-    The id of the transaction comes first: a restore waits for all that may have taken a number by then.
+    The id of the transaction comes first: a restore waits for all that may have taken a
+    number by then.
     """
     with database.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id()::text, nextval('audit_entry_id_seq'), clock_timestamp()")
+        cursor.execute(
+            "SELECT pg_current_xact_id()::text, nextval('audit_entry_id_seq'), clock_timestamp()"
+        )
         xid, number, at = cursor.fetchone()
     return EntryPosition(number, int(xid), at)
 
 
 def last_number() -> int:
-    """Return the last number that was taken, by whomever. It takes none, and gives the transaction no id.
+    """Return the last number that was taken, by whomever. It takes none, and gives the
+    transaction no id.
 
-    By SQL of its own: the row of a number that was taken may not be committed yet, so no query sees it.
+    By SQL of its own: the row of a number that was taken may not be committed yet, so
+    no query sees it.
     """
     with database.cursor() as cursor:
         cursor.execute("SELECT last_value FROM audit_entry_id_seq")
@@ -98,8 +111,12 @@ def last_number() -> int:
 
 
 def detail_hash(salt: bytes, name: str, value: str) -> str:
-    """Return the commitment to one detail: SHA-256 over salt, name and value, separated by zero bytes."""
-    return hashlib.sha256(salt + b"\0" + name.encode() + b"\0" + value.encode()).hexdigest()
+    """Return the commitment to one detail: SHA-256 over salt, name and value, separated
+    by zero bytes.
+    """
+    return hashlib.sha256(
+        salt + b"\0" + name.encode() + b"\0" + value.encode()
+    ).hexdigest()
 
 
 def authenticated_columns(entry: Any) -> dict[str, Any]:
@@ -121,9 +138,19 @@ def authenticated_columns(entry: Any) -> dict[str, Any]:
 
 
 def canonical_entry(entry: Any) -> bytes:
-    """Return every column of the entry but its hash as the one text that is hashed, handed out and checked."""
-    position = {"id": entry.id, "xid": str(entry.xid), "at": entry.at.isoformat(timespec="microseconds")}
-    return canonical_json(authenticated_columns(entry) | position | ({"mac": entry.mac} if entry.mac else {}))
+    """Return every column of the entry but its hash as the one text that is hashed,
+    handed out and checked.
+    """
+    position = {
+        "id": entry.id,
+        "xid": str(entry.xid),
+        "at": entry.at.isoformat(timespec="microseconds"),
+    }
+    return canonical_json(
+        authenticated_columns(entry)
+        | position
+        | ({"mac": entry.mac} if entry.mac else {})
+    )
 
 
 def entry_hash(entry: Any) -> str:
@@ -134,9 +161,10 @@ def entry_hash(entry: Any) -> str:
 def mac_of(entry: Any) -> str:
     """Return the message authentication code of an entry: HMAC-SHA256, in hex.
 
-    With it the sealer distinguishes the desk's entries from others that were inserted into the database, which never
-    has SECRET_KEY. It covers what the entry says, not its position. After a change of SECRET_KEY, the old one has to
-    stay in SECRET_KEY_FALLBACKS until the entries written with it are sealed.
+    With it the sealer distinguishes the desk's entries from others that were inserted
+    into the database, which never has SECRET_KEY. It covers what the entry says, not
+    its position. After a change of SECRET_KEY, the old one has to stay in
+    SECRET_KEY_FALLBACKS until the entries written with it are sealed.
     """
     return _mac(entry, settings.SECRET_KEY)
 
@@ -149,10 +177,12 @@ def is_authentic(entry: Any) -> bool:
 
 def _mac(entry: Any, key: str) -> str:
     derived = hashlib.sha256(b"countersign entry v1\n" + key.encode()).digest()
-    return hmac.digest(derived, canonical_json(authenticated_columns(entry)), "sha256").hex()
+    return hmac.digest(
+        derived, canonical_json(authenticated_columns(entry)), "sha256"
+    ).hex()
 
 
-# --- Words that an entry is found by --------------------------------------------------------------------------------
+# --- Words that an entry is found by --------------------------------------------------
 
 # Details that name people: found by `by:` and `to:` as well as by their words.
 _BY = ("actor", "trigger.")
@@ -161,11 +191,15 @@ _TO = ("recipients", "to", "cc", "bcc")
 _LONGEST = 2000
 
 
-def found_by(fields: Mapping[str, str], about: Any = None, words: Iterable[tuple[str, str]] = ()) -> str:
-    """Return the words that an entry is found by: those of its details, and those of the message that it is about.
+def found_by(
+    fields: Mapping[str, str], about: Any = None, words: Iterable[tuple[str, str]] = ()
+) -> str:
+    """Return the words that an entry is found by: those of its details, and those of
+    the message that it is about.
 
-    They are pairs of a label and a text: subject and recipients, so that every act on a message is found by them. The
-    row that an entry is about gives them by `ledger_words()` where it can.
+    They are pairs of a label and a text: subject and recipients, so that every act on a
+    message is found by them. The row that an entry is about gives them by
+    `ledger_words()` where it can.
     """
     pairs = [*((_label(name), text) for name, text in fields.items()), *words]
     if about is not None and hasattr(about, "ledger_words"):
@@ -174,18 +208,24 @@ def found_by(fields: Mapping[str, str], about: Any = None, words: Iterable[tuple
 
 
 def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
-    """Whether the stored words have every word of these details. They may have more: those of the message."""
+    """Whether the stored words have every word of these details. They may have more:
+    those of the message.
+    """
     there = lexemes(stored)
     return all(
         label in there.get(word, set())
         for name, text in fields.items()
-        for label, word in ((_label(name), word) for word in _words_once(text[:_LONGEST]))
+        for label, word in (
+            (_label(name), word) for word in _words_once(text[:_LONGEST])
+        )
     )
 
 
 @lru_cache(maxsize=4096)
 def _words_once(text: str) -> frozenset[str]:
-    """Return the words of a text. Many entries have the same ones: actors, addresses, reasons."""
+    """Return the words of a text. Many entries have the same ones: actors, addresses,
+    reasons.
+    """
     return frozenset(_words(text))
 
 
@@ -197,14 +237,20 @@ def _words(text: str) -> Iterable[str]:
     if "@" not in text:
         return words_of(text)
     parts = text.replace(",", " ").replace(";", " ").split()
-    return [word for part in parts for word in (words_of_address if "@" in part else words_of)(part)]
+    return [
+        word
+        for part in parts
+        for word in (words_of_address if "@" in part else words_of)(part)
+    ]
 
 
-# --- Recording ------------------------------------------------------------------------------------------------------
+# --- Recording ------------------------------------------------------------------------
 
 
 def changed(*, before: str, after: str) -> dict[str, str]:
-    """Return the details with a setting's value before and after; something that was added had no value before."""
+    """Return the details with a setting's value before and after; something that was
+    added had no value before.
+    """
     return {"before": before or NOTHING, "after": after or NOTHING}
 
 
@@ -222,16 +268,20 @@ def record(
 ) -> Entry:
     """Append one entry, in the caller's transaction, and notify the listeners.
 
-    `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
-    removed. `about` is the row that the entry is about, for the listeners. `words` are what else it is found by:
-    `ledger_words()` of the message.
+    `details` are personal or free text by name; empty ones are left out. `outcome` is
+    one word that stays when they are removed. `about` is the row that the entry is
+    about, for the listeners. `words` are what else it is found by: `ledger_words()` of
+    the message.
 
-    Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
+    Raises ValueError for an action that is not registered, and
+    TransactionManagementError outside a transaction.
     """
     if action not in ACTIONS:
         raise ValueError(f"{action!r} is not registered in audit.actions")
     if not database.in_atomic_block:
-        raise transaction.TransactionManagementError("audit.record() must run in the transaction of the act")
+        raise transaction.TransactionManagementError(
+            "audit.record() must run in the transaction of the act"
+        )
     fields = _fields_of(actor, details or {})
     salt = os.urandom(16)
     position = next_position()
@@ -247,19 +297,32 @@ def record(
         message=message,
         fingerprint=fingerprint,
         trace=trace_id.get(),
-        detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
+        detail_hashes={
+            name: detail_hash(salt, name, text) for name, text in fields.items()
+        },
         outcome=outcome,
     )
     entry.mac = mac_of(entry)
     entry.hash = entry_hash(entry)
     entry.save(force_insert=True)
     entry.details = fields
-    EntryDetail.objects.create(entry_id=entry.pk, salt=salt, fields=fields, words=found_by(fields, about, words))
+    EntryDetail.objects.create(
+        entry_id=entry.pk,
+        salt=salt,
+        fields=fields,
+        words=found_by(fields, about, words),
+    )
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
 
 
 def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
-    # There is always a detail: its salt makes each entry unique, and the sealer refuses a repeated entry.
-    fields = {"actor": actor.label or actor.kind, "address": actor.address, **dict(actor.proof), **details}
+    # There is always a detail: its salt makes each entry unique, and the sealer refuses
+    # a repeated entry.
+    fields = {
+        "actor": actor.label or actor.kind,
+        "address": actor.address,
+        **dict(actor.proof),
+        **details,
+    }
     return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}

@@ -1,7 +1,8 @@
-"""Removes personal details. The entries stay, and can still be checked: a detail's salt goes with it.
+"""Removes personal details. The entries stay, and can still be checked: a detail's salt
+goes with it.
 
-Only details of sealed entries are removed. Until then nothing but the rights of the database protects an entry, and its
-details are all that shows what it said.
+Only details of sealed entries are removed. Until then nothing but the rights of the
+database protects an entry, and its details are all that shows what it said.
 """
 
 import time
@@ -20,7 +21,8 @@ from audit.recording import ActorLike, SystemActor, record
 from audit.verifier.countersign_verify import Ranges
 from common.postgres import clock, take_lock
 
-# How many entries lose their details in one transaction: seals must not wait long for it.
+# How many entries lose their details in one transaction: seals must not wait long for
+# it.
 STEP = 2000
 # Seconds after which the rest is left to the next run.
 LONGEST = 30.0
@@ -32,14 +34,17 @@ _RETENTION = SystemActor("worker", "retention", "the retention worker")
 
 @dataclass(frozen=True)
 class ErasureResult:
-    """How many entries of a message lost their details, and how many did not, because they are not sealed yet."""
+    """How many entries of a message lost their details, and how many did not, because
+    they are not sealed yet.
+    """
 
     removed: int
     not_sealed: int
 
 
 def remove_old_details() -> int:
-    """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS; return how many entries that were.
+    """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS;
+    return how many entries that were.
 
     Several may run at once: each counts what it removed itself.
     """
@@ -56,35 +61,58 @@ def remove_old_details() -> int:
 
 @transaction.atomic
 def _remove_some(until: datetime) -> int:
-    # An entry must name exactly the details that it removed, and no other removal may run beside it.
+    # An entry must name exactly the details that it removed, and no other removal may
+    # run beside it.
     take_lock(_LOCK)
-    old = list(_sealed().filter(entry__at__lt=until).order_by("pk").values_list("pk", flat=True)[:STEP])
+    old = list(
+        _sealed()
+        .filter(entry__at__lt=until)
+        .order_by("pk")
+        .values_list("pk", flat=True)[:STEP]
+    )
     if old:
         details = _removal_details(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
-        remove_details(old, record("ledger.details_removed", actor=_RETENTION, details=details))
+        remove_details(
+            old, record("ledger.details_removed", actor=_RETENTION, details=details)
+        )
     return len(old)
 
 
 @transaction.atomic
-def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connection: int | None = None) -> ErasureResult:
-    """Remove the details of all sealed entries of one message, whatever their age, and note that with the reason.
+def erase_details_of(
+    message: UUID, *, because: str, actor: ActorLike, connection: int | None = None
+) -> ErasureResult:
+    """Remove the details of all sealed entries of one message, whatever their age, and
+    note that with the reason.
 
-    Why details were removed earlier stays: it is about the removal, not about the message.
+    Why details were removed earlier stays: it is about the removal, not about the
+    message.
     """
     take_lock(_LOCK)
-    mine = EntryDetail.objects.filter(entry__message=message).exclude(entry__action__in=_REMOVALS)
-    removed = list(_sealed().filter(pk__in=mine.values("pk")).values_list("pk", flat=True))
+    mine = EntryDetail.objects.filter(entry__message=message).exclude(
+        entry__action__in=_REMOVALS
+    )
+    removed = list(
+        _sealed().filter(pk__in=mine.values("pk")).values_list("pk", flat=True)
+    )
     left = mine.count() - len(removed)
     if removed:
         details = _removal_details(removed) | {"reason": because}
-        entry = record(_ERASED, actor=actor, connection=connection, message=message, details=details)
+        entry = record(
+            _ERASED,
+            actor=actor,
+            connection=connection,
+            message=message,
+            details=details,
+        )
         remove_details(removed, entry)
     return ErasureResult(len(removed), left)
 
 
 @transaction.atomic
 def name_earlier_removals() -> int:
-    """Write once whose details were removed before entries named them; return how many entries that are.
+    """Write once whose details were removed before entries named them; return how many
+    entries that are.
 
     Verifiers report missing details as a breach where no entry names their removal.
     """
@@ -93,24 +121,32 @@ def name_earlier_removals() -> int:
         return 0
     lacking = Entry.objects.exclude(detail_hashes={}).filter(detail=None)
     numbers = list(lacking.order_by("pk").values_list("pk", flat=True))
-    details = _removal_details(numbers) | {"reason": "They were removed before the desk listed the entries concerned."}
+    details = _removal_details(numbers) | {
+        "reason": "They were removed before the desk listed the entries concerned."
+    }
     record("ledger.details_removed", actor=_RETENTION, details=details)
     return len(numbers)
 
 
 def _sealed() -> "QuerySet[EntryDetail]":
     """Details of sealed entries, but for those of removals."""
-    sealed = EntryDetail.objects.filter(Exists(SealedEntry.objects.filter(entry=OuterRef("pk"))))
+    sealed = EntryDetail.objects.filter(
+        Exists(SealedEntry.objects.filter(entry=OuterRef("pk")))
+    )
     return sealed.exclude(entry__action__in=_REMOVALS)
 
 
 def remove_details(numbers: Sequence[int], removal: Entry) -> None:
-    """Remove the details of these entries, which the entry of the removal names in its detail `numbers`.
+    """Remove the details of these entries, which the entry of the removal names in its
+    detail `numbers`.
 
-    By SQL of its own: the application's role can remove details through this function of the database only.
+    By SQL of its own: the application's role can remove details through this function
+    of the database only.
     """
     with database.cursor() as cursor:
-        cursor.execute("SELECT audit_remove_details(%s, %s)", [removal.pk, list(numbers)])
+        cursor.execute(
+            "SELECT audit_remove_details(%s, %s)", [removal.pk, list(numbers)]
+        )
 
 
 def _removal_details(numbers: list[int]) -> dict[str, str]:

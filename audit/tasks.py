@@ -10,7 +10,9 @@ from common.tasks import AfterCommitTask
 
 @shared_task(base=AfterCommitTask)
 def seal() -> str:
-    """Seal the entries of all transactions that have ended, and write the newest seals outside the database."""
+    """Seal the entries of all transactions that have ended, and write the newest seals
+    outside the database.
+    """
     from audit.sealing.anchors import write_anchors
     from audit.sealing.sealer import seal_all
 
@@ -28,7 +30,9 @@ def check(check_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def check_daily() -> str:
-    """Start a check of the whole ledger where the last is a day old, or where one was lost."""
+    """Start a check of the whole ledger where the last is a day old, or where one was
+    lost.
+    """
     from audit.verification.checks import begin_daily_check
 
     return begin_daily_check()

@@ -1,4 +1,5 @@
-"""Which messages and connections a person may see: the app that has them says so when Django starts.
+"""Which messages and connections a person may see: the app that has them says so when
+Django starts.
 
 The ledger stands below that app and keeps only their keys.
 """

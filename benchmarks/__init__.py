@@ -1,1 +1,3 @@
-"""Benchmarks: one file a question, run by `./run bench`; each compares two sides measured in the same run."""
+"""Benchmarks: one file a question, run by `./run bench`; each compares two sides
+measured in the same run.
+"""

@@ -1,4 +1,6 @@
-"""Runs benchmarks by name, or all, prints what each found, and writes docs/benchmarks.md."""
+"""Runs benchmarks by name, or all, prints what each found, and writes
+docs/benchmarks.md.
+"""
 
 import argparse
 import importlib
@@ -13,37 +15,69 @@ from benchmarks.page import write
 from benchmarks.result import Result
 from launcher.pdeathsig import die_with_parent
 
-NAMES = ("alerts", "approval", "decide", "desk_keys", "gateway_send", "growth", "ingest", "pages")
+NAMES = (
+    "alerts",
+    "approval",
+    "decide",
+    "desk_keys",
+    "gateway_send",
+    "growth",
+    "ingest",
+    "pages",
+)
 
 
 def main(asked: list[str]) -> int:
-    """Run the wanted benchmarks, or all; 2 for a name that does not exist, 1 when a goal is missed."""
+    """Run the wanted benchmarks, or all; 2 for a name that does not exist, 1 when a
+    goal is missed.
+    """
     parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="run seconds only, to see that it works; no goal counts")
+    parser.add_argument(
+        "--smoke",
+        action="store_true",
+        help="run seconds only, to see that it works; no goal counts",
+    )
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(NAMES))
     options = parser.parse_args(asked)
     if unknown := [name for name in options.names if name not in NAMES]:
-        parser.error(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(NAMES)}.")
+        parser.error(
+            f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(NAMES)}."
+        )
     if options.smoke:
         os.environ["BENCH_SMOKE"] = "1"
     found = {}
     for name in options.names or NAMES:
         found[name] = result = run(name)
-        if result and not options.smoke and not write(name, result, of_all=not options.names):
-            print("docs/benchmarks.md stays as it is: its figures are of another machine.")
+        if (
+            result
+            and not options.smoke
+            and not write(name, result, of_all=not options.names)
+        ):
+            print(
+                "docs/benchmarks.md stays as it is: its figures are of another machine."
+            )
     if len(found) > 1:
         print()
         for name, result in found.items():
             print(f"{name:<14}{result.goals[0] if result else 'failed'}")
-    return 0 if all(result and (options.smoke or not result.missed) for result in found.values()) else 1
+    return (
+        0
+        if all(
+            result and (options.smoke or not result.missed) for result in found.values()
+        )
+        else 1
+    )
 
 
 def run(name: str) -> Result | None:
     """Measure and print what one benchmark finds; None where it fails."""
-    # In a process of its own: each has a database of its own, and Django knows one for good.
+    # In a process of its own: each has a database of its own, and Django knows one for
+    # good.
     fork = multiprocessing.get_context("fork")
     try:
-        with ProcessPoolExecutor(1, fork, initializer=die_with_parent, initargs=(signal.SIGTERM,)) as process:
+        with ProcessPoolExecutor(
+            1, fork, initializer=die_with_parent, initargs=(signal.SIGTERM,)
+        ) as process:
             result = process.submit(measure, name).result()
     except Exception:  # noqa: BLE001 - the others are measured nonetheless
         traceback.print_exc()

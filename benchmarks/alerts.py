@@ -1,4 +1,6 @@
-"""Of what a channel's limits allow, how much is delivered when ten times as much happens, and how often is it 429?"""
+"""Of what a channel's limits allow, how much is delivered when ten times as much
+happens, and how often is it 429?
+"""
 
 import contextlib
 import os
@@ -8,19 +10,28 @@ from typing import Any
 from benchmarks.ingest import event, make_connection
 from benchmarks.result import Figure, Goal, Result, sized
 from benchmarks.serving import own_database, prepare, within_reach, worker
-from demo.discord.rates import HIDDEN_LIMIT, HIDDEN_SECONDS, LIMIT, WINDOW_SECONDS, RateLimiter
+from demo.discord.rates import (
+    HIDDEN_LIMIT,
+    HIDDEN_SECONDS,
+    LIMIT,
+    WINDOW_SECONDS,
+    RateLimiter,
+)
 from launcher.processes import ALERT_THREADS
 
 EVENTS = sized(1000, smoke=10)
 TIMES_TOO_MANY = 10
-# Events a second, of the requests a second of a plain Django view: what a slower machine still takes in.
+# Events a second, of the requests a second of a plain Django view: what a slower
+# machine still takes in.
 SHARE = 1 / 25
 GOAL = 0.9
 MOST_REFUSED = 0.01
 
 
 def measure() -> Result:
-    """Hold messages at ten times the channel's rate; count what it takes meanwhile, and what stands in the end."""
+    """Hold messages at ten times the channel's rate; count what it takes meanwhile, and
+    what stands in the end.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_database())
         prepare()
@@ -30,8 +41,12 @@ def measure() -> Result:
         there.bucket_limit = (LIMIT, WINDOW_SECONDS)
         there.channel_limit = (HIDDEN_LIMIT, HIDDEN_SECONDS)
         os.environ["OUTGOING_ALLOW"] = there.url
-        connection = make_connection(f"{there.url}/api/webhooks/1/bench", ["message.held"])
-        rate = within_reach(round(TIMES_TOO_MANY * HIDDEN_LIMIT / HIDDEN_SECONDS), share=SHARE)
+        connection = make_connection(
+            f"{there.url}/api/webhooks/1/bench", ["message.held"]
+        )
+        rate = within_reach(
+            round(TIMES_TOO_MANY * HIDDEN_LIMIT / HIDDEN_SECONDS), share=SHARE
+        )
         stack.enter_context(worker("alerts", beat="dashboard", threads=ALERT_THREADS))
         # The worker is there when its first post is.
         happen(connection, 1, rate)
@@ -56,14 +71,20 @@ def measure() -> Result:
         control=Figure("allowed by both limits", allowed, ""),
         goals=(
             Goal("ratio", taken / allowed, GOAL, at_most=False),
-            Goal("answers 429, of all", len(there.of(1, 429)) / len(there.calls), MOST_REFUSED),
+            Goal(
+                "answers 429, of all",
+                len(there.of(1, 429)) / len(there.calls),
+                MOST_REFUSED,
+            ),
             Goal("messages in no post", missing, 0),
         ),
     )
 
 
 def allowed_within(seconds: float) -> int:
-    """Return how many requests both limits let through in so long, of whoever never misses one."""
+    """Return how many requests both limits let through in so long, of whoever never
+    misses one.
+    """
     now = 0.0
     granted = 0
     limiter = RateLimiter(clock=lambda: now)
@@ -74,7 +95,9 @@ def allowed_within(seconds: float) -> int:
 
 
 def happen(connection: Any, events: int, rate: int) -> float:
-    """Take in that messages are held, so many a second, and return when the first of them was."""
+    """Take in that messages are held, so many a second, and return when the first of
+    them was.
+    """
     from approvals.intake.ingest import receive_webhook
 
     began = time.monotonic()
@@ -96,7 +119,9 @@ def finish() -> None:
 
 
 def lost() -> int:
-    """Count the messages that neither have a post of their own nor stand on one with others."""
+    """Count the messages that neither have a post of their own nor stand on one with
+    others.
+    """
     from alerts.models import Card
     from mirror.models import Message
 

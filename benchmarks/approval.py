@@ -1,4 +1,6 @@
-"""How many plain Django views does an approval cost, from the press until the message left and its card says so?"""
+"""How many plain Django views does an approval cost, from the press until the message
+left and its card says so?
+"""
 
 import statistics
 import tempfile
@@ -16,15 +18,17 @@ from benchmarks.serving import BARE, bare_view, own_database, prepare
 from tests.desk import Browser, Product
 from tests.stack import Stack
 
-# Few enough for the channel to take every card at once: Discord takes thirty posts and edits a minute. What the demo
-# wrote at its start is a minute ago by the end of the idle time.
+# Few enough for the channel to take every card at once: Discord takes thirty posts and
+# edits a minute. What the demo wrote at its start is a minute ago by the end of the
+# idle time.
 MESSAGES = sized(6, smoke=1)
 IDLE_SECONDS = sized(60, smoke=1)
 VIEWS = sized(300, smoke=5)
 # Half of what each cost when it was first measured.
 GOAL = 450.0
 GOAL_OF_ARRIVAL = 125.0
-# The product's processes; the demo's stands in for Discord and for a mail server, and is not counted.
+# The product's processes; the demo's stands in for Discord and for a mail server, and
+# is not counted.
 GROUPS = {
     "web processes": ("web", "gateway", "live"),
     "workers": ("worker-desk", "worker-out"),
@@ -41,15 +45,26 @@ WHERE m.upstream_id = ANY(%s) AND c.discord_message_id <> ''
 
 
 def measure() -> Result:
-    """Start the product as a person does, let an agent send messages, approve them, and read what each step took."""
+    """Start the product as a person does, let an agent send messages, approve them, and
+    read what each step took.
+    """
     with own_database():
         prepare()
-        with bare_view() as port, tempfile.TemporaryDirectory(prefix="countersign-") as folder:
+        with (
+            bare_view() as port,
+            tempfile.TemporaryDirectory(prefix="countersign-") as folder,
+        ):
             servers = processor.started() | {processor.postgres()}
             stack = Stack(Path(folder), prepared=False).start()
             try:
-                with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as database:
-                    desk = Desk(stack, database, view=lambda: cost(servers, port, [BARE] * VIEWS))
+                with psycopg.connect(
+                    stack.env["DATABASE_URL"], autocommit=True
+                ) as database:
+                    desk = Desk(
+                        stack,
+                        database,
+                        view=lambda: cost(servers, port, [BARE] * VIEWS),
+                    )
                     arrival, approval = desk.measure()
             finally:
                 stack.stop()
@@ -75,7 +90,9 @@ def measure() -> Result:
 class Desk:
     """The running product, and what its processes take by themselves."""
 
-    def __init__(self, stack: Stack, database: Any, *, view: Callable[[], float]) -> None:
+    def __init__(
+        self, stack: Stack, database: Any, *, view: Callable[[], float]
+    ) -> None:
         self.product = Product(stack)
         self.database = database
         self._view = view
@@ -83,10 +100,14 @@ class Desk:
         self.browser: Browser = self.product.reviewer()
         self.idle: dict[str, float] = {}
         pids = stack.pids()
-        self._roots = {group: [pids[name] for name in names] for group, names in GROUPS.items()}
+        self._roots = {
+            group: [pids[name] for name in names] for group, names in GROUPS.items()
+        }
 
     def measure(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the milliseconds of each group of processes for one arrival and for one approval."""
+        """Return the milliseconds of each group of processes for one arrival and for
+        one approval.
+        """
         # The first one loads code and opens connections.
         self.approve(self.open(self.arrive(1)))
         self._view()
@@ -103,13 +124,16 @@ class Desk:
         return arrival, approval
 
     def taken(self, act: Callable[[], object], times: int) -> dict[str, float]:
-        """Return the milliseconds that each group took for one of so many, without what it takes by itself."""
+        """Return the milliseconds that each group took for one of so many, without what
+        it takes by itself.
+        """
         began = time.monotonic()
         before = self._spent()
         act()
         seconds = time.monotonic() - began
         return {
-            name: (now - before[name] - self.idle.get(name, 0) * seconds) / times for name, now in self._spent().items()
+            name: (now - before[name] - self.idle.get(name, 0) * seconds) / times
+            for name, now in self._spent().items()
         }
 
     def _spent(self) -> dict[str, float]:
@@ -124,19 +148,31 @@ class Desk:
     def open(self, sent: list[str]) -> list[tuple[dict[str, Any], Any]]:
         """Open the page of each of these messages."""
         rows = {row["upstream_id"]: row for row in self.browser.queue()}
-        return [(rows[one], self.browser.get(f"/queue/{rows[one]['id']}/")) for one in sent]
+        return [
+            (rows[one], self.browser.get(f"/queue/{rows[one]['id']}/")) for one in sent
+        ]
 
     def approve(self, opened: list[tuple[dict[str, Any], Any]]) -> None:
-        """Press Approve on each page, and wait until each message was delivered and no card is to be changed."""
+        """Press Approve on each page, and wait until each message was delivered and no
+        card is to be changed.
+        """
         for row, page in opened:
             address = f"/queue/{row['id']}/"
             here = self.browser.base_url + address
-            self.browser.session.headers.update({"HX-Request": "true", "HX-Current-URL": here})
+            self.browser.session.headers.update(
+                {"HX-Request": "true", "HX-Current-URL": here}
+            )
             answer = self.browser.post(
-                f"{address}verdict/", page, outcome="approve", fingerprint=row["fingerprint"], reason=""
+                f"{address}verdict/",
+                page,
+                outcome="approve",
+                fingerprint=row["fingerprint"],
+                reason="",
             )
             if answer.status_code != 200:
-                raise RuntimeError(f"the verdict was answered with {answer.status_code}")
+                raise RuntimeError(
+                    f"the verdict was answered with {answer.status_code}"
+                )
         for name in ("HX-Request", "HX-Current-URL"):
             del self.browser.session.headers[name]
         self._wait(DELIVERED, [row["upstream_id"] for row, _ in opened])
@@ -146,7 +182,9 @@ class Desk:
         deadline = time.monotonic() + PATIENCE
         while self._count(query, sent) < len(sent) or self._count(UNFINISHED):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"only {self._count(query, sent)} of {len(sent)} messages went on")
+                raise RuntimeError(
+                    f"only {self._count(query, sent)} of {len(sent)} messages went on"
+                )
             time.sleep(0.25)
 
     def _count(self, query: str, *values: Any) -> int:

@@ -1,6 +1,8 @@
-"""The control of `pages` and `approval`: a plain Django view that reads one row and renders one template.
+"""The control of `pages` and `approval`: a plain Django view that reads one row and
+renders one template.
 
-Served by the same server, and with the same connection to PostgreSQL, as the product's pages; without its middleware.
+Served by the same server, and with the same connection to PostgreSQL, as the product's
+pages; without its middleware.
 """
 
 from importlib import import_module
@@ -29,12 +31,15 @@ def person_page(request: HttpRequest) -> HttpResponse:
     """Show who has the first account."""
     from people.models import Person
 
-    return HttpResponse(_PAGE.render({"person": Person.objects.order_by("pk").first()}, request))
+    return HttpResponse(
+        _PAGE.render({"person": Person.objects.order_by("pk").first()}, request)
+    )
 
 
 urlpatterns = [path("", person_page)]
 
-# The product's middleware is there already, as its apps insist on it; a handler that is made now has none.
+# The product's middleware is there already, as its apps insist on it; a handler that is
+# made now has none.
 settings.ROOT_URLCONF = __name__
 settings.MIDDLEWARE = []
 application = WsgiBridge(WSGIHandler(), import_module(settings.REQUEST_RULES))

@@ -1,4 +1,6 @@
-"""With no time to undo: how long from a recorded decision to its call at MultiMail, at 20 a second or fewer?"""
+"""With no time to undo: how long from a recorded decision to its call at MultiMail, at
+20 a second or fewer?
+"""
 
 import contextlib
 import http.client
@@ -19,7 +21,8 @@ from benchmarks.serving import own_database, prepare, within_reach, worker
 from launcher.processes import DESK_THREADS
 
 LATENCY = 0.1
-# Decisions a second: as many, or a share of what a plain Django view reaches where the machine is slower.
+# Decisions a second: as many, or a share of what a plain Django view reaches where the
+# machine is slower.
 MOST_A_SECOND = sized(20, smoke=5)
 SHARE = 1 / 40
 WARM_UP = sized(10, smoke=1)
@@ -29,7 +32,9 @@ GOAL = 1.6
 
 
 def measure() -> Result:
-    """Decide at a fixed rate through the real worker, and stamp each call where it arrives."""
+    """Decide at a fixed rate through the real worker, and stamp each call where it
+    arrives.
+    """
     with contextlib.ExitStack() as stack:
         stack.enter_context(own_database())
         prepare()
@@ -43,7 +48,10 @@ def measure() -> Result:
         rate = within_reach(MOST_A_SECOND, share=SHARE)
         with worker("decisions,sync", threads=DESK_THREADS):
             decide(connection, person, arrivals, rate=rate, number=WARM_UP)
-            runs = [decide(connection, person, arrivals, rate=rate, number=rate * SECONDS) for _ in range(RUNS)]
+            runs = [
+                decide(connection, person, arrivals, rate=rate, number=rate * SECONDS)
+                for _ in range(RUNS)
+            ]
         controls = [round_trip(port) for _ in range(10)]
     middle = statistics.median(statistics.median(run) for run in runs)
     control = statistics.median(controls)
@@ -61,7 +69,9 @@ def measure() -> Result:
 
 
 def make_connection(port: int) -> Any:
-    """Make a connection to this port whose mailbox has no caps and leaves no time to undo."""
+    """Make a connection to this port whose mailbox has no caps and leaves no time to
+    undo.
+    """
     from tests import factories
 
     connection = factories.make_connection(api_url=f"http://127.0.0.1:{port}")
@@ -70,8 +80,12 @@ def make_connection(port: int) -> Any:
     return connection
 
 
-def decide(connection: Any, person: Any, arrivals: Any, *, rate: int, number: int) -> list[float]:
-    """Approve `number` messages, one each 1/rate seconds whatever becomes of them; return how long each took to go."""
+def decide(
+    connection: Any, person: Any, arrivals: Any, *, rate: int, number: int
+) -> list[float]:
+    """Approve `number` messages, one each 1/rate seconds whatever becomes of them;
+    return how long each took to go.
+    """
     from tests.factories import make_message
 
     messages = [make_message(connection) for _ in range(number)]
@@ -88,7 +102,9 @@ def decide(connection: Any, person: Any, arrivals: Any, *, rate: int, number: in
 
 
 def give(message: Any, actor: Any) -> float:
-    """Record the decision as the page does, and return when that was committed and the worker woken."""
+    """Record the decision as the page does, and return when that was committed and the
+    worker woken.
+    """
     from approvals.decisions.decide import give_verdict
 
     give_verdict(
@@ -126,14 +142,22 @@ class Answers(BaseHTTPRequestHandler):
 
         time.sleep(LATENCY)
         wanted = parse_qs(urlsplit(self.path).query).get("email_id", [])
-        return self._answer({"pending": [pending_row(one) for one in wanted], "cursor": None})
+        return self._answer(
+            {"pending": [pending_row(one) for one in wanted], "cursor": None}
+        )
 
     def do_POST(self) -> None:
         arrived = time.monotonic()
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.arrivals.put((asked["email_id"], arrived))
         time.sleep(LATENCY)
-        self._answer({"status": "approved_and_sent", "decision": "approved", "decided_by": "bench"})
+        self._answer(
+            {
+                "status": "approved_and_sent",
+                "decision": "approved",
+                "decided_by": "bench",
+            }
+        )
 
     def _answer(self, body: dict[str, Any]) -> None:
         raw = json.dumps(body).encode()
@@ -146,7 +170,9 @@ class Answers(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def slow_multimail() -> Iterator[tuple[int, Any]]:
-    """Run the stand-in in a process of its own, as it must not share ours; give its port and what has arrived."""
+    """Run the stand-in in a process of its own, as it must not share ours; give its
+    port and what has arrived.
+    """
     fork = multiprocessing.get_context("fork")
     Answers.arrivals = fork.Queue()
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:

@@ -1,4 +1,6 @@
-"""How long after a key press is the next message painted, with 100,000 messages waiting and with 100?"""
+"""How long after a key press is the next message painted, with 100,000 messages waiting
+and with 100?
+"""
 
 import os
 import statistics
@@ -12,14 +14,19 @@ from launcher.quality import find_chromium
 FEW = sized(100, smoke=20)
 MANY = sized(100_000, smoke=40)
 PRESSES = sized(50, smoke=3)
-# As long as a reader takes at the very least: a double press decides nothing, and the next message is fetched ahead.
+# As long as a reader takes at the very least: a double press decides nothing, and the
+# next message is fetched ahead.
 PAUSE = 450
 GOAL = 2.0
 BUDGET = 100.0
-ARGUMENTS = ["--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS = [
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
-# From the moment at which the browser got the key to the second frame after the message was put on the page: by then
-# the first one is painted.
+# From the moment at which the browser got the key to the second frame after the message
+# was put on the page: by then the first one is painted.
 WATCH = """
 window.taken = [];
 let began = 0;
@@ -31,7 +38,9 @@ document.addEventListener("desk:shown", () => requestAnimationFrame(() => reques
 
 
 def measure() -> Result:
-    """Approve one after the other in Chromium, by one key each; few wait first, many then."""
+    """Approve one after the other in Chromium, by one key each; few wait first, many
+    then.
+    """
     os.environ["DEMO"] = "0"
     with own_database():
         prepare()
@@ -40,13 +49,17 @@ def measure() -> Result:
         with web_process("dashboard") as port:
             for first, last in ((1, FEW), (FEW + 1, MANY)):
                 add_messages(connection, first=first, last=last)
-                durations[last] = presses(f"http://127.0.0.1:{port}", session_of(client))
+                durations[last] = presses(
+                    f"http://127.0.0.1:{port}", session_of(client)
+                )
     slow = {number: percentile(times) for number, times in durations.items()}
     return Result(
         question=__doc__ or "",
         figures=(
             Figure(f"median, {FEW} waiting", statistics.median(durations[FEW]), "ms"),
-            Figure(f"median, {MANY:,} waiting", statistics.median(durations[MANY]), "ms"),
+            Figure(
+                f"median, {MANY:,} waiting", statistics.median(durations[MANY]), "ms"
+            ),
             Figure(f"95th percentile, {MANY:,} waiting", slow[MANY], "ms"),
         ),
         control=Figure(f"95th percentile, {FEW} waiting", slow[FEW], "ms"),
@@ -72,7 +85,9 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
 
     path = find_chromium()
     if path is None:
-        raise RuntimeError("there is no Chromium: install Debian's package chromium-headless-shell")
+        raise RuntimeError(
+            "there is no Chromium: install Debian's package chromium-headless-shell"
+        )
     with sync_playwright() as playwright:
         arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
@@ -88,13 +103,20 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
 
 
 def press(page: Any, number: int) -> float:
-    """Approve what is on screen, as soon as it could have been read and the next one is there."""
-    page.wait_for_selector("#message:not(:has([data-recording])) ~ article[data-letter=here]", state="attached")
+    """Approve what is on screen, as soon as it could have been read and the next one is
+    there.
+    """
+    page.wait_for_selector(
+        "#message:not(:has([data-recording])) ~ article[data-letter=here]",
+        state="attached",
+    )
     page.wait_for_timeout(PAUSE)
     before = page.evaluate("document.getElementById('message').dataset.message")
     page.keyboard.press("a")
     page.wait_for_selector(f"#message:not([data-message='{before}']) #decided")
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
+    page.evaluate(
+        "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+    )
     recorded = page.evaluate("window.taken")
     if len(recorded) != number:
         raise RuntimeError(f"press {number} did not paint the next message at once")

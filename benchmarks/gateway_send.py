@@ -1,4 +1,6 @@
-"""How many sends a second does the gateway take, against pgbench running the very same statements?"""
+"""How many sends a second does the gateway take, against pgbench running the very same
+statements?
+"""
 
 import itertools
 import json
@@ -31,7 +33,11 @@ def measure() -> Result:
         with web_process("gateway") as port:
             sends(port, mailbox, key, seconds=WARM_UP)
             sides = [
-                (sends(port, mailbox, key, seconds=SECONDS), pgbench(script, seconds=SECONDS)) for _ in range(RUNS)
+                (
+                    sends(port, mailbox, key, seconds=SECONDS),
+                    pgbench(script, seconds=SECONDS),
+                )
+                for _ in range(RUNS)
             ]
     ours, theirs = (statistics.median(side) for side in zip(*sides, strict=True))
     return Result(
@@ -41,18 +47,26 @@ def measure() -> Result:
             Figure("statements of one send", script.count(";\n"), "round trips"),
         ),
         control=Figure(NAME, theirs, "transactions a second"),
-        goals=(Goal("ratio", statistics.median(a / b for a, b in sides), GOAL, at_most=False),),
+        goals=(
+            Goal(
+                "ratio", statistics.median(a / b for a, b in sides), GOAL, at_most=False
+            ),
+        ),
     )
 
 
 def make_sender() -> tuple[str, str]:
-    """Make an account with a gated mailbox, and return the mailbox's id and a key that may send."""
+    """Make an account with a gated mailbox, and return the mailbox's id and a key that
+    may send.
+    """
     from gateway.accounts.accounts import make_account
     from gateway.accounts.keys import new_key_text, register_key
     from gateway.accounts.mailboxes import make_mailbox
 
     account = make_account(name="Bench", slug=SLUG)
-    mailbox = make_mailbox(account=account, address="agent@bench.example", display_name="Bench")
+    mailbox = make_mailbox(
+        account=account, address="agent@bench.example", display_name="Bench"
+    )
     text = new_key_text()
     register_key(account=account, name="Bench", scopes=["read", "send"], text=text)
     return mailbox.pk, text
@@ -63,8 +77,13 @@ def message_body() -> bytes:
     body = {
         "to": ["dana@northwind.example"],
         "subject": f"Your refund for order {next(_numbers)}",
-        "markdown": "Dear Dana,\n\nyour refund is on its way.\n\n" + "It takes three to five working days. " * 15,
-        "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+        "markdown": "Dear Dana,\n\nyour refund is on its way.\n\n"
+        + "It takes three to five working days. " * 15,
+        "metadata": {
+            "discord_user": "ana#1",
+            "discord_channel": "outreach",
+            "discord_guild": "Acme",
+        },
     }
     return json.dumps(body).encode()
 
@@ -81,16 +100,29 @@ def post(mailbox: str, key: str) -> bytes:
 
 def sends(port: int, mailbox: str, key: str, *, seconds: float) -> float:
     """Return the sends a second."""
-    return requests_a_second(port, clients=CLIENTS, seconds=seconds, request=lambda: post(mailbox, key), expect=b"202")
+    return requests_a_second(
+        port,
+        clients=CLIENTS,
+        seconds=seconds,
+        request=lambda: post(mailbox, key),
+        expect=b"202",
+    )
 
 
 def send_once(mailbox: str, key: str) -> None:
     """Send a message as the process that answers does."""
     from django.test import Client, override_settings
 
-    serving: dict[str, Any] = {"MIDDLEWARE": ["gateway.middleware.JsonOnlyMiddleware"], "GATEWAY_RATE_LIMIT": 0}
-    with override_settings(ROOT_URLCONF="gateway.urls", ALLOWED_HOSTS=["testserver"], **serving):
+    serving: dict[str, Any] = {
+        "MIDDLEWARE": ["gateway.middleware.JsonOnlyMiddleware"],
+        "GATEWAY_RATE_LIMIT": 0,
+    }
+    with override_settings(
+        ROOT_URLCONF="gateway.urls", ALLOWED_HOSTS=["testserver"], **serving
+    ):
         path = f"/v1/mailboxes/{mailbox}/send"
         headers = {"Authorization": f"Bearer {key}"}
-        answer = Client().post(path, message_body(), content_type="application/json", headers=headers)
+        answer = Client().post(
+            path, message_body(), content_type="application/json", headers=headers
+        )
     assert answer.status_code == 202, answer.content

@@ -1,4 +1,6 @@
-"""How much more does a page of queue or ledger cost at 100,000 waiting and 1,000,000 entries than at 100 and 10,000?"""
+"""How much more does a page of queue or ledger cost at 100,000 waiting and 1,000,000
+entries than at 100 and 10,000?
+"""
 
 import contextlib
 import os
@@ -26,7 +28,8 @@ QUEUE_GOAL = 1.5
 LEDGER_GOAL = 4.0
 ENTRY_GOAL = 1.2
 QUEUE = ("/queue/", "/queue/?order=riskiest", "/queue/?order=soonest")
-# A word in every entry, in a few and in none, an act of a sixth of them, and a page before almost all.
+# A word in every entry, in a few and in none, an act of a sixth of them, and a page
+# before almost all.
 LEDGER = (
     "/audit/",
     "/audit/?q=refund",
@@ -39,7 +42,9 @@ LEDGER = (
 
 
 def measure() -> Result:
-    """Ask one process for each page, and for an entry, over few rows and over many in turn."""
+    """Ask one process for each page, and for an entry, over few rows and over many in
+    turn.
+    """
     os.environ["DEMO"] = "0"
     with own_database():
         prepare()
@@ -49,7 +54,10 @@ def measure() -> Result:
         with copy_of_database() as few:
             add_messages(connection, first=FEW_WAITING + 1, last=MANY_WAITING)
             add_entries(first=FEW_ENTRIES + 1, last=MANY_ENTRIES)
-            costs = {path: in_turn(few, partial(see, client, path)) for path in (*QUEUE, *LEDGER)}
+            costs = {
+                path: in_turn(few, partial(see, client, path))
+                for path in (*QUEUE, *LEDGER)
+            }
             costs["an entry"] = in_turn(few, record_entry)
     ratios = {name: many / few for name, (few, many) in costs.items()}
     worst = max(QUEUE, key=ratios.__getitem__)
@@ -57,12 +65,17 @@ def measure() -> Result:
         question=__doc__ or "",
         figures=(
             *(Figure(f"{name}, many", many, "ms") for name, (_, many) in costs.items()),
-            *(Figure(f"{name}, many over few", ratio, "") for name, ratio in ratios.items()),
+            *(
+                Figure(f"{name}, many over few", ratio, "")
+                for name, ratio in ratios.items()
+            ),
         ),
         control=Figure(f"{worst}, few", costs[worst][0], "ms"),
         goals=(
             Goal("ratio of the queue", ratios[worst], QUEUE_GOAL),
-            Goal("ratio of the ledger", max(ratios[path] for path in LEDGER), LEDGER_GOAL),
+            Goal(
+                "ratio of the ledger", max(ratios[path] for path in LEDGER), LEDGER_GOAL
+            ),
             Goal("ratio of an entry", ratios["an entry"], ENTRY_GOAL),
         ),
     )
@@ -70,13 +83,17 @@ def measure() -> Result:
 
 @contextlib.contextmanager
 def copy_of_database() -> Iterator[str]:
-    """Keep a copy of the database as it is now, beside it: its people and sessions are the same."""
+    """Keep a copy of the database as it is now, beside it: its people and sessions are
+    the same.
+    """
     from django.db import connection
 
     name = connection.settings_dict["NAME"]
     copy = f"{name}_few"
     connection.close()
-    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True, dbname="postgres") as owner:
+    with psycopg.connect(
+        os.environ["DATABASE_OWNER_URL"], autocommit=True, dbname="postgres"
+    ) as owner:
         owner.execute(f"DROP DATABASE IF EXISTS {copy} WITH (FORCE)")  # type: ignore[arg-type]
         owner.execute(f"CREATE DATABASE {copy} TEMPLATE {name}")  # type: ignore[arg-type]
         try:
@@ -95,7 +112,9 @@ def use(name: str) -> None:
 
 
 def in_turn(few: str, act: Callable[[], object]) -> tuple[float, float]:
-    """Return the milliseconds of processor time, with PostgreSQL's, that an act takes over few rows and over many."""
+    """Return the milliseconds of processor time, with PostgreSQL's, that an act takes
+    over few rows and over many.
+    """
     from django.db import connection
 
     many = connection.settings_dict["NAME"]
@@ -129,6 +148,16 @@ def record_entry() -> None:
     from audit.recording import record
     from common.actors import worker
 
-    details = {"subject": "Your refund", "recipients": "dana@northwind.example", "reason": "It is as asked."}
+    details = {
+        "subject": "Your refund",
+        "recipients": "dana@northwind.example",
+        "reason": "It is as asked.",
+    }
     with transaction.atomic():
-        record("message.served", actor=worker("bench"), connection=1, message=uuid.uuid4(), details=details)
+        record(
+            "message.served",
+            actor=worker("bench"),
+            connection=1,
+            message=uuid.uuid4(),
+            details=details,
+        )

@@ -1,4 +1,6 @@
-"""How many signed webhooks a second are taken in whole, against pgbench running the very same statements?"""
+"""How many signed webhooks a second are taken in whole, against pgbench running the
+very same statements?
+"""
 
 import logging
 import statistics
@@ -23,20 +25,30 @@ FORGED = "sha256=" + "0" * 64
 
 
 def measure() -> Result:
-    """Measure both sides in turn, in a database of their own: what is in a ledger stays there."""
+    """Measure both sides in turn, in a database of their own: what is in a ledger stays
+    there.
+    """
     with own_database():
         prepare()
         from alerts.deliveries.planning import CARD_ACTIONS
 
-        webhook_id = make_connection("https://discord.com/api/webhooks/1/bench", CARD_ACTIONS).webhook_id
+        webhook_id = make_connection(
+            "https://discord.com/api/webhooks/1/bench", CARD_ACTIONS
+        ).webhook_id
         one, other = (statements(lambda: deliver(webhook_id)) for _ in range(2))
         script = as_script(one, other)
         logging.disable(logging.WARNING)
-        forged_statements = len(statements(lambda: deliver(webhook_id, signature=FORGED, expect=401)))
+        forged_statements = len(
+            statements(lambda: deliver(webhook_id, signature=FORGED, expect=401))
+        )
         with web_process("dashboard") as port:
             run(port, lambda: post(webhook_id, event()), seconds=WARM_UP)
             sides = [
-                (run(port, lambda: post(webhook_id, event())), pgbench(script, seconds=SECONDS)) for _ in range(RUNS)
+                (
+                    run(port, lambda: post(webhook_id, event())),
+                    pgbench(script, seconds=SECONDS),
+                )
+                for _ in range(RUNS)
             ]
             same = post(webhook_id, event())
             again = run(port, lambda: same)
@@ -50,7 +62,9 @@ def measure() -> Result:
         ),
         control=Figure(NAME, theirs, "transactions a second"),
         goals=(
-            Goal("ratio", statistics.median(a / b for a, b in sides), GOAL, at_most=False),
+            Goal(
+                "ratio", statistics.median(a / b for a, b in sides), GOAL, at_most=False
+            ),
             Goal("a duplicate costs, of a new one", ours / again, MOST_OF_A_DUPLICATE),
             Goal("a forged one costs, of a new one", ours / forged, MOST_OF_A_FORGED),
             Goal("statements of a forged one", forged_statements, 0),
@@ -59,7 +73,9 @@ def measure() -> Result:
 
 
 def make_connection(url: str, actions: Sequence[str]) -> Any:
-    """Make a connection from which nothing is read, and a destination that wants to know of these acts."""
+    """Make a connection from which nothing is read, and a destination that wants to
+    know of these acts.
+    """
     from alerts.models import Destination, Route
     from tests import factories
 
@@ -89,9 +105,13 @@ def post(webhook_id: str, body: bytes, signature: str = "") -> bytes:
     return head.encode() + body
 
 
-def run(port: int, request: Request, *, seconds: float = SECONDS, expect: bytes = b"200") -> float:
+def run(
+    port: int, request: Request, *, seconds: float = SECONDS, expect: bytes = b"200"
+) -> float:
     """Return how many a second were answered so."""
-    return requests_a_second(port, clients=CLIENTS, seconds=seconds, request=request, expect=expect)
+    return requests_a_second(
+        port, clients=CLIENTS, seconds=seconds, request=request, expect=expect
+    )
 
 
 def deliver(webhook_id: str, *, signature: str = "", expect: int = 200) -> None:

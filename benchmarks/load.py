@@ -1,4 +1,6 @@
-"""A small load generator: whole requests as bytes over a few kept-alive connections, one thread for all of them."""
+"""A small load generator: whole requests as bytes over a few kept-alive connections,
+one thread for all of them.
+"""
 
 import selectors
 import socket
@@ -9,13 +11,19 @@ from contextlib import ExitStack
 Request = Callable[[], bytes]
 
 
-def requests_a_second(port: int, *, clients: int, seconds: float, request: Request, expect: bytes) -> float:
-    """Keep `clients` requests under way for `seconds`, and return how many a second were answered with `expect`."""
+def requests_a_second(
+    port: int, *, clients: int, seconds: float, request: Request, expect: bytes
+) -> float:
+    """Keep `clients` requests under way for `seconds`, and return how many a second
+    were answered with `expect`.
+    """
     answered = 0
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         for _ in range(clients):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), timeout=30)
+            )
             selector.register(connection, selectors.EVENT_READ)
             connection.sendall(request())
         began = time.perf_counter()

@@ -1,4 +1,6 @@
-"""Writes docs/benchmarks.md: a table with a row for each benchmark, and below it all figures."""
+"""Writes docs/benchmarks.md: a table with a row for each benchmark, and below it all
+figures.
+"""
 
 import os
 import platform
@@ -36,7 +38,9 @@ Machine: {machine}.
 
 
 def write(name: str, result: Result, *, of_all: bool) -> bool:
-    """Replace what the page says of one benchmark. Figures of another machine go when all are measured anew."""
+    """Replace what the page says of one benchmark. Figures of another machine go when
+    all are measured anew.
+    """
     page = PAGE.read_text()
     here = machine()
     if f"Machine: {here}.\n" not in page:
@@ -47,7 +51,10 @@ def write(name: str, result: Result, *, of_all: bool) -> bool:
     blocks = page.partition("```\n")[2].removesuffix("\n```\n").split("\n\n")
     tables = {block.partition(":")[0]: block for block in blocks}
     rows[name], tables[name] = row(name, result), result.table(name)
-    in_order = ("\n".join(rows[one] for one in sorted(rows)), "\n\n".join(tables[one] for one in sorted(tables)))
+    in_order = (
+        "\n".join(rows[one] for one in sorted(rows)),
+        "\n\n".join(tables[one] for one in sorted(tables)),
+    )
     PAGE.write_text(_TEXT.format(machine=here, rows=in_order[0], tables=in_order[1]))
     return True
 
@@ -70,11 +77,15 @@ def row(name: str, result: Result) -> str:
 
 
 def machine() -> str:
-    """Return what is measured on: processors, memory, versions; nothing that names the machine."""
+    """Return what is measured on: processors, memory, versions; nothing that names the
+    machine.
+    """
     with psycopg.connect(os.environ["DATABASE_URL"]) as database:
         version = database.info.server_version
     model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
-    processors = f"{os.cpu_count()} processors ({model[1] if model else platform.machine()})"
+    processors = (
+        f"{os.cpu_count()} processors ({model[1] if model else platform.machine()})"
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
     versions = f"Python {platform.python_version()}, PostgreSQL {version // 10_000}.{version % 10_000}"
     return f"{processors}, {memory:.0f} GB of memory, {versions}"

@@ -1,4 +1,6 @@
-"""How many plain Django views does each page of the desk cost, in processor time of web process and PostgreSQL?"""
+"""How many plain Django views does each page of the desk cost, in processor time of web
+process and PostgreSQL?
+"""
 
 import os
 import re
@@ -29,7 +31,8 @@ GOALS = {
     "framed body": 5.5,
 }
 FRAME = re.compile(r'<iframe[^>]* src="?([^"\s>]+)')
-# The HTML of a message as mail programs write it, with a hidden sentence and a link that shows another address.
+# The HTML of a message as mail programs write it, with a hidden sentence and a link
+# that shows another address.
 HTML = """<!doctype html><html><head><style>td {{ padding: 8px }} .quiet {{ color: #555 }}</style></head>
 <body><table width="600" align="center" style="font-family: Arial, sans-serif; line-height: 1.5">
 <tr><td><img src="https://static.yourteam.example/logo.png" alt="Your Team" width="120"></td></tr>
@@ -40,33 +43,55 @@ ROW = '<tr><td style="padding: 8px 24px; border-left: 1px solid #eee; text-align
 
 
 def measure() -> Result:
-    """Ask for each page in turn, round by round, as the browser of somebody does who works there."""
+    """Ask for each page in turn, round by round, as the browser of somebody does who
+    works there.
+    """
     os.environ["DEMO"] = "0"
     with own_database():
         prepare()
         cookie, messages = hold_messages()
         with bare_view() as bare, web_process("dashboard") as port:
             requests = {
-                name: list(islice(cycle(some), A_ROUND)) for name, some in pages(port, cookie, messages).items()
+                name: list(islice(cycle(some), A_ROUND))
+                for name, some in pages(port, cookie, messages).items()
             }
             servers = started() | {postgres()}
             rounds = []
             for _ in range(1 + ROUNDS):
                 control = cost(servers, bare, [BARE] * BARE_A_ROUND)
-                rounds.append((control, {name: cost(servers, port, requests[name]) for name in GOALS}))
+                rounds.append(
+                    (
+                        control,
+                        {name: cost(servers, port, requests[name]) for name in GOALS},
+                    )
+                )
     # In the first round caches are filled and statements are prepared.
     rounds = rounds[1:]
-    ratios = {name: statistics.median(found[name] / control for control, found in rounds) for name in GOALS}
+    ratios = {
+        name: statistics.median(found[name] / control for control, found in rounds)
+        for name in GOALS
+    }
     return Result(
         question=__doc__ or "",
-        figures=tuple(Figure(name, statistics.median(found[name] for _, found in rounds), "ms") for name in GOALS),
-        control=Figure("a plain Django view", statistics.median(control for control, _ in rounds), "ms"),
-        goals=tuple(Goal(f"{name}, in views", ratios[name], GOALS[name]) for name in GOALS),
+        figures=tuple(
+            Figure(name, statistics.median(found[name] for _, found in rounds), "ms")
+            for name in GOALS
+        ),
+        control=Figure(
+            "a plain Django view",
+            statistics.median(control for control, _ in rounds),
+            "ms",
+        ),
+        goals=tuple(
+            Goal(f"{name}, in views", ratios[name], GOALS[name]) for name in GOALS
+        ),
     )
 
 
 def hold_messages() -> tuple[str, list[str]]:
-    """Hold messages like those of the demo, for somebody who is signed in; return the cookie and the messages' ids."""
+    """Hold messages like those of the demo, for somebody who is signed in; return the
+    cookie and the messages' ids.
+    """
     from django.conf import settings
 
     from demo.messages import MESSAGES
@@ -92,7 +117,9 @@ def content(message: Any, number: int) -> dict[str, Any]:
 
     values = blanks(number, timezone.now())
     markdown = fill_in(message.body, values)
-    rows = "\n".join(ROW.format(escape(paragraph)) for paragraph in markdown.split("\n\n"))
+    rows = "\n".join(
+        ROW.format(escape(paragraph)) for paragraph in markdown.split("\n\n")
+    )
     return {
         "to_addresses": message.to.split(", "),
         "cc": message.cc.split(", ") if message.cc else [],
@@ -106,11 +133,24 @@ def content(message: Any, number: int) -> dict[str, Any]:
 def pages(port: int, cookie: str, messages: list[str]) -> dict[str, list[bytes]]:
     """Return the requests for each page; of what shows one message, those for several."""
     paths = [f"/queue/{one}/" for one in messages[:A_ROUND]]
-    fragment = {"HX-Request": "true", "HX-Current-URL": f"http://127.0.0.1:{port}/queue/"}
+    fragment = {
+        "HX-Request": "true",
+        "HX-Current-URL": f"http://127.0.0.1:{port}/queue/",
+    }
 
     def page(path: str, **headers: str) -> bytes:
-        named = {"Host": f"127.0.0.1:{port}", "Cookie": cookie, "Accept-Encoding": "gzip", **headers}
-        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
+        named = {
+            "Host": f"127.0.0.1:{port}",
+            "Cookie": cookie,
+            "Accept-Encoding": "gzip",
+            **headers,
+        }
+        lines = [
+            f"GET {path} HTTP/1.1",
+            *(f"{name}: {value}" for name, value in named.items()),
+            "",
+            "",
+        ]
         return "\r\n".join(lines).encode()
 
     whole = [page(path) for path in paths]
@@ -120,7 +160,9 @@ def pages(port: int, cookie: str, messages: list[str]) -> dict[str, list[bytes]]
         raise RuntimeError("not every message is framed")
     return {
         "message, whole": whole,
-        "message, fragment": [page(path, **fragment, **{"HX-Target": "detail"}) for path in paths],
+        "message, fragment": [
+            page(path, **fragment, **{"HX-Target": "detail"}) for path in paths
+        ],
         "queue, whole": [page("/queue/")],
         "queue, fragment": [page("/queue/", **fragment, **{"HX-Target": "list"})],
         "home": [page("/")],
@@ -137,7 +179,9 @@ def cost(servers: set[int], port: int, requests: list[bytes]) -> float:
 
 
 def ask(port: int, requests: list[bytes]) -> list[str]:
-    """Send requests one after the other over one connection; return the answers, each of which must be a page."""
+    """Send requests one after the other over one connection; return the answers, each
+    of which must be a page.
+    """
     answers = []
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         for request in requests:

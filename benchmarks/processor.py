@@ -1,4 +1,6 @@
-"""Processor time by the kernel's account of each process, so that whoever asks the questions is not counted."""
+"""Processor time by the kernel's account of each process, so that whoever asks the
+questions is not counted.
+"""
 
 import os
 from collections.abc import Iterable
@@ -11,7 +13,9 @@ _TICK = 1000 / os.sysconf("SC_CLK_TCK")
 
 
 def spent(roots: Iterable[int]) -> float:
-    """Return the milliseconds that these processes and all that they started have taken so far."""
+    """Return the milliseconds that these processes and all that they started have taken
+    so far.
+    """
     return sum(spent_by(pid) for pid in families(roots))
 
 
@@ -31,12 +35,16 @@ def families(roots: Iterable[int]) -> set[int]:
 
 
 def started() -> set[int]:
-    """Return all processes that this one has started, and those that they have: here, servers without their clients."""
+    """Return all processes that this one has started, and those that they have: here,
+    servers without their clients.
+    """
     return families([os.getpid()]) - {os.getpid()}
 
 
 def postgres() -> int:
-    """Return the process that started every session of PostgreSQL, which must run on this machine."""
+    """Return the process that started every session of PostgreSQL, which must run on
+    this machine.
+    """
     with psycopg.connect(os.environ["DATABASE_URL"]) as database:
         row = database.execute("SELECT pg_backend_pid()").fetchone()
         assert row is not None
@@ -44,15 +52,22 @@ def postgres() -> int:
 
 
 def spent_by(pid: int) -> float:
-    """Return the milliseconds of one process: of its threads to the nanosecond, of children that ended in ticks."""
+    """Return the milliseconds of one process: of its threads to the nanosecond, of
+    children that ended in ticks.
+    """
     folder = Path(f"/proc/{pid}")
     with suppress(OSError):
-        threads = [int((one / "schedstat").read_text().split()[0]) for one in (folder / "task").iterdir()]
+        threads = [
+            int((one / "schedstat").read_text().split()[0])
+            for one in (folder / "task").iterdir()
+        ]
         ended = sum(int(ticks) for ticks in _stat(folder)[13:15])
         return sum(threads) / 1e6 + ended * _TICK
     return 0.0
 
 
 def _stat(folder: Path) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on; the name before them may hold spaces."""
+    """Return the fields of /proc/PID/stat from the state on; the name before them may
+    hold spaces.
+    """
     return (folder / "stat").read_text().rpartition(")")[2].split()

@@ -1,4 +1,6 @@
-"""How large a benchmark is, and what it found: figures, the control they are compared with, whether goals hold."""
+"""How large a benchmark is, and what it found: figures, the control they are compared
+with, whether goals hold.
+"""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ Size = TypeVar("Size", int, float)
 
 
 def sized(full: Size, *, smoke: Size) -> Size:
-    """Return how many, or how long: the full size, or that of `./run bench --smoke`, whose figures mean nothing."""
+    """Return how many, or how long: the full size, or that of `./run bench --smoke`,
+    whose figures mean nothing.
+    """
     return smoke if "BENCH_SMOKE" in os.environ else full
 
 
@@ -50,7 +54,9 @@ class Goal:
 
 @dataclass(frozen=True)
 class Result:
-    """The answer of one benchmark. The first goal is the ratio of a figure and the control; all goals must hold."""
+    """The answer of one benchmark. The first goal is the ratio of a figure and the
+    control; all goals must hold.
+    """
 
     question: str
     figures: tuple[Figure, ...]

@@ -1,4 +1,6 @@
-"""The rows that benchmarks begin with: a desk, messages and entries by the hundred thousand, as work leaves them."""
+"""The rows that benchmarks begin with: a desk, messages and entries by the hundred
+thousand, as work leaves them.
+"""
 
 import os
 from typing import Any
@@ -38,7 +40,8 @@ _REVIEWS = """
 UPDATE approvals_review SET risk = 10 + message_id % 60, risk_level = 'notice', rules = ARRAY['first_contact']
 WHERE message_id % 8 = 0 AND risk = 0
 """
-# All of one transaction that lies below every other. Their hashes are of nothing: only what checks them would notice.
+# All of one transaction that lies below every other. Their hashes are of nothing: only
+# what checks them would notice.
 _ENTRIES = """
 WITH made AS (
   INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
@@ -71,7 +74,9 @@ _AT_ONCE = 50_000
 
 
 def make_desk() -> tuple[Any, Any]:
-    """Make a connection with two mailboxes; return it, and Django's test client signed in as a reviewer of both."""
+    """Make a connection with two mailboxes; return it, and Django's test client signed
+    in as a reviewer of both.
+    """
     from django.conf import settings
     from django.test import Client
 
@@ -82,7 +87,8 @@ def make_desk() -> tuple[Any, Any]:
     connection.mailboxes.create(upstream_id="01SALES", address="sales@yourteam.example")
     client = Client()
     client.force_login(
-        make_person("bench@yourteam.example", "Bench", "reviewer"), backend="people.sign_in.backend.PersonBackend"
+        make_person("bench@yourteam.example", "Bench", "reviewer"),
+        backend="people.sign_in.backend.PersonBackend",
     )
     return connection, client
 
@@ -97,7 +103,9 @@ def lift_caps(connection: Any) -> None:
 
 
 def add_messages(connection: Any, *, first: int, last: int) -> None:
-    """Hold the messages of these numbers, each with a letter of ordinary length that can be read and decided."""
+    """Hold the messages of these numbers, each with a letter of ordinary length that
+    can be read and decided.
+    """
     from dataclasses import asdict
 
     from django.db import connection as database
@@ -105,9 +113,17 @@ def add_messages(connection: Any, *, first: int, last: int) -> None:
 
     from common.fingerprint import FIELDS, Content
 
-    paragraph = "We looked into it, and the money is on its way to the account that you named. "
+    paragraph = (
+        "We looked into it, and the money is on its way to the account that you named. "
+    )
     letter = "\n\n".join(["Hello,", *([paragraph * 4] * 5), "Kind regards"])
-    content = asdict(Content(sender="support@yourteam.example", sender_name="Your Team Support", markdown=letter))
+    content = asdict(
+        Content(
+            sender="support@yourteam.example",
+            sender_name="Your Team Support",
+            markdown=letter,
+        )
+    )
     del content["coverage"]
     values = {
         "connection": connection.pk,
@@ -120,7 +136,9 @@ def add_messages(connection: Any, *, first: int, last: int) -> None:
         cursor.execute(_REVIEWS)
     # Only their owner may; otherwise PostgreSQL does it by itself, sooner or later.
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
-        owner.execute("VACUUM ANALYZE mirror_message, mirror_revision, approvals_review")
+        owner.execute(
+            "VACUUM ANALYZE mirror_message, mirror_revision, approvals_review"
+        )
 
 
 def add_entries(*, first: int, last: int) -> None:
@@ -128,7 +146,8 @@ def add_entries(*, first: int, last: int) -> None:
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute("SET synchronous_commit = off")
         owner.execute("SET maintenance_work_mem = '1GB'")
-        # An index is built in a tenth of the time that it takes to keep it in step with each row.
+        # An index is built in a tenth of the time that it takes to keep it in step with
+        # each row.
         indexes = owner.execute(_INDEXES).fetchall()
         for name, _ in indexes:
             owner.execute(f"DROP INDEX {name}")

@@ -1,4 +1,6 @@
-"""What benchmarks share: a database of their own, processes as the product runs them, and a plain Django view."""
+"""What benchmarks share: a database of their own, processes as the product runs them,
+and a plain Django view.
+"""
 
 import contextlib
 import logging
@@ -22,14 +24,21 @@ CLIENTS = 8
 # The control of what is served, see `benchmarks.bare`.
 BARE = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
-# Names a database in which all migrations have run and which is otherwise empty, where somebody has one.
+# Names a database in which all migrations have run and which is otherwise empty, where
+# somebody has one.
 _TEMPLATE = "BENCH_TEMPLATE"
 
 
 def prepare() -> None:
-    """Bring the database to this version, and Django into this process; a copy of a prepared one is there already."""
+    """Bring the database to this version, and Django into this process; a copy of a
+    prepared one is there already.
+    """
     if _TEMPLATE not in os.environ:
-        subprocess.run([sys.executable, "manage.py", "prepare"], check=True, env={**os.environ, "DEMO": "0"})
+        subprocess.run(
+            [sys.executable, "manage.py", "prepare"],
+            check=True,
+            env={**os.environ, "DEMO": "0"},
+        )
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -39,11 +48,16 @@ def prepare() -> None:
 
 @contextlib.contextmanager
 def own_database() -> Iterator[None]:
-    """Give the block an empty database and an empty part of Redis, on the servers that are there; both end with it.
+    """Give the block an empty database and an empty part of Redis, on the servers that
+    are there; both end with it.
 
-    Must come before `prepare`: what a benchmark writes into a ledger could not be taken out again.
+    Must come before `prepare`: what a benchmark writes into a ledger could not be taken
+    out again.
     """
-    outer = {name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")}
+    outer = {
+        name: os.environ[name]
+        for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")
+    }
     name = "countersign_bench"
     template = os.environ.get(_TEMPLATE, "template1")
     with psycopg.connect(outer["DATABASE_OWNER_URL"], autocommit=True) as owner:
@@ -71,7 +85,9 @@ def redis_part(url: str) -> str:
 
 @contextlib.contextmanager
 def web_process(serve: str, *, application: str = "") -> Iterator[int]:
-    """Run the web process of one product, or with the same server another application, and give its port."""
+    """Run the web process of one product, or with the same server another application,
+    and give its port.
+    """
     from launcher.processes import http
 
     (port,) = pick_free_ports(1)
@@ -84,7 +100,9 @@ def web_process(serve: str, *, application: str = "") -> Iterator[int]:
 
 @contextlib.contextmanager
 def worker(queues: str, *, threads: int, beat: str = "") -> Iterator[None]:
-    """Run a worker of the desk as the product does, with the beat of a product or without one."""
+    """Run a worker of the desk as the product does, with the beat of a product or
+    without one.
+    """
     from launcher.processes import worker
 
     process = worker("bench", queues=queues, beat=beat, threads=threads)
@@ -96,7 +114,9 @@ def worker(queues: str, *, threads: int, beat: str = "") -> Iterator[None]:
 def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[None]:
     """Run a process for as long as the block takes."""
     silent = subprocess.DEVNULL
-    process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=silent, stderr=silent)
+    process = subprocess.Popen(
+        command, env={**os.environ, **environment}, stdout=silent, stderr=silent
+    )
     try:
         yield
     finally:
@@ -105,18 +125,28 @@ def running(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
 
 
 def bare_view() -> contextlib.AbstractContextManager[int]:
-    """Run the web process of a plain Django view, which shows the first account, and give its port."""
+    """Run the web process of a plain Django view, which shows the first account, and
+    give its port.
+    """
     return web_process("dashboard", application="benchmarks.bare:application")
 
 
 def within_reach(most: int, *, share: float) -> int:
-    """Return a load for this machine: `most`, or a share of the requests a second of a plain Django view, if less.
+    """Return a load for this machine: `most`, or a share of the requests a second of a
+    plain Django view, if less.
 
-    The database must be prepared. The load is printed, as figures of two loads cannot be compared.
+    The database must be prepared. The load is printed, as figures of two loads cannot
+    be compared.
     """
     with bare_view() as port:
         for seconds in (1, sized(3, smoke=1)):
-            reached = requests_a_second(port, clients=CLIENTS, seconds=seconds, request=lambda: BARE, expect=b"200")
+            reached = requests_a_second(
+                port,
+                clients=CLIENTS,
+                seconds=seconds,
+                request=lambda: BARE,
+                expect=b"200",
+            )
     return max(1, min(most, round(reached * share)))
 
 

@@ -1,4 +1,6 @@
-"""The frozen `Actor` that every command gets: who acts, and which roles they have where."""
+"""The frozen `Actor` that every command gets: who acts, and which roles they have
+where.
+"""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -17,7 +19,9 @@ ROLE_CHOICES = [(role.value, role.value.title()) for role in Role]
 
 @dataclass(frozen=True)
 class Scope:
-    """One role and where it applies; without connection and mailbox it applies everywhere."""
+    """One role and where it applies; without connection and mailbox it applies
+    everywhere.
+    """
 
     role: Role
     connection: int | None = None
@@ -37,7 +41,9 @@ class Scope:
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody or something that acts. `surface` is one of web, discord, webhook, worker, command."""
+    """Somebody or something that acts. `surface` is one of web, discord, webhook,
+    worker, command.
+    """
 
     kind: str
     id: str
@@ -45,14 +51,19 @@ class Actor:
     surface: str
     address: str = ""
     scopes: tuple[Scope, ...] = ()
-    # Facts that somebody else's signature proves, by name. They are added to the details of each of its ledger entries.
+    # Facts that somebody else's signature proves, by name. They are added to the
+    # details of each of its ledger entries.
     proof: tuple[tuple[str, str], ...] = ()
-    # The key of the second admin who accepted what the actor does now (people.second_admin).
+    # The key of the second admin who accepted what the actor does now
+    # (people.second_admin).
     second: str = ""
 
     def is_a(self, role: Role, *, connection: int, mailbox: int | None) -> bool:
         """Whether the actor has `role` for this mailbox."""
-        return any(s.role is role and s.reaches(connection=connection, mailbox=mailbox) for s in self.scopes)
+        return any(
+            s.role is role and s.reaches(connection=connection, mailbox=mailbox)
+            for s in self.scopes
+        )
 
     def has(self, role: Role) -> bool:
         """Whether the actor has `role` anywhere."""
@@ -60,17 +71,25 @@ class Actor:
 
     @property
     def looks_after_people(self) -> bool:
-        """Whether the actor may see the list of people: admins and auditors may, within their visible scope."""
+        """Whether the actor may see the list of people: admins and auditors may, within
+        their visible scope.
+        """
         return self.has(Role.ADMIN) or self.has(Role.AUDITOR)
 
     @property
     def looks_after_accounts(self) -> bool:
-        """Whether the actor is an admin of a whole connection, and so may see its API keys and webhooks."""
-        return any(scope.role is Role.ADMIN and scope.mailbox is None for scope in self.scopes)
+        """Whether the actor is an admin of a whole connection, and so may see its API
+        keys and webhooks.
+        """
+        return any(
+            scope.role is Role.ADMIN and scope.mailbox is None for scope in self.scopes
+        )
 
     @property
     def looks_after_policy(self) -> bool:
-        """Whether the actor is an admin of anything, and so may see the changes that wait for a second admin."""
+        """Whether the actor is an admin of anything, and so may see the changes that
+        wait for a second admin.
+        """
         return self.has(Role.ADMIN)
 
     @property
@@ -80,7 +99,9 @@ class Actor:
 
     def acting_as(self, *roles: Role) -> "Actor":
         """Return the same actor with only these roles."""
-        return replace(self, scopes=tuple(scope for scope in self.scopes if scope.role in roles))
+        return replace(
+            self, scopes=tuple(scope for scope in self.scopes if scope.role in roles)
+        )
 
     def sees_all(self) -> bool:
         """Whether a role of the actor's applies everywhere."""
@@ -95,7 +116,13 @@ def worker(name: str) -> Actor:
 def operator(command: str, *roles: Role) -> Actor:
     """Return the actor of a management command, with these roles everywhere."""
     scopes = tuple(Scope(role) for role in roles)
-    return Actor(kind="command", id=command, label="an operator", surface="command", scopes=scopes)
+    return Actor(
+        kind="command",
+        id=command,
+        label="an operator",
+        surface="command",
+        scopes=scopes,
+    )
 
 
 def rule(name: str) -> Actor:
@@ -104,5 +131,13 @@ def rule(name: str) -> Actor:
 
 
 def webhook(connection: str, *, surface: str = "webhook", address: str = "") -> Actor:
-    """Return the actor for what MultiMail reports about a connection: by a webhook from this address, or when read."""
-    return Actor(kind="webhook", id=connection, label=f"MultiMail ({connection})", surface=surface, address=address)
+    """Return the actor for what MultiMail reports about a connection: by a webhook from
+    this address, or when read.
+    """
+    return Actor(
+        kind="webhook",
+        id=connection,
+        label=f"MultiMail ({connection})",
+        surface=surface,
+        address=address,
+    )

@@ -1,7 +1,7 @@
 """What a mailbox adds below the body of what it sends: its signature, then a footer.
 
-The gateway builds mail with these functions and the desk shows it with them, so that both have the same in the same
-place. Additions are named as in the fingerprint.
+The gateway builds mail with these functions and the desk shows it with them, so that
+both have the same in the same place. Additions are named as in the fingerprint.
 """
 
 from collections.abc import Mapping
@@ -28,13 +28,17 @@ def text_part(markdown: str, additions: Mapping[str, str]) -> str:
 
 def html_part(html: str, additions: Mapping[str, str]) -> str:
     """Return the HTML part of a message whose author wrote HTML."""
-    lines = [escape(line) for line in additions.get("signature", "").strip().splitlines()]
+    lines = [
+        escape(line) for line in additions.get("signature", "").strip().splitlines()
+    ]
     signature = f"\n<p>{'<br>'.join(['-- ', *lines])}</p>" if lines else ""
     return html + signature + html_footer(additions)
 
 
 def html_footer(additions: Mapping[str, str]) -> str:
-    """Return the footer as HTML, for a body that has its signature already; possibly empty."""
+    """Return the footer as HTML, for a body that has its signature already; possibly
+    empty.
+    """
     lines = [escape(line) for line in _footer_lines(additions)]
     if link := additions.get("unsubscribe"):
         lines.append(f'<a href="{escape(link)}">Unsubscribe</a>')
@@ -42,4 +46,8 @@ def html_footer(additions: Mapping[str, str]) -> str:
 
 
 def _footer_lines(additions: Mapping[str, str]) -> list[str]:
-    return [line for name in _FOOTER for line in additions.get(name, "").strip().splitlines()]
+    return [
+        line
+        for name in _FOOTER
+        for line in additions.get(name, "").strip().splitlines()
+    ]

@@ -1,4 +1,6 @@
-"""Where a request came from. Forwarding headers count only from proxies in TRUSTED_PROXIES."""
+"""Where a request came from. Forwarding headers count only from proxies in
+TRUSTED_PROXIES.
+"""
 
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -17,11 +19,17 @@ def address_in(environ: Mapping[str, Any]) -> str:
     """Return the same from a WSGI environment."""
     peer = str(environ.get("REMOTE_ADDR", ""))
     forwarded = str(environ.get("HTTP_X_FORWARDED_FOR", ""))
-    return forwarded.split(",")[-1].strip() if forwarded and peer in settings.TRUSTED_PROXIES else peer
+    return (
+        forwarded.split(",")[-1].strip()
+        if forwarded and peer in settings.TRUSTED_PROXIES
+        else peer
+    )
 
 
 def network_of(address: str) -> str:
-    """Return what limits count as one address: of IPv6 the /64 network, all of which one host may use."""
+    """Return what limits count as one address: of IPv6 the /64 network, all of which
+    one host may use.
+    """
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -36,7 +44,10 @@ def network_of(address: str) -> str:
 def came_unencrypted(request: HttpRequest) -> bool:
     """Whether a trusted proxy says that the request reached it over plain http."""
     scheme = request.META.get("HTTP_X_FORWARDED_PROTO", "")
-    return scheme == "http" and str(request.META.get("REMOTE_ADDR", "")) in settings.TRUSTED_PROXIES
+    return (
+        scheme == "http"
+        and str(request.META.get("REMOTE_ADDR", "")) in settings.TRUSTED_PROXIES
+    )
 
 
 _FORWARDING = (
@@ -46,10 +57,11 @@ _FORWARDING = (
 
 
 def comes_from_this_host(request: HttpRequest) -> bool:
-    """Whether the request comes from a program on this host, and not through a proxy from elsewhere.
+    """Whether the request comes from a program on this host, and not through a proxy
+    from elsewhere.
 
-    A proxy on this host connects from the loopback address for every stranger, and need not say so in a header. So
-    where the desk is behind one, nobody counts as local.
+    A proxy on this host connects from the loopback address for every stranger, and need
+    not say so in a header. So where the desk is behind one, nobody counts as local.
     """
     if settings.IS_BEHIND_PROXY or any(name in request.META for name in _FORWARDING):
         return False

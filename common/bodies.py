@@ -4,7 +4,9 @@ from django.http import HttpRequest
 
 
 def read_body(request: HttpRequest, *, most: int) -> bytes | None:
-    """Read at most one byte more than allowed, whatever the length in the header says; None when it is too much."""
+    """Read at most one byte more than allowed, whatever the length in the header says;
+    None when it is too much.
+    """
     if declared_length(request, most=most) > most:
         return None
     read = request.read(most + 1)
@@ -12,7 +14,9 @@ def read_body(request: HttpRequest, *, most: int) -> bytes | None:
 
 
 def declared_length(request: HttpRequest, *, most: int) -> int:
-    """Return the Content-Length, 0 without the header; for an endless number, a value over any limit."""
+    """Return the Content-Length, 0 without the header; for an endless number, a value
+    over any limit.
+    """
     length = request.META.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
         return 0

@@ -1,7 +1,9 @@
-"""Works out charts from numbers: where each bar and mark stands. Pure; templates/dashboard/_chart*.html draw them.
+"""Works out charts from numbers: where each bar and mark stands. Pure;
+templates/dashboard/_chart*.html draw them.
 
-Across, everything is in percent, so that a chart fills whatever room it has and its words keep their size; down, in
-pixels. What a chart says by place or colour also stands in words, and in the table behind it.
+Across, everything is in percent, so that a chart fills whatever room it has and its
+words keep their size; down, in pixels. What a chart says by place or colour also stands
+in words, and in the table behind it.
 """
 
 import math
@@ -15,7 +17,8 @@ BOTTOM = 152
 HEIGHT = 178
 # The width left of the marks, for the labels of the scale.
 LEFT = 15.0
-# The scale of times, in seconds, with its words: each step is some times the one before.
+# The scale of times, in seconds, with its words: each step is some times the one
+# before.
 STEPS = (
     (1, "1 s"),
     (10, "10 s"),
@@ -58,7 +61,9 @@ class Bars:
 
 @dataclass(frozen=True)
 class Mark:
-    """One day: where it stands, and how high half and nearly all of its times reach; None on a day without any."""
+    """One day: where it stands, and how high half and nearly all of its times reach;
+    None on a day without any.
+    """
 
     x: str
     day: str
@@ -77,7 +82,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Days:
-    """The times of several days, on a logarithmic scale that has space for a second and a day."""
+    """The times of several days, on a logarithmic scale that has space for a second and
+    a day.
+    """
 
     height: int
     lines: tuple[Line, ...]
@@ -85,8 +92,13 @@ class Days:
 
 
 def bars(rows: Sequence[tuple[str, str, Sequence[tuple[int, str]]]]) -> Bars:
-    """Return the chart of rows of a label, its words and its pieces, each a number and a colour."""
-    widest = max((sum(number for number, _ in pieces) for _, _, pieces in rows), default=0) or 1
+    """Return the chart of rows of a label, its words and its pieces, each a number and
+    a colour.
+    """
+    widest = (
+        max((sum(number for number, _ in pieces) for _, _, pieces in rows), default=0)
+        or 1
+    )
     drawn = tuple(
         Bar(label=label, words=words, y=ROW * index, parts=_parts(pieces, widest))
         for index, (label, words, pieces) in enumerate(rows)
@@ -99,13 +111,21 @@ def _parts(pieces: Sequence[tuple[int, str]], widest: int) -> tuple[Part, ...]:
     before = 0
     for number, tone in pieces:
         if number:
-            parts.append(Part(x=_percent(before / widest), width=_percent(number / widest), tone=tone))
+            parts.append(
+                Part(
+                    x=_percent(before / widest),
+                    width=_percent(number / widest),
+                    tone=tone,
+                )
+            )
         before += number
     return tuple(parts)
 
 
 def days(times: Sequence[tuple[date, float | None, float | None]]) -> Days:
-    """Return the chart of days, each with its middle and its 95th percentile in seconds."""
+    """Return the chart of days, each with its middle and its 95th percentile in
+    seconds.
+    """
     known = [value for _, *both in times for value in both if value is not None]
     least, most = _ends(known)
     wide = (100 - LEFT) / max(len(times), 1)
@@ -119,7 +139,11 @@ def days(times: Sequence[tuple[date, float | None, float | None]]) -> Days:
         )
         for index, (day, middle, top) in enumerate(times)
     )
-    lines = tuple(Line(_height(value, least, most), words) for value, words in STEPS if least <= value <= most)
+    lines = tuple(
+        Line(_height(value, least, most), words)
+        for value, words in STEPS
+        if least <= value <= most
+    )
     return Days(height=HEIGHT, lines=lines, marks=marks)
 
 
@@ -142,9 +166,14 @@ def _ends(known: Sequence[float]) -> tuple[int, int]:
     low, high = (min(known), max(known)) if known else (1, 60)
     steps = [value for value, _ in STEPS]
     first = max((index for index, step in enumerate(steps) if step <= low), default=0)
-    last = min((index for index, step in enumerate(steps) if step >= high), default=len(steps) - 1)
+    last = min(
+        (index for index, step in enumerate(steps) if step >= high),
+        default=len(steps) - 1,
+    )
     if last <= first:
-        first, last = (first, first + 1) if first + 1 < len(steps) else (first - 1, first)
+        first, last = (
+            (first, first + 1) if first + 1 < len(steps) else (first - 1, first)
+        )
     return steps[first], steps[last]
 
 

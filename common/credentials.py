@@ -1,6 +1,8 @@
-"""The file of the demo's credentials: shell assignments that scripts, tests and people can all read.
+"""The file of the demo's credentials: shell assignments that scripts, tests and people
+can all read.
 
-Several commands add to it; each writes it whole and atomically, readable by its owner alone.
+Several commands add to it; each writes it whole and atomically, readable by its owner
+alone.
 """
 
 import os
@@ -14,7 +16,9 @@ _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
 def read_credentials(path: Path) -> dict[str, str]:
-    """Return the assignments in `path`, in their order; empty when there is no such file."""
+    """Return the assignments in `path`, in their order; empty when there is no such
+    file.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -24,10 +28,13 @@ def read_credentials(path: Path) -> dict[str, str]:
 
 
 def write_credentials(path: Path, values: Mapping[str, str]) -> None:
-    """Replace `path` by these assignments, mode 600; a reader sees the old file or the new one, never half of one."""
+    """Replace `path` by these assignments, mode 600; a reader sees the old file or the
+    new one, never half of one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
-    # Made with mode 600 from the start, in the same folder, so that the rename is atomic.
+    # Made with mode 600 from the start, in the same folder, so that the rename is
+    # atomic.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -41,7 +48,9 @@ def write_credentials(path: Path, values: Mapping[str, str]) -> None:
 
 
 def update_credentials(path: Path, values: Mapping[str, str]) -> dict[str, str]:
-    """Add `values` to the file, or replace those of the same name, and return all of it."""
+    """Add `values` to the file, or replace those of the same name, and return all of
+    it.
+    """
     merged = read_credentials(path) | dict(values)
     write_credentials(path, merged)
     return merged

@@ -1,4 +1,6 @@
-"""Data shared by the demo's desk and its stand-in for Discord: the server, its channels and its members."""
+"""Data shared by the demo's desk and its stand-in for Discord: the server, its channels
+and its members.
+"""
 
 from dataclasses import dataclass
 
@@ -44,7 +46,9 @@ CHANNELS = (APPROVALS, SUPPORT, MAIL_LOG)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member of the demo's server; `email` is their address at the desk, empty for people without an account."""
+    """A member of the demo's server; `email` is their address at the desk, empty for
+    people without an account.
+    """
 
     id: str
     username: str
@@ -52,7 +56,9 @@ class Member:
     email: str = ""
 
 
-ANA = Member("1180000000000000201", "ana.ferreira", "Ana Ferreira", "ana@yourteam.example")
+ANA = Member(
+    "1180000000000000201", "ana.ferreira", "Ana Ferreira", "ana@yourteam.example"
+)
 BEN = Member("1180000000000000202", "ben.okafor", "Ben Okafor", "ben@yourteam.example")
 RICO = Member("1180000000000000203", "rico_alves", "Rico Alves")
 MEMBERS = (ANA, BEN, RICO)

@@ -1,4 +1,6 @@
-"""The addresses at which the demo's stand-ins for programs receive events, and the name of the signing secret."""
+"""The addresses at which the demo's stand-ins for programs receive events, and the name
+of the signing secret.
+"""
 
 EVENTS_PATH = "/e/"
 EVENT_KEY = "demo-event-key-of-the-stand-in"

@@ -1,10 +1,13 @@
-"""Checks whether a disk is full, by its free space or by an error. Standard library only: the launcher uses it too."""
+"""Checks whether a disk is full, by its free space or by an error. Standard library
+only: the launcher uses it too.
+"""
 
 import errno
 import os
 from pathlib import Path
 
-# PostgreSQL writes its log in files of this size, and stops where it cannot begin the next one.
+# PostgreSQL writes its log in files of this size, and stops where it cannot begin the
+# next one.
 LEAST_FREE = 16 * 1024**2
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _SQLSTATE_DISK_FULL = "53100"
@@ -16,7 +19,9 @@ def is_full(folder: Path) -> bool:
 
 
 def has_free(folder: Path, size: int) -> bool:
-    """Whether an ordinary account may write so many bytes; also yes where the folder cannot be looked at."""
+    """Whether an ordinary account may write so many bytes; also yes where the folder
+    cannot be looked at.
+    """
     try:
         status = os.statvfs(folder)
     except OSError:
@@ -25,7 +30,9 @@ def has_free(folder: Path, size: int) -> bool:
 
 
 def is_disk_full_error(error: BaseException | None) -> bool:
-    """Whether the error, or one that caused it, says that a disk is full: here, or at PostgreSQL."""
+    """Whether the error, or one that caused it, says that a disk is full: here, or at
+    PostgreSQL.
+    """
     while error is not None:
         if getattr(error, "sqlstate", "") == _SQLSTATE_DISK_FULL:
             return True

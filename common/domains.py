@@ -1,7 +1,8 @@
 """Which part of a host somebody registered, by the Public Suffix List.
 
-Private suffixes count: what lies below github.io belongs to whoever took it there. The list is a file of the package,
-so nothing is fetched at run time; a newer list is a newer version of the package.
+Private suffixes count: what lies below github.io belongs to whoever took it there. The
+list is a file of the package, so nothing is fetched at run time; a newer list is a
+newer version of the package.
 """
 
 from functools import cache, lru_cache
@@ -15,20 +16,29 @@ _RESERVED = frozenset({"example", "test"})
 
 
 def registered_domain(host: str) -> str:
-    """Return the part of a lower-case host that somebody registered; a public suffix or an IP address as it is."""
+    """Return the part of a lower-case host that somebody registered; a public suffix or
+    an IP address as it is.
+    """
     if ":" in host or host.rpartition(".")[2].isdecimal() or len(host) > MAX_HOST:
         return host
     return _registered(host) or host
 
 
 def is_public_suffix(domain: str) -> bool:
-    """Whether names below this lower-case domain are registered by others, so that it has no single owner."""
+    """Whether names below this lower-case domain are registered by others, so that it
+    has no single owner.
+    """
     return _list().is_public(domain)
 
 
 def has_known_suffix(host: str) -> bool:
-    """Whether a lower-case host ends in a suffix of the list, or in one reserved for documentation and tests."""
-    return host.rpartition(".")[2] in _RESERVED or _list().publicsuffix(host, accept_unknown=False) is not None
+    """Whether a lower-case host ends in a suffix of the list, or in one reserved for
+    documentation and tests.
+    """
+    return (
+        host.rpartition(".")[2] in _RESERVED
+        or _list().publicsuffix(host, accept_unknown=False) is not None
+    )
 
 
 @lru_cache(maxsize=4096)

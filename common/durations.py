@@ -8,14 +8,24 @@ EXAMPLES = "Write it as 45 min, 4 h or 1 h 30 min."
 
 
 def read_minutes(text: str) -> int:
-    """Return the minutes of a duration. Raises ValueError with a sentence for anything else."""
+    """Return the minutes of a duration. Raises ValueError with a sentence for anything
+    else.
+    """
     found = _WRITTEN.fullmatch(text.strip())
     if found is None or not any(found.groups()):
         raise ValueError(EXAMPLES)
-    return sum(int(number or 0) * size for number, size in zip(found.groups(), _UNITS, strict=True))
+    return sum(
+        int(number or 0) * size
+        for number, size in zip(found.groups(), _UNITS, strict=True)
+    )
 
 
 def minutes_in_words(minutes: int) -> str:
     """Return minutes as `read_minutes` reads them, in hours and minutes."""
     hours, rest = divmod(minutes, 60)
-    return " ".join([*([f"{hours} h"] if hours else []), *([f"{rest} min"] if rest or not hours else [])])
+    return " ".join(
+        [
+            *([f"{hours} h"] if hours else []),
+            *([f"{rest} min"] if rest or not hours else []),
+        ]
+    )

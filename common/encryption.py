@@ -1,4 +1,6 @@
-"""Secrets at rest: a text field that is encrypted with the keys of ENCRYPTION_KEYS, the newest first."""
+"""Secrets at rest: a text field that is encrypted with the keys of ENCRYPTION_KEYS, the
+newest first.
+"""
 
 from functools import cache
 from typing import Any
@@ -26,7 +28,9 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """Return what was encrypted. Raises ImproperlyConfigured when none of the keys fits."""
+    """Return what was encrypted. Raises ImproperlyConfigured when none of the keys
+    fits.
+    """
     try:
         return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
@@ -37,7 +41,9 @@ def decrypt(token: str) -> str:
 
 
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
-    """Text that is encrypted on its way to the database. It cannot be searched; empty stays empty."""
+    """Text that is encrypted on its way to the database. It cannot be searched; empty
+    stays empty.
+    """
 
     def get_prep_value(self, value: Any) -> Any:
         return encrypt(value) if value else value

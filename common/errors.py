@@ -2,7 +2,9 @@
 
 
 class SentenceError(Exception):
-    """An error with a sentence for the person who asked; unless it `is_final`, the same can be tried again."""
+    """An error with a sentence for the person who asked; unless it `is_final`, the same
+    can be tried again.
+    """
 
     is_final = True
 

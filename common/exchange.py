@@ -1,7 +1,9 @@
-"""One HTTP exchange, bounded as a whole in time, that knows whether a byte of its request was written.
+"""One HTTP exchange, bounded as a whole in time, that knows whether a byte of its
+request was written.
 
-requests carries it over a connection of its own: no redirect, no retry, no proxy of the environment. The address of the
-connection itself is judged, not one looked up before it, which is what defeats DNS rebinding.
+requests carries it over a connection of its own: no redirect, no retry, no proxy of the
+environment. The address of the connection itself is judged, not one looked up before
+it, which is what defeats DNS rebinding.
 """
 
 import socket
@@ -44,7 +46,9 @@ class PrivateAddress(NotConnected):
 
 
 class TimedOut(Exception):
-    """The time was over; `by_silence`: nothing was received for too long, although there was time left."""
+    """The time was over; `by_silence`: nothing was received for too long, although
+    there was time left.
+    """
 
     def __init__(self, *, by_silence: bool) -> None:
         super().__init__("silence" if by_silence else "deadline")
@@ -76,7 +80,9 @@ class Deadline:
 
 @dataclass(kw_only=True)
 class Limits:
-    """What bounds one exchange. `before_write` runs when the connection is there and nothing was written yet."""
+    """What bounds one exchange. `before_write` runs when the connection is there and
+    nothing was written yet.
+    """
 
     deadline: Deadline
     connect_timeout: float
@@ -88,15 +94,24 @@ class Limits:
 
 @contextmanager
 def exchange(
-    method: str, url: str, *, headers: dict[str, str], body: bytes | None, limits: Limits
+    method: str,
+    url: str,
+    *,
+    headers: dict[str, str],
+    body: bytes | None,
+    limits: Limits,
 ) -> Iterator[requests.Response]:
-    """Send one request and yield the answer, whatever its status, with its body still to be read (`read_raw`).
+    """Send one request and yield the answer, whatever its status, with its body still
+    to be read (`read_raw`).
 
-    Raises NotConnected where it is sure that no byte of the request was written, TimedOut or Interrupted for all that
-    comes later. What `limits.before_write` raises ends the exchange before anything is written.
+    Raises NotConnected where it is sure that no byte of the request was written,
+    TimedOut or Interrupted for all that comes later. What `limits.before_write` raises
+    ends the exchange before anything is written.
     """
     try:
-        request = requests.Request(method, url, headers=_HEADERS | headers, data=body).prepare()
+        request = requests.Request(
+            method, url, headers=_HEADERS | headers, data=body
+        ).prepare()
         adapter = _Adapter(request.url or "", url, limits)
     except (ValueError, HTTPError):
         raise NotConnected("the address is not a valid one") from None
@@ -104,8 +119,16 @@ def exchange(
         try:
             with closing(adapter.send(request, stream=True)) as response:
                 yield response
-        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
-            raise (Interrupted if limits.has_written else NotConnected)(type(error).__name__) from error
+        except (
+            requests.RequestException,
+            HTTPError,
+            HTTPException,
+            OSError,
+            ValueError,
+        ) as error:
+            raise (Interrupted if limits.has_written else NotConnected)(
+                type(error).__name__
+            ) from error
 
 
 def read_raw(response: requests.Response, size: int) -> bytes:
@@ -114,7 +137,9 @@ def read_raw(response: requests.Response, size: int) -> bytes:
 
 
 class _Adapter(HTTPAdapter):
-    """Gives requests one connection to one address, and leaves `..` in the path as it was written."""
+    """Gives requests one connection to one address, and leaves `..` in the path as it
+    was written.
+    """
 
     def __init__(self, prepared: str, written: str, limits: Limits) -> None:
         super().__init__()
@@ -122,7 +147,9 @@ class _Adapter(HTTPAdapter):
         target = urlsplit(written)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("not the address of a web server")
-        self._target = (target.path or "/") + (f"?{target.query}" if target.query else "")
+        self._target = (target.path or "/") + (
+            f"?{target.query}" if target.query else ""
+        )
         if parts.scheme == "https":
             self._pool: HTTPConnectionPool = _TLSPool(
                 parts.hostname, parts.port, limits=limits, ssl_context=_tls_context()
@@ -134,7 +161,9 @@ class _Adapter(HTTPAdapter):
         return self._pool
 
     def cert_verify(self, *_: Any) -> None:
-        """The context verifies; loading the authorities for each call would take longer than the call."""
+        """The context verifies; loading the authorities for each call would take longer
+        than the call.
+        """
 
     def request_url(self, *_: Any) -> str:
         return self._target
@@ -159,7 +188,9 @@ class _Connection(HTTPConnection):
         try:
             super().connect()
         except ssl.SSLCertVerificationError as error:
-            raise NotConnected(f"its certificate is bad, {error.verify_message}") from None
+            raise NotConnected(
+                f"its certificate is bad, {error.verify_message}"
+            ) from None
         except (OSError, ValueError, HTTPError) as error:
             raise NotConnected("the connection was not made") from error
         self.sock.limits = self._limits  # type: ignore[union-attr]
@@ -190,7 +221,9 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class _BoundedSocket(socket.socket):
-    """Each read and write gets only what is left of the time: a drip does not start the time again."""
+    """Each read and write gets only what is left of the time: a drip does not start the
+    time again.
+    """
 
     limits: Limits | None = None
 
@@ -233,7 +266,9 @@ def _tls_context() -> ssl.SSLContext:
 
 def _open_connection(host: str, port: int, limits: Limits) -> socket.socket:
     found = _look_up(host, port, limits)
-    if not limits.may_be_private and not all(is_public(str(target[0])) for *_, target in found):
+    if not limits.may_be_private and not all(
+        is_public(str(target[0])) for *_, target in found
+    ):
         raise PrivateAddress(host)
     for family, kind, protocol, _, target in found:
         opened = _BoundedSocket(family, kind, protocol)
@@ -250,7 +285,9 @@ def _open_connection(host: str, port: int, limits: Limits) -> socket.socket:
 
 
 def _look_up(host: str, port: int, limits: Limits) -> list[Any]:
-    """Return the addresses of a name. Nothing can interrupt the system's resolver, so a thread waits for it alone."""
+    """Return the addresses of a name. Nothing can interrupt the system's resolver, so a
+    thread waits for it alone.
+    """
     found: list[Any] = []
 
     def resolve() -> None:

@@ -1,7 +1,8 @@
 """The fingerprint of a message: one hash over everything its recipient gets.
 
-Gateway and dashboard compute it with this one module, so that "what was read is what goes" can be checked on both
-sides. The algorithm and test vectors are in docs/fingerprint.md; a change here is a new version of the algorithm.
+Gateway and dashboard compute it with this one module, so that "what was read is what
+goes" can be checked on both sides. The algorithm and test vectors are in
+docs/fingerprint.md; a change here is a new version of the algorithm.
 """
 
 import hashlib
@@ -15,7 +16,8 @@ from common.identifiers import crockford
 
 VERSION = 1
 
-# Every field a fingerprint can cover. A source that does not give one leaves it out of its coverage.
+# Every field a fingerprint can cover. A source that does not give one leaves it out of
+# its coverage.
 FIELDS = (
     "from",
     "from_name",
@@ -37,7 +39,9 @@ FINGERPRINT = re.compile(r"\A[0-9a-f]{64}\Z")
 
 @dataclass(frozen=True)
 class Attachment:
-    """What identifies one attached file; `sha256` is empty where the source does not give it."""
+    """What identifies one attached file; `sha256` is empty where the source does not
+    give it.
+    """
 
     name: str
     content_type: str
@@ -47,7 +51,9 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything a recipient gets. `coverage` names the fields that the source gave; others are unknown, not empty."""
+    """Everything a recipient gets. `coverage` names the fields that the source gave;
+    others are unknown, not empty.
+    """
 
     sender: str = ""
     sender_name: str = ""
@@ -66,7 +72,9 @@ class Content:
 
     @property
     def unseen(self) -> list[str]:
-        """The fields that the key of the connection does not show: they are unknown, which is not "empty"."""
+        """The fields that the key of the connection does not show: they are unknown,
+        which is not "empty".
+        """
         return [name for name in FIELDS if name not in self.coverage]
 
 
@@ -78,18 +86,23 @@ def content_from_json(stored: Mapping[str, Any]) -> Content:
 
 
 def normalise_address(address: str) -> str:
-    """Return `address` trimmed and with its domain in lower case; the part before the @ is the receiver's business."""
+    """Return `address` trimmed and with its domain in lower case; the part before the @
+    is the receiver's business.
+    """
     address = address.strip()
     local, at, domain = address.rpartition("@")
     return f"{local}@{domain.lower().rstrip('.')}" if at else address
 
 
 # Made once: to make it takes longer than to use it.
-_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_canonical = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+).encode
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return `value` in the canonical form of RFC 8785, for values of text, whole numbers, lists, objects and null.
+    """Return `value` in the canonical form of RFC 8785, for values of text, whole
+    numbers, lists, objects and null.
 
     Raises ValueError for text with lone surrogates, which has no canonical form.
     """
@@ -101,7 +114,9 @@ def _sorted_addresses(addresses: Iterable[str]) -> list[str]:
 
 
 def canonical_content(content: Content) -> dict[str, Any]:
-    """Return the object that is hashed: the covered fields only, and the coverage itself."""
+    """Return the object that is hashed: the covered fields only, and the coverage
+    itself.
+    """
     whole: dict[str, Any] = {
         "from": normalise_address(content.sender),
         "from_name": content.sender_name,
@@ -113,18 +128,28 @@ def canonical_content(content: Content) -> dict[str, Any]:
         "markdown": content.markdown,
         "html": content.html,
         "in_reply_to": content.in_reply_to,
-        "attachments": sorted([a.name, a.content_type, a.size, a.sha256] for a in content.attachments),
+        "attachments": sorted(
+            [a.name, a.content_type, a.size, a.sha256] for a in content.attachments
+        ),
         "additions": {name: text for name, text in content.additions.items() if text},
         "send_at": content.send_at,
     }
     covered = sorted(set(content.coverage) & set(FIELDS))
-    return {"v": VERSION, "coverage": covered, "content": {name: whole[name] for name in covered}}
+    return {
+        "v": VERSION,
+        "coverage": covered,
+        "content": {name: whole[name] for name in covered},
+    }
 
 
 def within(content: Content, coverage: Iterable[str]) -> Content:
-    """Return `content` as a source would show it that gives only the fields of `coverage`, to compare two sources."""
+    """Return `content` as a source would show it that gives only the fields of
+    `coverage`, to compare two sources.
+    """
     wanted = set(coverage)
-    return replace(content, coverage=tuple(name for name in content.coverage if name in wanted))
+    return replace(
+        content, coverage=tuple(name for name in content.coverage if name in wanted)
+    )
 
 
 def fingerprint(content: Content) -> str:
@@ -133,6 +158,8 @@ def fingerprint(content: Content) -> str:
 
 
 def short_fingerprint(value: str) -> str:
-    """Return how people see a fingerprint: its first 60 bits as three groups of four, such as 7F3A-19C2-K0QD."""
+    """Return how people see a fingerprint: its first 60 bits as three groups of four,
+    such as 7F3A-19C2-K0QD.
+    """
     digits = crockford(int(value[:15], 16), 12)
     return "-".join(digits[start : start + 4] for start in (0, 4, 8))

@@ -1,4 +1,6 @@
-"""Pieces of forms: a field for text of several lines, forms that say what is wrong, and forms that refuse nothing."""
+"""Pieces of forms: a field for text of several lines, forms that say what is wrong, and
+forms that refuse nothing.
+"""
 
 from typing import Any
 
@@ -6,12 +8,19 @@ from django import forms
 
 
 def first_error(form: forms.BaseForm) -> tuple[str, str]:
-    """Return the first field with an error, and the error; two empty strings where the form is valid."""
-    return next(((str(name), str(errors[0])) for name, errors in form.errors.items() if errors), ("", ""))
+    """Return the first field with an error, and the error; two empty strings where the
+    form is valid.
+    """
+    return next(
+        ((str(name), str(errors[0])) for name, errors in form.errors.items() if errors),
+        ("", ""),
+    )
 
 
 class WordsField(forms.CharField):
-    """Text of several lines, counted as the browser counts it: a form sends each end of line as two characters."""
+    """Text of several lines, counted as the browser counts it: a form sends each end of
+    line as two characters.
+    """
 
     def to_python(self, value: Any) -> Any:
         return (super().to_python(value) or "").replace("\r\n", "\n")
@@ -25,7 +34,9 @@ class SentenceForm(forms.Form):
         return self.first_field_error()[1]
 
     def first_field_error(self) -> tuple[str, str]:
-        """Return the first field that is wrong and what is wrong with it; empty texts where nothing is."""
+        """Return the first field that is wrong and what is wrong with it; empty texts
+        where nothing is.
+        """
         return first_error(self)
 
     def errors_by_field(self) -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""Shows the launcher that the work loop of this process goes on: the loop calls `beat`, which changes a file.
+"""Shows the launcher that the work loop of this process goes on: the loop calls `beat`,
+which changes a file.
 
 Nothing else may call it: a thread for it would go on while the loop hangs.
 """

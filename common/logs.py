@@ -1,7 +1,8 @@
-"""Structured logs: one JSON object a line, with the id that runs from a webhook to the Discord post it causes.
+"""Structured logs: one JSON object a line, with the id that runs from a webhook to the
+Discord post it causes.
 
-Fields are given by name (`log.info("webhook stored", extra={"event": ...})`); nothing else is written, so a body or
-a secret reaches the log only if somebody names it there.
+Fields are given by name (`log.info("webhook stored", extra={"event": ...})`); nothing
+else is written, so a body or a secret reaches the log only if somebody names it there.
 """
 
 import contextlib
@@ -14,8 +15,14 @@ from datetime import UTC, datetime
 
 trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
-_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-# Discord webhook addresses, API keys and one-time links are secrets even inside somebody else's exception text.
+_ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+# Discord webhook addresses, API keys and one-time links are secrets even inside
+# somebody else's exception text.
 _SECRETS = re.compile(
     r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+|\b(mm_(?:live|test)_)\w+|(whsec_)[\w+/=-]+|(/(?:join|me/discord)/)[\w-]{20,}"
 )
@@ -26,8 +33,12 @@ _QUOTED = re.compile(r"^(LINE \d+:|DETAIL:|CONTEXT:).*$", re.MULTILINE)
 
 
 def mask_secrets(text: str) -> str:
-    """Return `text` with webhook tokens, API keys and signing secrets replaced by a mark."""
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or found[3] or found[4]}[hidden]", text)
+    """Return `text` with webhook tokens, API keys and signing secrets replaced by a
+    mark.
+    """
+    return _SECRETS.sub(
+        lambda found: f"{found[1] or found[2] or found[3] or found[4]}[hidden]", text
+    )
 
 
 @contextlib.contextmanager
@@ -45,25 +56,35 @@ def _without_secrets(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as a line for people, without secrets, and without what errors quote of mail."""
+    """Formats a record as a line for people, without secrets, and without what errors
+    quote of mail.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         return _without_secrets(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one JSON object a line; control characters are escaped, so a line cannot be forged."""
+    """Formats a record as one JSON object a line; control characters are escaped, so a
+    line cannot be forged.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(
+                timespec="milliseconds"
+            ),
             "level": record.levelname.lower(),
             "logger": record.name,
             "text": mask_secrets(record.getMessage()),
         }
         if trace_id.get():
             line["trace"] = trace_id.get()
-        line |= {name: value for name, value in vars(record).items() if name not in _ORDINARY and name != "request"}
+        line |= {
+            name: value
+            for name, value in vars(record).items()
+            if name not in _ORDINARY and name != "request"
+        }
         if record.exc_info:
             line["error"] = _without_secrets(self.formatException(record.exc_info))
         return mask_secrets(json.dumps(line, default=str, ensure_ascii=True))

@@ -1,4 +1,6 @@
-"""Email addresses in the one form in which they are compared and sent: nothing in them could end a header."""
+"""Email addresses in the one form in which they are compared and sent: nothing in them
+could end a header.
+"""
 
 import re
 import unicodedata
@@ -6,17 +8,23 @@ import unicodedata
 import idna
 
 MAX_LENGTH = 254
-RUN_REASON = "old mail servers may take the part before the @ for a command, an option or a file"
+RUN_REASON = (
+    "old mail servers may take the part before the @ for a command, an option or a file"
+)
 _NEXT_HOP = frozenset("%!")
 
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 # A dot-atom of RFC 5322; quoted local parts are legal, and only ever an attack.
-_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
-# Pipes and expansions, wherever they stand; at the start also options of programs, and files. & is in real addresses.
+_LOCAL = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+)
+# Pipes and expansions, wherever they stand; at the start also options of programs, and
+# files. & is in real addresses.
 _RUN = re.compile(r"[-/]|.*[`$|]")
 # Whatever may be one where there is an @ in it, for masking: more rather than less.
 _WORD = re.compile(r"[^\s<>(),;:\"]+")
-# What ends in a number is an IP address, as browsers and mail servers read it: 10.0.0.1, 127.1 and 10.0.0.0x1.
+# What ends in a number is an IP address, as browsers and mail servers read it:
+# 10.0.0.1, 127.1 and 10.0.0.0x1.
 _DOMAIN = re.compile(
     r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+"
     r"(?![0-9]+$|0x[0-9a-f]*$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -24,18 +32,25 @@ _DOMAIN = re.compile(
 
 
 def clean_address(text: str) -> str:
-    """Return the bare address in `text` with its domain as lower-case ASCII. Raises ValueError with a sentence."""
+    """Return the bare address in `text` with its domain as lower-case ASCII. Raises
+    ValueError with a sentence.
+    """
     text = text.strip()
     if named := _NAMED.fullmatch(text):
         text = named[1].strip()
     local, _, domain = text.rpartition("@")
     if local.isprintable() and not local.isascii():
-        raise ValueError(f"{_shown(text)} is not accepted as an email address: only ASCII is allowed before the @.")
-    # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as something else.
+        raise ValueError(
+            f"{_shown(text)} is not accepted as an email address: only ASCII is allowed before the @."
+        )
+    # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as
+    # something else.
     if not _LOCAL.fullmatch(local) or len(local) > 64 or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")
     if may_be_run(text):
-        raise ValueError(f"{_shown(text)} is not accepted as an email address: {RUN_REASON}.")
+        raise ValueError(
+            f"{_shown(text)} is not accepted as an email address: {RUN_REASON}."
+        )
     domain = ascii_domain(domain)
     if not is_domain(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
         raise ValueError(f"{_shown(text)} is not an email address.")
@@ -43,7 +58,9 @@ def clean_address(text: str) -> str:
 
 
 def clean_addresses(value: object) -> list[str]:
-    """Return the addresses of a list, a single text, or a text with commas; each once, in the order given."""
+    """Return the addresses of a list, a single text, or a text with commas; each once,
+    in the order given.
+    """
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be an address or a list of addresses.")
@@ -56,25 +73,38 @@ def domain_of(address: str) -> str:
 
 
 def names_next_hop(address: str) -> bool:
-    """Whether the part before the @ may say where to send the mail on to, as in a%b@relay and host!user@relay.
+    """Whether the part before the @ may say where to send the mail on to, as in
+    a%b@relay and host!user@relay.
 
-    Old mail servers follow it, so that mail "to" the domain after the @ reaches somebody else.
+    Old mail servers follow it, so that mail "to" the domain after the @ reaches
+    somebody else.
     """
-    return not _NEXT_HOP.isdisjoint(unicodedata.normalize("NFKC", address.rpartition("@")[0]))
+    return not _NEXT_HOP.isdisjoint(
+        unicodedata.normalize("NFKC", address.rpartition("@")[0])
+    )
 
 
 def may_be_run(address: str) -> bool:
-    """Whether old mail servers may run the part before the @, or write to it, as with -oQ@, |cmd@ and /etc/x@."""
-    return _RUN.match(unicodedata.normalize("NFKC", address.rpartition("@")[0])) is not None
+    """Whether old mail servers may run the part before the @, or write to it, as with
+    -oQ@, |cmd@ and /etc/x@.
+    """
+    return (
+        _RUN.match(unicodedata.normalize("NFKC", address.rpartition("@")[0]))
+        is not None
+    )
 
 
 def is_domain(domain: str) -> bool:
-    """Whether this lower-case ASCII text is a domain of two labels or more, and no IP address."""
+    """Whether this lower-case ASCII text is a domain of two labels or more, and no IP
+    address.
+    """
     return _DOMAIN.fullmatch(domain) is not None
 
 
 def ascii_domain(domain: str) -> str:
-    """Return a domain as it stands on the wire, lower case and in ASCII; an empty text for what cannot be one."""
+    """Return a domain as it stands on the wire, lower case and in ASCII; an empty text
+    for what cannot be one.
+    """
     domain = domain.rstrip(".").lower()
     if domain.isascii():
         return domain
@@ -85,14 +115,20 @@ def ascii_domain(domain: str) -> str:
 
 
 def masked_address(address: str) -> str:
-    """Return an address for those who may know where mail goes, but not to whom: d…@northwind.example."""
+    """Return an address for those who may know where mail goes, but not to whom:
+    d…@northwind.example.
+    """
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}…{at}{domain}" if at else "…"
 
 
 def without_addresses(text: str) -> str:
-    """Return what somebody wrote with every address in it masked, in a time that grows with its length alone."""
-    return _WORD.sub(lambda word: masked_address(word[0]) if "@" in word[0][1:-1] else word[0], text)
+    """Return what somebody wrote with every address in it masked, in a time that grows
+    with its length alone.
+    """
+    return _WORD.sub(
+        lambda word: masked_address(word[0]) if "@" in word[0][1:-1] else word[0], text
+    )
 
 
 def _shown(text: str) -> str:

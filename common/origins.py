@@ -1,4 +1,6 @@
-"""Where an address leads: its origin, and whether an IP address is one of the open internet."""
+"""Where an address leads: its origin, and whether an IP address is one of the open
+internet.
+"""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -7,14 +9,18 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of `url` in the form that OUTGOING_ALLOW uses, such as http://127.0.0.1:8003."""
+    """Return scheme, host and port of `url` in the form that OUTGOING_ALLOW uses, such
+    as http://127.0.0.1:8003.
+    """
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
 
 
 def is_confidential(url: str) -> bool:
-    """Whether nobody on the way can read or change what is sent there: https, or plain http on this machine."""
+    """Whether nobody on the way can read or change what is sent there: https, or plain
+    http on this machine.
+    """
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -28,10 +34,12 @@ def is_confidential(url: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as IPv4.
+    """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as
+    IPv4.
 
-    Other forms that lead to IPv4 (NAT64, IPv4-compatible) and what is left of site-local addresses lie outside of
-    the only block that global addresses are given from.
+    Other forms that lead to IPv4 (NAT64, IPv4-compatible) and what is left of
+    site-local addresses lie outside of the only block that global addresses are given
+    from.
     """
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):

@@ -1,4 +1,6 @@
-"""One view, two answers: the whole page for a plain request, its fragment for an htmx one."""
+"""One view, two answers: the whole page for a plain request, its fragment for an htmx
+one.
+"""
 
 from typing import Any, TypeVar
 
@@ -15,28 +17,41 @@ Row = TypeVar("Row", bound=Model)
 
 
 class DeskRequest(HttpRequest):
-    """A request that went through the desk's middleware: what htmx says of it, and who asks."""
+    """A request that went through the desk's middleware: what htmx says of it, and who
+    asks.
+    """
 
     htmx: HtmxDetails
     actor: Actor
 
 
 def wants_fragment(request: DeskRequest) -> bool:
-    """Whether a part of the page is asked for. Boosted and history-restore requests replace the whole body."""
+    """Whether a part of the page is asked for. Boosted and history-restore requests
+    replace the whole body.
+    """
     htmx = request.htmx
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
 
 
 def page_or_fragment(
-    request: DeskRequest, *, page: str, fragment: str, context: dict[str, Any], status: int = 200
+    request: DeskRequest,
+    *,
+    page: str,
+    fragment: str,
+    context: dict[str, Any],
+    status: int = 200,
 ) -> HttpResponse:
     """Render `fragment` for an htmx request and `page` for everything else."""
-    response = render(request, fragment if wants_fragment(request) else page, context, status=status)
+    response = render(
+        request, fragment if wants_fragment(request) else page, context, status=status
+    )
     patch_vary_headers(response, ["HX-Request"])
     return response
 
 
-def redirect_with_notice(request: HttpRequest, notice: str, to: str, **kwargs: Any) -> HttpResponse:
+def redirect_with_notice(
+    request: HttpRequest, notice: str, to: str, **kwargs: Any
+) -> HttpResponse:
     """Redirect to the URL named `to`, where the page shows `notice` once."""
     messages.info(request, notice, extra_tags="desk")
     response: HttpResponse = redirect(to, **kwargs)
@@ -44,7 +59,9 @@ def redirect_with_notice(request: HttpRequest, notice: str, to: str, **kwargs: A
 
 
 def first_or_404(rows: QuerySet[Row], sentence: str) -> Row:
-    """Return the first of these rows. Raises Http404 with the sentence, which the page shows, where there is none."""
+    """Return the first of these rows. Raises Http404 with the sentence, which the page
+    shows, where there is none.
+    """
     found = rows.first()
     if found is None:
         raise Http404(sentence)

@@ -1,9 +1,11 @@
-"""The grammar of allowlists: what an entry may look like, and which entries let an address through.
+"""The grammar of allowlists: what an entry may look like, and which entries let an
+address through.
 
 The desk and the gateway judge by the same one.
 
-Pure: it knows no tables. Entries and addresses are compared in one form (lower case, domain in ASCII, no trailing
-dot), so an entry is found by equality and never by walking through a list.
+Pure: it knows no tables. Entries and addresses are compared in one form (lower case,
+domain in ASCII, no trailing dot), so an entry is found by equality and never by walking
+through a list.
 """
 
 from common.mail_addresses import (
@@ -24,17 +26,23 @@ _ANYBODY_AT = "*@"
 
 
 def comparable(address: str) -> str:
-    """Return a clean address in the form in which two spellings of one mailbox are equal."""
+    """Return a clean address in the form in which two spellings of one mailbox are
+    equal.
+    """
     return address.lower()
 
 
 def comparable_text(text: str) -> str:
-    """Return an address as somebody typed it in its comparable form; what is no address as it is."""
+    """Return an address as somebody typed it in its comparable form; what is no address
+    as it is.
+    """
     return compared(text) or text
 
 
 def compared(recipient: str) -> str | None:
-    """Return a recipient in the form in which lists compare it; None for what is no address."""
+    """Return a recipient in the form in which lists compare it; None for what is no
+    address.
+    """
     try:
         return comparable(clean_address(recipient))
     except ValueError:
@@ -42,11 +50,14 @@ def compared(recipient: str) -> str | None:
 
 
 def read_pattern(text: str) -> str:
-    """Return an entry in its one form: `name@domain`, `domain` or `*.domain`. Raises ValueError with a sentence.
+    """Return an entry in its one form: `name@domain`, `domain` or `*.domain`. Raises
+    ValueError with a sentence.
 
-    `*.domain` means every subdomain and not the domain itself; `*@domain` is another spelling of `domain`. A star
-    stands nowhere else, and a whole top-level domain is no entry: both would let in more than anybody meant to. Nor is
-    an address with % or ! before the @, which mail servers may send on to somebody else, or one that they may run.
+    `*.domain` means every subdomain and not the domain itself; `*@domain` is another
+    spelling of `domain`. A star stands nowhere else, and a whole top-level domain is no
+    entry: both would let in more than anybody meant to. Nor is an address with % or !
+    before the @, which mail servers may send on to somebody else, or one that they may
+    run.
     """
     text = pattern = text.strip()
     if len(pattern) > MAX_TYPED:
@@ -56,11 +67,14 @@ def read_pattern(text: str) -> str:
     pattern = pattern.removeprefix(_ANYBODY_AT)
     if "@" not in pattern:
         return _domain(pattern, text)
-    # clean_address takes `Jane <jane@x.example>` and stars too, which have no place in a list.
+    # clean_address takes `Jane <jane@x.example>` and stars too, which have no place in
+    # a list.
     if "*" in pattern or "<" in pattern or pattern != text:
         raise ValueError(_sentence(text))
     if names_next_hop(pattern):
-        raise ValueError(f"{_shown(text)} has % or ! before the @: mail servers may forward it to another address.")
+        raise ValueError(
+            f"{_shown(text)} has % or ! before the @: mail servers may forward it to another address."
+        )
     if may_be_run(pattern):
         raise ValueError(f"{_shown(text)} is not accepted: {RUN_REASON}.")
     try:
@@ -70,7 +84,9 @@ def read_pattern(text: str) -> str:
 
 
 def stored_pattern(text: str) -> str:
-    """Return an entry as a list may hold it: as it stands where it was stored before today's rules refuse it."""
+    """Return an entry as a list may hold it: as it stands where it was stored before
+    today's rules refuse it.
+    """
     try:
         return read_pattern(text)
     except ValueError:
@@ -86,7 +102,8 @@ def is_pattern(text: str) -> bool:
 
 
 def patterns_for(address: str) -> list[str]:
-    """Return every entry that lets this clean address through, in the form that read_pattern gives.
+    """Return every entry that lets this clean address through, in the form that
+    read_pattern gives.
 
     None does where the part before the @ names a next hop.
     """

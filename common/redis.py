@@ -1,6 +1,8 @@
-"""Redis for what may be lost: counters, limits and live updates. Nobody waits long for it, nor again soon after.
+"""Redis for what may be lost: counters, limits and live updates. Nobody waits long for
+it, nor again soon after.
 
-Once a process has found it away, it leaves Redis alone for REST_SECONDS instead of waiting each time.
+Once a process has found it away, it leaves Redis alone for REST_SECONDS instead of
+waiting each time.
 """
 
 import logging

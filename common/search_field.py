@@ -1,4 +1,5 @@
-"""What people type into a search field, taken apart: tokens such as `to:dana`, and the words that are left. Pure.
+"""What people type into a search field, taken apart: tokens such as `to:dana`, and the
+words that are left. Pure.
 
 The queue and the ledger read their fields with it, each with tokens of its own.
 """
@@ -17,7 +18,9 @@ _ORDINARY = frozenset("re fw fwd aw wg sv http https mailto tel ps nb".split())
 
 @dataclass(frozen=True)
 class Grammar:
-    """The tokens of one field; of those in `gathered` several are asked for together, of others the last counts."""
+    """The tokens of one field; of those in `gathered` several are asked for together,
+    of others the last counts.
+    """
 
     tokens: Collection[str]
     gathered: Collection[str]
@@ -27,7 +30,9 @@ class Grammar:
 
 @dataclass
 class Typed:
-    """What a search field held, taken apart: values by token, the words that are left, and remarks."""
+    """What a search field held, taken apart: values by token, the words that are left,
+    and remarks.
+    """
 
     values: dict[str, str] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
@@ -35,7 +40,9 @@ class Typed:
 
 
 def read_typed(typed: str, grammar: Grammar) -> Typed:
-    """Take what was typed apart. A token without a value takes the next word: people write `to: dana`."""
+    """Take what was typed apart. A token without a value takes the next word: people
+    write `to: dana`.
+    """
     found = Typed()
     if len(typed) > MAX_TYPED:
         found.remarks.append(f"Only the first {MAX_TYPED} characters were searched.")
@@ -45,7 +52,9 @@ def read_typed(typed: str, grammar: Grammar) -> Typed:
     return found
 
 
-def _take(piece: re.Match[str], rest: Iterator[re.Match[str]], found: Typed, grammar: Grammar) -> None:
+def _take(
+    piece: re.Match[str], rest: Iterator[re.Match[str]], found: Typed, grammar: Grammar
+) -> None:
     token = (piece[1] or "").lower()
     value = piece[2] or ""
     if not token or token in _ORDINARY:
@@ -53,14 +62,25 @@ def _take(piece: re.Match[str], rest: Iterator[re.Match[str]], found: Typed, gra
     elif token not in grammar.tokens:
         found.words.append(piece[0])
         if value:
-            found.remarks.append(f"“{token}:” is not a filter, so it was searched as words. {grammar.known}")
+            found.remarks.append(
+                f"“{token}:” is not a filter, so it was searched as words. {grammar.known}"
+            )
     else:
         value = (value or next((following[0] for following in rest), "")).strip('"')
-        # Two recipients are both asked for; of what can only be one thing, the last counts.
+        # Two recipients are both asked for; of what can only be one thing, the last
+        # counts.
         before = found.values.get(token, "") if token in grammar.gathered else ""
         found.values[token] = f"{before} {value}".strip()
 
 
 def as_asked(value: object, most: int = 200) -> str:
-    """Return what an address asks for, such that PostgreSQL can be asked: without U+0000 and halves of characters."""
-    return str(value or "").replace("\0", " ").encode("utf-8", "replace").decode().strip()[:most]
+    """Return what an address asks for, such that PostgreSQL can be asked: without
+    U+0000 and halves of characters.
+    """
+    return (
+        str(value or "")
+        .replace("\0", " ")
+        .encode("utf-8", "replace")
+        .decode()
+        .strip()[:most]
+    )

@@ -1,4 +1,6 @@
-"""Opens a session with the mail server of EMAIL_URL: greeted, secured where that is offered, and signed in."""
+"""Opens a session with the mail server of EMAIL_URL: greeted, secured where that is
+offered, and signed in.
+"""
 
 import smtplib
 import socket
@@ -13,10 +15,11 @@ STEP_TIMEOUT = 10
 
 @dataclass(frozen=True)
 class Server:
-    """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for TLS from the first byte.
+    """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for
+    TLS from the first byte.
 
-    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists. `?dsn=1` asks for delivery notices,
-    which come back to the gateway's own listener.
+    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists.
+    `?dsn=1` asks for delivery notices, which come back to the gateway's own listener.
     """
 
     host: str
@@ -47,8 +50,14 @@ class Server:
         return f"{self.host}:{self.port}"
 
 
-def connect(server: Server, *, connect_timeout: float = CONNECT_TIMEOUT, timeout: float = STEP_TIMEOUT) -> smtplib.SMTP:
-    """Return a session that is ready for a message; each further step has `timeout` seconds.
+def connect(
+    server: Server,
+    *,
+    connect_timeout: float = CONNECT_TIMEOUT,
+    timeout: float = STEP_TIMEOUT,
+) -> smtplib.SMTP:
+    """Return a session that is ready for a message; each further step has `timeout`
+    seconds.
 
     Raises smtplib.SMTPException, OSError or UnicodeError.
     """
@@ -56,10 +65,16 @@ def connect(server: Server, *, connect_timeout: float = CONNECT_TIMEOUT, timeout
     name = socket.gethostname()
     if server.implicit_tls:
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-            server.host, server.port, local_hostname=name, timeout=connect_timeout, context=_tls()
+            server.host,
+            server.port,
+            local_hostname=name,
+            timeout=connect_timeout,
+            context=_tls(),
         )
     else:
-        smtp = smtplib.SMTP(server.host, server.port, local_hostname=name, timeout=connect_timeout)
+        smtp = smtplib.SMTP(
+            server.host, server.port, local_hostname=name, timeout=connect_timeout
+        )
     limit(smtp, timeout)
     smtp.ehlo_or_helo_if_needed()
     if not server.implicit_tls and server.starttls != "off":
@@ -67,23 +82,31 @@ def connect(server: Server, *, connect_timeout: float = CONNECT_TIMEOUT, timeout
             smtp.starttls(context=_tls())
             smtp.ehlo_or_helo_if_needed()
         elif server.starttls == "required":
-            raise smtplib.SMTPNotSupportedError("the mail server does not offer STARTTLS")
+            raise smtplib.SMTPNotSupportedError(
+                "the mail server does not offer STARTTLS"
+            )
     if server.user:
         smtp.login(server.user, server.password)
     return smtp
 
 
 def connection_error(url: str) -> str:
-    """Open a session and end it, three seconds a step at most; return why that did not work, empty where it did.
+    """Open a session and end it, three seconds a step at most; return why that did not
+    work, empty where it did.
 
-    No message is sent. The sentence may go to a page: it has the server's words, and never the password.
+    No message is sent. The sentence may go to a page: it has the server's words, and
+    never the password.
     """
     try:
         server = Server.from_url(url)
         with connect(server, connect_timeout=3, timeout=3) as smtp:
             smtp.noop()
     except smtplib.SMTPAuthenticationError as error:
-        reply = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        reply = (
+            error.smtp_error.decode("utf-8", "replace")
+            if isinstance(error.smtp_error, bytes)
+            else error.smtp_error
+        )
         return f"{server} does not accept the user and password in EMAIL_URL: {error.smtp_code} {reply[:200]}"
     except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as error:
         return f"{server} cannot be used: {str(error)[:200] or type(error).__name__}."
@@ -98,5 +121,6 @@ def limit(smtp: smtplib.SMTP, seconds: float) -> None:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    # Loading the system's certificates takes as long as sending a message, so it is done once per process.
+    # Loading the system's certificates takes as long as sending a message, so it is
+    # done once per process.
     return ssl.create_default_context()

@@ -1,7 +1,9 @@
-"""A pool of threads that gives each call to the thread that worked last, and ends threads that were idle for long.
+"""A pool of threads that gives each call to the thread that worked last, and ends
+threads that were idle for long.
 
-Python's own pool uses its threads in turn. Each of ours keeps a database connection, so a quiet process would keep as
-many as it has threads, each with a session of PostgreSQL that plans everything anew.
+Python's own pool uses its threads in turn. Each of ours keeps a database connection, so
+a quiet process would keep as many as it has threads, each with a session of PostgreSQL
+that plans everything anew.
 """
 
 import queue
@@ -22,18 +24,23 @@ _Call = Callable[[], None]
 class LastUsedExecutor(Executor):
     """Up to `limit` threads, begun as they are needed; more calls wait, in order."""
 
-    def __init__(self, limit: int, name: str, *, idle_seconds: float = IDLE_SECONDS) -> None:
+    def __init__(
+        self, limit: int, name: str, *, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
         self.threads: set[threading.Thread] = set()
         self._limit = limit
         self._name = name
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._waiting: deque[tuple[Future[Any], _Call]] = deque()
-        # Where each idle thread waits for its next call; the one that worked last is at the end.
+        # Where each idle thread waits for its next call; the one that worked last is at
+        # the end.
         self._idle: list[queue.SimpleQueue[_Call | None]] = []
         self._is_shut = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
+    def submit(
+        self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> "Future[Any]":
         """Have a thread call it."""
         future: Future[Any] = Future()
         call = partial(_run, future, partial(fn, *args, **kwargs))
@@ -43,7 +50,9 @@ class LastUsedExecutor(Executor):
             if self._idle:
                 self._idle.pop().put(call)
             elif len(self.threads) < self._limit:
-                thread = threading.Thread(target=self._work, args=[call], name=self._name, daemon=True)
+                thread = threading.Thread(
+                    target=self._work, args=[call], name=self._name, daemon=True
+                )
                 self.threads.add(thread)
                 thread.start()
             else:
@@ -76,7 +85,9 @@ class LastUsedExecutor(Executor):
         connections.close_all()
 
     def _next(self, inbox: "queue.SimpleQueue[_Call | None]") -> _Call | None:
-        """Wait for the next call; None when the thread should end, whose place is free then."""
+        """Wait for the next call; None when the thread should end, whose place is free
+        then.
+        """
         with self._lock:
             if self._waiting:
                 return self._waiting.popleft()[1]

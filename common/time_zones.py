@@ -1,4 +1,6 @@
-"""The time zone of whoever asks: what their clock says, with the zone's name. What programs read stays in UTC."""
+"""The time zone of whoever asks: what their clock says, with the zone's name. What
+programs read stays in UTC.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +15,9 @@ _zone: ContextVar[Callable[[], ZoneInfo]] = ContextVar("zone", default=lambda: U
 
 @contextmanager
 def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
-    """Show times inside the block in the zone that `name` returns; it is asked once, when the first time is shown."""
+    """Show times inside the block in the zone that `name` returns; it is asked once,
+    when the first time is shown.
+    """
     token = _zone.set(cache(lambda: _known(name())))
     try:
         yield
@@ -30,7 +34,9 @@ def _known(name: str) -> ZoneInfo:
 
 
 def zone_named(typed: str) -> ZoneInfo | None:
-    """Return the time zone of this name, or whose city this is (`Berlin`), in any case; None where there is none."""
+    """Return the time zone of this name, or whose city this is (`Berlin`), in any case;
+    None where there is none.
+    """
     name = typed.strip().replace(" ", "_").casefold()
     found = _zones().get(name)
     return ZoneInfo(found) if found else None
@@ -38,8 +44,13 @@ def zone_named(typed: str) -> ZoneInfo | None:
 
 @cache
 def _zones() -> dict[str, str]:
-    """Return the names of zones by all that may be typed for each; where two have a city's name, the first counts."""
-    known = sorted((zone for zone in available_timezones() if zone == "UTC" or "/" in zone), reverse=True)
+    """Return the names of zones by all that may be typed for each; where two have a
+    city's name, the first counts.
+    """
+    known = sorted(
+        (zone for zone in available_timezones() if zone == "UTC" or "/" in zone),
+        reverse=True,
+    )
     cities = {zone.rpartition("/")[2].casefold(): zone for zone in known}
     return cities | {zone.casefold(): zone for zone in known}
 
@@ -50,7 +61,9 @@ def there(at: datetime) -> datetime:
 
 
 def zone_word(at: datetime) -> str:
-    """Return what the zone is called at that time, as `UTC` or `CEST`; without a name, how far it is from UTC."""
+    """Return what the zone is called at that time, as `UTC` or `CEST`; without a name,
+    how far it is from UTC.
+    """
     word = there(at).tzname() or ""
     return word if word.isalpha() else f"UTC{word}"
 

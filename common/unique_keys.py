@@ -1,4 +1,6 @@
-"""Reads JSON objects strictly: a name that is given twice is refused, as nobody could say which value counts."""
+"""Reads JSON objects strictly: a name that is given twice is refused, as nobody could
+say which value counts.
+"""
 
 import json
 from collections.abc import Iterable
@@ -12,7 +14,9 @@ class DuplicateKey(ValueError):
 
     def __init__(self, name: str) -> None:
         # Escaped, so that it can be stored and printed whatever it holds.
-        super().__init__(f"The body gives the name {json.dumps(name[:_LONGEST])} twice in one object.")
+        super().__init__(
+            f"The body gives the name {json.dumps(name[:_LONGEST])} twice in one object."
+        )
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

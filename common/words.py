@@ -1,20 +1,24 @@
-"""The words that mail and history are found by, written the same way for what is kept and for what is asked. Pure.
+"""The words that mail and history are found by, written the same way for what is kept
+and for what is asked. Pure.
 
-PostgreSQL only stores and compares them. Its own parser would read `acme.com/pay` as an address and find no `pay`.
-Each word carries a label that says where it stands, so that `to:` finds recipients and `from:` finds senders.
+PostgreSQL only stores and compares them. Its own parser would read `acme.com/pay` as an
+address and find no `pay`. Each word carries a label that says where it stands, so that
+`to:` finds recipients and `from:` finds senders.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-# Where a word is: in the recipients, the sender, the person or program that started it, or the message itself.
+# Where a word is: in the recipients, the sender, the person or program that started it,
+# or the message itself.
 TO = "A"
 FROM = "B"
 BY = "C"
 CONTENT = "D"
 
-# A tsvector has words of up to 2046 bytes, positions up to 16383, and at most a megabyte, two bytes for a position.
+# A tsvector has words of up to 2046 bytes, positions up to 16383, and at most a
+# megabyte, two bytes for a position.
 MAX_WORD = 60
 MAX_POSITION = 16_383
 MAX_BYTES = 500_000
@@ -31,17 +35,23 @@ _PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words of a text in one spelling: without accents, case, and characters that show nothing."""
+    """Return the words of a text in one spelling: without accents, case, and characters
+    that show nothing.
+    """
     if text.isascii():
         # Nothing to take apart: most of what is written, and in a tenth of the time.
         return [word[:MAX_WORD] for word in _WORD.findall(text[:MAX_TEXT].lower())]
     plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
-    characters = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
+    characters = "".join(
+        c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs")
+    )
     return [word[:MAX_WORD] for word in _WORD.findall(characters)]
 
 
 def word_places(text: str) -> list[tuple[int, int]]:
-    """Return where each of the words that `words_of` has of a text begins and ends in it."""
+    """Return where each of the words that `words_of` has of a text begins and ends in
+    it.
+    """
     characters = []
     places = []
     for place, character in enumerate(text[:MAX_TEXT]):
@@ -54,18 +64,27 @@ def word_places(text: str) -> list[tuple[int, int]]:
 
 
 def words_of_address(address: str) -> list[str]:
-    """Return what an address is found by: itself, its two sides, each domain above its own, and every word in it."""
+    """Return what an address is found by: itself, its two sides, each domain above its
+    own, and every word in it.
+    """
     whole = "".join(words_and_signs(address))
     local, _, domain = whole.rpartition("@")
     labels = domain.split(".")
     domains = [".".join(labels[start:]) for start in range(len(labels))]
-    # The words come last and in their order, so that the address is also found as a phrase, as in a message.
+    # The words come last and in their order, so that the address is also found as a
+    # phrase, as in a message.
     words = words_of(address)
-    return [word[:MAX_WORD] for word in dict.fromkeys((whole, local, *domains)) if word and word not in words] + words
+    return [
+        word[:MAX_WORD]
+        for word in dict.fromkeys((whole, local, *domains))
+        if word and word not in words
+    ] + words
 
 
 def words_and_signs(text: str) -> Iterator[str]:
-    """Yield the characters of an address in the spelling of `words_of`, with the signs between its words."""
+    """Yield the characters of an address in the spelling of `words_of`, with the signs
+    between its words.
+    """
     if text.isascii():
         yield from _SHOWS_NOTHING.sub("", text[:MAX_TEXT].lower())
         return
@@ -75,7 +94,9 @@ def words_and_signs(text: str) -> Iterator[str]:
 
 
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
-    """Return labelled words as PostgreSQL reads a tsvector; of what is longer than it keeps, the beginning."""
+    """Return labelled words as PostgreSQL reads a tsvector; of what is longer than it
+    keeps, the beginning.
+    """
     positions: dict[str, list[str]] = {}
     size = position = 0
     for label, words in parts:
@@ -94,26 +115,36 @@ def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
 def lexemes(stored: str) -> dict[str, set[str]]:
     """Return the words of a tsvector as PostgreSQL writes it, each with its labels.
 
-    Of a word with more positions than PostgreSQL stores it is not known which labels it had: it gets all.
+    Of a word with more positions than PostgreSQL stores it is not known which labels it
+    had: it gets all.
     """
     found: dict[str, set[str]] = {}
     for word, text in _LEXEME.findall(stored):
         positions = text.split(",")
-        labels = {place[-1] if place[-1:] in ("A", "B", "C") else CONTENT for place in positions}
-        if len(positions) >= MOST_POSITIONS or positions[-1].startswith(str(MAX_POSITION)):
+        labels = {
+            place[-1] if place[-1:] in ("A", "B", "C") else CONTENT
+            for place in positions
+        }
+        if len(positions) >= MOST_POSITIONS or positions[-1].startswith(
+            str(MAX_POSITION)
+        ):
             labels = {TO, FROM, BY, CONTENT}
         found[word.replace("''", "'").replace("\\\\", "\\")] = labels
     return found
 
 
 def _written(positions: dict[str, list[str]]) -> str:
-    return " ".join(f"{quoted(word)}:{','.join(found)}" for word, found in positions.items())
+    return " ".join(
+        f"{quoted(word)}:{','.join(found)}" for word, found in positions.items()
+    )
 
 
 def asked(text: str, label: str = "") -> str:
-    """Return what was typed as PostgreSQL reads a tsquery: all of its words, each as a beginning. Empty for none.
+    """Return what was typed as PostgreSQL reads a tsquery: all of its words, each as a
+    beginning. Empty for none.
 
-    What stands in quotes is found in that order; so is what one word is made of, such as `acme.com/pay`.
+    What stands in quotes is found in that order; so is what one word is made of, such
+    as `acme.com/pay`.
     """
     terms: list[str] = []
     for phrase, single in _PHRASE.findall(text):
@@ -127,7 +158,9 @@ def asked(text: str, label: str = "") -> str:
 
 
 def _labelled(text: str, words: list[str], label: str) -> list[str]:
-    """An address is kept whole too, so it is asked for whole; anything else word by word."""
+    """An address is kept whole too, so it is asked for whole; anything else word by
+    word.
+    """
     whole = "".join(words_and_signs(text)).strip("<>,;@")[:MAX_WORD]
     if len(words) > 1 and not re.search(r"\s", text):
         return [f"{quoted(whole)}:*{label}"]

@@ -7,7 +7,8 @@ class ConnectionsConfig(AppConfig):
     name = "connections"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are imported.
+        # Commands that wait for a second admin are known by their names once they are
+        # imported.
         import connections.accounts.commands
         import connections.accounts.fingerprints
         import connections.accounts.own_webhook

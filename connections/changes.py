@@ -1,6 +1,8 @@
-"""One change of an account at MultiMail: recorded before it is asked for, and again when its outcome is known.
+"""One change of an account at MultiMail: recorded before it is asked for, and again
+when its outcome is known.
 
-A failed call may have had its effect. It is never repeated here: the caller reads MultiMail's state first.
+A failed call may have had its effect. It is never repeated here: the caller reads
+MultiMail's state first.
 """
 
 import logging
@@ -12,7 +14,12 @@ from django.urls import reverse
 
 from audit.recording import record
 from common.actors import Actor, Role
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
+from connections.errors import (
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    CodeWanted,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.second_admin.registry import ChangeInWords, listed
@@ -28,14 +35,22 @@ READ_SECONDS = 3.0
 CHANGE_SECONDS = 10.0
 
 
-def admin_client(connection: Connection, *, within: float = CHANGE_SECONDS, code: str = "") -> AdminClient:
-    """Return a client with the admin key and this timeout per call. Raises ActNotAllowed without a key.
+def admin_client(
+    connection: Connection, *, within: float = CHANGE_SECONDS, code: str = ""
+) -> AdminClient:
+    """Return a client with the admin key and this timeout per call. Raises
+    ActNotAllowed without a key.
 
     `code` is an operator's code for the change that is asked for.
     """
     if not connection.admin_key:
         raise ActNotAllowed(f"{connection} has no admin key. Add one on its page.")
-    return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within, approval_code=code)
+    return AdminClient(
+        base_url=connection.api_url,
+        key=connection.admin_key,
+        within=within,
+        approval_code=code,
+    )
 
 
 def is_admin(actor: Actor, connection: Connection, mailbox: int | None = None) -> bool:
@@ -43,32 +58,54 @@ def is_admin(actor: Actor, connection: Connection, mailbox: int | None = None) -
     return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox)
 
 
-def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = None, may: str) -> None:
-    """Raise ActNotAllowed unless the actor is an admin of the connection, or of this mailbox of it."""
+def check_admin(
+    actor: Actor, connection: Connection, *, mailbox: int | None = None, may: str
+) -> None:
+    """Raise ActNotAllowed unless the actor is an admin of the connection, or of this
+    mailbox of it.
+    """
     if not is_admin(actor, connection, mailbox):
-        raise ActNotAllowed(f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}.")
+        raise ActNotAllowed(
+            f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}."
+        )
 
 
 def connection_in_words(connection: Connection) -> str:
     """Return the state of a connection that a change of it is based on; never its keys."""
-    keys = [name for name in ("oversight", "read", "admin", "agent") if getattr(connection, f"{name}_key")]
+    keys = [
+        name
+        for name in ("oversight", "read", "admin", "agent")
+        if getattr(connection, f"{name}_key")
+    ]
     return listed(
         {
             "name": connection.name,
             "at": connection.api_url,
             "keys": keys,
-            "paused by hand": connection.paused_because if connection.paused_by_hand else "",
+            "paused by hand": connection.paused_because
+            if connection.paused_by_hand
+            else "",
             "webhook": connection.upstream_webhook_id,
         }
     )
 
 
-def in_words(did: str, *, page: str = "connection", hides: Collection[str] = ()) -> Callable[..., ChangeInWords]:
-    """Return how a command on a connection reads: what it did, with its arguments except those that it `hides`."""
+def in_words(
+    did: str, *, page: str = "connection", hides: Collection[str] = ()
+) -> Callable[..., ChangeInWords]:
+    """Return how a command on a connection reads: what it did, with its arguments
+    except those that it `hides`.
+    """
 
-    def words(*, connection: Connection, actor: Actor, **arguments: Any) -> ChangeInWords:
+    def words(
+        *, connection: Connection, actor: Actor, **arguments: Any
+    ) -> ChangeInWords:
         check_admin(actor, connection, may="change it")
-        shown = {name: one for name, one in arguments.items() if name not in {"now", "code", *hides}}
+        shown = {
+            name: one
+            for name, one in arguments.items()
+            if name not in {"now", "code", *hides}
+        }
         return ChangeInWords(
             title=f"{connection}: {did}",
             before=connection_in_words(connection),
@@ -80,7 +117,9 @@ def in_words(did: str, *, page: str = "connection", hides: Collection[str] = ())
     return words
 
 
-def read_account(connection: Connection, actor: Actor, call: Callable[[AdminClient], T], *, may: str) -> T:
+def read_account(
+    connection: Connection, actor: Actor, call: Callable[[AdminClient], T], *, may: str
+) -> T:
     """Read something of an account from MultiMail, for an admin of it.
 
     Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
@@ -103,25 +142,37 @@ def request_change(
     code: str = "",
     has_happened: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
-    """Ask MultiMail for one change and return its answer; `what` describes it, `failed` is the action of its failure.
+    """Ask MultiMail for one change and return its answer; `what` describes it, `failed`
+    is the action of its failure.
 
-    Where the outcome of the call is not known, `has_happened` reads whether the change was made; then the answer is
-    empty. Raises ActNotAllowed without an admin key, ChangeRefused or a subclass if nothing happened, and ChangeUnknown
-    if that is not known.
+    Where the outcome of the call is not known, `has_happened` reads whether the change
+    was made; then the answer is empty. Raises ActNotAllowed without an admin key,
+    ChangeRefused or a subclass if nothing happened, and ChangeUnknown if that is not
+    known.
     """
     client = admin_client(connection, within=within, code=code)
     record_change("account.change_asked", connection, actor, explanation=what)
     try:
         answer = call(client)
     except errors.UpstreamError as error:
-        record_change(failed, connection, actor, explanation=f"{what}: {error.sentence}")
-        log.warning("change of account failed", extra={"connection": connection.slug, "reason": error.sentence})
+        record_change(
+            failed, connection, actor, explanation=f"{what}: {error.sentence}"
+        )
+        log.warning(
+            "change of account failed",
+            extra={"connection": connection.slug, "reason": error.sentence},
+        )
         why = change_error(error)
         if isinstance(why, ChangeUnknown) and has_happened():
             return {}
         raise why from None
     if answer.get("status") == "pending_approval":
-        record_change(failed, connection, actor, explanation=f"{what}: waiting for an operator's code.")
+        record_change(
+            failed,
+            connection,
+            actor,
+            explanation=f"{what}: waiting for an operator's code.",
+        )
         raise CodeWanted(
             "Not done yet: somebody must confirm this with a code. MultiMail mails it to the account's oversight "
             "address (own gateway: ./run manage gateway_codes shows it, too). Enter the code here, and send the form "
@@ -131,24 +182,36 @@ def request_change(
 
 
 def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
-    """Return the error that explains to the admin what a failed call means for their change."""
+    """Return the error that explains to the admin what a failed call means for their
+    change.
+    """
     if isinstance(error, errors.KeyRefused):
-        return ChangeRefused(f"{error.sentence} The admin key of this connection no longer works: enter another.")
+        return ChangeRefused(
+            f"{error.sentence} The admin key of this connection no longer works: enter another."
+        )
     if isinstance(error, errors.NotFound) or error.status in (404, 405, 501):
-        return ChangeNotOffered(f"{error.sentence} It no longer exists there, or this MultiMail does not offer it.")
+        return ChangeNotOffered(
+            f"{error.sentence} It no longer exists there, or this MultiMail does not offer it."
+        )
     if isinstance(error, errors.Throttled):
-        return ChangeRefused(f"{error.sentence} Try again in {error.retry_after:.0f} seconds.")
+        return ChangeRefused(
+            f"{error.sentence} Try again in {error.retry_after:.0f} seconds."
+        )
     if isinstance(error, errors.OutcomeUnknown):
         return ChangeUnknown(f"{error.sentence} The change may have been made.")
     return ChangeRefused(error.sentence)
 
 
 def text_in(row: Mapping[str, Any], *names: str, most: int = 2000) -> str:
-    """Return the first of these fields of an answer that is not empty, as text of so many characters at most."""
+    """Return the first of these fields of an answer that is not empty, as text of so
+    many characters at most.
+    """
     return next((str(row[name])[:most] for name in names if row.get(name)), "")
 
 
 @transaction.atomic
-def record_change(action: str, connection: Connection, actor: Actor, **details: str) -> None:
+def record_change(
+    action: str, connection: Connection, actor: Actor, **details: str
+) -> None:
     """Record one ledger entry about the account in a separate transaction."""
     record(action, actor=actor, connection=connection.pk, details=details)

@@ -1,4 +1,6 @@
-"""What can go wrong when an account at MultiMail is changed; each error carries a sentence for the admin."""
+"""What can go wrong when an account at MultiMail is changed; each error carries a
+sentence for the admin.
+"""
 
 from mirror.errors import DeskError
 
@@ -12,19 +14,25 @@ class ChangeNotOffered(ChangeRefused):
 
 
 class CodeWanted(ChangeRefused):
-    """MultiMail's operator has to confirm the change: the same request is sent again with their code."""
+    """MultiMail's operator has to confirm the change: the same request is sent again
+    with their code.
+    """
 
     is_final = False
 
 
 class ChangeUnknown(DeskError):
-    """The call for a change may have had its effect; MultiMail's state must be read to find out."""
+    """The call for a change may have had its effect; MultiMail's state must be read to
+    find out.
+    """
 
     is_final = False
 
 
 class SecretLost(ChangeUnknown):
-    """The call may have made something whose secret nobody has now, so it must not be repeated."""
+    """The call may have made something whose secret nobody has now, so it must not be
+    repeated.
+    """
 
     is_final = True
 
@@ -34,4 +42,6 @@ class ConnectionNotChanged(DeskError):
 
 
 class AccountConnected(ConnectionNotChanged):
-    """The account has a connection already. A second one would show each of its messages twice."""
+    """The account has a connection already. A second one would show each of its
+    messages twice.
+    """

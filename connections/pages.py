@@ -1,4 +1,6 @@
-"""Shared by the pages of connections: looking up what the actor may see, and answering a failed change."""
+"""Shared by the pages of connections: looking up what the actor may see, and answering
+a failed change.
+"""
 
 import secrets
 from collections.abc import Callable
@@ -14,7 +16,13 @@ from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest
 from connections.changes import is_admin
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted, ConnectionNotChanged
+from connections.errors import (
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    CodeWanted,
+    ConnectionNotChanged,
+)
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 
@@ -33,7 +41,13 @@ class FormInvalid(DeskError):
         self.form = form
 
 
-CHANGE_ERRORS = (ActNotAllowed, ChangeRefused, ChangeUnknown, ConnectionNotChanged, FormInvalid)
+CHANGE_ERRORS = (
+    ActNotAllowed,
+    ChangeRefused,
+    ChangeUnknown,
+    ConnectionNotChanged,
+    FormInvalid,
+)
 
 
 def cleaned(form: SentenceForm) -> dict[str, Any]:
@@ -44,16 +58,27 @@ def cleaned(form: SentenceForm) -> dict[str, Any]:
 
 
 class ApprovalCodeForm(SentenceForm):
-    """A form whose change may need a code from MultiMail's operator, which is entered on the second try."""
+    """A form whose change may need a code from MultiMail's operator, which is entered
+    on the second try.
+    """
 
     approval_code = forms.CharField(
-        required=False, max_length=40, error_messages={"max_length": "A code has at most 40 characters."}
+        required=False,
+        max_length=40,
+        error_messages={"max_length": "A code has at most 40 characters."},
     )
 
 
-def get_visible_connection_or_404(request: DeskRequest, connection_id: int) -> Connection:
+def get_visible_connection_or_404(
+    request: DeskRequest, connection_id: int
+) -> Connection:
     """Return a connection that the actor may see. Raises Http404."""
-    connection = Connection.objects.at_work().visible_to(request.actor).filter(pk=connection_id).first()
+    connection = (
+        Connection.objects.at_work()
+        .visible_to(request.actor)
+        .filter(pk=connection_id)
+        .first()
+    )
     if connection is None:
         raise Http404("There is no such connection, or you may not see it.")
     return connection
@@ -61,7 +86,9 @@ def get_visible_connection_or_404(request: DeskRequest, connection_id: int) -> C
 
 def get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int) -> Mailbox:
     """Return a mailbox that the actor may see. Raises Http404."""
-    visible = Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    visible = (
+        Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    )
     mailbox = visible.filter(pk=mailbox_id).first()
     if mailbox is None:
         raise Http404("There is no such mailbox, or you may not see it.")
@@ -82,19 +109,31 @@ def answer(
     status: int = 200,
     failed: DeskError | None = None,
 ) -> HttpResponse:
-    """Render a page with the error of a change that `failed`, at its fields if a form was not valid, and its status."""
+    """Render a page with the error of a change that `failed`, at its fields if a form
+    was not valid, and its status.
+    """
     if isinstance(failed, FormInvalid):
         status = 422
         context = {**context, "wrong": failed.form.errors_by_field()}
     elif failed is not None:
-        status = next((status for kind, status in _STATUSES if isinstance(failed, kind)), 422)
-        context = {**context, "error": failed.sentence, "wants_code": isinstance(failed, CodeWanted)}
+        status = next(
+            (status for kind, status in _STATUSES if isinstance(failed, kind)), 422
+        )
+        context = {
+            **context,
+            "error": failed.sentence,
+            "wants_code": isinstance(failed, CodeWanted),
+        }
     return render(request, template, {"wrong": {}, **context}, status=status)
 
 
-def refused(request: DeskRequest, template: str, connection: Connection | None = None) -> HttpResponse:
+def refused(
+    request: DeskRequest, template: str, connection: Connection | None = None
+) -> HttpResponse:
     """Answer that only admins of an account, or of this connection, may see the page."""
-    return render(request, template, {"refused": True, "connection": connection}, status=403)
+    return render(
+        request, template, {"refused": True, "connection": connection}, status=403
+    )
 
 
 def accounts_page(
@@ -106,7 +145,9 @@ def accounts_page(
     failed: DeskError | None = None,
     **more: Any,
 ) -> HttpResponse:
-    """List what `read` returns for every account that the actor is an admin of; `shown` makes the context."""
+    """List what `read` returns for every account that the actor is an admin of; `shown`
+    makes the context.
+    """
     connections = administered_connections(request.actor)
     if not connections:
         return refused(request, template)
@@ -119,7 +160,9 @@ def accounts_page(
                 found = read(connection, actor=request.actor)
             except CHANGE_ERRORS as error:
                 failure = error.sentence
-        accounts.append({"connection": connection, "error": failure, **shown(connection, found)})
+        accounts.append(
+            {"connection": connection, "error": failure, **shown(connection, found)}
+        )
     return answer(request, template, {"accounts": accounts, **more}, failed=failed)
 
 
@@ -131,14 +174,18 @@ def of_account(
     list_page: Callable[..., HttpResponse],
     page: Callable[..., HttpResponse],
 ) -> Callable[[View], View]:
-    """Decorate a view: pass it the connection, and the object at MultiMail that the URL argument `named` names.
+    """Decorate a view: pass it the connection, and the object at MultiMail that the URL
+    argument `named` names.
 
-    If the object cannot be read, the list shows the error; if the view's change fails, the object's `page` does.
+    If the object cannot be read, the list shows the error; if the view's change fails,
+    the object's `page` does.
     """
 
     def decorate(view: View) -> View:
         @wraps(view)
-        def answered(request: DeskRequest, connection_id: int, **rest: Any) -> HttpResponse:
+        def answered(
+            request: DeskRequest, connection_id: int, **rest: Any
+        ) -> HttpResponse:
             connection = get_visible_connection_or_404(request, connection_id)
             if not is_admin(request.actor, connection):
                 return refused(request, template, connection)
@@ -165,6 +212,10 @@ def new_ticket() -> str:
 
 
 def take_ticket(request: DeskRequest) -> bool:
-    """Use a form's token; False if it was used before. Reloading the answer must not make a second key."""
+    """Use a form's token; False if it was used before. Reloading the answer must not
+    make a second key.
+    """
     ticket = request.POST.get("ticket", "")
-    return 8 <= len(ticket) <= 40 and cache.add(f"ticket:{request.actor.id}:{ticket}", 1, _DAY)
+    return 8 <= len(ticket) <= 40 and cache.add(
+        f"ticket:{request.actor.id}:{ticket}", 1, _DAY
+    )

@@ -9,7 +9,8 @@ class DashboardConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        # Celery's manual imports the app in `__init__.py`, which the live process, free of Django, has too.
+        # Celery's manual imports the app in `__init__.py`, which the live process, free
+        # of Django, has too.
         import dashboard.celery  # noqa: F401
 
         if settings.SERVE != "gateway":

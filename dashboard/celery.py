@@ -1,6 +1,8 @@
-"""The Celery app and the periodic jobs. Its messages are only wake-ups; database rows decide what is due.
+"""The Celery app and the periodic jobs. Its messages are only wake-ups; database rows
+decide what is due.
 
-Any number of senders may run: each tick first inserts a unique (job, period) row (dashboard.tasks).
+Any number of senders may run: each tick first inserts a unique (job, period) row
+(dashboard.tasks).
 """
 
 import os
@@ -19,13 +21,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 app = Celery("countersign")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-# Celery keeps the current app for each thread; requests and tasks run in others than this one.
+# Celery keeps the current app for each thread; requests and tasks run in others than
+# this one.
 app.set_default()
-# Celery would close each thread's database connection before and after each task; Django's own rule for kept
-# connections is enough, and its look at them costs no round trip (common.postgres).
+# Celery would close each thread's database connection before and after each task;
+# Django's own rule for kept connections is enough, and its look at them costs no round
+# trip (common.postgres).
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
-# The periodic jobs of the desk and of the gateway: (task, period in seconds, queue). Named by text, because nothing may
-# import the gateway.
+# The periodic jobs of the desk and of the gateway: (task, period in seconds, queue).
+# Named by text, because nothing may import the gateway.
 _JOBS = {
     "dashboard": [
         ("approvals.tasks.sweep", 5, "sync"),
@@ -50,7 +54,8 @@ app.conf.beat_schedule = {
         "task": "dashboard.tasks.tick",
         "schedule": float(seconds),
         "args": [job, seconds],
-        # No expiry: clocks of hosts differ, and of ticks that pile up only one per period runs.
+        # No expiry: clocks of hosts differ, and of ticks that pile up only one per
+        # period runs.
         "options": {"queue": queue},
     }
     for product, jobs in _JOBS.items()

@@ -1,4 +1,6 @@
-"""Reads the environment. A missing or bad variable stops the start with a sentence that names it."""
+"""Reads the environment. A missing or bad variable stops the start with a sentence that
+names it.
+"""
 
 import os
 from ipaddress import ip_address
@@ -11,7 +13,9 @@ _MISSING = object()
 
 
 def env_str(name: str, default: object = _MISSING) -> str:
-    """Return variable `name`, or the text in the file that `<name>_FILE` points to, or the default."""
+    """Return variable `name`, or the text in the file that `<name>_FILE` points to, or
+    the default.
+    """
     if file := os.environ.get(f"{name}_FILE"):
         try:
             return Path(file).read_text(encoding="utf-8").strip()
@@ -31,10 +35,14 @@ def env_str(name: str, default: object = _MISSING) -> str:
 
 
 def env_secret(name: str, *, at_least: int) -> str:
-    """Return the secret variable `name`, which has a minimum length. Errors never contain its value."""
+    """Return the secret variable `name`, which has a minimum length. Errors never
+    contain its value.
+    """
     value = env_str(name)
     if len(value) < at_least:
-        raise ImproperlyConfigured(f"{name} must have at least {at_least} characters, and it has {len(value)}.")
+        raise ImproperlyConfigured(
+            f"{name} must have at least {at_least} characters, and it has {len(value)}."
+        )
     return value
 
 
@@ -58,7 +66,9 @@ def env_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     """Return variable `name`, which must be one of `choices`."""
     value = env_str(name, default)
     if value not in choices:
-        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+        raise ImproperlyConfigured(
+            f"{name} must be one of {', '.join(choices)}, not {value!r}."
+        )
     return value
 
 
@@ -68,31 +78,53 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 
 def env_server(name: str) -> tuple[str, int] | None:
-    """Return variable `name`, an IP address with or without a port, as address and port; None where it is empty."""
+    """Return variable `name`, an IP address with or without a port, as address and
+    port; None where it is empty.
+    """
     value = env_str(name, "")
     if not value:
         return None
     try:
         # An IPv6 address with a port is in brackets, as in a URL.
-        parts = urlsplit(f"//[{value}]" if value.count(":") > 1 and "[" not in value else f"//{value}")
+        parts = urlsplit(
+            f"//[{value}]"
+            if value.count(":") > 1 and "[" not in value
+            else f"//{value}"
+        )
         return str(ip_address(parts.hostname or "")), parts.port or 53
     except ValueError:
-        raise ImproperlyConfigured(f"{name} must be an IP address, such as 10.0.0.2 or 10.0.0.2:5353.") from None
+        raise ImproperlyConfigured(
+            f"{name} must be an IP address, such as 10.0.0.2 or 10.0.0.2:5353."
+        ) from None
 
 
-def env_url(name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("http", "https")) -> str:
-    """Return variable `name` as an address with one of `schemes`, without a slash at its end."""
+def env_url(
+    name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("http", "https")
+) -> str:
+    """Return variable `name` as an address with one of `schemes`, without a slash at
+    its end.
+    """
     value = env_str(name, default)
     if value and urlsplit(value).scheme not in schemes:
-        raise ImproperlyConfigured(f"{name} must start with {' or '.join(f'{scheme}://' for scheme in schemes)}.")
+        raise ImproperlyConfigured(
+            f"{name} must start with {' or '.join(f'{scheme}://' for scheme in schemes)}."
+        )
     return value.rstrip("/")
 
 
 def env_mail_url(name: str) -> str:
-    """Return variable `name`, the URL of the mail server; unknown TLS options are refused."""
+    """Return variable `name`, the URL of the mail server; unknown TLS options are
+    refused.
+    """
     value = env_url(name, "", schemes=("smtp", "smtps"))
     wishes = parse_qs(urlsplit(value).query, keep_blank_values=True)
     # A misspelled TLS option must not lead to unencrypted mail.
-    if wishes and wishes not in ({"tls": ["offered"]}, {"tls": ["required"]}, {"tls": ["off"]}):
-        raise ImproperlyConfigured(f"{name} must end with nothing else than ?tls=required or ?tls=off.")
+    if wishes and wishes not in (
+        {"tls": ["offered"]},
+        {"tls": ["required"]},
+        {"tls": ["off"]},
+    ):
+        raise ImproperlyConfigured(
+            f"{name} must end with nothing else than ?tls=required or ?tls=off."
+        )
     return value

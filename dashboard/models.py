@@ -12,7 +12,9 @@ class Tick(models.Model):
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["job", "period"], name="tick_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "period"], name="tick_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.job} {self.period}"

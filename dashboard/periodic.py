@@ -1,6 +1,8 @@
-"""Sends the task of each periodic job once a period, from a thread of a worker, by the monotonic clock.
+"""Sends the task of each periodic job once a period, from a thread of a worker, by the
+monotonic clock.
 
-It decides nothing: rows decide what is due, and of several senders one counts in a period (dashboard.tasks).
+It decides nothing: rows decide what is due, and of several senders one counts in a
+period (dashboard.tasks).
 """
 
 import logging
@@ -17,7 +19,9 @@ log = logging.getLogger(__name__)
 
 
 class PeriodicThread(threading.Thread):
-    """Celery's own beat uses the wall clock: if that is set back by an hour, it sends nothing for an hour."""
+    """Celery's own beat uses the wall clock: if that is set back by an hour, it sends
+    nothing for an hour.
+    """
 
     def __init__(self, app: Celery, table: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__(name="periodic", daemon=True)
@@ -26,7 +30,9 @@ class PeriodicThread(threading.Thread):
         self._ending = threading.Event()
 
     def run(self) -> None:
-        """Send until asked to stop. If it fails, its worker ends, and the launcher starts both again."""
+        """Send until asked to stop. If it fails, its worker ends, and the launcher
+        starts both again.
+        """
         try:
             self._send_due()
         finally:
@@ -42,7 +48,8 @@ class PeriodicThread(threading.Thread):
             for job, at in due.items():
                 if at <= time.monotonic():
                     self._send(job)
-                    # Count from now and not from the due time: missed periods are not made up for.
+                    # Count from now and not from the due time: missed periods are not
+                    # made up for.
                     due[job] = time.monotonic() + self._table[job]["schedule"]
 
     def _send(self, job: str) -> None:
@@ -54,7 +61,9 @@ class PeriodicThread(threading.Thread):
 
 
 class PeriodicStep(bootsteps.StartStopStep):
-    """Starts the thread if BEAT names a product: a separate process would be as large as a worker."""
+    """Starts the thread if BEAT names a product: a separate process would be as large
+    as a worker.
+    """
 
     requires = ("celery.worker.components:Pool",)
 

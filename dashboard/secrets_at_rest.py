@@ -1,4 +1,6 @@
-"""Finds every secret in the database, and encrypts each with the newest key, one row at a time."""
+"""Finds every secret in the database, and encrypts each with the newest key, one row at
+a time.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +14,8 @@ from django.db.models.functions import Cast
 from common.encryption import EncryptedTextField, decrypt, encrypt, uses_newest_key
 
 CHUNK = 500
-# Secrets inside JSON fields: allauth's second factors, and what waits for a second admin. Model, field, names in it.
+# Secrets inside JSON fields: allauth's second factors, and what waits for a second
+# admin. Model, field, names in it.
 _IN_JSON = {
     "mfa.authenticator": ("data", ("secret", "seed", "migrated_codes")),
     "people.pendingchange": ("change", ("secret",)),
@@ -21,7 +24,9 @@ _IN_JSON = {
 
 @dataclass
 class Tally:
-    """The number of secrets, how many of them use or used an older key, and which cannot be decrypted."""
+    """The number of secrets, how many of them use or used an older key, and which
+    cannot be decrypted.
+    """
 
     secrets: int = 0
     older: int = 0
@@ -31,7 +36,9 @@ class Tally:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A model with secrets: `fields` are encrypted whole, `json` is a JSON field with names of secrets in it."""
+    """A model with secrets: `fields` are encrypted whole, `json` is a JSON field with
+    names of secrets in it.
+    """
 
     model: type[models.Model]
     fields: tuple[str, ...] = ()
@@ -40,9 +47,14 @@ class _Kind:
 
     def rows(self) -> "models.QuerySet[models.Model]":
         """The model's rows, with each secret as it is stored."""
-        stored = {f"stored_{name}": Cast(name, models.TextField()) for name in self.fields}
-        # Load only these fields: a loaded field is decrypted, and a failure would end the whole run.
-        rows: models.QuerySet[models.Model] = self.model._base_manager.annotate(**stored)
+        stored = {
+            f"stored_{name}": Cast(name, models.TextField()) for name in self.fields
+        }
+        # Load only these fields: a loaded field is decrypted, and a failure would end
+        # the whole run.
+        rows: models.QuerySet[models.Model] = self.model._base_manager.annotate(
+            **stored
+        )
         return rows.only("pk", *([self.json] if self.json else [])).order_by("pk")
 
     def tokens(self, row: Any) -> Iterator[str]:
@@ -52,24 +64,38 @@ class _Kind:
                 yield token
         for name in self.names:
             found = (getattr(row, self.json) or {}).get(name)
-            yield from [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str) and one]
+            yield from [
+                one
+                for one in (found if isinstance(found, list) else [found])
+                if isinstance(one, str) and one
+            ]
 
     def renewed(self, row: Any) -> dict[str, Any]:
-        """Return the values to save, so that every secret of the row is encrypted with the newest key."""
+        """Return the values to save, so that every secret of the row is encrypted with
+        the newest key.
+        """
         # The field encrypts the value when it is saved.
         values: dict[str, Any] = {
-            name: decrypt(token) for name in self.fields if (token := getattr(row, f"stored_{name}"))
+            name: decrypt(token)
+            for name in self.fields
+            if (token := getattr(row, f"stored_{name}"))
         }
         if self.json:
             content = dict(getattr(row, self.json) or {})
             values[self.json] = content | {
-                name: _reencrypted(content[name]) for name in self.names if content.get(name)
+                name: _reencrypted(content[name])
+                for name in self.names
+                if content.get(name)
             }
         return values
 
 
-def rotate(*, report: Callable[[str], None] = lambda line: None, renews: bool = True) -> Tally:
-    """Re-encrypt secrets of older keys with the newest one. If interrupted, the next run skips finished rows."""
+def rotate(
+    *, report: Callable[[str], None] = lambda line: None, renews: bool = True
+) -> Tally:
+    """Re-encrypt secrets of older keys with the newest one. If interrupted, the next
+    run skips finished rows.
+    """
     tally = Tally()
     for kind in _kinds():
         before = tally.older
@@ -94,7 +120,11 @@ def _kinds() -> Iterator[_Kind]:
     for model in apps.get_models():
         if model._meta.proxy:
             continue
-        fields = [one.name for one in model._meta.local_concrete_fields if isinstance(one, EncryptedTextField)]
+        fields = [
+            one.name
+            for one in model._meta.local_concrete_fields
+            if isinstance(one, EncryptedTextField)
+        ]
         json, names = _IN_JSON.get(model._meta.label_lower, ("", ()))
         if fields or json:
             yield _Kind(model, tuple(fields), json, names)
@@ -109,7 +139,9 @@ def _each(kind: _Kind) -> Iterator[models.Model]:
 
 
 def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
-    """Renew one row under a lock, so that a concurrent change of a secret is not overwritten."""
+    """Renew one row under a lock, so that a concurrent change of a secret is not
+    overwritten.
+    """
     try:
         with transaction.atomic():
             locked = kind.rows().select_for_update(no_key=True).filter(pk=key).first()
@@ -121,4 +153,8 @@ def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
 
 
 def _reencrypted(stored: Any) -> Any:
-    return [_reencrypted(one) for one in stored] if isinstance(stored, list) else encrypt(decrypt(stored))
+    return (
+        [_reencrypted(one) for one in stored]
+        if isinstance(stored, list)
+        else encrypt(decrypt(stored))
+    )

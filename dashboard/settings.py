@@ -1,7 +1,8 @@
-"""Settings of both products. Everything that varies comes from the environment, through env.py.
+"""Settings of both products. Everything that varies comes from the environment, through
+env.py.
 
-SERVE chooses what a process answers: `dashboard` (the desk), `gateway` (the MultiMail-compatible API), or, for
-commands and workers, `both`.
+SERVE chooses what a process answers: `dashboard` (the desk), `gateway` (the
+MultiMail-compatible API), or, for commands and workers, `both`.
 """
 
 import os
@@ -40,7 +41,7 @@ AUDIT_DETAILS_DAYS = env_int("AUDIT_DETAILS_DAYS", 0)
 SERVE = env_choice("SERVE", "both", ("dashboard", "gateway", "both"))
 DEMO = env_choice("DEMO", "0", ("0", "1", "quiet"))
 
-# --- where things are ---------------------------------------------------------------------------------------------
+# --- where things are -----------------------------------------------------------------
 PORT = env_int("PORT", 8000)
 GATEWAY_PORT = env_int("GATEWAY_PORT", 8001)
 LIVE_PORT = env_int("LIVE_PORT", 8002)
@@ -52,26 +53,35 @@ PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 _IS_PUBLIC = urlsplit(PUBLIC_URL).hostname not in ("127.0.0.1", "localhost", "::1")
 if DEBUG and _IS_PUBLIC:
     # Its error pages show settings and variables.
-    raise ImproperlyConfigured("DEBUG must be 0 where PUBLIC_URL is an address that others can reach.")
+    raise ImproperlyConfigured(
+        "DEBUG must be 0 where PUBLIC_URL is an address that others can reach."
+    )
 # Where recipients reach the gateway, to unsubscribe.
 GATEWAY_PUBLIC_URL = PUBLIC_URL if _IS_PUBLIC else f"http://127.0.0.1:{GATEWAY_PORT}"
 LIVE_URL = env_str("LIVE_URL", "/live/" if PUBLIC_URL.startswith("https://") else "")
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
+ALLOWED_HOSTS = env_list(
+    "ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}"
+)
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
-# The desk itself listens on the loopback interface alone, so a public address is a proxy's.
+# The desk itself listens on the loopback interface alone, so a public address is a
+# proxy's.
 IS_BEHIND_PROXY = _IS_PUBLIC or bool(TRUSTED_PROXIES)
 OUTGOING_ALLOW = env_list("OUTGOING_ALLOW")
 MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_PORT}")
-# Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the end of the account. `address`:
-# where the account has an oversight address.
-GATEWAY_APPROVAL_CODES = env_choice("GATEWAY_APPROVAL_CODES", "address", ("address", "0", "1"))
+# Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the
+# end of the account. `address`: where the account has an oversight address.
+GATEWAY_APPROVAL_CODES = env_choice(
+    "GATEWAY_APPROVAL_CODES", "address", ("address", "0", "1")
+)
 GATEWAY_OVERSIGHT_CODES = env_bool("GATEWAY_OVERSIGHT_CODES", True)
 # Calls of one API key a minute; 0: no limit. An account can have its own.
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")
 # A monitor on another host needs this token for /metrics; empty: no access.
-METRICS_TOKEN = env_secret("METRICS_TOKEN", at_least=16) if env_str("METRICS_TOKEN", "") else ""
+METRICS_TOKEN = (
+    env_secret("METRICS_TOKEN", at_least=16) if env_str("METRICS_TOKEN", "") else ""
+)
 EMAIL_URL = env_mail_url("EMAIL_URL")
 # The OpenID Connect provider, in addition to passwords; empty: none.
 OIDC_ISSUER = env_url("OIDC_ISSUER", "")
@@ -84,17 +94,20 @@ DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
 # The URL of Discord's API; the demo has a stand-in for it.
 DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
 
-# --- limits for strangers and slow clients ------------------------------------------------------------------------
-# A request's body may take so many seconds, and one more for each so many bytes of it that have come.
+# --- limits for strangers and slow clients --------------------------------------------
+# A request's body may take so many seconds, and one more for each so many bytes of it
+# that have come.
 REQUEST_BODY_SECONDS = env_int("REQUEST_BODY_SECONDS", 30)
 REQUEST_BODY_RATE = env_int("REQUEST_BODY_RATE", 10_000)
 # Whose a request is, and how large a body each address takes.
-REQUEST_RULES = "gateway.request_rules" if SERVE == "gateway" else "dashboard.serving.request_rules"
+REQUEST_RULES = (
+    "gateway.request_rules" if SERVE == "gateway" else "dashboard.serving.request_rules"
+)
 # Read by the live process, which knows no settings.
 LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
 CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
 
-# --- what is installed --------------------------------------------------------------------------------------------
+# --- what is installed ----------------------------------------------------------------
 _DESK_APPS = [
     "allauth",
     "allauth.account",
@@ -111,7 +124,8 @@ _DESK_APPS = [
     "people.apps.PeopleConfig",
     "audit.apps.AuditConfig",
 ]
-# Only the process that answers the API needs django-ninja; the worker stays smaller without it.
+# Only the process that answers the API needs django-ninja; the worker stays smaller
+# without it.
 _GATEWAY_APPS = [
     "gateway.apps.GatewayConfig",
     *(["ninja"] if SERVE == "gateway" and "INBOUND" not in os.environ else []),
@@ -128,7 +142,10 @@ INSTALLED_APPS = [
     *(_GATEWAY_APPS if SERVE in ("gateway", "both") else []),
 ]
 if SERVE == "gateway":
-    MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware", "whitenoise.middleware.WhiteNoiseMiddleware"]
+    MIDDLEWARE = [
+        "gateway.middleware.JsonOnlyMiddleware",
+        "whitenoise.middleware.WhiteNoiseMiddleware",
+    ]
     ROOT_URLCONF = "gateway.urls"
     APPEND_SLASH = False
 else:
@@ -175,7 +192,7 @@ TEMPLATES = [
     },
 ]
 
-# --- PostgreSQL and Redis -----------------------------------------------------------------------------------------
+# --- PostgreSQL and Redis -------------------------------------------------------------
 OWN_DATABASE_URL = env_str("DATABASE_URL")
 _connection = conninfo_to_dict(OWN_DATABASE_URL)
 DATABASES = {
@@ -187,8 +204,8 @@ DATABASES = {
         "PASSWORD": _connection.pop("password", ""),
         "HOST": _connection.pop("host", ""),
         "PORT": str(_connection.pop("port", "")),
-        # A session of PostgreSQL grows with all that it has met: up to 12 MB. One that begins plans everything
-        # anew, which costs more than most statements.
+        # A session of PostgreSQL grows with all that it has met: up to 12 MB. One that
+        # begins plans everything anew, which costs more than most statements.
         "CONN_MAX_AGE": 120,
         "CONN_HEALTH_CHECKS": True,
         # A pooler in transaction mode must stay possible: no session state.
@@ -205,19 +222,23 @@ DATABASES = {
 }
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 CACHES = {
-    # Counters of sign-in limits: in PostgreSQL, so that losing Redis neither locks anybody out nor lifts a limit.
+    # Counters of sign-in limits: in PostgreSQL, so that losing Redis neither locks
+    # anybody out nor lifts a limit.
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cache",
-        # Above this number the cache evicts entries. It is large, so that trying many addresses evicts no counters.
+        # Above this number the cache evicts entries. It is large, so that trying many
+        # addresses evicts no counters.
         "OPTIONS": {"MAX_ENTRIES": 50_000},
     },
     # Counts that may be some seconds old: in the memory of each process.
     "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 
-# --- Celery: its messages are wake-ups to look at rows; the rows are the truth -------------------------------------
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+# --- Celery: its messages are wake-ups to look at rows; the rows are the truth --------
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace(
+    "?db=", "?virtual_host="
+)
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_SERIALIZER = "json"
@@ -227,7 +248,8 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Publishing must cost a request at most a second when Redis is away; the sweep finds what nothing woke up for.
+    # Publishing must cost a request at most a second when Redis is away; the sweep
+    # finds what nothing woke up for.
     "socket_connect_timeout": 0.5,
     "socket_timeout": 0.5,
     "max_retries": 1,
@@ -246,9 +268,11 @@ CELERY_TASK_ROUTES = {
     "gateway.*": {"queue": "gateway"},
 }
 
-# --- people -------------------------------------------------------------------------------------------------------
+# --- people ---------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = (
-    ["people.sign_in.backend.PersonBackend"] if SERVE != "gateway" else ["django.contrib.auth.backends.ModelBackend"]
+    ["people.sign_in.backend.PersonBackend"]
+    if SERVE != "gateway"
+    else ["django.contrib.auth.backends.ModelBackend"]
 )
 ACCOUNT_ADAPTER = "people.sign_in.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -260,7 +284,8 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_GET = False
 # For how many seconds a reauthentication counts before a sensitive act.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
-# Tries in a time, by address of the network, by account (key), or of whoever is signed in (user).
+# Tries in a time, by address of the network, by account (key), or of whoever is signed
+# in (user).
 ACCOUNT_RATE_LIMITS = {
     "login": "30/m/ip",
     "login_failed": "10/m/ip,5/5m/key",
@@ -268,7 +293,8 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "5/m/user,20/h/user",
 }
 MFA_ADAPTER = "people.sign_in.adapters.FactorAdapter"
-# Recovery codes are our own: allauth would keep what they are made from (people/sign_in/recovery_codes.py).
+# Recovery codes are our own: allauth would keep what they are made from
+# (people/sign_in/recovery_codes.py).
 MFA_SUPPORTED_TYPES = ["totp", "webauthn"]
 MFA_FORMS = {
     "authenticate": "people.sign_in.second_step.SecondStepForm",
@@ -278,24 +304,31 @@ MFA_FORMS = {
     "reauthenticate_webauthn": "people.sign_in.passkeys.RepeatedPasskeyForm",
 }
 MFA_PASSKEY_LOGIN_ENABLED = True
-# A passkey counts as two factors, so the device must have asked for a finger, a face or a number.
+# A passkey counts as two factors, so the device must have asked for a finger, a face or
+# a number.
 MFA_WEBAUTHN_USER_VERIFICATION = "required"
 SOCIALACCOUNT_ADAPTER = "people.sign_in.provider.ProviderAdapter"
-# Our form-action rule blocks forms that redirect to another site, but not links (people/sign_in/provider.py).
+# Our form-action rule blocks forms that redirect to another site, but not links
+# (people/sign_in/provider.py).
 SOCIALACCOUNT_LOGIN_ON_GET = True
-# Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
-# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them again at the next sign-in.
+# Scrypt needs memory for each guess, which makes guessing on many processors expensive,
+# and half the processor time of PBKDF2 for a sign-in. PBKDF2 stays to read older
+# passwords: Django stores them again at the next sign-in.
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "people.sign_in.passwords.GuessablePasswordValidator"},
 ]
 _PROVIDER = {
-    # Stored with each subject: what one issuer calls somebody says nothing of another issuer's people.
+    # Stored with each subject: what one issuer calls somebody says nothing of another
+    # issuer's people.
     "provider_id": OIDC_ISSUER,
     "name": OIDC_NAME,
     "client_id": OIDC_CLIENT_ID,
@@ -303,15 +336,19 @@ _PROVIDER = {
     "settings": {"server_url": OIDC_ISSUER},
 }
 SOCIALACCOUNT_PROVIDERS = {
-    "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [_PROVIDER] if OIDC_ISSUER else []},
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [_PROVIDER] if OIDC_ISSUER else [],
+    },
 }
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/queue/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 
-# --- the browser --------------------------------------------------------------------------------------------------
+# --- the browser ----------------------------------------------------------------------
 HTTPS = PUBLIC_URL.startswith("https://")
-# Cookies ignore ports: over plain http two desks on one host would overwrite each other's sign-in.
+# Cookies ignore ports: over plain http two desks on one host would overwrite each
+# other's sign-in.
 _COOKIE_PREFIX, _COOKIE_SUFFIX = ("__Host-", "") if HTTPS else ("", f"-{PORT}")
 SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session{_COOKIE_SUFFIX}"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -323,19 +360,32 @@ SESSION_ENGINE = "people.sign_in.sessions"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "dashboard.frame.errors.csrf_failure"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
-# Redirects to https and HSTS are sent by SecurityHeadersMiddleware, which also covers errors and static files.
-SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W004", "security.W008"]
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
+)
+# Redirects to https and HSTS are sent by SecurityHeadersMiddleware, which also covers
+# errors and static files.
+SILENCED_SYSTEM_CHECKS = [
+    "security.W001",
+    "security.W002",
+    "security.W004",
+    "security.W008",
+]
 if not HTTPS:
-    # Over plain http Secure cookies would never come back; PUBLIC_URL with https turns both on.
+    # Over plain http Secure cookies would never come back; PUBLIC_URL with https turns
+    # both on.
     SILENCED_SYSTEM_CHECKS += ["security.W012", "security.W016"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024 if SERVE == "gateway" else 1024 * 1024
 
-# --- static files, time, language ---------------------------------------------------------------------------------
+# --- static files, time, language -----------------------------------------------------
 STATIC_URL = "/static/"
-# The gateway's docs page needs files of django-ninja; by path, as most processes do not load that package.
+# The gateway's docs page needs files of django-ninja; by path, as most processes do not
+# load that package.
 _NINJA = str(getattr(find_spec("ninja"), "origin", ""))
-STATICFILES_DIRS = [BASE_DIR / "static", ("ninja", Path(_NINJA).parent / "static" / "ninja")]
+STATICFILES_DIRS = [
+    BASE_DIR / "static",
+    ("ninja", Path(_NINJA).parent / "static" / "ninja"),
+]
 STATIC_ROOT = DATA_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -349,26 +399,32 @@ LANGUAGE_CODE = "en"
 # One notice after a press; in the session, so that it needs no cookie of its own.
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
-# --- logs ---------------------------------------------------------------------------------------------------------
+# --- logs -----------------------------------------------------------------------------
 LOG_FORMAT = env_choice("LOG_FORMAT", "json", ("json", "text"))
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
         "json": {"()": "common.logs.JsonFormatter"},
-        "text": {"()": "common.logs.TextFormatter", "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "text": {
+            "()": "common.logs.TextFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s: %(message)s",
+        },
     },
     "handlers": {"out": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["out"], "level": "INFO"},
     "loggers": {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # Its warnings name whole paths, which may hold addresses; our own line a request names the route.
+        # Its warnings name whole paths, which may hold addresses; our own line a
+        # request names the route.
         "django.request": {"level": "ERROR"},
         # aiosmtpd tells addresses and commands; ours tell what was received.
         "mail.log": {"level": "CRITICAL"},
-        # Its warnings name whole addresses, and whoever has that of a webhook can post there.
+        # Its warnings name whole addresses, and whoever has that of a webhook can post
+        # there.
         "urllib3": {"level": "ERROR"},
-        # Celery's own lines name task arguments and tracebacks of acknowledged work; ours say what happened.
+        # Celery's own lines name task arguments and tracebacks of acknowledged work;
+        # ours say what happened.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
     },

@@ -1,4 +1,6 @@
-"""The one task of the periodic clock: runs a job once a period, even if several clocks send it."""
+"""The one task of the periodic clock: runs a job once a period, even if several clocks
+send it.
+"""
 
 from datetime import timedelta
 
@@ -11,7 +13,9 @@ from dashboard.models import Tick
 
 @shared_task
 def tick(job: str, seconds: int) -> str:
-    """Run the task named `job`, unless it ran in this period of `seconds`, by the database's clock."""
+    """Run the task named `job`, unless it ran in this period of `seconds`, by the
+    database's clock.
+    """
     period = int(clock().timestamp() // seconds)
     _, is_first = Tick.objects.get_or_create(job=job, period=period)
     if not is_first:

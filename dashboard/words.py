@@ -32,7 +32,9 @@ ADDITIONS = {
 
 # Good, bad, open, or in doubt.
 _ACTIONS_BY_TONE = {
-    "amber": ("message.held message.changed connection.failing connection.stale message.expiring message.late"),
+    "amber": (
+        "message.held message.changed connection.failing connection.stale message.expiring message.late"
+    ),
     "green": (
         "message.approved message.released message.sent message.delivered decision.applied "
         "kill_switch.released connection.recovered connection.fresh_again"
@@ -48,7 +50,11 @@ _ACTIONS_BY_TONE = {
     ),
     "blue": ("verdict.given approval.recorded decision.recorded decision.confirmed"),
 }
-TONES = {action: tone for tone, actions in _ACTIONS_BY_TONE.items() for action in actions.split()}
+TONES = {
+    action: tone
+    for tone, actions in _ACTIONS_BY_TONE.items()
+    for action in actions.split()
+}
 
 STUCK = {
     "unknown": ("Outcome unknown", "violet"),
@@ -72,7 +78,11 @@ STUCK = {
     "ledger_broken": ("Ledger altered", "rose"),
 }
 
-OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "requested changes"}
+OUTCOMES = {
+    "approve": "approved",
+    "reject": "rejected",
+    "send_back": "requested changes",
+}
 
 SURFACES = {
     "web": "the web",
@@ -84,7 +94,17 @@ SURFACES = {
 }
 
 # Details that are shown already: in the sentence, in a column, or below it.
-SAID = ("actor", "address", "outcome", "reason", "explanation", "subject", "before", "after", "verdict")
+SAID = (
+    "actor",
+    "address",
+    "outcome",
+    "reason",
+    "explanation",
+    "subject",
+    "before",
+    "after",
+    "verdict",
+)
 
 RULE_ICONS = {
     "link_text_lies": "link",
@@ -107,7 +127,8 @@ RULE_ICONS = {
     "own_word": "find",
 }
 
-# What a person is about to do, by the name of its address, where they are asked to confirm who they are.
+# What a person is about to do, by the name of its address, where they are asked to
+# confirm who they are.
 SENSITIVE = {
     "activate-draft": "activate a version of the policy",
     "accept-change": "accept a change as the second admin",

@@ -1,6 +1,8 @@
-"""Starts one Celery worker, which runs tasks in threads: `python -m dashboard.worker NAME QUEUES THREADS`.
+"""Starts one Celery worker, which runs tasks in threads: `python -m dashboard.worker
+NAME QUEUES THREADS`.
 
-Celery's command line would load a shell toolkit into each process; the worker itself needs none of it.
+Celery's command line would load a shell toolkit into each process; the worker itself
+needs none of it.
 """
 
 import logging
@@ -21,8 +23,9 @@ from common.threads import LastUsedExecutor
 
 log = logging.getLogger(__name__)
 
-# A task that is still running after this many checks in a row is stuck: three minutes, while our longest takes
-# one and a half. Checks are counted instead of time, because a suspended worker makes no progress.
+# A task that is still running after this many checks in a row is stuck: three minutes,
+# while our longest takes one and a half. Checks are counted instead of time, because a
+# suspended worker makes no progress.
 EVERY = 10.0
 LOOKS = 18
 # For a message of the broker.
@@ -30,7 +33,9 @@ WAIT_SECONDS = 10
 
 
 class ThreadPool(TaskPool):
-    """Celery's pool of threads, with ours: the next task goes to the thread that worked last."""
+    """Celery's pool of threads, with ours: the next task goes to the thread that worked
+    last.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,7 +56,8 @@ def main(name: str, queues: str, threads: str) -> int:
     worker = app.Worker(
         hostname=f"{name}@%h",
         queues=queues,
-        # I/O-bound tasks run in threads: one slow MultiMail account must not delay the next.
+        # I/O-bound tasks run in threads: one slow MultiMail account must not delay the
+        # next.
         pool_cls=ThreadPool,
         concurrency=int(threads),
         loglevel="INFO",
@@ -95,10 +101,12 @@ class HeartbeatStep(bootsteps.StartStopStep):
 
 
 class Watch(threading.Thread):
-    """Counts the checks that each running task has lasted, and ends the worker if one of its tasks hangs.
+    """Counts the checks that each running task has lasted, and ends the worker if one
+    of its tasks hangs.
 
-    Threads have no hard time limit that could end a task alone. Every call of ours is bounded, so this is for what
-    nobody foresaw; the launcher starts the worker again, and what its tasks were doing is found by the sweep.
+    Threads have no hard time limit that could end a task alone. Every call of ours is
+    bounded, so this is for what nobody foresaw; the launcher starts the worker again,
+    and what its tasks were doing is found by the sweep.
     """
 
     def __init__(self, *, every: float = EVERY, looks: int = LOOKS) -> None:
@@ -127,8 +135,13 @@ class Watch(threading.Thread):
     def look(self) -> list[str]:
         """Check once; return the names of the tasks that are stuck."""
         with self._lock:
-            self._running = {task_id: (name, looks + 1) for task_id, (name, looks) in self._running.items()}
-            return [name for name, looks in self._running.values() if looks >= self._looks]
+            self._running = {
+                task_id: (name, looks + 1)
+                for task_id, (name, looks) in self._running.items()
+            }
+            return [
+                name for name, looks in self._running.values() if looks >= self._looks
+            ]
 
     def _note_begin(self, task_id: str = "", task: Any = None, **_: Any) -> None:
         with self._lock:
@@ -140,11 +153,13 @@ class Watch(threading.Thread):
 
 
 class PatientQoS(redis.QoS):
-    """Counts a message as acknowledged here, even if Redis did not receive the acknowledgement.
+    """Counts a message as acknowledged here, even if Redis did not receive the
+    acknowledgement.
 
-    A worker takes no more messages than it may have unacknowledged. Kombu keeps a message among these where
-    acknowledging it failed; a Redis that stalls for a second would so take the only place of a process for good. Redis
-    hands such a message out again when its time is over, which every task here bears.
+    A worker takes no more messages than it may have unacknowledged. Kombu keeps a
+    message among these where acknowledging it failed; a Redis that stalls for a second
+    would so take the only place of a process for good. Redis hands such a message out
+    again when its time is over, which every task here bears.
     """
 
     def ack(self, delivery_tag: Any) -> None:
@@ -165,9 +180,11 @@ class PatientQoS(redis.QoS):
 
 
 def be_patient() -> None:
-    """Use this class for every channel that this process opens from now on, and wait long for the next message.
+    """Use this class for every channel that this process opens from now on, and wait
+    long for the next message.
 
-    Redis hands a message over at once; Kombu would end the wait and begin it again each second.
+    Redis hands a message over at once; Kombu would end the wait and begin it again each
+    second.
     """
     redis.Channel.QoS = PatientQoS
     redis.Transport.brpop_timeout = WAIT_SECONDS

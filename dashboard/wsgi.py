@@ -10,7 +10,8 @@ from django.core.wsgi import get_wsgi_application
 from common.garbage import collect_rarely
 from launcher.pdeathsig import die_with_parent
 
-# The server imports this in each of its workers: they must not outlive a killed parent and keep its port.
+# The server imports this in each of its workers: they must not outlive a killed parent
+# and keep its port.
 die_with_parent(signal.SIGKILL)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -22,7 +23,9 @@ def _with_intake(desk: Application) -> Application:
 
     intake = Intake()
 
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    def application(
+        environ: dict[str, Any], start_response: Callable[..., Any]
+    ) -> Iterable[bytes]:
         handler = intake if environ.get("PATH_INFO", "").startswith(PATH) else desk
         return handler(environ, start_response)
 

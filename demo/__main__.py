@@ -1,4 +1,5 @@
-"""`python -m demo`: the SMTP inbox, stand-ins for Discord and programs, and the agent, each in a thread of one process.
+"""`python -m demo`: the SMTP inbox, stand-ins for Discord and programs, and the agent,
+each in a thread of one process.
 
 If a part fails the process exits with 1, and the launcher starts all of it again.
 """
@@ -28,7 +29,9 @@ Ended = queue.SimpleQueue[int]
 
 
 def main() -> int:
-    """Run until a signal (0), a part that dies (1), or an environment that cannot be used (2)."""
+    """Run until a signal (0), a part that dies (1), or an environment that cannot be
+    used (2).
+    """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -40,21 +43,31 @@ def main() -> int:
     try:
         parts = _parts(read_environment())
     except (BadEnvironment, OSError) as error:
-        log.error("cannot start", extra={"event": "demo.cannot_start", "reason": str(error)})
+        log.error(
+            "cannot start", extra={"event": "demo.cannot_start", "reason": str(error)}
+        )
         return 2 if isinstance(error, BadEnvironment) else 1
     for name, run in parts.items():
-        threading.Thread(target=_watched, args=(name, run, ended), name=name, daemon=True).start()
+        threading.Thread(
+            target=_watched, args=(name, run, ended), name=name, daemon=True
+        ).start()
     return ended.get()
 
 
 def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
-    """Bind the ports and open the files, so that errors occur here, then return the parts to run."""
+    """Bind the ports and open the files, so that errors occur here, then return the
+    parts to run.
+    """
     maildir = Maildir(environment.outbox_dir)
     maildir.create()
-    discord = Standin(environment.data_dir, environment.public_url, environment.discord_app_id)
+    discord = Standin(
+        environment.data_dir, environment.public_url, environment.discord_app_id
+    )
     record = Record(environment.data_dir / "programs.jsonl")
     record.open()
-    programs = Programs(record, environment.data_dir / "credentials.env", environment.public_url)
+    programs = Programs(
+        record, environment.data_dir / "credentials.env", environment.public_url
+    )
     site = DemoSite(discord, InboxPages(maildir, environment.public_url), programs)
     server = Server(environment.discord_port, site, environment.allowed_hosts)
     listener = smtp.listen(environment.smtp_port)
@@ -66,8 +79,15 @@ def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
             "smtp_port": listener.getsockname()[1],
         },
     )
-    parts = {"discord": server.serve_forever, "smtp": lambda: smtp.serve(listener, maildir)}
-    return {**parts, "agent": Agent(environment).run} if environment.agent_writes else parts
+    parts = {
+        "discord": server.serve_forever,
+        "smtp": lambda: smtp.serve(listener, maildir),
+    }
+    return (
+        {**parts, "agent": Agent(environment).run}
+        if environment.agent_writes
+        else parts
+    )
 
 
 def _watched(name: str, run: Callable[[], None], ended: Ended) -> None:

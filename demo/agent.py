@@ -1,7 +1,8 @@
-"""An agent that writes mail through the MultiMail API, as a customer's agent would. Knows the gateway by URL only.
+"""An agent that writes mail through the MultiMail API, as a customer's agent would.
+Knows the gateway by URL only.
 
-It stores its progress in a file, so that a restart neither repeats nor skips a message; one whose answer was lost
-is sent again under the same idempotency key.
+It stores its progress in a file, so that a restart neither repeats nor skips a message;
+one whose answer was lost is sent again under the same idempotency key.
 """
 
 import base64
@@ -62,12 +63,18 @@ class Reply:
 
     @property
     def is_final(self) -> bool:
-        """Whether a retry would change nothing: the message was accepted, or refused for its content."""
-        return 200 <= self.status < 300 or (400 <= self.status < 500 and self.status not in (401, 404, 408, 429))
+        """Whether a retry would change nothing: the message was accepted, or refused
+        for its content.
+        """
+        return 200 <= self.status < 300 or (
+            400 <= self.status < 500 and self.status not in (401, 404, 408, 429)
+        )
 
 
 class Agent:
-    """Writes the opening messages at once, then one now and then while the reviewers keep up."""
+    """Writes the opening messages at once, then one now and then while the reviewers
+    keep up.
+    """
 
     def __init__(self, environment: Environment) -> None:
         """Read nothing yet: the credentials may not have been made."""
@@ -91,18 +98,35 @@ class Agent:
         tries = 0
         while True:
             account = self._account()
-            reply = send(account, message, progress["sent"], progress["run"]) if account else Reply(0, {})
+            reply = (
+                send(account, message, progress["sent"], progress["run"])
+                if account
+                else Reply(0, {})
+            )
             if reply.is_final:
                 break
             if tries == 0:
-                log.warning("gateway does not take mail yet", extra={"event": "agent.waits", "status": reply.status})
+                log.warning(
+                    "gateway does not take mail yet",
+                    extra={"event": "agent.waits", "status": reply.status},
+                )
             # A gateway that is not up yet is looked for more often.
             longest = LONGEST_WAIT_SECONDS if reply.status else LONGEST_LOOK_SECONDS
-            self._stop.wait(max(reply.retry_after, min(0.25 * 2.0 ** min(tries, 10), longest)))
+            self._stop.wait(
+                max(reply.retry_after, min(0.25 * 2.0 ** min(tries, 10), longest))
+            )
             tries += 1
-        log.info("letter sent", extra={"event": "agent.sent", "letter": message.name, "status": reply.status})
+        log.info(
+            "letter sent",
+            extra={
+                "event": "agent.sent",
+                "letter": message.name,
+                "status": reply.status,
+            },
+        )
         if message.question and account and account.inbound_port and reply.status < 300:
-            # The answered customer writes again, before anybody can have approved the answer.
+            # The answered customer writes again, before anybody can have approved the
+            # answer.
             self._stop.wait(SECOND_THOUGHT_SECONDS)
             customers.write_again(
                 message.question,
@@ -115,7 +139,8 @@ class Agent:
         self._save({**progress, "sent": progress["sent"] + 1})
         following = MESSAGES[(progress["sent"] + 1) % len(MESSAGES)]
         if message.unasked and not following.unasked and account:
-            # The desk must record that earlier mail was sent, because its rules use known recipients.
+            # The desk must record that earlier mail was sent, because its rules use
+            # known recipients.
             for _ in range(LONGEST_LEAVING_SECONDS):
                 if count(account, account.second_id, "scheduled") == 0:
                     break
@@ -123,8 +148,13 @@ class Agent:
             self._stop.wait(HEARSAY_SECONDS)
 
     def _account(self) -> Account | None:
-        """Read the credentials again each time: a `./run reset` changes them under a running agent."""
-        return read_account(self._environment.data_dir / "credentials.env", self._environment.gateway_url)
+        """Read the credentials again each time: a `./run reset` changes them under a
+        running agent.
+        """
+        return read_account(
+            self._environment.data_dir / "credentials.env",
+            self._environment.gateway_url,
+        )
 
     def _progress(self) -> dict[str, Any]:
         try:
@@ -143,7 +173,9 @@ class Agent:
 
 
 def read_account(path: Path, gateway_url: str) -> Account | None:
-    """Return the account in a file of shell assignments, or nothing while it is missing or half written."""
+    """Return the account in a file of shell assignments, or nothing while it is missing
+    or half written.
+    """
     try:
         values = read_credentials(path)
         return Account(
@@ -166,35 +198,56 @@ def send(account: Account, message: Message, sequence: int, run: str) -> Reply:
     if asked := question_of(account, message, sequence, run):
         # Whom an answer goes to, and its subject, follow from what is answered.
         path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/reply/{asked}"
-        payload = {name: value for name, value in payload.items() if name not in ("to", "subject")}
+        payload = {
+            name: value
+            for name, value in payload.items()
+            if name not in ("to", "subject")
+        }
     return call(account, "POST", path, payload)
 
 
 def question_of(account: Account, message: Message, sequence: int, run: str) -> str:
-    """Send the customer's question, and return the received message's id; empty without a question or inbound mail."""
+    """Send the customer's question, and return the received message's id; empty without
+    a question or inbound mail.
+    """
     if message.question is None or not account.inbound_port:
         return ""
     values = blanks(sequence, datetime.now(UTC))
     ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
     asked = customers.ask(
-        message.question, to=account.address, port=account.inbound_port, run=run, sequence=sequence, values=values
+        message.question,
+        to=account.address,
+        port=account.inbound_port,
+        run=run,
+        sequence=sequence,
+        values=values,
     )
     path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/emails?direction=inbound&limit=50"
     while asked and time.monotonic() < ends:
         rows = call(account, "GET", path).body.get("emails") or []
-        if found := next((str(row["id"]) for row in rows if row.get("message_id_header") == asked), ""):
+        if found := next(
+            (str(row["id"]) for row in rows if row.get("message_id_header") == asked),
+            "",
+        ):
             return found
         time.sleep(0.25)
     return ""
 
 
 def waiting(account: Account) -> int:
-    """Return how many messages wait for approval in both mailboxes; many when the gateway does not say."""
-    return sum(count(account, mailbox, "pending_send_approval") for mailbox in (account.mailbox_id, account.second_id))
+    """Return how many messages wait for approval in both mailboxes; many when the
+    gateway does not say.
+    """
+    return sum(
+        count(account, mailbox, "pending_send_approval")
+        for mailbox in (account.mailbox_id, account.second_id)
+    )
 
 
 def count(account: Account, mailbox: str, status: str) -> int:
-    """Return how many messages of a mailbox are in this status; many when the gateway does not say."""
+    """Return how many messages of a mailbox are in this status; many when the gateway
+    does not say.
+    """
     path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?status={status}&limit=100"
     reply = call(account, "GET", path)
     return len(reply.body.get("emails") or []) if reply.status == 200 else MOST_WAITING
@@ -223,12 +276,16 @@ def compose_current(
 def compose_flat(
     account: Account, message: Message, sequence: int, run: str, now: datetime
 ) -> tuple[str, dict[str, Any]]:
-    """Return path and body of the flat call, as MultiMail's page on Discord bots shows it."""
+    """Return path and body of the flat call, as MultiMail's page on Discord bots shows
+    it.
+    """
     values = blanks(sequence, now)
     origin = message.origin
     payload = _composed(message, sequence, run, values)
     payload |= {
-        "from": account.second_address if message.from_second_mailbox else account.address,
+        "from": account.second_address
+        if message.from_second_mailbox
+        else account.address,
         "to": message.to,
         "body": fill_in(message.body, values),
         "oversight_mode": "autonomous" if message.unasked else "gated_send",
@@ -244,11 +301,16 @@ def compose_flat(
     return "/v1/send_email", payload
 
 
-def _composed(message: Message, sequence: int, run: str, values: dict[str, str]) -> dict[str, Any]:
+def _composed(
+    message: Message, sequence: int, run: str, values: dict[str, str]
+) -> dict[str, Any]:
     """Return the fields that both dialects spell alike."""
     fields = {
         "subject": fill_in(message.subject, values),
-        "metadata": {"run_id": f"run_{run}_{sequence}", "reason": fill_in(message.why, values)},
+        "metadata": {
+            "run_id": f"run_{run}_{sequence}",
+            "reason": fill_in(message.why, values),
+        },
         "idempotency_key": f"demo-{run}-{sequence}",
     }
     if message.cc:
@@ -258,8 +320,12 @@ def _composed(message: Message, sequence: int, run: str, values: dict[str, str])
     return fields
 
 
-def call(account: Account, method: str, path: str, payload: dict[str, Any] | None = None) -> Reply:
-    """Make one request. Never raises: a gateway that is down is an ordinary thing while everything starts."""
+def call(
+    account: Account, method: str, path: str, payload: dict[str, Any] | None = None
+) -> Reply:
+    """Make one request. Never raises: a gateway that is down is an ordinary thing while
+    everything starts.
+    """
     headers = {"Authorization": f"Bearer {account.key}"}
     try:
         with requests.Session() as session:

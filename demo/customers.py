@@ -1,6 +1,8 @@
-"""The customers of the demo, who write to its mailboxes by SMTP as anybody would: a question, and a second thought.
+"""The customers of the demo, who write to its mailboxes by SMTP as anybody would: a
+question, and a second thought.
 
-Each message is the same bytes each time it is written, so that a restart neither repeats nor changes it.
+Each message is the same bytes each time it is written, so that a restart neither
+repeats nor changes it.
 """
 
 import smtplib
@@ -16,18 +18,40 @@ def message_id(question: Question, what: str, run: str, sequence: int) -> str:
     return f"<{what}-{run}-{sequence}@{question.sender.partition('@')[2]}>"
 
 
-def ask(question: Question, *, to: str, port: int, run: str, sequence: int, values: dict[str, str]) -> str:
-    """Write the question and return its Message-ID; empty when the gateway did not take it."""
+def ask(
+    question: Question,
+    *,
+    to: str,
+    port: int,
+    run: str,
+    sequence: int,
+    values: dict[str, str],
+) -> str:
+    """Write the question and return its Message-ID; empty when the gateway did not take
+    it.
+    """
     message = _message(question, to, question.subject, fill_in(question.body, values))
     message["Message-ID"] = asked = message_id(question, "question", run, sequence)
     return asked if _deliver(message, port) else ""
 
 
-def write_again(question: Question, *, to: str, port: int, run: str, sequence: int, values: dict[str, str]) -> bool:
+def write_again(
+    question: Question,
+    *,
+    to: str,
+    port: int,
+    run: str,
+    sequence: int,
+    values: dict[str, str],
+) -> bool:
     """Write what came to the customer's mind meanwhile, in the same thread."""
-    message = _message(question, to, f"Re: {question.subject}", fill_in(question.afterwards, values))
+    message = _message(
+        question, to, f"Re: {question.subject}", fill_in(question.afterwards, values)
+    )
     message["Message-ID"] = message_id(question, "afterwards", run, sequence)
-    message["In-Reply-To"] = message["References"] = message_id(question, "question", run, sequence)
+    message["In-Reply-To"] = message["References"] = message_id(
+        question, "question", run, sequence
+    )
     return _deliver(message, port)
 
 

@@ -1,4 +1,6 @@
-"""The demo's part of the environment, read once. Must not guess: a missing or bad variable ends the start."""
+"""The demo's part of the environment, read once. Must not guess: a missing or bad
+variable ends the start.
+"""
 
 import os
 from collections.abc import Mapping
@@ -7,7 +9,9 @@ from pathlib import Path
 
 
 class BadEnvironment(Exception):
-    """A variable is missing or unusable; the text names it and says what it should hold."""
+    """A variable is missing or unusable; the text names it and says what it should
+    hold.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class Environment:
 
     @property
     def outbox_dir(self) -> Path:
-        """The Maildir of everything that was delivered; `credentials.env` names the same folder."""
+        """The Maildir of everything that was delivered; `credentials.env` names the
+        same folder.
+        """
         return self.data_dir / "outbox"
 
 
@@ -39,7 +45,9 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
         smtp_port=_port(environ, "SMTP_PORT"),
         public_url=(environ.get("PUBLIC_URL") or "http://127.0.0.1:8000").rstrip("/"),
         gateway_url=(environ.get("MULTIMAIL_API_URL") or "").rstrip("/"),
-        allowed_hosts=frozenset(host.strip().lower() for host in hosts.split(",") if host.strip()),
+        allowed_hosts=frozenset(
+            host.strip().lower() for host in hosts.split(",") if host.strip()
+        ),
         agent_writes=environ.get("DEMO", "1") == "1",
         discord_app_id=environ.get("DISCORD_APP_ID", "").strip(),
     )
@@ -48,12 +56,16 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
 def _text(environ: Mapping[str, str], name: str) -> str:
     value = environ.get(name, "").strip()
     if not value:
-        raise BadEnvironment(f"{name} is not set; the demo is started by ./run, which sets it.")
+        raise BadEnvironment(
+            f"{name} is not set; the demo is started by ./run, which sets it."
+        )
     return value
 
 
 def _port(environ: Mapping[str, str], name: str) -> int:
     value = _text(environ, name)
     if not value.isascii() or not value.isdigit() or int(value) > 65535:
-        raise BadEnvironment(f"{name} must be a port from 0 to 65535 (0: any free one), not {value!r}.")
+        raise BadEnvironment(
+            f"{name} must be a port from 0 to 65535 (0: any free one), not {value!r}."
+        )
     return int(value)

@@ -1,4 +1,6 @@
-"""The pages' outer HTML and their static files, read once from `demo/assets`. Puts things in; escapes nothing."""
+"""The pages' outer HTML and their static files, read once from `demo/assets`. Puts
+things in; escapes nothing.
+"""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Which address is answered by what. One port serves the stand-ins for Discord and programs, and the inbox."""
+"""Which address is answered by what. One port serves the stand-ins for Discord and
+programs, and the inbox.
+"""
 
 import re
 from collections.abc import Callable
@@ -43,22 +45,36 @@ class DemoSite:
         discord = self.discord
         inbox = self.inbox
         programs = self.programs
-        view = View(channel_named(request.query.get("channel", "")), member_of(request.query.get("as", "")))
+        view = View(
+            channel_named(request.query.get("channel", "")),
+            member_of(request.query.get("as", "")),
+        )
         match request.path:
             case "/":
                 return html_answer(discord.pages.page(view))
             case "/messages/":
-                return _fresh(request, discord.channel.version, lambda: discord.pages.fragment(view))
+                return _fresh(
+                    request,
+                    discord.channel.version,
+                    lambda: discord.pages.fragment(view),
+                )
             case "/messages.json":
                 shown = discord.channel.snapshot(view.channel.id)
-                cards = [{**message.content, "edits": message.edits, "pings": message.pings} for message in shown]
+                cards = [
+                    {**message.content, "edits": message.edits, "pings": message.pings}
+                    for message in shown
+                ]
                 return json_answer({"messages": cards})
             case "/inbox" | "/programs":
                 return Answer(308, headers={"Location": f"{request.path}/"})
             case "/inbox/":
                 return html_answer(inbox.index())
             case "/inbox/rows/":
-                answer = _fresh(request, inbox.version, lambda: inbox.fragment(request.query.get("chosen", "")))
+                answer = _fresh(
+                    request,
+                    inbox.version,
+                    lambda: inbox.fragment(request.query.get("chosen", "")),
+                )
                 answer.headers["X-Count"] = str(inbox.count)
                 return answer
             case "/programs/":

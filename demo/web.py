@@ -1,4 +1,6 @@
-"""A small HTTP server for the stand-ins: one thread a connection, one function that answers. Knows no routes."""
+"""A small HTTP server for the stand-ins: one thread a connection, one function that
+answers. Knows no routes.
+"""
 
 import json
 import logging
@@ -12,7 +14,8 @@ log = logging.getLogger("demo.web")
 
 MAX_BODY = 10 * 1024 * 1024
 IDLE_SECONDS = 60
-# Only this server's own files may be loaded, so that injected markup of a card or mail has no effect.
+# Only this server's own files may be loaded, so that injected markup of a card or mail
+# has no effect.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -84,7 +87,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
     timeout = IDLE_SECONDS
-    # Head and body leave in one piece: two small writes on a kept connection would wait 40 ms for each other.
+    # Head and body leave in one piece: two small writes on a kept connection would wait
+    # 40 ms for each other.
     wbufsize = -1
     disable_nagle_algorithm = True
 
@@ -92,7 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
         return "countersign-demo"
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: addresses of webhooks are secrets. The stand-ins keep their own records."""
+        """Say nothing: addresses of webhooks are secrets. The stand-ins keep their own
+        records.
+        """
 
     def answer(self) -> None:
         refusal = self._refusal()
@@ -106,7 +112,10 @@ class _Handler(BaseHTTPRequestHandler):
             method=self.command,
             path=unquote(parts.path, errors="replace"),
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
-            content_type=self.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+            content_type=self.headers.get("Content-Type", "")
+            .partition(";")[0]
+            .strip()
+            .lower(),
             body=self.rfile.read(length),
             headers={name.lower(): value for name, value in self.headers.items()},
         )
@@ -114,16 +123,22 @@ class _Handler(BaseHTTPRequestHandler):
             answer = self.server.site(request)
         except Exception:  # one bad request must not stop the server
             log.exception("request failed", extra={"method": request.method})
-            answer = json_answer({"message": "500: Internal Server Error", "code": 0}, 500)
+            answer = json_answer(
+                {"message": "500: Internal Server Error", "code": 0}, 500
+            )
         self._send(answer)
 
     do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815
 
     def _refusal(self) -> Answer | None:
         host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
-        # A page elsewhere that points its own name at this address must not read the mail shown here.
+        # A page elsewhere that points its own name at this address must not read the
+        # mail shown here.
         if not {"*", host.lower()} & self.server.allowed_hosts:
-            return html_answer("<p>This name is not served here; see ALLOWED_HOSTS.", HTTPStatus.BAD_REQUEST)
+            return html_answer(
+                "<p>This name is not served here; see ALLOWED_HOSTS.",
+                HTTPStatus.BAD_REQUEST,
+            )
         if "Transfer-Encoding" in self.headers:
             return html_answer("<p>Send a Content-Length.", HTTPStatus.LENGTH_REQUIRED)
         length = self.headers.get("Content-Length") or "0"

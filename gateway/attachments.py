@@ -12,7 +12,9 @@ from gateway.text import check_header_text
 MAX_FILES = 25
 MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_ALL_FILES_BYTES = 20 * 1024 * 1024
-_CONTENT_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,62}/[A-Za-z0-9][\w!#$&^.+-]{0,62}", re.ASCII)
+_CONTENT_TYPE = re.compile(
+    r"[A-Za-z0-9][\w!#$&^.+-]{0,62}/[A-Za-z0-9][\w!#$&^.+-]{0,62}", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,25 @@ class File:
 
 
 def check_number(items: object) -> object:
-    """Return `items`. Raises ValueError for more files than a message may have, before any of them is looked at."""
+    """Return `items`. Raises ValueError for more files than a message may have, before
+    any of them is looked at.
+    """
     if isinstance(items, list) and len(items) > MAX_FILES:
         raise ValueError(f"at most {MAX_FILES} files, and there are {len(items)}.")
     return items
 
 
 def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
-    """Return the files of `attachments` (each with name, content_type, content). Raises Invalid or TooLarge."""
+    """Return the files of `attachments` (each with name, content_type, content). Raises
+    Invalid or TooLarge.
+    """
     files = tuple(_read_file(item, number) for number, item in enumerate(items))
     if len({file.name for file in files}) < len(files):
         raise Invalid("attachments: two files have the same name.", field="attachments")
     if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:
         raise TooLarge(
-            f"attachments: at most {MAX_ALL_FILES_BYTES} bytes in total, and they have {size}.", field="attachments"
+            f"attachments: at most {MAX_ALL_FILES_BYTES} bytes in total, and they have {size}.",
+            field="attachments",
         )
     return files
 
@@ -51,20 +58,34 @@ def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
 def _read_file(item: dict[str, str], number: int) -> File:
     where = f"attachments.{number}"
     if not 1 <= len(item["name"]) <= 255:
-        raise Invalid(f"{where}.name: must have 1 to 255 characters.", field=f"{where}.name")
+        raise Invalid(
+            f"{where}.name: must have 1 to 255 characters.", field=f"{where}.name"
+        )
     try:
         check_header_text(item["name"])
     except ValueError as error:
         raise Invalid(f"{where}.name: {error}", field=f"{where}.name") from None
     if not _CONTENT_TYPE.fullmatch(item["content_type"]):
-        raise Invalid(f"{where}.content_type: must look like application/pdf.", field=f"{where}.content_type")
+        raise Invalid(
+            f"{where}.content_type: must look like application/pdf.",
+            field=f"{where}.content_type",
+        )
     if "content" not in item:
         # A misspelled field must not become an empty file in somebody's inbox.
-        raise Invalid(f"{where}.content_base64: is missing.", field=f"{where}.content_base64")
+        raise Invalid(
+            f"{where}.content_base64: is missing.", field=f"{where}.content_base64"
+        )
     try:
         content = base64.b64decode("".join(item["content"].split()), validate=True)
     except (binascii.Error, ValueError):
-        raise Invalid(f"{where}.content_base64: is not base64.", field=f"{where}.content_base64") from None
+        raise Invalid(
+            f"{where}.content_base64: is not base64.", field=f"{where}.content_base64"
+        ) from None
     if len(content) > MAX_FILE_BYTES:
-        raise TooLarge(f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}.", field=where)
-    return File(name=item["name"], content_type=item["content_type"].lower(), content=content)
+        raise TooLarge(
+            f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}.",
+            field=where,
+        )
+    return File(
+        name=item["name"], content_type=item["content_type"].lower(), content=content
+    )

@@ -1,7 +1,7 @@
 """Writes the gateway's audit log, always in the transaction of the act itself.
 
-Acts of keys and operators also go to the log of the process once they are committed; those on emails are logged where
-they happen.
+Acts of keys and operators also go to the log of the process once they are committed;
+those on emails are logged where they happen.
 """
 
 import logging
@@ -21,11 +21,17 @@ _WARNINGS = frozenset(
     """.split()
 )
 # Where the log calls a model otherwise than Django does.
-_NAMES = {"apikey": "api_key", "approvalrequest": "approval", "webhookdelivery": "webhook_delivery"}
+_NAMES = {
+    "apikey": "api_key",
+    "approvalrequest": "approval",
+    "webhookdelivery": "webhook_delivery",
+}
 
 
 def record(action: str, about: Any, *, key: ApiKey | None = None, **facts: Any) -> None:
-    """Record an act on `about`, a row. `facts` never hold text that a person wrote, except a decision's reason."""
+    """Record an act on `about`, a row. `facts` never hold text that a person wrote,
+    except a decision's reason.
+    """
     if isinstance(about, Email):
         facts = {"mailbox_id": about.mailbox_id, "status": about.status, **facts}
     elif isinstance(about, Mailbox):

@@ -1,4 +1,5 @@
-"""Who calls: finds the key behind a request and checks that it may do what the route needs.
+"""Who calls: finds the key behind a request and checks that it may do what the route
+needs.
 
 The key's text is never stored nor logged; only its hash is looked up.
 """
@@ -25,7 +26,9 @@ class KeyedRequest(HttpRequest):
 
 
 def bearer_token(authorization: str) -> str | None:
-    """Return the token of an Authorization header; None for no header and for another scheme."""
+    """Return the token of an Authorization header; None for no header and for another
+    scheme.
+    """
     scheme, _, token = authorization.strip().partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 
@@ -33,8 +36,12 @@ def bearer_token(authorization: str) -> str | None:
 def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     key = ApiKey.objects.by_hash(hash_key(text))
     if key is None or key.revoked_at is not None:
-        log.info("key refused", extra={"reason": "unknown" if key is None else "revoked"})
-        raise InvalidKey("The API key is not valid. Check that it is complete and has not been revoked.")
+        log.info(
+            "key refused", extra={"reason": "unknown" if key is None else "revoked"}
+        )
+        raise InvalidKey(
+            "The API key is not valid. Check that it is complete and has not been revoked."
+        )
     # Set before the checks, so that refusals are logged with the key, too.
     request.auth = key  # type: ignore[attr-defined]
     if not key.account.is_active:
@@ -46,7 +53,9 @@ def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
             "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
             code="key_paused",
         )
-    if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(minutes=1):
+    if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(
+        minutes=1
+    ):
         ApiKey.objects.used(key)
     return key
 
@@ -86,12 +95,16 @@ class HeaderKey(_Scoped, APIKeyHeader):
     param_name = "X-API-Key"
 
     def authenticate(self, request: HttpRequest, key: str | None) -> ApiKey | None:
-        """Return the key, or None when the header is not there. Raises InvalidKey or Forbidden."""
+        """Return the key, or None when the header is not there. Raises InvalidKey or
+        Forbidden.
+        """
         return _admit(request, key.strip(), self.scopes) if key else None
 
 
 def needs(*scopes: str) -> list[HttpBearer | APIKeyHeader]:
-    """Return the checks of a route that asks for one of `scopes`; without any, every valid key will do."""
+    """Return the checks of a route that asks for one of `scopes`; without any, every
+    valid key will do.
+    """
     return [BearerKey(*scopes), HeaderKey(*scopes)]
 
 

@@ -1,16 +1,28 @@
-"""What the gateway answers when it cannot do what was asked: one class a status, a sentence, and a stable code."""
+"""What the gateway answers when it cannot do what was asked: one class a status, a
+sentence, and a stable code.
+"""
 
 from typing import Any
 
 
 class GatewayError(Exception):
-    """Base of all refusals. `error` is for people, `code` for programs, `extra` are further keys of the answer."""
+    """Base of all refusals. `error` is for people, `code` for programs, `extra` are
+    further keys of the answer.
+    """
 
     status = 400
     code = "bad_request"
     retry_after: int | None = None
 
-    def __init__(self, error: str, *, code: str = "", field: str = "", hint: str = "", **extra: Any) -> None:
+    def __init__(
+        self,
+        error: str,
+        *,
+        code: str = "",
+        field: str = "",
+        hint: str = "",
+        **extra: Any,
+    ) -> None:
         super().__init__(error)
         self.error = error
         self.code = code or self.code
@@ -21,7 +33,12 @@ class GatewayError(Exception):
     def body(self) -> dict[str, Any]:
         """Return the JSON object that clients get."""
         optional = {"field": self.field, "hint": self.hint}
-        return {"error": self.error, "code": self.code, **{k: v for k, v in optional.items() if v}, **self.extra}
+        return {
+            "error": self.error,
+            "code": self.code,
+            **{k: v for k, v in optional.items() if v},
+            **self.extra,
+        }
 
 
 class BadRequest(GatewayError):

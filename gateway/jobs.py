@@ -1,4 +1,6 @@
-"""What the parser does for the gateway: reads received mail, simplifies HTML, and turns Markdown into HTML."""
+"""What the parser does for the gateway: reads received mail, simplifies HTML, and turns
+Markdown into HTML.
+"""
 
 from dataclasses import asdict
 
@@ -29,7 +31,9 @@ def _simple(html: bytes) -> bytes:
 
 
 def _markdown(text: bytes) -> bytes:
-    return render_markdown(text.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
+    return render_markdown(text.decode("utf-8", "surrogatepass")).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 JOBS = {

@@ -1,7 +1,8 @@
-"""Finds what a request names, as far as its key may see it, and says what the key may read of it.
+"""Finds what a request names, as far as its key may see it, and says what the key may
+read of it.
 
-What a key cannot see is a 404. Received mail of a gated_all mailbox must not reach an agent before a person has let it
-in: it may hold instructions.
+What a key cannot see is a 404. Received mail of a gated_all mailbox must not reach an
+agent before a person has let it in: it may hold instructions.
 """
 
 from typing import TypeVar
@@ -22,7 +23,9 @@ _SALT = "gateway.file_links"
 
 
 def first_or_404(rows: QuerySet[Row], what: str, *, code: str = "") -> Row:
-    """Return the first of `rows`. Raises NotFound, saying that the account has no `what`."""
+    """Return the first of `rows`. Raises NotFound, saying that the account has no
+    `what`.
+    """
     row = rows.first()
     if row is None:
         raise NotFound(f"There is no such {what} in this account.", code=code)
@@ -41,7 +44,9 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
 
 
 def mailbox_for(address: str) -> Mailbox | None:
-    """Return the live mailbox that takes mail for `address`: its own, or of name+tag@ the one of name@."""
+    """Return the live mailbox that takes mail for `address`: its own, or of name+tag@
+    the one of name@.
+    """
     try:
         whole = clean_address(address).lower()
     except ValueError:
@@ -49,13 +54,18 @@ def mailbox_for(address: str) -> Mailbox | None:
     local, _, domain = whole.rpartition("@")
     plain = f"{local.partition('+')[0]}@{domain}"
     known = Mailbox.objects.select_related("account").filter(address__in={whole, plain})
-    # The exact address wins over the tag, also when its mailbox is closed: its mail must not reach another.
+    # The exact address wins over the tag, also when its mailbox is closed: its mail
+    # must not reach another.
     mailbox = max(known, key=lambda one: one.address == whole, default=None)
-    return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
+    return (
+        mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
+    )
 
 
 def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mailbox:
-    """Return the mailbox named, or the only one there is. Raises NotFound, or Invalid about `field`."""
+    """Return the mailbox named, or the only one there is. Raises NotFound, or Invalid
+    about `field`.
+    """
     if name:
         return mailbox_named(key, bare_address(name))
     mailboxes = list(Mailbox.objects.visible_to(key)[:2])
@@ -66,7 +76,9 @@ def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mai
 
 
 def bare_address(name: str) -> str:
-    """Return `support@x.example` out of `Support <support@x.example>`; anything else as it is."""
+    """Return `support@x.example` out of `Support <support@x.example>`; anything else as
+    it is.
+    """
     return name.rpartition("<")[2].rstrip("> ") if name.rstrip().endswith(">") else name
 
 
@@ -79,20 +91,39 @@ def email_named(key: ApiKey, email_id: str, *, mailbox: Mailbox | None = None) -
 
 
 def check_unlimited(key: ApiKey) -> None:
-    """Raise Forbidden if the key is limited to some mailboxes: what follows is about the whole account."""
+    """Raise Forbidden if the key is limited to some mailboxes: what follows is about
+    the whole account.
+    """
     if key.mailbox_ids:
-        raise Forbidden("This key is limited to some mailboxes, but this needs the whole account.", code="limited_key")
+        raise Forbidden(
+            "This key is limited to some mailboxes, but this needs the whole account.",
+            code="limited_key",
+        )
 
 
-def newest_in_thread(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None) -> Email:
-    """Return the message of a thread that an answer is for: the newest received, else the newest. Raises NotFound."""
+def newest_in_thread(
+    key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None
+) -> Email:
+    """Return the message of a thread that an answer is for: the newest received, else
+    the newest. Raises NotFound.
+    """
     emails = thread_named(key, thread_id, mailbox=mailbox)
-    return emails.received().first() or first_or_404(emails, "thread", code="unknown_thread")
+    return emails.received().first() or first_or_404(
+        emails, "thread", code="unknown_thread"
+    )
 
 
-def thread_named(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None) -> EmailQuerySet:
+def thread_named(
+    key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None
+) -> EmailQuerySet:
     """Return what the key may read of a thread, newest first; possibly nothing."""
-    emails = Email.objects.visible_to(key).readable_by(key).in_sight().in_thread(thread_id).with_mailbox()
+    emails = (
+        Email.objects.visible_to(key)
+        .readable_by(key)
+        .in_sight()
+        .in_thread(thread_id)
+        .with_mailbox()
+    )
     return emails.filter(mailbox=mailbox) if mailbox is not None else emails
 
 
@@ -107,12 +138,19 @@ def check_may_read(key: ApiKey, email: Email) -> None:
     if may_read(key, email):
         return
     if email.status == Status.REJECTED:
-        raise Forbidden("This message was rejected and cannot be read.", code="not_let_in")
-    raise Forbidden("This message is waiting for approval and cannot be read until then.", code="awaiting_approval")
+        raise Forbidden(
+            "This message was rejected and cannot be read.", code="not_let_in"
+        )
+    raise Forbidden(
+        "This message is waiting for approval and cannot be read until then.",
+        code="awaiting_approval",
+    )
 
 
 def open_email(key: ApiKey, email: Email) -> None:
-    """Let the key read the message. Unless a reviewer reads it, unread mail is read from then on. Raises Forbidden."""
+    """Let the key read the message. Unless a reviewer reads it, unread mail is read
+    from then on. Raises Forbidden.
+    """
     check_may_read(key, email)
     if email.status == Status.UNREAD and not key.sees_held():
         Email.objects.move(email, Change.OPEN)
@@ -124,18 +162,40 @@ def link_token(*, key: ApiKey, file: Attachment) -> str:
 
 
 def file_of_token(token: str) -> Attachment:
-    """Return the file that a link leads to, with its bytes. Raises Forbidden or NotFound."""
+    """Return the file that a link leads to, with its bytes. Raises Forbidden or
+    NotFound.
+    """
     try:
         key_id, email_id, file_id = signing.loads(token, salt=_SALT, max_age=LASTS)
     except signing.SignatureExpired:
-        raise Forbidden("This link has expired. Ask for a new one.", code="link_expired") from None
+        raise Forbidden(
+            "This link has expired. Ask for a new one.", code="link_expired"
+        ) from None
     except (signing.BadSignature, ValueError, TypeError):
-        raise Forbidden("This link was not issued by this gateway.", code="invalid_link") from None
-    key = ApiKey.objects.select_related("account").filter(pk=key_id, revoked_at=None).first()
-    file = Attachment.objects.select_related("email__mailbox").filter(pk=file_id, email_id=email_id).first()
+        raise Forbidden(
+            "This link was not issued by this gateway.", code="invalid_link"
+        ) from None
+    key = (
+        ApiKey.objects.select_related("account")
+        .filter(pk=key_id, revoked_at=None)
+        .first()
+    )
+    file = (
+        Attachment.objects.select_related("email__mailbox")
+        .filter(pk=file_id, email_id=email_id)
+        .first()
+    )
     if file is None or not file.email.mailbox.is_active:
         raise NotFound("This file no longer exists.")
-    is_limited_away = key and key.mailbox_ids and file.email.mailbox_id not in key.mailbox_ids
-    if key is None or is_limited_away or not (key.account.is_active and key.may(Scope.READ)):
-        raise Forbidden("The key that requested this link no longer has access.", code="link_ended")
+    is_limited_away = (
+        key and key.mailbox_ids and file.email.mailbox_id not in key.mailbox_ids
+    )
+    if (
+        key is None
+        or is_limited_away
+        or not (key.account.is_active and key.may(Scope.READ))
+    ):
+        raise Forbidden(
+            "The key that requested this link no longer has access.", code="link_ended"
+        )
     return file

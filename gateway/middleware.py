@@ -1,9 +1,11 @@
-"""The only middleware: every answer is JSON, with no redirect, no empty body, and never 204.
+"""The only middleware: every answer is JSON, with no redirect, no empty body, and never
+204.
 
 HTML are only /docs and the page to unsubscribe.
 
-It checks the host and the size of the body before anything reads them, names the request in the log, marks every answer
-as ours, and adds the unknown fields of the body to the answer (docs/gateway.md).
+It checks the host and the size of the body before anything reads them, names the
+request in the log, marks every answer as ours, and adds the unknown fields of the body
+to the answer (docs/gateway.md).
 """
 
 import json
@@ -58,7 +60,9 @@ def problem(status: int, error: str, code: str) -> JsonResponse:
 
 def too_large() -> str:
     """Return the sentence for a body over the limit."""
-    return f"The body is too large: at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
+    return (
+        f"The body is too large: at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
+    )
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -66,11 +70,17 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     sentence, code = _SENTENCES[404]
     for mistake, mending in _NEAR_MISSES:
         if mistake.search(request.path_info):
-            return problem(404, f"There is nothing at this path: {mending} {sentence.partition('. ')[2]}", code)
+            return problem(
+                404,
+                f"There is nothing at this path: {mending} {sentence.partition('. ')[2]}",
+                code,
+            )
     return problem(404, sentence, code)
 
 
-def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+def bad_request(
+    request: HttpRequest, exception: Exception | None = None
+) -> HttpResponse:
     """Answer for a request that Django itself cannot read."""
     return problem(400, "The request cannot be read.", "bad_request")
 
@@ -92,7 +102,9 @@ class JsonOnlyMiddleware:
         request_id = asked if _REQUEST_ID.fullmatch(asked) else ulid()
         began = time.monotonic()
         with traced(request_id):
-            response = self._refusal(request) or _as_json(request, self.get_response(request))
+            response = self._refusal(request) or _as_json(
+                request, self.get_response(request)
+            )
             code = None
             if isinstance(response, JsonResponse) and response.status_code >= 400:
                 code = json.loads(response.content).get("code")
@@ -110,13 +122,16 @@ class JsonOnlyMiddleware:
         names: set[str] = getattr(request, "ignored_fields", set())
         if names and response.status_code < 300 and isinstance(response, JsonResponse):
             result: dict[str, Any] = json.loads(response.content)
-            result["ignored_fields"] = [name[:_LONGEST_NAME] for name in sorted(names)[:MAX_NAMES]]
+            result["ignored_fields"] = [
+                name[:_LONGEST_NAME] for name in sorted(names)[:MAX_NAMES]
+            ]
             response.content = json.dumps(result).encode()
         response["X-Countersign-Gateway"] = "1"
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id
         response.setdefault("Cache-Control", "no-store")
-        # Our line names the route; Django's would name the path, and that may hold an address.
+        # Our line names the route; Django's would name the path, and that may hold an
+        # address.
         response._has_been_logged = True  # type: ignore[attr-defined]
         if isinstance(response, HttpResponse):
             response["Content-Length"] = str(len(response.content))
@@ -126,21 +141,31 @@ class JsonOnlyMiddleware:
         try:
             request.get_host()
         except DisallowedHost:
-            return problem(400, "This host name is not in ALLOWED_HOSTS.", "unknown_host")
+            return problem(
+                400, "This host name is not in ALLOWED_HOSTS.", "unknown_host"
+            )
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if not length.isdecimal() or int(length) > (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0):
+        if not length.isdecimal() or int(length) > (
+            settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+        ):
             return problem(413, too_large(), "too_large")
         # PostgreSQL cannot store U+0000, so no id and no filter can hold one.
         if "\x00" in request.path_info:
             return problem(404, *_SENTENCES[404])
         if "%00" in request.META.get("QUERY_STRING", ""):
-            return problem(422, "A parameter holds the character U+0000.", "invalid_field")
+            return problem(
+                422, "A parameter holds the character U+0000.", "invalid_field"
+            )
         return None
 
 
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Replace Django's own HTML answers; what the API itself answers is passed on as it is."""
-    if response.status_code < 300 or response.get("Content-Type", "").startswith("application/json"):
+    """Replace Django's own HTML answers; what the API itself answers is passed on as it
+    is.
+    """
+    if response.status_code < 300 or response.get("Content-Type", "").startswith(
+        "application/json"
+    ):
         return response
     if request.path_info.startswith(_NOT_JSON) and response.status_code < 400:
         return response
@@ -149,6 +174,8 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     if "Allow" not in response:
         return problem(status, error, code)
     allowed = ", ".join(sorted(response["Allow"].split(", ")))
-    replaced = problem(status, f"This path accepts {allowed}, not {request.method}.", code)
+    replaced = problem(
+        status, f"This path accepts {allowed}, not {request.method}.", code
+    )
     replaced["Allow"] = allowed
     return replaced

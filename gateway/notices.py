@@ -1,7 +1,8 @@
 """Mails approval codes and received messages to an account's oversight address.
 
-These mails are the gateway's own: no agent wrote them, so nobody approves them and nothing marks them as written by AI.
-Each is sent at most once, as in messages/outbox.py.
+These mails are the gateway's own: no agent wrote them, so nobody approves them and
+nothing marks them as written by AI. Each is sent at most once, as in
+messages/outbox.py.
 """
 
 import logging
@@ -24,7 +25,8 @@ from gateway.text import one_plain_line
 
 log = logging.getLogger(__name__)
 
-# No mailbox can have this name: its agent would receive what bounces, the code included.
+# No mailbox can have this name: its agent would receive what bounces, the code
+# included.
 RESERVED_NAME = "approval-codes"
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 _CODE = """\
@@ -51,19 +53,25 @@ Subject: {subject}
 
 
 def mail_code(request: ApprovalRequest) -> None:
-    """Mail the code of a request to the oversight address, if there is one, in the caller's transaction."""
+    """Mail the code of a request to the oversight address, if there is one, in the
+    caller's transaction.
+    """
     to = oversight_address(request.account)
     if to and Domain.objects.oldest_of(request.account):
         _enqueue(Notice(account=request.account, to=to, approval=request))
 
 
 def forward(email: Email) -> None:
-    """Mail a received message to the oversight address where its mailbox says so, in the caller's transaction.
+    """Mail a received message to the oversight address where its mailbox says so, in
+    the caller's transaction.
 
-    Not if a program wrote it, if it comes from that address, or if it is a bounce: these could go round for ever.
+    Not if a program wrote it, if it comes from that address, or if it is a bounce:
+    these could go round for ever.
     """
     sender = email.metadata.get("envelope_from")
-    if not (email.mailbox.forward_inbound and sender) or email.metadata.get("auto_submitted"):
+    if not (email.mailbox.forward_inbound and sender) or email.metadata.get(
+        "auto_submitted"
+    ):
         return
     to = oversight_address(email.account)
     if to and to.lower() not in (sender.lower(), email.from_address.lower()):
@@ -71,7 +79,9 @@ def forward(email: Email) -> None:
 
 
 def oversight_address(account: Account) -> str:
-    """Return where notices of an account go: nowhere if that is a mailbox here, which its agent reads."""
+    """Return where notices of an account go: nowhere if that is a mailbox here, which
+    its agent reads.
+    """
     to = account.oversight_email
     return "" if to and mailbox_for(to) else to
 
@@ -82,7 +92,9 @@ def _enqueue(notice: Notice) -> None:
 
 
 def send_due(*, notice_id: str) -> str:
-    """Make one attempt at one notice, if it is due. Returns a word that says how it went."""
+    """Make one attempt at one notice, if it is due. Returns a word that says how it
+    went.
+    """
     if not settings.EMAIL_URL or smtp.rests_for():
         return "not now"
     notice = Notice.objects.claim(notice_id)
@@ -92,7 +104,9 @@ def send_due(*, notice_id: str) -> str:
     sender, message = _build(notice)
     try:
         if notice.attempts > smtp.MAX_ATTEMPTS:
-            raise smtp.HandoverFailed("given up: every attempt ended without an outcome", permanent=True)
+            raise smtp.HandoverFailed(
+                "given up: every attempt ended without an outcome", permanent=True
+            )
         with smtp.watched():
             smtp.hand_over(
                 server=Server.from_url(settings.EMAIL_URL),
@@ -112,16 +126,29 @@ def send_due(*, notice_id: str) -> str:
                 mine.update(due_at=Now() + wait, last_error=str(error)[:2000])
                 return "put off"
         mine.update(due_at=None, last_error=str(error)[:2000])
-        log.error("notice not sent", extra={"notice": notice.pk, "attempt": notice.attempts, "result": word})
+        log.error(
+            "notice not sent",
+            extra={"notice": notice.pk, "attempt": notice.attempts, "result": word},
+        )
         return word
     mine.update(sent_at=Now(), last_error="")
-    auditing.record("email.forwarded" if notice.received else "approval.mailed", notice.received or notice.approval)
+    auditing.record(
+        "email.forwarded" if notice.received else "approval.mailed",
+        notice.received or notice.approval,
+    )
     return "sent"
 
 
 def _begin(notice: Notice) -> bool:
-    """Commit that the notice is about to be offered; False when another attempt has begun, or it may not leave."""
-    return bool(_own_attempt(notice).may_leave().filter(due_at__isnull=False).update(due_at=None))
+    """Commit that the notice is about to be offered; False when another attempt has
+    begun, or it may not leave.
+    """
+    return bool(
+        _own_attempt(notice)
+        .may_leave()
+        .filter(due_at__isnull=False)
+        .update(due_at=None)
+    )
 
 
 def _own_attempt(notice: Notice) -> NoticeQuerySet:

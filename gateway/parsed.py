@@ -23,17 +23,30 @@ class Simplified:
 def simplify_html(html: str) -> Simplified:
     """Return the simple form of the HTML of a message. Raises Invalid or Unavailable."""
     try:
-        fields, _ = unpack(parse("simplify_html", html.encode("utf-8", "surrogatepass"), patience=PATIENCE))
+        fields, _ = unpack(
+            parse(
+                "simplify_html",
+                html.encode("utf-8", "surrogatepass"),
+                patience=PATIENCE,
+            )
+        )
     except ParserKilled:
         fields = {"refusal": "it takes too much time or memory to read"}
     except ParserUnavailable:
-        raise Unavailable("The HTML cannot be read at this moment. Try again.") from None
+        raise Unavailable(
+            "The HTML cannot be read at this moment. Try again."
+        ) from None
     if refusal := fields.get("refusal"):
-        raise Invalid(f"html: cannot be sent, because {refusal}. Send simpler HTML, or markdown.", field="html")
+        raise Invalid(
+            f"html: cannot be sent, because {refusal}. Send simpler HTML, or markdown.",
+            field="html",
+        )
     return Simplified(**fields)
 
 
 def render_markdown(markdown: str) -> str:
     """Return the HTML of a Markdown body. Raises ParserKilled or ParserUnavailable."""
     written = markdown.encode("utf-8", "surrogatepass")
-    return parse("render_markdown", written, patience=LONG_PATIENCE).decode("utf-8", "surrogatepass")
+    return parse("render_markdown", written, patience=LONG_PATIENCE).decode(
+        "utf-8", "surrogatepass"
+    )

@@ -1,7 +1,8 @@
-"""What the gateway says about requests by their headers: whose they are, and how large a body it takes.
+"""What the gateway says about requests by their headers: whose they are, and how large
+a body it takes.
 
-Without a key it takes only small bodies: of clients that would sign up, which get a sentence, and of mail programs that
-unsubscribe their reader.
+Without a key it takes only small bodies: of clients that would sign up, which get a
+sentence, and of mail programs that unsubscribe their reader.
 """
 
 from typing import Any
@@ -16,24 +17,38 @@ from gateway.models.accounts import hash_key
 
 SIGNED_PATHS: tuple[str, ...] = ()
 HEALTH_PATHS = ("/health",)
-# One key may be that of a whole product, such as this desk, and most of a call is waiting for the database.
+# One key may be that of a whole product, such as this desk, and most of a call is
+# waiting for the database.
 SESSION_THREADS = 3
 IS_ONE_BY_ONE = False
 # Where a body needs no key.
 UNSUBSCRIBE = "/v1/unsubscribe/"
-OPEN = ("/v1/account", "/v1/account/challenge", "/v1/account/resend-confirmation", "/v1/confirm")
+OPEN = (
+    "/v1/account",
+    "/v1/account/challenge",
+    "/v1/account/resend-confirmation",
+    "/v1/confirm",
+)
 
 
 def most_body(environ: dict[str, Any]) -> int:
-    """Return how many bytes of body to wait for; 0 where a key is needed and none is given."""
+    """Return how many bytes of body to wait for; 0 where a key is needed and none is
+    given.
+    """
     path: str = environ["PATH_INFO"]
-    if not session_of(environ) and path not in OPEN and not path.startswith(UNSUBSCRIBE):
+    if (
+        not session_of(environ)
+        and path not in OPEN
+        and not path.startswith(UNSUBSCRIBE)
+    ):
         return 0
     return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
 
 
 def most_of_sender(environ: dict[str, Any]) -> int:
-    """Return the same for a body that is not small: 0 for whoever has no valid key. Asks the database."""
+    """Return the same for a body that is not small: 0 for whoever has no valid key.
+    Asks the database.
+    """
     close_old_connections()
     try:
         key = ApiKey.objects.by_hash(hash_key(session_of(environ)))
@@ -44,6 +59,8 @@ def most_of_sender(environ: dict[str, Any]) -> int:
 
 
 def session_of(environ: dict[str, Any]) -> str:
-    """Return the API key's text as `gateway.auth` reads it: a bearer token wins over X-API-Key."""
+    """Return the API key's text as `gateway.auth` reads it: a bearer token wins over
+    X-API-Key.
+    """
     token = bearer_token(environ.get("HTTP_AUTHORIZATION", ""))
     return str(environ.get("HTTP_X_API_KEY", "")).strip() if token is None else token

@@ -1,8 +1,10 @@
-"""Hands one message to the mail server, one step at a time, and returns what is known afterwards.
+"""Hands one message to the mail server, one step at a time, and returns what is known
+afterwards.
 
-The bytes of the message are the point of no return. Before them every failure means that the server has nothing;
-after them only its answer counts, and without one the fate is unknown. Every step has a time limit. After a
-slow failure the process leaves the server alone for a while, so that a dead server does not slow down every message.
+The bytes of the message are the point of no return. Before them every failure means
+that the server has nothing; after them only its answer counts, and without one the fate
+is unknown. Every step has a time limit. After a slow failure the process leaves the
+server alone for a while, so that a dead server does not slow down every message.
 """
 
 import re
@@ -24,7 +26,8 @@ MESSAGE_TIMEOUT = 60
 ANSWER_TIMEOUT = 30
 # About two days, as mail servers retry; then the message fails.
 RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
-# Attempts that end with the worker's death count too, so that no message kills workers for ever.
+# Attempts that end with the worker's death count too, so that no message kills workers
+# for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
 # Replies that ask for a sign-in, or for another kind of it.
 _SIGN_IN = frozenset({530, 534, 535, 538})
@@ -39,7 +42,9 @@ REST = 30.0
 class HandoverFailed(Exception):
     """The server has nothing. `permanent` when it will not have it another time either."""
 
-    def __init__(self, sentence: str, *, permanent: bool = False, refused: Replies | None = None) -> None:
+    def __init__(
+        self, sentence: str, *, permanent: bool = False, refused: Replies | None = None
+    ) -> None:
         super().__init__(sentence)
         self.permanent = permanent
         self.refused = refused or {}
@@ -55,7 +60,9 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class HandoverResult:
-    """The server has the message for all recipients but `refused`, and reports its delivery or not (RFC 3461)."""
+    """The server has the message for all recipients but `refused`, and reports its
+    delivery or not (RFC 3461).
+    """
 
     answer: str
     refused: Replies = field(default_factory=dict)
@@ -72,12 +79,14 @@ def hand_over(
     before_message: Callable[[], bool],
     envelope_id: str = "",
 ) -> HandoverResult:
-    """Deliver `message` to the mail server, calling `before_message` right before its bytes leave.
+    """Deliver `message` to the mail server, calling `before_message` right before its
+    bytes leave.
 
     Reports of its delivery, where they are asked for, repeat `envelope_id`.
 
-    With `accept_partial` False a recipient that is refused only for now puts the whole message off, so that nobody
-    gets it twice. Raises HandoverFailed, FateUnknown or LeaseLost (when `before_message` says False).
+    With `accept_partial` False a recipient that is refused only for now puts the whole
+    message off, so that nobody gets it twice. Raises HandoverFailed, FateUnknown or
+    LeaseLost (when `before_message` says False).
     """
     with _session(server) as smtp:
         began = time.monotonic()
@@ -100,9 +109,13 @@ def hand_over(
         if len(refused) == len(recipients):
             ours = all(_is_for_the_operator(*reply) for reply in refused.values())
             code, text = next(iter(refused.values()))
-            raise HandoverFailed(f"{code} {text}", permanent=not for_now and not ours, refused=refused)
+            raise HandoverFailed(
+                f"{code} {text}", permanent=not for_now and not ours, refused=refused
+            )
         if for_now and not accept_partial:
-            raise HandoverFailed(f"{len(for_now)} recipients are refused for now", refused=refused)
+            raise HandoverFailed(
+                f"{len(for_now)} recipients are refused for now", refused=refused
+            )
         _step(smtp.docmd("DATA"), wanted=354)
         if not before_message():
             raise LeaseLost
@@ -111,13 +124,16 @@ def hand_over(
 
 @contextmanager
 def _session(server: Server) -> Iterator[smtplib.SMTP]:
-    """Open, greet, secure and sign in; whatever fails in here and is not said otherwise means "not taken"."""
+    """Open, greet, secure and sign in; whatever fails in here and is not said otherwise
+    means "not taken".
+    """
     smtp: smtplib.SMTP | None = None
     try:
         smtp = connect(server)
         yield smtp
     except (smtplib.SMTPException, OSError, UnicodeError) as error:
-        # Includes a refused sign-in: the operator has to repair it, and the message waits.
+        # Includes a refused sign-in: the operator has to repair it, and the message
+        # waits.
         raise HandoverFailed(f"{type(error).__name__}: {error}") from error
     finally:
         if smtp is not None:
@@ -134,12 +150,19 @@ def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
 def _step(reply: tuple[int, bytes], *, wanted: int = 250) -> None:
     code, text = _reply(reply)
     if code != wanted:
-        raise HandoverFailed(f"{code} {text}", permanent=code >= 500 and not _is_for_the_operator(code, text))
+        raise HandoverFailed(
+            f"{code} {text}",
+            permanent=code >= 500 and not _is_for_the_operator(code, text),
+        )
 
 
 def _is_for_the_operator(code: int, text: str) -> bool:
-    """Whether a refusal is about our sign-in and not about the message, which then waits for the operator."""
-    relays_not = code >= 500 and "relay" in text.lower() and not _ABOUT_THE_ADDRESS.search(text)
+    """Whether a refusal is about our sign-in and not about the message, which then
+    waits for the operator.
+    """
+    relays_not = (
+        code >= 500 and "relay" in text.lower() and not _ABOUT_THE_ADDRESS.search(text)
+    )
     return code in _SIGN_IN or relays_not
 
 
@@ -153,9 +176,13 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
         limit(smtp, ANSWER_TIMEOUT)
         code, text = smtp.getreply()
     except (smtplib.SMTPException, OSError) as error:
-        raise FateUnknown(f"{type(error).__name__} after the message was offered") from error
+        raise FateUnknown(
+            f"{type(error).__name__} after the message was offered"
+        ) from error
     if code != 250:
-        raise HandoverFailed(f"{code} {text.decode('utf-8', 'replace')[:500]}", permanent=code >= 500)
+        raise HandoverFailed(
+            f"{code} {text.decode('utf-8', 'replace')[:500]}", permanent=code >= 500
+        )
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
     return text.decode("utf-8", "replace")[:500]
@@ -163,7 +190,11 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
 
 def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:
     """Return how long to wait after an attempt of this number failed; None: it is over."""
-    seconds = None if error.permanent else retry_after_attempt(attempts, schedule=RETRIES, jitter=0.2)
+    seconds = (
+        None
+        if error.permanent
+        else retry_after_attempt(attempts, schedule=RETRIES, jitter=0.2)
+    )
     return None if seconds is None else timedelta(seconds=seconds)
 
 
@@ -174,7 +205,9 @@ class State:
 
 
 def rests_for() -> float:
-    """Return for how many seconds the mail server is to be left alone; 0 when it can be asked."""
+    """Return for how many seconds the mail server is to be left alone; 0 when it can be
+    asked.
+    """
     return max(0.0, State.asked_again_at - time.monotonic())
 
 

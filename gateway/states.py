@@ -1,7 +1,7 @@
 """The states of an email, the one table of how they change, and the oversight modes.
 
-The words are MultiMail's, with `sent` for what went out. Delivery and bounce are times, not states.
-`Email.objects.move` writes a state, by compare-and-set.
+The words are MultiMail's, with `sent` for what went out. Delivery and bounce are times,
+not states. `Email.objects.move` writes a state, by compare-and-set.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,8 @@ class Change(StrEnum):
     NOT_SPAM = "not_spam"
 
 
-# `scheduled` is also what waits in the outbox: released or approved, and due at its time or now.
+# `scheduled` is also what waits in the outbox: released or approved, and due at its
+# time or now.
 TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.PENDING_SCAN, Change.HOLD): Status.PENDING_SEND_APPROVAL,
     (Status.PENDING_SCAN, Change.RELEASE): Status.SCHEDULED,
@@ -87,8 +88,14 @@ TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.SPAM_QUARANTINED, Change.NOT_SPAM): Status.UNREAD,
 }
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
-# Received mail that no person has approved: its content is withheld from agents, also after a rejection.
-WITHHELD = (Status.PENDING_SCAN, Status.PENDING_INBOUND_APPROVAL, Status.REJECTED, Status.CANCELLED)
+# Received mail that no person has approved: its content is withheld from agents, also
+# after a rejection.
+WITHHELD = (
+    Status.PENDING_SCAN,
+    Status.PENDING_INBOUND_APPROVAL,
+    Status.REJECTED,
+    Status.CANCELLED,
+)
 # Not listed unless the status is named.
 HIDDEN = (Status.SPAM_QUARANTINED, Status.DELETED)
 
@@ -138,7 +145,8 @@ def stricter(one: Mode, other: Mode) -> Mode:
 def effective_mode(*, mailbox: Mode, asked: Mode | None, allow_looser: bool) -> Mode:
     """Return the mode that holds for one message.
 
-    A call can tighten. It can loosen only where the operator switched that on for the mailbox, and never read_only.
+    A call can tighten. It can loosen only where the operator switched that on for the
+    mailbox, and never read_only.
     """
     if asked is None:
         return mailbox

@@ -1,4 +1,6 @@
-"""The gateway's periodic sweep: sends tasks for due rows, and finishes what a crash interrupted."""
+"""The gateway's periodic sweep: sends tasks for due rows, and finishes what a crash
+interrupted.
+"""
 
 import logging
 from typing import Any
@@ -24,18 +26,30 @@ def sweep() -> str:
     deliveries = WebhookDelivery.objects
     duties: dict[str, Duty] = {
         "closed": decisions.cancel_in_closed_mailboxes,
-        "moved on": lambda: sum(_moved_on(email) for email in emails.stuck_before_scan().with_mailbox()[:BATCH]),
+        "moved on": lambda: sum(
+            _moved_on(email)
+            for email in emails.stuck_before_scan().with_mailbox()[:BATCH]
+        ),
         "lost": outbox.settle_lost,
         "emails": _send_emails,
-        "notices": lambda: settings.EMAIL_URL and _send(tasks.send_notice, Notice.objects.due().order_by("due_at")),
-        "deliveries": duty(lambda: deliveries.due().order_by("next_attempt_at"), lambda _: _send_deliveries()),
+        "notices": lambda: (
+            settings.EMAIL_URL
+            and _send(tasks.send_notice, Notice.objects.due().order_by("due_at"))
+        ),
+        "deliveries": duty(
+            lambda: deliveries.due().order_by("next_attempt_at"),
+            lambda _: _send_deliveries(),
+        ),
         "probes": lambda: _send(tasks.probe_webhook, Webhook.objects.to_probe()),
         "given up": duty(
-            lambda: deliveries.waiting_too_long().order_by("next_attempt_at"), lambda _: endpoints.give_up_waiting()
+            lambda: deliveries.waiting_too_long().order_by("next_attempt_at"),
+            lambda _: endpoints.give_up_waiting(),
         ),
         "old secrets": duty(
             Webhook.objects.after_overlap,
-            lambda _: Webhook.objects.after_overlap().update(previous_secret="", previous_until=None),
+            lambda _: Webhook.objects.after_overlap().update(
+                previous_secret="", previous_until=None
+            ),
         ),
         "old keys": duty(
             lambda: IdempotencyRecord.objects.expired().order_by("expires_at"),

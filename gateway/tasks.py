@@ -1,4 +1,5 @@
-"""Celery tasks: each takes an id and calls one command; `sweep` finds rows for which no task was sent.
+"""Celery tasks: each takes an id and calls one command; `sweep` finds rows for which no
+task was sent.
 
 A task imports what it runs when it runs, so that what it runs may send it.
 """
@@ -8,7 +9,8 @@ from celery import shared_task
 from common.tasks import AfterCommitTask
 
 
-# All time limits of one attempt together (smtp.py) are below that of the worker (dashboard/worker.py).
+# All time limits of one attempt together (smtp.py) are below that of the worker
+# (dashboard/worker.py).
 @shared_task(base=AfterCommitTask)
 def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
@@ -27,7 +29,9 @@ def send_notice(notice_id: str) -> str:
 
 @shared_task(base=AfterCommitTask)
 def deliver_webhook(delivery_id: int) -> str:
-    """Make one attempt at one webhook delivery, and send the task for the next one of the same message."""
+    """Make one attempt at one webhook delivery, and send the task for the next one of
+    the same message.
+    """
     from gateway.webhooks import deliveries
 
     following = deliveries.deliver(delivery_id=delivery_id)
@@ -38,7 +42,9 @@ def deliver_webhook(delivery_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def drain_webhook(delivery_id: int) -> str:
-    """Work on one subscription's backlog for a moment, then send this task again, behind other work."""
+    """Work on one subscription's backlog for a moment, then send this task again,
+    behind other work.
+    """
     from gateway.webhooks import deliveries
 
     following = deliveries.drain(delivery_id=delivery_id)

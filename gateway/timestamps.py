@@ -1,4 +1,6 @@
-"""Times as the API gives and takes them: ISO 8601 in UTC with a Z; milliseconds since 1970 for mailboxes."""
+"""Times as the API gives and takes them: ISO 8601 in UTC with a Z; milliseconds since
+1970 for mailboxes.
+"""
 
 from datetime import UTC, datetime
 from typing import overload
@@ -12,7 +14,10 @@ def iso(moment: datetime | None) -> str | None:
     """Return `moment` as text such as 2026-11-20T08:15:00.123Z."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return (
+        moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        + "Z"
+    )
 
 
 def epoch_milliseconds(moment: datetime) -> int:
@@ -21,21 +26,34 @@ def epoch_milliseconds(moment: datetime) -> int:
 
 
 def parse_iso(text: object) -> datetime:
-    """Return the moment that `text` names. Raises ValueError unless it is ISO 8601 and ends in Z."""
+    """Return the moment that `text` names. Raises ValueError unless it is ISO 8601 and
+    ends in Z.
+    """
     try:
         if not isinstance(text, str) or not text.endswith("Z"):
             raise ValueError
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.") from None
-    # Kept to the millisecond, as it is given back: a finer time would be another one in the answer.
+        raise ValueError(
+            "must be a time in UTC such as 2026-11-20T08:15:00Z."
+        ) from None
+    # Kept to the millisecond, as it is given back: a finer time would be another one in
+    # the answer.
     return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def parse_loosely(text: str) -> datetime:
-    """Return the moment that a filter names: any ISO 8601, where a bare date is its midnight and no zone means UTC."""
+    """Return the moment that a filter names: any ISO 8601, where a bare date is its
+    midnight and no zone means UTC.
+    """
     try:
         moment = datetime.fromisoformat(text.strip())
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return (
+            moment.replace(tzinfo=UTC)
+            if moment.tzinfo is None
+            else moment.astimezone(UTC)
+        )
     except (ValueError, OverflowError):
-        raise ValueError("must be a time such as 2026-11-20T08:15:00Z, or a date.") from None
+        raise ValueError(
+            "must be a time such as 2026-11-20T08:15:00Z, or a date."
+        ) from None

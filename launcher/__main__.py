@@ -23,35 +23,54 @@ _HELP = """\
 
 Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run"""
 
-# The module of each command; imported only then, as the launcher stays in memory for as long as the product runs.
+# The module of each command; imported only then, as the launcher stays in memory for as
+# long as the product runs.
 _COMMANDS = {
-    **dict.fromkeys(("start", "gateway", "stop", "reset", "manage", "backup", "bench", "restore"), "commands"),
+    **dict.fromkeys(
+        ("start", "gateway", "stop", "reset", "manage", "backup", "bench", "restore"),
+        "commands",
+    ),
     **dict.fromkeys(("test", "check", "screenshots"), "quality"),
 }
-# Commands that need the tools of the developers, and those that need no server programs even without addresses.
+# Commands that need the tools of the developers, and those that need no server programs
+# even without addresses.
 _DEVELOPMENT = ("test", "check", "bench", "screenshots")
 _NO_SERVERS = ("stop", "reset")
 
 
 def main(arguments: list[str]) -> int:
     """Calls the command; every expected error is a sentence and a status."""
-    name, rest = ("start", arguments) if not arguments or arguments[0] == "--detach" else (arguments[0], arguments[1:])
+    name, rest = (
+        ("start", arguments)
+        if not arguments or arguments[0] == "--detach"
+        else (arguments[0], arguments[1:])
+    )
     try:
         if name in ("help", "-h", "--help"):
             say(_HELP)
             return 0
         if name not in _COMMANDS:
-            raise LaunchError(f"./run does not know {name!r}; ./run help lists what it does.", status=2)
-        bootstrap.ensure_installed(development=name in _DEVELOPMENT, servers=_needs_servers(name))
+            raise LaunchError(
+                f"./run does not know {name!r}; ./run help lists what it does.",
+                status=2,
+            )
+        bootstrap.ensure_installed(
+            development=name in _DEVELOPMENT, servers=_needs_servers(name)
+        )
         bootstrap.hand_over(arguments)
-        return int(getattr(importlib.import_module(f"launcher.{_COMMANDS[name]}"), name)(rest))
+        return int(
+            getattr(importlib.import_module(f"launcher.{_COMMANDS[name]}"), name)(rest)
+        )
     except LaunchError as error:
         complain(error)
         return error.status
     except OSError as error:
-        # A full disk, a folder that may not be written: the system's own words say it best.
+        # A full disk, a folder that may not be written: the system's own words say it
+        # best.
         where = f": {error.filename}" if error.filename else ""
-        complain(LaunchError(f"./run cannot continue: {error.strerror or error}{where}."))
+        complain(
+            LaunchError(f"./run cannot continue: {error.strerror or error}{where}.")
+        )
         return 1
     except KeyboardInterrupt:
         say("\nstopped")
@@ -61,7 +80,10 @@ def main(arguments: list[str]) -> int:
 def _needs_servers(name: str) -> bool:
     if name in _NO_SERVERS:
         return False
-    provided = [any(os.environ.get(f"{url}{end}") for end in ("", "_FILE")) for url in ("DATABASE_URL", "REDIS_URL")]
+    provided = [
+        any(os.environ.get(f"{url}{end}") for end in ("", "_FILE"))
+        for url in ("DATABASE_URL", "REDIS_URL")
+    ]
     # A dump is made and read by PostgreSQL's own programs, wherever the database is.
     return name in (*_DEVELOPMENT, "backup", "restore") or not all(provided)
 

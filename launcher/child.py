@@ -1,4 +1,6 @@
-"""A child process of the launcher: starts it, restarts it with back-off, and ends it with its descendants."""
+"""A child process of the launcher: starts it, restarts it with back-off, and ends it
+with its descendants.
+"""
 
 import contextlib
 import os
@@ -23,7 +25,9 @@ _LONGEST_PAUSE = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """The user that a program runs as: a wrapper in front of the command, or arguments for Popen."""
+    """The user that a program runs as: a wrapper in front of the command, or arguments
+    for Popen.
+    """
 
     wrapper: tuple[str, ...] = ()
     popen: Mapping[str, Any] = field(default_factory=dict)
@@ -38,10 +42,14 @@ def spawn(
     folder: Path = ROOT,
     identity: Identity = Identity(),
 ) -> "subprocess.Popen[bytes]":
-    """Starts a process in a new session (Ctrl-C reaches the launcher only), with a log, that dies with the launcher."""
+    """Starts a process in a new session (Ctrl-C reaches the launcher only), with a log,
+    that dies with the launcher.
+    """
     launcher = os.getpid()
     # Append, because the log is truncated in place when it has grown too long.
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+    )
     try:
         return subprocess.Popen(
             [*identity.wrapper, *command],
@@ -61,13 +69,19 @@ def spawn(
 class Child:
     """A process and its history."""
 
-    def __init__(self, process: Process, *, environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(
+        self, process: Process, *, environment: Mapping[str, str], logs: Path
+    ) -> None:
         self.plan = process
         self.name = process.name
         self.log = logs / f"{process.name}.log"
         self.short_lives = 0
         self.running: subprocess.Popen[bytes] | None = None
-        self._heartbeat = Heartbeat(logs / f"{process.name}.heartbeat") if process.has_heartbeat else None
+        self._heartbeat = (
+            Heartbeat(logs / f"{process.name}.heartbeat")
+            if process.has_heartbeat
+            else None
+        )
         self._environment = {**environment, **process.environment}
         if self._heartbeat:
             self._environment["HEARTBEAT_FILE"] = str(self._heartbeat.file)
@@ -76,15 +90,22 @@ class Child:
         self._silent_looks = 0
 
     def start(self) -> None:
-        """Starts it. It is killed when the launcher dies; unfinished work is found again in the database."""
+        """Starts it. It is killed when the launcher dies; unfinished work is found
+        again in the database.
+        """
         self.started = time.monotonic()
         self._silent_looks = 0
         self.running = spawn(
-            self.plan.command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL
+            self.plan.command,
+            environment=self._environment,
+            log=self.log,
+            death_signal=signal.SIGKILL,
         )
 
     def take_end(self) -> str | None:
-        """Returns once how it ended, and ends its descendants, which may hold its port or queue."""
+        """Returns once how it ended, and ends its descendants, which may hold its port
+        or queue.
+        """
         if self.running is None or (status := self.running.poll()) is None:
             return None
         orphans.end_group(self.running.pid)
@@ -101,7 +122,9 @@ class Child:
         return self.running is None and time.monotonic() >= self._not_before
 
     def end_if_hanging(self) -> bool:
-        """Looks whether it works and answers, and kills it if it has not for long; then it is due to start again."""
+        """Looks whether it works and answers, and kills it if it has not for long; then
+        it is due to start again.
+        """
         if self.running is None or time.monotonic() - self.started < _SHORT_LIFE:
             return False
         is_silent = self._heartbeat is not None and not self._heartbeat.has_beaten()
@@ -128,7 +151,9 @@ class Child:
         return self.running is None or self.running.poll() is not None
 
     def end_now(self) -> None:
-        """Kills its whole process group, also if it has ended and a child of it has not."""
+        """Kills its whole process group, also if it has ended and a child of it has
+        not.
+        """
         if self.running:
             orphans.end_group(self.running.pid)
             self.running.wait()
@@ -137,4 +162,6 @@ class Child:
 
 def pause_before_start(short_lives: int) -> float:
     """No pause the first time, then a quarter of a second, doubled up to ten."""
-    return 0.0 if short_lives <= 1 else min(_LONGEST_PAUSE, 0.25 * 2 ** (short_lives - 2))
+    return (
+        0.0 if short_lives <= 1 else min(_LONGEST_PAUSE, 0.25 * 2 ** (short_lives - 2))
+    )

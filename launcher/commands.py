@@ -1,7 +1,8 @@
-"""The commands of `./run` that start, stop or use a run: start, gateway, stop, reset; manage, backup, bench, restore.
+"""The commands of `./run` that start, stop or use a run: start, gateway, stop, reset;
+manage, backup, bench, restore.
 
-Where a run holds the data folder, manage, backup and bench use its servers; else servers are started for as long as the
-command takes.
+Where a run holds the data folder, manage, backup and bench use its servers; else
+servers are started for as long as the command takes.
 """
 
 import contextlib
@@ -31,7 +32,9 @@ _READY = b"\0"
 
 
 def start(arguments: list[str], *, product: str | None = None) -> int:
-    """Starts everything; stays until a signal comes, or with --detach until everything is ready."""
+    """Starts everything; stays until a signal comes, or with --detach until everything
+    is ready.
+    """
     detach = "--detach" in arguments
     _refuse_unknown("", arguments, known=("--detach",))
     asked = environment.read(os.environ, product=product)
@@ -45,7 +48,9 @@ def gateway(arguments: list[str]) -> int:
 
 
 def _allow_many_connections() -> None:
-    """Raise the limit of open files, which the processes inherit: many systems begin with fewer than connections."""
+    """Raise the limit of open files, which the processes inherit: many systems begin
+    with fewer than connections.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY:
@@ -68,7 +73,11 @@ def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) 
                 # The waiting process returns, and further output goes to the log.
                 sys.stdout.flush()
                 os.write(ready_pipe, _READY)
-                log = os.open(log_folder(asked.data) / "run.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+                log = os.open(
+                    log_folder(asked.data) / "run.log",
+                    os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+                    0o600,
+                )
                 os.dup2(log, 1)
                 os.dup2(log, 2)
                 os.close(log)
@@ -86,7 +95,9 @@ def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) 
 
 
 def _start_detached(asked: Environment, verb: str) -> int:
-    """Starts the run in a new session; this process relays its output until it is ready."""
+    """Starts the run in a new session; this process relays its output until it is
+    ready.
+    """
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
         os._exit(_detached(asked, verb, write))
@@ -124,7 +135,9 @@ def _detached(asked: Environment, verb: str, pipe: int) -> int:
 
 
 def stop(arguments: list[str]) -> int:
-    """Stops the run that holds the data folder, and returns when all its processes have ended."""
+    """Stops the run that holds the data folder, and returns when all its processes have
+    ended.
+    """
     _refuse_unknown(" stop", arguments)
     data = environment.read_data_folder(os.environ)
     if not data_folder.is_held(data):
@@ -145,7 +158,9 @@ def _end_holder(data: Path) -> None:
             except ProcessLookupError:
                 pass  # it has just ended
             except PermissionError as error:
-                raise LaunchError(f"The run that uses {data} belongs to another account (process {pid}).") from error
+                raise LaunchError(
+                    f"The run that uses {data} belongs to another account (process {pid})."
+                ) from error
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if not data_folder.is_held(data):
@@ -155,12 +170,16 @@ def _end_holder(data: Path) -> None:
 
 
 def reset(arguments: list[str]) -> int:
-    """Deletes the data folder's contents after asking; whatever runs there is stopped first."""
+    """Deletes the data folder's contents after asking; whatever runs there is stopped
+    first.
+    """
     _refuse_unknown(" reset", arguments, known=("--yes",))
     asked = environment.read(os.environ, pick=lambda count: [1] * count)
     data = asked.data
     if not asked.own_database:
-        raise LaunchError("./run reset deletes only the embedded database; DATABASE_URL names one of your own.")
+        raise LaunchError(
+            "./run reset deletes only the embedded database; DATABASE_URL names one of your own."
+        )
     if not (data / data_folder.LOCK).exists():
         say(f"There is nothing to delete in {data}.")
         return 0
@@ -181,7 +200,9 @@ def reset(arguments: list[str]) -> int:
 def _confirmed(data: Path) -> bool:
     """Asks for confirmation; without a terminal the answer is no."""
     try:
-        return input(f"Delete everything in {data}: messages, decisions, ledger, keys? [y/N] ").strip().lower() in (
+        return input(
+            f"Delete everything in {data}: messages, decisions, ledger, keys? [y/N] "
+        ).strip().lower() in (
             "y",
             "yes",
         )
@@ -190,9 +211,14 @@ def _confirmed(data: Path) -> bool:
         return False
 
 
-def _refuse_unknown(verb: str, arguments: list[str], *, known: tuple[str, ...] = ()) -> None:
+def _refuse_unknown(
+    verb: str, arguments: list[str], *, known: tuple[str, ...] = ()
+) -> None:
     if unknown := [argument for argument in arguments if argument not in known]:
-        raise LaunchError(f"./run{verb} does not know {unknown[0]!r}; ./run help lists what it does.", status=2)
+        raise LaunchError(
+            f"./run{verb} does not know {unknown[0]!r}; ./run help lists what it does.",
+            status=2,
+        )
 
 
 def manage(arguments: list[str]) -> int:
@@ -202,7 +228,9 @@ def manage(arguments: list[str]) -> int:
 
 def backup(arguments: list[str]) -> int:
     """A backup, of a desk that runs or of one at rest."""
-    return _call([str(PYTHON), str(ROOT / "manage.py"), "backup", *arguments], verb="backup")
+    return _call(
+        [str(PYTHON), str(ROOT / "manage.py"), "backup", *arguments], verb="backup"
+    )
 
 
 def bench(arguments: list[str]) -> int:
@@ -211,7 +239,8 @@ def bench(arguments: list[str]) -> int:
 
 
 def _call(command: Sequence[str], *, verb: str) -> int:
-    # A manage command needs no ports of its own, so a free one is only looked for where a URL must name one.
+    # A manage command needs no ports of its own, so a free one is only looked for where
+    # a URL must name one.
     asked = environment.read(os.environ)
     try:
         with data_folder.held(asked.data):
@@ -220,14 +249,17 @@ def _call(command: Sequence[str], *, verb: str) -> int:
         variables = error.state.get("environment")
         if not isinstance(variables, dict):
             sentence = "A run is being started or stopped; try again in a moment."
-            # The status with which the doctor reports that it could not examine the desk.
+            # The status with which the doctor reports that it could not examine the
+            # desk.
             raise LaunchError(sentence, status=3) from error
     # Becomes the command, which uses the servers of the run that holds the folder.
     return os.execve(command[0], list(command), {**os.environ, **variables})  # noqa: S606
 
 
 def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> int:
-    """Start servers, run the command, and stop them again. The caller holds the data folder."""
+    """Start servers, run the command, and stop them again. The caller holds the data
+    folder.
+    """
     signals = Signals()
     supervisor = Supervisor(asked, signals=signals, verb=verb)
     with signals.caught():
@@ -235,16 +267,27 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
             supervisor.sweep()
             variables = supervisor.start_servers()
             supervisor.write_state()
-            return _in_foreground(command, {name: value for name, value in variables.items() if name != orphans.MARKER})
+            return _in_foreground(
+                command,
+                {
+                    name: value
+                    for name, value in variables.items()
+                    if name != orphans.MARKER
+                },
+            )
         finally:
             supervisor.stop()
 
 
 def _in_foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Runs the command at this terminal. It handles Ctrl-C itself; afterwards the servers stop."""
+    """Runs the command at this terminal. It handles Ctrl-C itself; afterwards the
+    servers stop.
+    """
     launcher = os.getpid()
     process = subprocess.Popen(
-        command, env=dict(variables), preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher)
+        command,
+        env=dict(variables),
+        preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher),
     )
 
     def pass_on(signum: int, frame: object) -> None:
@@ -258,7 +301,9 @@ def _in_foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
 
 
 def restore(arguments: list[str]) -> int:
-    """Checks the backup, takes its keys, starts the servers, and lets Django do the rest."""
+    """Checks the backup, takes its keys, starts the servers, and lets Django do the
+    rest.
+    """
     file, seals = _files_in(arguments)
     asked = environment.read(os.environ)
     with data_folder.held(asked.data):
@@ -289,7 +334,12 @@ def _restored(asked: Environment, file: Path, seals: Path | None) -> bool:
     if subprocess.run(unpack, cwd=ROOT, check=False).returncode:
         return False
     command = [str(PYTHON), str(ROOT / "manage.py"), "restore", str(file)]
-    return _with_own_servers(command + (["--seals", str(seals)] if seals else []), asked, "restore") == 0
+    return (
+        _with_own_servers(
+            command + (["--seals", str(seals)] if seals else []), asked, "restore"
+        )
+        == 0
+    )
 
 
 def _files_in(arguments: list[str]) -> tuple[Path, Path | None]:
@@ -297,5 +347,9 @@ def _files_in(arguments: list[str]) -> tuple[Path, Path | None]:
         case [file] if not file.startswith("-"):
             return Path(file).expanduser().absolute(), None
         case [file, "--seals", seals] | ["--seals", seals, file]:
-            return Path(file).expanduser().absolute(), Path(seals).expanduser().absolute()
-    raise LaunchError("./run restore FILE [--seals FILE]: FILE is what ./run backup wrote.", status=2)
+            return Path(file).expanduser().absolute(), Path(
+                seals
+            ).expanduser().absolute()
+    raise LaunchError(
+        "./run restore FILE [--seals FILE]: FILE is what ./run backup wrote.", status=2
+    )

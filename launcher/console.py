@@ -5,7 +5,9 @@ import sys
 
 
 class LaunchError(Exception):
-    """Something that stops the launcher; its text says what, and what to do about it. It is never a traceback."""
+    """Something that stops the launcher; its text says what, and what to do about it.
+    It is never a traceback.
+    """
 
     def __init__(self, sentence: str, *, details: str = "", status: int = 1) -> None:
         super().__init__(sentence)

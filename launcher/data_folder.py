@@ -1,6 +1,8 @@
-"""The data folder: who may use it, who holds it now, and what the holder says about itself.
+"""The data folder: who may use it, who holds it now, and what the holder says about
+itself.
 
-One process at a time holds it, by flock, which the kernel gives back however that process ends.
+One process at a time holds it, by flock, which the kernel gives back however that
+process ends.
 """
 
 import contextlib
@@ -23,7 +25,9 @@ RESTORING = "restoring"
 
 
 class DataFolderInUse(LaunchError):
-    """Another launcher holds the data folder; `state` is what it wrote about itself, perhaps nothing yet."""
+    """Another launcher holds the data folder; `state` is what it wrote about itself,
+    perhaps nothing yet.
+    """
 
     def __init__(self, data: Path) -> None:
         self.state = read_state(data)
@@ -38,12 +42,16 @@ class DataFolderInUse(LaunchError):
 
 
 def claim(data: Path) -> None:
-    """Makes the folder, for its owner only; refuses one that holds other things, since `./run reset` empties it."""
+    """Makes the folder, for its owner only; refuses one that holds other things, since
+    `./run reset` empties it.
+    """
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         strange = [entry.name for entry in data.iterdir() if entry.name != "lost+found"]
     except OSError as error:
-        raise LaunchError(f"DATA_DIR: {data} cannot be used: {error.strerror}.") from error
+        raise LaunchError(
+            f"DATA_DIR: {data} cannot be used: {error.strerror}."
+        ) from error
     if strange and not (data / LOCK).exists():
         raise LaunchError(
             f"DATA_DIR: {data} contains other files ({', '.join(sorted(strange)[:3])}); choose an empty or new folder."
@@ -52,21 +60,32 @@ def claim(data: Path) -> None:
         raise LaunchError(
             f"DATA_DIR: {data} cannot be written by this account; it belongs to user {data.stat().st_uid}."
         )
-    if os.geteuid() == 0 and (data / LOCK).exists() and (owner := (data / LOCK).stat().st_uid) != 0:
+    if (
+        os.geteuid() == 0
+        and (data / LOCK).exists()
+        and (owner := (data / LOCK).stat().st_uid) != 0
+    ):
         # What root would write in it the owner could not use any more.
-        raise LaunchError(f"DATA_DIR: {data} is used by the account with id {owner}; run ./run as that account.")
+        raise LaunchError(
+            f"DATA_DIR: {data} is used by the account with id {owner}; run ./run as that account."
+        )
     (data / LOCK).touch(mode=0o600)
 
 
 @contextlib.contextmanager
 def held(data: Path) -> Iterator[None]:
-    """Holds the folder as long as the block runs; raises DataFolderInUse at once where somebody else does."""
+    """Holds the folder as long as the block runs; raises DataFolderInUse at once where
+    somebody else does.
+    """
     claim(data)
-    # Not inherited by any child (Python's default), or an orphan would go on holding the folder.
+    # Not inherited by any child (Python's default), or an orphan would go on holding
+    # the folder.
     try:
         descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise LaunchError(f"DATA_DIR: {data / LOCK} cannot be opened: {error.strerror}.") from error
+        raise LaunchError(
+            f"DATA_DIR: {data / LOCK} cannot be opened: {error.strerror}."
+        ) from error
     try:
         if not _lock(descriptor):
             raise DataFolderInUse(data)
@@ -100,21 +119,31 @@ def is_held(data: Path) -> bool:
 
 
 def content(data: Path) -> list[str]:
-    """The folder's content without its lock; nothing for a new folder, and after a reset."""
-    return sorted(entry.name for entry in data.iterdir() if entry.name not in (LOCK, "lost+found"))
+    """The folder's content without its lock; nothing for a new folder, and after a
+    reset.
+    """
+    return sorted(
+        entry.name for entry in data.iterdir() if entry.name not in (LOCK, "lost+found")
+    )
 
 
 def empty(data: Path) -> None:
-    """Deletes all but the lock, which is held: the folder was claimed empty, so everything in it is ours."""
+    """Deletes all but the lock, which is held: the folder was claimed empty, so
+    everything in it is ours.
+    """
     for name in content(data):
         entry = data / name
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        shutil.rmtree(
+            entry
+        ) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def refuse_half_restored(data: Path) -> None:
     """Refuses a folder that an interrupted restore has left."""
     if (data / RESTORING).exists():
-        raise LaunchError(f"A restore into {data} was interrupted. Delete its content (./run reset) and restore again.")
+        raise LaunchError(
+            f"A restore into {data} was interrupted. Delete its content (./run reset) and restore again."
+        )
 
 
 def read_state(data: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""What the embedded servers have in common: a data folder, a Unix socket, a log, and how they start and end.
+"""What the embedded servers have in common: a data folder, a Unix socket, a log, and
+how they start and end.
 
-The caller holds the lock of the data folder; everything here relies on nobody else starting a server over it.
+The caller holds the lock of the data folder; everything here relies on nobody else
+starting a server over it.
 """
 
 import contextlib
@@ -14,27 +16,37 @@ from pathlib import Path
 from launcher import logs
 from launcher.console import LaunchError
 
-# The path of a Unix socket ends at 107 bytes, and the longest name in the folder is ".s.PGSQL.5432.lock".
+# The path of a Unix socket ends at 107 bytes, and the longest name in the folder is
+# ".s.PGSQL.5432.lock".
 _LONGEST = 107 - len("/.s.PGSQL.5432.lock")
 
 
 class EmbeddedServer:
-    """One server over one folder; without `durable` it is quick, and nothing in it has to last."""
+    """One server over one folder; without `durable` it is quick, and nothing in it has
+    to last.
+    """
 
     name: str
     title: str
-    # How long it may take to start, and the signals that end it, each with how long it is given.
+    # How long it may take to start, and the signals that end it, each with how long it
+    # is given.
     start_seconds: float
     end: tuple[tuple[int, float], ...]
 
-    def __init__(self, *, data: Path, sockets: Path, log: Path, durable: bool = True) -> None:
+    def __init__(
+        self, *, data: Path, sockets: Path, log: Path, durable: bool = True
+    ) -> None:
         self.data = data
         self.sockets = sockets
         self.log = log
         self.durable = durable
         self.process: subprocess.Popen[bytes] | None = None
         # Neither PGHOST nor LC_* of the caller may reach the servers or psql.
-        self._environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LC_ALL": "C",
+            "TZ": "UTC",
+        }
 
     def start(self) -> None:
         """Start it and return when it accepts connections."""
@@ -56,23 +68,31 @@ class EmbeddedServer:
         deadline = time.monotonic() + self.start_seconds
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise LaunchError(f"{self.title} ended while it started.", details=logs.tail(self.log))
+                raise LaunchError(
+                    f"{self.title} ended while it started.", details=logs.tail(self.log)
+                )
             if self._is_ready(process.pid):
                 return
             time.sleep(0.01)
-        raise LaunchError(f"{self.title} was not ready within {self.start_seconds} s.", details=logs.tail(self.log))
+        raise LaunchError(
+            f"{self.title} was not ready within {self.start_seconds} s.",
+            details=logs.tail(self.log),
+        )
 
     def _is_ready(self, pid: int) -> bool:
         raise NotImplementedError
 
 
 def socket_folder(data: Path) -> Path:
-    """DATA_DIR/sockets, or where that is too long a folder of ours in the temporary one; 0700 either way."""
+    """DATA_DIR/sockets, or where that is too long a folder of ours in the temporary
+    one; 0700 either way.
+    """
     own = data / "sockets"
     if len(os.fsencode(own)) <= _LONGEST:
         own.mkdir(mode=0o700, exist_ok=True)
         return own
-    # Recognisable: the same data folder always leads to the same place, so what is stale there is found again.
+    # Recognisable: the same data folder always leads to the same place, so what is
+    # stale there is found again.
     name = f"countersign-{os.geteuid()}-{zlib.crc32(os.fsencode(data)):08x}{len(os.fsencode(data)):x}"
     bases = [os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm"]  # noqa: S108 - the folder is checked below
     for base in dict.fromkeys(bases):
@@ -88,8 +108,14 @@ def _private(folder: Path) -> Path:
     """In a folder that everybody may write to, somebody else may have made ours first."""
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
-    # As root without user namespaces the servers' folders are handed to the account nobody.
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (os.geteuid(), 65534 if os.geteuid() == 0 else -1):
-        raise LaunchError(f"{folder} belongs to another account; remove it, or use a shorter DATA_DIR.")
+    # As root without user namespaces the servers' folders are handed to the account
+    # nobody.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (
+        os.geteuid(),
+        65534 if os.geteuid() == 0 else -1,
+    ):
+        raise LaunchError(
+            f"{folder} belongs to another account; remove it, or use a shorter DATA_DIR."
+        )
     folder.chmod(0o700)
     return folder

@@ -1,7 +1,9 @@
-"""Computes the environment that every process gets, from what the caller's environment says.
+"""Computes the environment that every process gets, from what the caller's environment
+says.
 
 It only validates and completes variables. An invalid value stops the start with one
-sentence that names the variable. What only one process reads is checked there (dashboard/env.py).
+sentence that names the variable. What only one process reads is checked there
+(dashboard/env.py).
 """
 
 import os
@@ -28,18 +30,35 @@ PORTS = {
 DEMO_MODES = ("1", "quiet", "0")
 MAX_ISSUER = 200
 PRODUCTS = ("both", "dashboard", "gateway")
-DISCORD = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "DISCORD_API_URL")
-# Read by the processes alone; named here so that a later ./run manage gets what the run was given.
+DISCORD = (
+    "DISCORD_APP_ID",
+    "DISCORD_PUBLIC_KEY",
+    "DISCORD_BOT_TOKEN",
+    "DISCORD_API_URL",
+)
+# Read by the processes alone; named here so that a later ./run manage gets what the run
+# was given.
 PROCESS_VARIABLES = (
     *("TRUSTED_PROXIES", "LOG_FORMAT", "DEBUG"),
     *DISCORD,
     *("GATEWAY_APPROVAL_CODES", "GATEWAY_OVERSIGHT_CODES", "GATEWAY_RATE_LIMIT"),
     "DNS_SERVER",
-    *("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_CLIENT_SECRET_FILE", "OIDC_NAME"),
+    *(
+        "OIDC_ISSUER",
+        "OIDC_CLIENT_ID",
+        "OIDC_CLIENT_SECRET",
+        "OIDC_CLIENT_SECRET_FILE",
+        "OIDC_NAME",
+    ),
     *("SECRET_KEY_FILE", "SECRET_KEY_FALLBACKS", "SECRET_KEY_FALLBACKS_FILE"),
     *("ENCRYPTION_KEYS_FILE", "SEAL_KEY_FILE"),
     *("SEAL_FILE", "AUDIT_DETAILS_DAYS"),
-    *("METRICS_TOKEN", "METRICS_TOKEN_FILE", "REQUEST_BODY_SECONDS", "REQUEST_BODY_RATE"),
+    *(
+        "METRICS_TOKEN",
+        "METRICS_TOKEN_FILE",
+        "REQUEST_BODY_SECONDS",
+        "REQUEST_BODY_RATE",
+    ),
     *("LIVE_STREAMS_PER_PERSON", "CSP_REPORTS_PER_MINUTE"),
 )
 
@@ -49,17 +68,40 @@ PRODUCT_VARIABLES = frozenset(
     (
         *PORTS,
         *PROCESS_VARIABLES,
-        *("DATA_DIR", "DEMO", "SERVE", "PUBLIC_URL", "LIVE_URL", "ALLOWED_HOSTS", "OUTGOING_ALLOW", "INBOUND_HOST"),
-        *("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL", "MULTIMAIL_API_URL"),
+        *(
+            "DATA_DIR",
+            "DEMO",
+            "SERVE",
+            "PUBLIC_URL",
+            "LIVE_URL",
+            "ALLOWED_HOSTS",
+            "OUTGOING_ALLOW",
+            "INBOUND_HOST",
+        ),
+        *(
+            "DATABASE_URL",
+            "DATABASE_OWNER_URL",
+            "REDIS_URL",
+            "EMAIL_URL",
+            "MULTIMAIL_API_URL",
+        ),
         *("DATABASE_URL_FILE", "DATABASE_OWNER_URL_FILE", "REDIS_URL_FILE"),
-        *("SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY", "BACKUP_PASSPHRASE", "BACKUP_PASSPHRASE_FILE"),
+        *(
+            "SECRET_KEY",
+            "ENCRYPTION_KEYS",
+            "SEAL_KEY",
+            "BACKUP_PASSPHRASE",
+            "BACKUP_PASSPHRASE_FILE",
+        ),
     )
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """The validated settings. `variables` is the children's environment, without the keys and the embedded servers."""
+    """The validated settings. `variables` is the children's environment, without the
+    keys and the embedded servers.
+    """
 
     data: Path
     ports: Mapping[str, int]
@@ -82,23 +124,34 @@ def read(
     product: str | None = None,
     pick: Callable[[int], list[int]] = pick_free_ports,
 ) -> Environment:
-    """Checks the caller's variables and computes the rest. An empty variable counts as one that is not given."""
-    caller = _with_files({name: value for name, value in caller.items() if value.strip()})
+    """Checks the caller's variables and computes the rest. An empty variable counts as
+    one that is not given.
+    """
+    caller = _with_files(
+        {name: value for name, value in caller.items() if value.strip()}
+    )
     product = product or _choice(caller, "SERVE", PRODUCTS, "both")
     demo = _choice(caller, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
     if demo != "0" and product != "both":
-        raise LaunchError(f"DEMO must be 0 when SERVE is {product}: the demo needs both products.")
+        raise LaunchError(
+            f"DEMO must be 0 when SERVE is {product}: the demo needs both products."
+        )
     for part in _parts(caller, "TRUSTED_PROXIES"):
         try:
             ip_address(part)
         except ValueError:
-            raise LaunchError(f"TRUSTED_PROXIES holds {part!r}, which is no IP address.") from None
-    # An address, not a name: it says which of this machine's interfaces takes mail from outside.
+            raise LaunchError(
+                f"TRUSTED_PROXIES holds {part!r}, which is no IP address."
+            ) from None
+    # An address, not a name: it says which of this machine's interfaces takes mail from
+    # outside.
     try:
         inbound_host = str(ip_address(caller.get("INBOUND_HOST", "127.0.0.1").strip()))
     except ValueError:
         value = caller["INBOUND_HOST"].strip()
-        raise LaunchError(f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}.") from None
+        raise LaunchError(
+            f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}."
+        ) from None
     _check_provider(caller)
     data = read_data_folder(caller)
     ports = _ports(caller, pick)
@@ -116,13 +169,18 @@ def read(
             "DATA_DIR": str(data),
             "DEMO": demo,
             "INBOUND_HOST": inbound_host,
-            # What the documentation does with the demo's admin key succeeds at first try.
-            "GATEWAY_APPROVAL_CODES": caller.get("GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"),
-            # Commands need the tables of both; the other processes load their own product only (processes.py).
+            # What the documentation does with the demo's admin key succeeds at first
+            # try.
+            "GATEWAY_APPROVAL_CODES": caller.get(
+                "GATEWAY_APPROVAL_CODES", "address" if demo == "0" else "0"
+            ),
+            # Commands need the tables of both; the other processes load their own
+            # product only (processes.py).
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
-            # Else glibc keeps what a large list or message took: in an arena for each thread, and, once one large block
-            # was freed, all blocks of its size too. Python lets one thread allocate at a time, so one arena will do.
+            # Else glibc keeps what a large list or message took: in an arena for each
+            # thread, and, once one large block was freed, all blocks of its size too.
+            # Python lets one thread allocate at a time, so one arena will do.
             "MALLOC_ARENA_MAX": "1",
             "MALLOC_MMAP_THRESHOLD_": "131072",
         },
@@ -131,31 +189,46 @@ def read(
 
 
 def read_data_folder(caller: Mapping[str, str]) -> Path:
-    """The data folder, absolute and without symbolic links: its name is what orphans are recognised by."""
-    return (ROOT / os.path.expanduser(caller.get("DATA_DIR", "").strip() or "var")).resolve()
+    """The data folder, absolute and without symbolic links: its name is what orphans
+    are recognised by.
+    """
+    return (
+        ROOT / os.path.expanduser(caller.get("DATA_DIR", "").strip() or "var")
+    ).resolve()
 
 
 def _with_files(caller: Mapping[str, str]) -> dict[str, str]:
-    """Addresses of servers may stand in files (`DATABASE_URL_FILE`), as for the other secrets; here they are needed."""
+    """Addresses of servers may stand in files (`DATABASE_URL_FILE`), as for the other
+    secrets; here they are needed.
+    """
     read: dict[str, str] = {}
     for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
         if path := caller.get(f"{name}_FILE"):
             try:
                 read[name] = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, ValueError) as error:
-                raise LaunchError(f"{name}_FILE points to {path}, which cannot be read: {error}.") from error
+                raise LaunchError(
+                    f"{name}_FILE points to {path}, which cannot be read: {error}."
+                ) from error
     return {**caller, **read}
 
 
-def _choice(caller: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+def _choice(
+    caller: Mapping[str, str], name: str, choices: tuple[str, ...], default: str
+) -> str:
     value = caller.get(name, default)
     if value not in choices:
         raise LaunchError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
     return value
 
 
-def _ports(caller: Mapping[str, str], pick: Callable[[int], list[int]]) -> dict[str, int]:
-    ports = {name: _port(name, caller.get(name, str(default))) for name, default in PORTS.items()}
+def _ports(
+    caller: Mapping[str, str], pick: Callable[[int], list[int]]
+) -> dict[str, int]:
+    ports = {
+        name: _port(name, caller.get(name, str(default)))
+        for name, default in PORTS.items()
+    }
     variable_of_port: dict[int, str] = {}
     for name, port in ports.items():
         if port and port in variable_of_port:
@@ -169,33 +242,54 @@ def _ports(caller: Mapping[str, str], pick: Callable[[int], list[int]]) -> dict[
 
 def _port(name: str, value: str) -> int:
     if not (value.isascii() and value.isdecimal() and int(value) <= 65535):
-        raise LaunchError(f"{name} must be a port number from 0 (a free one) to 65535, not {value!r}.")
+        raise LaunchError(
+            f"{name} must be a port number from 0 (a free one) to 65535, not {value!r}."
+        )
     return int(value)
 
 
-def _addresses(caller: Mapping[str, str], ports: Mapping[str, int], demo: str, product: str) -> dict[str, str]:
+def _addresses(
+    caller: Mapping[str, str], ports: Mapping[str, int], demo: str, product: str
+) -> dict[str, str]:
     dashboard = f"http://127.0.0.1:{ports['PORT']}"
     public = _origin("PUBLIC_URL", _url(caller, "PUBLIC_URL", dashboard))
-    # The launcher itself and the demo ask by the loopback names, so these are always answered.
+    # The launcher itself and the demo ask by the loopback names, so these are always
+    # answered.
     hosts = dict.fromkeys(
-        ["127.0.0.1", "localhost", *(_parts(caller, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""])]
+        [
+            "127.0.0.1",
+            "localhost",
+            *(_parts(caller, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""]),
+        ]
     )
-    # Desk and gateway of one run may speak to each other: else a first run could not connect them.
-    own = [dashboard, f"http://127.0.0.1:{ports['GATEWAY_PORT']}"] if product == "both" else []
+    # Desk and gateway of one run may speak to each other: else a first run could not
+    # connect them.
+    own = (
+        [dashboard, f"http://127.0.0.1:{ports['GATEWAY_PORT']}"]
+        if product == "both"
+        else []
+    )
     own += [f"http://127.0.0.1:{ports['DISCORD_PORT']}"] if demo != "0" else []
     live = caller.get("LIVE_URL", "").strip()
     if live and not re.match(r"(https?:/)?/[^/]", live):
-        raise LaunchError(f"LIVE_URL must be a path such as /live/ or a whole address, not {live!r}.")
+        raise LaunchError(
+            f"LIVE_URL must be a path such as /live/ or a whole address, not {live!r}."
+        )
     email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
     return {
         "PUBLIC_URL": public,
         # With its trailing slash: the proxy's rule may need it.
         "LIVE_URL": live,
         "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
-        # The product's own places stay allowed, or naming one more would cut it off from itself.
-        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *_origins(caller, "OUTGOING_ALLOW")])),
+        # The product's own places stay allowed, or naming one more would cut it off
+        # from itself.
+        "OUTGOING_ALLOW": ",".join(
+            dict.fromkeys([*own, *_origins(caller, "OUTGOING_ALLOW")])
+        ),
         "EMAIL_URL": _url(caller, "EMAIL_URL", email, schemes=("smtp", "smtps")),
-        "MULTIMAIL_API_URL": _url(caller, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
+        "MULTIMAIL_API_URL": _url(
+            caller, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"
+        ),
     }
 
 
@@ -204,51 +298,81 @@ def _parts(caller: Mapping[str, str], name: str) -> list[str]:
     parts = [part.strip() for part in caller.get(name, "").split(",") if part.strip()]
     for part in parts:
         if len(part.split()) > 1:
-            raise LaunchError(f"{name} is a list with commas between its parts, and {part!r} has a blank in it.")
+            raise LaunchError(
+                f"{name} is a list with commas between its parts, and {part!r} has a blank in it."
+            )
     return parts
 
 
 def _origins(caller: Mapping[str, str], name: str) -> list[str]:
-    return [_origin(name, _url({name: part}, name, "")) for part in _parts(caller, name)]
+    return [
+        _origin(name, _url({name: part}, name, "")) for part in _parts(caller, name)
+    ]
 
 
 def _origin(name: str, url: str) -> str:
-    """The desk's own links begin with a slash, and outgoing addresses are compared by origin: a path would be lost."""
+    """The desk's own links begin with a slash, and outgoing addresses are compared by
+    origin: a path would be lost.
+    """
     parts = urlsplit(url)
     if parts.path or parts.query or parts.fragment:
-        raise LaunchError(f"{name} is an address without a path, such as https://desk.example.com, not {url!r}.")
+        raise LaunchError(
+            f"{name} is an address without a path, such as https://desk.example.com, not {url!r}."
+        )
     return url
 
 
 def _check_provider(caller: Mapping[str, str]) -> None:
-    """A provider is of use with what it gave for this desk, and is asked over https or on this machine."""
+    """A provider is of use with what it gave for this desk, and is asked over https or
+    on this machine.
+    """
     issuer = _url(caller, "OIDC_ISSUER", "")
     if not issuer:
         return
     for name in ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"):
         if name not in caller and f"{name}_FILE" not in caller:
-            raise LaunchError(f"{name} is not set, and OIDC_ISSUER is: the provider gives both for this desk.")
+            raise LaunchError(
+                f"{name} is not set, and OIDC_ISSUER is: the provider gives both for this desk."
+            )
     parts = urlsplit(issuer)
     origin = f"{parts.scheme}://{parts.netloc}"
     if not is_confidential(issuer):
-        raise LaunchError("OIDC_ISSUER must be https; only a provider on this machine may have a plain http address.")
+        raise LaunchError(
+            "OIDC_ISSUER must be https; only a provider on this machine may have a plain http address."
+        )
     if parts.scheme != "https" and origin not in _origins(caller, "OUTGOING_ALLOW"):
-        raise LaunchError(f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}.")
+        raise LaunchError(
+            f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}."
+        )
     if len(issuer) > MAX_ISSUER:
-        raise LaunchError(f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store.")
+        raise LaunchError(
+            f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store."
+        )
 
 
 def _servers(caller: Mapping[str, str]) -> dict[str, str]:
-    """The servers that are given; those of our own are added when they have been started."""
+    """The servers that are given; those of our own are added when they have been
+    started.
+    """
     if "DATABASE_OWNER_URL" in caller and "DATABASE_URL" not in caller:
-        raise LaunchError("DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither.")
+        raise LaunchError(
+            "DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither."
+        )
     servers = {}
-    if database := _url(caller, "DATABASE_URL", "", schemes=("postgresql", "postgres"), host=False):
+    if database := _url(
+        caller, "DATABASE_URL", "", schemes=("postgresql", "postgres"), host=False
+    ):
         servers["DATABASE_URL"] = database
         servers["DATABASE_OWNER_URL"] = _url(
-            caller, "DATABASE_OWNER_URL", database, schemes=("postgresql", "postgres"), host=False
+            caller,
+            "DATABASE_OWNER_URL",
+            database,
+            schemes=("postgresql", "postgres"),
+            host=False,
         )
-    if redis := _url(caller, "REDIS_URL", "", schemes=("redis", "rediss", "unix"), host=False):
+    if redis := _url(
+        caller, "REDIS_URL", "", schemes=("redis", "rediss", "unix"), host=False
+    ):
         servers["REDIS_URL"] = redis
     return servers
 
@@ -266,11 +390,17 @@ def _url(
         return ""
     try:
         parts = urlsplit(value)
-        sound = parts.scheme in schemes and (parts.hostname or not host) and (parts.port is None or parts.port > 0)
+        sound = (
+            parts.scheme in schemes
+            and (parts.hostname or not host)
+            and (parts.port is None or parts.port > 0)
+        )
     except ValueError:
         sound = False
     if not sound:
         expected = " or ".join(f"{scheme}://" for scheme in schemes)
         # The value itself may hold a password, so it is not repeated.
-        raise LaunchError(f"{name} is not an address that can be used: it must begin with {expected} and be complete.")
+        raise LaunchError(
+            f"{name} is not an address that can be used: it must begin with {expected} and be complete."
+        )
     return value.rstrip("/")

@@ -19,7 +19,9 @@ def replace_private(file: Path, text: str) -> None:
     """Writes a file for its owner only, in one step: it may hold keys."""
     partial = file.with_name(f"{file.name}.part")
     partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(
+        partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+    )
     with open(descriptor, "w") as target:
         target.write(text)
         target.flush()

@@ -1,9 +1,12 @@
-"""Looks at the file in which the work loop of a process shows that it goes on: common.heartbeat."""
+"""Looks at the file in which the work loop of a process shows that it goes on:
+common.heartbeat.
+"""
 
 from pathlib import Path
 
-# After this many looks in a row without a sign, 20 s apart, a process counts as hanging. Looks are counted, not time:
-# a launcher that was suspended itself looks again before it judges.
+# After this many looks in a row without a sign, 20 s apart, a process counts as
+# hanging. Looks are counted, not time: a launcher that was suspended itself looks again
+# before it judges.
 SILENT_LOOKS = 3
 
 
@@ -15,7 +18,9 @@ class Heartbeat:
         self._last = 0
 
     def has_beaten(self) -> bool:
-        """Whether there was a sign since the last look. Its time is only compared, because the clock may jump."""
+        """Whether there was a sign since the last look. Its time is only compared,
+        because the clock may jump.
+        """
         try:
             beat = self.file.stat().st_mtime_ns
         except OSError:

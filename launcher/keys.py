@@ -1,6 +1,7 @@
 """Secrets of an installation, made once and stored in DATA_DIR for its owner only.
 
-The three keys are in secrets.env; the demo has an application of its own on its stand-in for Discord.
+The three keys are in secrets.env; the demo has an application of its own on its
+stand-in for Discord.
 """
 
 import base64
@@ -23,11 +24,17 @@ _APPLICATION = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN")
 
 
 def load_or_make(environment: Environment) -> dict[str, str]:
-    """Keys from the environment, else from the file, else new ones, which are then kept in the file."""
+    """Keys from the environment, else from the file, else new ones, which are then kept
+    in the file.
+    """
     file = environment.data / FILE
     stored = read_assignments(file)
     outside = environment.outside
-    missing = [name for name in NAMES if name not in outside and f"{name}_FILE" not in outside and name not in stored]
+    missing = [
+        name
+        for name in NAMES
+        if name not in outside and f"{name}_FILE" not in outside and name not in stored
+    ]
     if missing:
         # With external servers one host could not decrypt what the others wrote.
         if environment.demo == "0" and not environment.own_database:
@@ -40,7 +47,11 @@ def load_or_make(environment: Environment) -> dict[str, str]:
         lines = [f"{name}={shlex.quote(value)}\n" for name, value in stored.items()]
         about = "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"
         replace_private(file, about + "".join(lines))
-    return {name: outside.get(name) or stored[name] for name in NAMES if f"{name}_FILE" not in outside}
+    return {
+        name: outside.get(name) or stored[name]
+        for name in NAMES
+        if f"{name}_FILE" not in outside
+    }
 
 
 def read_assignments(file: Path) -> dict[str, str]:
@@ -52,17 +63,25 @@ def read_assignments(file: Path) -> dict[str, str]:
 
 
 def new_keys() -> dict[str, str]:
-    """All three, in URL-safe base64. Encryption and signing take 32 bytes; Django asks for fifty letters or more."""
-    return {name: base64.urlsafe_b64encode(os.urandom(size)).decode() for name, size in _SIZES.items()}
+    """All three, in URL-safe base64. Encryption and signing take 32 bytes; Django asks
+    for fifty letters or more.
+    """
+    return {
+        name: base64.urlsafe_b64encode(os.urandom(size)).decode()
+        for name, size in _SIZES.items()
+    }
 
 
 def demo_application(environment: Environment) -> dict[str, str]:
-    """The desk's variables of the stand-in's application; none without the demo, or where an application is given."""
+    """The desk's variables of the stand-in's application; none without the demo, or
+    where an application is given.
+    """
     if environment.demo == "0" or any(name in environment.outside for name in DISCORD):
         return {}
     file = environment.data / APPLICATION_FILE
     if not file.exists():
-        # Its key is made where the library for it is loaded anyway: the launcher stays in memory.
+        # Its key is made where the library for it is loaded anyway: the launcher stays
+        # in memory.
         made = subprocess.run(
             [str(PYTHON), "-m", "demo.discord.application", str(file)],
             cwd=ROOT,
@@ -71,7 +90,12 @@ def demo_application(environment: Environment) -> dict[str, str]:
             check=False,
         )
         if made.returncode:
-            raise LaunchError("The demo's Discord application could not be created.", details=made.stderr)
+            raise LaunchError(
+                "The demo's Discord application could not be created.",
+                details=made.stderr,
+            )
     known = read_assignments(file)
     url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
-    return {name: known.get(name, "") for name in _APPLICATION} | {"DISCORD_API_URL": url}
+    return {name: known.get(name, "") for name in _APPLICATION} | {
+        "DISCORD_API_URL": url
+    }

@@ -1,4 +1,6 @@
-"""The parser, which reads strangers' bytes for all other processes: a server of ours behind a Unix socket."""
+"""The parser, which reads strangers' bytes for all other processes: a server of ours
+behind a Unix socket.
+"""
 
 import contextlib
 import signal
@@ -11,18 +13,27 @@ from launcher.heartbeat import SILENT_LOOKS, Heartbeat
 from launcher.paths import PYTHON, ROOT
 
 # What it can be asked: the desk's jobs and the gateway's.
-JOBS = ("rendering.jobs", "mirror.attachments.jobs", "audit.verification.jobs", "gateway.jobs")
+JOBS = (
+    "rendering.jobs",
+    "mirror.attachments.jobs",
+    "audit.verification.jobs",
+    "gateway.jobs",
+)
 
 
 class Parser(EmbeddedServer):
-    """One parser. It stores nothing, and gets none of the product's variables: some of them are secrets."""
+    """One parser. It stores nothing, and gets none of the product's variables: some of
+    them are secrets.
+    """
 
     name = "parser"
     title = "The parser"
     start_seconds = 30
     end = ((signal.SIGKILL, 2),)
 
-    def __init__(self, *, sockets: Path, log: Path, jobs: tuple[str, ...] = JOBS) -> None:
+    def __init__(
+        self, *, sockets: Path, log: Path, jobs: tuple[str, ...] = JOBS
+    ) -> None:
         super().__init__(data=ROOT, sockets=sockets, log=log)
         self.socket = sockets / "parser.sock"
         self.socket_of_pages = sockets / "pages.sock"
@@ -35,9 +46,20 @@ class Parser(EmbeddedServer):
         for one in (self.socket, self.socket_of_pages):
             one.unlink(missing_ok=True)
         program = str(ROOT / "parsing" / "program.py")
-        command = [str(PYTHON), "-I", program, str(self.sockets), str(self._heartbeat.file), *self._jobs]
+        command = [
+            str(PYTHON),
+            "-I",
+            program,
+            str(self.sockets),
+            str(self._heartbeat.file),
+            *self._jobs,
+        ]
         self.process = spawn(
-            command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL, folder=Path("/")
+            command,
+            environment=self._environment,
+            log=self.log,
+            death_signal=signal.SIGKILL,
+            folder=Path("/"),
         )
         self._silent_looks = 0
         self._wait_until_ready(self.process)
@@ -46,7 +68,9 @@ class Parser(EmbeddedServer):
         """Kill it if it gave no sign of work for long."""
         if self.process is None:
             return False
-        self._silent_looks = 0 if self._heartbeat.has_beaten() else self._silent_looks + 1
+        self._silent_looks = (
+            0 if self._heartbeat.has_beaten() else self._silent_looks + 1
+        )
         if self._silent_looks < SILENT_LOOKS:
             return False
         self.process.kill()

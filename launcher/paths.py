@@ -1,4 +1,6 @@
-"""Where things are in a clone. Nothing here looks at the environment or at the data folder."""
+"""Where things are in a clone. Nothing here looks at the environment or at the data
+folder.
+"""
 
 from pathlib import Path
 

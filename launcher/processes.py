@@ -1,4 +1,6 @@
-"""The table of our processes: what each runs, for which product, and how to check that it is ready."""
+"""The table of our processes: what each runs, for which product, and how to check that
+it is ready.
+"""
 
 import socket
 from collections.abc import Mapping
@@ -8,13 +10,15 @@ from ipaddress import ip_address
 from launcher.environment import Environment
 from launcher.paths import PYTHON
 
-# So many calls to MultiMail at once: 20 decisions a second of one account, each with a read, and room for the others;
-# and beside them so many destinations of alerts, which never take a decision's place.
+# So many calls to MultiMail at once: 20 decisions a second of one account, each with a
+# read, and room for the others; and beside them so many destinations of alerts, which
+# never take a decision's place.
 DESK_THREADS = 12
 ALERT_THREADS = 6
 # One message after the other: the mail server is the limit.
 GATEWAY_THREADS = 1
-# Within which the headers of a request must be complete, and for which a connection may be idle.
+# Within which the headers of a request must be complete, and for which a connection may
+# be idle.
 HEADER_SECONDS = 30
 # Of one web process; more wait until one ends.
 MOST_CONNECTIONS = 2048
@@ -25,7 +29,8 @@ _LATE_SECONDS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What has to answer: a path with status 200, or without a path just a listening port.
+    """What has to answer: a path with status 200, or without a path just a listening
+    port.
 
     Plain sockets, because an HTTP library would double the launcher's memory.
     """
@@ -39,12 +44,16 @@ class Check:
         return self._ask() == 200
 
     def is_silent(self) -> bool:
-        """Whether there is no response at all. "Not ready" is a response, because another process may be the cause."""
+        """Whether there is no response at all. "Not ready" is a response, because
+        another process may be the cause.
+        """
         return self._ask(timeout=_LATE_SECONDS) == 0
 
     def _ask(self, *, timeout: float = 2) -> int:
         try:
-            with socket.create_connection((self.host, self.port), timeout=timeout) as client:
+            with socket.create_connection(
+                (self.host, self.port), timeout=timeout
+            ) as client:
                 return self._status(client) if self.path else 200
         except (OSError, ValueError):
             return 0
@@ -77,30 +86,58 @@ def table(environment: Environment) -> list[Process]:
     ports = environment.ports
     processes = []
     if product != "gateway":
-        processes += [http("web", port=ports["PORT"], serve="dashboard", path="/readyz"), live(ports["LIVE_PORT"])]
+        processes += [
+            http("web", port=ports["PORT"], serve="dashboard", path="/readyz"),
+            live(ports["LIVE_PORT"]),
+        ]
         # One worker of each product beats.
         threads = DESK_THREADS + ALERT_THREADS
-        processes.append(worker("worker-desk", queues="decisions,sync,alerts", beat=product, threads=threads))
+        processes.append(
+            worker(
+                "worker-desk",
+                queues="decisions,sync,alerts",
+                beat=product,
+                threads=threads,
+            )
+        )
     if product != "dashboard":
-        processes.append(http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health"))
+        processes.append(
+            http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health")
+        )
         beat = product if product == "gateway" else ""
-        # Where the listener for mail is found: an address for all interfaces is answered on loopback too.
+        # Where the listener for mail is found: an address for all interfaces is
+        # answered on loopback too.
         host = ip_address(environment.variables["INBOUND_HOST"])
         if host.is_unspecified:
             host = ip_address("127.0.0.1" if host.version == 4 else "::1")
         inbound = Check(port=ports["INBOUND_PORT"], host=str(host))
-        processes.append(worker("worker-out", queues="gateway", beat=beat, threads=GATEWAY_THREADS, inbound=inbound))
+        processes.append(
+            worker(
+                "worker-out",
+                queues="gateway",
+                beat=beat,
+                threads=GATEWAY_THREADS,
+                inbound=inbound,
+            )
+        )
     if environment.demo != "0":
         checks = (Check(port=ports["DISCORD_PORT"]), Check(port=ports["SMTP_PORT"]))
-        processes.append(Process(name="demo", command=(str(PYTHON), "-m", "demo"), checks=checks))
+        processes.append(
+            Process(name="demo", command=(str(PYTHON), "-m", "demo"), checks=checks)
+        )
     return processes
 
 
 def http(name: str, *, port: int, serve: str, path: str) -> Process:
     """A web process, answering what `serve` says."""
-    # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on this side.
+    # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on this
+    # side.
     limits = (
-        *("--http=1", "--no-ws", f"--http1-header-read-timeout={HEADER_SECONDS * 1000}"),
+        *(
+            "--http=1",
+            "--no-ws",
+            f"--http1-header-read-timeout={HEADER_SECONDS * 1000}",
+        ),
         # Headers are kept in memory until they are complete.
         *("--http1-buffer-size=65536", f"--backpressure={MOST_CONNECTIONS}"),
     )
@@ -109,7 +146,14 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
     return Process(
         name=name,
         command=(
-            *(str(PYTHON), "-m", "granian", "--interface=asginl", "--host=127.0.0.1", f"--port={port}"),
+            *(
+                str(PYTHON),
+                "-m",
+                "granian",
+                "--interface=asginl",
+                "--host=127.0.0.1",
+                f"--port={port}",
+            ),
             *(*limits, *options, "dashboard.asgi:application"),
         ),
         # The parser keeps a place for the people who look at pages.
@@ -122,19 +166,31 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
 def live(port: int) -> Process:
     """The process of the live streams."""
     command = (str(PYTHON), "-m", "dashboard.live", str(port))
-    return Process(name="live", command=command, checks=(Check(port=port, path="/live/health"),), has_heartbeat=True)
+    return Process(
+        name="live",
+        command=command,
+        checks=(Check(port=port, path="/live/health"),),
+        has_heartbeat=True,
+    )
 
 
-def worker(name: str, *, queues: str, beat: str, threads: int, inbound: Check | None = None) -> Process:
-    """A worker of these queues, with so many threads for tasks; `beat`: the product it beats for.
+def worker(
+    name: str, *, queues: str, beat: str, threads: int, inbound: Check | None = None
+) -> Process:
+    """A worker of these queues, with so many threads for tasks; `beat`: the product it
+    beats for.
 
     With `inbound` it is the gateway's, and takes mail in too; else it is the desk's.
     """
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues, str(threads)),
-        # Celery's look at all pages and forms would keep them in memory, and `prepare` has done it.
-        environment={"SERVE": "gateway" if inbound else "dashboard", "CELERY_SKIP_CHECKS": "1"}
+        # Celery's look at all pages and forms would keep them in memory, and `prepare`
+        # has done it.
+        environment={
+            "SERVE": "gateway" if inbound else "dashboard",
+            "CELERY_SKIP_CHECKS": "1",
+        }
         | ({"BEAT": beat} if beat else {})
         | ({"INBOUND": "1"} if inbound else {}),
         checks=(inbound,) if inbound else (),

@@ -1,4 +1,6 @@
-"""`./run check`, `./run test` and more: what has to hold before a change is good, and the tools that this needs."""
+"""`./run check`, `./run test` and more: what has to hold before a change is good, and
+the tools that this needs.
+"""
 
 import os
 import shutil
@@ -20,9 +22,16 @@ from launcher.paths import PYTHON, ROOT, VENV
 from launcher.servers import temporary_servers
 
 _FAST = "not slow and not soak"
-# Chromium without the windows and menus around its pages, which cost half of the processor time.
+# Chromium without the windows and menus around its pages, which cost half of the
+# processor time.
 _SHELL = "chromium-headless-shell"
-_CHROMIUM = (_SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_CHROMIUM = (
+    _SHELL,
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 # Style sheets and scripts, in the form that CONTRIBUTING.md names.
 _ASSETS = (
     "static/**/*.css",
@@ -57,50 +66,86 @@ def check(arguments: list[str]) -> int:
 
 
 def tokens_by_folder() -> "Counter[str]":
-    """Count the tokens of tracked Python files by their first folder, without comments and migrations.
+    """Count the tokens of tracked Python files by their first folder, without comments
+    and migrations.
 
-    The size of the code in a measure that neither long names nor short lines change. It is shown, and fails nothing.
+    The size of the code in a measure that neither long names nor short lines change. It
+    is shown, and fails nothing.
     """
     if not shutil.which("git"):
         return Counter()
-    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     not_code = {
         *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
         *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER),
     }
     counted: Counter[str] = Counter()
-    for path in (ROOT / name for name in listed.stdout.splitlines() if "/migrations/" not in name):
+    for path in (
+        ROOT / name for name in listed.stdout.splitlines() if "/migrations/" not in name
+    ):
         # The other checks say what is wrong with a file that cannot be read.
-        with suppress(OSError, SyntaxError, tokenize.TokenError), tokenize.open(path) as source:
+        with (
+            suppress(OSError, SyntaxError, tokenize.TokenError),
+            tokenize.open(path) as source,
+        ):
             tokens = tokenize.generate_tokens(source.readline)
-            counted[path.relative_to(ROOT).parts[0]] += sum(one.type not in not_code for one in tokens)
+            counted[path.relative_to(ROOT).parts[0]] += sum(
+                one.type not in not_code for one in tokens
+            )
     return counted
 
 
 def test(arguments: list[str]) -> int:
-    """The tests, and among them the checks; with arguments for pytest only those. Ends with pytest's closing line."""
+    """The tests, and among them the checks; with arguments for pytest only those. Ends
+    with pytest's closing line.
+    """
     everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
     _ensure_chromium()
-    # Without it the test of the model skips and says why; everything else is tested all the same.
+    # Without it the test of the model skips and says why; everything else is tested all
+    # the same.
     if not (has_spin() or (_installed(["spin", "gcc", "libc6-dev"]) and has_spin())):
         say(
             "Spin or gcc is missing, so the model of decisions will not be checked: install the packages spin and gcc "
             "(Debian: apt install spin gcc) and run again."
         )
-    # Later options win, so `-n 0` or another -m among the arguments does what one expects.
-    options = [*_worker_options(chosen), *([] if everything else ["-m", _FAST]), *chosen]
+    # Later options win, so `-n 0` or another -m among the arguments does what one
+    # expects.
+    options = [
+        *_worker_options(chosen),
+        *([] if everything else ["-m", _FAST]),
+        *chosen,
+    ]
     sys.stdout.flush()
     command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
-    # Else every test process would compile all tests again, also where the caller has Python store no bytecode.
+    # Else every test process would compile all tests again, also where the caller has
+    # Python store no bytecode.
     environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
-    return subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env=environment_of_tests, check=False
+    ).returncode
 
 
 def _worker_options(chosen: Sequence[str]) -> list[str]:
-    """How many test processes: one more than processors, as some tests wait; a single file is quicker without any."""
-    files = [argument for argument in chosen if (ROOT / argument.partition("::")[0]).is_file()]
-    return [] if len(files) == 1 else ["-n", str(min((os.cpu_count() or 2) + 1, 8)), "--dist", "loadgroup"]
+    """How many test processes: one more than processors, as some tests wait; a single
+    file is quicker without any.
+    """
+    files = [
+        argument
+        for argument in chosen
+        if (ROOT / argument.partition("::")[0]).is_file()
+    ]
+    return (
+        []
+        if len(files) == 1
+        else ["-n", str(min((os.cpu_count() or 2) + 1, 8)), "--dist", "loadgroup"]
+    )
 
 
 def screenshots(arguments: list[str]) -> int:
@@ -108,18 +153,23 @@ def screenshots(arguments: list[str]) -> int:
     _ensure_chromium()
     folder = str(Path(arguments[0] if arguments else "var/screenshots").resolve())
     command = [str(PYTHON), "-m", "tests.pictures", folder, *arguments[1:]]
-    return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
+    return subprocess.run(
+        command, cwd=ROOT, env=_environment({}), check=False
+    ).returncode
 
 
 def steps(servers: Mapping[str, str]) -> list[Step]:
     """All checks, for the servers whose addresses these variables give.
 
-    Everything by the environment's own Python, so that a clone that was moved still works.
+    Everything by the environment's own Python, so that a clone that was moved still
+    works.
     """
     python = str(PYTHON)
-    # As it would be deployed: behind https, without the demo. The deployment check looks at these settings.
+    # As it would be deployed: behind https, without the demo. The deployment check
+    # looks at these settings.
     asked = environment.read(
-        {"PUBLIC_URL": "https://countersign.example.com", "DEMO": "0", **servers}, pick=lambda _: []
+        {"PUBLIC_URL": "https://countersign.example.com", "DEMO": "0", **servers},
+        pick=lambda _: [],
     )
     django = _environment({**asked.variables, **keys.new_keys()})
     plain = _environment({})
@@ -130,12 +180,33 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
     return [
         Step("mypy", [python, "-m", "mypy"], django),
         Step("imports", [str(programs / "lint-imports")], plain),
-        Step("format", [*ruff, "format", "--check", "--output-format=concise", "."], plain),
-        Step("templates", [str(programs / "djangofmt"), "--check", "templates", "demo/assets"], plain),
-        Step("assets", [str(programs / "deno"), "fmt", "--check", "--no-config", "--line-width=120", *_ASSETS], deno),
+        Step(
+            "format",
+            [*ruff, "format", "--check", "--output-format=concise", "."],
+            plain,
+        ),
+        Step(
+            "templates",
+            [str(programs / "djangofmt"), "--check", "templates", "demo/assets"],
+            plain,
+        ),
+        Step(
+            "assets",
+            [
+                str(programs / "deno"),
+                "fmt",
+                "--check",
+                "--no-config",
+                "--line-width=120",
+                *_ASSETS,
+            ],
+            deno,
+        ),
         Step("lint", [*ruff, "check", "--output-format=concise", "."], plain),
         Step("migrations", [*manage, "makemigrations", "--check", "--dry-run"], django),
-        Step("deploy", [*manage, "check", "--deploy", "--fail-level", "WARNING"], django),
+        Step(
+            "deploy", [*manage, "check", "--deploy", "--fail-level", "WARNING"], django
+        ),
     ]
 
 
@@ -160,7 +231,9 @@ def _report(step: Step) -> bool:
     holds = result.returncode == 0
     if not holds:
         say(result.stdout.rstrip())
-    say(f"{'ok    ' if holds else 'FAILED'}  {step.name:<12} {time.monotonic() - started:5.1f} s")
+    say(
+        f"{'ok    ' if holds else 'FAILED'}  {step.name:<12} {time.monotonic() - started:5.1f} s"
+    )
     return holds
 
 
@@ -171,7 +244,11 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in environment.PRODUCT_VARIABLES and not name.startswith("DJANGO_")
     }
-    return inherited | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | dict(variables)
+    return (
+        inherited
+        | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+        | dict(variables)
+    )
 
 
 def find_chromium() -> str | None:
@@ -180,12 +257,16 @@ def find_chromium() -> str | None:
 
 
 def has_spin() -> bool:
-    """Whether the model of decisions can be checked: Spin writes a program in C that visits every state."""
+    """Whether the model of decisions can be checked: Spin writes a program in C that
+    visits every state.
+    """
     return all(shutil.which(name) for name in ("spin", "gcc"))
 
 
 def _ensure_chromium() -> None:
-    """Without it the browser tests skip and say why; everything else is tested all the same."""
+    """Without it the browser tests skip and say why; everything else is tested all the
+    same.
+    """
     # Fonts, because a bare machine has none and every text would be boxes.
     packages = [_SHELL, "fonts-dejavu-core", "fonts-noto-color-emoji"]
     if not (shutil.which(_SHELL) or _installed(packages) or find_chromium()):
@@ -196,4 +277,8 @@ def _ensure_chromium() -> None:
 
 
 def _installed(packages: list[str]) -> bool:
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None and install_debian_packages(packages)
+    return (
+        os.geteuid() == 0
+        and shutil.which("apt-get") is not None
+        and install_debian_packages(packages)
+    )

@@ -1,4 +1,6 @@
-"""The embedded Redis: starts, recovers and stops it. Unix socket only. It holds wake-ups, never the truth."""
+"""The embedded Redis: starts, recovers and stops it. Unix socket only. It holds
+wake-ups, never the truth.
+"""
 
 import contextlib
 import shutil
@@ -24,7 +26,9 @@ class Redis(EmbeddedServer):
     # It writes its file first.
     end = ((signal.SIGTERM, 3), (signal.SIGKILL, 1))
 
-    def __init__(self, *, data: Path, sockets: Path, log: Path, durable: bool = True) -> None:
+    def __init__(
+        self, *, data: Path, sockets: Path, log: Path, durable: bool = True
+    ) -> None:
         super().__init__(data=data, sockets=sockets, log=log, durable=durable)
         self.socket = sockets / "redis.sock"
         self._program = _program()
@@ -44,7 +48,8 @@ class Redis(EmbeddedServer):
                 raise
             self.stop()
             damaged = self.data.with_name(self.data.name + ".damaged")
-            # An older damaged folder would make the rename fail, and Redis would never start again.
+            # An older damaged folder would make the rename fail, and Redis would never
+            # start again.
             shutil.rmtree(damaged, ignore_errors=True)
             self.data.rename(damaged)
             self.data.mkdir(mode=0o700)
@@ -59,14 +64,22 @@ class Redis(EmbeddedServer):
             "unixsocket": str(self.socket),
             "unixsocketperm": "700",
             "dir": str(self.data),
-            # Without its log a kill -9 would lose the queue; with it at most the last second.
+            # Without its log a kill -9 would lose the queue; with it at most the last
+            # second.
             "appendonly": "yes" if self.durable else "no",
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",
         }
         self.process = spawn(
-            [str(self._program), *(part for name, value in options.items() for part in (f"--{name}", value))],
+            [
+                str(self._program),
+                *(
+                    part
+                    for name, value in options.items()
+                    for part in (f"--{name}", value)
+                ),
+            ],
             environment=self._environment,
             log=self.log,
             death_signal=signal.SIGTERM,
@@ -75,7 +88,9 @@ class Redis(EmbeddedServer):
         self._wait_until_ready(self.process)
 
     def _is_ready(self, pid: int) -> bool:
-        """Whether it says PONG; while it still loads its file it says so, and that is not yet ready."""
+        """Whether it says PONG; while it still loads its file it says so, and that is
+        not yet ready.
+        """
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
             client.connect(str(self.socket))

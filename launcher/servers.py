@@ -1,4 +1,6 @@
-"""The servers of one data folder, as one thing: which are needed, their addresses, their order."""
+"""The servers of one data folder, as one thing: which are needed, their addresses,
+their order.
+"""
 
 import contextlib
 import tempfile
@@ -15,23 +17,46 @@ from launcher.redis import Redis
 class Servers:
     """PostgreSQL and Redis, as far as they are not given from outside, and the parser."""
 
-    def __init__(self, *, data: Path, database: bool = True, redis: bool = True, durable: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        data: Path,
+        database: bool = True,
+        redis: bool = True,
+        durable: bool = True,
+    ) -> None:
         sockets = socket_folder(data)
         logs = log_folder(data)
         self.postgres = (
-            Postgres(data=data / "postgres", sockets=sockets, log=logs / "postgres.log", durable=durable)
+            Postgres(
+                data=data / "postgres",
+                sockets=sockets,
+                log=logs / "postgres.log",
+                durable=durable,
+            )
             if database
             else None
         )
         self.redis = (
-            Redis(data=data / "redis", sockets=sockets, log=logs / "redis.log", durable=durable) if redis else None
+            Redis(
+                data=data / "redis",
+                sockets=sockets,
+                log=logs / "redis.log",
+                durable=durable,
+            )
+            if redis
+            else None
         )
         self.parser = Parser(sockets=sockets, log=logs / "parser.log")
 
     @classmethod
     def of(cls, environment: Environment) -> "Servers":
         """Those that this environment does not bring along."""
-        return cls(data=environment.data, database=environment.own_database, redis=environment.own_redis)
+        return cls(
+            data=environment.data,
+            database=environment.own_database,
+            redis=environment.own_redis,
+        )
 
     @property
     def all(self) -> list[EmbeddedServer]:
@@ -52,7 +77,10 @@ class Servers:
         """Their addresses, as the environment variables that everything of ours reads."""
         variables = {"PARSER_SOCKET": str(self.parser.socket)}
         if self.postgres:
-            variables |= {"DATABASE_URL": self.postgres.url(), "DATABASE_OWNER_URL": self.postgres.url(OWNER)}
+            variables |= {
+                "DATABASE_URL": self.postgres.url(),
+                "DATABASE_OWNER_URL": self.postgres.url(OWNER),
+            }
         if self.redis:
             variables["REDIS_URL"] = self.redis.url()
         return variables
@@ -67,8 +95,12 @@ def log_folder(data: Path) -> Path:
 
 @contextlib.contextmanager
 def temporary_servers() -> Iterator[Servers]:
-    """Servers in a temporary folder, quick because nothing in them has to last. For tests and checks only."""
-    with tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True) as folder:
+    """Servers in a temporary folder, quick because nothing in them has to last. For
+    tests and checks only.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix="countersign-", ignore_cleanup_errors=True
+    ) as folder:
         servers = Servers(data=Path(folder), durable=False)
         try:
             servers.start()

@@ -11,7 +11,9 @@ _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequested(Exception):
-    """A signal asked the launcher to stop; raised only at places where stopping is safe."""
+    """A signal asked the launcher to stop; raised only at places where stopping is
+    safe.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(f"signal {signum}")
@@ -27,9 +29,15 @@ class Signals:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """While the block runs, a request to stop is noted, and the end of a child wakes the launcher up."""
+        """While the block runs, a request to stop is noted, and the end of a child
+        wakes the launcher up.
+        """
         # Under nohup a hang-up is ignored already, and stays so.
-        wanted = [s for s in (*_STOP, signal.SIGCHLD) if (s, signal.getsignal(s)) != (signal.SIGHUP, signal.SIG_IGN)]
+        wanted = [
+            s
+            for s in (*_STOP, signal.SIGCHLD)
+            if (s, signal.getsignal(s)) != (signal.SIGHUP, signal.SIG_IGN)
+        ]
         before = {signum: signal.signal(signum, self._note) for signum in wanted}
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         try:
@@ -40,7 +48,9 @@ class Signals:
                 signal.signal(signum, handler)
 
     def pause(self, seconds: float) -> None:
-        """Waits until something happens or the time is over; raises StopRequested when it should end."""
+        """Waits until something happens or the time is over; raises StopRequested when
+        it should end.
+        """
         if self.requested is None:
             select.select([self._read], [], [], seconds)
         with contextlib.suppress(BlockingIOError):

@@ -1,5 +1,5 @@
-"""Starts everything in order, keeps it running, and stops all of it. Single-threaded on purpose: a
-process's tie to its parent is a tie to the thread that started it.
+"""Starts everything in order, keeps it running, and stops all of it. Single-threaded on
+purpose: a process's tie to its parent is a tie to the thread that started it.
 
 The caller holds the data folder.
 """
@@ -23,17 +23,21 @@ from launcher.signals import Signals
 
 _READY_SECONDS = 60
 _PREPARE_SECONDS = 300
-# Celery needs two seconds to end in good order; whatever needs longer is ended by force, and its rows are found again.
+# Celery needs two seconds to end in good order; whatever needs longer is ended by
+# force, and its rows are found again.
 _END_SECONDS = 2.6
 _HOUSEKEEPING_SECONDS = 20
-# A process that fails this often before everything was ready will not get better by itself.
+# A process that fails this often before everything was ready will not get better by
+# itself.
 _MOST_FAILED_STARTS = 5
 
 
 class Supervisor:
     """One run: the embedded servers and the processes of the table."""
 
-    def __init__(self, environment: Environment, *, signals: Signals, verb: str) -> None:
+    def __init__(
+        self, environment: Environment, *, signals: Signals, verb: str
+    ) -> None:
         self.environment = environment
         self.signals = signals
         self.verb = verb
@@ -42,28 +46,41 @@ class Supervisor:
         self._is_ready = False
         self._logs = log_folder(environment.data)
         self._variables: dict[str, str] = {}
-        # Of each server that does not start: how often in a row, and when it is tried next.
+        # Of each server that does not start: how often in a row, and when it is tried
+        # next.
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._housekeeping_due = 0.0
         self._is_state_written = True
 
     def start(self) -> None:
-        """Returns when everything answers. What an earlier run left behind is ended first."""
+        """Returns when everything answers. What an earlier run left behind is ended
+        first.
+        """
         data = self.environment.data
         data_folder.refuse_half_restored(data)
         self._wait_for_disk_space()
         data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
         self.sweep()
         for log in self._logs.glob("*.log"):
-            logs.rotate(log, limit=0)  # each run begins with empty logs, the last one's are kept beside them
+            logs.rotate(
+                log, limit=0
+            )  # each run begins with empty logs, the last one's are kept beside them
         plans = table(self.environment)
         needed = {check.port for plan in plans for check in plan.checks}
-        refuse_used({name: port for name, port in self.environment.ports.items() if port in needed})
+        refuse_used(
+            {
+                name: port
+                for name, port in self.environment.ports.items()
+                if port in needed
+            }
+        )
         self.start_servers()
         self._prepare()
         for plan in plans:
-            self.children.append(Child(plan, environment=self._variables, logs=self._logs))
+            self.children.append(
+                Child(plan, environment=self._variables, logs=self._logs)
+            )
         for child in self.children:
             child.start()
         self.write_state()
@@ -72,7 +89,9 @@ class Supervisor:
         self.write_state()
 
     def start_servers(self) -> dict[str, str]:
-        """The embedded servers alone; returns the environment that everything else gets."""
+        """The embedded servers alone; returns the environment that everything else
+        gets.
+        """
         self.servers = Servers.of(self.environment)
         self.servers.start()
         self._variables = (
@@ -97,7 +116,9 @@ class Supervisor:
         for child in self.children:
             child.ask_to_end()
         deadline = time.monotonic() + _END_SECONDS
-        while time.monotonic() < deadline and not all(child.has_ended() for child in self.children):
+        while time.monotonic() < deadline and not all(
+            child.has_ended() for child in self.children
+        ):
             time.sleep(0.02)
         for child in self.children:
             child.end_now()
@@ -107,15 +128,22 @@ class Supervisor:
         data_folder.forget_state(self.environment.data)
 
     def sweep(self) -> None:
-        """Ends whatever belongs to this data folder; the lock says that no other launcher does."""
+        """Ends whatever belongs to this data folder; the lock says that no other
+        launcher does.
+        """
         orphans.end_marked(self.environment.data)
 
     def write_state(self) -> None:
         """Says what runs, for a second ./run, for ./run stop and for ./run manage."""
         servers = self.servers.all if self.servers else []
-        processes = {server.name: server.process.pid for server in servers if server.process}
-        processes |= {child.name: child.running.pid for child in self.children if child.running}
-        # Without the marker: a ./run manage that uses this run's servers is not a process of it.
+        processes = {
+            server.name: server.process.pid for server in servers if server.process
+        }
+        processes |= {
+            child.name: child.running.pid for child in self.children if child.running
+        }
+        # Without the marker: a ./run manage that uses this run's servers is not a
+        # process of it.
         names = {
             *self.environment.variables,
             *keys.NAMES,
@@ -133,7 +161,10 @@ class Supervisor:
                 "is_ready": self._is_ready,
                 "url": self.environment.url,
                 "processes": processes,
-                "environment": {name: self._variables[name] for name in sorted(names & self._variables.keys())},
+                "environment": {
+                    name: self._variables[name]
+                    for name in sorted(names & self._variables.keys())
+                },
             },
         )
 
@@ -146,13 +177,19 @@ class Supervisor:
             return
         with contextlib.suppress(OSError):
             data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
-        say(f"The disk of {data} is full: waiting until {disk.LEAST_FREE // 1024**2} MB are free.")
+        say(
+            f"The disk of {data} is full: waiting until {disk.LEAST_FREE // 1024**2} MB are free."
+        )
         while disk.is_full(data):
             self.signals.pause(1.0)
 
     def _prepare(self) -> None:
-        """Migrations, static files, demo data: whatever has to be there before anything else starts."""
-        plan = Process(name="prepare", command=(str(PYTHON), str(ROOT / "manage.py"), "prepare"))
+        """Migrations, static files, demo data: whatever has to be there before anything
+        else starts.
+        """
+        plan = Process(
+            name="prepare", command=(str(PYTHON), str(ROOT / "manage.py"), "prepare")
+        )
         child = Child(plan, environment=self._variables, logs=self._logs)
         child.start()
         try:
@@ -167,14 +204,18 @@ class Supervisor:
             )
 
     def _wait_until_ready(self) -> None:
-        waiting = [(child, check) for child in self.children for check in child.plan.checks]
+        waiting = [
+            (child, check) for child in self.children for check in child.plan.checks
+        ]
 
         def all_ready() -> bool:
             self._look_after()
             for child in self.children:
                 if child.short_lives >= _MOST_FAILED_STARTS:
                     raise self._not_ready(child)
-            waiting[:] = [(child, check) for child, check in waiting if not check.passes()]
+            waiting[:] = [
+                (child, check) for child, check in waiting if not check.passes()
+            ]
             return not waiting
 
         if not self._wait(all_ready, seconds=_READY_SECONDS):
@@ -182,7 +223,9 @@ class Supervisor:
 
     def _not_ready(self, child: Child) -> LaunchError:
         details = logs.last_error(child.log)
-        return LaunchError(f"{child.name} does not become ready; see {child.log}.", details=details)
+        return LaunchError(
+            f"{child.name} does not become ready; see {child.log}.", details=details
+        )
 
     def _wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -194,7 +237,10 @@ class Supervisor:
 
     def _look_after(self) -> float:
         """Starts again what has ended; returns how long nothing needs to be looked at."""
-        changed = [self._look_after_server(server) for server in (self.servers.all if self.servers else [])]
+        changed = [
+            self._look_after_server(server)
+            for server in (self.servers.all if self.servers else [])
+        ]
         changed += [self._look_after_child(child) for child in self.children]
         if any(changed) or not self._is_state_written:
             # On a full disk the old state stays, and the next check tries again.
@@ -203,7 +249,9 @@ class Supervisor:
                 self._is_state_written = True
             except OSError as error:
                 if self._is_state_written:
-                    say(f"The state of the run cannot be saved: {error.strerror}. Trying again.")
+                    say(
+                        f"The state of the run cannot be saved: {error.strerror}. Trying again."
+                    )
                 self._is_state_written = False
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
@@ -227,11 +275,15 @@ class Supervisor:
             child.start()
         except OSError as error:
             child.note_failed_start()
-            say(f"{child.name} cannot be started: {error.strerror}. {self._about_disk()}Trying again.")
+            say(
+                f"{child.name} cannot be started: {error.strerror}. {self._about_disk()}Trying again."
+            )
         return True
 
     def _look_after_server(self, server: EmbeddedServer) -> bool:
-        """Restarts a server for ever, with a back-off of its own: the other processes wait for it."""
+        """Restarts a server for ever, with a back-off of its own: the other processes
+        wait for it.
+        """
         if server.process is not None and server.process.poll() is None:
             return False
         if time.monotonic() < self._not_before.get(server.name, 0.0):
@@ -241,8 +293,12 @@ class Supervisor:
             server.start()
             self._failures[server.name] = 0
         except (LaunchError, OSError) as error:
-            failures = self._failures[server.name] = self._failures.get(server.name, 0) + 1
-            self._not_before[server.name] = time.monotonic() + pause_before_start(failures + 1)
+            failures = self._failures[server.name] = (
+                self._failures.get(server.name, 0) + 1
+            )
+            self._not_before[server.name] = time.monotonic() + pause_before_start(
+                failures + 1
+            )
             say(f"{error} {self._about_disk()}Trying again.")
         return True
 

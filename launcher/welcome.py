@@ -1,4 +1,6 @@
-"""What a person reads when everything is ready: where it is, and how to sign in. Only shows what `prepare` wrote."""
+"""What a person reads when everything is ready: where it is, and how to sign in. Only
+shows what `prepare` wrote.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,12 @@ from launcher.paths import ROOT
 CREDENTIALS = "credentials.env"
 # `prepare` leaves it there as long as there is no admin.
 FIRST_RUN = "first_run"
-_PEOPLE = {"REVIEWER": "Reviewer", "REVIEWER2": "Second reviewer", "ADMIN": "Admin", "AUDITOR": "Auditor"}
+_PEOPLE = {
+    "REVIEWER": "Reviewer",
+    "REVIEWER2": "Second reviewer",
+    "ADMIN": "Admin",
+    "AUDITOR": "Auditor",
+}
 
 
 def welcome(environment: Environment) -> list[str]:
@@ -41,7 +48,10 @@ def welcome(environment: Environment) -> list[str]:
             '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
             f"{'':57}at {gateway}",
         ]
-    return lines + _aligned(({"Gateway (API)": gateway} if environment.product == "both" else {}) | {"Logs": logs})
+    return lines + _aligned(
+        ({"Gateway (API)": gateway} if environment.product == "both" else {})
+        | {"Logs": logs}
+    )
 
 
 def _demo(environment: Environment, gateway: str) -> dict[str, str]:
@@ -53,7 +63,10 @@ def _demo(environment: Environment, gateway: str) -> dict[str, str]:
     }
     if discord := credentials.get("DISCORD_URL"):
         rows["Discord stand-in"] = discord
-    return rows | {"Gateway (API)": gateway, "Keys and settings": _shown(environment.data / CREDENTIALS)}
+    return rows | {
+        "Gateway (API)": gateway,
+        "Keys and settings": _shown(environment.data / CREDENTIALS),
+    }
 
 
 def _shown(path: Path) -> str:

@@ -26,7 +26,9 @@ _LEFT = ["approved", "scheduled_approved", "sent", "delivered", "bounced", "comp
 
 @dataclass(frozen=True)
 class Contact:
-    """One address in earlier mail: how many messages went to it, came from it, were stopped, and the last outcome."""
+    """One address in earlier mail: how many messages went to it, came from it, were
+    stopped, and the last outcome.
+    """
 
     address: str
     left: int
@@ -35,7 +37,8 @@ class Contact:
     first_at: datetime | None
     last_state: str
     last_at: datetime | None
-    # Why MultiMail no longer writes to it; None where it does, or where that list cannot be read.
+    # Why MultiMail no longer writes to it; None where it does, or where that list
+    # cannot be read.
     suppressed: str | None = None
 
     @property
@@ -44,9 +47,10 @@ class Contact:
         return self.left + self.received + self.stopped >= COUNTED
 
 
-# Each address is looked up by index (message_addresses, suppressed_once). Django cannot limit how many messages are
-# counted for each of several addresses: it has no lateral joins. MATERIALIZED hides the limit from the planner, which
-# would otherwise scan the table from its start, hoping to find a thousand soon.
+# Each address is looked up by index (message_addresses, suppressed_once). Django cannot
+# limit how many messages are counted for each of several addresses: it has no lateral
+# joins. MATERIALIZED hides the limit from the planner, which would otherwise scan the
+# table from its start, hoping to find a thousand soon.
 _CONTACTS = """
 SELECT wanted.address, counted.*, suppressed.reason
 FROM unnest(%(addresses)s::text[]) AS wanted(address)
@@ -72,9 +76,11 @@ LEFT JOIN mirror_suppressedaddress AS suppressed
 def contacts_of_actor(
     actor: Actor, addresses: Sequence[str], *, connection: int, besides: Sequence[int]
 ) -> dict[str, Contact]:
-    """Return what is known of those addresses that the connection's mail or its suppressed addresses know.
+    """Return what is known of those addresses that the connection's mail or its
+    suppressed addresses know.
 
-    Only mail that the actor may see counts, without tests and without the messages whose keys are `besides`.
+    Only mail that the actor may see counts, without tests and without the messages
+    whose keys are `besides`.
     """
     if not addresses:
         return {}
@@ -92,28 +98,45 @@ def contacts_of_actor(
     with database.cursor() as cursor:
         cursor.execute(_CONTACTS, parameters)
         contacts = [Contact(*row) for row in cursor.fetchall()]
-    return {one.address: one for one in contacts if one.first_at is not None or one.suppressed is not None}
+    return {
+        one.address: one
+        for one in contacts
+        if one.first_at is not None or one.suppressed is not None
+    }
 
 
-# How many messages are read at most to find out who of several addresses was written to.
+# How many messages are read at most to find out who of several addresses was written
+# to.
 MOST_MESSAGES = 20_000
 
 
 def _sent(connection: int) -> MessageQuerySet:
-    """Return what was sent on a connection; a test message reaches nobody, so it makes no address known."""
+    """Return what was sent on a connection; a test message reaches nobody, so it makes
+    no address known.
+    """
     states = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
-    return Message.objects.filter(connection=connection, state__in=states, direction="outbound", sandbox=False)
+    return Message.objects.filter(
+        connection=connection, state__in=states, direction="outbound", sandbox=False
+    )
 
 
 def contacts_of(connection: int, *, newest: int, most: int) -> dict[str, int]:
-    """Return whom the newest messages of a connection went to, and how often (relies on message_left)."""
-    recipients = _sent(connection).order_by("-changed_at").values_list("addresses", flat=True)[:newest]
+    """Return whom the newest messages of a connection went to, and how often (relies on
+    message_left).
+    """
+    recipients = (
+        _sent(connection)
+        .order_by("-changed_at")
+        .values_list("addresses", flat=True)[:newest]
+    )
     times = Counter(chain.from_iterable(recipients))
     return dict(sorted(times.items(), key=lambda one: (-one[1], one[0]))[:most])
 
 
 def written_to(connection: int, addresses: Sequence[str]) -> set[str]:
-    """Return those of these addresses that something was sent to (relies on message_addresses)."""
+    """Return those of these addresses that something was sent to (relies on
+    message_addresses).
+    """
     found = _sent(connection).filter(addresses__overlap=list(addresses))
     recipients = found.order_by().values_list("addresses", flat=True)[:MOST_MESSAGES]
     return set(addresses) & set(chain.from_iterable(recipients))

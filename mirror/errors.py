@@ -16,4 +16,6 @@ class ActNotAllowed(DeskError):
 
 
 class ThreadMovedOn(DeskError):
-    """Messages of the thread came after the draft, and the person did not confirm having read them."""
+    """Messages of the thread came after the draft, and the person did not confirm
+    having read them.
+    """

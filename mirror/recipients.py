@@ -1,6 +1,8 @@
-"""Returns exactly whom a message goes to, for the allowlists: To, Cc, Bcc, and whom the mailbox adds by itself.
+"""Returns exactly whom a message goes to, for the allowlists: To, Cc, Bcc, and whom the
+mailbox adds by itself.
 
-The operator's own copy of monitored mail is not asked about: it goes to the account, not to a recipient.
+The operator's own copy of monitored mail is not asked about: it goes to the account,
+not to a recipient.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +13,8 @@ from common.patterns import comparable_text
 from mirror.models import Revision
 from risk.addresses import bare_address
 
-# Stands for recipients that the source does not show. No list can contain it, so lists in force refuse it.
+# Stands for recipients that the source does not show. No list can contain it, so lists
+# in force refuse it.
 UNSEEN: Mapping[str, str] = {
     "to": "somebody in To (not visible with this key)",
     "cc": "somebody in Cc (not visible with this key)",
@@ -22,40 +25,72 @@ _ADDED = ("auto_cc", "auto_bcc")
 
 def written_to(content: Content) -> tuple[str, ...]:
     """Return each recipient of a content once, as written."""
-    return _everybody(content.to, content.cc, content.bcc, content.additions, content.coverage)
+    return _everybody(
+        content.to, content.cc, content.bcc, content.additions, content.coverage
+    )
 
 
 def written_to_in(revision: Revision) -> tuple[str, ...]:
     """Return the recipients of a stored version, without reading the rest of it."""
     stored = revision.content
-    to, cc, bcc = (tuple(map(str, stored.get(name) or ())) for name in ("to", "cc", "bcc"))
+    to, cc, bcc = (
+        tuple(map(str, stored.get(name) or ())) for name in ("to", "cc", "bcc")
+    )
     return _everybody(to, cc, bcc, stored.get("additions") or {}, revision.coverage)
 
 
 def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]:
-    """Return who gets a stored version as a copy: those whom the message names, and whom the mailbox adds by itself."""
+    """Return who gets a stored version as a copy: those whom the message names, and
+    whom the mailbox adds by itself.
+    """
     stored = revision.content
-    named = tuple(map(str, stored.get(name) or ())) if name in revision.coverage else (UNSEEN[name],)
-    return tuple(dict.fromkeys((*named, *_added((stored.get("additions") or {}), f"auto_{name}"))))
+    named = (
+        tuple(map(str, stored.get(name) or ()))
+        if name in revision.coverage
+        else (UNSEEN[name],)
+    )
+    return tuple(
+        dict.fromkeys(
+            (*named, *_added((stored.get("additions") or {}), f"auto_{name}"))
+        )
+    )
 
 
 def in_compared_form(recipients: Iterable[str]) -> list[str]:
-    """Return recipients as they are stored to be judged in great numbers; what is no address stays as it is."""
+    """Return recipients as they are stored to be judged in great numbers; what is no
+    address stays as it is.
+    """
     return list(dict.fromkeys(comparable_text(one) for one in recipients))
 
 
-def addresses_of(recipients: Iterable[str], *, sender: str, direction: str) -> list[str]:
-    """Return everybody who gets a message and, where it came in, who wrote it: normalised, without names."""
+def addresses_of(
+    recipients: Iterable[str], *, sender: str, direction: str
+) -> list[str]:
+    """Return everybody who gets a message and, where it came in, who wrote it:
+    normalised, without names.
+    """
     who = (*recipients, sender) if direction == "inbound" else recipients
-    return list(dict.fromkeys(found for one in who if "@" in (found := bare_address(one).lower())))
+    return list(
+        dict.fromkeys(
+            found for one in who if "@" in (found := bare_address(one).lower())
+        )
+    )
 
 
 def _added(additions: Mapping[str, str], name: str) -> list[str]:
-    return [part.strip() for part in str(additions.get(name) or "").split(",") if part.strip()]
+    return [
+        part.strip()
+        for part in str(additions.get(name) or "").split(",")
+        if part.strip()
+    ]
 
 
 def _everybody(
-    to: Iterable[str], cc: Iterable[str], bcc: Iterable[str], additions: Mapping[str, str], coverage: Iterable[str]
+    to: Iterable[str],
+    cc: Iterable[str],
+    bcc: Iterable[str],
+    additions: Mapping[str, str],
+    coverage: Iterable[str],
 ) -> tuple[str, ...]:
     added = [one for name in _ADDED for one in _added(additions, name)]
     seen = set(coverage)

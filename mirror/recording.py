@@ -1,4 +1,6 @@
-"""Ledger entries about a message, and their details: content, recipients, and who or what started it."""
+"""Ledger entries about a message, and their details: content, recipients, and who or
+what started it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +15,12 @@ from mirror.models.messages import NAMED
 MAX_TRIGGERS = 30
 
 
-def record_about(action: str, message: "Message", *, actor: Actor, **more: Any) -> Entry:
-    """Append an entry on a message, in the caller's transaction, with the words by which a search finds it."""
+def record_about(
+    action: str, message: "Message", *, actor: Actor, **more: Any
+) -> Entry:
+    """Append an entry on a message, in the caller's transaction, with the words by
+    which a search finds it.
+    """
     return record(
         action,
         actor=actor,
@@ -26,7 +32,9 @@ def record_about(action: str, message: "Message", *, actor: Actor, **more: Any) 
 
 
 def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, str]:
-    """Return the details of an entry; `key` is what it was sent with, where MultiMail says so."""
+    """Return the details of an entry; `key` is what it was sent with, where MultiMail
+    says so.
+    """
     return {
         "subject": message.subject,
         "sender": message.sender,
@@ -40,15 +48,18 @@ def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, s
 
 
 def origin_details(message: "Message") -> dict[str, str]:
-    """Return the details about who or what started a message, for entries that say how it was decided."""
+    """Return the details about who or what started a message, for entries that say how
+    it was decided.
+    """
     return {f"trigger.{name}": value for name, value in message.origin.items()}
 
 
 def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
     """Return the details about the trigger: texts and numbers as the sender wrote them.
 
-    Common names become names of details; the sender's other names and values become one text: the name of a detail is
-    never erased from the ledger, and a name that a sender invents may be personal.
+    Common names become names of details; the sender's other names and values become one
+    text: the name of a detail is never erased from the ledger, and a name that a sender
+    invents may be personal.
     """
     texts = {
         name[:80]: str(value)[:500]
@@ -56,12 +67,16 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
     named = {f"trigger.{name}": value for name, value in texts.items() if name in NAMED}
-    other = "; ".join(f"{name}: {value}" for name, value in texts.items() if name not in NAMED)
+    other = "; ".join(
+        f"{name}: {value}" for name, value in texts.items() if name not in NAMED
+    )
     return named | ({"trigger.other": other} if other else {})
 
 
 def details_of_content(content: Content, *, number: int) -> dict[str, str]:
-    """Return the details of one version: recipients, subject and so on, but not its text."""
+    """Return the details of one version: recipients, subject and so on, but not its
+    text.
+    """
     return {
         "version": str(number),
         "subject": content.subject,

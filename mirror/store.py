@@ -1,7 +1,9 @@
-"""Writes the mirror: rows and events of MultiMail become messages, revisions, and rows of what is still to be fetched.
+"""Writes the mirror: rows and events of MultiMail become messages, revisions, and rows
+of what is still to be fetched.
 
-Decisions are stored elsewhere. An event only fills unknown fields and overwrites nothing: webhooks arrive in any order
-with different fields missing, and the result must not depend on the order. Fields from a read are never changed.
+Decisions are stored elsewhere. An event only fills unknown fields and overwrites
+nothing: webhooks arrive in any order with different fields missing, and the result must
+not depend on the order. Fields from a read are never changed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +16,14 @@ from django.db.models.functions import Now
 from django.dispatch import Signal
 
 from common.actors import Actor
-from common.fingerprint import FIELDS, Attachment, Content, content_from_json, fingerprint, within
+from common.fingerprint import (
+    FIELDS,
+    Attachment,
+    Content,
+    content_from_json,
+    fingerprint,
+    within,
+)
 from common.logs import trace_id
 from common.postgres import clock, take_lock
 from common.words import MAX_TEXT
@@ -22,8 +31,20 @@ from mirror import tasks
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content, record_about
-from mirror.states import MESSAGE_TRANSITIONS, START, MessageEvent, MessageState, next_message_state
-from rendering import ParsedContent, RenderedMessage, parse_content, render_message, unparsed_content
+from mirror.states import (
+    MESSAGE_TRANSITIONS,
+    START,
+    MessageEvent,
+    MessageState,
+    next_message_state,
+)
+from rendering import (
+    ParsedContent,
+    RenderedMessage,
+    parse_content,
+    render_message,
+    unparsed_content,
+)
 from rendering.result import NOT_SAFE
 from rendering.source_view import render_source
 from risk.findings import Finding
@@ -34,38 +55,65 @@ MAX_FILES = 50
 
 
 class Examiner(Protocol):
-    """The review desk's examination of a content being stored; the mirror knows neither policy nor decisions."""
+    """The review desk's examination of a content being stored; the mirror knows neither
+    policy nor decisions.
+    """
 
     def version_before(self, message: Message) -> Message | None:
-        """Return the message whose request for changes this one answers; None where there is none."""
+        """Return the message whose request for changes this one answers; None where
+        there is none.
+        """
 
     def findings(
-        self, message: Message, content: Content, parsed: ParsedContent, *, may_have_left: bool
+        self,
+        message: Message,
+        content: Content,
+        parsed: ParsedContent,
+        *,
+        may_have_left: bool,
     ) -> list[dict[str, Any]]:
-        """Return what is risky about the content, worst first, as it is stored with the revision."""
+        """Return what is risky about the content, worst first, as it is stored with the
+        revision.
+        """
 
     def columns_of(
-        self, message: Message, content: Content, parsed: ParsedContent, findings: Iterable[Mapping[str, Any]]
+        self,
+        message: Message,
+        content: Content,
+        parsed: ParsedContent,
+        findings: Iterable[Mapping[str, Any]],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the columns of a message, and those of its review, that follow from its content and its findings."""
+        """Return the columns of a message, and those of its review, that follow from
+        its content and its findings.
+        """
 
-    def store_review(self, message: Message, columns: Mapping[str, Any], *, is_new_version: bool) -> None:
+    def store_review(
+        self, message: Message, columns: Mapping[str, Any], *, is_new_version: bool
+    ) -> None:
         """Store what the desk makes of a locked message."""
 
     def count(self, message: Message, actor: Actor) -> None:
-        """Count a message that was read for the first time and waits; past a cap it is set apart."""
+        """Count a message that was read for the first time and waits; past a cap it is
+        set apart.
+        """
 
 
-# Sent in the transaction in which a version gets one more finding, with the locked `message` and its `revision`.
+# Sent in the transaction in which a version gets one more finding, with the locked
+# `message` and its `revision`.
 finding_added = Signal()
 
 
 def expect_parts(message: Message, content: Content) -> None:
-    """Store rows of what belongs to the current version of a locked message, and wake a worker after the commit."""
+    """Store rows of what belongs to the current version of a locked message, and wake a
+    worker after the commit.
+    """
     if content.attachments:
         _expect_files(message, content)
-    # A draft that is no reply begins its thread, which is not read until somebody opens it.
-    if message.thread_id and (content.in_reply_to or "in_reply_to" not in content.coverage):
+    # A draft that is no reply begins its thread, which is not read until somebody opens
+    # it.
+    if message.thread_id and (
+        content.in_reply_to or "in_reply_to" not in content.coverage
+    ):
         expect_thread(message)
 
 
@@ -87,16 +135,21 @@ def _expect_files(message: Message, content: Content) -> None:
 
 
 def expect_thread(message: Message) -> Thread | None:
-    """Return the row of the message's thread, made on first sight; None where it has none."""
+    """Return the row of the message's thread, made on first sight; None where it has
+    none.
+    """
     if not message.thread_id or message.mailbox_id is None:
         return None
-    thread, is_new = Thread.objects.get_or_create(mailbox_id=message.mailbox_id, upstream_id=message.thread_id)
+    thread, is_new = Thread.objects.get_or_create(
+        mailbox_id=message.mailbox_id, upstream_id=message.thread_id
+    )
     if is_new:
         tasks.read_thread.delay_on_commit(thread.pk)
     return thread
 
 
-# The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.
+# The fields of a pending row by the name that a fingerprint gives them; a row without
+# one does not cover it.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
     "from": ("from", "from_address"),
     "from_name": ("from_name",),
@@ -118,16 +171,26 @@ _ATTRIBUTES: Mapping[str, str] = {"from": "sender", "from_name": "sender_name"}
 
 
 def fitting(column: str, value: Any) -> str:
-    """Return `value` as text that fits this column of a message; the revision stores it in full."""
-    return str(value or "")[: getattr(Message._meta.get_field(column), "max_length", None)]
+    """Return `value` as text that fits this column of a message; the revision stores it
+    in full.
+    """
+    return str(value or "")[
+        : getattr(Message._meta.get_field(column), "max_length", None)
+    ]
 
 
-def find_mailbox(connection: Connection, *, upstream_id: str, address: str = "") -> Mailbox | None:
-    """Return the mailbox with this upstream id, made on first sight; None when the id is not known."""
+def find_mailbox(
+    connection: Connection, *, upstream_id: str, address: str = ""
+) -> Mailbox | None:
+    """Return the mailbox with this upstream id, made on first sight; None when the id
+    is not known.
+    """
     if not upstream_id:
         return connection.mailboxes.filter(address=address).first() if address else None
     mailbox, _ = Mailbox.objects.get_or_create(
-        connection=connection, upstream_id=upstream_id, defaults={"address": address[:320]}
+        connection=connection,
+        upstream_id=upstream_id,
+        defaults={"address": address[:320]},
     )
     if address and not mailbox.address:
         mailbox.address = address[:320]
@@ -136,7 +199,8 @@ def find_mailbox(connection: Connection, *, upstream_id: str, address: str = "")
 
 
 def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
-    """Return the message under a lock, for the rest of the transaction; None where it is not known yet.
+    """Return the message under a lock, for the rest of the transaction; None where it
+    is not known yet.
 
     The lock of its id also covers a message that two webhooks would begin at once.
     """
@@ -145,28 +209,38 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
 
 
 def lock_current(message: Message) -> Message | None:
-    """Return a message as it is now, under a lock as by `lock_message`; None where it was deleted."""
+    """Return a message as it is now, under a lock as by `lock_message`; None where it
+    was deleted.
+    """
     return lock_message(message.connection, upstream_id=message.upstream_id)
 
 
 def lock_upstream_id(connection: Connection, upstream_id: str) -> datetime:
-    """Lock the id of a message, known or not, for the rest of the transaction; return the time by the database then."""
+    """Lock the id of a message, known or not, for the rest of the transaction; return
+    the time by the database then.
+    """
     return take_lock(f"message {connection.pk} {upstream_id}")
 
 
 def locked_message(connection: Connection, upstream_id: str) -> Message | None:
-    """Return the message whose id is locked, with a lock of its row; None where it is not known yet."""
+    """Return the message whose id is locked, with a lock of its row; None where it is
+    not known yet.
+    """
     rows = Message.objects.known_as(connection=connection.pk, upstream_id=upstream_id)
-    # Most webhooks tell of a message that is new; asking for all its columns would take most of their time.
+    # Most webhooks tell of a message that is new; asking for all its columns would take
+    # most of their time.
     if not rows.exists():
         return None
-    # no_key: inserts of rows that refer to the message (cards, attempts) neither wait nor deadlock.
+    # no_key: inserts of rows that refer to the message (cards, attempts) neither wait
+    # nor deadlock.
     locked = rows.select_for_update(of=("self",), no_key=True)
     return locked.select_related("connection", "revision", "mailbox").get()
 
 
 def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
-    """Apply a reported event to a locked message; False when it comes too late to change anything."""
+    """Apply a reported event to a locked message; False when it comes too late to
+    change anything.
+    """
     state = next_message_state(message.state, event)
     if state is None:
         return False
@@ -178,8 +252,17 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
     return True
 
 
-def create_message(connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any) -> Message:
-    """Make the mirror of a message that is not known yet. Raises KeyError for an event that cannot begin one."""
+def create_message(
+    connection: Connection,
+    *,
+    upstream_id: str,
+    event: str,
+    now: datetime,
+    **fields: Any,
+) -> Message:
+    """Make the mirror of a message that is not known yet. Raises KeyError for an event
+    that cannot begin one.
+    """
     message: Message = Message.objects.create(
         connection=connection,
         upstream_id=upstream_id,
@@ -193,9 +276,12 @@ def create_message(connection: Connection, *, upstream_id: str, event: str, now:
 def content_of(row: Mapping[str, Any]) -> Content:
     """Parse a pending row into the content to fingerprint, with this row's coverage."""
     values = {
-        name: next((row[key] for key in keys if row.get(key) is not None), None) for name, keys in _SOURCES.items()
+        name: next((row[key] for key in keys if row.get(key) is not None), None)
+        for name, keys in _SOURCES.items()
     }
-    coverage = tuple(name for name in FIELDS if any(key in row for key in _SOURCES[name]))
+    coverage = tuple(
+        name for name in FIELDS if any(key in row for key in _SOURCES[name])
+    )
     additions = values["additions"] if isinstance(values["additions"], dict) else {}
     return Content(
         sender=str(values["from"] or ""),
@@ -220,17 +306,27 @@ def stored_content(revision: Revision) -> Content:
     return content_from_json({**revision.content, "coverage": revision.coverage})
 
 
-def rendered_content(revision: Revision, content: Content | None = None) -> RenderedMessage:
-    """Return a revision's content, or a part of it, as its recipient gets it. Raises ParserUnavailable."""
+def rendered_content(
+    revision: Revision, content: Content | None = None
+) -> RenderedMessage:
+    """Return a revision's content, or a part of it, as its recipient gets it. Raises
+    ParserUnavailable.
+    """
     content = content or stored_content(revision)
-    return render_source(content, NOT_SAFE) if revision.is_unsafe else render_message(content)
+    return (
+        render_source(content, NOT_SAFE)
+        if revision.is_unsafe
+        else render_message(content)
+    )
 
 
 def changed_content(revision: Revision, content: Content) -> Content | None:
-    """Return the content that a new revision should have; None where `content` neither changes nor adds anything.
+    """Return the content that a new revision should have; None where `content` neither
+    changes nor adds anything.
 
-    Contents are compared in what both sources gave: one that gives less than the stored one, and says the same, is no
-    change, and two sources that each give something of their own are put together.
+    Contents are compared in what both sources gave: one that gives less than the stored
+    one, and says the same, is no change, and two sources that each give something of
+    their own are put together.
     """
     if revision.fingerprint == fingerprint(content):
         return None
@@ -240,9 +336,15 @@ def changed_content(revision: Revision, content: Content) -> Content | None:
         return content
     if len(shared) == len(content.coverage):
         return None
-    unshared = {_ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared}
-    both = tuple(name for name in FIELDS if name in stored.coverage or name in content.coverage)
-    return replace(content, coverage=both, **{name: getattr(stored, name) for name in unshared})
+    unshared = {
+        _ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared
+    }
+    both = tuple(
+        name for name in FIELDS if name in stored.coverage or name in content.coverage
+    )
+    return replace(
+        content, coverage=both, **{name: getattr(stored, name) for name in unshared}
+    )
 
 
 def parsed_content(message: Message, content: Content) -> ParsedContent:
@@ -251,7 +353,11 @@ def parsed_content(message: Message, content: Content) -> ParsedContent:
     A version that the parser was killed over is not given to it again.
     """
     known = message.revision
-    if known is not None and known.is_unsafe and known.fingerprint == fingerprint(content):
+    if (
+        known is not None
+        and known.is_unsafe
+        and known.fingerprint == fingerprint(content)
+    ):
         return unparsed_content(content)
     return parse_content(content)
 
@@ -265,7 +371,8 @@ def store_revision(
     examiner: Examiner,
     parsed: ParsedContent | None = None,
 ) -> Revision:
-    """Store what a pending row has of a locked message; a new revision only where the content changed.
+    """Store what a pending row has of a locked message; a new revision only where the
+    content changed.
 
     `parsed` is the row's content as the parser read it before the transaction.
     """
@@ -285,13 +392,19 @@ def store_revision(
         message.try_number = before.try_number + 1
     is_new_version = current is None or new is not None
     if current is None or new is not None:
-        # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
-        # Our gateway holds a message of unknown fate after a restore: the backup may be older than its approval.
+        # Only here is known what kind of message it is, and it is compared with
+        # messages of that kind alone. Our gateway holds a message of unknown fate after
+        # a restore: the backup may be older than its approval.
         has_doubt = bool(row.get("fate_unknown"))
         simplified = min(int(row.get("simplified") or 0), 1000)
         findings = examiner.findings(message, shown, parsed, may_have_left=has_doubt)
         current = _next_revision(
-            message, content=shown, parsed=parsed, findings=findings, simplified=simplified, actor=actor
+            message,
+            content=shown,
+            parsed=parsed,
+            findings=findings,
+            simplified=simplified,
+            actor=actor,
         )
     message.revision = current
     is_first = message.hydrated_at is None
@@ -303,7 +416,11 @@ def store_revision(
         setattr(message, name, value)
     message.save()
     examiner.store_review(message, review, is_new_version=is_new_version)
-    is_counted = message.state == MessageState.HELD and message.direction != "inbound" and not message.is_practice
+    is_counted = (
+        message.state == MessageState.HELD
+        and message.direction != "inbound"
+        and not message.is_practice
+    )
     if is_first and is_counted:
         examiner.count(message, actor)
     if new is not None:
@@ -334,14 +451,22 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
     message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
     message.sent_by_key_name = fitting("sent_by_key_name", row.get("sent_by_key_name"))
     message.thread_id = fitting("thread_id", row.get("thread_id"))
-    message.upstream_status = fitting("upstream_status", row.get("status")) or message.upstream_status
+    message.upstream_status = (
+        fitting("upstream_status", row.get("status")) or message.upstream_status
+    )
     message.sandbox = bool(row.get("sandbox"))
-    message.direction = direction_of(row.get("direction") or message.direction, row.get("status"))
+    message.direction = direction_of(
+        row.get("direction") or message.direction, row.get("status")
+    )
     upstream_id = str(row.get("mailbox_id") or "")
     mailbox = message.mailbox
     # Mostly the webhook named it.
     if mailbox is None or not mailbox.address or mailbox.upstream_id != upstream_id:
-        mailbox = find_mailbox(message.connection, upstream_id=upstream_id, address=str(row.get("mailbox") or ""))
+        mailbox = find_mailbox(
+            message.connection,
+            upstream_id=upstream_id,
+            address=str(row.get("mailbox") or ""),
+        )
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after and message.expires_at is None:
         message.expires_at = _waits_since(message, row) + mailbox.expire_after
@@ -383,10 +508,12 @@ def _next_revision(
 
 
 def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:
-    """Return from when its expiry counts: since when MultiMail says it is held, else from now.
+    """Return from when its expiry counts: since when MultiMail says it is held, else
+    from now.
 
-    Never by this host's clock alone, which may be wrong and must not expire a message early. A message that waited for
-    its time before it was held (schedule_first) was received long before.
+    Never by this host's clock alone, which may be wrong and must not expire a message
+    early. A message that waited for its time before it was held (schedule_first) was
+    received long before.
     """
     at = clock()
     since = max(held_since(row, at), message.held_at)
@@ -401,7 +528,9 @@ def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as text. Unexpected types are shown as written: omitting them could hide something."""
+    """Return a value as text. Unexpected types are shown as written: omitting them
+    could hide something.
+    """
     return value if value is None or isinstance(value, str) else str(value)
 
 
@@ -426,21 +555,29 @@ def _attachment(item: Any) -> Attachment:
     )
 
 
-def begin_message(connection: Connection, event: Event, *, begins: str, now: datetime) -> Message:
-    """Make the mirror of a message from the first event about it; `begins` is how it counts."""
+def begin_message(
+    connection: Connection, event: Event, *, begins: str, now: datetime
+) -> Message:
+    """Make the mirror of a message from the first event about it; `begins` is how it
+    counts.
+    """
     return create_message(
         connection,
         upstream_id=event.email_id,
         event=begins,
         now=now,
-        mailbox=find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox),
+        mailbox=find_mailbox(
+            connection, upstream_id=event.mailbox_id, address=event.mailbox
+        ),
         direction=event.direction,
         thread_id=fitting("thread_id", event.thread_id),
         upstream_status=fitting("upstream_status", event.status),
         sender=fitting("sender", event.sender),
         recipients=list(event.to),
         # Mail that is never held is not read; only the event names its recipients.
-        addresses=addresses_of(event.to, sender=event.sender, direction=event.direction),
+        addresses=addresses_of(
+            event.to, sender=event.sender, direction=event.direction
+        ),
         subject=event.subject,
         trigger=dict(event.metadata),
         sandbox=event.sandbox,
@@ -452,11 +589,15 @@ def begin_message(connection: Connection, event: Event, *, begins: str, now: dat
 
 
 def fill_from_event(message: Message, event: Event) -> None:
-    """Fill what a locked message lacks from one more event about it: once it was read, only how it was decided."""
+    """Fill what a locked message lacks from one more event about it: once it was read,
+    only how it was decided.
+    """
     reported: dict[str, Any] = {}
     if event.kind != MessageEvent.PENDING:
         reported["upstream_reason"] = event.reason
-        reported["upstream_decided_by"] = fitting("upstream_decided_by", event.decided_by)
+        reported["upstream_decided_by"] = fitting(
+            "upstream_decided_by", event.decided_by
+        )
     if message.hydrated_at is None:
         reported |= {
             "thread_id": fitting("thread_id", event.thread_id),
@@ -466,19 +607,32 @@ def fill_from_event(message: Message, event: Event) -> None:
             "subject": event.subject,
             "sandbox": event.sandbox,
         }
-    found: dict[str, Any] = {name: value for name, value in reported.items() if value and not getattr(message, name)}
+    found: dict[str, Any] = {
+        name: value
+        for name, value in reported.items()
+        if value and not getattr(message, name)
+    }
     if message.mailbox_id is None:
-        found["mailbox"] = find_mailbox(message.connection, upstream_id=event.mailbox_id, address=event.mailbox)
+        found["mailbox"] = find_mailbox(
+            message.connection, upstream_id=event.mailbox_id, address=event.mailbox
+        )
     if message.hydrated_at is None:
         if event.direction == "inbound":
             found["direction"] = "inbound"
-        by_now = {name: found.get(name, getattr(message, name)) for name in ("recipients", "sender", "direction")}
+        by_now = {
+            name: found.get(name, getattr(message, name))
+            for name in ("recipients", "sender", "direction")
+        }
         found["addresses"] = addresses_of(
-            map(str, by_now["recipients"]), sender=by_now["sender"], direction=by_now["direction"]
+            map(str, by_now["recipients"]),
+            sender=by_now["sender"],
+            direction=by_now["direction"],
         )
         if event.at and event.at < message.held_at:
             found["held_at"] = event.at
-    changed = {name: value for name, value in found.items() if getattr(message, name) != value}
+    changed = {
+        name: value for name, value in found.items() if getattr(message, name) != value
+    }
     for name, value in changed.items():
         setattr(message, name, value)
     if changed:
@@ -486,7 +640,9 @@ def fill_from_event(message: Message, event: Event) -> None:
 
 
 def event_from_answer(answer: Mapping[str, Any]) -> Event:
-    """Return MultiMail's answer about a message as an event, so that `fill_from_event` can use it."""
+    """Return MultiMail's answer about a message as an event, so that `fill_from_event`
+    can use it.
+    """
     content = content_of(answer)
     metadata = answer.get("metadata")
     return Event(

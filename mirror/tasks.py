@@ -1,4 +1,5 @@
-"""Celery's tasks of the mirror; each that asks MultiMail runs in a slot of its connection.
+"""Celery's tasks of the mirror; each that asks MultiMail runs in a slot of its
+connection.
 
 A task imports what it runs when it runs, so that what it runs may send it.
 """
@@ -18,22 +19,29 @@ from mirror.sync.connection_slots import ConnectionSlots
 SLOTS = ConnectionSlots(threads=8)
 
 
-def connection_task(row: str, *, is_urgent: bool = False) -> Callable[[Callable[[int], str]], Any]:
+def connection_task(
+    row: str, *, is_urgent: bool = False
+) -> Callable[[Callable[[int], str]], Any]:
     """Make a task about one row, which a filter of connections by `row` finds.
 
-    It runs in a slot of that connection. Without a free one it ends, and is sent again when there is one.
+    It runs in a slot of that connection. Without a free one it ends, and is sent again
+    when there is one.
     """
 
     def task_of(command: Callable[[int], str]) -> Any:
         @shared_task(base=AfterCommitTask)
         @wraps(command)
         def task(row_id: int) -> str:
-            connection = Connection.objects.filter(**{row: row_id}).only("failing_since").first()
+            connection = (
+                Connection.objects.filter(**{row: row_id}).only("failing_since").first()
+            )
             if connection is None:
                 return "gone"
             is_well = connection.failing_since is None
             try:
-                with SLOTS.enter(connection.pk, (task, row_id), is_well=is_well, is_urgent=is_urgent) as entry:
+                with SLOTS.enter(
+                    connection.pk, (task, row_id), is_well=is_well, is_urgent=is_urgent
+                ) as entry:
                     return command(row_id) if entry.is_in else "no room now"
             finally:
                 for waiting, key in entry.next:
@@ -55,7 +63,9 @@ def read_suppressed(connection_id: int) -> str:
 @shared_task(base=AfterCommitTask)
 def read_all_suppressed() -> str:
     """Send `read_suppressed` for each healthy connection that has the key for it."""
-    read_suppressed.delay_each(Connection.objects.to_read().exclude(admin_key="").values_list("pk", flat=True))
+    read_suppressed.delay_each(
+        Connection.objects.to_read().exclude(admin_key="").values_list("pk", flat=True)
+    )
     return "sent"
 
 
@@ -93,7 +103,9 @@ def read_contacts(connection_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def read_all_contacts() -> str:
-    """Send `read_contacts` for each healthy connection that has a key for it, or had one."""
+    """Send `read_contacts` for each healthy connection that has a key for it, or had
+    one.
+    """
     with_key = Connection.objects.to_read().exclude(read_key="", contacts_read_at=None)
     read_contacts.delay_each(with_key.values_list("pk", flat=True))
     return "sent"
@@ -117,7 +129,9 @@ def read_thread(thread_id: int) -> str:
 
 @connection_task("messages")
 def freshen_thread(message_id: int) -> str:
-    """Read the thread of a message that somebody opened, if that was not done a moment ago."""
+    """Read the thread of a message that somebody opened, if that was not done a moment
+    ago.
+    """
     from mirror.threads import fetch
 
     return fetch.freshen_thread(message_id=message_id)
@@ -137,7 +151,9 @@ def hear_of_letter(public_id: str) -> str:
 
 @shared_task(base=AfterCommitTask)
 def forget() -> str:
-    """Delete old webhooks, bytes of old files and pictures, renderings and old threads, a few at a time."""
+    """Delete old webhooks, bytes of old files and pictures, renderings and old threads,
+    a few at a time.
+    """
     from mirror.attachments.renderings.store import drop_old_renderings
     from mirror.sync import retention
 

@@ -1,1 +1,3 @@
-"""Reliable outgoing HTTP: a delivery row, how it is claimed and retried, and a guarded session. No more than that."""
+"""Reliable outgoing HTTP: a delivery row, how it is claimed and retried, and a guarded
+session. No more than that.
+"""

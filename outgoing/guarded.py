@@ -1,7 +1,9 @@
-"""Requests to addresses that people typed in, and downloads from addresses that anybody wrote.
+"""Requests to addresses that people typed in, and downloads from addresses that anybody
+wrote.
 
-Private targets are refused at connect time; time and size are bounded. For what people typed in, plain http and private
-addresses are for the exact origins in OUTGOING_ALLOW only.
+Private targets are refused at connect time; time and size are bounded. For what people
+typed in, plain http and private addresses are for the exact origins in OUTGOING_ALLOW
+only.
 """
 
 import time
@@ -23,7 +25,9 @@ TOTAL_TIMEOUT = 20.0
 
 
 class DeliveryError(Exception):
-    """The request got no usable answer. `refused` is True where trying again cannot help."""
+    """The request got no usable answer. `refused` is True where trying again cannot
+    help.
+    """
 
     def __init__(self, sentence: str, *, refused: bool = False) -> None:
         super().__init__(sentence)
@@ -48,14 +52,20 @@ def request(
     allow: Iterable[str] | None = None,
     limit: float = TOTAL_TIMEOUT,
 ) -> Answer:
-    """Send one request and return the answer, whatever its status; redirects are answers, not followed.
+    """Send one request and return the answer, whatever its status; redirects are
+    answers, not followed.
 
-    `allow` are exact origins that may be private or plain http (default: OUTGOING_ALLOW). Raises DeliveryError, at the
-    latest after `limit` seconds.
+    `allow` are exact origins that may be private or plain http (default:
+    OUTGOING_ALLOW). Raises DeliveryError, at the latest after `limit` seconds.
     """
-    allowed = origin_of(url) in {origin_of(one) for one in (settings.OUTGOING_ALLOW if allow is None else allow)}
+    allowed = origin_of(url) in {
+        origin_of(one) for one in (settings.OUTGOING_ALLOW if allow is None else allow)
+    }
     if not url.startswith("https://") and not allowed:
-        raise DeliveryError("Only https addresses are allowed, except for the origins in OUTGOING_ALLOW.", refused=True)
+        raise DeliveryError(
+            "Only https addresses are allowed, except for the origins in OUTGOING_ALLOW.",
+            refused=True,
+        )
     limits = http.Limits(
         deadline=http.Deadline.after(limit),
         connect_timeout=CONNECT_TIMEOUT,
@@ -63,10 +73,14 @@ def request(
         may_be_private=allowed,
     )
     try:
-        with http.exchange(method, url, headers=headers, body=body, limits=limits) as response:
+        with http.exchange(
+            method, url, headers=headers, body=body, limits=limits
+        ) as response:
             read = bytearray()
             try:
-                while len(read) < MAX_ANSWER and (chunk := http.read_raw(response, MAX_ANSWER - len(read))):
+                while len(read) < MAX_ANSWER and (
+                    chunk := http.read_raw(response, MAX_ANSWER - len(read))
+                ):
                     read += chunk
             except http.TimedOut as error:
                 # Of an answer that is late, what came: its status is known.
@@ -75,7 +89,8 @@ def request(
             return Answer(response.status_code, response.headers, bytes(read))
     except http.PrivateAddress as error:
         raise DeliveryError(
-            f"{error} is a private address, and OUTGOING_ALLOW does not name it.", refused=True
+            f"{error} is a private address, and OUTGOING_ALLOW does not name it.",
+            refused=True,
         ) from error
     except http.TimedOut as error:
         seconds = READ_TIMEOUT if error.by_silence else limit
@@ -86,14 +101,19 @@ def request(
 
 MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Signs that an address may hold as they are: those of RFC 3986, and the percent sign of what is encoded already.
+# Signs that an address may hold as they are: those of RFC 3986, and the percent sign of
+# what is encoded already.
 _AS_WRITTEN = "%/:?@!$&'()*+,;=~-._[]"
 
 
 class NotDownloaded(DeliveryError):
-    """Nothing usable came: `reason` is address, private, redirects, time or connection; `hosts` were named so far."""
+    """Nothing usable came: `reason` is address, private, redirects, time or connection;
+    `hosts` were named so far.
+    """
 
-    def __init__(self, reason: str, hosts: Iterable[str], *, refused: bool = False) -> None:
+    def __init__(
+        self, reason: str, hosts: Iterable[str], *, refused: bool = False
+    ) -> None:
         super().__init__(f"Not downloaded: {reason}.", refused=refused)
         self.reason = reason
         self.hosts = tuple(hosts)
@@ -101,7 +121,9 @@ class NotDownloaded(DeliveryError):
 
 @dataclass(frozen=True)
 class Download:
-    """The answer at the end of the redirects, and the hosts that were asked; `is_cut`: its body is longer."""
+    """The answer at the end of the redirects, and the hosts that were asked; `is_cut`:
+    its body is longer.
+    """
 
     status: int
     body: bytes
@@ -109,12 +131,21 @@ class Download:
     is_cut: bool = False
 
 
-def download(url: str, *, headers: dict[str, str], most: int, limit: float, allow: Collection[str] = ()) -> Download:
-    """Fetch at most `most` bytes of what is at an address that a stranger wrote, in `limit` seconds altogether.
+def download(
+    url: str,
+    *,
+    headers: dict[str, str],
+    most: int,
+    limit: float,
+    allow: Collection[str] = (),
+) -> Download:
+    """Fetch at most `most` bytes of what is at an address that a stranger wrote, in
+    `limit` seconds altogether.
 
-    Follows a few redirects, each judged like the first address: the web only, no name or password, nothing private,
-    whatever OUTGOING_ALLOW says; only the exact origins in `allow` may be. No cookie and no referrer goes along: only
-    `headers`, to each host anew. Raises NotDownloaded.
+    Follows a few redirects, each judged like the first address: the web only, no name
+    or password, nothing private, whatever OUTGOING_ALLOW says; only the exact origins
+    in `allow` may be. No cookie and no referrer goes along: only `headers`, to each
+    host anew. Raises NotDownloaded.
     """
     deadline = http.Deadline.after(limit)
     hosts: list[str] = []
@@ -133,31 +164,42 @@ def download(url: str, *, headers: dict[str, str], most: int, limit: float, allo
             may_be_private=is_allowed,
         )
         try:
-            with http.exchange("GET", url, headers=headers, body=None, limits=limits) as response:
+            with http.exchange(
+                "GET", url, headers=headers, body=None, limits=limits
+            ) as response:
                 status = response.status_code
                 to = response.headers.get("Location", "")
                 if status in _REDIRECTS and to:
                     continue
                 body = bytearray()
-                while len(body) <= most and (chunk := http.read_raw(response, most + 1 - len(body))):
+                while len(body) <= most and (
+                    chunk := http.read_raw(response, most + 1 - len(body))
+                ):
                     body += chunk
-                return Download(status, bytes(body[:most]), tuple(hosts), is_cut=len(body) > most)
+                return Download(
+                    status, bytes(body[:most]), tuple(hosts), is_cut=len(body) > most
+                )
         except http.PrivateAddress:
             raise NotDownloaded("private", hosts, refused=True) from None
         except (http.TimedOut, TimeoutError):
             raise NotDownloaded("time", hosts) from None
         except (http.NotConnected, http.Interrupted) as error:
-            # The deadline may have passed while the name was looked up or the connection was made.
+            # The deadline may have passed while the name was looked up or the
+            # connection was made.
             is_late = deadline.ends <= time.monotonic()
             raise NotDownloaded("time" if is_late else "connection", hosts) from error
     raise NotDownloaded("redirects", hosts, refused=True)
 
 
 def _as_sent(url: str) -> str:
-    """Return an address with what may not be sent encoded. Raises ValueError for one that is not asked."""
+    """Return an address with what may not be sent encoded. Raises ValueError for one
+    that is not asked.
+    """
     parts = urlsplit(url)
     # Reading the port raises for one that is none.
-    is_plain = parts.netloc.isprintable() and "@" not in parts.netloc and parts.port != 0
+    is_plain = (
+        parts.netloc.isprintable() and "@" not in parts.netloc and parts.port != 0
+    )
     if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain:
         raise ValueError("not an address of the web")
     path = quote(parts.path, _AS_WRITTEN)

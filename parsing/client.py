@@ -1,4 +1,6 @@
-"""Asks the parser. The caller gets the answer's bytes, or an exception that says why there is none."""
+"""Asks the parser. The caller gets the answer's bytes, or an exception that says why
+there is none.
+"""
 
 import logging
 import os
@@ -8,7 +10,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-# Seconds that a request waits for a process and for its answer: the parser ends each one long before.
+# Seconds that a request waits for a process and for its answer: the parser ends each
+# one long before.
 PATIENCE = 60.0
 # The launcher starts a parser that ended again within this time.
 _RESTART_SECONDS = 5.0
@@ -17,24 +20,35 @@ _PIECE = 1024 * 1024
 
 
 class ParserKilled(Exception):
-    """The bytes took more time or memory than they may, or made the process crash, each time they were tried."""
+    """The bytes took more time or memory than they may, or made the process crash, each
+    time they were tried.
+    """
 
 
 class ParserUnavailable(Exception):
-    """The parser does not run, or has too much to do. That is not the doing of these bytes: try again later."""
+    """The parser does not run, or has too much to do. That is not the doing of these
+    bytes: try again later.
+    """
 
 
-def parse(job: str, content: bytes, *, tries: int = 2, patience: float = PATIENCE) -> bytes:
-    """Return the answer of a job for these bytes. Raises ParserKilled or ParserUnavailable.
+def parse(
+    job: str, content: bytes, *, tries: int = 2, patience: float = PATIENCE
+) -> bytes:
+    """Return the answer of a job for these bytes. Raises ParserKilled or
+    ParserUnavailable.
 
-    A process that was killed is tried once more, so that a passing shortage is not taken for hostile bytes.
+    A process that was killed is tried once more, so that a passing shortage is not
+    taken for hostile bytes.
     """
     deadline = time.monotonic() + patience
     for attempt in range(1, tries + 1):
         answer, why = _ask(job, content, deadline)
         if not why:
             return answer
-        log.warning("parser killed", extra={"job": job, "reason": why, "size": len(content), "attempt": attempt})
+        log.warning(
+            "parser killed",
+            extra={"job": job, "reason": why, "size": len(content), "attempt": attempt},
+        )
     raise ParserKilled(why)
 
 
@@ -51,11 +65,15 @@ def _ask(job: str, content: bytes, deadline: float) -> tuple[bytes, str]:
                     return b"", "too large an answer"
                 connection.settimeout(_left(deadline))
     except OSError as error:
-        raise ParserUnavailable("The program that reads messages is busy or being restarted.") from error
+        raise ParserUnavailable(
+            "The program that reads messages is busy or being restarted."
+        ) from error
     status, _, body = bytes(received).partition(b"\n")
     word, _, rest = status.partition(b" ")
     if word == b"answer":
-        return (body, "") if len(body) == int(rest) else (b"", "an answer that breaks off")
+        return (
+            (body, "") if len(body) == int(rest) else (b"", "an answer that breaks off")
+        )
     if word == b"killed":
         return b"", rest.decode()
     raise ParserUnavailable("The program that reads messages ended while it read one.")
@@ -78,9 +96,15 @@ def _connect(deadline: float) -> socket.socket:
 
 
 def _address() -> Path:
-    """Return the parser's socket; where PARSER_LANE is `pages` the one at which only the desk's pages ask."""
+    """Return the parser's socket; where PARSER_LANE is `pages` the one at which only
+    the desk's pages ask.
+    """
     address = Path(os.environ["PARSER_SOCKET"])
-    return address.with_name("pages.sock") if os.environ.get("PARSER_LANE") == "pages" else address
+    return (
+        address.with_name("pages.sock")
+        if os.environ.get("PARSER_LANE") == "pages"
+        else address
+    )
 
 
 def _left(deadline: float) -> float:

@@ -1,7 +1,8 @@
 """Takes from a process all that parsing does not need. Runs in `program.py` only.
 
-The program leaves the network and its account once, before its first request; each request's process then gives up
-files, processes, time and memory, and cannot get any of that back.
+The program leaves the network and its account once, before its first request; each
+request's process then gives up files, processes, time and memory, and cannot get any of
+that back.
 """
 
 import codecs
@@ -15,11 +16,44 @@ import sys
 _ACCOUNT = 65_533
 # Python looks each encoding up in a file of its own, when it first needs it.
 _ENCODINGS = (
-    *("ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-7", "cp437"),
-    *(f"cp{number}" for number in (850, 852, 866, 874, 932, 936, 949, 950, *range(1250, 1259))),
+    *(
+        "ascii",
+        "latin-1",
+        "utf-8",
+        "utf-8-sig",
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-32",
+        "utf-7",
+        "cp437",
+    ),
+    *(
+        f"cp{number}"
+        for number in (850, 852, 866, 874, 932, 936, 949, 950, *range(1250, 1259))
+    ),
     *(f"iso8859-{number}" for number in (*range(2, 12), *range(13, 17))),
-    *("koi8-r", "koi8-u", "mac-roman", "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "hz"),
-    *("euc-jp", "euc-kr", "shift-jis", "iso2022-jp", "iso2022-kr", "base64", "quopri", "uu"),
+    *(
+        "koi8-r",
+        "koi8-u",
+        "mac-roman",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+        "big5hkscs",
+        "hz",
+    ),
+    *(
+        "euc-jp",
+        "euc-kr",
+        "shift-jis",
+        "iso2022-jp",
+        "iso2022-kr",
+        "base64",
+        "quopri",
+        "uu",
+    ),
 )
 _NEW_IPC = 0x08000000
 _NEW_USER = 0x10000000
@@ -32,7 +66,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def leave_network_and_account() -> bool:
-    """Confine the whole program; return whether the kernel gave it a network of its own, in which nothing is.
+    """Confine the whole program; return whether the kernel gave it a network of its
+    own, in which nothing is.
 
     Raises OSError where root cannot become another account: then nothing is parsed.
     """
@@ -46,8 +81,12 @@ def leave_network_and_account() -> bool:
         os.setgroups([])
         os.setresgid(_ACCOUNT, _ACCOUNT, _ACCOUNT)
         os.setresuid(_ACCOUNT, _ACCOUNT, _ACCOUNT)
-    # Capabilities in a user namespace of its own reach parts of the kernel that nothing here needs.
-    _LIBC.capset(ctypes.byref((ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0)), ctypes.byref((ctypes.c_uint32 * 6)()))
+    # Capabilities in a user namespace of its own reach parts of the kernel that nothing
+    # here needs.
+    _LIBC.capset(
+        ctypes.byref((ctypes.c_uint32 * 2)(_CAPABILITIES_3, 0)),
+        ctypes.byref((ctypes.c_uint32 * 6)()),
+    )
     _LIBC.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     _LIBC.prctl(_DUMPABLE, 0, 0, 0, 0)
     # After the change of account, which would undo it.
@@ -61,7 +100,9 @@ def end_with_parent() -> None:
 
 
 def limit(*, seconds: int, memory: int) -> None:
-    """Give up everything but what is open, so many seconds of processor time and so many bytes of address space."""
+    """Give up everything but what is open, so many seconds of processor time and so
+    many bytes of address space.
+    """
     end_with_parent()
     for kind, most in (
         (resource.RLIMIT_AS, memory),
@@ -70,7 +111,8 @@ def limit(*, seconds: int, memory: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NPROC, 0),
-        # Whatever needs a new descriptor fails: each file, socket, pipe. Those that are open go on working.
+        # Whatever needs a new descriptor fails: each file, socket, pipe. Those that are
+        # open go on working.
         (resource.RLIMIT_NOFILE, 0),
     ):
         resource.setrlimit(kind, (most, most))

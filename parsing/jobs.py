@@ -24,7 +24,9 @@ class Job:
 def pack(value: Mapping[str, Any], *blobs: bytes) -> bytes:
     """Return a JSON object with bytes beside it as one message."""
     head = json.dumps(value).encode() + b"\n"
-    return b"".join([head, *(part for blob in blobs for part in (_LENGTH.pack(len(blob)), blob))])
+    return b"".join(
+        [head, *(part for blob in blobs for part in (_LENGTH.pack(len(blob)), blob))]
+    )
 
 
 def unpack(message: bytes) -> tuple[dict[str, Any], list[bytes]]:

@@ -1,8 +1,10 @@
-"""The parser: `python -I program.py FOLDER HEARTBEAT MODULE …`. It answers requests at two Unix sockets, two at once.
+"""The parser: `python -I program.py FOLDER HEARTBEAT MODULE …`. It answers requests at
+two Unix sockets, two at once.
 
-It never looks at what it is sent. Each request gets a process of its own, forked from this one, in which everything is
-imported already; that process gives up its rights, runs one job and writes the answer. This one watches the time,
-kills, and says so. It knows neither Django nor the desk's settings and secrets.
+It never looks at what it is sent. Each request gets a process of its own, forked from
+this one, in which everything is imported already; that process gives up its rights,
+runs one job and writes the answer. This one watches the time, kills, and says so. It
+knows neither Django nor the desk's settings and secrets.
 """
 
 import contextlib
@@ -26,8 +28,8 @@ from parsing.confinement import leave_network_and_account, limit
 from parsing.jobs import Job
 
 AT_ONCE = 2
-# The socket of the desk's pages, and that of everybody else, who get one of the two places: whatever comes in, a person
-# who opens a message does not wait for it.
+# The socket of the desk's pages, and that of everybody else, who get one of the two
+# places: whatever comes in, a person who opens a message does not wait for it.
 PAGES = "pages.sock"
 OTHERS = "parser.sock"
 # Elapsed seconds of one request, for a process that neither ends nor computes.
@@ -43,7 +45,8 @@ _DIGEST = 32
 _NAME = 60
 # Of the bytes of a request, besides the memory that its job may use.
 _COPIES = 3
-# Requests over which a process was killed this often are not run again; of so many the digests are kept.
+# Requests over which a process was killed this often are not run again; of so many the
+# digests are kept.
 MOST_KILLS = 2
 MOST_KEPT = 10_000
 
@@ -64,7 +67,13 @@ class Running:
 class Parser:
     """Accepts requests while a place is free; the others wait at their socket."""
 
-    def __init__(self, pages: socket.socket, others: socket.socket, heartbeat: int, jobs: dict[str, Job]) -> None:
+    def __init__(
+        self,
+        pages: socket.socket,
+        others: socket.socket,
+        heartbeat: int,
+        jobs: dict[str, Job],
+    ) -> None:
         self._pages = pages
         self._others = others
         self._heartbeat = heartbeat
@@ -74,14 +83,19 @@ class Parser:
         self._kills: dict[bytes, int] = {}
         self._selector = selectors.DefaultSelector()
         # Address space that the program itself takes.
-        self._own_memory = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+        self._own_memory = int(
+            Path("/proc/self/statm").read_text().split()[0]
+        ) * os.sysconf("SC_PAGESIZE")
 
     def serve(self) -> None:
         """Answer requests for ever."""
         while True:
             is_free = len(self._running) < AT_ONCE
             self._watch(self._pages, is_free)
-            self._watch(self._others, is_free and all(one.is_for_page for one in self._running.values()))
+            self._watch(
+                self._others,
+                is_free and all(one.is_for_page for one in self._running.values()),
+            )
             # On a full disk too: the file's one byte is written again.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
@@ -104,7 +118,9 @@ class Parser:
 
     def _pause(self) -> float:
         ends = [one.ends for one in self._running.values() if not one.is_late]
-        until_first = max(0.0, min(ends) - time.monotonic()) + 0.01 if ends else BEAT_EVERY
+        until_first = (
+            max(0.0, min(ends) - time.monotonic()) + 0.01 if ends else BEAT_EVERY
+        )
         return min(until_first, BEAT_EVERY)
 
     def _accept(self, listener: socket.socket) -> None:
@@ -120,7 +136,9 @@ class Parser:
         watch = os.pidfd_open(pid)
         self._selector.register(watch, selectors.EVENT_READ)
         ends = time.monotonic() + DEADLINE
-        self._running[watch] = Running(pid, watch, told, connection, ends, is_for_page=listener is self._pages)
+        self._running[watch] = Running(
+            pid, watch, told, connection, ends, is_for_page=listener is self._pages
+        )
 
     def _end(self, one: Running) -> None:
         """Reap a process that ended, and say why where it did not answer."""
@@ -136,24 +154,35 @@ class Parser:
                 self._kills[digest] = self._kills.pop(digest, 0) + 1
                 if len(self._kills) > MOST_KEPT:
                     del self._kills[next(iter(self._kills))]
-                why = ascii(error) if error else _reason(os.waitstatus_to_exitcode(status))
+                why = (
+                    ascii(error)
+                    if error
+                    else _reason(os.waitstatus_to_exitcode(status))
+                )
                 # Never wait for the client.
                 with contextlib.suppress(OSError):
                     connection.send(f"killed {why}\n".encode(), socket.MSG_DONTWAIT)
 
     def _answer(self, connection: socket.socket, tell: int) -> NoReturn:
-        """Run one job in this process, which ends with it. The job's bytes are known by their digest from then on."""
+        """Run one job in this process, which ends with it. The job's bytes are known by
+        their digest from then on.
+        """
         status = _FAILED
         try:
             try:
                 name, size = _head(connection)
                 job = self._jobs[name]
-                limit(seconds=job.seconds, memory=self._own_memory + job.memory + _COPIES * size)
+                limit(
+                    seconds=job.seconds,
+                    memory=self._own_memory + job.memory + _COPIES * size,
+                )
                 content = _receive(connection, size)
             except EOFError:
                 # The client went away.
                 os._exit(0)
-            digest = hashlib.blake2b(name.encode() + b"\0" + content, digest_size=_DIGEST).digest()
+            digest = hashlib.blake2b(
+                name.encode() + b"\0" + content, digest_size=_DIGEST
+            ).digest()
             os.write(tell, digest)
             if self._kills.get(digest, 0) >= MOST_KILLS:
                 os._exit(_KNOWN)
@@ -188,7 +217,9 @@ def _has_gone(connection: socket.socket) -> bool:
 
 
 def _head(connection: socket.socket) -> tuple[str, int]:
-    """Return the job's name and how many bytes follow. Raises EOFError where there is no request."""
+    """Return the job's name and how many bytes follow. Raises EOFError where there is
+    no request.
+    """
     head = bytearray()
     while not head.endswith(b"\n") and len(head) < _HEAD:
         received = connection.recv(1)

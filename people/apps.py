@@ -7,7 +7,8 @@ class PeopleConfig(AppConfig):
     name = "people"
 
     def ready(self) -> None:
-        # Commands that wait for a second admin are known by their names once they are imported, and receivers listen.
+        # Commands that wait for a second admin are known by their names once they are
+        # imported, and receivers listen.
         import people.directory.deactivation
         import people.invitations.links
         import people.second_admin.person_figures

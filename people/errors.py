@@ -16,7 +16,9 @@ class LastAdmin(PeopleError):
 
 
 class LinkNotGood(PeopleError):
-    """A one-time link is used, withdrawn, expired or unknown; the error does not say which."""
+    """A one-time link is used, withdrawn, expired or unknown; the error does not say
+    which.
+    """
 
 
 class WrongPerson(PeopleError):

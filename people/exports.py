@@ -1,6 +1,7 @@
 """Exports of the ledger: preview, progress, download, and the list of earlier ones.
 
-They belong to `people` and not to the ledger, because an export asks for reauthentication.
+They belong to `people` and not to the ledger, because an export asks for
+reauthentication.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,12 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_GET,
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from audit.export.download import Download
 from audit.export.exports import (
@@ -36,7 +42,11 @@ from common.pages import DeskRequest, page_or_fragment
 from common.postgres import statements_within
 from common.time_zones import there, zone_name
 from people.models import Person
-from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
+from people.sign_in.reauthentication import (
+    ask_first,
+    is_recently_authenticated,
+    reauthenticated,
+)
 from people.sign_in.sessions import is_signed_in
 
 PAGE = 50
@@ -56,7 +66,9 @@ def export(request: DeskRequest) -> HttpResponse:
         if not is_recently_authenticated(request):
             return ask_first(request)
         try:
-            begun = begin_export(actor=request.actor, filters=filters, wanted=form.wanted())
+            begun = begin_export(
+                actor=request.actor, filters=filters, wanted=form.wanted()
+            )
             return redirect(f"{reverse('export-one', args=[begun.pk])}?go=1")
         except NotExported as refused:
             error = str(refused)
@@ -103,20 +115,33 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
         "name": _file_name(found),
         "total": total,
         # An empty export is finished too.
-        "shown_done": found.rows_done if total else int(found.state == Export.State.DONE),
+        "shown_done": found.rows_done
+        if total
+        else int(found.state == Export.State.DONE),
         "percent": 100 * found.rows_done // max(total, 1),
     }
-    return page_or_fragment(request, page="audit/export_one.html", fragment="audit/_export.html", context=context)
+    return page_or_fragment(
+        request,
+        page="audit/export_one.html",
+        fragment="audit/_export.html",
+        context=context,
+    )
 
 
 @login_required
 @require_GET
 def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
-    """Download the file. Without a recent reauthentication it leads back to the page's button."""
+    """Download the file. Without a recent reauthentication it leads back to the page's
+    button.
+    """
     found = _found(request, export_id, own=True)
     page = redirect("export-one", export_id=export_id)
     if not is_recently_authenticated(request):
-        messages.info(request, "Start the download with its button, which may ask who you are.", extra_tags="desk")
+        messages.info(
+            request,
+            "Start the download with its button, which may ask who you are.",
+            extra_tags="desk",
+        )
         return page
     try:
         begun = start_export(found.pk)
@@ -151,7 +176,9 @@ def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def past(request: DeskRequest) -> HttpResponse:
-    """List exports, newest first: one's own, or everybody's for an auditor of everything."""
+    """List exports, newest first: one's own, or everybody's for an auditor of
+    everything.
+    """
     _check(request)
     note_lost_exports()
     of_all = _sees_all(request.actor)
@@ -165,7 +192,11 @@ def past(request: DeskRequest) -> HttpResponse:
         shown = shown.before(before)
     page = list(shown[: PAGE + 1])
     names = _names(page)
-    older = urlencode({"before": page[PAGE - 1].asked_at.isoformat()}) if len(page) > PAGE else ""
+    older = (
+        urlencode({"before": page[PAGE - 1].asked_at.isoformat()})
+        if len(page) > PAGE
+        else ""
+    )
     rows = [
         {
             "export": row,
@@ -176,7 +207,9 @@ def past(request: DeskRequest) -> HttpResponse:
         for row in page[:PAGE]
     ]
     return render(
-        request, "audit/exports.html", {"rows": rows, "of_all": of_all, "older": older, "is_first": not before}
+        request,
+        "audit/exports.html",
+        {"rows": rows, "of_all": of_all, "older": older, "is_first": not before},
     )
 
 
@@ -192,7 +225,11 @@ def _sees_all(actor: Actor) -> bool:
 def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Export:
     """Return an export that the actor may see. Raises Http404 for any other."""
     of_all = not own and _sees_all(request.actor)
-    found = Export.objects.readable_by(request.actor, all_of_them=of_all).filter(pk=export_id).first()
+    found = (
+        Export.objects.readable_by(request.actor, all_of_them=of_all)
+        .filter(pk=export_id)
+        .first()
+    )
     if found is None:
         raise Http404("There is no such export, or it is not yours.")
     _check(request)
@@ -200,13 +237,19 @@ def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Expor
 
 
 def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
-    """Return a function that checks whether the person is still active, in this session, with the same roles."""
+    """Return a function that checks whether the person is still active, in this
+    session, with the same roles.
+    """
     person = int(actor.id)
     session = str(request.session.session_key)
 
     def stays() -> bool:
         now = Person.objects.filter(pk=person, is_active=True).first()
-        return now is not None and is_signed_in(session) and set(now.actor(surface="web").scopes) == set(actor.scopes)
+        return (
+            now is not None
+            and is_signed_in(session)
+            and set(now.actor(surface="web").scopes) == set(actor.scopes)
+        )
 
     return stays
 

@@ -1,6 +1,8 @@
-"""Views that are imported at their first request: the passkey and QR code libraries need 7 MB.
+"""Views that are imported at their first request: the passkey and QR code libraries
+need 7 MB.
 
-Every process that reverses a URL loads the URL configuration, and most never serve one of these views.
+Every process that reverses a URL loads the URL configuration, and most never serve one
+of these views.
 """
 
 from collections.abc import Callable

@@ -10,5 +10,7 @@ def new_token() -> str:
 
 
 def hash_of(token: str) -> str:
-    """Return the hash that is stored and looked up. It needs no salt, because 32 random bytes cannot be guessed."""
+    """Return the hash that is stored and looked up. It needs no salt, because 32 random
+    bytes cannot be guessed.
+    """
     return hashlib.sha256(token.encode()).hexdigest()

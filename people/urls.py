@@ -1,8 +1,9 @@
-"""Every URL of people: signing in, own account, directory, one-time links, changes that wait for a second admin, and
-reports and exports of the ledger.
+"""Every URL of people: signing in, own account, directory, one-time links, changes that
+wait for a second admin, and reports and exports of the ledger.
 
-Of django-allauth's pages only those that the desk uses are here. Exports and reports are here, not with the ledger:
-they need the signed-in person, and the ledger does not import people.
+Of django-allauth's pages only those that the desk uses are here. Exports and reports
+are here, not with the ledger: they need the signed-in person, and the ledger does not
+import people.
 """
 
 from django.urls import path
@@ -21,15 +22,45 @@ _SIGN_IN = "people.sign_in.views"
 _FACTORS = "people.accounts.factor_views"
 
 urlpatterns = [
-    path("accounts/login/", lazy_view(f"{_SIGN_IN}.DeskLoginView"), name="account_login"),
-    path("accounts/login/passkey/", lazy_view(f"{_SIGN_IN}.PasskeyLoginView"), name="mfa_login_webauthn"),
-    path("accounts/login/second/", lazy_view(f"{_SIGN_IN}.StepView"), name="mfa_authenticate"),
-    path("accounts/login/provider/", lazy_view("people.sign_in.provider.begin"), name="oidc-login"),
-    path("accounts/login/provider/back/", lazy_view("people.sign_in.provider.come_back"), name="oidc-callback"),
+    path(
+        "accounts/login/", lazy_view(f"{_SIGN_IN}.DeskLoginView"), name="account_login"
+    ),
+    path(
+        "accounts/login/passkey/",
+        lazy_view(f"{_SIGN_IN}.PasskeyLoginView"),
+        name="mfa_login_webauthn",
+    ),
+    path(
+        "accounts/login/second/",
+        lazy_view(f"{_SIGN_IN}.StepView"),
+        name="mfa_authenticate",
+    ),
+    path(
+        "accounts/login/provider/",
+        lazy_view("people.sign_in.provider.begin"),
+        name="oidc-login",
+    ),
+    path(
+        "accounts/login/provider/back/",
+        lazy_view("people.sign_in.provider.come_back"),
+        name="oidc-callback",
+    ),
     path("accounts/logout/", lazy_view(f"{_SIGN_IN}.sign_out"), name="account_logout"),
-    path("accounts/reauthenticate/", reauthentication.reauthenticate, name="account_reauthenticate"),
-    path("accounts/reauthenticate/resubmit/", reauthentication.resubmit, name="account_resubmit"),
-    path("accounts/reauthenticate/code/", lazy_view(f"{_SIGN_IN}.CodeAgainView"), name="mfa_reauthenticate"),
+    path(
+        "accounts/reauthenticate/",
+        reauthentication.reauthenticate,
+        name="account_reauthenticate",
+    ),
+    path(
+        "accounts/reauthenticate/resubmit/",
+        reauthentication.resubmit,
+        name="account_resubmit",
+    ),
+    path(
+        "accounts/reauthenticate/code/",
+        lazy_view(f"{_SIGN_IN}.CodeAgainView"),
+        name="mfa_reauthenticate",
+    ),
     path(
         "accounts/reauthenticate/passkey/",
         lazy_view(f"{_SIGN_IN}.PasskeyAgainView"),
@@ -41,38 +72,108 @@ urlpatterns = [
     path("people/me/away/", accounts.own_away, name="own-away"),
     path("people/me/password/", accounts.own_password, name="own-password"),
     path("people/me/sessions/", accounts.sessions, name="sessions"),
-    path("people/me/sessions/<int:session_id>/end/", accounts.end_session, name="end-session"),
-    path("people/me/sessions/end-others/", accounts.end_others, name="end-other-sessions"),
+    path(
+        "people/me/sessions/<int:session_id>/end/",
+        accounts.end_session,
+        name="end-session",
+    ),
+    path(
+        "people/me/sessions/end-others/", accounts.end_others, name="end-other-sessions"
+    ),
     path("people/me/keys/", accounts.shortcuts, name="keys"),
     path("people/me/discord/", accounts.own_discord, name="own-discord"),
     path("people/me/discord/unlink/", accounts.unlink_discord, name="unlink-discord"),
     path("people/me/discord/<slug:token>/", accounts.link_discord, name="link-discord"),
     path("people/me/factors/", lazy_view(f"{_FACTORS}.list_factors"), name="factors"),
     path("people/me/factors/app/", lazy_view(f"{_FACTORS}.app"), name="factor-app"),
-    path("people/me/factors/passkey/", lazy_view(f"{_FACTORS}.passkey"), name="factor-passkey"),
-    path("people/me/factors/<int:factor_id>/name/", lazy_view(f"{_FACTORS}.name_factor"), name="factor-name"),
-    path("people/me/factors/<int:factor_id>/remove/", lazy_view(f"{_FACTORS}.remove"), name="factor-remove"),
-    path("people/me/factors/codes/", lazy_view(f"{_FACTORS}.make_codes"), name="recovery-codes"),
+    path(
+        "people/me/factors/passkey/",
+        lazy_view(f"{_FACTORS}.passkey"),
+        name="factor-passkey",
+    ),
+    path(
+        "people/me/factors/<int:factor_id>/name/",
+        lazy_view(f"{_FACTORS}.name_factor"),
+        name="factor-name",
+    ),
+    path(
+        "people/me/factors/<int:factor_id>/remove/",
+        lazy_view(f"{_FACTORS}.remove"),
+        name="factor-remove",
+    ),
+    path(
+        "people/me/factors/codes/",
+        lazy_view(f"{_FACTORS}.make_codes"),
+        name="recovery-codes",
+    ),
     path("people/", directory.people, name="people"),
     path("people/<int:person_id>/", directory.person, name="person"),
     path("people/<int:person_id>/roles/add/", directory.add_role, name="add-role"),
-    path("people/<int:person_id>/roles/remove/", directory.remove_role, name="remove-role"),
-    path("people/<int:person_id>/deactivate/", directory.deactivate_person, name="deactivate-person"),
-    path("people/<int:person_id>/reactivate/", directory.reactivate_person, name="reactivate-person"),
-    path("people/<int:person_id>/password/", directory.password_link, name="password-link"),
-    path("people/<int:person_id>/discord/remove/", directory.remove_discord, name="remove-discord"),
-    path("people/<int:person_id>/factors/remove/", second_factor.remove_factors, name="take-factors-off"),
+    path(
+        "people/<int:person_id>/roles/remove/",
+        directory.remove_role,
+        name="remove-role",
+    ),
+    path(
+        "people/<int:person_id>/deactivate/",
+        directory.deactivate_person,
+        name="deactivate-person",
+    ),
+    path(
+        "people/<int:person_id>/reactivate/",
+        directory.reactivate_person,
+        name="reactivate-person",
+    ),
+    path(
+        "people/<int:person_id>/password/",
+        directory.password_link,
+        name="password-link",
+    ),
+    path(
+        "people/<int:person_id>/discord/remove/",
+        directory.remove_discord,
+        name="remove-discord",
+    ),
+    path(
+        "people/<int:person_id>/factors/remove/",
+        second_factor.remove_factors,
+        name="take-factors-off",
+    ),
     path("people/second-factor/", second_factor.second_factor, name="second-factor"),
     path("people/second-factor/set/", second_factor.set_rule, name="set-second-factor"),
     path("changes/", second_admin.pending_changes, name="pending-changes"),
     path("changes/ask/", second_admin.ask, name="ask-second-admin"),
     path("changes/setting/", second_admin.set_setting, name="set-second-admin"),
-    path("changes/<int:change_id>/accept/", second_admin.accept_change, name="accept-change"),
-    path("changes/<int:change_id>/decline/", second_admin.decline_change, name="decline-change"),
-    path("changes/<int:change_id>/secret/", second_admin.show_secret, name="change-secret"),
-    path("changes/<int:change_id>/withdraw/", second_admin.withdraw, name="withdraw-change"),
-    path("people/invitations/<int:invitation_id>/renew/", directory.renew, name="invite-renew"),
-    path("people/invitations/<int:invitation_id>/withdraw/", directory.withdraw_link, name="withdraw-invitation"),
+    path(
+        "changes/<int:change_id>/accept/",
+        second_admin.accept_change,
+        name="accept-change",
+    ),
+    path(
+        "changes/<int:change_id>/decline/",
+        second_admin.decline_change,
+        name="decline-change",
+    ),
+    path(
+        "changes/<int:change_id>/secret/",
+        second_admin.show_secret,
+        name="change-secret",
+    ),
+    path(
+        "changes/<int:change_id>/withdraw/",
+        second_admin.withdraw,
+        name="withdraw-change",
+    ),
+    path(
+        "people/invitations/<int:invitation_id>/renew/",
+        directory.renew,
+        name="invite-renew",
+    ),
+    path(
+        "people/invitations/<int:invitation_id>/withdraw/",
+        directory.withdraw_link,
+        name="withdraw-invitation",
+    ),
     path("people/invite/", invitations.invite_person, name="invite"),
     path("join/<slug:token>/", invitations.join_page, name="join"),
     path("audit/reports/", reports.reports, name="reports"),

@@ -1,4 +1,6 @@
-"""What can go wrong when policy is changed; each error carries a sentence for the person."""
+"""What can go wrong when policy is changed; each error carries a sentence for the
+person.
+"""
 
 from common.errors import SentenceError
 

@@ -1,6 +1,8 @@
-"""The ruling: one pure function over facts, evaluated when a message is shown, decided and carried out.
+"""The ruling: one pure function over facts, evaluated when a message is shown, decided
+and carried out.
 
-What the rules of the policy ask joins it as a `Demand`; each gives its reason as a sentence.
+What the rules of the policy ask joins it as a `Demand`; each gives its reason as a
+sentence.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +29,8 @@ class RulingFacts:
     is_fetched: bool
     is_reviewer: bool
     is_author: bool = False
-    # Whether this person edited the message, and its mailbox wants somebody else to approve then.
+    # Whether this person edited the message, and its mailbox wants somebody else to
+    # approve then.
     is_editor: bool = False
     is_expired: bool = False
     mailbox: str = ""
@@ -35,10 +38,12 @@ class RulingFacts:
     files_that_differ: tuple[str, ...] = ()
     # Who pulled the kill switch, and why; empty when nothing is stopped.
     stopped_by: str = ""
-    # Recipients that no allowlist in force names; and those that a list in monitor mode would refuse.
+    # Recipients that no allowlist in force names; and those that a list in monitor mode
+    # would refuse.
     off_list: tuple[str, ...] = ()
     would_be_off_list: tuple[str, ...] = ()
-    # Which lists said so: "no allowlist for support@yourteam.example", and what else there is to say of it.
+    # Which lists said so: "no allowlist for support@yourteam.example", and what else
+    # there is to say of it.
     list_words: str = "no allowlist"
     list_doubt: str = ""
     can_be_allowed: bool = True
@@ -53,8 +58,9 @@ class RulingFacts:
 class Ruling:
     """Whether this person may decide now, and why, the first reason that applies first.
 
-    `rule` is a word for what refuses an approval, the first that applies. `off_list` says which recipients no allowlist
-    names, also to people who may not decide: an admin can allow them all the same.
+    `rule` is a word for what refuses an approval, the first that applies. `off_list`
+    says which recipients no allowlist names, also to people who may not decide: an
+    admin can allow them all the same.
     """
 
     facts: RulingFacts
@@ -78,20 +84,26 @@ class Ruling:
 def rule(facts: RulingFacts) -> Ruling:
     """Return the ruling for these facts. In doubt it refuses."""
     if not facts.is_held:
-        return _refused(facts, "This message is no longer held, so there is nothing to decide.")
+        return _refused(
+            facts, "This message is no longer held, so there is nothing to decide."
+        )
     if not facts.is_reviewer:
         where = f" of {facts.mailbox}" if facts.mailbox else ""
         only = f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk."
         return Ruling(facts, False, False, (only,), off_list=_off_list(facts))
     if not facts.is_fetched:
-        return _refused(facts, "The content is still being fetched. It can be decided once it is here.")
+        return _refused(
+            facts,
+            "The content is still being fetched. It can be decided once it is here.",
+        )
     if forbidding := _forbidding(facts):
         name = forbidding[0][0]
         reasons = tuple(sentence for _, sentence in forbidding)
         off_list = _off_list(facts) if name == "allowlist" else ""
         return Ruling(facts, False, True, reasons + _notes(facts), name, off_list)
     if facts.stopped_by:
-        # Deciding goes on: decisions wait, and can be undone until the switch is released.
+        # Deciding goes on: decisions wait, and can be undone until the switch is
+        # released.
         waits = f"You may decide, but nothing is sent until the kill switch is released. Pulled by {facts.stopped_by}."
         return Ruling(facts, True, True, (waits, *_notes(facts)), rule="stopped")
     return Ruling(facts, True, True, (_needed(facts.demand), *_notes(facts)))
@@ -108,12 +120,18 @@ def _needed(demand: Demand) -> str:
 
 
 def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
-    """Return every rule that keeps this from being approved, in the order in which they are named."""
+    """Return every rule that keeps this from being approved, in the order in which they
+    are named.
+    """
     found = []
     if facts.is_author:
-        found.append(("author", "You started this message, so somebody else must approve it."))
+        found.append(
+            ("author", "You started this message, so somebody else must approve it.")
+        )
     if facts.is_editor:
-        found.append(("editor", "You edited this message, so somebody else must approve it."))
+        found.append(
+            ("editor", "You edited this message, so somebody else must approve it.")
+        )
     if facts.is_expired:
         found.append(("expired", "The time to approve this message is over."))
     if facts.files_that_differ:
@@ -131,7 +149,9 @@ def _off_list(facts: RulingFacts) -> str:
     ends = "" if len(facts.off_list) == 1 else "es"
     way_out = f" An admin can allow the address{ends}." if facts.can_be_allowed else ""
     doubt = f" {facts.list_doubt}" if facts.list_doubt else ""
-    return f"{_missed(facts.off_list, facts)}, so this cannot be approved.{doubt}{way_out}"
+    return (
+        f"{_missed(facts.off_list, facts)}, so this cannot be approved.{doubt}{way_out}"
+    )
 
 
 def _notes(facts: RulingFacts) -> tuple[str, ...]:

@@ -1,7 +1,9 @@
-"""Brings the organisation's minimum oversight mode to our own gateways, which then refuse every looser mode.
+"""Brings the organisation's minimum oversight mode to our own gateways, which then
+refuse every looser mode.
 
-Only a stricter minimum is brought: to lower the one of a gateway takes its operator. The gateway is read first each
-time, so that a lost answer, or a gateway that was restored from a backup, is noticed at the next check.
+Only a stricter minimum is brought: to lower the one of a gateway takes its operator.
+The gateway is read first each time, so that a lost answer, or a gateway that was
+restored from a backup, is noticed at the next check.
 """
 
 import logging
@@ -33,13 +35,16 @@ _ANY = "any mode"
 
 
 def to_compare() -> QuerySet[Connection]:
-    """Return the gateways whose minimum is to be compared with the organisation's; none where there is none.
+    """Return the gateways whose minimum is to be compared with the organisation's; none
+    where there is none.
 
     The sweep keeps the query, so that whether there is one is part of it.
     """
     minimum = OrganisationSettings.objects.exclude(minimum_oversight="")
     due = Q(gate_minimum_checked_at=None) | Q(gate_minimum_checked_at__lt=Now() - EVERY)
-    found = Connection.objects.at_work().filter(is_well(), due, Exists(minimum), is_our_gateway=True)
+    found = Connection.objects.at_work().filter(
+        is_well(), due, Exists(minimum), is_our_gateway=True
+    )
     return found.exclude(admin_key="")
 
 
@@ -49,7 +54,9 @@ def compare_soon() -> None:
 
 
 def bring_minimum(*, connection_id: int) -> str:
-    """Bring the minimum to one gateway where that allows more, and store what it has; return a short word."""
+    """Bring the minimum to one gateway where that allows more, and store what it has;
+    return a short word.
+    """
     connection = to_compare().filter(pk=connection_id).first()
     if connection is None:
         return "not due"
@@ -59,41 +66,67 @@ def bring_minimum(*, connection_id: int) -> str:
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
-        log.warning("minimum not at the gateway", extra={"connection": connection.slug, "reason": error.sentence})
+        log.warning(
+            "minimum not at the gateway",
+            extra={"connection": connection.slug, "reason": error.sentence},
+        )
         _store(connection, gate_minimum_error=error.sentence[:500])
         return "not now"
     if there is None:
-        _store(connection, gate_minimum_error="This gateway does not know a minimum oversight mode. Upgrade it.")
+        _store(
+            connection,
+            gate_minimum_error="This gateway does not know a minimum oversight mode. Upgrade it.",
+        )
         return "not known there"
     with transaction.atomic():
         _store(connection, gate_minimum=there, gate_minimum_error="")
         if there != before:
-            details = {"connection": str(connection), **changed(before=before or _ANY, after=there)}
-            record("oversight_minimum.brought", actor=ACTOR, connection=connection.pk, details=details)
+            details = {
+                "connection": str(connection),
+                **changed(before=before or _ANY, after=there),
+            }
+            record(
+                "oversight_minimum.brought",
+                actor=ACTOR,
+                connection=connection.pk,
+                details=details,
+            )
     return "there already" if there == before else "brought"
 
 
 def _bring(connection: Connection, wanted: str) -> tuple[str | None, str]:
-    """Return the minimum of a gateway after and before; None where it does not know one."""
-    client = AdminClient(base_url=connection.api_url, key=connection.admin_key, within=WITHIN)
+    """Return the minimum of a gateway after and before; None where it does not know
+    one.
+    """
+    client = AdminClient(
+        base_url=connection.api_url, key=connection.admin_key, within=WITHIN
+    )
     account = client.ask("GET", "/v1/account")
     if "minimum_oversight_mode" not in account:
         return None, ""
     before = str(account["minimum_oversight_mode"] or "")
     if not allows_more(before, than=wanted):
         return before, before
-    account = client.ask("PATCH", "/v1/account", body={"minimum_oversight_mode": wanted})
+    account = client.ask(
+        "PATCH", "/v1/account", body={"minimum_oversight_mode": wanted}
+    )
     return str(account.get("minimum_oversight_mode") or ""), before
 
 
 def _store(connection: Connection, **fields: str) -> None:
-    Connection.objects.filter(pk=connection.pk).update(gate_minimum_checked_at=Now(), **fields)
+    Connection.objects.filter(pk=connection.pk).update(
+        gate_minimum_checked_at=Now(), **fields
+    )
 
 
 def allows_more(minimum: str, *, than: str) -> bool:
-    """Whether a minimum lets a mailbox have a looser mode than another minimum does; an empty one allows all."""
+    """Whether a minimum lets a mailbox have a looser mode than another minimum does; an
+    empty one allows all.
+    """
     ranks = {name: rank for rank, name in enumerate(NAMES)}
-    return ranks.get(minimum or NAMES[-1], len(NAMES)) > ranks.get(than or NAMES[-1], len(NAMES))
+    return ranks.get(minimum or NAMES[-1], len(NAMES)) > ranks.get(
+        than or NAMES[-1], len(NAMES)
+    )
 
 
 @dataclass(frozen=True)
@@ -107,7 +140,9 @@ class GateMinimum:
 
 
 def gate_minimums(connections: QuerySet[Connection], minimum: str) -> list[GateMinimum]:
-    """Return where the minimum has arrived, and where not and why; nothing where there is none."""
+    """Return where the minimum has arrived, and where not and why; nothing where there
+    is none.
+    """
     return [_status(one, minimum) for one in connections] if minimum else []
 
 
@@ -117,7 +152,9 @@ def _status(connection: Connection, minimum: str) -> GateMinimum:
         sentence = "Hosted MultiMail knows no minimum. A looser mode set there is told within ten minutes."
         return GateMinimum(connection, "plain", "Only here", sentence)
     if not connection.admin_key:
-        return GateMinimum(connection, "amber", "Not there", "The connection has no admin key.")
+        return GateMinimum(
+            connection, "amber", "Not there", "The connection has no admin key."
+        )
     if has and allows_more(minimum, than=has):
         sentence = (
             f"The gateway's own minimum is {has}, which is stricter. Its operator lowers it: "
@@ -125,9 +162,15 @@ def _status(connection: Connection, minimum: str) -> GateMinimum:
         )
         return GateMinimum(connection, "blue", "Stricter there", sentence)
     if has and not allows_more(has, than=minimum) and not connection.gate_minimum_error:
-        return GateMinimum(connection, "green", "At the gateway", "Its API refuses every looser mode.")
+        return GateMinimum(
+            connection, "green", "At the gateway", "Its API refuses every looser mode."
+        )
     if connection.paused_at:
-        return GateMinimum(connection, "amber", "Not there yet", "The connection is paused.")
+        return GateMinimum(
+            connection, "amber", "Not there yet", "The connection is paused."
+        )
     if connection.gate_minimum_error:
-        return GateMinimum(connection, "amber", "Not there yet", connection.gate_minimum_error)
+        return GateMinimum(
+            connection, "amber", "Not there yet", connection.gate_minimum_error
+        )
     return GateMinimum(connection, "blue", "On its way", "It is being brought there.")

@@ -1,7 +1,8 @@
-"""Pulls and releases the kill switch. While it is pulled, no decision in its scope is sent to MultiMail.
+"""Pulls and releases the kill switch. While it is pulled, no decision in its scope is
+sent to MultiMail.
 
-It stops what this desk does, nothing else: mail that was approved before and waits for its time at MultiMail, and mail
-of autonomous mailboxes, still goes.
+It stops what this desk does, nothing else: mail that was approved before and waits for
+its time at MultiMail, and mail of autonomous mailboxes, still goes.
 """
 
 from collections.abc import Mapping
@@ -24,9 +25,16 @@ MAX_REASON = 1000
 released = Signal()
 
 
-def may_pull(actor: Actor, *, connection: Connection | None = None, mailbox: Mailbox | None = None) -> bool:
+def may_pull(
+    actor: Actor,
+    *,
+    connection: Connection | None = None,
+    mailbox: Mailbox | None = None,
+) -> bool:
     """Whether the actor may stop this scope: a reviewer or an admin of all of it."""
-    return any(_has(role, actor, connection, mailbox) for role in (Role.REVIEWER, Role.ADMIN))
+    return any(
+        _has(role, actor, connection, mailbox) for role in (Role.REVIEWER, Role.ADMIN)
+    )
 
 
 def may_release(actor: Actor, switch: KillSwitch) -> bool:
@@ -34,7 +42,9 @@ def may_release(actor: Actor, switch: KillSwitch) -> bool:
     return _has(Role.ADMIN, actor, switch.connection, switch.mailbox)
 
 
-def _has(role: Role, actor: Actor, connection: Connection | None, mailbox: Mailbox | None) -> bool:
+def _has(
+    role: Role, actor: Actor, connection: Connection | None, mailbox: Mailbox | None
+) -> bool:
     """Whether the actor has a role for the whole of a scope."""
     if mailbox is not None:
         return actor.is_a(role, connection=mailbox.connection_id, mailbox=mailbox.pk)
@@ -45,40 +55,65 @@ def _has(role: Role, actor: Actor, connection: Connection | None, mailbox: Mailb
 
 @atomic_with_retry
 def pull(
-    *, actor: Actor, reason: str, connection: Connection | None = None, mailbox: Mailbox | None = None
+    *,
+    actor: Actor,
+    reason: str,
+    connection: Connection | None = None,
+    mailbox: Mailbox | None = None,
 ) -> KillSwitch:
-    """Stop every decision of a scope: one mailbox, one connection, or everything. Reviewers and admins of it may.
+    """Stop every decision of a scope: one mailbox, one connection, or everything.
+    Reviewers and admins of it may.
 
-    Pulling it again changes nothing and is no error: stopping must never fail because somebody was first.
+    Pulling it again changes nothing and is no error: stopping must never fail because
+    somebody was first.
     """
     if mailbox is not None:
         connection = None
     if not may_pull(actor, connection=connection, mailbox=mailbox):
-        raise ActNotAllowed("Only a reviewer or an admin of all that it stops can pull this kill switch.")
+        raise ActNotAllowed(
+            "Only a reviewer or an admin of all that it stops can pull this kill switch."
+        )
     if not reason.strip():
-        raise ActNotAllowed("Give a reason: it is shown to everybody whose mail is stopped.")
+        raise ActNotAllowed(
+            "Give a reason: it is shown to everybody whose mail is stopped."
+        )
     scope = KillSwitch.objects.pulled().filter(connection=connection, mailbox=mailbox)
     try:
         with transaction.atomic():
-            # When two pull at once, the second waits here for the first and then finds it.
+            # When two pull at once, the second waits here for the first and then finds
+            # it.
             switch = KillSwitch.objects.create(
-                connection=connection, mailbox=mailbox, reason=reason.strip()[:MAX_REASON], pulled_by_id=int(actor.id)
+                connection=connection,
+                mailbox=mailbox,
+                reason=reason.strip()[:MAX_REASON],
+                pulled_by_id=int(actor.id),
             )
     except IntegrityError:
         # It was released in this moment: pull it again.
-        return scope.first() or pull(actor=actor, reason=reason, connection=connection, mailbox=mailbox)
+        return scope.first() or pull(
+            actor=actor, reason=reason, connection=connection, mailbox=mailbox
+        )
     switch.refresh_from_db()
-    _record("kill_switch.pulled", switch, actor, changed(before="released", after="pulled"))
+    _record(
+        "kill_switch.pulled", switch, actor, changed(before="released", after="pulled")
+    )
     return switch
 
 
 def _locked(switch_id: int, actor: Actor) -> KillSwitch:
     """Lock a pulled switch that the actor may release."""
-    switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
+    switch = (
+        KillSwitch.objects.pulled()
+        .select_for_update(of=("self",))
+        .filter(pk=switch_id)
+        .first()
+    )
     if switch is None:
         raise ActNotAllowed("This kill switch is no longer pulled.")
     if not may_release(actor, switch):
-        raise ActNotAllowed("Only an admin of all that it stops can release this kill switch.")
+        raise ActNotAllowed(
+            "Only an admin of all that it stops can release this kill switch."
+        )
     return switch
 
 
@@ -89,7 +124,9 @@ def _releasing(*, switch_id: int, actor: Actor) -> ChangeInWords:
         before=f"pulled: {switch.reason}",
         after="released",
         page=reverse("stop"),
-        connection=switch.mailbox.connection_id if switch.mailbox else switch.connection_id,
+        connection=switch.mailbox.connection_id
+        if switch.mailbox
+        else switch.connection_id,
         mailbox=switch.mailbox_id,
     )
 
@@ -97,20 +134,33 @@ def _releasing(*, switch_id: int, actor: Actor) -> ChangeInWords:
 @atomic_with_retry
 @second_admin("Kill switch", words=_releasing)
 def release(*, switch_id: int, actor: Actor) -> KillSwitch:
-    """Release the switch of a scope; only an admin of it may. Due decisions are sent at once."""
+    """Release the switch of a scope; only an admin of it may. Due decisions are sent at
+    once.
+    """
     switch = _locked(switch_id, actor)
-    KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))
+    KillSwitch.objects.filter(pk=switch.pk).update(
+        released_at=Now(), released_by_id=int(actor.id)
+    )
     switch.refresh_from_db()
-    _record("kill_switch.released", switch, actor, changed(before="pulled", after="released"))
+    _record(
+        "kill_switch.released",
+        switch,
+        actor,
+        changed(before="pulled", after="released"),
+    )
     released.send(sender=KillSwitch)
     return switch
 
 
-def _record(action: str, switch: KillSwitch, actor: Actor, sides: Mapping[str, str]) -> None:
+def _record(
+    action: str, switch: KillSwitch, actor: Actor, sides: Mapping[str, str]
+) -> None:
     record(
         action,
         actor=actor,
-        connection=switch.mailbox.connection_id if switch.mailbox else switch.connection_id,
+        connection=switch.mailbox.connection_id
+        if switch.mailbox
+        else switch.connection_id,
         details={
             "scope": str(switch.mailbox or switch.connection or "everything"),
             "reason": switch.reason,

@@ -1,4 +1,6 @@
-"""Celery's tasks of the policy; each that asks MultiMail runs in a slot of its connection (mirror.tasks)."""
+"""Celery's tasks of the policy; each that asks MultiMail runs in a slot of its
+connection (mirror.tasks).
+"""
 
 from functools import partial
 
@@ -21,7 +23,11 @@ def read_refusals(connection_id: int) -> str:
 @shared_task(base=AfterCommitTask)
 def read_all_refusals() -> str:
     """Send `read_refusals` for each healthy connection to our own gateway."""
-    read_refusals.delay_each(Connection.objects.to_read().filter(is_our_gateway=True).values_list("pk", flat=True))
+    read_refusals.delay_each(
+        Connection.objects.to_read()
+        .filter(is_our_gateway=True)
+        .values_list("pk", flat=True)
+    )
     return "sent"
 
 
@@ -43,7 +49,9 @@ def push_list(gate_list_id: int) -> str:
 
 @shared_task(base=AfterCommitTask)
 def push_lists() -> str:
-    """Send a push of each allowlist that its gate lacks, including lists of new mailboxes."""
+    """Send a push of each allowlist that its gate lacks, including lists of new
+    mailboxes.
+    """
     GateList.objects.ensure()
     push_list.delay_each(GateList.objects.to_push().values_list("pk", flat=True)[:100])
     return "sent"

@@ -8,24 +8,70 @@ from policy.plans import views as plans
 urlpatterns = [
     path("allowlists/", allowlists.allowlists, name="allowlists"),
     path("allowlists/refusals/", allowlists.refusals, name="refusals"),
-    path("allowlists/refusals/<int:refusal_id>/allow/", allowlists.allow_refused, name="allow-refused"),
+    path(
+        "allowlists/refusals/<int:refusal_id>/allow/",
+        allowlists.allow_refused,
+        name="allow-refused",
+    ),
     path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
     path("allowlists/gates/<int:gate_id>/push/", allowlists.push_now, name="push-list"),
-    path("allowlists/<slug:scope>/<slug:kind>/", allowlists.allowlist, name="allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/history/", allowlists.history, name="allowlist-history"),
-    path("allowlists/<slug:scope>/<slug:kind>/preview/", allowlists.preview_change, name="preview-allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/save/", allowlists.save, name="save-allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/import/", allowlists.import_page, name="import-allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/import/check/", allowlists.preview_import, name="preview-import"),
-    path("allowlists/<slug:scope>/<slug:kind>/export/", allowlists.export, name="export-allowlist"),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/", allowlists.allowlist, name="allowlist"
+    ),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/history/",
+        allowlists.history,
+        name="allowlist-history",
+    ),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/preview/",
+        allowlists.preview_change,
+        name="preview-allowlist",
+    ),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/save/",
+        allowlists.save,
+        name="save-allowlist",
+    ),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/import/",
+        allowlists.import_page,
+        name="import-allowlist",
+    ),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/import/check/",
+        allowlists.preview_import,
+        name="preview-import",
+    ),
+    path(
+        "allowlists/<slug:scope>/<slug:kind>/export/",
+        allowlists.export,
+        name="export-allowlist",
+    ),
     path("review-plans/", plans.review_plans, name="review-plans"),
     path("review-plans/duty/", plans.add_duty, name="add-duty"),
     path("review-plans/duty/<int:turn_id>/end/", plans.end_duty, name="end-duty"),
     path("review-plans/calendars/add/", plans.add_calendar, name="add-calendar"),
     path("review-plans/calendars/<int:calendar_id>/", plans.calendar, name="calendar"),
-    path("review-plans/calendars/<int:calendar_id>/save/", plans.save_calendar, name="save-calendar"),
-    path("review-plans/calendars/<int:calendar_id>/remove/", plans.remove_calendar, name="remove-calendar"),
+    path(
+        "review-plans/calendars/<int:calendar_id>/save/",
+        plans.save_calendar,
+        name="save-calendar",
+    ),
+    path(
+        "review-plans/calendars/<int:calendar_id>/remove/",
+        plans.remove_calendar,
+        name="remove-calendar",
+    ),
     path("review-plans/<slug:scope>/", plans.review_plan, name="review-plan"),
-    path("review-plans/<slug:scope>/save/", plans.save_review_plan, name="save-review-plan"),
-    path("review-plans/<slug:scope>/remove/", plans.remove_review_plan, name="remove-review-plan"),
+    path(
+        "review-plans/<slug:scope>/save/",
+        plans.save_review_plan,
+        name="save-review-plan",
+    ),
+    path(
+        "review-plans/<slug:scope>/remove/",
+        plans.remove_review_plan,
+        name="remove-review-plan",
+    ),
 ]

@@ -1,6 +1,8 @@
-"""Characters that cannot be seen but change what is read: finds them and gives each a short name.
+"""Characters that cannot be seen but change what is read: finds them and gives each a
+short name.
 
-Sequences that ordinary writing needs (joined emoji, flags, Persian and Indic joiners) are left alone.
+Sequences that ordinary writing needs (joined emoji, flags, Persian and Indic joiners)
+are left alone.
 """
 
 import re
@@ -65,10 +67,17 @@ _RANGES = (
     (0xE0100, 0xE01EF, "VARIATION SELECTOR"),
     (0xE01F0, 0xE0FFF, "UNASSIGNED INVISIBLE"),
 )
-BIDI = frozenset(NAMES[code] for code in (0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0x2066, 0x2067, 0x2068, 0x2069))
-ORDINARY = frozenset({"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"})
+BIDI = frozenset(
+    NAMES[code]
+    for code in (0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0x2066, 0x2067, 0x2068, 0x2069)
+)
+ORDINARY = frozenset(
+    {"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"}
+)
 
-_CLASS = "".join(re.escape(chr(code)) for code in NAMES) + "".join(f"{chr(a)}-{chr(b)}" for a, b, _ in _RANGES)
+_CLASS = "".join(re.escape(chr(code)) for code in NAMES) + "".join(
+    f"{chr(a)}-{chr(b)}" for a, b, _ in _RANGES
+)
 _RUN = re.compile(f"[{_CLASS}]+")
 # Text of these alone, as most of a message is, holds none of them.
 _PLAIN = re.compile(r"[ -~\t\n\f\r]*")
@@ -78,13 +87,16 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 # What ordinary writing needs next to certain characters; anywhere else it is marked.
 _BY_CONTEXT = frozenset("\u200c\u200d\ufeff\ufe0e\ufe0f")
 
-# More marks than this in one message would only bury it; the rest is counted and announced once.
+# More marks than this in one message would only bury it; the rest is counted and
+# announced once.
 MAX_MARKS = 2000
 
 
 @dataclass
 class Tally:
-    """What was found so far in one message: counts by name, and text written in characters that show nothing."""
+    """What was found so far in one message: counts by name, and text written in
+    characters that show nothing.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     secret: list[str] = field(default_factory=list)
@@ -98,16 +110,23 @@ def name_of(character: str) -> str:
     code = ord(character)
     if code in NAMES:
         return NAMES[code]
-    return next((name for first, last, name in _RANGES if first <= code <= last), "INVISIBLE CHARACTER")
+    return next(
+        (name for first, last, name in _RANGES if first <= code <= last),
+        "INVISIBLE CHARACTER",
+    )
 
 
 def without_surrogates(text: str) -> str:
-    """Return `text` with lone surrogates, which no encoding can carry, replaced by the replacement character."""
+    """Return `text` with lone surrogates, which no encoding can carry, replaced by the
+    replacement character.
+    """
     return _SURROGATES.sub("\ufffd", text)
 
 
 def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
-    """Yield (False, ordinary text) and (True, label of a mark), in order, and count what was found in `tally`."""
+    """Yield (False, ordinary text) and (True, label of a mark), in order, and count
+    what was found in `tally`.
+    """
     if _PLAIN.fullmatch(text):
         yield False, text
         return
@@ -115,7 +134,9 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     ordinary = []
     for run in _RUN.finditer(text):
         whole = run.group()
-        needed, found = _judge(text, run) if len(whole) > 1 or whole in _BY_CONTEXT else ("", whole)
+        needed, found = (
+            _judge(text, run) if len(whole) > 1 or whole in _BY_CONTEXT else ("", whole)
+        )
         ordinary.append(text[at : run.start()] + needed)
         at = run.end()
         for character in found:
@@ -131,8 +152,13 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
 
 
 def named(text: str, tally: Tally | None = None) -> str:
-    """Return `text` with each invisible character (or run of them) as a named mark: `[ZERO WIDTH SPACE]`."""
-    return "".join(f"[{piece}]" if mark else piece for mark, piece in pieces(text, tally or Tally()))
+    """Return `text` with each invisible character (or run of them) as a named mark:
+    `[ZERO WIDTH SPACE]`.
+    """
+    return "".join(
+        f"[{piece}]" if mark else piece
+        for mark, piece in pieces(text, tally or Tally())
+    )
 
 
 def stripped(text: str) -> str:
@@ -157,7 +183,11 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
     if before and not before.isspace() and found[0] in "\ufe0e\ufe0f":
         needed = found[0]
         found = found[1:]
-    if before == "\U0001f3f4" and found.endswith("\U000e007f") and _tag_text(found) in _FLAGS:
+    if (
+        before == "\U0001f3f4"
+        and found.endswith("\U000e007f")
+        and _tag_text(found) in _FLAGS
+    ):
         return needed + found, ""
     if found == "\u200d" and _is_emoji(before) and _is_emoji(after):
         return needed + found, ""
@@ -169,11 +199,17 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
 
 
 def _is_emoji(character: str) -> bool:
-    return bool(character) and ord(character) >= 0x2190 and unicodedata.category(character) in ("So", "Sk")
+    return (
+        bool(character)
+        and ord(character) >= 0x2190
+        and unicodedata.category(character) in ("So", "Sk")
+    )
 
 
 def _needs_joiners(character: str) -> bool:
-    return bool(character) and (0x0600 <= ord(character) <= 0x0DFF or 0x1000 <= ord(character) <= 0x109F)
+    return bool(character) and (
+        0x0600 <= ord(character) <= 0x0DFF or 0x1000 <= ord(character) <= 0x109F
+    )
 
 
 def _label(found: str, tally: Tally) -> str:
@@ -193,7 +229,9 @@ def _tag_text(found: str) -> str:
 
 
 def _selector_text(found: str) -> str:
-    """Return the text smuggled as bytes in variation selectors (VS1 is byte 0, VS17 byte 16), if it reads as text."""
+    """Return the text smuggled as bytes in variation selectors (VS1 is byte 0, VS17
+    byte 16), if it reads as text.
+    """
     data = bytearray()
     for character in found:
         code = ord(character)

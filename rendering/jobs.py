@@ -1,4 +1,6 @@
-"""What the parser does with messages: a content comes as JSON, and so does what was read of it."""
+"""What the parser does with messages: a content comes as JSON, and so does what was
+read of it.
+"""
 
 import json
 from dataclasses import asdict
@@ -18,13 +20,19 @@ def _render(request: bytes) -> bytes:
 
 
 def _parse(request: bytes) -> bytes:
-    return json.dumps(asdict(parse_content(content_from_json(json.loads(request))))).encode()
+    return json.dumps(
+        asdict(parse_content(content_from_json(json.loads(request))))
+    ).encode()
 
 
 JOBS = {"render_message": Job(_render), "parse_content": Job(_parse)}
 
-# What is loaded from files at first use is loaded now: the process of a request can open none.
+# What is loaded from files at first use is loaded now: the process of a request can
+# open none.
 render_message(
-    Content(html="<a href='https://xn--mnchen-3ya.example/'>münchen.example</a> 中 &copy;", markdown="**x**")
+    Content(
+        html="<a href='https://xn--mnchen-3ya.example/'>münchen.example</a> 中 &copy;",
+        markdown="**x**",
+    )
 )
 render_message(Content(markdown="**x** | y\n--|--"))

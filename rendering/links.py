@@ -1,4 +1,5 @@
-"""Where links really go, which hosts their texts name, and what about them deserves a second look.
+"""Where links really go, which hosts their texts name, and what about them deserves a
+second look.
 
 Reads addresses the way browsers do, and texts the way people do.
 """
@@ -18,9 +19,11 @@ from rendering.result import Link
 from simple_form.harmless import length
 from simple_form.html_reading import BLOCKS
 
-# What is read as a dot: the dots of IDNA, and the characters that Unicode lists as confusable with one.
+# What is read as a dot: the dots of IDNA, and the characters that Unicode lists as
+# confusable with one.
 _READ_AS_DOT = "。．｡․﹒܁܂꘎𐩐٠۰۔ꓸ𝅭"
-# Scripts without letters that pass for Latin ones, many of them written without spaces: a host ends where they begin.
+# Scripts without letters that pass for Latin ones, many of them written without spaces:
+# a host ends where they begin.
 _APART = (
     "\u0590-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -29,10 +32,15 @@ _THIN = "[\u2006-\u200a]{0,3}"
 _DOT = re.compile(rf"{_THIN}[.{_READ_AS_DOT}]{_THIN}")
 _DOT_IN_WORDS = re.compile(r"\s?[\[({]\s?(?:\.|dot)\s?[\])}]\s?|%2e", re.IGNORECASE)
 # The full stop of a sentence in such a script, and not a dot of a host.
-_FULL_STOP = re.compile(rf"(?<=[{_APART}])[{_READ_AS_DOT}]|[{_READ_AS_DOT}](?=[{_APART}])")
-_SEAM = re.compile(rf"(?<=[{_APART}])-?(?=[a-z0-9])|(?<=[a-z0-9])-?(?=[{_APART}])", re.IGNORECASE)
+_FULL_STOP = re.compile(
+    rf"(?<=[{_APART}])[{_READ_AS_DOT}]|[{_READ_AS_DOT}](?=[{_APART}])"
+)
+_SEAM = re.compile(
+    rf"(?<=[{_APART}])-?(?=[a-z0-9])|(?<=[a-z0-9])-?(?=[{_APART}])", re.IGNORECASE
+)
 
-# Possessive, and begun only where a word begins: the time is linear whatever the text is.
+# Possessive, and begun only where a word begins: the time is linear whatever the text
+# is.
 _NAMED = re.compile(
     r"(?<![\w-])(?<![\w-]\.)(?:(?<![_.+-])[_.+-]++|(?![_.+-]))(?P<scheme>https?:[/\\]{1,3}(?:[^\s/@]{1,64}@)?)?"
     r"(?:(?P<local>[\w.+%!'-]{1,64}+)@)?(?P<host>[^\W_][\w-]*+(?:\.[\w-]++)++)(?!\.*@)",
@@ -45,7 +53,8 @@ _FILE_ENDINGS = frozenset(
 
 
 class NamedHost(NamedTuple):
-    """A host in lower case as a text names it, and what stands before its @ where it is part of a mail address.
+    """A host in lower case as a text names it, and what stands before its @ where it is
+    part of a mail address.
 
     From `start` to `end` it is said in the text that `readable` gives.
     """
@@ -62,7 +71,9 @@ class NamedHost(NamedTuple):
 
 
 def readable(text: str) -> str:
-    """Return `text` as it reads: without invisible characters, and with every kind of dot as a dot."""
+    """Return `text` as it reads: without invisible characters, and with every kind of
+    dot as a dot.
+    """
     text = stripped(text)
     if not text.isascii():
         text = _DOT.sub(".", _FULL_STOP.sub(" ", text))
@@ -71,11 +82,15 @@ def readable(text: str) -> str:
 
 
 def find_hosts(text: str) -> list[NamedHost]:
-    """Return what a readable text names: with a scheme, www or an @, or by a suffix that exists."""
+    """Return what a readable text names: with a scheme, www or an @, or by a suffix
+    that exists.
+    """
     found = []
     for match in _NAMED.finditer(text):
         labels = match["host"].lower().split(".")
-        while len(labels) > 1 and not (len(labels[-1].rstrip("-_")) > 1 and labels[-1][0].isalpha()):
+        while len(labels) > 1 and not (
+            len(labels[-1].rstrip("-_")) > 1 and labels[-1][0].isalpha()
+        ):
             labels.pop()
         host = ".".join(labels).rstrip("-_")
         local = (match["local"] or "").lower()
@@ -88,7 +103,9 @@ def find_hosts(text: str) -> list[NamedHost]:
 
 
 def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
-    """Return the hosts that a text names together with the words it runs into, and neither of them by itself."""
+    """Return the hosts that a text names together with the words it runs into, and
+    neither of them by itself.
+    """
     before = readable(before)
     text = readable(text)
     after = readable(after)
@@ -110,7 +127,8 @@ WEB_SCHEMES = frozenset({"http", "https"})
 PLAIN_SCHEMES = WEB_SCHEMES | {"mailto", "tel", "sms"}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 WRITTEN_OUT = re.compile(
-    r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`，、；：！？（）「」『』《》【】]{3,2000}", re.IGNORECASE
+    r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`，、；：！？（）「」『』《》【】]{3,2000}",
+    re.IGNORECASE,
 )
 
 
@@ -124,10 +142,12 @@ def read_link(
     after: str = "",
     written_out: bool = False,
 ) -> Link:
-    """Return the link with its true host and its flags. `base` is the message's own base address, if it set one.
+    """Return the link with its true host and its flags. `base` is the message's own
+    base address, if it set one.
 
-    `labels` are what else is read or heard of it: titles and the texts in place of its pictures. `before` and `after`
-    are what its text runs into, without a space between them.
+    `labels` are what else is read or heard of it: titles and the texts in place of its
+    pictures. `before` and `after` are what its text runs into, without a space between
+    them.
     """
     target = read_target(target, base)
     scheme, host, flags = _split_target(target)
@@ -135,12 +155,22 @@ def read_link(
     claim = ""
     if scheme in PLAIN_SCHEMES and not written_out:
         goes_to = partial(_is_target, scheme=scheme, host=host, target=target)
-        claim = _claim((text, *labels), goes_to, scheme) or _split_claim(before, text, after, goes_to)
+        claim = _claim((text, *labels), goes_to, scheme) or _split_claim(
+            before, text, after, goes_to
+        )
         if scheme in _CALLING and not claim:
             claim = _other_phone(text, labels, f"{before}{text}{after}", target)
     flags = [*flags, *(["text_says_other_domain"] if claim else []), *host_flags(host)]
     shown = shown or next(filter(None, heard), "")
-    return Link(shown, target, host, registered_domain(host), tuple(dict.fromkeys(flags)), written_out, claim=claim)
+    return Link(
+        shown,
+        target,
+        host,
+        registered_domain(host),
+        tuple(dict.fromkeys(flags)),
+        written_out,
+        claim=claim,
+    )
 
 
 def read_target(target: str, base: str) -> str:
@@ -155,14 +185,18 @@ def host_of(url: str) -> str:
 
 
 def origin_of(target: str) -> str:
-    """Return the scheme, the host and the port that a link goes to, as browsers read it."""
+    """Return the scheme, the host and the port that a link goes to, as browsers read
+    it.
+    """
     target = _IGNORED.sub("", target).strip(_EDGES)
     scheme, host, _ = _split_target(target)
     if scheme not in WEB_SCHEMES:
         return f"{scheme}:{host}"
     rest = target.partition(":")[2] if _PARTS.match(target) else target
     _, port = _host_and_port(_authority(rest).rpartition("@")[2])
-    return f"{scheme}://{host}" + ("" if port in ("", _DEFAULT_PORTS[scheme]) else f":{port}")
+    return f"{scheme}://{host}" + (
+        "" if port in ("", _DEFAULT_PORTS[scheme]) else f":{port}"
+    )
 
 
 def _authority(rest: str) -> str:
@@ -200,7 +234,11 @@ def unicode_host(host: str) -> str:
     labels = []
     for label in host.split("."):
         try:
-            labels.append(label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label)
+            labels.append(
+                label[4:].encode("ascii").decode("punycode")
+                if label.startswith("xn--")
+                else label
+            )
         except (UnicodeError, ValueError):
             labels.append(label)
     return ".".join(labels)
@@ -208,19 +246,28 @@ def unicode_host(host: str) -> str:
 
 @lru_cache(maxsize=8192)
 def scripts(word: str) -> frozenset[str]:
-    """Return the scripts that the letters of `word` belong to, by the first word of their Unicode names.
+    """Return the scripts that the letters of `word` belong to, by the first word of
+    their Unicode names.
 
     Japanese writes with three scripts, Korean with two: each of these counts as one.
     """
-    found = {unicodedata.name(c, "UNKNOWN").split(" ")[0].split("-")[0] for c in word[:253] if c.isalpha()}
+    found = {
+        unicodedata.name(c, "UNKNOWN").split(" ")[0].split("-")[0]
+        for c in word[:253]
+        if c.isalpha()
+    }
     if found & {"HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"}:
         found -= {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "LATIN"}
         found.add("EAST ASIAN")
     return frozenset(found - {"FULLWIDTH", "MODIFIER"})
 
 
-def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: str) -> str:
-    """Return the first of these texts of a link that names an address which the link does not go to."""
+def _claim(
+    texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: str
+) -> str:
+    """Return the first of these texts of a link that names an address which the link
+    does not go to.
+    """
     for text in texts:
         matches = [goes_to(one) for one in find_hosts(readable(text[:MAX_TEXT]))]
         # Of mail addresses each must be the one written to; of hosts one is enough.
@@ -229,9 +276,17 @@ def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: s
     return ""
 
 
-def _split_claim(before: str, text: str, after: str, goes_to: Callable[[NamedHost], bool]) -> str:
-    """Return the address that a link's text names only with the text around it, where the link does not go there."""
-    named = find_hosts_across(before, text, after) if text.strip() and (before or after) else []
+def _split_claim(
+    before: str, text: str, after: str, goes_to: Callable[[NamedHost], bool]
+) -> str:
+    """Return the address that a link's text names only with the text around it, where
+    the link does not go there.
+    """
+    named = (
+        find_hosts_across(before, text, after)
+        if text.strip() and (before or after)
+        else []
+    )
     return next((one.text for one in named if not goes_to(one)), "")
 
 
@@ -243,9 +298,13 @@ _MOST_CODE = 3
 
 
 def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> str:
-    """Return the first text of a link with a phone number which it does not call; `whole` is what `text` is in."""
+    """Return the first text of a link with a phone number which it does not call;
+    `whole` is what `text` is in.
+    """
     called = re.split("[?;,]", unquote(target.partition(":")[2]), maxsplit=1)[0]
-    is_split = any(map(str.isdecimal, text)) and not _PHONE.search(readable(text[:MAX_TEXT]))
+    is_split = any(map(str.isdecimal, text)) and not _PHONE.search(
+        readable(text[:MAX_TEXT])
+    )
     for one in (whole if is_split else text, *labels):
         for found in _PHONE.finditer(readable(one[:MAX_TEXT]).replace("(0)", "")):
             if not _is_same_phone(found.group(), called):
@@ -254,23 +313,33 @@ def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> s
 
 
 def _is_same_phone(shown: str, called: str) -> bool:
-    (one, is_whole), (other, is_other_whole) = sorted((_phone(shown), _phone(called)), key=lambda read: len(read[0]))
+    (one, is_whole), (other, is_other_whole) = sorted(
+        (_phone(shown), _phone(called)), key=lambda read: len(read[0])
+    )
     if is_whole and is_other_whole:
         return one == other
     return bool(one) and other.endswith(one) and len(other) - len(one) <= _MOST_CODE
 
 
 def _phone(written: str) -> tuple[str, bool]:
-    """Return the digits of a number without the zeros before it, and whether they have the country's code."""
-    digits = "".join(str(unicodedata.decimal(one)) for one in written if one.isdecimal())
-    return digits.lstrip("0"), written.strip().startswith("+") or digits.startswith("00")
+    """Return the digits of a number without the zeros before it, and whether they have
+    the country's code.
+    """
+    digits = "".join(
+        str(unicodedata.decimal(one)) for one in written if one.isdecimal()
+    )
+    return digits.lstrip("0"), written.strip().startswith("+") or digits.startswith(
+        "00"
+    )
 
 
 def _is_target(named: NamedHost, *, scheme: str, host: str, target: str) -> bool:
     if scheme == "mailto":
         local = unquote(target[7:].partition("?")[0]).strip().lower().rpartition("@")[0]
         return _ascii_host(named.host) == host and named.local in ("", local)
-    return scheme in WEB_SCHEMES and registered_domain(_ascii_host(named.host)) == registered_domain(host)
+    return scheme in WEB_SCHEMES and registered_domain(
+        _ascii_host(named.host)
+    ) == registered_domain(host)
 
 
 def _one_line(text: str) -> str:
@@ -302,7 +371,9 @@ def _split_target(target: str) -> tuple[str, str, list[str]]:
 
 
 def _read_host(written: str) -> tuple[str, list[str]]:
-    """Return a host of a target in the form that is looked up; flagged where other characters are read as its dots."""
+    """Return a host of a target in the form that is looked up; flagged where other
+    characters are read as its dots.
+    """
     host = _ascii_host(unquote(written))
     is_disguised = host.count(".") > written.rstrip(".").count(".") and not _as_ip(host)
     return host, ["disguised_dot"] if is_disguised else []
@@ -317,12 +388,22 @@ def _host_and_port(host_and_port: str) -> tuple[str, str]:
 
 
 def _ascii_host(host: str) -> str:
-    """Return a host in the form that is looked up: lower case, ASCII, numbers as an IP address."""
-    host = unicodedata.normalize("NFKC", stripped(host)[:1000].translate(_DOTS)).lower().rstrip(".")
+    """Return a host in the form that is looked up: lower case, ASCII, numbers as an IP
+    address.
+    """
+    host = (
+        unicodedata.normalize("NFKC", stripped(host)[:1000].translate(_DOTS))
+        .lower()
+        .rstrip(".")
+    )
     labels = []
     for label in host.split("."):
         try:
-            labels.append(label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii"))
+            labels.append(
+                label
+                if label.isascii()
+                else "xn--" + label.encode("punycode").decode("ascii")
+            )
         except UnicodeError:
             labels.append(label)
     return _as_ip(".".join(labels)) or ".".join(labels)
@@ -330,16 +411,23 @@ def _ascii_host(host: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _as_ip(host: str) -> str:
-    """Return the IP address that browsers read a host as (also 0x7f.1 or 2130706433); empty when it is a name."""
+    """Return the IP address that browsers read a host as (also 0x7f.1 or 2130706433);
+    empty when it is a name.
+    """
     if ":" in host:
         try:
             return str(ipaddress.ip_address(host.partition("%")[0]))
         except ValueError:
             return ""
     parts = host.split(".")
-    if not 1 <= len(parts) <= 4 or not all(re.fullmatch(r"0x[0-9a-f]{0,10}|[0-9]{1,12}", part) for part in parts):
+    if not 1 <= len(parts) <= 4 or not all(
+        re.fullmatch(r"0x[0-9a-f]{0,10}|[0-9]{1,12}", part) for part in parts
+    ):
         return ""
-    numbers = [int(p[2:] or "0", 16) if p.startswith("0x") else _octal_or_decimal(p) for p in parts]
+    numbers = [
+        int(p[2:] or "0", 16) if p.startswith("0x") else _octal_or_decimal(p)
+        for p in parts
+    ]
     if any(n > 255 for n in numbers[:-1]) or numbers[-1] >= 256 ** (5 - len(numbers)):
         return ""
     whole = numbers[-1] + sum(n << 8 * (3 - i) for i, n in enumerate(numbers[:-1]))
@@ -347,7 +435,11 @@ def _as_ip(host: str) -> str:
 
 
 def _octal_or_decimal(part: str) -> int:
-    return int(part, 8) if part.startswith("0") and len(part) > 1 and set(part) <= set("01234567") else int(part)
+    return (
+        int(part, 8)
+        if part.startswith("0") and len(part) > 1 and set(part) <= set("01234567")
+        else int(part)
+    )
 
 
 def _joined(base: str, target: str) -> str:
@@ -363,8 +455,11 @@ MAX_BESIDE = 64
 # Between cells, which may touch each other, and where text surely goes on elsewhere.
 _CELL = "\x1f"
 _APART_MARK = "\x1e"
-# A name that goes on in the next cell: one that begins or ends with a dot belongs to no sentence.
-_TOUCHING = re.compile(r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])")
+# A name that goes on in the next cell: one that begins or ends with a dot belongs to no
+# sentence.
+_TOUCHING = re.compile(
+    r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])"
+)
 _BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
 _CELLS = frozenset({"td", "th", "caption"})
 # In pixels: less than a space of the smallest letters.
@@ -373,9 +468,11 @@ _GAP = 2.5
 
 @dataclass(slots=True)
 class SeenLink:
-    """A link of the message: where its text stands, and its titles and alternative texts.
+    """A link of the message: where its text stands, and its titles and alternative
+    texts.
 
-    `slot` is the places after it, in what is drawn and in its text twin, where it is told where the link goes.
+    `slot` is the places after it, in what is drawn and in its text twin, where it is
+    told where the link goes.
     """
 
     target: str
@@ -401,7 +498,9 @@ class LinkTexts:
         self.size += len(text)
 
     def add_labels(self, labels: Sequence[str]) -> None:
-        """Add the label of an element inside links: its title, or the text that replaces a picture."""
+        """Add the label of an element inside links: its title, or the text that
+        replaces a picture.
+        """
         for link in self.open:
             link.labels += labels
 
@@ -418,22 +517,30 @@ class LinkTexts:
         self.links.append(link)
 
     def read(self, base: str) -> Iterator[tuple[SeenLink, Link]]:
-        """Yield each link with its true target. To be called once all text was added: one may go on in the next."""
-        whole = _TOUCHING.sub(lambda between: "\u200b" * len(between.group()), "".join(self.parts)).translate(_BLANKS)
+        """Yield each link with its true target. To be called once all text was added:
+        one may go on in the next.
+        """
+        whole = _TOUCHING.sub(
+            lambda between: "\u200b" * len(between.group()), "".join(self.parts)
+        ).translate(_BLANKS)
         for seen in self.links:
             link = read_link(
                 whole[seen.start : seen.end],
                 seen.target,
                 base,
                 labels=seen.labels,
-                before=whole[max(0, seen.start - MAX_BESIDE) : seen.start].rpartition(" ")[2],
+                before=whole[max(0, seen.start - MAX_BESIDE) : seen.start].rpartition(
+                    " "
+                )[2],
                 after=whole[seen.end : seen.end + MAX_BESIDE].partition(" ")[0],
             )
             yield seen, replace(link, mark=seen.mark)
 
 
 def separators(tag: str, style: Mapping[str, str]) -> tuple[str, str]:
-    """Return what separates the text of an element of the simple form from the text before and after it."""
+    """Return what separates the text of an element of the simple form from the text
+    before and after it.
+    """
     if tag in _CELLS or style.get("display") == "inline-block":
         return _CELL, _CELL
     if tag == "tr":
@@ -444,8 +551,12 @@ def separators(tag: str, style: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _gap(style: Mapping[str, str], side: str) -> str:
-    """Return a space where the margin or padding on a side is so wide that a reader sees one."""
-    gap = sum(length(style.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding"))
+    """Return a space where the margin or padding on a side is so wide that a reader
+    sees one.
+    """
+    gap = sum(
+        length(style.get(f"{box}-{side}", "")) or 0.0 for box in ("margin", "padding")
+    )
     return _APART_MARK if gap >= _GAP else ""
 
 
@@ -464,8 +575,14 @@ def find_bare_links(text: str, known: set[str]) -> list[Link]:
 
 def _read_written_out(url: str) -> Link:
     url = url.rstrip(".,;:!?)。")
-    link = read_link(url, url if "://" in url[:8].lower() else f"http://{url}", written_out=True)
-    if "disguised_dot" in link.flags and "。" in url and not has_known_suffix(link.host):
+    link = read_link(
+        url, url if "://" in url[:8].lower() else f"http://{url}", written_out=True
+    )
+    if (
+        "disguised_dot" in link.flags
+        and "。" in url
+        and not has_known_suffix(link.host)
+    ):
         # The full stop of a sentence that goes on without a space.
         return _read_written_out(url.rpartition("。")[0])
     return link

@@ -1,5 +1,6 @@
-"""Draws the simple form of a message for the desk's frame, with our marks: what may look different to the recipient,
-what was left out, pictures that are not loaded, invisible characters, and where links really go.
+"""Draws the simple form of a message for the desk's frame, with our marks: what may
+look different to the recipient, what was left out, pictures that are not loaded,
+invisible characters, and where links really go.
 
 Every tag and attribute in its output is written here or passed the list in `sanitise`.
 """
@@ -12,7 +13,15 @@ from dataclasses import replace
 
 from common.words import word_places
 from rendering.invisibles import Tally, named, pieces, stripped
-from rendering.links import LinkTexts, SeenLink, find_bare_links, host_of, read_target, separators, short_target
+from rendering.links import (
+    LinkTexts,
+    SeenLink,
+    find_bare_links,
+    host_of,
+    read_target,
+    separators,
+    short_target,
+)
 from rendering.pictures import MAX_ALL_FETCHED, MAX_ALL_PICTURES, MAX_PIXELS, drawable
 from rendering.result import Difference, FetchedPicture, Link, RemotePicture, Words
 from rendering.tracking import needles, tracking_reason, web_address
@@ -31,7 +40,8 @@ class Page:
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
-        # Which of the plain texts are drawn, and where: the place in `out`, the text, and whether it is struck out.
+        # Which of the plain texts are drawn, and where: the place in `out`, the text,
+        # and whether it is struck out.
         self.drawn: dict[int, tuple[int, str, bool]] = {}
         self.tally = Tally()
         self.marks: Counter[str] = Counter()
@@ -40,7 +50,9 @@ class Page:
         """Write text, with a mark for each invisible character in it."""
         for is_mark, piece in pieces(text, self.tally):
             if is_mark:
-                self.out.append(f'<span id="{self.next_mark("ink")}" class="ghost">{html.escape(piece)}</span>')
+                self.out.append(
+                    f'<span id="{self.next_mark("ink")}" class="ghost">{html.escape(piece)}</span>'
+                )
                 self.text.append(f"[{piece}]")
                 continue
             drawn = html.escape(piece, quote=False)
@@ -52,8 +64,13 @@ class Page:
             self.plain.append(folded)
 
     def mark_words(self, first: int, number: int) -> None:
-        """Draw a mark around so many words of the plain text from this one on, where they are drawn as such."""
-        texts = [self.drawn[n][1] if n in self.drawn else stripped(text) for n, text in enumerate(self.plain)]
+        """Draw a mark around so many words of the plain text from this one on, where
+        they are drawn as such.
+        """
+        texts = [
+            self.drawn[n][1] if n in self.drawn else stripped(text)
+            for n, text in enumerate(self.plain)
+        ]
         places = word_places("".join(texts))[first : first + number]
         if not places:
             return
@@ -64,7 +81,8 @@ class Page:
             end = max(0, places[-1][1] - at)
             if n in self.drawn and text[begin:end]:
                 before, words, after = (
-                    html.escape(piece, quote=False) for piece in (text[:begin], text[begin:end], text[end:])
+                    html.escape(piece, quote=False)
+                    for piece in (text[:begin], text[begin:end], text[end:])
                 )
                 slot, _, is_struck = self.drawn[n]
                 drawn = f'{before}<span{mark_id} class="found">{words}</span>{after}'
@@ -81,16 +99,22 @@ class Page:
         return mark
 
     def reserve(self) -> tuple[int, int]:
-        """Append an empty slot and return its position, so that something can be written there later."""
+        """Append an empty slot and return its position, so that something can be
+        written there later.
+        """
         self.out.append("")
         self.text.append("")
         return len(self.out) - 1, len(self.text) - 1
 
     def write_target(self, slot: tuple[int, int], link: Link) -> None:
-        """Write a link's target into its reserved slot; as a box where the link does not go where it seems to."""
+        """Write a link's target into its reserved slot; as a box where the link does
+        not go where it seems to.
+        """
         in_out, in_text = slot
         if link.is_alarming:
-            drawn, self.text[in_text] = self._box("ghost", f"goes to {short_target(link.target)[:300]}")
+            drawn, self.text[in_text] = self._box(
+                "ghost", f"goes to {short_target(link.target)[:300]}"
+            )
             self.out[in_out] = f" {drawn}"
         elif link.target and short_target(link.target).rstrip("/") not in link.text:
             self.text[in_text] = f" <{named(link.target)}>"
@@ -99,7 +123,10 @@ class Page:
         """Return a box as HTML and as text."""
         label = named(label, self.tally)
         mark_id = f'id="{mark}" ' if mark else ""
-        return f'<span {mark_id}class="{kind}">{html.escape(label)}</span>', f" [{label}] "
+        return (
+            f'<span {mark_id}class="{kind}">{html.escape(label)}</span>',
+            f" [{label}] ",
+        )
 
     def next_mark(self, kind: str) -> str:
         """Return the next id of a kind: "hidden-2"."""
@@ -115,8 +142,9 @@ class Page:
 class Drawing:
     """A simple form drawn for the desk, with its marks, and what was found in it.
 
-    `readers` are the mail addresses of its recipients, by which tracking pixels are told; `fetched` is what the desk
-    has of its remote pictures; `found` are words to be marked.
+    `readers` are the mail addresses of its recipients, by which tracking pixels are
+    told; `fetched` is what the desk has of its remote pictures; `found` are words to be
+    marked.
     """
 
     def __init__(
@@ -152,7 +180,9 @@ class Drawing:
 
     def _text(self, text: str) -> None:
         self._link_texts.add(stripped(text))
-        self.page.write_text(text, preformatted=bool(self._preformatted), is_struck=bool(self._struck))
+        self.page.write_text(
+            text, preformatted=bool(self._preformatted), is_struck=bool(self._struck)
+        )
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "img":
@@ -171,12 +201,20 @@ class Drawing:
             self.page.plain.append(" ")
         left, right = separators(tag, _style(attributes.get("style", "")))
         self._link_texts.add(left)
-        link = SeenLink(attributes["href"]) if tag == "a" and "href" in attributes else None
+        link = (
+            SeenLink(attributes["href"])
+            if tag == "a" and "href" in attributes
+            else None
+        )
         if link is not None:
             self._link_texts.start(link)
         if "data-labels" in attributes:
             self._link_texts.add_labels(attributes["data-labels"].split(_LABELS))
-        marks = "".join(f' {name}="{html.escape(attributes[name])}"' for name in _DRAWN if name in attributes)
+        marks = "".join(
+            f' {name}="{html.escape(attributes[name])}"'
+            for name in _DRAWN
+            if name in attributes
+        )
         self.is_coloured = self.is_coloured or "color:" in marks
         if link is not None:
             link.mark = self.page.next_mark("link")
@@ -214,17 +252,33 @@ class Drawing:
             label = f"{first.how}: “{first.passage}”" if first.passage else first.how
         else:
             label = f"may look different ({hows}):"
-        mark = self.page.write_box("ghost" if first.does else "blocked", label, "hidden")
+        mark = self.page.write_box(
+            "ghost" if first.does else "blocked", label, "hidden"
+        )
         for one in ours:
             self.differences[one] = replace(self.differences[one], mark=mark)
 
     def _picture(self, attributes: Mapping[str, str]) -> None:
         says = attributes.get("alt", "")
-        self._link_texts.add_labels([one for one in attributes.get("data-labels", "").split(_LABELS) if one.strip()])
+        self._link_texts.add_labels(
+            [
+                one
+                for one in attributes.get("data-labels", "").split(_LABELS)
+                if one.strip()
+            ]
+        )
         source = attributes.get("src", "")
-        size = "".join(f' {n}="{min(int(attributes[n]), 1200)}"' for n in ("width", "height") if n in attributes)
+        size = "".join(
+            f' {n}="{min(int(attributes[n]), 1200)}"'
+            for n in ("width", "height")
+            if n in attributes
+        )
         data, pixels = drawable(source) if source[:5].lower() == "data:" else ("", 0)
-        if data and self._drawn + len(data) <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS:
+        if (
+            data
+            and self._drawn + len(data) <= MAX_ALL_PICTURES
+            and self._pixels + pixels <= MAX_PIXELS
+        ):
             self._drawn += len(data)
             self._draw(data, pixels, size, says)
             return
@@ -232,35 +286,54 @@ class Drawing:
         if source.lower().startswith(("http:", "https:")):
             self._remote(source, attributes, size, suffix)
         elif source.lower().startswith("cid:"):
-            self.page.write_box("blocked", f"attached picture, not shown here: {source[4:200]}{suffix}")
+            self.page.write_box(
+                "blocked", f"attached picture, not shown here: {source[4:200]}{suffix}"
+            )
         elif source or says:
             self.page.write_box("blocked", f"picture not shown{suffix}")
 
     def _draw(self, source: str, pixels: int, size: str, says: str) -> None:
         self._pixels += pixels
         self.is_coloured = True
-        self.page.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{size}>')
+        self.page.out.append(
+            f'<img src="{source}" alt="{html.escape(named(says))}"{size}>'
+        )
         self.page.text.append(f"[picture: {says}]" if says else "[picture]")
         self.page.plain.append(f" {says} ")
 
-    def _remote(self, source: str, attributes: Mapping[str, str], size: str, suffix: str) -> None:
+    def _remote(
+        self, source: str, attributes: Mapping[str, str], size: str, suffix: str
+    ) -> None:
         """Draw a remote picture as the desk fetched it, or a label in its place."""
         address = web_address(source)
         tracking = tracking_reason(address, attributes, self._readers)
-        picture = RemotePicture(source[:2000], address, host_of(address or source), tracking)
+        picture = RemotePicture(
+            source[:2000], address, host_of(address or source), tracking
+        )
         found = None if picture.tracking else self._fetched.get(address)
         label = ""
         if found is not None and found.source:
             size_of_all = self._drawn_fetched + len(found.source)
-            if size_of_all <= MAX_ALL_FETCHED and self._pixels + found.pixels <= MAX_PIXELS:
+            if (
+                size_of_all <= MAX_ALL_FETCHED
+                and self._pixels + found.pixels <= MAX_PIXELS
+            ):
                 self._drawn_fetched = size_of_all
                 self._draw(found.source, found.pixels, size, attributes.get("alt", ""))
                 self.page.out.append("<br>")
                 label = f"picture from {picture.host}, {found.outcome}"
             else:
-                found = FetchedPicture("fetched by the desk; there is no room to draw it here")
+                found = FetchedPicture(
+                    "fetched by the desk; there is no room to draw it here"
+                )
         if not label:
-            reason = f"tracking pixel: {picture.tracking}" if picture.tracking else found.outcome if found else ""
+            reason = (
+                f"tracking pixel: {picture.tracking}"
+                if picture.tracking
+                else found.outcome
+                if found
+                else ""
+            )
             target = short_target(source)[:200] or "nowhere"
             label = f"remote picture not loaded: {target}{f' ({reason})' if reason else ''}{suffix}"
         mark = self.page.write_box("blocked", label, "part")
@@ -280,7 +353,9 @@ def _style(written: str) -> Mapping[str, str]:
 
 
 def tidy(text: str) -> str:
-    """Return text with no more than one empty line in a row and no spaces at the ends of lines."""
+    """Return text with no more than one empty line in a row and no spaces at the ends
+    of lines.
+    """
     lines = [line.strip(" ") for line in text.split("\n")]
     result = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
     return "\n".join(result).strip()

@@ -1,4 +1,6 @@
-"""Has messages read and rendered by the parser: a content goes to a process apart, and values come back."""
+"""Has messages read and rendered by the parser: a content goes to a process apart, and
+values come back.
+"""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +9,14 @@ from typing import Any
 
 from common.fingerprint import Content
 from parsing.client import ParserKilled, parse
-from rendering.result import NOT_SAFE, FetchedPicture, ParsedContent, RenderedMessage, Words, outline_of_text
+from rendering.result import (
+    NOT_SAFE,
+    FetchedPicture,
+    ParsedContent,
+    RenderedMessage,
+    Words,
+    outline_of_text,
+)
 from rendering.source_view import render_source
 
 # Seconds that a page waits; its thread is needed by others.
@@ -15,23 +24,32 @@ PATIENCE = 20.0
 
 
 def render_message(
-    content: Content, fetched: Mapping[str, FetchedPicture] | None = None, *, found: Words | None = None
+    content: Content,
+    fetched: Mapping[str, FetchedPicture] | None = None,
+    *,
+    found: Words | None = None,
 ) -> RenderedMessage:
-    """Return the message as its recipient gets it, safe to show; its source where it cannot be read safely.
+    """Return the message as its recipient gets it, safe to show; its source where it
+    cannot be read safely.
 
-    `fetched` is what the desk has of its remote pictures, by their addresses. `found` are words of its plain text that
-    get a mark. Raises ParserUnavailable.
+    `fetched` is what the desk has of its remote pictures, by their addresses. `found`
+    are words of its plain text that get a mark. Raises ParserUnavailable.
     """
     pictures = {url: asdict(one) for url, one in (fetched or {}).items()}
     try:
-        answer = _asked("render_message", {"content": asdict(content), "fetched": pictures, "found": found})
+        answer = _asked(
+            "render_message",
+            {"content": asdict(content), "fetched": pictures, "found": found},
+        )
         return RenderedMessage.from_json(answer)
     except ParserKilled:
         return render_source(content, NOT_SAFE)
 
 
 def parse_content(content: Content) -> ParsedContent:
-    """Return all that findings, search and comparison need of a content. Raises ParserUnavailable."""
+    """Return all that findings, search and comparison need of a content. Raises
+    ParserUnavailable.
+    """
     try:
         return ParsedContent.from_json(_asked("parse_content", asdict(content)))
     except ParserKilled:
@@ -42,7 +60,9 @@ def unparsed_content(content: Content) -> ParsedContent:
     """Return a content that cannot be read safely: its source is its text."""
     source = content.html or ""
     shown = render_source(content, NOT_SAFE)
-    return ParsedContent(shown=shown, words=source, template=source, outlines=(outline_of_text(source),))
+    return ParsedContent(
+        shown=shown, words=source, template=source, outlines=(outline_of_text(source),)
+    )
 
 
 def _asked(job: str, request: Any) -> Any:

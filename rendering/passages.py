@@ -1,4 +1,5 @@
-"""Finds quoted words in a message, however a browser copied them, and quotes them as Markdown does.
+"""Finds quoted words in a message, however a browser copied them, and quotes them as
+Markdown does.
 
 White space and formatting signs do not count.
 """
@@ -8,15 +9,17 @@ from collections.abc import Iterable
 
 # How many characters can be quoted at once.
 MAX_PASSAGE = 500
-# What a copy of the laid-out message has otherwise than its text: white space, the signs of emphasis, and the
-# brackets around a mark.
+# What a copy of the laid-out message has otherwise than its text: white space, the
+# signs of emphasis, and the brackets around a mark.
 _COUNTED = re.compile(r"[^\s*_`~\\\[\]]+")
 _EMPHASIS = "*`~"
 _QUOTE = re.compile(r"\A(?:> [^\n]*\n)+\n")
 
 
 def passage_span(text: str, words: str) -> tuple[int, int] | None:
-    """Return where in `text` the words are, its first and the one after its last character; None where they are not."""
+    """Return where in `text` the words are, its first and the one after its last
+    character; None where they are not.
+    """
     wanted = "".join(_COUNTED.findall(words))
     place = "".join(_COUNTED.findall(text)).find(wanted) if wanted else -1
     if place < 0:
@@ -35,7 +38,9 @@ def passage_span(text: str, words: str) -> tuple[int, int] | None:
 
 
 def _with_signs(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return the same stretch with the signs of emphasis around it, which would otherwise be open."""
+    """Return the same stretch with the signs of emphasis around it, which would
+    otherwise be open.
+    """
     while start and text[start - 1] in _EMPHASIS:
         start -= 1
     while end < len(text) and text[end] in _EMPHASIS:
@@ -44,7 +49,9 @@ def _with_signs(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def passage_in(texts: Iterable[str], words: str) -> str:
-    """Return the words as the first of the texts that has them writes them, line by line; empty where none has them."""
+    """Return the words as the first of the texts that has them writes them, line by
+    line; empty where none has them.
+    """
     for text in texts:
         if span := passage_span(text, words):
             lines = (" ".join(line.split()) for line in text[slice(*span)].splitlines())
@@ -59,5 +66,7 @@ def with_passage(passage: str, reason: str) -> str:
 
 
 def without_passage(reason: str) -> str:
-    """Return a reason without the words of the message, for whoever does not get its text."""
+    """Return a reason without the words of the message, for whoever does not get its
+    text.
+    """
     return _QUOTE.sub("", reason)

@@ -1,4 +1,6 @@
-"""Which pictures inside a message may be drawn: raster pictures that travel with it, of moderate size, nothing else."""
+"""Which pictures inside a message may be drawn: raster pictures that travel with it, of
+moderate size, nothing else.
+"""
 
 import base64
 import binascii
@@ -9,12 +11,15 @@ from typing import NamedTuple
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
 MAX_ALL_PICTURES = 3_000_000
-# The limit for all pictures of a message: a few bytes can unpack to more than the browser's memory.
+# The limit for all pictures of a message: a few bytes can unpack to more than the
+# browser's memory.
 MAX_PIXELS = 40_000_000
 # Characters of base64 of all pictures that the desk fetched: 10 MB.
 MAX_ALL_FETCHED = 14_000_000
 
-_DATA = re.compile(r"\s{0,20}data:image/(png|jpe?g|gif|webp|bmp);base64,", re.IGNORECASE)
+_DATA = re.compile(
+    r"\s{0,20}data:image/(png|jpe?g|gif|webp|bmp);base64,", re.IGNORECASE
+)
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _STARTS = {
@@ -27,7 +32,9 @@ _STARTS = {
 
 
 class Picture(NamedTuple):
-    """A picture that may be drawn: a clean `data:` address, empty where it may not, and how many pixels it takes."""
+    """A picture that may be drawn: a clean `data:` address, empty where it may not, and
+    how many pixels it takes.
+    """
 
     source: str = ""
     pixels: int = 0
@@ -36,8 +43,8 @@ class Picture(NamedTuple):
 def drawable(source: str) -> Picture:
     """Return the picture in `source` when it may be drawn.
 
-    The first bytes must be those of the type it claims, so that nothing else is drawn under a picture's name; and its
-    head must tell how large it is.
+    The first bytes must be those of the type it claims, so that nothing else is drawn
+    under a picture's name; and its head must tell how large it is.
     """
     match = _DATA.match(source)
     if not match or len(source) > MAX_PICTURE:
@@ -50,7 +57,9 @@ def drawable(source: str) -> Picture:
         content = base64.b64decode(data + "=" * (-len(data) % 4))
     except binascii.Error:
         return Picture()
-    width, height = (_size_of_bitmap(content) if kind == "bmp" else size_of(kind, content)) or (0, 0)
+    width, height = (
+        _size_of_bitmap(content) if kind == "bmp" else size_of(kind, content)
+    ) or (0, 0)
     if not content.startswith(_STARTS[kind]) or not 0 < width * height <= MAX_PIXELS:
         return Picture()
     return Picture(f"data:image/{kind};base64,{data}", width * height)
@@ -100,9 +109,12 @@ def _jpeg(content: bytes) -> tuple[int, int] | None:
             continue
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", content, at + 5)
-            # Zero lines: the height comes later in the file, after as many lines as there are.
+            # Zero lines: the height comes later in the file, after as many lines as
+            # there are.
             return (width, height) if height else None
-        (length,) = (0,) if marker in _JPEG_ALONE else struct.unpack_from(">H", content, at + 2)
+        (length,) = (
+            (0,) if marker in _JPEG_ALONE else struct.unpack_from(">H", content, at + 2)
+        )
         at += 2 + length
     return None
 
@@ -110,7 +122,9 @@ def _jpeg(content: bytes) -> tuple[int, int] | None:
 def _webp(content: bytes) -> tuple[int, int] | None:
     form = content[12:16]
     if form == b"VP8X":
-        width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
+        width, height = (
+            int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27)
+        )
         return width, height
     if form == b"VP8L" and content[20] == 0x2F:
         (packed,) = struct.unpack_from("<I", content, 21)

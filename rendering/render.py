@@ -1,7 +1,8 @@
-"""Renders one message safely: the document for the frame, the same as text, and all that was found in it.
+"""Renders one message safely: the document for the frame, the same as text, and all
+that was found in it.
 
-Pure, and run in the parser's processes only. Where anything about the message is in doubt, its source is shown
-instead, with the reason.
+Pure, and run in the parser's processes only. Where anything about the message is in
+doubt, its source is shown instead, with the reason.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ from rendering.source_view import document, left_out, render_source, secret_text
 from rendering.texts import outline_of, template_of, words_of
 from simple_form import TooComplex, simplify
 
-# Formatting signs and lines make a Markdown parser slow; no person writes a message with more of them than this.
+# Formatting signs and lines make a Markdown parser slow; no person writes a message
+# with more of them than this.
 MAX_MARKDOWN_SIGNS = 20_000
 MAX_MARKDOWN_LINES = 10_000
 _SIGNS = "[]!*_`<&|~\\>"
@@ -34,12 +36,16 @@ _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
 def render_message(
-    content: Content, fetched: Mapping[str, FetchedPicture] | None = None, *, found: Words | None = None
+    content: Content,
+    fetched: Mapping[str, FetchedPicture] | None = None,
+    *,
+    found: Words | None = None,
 ) -> RenderedMessage:
     """Return the message as its recipient gets it, in its simple form, with marks.
 
-    `fetched` is what the desk has of its remote pictures, by their addresses: these are drawn too. `found` are words of
-    its plain text that get a mark, where the message can be drawn.
+    `fetched` is what the desk has of its remote pictures, by their addresses: these are
+    drawn too. `found` are words of its plain text that get a mark, where the message
+    can be drawn.
     """
     source = ""
     try:
@@ -51,7 +57,9 @@ def render_message(
         # That is for the parser to tell.
         raise
     except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
-        return render_source(content, f"the desk had an error ({type(error).__name__})", source)
+        return render_source(
+            content, f"the desk had an error ({type(error).__name__})", source
+        )
 
 
 def parse_content(content: Content) -> ParsedContent:
@@ -89,11 +97,16 @@ def _source(content: Content) -> str:
         raise TooComplex("it has more formatting characters than a person would write")
     if markdown.count("\n") > MAX_MARKDOWN_LINES:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
-    return render_markdown(with_signature(markdown, content.additions)) + html_footer(content.additions)
+    return render_markdown(with_signature(markdown, content.additions)) + html_footer(
+        content.additions
+    )
 
 
 def _render_html(
-    content: Content, source: str, fetched: Mapping[str, FetchedPicture] | None, found: Words | None
+    content: Content,
+    source: str,
+    fetched: Mapping[str, FetchedPicture] | None,
+    found: Words | None,
 ) -> RenderedMessage:
     readers = (*content.to, *content.cc, *content.bcc)
     drawing = Drawing(simplify(source), readers=readers, fetched=fetched, found=found)
@@ -105,7 +118,9 @@ def _render_html(
     drawn = "".join(page.out)
     body = seal(drawn) if drawn.strip() else _EMPTY
     return RenderedMessage(
-        document=document(body + left_out(page.tally), plain_paper=not drawing.is_coloured),
+        document=document(
+            body + left_out(page.tally), plain_paper=not drawing.is_coloured
+        ),
         text=text,
         plain=stripped(tidy("".join(page.plain))),
         blocked=tuple(drawing.blocked),

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from simple_form.result import Change
 
-# Words of the plain text: the number of the first, counted from 0, and how many there are.
+# Words of the plain text: the number of the first, counted from 0, and how many there
+# are.
 Words = tuple[int, int]
 
 # Why a message is shown as its source after the parser was killed over it.
@@ -20,10 +21,12 @@ ALARMING = frozenset(
 
 @dataclass(frozen=True)
 class RemotePicture:
-    """A picture that the message would load from elsewhere; `tracking` says why it seems to be a tracking pixel.
+    """A picture that the message would load from elsewhere; `tracking` says why it
+    seems to be a tracking pixel.
 
-    `source` is its address as it is written, `url` as it is fetched: empty where it is not of the web, see
-    `tracking.web_address`. `mark` is the id of its box in the frame.
+    `source` is its address as it is written, `url` as it is fetched: empty where it is
+    not of the web, see `tracking.web_address`. `mark` is the id of its box in the
+    frame.
     """
 
     source: str
@@ -35,7 +38,8 @@ class RemotePicture:
 
 @dataclass(frozen=True)
 class FetchedPicture:
-    """What the desk has of a remote picture: what became of it, in words, and where it is to be drawn its data.
+    """What the desk has of a remote picture: what became of it, in words, and where it
+    is to be drawn its data.
 
     `source` is a `data:` address of a PNG picture that the desk made.
     """
@@ -61,7 +65,8 @@ class Link:
     host: str
     domain: str
     flags: tuple[str, ...] = ()
-    written_out: bool = False  # an address in plain text, which mail programs turn into a link by themselves
+    # an address in plain text, which mail programs turn into a link by themselves
+    written_out: bool = False
     mark: str = ""  # its id in the frame
     claim: str = ""  # the words that name another address than the one it goes to
 
@@ -73,7 +78,9 @@ class Link:
 
 @dataclass(frozen=True)
 class RenderedMessage:
-    """A message that is safe to show. `doubt` says why its source is shown instead; empty where it is not."""
+    """A message that is safe to show. `doubt` says why its source is shown instead;
+    empty where it is not.
+    """
 
     document: str
     text: str
@@ -84,13 +91,15 @@ class RenderedMessage:
     invisibles: Mapping[str, int] = field(default_factory=dict)
     inked: str = ""  # the id of the first mark for an invisible character
     doubt: str = ""
-    read: str = (
-        ""  # as text, what its recipient reads; `text` of a message that was written as text is what was written
-    )
+    # as text, what its recipient reads; `text` of a message that was written as text is
+    # what was written
+    read: str = ""
 
     @property
     def remote(self) -> tuple[RemotePicture, ...]:
-        """Each address of the web once, in the order of the message; where it can be, as a picture to be seen."""
+        """Each address of the web once, in the order of the message; where it can be,
+        as a picture to be seen.
+        """
         known: dict[str, RemotePicture] = {}
         for one in self.blocked:
             if one.url and (one.url not in known or not one.tracking):
@@ -119,15 +128,21 @@ class RenderedMessage:
             **{
                 **stored,
                 "blocked": tuple(RemotePicture(**one) for one in stored["blocked"]),
-                "differences": tuple(Difference(**one) for one in stored["differences"]),
-                "links": tuple(Link(**{**one, "flags": tuple(one["flags"])}) for one in stored["links"]),
+                "differences": tuple(
+                    Difference(**one) for one in stored["differences"]
+                ),
+                "links": tuple(
+                    Link(**{**one, "flags": tuple(one["flags"])})
+                    for one in stored["links"]
+                ),
             }
         )
 
 
 # Stands for a tag in an outline. No text of a message holds it: see `without_marks`.
 TAG = "\ue000"
-# Characters for private use, which no message needs. The first is `TAG`; the others are for whoever compares texts.
+# Characters for private use, which no message needs. The first is `TAG`; the others are
+# for whoever compares texts.
 _MARKS = re.compile("[\ue000-\ue00f]")
 
 
@@ -138,7 +153,9 @@ def without_marks(text: str) -> str:
 
 @dataclass(frozen=True)
 class Outline:
-    """The text of a body with a mark (`TAG`) in the place of each tag, and a digest of what the tags are."""
+    """The text of a body with a mark (`TAG`) in the place of each tag, and a digest of
+    what the tags are.
+    """
 
     text: str
     markup: str = ""
@@ -151,11 +168,13 @@ def outline_of_text(source: str) -> Outline:
 
 @dataclass(frozen=True)
 class ParsedContent:
-    """A content as the parser read it, for findings, search and comparison with earlier messages.
+    """A content as the parser read it, for findings, search and comparison with earlier
+    messages.
 
-    `shown` is the message as its recipient gets it. Of a message with two parts, `text_part` is its text alone.
-    `words` is the text of its HTML, whether it shows or not; `template` the same with line ends and the targets of
-    links. `outlines` are those of its bodies, for comparison.
+    `shown` is the message as its recipient gets it. Of a message with two parts,
+    `text_part` is its text alone. `words` is the text of its HTML, whether it shows or
+    not; `template` the same with line ends and the targets of links. `outlines` are
+    those of its bodies, for comparison.
     """
 
     shown: RenderedMessage
@@ -173,7 +192,8 @@ class ParsedContent:
     def from_json(cls, stored: Mapping[str, Any]) -> Self:
         """Return what was read whose fields were written as JSON."""
         renderings = {
-            name: RenderedMessage.from_json(stored[name]) if stored[name] else None for name in ("shown", "text_part")
+            name: RenderedMessage.from_json(stored[name]) if stored[name] else None
+            for name in ("shown", "text_part")
         }
         outlines = tuple(Outline(**one) for one in stored["outlines"])
         return cls(**{**stored, **renderings, "outlines": outlines})

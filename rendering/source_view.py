@@ -1,4 +1,6 @@
-"""A message shown as its source: plain text with a mark for everything invisible. No markup is parsed for it."""
+"""A message shown as its source: plain text with a mark for everything invisible. No
+markup is parsed for it.
+"""
 
 import html
 from functools import cache
@@ -20,16 +22,22 @@ _DOCUMENT = (
 
 
 def render_source(content: Content, reason: str, source: str = "") -> RenderedMessage:
-    """Return the message as its source, or as the HTML that was made of its text, with the reason at its head."""
+    """Return the message as its source, or as the HTML that was made of its text, with
+    the reason at its head.
+    """
     source = source or without_surrogates(content.html or content.markdown or "")
     tally = Tally()
     shown = "".join(
-        f'<span class="ghost">{html.escape(piece)}</span>' if is_mark else html.escape(piece)
+        f'<span class="ghost">{html.escape(piece)}</span>'
+        if is_mark
+        else html.escape(piece)
         for is_mark, piece in pieces(source, tally)
     )
     head = f'<p><span class="ghost">Shown as its source, because {html.escape(reason)}.</span></p>'
     return RenderedMessage(
-        document=document(f"{head}<pre>{shown}</pre>{left_out(tally)}", plain_paper=True),
+        document=document(
+            f"{head}<pre>{shown}</pre>{left_out(tally)}", plain_paper=True
+        ),
         text=named(source),
         plain=stripped(source),
         differences=secret_text(tally),
@@ -40,13 +48,21 @@ def render_source(content: Content, reason: str, source: str = "") -> RenderedMe
 
 
 def document(body: str, *, plain_paper: bool) -> str:
-    """Return the whole document. A message with colours of its own stays on white: they were judged against white."""
+    """Return the whole document. A message with colours of its own stays on white: they
+    were judged against white.
+    """
     paper = "plain" if plain_paper else "white"
-    return _DOCUMENT.replace("{style}", _style()).replace("{paper}", paper).replace("{body}", body)
+    return (
+        _DOCUMENT.replace("{style}", _style())
+        .replace("{paper}", paper)
+        .replace("{body}", body)
+    )
 
 
 def left_out(tally: Tally) -> str:
-    """Return the line about invisible characters without a mark; empty where each has one."""
+    """Return the line about invisible characters without a mark; empty where each has
+    one.
+    """
     if not tally.unmarked:
         return ""
     return f'<p><span class="ghost">{tally.unmarked} more invisible characters are left out here.</span></p>'
@@ -54,7 +70,10 @@ def left_out(tally: Tally) -> str:
 
 def secret_text(tally: Tally) -> tuple[Difference, ...]:
     """Return the texts that are written in invisible characters."""
-    return tuple(Difference("written in invisible characters", "hide it", text) for text in tally.secret)
+    return tuple(
+        Difference("written in invisible characters", "hide it", text)
+        for text in tally.secret
+    )
 
 
 @cache

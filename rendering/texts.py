@@ -1,4 +1,6 @@
-"""The text of HTML, whether it shows or not: for search, to compare a message with earlier ones, and to read sums."""
+"""The text of HTML, whether it shows or not: for search, to compare a message with
+earlier ones, and to read sums.
+"""
 
 import hashlib
 import json
@@ -12,7 +14,18 @@ from simple_form.html_reading import BLOCKS, TABLE_PARTS, tokens
 _PARAGRAPHS = BLOCKS | TABLE_PARTS
 _LINES = frozenset({"br", "option", "input", "button", "textarea", "select"})
 # Attributes that are read, or that lead to what is read.
-_READ = ("alt", "title", "value", "placeholder", "label", "aria-label", "content", "href", "src", "background")
+_READ = (
+    "alt",
+    "title",
+    "value",
+    "placeholder",
+    "label",
+    "aria-label",
+    "content",
+    "href",
+    "src",
+    "background",
+)
 _SPACES = re.compile(r"\s+")
 # Digits that are raised or lowered, so that 10 with a raised 6 is not 106.
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -25,15 +38,19 @@ _TEXT_INSIDE = frozenset({"title", "textarea", "xmp"})
 def words_of(source: str) -> str:
     """Return the text of HTML; HTML that cannot be read as it is."""
     try:
-        return " ".join(one.data for one in tokens(source) if one.kind in ("text", "lost"))
+        return " ".join(
+            one.data for one in tokens(source) if one.kind in ("text", "lost")
+        )
     except TooComplex:
         return source
 
 
 def template_of(source: str) -> str:
-    """Return the text of HTML in its order with line ends, then the attributes that are read and its links' targets.
+    """Return the text of HTML in its order with line ends, then the attributes that are
+    read and its links' targets.
 
-    At its end stands each number that fills a cell of a table, behind what heads its column.
+    At its end stands each number that fills a cell of a table, behind what heads its
+    column.
     """
     try:
         return "".join((*_template(source), *_columns(source)))
@@ -47,18 +64,41 @@ def outline_of(source: str) -> Outline:
     values: list[str] = []
     markup = hashlib.blake2b(digest_size=16)
     for token in tokens(source):
-        is_read = token.kind in ("text", "lost") or (token.kind == "raw" and token.name in _TEXT_INSIDE)
+        is_read = token.kind in ("text", "lost") or (
+            token.kind == "raw" and token.name in _TEXT_INSIDE
+        )
         if is_read:
             text.append(without_marks(token.data))
         if token.kind == "text":
             continue
         text.append(TAG)
-        # What is read stands in the text; of an attribute that is read, that it is there.
-        unread = {name: "" if name in _READ else value for name, value in token.attributes.items()}
-        written = json.dumps([token.kind, token.name, "" if is_read else token.data, sorted(unread.items())])
+        # What is read stands in the text; of an attribute that is read, that it is
+        # there.
+        unread = {
+            name: "" if name in _READ else value
+            for name, value in token.attributes.items()
+        }
+        written = json.dumps(
+            [
+                token.kind,
+                token.name,
+                "" if is_read else token.data,
+                sorted(unread.items()),
+            ]
+        )
         markup.update(f"{written}\n".encode())
-        values += (_shortened(token.attributes[name]) for name in _READ if token.attributes.get(name))
-        text.append("\n\n" if token.name in _PARAGRAPHS else "\n" if token.name in _LINES else "")
+        values += (
+            _shortened(token.attributes[name])
+            for name in _READ
+            if token.attributes.get(name)
+        )
+        text.append(
+            "\n\n"
+            if token.name in _PARAGRAPHS
+            else "\n"
+            if token.name in _LINES
+            else ""
+        )
     text += (f"\n\n{TAG}{without_marks(one)}" for one in values)
     return Outline("".join(text), markup.hexdigest())
 
@@ -72,29 +112,50 @@ def _template(source: str) -> Iterator[str]:
             # A line end in the source is a blank.
             written = _SPACES.sub(" ", token.data)
             yield written.translate(_RAISED) if raised else written
-        elif token.kind == "lost" or (token.kind == "raw" and token.name in _TEXT_INSIDE):
+        elif token.kind == "lost" or (
+            token.kind == "raw" and token.name in _TEXT_INSIDE
+        ):
             yield f"\n{token.data}\n"
         elif token.kind in ("start", "end"):
-            yield "\n\n" if token.name in _PARAGRAPHS else "\n" if token.name in _LINES else ""
+            yield (
+                "\n\n"
+                if token.name in _PARAGRAPHS
+                else "\n"
+                if token.name in _LINES
+                else ""
+            )
             if token.name in ("sup", "sub"):
                 raised = max(raised + (1 if token.kind == "start" else -1), 0)
             elif token.kind == "start" and token.name in ("ol", "li"):
                 # A list whose numbers its author chose.
-                next_number = _number(token.attributes.get("start" if token.name == "ol" else "value"), next_number)
+                next_number = _number(
+                    token.attributes.get("start" if token.name == "ol" else "value"),
+                    next_number,
+                )
                 if token.name == "li" and next_number is not None:
                     yield f"{next_number}. "
                     next_number += 1
-            attributes |= {_shortened(token.attributes[name]): None for name in _READ if token.attributes.get(name)}
+            attributes |= {
+                _shortened(token.attributes[name]): None
+                for name in _READ
+                if token.attributes.get(name)
+            }
     for one in attributes:
         yield f"\n\n{one}"
 
 
 def _number(written: str | None, otherwise: int | None) -> int | None:
-    return int(written) if written and re.fullmatch("[0-9]{1,9}", written.strip()) else otherwise
+    return (
+        int(written)
+        if written and re.fullmatch("[0-9]{1,9}", written.strip())
+        else otherwise
+    )
 
 
 def _shortened(value: str) -> str:
-    """Return the value of an attribute; of one that holds a whole file, what tells it from another."""
+    """Return the value of an attribute; of one that holds a whole file, what tells it
+    from another.
+    """
     if not value.lower().startswith("data:"):
         return value
     return f"data {hashlib.blake2b(value.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
@@ -107,11 +168,17 @@ def _columns(source: str) -> Iterator[str]:
         if not row or not heads:
             heads = [one[:_LONGEST_HEAD] for one in row]
             continue
-        yield from (f"\n\n{head} {one}" for head, one in zip(heads, row, strict=False) if _BARE.fullmatch(one))
+        yield from (
+            f"\n\n{head} {one}"
+            for head, one in zip(heads, row, strict=False)
+            if _BARE.fullmatch(one)
+        )
 
 
 def _rows(source: str) -> Iterator[list[str]]:
-    """Yield the texts of the cells of each row, and an empty row where a table begins or ends."""
+    """Yield the texts of the cells of each row, and an empty row where a table begins
+    or ends.
+    """
     cells: list[list[str]] = []
     for token in tokens(source):
         if token.kind == "text" and cells:

@@ -1,7 +1,8 @@
-"""Tells pictures that are there to be seen from tracking pixels, by what the message says of them. Nothing is loaded.
+"""Tells pictures that are there to be seen from tracking pixels, by what the message
+says of them. Nothing is loaded.
 
-A tracking pixel tells its server who opened the message and when. One that cannot be told before is found to be tiny
-once it was fetched.
+A tracking pixel tells its server who opened the message and when. One that cannot be
+told before is found to be tiny once it was fetched.
 """
 
 import base64
@@ -19,7 +20,9 @@ MAX_ADDRESS = 2000
 MAX_READERS = 50
 # Letters and digits in a row that are no word: as long as what half a SHA-256 leaves.
 _RUN = re.compile(r"[A-Za-z0-9]{16,}")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE
+)
 _FEW_TURNS = 3
 _IN_BASE64 = re.compile(r"[A-Za-z0-9+_-]{12,400}")
 _PIXELS = re.compile(r"\s{0,20}([0-9]{1,6}(?:\.[0-9]{1,6})?)\s{0,20}(?:px)?\s{0,20}")
@@ -30,12 +33,19 @@ _AROUND = "".join(map(chr, range(33)))
 
 
 def web_address(url: str) -> str:
-    """Return the address under which a browser would load `url` from the web, without its fragment.
+    """Return the address under which a browser would load `url` from the web, without
+    its fragment.
 
-    Empty for other schemes, for an address with a name or password in it, and for one that is too long.
+    Empty for other schemes, for an address with a name or password in it, and for one
+    that is too long.
     """
     found = _ADDRESS.fullmatch(_LEFT_OUT.sub("", url).strip(_AROUND).partition("#")[0])
-    if found is None or len(url) > MAX_ADDRESS or re.search(r"[\s@%]", found[2]) or not found[0].isprintable():
+    if (
+        found is None
+        or len(url) > MAX_ADDRESS
+        or re.search(r"[\s@%]", found[2])
+        or not found[0].isprintable()
+    ):
         return ""
     path, mark, query = found[3].partition("?")
     path = path.replace("\\", "/") or "/"
@@ -43,27 +53,42 @@ def web_address(url: str) -> str:
 
 
 def needles(readers: Iterable[str]) -> frozenset[str]:
-    """Return what an address holds that names one of these readers: their mail addresses, and hashes of these."""
-    known = [reader.strip().lower() for reader in [*readers][:MAX_READERS] if "@" in reader]
+    """Return what an address holds that names one of these readers: their mail
+    addresses, and hashes of these.
+    """
+    known = [
+        reader.strip().lower() for reader in [*readers][:MAX_READERS] if "@" in reader
+    ]
     hashes = (hashlib.md5, hashlib.sha1, hashlib.sha256)
-    digests = (make(one.encode(), usedforsecurity=False).hexdigest() for one in known for make in hashes)
+    digests = (
+        make(one.encode(), usedforsecurity=False).hexdigest()
+        for one in known
+        for make in hashes
+    )
     return frozenset([*known, *digests])
 
 
-def tracking_reason(url: str, attributes: Mapping[str, str], readers: frozenset[str]) -> str:
-    """Return why a picture seems to be a tracking pixel, in words; empty where nothing says so.
+def tracking_reason(
+    url: str, attributes: Mapping[str, str], readers: frozenset[str]
+) -> str:
+    """Return why a picture seems to be a tracking pixel, in words; empty where nothing
+    says so.
 
     `readers` are the needles of those who read the message.
     """
     width, height = (_declared(attributes, name) for name in ("width", "height"))
     sizes = [size for size in (width, height) if size is not None]
     if sizes and (max(sizes) <= MAX_PIXEL or min(sizes) == 0):
-        return " × ".join("?" if size is None else f"{size:g}" for size in (width, height)) + " pixels"
+        return (
+            " × ".join("?" if size is None else f"{size:g}" for size in (width, height))
+            + " pixels"
+        )
     if _names(url, readers):
         return "its address names the recipient"
     path, _, query = unquote(url.partition("://")[2].partition("/")[2]).partition("?")
     is_file = bool(_FILE.search(path)) and any(size > MAX_PIXEL for size in sizes)
-    # Pictures at their hosts are often files with such names; those that are made to be seen have a size.
+    # Pictures at their hosts are often files with such names; those that are made to be
+    # seen have a size.
     if _has_code(query) or (not is_file and _has_code(path)):
         return "its address holds a code that can tell who opened the message"
     return ""
@@ -83,9 +108,15 @@ def _names(url: str, readers: frozenset[str]) -> bool:
 
 
 def _decoded(text: str) -> str:
-    """Return what a part of an address says in base64, in lower case; empty where it says nothing."""
+    """Return what a part of an address says in base64, in lower case; empty where it
+    says nothing.
+    """
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), b"-_" if set("-_") & set(text) else None, validate=True)
+        raw = base64.b64decode(
+            text + "=" * (-len(text) % 4),
+            b"-_" if set("-_") & set(text) else None,
+            validate=True,
+        )
         return raw.decode().lower()
     except (binascii.Error, UnicodeDecodeError):
         return ""
@@ -97,4 +128,7 @@ def _has_code(text: str) -> bool:
 
 def _is_code(run: str) -> bool:
     """Whether letters and digits take turns as in no word, or it is one long number."""
-    return run.isdigit() or sum(a.isdigit() != b.isdigit() for a, b in pairwise(run)) >= _FEW_TURNS
+    return (
+        run.isdigit()
+        or sum(a.isdigit() != b.isdigit() for a, b in pairwise(run)) >= _FEW_TURNS
+    )

@@ -1,12 +1,21 @@
-"""What is risky about a message, in plain sentences, worst first. Pure: no models, no network.
+"""What is risky about a message, in plain sentences, worst first. Pure: no models, no
+network.
 
-To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a function named like the rule in the
-`check_*.py` that fits, and list that function in CHECKS here.
+To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a
+function named like the rule in the `check_*.py` that fits, and list that function in
+CHECKS here.
 """
 
 from common.fingerprint import Content
 from rendering import RenderedMessage
-from risk import check_addresses, check_attachments, check_content, check_greeting, check_secrets, check_words
+from risk import (
+    check_addresses,
+    check_attachments,
+    check_content,
+    check_greeting,
+    check_secrets,
+    check_words,
+)
 from risk.findings import Check, Finding, Rejected, RiskContext, restored, worst_first
 from risk.rules import RULES, Rule
 from risk.score import score, score_of
@@ -23,7 +32,8 @@ __all__ = [
     "score_of",
 ]
 
-# Each yields findings of the rule that it is named like; `encoded_words` yields findings of `looks_different`.
+# Each yields findings of the rule that it is named like; `encoded_words` yields
+# findings of `looks_different`.
 CHECKS: tuple[Check, ...] = (
     check_addresses.name_says_address,
     check_greeting.greeting_differs,
@@ -52,6 +62,10 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def find_risks(content: Content, rendered: RenderedMessage, context: RiskContext) -> tuple[Finding, ...]:
+def find_risks(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> tuple[Finding, ...]:
     """Return all findings about a message, worst first."""
-    return worst_first(found for check in CHECKS for found in check(content, rendered, context))
+    return worst_first(
+        found for check in CHECKS for found in check(content, rendered, context)
+    )

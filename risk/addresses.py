@@ -1,4 +1,6 @@
-"""Reads the addresses of a message: its recipients, its sender, and their display names."""
+"""Reads the addresses of a message: its recipients, its sender, and their display
+names.
+"""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +16,9 @@ _ADDRESS = re.compile(r"<([^<>]*)>\s*$")
 
 @dataclass(frozen=True)
 class NamedAddress:
-    """An address with its display name, and whose it is: "sender", "Reply-To" or "recipient"."""
+    """An address with its display name, and whose it is: "sender", "Reply-To" or
+    "recipient".
+    """
 
     address: str
     name: str
@@ -30,14 +34,25 @@ def bare_address(address: str) -> str:
 def shown_name(address: str) -> str:
     """Return the display name before an address; empty when there is none."""
     found = _ADDRESS.search(address[-1000:])
-    return address[: -len(found.group())].strip().strip("\"'").strip()[:1000] if found else ""
+    return (
+        address[: -len(found.group())].strip().strip("\"'").strip()[:1000]
+        if found
+        else ""
+    )
 
 
 def everybody(content: Content) -> tuple[str, ...]:
-    """Return each distinct address that gets the message, those that the mailbox adds included."""
-    added = [content.additions.get(name, "") for name in ("auto_cc", "auto_bcc", "oversight_copy")]
+    """Return each distinct address that gets the message, those that the mailbox adds
+    included.
+    """
+    added = [
+        content.additions.get(name, "")
+        for name in ("auto_cc", "auto_bcc", "oversight_copy")
+    ]
     extra = [part for text in added for part in text.split(",")]
-    addresses = (bare_address(a) for a in (*content.to, *content.cc, *content.bcc, *extra))
+    addresses = (
+        bare_address(a) for a in (*content.to, *content.cc, *content.bcc, *extra)
+    )
     return tuple(dict.fromkeys(address for address in addresses if "@" in address))
 
 
@@ -49,7 +64,11 @@ def reply_addresses(content: Content) -> tuple[str, ...]:
 
 def named_addresses(content: Content) -> Iterator[NamedAddress]:
     """Yield every address of the message with its display name."""
-    yield NamedAddress(bare_address(content.sender), content.sender_name or shown_name(content.sender), "sender")
+    yield NamedAddress(
+        bare_address(content.sender),
+        content.sender_name or shown_name(content.sender),
+        "sender",
+    )
     for address in (content.reply_to or "").split(",")[:20]:
         yield NamedAddress(bare_address(address), shown_name(address), "Reply-To")
     for address in (*content.to, *content.cc, *content.bcc):
@@ -58,13 +77,22 @@ def named_addresses(content: Content) -> Iterator[NamedAddress]:
 
 def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
     """Yield (whose, address) of each distinct address of the message, sender included."""
-    whose = {bare_address(content.sender): "sender", **dict.fromkeys(reply_addresses(content), "Reply-To")}
-    whose |= dict.fromkeys((a for a in everybody(content) if a not in whose), "recipient")
+    whose = {
+        bare_address(content.sender): "sender",
+        **dict.fromkeys(reply_addresses(content), "Reply-To"),
+    }
+    whose |= dict.fromkeys(
+        (a for a in everybody(content) if a not in whose), "recipient"
+    )
     yield from ((who, address) for address, who in whose.items() if "@" in address)
 
 
-def unknown_addresses(content: Content, context: RiskContext) -> Iterator[tuple[str, str]]:
-    """Yield (whose, address) of each distinct address that is neither known nor of an own domain."""
+def unknown_addresses(
+    content: Content, context: RiskContext
+) -> Iterator[tuple[str, str]]:
+    """Yield (whose, address) of each distinct address that is neither known nor of an
+    own domain.
+    """
     ours = own_domains(context)
     known = context.known_addresses
     for who, address in all_addresses(content):
@@ -78,7 +106,9 @@ def own_domains(context: RiskContext) -> frozenset[str]:
 
 
 def domain_of(address: str) -> str:
-    """Return the domain of a normalised address; of one too long to be a domain, its end."""
+    """Return the domain of a normalised address; of one too long to be a domain, its
+    end.
+    """
     return address.rpartition("@")[2][-MAX_DOMAIN - 1 :]
 
 

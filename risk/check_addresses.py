@@ -1,4 +1,6 @@
-"""Checks of who a message goes to, who it is from, and how their addresses and names are written."""
+"""Checks of who a message goes to, who it is from, and how their addresses and names
+are written.
+"""
 
 import re
 from collections import defaultdict
@@ -22,7 +24,16 @@ from risk.addresses import (
     reply_addresses,
     unknown_addresses,
 )
-from risk.findings import ADDRESSES, Finding, RiskContext, address_anchor, counted, finding, one_word, quoted
+from risk.findings import (
+    ADDRESSES,
+    Finding,
+    RiskContext,
+    address_anchor,
+    counted,
+    finding,
+    one_word,
+    quoted,
+)
 from risk.lookalikes import (
     MAX_DOMAIN,
     PROVIDERS,
@@ -36,14 +47,17 @@ from risk.lookalikes import (
 MANY = 10
 VERY_MANY = 50
 
-# A message to more unknown domains than this is one mass mail; comparing each with each would take too long.
+# A message to more unknown domains than this is one mass mail; comparing each with each
+# would take too long.
 MAX_COMPARED = 100
 MAX_NAMED = 20
 MAX_ADDRESSES = 1000
 MAX_COLLEAGUES = 500
 
 
-def lookalike_recipient(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def lookalike_recipient(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Addresses that are nearly the same as a known address."""
     return islice(_lookalikes(content, context), MAX_NAMED)
 
@@ -59,10 +73,14 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
     for who, address in unknown:
         domain = domain_of(address)
         if domain not in kin and len(kin) < MAX_COMPARED:
-            kin[domain] = lookalike_of(domain, domains) if domain not in PROVIDERS else ""
+            kin[domain] = (
+                lookalike_of(domain, domains) if domain not in PROVIDERS else ""
+            )
         if found := kin.get(domain, ""):
             yield _lookalike(who, address, found, context, ours)
-        elif near := _near_person(address.lower(), people.get(domain, ())[:MAX_COLLEAGUES]):
+        elif near := _near_person(
+            address.lower(), people.get(domain, ())[:MAX_COLLEAGUES]
+        ):
             yield finding(
                 "lookalike_recipient",
                 f"A {who}'s address is one letter away from a known one.",
@@ -73,18 +91,26 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
             )
 
 
-def first_contact(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def first_contact(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Recipients outside that nobody has written to before."""
     if not context.known_addresses:
         return
     ours = own_domains(context)
     everyone = (a for a in everybody(content) if domain_of(a) not in ours)
-    new = [address for address in everyone if not context.known_addresses.get(address.lower())]
+    new = [
+        address
+        for address in everyone
+        if not context.known_addresses.get(address.lower())
+    ]
     these = "this address" if len(new) == 1 else f"{len(new):,} of these addresses"
     yield from _about(new, "first_contact", f"Nobody has written to {these} before.")
 
 
-def off_allowlist(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def off_allowlist(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Recipients that no allowlist names as the lists stood when the message was read."""
     off = [bare_address(address) for address in context.off_list or context.watched]
     these = "This recipient was" if len(off) == 1 else f"{len(off):,} recipients were"
@@ -92,24 +118,44 @@ def off_allowlist(content: Content, rendered: RenderedMessage, context: RiskCont
     yield from _about(off, "off_allowlist", sentence, is_milder=not context.off_list)
 
 
-def _about(addresses: Sequence[str], rule: str, sentence: str, *, is_milder: bool = False) -> Iterator[Finding]:
-    """Yield one finding about these addresses, which leads to the address where there is only one."""
+def _about(
+    addresses: Sequence[str], rule: str, sentence: str, *, is_milder: bool = False
+) -> Iterator[Finding]:
+    """Yield one finding about these addresses, which leads to the address where there
+    is only one.
+    """
     if addresses:
         rest = len(addresses) - 3
-        detail = ", ".join(map(one_word, addresses[:3])) + (f" and {rest:,} more" if rest > 0 else "")
+        detail = ", ".join(map(one_word, addresses[:3])) + (
+            f" and {rest:,} more" if rest > 0 else ""
+        )
         anchor = address_anchor(addresses[0]) if len(addresses) == 1 else ADDRESSES
-        yield finding(rule, sentence, f"{detail}.", addresses, is_milder=is_milder, anchor=anchor)
+        yield finding(
+            rule, sentence, f"{detail}.", addresses, is_milder=is_milder, anchor=anchor
+        )
 
 
-def many_recipients(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def many_recipients(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Messages to more people than an ordinary message goes to."""
     number = len(everybody(content))
     if number <= MANY:
         return
-    copies = ((len(content.to), "To"), (len(content.cc), "Cc"), (len(content.bcc), "Bcc"))
+    copies = (
+        (len(content.to), "To"),
+        (len(content.cc), "Cc"),
+        (len(content.bcc), "Bcc"),
+    )
     detail = ", ".join(f"{count:,} in {name}" for count, name in copies if count)
     sentence = f"This goes to {counted(number, 'person', 'people')}."
-    yield finding("many_recipients", sentence, f"{detail}.", is_milder=number <= VERY_MANY, anchor=ADDRESSES)
+    yield finding(
+        "many_recipients",
+        sentence,
+        f"{detail}.",
+        is_milder=number <= VERY_MANY,
+        anchor=ADDRESSES,
+    )
 
 
 def _by_domain(addresses: Iterable[str]) -> Mapping[str, Sequence[str]]:
@@ -120,19 +166,29 @@ def _by_domain(addresses: Iterable[str]) -> Mapping[str, Sequence[str]]:
 
 
 def _near_person(address: str, known: Iterable[str]) -> str:
-    """Return a known address at the same domain whose name is one letter away; numbered ones (sales2) do not count."""
+    """Return a known address at the same domain whose name is one letter away; numbered
+    ones (sales2) do not count.
+    """
     local = address.rpartition("@")[0]
     if len(local) < 4:
         return ""
     for other in map(str.lower, known):
         name = other.rpartition("@")[0]
-        if is_one_slip_apart(name, local) and re.sub(r"\d", "", name) != re.sub(r"\d", "", local):
+        if is_one_slip_apart(name, local) and re.sub(r"\d", "", name) != re.sub(
+            r"\d", "", local
+        ):
             return other
     return ""
 
 
-def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: frozenset[str]) -> Finding:
-    times = sum(n for a, n in context.known_addresses.items() if f".{domain_of(a)}".endswith(f".{kin}"))
+def _lookalike(
+    who: str, address: str, kin: str, context: RiskContext, ours: frozenset[str]
+) -> Finding:
+    times = sum(
+        n
+        for a, n in context.known_addresses.items()
+        if f".{domain_of(a)}".endswith(f".{kin}")
+    )
     whose = "your own domain" if kin in ours else "one you write to"
     if kin in domain_of(address):
         sentence = f"A {who}'s domain contains {whose}, but is a different one."
@@ -140,15 +196,25 @@ def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: fro
         sentence = f"A {who}'s domain looks almost like {whose}."
     known = f", {counted(times, 'message')} so far" if times else ""
     detail = f"{one_word(address)} is not {one_word(kin)}{known}."
-    return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=address_anchor(address))
+    return finding(
+        "lookalike_recipient",
+        sentence,
+        detail,
+        (address, kin),
+        anchor=address_anchor(address),
+    )
 
 
 # Names of products rather than of domains.
 _NO_DOMAINS = frozenset({"cs", "ai"})
 
 
-def name_says_address(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Display names that contain a mail address or a domain other than their own address's."""
+def name_says_address(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Display names that contain a mail address or a domain other than their own
+    address's.
+    """
     return islice(filter(None, map(_name_lie, named_addresses(content))), MAX_NAMED)
 
 
@@ -163,7 +229,9 @@ def _name_lie(named: NamedAddress) -> Finding | None:
             return None
         return _name_finding(named, claimed, is_milder=domain_of(claimed) == domain)
     found = (one.host for one in hosts if not is_same_registrant(one.host, domain))
-    other = next((host for host in found if host.rpartition(".")[2] not in _NO_DOMAINS), "")
+    other = next(
+        (host for host in found if host.rpartition(".")[2] not in _NO_DOMAINS), ""
+    )
     return _name_finding(named, other, is_milder=True) if other else None
 
 
@@ -180,12 +248,17 @@ def _name_finding(named: NamedAddress, claimed: str, *, is_milder: bool) -> Find
     )
 
 
-# An IP address, in brackets or bare, also as one number (2130706433) and in hexadecimal.
+# An IP address, in brackets or bare, also as one number (2130706433) and in
+# hexadecimal.
 _NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
 
-def odd_address(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Misleading addresses: by their form for anybody, by their characters for unknown people."""
+def odd_address(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Misleading addresses: by their form for anybody, by their characters for unknown
+    people.
+    """
     yield from islice(_by_form(content), MAX_NAMED)
     yield from islice(_by_characters(content, context), MAX_NAMED)
 
@@ -203,7 +276,13 @@ def _by_form(content: Content) -> Iterator[Finding]:
             sentence = f"A {who}'s address has a single name instead of a domain."
         else:
             continue
-        yield finding("odd_address", sentence, f"{one_word(address)}.", (address,), anchor=address_anchor(address))
+        yield finding(
+            "odd_address",
+            sentence,
+            f"{one_word(address)}.",
+            (address,),
+            anchor=address_anchor(address),
+        )
 
 
 def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
@@ -216,15 +295,22 @@ def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
         if odd := next((part for text, part in parts if has_mixed_scripts(text)), ""):
             yield _odd(address, f"A {who}'s {odd} mixes letters of different scripts.")
         elif odd := next((part for text, part in parts if passes_for_latin(text)), ""):
-            yield _odd(address, f"A {who}'s {odd} is written in letters that look like Latin ones.")
+            yield _odd(
+                address,
+                f"A {who}'s {odd} is written in letters that look like Latin ones.",
+            )
         elif unicode_host(domain) != domain or not domain.isascii():
-            yield _odd(address, f"A {who}'s domain has non-Latin letters.", is_milder=True)
+            yield _odd(
+                address, f"A {who}'s domain has non-Latin letters.", is_milder=True
+            )
 
 
 def _odd(address: str, sentence: str, *, is_milder: bool = False) -> Finding:
     detail = f"{one_word(address)} reads as {spelled_both_ways(one_word(address))}."
     anchor = address_anchor(address)
-    return finding("odd_address", sentence, detail, (address,), is_milder=is_milder, anchor=anchor)
+    return finding(
+        "odd_address", sentence, detail, (address,), is_milder=is_milder, anchor=anchor
+    )
 
 
 def spelled_both_ways(address: str) -> str:
@@ -234,18 +320,23 @@ def spelled_both_ways(address: str) -> str:
     if len(read) > MAX_DOMAIN:
         return f"{local}@{read[:MAX_DOMAIN]}…"
     labels = (
-        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in read.split(".")
+        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+        for label in read.split(".")
     )
     return f"{local}@{read}, which is looked up as {'.'.join(labels)}"
 
 
-def reply_elsewhere(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def reply_elsewhere(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """A Reply-To at another domain than the sender's and one's own."""
     sender = domain_of(bare_address(content.sender))
     ours = own_domains(context)
     for address in reply_addresses(content):
         domain = domain_of(address)
-        if not sender or any(is_same_registrant(domain, own) for own in (sender, *ours)):
+        if not sender or any(
+            is_same_registrant(domain, own) for own in (sender, *ours)
+        ):
             continue
         is_known = bool(context.known_addresses.get(address.lower()))
         yield finding(

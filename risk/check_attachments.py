@@ -18,7 +18,9 @@ _RUNS = frozenset(
     "scpt ade adp mdb accde rdp msc iqy oqy dqy rqy slk odc diagcab diagpkg appinstaller msixbundle appref-ms ws wsc "
     "sct ps1xml psc1 psd1 job hlp grp xbap xla xlb ppa wll webloc inetloc terminal fileloc scptd vbscript".split()
 )
-_OPENS_IN_BROWSER = frozenset({"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"})
+_OPENS_IN_BROWSER = frozenset(
+    {"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"}
+)
 _LOOKS_HARMLESS = frozenset(
     "pdf doc docx xls xlsx ppt pptx odt ods txt rtf csv jpg jpeg png gif webp mp3 mp4 zip eml htm html".split()
 )
@@ -31,7 +33,9 @@ _TYPES = re.compile(
 )
 
 
-def attachment_runs_code(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def attachment_runs_code(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Attachments that run code when opened, or that hide what they are."""
     for attachment in content.attachments[:100]:
         why, level = why_dangerous(attachment)
@@ -42,18 +46,33 @@ def attachment_runs_code(content: Content, rendered: RenderedMessage, context: R
             if is_milder:
                 sentence = "An attachment is a web page that opens in the browser."
             detail = f"{quoted(name, 120)}: {why}."
-            yield finding("attachment_runs_code", sentence, detail, (name,), is_milder=is_milder, anchor=ATTACHMENTS)
+            yield finding(
+                "attachment_runs_code",
+                sentence,
+                detail,
+                (name,),
+                is_milder=is_milder,
+                anchor=ATTACHMENTS,
+            )
 
 
 def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
-    """Return why an attachment can act when opened, and the level; empty when nothing says that it can."""
-    # Windows drops spaces and dots at the end of a name; what comes before a stray null is a name of its own.
-    name = re.split(r"[/\\]", stripped(attachment.name))[-1].strip().rstrip(". ").lower()
+    """Return why an attachment can act when opened, and the level; empty when nothing
+    says that it can.
+    """
+    # Windows drops spaces and dots at the end of a name; what comes before a stray null
+    # is a name of its own.
+    name = (
+        re.split(r"[/\\]", stripped(attachment.name))[-1].strip().rstrip(". ").lower()
+    )
     endings = name.split(".")[1:]
     ending = endings[-1].strip() if endings else ""
     turned = set(found_in(attachment.name)) & BIDI
     if turned:
-        return f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}", "high"
+        return (
+            f"its name is reversed to look like another type; it ends in .{one_word(ending)[:40]}",
+            "high",
+        )
     if ending in _RUNS:
         if len(endings) > 1 and endings[-2].strip() in _LOOKS_HARMLESS:
             return f"named like a .{endings[-2].strip()}, but a .{ending}", "high"

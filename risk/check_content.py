@@ -1,4 +1,6 @@
-"""Checks of what a message shows and hides: links, hidden text, remote content, differing parts, earlier rejections."""
+"""Checks of what a message shows and hides: links, hidden text, remote content,
+differing parts, earlier rejections.
+"""
 
 import re
 from collections import Counter
@@ -42,7 +44,9 @@ _ODD = {
     "unusual_port": "goes to an unusual port",
 }
 _LETTERS = frozenset({"passes_for_latin", "punycode"})
-_MISLEADING = frozenset({"credentials_in_url", "disguised_dot", "mixed_script", "passes_for_latin"})
+_MISLEADING = frozenset(
+    {"credentials_in_url", "disguised_dot", "mixed_script", "passes_for_latin"}
+)
 _ACTING = ("javascript:", "vbscript:", "data:", "file:")
 _FIELD_NAMES = {
     "reply_to": "Reply-To",
@@ -69,7 +73,9 @@ _ANCHORS = {
 }
 
 
-def link_text_lies(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def link_text_lies(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Links whose text names another address than the one they open."""
     lying = [link for link in rendered.links if "text_says_other_domain" in link.flags]
     if not lying:
@@ -79,18 +85,26 @@ def link_text_lies(content: Content, rendered: RenderedMessage, context: RiskCon
     first = lying[0]
     yield finding(
         "link_text_lies",
-        sentence if is_one else f"{len(lying)} links show different addresses from those they open.",
+        sentence
+        if is_one
+        else f"{len(lying)} links show different addresses from those they open.",
         f"{quoted(first.claim)} goes to {one_word(short_target(first.target)[:120])}.",
         (f"{link.claim} → {link.target}" for link in lying),
         anchor=mark_anchor(first.mark, LINKS),
     )
 
 
-def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def odd_link(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Links whose address is written so that a reader takes it for another."""
     links = written_links(content, rendered)
     for flag, words in _ODD.items():
-        odd = [link for link in links if flag in (_seen_in(link) if flag in _LETTERS else link.flags)]
+        odd = [
+            link
+            for link in links
+            if flag in (_seen_in(link) if flag in _LETTERS else link.flags)
+        ]
         if not odd:
             continue
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
@@ -99,18 +113,26 @@ def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) 
         anchor = mark_anchor(odd[0].mark, LINKS)
         sentence = f"A link {words}."
         detail = f"{one_word(targets[0][:120])}."
-        yield finding("odd_link", sentence, detail, targets, is_milder=is_milder, anchor=anchor)
+        yield finding(
+            "odd_link", sentence, detail, targets, is_milder=is_milder, anchor=anchor
+        )
 
 
 def _seen_in(link: Link) -> tuple[str, ...]:
-    """Return what is odd about a link's host; characters that look like Latin letters weigh more than foreign ones."""
+    """Return what is odd about a link's host; characters that look like Latin letters
+    weigh more than foreign ones.
+    """
     if "punycode" not in link.flags or "mixed_script" in link.flags:
         return link.flags
     return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags
 
 
-def looks_different(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Words that the original could hide, cover, cut off, move or add, so that the recipient reads something else."""
+def looks_different(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Words that the original could hide, cover, cut off, move or add, so that the
+    recipient reads something else.
+    """
     found = rendered.word_differences
     if not found:
         return
@@ -122,16 +144,29 @@ def looks_different(content: Content, rendered: RenderedMessage, context: RiskCo
     sentence = f"May look different to the recipient{about}{'' if about.endswith(('.”', '!”', '?”')) else '.'}"
     detail = f"Its style could {first.does}: {first.how}{more}."
     is_milder = all(one.is_preheader for one in found)
-    if is_milder and (only_there := _only_in_preheader(content, rendered, first.passage)):
+    if is_milder and (
+        only_there := _only_in_preheader(content, rendered, first.passage)
+    ):
         detail = f"Lists of messages show it beside the subject. Only there: {', '.join(sorted(only_there)[:5])}."
         is_milder = False
-    yield finding("looks_different", sentence, detail, evidence, is_milder=is_milder, anchor=anchor)
+    yield finding(
+        "looks_different",
+        sentence,
+        detail,
+        evidence,
+        is_milder=is_milder,
+        anchor=anchor,
+    )
 
 
-def _only_in_preheader(content: Content, rendered: RenderedMessage, preheader: str) -> set[str]:
+def _only_in_preheader(
+    content: Content, rendered: RenderedMessage, preheader: str
+) -> set[str]:
     """Return the numbers and addresses that only the hidden words at the beginning say."""
     elsewhere = f"{content.subject} {' '.join(rendered.plain.split()).replace(preheader, ' ', 1)}"
-    mails = {one.lower() for one in _MAIL.findall(preheader)} - {one.lower() for one in _MAIL.findall(elsewhere)}
+    mails = {one.lower() for one in _MAIL.findall(preheader)} - {
+        one.lower() for one in _MAIL.findall(elsewhere)
+    }
     return mails | (numbers(preheader) - numbers(elsewhere))
 
 
@@ -139,13 +174,26 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def encoded_words(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Header text in the encoding of RFC 2047, which mail programs decode to other text."""
-    people = (content.reply_to or "", content.sender, *content.to, *content.cc, *content.bcc)
+def encoded_words(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Header text in the encoding of RFC 2047, which mail programs decode to other
+    text.
+    """
+    people = (
+        content.reply_to or "",
+        content.sender,
+        *content.to,
+        *content.cc,
+        *content.bcc,
+    )
     fields = {
         "subject": (SUBJECT, (content.subject,)),
         "names": (ADDRESSES, (content.sender_name, *people)),
-        "file names": (ATTACHMENTS, tuple(attachment.name for attachment in content.attachments)),
+        "file names": (
+            ATTACHMENTS,
+            tuple(attachment.name for attachment in content.attachments),
+        ),
     }
     for where, (anchor, texts) in fields.items():
         coded = [text for text in texts if _ENCODED_WORD.search(text)]
@@ -155,28 +203,66 @@ def encoded_words(content: Content, rendered: RenderedMessage, context: RiskCont
             yield finding("looks_different", sentence, detail, coded, anchor=anchor)
 
 
-def invisible_characters(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Invisible characters that change what is read, in body, subject, addresses and file names."""
-    locations = {"body": Counter(rendered.invisibles), "subject": found_in(content.subject)}
-    addresses = (content.sender, content.reply_to or "", *content.to, *content.cc, *content.bcc)
+def invisible_characters(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Invisible characters that change what is read, in body, subject, addresses and
+    file names.
+    """
+    locations = {
+        "body": Counter(rendered.invisibles),
+        "subject": found_in(content.subject),
+    }
+    addresses = (
+        content.sender,
+        content.reply_to or "",
+        *content.to,
+        *content.cc,
+        *content.bcc,
+    )
     locations["addresses"] = sum(map(found_in, addresses), Counter())
-    locations["file names"] = sum((found_in(a.name) for a in content.attachments), Counter())
+    locations["file names"] = sum(
+        (found_in(a.name) for a in content.attachments), Counter()
+    )
     total: Counter[str] = sum(locations.values(), Counter())
     if not total:
         return
     where = [location for location, counts in locations.items() if counts]
-    named = ", ".join(f"{name.lower()} × {number}" for name, number in total.most_common(4))
+    named = ", ".join(
+        f"{name.lower()} × {number}" for name, number in total.most_common(4)
+    )
     harmless = set(total) <= ORDINARY and where == ["body"]
-    sentence = f"{counted(total.total(), 'invisible character')} in the {' and '.join(where)}."
-    if turned := [location for location, counts in locations.items() if set(counts) & BIDI]:
-        sentence = f"Characters in the {' and '.join(turned)} reverse the reading order."
-    evidence = (f"{location}: {dict(counts)}" for location, counts in locations.items() if counts)
+    sentence = (
+        f"{counted(total.total(), 'invisible character')} in the {' and '.join(where)}."
+    )
+    if turned := [
+        location for location, counts in locations.items() if set(counts) & BIDI
+    ]:
+        sentence = (
+            f"Characters in the {' and '.join(turned)} reverse the reading order."
+        )
+    evidence = (
+        f"{location}: {dict(counts)}"
+        for location, counts in locations.items()
+        if counts
+    )
     anchor = mark_anchor(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
-    yield finding("invisible_characters", sentence, f"{named}.", evidence, is_milder=harmless, anchor=anchor)
+    yield finding(
+        "invisible_characters",
+        sentence,
+        f"{named}.",
+        evidence,
+        is_milder=harmless,
+        anchor=anchor,
+    )
 
 
-def remote_content(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Pictures and the like that load when the recipient opens the message, and so report that it was opened."""
+def remote_content(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Pictures and the like that load when the recipient opens the message, and so
+    report that it was opened.
+    """
     if not rendered.blocked:
         return
     hosts = list(dict.fromkeys(b.host for b in rendered.blocked if b.host))
@@ -188,27 +274,37 @@ def remote_content(content: Content, rendered: RenderedMessage, context: RiskCon
     yield finding("remote_content", sentence, detail, evidence, anchor=anchor)
 
 
-def shown_as_source(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def shown_as_source(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """The message could not be laid out, so nobody has seen it as its recipient will."""
     if rendered.doubt and rendered.doubt != NOT_SAFE:
         sentence = "The message is shown as its source."
-        yield finding("shown_as_source", sentence, f"Reason: {rendered.doubt}.", anchor=SHEET)
+        yield finding(
+            "shown_as_source", sentence, f"Reason: {rendered.doubt}.", anchor=SHEET
+        )
 
 
-def unsafe_content(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def unsafe_content(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """The parser was killed over the message, so that only its source is known."""
     if rendered.doubt == NOT_SAFE:
         yield not_read_safely("The message")
 
 
-def not_visible(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def not_visible(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Fields that the connection's key does not let the desk read."""
     missing = content.unseen
     if missing:
         names = [_FIELD_NAMES.get(name, name) for name in missing]
         sentence = "Some of this message is not visible with this key."
         anchor = next((_ANCHORS[name] for name in missing if name in _ANCHORS), SHEET)
-        yield finding("not_visible", sentence, f"{', '.join(names)}.", missing, anchor=anchor)
+        yield finding(
+            "not_visible", sentence, f"{', '.join(names)}.", missing, anchor=anchor
+        )
 
 
 # Groups of three may be parted by spaces or apostrophes, anything by points and commas.
@@ -220,21 +316,35 @@ _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 
-# Share of words that both parts have in common, below which they are two different messages.
+# Share of words that both parts have in common, below which they are two different
+# messages.
 ALIKE = 0.6
 
 
-def subject_differs(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def subject_differs(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """A sum of money in the subject that the message does not name."""
     only_there = set(read_sums((content.subject,)).named) - numbers(rendered.plain)
     if only_there and numbers(rendered.plain) and not rendered.doubt:
         sentence = "The subject names a sum that the message does not."
         detail = f"Only in the subject: {', '.join(sorted(only_there)[:5])}."
-        yield finding("parts_differ", sentence, detail, sorted(only_there), is_milder=True, anchor=SUBJECT)
+        yield finding(
+            "parts_differ",
+            sentence,
+            detail,
+            sorted(only_there),
+            is_milder=True,
+            anchor=SUBJECT,
+        )
 
 
-def parts_differ(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """HTML and Markdown of one message that differ in their numbers, or in most of their words."""
+def parts_differ(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """HTML and Markdown of one message that differ in their numbers, or in most of
+    their words.
+    """
     text = context.text_part
     if text is None or rendered.doubt:
         return
@@ -248,29 +358,56 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
             for part, found in (("HTML", only_html), ("text", only_text))
             if found
         )
-        evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
+        evidence = [f"HTML: {n}" for n in sorted(only_html)] + [
+            f"text: {n}" for n in sorted(only_text)
+        ]
         sentence = "The HTML and text parts of this message have different numbers."
-        yield finding("parts_differ", sentence, _sentence(detail), evidence, anchor=PARTS)
+        yield finding(
+            "parts_differ", sentence, _sentence(detail), evidence, anchor=PARTS
+        )
     elif only_there := _named_in(text) - _named_in(rendered):
         sentence = "The text part names addresses that the HTML part does not."
-        detail = f"Only in the text: {', '.join(map(one_word, sorted(only_there)[:5]))}."
-        yield finding("parts_differ", sentence, detail, sorted(only_there), is_milder=True, anchor=PARTS)
-    elif overlap(rendered.plain, text.plain, besides=text_part("", content.additions)) < ALIKE:
+        detail = (
+            f"Only in the text: {', '.join(map(one_word, sorted(only_there)[:5]))}."
+        )
+        yield finding(
+            "parts_differ",
+            sentence,
+            detail,
+            sorted(only_there),
+            is_milder=True,
+            anchor=PARTS,
+        )
+    elif (
+        overlap(rendered.plain, text.plain, besides=text_part("", content.additions))
+        < ALIKE
+    ):
         sentence = "The HTML and text parts of this message have different wording."
-        yield finding("parts_differ", sentence, "Compare them on the message page.", is_milder=True, anchor=PARTS)
+        yield finding(
+            "parts_differ",
+            sentence,
+            "Compare them on the message page.",
+            is_milder=True,
+            anchor=PARTS,
+        )
 
 
 def _named_in(rendered: RenderedMessage) -> set[str]:
-    """Return the mail addresses and hosts that a message says or leads to; HTML may name more than its text does."""
+    """Return the mail addresses and hosts that a message says or leads to; HTML may
+    name more than its text does.
+    """
     mails = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
     targets = ((link, link.target.lower()) for link in rendered.links)
     return mails | {
-        target[7:].partition("?")[0] if target.startswith("mailto:") else link.host for link, target in targets
+        target[7:].partition("?")[0] if target.startswith("mailto:") else link.host
+        for link, target in targets
     }
 
 
 def numbers(text: str) -> set[str]:
-    """Return the numbers in a text in one spelling: no separators, cents only where they are not zero."""
+    """Return the numbers in a text in one spelling: no separators, cents only where
+    they are not zero.
+    """
     found = set()
     for match in _NUMBER.findall(text[:500_000]):
         cents = _CENTS.search(match)
@@ -282,9 +419,12 @@ def numbers(text: str) -> set[str]:
 
 
 def overlap(first: str, second: str, *, besides: str = "") -> float:
-    """Return the share of words that two texts have in common, from 0 to 1. Those of `besides` do not count."""
+    """Return the share of words that two texts have in common, from 0 to 1. Those of
+    `besides` do not count.
+    """
     one, other, in_both = (
-        Counter(w.lower() for w in _WORD.findall(text[:500_000])) for text in (first, second, besides)
+        Counter(w.lower() for w in _WORD.findall(text[:500_000]))
+        for text in (first, second, besides)
     )
     one = one - in_both
     other = other - in_both
@@ -292,15 +432,25 @@ def overlap(first: str, second: str, *, besides: str = "") -> float:
     return 2 * (one & other).total() / total if total else 1.0
 
 
-def rejected_before(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """An earlier message that says the same and was rejected: by whom, when and why, where the reader may know."""
+def rejected_before(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """An earlier message that says the same and was rejected: by whom, when and why,
+    where the reader may know.
+    """
     before = context.rejected
     if before is None:
         return
     alike = "with the same text" if before.is_same else "with a few different words"
     sentence = f"A message {alike} was rejected {_by(before)}{before.at}."
     evidence = (before.public_id,) if before.in_same_mailbox else ()
-    yield finding("rejected_before", sentence, _reason(before), evidence, is_milder=not before.is_same)
+    yield finding(
+        "rejected_before",
+        sentence,
+        _reason(before),
+        evidence,
+        is_milder=not before.is_same,
+    )
 
 
 def _by(before: Rejected) -> str:

@@ -1,4 +1,6 @@
-"""Checks whom a message greets: reads the salutation in a dozen languages, and says nothing where it is not sure."""
+"""Checks whom a message greets: reads the salutation in a dozen languages, and says
+nothing where it is not sure.
+"""
 
 import re
 import unicodedata
@@ -34,13 +36,23 @@ TITLES = frozenset(
     "meneer mevrouw heer de pan pani panie panu panna pane uram holgyem bey hanim господин госпожа".split()
 )
 # Particles inside names.
-PARTICLES = frozenset("van von vom zu zur der den ten ter da das de del della di do dos du la le bin ibn al el".split())
+PARTICLES = frozenset(
+    "van von vom zu zur der den ten ter da das de del della di do dos du la le bin ibn al el".split()
+)
 _LINE = re.compile(r"[^\n]{1,120}")
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’]{0,30}")
 _DOTTED_TITLE = re.compile(r"\b([^\W\d_]{1,7})\.")
 _END_OF_NAME = re.compile(r"[,!:;.?\n(–—|/&+]|\s-\s")
 _LETTER = {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ß": "s"}
-_TWO_LETTERS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("å", "aa"), ("ø", "oe"), ("æ", "ae"))
+_TWO_LETTERS = (
+    ("ä", "ae"),
+    ("ö", "oe"),
+    ("ü", "ue"),
+    ("ß", "ss"),
+    ("å", "aa"),
+    ("ø", "oe"),
+    ("æ", "ae"),
+)
 
 # The salutation is searched in the beginning of a message.
 MAX_LINES = 8
@@ -51,7 +63,9 @@ MAX_PEOPLE = 5
 
 @dataclass(frozen=True)
 class Greeting:
-    """A salutation as it stands, the words of its name, and whether a title (Mr, Frau, Dr) stands before them."""
+    """A salutation as it stands, the words of its name, and whether a title (Mr, Frau,
+    Dr) stands before them.
+    """
 
     line: str = ""
     words: tuple[str, ...] = ()
@@ -59,7 +73,9 @@ class Greeting:
 
 
 def greeting_of(text: str) -> Greeting:
-    """Return the message's salutation; an empty one where it greets nobody by a name set apart from its sentence."""
+    """Return the message's salutation; an empty one where it greets nobody by a name
+    set apart from its sentence.
+    """
     for line in _LINE.findall(text[:MAX_CHARACTERS])[:MAX_LINES]:
         line = " ".join(line.replace("*", "").split()).lstrip("_#> ")
         salutation = _SALUTATION.match(folded(line))
@@ -81,19 +97,34 @@ def _without_dot(match: re.Match[str]) -> str:
     return match.group(1) + (" " if folded(match.group(1)) in TITLES else ".")
 
 
-def greeting_differs(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def greeting_differs(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """A greeting by name to people none of whom can have that name."""
     greeting = greeting_of(rendered.plain)
     greeted = [folded(CYRILLIC.get(word.lower(), word)) for word in greeting.words]
     people = [address for address in content.to if "@" in address]
-    if not people or len(everybody(content)) > MAX_PEOPLE or not _is_a_name(greeting, greeted):
+    if (
+        not people
+        or len(everybody(content)) > MAX_PEOPLE
+        or not _is_a_name(greeting, greeted)
+    ):
         return
-    if any(_may_be_named(address, greeting, greeted) for address in (*content.to, *content.cc, *content.bcc)):
+    if any(
+        _may_be_named(address, greeting, greeted)
+        for address in (*content.to, *content.cc, *content.bcc)
+    ):
         return
     whom = ", ".join(one_word(bare_address(one)) for one in people)
     sentence = "The greeting does not match the recipient."
     evidence = (greeting.line, *map(bare_address, people))
-    yield finding("greeting_differs", sentence, f"{quoted(greeting.line)} goes to {whom}.", evidence, anchor=SHEET)
+    yield finding(
+        "greeting_differs",
+        sentence,
+        f"{quoted(greeting.line)} goes to {whom}.",
+        evidence,
+        anchor=SHEET,
+    )
 
 
 def _is_a_name(greeting: Greeting, greeted: list[str]) -> bool:
@@ -103,30 +134,43 @@ def _is_a_name(greeting: Greeting, greeted: list[str]) -> bool:
 
 
 def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
-    """Whether the person at this address may have this name, for all that the address and its name tell."""
+    """Whether the person at this address may have this name, for all that the address
+    and its name tell.
+    """
     bare = bare_address(address)
     words = [*_words(shown_name(address)), *_words(bare.rpartition("@")[0])]
     domain = set(re.split(r"[.-]", domain_of(bare)))
-    spelled = [spelling for word in greeting.words for spelling in spellings(word)] + greeted
+    spelled = [
+        spelling for word in greeting.words for spelling in spellings(word)
+    ] + greeted
     if not ROLES.isdisjoint(words) or not domain.isdisjoint(spelled):
         return True
     if any(is_one_name(one, other) for one in spelled for other in words):
         return True
     names_somebody = not GIVEN_NAMES.isdisjoint(words)
     if greeting.is_titled and len(greeted) == 1:
-        # A family name follows a title, so only an address that holds one can contradict it.
-        names_somebody = names_somebody and any(len(word) > 2 and word not in GIVEN_NAMES for word in words)
+        # A family name follows a title, so only an address that holds one can
+        # contradict it.
+        names_somebody = names_somebody and any(
+            len(word) > 2 and word not in GIVEN_NAMES for word in words
+        )
     return not names_somebody
 
 
 def is_one_name(one: str, other: str) -> bool:
-    """Whether two words may be one name: short forms, other spellings, an initial, a name inside a user name."""
+    """Whether two words may be one name: short forms, other spellings, an initial, a
+    name inside a user name.
+    """
     short, long = sorted((one, other), key=len)
     if len(short) == 1:
         return long.startswith(short)
-    if short in long and (len(short) > 3 or (len(short) > 2 and long.startswith(short))):
+    if short in long and (
+        len(short) > 3 or (len(short) > 2 and long.startswith(short))
+    ):
         return True
-    return is_one_slip_apart(one, other) or any(one in group and other in group for group in NAME_GROUPS)
+    return is_one_slip_apart(one, other) or any(
+        one in group and other in group for group in NAME_GROUPS
+    )
 
 
 def spellings(word: str) -> tuple[str, ...]:
@@ -138,21 +182,27 @@ def spellings(word: str) -> tuple[str, ...]:
 
 
 def _words(text: str) -> list[str]:
-    """Return the words of a name or of the part before the @: without numbers, and whatever follows a plus."""
+    """Return the words of a name or of the part before the @: without numbers, and
+    whatever follows a plus.
+    """
     found: Iterable[str] = re.findall(r"[^\W\d_]+", text.partition("+")[0][:100])
     return [folded(word) for word in found][:6]
 
 
 @lru_cache(maxsize=4096)
 def folded(text: str) -> str:
-    """Return `text` in lower case and without accents, one character for one where that is possible."""
+    """Return `text` in lower case and without accents, one character for one where that
+    is possible.
+    """
     return "".join(_plain(character) for character in text)
 
 
 @lru_cache(maxsize=4096)
 def _plain(character: str) -> str:
     lower = _LETTER.get(character.lower(), character.lower())
-    base = [c for c in unicodedata.normalize("NFD", lower) if not unicodedata.combining(c)]
+    base = [
+        c for c in unicodedata.normalize("NFD", lower) if not unicodedata.combining(c)
+    ]
     return base[0] if base else lower
 
 

@@ -1,6 +1,8 @@
-"""Checks for what should rarely be sent in a message: keys and passwords, account and card numbers.
+"""Checks for what should rarely be sent in a message: keys and passwords, account and
+card numbers.
 
-Evidence is masked: findings are kept, and must not become another copy of a secret. Every pattern is bounded.
+Evidence is masked: findings are kept, and must not become another copy of a secret.
+Every pattern is bounded.
 """
 
 import math
@@ -17,26 +19,42 @@ from risk.findings import SHEET, Finding, RiskContext, finding, written_links
 MAX_FOUND = 100
 
 _NAMED = "password or key"
-# Each with what any such key holds: searching for that is ten times faster, and most messages hold none of it.
+# Each with what any such key holds: searching for that is ten times faster, and most
+# messages hold none of it.
 _KEYS = {
     "AWS access key": (("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
-    "private key": (("PRIVATE KEY",), re.compile(r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----")),
+    "private key": (
+        ("PRIVATE KEY",),
+        re.compile(r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"),
+    ),
     "Stripe key": (("k_",), re.compile(r"\b[sr]k_(?:live|test)_[0-9A-Za-z]{10,200}")),
-    "MultiMail key": (("mm_",), re.compile(r"\bmm_(?:live|test)_[0-9A-Za-z_\-]{8,200}")),
+    "MultiMail key": (
+        ("mm_",),
+        re.compile(r"\bmm_(?:live|test)_[0-9A-Za-z_\-]{8,200}"),
+    ),
     "GitHub token": (
         ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        re.compile(r"\b(?:gh[pousr]_[0-9A-Za-z]{30,255}|github_pat_[0-9A-Za-z_]{30,255})"),
+        re.compile(
+            r"\b(?:gh[pousr]_[0-9A-Za-z]{30,255}|github_pat_[0-9A-Za-z_]{30,255})"
+        ),
     ),
     "Slack token": (("xox",), re.compile(r"\bxox[abeoprs]-[0-9A-Za-z\-]{10,255}")),
     "Google API key": (("AIza",), re.compile(r"\bAIza[0-9A-Za-z_\-]{35}")),
-    "AI service key": (("sk-",), re.compile(r"\bsk-(?:ant-|proj-)?[0-9A-Za-z_\-]{24,255}")),
+    "AI service key": (
+        ("sk-",),
+        re.compile(r"\bsk-(?:ant-|proj-)?[0-9A-Za-z_\-]{24,255}"),
+    ),
     "Discord webhook": (
         (".com/api/",),
-        re.compile(r"discord(?:app)?\.com/api/webhooks/[0-9]{10,25}/[0-9A-Za-z_\-]{20,100}"),
+        re.compile(
+            r"discord(?:app)?\.com/api/webhooks/[0-9]{10,25}/[0-9A-Za-z_\-]{20,100}"
+        ),
     ),
     "signed token": (
         ("eyJ",),
-        re.compile(r"\beyJ[0-9A-Za-z_\-]{10,2000}\.eyJ[0-9A-Za-z_\-]{10,4000}\.[0-9A-Za-z_\-]{10,1000}"),
+        re.compile(
+            r"\beyJ[0-9A-Za-z_\-]{10,2000}\.eyJ[0-9A-Za-z_\-]{10,4000}\.[0-9A-Za-z_\-]{10,1000}"
+        ),
     ),
 }
 _NAMED_SECRET = re.compile(
@@ -45,7 +63,9 @@ _NAMED_SECRET = re.compile(
     r"[ \t]{0,3}(?:is|lautet|est|es|[:=])[ \t\n]{0,3}[`\"'“]?([^\s`\"'”<>]{8,200})",
     re.IGNORECASE,
 )
-_URL_PASSWORD = re.compile(r"\b[a-z][a-z0-9+.\-]{1,20}://[^\s/:@]{1,100}:([^\s/@]{4,200})@", re.IGNORECASE)
+_URL_PASSWORD = re.compile(
+    r"\b[a-z][a-z0-9+.\-]{1,20}://[^\s/:@]{1,100}:([^\s/@]{4,200})@", re.IGNORECASE
+)
 _IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[0-9A-Za-z]){10,32}")
 _CARD = re.compile(r"(?<![0-9])[2-6][0-9](?:[ \-]?[0-9]){11,17}(?![0-9])")
 _IBAN_LENGTHS = {
@@ -64,20 +84,31 @@ _IBAN_LENGTHS = {
 
 
 def words_of(content: Content, rendered: RenderedMessage) -> str:
-    """Return all text of a message that anybody could read in it: subject, body, what is hidden, and the source."""
+    """Return all text of a message that anybody could read in it: subject, body, what
+    is hidden, and the source.
+    """
     hidden = [one.passage for one in rendered.differences]
-    sources = [stripped(content.markdown or ""), *(link.target for link in written_links(content, rendered))]
+    sources = [
+        stripped(content.markdown or ""),
+        *(link.target for link in written_links(content, rendered)),
+    ]
     return "\n".join([stripped(content.subject), rendered.plain, *hidden, *sources])
 
 
-def secret_in_body(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Keys by their well-known shapes, and values that a text calls a password or key and that look like one."""
+def secret_in_body(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
+    """Keys by their well-known shapes, and values that a text calls a password or key
+    and that look like one.
+    """
     text = words_of(content, rendered)
     found: dict[str, str] = {}
     for kind, value in _keys_in(text):
         if len(found) >= MAX_FOUND:
             break
-        if kind != _NAMED or not any(value in known or known in value for known in found):
+        if kind != _NAMED or not any(
+            value in known or known in value for known in found
+        ):
             found.setdefault(value, kind)
     if not found:
         return
@@ -99,25 +130,54 @@ def _keys_in(text: str) -> Iterator[tuple[str, str]]:
         if looks_random(value):
             yield _NAMED, value
     if "://" in text and "@" in text:
-        yield from (("password in an address", match.group(1)) for match in _URL_PASSWORD.finditer(text))
+        yield from (
+            ("password in an address", match.group(1))
+            for match in _URL_PASSWORD.finditer(text)
+        )
 
 
-def payment_details(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
+def payment_details(
+    content: Content, rendered: RenderedMessage, context: RiskContext
+) -> Iterator[Finding]:
     """Bank accounts and card numbers whose check digits are right."""
     text = words_of(content, rendered)
-    accounts = list(islice(dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))), MAX_FOUND))
+    accounts = list(
+        islice(
+            dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))), MAX_FOUND
+        )
+    )
     digits = dict.fromkeys(re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
-    cards = list(islice((d for d in digits if is_card(d) and not any(d in a for a in accounts)), MAX_FOUND))
+    cards = list(
+        islice(
+            (d for d in digits if is_card(d) and not any(d in a for a in accounts)),
+            MAX_FOUND,
+        )
+    )
     if accounts:
-        bank = "a bank account number" if len(accounts) == 1 else f"{len(accounts)} bank account numbers"
+        bank = (
+            "a bank account number"
+            if len(accounts) == 1
+            else f"{len(accounts)} bank account numbers"
+        )
         evidence = [f"{a[:4]} … {a[-4:]}" for a in accounts]
         sentence = f"The message contains {bank}."
-        yield finding("payment_details", sentence, f"{evidence[0]}.", evidence, is_milder=True, anchor=SHEET)
+        yield finding(
+            "payment_details",
+            sentence,
+            f"{evidence[0]}.",
+            evidence,
+            is_milder=True,
+            anchor=SHEET,
+        )
     if cards:
         number = "a card number" if len(cards) == 1 else f"{len(cards)} card numbers"
         evidence = [f"ends in {card[-4:]}" for card in cards]
         yield finding(
-            "payment_details", f"The message contains {number}.", f"It {evidence[0]}.", evidence, anchor=SHEET
+            "payment_details",
+            f"The message contains {number}.",
+            f"It {evidence[0]}.",
+            evidence,
+            anchor=SHEET,
         )
 
 
@@ -126,17 +186,24 @@ def _a(kind: str) -> str:
 
 
 def looks_random(value: str) -> bool:
-    """Whether a value looks made by a machine or chosen as a password rather than being a word of the sentence."""
+    """Whether a value looks made by a machine or chosen as a password rather than being
+    a word of the sentence.
+    """
     if value.lower().startswith(("http://", "https://", "www.")) or len(set(value)) < 6:
         return False
-    kinds = sum(bool(re.search(shape, value)) for shape in (r"[a-z]", r"[A-Z]", r"[0-9]", r"[^A-Za-z0-9]"))
+    kinds = sum(
+        bool(re.search(shape, value))
+        for shape in (r"[a-z]", r"[A-Z]", r"[0-9]", r"[^A-Za-z0-9]")
+    )
     counts = Counter(value)
     entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
     return bool(re.search(r"[0-9]", value)) and kinds >= 2 and entropy >= 2.75
 
 
 def iban_in(text: str) -> str:
-    """Return the account number that `text` begins with, when country, length and check digits are right."""
+    """Return the account number that `text` begins with, when country, length and check
+    digits are right.
+    """
     compact = text.replace(" ", "").upper()
     compact = compact[: _IBAN_LENGTHS.get(compact[:2], 0)]
     if len(compact) != _IBAN_LENGTHS.get(compact[:2], -1):
@@ -146,7 +213,9 @@ def iban_in(text: str) -> str:
 
 
 def is_card(digits: str) -> bool:
-    """Whether these digits are a card number by Luhn's check; rows of one digit are not."""
+    """Whether these digits are a card number by Luhn's check; rows of one digit are
+    not.
+    """
     if not 13 <= len(digits) <= 19 or len(set(digits)) < 2:
         return False
     doubled = [int(d) * (1 + index % 2) for index, d in enumerate(reversed(digits))]

@@ -1,4 +1,5 @@
-"""Findings, the desk's knowledge that checks may use, and the anchors of findings on the page.
+"""Findings, the desk's knowledge that checks may use, and the anchors of findings on
+the page.
 
 To add a finding, see `risk/__init__.py`.
 """
@@ -28,7 +29,9 @@ _LEVELS = {"high": 0, "notice": 1}
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding about a message: a sentence, a detail that follows it, and its evidence."""
+    """One finding about a message: a sentence, a detail that follows it, and its
+    evidence.
+    """
 
     rule: str
     version: int
@@ -44,7 +47,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A message like this one that was rejected. One in another mailbox stays unnamed: it may not be visible."""
+    """A message like this one that was rejected. One in another mailbox stays unnamed:
+    it may not be visible.
+    """
 
     public_id: str
     by: str
@@ -56,11 +61,13 @@ class Rejected:
 
 @dataclass(frozen=True)
 class RiskContext:
-    """What the desk knows: its own domains, how often each known address was written to, what was rejected.
+    """What the desk knows: its own domains, how often each known address was written
+    to, what was rejected.
 
-    Of a message with two parts, `text_part` is its text as rendered alone.
-    `off_list` are the recipients that the allowlists in force refuse, `watched` those that they would, were they in
-    force. `own_phrases` are those that admins look for in this mailbox, those with the most points first.
+    Of a message with two parts, `text_part` is its text as rendered alone. `off_list`
+    are the recipients that the allowlists in force refuse, `watched` those that they
+    would, were they in force. `own_phrases` are those that admins look for in this
+    mailbox, those with the most points first.
     """
 
     own_domains: Collection[str] = ()
@@ -76,8 +83,14 @@ Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
 
 
 def written_links(content: Content, rendered: RenderedMessage) -> list[Link]:
-    """Return the links of a message without the one to unsubscribe, which is the gateway's own."""
-    return [link for link in rendered.links if link.target != content.additions.get("unsubscribe")]
+    """Return the links of a message without the one to unsubscribe, which is the
+    gateway's own.
+    """
+    return [
+        link
+        for link in rendered.links
+        if link.target != content.additions.get("unsubscribe")
+    ]
 
 
 def finding(
@@ -89,22 +102,37 @@ def finding(
     is_milder: bool = False,
     anchor: str = "",
 ) -> Finding:
-    """Return a finding of a published rule, of its level or as a notice. Texts are cut: it is stored for good."""
+    """Return a finding of a published rule, of its level or as a notice. Texts are cut:
+    it is stored for good.
+    """
     registered = RULES[rule]
     cut = tuple(_cut(piece, 300) for piece in islice(evidence, MAX_EVIDENCE))
     level: Level = "notice" if is_milder else registered.level
     points = counted_points(registered, level, registered.points)
-    return Finding(rule, registered.version, level, _cut(sentence, 500), _cut(detail, 1000), cut, anchor, points)
+    return Finding(
+        rule,
+        registered.version,
+        level,
+        _cut(sentence, 500),
+        _cut(detail, 1000),
+        cut,
+        anchor,
+        points,
+    )
 
 
 def not_read_safely(what: str) -> Finding:
-    """Return the finding that the parser was killed over `what`, the beginning of a sentence, twice."""
+    """Return the finding that the parser was killed over `what`, the beginning of a
+    sentence, twice.
+    """
     detail = "Reading it took too much time or memory, twice. It is not tried again by itself."
     return finding("unsafe_content", f"{what} could not be read safely.", detail)
 
 
 def one_word(text: str) -> str:
-    """Return an address as one word: with blanks in it, it could pass for words of the desk."""
+    """Return an address as one word: with blanks in it, it could pass for words of the
+    desk.
+    """
     return _BLANKS.sub("␣", text)
 
 
@@ -118,14 +146,18 @@ def _cut(text: str, most: int) -> str:
 
 
 def counted_points(rule: Rule, level: Level, points: int) -> int:
-    """Return what a finding of this level counts where its rule has so many points: a fifth where it is milder."""
+    """Return what a finding of this level counts where its rule has so many points: a
+    fifth where it is milder.
+    """
     is_milder = rule.level == "high" and level == "notice"
     # A rule of at least one point keeps one, so that the finding stays a notice.
     return max(points // MILDER, min(points, 1)) if is_milder else points
 
 
 def restored(stored: Mapping[str, Any]) -> Finding:
-    """Return a finding as it is stored with a revision. Rules of another version may have other names and fields."""
+    """Return a finding as it is stored with a revision. Rules of another version may
+    have other names and fields.
+    """
     level: Level = "high" if stored.get("level") == "high" else "notice"
     return Finding(
         rule=str(stored.get("rule", "")),
@@ -140,7 +172,9 @@ def restored(stored: Mapping[str, Any]) -> Finding:
 
 
 def rule_order(rule: str) -> int:
-    """Return the position of a rule in the published order; rules that are no longer published come last."""
+    """Return the position of a rule in the published order; rules that are no longer
+    published come last.
+    """
     return _ORDER.get(rule, len(_ORDER))
 
 
@@ -150,9 +184,13 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def may_have_left() -> Finding:
-    """Return the finding for a message that was waiting when a backup was made that has been restored since."""
+    """Return the finding for a message that was waiting when a backup was made that has
+    been restored since.
+    """
     sentence = "It was waiting when the restored backup was made. It may already have been approved and sent."
-    return finding("restored", sentence, "Check the mail server's log before you approve it.")
+    return finding(
+        "restored", sentence, "Check the mail server's log before you approve it."
+    )
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -160,18 +198,27 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = "#addresses", "#subject", "#sheet", "#links", "#attachments"
+ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = (
+    "#addresses",
+    "#subject",
+    "#sheet",
+    "#links",
+    "#attachments",
+)
 
 # The view of the message that compares its HTML with its text.
 PARTS = "#parts"
 
-# Anchors in the message's own frame, as rendering/marking.py writes them: "#hidden-2" is the second box of hidden text,
-# and "#word-17-2" two words of the plain text from the one numbered 17 on.
+# Anchors in the message's own frame, as rendering/marking.py writes them: "#hidden-2"
+# is the second box of hidden text, and "#word-17-2" two words of the plain text from
+# the one numbered 17 on.
 IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-", "#word-")
 
 
 def address_id(address: str) -> str:
-    """Return the id of an address on the page. All spellings share it, and it holds no character of the address."""
+    """Return the id of an address on the page. All spellings share it, and it holds no
+    character of the address.
+    """
     spelled = normalise_address(address).lower().encode("utf-8", "replace")
     return f"address-{hashlib.blake2b(spelled, digest_size=5).hexdigest()}"
 
@@ -182,5 +229,7 @@ def address_anchor(address: str) -> str:
 
 
 def mark_anchor(mark: str, otherwise: str = SHEET) -> str:
-    """Return the anchor of a mark in the frame; another place where the message has no such mark."""
+    """Return the anchor of a mark in the frame; another place where the message has no
+    such mark.
+    """
     return f"#{mark}" if mark else otherwise

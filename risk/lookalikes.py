@@ -1,4 +1,6 @@
-"""Checks whether one domain or name could be mistaken for another: by similar characters, or by typing errors."""
+"""Checks whether one domain or name could be mistaken for another: by similar
+characters, or by typing errors.
+"""
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +17,8 @@ from rendering.links import scripts, unicode_host
 # The longest domain that DNS can look up.
 MAX_DOMAIN = 253
 
-# Providers resemble each other by chance (mail.com, gmail.com), and everybody writes to them.
+# Providers resemble each other by chance (mail.com, gmail.com), and everybody writes to
+# them.
 PROVIDERS = frozenset(
     "gmail.com mail.com ymail.com email.com hotmail.com outlook.com live.com msn.com yahoo.com aol.com icloud.com "
     "me.com mac.com gmx.net gmx.com gmx.de web.de proton.me protonmail.com pm.me fastmail.com hey.com zoho.com "
@@ -25,8 +28,20 @@ _PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
 _CYRILLIC = "аеорсухіјѕԁһӏьгкмтвнԛԝ"
 _GREEK = "αεορςυνικτω"
 _LETTERS = str.maketrans(
-    # Digits and signs that pass for letters, then Cyrillic and Greek letters that look Latin.
-    {"0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "|": "l", "i": "l", "ı": "l", "ɡ": "g", "ɑ": "a"}
+    # Digits and signs that pass for letters, then Cyrillic and Greek letters that look
+    # Latin.
+    {
+        "0": "o",
+        "1": "l",
+        "3": "e",
+        "4": "a",
+        "5": "s",
+        "|": "l",
+        "i": "l",
+        "ı": "l",
+        "ɡ": "g",
+        "ɑ": "a",
+    }
     | dict(zip(_CYRILLIC, "aeopcyxljsdhlbrkmtbhqw", strict=True))
     | dict(zip(_GREEK, "aeopcuvlktw", strict=True))
 )
@@ -34,11 +49,17 @@ _PASSES = frozenset(_CYRILLIC + _GREEK)
 
 
 def lookalike_of(domain: str, known: "KnownDomains") -> str:
-    """Return the known domain that `domain` could be taken for; empty when there is none or it is that domain."""
+    """Return the known domain that `domain` could be taken for; empty when there is
+    none or it is that domain.
+    """
     if len(domain) > MAX_DOMAIN:
         return ""
     labels = domain.split(".")
-    inside = {".".join(labels[a:b]) for a in range(len(labels)) for b in range(a + 2, len(labels) + 1)}
+    inside = {
+        ".".join(labels[a:b])
+        for a in range(len(labels))
+        for b in range(a + 2, len(labels) + 1)
+    }
     if any(part in known.domains and domain.endswith(part) for part in inside):
         return ""
     if held := sorted(inside & known.domains):
@@ -49,7 +70,9 @@ def lookalike_of(domain: str, known: "KnownDomains") -> str:
     for other, registered, other_skeleton, other_characters in known.looks:
         if mine == registered:
             continue
-        if looks == other_skeleton or (len(characters ^ other_characters) <= 4 and is_near(looks, other_skeleton)):
+        if looks == other_skeleton or (
+            len(characters ^ other_characters) <= 4 and is_near(looks, other_skeleton)
+        ):
             return other
     return ""
 
@@ -68,7 +91,9 @@ class KnownDomains:
 
 @lru_cache(maxsize=8192)
 def skeleton(domain: str) -> str:
-    """Return what a domain looks like at a glance: confusable letters and pairs of letters made one."""
+    """Return what a domain looks like at a glance: confusable letters and pairs of
+    letters made one.
+    """
     text = unicodedata.normalize("NFKD", unicode_host(domain)).casefold()
     text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
     for pair, character in _PAIRS:
@@ -84,7 +109,9 @@ def is_near(first: str, second: str) -> bool:
 
 
 def is_one_slip_apart(first: str, second: str) -> bool:
-    """Whether two names differ by one letter changed, added, left out or swapped with its neighbour."""
+    """Whether two names differ by one letter changed, added, left out or swapped with
+    its neighbour.
+    """
     return OSA.distance(first, second, score_cutoff=1) == 1
 
 
@@ -94,34 +121,53 @@ COLUMNS = 24
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two names, one over the other: pairs of characters, each a space where the other name has one more."""
+    """Two names, one over the other: pairs of characters, each a space where the other
+    name has one more.
+    """
 
     columns: tuple[tuple[str, str], ...]
 
     @property
     def written(self) -> list[tuple[bool, str]]:
-        """The name as it is written, in runs of equal and of differing characters; True for those that differ."""
-        return [(differs, "".join(mine for mine, _ in run)) for differs, run in self._runs]
+        """The name as it is written, in runs of equal and of differing characters; True
+        for those that differ.
+        """
+        return [
+            (differs, "".join(mine for mine, _ in run)) for differs, run in self._runs
+        ]
 
     @property
     def known(self) -> list[tuple[bool, str]]:
         """The known name, in the same runs."""
-        return [(differs, "".join(other for _, other in run)) for differs, run in self._runs]
+        return [
+            (differs, "".join(other for _, other in run)) for differs, run in self._runs
+        ]
 
     @property
     def in_words(self) -> str:
         """What differs, for people who do not see it: `“1” for “l”`."""
         pairs = zip(self.written, self.known, strict=True)
-        differing = [(mine.strip(), other.strip()) for (differs, mine), (_, other) in pairs if differs]
+        differing = [
+            (mine.strip(), other.strip())
+            for (differs, mine), (_, other) in pairs
+            if differs
+        ]
         return ", ".join(f"“{mine}” for “{other}”" for mine, other in differing)
 
     @property
     def _runs(self) -> list[tuple[bool, list[tuple[str, str]]]]:
-        return [(differs, list(run)) for differs, run in groupby(self.columns, key=lambda pair: pair[0] != pair[1])]
+        return [
+            (differs, list(run))
+            for differs, run in groupby(
+                self.columns, key=lambda pair: pair[0] != pair[1]
+            )
+        ]
 
 
 def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yield the addresses that stored findings call look-alikes, each with the known name that it looks like."""
+    """Yield the addresses that stored findings call look-alikes, each with the known
+    name that it looks like.
+    """
     for one in findings:
         evidence: Sequence[str] = one.get("evidence") or ()
         if one.get("rule") == "lookalike_recipient" and len(evidence) > 1:
@@ -129,19 +175,25 @@ def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, st
 
 
 def compare_names(address: str, known: str) -> Comparison:
-    """Return an address's domain aligned with the known domain that it looks like, or with a whole known address.
+    """Return an address's domain aligned with the known domain that it looks like, or
+    with a whole known address.
 
-    What stands before the registered domain is not part of the likeness, unless the known name is in it.
+    What stands before the registered domain is not part of the likeness, unless the
+    known name is in it.
     """
     if "@" in known:
         return Comparison(_windowed(_aligned(address, known)))
     domain = address.rpartition("@")[2].lower()
     if known in domain:
-        return Comparison(_windowed(_aligned(unicode_host(domain), unicode_host(known))))
+        return Comparison(
+            _windowed(_aligned(unicode_host(domain), unicode_host(known)))
+        )
     mine = registered_domain(domain)
     other = registered_domain(known)
     before = [(one, one) for one in unicode_host(domain.removesuffix(mine))]
-    return Comparison(_windowed([*before, *_aligned(unicode_host(mine), unicode_host(other))]))
+    return Comparison(
+        _windowed([*before, *_aligned(unicode_host(mine), unicode_host(other))])
+    )
 
 
 def _aligned(written: str, known: str) -> list[tuple[str, str]]:
@@ -155,7 +207,9 @@ def _aligned(written: str, known: str) -> list[tuple[str, str]]:
 
 
 def _windowed(columns: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the columns around the first that differs; an ellipsis marks each end that was left out."""
+    """Return the columns around the first that differs; an ellipsis marks each end that
+    was left out.
+    """
     if len(columns) <= COLUMNS:
         return tuple(columns)
     first = next((at for at, (mine, other) in enumerate(columns) if mine != other), 0)
@@ -168,14 +222,24 @@ def _windowed(columns: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 
 def has_mixed_scripts(name: str) -> bool:
-    """Whether one word of a domain or name is written with letters of more than one script."""
-    return any(len(scripts(word)) > 1 for word in unicode_host(name[:MAX_DOMAIN]).split("."))
+    """Whether one word of a domain or name is written with letters of more than one
+    script.
+    """
+    return any(
+        len(scripts(word)) > 1 for word in unicode_host(name[:MAX_DOMAIN]).split(".")
+    )
 
 
 def passes_for_latin(name: str) -> bool:
-    """Whether a word of a domain or name is of one other script, and each of its letters is taken for a Latin one."""
+    """Whether a word of a domain or name is of one other script, and each of its
+    letters is taken for a Latin one.
+    """
     for word in unicode_host(name[:MAX_DOMAIN]).split("."):
         characters = [character for character in word.casefold() if character.isalpha()]
-        if len(characters) > 2 and not word.isascii() and all(character in _PASSES for character in characters):
+        if (
+            len(characters) > 2
+            and not word.isascii()
+            and all(character in _PASSES for character in characters)
+        ):
             return True
     return False

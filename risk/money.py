@@ -1,4 +1,5 @@
-"""The words, codes and signs of money, and the words of numbers beside them, in the languages that mail is written in.
+"""The words, codes and signs of money, and the words of numbers beside them, in the
+languages that mail is written in.
 
 Data, and how a word is looked up and a number is valued. Pure.
 """
@@ -23,10 +24,15 @@ def folded(word: str) -> str:
     """Return a word as it is looked up: in lower case, without accents and vowel signs."""
     if word >= _FIRST_CJK:
         return word[:_LONGEST]
-    return "".join(one for one in without_accents(word[:_LONGEST]) if unicodedata.category(one)[0] != "M")
+    return "".join(
+        one
+        for one in without_accents(word[:_LONGEST])
+        if unicodedata.category(one)[0] != "M"
+    )
 
 
-# A word, code or sign that several currencies share names none, and stands for the empty code.
+# A word, code or sign that several currencies share names none, and stands for the
+# empty code.
 CODES = frozenset(
     "aed afn all amd ang aoa ars aud awg azn bam bbd bdt bgn bhd bif bmd bnd bob brl bsd btn bwp byn bzd cad cdf chf "
     "clf clp cny cnh cop crc cup cve czk djf dkk dop dzd egp ern etb eur fjd fkp gbp gel ghs gip gmd gnf gtq gyd hkd "
@@ -105,11 +111,15 @@ _NATIONS = frozenset(
 )
 _BAHT = folded("บาท")
 _CURRENCY = {folded(one): one for one in CODES}
-_CURRENCY |= {folded(word): code for code, words in _WORDS.items() for word in words.split()}
+_CURRENCY |= {
+    folded(word): code for code, words in _WORDS.items() for word in words.split()
+}
 # Names of money that add zeros too.
 THOUSANDS = frozenset(("grand", "тр"))
 # Those of Chinese, Japanese and Korean, which no space sets apart.
-CJK_MONEY = "|".join(sorted((one for one in _CURRENCY if one >= _FIRST_CJK), key=len, reverse=True))
+CJK_MONEY = "|".join(
+    sorted((one for one in _CURRENCY if one >= _FIRST_CJK), key=len, reverse=True)
+)
 _LOOKS = {skeleton(key): key for key in _CURRENCY if key.isascii()}
 # Letters before a sign of dollars; a code of one names them too.
 DOLLARS = {
@@ -153,18 +163,25 @@ TIMES = {
     }.items()
     for word in words.split()
 }
-# Of one letter, and ordinary letters: only glued to the number, or right before the money.
-UNSURE_TIMES = frozenset(("b", "t", "l", "mm", "bin", "mil", "bil", "bill", "mill", "mia", "cr"))
+# Of one letter, and ordinary letters: only glued to the number, or right before the
+# money.
+UNSURE_TIMES = frozenset(
+    ("b", "t", "l", "mm", "bin", "mil", "bil", "bill", "mill", "mia", "cr")
+)
 # Of several letters, and in ordinary use too: beside a sum only.
 _BESIDE_ONLY = UNSURE_TIMES | {"m", "k", "tis", "ths", "thou", "rb", "jt"}
 # What says that a sum is paid several times: near it, and only beside it.
 _PRODUCTS = frozenset(
     map(
-        folded, "x times each apiece per pcs piece pieces fois veces vezes volte keer gånger крат раз razy krát".split()
+        folded,
+        "x times each apiece per pcs piece pieces fois veces vezes volte keer gånger крат раз razy krát".split(),
     )
 )
 _PRODUCTS_BESIDE = frozenset(
-    map(folded, "of at a an à je mal pro p von zu day daily week weekly month monthly year yearly".split())
+    map(
+        folded,
+        "of at a an à je mal pro p von zu day daily week weekly month monthly year yearly".split(),
+    )
 )
 
 
@@ -207,27 +224,40 @@ _PARTS_OF_NUMBER_WORDS = tuple(
         "พัน หมื่น แสน ล้าน".split(),
     )
 )
-_THOUSANDS_BEHIND = tuple(word for word, zeros in TIMES.items() if zeros == 3 and len(word) > 2)
+_THOUSANDS_BEHIND = tuple(
+    word for word, zeros in TIMES.items() if zeros == 3 and len(word) > 2
+)
 # What a digit may be that looks like a letter.
 _PASSES_FOR_DIGIT = frozenset("oil")
 
 
-def currency_of(word: str, *, before: str = "", follows_number: bool = False) -> str | None:
-    """Return the code of the currency that a word names, empty where several have it; None for another word.
+def currency_of(
+    word: str, *, before: str = "", follows_number: bool = False
+) -> str | None:
+    """Return the code of the currency that a word names, empty where several have it;
+    None for another word.
 
     `before` is the word before it.
     """
     found, is_ordinary = _looked_up(word)
-    is_sure = not is_ordinary or follows_number or word in CODES or folded(before) in _NATIONS
+    is_sure = (
+        not is_ordinary or follows_number or word in CODES or folded(before) in _NATIONS
+    )
     return found if is_sure else None
 
 
 @lru_cache(maxsize=8192)
 def _looked_up(word: str) -> tuple[str | None, bool]:
     key = folded(word)
-    if key not in _CURRENCY and not word.isascii() and (has_mixed_scripts(word) or passes_for_latin(word)):
+    if (
+        key not in _CURRENCY
+        and not word.isascii()
+        and (has_mixed_scripts(word) or passes_for_latin(word))
+    ):
         key = _LOOKS.get(skeleton(word[:_LONGEST]), key)
-    by_beginning = next((code for start, code in _BEGINNINGS.items() if key.startswith(start)), None)
+    by_beginning = next(
+        (code for start, code in _BEGINNINGS.items() if key.startswith(start)), None
+    )
     if key.endswith(_BAHT):
         # Thai sets no space between words.
         by_beginning = "THB"
@@ -239,7 +269,10 @@ def is_number_word(word: str) -> bool:
     key = folded(word)
     if key in _NUMBER_WORDS or any(part in key for part in _PARTS_OF_NUMBER_WORDS):
         return True
-    if any(key.endswith(end) and key[: -len(end)] in _NUMBER_WORDS for end in _THOUSANDS_BEHIND):
+    if any(
+        key.endswith(end) and key[: -len(end)] in _NUMBER_WORDS
+        for end in _THOUSANDS_BEHIND
+    ):
         # "cinquemila"
         return True
     return (key in TIMES and (len(key) > 4 or key >= _FIRST_CJK)) or (
@@ -292,19 +325,30 @@ _SAME = str.maketrans("’‘٬·٫", "'''.,")
 
 
 def value_of(written: str) -> Decimal | None:
-    """Return a number in the reading in which it is largest; None where its parts follow no custom."""
+    """Return a number in the reading in which it is largest; None where its parts
+    follow no custom.
+    """
     groups = DIGITS.findall(written)
-    separators = [one.translate(_SAME).strip() or " " for one in _OTHERS.findall(written)]
+    separators = [
+        one.translate(_SAME).strip() or " " for one in _OTHERS.findall(written)
+    ]
     if not groups or "\x01" in written:
         return None
     cents = ""
-    if separators and separators.count(separators[-1]) == 1 and separators[-1] in ".," and len(groups[-1]) < 3:
+    if (
+        separators
+        and separators.count(separators[-1]) == 1
+        and separators[-1] in ".,"
+        and len(groups[-1]) < 3
+    ):
         cents = groups.pop()
         separators.pop()
     if not _are_groups(groups, separators):
         return None
     whole = "".join(groups)
-    return LARGEST if len(whole) > 15 else Decimal(f"{whole}.{cents}" if cents else whole)
+    return (
+        LARGEST if len(whole) > 15 else Decimal(f"{whole}.{cents}" if cents else whole)
+    )
 
 
 def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
@@ -317,4 +361,6 @@ def _are_groups(groups: Sequence[str], separators: Sequence[str]) -> bool:
     if len(others) == 1 and separators[0] in ".,":
         return True
     sizes = {len(one) for one in others[:-1]}
-    return (len(first) < 4 and sizes <= {3}) or (len(first) < 3 and separators[0] == "," and sizes == {2})
+    return (len(first) < 4 and sizes <= {3}) or (
+        len(first) < 3 and separators[0] == "," and sizes == {2}
+    )

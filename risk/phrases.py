@@ -1,8 +1,10 @@
-"""The words, phrases and patterns that admins look for: how they are written, and finding them in a text. Pure.
+"""The words, phrases and patterns that admins look for: how they are written, and
+finding them in a text. Pure.
 
-Nothing that an admin types becomes a regular expression. A text is cut into words, without accents, case and invisible
-characters, and a pattern is compared with one word at a time, in a number of steps that the lengths of both bound. So
-no pattern and no message can keep a process busy.
+Nothing that an admin types becomes a regular expression. A text is cut into words,
+without accents, case and invisible characters, and a pattern is compared with one word
+at a time, in a number of steps that the lengths of both bound. So no pattern and no
+message can keep a process busy.
 """
 
 import re
@@ -67,14 +69,20 @@ class Match(NamedTuple):
 
 
 def read_phrase(text: str) -> Phrase:
-    """Return a phrase as it was typed. Raises ValueError with a sentence for one that cannot be looked for."""
+    """Return a phrase as it was typed. Raises ValueError with a sentence for one that
+    cannot be looked for.
+    """
     typed = " ".join(stripped(text).split())
     if len(typed) > MAX_TYPED:
         raise ValueError(f"Keep it under {MAX_TYPED} characters.")
     plain = unicodedata.normalize("NFKD", typed).casefold()
-    plain = "".join(one for one in plain if unicodedata.category(one) not in ("Mn", "Cf", "Cs"))
+    plain = "".join(
+        one for one in plain if unicodedata.category(one) not in ("Mn", "Cf", "Cs")
+    )
     if signs := [one for one in _WORD.sub("", plain) if one not in _BETWEEN]:
-        raise ValueError(f"“{signs[0]}” cannot be searched: only letters and digits are compared.")
+        raise ValueError(
+            f"“{signs[0]}” cannot be searched: only letters and digits are compared."
+        )
     words = tuple(_WORD.findall(plain))
     if not words:
         raise ValueError("Write a word, a phrase or a pattern.")
@@ -86,7 +94,9 @@ def read_phrase(text: str) -> Phrase:
         raise ValueError(f"Use at most {MAX_STARS} stars in a word.")
     fixed = [one for word in words for one in word if one not in "*?"]
     if len(fixed) < MIN_FIXED and not any(ord(one) >= _IDEOGRAPHS for one in fixed):
-        raise ValueError("That would match nearly every message. Give at least two letters or digits.")
+        raise ValueError(
+            "That would match nearly every message. Give at least two letters or digits."
+        )
     return Phrase(typed, words)
 
 
@@ -101,14 +111,21 @@ class SearchedText:
         self._distinct = sorted(self._positions)
 
     def find(self, phrase: Phrase) -> Match | None:
-        """Return the first place in the text that fits the phrase, None where none does."""
+        """Return the first place in the text that fits the phrase, None where none
+        does.
+        """
         rarest, starts = min(
-            ((number, self._fitting(word)) for number, word in enumerate(phrase.words)), key=lambda one: len(one[1])
+            ((number, self._fitting(word)) for number, word in enumerate(phrase.words)),
+            key=lambda one: len(one[1]),
         )
         length = len(phrase.words)
         for start in (position - rarest for position in starts):
             words = self._words[max(start, 0) : start + length]
-            if start >= 0 and len(words) == length and all(map(fits, words, phrase.words)):
+            if (
+                start >= 0
+                and len(words) == length
+                and all(map(fits, words, phrase.words))
+            ):
                 return Match(
                     " ".join(self._words[max(0, start - CONTEXT) : start]),
                     " ".join(words),
@@ -121,7 +138,8 @@ class SearchedText:
         """Return the positions of the words that fit, in order."""
         if is_plain(pattern):
             return self._positions.get(pattern, ())
-        # Only words with the pattern's beginning are looked at: a long text has very many.
+        # Only words with the pattern's beginning are looked at: a long text has very
+        # many.
         beginning = _beginning(pattern)
         first = bisect_left(self._distinct, beginning)
         last = bisect_left(self._distinct, f"{beginning}\U0010ffff")
@@ -135,7 +153,8 @@ def is_plain(pattern: str) -> bool:
 
 
 def fits(word: str, pattern: str) -> bool:
-    """Whether a word fits a pattern: `*` is any letters and digits or none, `?` one of them, `#` one digit.
+    """Whether a word fits a pattern: `*` is any letters and digits or none, `?` one of
+    them, `#` one digit.
 
     It takes at most as many steps as the word has characters for each of the pattern's.
     """
@@ -175,9 +194,15 @@ def _beginning(pattern: str) -> str:
 
 
 def search_terms(phrase: Phrase) -> str:
-    """Return what a text must hold at least to fit, as PostgreSQL reads a tsquery; empty where that is nothing."""
+    """Return what a text must hold at least to fit, as PostgreSQL reads a tsquery;
+    empty where that is nothing.
+    """
     terms: Iterable[str] = (
-        quoted(word) if is_plain(word) else f"{quoted(_beginning(word))}:*" if _beginning(word) else ""
+        quoted(word)
+        if is_plain(word)
+        else f"{quoted(_beginning(word))}:*"
+        if _beginning(word)
+        else ""
         for word in phrase.words
     )
     return " & ".join(filter(None, terms))

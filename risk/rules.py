@@ -1,7 +1,9 @@
-"""The published rules: their names, what they look for in words, and what a finding of each counts.
+"""The published rules: their names, what they look for in words, and what a finding of
+each counts.
 
-A name never changes. A version is raised with every change that could judge an old message differently: findings are
-stored with the revision they were made for. docs/findings.md lists the same.
+A name never changes. A version is raised with every change that could judge an old
+message differently: findings are stored with the revision they were made for.
+docs/findings.md lists the same.
 """
 
 from dataclasses import dataclass
@@ -12,9 +14,11 @@ Level = Literal["high", "notice"]
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as it is published: `words` are what the list shows, `about` says what a finding means.
+    """A rule as it is published: `words` are what the list shows, `about` says what a
+    finding means.
 
-    `level` and `points` are those of its worst finding; a rule may call one of its findings milder, never worse.
+    `level` and `points` are those of its worst finding; a rule may call one of its
+    findings milder, never worse.
     """
 
     name: str
@@ -24,7 +28,8 @@ class Rule:
     words: str
     about: str
     looks_for: str
-    # Each finding brings points of its own; then `points` and an admin's weight count for none.
+    # Each finding brings points of its own; then `points` and an admin's weight count
+    # for none.
     points_by_finding: bool = False
 
 

@@ -1,6 +1,8 @@
-"""The total weight of a message's findings, and its parts. It only counts what the checks found.
+"""The total weight of a message's findings, and its parts. It only counts what the
+checks found.
 
-Each rule counts once, by its heaviest finding; an admin's weight takes the place of the points it was published with.
+Each rule counts once, by its heaviest finding; an admin's weight takes the place of the
+points it was published with.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,16 +12,20 @@ from typing import Any
 from risk.findings import Finding, counted_points, restored, rule_order
 from risk.rules import RULES
 
-# From here on a message, or one finding, is called high; below, and above nothing, it is a notice.
+# From here on a message, or one finding, is called high; below, and above nothing, it
+# is a notice.
 HIGH = 50
 
-# What a finding of a rule that is no longer published counts, where it was stored without points.
+# What a finding of a rule that is no longer published counts, where it was stored
+# without points.
 _UNPUBLISHED = {"high": HIGH, "notice": 10}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one rule adds to the sum: "look-alike 70". `published` is what it would add without an admin's weight."""
+    """What one rule adds to the sum: "look-alike 70". `published` is what it would add
+    without an admin's weight.
+    """
 
     rule: str
     words: str
@@ -42,14 +48,21 @@ class Score:
 
 
 def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
-    """Return the score of findings. `weights` has only the rules for which an admin set other points."""
+    """Return the score of findings. `weights` has only the rules for which an admin set
+    other points.
+    """
     heaviest: dict[str, Part] = {}
     for finding in findings:
         part = _part(finding, weights)
         known = heaviest.get(finding.rule)
-        if known is None or (part.points, part.published) > (known.points, known.published):
+        if known is None or (part.points, part.published) > (
+            known.points,
+            known.published,
+        ):
             heaviest[finding.rule] = part
-    parts = sorted(heaviest.values(), key=lambda part: (-part.points, rule_order(part.rule)))
+    parts = sorted(
+        heaviest.values(), key=lambda part: (-part.points, rule_order(part.rule))
+    )
     points = sum(part.points for part in parts)
     return Score(points, level_of(points), tuple(parts))
 
@@ -60,7 +73,9 @@ def score_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int]) ->
 
 
 def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
-    """Return what one finding counts, by an admin's points for its rule or by the published ones."""
+    """Return what one finding counts, by an admin's points for its rule or by the
+    published ones.
+    """
     rule = RULES.get(finding.rule)
     if rule is None or rule.points_by_finding:
         return finding.points or _UNPUBLISHED[finding.level]
@@ -68,11 +83,15 @@ def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
 
 
 def level_of(points: int) -> str:
-    """Return the level of so many points: "high", "notice", or empty where nothing counts."""
+    """Return the level of so many points: "high", "notice", or empty where nothing
+    counts.
+    """
     return "high" if points >= HIGH else "notice" if points else ""
 
 
 def _part(finding: Finding, weights: Mapping[str, int]) -> Part:
     rule = RULES.get(finding.rule)
     words = rule.words if rule else ""
-    return Part(finding.rule, words, points_of(finding, weights), points_of(finding, {}))
+    return Part(
+        finding.rule, words, points_of(finding, weights), points_of(finding, {})
+    )

@@ -1,7 +1,9 @@
-"""Finds messages with the same text: identical except for filled-in values, or nearly identical.
+"""Finds messages with the same text: identical except for filled-in values, or nearly
+identical.
 
-Pure and linear. Two messages of one shape may still differ in what matters most, the amount: similarity is a reason to
-show them side by side, never to judge one by the other.
+Pure and linear. Two messages of one shape may still differ in what matters most, the
+amount: similarity is a reason to show them side by side, never to judge one by the
+other.
 """
 
 import hashlib
@@ -21,10 +23,12 @@ from risk.check_greeting import PARTICLES, TITLES, greeting_of
 from risk.money import MONTH_NAMES
 from risk.sums import Sums
 
-# Messages whose 64 bits differ in at most so many are alike; those of unrelated messages differ in about 32.
+# Messages whose 64 bits differ in at most so many are alike; those of unrelated
+# messages differ in about 32.
 MAX_DISTANCE = 8
 
-# Text after so many characters is compared as it is (shape); words after so many are left out (bands).
+# Text after so many characters is compared as it is (shape); words after so many are
+# left out (bands).
 MAX_MASKED = 200_000
 MAX_WORDS = 4000
 
@@ -34,37 +38,54 @@ _ADDRESS = "\ue002"
 _NUMBER = "\ue003"
 _MONTH = "\ue004"
 
-# Of ASCII only: mail programs end a link at other characters, and show what follows as text.
+# Of ASCII only: mail programs end a link at other characters, and show what follows as
+# text.
 _URL = re.compile(r"(?:https?://|www\.)[!#-&*-;=?-Z\\^-~]{1,2000}", re.IGNORECASE)
-_MAIL_ADDRESS = re.compile(r"[a-z0-9_.+%'-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}")
-# A number with its separators, and several with blanks between: 1.200,00, 9:30, 3/4/2026, 1 200. Letters beside digits
-# are words, and so is a currency: a template fills in neither.
+_MAIL_ADDRESS = re.compile(
+    r"[a-z0-9_.+%'-]{1,64}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){1,8}"
+)
+# A number with its separators, and several with blanks between: 1.200,00, 9:30,
+# 3/4/2026, 1 200. Letters beside digits are words, and so is a currency: a template
+# fills in neither.
 _NUMBERS = re.compile(r"\d++(?:[.,:/'’-]\d++)*+(?: \d++(?:[.,:/'’-]\d++)*+)*+")
 _ANY_MONTH = "|".join(MONTH_NAMES)
-# A month beside its day or year. Of these only the month is filled in: a month is a word, too ("5 may come").
+# A month beside its day or year. Of these only the month is filled in: a month is a
+# word, too ("5 may come").
 _MONTH_AFTER = re.compile(
     rf"(?P<day>{_NUMBER})(?:st|nd|rd|th)?(?P<between>\.?(?: (?:of|de|of the))? )(?:{_ANY_MONTH})\b"
 )
-_MONTH_BEFORE = re.compile(rf"\b(?:{_ANY_MONTH})\b(?P<between>\.? )(?P<day>{_NUMBER})(?:st|nd|rd|th)?\b")
+_MONTH_BEFORE = re.compile(
+    rf"\b(?:{_ANY_MONTH})\b(?P<between>\.? )(?P<day>{_NUMBER})(?:st|nd|rd|th)?\b"
+)
 # In bands a date is one word, with its month or without.
 _SIGNS = str.maketrans({_NAME: "*", _ADDRESS: "@", _NUMBER: "#", _MONTH: ""})
 _WORD = re.compile(r"[^\W_]+|[#*@]")
 _ANY_PARTICLE = "|".join(sorted(PARTICLES))
 # What stands between the words of a name: van, de la.
 _INSIDE_NAME = rf"(?:[-'’]|\s(?:(?:{_ANY_PARTICLE})\s){{0,3}})"
-_TITLES = re.compile(rf"(?:\b(?:{'|'.join(sorted(TITLES | PARTICLES))})\b\.?\s){{1,4}}(?={_NAME})", re.IGNORECASE)
+_TITLES = re.compile(
+    rf"(?:\b(?:{'|'.join(sorted(TITLES | PARTICLES))})\b\.?\s){{1,4}}(?={_NAME})",
+    re.IGNORECASE,
+)
 _SPACES = re.compile(r"\s+")
 
 
 def shape(content: Content, parsed: ParsedContent) -> str:
-    """Return the same 32 digits for messages that differ in numbers, dates, addresses and the name greeted only.
+    """Return the same 32 digits for messages that differ in numbers, dates, addresses
+    and the name greeted only.
 
-    Where links go and the markup are part of it as they are. Empty for a message without words.
+    Where links go and the markup are part of it as they are. Empty for a message
+    without words.
     """
-    masked = "\n".join(map(_mask, [*_written(content), *(one.text for one in parsed.outlines)]))
+    masked = "\n".join(
+        map(_mask, [*_written(content), *(one.text for one in parsed.outlines)])
+    )
     if not _WORD.search(masked.translate(_SIGNS)):
         return ""
-    kinds = sorted(attachment.name.rpartition(".")[2].lower()[:10] for attachment in content.attachments[:100])
+    kinds = sorted(
+        attachment.name.rpartition(".")[2].lower()[:10]
+        for attachment in content.attachments[:100]
+    )
     shown = (parsed.shown, *([parsed.text_part] if parsed.text_part else []))
     origins = [[origin_of(link.target) for link in one.links] for one in shown]
     markup = [one.markup for one in parsed.outlines]
@@ -73,14 +94,18 @@ def shape(content: Content, parsed: ParsedContent) -> str:
 
 
 def bands(content: Content, parsed: ParsedContent) -> list[int]:
-    """Return the four bands of a message: 16 bits of a 64-bit simhash each, with the band's index in the bits above.
+    """Return the four bands of a message: 16 bits of a 64-bit simhash each, with the
+    band's index in the bits above.
 
-    Of two messages whose simhashes differ in three bits or fewer, one band is the same. None without words.
+    Of two messages whose simhashes differ in three bits or fewer, one band is the same.
+    None without words.
     """
     texts = _written(content)
     if content.html is not None:
         texts.append(parsed.outlines[0].text)
-    words = _WORD.findall("\n".join(map(_mask, texts))[:MAX_MASKED].translate(_SIGNS))[:MAX_WORDS]
+    words = _WORD.findall("\n".join(map(_mask, texts))[:MAX_MASKED].translate(_SIGNS))[
+        :MAX_WORDS
+    ]
     simhash = _simhash(_shingles(words)) if words else None
     if simhash is None:
         return []
@@ -99,7 +124,9 @@ def _joined(found: Sequence[int]) -> int:
 
 
 def _written(content: Content) -> list[str]:
-    """Return what is shown as it is written: the subject, and the text as mail programs without HTML show it."""
+    """Return what is shown as it is written: the subject, and the text as mail programs
+    without HTML show it.
+    """
     return [without_marks(content.subject), without_marks(content.markdown or "")]
 
 
@@ -123,7 +150,9 @@ def _mask(text: str) -> str:
 
 
 def _without_name(text: str) -> str:
-    """Mask the name where it is greeted. Anywhere else, the words that stand in its place could say anything."""
+    """Mask the name where it is greeted. Anywhere else, the words that stand in its
+    place could say anything.
+    """
     words = greeting_of(text.replace(TAG, "")).words
     if not words:
         return text
@@ -138,12 +167,16 @@ def _mask_values(text: str) -> str:
 
 
 def _origin(url: str) -> str:
-    """A link is known by where it goes, numbers included; its path and its query belong to the one message."""
+    """A link is known by where it goes, numbers included; its path and its query belong
+    to the one message.
+    """
     return f" {origin_of(url if '://' in url[:8] else f'http://{url}')} "
 
 
 def _hosts(text: str) -> list[str]:
-    """Return the hosts that a text names without a scheme: mail programs make links of them."""
+    """Return the hosts that a text names without a scheme: mail programs make links of
+    them.
+    """
     return [one.host for one in find_hosts(readable(text)) if not one.local]
 
 
@@ -155,13 +188,16 @@ def _shingles(words: Sequence[str]) -> set[str]:
 def _simhash(shingles: Iterable[str]) -> int:
     """Return 64 bits, each as most of the shingles' hashes have it.
 
-    Each number in `counts` packs the counts of eight bits, so that each byte of a hash costs one addition.
+    Each number in `counts` packs the counts of eight bits, so that each byte of a hash
+    costs one addition.
     """
     counts = [0] * 8
     number = 0
     for shingle in shingles:
         number += 1
-        digest = hashlib.blake2b(shingle.encode("utf-8", "replace"), digest_size=8).digest()
+        digest = hashlib.blake2b(
+            shingle.encode("utf-8", "replace"), digest_size=8
+        ).digest()
         for index in range(8):
             counts[index] += _SPREAD[digest[index]]
     bits = 0
@@ -172,10 +208,18 @@ def _simhash(shingles: Iterable[str]) -> int:
 
 
 _LANE = 16
-_SPREAD = [sum((byte >> bit & 1) << _LANE * bit for bit in range(8)) for byte in range(256)]
+_SPREAD = [
+    sum((byte >> bit & 1) << _LANE * bit for bit in range(8)) for byte in range(256)
+]
 
 
 def amounts(sums: Sums) -> str:
-    """Return the same 32 digits for messages that name the same sums in the same order; empty where none is named."""
+    """Return the same 32 digits for messages that name the same sums in the same order;
+    empty where none is named.
+    """
     named = " ".join((*sums.named, *sums.unread))
-    return hashlib.blake2b(named.encode("utf-8", "replace"), digest_size=16).hexdigest() if named else ""
+    return (
+        hashlib.blake2b(named.encode("utf-8", "replace"), digest_size=16).hexdigest()
+        if named
+        else ""
+    )

@@ -1,8 +1,10 @@
-"""Reads the sums of money that a text names, for rules on sums, and says where one could not be read. Pure and linear.
+"""Reads the sums of money that a text names, for rules on sums, and says where one
+could not be read. Pure and linear.
 
-Strict: of several readings the largest counts (1.200 is one thousand two hundred), and a number near money that is not
-read for certain makes the sum unknown. Case, width, script of the digits, invisible characters, signs of Markdown and
-all kinds of space and line break are folded first.
+Strict: of several readings the largest counts (1.200 is one thousand two hundred), and
+a number near money that is not read for certain makes the sum unknown. Case, width,
+script of the digits, invisible characters, signs of Markdown and all kinds of space and
+line break are folded first.
 """
 
 import re
@@ -47,7 +49,8 @@ from simple_form.html_reading import decode
 # What is longer is not read to its end, and its sum is unknown. Addresses count little.
 MOST_READ = 60_000
 _MOST_ADDRESS = 40
-# So many words from money a number is near: from money with a number of its own, and from money without.
+# So many words from money a number is near: from money with a number of its own, and
+# from money without.
 _NEAR = 3
 _NEAR_WITHOUT = 6
 MOST_UNREAD = 3
@@ -56,10 +59,12 @@ _MOST_PASSAGE = 60
 
 @dataclass(frozen=True)
 class Sums:
-    """The sums that texts name: each in its order, and the largest by the code of its currency, as decimal texts.
+    """The sums that texts name: each in its order, and the largest by the code of its
+    currency, as decimal texts.
 
-    By the empty code those whose currency is not certain, such as "$5". `unread` are passages with a number near money
-    that is not among them: where there is one, the sum is unknown.
+    By the empty code those whose currency is not certain, such as "$5". `unread` are
+    passages with a number near money that is not among them: where there is one, the
+    sum is unknown.
     """
 
     named: tuple[str, ...] = ()
@@ -68,13 +73,22 @@ class Sums:
 
 
 def sums_of(content: Content, parsed: ParsedContent) -> Sums:
-    """Return the sums that a message names: its subject, its text as it is written and as it is shown, its HTML.
+    """Return the sums that a message names: its subject, its text as it is written and
+    as it is shown, its HTML.
 
-    Where words may look different to its recipient or it is shown as its source, they may read another sum.
+    Where words may look different to its recipient or it is shown as its source, they
+    may read another sum.
     """
     as_text = parsed.shown if content.html is None else parsed.text_part
     shown = [parsed.shown] if as_text is None else [parsed.shown, as_text]
-    found = read_sums((content.subject, content.markdown or "", parsed.template, as_text.plain if as_text else ""))
+    found = read_sums(
+        (
+            content.subject,
+            content.markdown or "",
+            parsed.template,
+            as_text.plain if as_text else "",
+        )
+    )
     passages = [part.passage for one in shown for part in one.word_differences]
     passages += ["" for one in shown if one.doubt]
     unread = (*found.unread, *(_short(one) for one in passages))
@@ -107,7 +121,9 @@ def _short(passage: str) -> str:
 
 
 class _Plain(dict[int, str]):
-    """What each character is read as: a digit as 0 to 9, another numeral behind a mark, the rest in its usual form."""
+    """What each character is read as: a digit as 0 to 9, another numeral behind a mark,
+    the rest in its usual form.
+    """
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -121,7 +137,9 @@ class _Plain(dict[int, str]):
             usual = usual if len(usual) == 1 else "¤"
         elif unicodedata.category(character)[0] == "M":
             usual = ""
-        elif character not in TIMES and unicodedata.numeric(character, None) is not None:
+        elif (
+            character not in TIMES and unicodedata.numeric(character, None) is not None
+        ):
             usual = f"\x01{character}"
         self[code] = usual
         return usual
@@ -134,16 +152,24 @@ _STAR = re.compile(r"(?<=\S) \* (?=\S)")
 _PARAGRAPH = "\n\n"
 _RIGHT_TO_LEFT = "\u202e"
 _URL_SIGNS = "[^\\s<>\"'()\\[\\]]"
-_ADDRESS = re.compile(rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+){_URL_SIGNS}++", re.IGNORECASE)
+_ADDRESS = re.compile(
+    rf"((?:https?://|www\.){_URL_SIGNS}{{1,{_MOST_ADDRESS}}}+){_URL_SIGNS}++",
+    re.IGNORECASE,
+)
 
 
 def _fold(text: str) -> str:
     written = _ADDRESS.sub(r"\1", unicodedata.normalize("NFC", stripped(text)))
     written = _STAR.sub(" × ", written)
-    return _BLANKS.sub(lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ", written.translate(_PLAIN))
+    return _BLANKS.sub(
+        lambda one: _PARAGRAPH if one[0].count("\n") > 1 else " ",
+        written.translate(_PLAIN),
+    )
 
 
-_ISO_DATE = "(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?![0-9])"
+_ISO_DATE = (
+    "(?<![0-9])(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])(?![0-9])"
+)
 _TOKEN = re.compile(
     rf"(?P<url>(?:https?://|www\.){_URL_SIGNS}++)|(?P<odd>\x01.)|(?P<date>{_ISO_DATE})|(?P<digits>[0-9]++)"
     rf"|(?P<word>{CJK_MONEY}|[{CJK}]|[^\W\d_{CJK}]++)|(?P<sign>[^\w\s])",
@@ -159,9 +185,11 @@ _PART_OF_SIGN = "part of a sign"
 
 @dataclass(slots=True)
 class _Item:
-    """A part of a text that matters, of one of these kinds. `gap` is what stands before it.
+    """A part of a text that matters, of one of these kinds. `gap` is what stands before
+    it.
 
-    A number without a `value` cannot be read. Words for zeros have `zeros`, and so has money such as "kEUR".
+    A number without a `value` cannot be read. Words for zeros have `zeros`, and so has
+    money such as "kEUR".
     """
 
     kind: str
@@ -186,12 +214,19 @@ def _tokens(text: str) -> list[_Item]:
     for token in _TOKEN.finditer(text):
         kind = token.lastgroup or ""
         one = token.group()
-        is_money = kind == "sign" and (unicodedata.category(one) == "Sc" or one in SIGNS)
+        is_money = kind == "sign" and (
+            unicodedata.category(one) == "Sc" or one in SIGNS
+        )
         if kind == "sign" and not is_money:
             continue
         gap = text[after : token.start()]
         after = token.end()
-        if kind in ("date", "digits") and found and found[-1].kind == _NUMBER and _goes_on(gap, one):
+        if (
+            kind in ("date", "digits")
+            and found
+            and found[-1].kind == _NUMBER
+            and _goes_on(gap, one)
+        ):
             found[-1].end = after
             continue
         item = _Item(_WORD, one, gap, token.start(), after)
@@ -208,8 +243,12 @@ def _tokens(text: str) -> list[_Item]:
 
 
 def _goes_on(gap: str, digits: str) -> bool:
-    """Whether these digits belong to the number before them: behind a separator, and three of them behind a blank."""
-    return bool(_TIGHT.fullmatch(gap)) or (len(digits) == 3 and bool(_LOOSE.fullmatch(gap)))
+    """Whether these digits belong to the number before them: behind a separator, and
+    three of them behind a blank.
+    """
+    return bool(_TIGHT.fullmatch(gap)) or (
+        len(digits) == 3 and bool(_LOOSE.fullmatch(gap))
+    )
 
 
 _BETWEEN_LETTERS = frozenset(("", ".", "-", "|", '"', "״"))
@@ -233,7 +272,11 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
         is_code = len(letters) == 3 and letters.upper() in CODES
         is_spelled = is_code and (letters.isupper() or end - at == 3)
         if end - at > 1 and (is_spelled or letters in JOINED):
-            found.append(_Item(_WORD, letters, items[at].gap, items[at].start, items[end - 1].end))
+            found.append(
+                _Item(
+                    _WORD, letters, items[at].gap, items[at].start, items[end - 1].end
+                )
+            )
             at = end
         else:
             found.append(items[at])
@@ -242,7 +285,9 @@ def _joined_letters(items: Sequence[_Item]) -> list[_Item]:
 
 
 def _classified(items: Sequence[_Item]) -> list[_Item]:
-    """Say which words are money or add zeros, and give each number its value, with the zeros behind it."""
+    """Say which words are money or add zeros, and give each number its value, with the
+    zeros behind it.
+    """
     for before, item, after in _neighbours(items):
         if item.kind == _NUMBER:
             item.value = value_of(item.text)
@@ -250,16 +295,31 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
             _classify_word(item, before, after)
     for before, item, _ in _neighbours(items):
         # "5OOO", "x5", "5000ff": a token with another letter in it is no number.
-        if before is not None and not item.gap and {before.kind, item.kind} in ({_NUMBER, _WORD}, {_NUMBER}):
+        if (
+            before is not None
+            and not item.gap
+            and {before.kind, item.kind} in ({_NUMBER, _WORD}, {_NUMBER})
+        ):
             before.value = item.value = None
     found: list[_Item] = []
     for item in items:
         last = found[-1] if found else None
         if item.kind == _ZEROS and last is not None and last.kind == _NUMBER:
-            last.value = None if last.value is None else min(last.value.scaleb(item.zeros), LARGEST)
+            last.value = (
+                None
+                if last.value is None
+                else min(last.value.scaleb(item.zeros), LARGEST)
+            )
             last.end = item.end
-        elif item.kind == _MONEY and last is not None and last.kind == _WORD and (code := _named(last, item)):
-            found[-1] = _Item(_MONEY, item.text, last.gap, last.start, item.end, code=code)
+        elif (
+            item.kind == _MONEY
+            and last is not None
+            and last.kind == _WORD
+            and (code := _named(last, item))
+        ):
+            found[-1] = _Item(
+                _MONEY, item.text, last.gap, last.start, item.end, code=code
+            )
         elif item.kind != _PART_OF_SIGN:
             found.append(item)
     return found
@@ -270,50 +330,97 @@ _DASHED = re.compile(r"[.,:][-–—]{1,2}(?![-–—\w)])|/[-=](?![-=\w)])")
 
 
 def _with_dashes(items: Sequence[_Item], text: str) -> list[_Item]:
-    """Add money behind each number that ends as a sum does, where no other money stands beside it."""
+    """Add money behind each number that ends as a sum does, where no other money stands
+    beside it.
+    """
     found: list[_Item] = []
     for before, item, after in _neighbours(items):
         found.append(item)
-        has_name = any(one is not None and one.kind == _MONEY for one in (before, after))
-        if item.kind == _NUMBER and not has_name and (dashes := _DASHED.match(text, item.end)):
+        has_name = any(
+            one is not None and one.kind == _MONEY for one in (before, after)
+        )
+        if (
+            item.kind == _NUMBER
+            and not has_name
+            and (dashes := _DASHED.match(text, item.end))
+        ):
             found.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
     return found
 
 
-def _neighbours(items: Sequence[_Item]) -> Iterator[tuple[_Item | None, _Item, _Item | None]]:
+def _neighbours(
+    items: Sequence[_Item],
+) -> Iterator[tuple[_Item | None, _Item, _Item | None]]:
     for at, item in enumerate(items):
-        yield items[at - 1] if at else None, item, items[at + 1] if at + 1 < len(items) else None
+        yield (
+            items[at - 1] if at else None,
+            item,
+            items[at + 1] if at + 1 < len(items) else None,
+        )
 
 
 def _named(word: _Item, money: _Item) -> str:
-    """Return which currency "dollars" are behind "US"; empty where the word does not say that."""
+    """Return which currency "dollars" are behind "US"; empty where the word does not
+    say that.
+    """
     before = folded(word.text)
     name = folded(money.text)
-    return next((code for (one, start), code in NAMED.items() if before == one and name.startswith(start)), "")
+    return next(
+        (
+            code
+            for (one, start), code in NAMED.items()
+            if before == one and name.startswith(start)
+        ),
+        "",
+    )
 
 
 def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> None:
     key = folded(item.text)
-    follows = before is not None and before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
+    follows = (
+        before is not None
+        and before.kind in (_NUMBER, _ZEROS)
+        and item.gap in ("", " ", "-")
+    )
     is_glued = follows and not item.gap
-    leads_money = after is not None and after.gap in ("", " ", ". ", "-") and _is_money(after)
+    leads_money = (
+        after is not None and after.gap in ("", " ", ". ", "-") and _is_money(after)
+    )
     zeros = TIMES.get(key)
     if zeros and follows and (is_glued or leads_money or key not in UNSURE_TIMES):
         item.kind = _ZEROS
         item.zeros = zeros
         return
-    if after is not None and after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
+    if (
+        after is not None
+        and after.kind == _MONEY
+        and not after.gap
+        and zeros in (3, 6, 12)
+    ):
         # "k€", where the number follows.
         after.zeros = 3 if zeros == 12 else zeros
-    is_spaced = after is not None and after.gap == " " and item.text.isupper() and len(key) > 1
-    if after is not None and after.text == "$" and key in DOLLARS and (is_spaced or not after.gap):
+    is_spaced = (
+        after is not None and after.gap == " " and item.text.isupper() and len(key) > 1
+    )
+    if (
+        after is not None
+        and after.text == "$"
+        and key in DOLLARS
+        and (is_spaced or not after.gap)
+    ):
         after.code = DOLLARS[key]
         after.gap = item.gap
         after.start = item.start
         item.kind = _PART_OF_SIGN
         return
-    follows = follows or (before is not None and item.gap in ("", " ") and is_number_word(before.text))
-    code = currency_of(item.text, before=before.text if before is not None else "", follows_number=follows)
+    follows = follows or (
+        before is not None and item.gap in ("", " ") and is_number_word(before.text)
+    )
+    code = currency_of(
+        item.text,
+        before=before.text if before is not None else "",
+        follows_number=follows,
+    )
     if follows and item.text in ("đ", "Đ"):
         code = "VND"
     if code is None and (is_glued or (follows and len(item.text) == 4)):
@@ -339,7 +446,9 @@ def _code(letters: str) -> str | None:
 
 
 def _is_money(item: _Item) -> bool:
-    return item.kind == _MONEY or (item.kind == _WORD and currency_of(item.text, follows_number=True) is not None)
+    return item.kind == _MONEY or (
+        item.kind == _WORD and currency_of(item.text, follows_number=True) is not None
+    )
 
 
 # Between a number and money, or two numbers: the one does not belong to the other.
@@ -354,13 +463,19 @@ _BLANK_OR_CELL = re.compile(r"[\s|]*")
 
 
 class _Reading:
-    """The sums of one text, by the codes of their currencies, and the passages in which one could not be read."""
+    """The sums of one text, by the codes of their currencies, and the passages in which
+    one could not be read.
+    """
 
     def __init__(self, folded_text: str) -> None:
         self._text = folded_text
-        self._items = _with_dashes(_classified(_joined_letters(_tokens(folded_text))), folded_text)
+        self._items = _with_dashes(
+            _classified(_joined_letters(_tokens(folded_text))), folded_text
+        )
         self._codes: dict[int, dict[str, Decimal]] = {}
-        self._sentences = list(accumulate(bool(_SENTENCE.search(item.gap)) for item in self._items))
+        self._sentences = list(
+            accumulate(bool(_SENTENCE.search(item.gap)) for item in self._items)
+        )
         self.unread: list[str] = []
         money = [at for at, item in enumerate(self._items) if item.kind == _MONEY]
         own = {at: self._numbers_of(at) for at in money}
@@ -378,7 +493,9 @@ class _Reading:
 
     @property
     def sums(self) -> list[tuple[str, Decimal]]:
-        """Each number as a sum in the currencies beside it; one without a name only where no other names it."""
+        """Each number as a sum in the currencies beside it; one without a name only
+        where no other names it.
+        """
         return [
             (code, value)
             for _, named in sorted(self._codes.items())
@@ -387,10 +504,14 @@ class _Reading:
         ]
 
     def _numbers_of(self, money: int) -> list[int]:
-        """Return the numbers on both sides of money; those set apart from it only where there is no other."""
+        """Return the numbers on both sides of money; those set apart from it only where
+        there is no other.
+        """
         sides = [one for one in (money - 1, money + 1) if self._is_number(one)]
         # "on 30.11.2026 EUR 20"
-        sides = [one for one in sides if not _DATE.fullmatch(self._items[one].text)] or sides
+        sides = [
+            one for one in sides if not _DATE.fullmatch(self._items[one].text)
+        ] or sides
         close = [one for one in sides if not self._is_apart(one, money)]
         return close or sides
 
@@ -413,7 +534,10 @@ class _Reading:
 
     def _look_around(self, money: int, own: Sequence[int]) -> None:
         """Note each number near money that is neither read nor says what else it is."""
-        largest = max((value for one in own for value in self._codes.get(one, {}).values()), default=None)
+        largest = max(
+            (value for one in own for value in self._codes.get(one, {}).values()),
+            default=None,
+        )
         for step in (-1, 1):
             for distance in range(1, (_NEAR if own else _NEAR_WITHOUT) + 2):
                 at = money + step * distance
@@ -422,98 +546,167 @@ class _Reading:
                 second = self._items[max(at, at - step)]
                 if own and self._ends_nearness(at, second):
                     break
-                if at not in self._codes and self._is_doubtful(at, step, second.gap, largest, distance):
+                if at not in self._codes and self._is_doubtful(
+                    at, step, second.gap, largest, distance
+                ):
                     self._note(at, money)
 
-    def _is_doubtful(self, at: int, step: int, gap: str, largest: Decimal | None, distance: int) -> bool:
+    def _is_doubtful(
+        self, at: int, step: int, gap: str, largest: Decimal | None, distance: int
+    ) -> bool:
         item = self._items[at]
         beside = at - step
-        if largest is not None and _TIMES_SIGN.search(gap) and self._sentences[at] in self._counting:
+        if (
+            largest is not None
+            and _TIMES_SIGN.search(gap)
+            and self._sentences[at] in self._counting
+        ):
             return True
         if item.kind == _URL:
-            return largest is None and distance == 1 and gap in ("", " ") and bool(DIGITS.search(item.text))
+            return (
+                largest is None
+                and distance == 1
+                and gap in ("", " ")
+                and bool(DIGITS.search(item.text))
+            )
         if item.kind in (_WORD, _ZEROS):
             is_beside = beside in self._codes or self._items[beside].kind == _MONEY
-            if (largest is not None or distance == 1) and self._is_factor(at, is_beside=is_beside):
+            if (largest is not None or distance == 1) and self._is_factor(
+                at, is_beside=is_beside
+            ):
                 return True
-            is_far = distance > 3 if largest is None else beside not in self._codes and distance > 1
+            is_far = (
+                distance > 3
+                if largest is None
+                else beside not in self._codes and distance > 1
+            )
             return not is_far and gap in ("", " ", "-") and is_number_word(item.text)
         if item.kind != _NUMBER:
             return False
-        is_factor = bool(_TIMES_SIGN.search(gap)) or folded(self._items[beside].text) == "x"
-        if is_factor or self._is_spelled(at, beside) or self._goes_on_in_cell(at, beside):
+        is_factor = (
+            bool(_TIMES_SIGN.search(gap)) or folded(self._items[beside].text) == "x"
+        )
+        if (
+            is_factor
+            or self._is_spelled(at, beside)
+            or self._goes_on_in_cell(at, beside)
+        ):
             return True
         if self._is_explained(at):
             # "5000 days of EUR", "EUR number 5000"
-            return largest is None and distance > 1 and self._is_explained_by(at, beside)
+            return (
+                largest is None and distance > 1 and self._is_explained_by(at, beside)
+            )
         if beside in self._codes and _ONE_NUMBER.fullmatch(gap):
             return True
         return largest is None or item.value is None or item.value > largest
 
     def _ends_nearness(self, at: int, second: _Item) -> bool:
-        """Whether a sentence ends between two items; a number right behind "!" or a line end still belongs to it."""
+        """Whether a sentence ends between two items; a number right behind "!" or a
+        line end still belongs to it.
+        """
         if ". " in second.gap and second.text[:1].isupper():
             # "Mio. EUR 5"
-            return second.kind != _MONEY or not multiplies(self._items[at].text, is_beside=True)
-        is_right_behind = self._items[at].kind == _NUMBER and ("\n\n" not in second.gap or not second.gap.strip())
+            return second.kind != _MONEY or not multiplies(
+                self._items[at].text, is_beside=True
+            )
+        is_right_behind = self._items[at].kind == _NUMBER and (
+            "\n\n" not in second.gap or not second.gap.strip()
+        )
         return not is_right_behind and bool(_STOP.search(second.gap))
 
     def _is_factor(self, at: int, *, is_beside: bool) -> bool:
-        """Whether a word near a sum makes it larger: adds zeros, or takes it as many times as its sentence says."""
+        """Whether a word near a sum makes it larger: adds zeros, or takes it as many
+        times as its sentence says.
+        """
         item = self._items[at]
         if item.gap in ("'", "’"):
             # "I'm"
             return False
         return multiplies(item.text, is_beside=is_beside) or (
             self._sentences[at] in self._counting
-            and (is_of_products(item.text, is_beside=is_beside) or (is_beside and item.gap.strip() == "/"))
+            and (
+                is_of_products(item.text, is_beside=is_beside)
+                or (is_beside and item.gap.strip() == "/")
+            )
         )
 
     def _counts(self, at: int, item: _Item) -> bool:
         """Whether this is a number that may say how many times a sum is meant."""
         if item.kind == _WORD:
             return is_number_word(item.text)
-        return item.kind == _NUMBER and not self._is_explained(at, counts=CLOCK - COUNTS_HOURS)
+        return item.kind == _NUMBER and not self._is_explained(
+            at, counts=CLOCK - COUNTS_HOURS
+        )
 
     def _goes_on_in_cell(self, at: int, beside: int) -> bool:
         """Whether two cells of a table hold one number: 5 and 000."""
         second = self._items[max(at, beside)]
         is_cut = bool(second.gap) and bool(_BLANK_OR_CELL.fullmatch(second.gap))
-        return beside in self._codes and is_cut and bool(_THREE_DIGITS.match(second.text))
+        return (
+            beside in self._codes and is_cut and bool(_THREE_DIGITS.match(second.text))
+        )
 
     def _is_explained_by(self, at: int, beside: int) -> bool:
-        """Whether the word that explains a number stands between it and money; "3 May 2026" is a date all the same."""
+        """Whether the word that explains a number stands between it and money; "3 May
+        2026" is a date all the same.
+        """
         key = folded(self._items[beside].text)
         is_date = key in MONTHS and self._is_number(2 * beside - at)
         return not is_date and key in NAMES | CLOCK | COUNTED | MONTHS
 
     def _is_spelled(self, at: int, beside: int) -> bool:
-        """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month and day is not meant."""
+        """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month
+        and day is not meant.
+        """
         first = min(at, beside) - (at < beside)
         three = self._items[max(first, 0) : first + 3]
-        if beside not in self._codes or len(three) < 3 or any(one.kind != _NUMBER for one in three):
+        if (
+            beside not in self._codes
+            or len(three) < 3
+            or any(one.kind != _NUMBER for one in three)
+        ):
             return False
         is_date = [len(one.text) for one in three] == [4, 2, 2]
-        return not is_date and all(one.gap and _SIGNS_ONLY.fullmatch(one.gap) for one in three[1:])
+        return not is_date and all(
+            one.gap and _SIGNS_ONLY.fullmatch(one.gap) for one in three[1:]
+        )
 
     def _is_explained(self, at: int, counts: frozenset[str] = CLOCK | COUNTED) -> bool:
-        """Whether a number says that it is no sum: a date, a time, a percentage, a count of something, or a name."""
+        """Whether a number says that it is no sum: a date, a time, a percentage, a
+        count of something, or a name.
+        """
         item = self._items[at]
         before = self._items[at - 1] if at else None
         after = self._items[at + 1] if at + 1 < len(self._items) else None
         following = self._text[item.end : item.end + 2]
         if "%" in following or "#" in item.gap or _DATE.fullmatch(item.text):
             return True
-        if before is not None and before.kind == _WORD and self._explains(before, item, NAMES):
+        if (
+            before is not None
+            and before.kind == _WORD
+            and self._explains(before, item, NAMES)
+        ):
             return True
-        if before is not None and before.kind == _WORD and item.gap in ("", "-") and before.text.isupper():
+        if (
+            before is not None
+            and before.kind == _WORD
+            and item.gap in ("", "-")
+            and before.text.isupper()
+        ):
             # "INV-2207"
             return True
-        if after is not None and after.kind == _WORD and self._explains(item, after, counts):
+        if (
+            after is not None
+            and after.kind == _WORD
+            and self._explains(item, after, counts)
+        ):
             return True
         # A number that was read as a sum is no part of a date or time.
         around = [
-            self._items[one] for one in (at - 1, at + 1) if 0 <= one < len(self._items) and one not in self._codes
+            self._items[one]
+            for one in (at - 1, at + 1)
+            if 0 <= one < len(self._items) and one not in self._codes
         ]
         if any(one.kind == _WORD and folded(one.text) in MONTHS for one in around):
             return _is_in_date(item)
@@ -521,7 +714,14 @@ class _Reading:
 
     def _explains(self, first: _Item, second: _Item, words: frozenset[str]) -> bool:
         word = first if first.kind == _WORD else second
-        return folded(word.text) in words and second.gap.strip() in ("", ".", ":", "-", ".:", "°")
+        return folded(word.text) in words and second.gap.strip() in (
+            "",
+            ".",
+            ":",
+            "-",
+            ".:",
+            "°",
+        )
 
     def _are_one(self, item: _Item, other: _Item) -> bool:
         """Whether two numbers are parts of a time or of a date: 9:30, 2026-11-30, 3/4."""
@@ -533,11 +733,21 @@ class _Reading:
     def _note(self, one: int, other: int) -> None:
         first, last = sorted((one, other))
         start = self._items[first].start
-        self.unread.append(_short(self._text[start : min(self._items[last].end, start + 2 * _MOST_PASSAGE)]))
+        self.unread.append(
+            _short(
+                self._text[
+                    start : min(self._items[last].end, start + 2 * _MOST_PASSAGE)
+                ]
+            )
+        )
 
 
-_DATE = re.compile(rf"[0-9]{{1,2}}\.[0-9]{{1,2}}\.(?:[0-9]{{2}}|[0-9]{{4}})|{_ISO_DATE}")
+_DATE = re.compile(
+    rf"[0-9]{{1,2}}\.[0-9]{{1,2}}\.(?:[0-9]{{2}}|[0-9]{{4}})|{_ISO_DATE}"
+)
 
 
 def _is_in_date(item: _Item) -> bool:
-    return item.text.isdecimal() and (len(item.text) < 3 or (len(item.text) == 4 and item.text[:2] in ("19", "20")))
+    return item.text.isdecimal() and (
+        len(item.text) < 3 or (len(item.text) == 4 and item.text[:2] in ("19", "20"))
+    )

@@ -1,4 +1,6 @@
-"""Reads colours as CSS and old HTML attributes write them, and works out their contrast."""
+"""Reads colours as CSS and old HTML attributes write them, and works out their
+contrast.
+"""
 
 import re
 from functools import lru_cache
@@ -6,7 +8,8 @@ from typing import NamedTuple
 
 from tinycss2.color4 import parse_color
 
-# Below this contrast nobody can read a text; the simple form keeps colours from the second on.
+# Below this contrast nobody can read a text; the simple form keeps colours from the
+# second on.
 UNREADABLE = 1.5
 READABLE = 2.2
 
@@ -31,7 +34,9 @@ LINK = Colour(0, 0, 238 / 255)
 
 @lru_cache(maxsize=2048)
 def colour_of(value: str) -> Colour | None:
-    """Return the colour that a CSS value is; None for another value, and for one that is not of sRGB."""
+    """Return the colour that a CSS value is; None for another value, and for one that
+    is not of sRGB.
+    """
     if "," in value and not _is_old_syntax(value):
         return None
     try:
@@ -47,18 +52,25 @@ def colour_of(value: str) -> Colour | None:
 
 
 def _is_old_syntax(value: str) -> bool:
-    """Whether a function with commas is written as browsers require: no `none`, percentages throughout or nowhere."""
+    """Whether a function with commas is written as browsers require: no `none`,
+    percentages throughout or nowhere.
+    """
     if not value.startswith(("rgb", "hsl")):
         return False
     parts = value.partition("(")[2].split(",")[:3]
     shares = sum("%" in one for one in parts)
-    return "none" not in value and shares == (2 if value.startswith("hsl") else 3 if shares else 0)
+    return "none" not in value and shares == (
+        2 if value.startswith("hsl") else 3 if shares else 0
+    )
 
 
 @lru_cache(maxsize=4096)
 def over(colour: Colour, background: Colour) -> Colour:
     """Return what a colour looks like when it is laid over an opaque background."""
-    mixed = (a * colour.alpha + b * (1 - colour.alpha) for a, b in zip(colour[:3], background[:3], strict=True))
+    mixed = (
+        a * colour.alpha + b * (1 - colour.alpha)
+        for a, b in zip(colour[:3], background[:3], strict=True)
+    )
     return Colour(*mixed)
 
 
@@ -70,19 +82,26 @@ def contrast(first: Colour, second: Colour) -> float:
 
 
 def _luminance(colour: Colour) -> float:
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3])
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in colour[:3]
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def attribute_colour(value: str) -> str:
-    """Return the CSS form of an old `color` or `bgcolor` attribute; browsers make a colour of any word there."""
+    """Return the CSS form of an old `color` or `bgcolor` attribute; browsers make a
+    colour of any word there.
+    """
     if value and not value.strip(" \t\n\f\r"):
         return "#000000"
     value = value.strip(" \t\n\f\r").lower()
     is_css = len(value) in (4, 7) if value.startswith("#") else value.isalpha()
     if not value or (is_css and colour_of(value) is not None):
         return value
-    wide = "".join("00" if ord(character) > 0xFFFF else character for character in value)[:128].removeprefix("#")
+    wide = "".join(
+        "00" if ord(character) > 0xFFFF else character for character in value
+    )[:128].removeprefix("#")
     digits = re.sub("[^0-9a-f]", "0", wide)
     digits = digits.ljust(max(3, -(-len(digits) // 3) * 3), "0")
     third = len(digits) // 3

@@ -1,7 +1,8 @@
-"""Which CSS declarations cannot hide, cover, cut off, move or add words: an allowlist of properties and their values.
+"""Which CSS declarations cannot hide, cover, cut off, move or add words: an allowlist
+of properties and their values.
 
-What is not on it counts, whatever it does. Colours, sizes of letters and heights of lines depend on what is around an
-element; `simplify` follows these.
+What is not on it counts, whatever it does. Colours, sizes of letters and heights of
+lines depend on what is around an element; `simplify` follows these.
 """
 
 import re
@@ -14,9 +15,19 @@ from simple_form.colours import BLACK, READABLE, WHITE, Colour, colour_of, contr
 ROOT_SIZE = 16.0
 LARGEST_LETTERS = 48.0
 LARGEST_WINDOW = 800.0
-_UNITS = {"px": 1.0, "pt": 4 / 3, "pc": 16.0, "cm": 37.8, "mm": 3.78, "in": 96.0, "q": 0.945}
+_UNITS = {
+    "px": 1.0,
+    "pt": 4 / 3,
+    "pc": 16.0,
+    "cm": 37.8,
+    "mm": 3.78,
+    "in": 96.0,
+    "q": 0.945,
+}
 _SIZED = {"em": 1.0, "ex": 0.5, "ch": 0.5}
-_LENGTH = re.compile(r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)")
+_LENGTH = re.compile(
+    r"([-+]?(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}))([a-z]{0,4}|%)"
+)
 _PARTS = re.compile(r"(?<![a-z-])[a-z-]++\([^()]*+\)|[^\s,]++")
 
 
@@ -24,12 +35,18 @@ _IN_BRACKETS = re.compile(r"\([^()]*+\)")
 
 
 def parts_of(value: str) -> list[str]:
-    """Return what a value consists of: words, and functions with what is in their brackets."""
+    """Return what a value consists of: words, and functions with what is in their
+    brackets.
+    """
     return _PARTS.findall(value)
 
 
-def length(value: str, size: float = ROOT_SIZE, whole: float | None = None) -> float | None:
-    """Return a length in pixels; None for what is none. `size` is that of the letters, `whole` what 100 % is."""
+def length(
+    value: str, size: float = ROOT_SIZE, whole: float | None = None
+) -> float | None:
+    """Return a length in pixels; None for what is none. `size` is that of the letters,
+    `whole` what 100 % is.
+    """
     found = _LENGTH.fullmatch(value)
     if found is None:
         return None
@@ -71,12 +88,16 @@ def _one_of(words: str) -> Check:
 
 
 def _lengths(low: float, high: float, words: str = "", most: int = 1) -> Check:
-    """At most so many parts, each one of the words or a length between these, in pixels, whatever size letters have."""
+    """At most so many parts, each one of the words or a length between these, in
+    pixels, whatever size letters have.
+    """
     allowed = frozenset(words.split())
 
     def check(value: str) -> bool:
         parts = value.split()
-        return len(parts) <= most and all(one in allowed or _is_between(one, low, high) for one in parts)
+        return len(parts) <= most and all(
+            one in allowed or _is_between(one, low, high) for one in parts
+        )
 
     return check
 
@@ -87,7 +108,8 @@ def _is_between(value: str, low: float, high: float) -> bool:
         return False
     if pixels == 0 or not value.endswith(("em", "ex", "ch", "%")):
         return low <= pixels <= high
-    # What depends on the size of letters or of the window is worked out for the largest.
+    # What depends on the size of letters or of the window is worked out for the
+    # largest.
     largest = length(value, LARGEST_LETTERS, LARGEST_WINDOW) or 0.0
     return (low >= 0 or pixels >= 0) and low <= pixels and largest <= high
 
@@ -104,9 +126,18 @@ def _faint(value: str, of_text: bool = False) -> bool:
     shadows = _SHADOWS.findall(value)
     for shadow in shadows:
         parts = parts_of(shadow)
-        alpha = next((colour.alpha for one in parts if (colour := colour_of(one)) is not None), 1.0)
+        alpha = next(
+            (colour.alpha for one in parts if (colour := colour_of(one)) is not None),
+            1.0,
+        )
         sizes = [abs(pixels) for one in parts if (pixels := length(one)) is not None]
-        most = 2 if alpha > 0.35 or of_text or "inset" in parts else 4 if alpha > 0.15 else 30
+        most = (
+            2
+            if alpha > 0.35 or of_text or "inset" in parts
+            else 4
+            if alpha > 0.15
+            else 30
+        )
         if max(sizes, default=0.0) > most:
             return False
     return len(shadows) <= 2
@@ -115,7 +146,10 @@ def _faint(value: str, of_text: bool = False) -> bool:
 def _is_border(value: str, most: float = 40) -> bool:
     """Widths, kinds of lines and colours, and nothing else."""
     parts = parts_of(value)
-    return all(one in _LINE_STYLES or _is_between(one, 0, most) or colour_of(one) is not None for one in parts)
+    return all(
+        one in _LINE_STYLES or _is_between(one, 0, most) or colour_of(one) is not None
+        for one in parts
+    )
 
 
 _LINE_STYLES = frozenset(
@@ -134,19 +168,29 @@ def _is_decoration(value: str) -> bool:
     for one in parts_of(value):
         thickness = length(one)
         colour = colour_of(one)
-        is_usual = thickness is not None and 0 <= thickness <= (1 if "line-through" in value else 2.5)
-        if one not in _LINES and not is_usual and (colour is None or colour.alpha < 0.6):
+        is_usual = thickness is not None and 0 <= thickness <= (
+            1 if "line-through" in value else 2.5
+        )
+        if (
+            one not in _LINES
+            and not is_usual
+            and (colour is None or colour.alpha < 0.6)
+        ):
             return False
     return True
 
 
-_SIZES = frozenset("xx-small x-small small medium large x-large xx-large xxx-large smaller larger".split())
+_SIZES = frozenset(
+    "xx-small x-small small medium large x-large xx-large xxx-large smaller larger".split()
+)
 _FONT = re.compile(
     r"(?P<style>(?:(?!(?:xx?-)?(?:small(?:er)?|larger?) |medium )[a-z-]++ |[1-9]00 )*+)"
     r"(?P<size>[0-9.]++[a-z%]*+|(?:xx?-)?(?:small|large)|medium|smaller|larger)"
     r" ?(?:/ ?(?P<line>[0-9a-z.%]+))? (?P<family>.+)"
 )
-_SYSTEM_FONTS = frozenset("caption icon menu message-box small-caption status-bar".split())
+_SYSTEM_FONTS = frozenset(
+    "caption icon menu message-box small-caption status-bar".split()
+)
 
 
 def _is_size(value: str) -> bool:
@@ -175,15 +219,22 @@ def _is_font(value: str) -> bool:
     words = found["style"].split()
     line = found["line"]
     is_style = len(words) <= 4 and all(one in _FONT_STYLES for one in words)
-    is_once = sum(one in _WEIGHTS for one in words) <= 1 and sum(one in _SLANTS for one in words) <= 1
+    is_once = (
+        sum(one in _WEIGHTS for one in words) <= 1
+        and sum(one in _SLANTS for one in words) <= 1
+    )
     is_drawn = _is_size(found["size"]) and (line is None or _is_line(line))
     return is_style and is_once and is_drawn and _is_family(found["family"])
 
 
 _SLANTS = frozenset(("italic", "oblique"))
-_WEIGHTS = frozenset(("bold", "bolder", "lighter", *(str(n) for n in range(100, 1000, 100))))
+_WEIGHTS = frozenset(
+    ("bold", "bolder", "lighter", *(str(n) for n in range(100, 1000, 100)))
+)
 _FONT_STYLES = _SLANTS | _WEIGHTS | {"normal", "small-caps"}
-_FAMILIES = re.compile(r"""(?:"[^"]*"|'[^']*'|-{0,2}[a-z_][\w-]*(?: [a-z_][\w-]*)*)(?: ?, ?(?!$)|$)""")
+_FAMILIES = re.compile(
+    r"""(?:"[^"]*"|'[^']*'|-{0,2}[a-z_][\w-]*(?: [a-z_][\w-]*)*)(?: ?, ?(?!$)|$)"""
+)
 
 
 def _is_family(value: str) -> bool:
@@ -210,7 +261,8 @@ _SIGNS = re.compile(
 )
 
 
-# The parts of a background besides its colour, by kind; each may stand once, and positions twice.
+# The parts of a background besides its colour, by kind; each may stand once, and
+# positions twice.
 _LAID = {
     **dict.fromkeys(("none",), "picture"),
     **dict.fromkeys(("repeat", "no-repeat", "repeat-x", "repeat-y"), "repeat"),
@@ -224,7 +276,10 @@ _LAID = {
 def _is_background(value: str) -> bool:
     """One colour, and where a picture would be."""
     parts = parts_of(value)
-    kinds = [_LAID.get(one) or ("place" if length(one, whole=100) is not None else "colour") for one in parts]
+    kinds = [
+        _LAID.get(one) or ("place" if length(one, whole=100) is not None else "colour")
+        for one in parts
+    ]
     colours = [one for one, kind in zip(parts, kinds, strict=True) if kind == "colour"]
     is_once = all(kinds.count(one) <= 1 for one in kinds if one != "place")
     places = sum(one in ("across", "down", "place") for one in kinds)
@@ -232,13 +287,21 @@ def _is_background(value: str) -> bool:
     at = [n for n, one in enumerate(kinds) if one in ("across", "down", "place")]
     is_together = not at or at[-1] - at[0] == len(at) - 1
     is_one = "," not in _IN_BRACKETS.sub("", value)
-    return value == "initial" or (is_one and is_once and places <= 2 and is_together and all(map(colour_of, colours)))
+    return value == "initial" or (
+        is_one
+        and is_once
+        and places <= 2
+        and is_together
+        and all(map(colour_of, colours))
+    )
 
 
 def _stands_out(other: Colour, value: str) -> bool:
     """A colour on which, or in which, words can be read together with the other one."""
     colour = colour_of(value)
-    return value in ("auto", "none", "windowtext") or (colour is not None and contrast(colour, other) >= READABLE)
+    return value in ("auto", "none", "windowtext") or (
+        colour is not None and contrast(colour, other) >= READABLE
+    )
 
 
 def _is_colour(value: str) -> bool:
@@ -265,8 +328,12 @@ _CHECKS: dict[str, Check] = {
     "font-size": _is_size,
     "line-height": _is_line,
     "direction": _one_of("ltr rtl"),
-    "color": lambda value: value in ("inherit", "initial", "unset", "currentcolor") or _is_colour(value),
-    "background-color": lambda value: value in ("inherit", "initial", "unset", "none") or _is_colour(value),
+    "color": lambda value: (
+        value in ("inherit", "initial", "unset", "currentcolor") or _is_colour(value)
+    ),
+    "background-color": lambda value: (
+        value in ("inherit", "initial", "unset", "none") or _is_colour(value)
+    ),
     "background": _is_background,
     "background-image": _one_of("none"),
     "font": _is_font,
@@ -278,29 +345,48 @@ _CHECKS: dict[str, Check] = {
     "text-transform": _one_of("none uppercase lowercase capitalize"),
     "white-space": _one_of("normal nowrap pre pre-wrap pre-line break-spaces"),
     "white-space-collapse": _one_of("collapse preserve preserve-breaks break-spaces"),
-    "vertical-align": _lengths(0, 0, "baseline top middle bottom sub super text-top text-bottom"),
+    "vertical-align": _lengths(
+        0, 0, "baseline top middle bottom sub super text-top text-bottom"
+    ),
     "letter-spacing": _lengths(0, 10, "normal"),
     "word-spacing": _lengths(0, 6, "normal"),
     "text-indent": _lengths(0, 100),
     "text-shadow": partial(_faint, of_text=True),
     "box-shadow": _faint,
     "list-style": _like(
-        re.compile(r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+")
+        re.compile(
+            r"(?:(?:none|disc|circle|square|decimal|(?:lower|upper)-(?:alpha|latin|roman)|inside|outside) ?)+"
+        )
     ),
     "list-style-type": _one_of(
         "none disc circle square decimal lower-alpha upper-alpha lower-latin upper-latin lower-roman upper-roman"
     ),
     **dict.fromkeys(("margin", "padding"), _sides),
-    **dict.fromkeys([f"{box}-{side}" for box in ("margin", "padding") for side in _SIDES], _spread),
     **dict.fromkeys(
-        [f"border{one}{what}" for one in ("", "-top", "-right", "-bottom", "-left") for what in ("", "-width")],
+        [f"{box}-{side}" for box in ("margin", "padding") for side in _SIDES], _spread
+    ),
+    **dict.fromkeys(
+        [
+            f"border{one}{what}"
+            for one in ("", "-top", "-right", "-bottom", "-left")
+            for what in ("", "-width")
+        ],
         _is_border,
     ),
     **dict.fromkeys(("width", "max-width"), _width),
     "border-spacing": _lengths(0, 6, most=2),
     **dict.fromkeys(
-        ["border-radius", *(f"border-{one}-{two}-radius" for one in ("top", "bottom") for two in ("left", "right"))],
-        lambda value: all(one == "/" or length(one, whole=100) is not None for one in value.split()),
+        [
+            "border-radius",
+            *(
+                f"border-{one}-{two}-radius"
+                for one in ("top", "bottom")
+                for two in ("left", "right")
+            ),
+        ],
+        lambda value: all(
+            one == "/" or length(one, whole=100) is not None for one in value.split()
+        ),
     ),
     "min-width": _lengths(40, 800, _ROOM),
     "height": _lengths(2000, 2000, _ROOM),
@@ -314,32 +400,49 @@ _CHECKS: dict[str, Check] = {
     "position": _one_of("static relative"),
     **dict.fromkeys((*_SIDES, "inset"), _near),
     "overflow": _one_of("visible"),
-    **dict.fromkeys(("float", "transform", "filter", "animation", "clip", "clip-path"), _none),
+    **dict.fromkeys(
+        ("float", "transform", "filter", "animation", "clip", "clip-path"), _none
+    ),
     "z-index": _like(re.compile(r"auto|0")),
     "unicode-bidi": _one_of("normal isolate embed"),
     "content": _one_of("none normal \"\" ''"),
     "quotes": _one_of("none auto"),
     "outline": _one_of("none 0"),
     "outline-width": _one_of("0"),
-    "flex": _like(re.compile(r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?")),
+    "flex": _like(
+        re.compile(
+            r"(?:[1-9][0-9.]*|auto|0 1 auto)(?: [1-9][0-9.]*)?(?: (?:auto|0|0%|0px|100%))?"
+        )
+    ),
     "flex-direction": _one_of("row"),
     "flex-wrap": _one_of("nowrap wrap"),
     "gap": _lengths(0, 20, "normal", most=2),
     "align-items": _one_of("normal start flex-start center stretch baseline"),
     "background-clip": _one_of("border-box padding-box"),
-    **dict.fromkeys(("text-wrap", "text-wrap-mode"), _one_of("wrap nowrap balance pretty stable auto")),
+    **dict.fromkeys(
+        ("text-wrap", "text-wrap-mode"),
+        _one_of("wrap nowrap balance pretty stable auto"),
+    ),
     "text-size-adjust": _any,
-    "color-scheme": _like(re.compile(r"normal|(?:only )?light(?: only)?|light dark|dark light")),
+    "color-scheme": _like(
+        re.compile(r"normal|(?:only )?light(?: only)?|light dark|dark light")
+    ),
     "user-select": _any,
-    **dict.fromkeys(("font-feature-settings", "font-variation-settings", "font-size-adjust"), _one_of("none normal")),
+    **dict.fromkeys(
+        ("font-feature-settings", "font-variation-settings", "font-size-adjust"),
+        _one_of("none normal"),
+    ),
     "text-stroke-width": _lengths(0, 0.4),
     "mso-text-indent-alt": _lengths(-100, 100),
     "mso-line-height-alt": _lengths(8, 60),
     # Other colours for Outlook alone.
     "mso-highlight": partial(_stands_out, BLACK),
-    **dict.fromkeys(("mso-color-alt", "mso-style-textfill-fill-color"), partial(_stands_out, WHITE)),
+    **dict.fromkeys(
+        ("mso-color-alt", "mso-style-textfill-fill-color"), partial(_stands_out, WHITE)
+    ),
 }
-# Any value of these is harmless; what a browser's maker calls its own stands here without the prefix.
+# Any value of these is harmless; what a browser's maker calls its own stands here
+# without the prefix.
 _HARMLESS = re.compile(
     r"font-(?:style|weight|variant(?:-[a-z]+)*|stretch|kerning|optical-sizing|smoothing|synthesis)|osx-font-smoothing"
     r"|text-(?:align(?:-last|-all)?|justify|rendering|autospace|decoration-(?:color|skip(?:-ink)?)|overflow"
@@ -392,22 +495,34 @@ _OWN = re.compile(
 def _is_of_office(name: str, value: str) -> bool:
     if name.endswith("font-size"):
         return (length(value) or 0) >= 8
-    is_near = all(-1 <= pixels <= 120 for one in parts_of(value) if (pixels := length(one)) is not None)
+    is_near = all(
+        -1 <= pixels <= 120
+        for one in parts_of(value)
+        if (pixels := length(one)) is not None
+    )
     return is_near and _OFFICE.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=4096)
 def harm_of(name: str, value: str) -> Harm | None:
-    """Return what a declaration may do to words; None where it is harmless. Both in lower case."""
+    """Return what a declaration may do to words; None where it is harmless. Both in
+    lower case.
+    """
     plain = _VENDOR.sub("", name, count=1)
     if value in ("initial", "unset") and plain not in (*_PAINTS, "all"):
         return None
     check = _CHECKS.get(plain)
     if check is not None:
-        is_taken = value in _WIDE and plain not in _PAINTS and (value != "inherit" or not _ADDING_UP.fullmatch(plain))
+        is_taken = (
+            value in _WIDE
+            and plain not in _PAINTS
+            and (value != "inherit" or not _ADDING_UP.fullmatch(plain))
+        )
         if is_taken or check(value):
             return None
-    elif _HARMLESS.fullmatch(plain) or (plain.startswith("mso-") and _is_of_office(plain, value)):
+    elif _HARMLESS.fullmatch(plain) or (
+        plain.startswith("mso-") and _is_of_office(plain, value)
+    ):
         return None
     does = next((does for begin, does in _DOES if plain.startswith(begin)), "change it")
     return Harm(f"{name}: {value[:80]}", does, reaches=not _OWN.match(plain))

@@ -1,9 +1,11 @@
-"""Reads HTML as its standard says: cuts it into tokens, and follows which elements are open.
+"""Reads HTML as its standard says: cuts it into tokens, and follows which elements are
+open.
 
-The tokens come in one pass that never goes back: linear for any input. Where the standard lets text vanish (a tag that
-never ends), the text is handed on as "lost", so that it can be announced. A parser of the standard takes quadratic time
-for deep nesting, for formatting that is carried from block to block or closed across blocks, and for text that is moved
-out of tables. Each is counted here and bounded.
+The tokens come in one pass that never goes back: linear for any input. Where the
+standard lets text vanish (a tag that never ends), the text is handed on as "lost", so
+that it can be announced. A parser of the standard takes quadratic time for deep
+nesting, for formatting that is carried from block to block or closed across blocks, and
+for text that is moved out of tables. Each is counted here and bounded.
 """
 
 import html
@@ -26,14 +28,22 @@ _TAG_NAME = re.compile(f"[A-Za-z][^{_SPACE}/>]*")
 _ATTRIBUTE_NAME = re.compile(f"[^{_SPACE}/>][^{_SPACE}/>=]*")
 _UNQUOTED = re.compile(f"[^{_SPACE}>]*")
 _COMMENT_END = re.compile("--!?>")
-_REFERENCE = re.compile(r"&(?:#[xX]([0-9a-fA-F]+);?|#([0-9]+);?|([A-Za-z][A-Za-z0-9]{0,31};?))")
+_REFERENCE = re.compile(
+    r"&(?:#[xX]([0-9a-fA-F]+);?|#([0-9]+);?|([A-Za-z][A-Za-z0-9]{0,31};?))"
+)
 
 FOREIGN = frozenset({"svg", "math"})
 # Inside of these, HTML may stand in a drawing or formula.
-HTML_INSIDE = frozenset("foreignobject desc title annotation-xml mi mo mn ms mtext".split())
-RAW = frozenset({"script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea"})
+HTML_INSIDE = frozenset(
+    "foreignobject desc title annotation-xml mi mo mn ms mtext".split()
+)
+RAW = frozenset(
+    {"script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea"}
+)
 _REFERENCES_IN = frozenset({"title", "textarea"})
-_RAW_END = {name: re.compile(f"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for name in RAW}
+_RAW_END = {
+    name: re.compile(f"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for name in RAW
+}
 
 
 class Values(dict[str, str]):
@@ -47,9 +57,11 @@ NO_VALUES = Values()
 
 
 class Token(NamedTuple):
-    """`kind` is start, end, text, raw (the inside of a raw text element), comment or lost.
+    """`kind` is start, end, text, raw (the inside of a raw text element), comment or
+    lost.
 
-    A document type is a comment with the name "declaration", as are other tags that begin with `<!` or `<?`.
+    A document type is a comment with the name "declaration", as are other tags that
+    begin with `<!` or `<?`.
     """
 
     kind: str
@@ -58,8 +70,15 @@ class Token(NamedTuple):
     attributes: Values = NO_VALUES
 
     def decoded(self) -> Values:
-        """Return its attributes with their character references resolved; `&copy=1` stays, as in browsers."""
-        return Values({name: decode(value, attribute=True) for name, value in self.attributes.items()})
+        """Return its attributes with their character references resolved; `&copy=1`
+        stays, as in browsers.
+        """
+        return Values(
+            {
+                name: decode(value, attribute=True)
+                for name, value in self.attributes.items()
+            }
+        )
 
 
 def decode(text: str, *, attribute: bool = False) -> str:
@@ -78,7 +97,9 @@ def decode(text: str, *, attribute: bool = False) -> str:
             return known or chr(int(digits, 16 if hexadecimal else 10))
         if not attribute:
             return html.unescape(match.group())
-        if not name.endswith(";") and (name not in html5 or text[match.end() : match.end() + 1] == "="):
+        if not name.endswith(";") and (
+            name not in html5 or text[match.end() : match.end() + 1] == "="
+        ):
             return match.group()
         return html5.get(name, match.group())
 
@@ -88,9 +109,9 @@ def decode(text: str, *, attribute: bool = False) -> str:
 def tokens(source: str) -> Iterator[Token]:
     """Yield the tokens of `source`. Inside svg and math no element is read as raw text.
 
-    There, the standard reads style, title and script as ordinary markup. Where HTML may stand inside again, only the
-    whole tree tells where it ends: everything from there on is read as markup, which shows too much rather than too
-    little.
+    There, the standard reads style, title and script as ordinary markup. Where HTML may
+    stand inside again, only the whole tree tells where it ends: everything from there
+    on is read as markup, which shows too much rather than too little.
     """
     text = source.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd")
     at = 0
@@ -128,7 +149,9 @@ def tokens(source: str) -> Iterator[Token]:
 
 
 def _markup(text: str, at: int, foreign: bool) -> tuple[Token | None, int]:
-    """Read what starts with the `<` at `at`; return its token, if any, and where to go on."""
+    """Read what starts with the `<` at `at`; return its token, if any, and where to go
+    on.
+    """
     following = text[at + 1 : at + 2]
     if following.isascii() and following.isalpha():
         return _tag(text, at, at + 1, "start")
@@ -140,7 +163,10 @@ def _markup(text: str, at: int, foreign: bool) -> tuple[Token | None, int]:
     if text.startswith("<!--", at):
         return _comment(text, at)
     if foreign and text.startswith("<![CDATA[", at):
-        return None, at + 9  # its inside is text there; read on as markup, which shows all of it
+        return (
+            None,
+            at + 9,
+        )  # its inside is text there; read on as markup, which shows all of it
     if following in ("!", "?"):
         return _bogus(text, at + 1)
     return Token("text", "", "<"), at + 1
@@ -170,7 +196,9 @@ def _raw(text: str, at: int, name: str) -> tuple[Token, int]:
     if closing is None:
         return Token("lost", f"<{name}> that never ends", text[at:]), len(text)
     inside = text[at : closing.start()]
-    return Token("raw", name, decode(inside) if name in _REFERENCES_IN else inside), closing.start()
+    return Token(
+        "raw", name, decode(inside) if name in _REFERENCES_IN else inside
+    ), closing.start()
 
 
 def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
@@ -194,7 +222,9 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
 
 
 def _value(text: str, at: int) -> tuple[str, int]:
-    """Read `= value` after an attribute's name; -1 as the position says that the text ended inside it."""
+    """Read `= value` after an attribute's name; -1 as the position says that the text
+    ended inside it.
+    """
     equals = _SPACES.match(text, at).end()  # type: ignore[union-attr]
     if not text.startswith("=", equals):
         return "", at
@@ -215,7 +245,9 @@ _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
 
 
 def pieces_of(regular: str) -> Iterator[Token]:
-    """Yield the tags and texts of HTML as nh3 and `simplify` write it. Raises TooComplex at any other."""
+    """Yield the tags and texts of HTML as nh3 and `simplify` write it. Raises
+    TooComplex at any other.
+    """
     at = 0
     while at < len(regular):
         found = _PIECE.match(regular, at)
@@ -228,7 +260,12 @@ def pieces_of(regular: str) -> Iterator[Token]:
         elif closing:
             yield Token("end", tag, "")
         else:
-            values = Values({name: html.unescape(value) for name, value in _ATTRIBUTE.findall(attributes)})
+            values = Values(
+                {
+                    name: html.unescape(value)
+                    for name, value in _ATTRIBUTE.findall(attributes)
+                }
+            )
             yield Token("start", tag, "", values)
 
 
@@ -247,7 +284,11 @@ HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 VOID = frozenset("br hr img wbr col".split())
 _SECTIONS = frozenset({"tbody", "thead", "tfoot"})
 _CELLS = frozenset({"td", "th", "caption"})
-_MARKERS = _CELLS | {"object", "marquee", "applet"}  # formatting does not reach into or out of these
+_MARKERS = _CELLS | {
+    "object",
+    "marquee",
+    "applet",
+}  # formatting does not reach into or out of these
 _SCOPES = _MARKERS | {"table"}
 _IN_SCOPE = BLOCKS | {"object", "marquee", "applet", "button"}
 
@@ -261,7 +302,9 @@ class _Formatting:
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """An open element: the name it is known by, the name it is written as, and its formatting entry if it has one."""
+    """An open element: the name it is known by, the name it is written as, and its
+    formatting entry if it has one.
+    """
 
     name: str
     written: str
@@ -269,18 +312,26 @@ class _Open:
 
 
 class Nesting:
-    """The elements open at this point of the message. Names are the message's own; they may be written as others."""
+    """The elements open at this point of the message. Names are the message's own; they
+    may be written as others.
+    """
 
     def __init__(self) -> None:
         self.open: list[_Open] = []
-        self.formatting: list[_Formatting | None] = []  # None marks the start of a cell or object
-        self.count: Counter[str] = Counter()  # open elements by the name they are written as
+        self.formatting: list[
+            _Formatting | None
+        ] = []  # None marks the start of a cell or object
+        self.count: Counter[str] = (
+            Counter()
+        )  # open elements by the name they are written as
         self.cut_off = 0  # formatting that is waiting to be carried on
         self.carried = 0
         self.misnested = 0
 
     def prepare(self, name: str, written: str) -> bool:
-        """Close what an element closes by starting, and carry formatting on; False says that it is ignored here."""
+        """Close what an element closes by starting, and carry formatting on; False says
+        that it is ignored here.
+        """
         if written in TABLE_PARTS:
             if not self.count["table"]:
                 return False
@@ -307,7 +358,9 @@ class Nesting:
             raise TooComplex(f"its parts are nested more than {MAX_DEPTH} deep")
 
     def implied(self, written: str) -> str:
-        """Return the part of a table that the standard puts around this one; empty where it is there."""
+        """Return the part of a table that the standard puts around this one; empty
+        where it is there.
+        """
         around = {"td": ("tr",), "th": ("tr",), "tr": _SECTIONS}.get(written, ())
         for one in reversed(self.open):
             if not around or one.written in around:
@@ -317,7 +370,9 @@ class Nesting:
         return ""
 
     def end(self, name: str, written: str) -> bool:
-        """Close an element; False says that there is none to close and the tag is to be left out."""
+        """Close an element; False says that there is none to close and the tag is to be
+        left out.
+        """
         if written in FORMATTING:
             return self._end_formatting(name)
         if not self.count[written]:
@@ -332,12 +387,16 @@ class Nesting:
         return bool(at)
 
     def text(self) -> None:
-        """Text that is not only space: carries formatting on, and is moved out of a table that is between cells."""
+        """Text that is not only space: carries formatting on, and is moved out of a
+        table that is between cells.
+        """
         self._leave_table("")
         self._carry()
 
     def _find(self, fits: Callable[[_Open], bool], stops: frozenset[str]) -> int:
-        """Return 1 + the position of the innermost matching element, 0 when there is none before one of `stops`."""
+        """Return 1 + the position of the innermost matching element, 0 when there is
+        none before one of `stops`.
+        """
         for at in range(len(self.open), 0, -1):
             if fits(self.open[at - 1]):
                 return at
@@ -362,18 +421,28 @@ class Nesting:
 
     def _close_table_parts(self, written: str) -> None:
         """Close what a part of a table closes by starting."""
-        closes = {"td": _CELLS, "th": _CELLS, "tr": _CELLS | {"tr"}, "caption": TABLE_PARTS, "col": _CELLS}
+        closes = {
+            "td": _CELLS,
+            "th": _CELLS,
+            "tr": _CELLS | {"tr"},
+            "caption": TABLE_PARTS,
+            "col": _CELLS,
+        }
         wanted = closes.get(written, TABLE_PARTS)
         for _ in range(4):
             at = self._find(lambda e: e.written in wanted, frozenset({"table"}))
             if not at:
                 break
             self._pop_to(at - 1)
-        at = self._find(lambda e: e.written in TABLE_PARTS or e.written == "table", frozenset())
+        at = self._find(
+            lambda e: e.written in TABLE_PARTS or e.written == "table", frozenset()
+        )
         self._pop_to(at)
 
     def _leave_table(self, written: str) -> None:
-        """Count what is put into a table outside of its cells: the standard moves it before the table."""
+        """Count what is put into a table outside of its cells: the standard moves it
+        before the table.
+        """
         if not self.open or self.open[-1].written not in ("table", "tr", *_SECTIONS):
             return
         if written == "table":
@@ -383,13 +452,24 @@ class Nesting:
         self._misnest()
 
     def _close_for(self, written: str) -> None:
-        """Close what a block closes by starting: an open paragraph, the item or heading before it."""
-        if written in ("li", "dd", "dt") and (self.count["li"] or self.count["dd"] or self.count["dt"]):
+        """Close what a block closes by starting: an open paragraph, the item or heading
+        before it.
+        """
+        if written in ("li", "dd", "dt") and (
+            self.count["li"] or self.count["dd"] or self.count["dt"]
+        ):
             kin = ("li",) if written == "li" else ("dd", "dt")
-            at = self._find(lambda e: e.written in kin, BLOCKS - {"div", "p", "address"} - frozenset(kin) | _SCOPES)
+            at = self._find(
+                lambda e: e.written in kin,
+                BLOCKS - {"div", "p", "address"} - frozenset(kin) | _SCOPES,
+            )
             if at:
                 self._pop_to(at - 1)
-        at = self._find(lambda e: e.written == "p", _SCOPES | {"button"}) if self.count["p"] else 0
+        at = (
+            self._find(lambda e: e.written == "p", _SCOPES | {"button"})
+            if self.count["p"]
+            else 0
+        )
         if at:
             self._pop_to(at - 1)
         if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
@@ -416,7 +496,9 @@ class Nesting:
         return since[::-1]
 
     def _end_formatting(self, name: str) -> bool:
-        entry = next((e for e in reversed(self._since_marker()) if e.name == name), None)
+        entry = next(
+            (e for e in reversed(self._since_marker()) if e.name == name), None
+        )
         if entry is None:
             return False
         self.formatting.remove(entry)
@@ -433,7 +515,9 @@ class Nesting:
         return True
 
     def _carry(self) -> None:
-        """Open again, as the standard does, formatting that was cut off by the end of a block."""
+        """Open again, as the standard does, formatting that was cut off by the end of a
+        block.
+        """
         if not self.cut_off:
             return
         for entry in self._since_marker():

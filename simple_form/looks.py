@@ -1,10 +1,22 @@
-"""How words look at each place of a message, followed from the page inwards through all values that may hold."""
+"""How words look at each place of a message, followed from the page inwards through all
+values that may hold.
+"""
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from simple_form.colours import BLACK, LINK, READABLE, UNREADABLE, WHITE, Colour, colour_of, contrast, over
+from simple_form.colours import (
+    BLACK,
+    LINK,
+    READABLE,
+    UNREADABLE,
+    WHITE,
+    Colour,
+    colour_of,
+    contrast,
+    over,
+)
 from simple_form.elements import Element, Styled, Tree
 from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, attribute_length, length
 
@@ -18,7 +30,9 @@ SCALES = {
 _KEYWORD_SIZES = {
     "xx-small": 9.0, "x-small": 10.0, "small": 13.0, "medium": 16.0, "large": 18.0, "x-large": 24.0, "xx-large": 32.0,
 }  # fmt: skip
-NO_COLOUR = frozenset(("", "inherit", "currentcolor", "unset", "none", "initial", "transparent"))
+NO_COLOUR = frozenset(
+    ("", "inherit", "currentcolor", "unset", "none", "initial", "transparent")
+)
 # The background of a page in dark mode.
 _NIGHT = Colour(0.07, 0.07, 0.07)
 _NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
@@ -28,7 +42,8 @@ MOST_COLOURS = 6
 MOST_STRUCK = 2
 _STRUCK = frozenset(("s", "strike", "del"))
 _LINED = frozenset(("u", "ins"))
-# Smaller letters cannot be read by anybody; lines lower than this share of their letters lie over each other.
+# Smaller letters cannot be read by anybody; lines lower than this share of their
+# letters lie over each other.
 _TINY = 8.0
 _CROWDED = 1.0
 # Less opaque than this, or so many pixels from the edge, words are not seen.
@@ -44,7 +59,9 @@ Colours = tuple[Colour, ...]
 
 
 class Shades(NamedTuple):
-    """The colours at one place: each of `colours` may be on each of `backs`; the first of each is what holds."""
+    """The colours at one place: each of `colours` may be on each of `backs`; the first
+    of each is what holds.
+    """
 
     colours: Colours = (BLACK,)
     backs: Colours = (WHITE,)
@@ -61,12 +78,19 @@ class Shades(NamedTuple):
         colours: tuple[str, Iterable[str]],
         backs: tuple[str, Iterable[str]],
     ) -> "Shades":
-        """Return the colours inside of an element: of each kind the value that holds and those that may hold instead.
+        """Return the colours inside of an element: of each kind the value that holds
+        and those that may hold instead.
 
         `beside` is what may be behind it besides what it lies in.
         """
         # A caption lies outside of its table.
-        under = self.outer_backs if name == "caption" else self.block_backs if is_block else self.backs
+        under = (
+            self.outer_backs
+            if name == "caption"
+            else self.block_backs
+            if is_block
+            else self.backs
+        )
         behind = _backs((*under, *beside), *backs)
         return Shades(
             _colours(self.colours, *colours),
@@ -96,14 +120,16 @@ class Look(NamedTuple):
     # Where tables do not inherit colours, they have those of the page.
     page_colours: Colours = ()
     room: float | None = None
-    # Whether the columns of the table around it are as wide as it says, whatever is in them.
+    # Whether the columns of the table around it are as wide as it says, whatever is in
+    # them.
     is_fixed: bool = False
     is_right_to_left: bool = False
     # How wide a box around it is that cuts off what is wider.
     clip: float | None = None
     # How far in from its edges that box begins.
     clip_inset: float = 0.0
-    # Whether it lies in a part of a row, and in a part that is written from right to left while the page is not.
+    # Whether it lies in a part of a row, and in a part that is written from right to
+    # left while the page is not.
     is_in_row: bool = False
     is_turned: bool = False
     written: tuple[Colour, Colour] = (BLACK, WHITE)
@@ -118,28 +144,35 @@ class Look(NamedTuple):
     keeps_blanks: bool = False
     indented: int = 0
     raised: int = 0
-    # How many lines go through it, and how large the letters are that the largest line is drawn for.
+    # How many lines go through it, and how large the letters are that the largest line
+    # is drawn for.
     struck: int = 0
     lined: float = 0.0
     spread: float = 0.0
     is_flex: bool = False
     # How an align attribute, which tables do not inherit, aligns words and tables.
     aligned: str = ""
-    # How many letters the corners of its background have room for, where these are round.
+    # How many letters the corners of its background have room for, where these are
+    # round.
     rounded: int | None = None
     # Nothing in it is displayed.
     is_gone: bool = False
     opacity: float = 1.0
     # How far in from the left and right edges it begins.
     inset: float = 0.0
-    # How much wider letters are by the room between them, and whether the first line of what is in it is indented.
+    # How much wider letters are by the room between them, and whether the first line of
+    # what is in it is indented.
     spacing: float = 0.0
     is_hanging: bool = False
 
     def is_lost_outside(self) -> bool:
-        """Whether words could not be read beside the box they are in, so that they need its background themselves."""
+        """Whether words could not be read beside the box they are in, so that they need
+        its background themselves.
+        """
         colour, back = self.written
-        return any(contrast(colour, one) < READABLE for one in self.around if one != back)
+        return any(
+            contrast(colour, one) < READABLE for one in self.around if one != back
+        )
 
     def unreadable(self) -> str:
         """Return why nobody can read words here; empty where they can be read."""
@@ -147,7 +180,11 @@ class Look(NamedTuple):
             if len(colours) > MOST_COLOURS or len(backs) > MOST_COLOURS:
                 return "its colours depend on the window"
             faded = [one._replace(alpha=one.alpha * self.opacity) for one in colours]
-            if any(contrast(over(one, back), back) < UNREADABLE for one in faded for back in backs):
+            if any(
+                contrast(over(one, back), back) < UNREADABLE
+                for one in faded
+                for back in backs
+            ):
                 return "its colour is close to its background"
         if self.least < _TINY:
             return "its letters are too small to read"
@@ -164,7 +201,11 @@ class Look(NamedTuple):
         held = (self.line, self.line_share)
         if self.line is not None and self.line < self.lined:
             return True
-        others = ((size, *line) for size in self.other_sizes or (self.size,) for line in self.other_lines or (held,))
+        others = (
+            (size, *line)
+            for size in self.other_sizes or (self.size,)
+            for line in self.other_lines or (held,)
+        )
         return any(_is_crowded(*one) for one in ((self.size, *held), *others))
 
 
@@ -187,9 +228,13 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
         line, share = _line(held["line-height"], size, above)
     unsure = styled.unsure
     sizes = [_size(one, above.size) for one in unsure.get("font-size", ())]
-    lines = [_line(one, max([size, *sizes]), above) for one in unsure.get("line-height", ())]
+    lines = [
+        _line(one, max([size, *sizes]), above) for one in unsure.get("line-height", ())
+    ]
     # As many levels as there are, an unsure size can make them smaller.
-    least = min([size if "font-size" in held else above.least * SCALES.get(name, 1.0), *sizes])
+    least = min(
+        [size if "font-size" in held else above.least * SCALES.get(name, 1.0), *sizes]
+    )
     is_link = name == "a" and "href" in element.attributes
     colour = held["color"]
     back = held["background-color"]
@@ -207,31 +252,49 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
     is_floating = any(one != "none" for one in styled.all_of("float"))
     # What floats may lie beyond the box around it.
     beside = (above.page_back, *above.around) if is_floating else ()
-    if name not in ("table", "td", "th") and any(one > _WIDEST for one in _widths(styled, 0.0, 0.0)):
+    if name not in ("table", "td", "th") and any(
+        one > _WIDEST for one in _widths(styled, 0.0, 0.0)
+    ):
         # It may be wider than the boxes around it.
         beside = (*beside, *above.around)
     if name == "table" and not tree.is_standard:
         # Where a page is in quirks mode, a table does not inherit colours and sizes.
         above = above._replace(
-            light=above.light._replace(colours=(*above.light.colours, *above.page_colours)),
-            dark=above.dark._replace(colours=(*above.dark.colours, *above.page_colours)),
+            light=above.light._replace(
+                colours=(*above.light.colours, *above.page_colours)
+            ),
+            dark=above.dark._replace(
+                colours=(*above.dark.colours, *above.page_colours)
+            ),
         )
-    light = above.light.changed(name, is_block, beside, (colour, others), (back, other_backs))
+    light = above.light.changed(
+        name, is_block, beside, (colour, others), (back, other_backs)
+    )
     dark = light
     if tree.sheets.has_dark_mode or tree.has_dark_scheme:
         in_dark = styled.dark or styled
-        dark_link = tree.link_colour or (_NIGHT_LINK if tree.has_dark_scheme else LINK).written()
-        dark_colour = in_dark.held["color"] or (dark_link if is_link else colour if name == "mark" else "")
+        dark_link = (
+            tree.link_colour
+            or (_NIGHT_LINK if tree.has_dark_scheme else LINK).written()
+        )
+        dark_colour = in_dark.held["color"] or (
+            dark_link if is_link else colour if name == "mark" else ""
+        )
         dark = above.dark.changed(
             name,
             is_block,
             above.dark.outer_backs if is_floating else (),
             (dark_colour, in_dark.unsure.get("color", ())),
-            (in_dark.held.get("background-color", back), in_dark.unsure.get("background-color", ())),
+            (
+                in_dark.held.get("background-color", back),
+                in_dark.unsure.get("background-color", ()),
+            ),
         )
     drawn = " ".join((held["text-decoration"], *unsure.get("text-decoration", ())))
     is_struck = "line-through" in drawn or name in _STRUCK
-    is_lined = is_struck or "underline" in drawn or "overline" in drawn or name in _LINED
+    is_lined = (
+        is_struck or "underline" in drawn or "overline" in drawn or name in _LINED
+    )
     clip = _clip(styled, above.clip)
     return above._replace(
         size=size,
@@ -239,19 +302,29 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
         line=line,
         line_share=share,
         other_sizes=tuple(sizes) or (() if "font-size" in held else above.other_sizes),
-        other_lines=tuple(lines) or (() if "line-height" in held else above.other_lines),
+        other_lines=tuple(lines)
+        or (() if "line-height" in held else above.other_lines),
         light=light,
         dark=dark,
         room=_room(element, above, size),
         is_fixed=held["table-layout"] == "fixed" if name == "table" else above.is_fixed,
-        is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "") == "rtl",
+        is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "")
+        == "rtl",
         clip=clip,
         is_one_line=_is_one_line(styled, above),
-        is_wrapped=held["white-space"] in ("pre-wrap", "pre-line", "break-spaces", "normal"),
-        keeps_blanks=held["white-space"].startswith("pre") or (above.keeps_blanks and "white-space" not in held),
-        opacity=above.opacity * min((length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0),
+        is_wrapped=held["white-space"]
+        in ("pre-wrap", "pre-line", "break-spaces", "normal"),
+        keeps_blanks=held["white-space"].startswith("pre")
+        or (above.keeps_blanks and "white-space" not in held),
+        opacity=above.opacity
+        * min(
+            (length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0
+        ),
         inset=above.inset + around_of(styled, size, BESIDE) + _usual_inset(element),
-        spacing=max((length(one, size) or 0.0 for one in styled.all_of("letter-spacing")), default=above.spacing),
+        spacing=max(
+            (length(one, size) or 0.0 for one in styled.all_of("letter-spacing")),
+            default=above.spacing,
+        ),
         is_hanging=_is_hanging(styled, above),
         indented=above.indented + (name in INDENTING),
         raised=above.raised + (name in ("sub", "sup")),
@@ -259,10 +332,13 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
         lined=max(above.lined, size) if is_lined else above.lined,
         aligned=_aligned(element, above),
         rounded=_rounded(styled) if back or other_backs else above.rounded,
-        is_gone=above.is_gone or held["display"] == "none" or "hidden" in element.attributes,
+        is_gone=above.is_gone
+        or held["display"] == "none"
+        or "hidden" in element.attributes,
         is_flex=is_row(styled),
         is_in_row=above.is_in_row or above.is_flex,
-        is_turned=above.is_turned or (not above.is_right_to_left and _turns_lines(element)),
+        is_turned=above.is_turned
+        or (not above.is_right_to_left and _turns_lines(element)),
         clip_inset=above.clip_inset if clip == above.clip else above.inset,
     )
 
@@ -282,44 +358,78 @@ def _line(value: str, size: float, above: Look) -> tuple[float | None, float]:
     if re.fullmatch(r"[0-9]{0,4}\.?[0-9]{1,6}", value):
         return None, float(value)
     pixels = length(value, size, size)
-    return (above.line, above.line_share) if pixels is None else (pixels, above.line_share)
+    return (
+        (above.line, above.line_share) if pixels is None else (pixels, above.line_share)
+    )
 
 
 def _is_crowded(size: float, line: float | None, share: float) -> bool:
-    """Whether lines of this height, in pixels or as a share of the size, lie over each other."""
+    """Whether lines of this height, in pixels or as a share of the size, lie over each
+    other.
+    """
     return (share * size if line is None else line) < _CROWDED * size
 
 
 def around_of(styled: Styled, size: float, sides: Iterable[str]) -> float:
     """Return how many pixels margins, borders and paddings have on these sides at most."""
-    names = (one.format(side) for one in ("margin-{}", "border-{}-width", "padding-{}") for side in sides)
+    names = (
+        one.format(side)
+        for one in ("margin-{}", "border-{}-width", "padding-{}")
+        for side in sides
+    )
     return sum(styled.largest(name, size=size, whole=LARGEST_WINDOW) for name in names)
 
 
 def _rounded(styled: Styled) -> int | None:
-    """Return how many letters may lie on a background with round corners; None for any number."""
+    """Return how many letters may lie on a background with round corners; None for any
+    number.
+    """
     names = {name for name in (*styled.held, *styled.unsure) if name.endswith("radius")}
-    parts = [one for name in names for value in styled.all_of(name) for one in value.replace("/", " ").split()]
+    parts = [
+        one
+        for name in names
+        for value in styled.all_of(name)
+        for one in value.replace("/", " ").split()
+    ]
     if any((length(one, whole=100) or 0.0) > 5 for one in parts if one.endswith("%")):
         return 3
-    padding = min(styled.pixels(f"padding-{side}") for side in ("top", "right", "bottom", "left"))
+    padding = min(
+        styled.pixels(f"padding-{side}") for side in ("top", "right", "bottom", "left")
+    )
     # A box that is higher than a line has larger corners.
     most = 3 if styled.held.keys() & {"height", "min-height"} else 40
-    return most if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts) else None
+    return (
+        most
+        if any((length(one) or 0.0) > 16 + 3.4 * padding for one in parts)
+        else None
+    )
 
 
 def _usual_inset(element: Element) -> float:
-    """Return how far browsers indent what no style indents, and what the attributes of a table add, in pixels."""
+    """Return how far browsers indent what no style indents, and what the attributes of
+    a table add, in pixels.
+    """
     if element.name in INDENTING or element.name == "fieldset":
-        return 0.0 if element.styled.held.keys() & {"margin-left", "padding-left"} else 40.0
+        return (
+            0.0
+            if element.styled.held.keys() & {"margin-left", "padding-left"}
+            else 40.0
+        )
     if element.name != "table":
         return 0.0
-    return sum(2 * attribute_length(element.attributes[one]) for one in ("cellpadding", "cellspacing", "border"))
+    return sum(
+        2 * attribute_length(element.attributes[one])
+        for one in ("cellpadding", "cellspacing", "border")
+    )
 
 
 def _turns_lines(element: Element) -> bool:
-    """Whether lines of a part of the page are written from right to left; of the whole page, one can scroll there."""
-    return element.name not in ("html", "body") and "rtl" in element.styled.all_of("direction")
+    """Whether lines of a part of the page are written from right to left; of the whole
+    page, one can scroll there.
+    """
+    return element.name not in ("html", "body") and "rtl" in element.styled.all_of(
+        "direction"
+    )
 
 
 def _is_hanging(styled: Styled, above: Look) -> bool:
@@ -329,10 +439,16 @@ def _is_hanging(styled: Styled, above: Look) -> bool:
 
 def _colours(above: Colours, value: str, unsure: Iterable[str]) -> Colours:
     sure = (
-        BLACK if value == "initial" else colour_of(value) if value not in NO_COLOUR or value == "transparent" else None
+        BLACK
+        if value == "initial"
+        else colour_of(value)
+        if value not in NO_COLOUR or value == "transparent"
+        else None
     )
     others = (colour_of(one) for one in unsure)
-    found = ((sure,) if sure is not None else above) + tuple(one for one in others if one is not None)
+    found = ((sure,) if sure is not None else above) + tuple(
+        one for one in others if one is not None
+    )
     return tuple(dict.fromkeys(found))[: MOST_COLOURS + 1]
 
 
@@ -358,12 +474,16 @@ def _aligned(element: Element, above: Look) -> str:
     align = element.styled.held.get("text-align")
     if align is None:
         return "" if element.name == "table" else above.aligned
-    is_old = element.name == "center" or element.attributes["align"].strip().lower() == align
+    is_old = (
+        element.name == "center" or element.attributes["align"].strip().lower() == align
+    )
     return align if is_old else ""
 
 
 def _room(element: Element, above: Look, size: float) -> float | None:
-    """Return how much room words have in pixels, where it is said; a cell is as wide as what is in it."""
+    """Return how much room words have in pixels, where it is said; a cell is as wide as
+    what is in it.
+    """
     name = element.name
     styled = element.styled
     if name in ("td", "th") and above.is_fixed:
@@ -380,20 +500,39 @@ def _room(element: Element, above: Look, size: float) -> float | None:
 
 
 def _clip(styled: Styled, above: float | None) -> float | None:
-    """Return how wide the narrowest box is that cuts off what is wider; where it does not say so, as wide as a line."""
-    if all(one == "visible" for name in ("overflow", "overflow-x") for one in styled.all_of(name)):
+    """Return how wide the narrowest box is that cuts off what is wider; where it does
+    not say so, as wide as a line.
+    """
+    if all(
+        one == "visible"
+        for name in ("overflow", "overflow-x")
+        for one in styled.all_of(name)
+    ):
         return above
     return min([*_widths(styled, above or _WIDEST, 1.0), above or _WIDEST])
 
 
 def _widths(styled: Styled, whole: float, most: float) -> list[float]:
-    """Return the widths in pixels; no share from `most` on, which has room for any word."""
+    """Return the widths in pixels; no share from `most` on, which has room for any
+    word.
+    """
     values = [one for name in ("width", "max-width") for one in styled.all_of(name)]
-    values = [one for one in values if not one.endswith("%") or (length(one, whole=1.0) or 0.0) < most]
-    return [pixels for one in values if (pixels := length(one, whole=whole)) is not None]
+    values = [
+        one
+        for one in values
+        if not one.endswith("%") or (length(one, whole=1.0) or 0.0) < most
+    ]
+    return [
+        pixels for one in values if (pixels := length(one, whole=whole)) is not None
+    ]
 
 
 def is_row(styled: Styled) -> bool:
     """Whether what is in an element may stand beside each other."""
     rows = ("flex", "grid", "box", "table")
-    return any(row in one for one in styled.all_of("display") if one != "table-cell" for row in rows)
+    return any(
+        row in one
+        for one in styled.all_of("display")
+        if one != "table-cell"
+        for row in rows
+    )

@@ -1,4 +1,6 @@
-"""Where a message is read at: the elements that are open, the line so far, and what an element could do there."""
+"""Where a message is read at: the elements that are open, the line so far, and what an
+element could do there.
+"""
 
 import re
 from collections.abc import Iterator
@@ -13,10 +15,13 @@ from simple_form.html_reading import Values
 from simple_form.looks import BESIDE, FAR, Look, around_of
 from simple_form.styles import ALL_SIDES, INLINE_BOXES
 
-BLOCKS = frozenset("blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split())
+BLOCKS = frozenset(
+    "blockquote dd div dl dt h1 h2 h3 h4 h5 h6 li ol p pre table tbody td th tr ul caption".split()
+)
 MOST_RAISED = 1
 _MOST_PULLED = 1.0
-# So narrow items of a row lie over each other; a table of fixed columns has enough room for so many.
+# So narrow items of a row lie over each other; a table of fixed columns has enough room
+# for so many.
 _NARROW_ITEM = 200.0
 _MOST_FIXED = 3
 _ON_LINES = frozenset(
@@ -41,13 +46,17 @@ _NARROW_WINDOW = 300.0
 _WIDE_WINDOW = 700.0
 _TALL = ("padding-top", "padding-bottom", "border-top-width", "border-bottom-width")
 _CUTTING = frozenset(
-    f"overflow{axis}: {value}" for axis in ("", "-x", "-y") for value in ("hidden", "clip", "auto", "scroll")
+    f"overflow{axis}: {value}"
+    for axis in ("", "-x", "-y")
+    for value in ("hidden", "clip", "auto", "scroll")
 )
 # A letter of a long word is so wide at least, as a share of its height.
 _NARROWEST = 0.5
 RIGHT_MARKS = "\u200f\u061c"
 # Where a line may break.
-BREAKS = re.compile("[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+")
+BREAKS = re.compile(
+    "[ \t\n\f\r\u200b\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]+"
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,8 +75,8 @@ class Open:
     is_block: bool = False
     ends_line: bool = False
     problem: str | None = None
-    # Whether its first letter is of a script that is written from right to left, whether any is, and whether a line
-    # has some but begins with another.
+    # Whether its first letter is of a script that is written from right to left,
+    # whether any is, and whether a line has some but begins with another.
     is_right_first: bool | None = None
     has_right: bool = False
     is_mixed: bool = False
@@ -80,17 +89,20 @@ class Open:
     # The cells of its last row so far, and whether any row has several.
     cells: int = 0
     is_wide: bool = False
-    # How wide the longest word of a cell is, and of a table the cells of its row so far.
+    # How wide the longest word of a cell is, and of a table the cells of its row so
+    # far.
     widest: float = 0.0
     # Of a table: how wide the longest word of its row so far is.
     longest: float = 0.0
     # Of a table: whether a cell may leave little room to the others.
     is_uneven: bool = False
-    # Of a table: its cellpadding, the next column, and for how many rows each column is taken.
+    # Of a table: its cellpadding, the next column, and for how many rows each column is
+    # taken.
     padding: float = 0.0
     # The names by which rules know it and what it lies in.
     names: frozenset[str] = frozenset()
-    # How many parts of a row it has, and how wide what is in it, or in its row so far, is at least.
+    # How many parts of a row it has, and how wide what is in it, or in its row so far,
+    # is at least.
     row_parts: int = 0
     extent: float = 0.0
     # How much room is beside the words of a cell, and between the cells of a table.
@@ -111,14 +123,23 @@ class Open:
         self.taken = [max(one - 1, 0) for one in self.taken]
 
     def add_cell(self, colspan: int, rowspan: int) -> int:
-        """Add a cell, and return how many columns it may have: none that a cell above it takes."""
+        """Add a cell, and return how many columns it may have: none that a cell above
+        it takes.
+        """
         self.cells += 1
         self.is_wide = self.is_wide or self.cells > 1
         self.spans_rows = self.spans_rows or rowspan != 1
         at = self.column
         while at < len(self.taken) and self.taken[at]:
             at += 1
-        columns = next((n for n in range(1, colspan) if at + n < len(self.taken) and self.taken[at + n]), colspan)
+        columns = next(
+            (
+                n
+                for n in range(1, colspan)
+                if at + n < len(self.taken) and self.taken[at + n]
+            ),
+            colspan,
+        )
         self.column = at + columns
         if self.column <= MOST_COLUMNS:
             self.taken += [0] * (self.column - len(self.taken))
@@ -131,12 +152,14 @@ class Place:
     """The open elements, the outermost first, and what is known of the line."""
 
     stack: list[Open] = field(default_factory=list)
-    # Whether the line has words, the parts of it that stand from right to left as wholes, and a letter that does.
+    # Whether the line has words, the parts of it that stand from right to left as
+    # wholes, and a letter that does.
     has_words: bool = False
     parts: int = 0
     has_right: bool = False
     begins_right: bool | None = None
-    # How far margins below zero have pulled what follows, and margins have pushed it on its line, in pixels.
+    # How far margins below zero have pulled what follows, and margins have pushed it on
+    # its line, in pixels.
     pulled: float = 0.0
     pushed: float = 0.0
     # How wide what no break has parted from the following words is.
@@ -162,10 +185,14 @@ class Place:
         """Add words to the line."""
         self.has_words = True
         self.has_right = self.has_right or has_right(text)
-        self.begins_right = begins_right(text) if self.begins_right is None else self.begins_right
+        self.begins_right = (
+            begins_right(text) if self.begins_right is None else self.begins_right
+        )
 
     def add_float(self, one: Open, element: Element) -> None:
-        """Keep what floats without a background of its own, until something is clear of it."""
+        """Keep what floats without a background of its own, until something is clear of
+        it.
+        """
         is_floating = any(value != "none" for value in element.styled.all_of("float"))
         if is_floating and "background-color" not in element.styled.held:
             self.floats = [*self.floats[1 - MOST_FLOATS :], one]
@@ -176,8 +203,15 @@ class Place:
         """Return what happens to words that are wider than the box they are in."""
         is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
         is_whole = look.is_one_line or is_pre
-        words = text.split("\n") if is_whole else [one for one in BREAKS.split(text) if len(one) > 1] or [""]
-        widths = [(0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size for one in words]
+        words = (
+            text.split("\n")
+            if is_whole
+            else [one for one in BREAKS.split(text) if len(one) > 1] or [""]
+        )
+        widths = [
+            (0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size
+            for one in words
+        ]
         is_broken = not is_whole and BREAKS.search(text) is not None
         before = self.unbroken
         widths[0] += before
@@ -185,53 +219,83 @@ class Place:
         spacing = max(map(len, words)) * look.spacing
         widest = max(widths) + spacing
         # What the narrowest letters need.
-        least = max(_NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one)) for one in words) * look.size + spacing
+        least = (
+            max(
+                _NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one))
+                for one in words
+            )
+            * look.size
+            + spacing
+        )
         least = max(least, widest * _NARROWEST / 0.6)
         if (cell := self.cell()) is not None:
             cell.widest = max(cell.widest, least)
         if before > _MOST_PUSHED and any(map(str.isalnum, words[0])):
             return Harm(PUSHED, "move it")
-        if self.cell() is None and widest > _NARROW_WINDOW - max(look.inset, 0.0) and look.is_lost_outside():
+        if (
+            self.cell() is None
+            and widest > _NARROW_WINDOW - max(look.inset, 0.0)
+            and look.is_lost_outside()
+        ):
             return Harm("words beside their background", "hide it")
         if look.room is not None and widest > look.room:
             return Harm("a word that is wider than its box", "move it")
         lost = look.inset - look.clip_inset
         if look.clip is not None and lost + least > look.clip:
             return Harm("overflow around it", "cut it off")
-        if look.is_turned and not is_pre and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW:
-            return Harm("a line from right to left that leaves the window", "cut it off")
+        if (
+            look.is_turned
+            and not is_pre
+            and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW
+        ):
+            return Harm(
+                "a line from right to left that leaves the window", "cut it off"
+            )
         if look.is_in_row and look.is_one_line and widest > _NARROW_WINDOW / 2:
             return Harm("a line that does not break in a row", "move it")
         return None
 
-    def harms(self, element: Element, look: Look, above: Look, *, is_block: bool) -> Iterator[Harm]:
+    def harms(
+        self, element: Element, look: Look, above: Look, *, is_block: bool
+    ) -> Iterator[Harm]:
         """Yield what an element could do here."""
         name = element.name
         if above.is_gone:
             return
         for harm in element.styled.harms:
-            # A float to the left that stays where it is written: at the beginning of a line.
+            # A float to the left that stays where it is written: at the beginning of a
+            # line.
             is_in_place = harm.how == "float: left" and not self.has_words
             # What is in a box that cuts off is looked at by itself.
-            is_cutting = harm.how in _CUTTING and not look.is_one_line and not above.is_flex
+            is_cutting = (
+                harm.how in _CUTTING and not look.is_one_line and not above.is_flex
+            )
             if not is_in_place and not is_cutting:
                 yield harm
         yield from _unsure_harms(element)
         displays = element.styled.all_of("display")
-        is_apart = any(one in INLINE_BOXES for one in displays) or name in _APART or "float" in element.styled.held
+        is_apart = (
+            any(one in INLINE_BOXES for one in displays)
+            or name in _APART
+            or "float" in element.styled.held
+        )
         yield from self._of_margins(element, look, above, is_block)
         yield from self._of_widths(element, look, above, is_apart)
         yield from self._of_backgrounds(element, look, is_block)
         yield from self._of_cells(element, look)
         yield from self._from_right_to_left(element, look, above, is_block, is_apart)
         yield from self._moved_in_table(name)
-        is_part = above.is_flex or any(one not in ("block", "inline", "list-item", "none") for one in displays)
+        is_part = above.is_flex or any(
+            one not in ("block", "inline", "list-item", "none") for one in displays
+        )
         if above.is_hanging and (is_apart or is_part):
             yield Harm("text-indent around it", "cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield Harm("several <sub> or <sup> in each other", "move it", reaches=True)
 
-    def _of_margins(self, element: Element, look: Look, above: Look, is_block: bool) -> Iterator[Harm]:
+    def _of_margins(
+        self, element: Element, look: Look, above: Look, is_block: bool
+    ) -> Iterator[Harm]:
         if self.add_pulled(element):
             yield Harm("margins below zero", "move it", reaches=True)
         if not is_block:
@@ -239,11 +303,17 @@ class Place:
             if self.pushed > (FAR if above.clip is None else above.clip):
                 yield Harm("it pushes words out of sight", "move it", reaches=True)
 
-    def _of_widths(self, element: Element, look: Look, above: Look, is_apart: bool) -> Iterator[Harm]:
+    def _of_widths(
+        self, element: Element, look: Look, above: Look, is_apart: bool
+    ) -> Iterator[Harm]:
         name = element.name
         styled = element.styled
         widest = styled.largest("width", "min-width")
-        if look.room is not None and above.room is not None and look.room > above.room + 1:
+        if (
+            look.room is not None
+            and above.room is not None
+            and look.room > above.room + 1
+        ):
             yield Harm("it is wider than what it lies in", "move it")
         is_cut = look.clip is not None and look.is_flex
         if is_cut or (above.clip is not None and widest > above.clip):
@@ -251,54 +321,103 @@ class Place:
         if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
             yield Harm("a box from right to left that leaves the window", "cut it off")
         if above.is_one_line and is_apart:
-            yield Harm("boxes on a line that does not break", "cut it off", reaches=True)
-        if above.is_flex and any((length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")):
+            yield Harm(
+                "boxes on a line that does not break", "cut it off", reaches=True
+            )
+        if above.is_flex and any(
+            (length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")
+        ):
             yield Harm("narrow parts of a row", "cover other words")
         yield from self._of_rows(element, look, above)
-        if (cell := self.cell()) is not None and (name == "table" or name not in _PARTS):
+        if (cell := self.cell()) is not None and (
+            name == "table" or name not in _PARTS
+        ):
             cell.extent = max(cell.extent, widest)
         if name in ("td", "th"):
             self.table().extent += styled.largest("min-width")
-        if widest > _NARROW_WINDOW - above.inset and above.is_lost_outside() and cell is None:
+        if (
+            widest > _NARROW_WINDOW - above.inset
+            and above.is_lost_outside()
+            and cell is None
+        ):
             yield Harm("a box beside its background", "hide it")
         if name == "table" and look.is_fixed and look.is_in_row:
             yield Harm("table-layout: fixed in a row", "cover other words")
 
     def _of_rows(self, element: Element, look: Look, above: Look) -> Iterator[Harm]:
         """Yield what the parts of a row could do that are no cells of a table."""
-        is_cell = "table-cell" in element.styled.all_of("display") and element.name not in _PARTS
+        is_cell = (
+            "table-cell" in element.styled.all_of("display")
+            and element.name not in _PARTS
+        )
         if not above.is_flex and not is_cell:
             return
         row = self.stack[-1]
         row.row_parts += 1
-        is_wide = around_of(element.styled, look.size, BESIDE) > _MOST_AROUND or element.styled.all_of("min-width")
+        is_wide = around_of(
+            element.styled, look.size, BESIDE
+        ) > _MOST_AROUND or element.styled.all_of("min-width")
         if row.row_parts > _MOST_PARTS or is_wide:
             yield Harm("a row that is wider than the window", "move it", reaches=True)
         if above.is_flex and above.is_lost_outside():
             yield Harm("a row beside its background", "hide it")
 
-    def _of_backgrounds(self, element: Element, look: Look, is_block: bool) -> Iterator[Harm]:
+    def _of_backgrounds(
+        self, element: Element, look: Look, is_block: bool
+    ) -> Iterator[Harm]:
         if "background-color" not in element.styled.held:
             return
         if not is_block and look.is_crowded():
-            yield Harm("a background that is higher than its line", "cover other words", reaches=True)
+            yield Harm(
+                "a background that is higher than its line",
+                "cover other words",
+                reaches=True,
+            )
         if is_block:
-            colours = [colour for one in self.floats if one not in self.stack for colour in one.look.light.colours]
-            if any(contrast(over(colour, back), back) < UNREADABLE for colour in colours for back in look.light.backs):
-                yield Harm("words that float over its background", "hide it", reaches=True)
+            colours = [
+                colour
+                for one in self.floats
+                if one not in self.stack
+                for colour in one.look.light.colours
+            ]
+            if any(
+                contrast(over(colour, back), back) < UNREADABLE
+                for colour in colours
+                for back in look.light.backs
+            ):
+                yield Harm(
+                    "words that float over its background", "hide it", reaches=True
+                )
 
     def _of_cells(self, element: Element, look: Look) -> Iterator[Harm]:
         if element.name not in ("td", "th"):
             return
         styled = element.styled
-        if any(one != "table-cell" for one in styled.all_of("display")) and self.table().spans_rows:
-            yield Harm("a cell of another kind beside one of several rows", "move it", reaches=True)
-        is_narrow = any((length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in styled.all_of("width"))
-        is_wide = any((length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL for one in styled.all_of("width"))
+        if (
+            any(one != "table-cell" for one in styled.all_of("display"))
+            and self.table().spans_rows
+        ):
+            yield Harm(
+                "a cell of another kind beside one of several rows",
+                "move it",
+                reaches=True,
+            )
+        is_narrow = any(
+            (length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60
+            for one in styled.all_of("width")
+        )
+        is_wide = any(
+            (length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL
+            for one in styled.all_of("width")
+        )
         if is_wide or around_of(styled, look.size, BESIDE) > _MOST_AROUND:
             self.table().is_uneven = True
         if look.is_fixed and (is_narrow or self.table().cells > _MOST_FIXED):
-            yield Harm("columns that are narrower than their words", "cover other words", reaches=is_narrow)
+            yield Harm(
+                "columns that are narrower than their words",
+                "cover other words",
+                reaches=is_narrow,
+            )
 
     def _from_right_to_left(
         self, element: Element, look: Look, above: Look, is_block: bool, is_apart: bool
@@ -306,35 +425,66 @@ class Place:
         name = element.name
         if look.is_right_to_left and look.is_flex and name != "table":
             yield Harm("a row from right to left", "move it")
-        if look.is_right_to_left and (name == "pre" or "text-indent" in element.styled.held):
+        if look.is_right_to_left and (
+            name == "pre" or "text-indent" in element.styled.held
+        ):
             yield Harm("a line from right to left that begins elsewhere", "cut it off")
         held = element.styled.held
-        if not is_block and "dir" not in element.attributes and held.keys() & {"direction", "unicode-bidi"}:
+        if (
+            not is_block
+            and "dir" not in element.attributes
+            and held.keys() & {"direction", "unicode-bidi"}
+        ):
             yield Harm("another direction of words on a line", "move it")
         if not above.is_right_to_left:
             return
-        is_part = (is_apart and name != "table") or look.is_flex or bool(element.styled.all_of("display"))
-        is_part = is_part or "unicode-bidi" in element.styled.held or (not is_block and "dir" in element.attributes)
-        # A block that stands on a line is a part of it by itself, and so is what stands beside it.
-        self.parts += 2 if "inline" in element.styled.all_of("display") and name not in _ON_LINES else is_part
+        is_part = (
+            (is_apart and name != "table")
+            or look.is_flex
+            or bool(element.styled.all_of("display"))
+        )
+        is_part = (
+            is_part
+            or "unicode-bidi" in element.styled.held
+            or (not is_block and "dir" in element.attributes)
+        )
+        # A block that stands on a line is a part of it by itself, and so is what stands
+        # beside it.
+        self.parts += (
+            2
+            if "inline" in element.styled.all_of("display") and name not in _ON_LINES
+            else is_part
+        )
         if name == "bdi":
             yield Harm("<bdi> among words from right to left", "move it")
 
     def add_pulled(self, element: Element) -> bool:
-        """Add up margins below zero, and return whether these pull something over something else."""
+        """Add up margins below zero, and return whether these pull something over
+        something else.
+        """
         names = (f"margin-{side}" for side in ALL_SIDES)
-        lowest = (min([length(v, whole=800) or 0.0 for v in element.styled.all_of(one)], default=0.0) for one in names)
+        lowest = (
+            min(
+                [length(v, whole=800) or 0.0 for v in element.styled.all_of(one)],
+                default=0.0,
+            )
+            for one in names
+        )
         pulled = -sum(min(one, 0.0) for one in lowest)
         self.pulled += pulled
         return pulled > 0 and self.pulled > _MOST_PULLED
 
     def part_of_table(self, name: str, marks: Values) -> int:
-        """Begin a row or cell in its table, and return how many columns the cell has; 0 for what is no cell."""
+        """Begin a row or cell in its table, and return how many columns the cell has; 0
+        for what is no cell.
+        """
         table = self.table()
         if name == "tr":
             table.add_row()
         elif name in ("td", "th"):
-            return table.add_cell(int(marks.get("colspan", "1")) or 1, int(marks.get("rowspan", "1")))
+            return table.add_cell(
+                int(marks.get("colspan", "1")) or 1, int(marks.get("rowspan", "1"))
+            )
         return 0
 
     def beside_box(self, cell: Open) -> Iterator[Harm]:
@@ -342,7 +492,10 @@ class Place:
         table = self.table()
         table.widest += cell.widest
         # The background of what is around the table ends at the window.
-        is_outside = cell.look.light.backs[0] == cell.look.light.outer_backs[0] and cell.look.is_lost_outside()
+        is_outside = (
+            cell.look.light.backs[0] == cell.look.light.outer_backs[0]
+            and cell.look.is_lost_outside()
+        )
         room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
         clip = cell.look.clip
         table.longest = max(table.longest, cell.widest)
@@ -352,15 +505,28 @@ class Place:
         table.widest += 2 * table.padding
         if table.extent > _MOST_PUSHED:
             yield Harm("a row that pushes words out of sight", "move it")
-        table.extent += max(cell.extent, cell.widest, _LEAST_CELL) + 2 * table.padding + cell.around + table.spacing
+        table.extent += (
+            max(cell.extent, cell.widest, _LEAST_CELL)
+            + 2 * table.padding
+            + cell.around
+            + table.spacing
+        )
         around = self.stack[: self.stack.index(table)]
-        outer = next((one for one in reversed(around) if one.name in ("td", "th")), None)
+        outer = next(
+            (one for one in reversed(around) if one.name in ("td", "th")), None
+        )
         if outer is not None:
             outer.extent = max(outer.extent, table.extent)
         look = table.look
-        if look.clip is not None and look.inset - look.clip_inset + table.extent > look.clip:
+        if (
+            look.clip is not None
+            and look.inset - look.clip_inset + table.extent > look.clip
+        ):
             yield Harm("overflow around it", "cut it off")
-        if clip is not None and cell.look.inset - cell.look.clip_inset + table.widest > clip:
+        if (
+            clip is not None
+            and cell.look.inset - cell.look.clip_inset + table.widest > clip
+        ):
             yield Harm("overflow around it", "cut it off")
             table.widest = -inf
         elif table.widest > room:
@@ -370,15 +536,22 @@ class Place:
 
     def cell(self) -> Open | None:
         """Return the cell around this place, if any."""
-        found = next((one for one in reversed(self.stack) if one.name in ("td", "th", "table")), None)
+        found = next(
+            (one for one in reversed(self.stack) if one.name in ("td", "th", "table")),
+            None,
+        )
         return found if found is not None and found.name != "table" else None
 
     def table(self) -> Open:
         """Return the table around this place; the page where there is none."""
-        return next((one for one in reversed(self.stack) if one.name == "table"), self.stack[0])
+        return next(
+            (one for one in reversed(self.stack) if one.name == "table"), self.stack[0]
+        )
 
     def _moved_in_table(self, name: str) -> Iterator[Harm]:
-        """Yield what moves a part of a table: its head and caption are drawn first, its foot last."""
+        """Yield what moves a part of a table: its head and caption are drawn first, its
+        foot last.
+        """
         if name not in ("caption", "thead", "tfoot", "tbody", "tr"):
             return
         table = next((one for one in reversed(self.stack) if one.name == "table"), None)
@@ -386,7 +559,11 @@ class Place:
             return
         if name in ("caption", "thead") and table.has_rows:
             yield Harm(f"<{name}> behind rows of its table", "move it")
-        if name in ("tbody", "tr") and table.has_foot and self.stack[-1].name != "tfoot":
+        if (
+            name in ("tbody", "tr")
+            and table.has_foot
+            and self.stack[-1].name != "tfoot"
+        ):
             yield Harm("rows behind the foot of their table", "move it")
         table.has_rows = table.has_rows or name in ("tbody", "tr", "tfoot")
         table.has_foot = table.has_foot or name == "tfoot"
@@ -402,15 +579,21 @@ def _unsure_harms(element: Element) -> Iterator[Harm]:
     if "inline" in unsure.get("display", ()) and element.name in BLOCKS:
         yield Harm("display: inline", "hide it", reaches=True)
     for one in _TALL:
-        if element.name not in BLOCKS and any((length(value) or 0.0) > 3 for value in unsure.get(one, ())):
+        if element.name not in BLOCKS and any(
+            (length(value) or 0.0) > 3 for value in unsure.get(one, ())
+        ):
             yield Harm(f"{one} of words on a line", "cover other words", reaches=True)
 
 
 def has_right(text: str) -> bool:
-    return not text.isascii() and any(bidirectional(one) in ("R", "AL") for one in text if one not in RIGHT_MARKS)
+    return not text.isascii() and any(
+        bidirectional(one) in ("R", "AL") for one in text if one not in RIGHT_MARKS
+    )
 
 
 def begins_right(text: str) -> bool | None:
-    """Return whether the first letter is of a script that is written from right to left; None without letters."""
+    """Return whether the first letter is of a script that is written from right to
+    left; None without letters.
+    """
     kinds = (bidirectional(one) for one in text if one not in RIGHT_MARKS)
     return next((kind != "L" for kind in kinds if kind in ("L", "R", "AL")), None)

@@ -11,14 +11,16 @@ class TooComplex(Exception):
 class Change:
     """What the simple form leaves out or changes.
 
-    `how` is what the original has, such as "display: none", and `does` what that may do to the words in `passage`, such
-    as "hide it". Both are empty where it changes only the look; `how` then lists what was left out.
+    `how` is what the original has, such as "display: none", and `does` what that may do
+    to the words in `passage`, such as "hide it". Both are empty where it changes only
+    the look; `how` then lists what was left out.
     """
 
     how: str
     does: str = ""
     passage: str = ""
-    # Words at the beginning that are hidden in the message and shown in lists of messages, as newsletters have them.
+    # Words at the beginning that are hidden in the message and shown in lists of
+    # messages, as newsletters have them.
     is_preheader: bool = False
 
     @property
@@ -44,10 +46,12 @@ class Change:
 
 @dataclass(frozen=True)
 class SimpleForm:
-    """`html` is what can be sent. `marked` is the same with `data-change` on each element that a change is about.
+    """`html` is what can be sent. `marked` is the same with `data-change` on each
+    element that a change is about.
 
-    Its value are numbers in `changes`, with blanks between. Further attributes in it: `data-labels` with the titles of
-    an element, and `data-place` on what stands for something that was left out.
+    Its value are numbers in `changes`, with blanks between. Further attributes in it:
+    `data-labels` with the titles of an element, and `data-place` on what stands for
+    something that was left out.
     """
 
     html: str

@@ -1,7 +1,9 @@
-"""Turns any HTML into its simple form: few elements, and styles that cannot hide, cover, cut off, move or add words.
+"""Turns any HTML into its simple form: few elements, and styles that cannot hide,
+cover, cut off, move or add words.
 
-No style sheets, positions, floats or sizes that cut off remain. Words that a style hides come out visible. What is left
-out or changed is named, with what it could have done to which words. The simple form of a simple form is itself.
+No style sheets, positions, floats or sizes that cut off remain. Words that a style
+hides come out visible. What is left out or changed is named, with what it could have
+done to which words. The simple form of a simple form is itself.
 """
 
 import html
@@ -14,8 +16,26 @@ from simple_form.colours import BLACK, UNREADABLE, Colour, contrast, over
 from simple_form.elements import Element, Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, harm_of, length
 from simple_form.html_reading import Values, pieces_of
-from simple_form.looks import BESIDE, INDENTING, MOST_STRUCK, Look, around_of, look_of, look_of_page
-from simple_form.places import BLOCKS, BREAKS, MOST_RAISED, PUSHED, RIGHT_MARKS, Open, Place, begins_right, has_right
+from simple_form.looks import (
+    BESIDE,
+    INDENTING,
+    MOST_STRUCK,
+    Look,
+    around_of,
+    look_of,
+    look_of_page,
+)
+from simple_form.places import (
+    BLOCKS,
+    BREAKS,
+    MOST_RAISED,
+    PUSHED,
+    RIGHT_MARKS,
+    Open,
+    Place,
+    begins_right,
+    has_right,
+)
 from simple_form.result import Change, SimpleForm, TooComplex
 from simple_form.styles import INLINE_BOXES, WRITTEN, style_of
 
@@ -43,8 +63,11 @@ MOST_LETTERED = 26
 MOST_PICTURE = 100
 MOST_WIDE = 300
 _SCHEMES = ("http:", "https:", "mailto:", "tel:", "sms:")
-# Characters that turn the direction of writing round, carry hidden text, or stand for others.
-_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+")
+# Characters that turn the direction of writing round, carry hidden text, or stand for
+# others.
+_TURNING = re.compile(
+    "[\u202a-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb]+|(?<!\U0001f3f4)[\U000e0000-\U000e0fff]+"
+)
 _UNSEEN = re.compile(
     "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*"
@@ -56,7 +79,8 @@ _BREAKS_NOT = "\u00a0\u2000-\u200a\u202f\u205f\u3000\u2800\u2060\ufeff"
 _LONG = 20
 _BLANK = re.compile(f"[{_BREAKS_NOT}]")
 _WIDE_BLANKS = re.compile(f"(?<![{_BREAKS_NOT}])[{_BREAKS_NOT}]{{20,}}+")
-# What the attributes of the simple form are, and what their values may be; those that are not named may have any.
+# What the attributes of the simple form are, and what their values may be; those that
+# are not named may have any.
 ATTRIBUTES = {
     "*": {"style", "dir"}, "a": {"href"}, "img": {"src", "alt", "width", "height"}, "li": {"value"},
     "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}, "table": {"cellpadding", "border"},
@@ -65,7 +89,10 @@ VALUES = {
     "style": re.compile(r"(?<![a-z-])(?:[a-z-]++:[a-zA-Z0-9#%., \-']++;)++"),
     "dir": re.compile("rtl|ltr|auto"),
     "value": re.compile("-?[0-9]{1,9}"),
-    **dict.fromkeys(("colspan", "rowspan", "width", "height", "cellpadding", "border"), re.compile("[0-9]{1,4}")),
+    **dict.fromkeys(
+        ("colspan", "rowspan", "width", "height", "cellpadding", "border"),
+        re.compile("[0-9]{1,4}"),
+    ),
 }
 
 
@@ -98,9 +125,15 @@ class _Writer:
             harms += part.styled.harms
             if part.name == "html" and part.styled.all_of("background-color"):
                 beside = look.light.backs
-        if any(contrast(over(one, back), back) < UNREADABLE for one in look.light.colours for back in beside):
+        if any(
+            contrast(over(one, back), back) < UNREADABLE
+            for one in look.light.colours
+            for back in beside
+        ):
             harms.append(Harm("a background beside the page", "hide it"))
-        look = look._replace(page_back=look.light.backs[0], page_colours=(BLACK, *look.light.colours))
+        look = look._replace(
+            page_back=look.light.backs[0], page_colours=(BLACK, *look.light.colours)
+        )
         page = Open("body", "", look, -1, harms, is_block=True, names=self.tree.names)
         style = self._style(page, self.tree.page[1], look, Look())
         has_style = style or look.is_right_to_left
@@ -114,14 +147,22 @@ class _Writer:
         if has_style:
             self.out.append("</div>")
         if self.looks:
-            self.changes.append(Change(_listed([name for name, _ in self.looks.most_common()], MOST_LOOKS, ", ")))
+            self.changes.append(
+                Change(
+                    _listed(
+                        [name for name, _ in self.looks.most_common()], MOST_LOOKS, ", "
+                    )
+                )
+            )
         return self._sealed("".join(self.out))
 
     def _sealed(self, written: str) -> SimpleForm:
         found = _TURNING.findall(written)
         if found:
             number = sum(map(len, found))
-            self.changes.append(Change(f"{number} invisible character{'s' if number > 1 else ''}"))
+            self.changes.append(
+                Change(f"{number} invisible character{'s' if number > 1 else ''}")
+            )
         clean = cleaned(
             _TURNING.sub("", written) if found else written,
             tags=set(TAGS),
@@ -144,7 +185,11 @@ class _Writer:
 
     def _start(self, written: str, marks: Values) -> None:
         names = self.place.stack[-1].names
-        element = self.tree.styled(int(marks["data-n"]), names) if "data-n" in marks else Element(written)
+        element = (
+            self.tree.styled(int(marks["data-n"]), names)
+            if "data-n" in marks
+            else Element(written)
+        )
         if element.change is not None:
             self.out.append(f'<ins data-change="{element.change}"></ins>')
         elif written == "img":
@@ -169,21 +214,41 @@ class _Writer:
         tag = "span" if tag == "a" and not target else tag
         display = element.styled.held["display"]
         is_block = tag in BLOCKS or display in ("block", "table", "flex", "grid")
-        look = look_of(element, above, self.tree, is_block=is_block or display in INLINE_BOXES)
+        look = look_of(
+            element, above, self.tree, is_block=is_block or display in INLINE_BOXES
+        )
         columns = self.place.part_of_table(name, marks)
-        one = Open(name, tag, look, -1, [*self.place.harms(element, look, above, is_block=is_block)])
+        one = Open(
+            name,
+            tag,
+            look,
+            -1,
+            [*self.place.harms(element, look, above, is_block=is_block)],
+        )
         if columns and str(columns) != marks.get("colspan", "1"):
-            one.harms.append(Harm("cells that lie over each other", "cover other words"))
+            one.harms.append(
+                Harm("cells that lie over each other", "cover other words")
+            )
             marks = Values({**marks, "colspan": str(columns)})
         one.is_block = is_block
         one.is_first = not self.has_words
         beside = {*INLINE_BOXES, "table-cell"}
-        one.ends_line = is_block and (written in _PARTS or beside.isdisjoint(element.styled.all_of("display")))
+        one.ends_line = is_block and (
+            written in _PARTS or beside.isdisjoint(element.styled.all_of("display"))
+        )
         one.padding = attribute_length(element.attributes["cellpadding"])
         held = element.styled.held
-        one.around = around_of(element.styled, look.size, BESIDE) + element.styled.pixels("text-indent")
-        one.spacing = sum(attribute_length(element.attributes[name]) for name in ("cellspacing", "border"))
-        one.spacing += max((length(a) or 0.0 for a in held.get("border-spacing", "0").split()), default=0.0)
+        one.around = around_of(
+            element.styled, look.size, BESIDE
+        ) + element.styled.pixels("text-indent")
+        one.spacing = sum(
+            attribute_length(element.attributes[name])
+            for name in ("cellspacing", "border")
+        )
+        one.spacing += max(
+            (length(a) or 0.0 for a in held.get("border-spacing", "0").split()),
+            default=0.0,
+        )
         one.names = self.place.stack[-1].names | element.names
         if one.ends_line:
             self._end_line()
@@ -191,15 +256,22 @@ class _Writer:
         self.out.append(f"<tr><{tag}" if name == "caption" else f"<{tag}")
         one.slot = len(self.out)
         self.out.append("")
-        self.out.append(self._attributes(element, name, target, marks) + (f' style="{style}"' if style else ""))
+        self.out.append(
+            self._attributes(element, name, target, marks)
+            + (f' style="{style}"' if style else "")
+        )
         if tag == "li":
             self._item(element)
-        if tag == "ol" or (tag == "ul" and element.styled.held["list-style-type"] in _NUMBERED):
+        if tag == "ol" or (
+            tag == "ul" and element.styled.held["list-style-type"] in _NUMBERED
+        ):
             self._list(one, element)
         turns_cells = name == "table" and look.is_right_to_left
         if element.styled.held["direction"] == "ltr":
             self.out.append(' dir="ltr"')
-        elif name == "bdi" or (name != "table" and element.attributes["dir"].strip().lower() == "auto"):
+        elif name == "bdi" or (
+            name != "table" and element.attributes["dir"].strip().lower() == "auto"
+        ):
             one.auto_slot = len(self.out)
             self.out.append("")
         if element.styled.held["direction"] == "rtl" or turns_cells:
@@ -213,7 +285,11 @@ class _Writer:
 
     def _push(self, one: Open) -> None:
         self.place.stack.append(one)
-        is_asked = one.look.rounded is not None or one.look.is_one_line or one.tag in ("pre", "td", "th")
+        is_asked = (
+            one.look.rounded is not None
+            or one.look.is_one_line
+            or one.tag in ("pre", "td", "th")
+        )
         if one.harms or is_asked or max(one.rtl_slot, one.auto_slot) >= 0:
             self.collecting.append(one)
 
@@ -226,7 +302,9 @@ class _Writer:
             self._end_line()
         one = self.place.stack.pop()
         self._close(one)
-        self.out.append(f"</{one.tag}></tr>" if one.name == "caption" else f"</{one.tag}>")
+        self.out.append(
+            f"</{one.tag}></tr>" if one.name == "caption" else f"</{one.tag}>"
+        )
 
     def _close(self, one: Open) -> None:
         """Name what an element could do, now that its words are known."""
@@ -238,7 +316,8 @@ class _Writer:
         harms = [
             harm
             for harm in one.harms
-            if harm.reaches or (has_words and (has_letters or harm.does != "draw other letters"))
+            if harm.reaches
+            or (has_words and (has_letters or harm.does != "draw other letters"))
         ]
         if one.problem:
             harms.append(Harm(one.problem, "hide it"))
@@ -256,7 +335,10 @@ class _Writer:
                 self.out[one.rtl_slot] = ' dir="rtl"'
                 if one.is_wide and one.name != "table":
                     harms.append(Harm("direction: rtl", "move it"))
-            elif has_words and (one.is_wide or (one.name != "table" and (one.has_right or not text[:1].isalpha()))):
+            elif has_words and (
+                one.is_wide
+                or (one.name != "table" and (one.has_right or not text[:1].isalpha()))
+            ):
                 harms.append(Harm("direction: rtl", "move it"))
                 self.out[one.rtl_slot] = ' dir="ltr"' if one.name == "table" else ""
         if self._is_at_right(one, harms):
@@ -282,7 +364,11 @@ class _Writer:
         for does, hows in found.items():
             if len(self.changes) < MOST_NAMED:
                 numbers.append(str(len(self.changes)))
-                self.changes.append(Change(_listed(hows, MOST_HOWS, "; "), does, text[:300], is_preheader))
+                self.changes.append(
+                    Change(
+                        _listed(hows, MOST_HOWS, "; "), does, text[:300], is_preheader
+                    )
+                )
         if one.slot >= 0 and numbers:
             self.out[one.slot] = f' data-change="{" ".join(numbers)}"'
 
@@ -290,15 +376,31 @@ class _Writer:
         here = self.place.stack[-1]
         if _turns(text):
             self._harmed(here, Harm("characters that turn words round", "move it"))
-        if not here.look.is_gone and (_WIDE_BLANKS.search(text) or _has_many_blanks(text)):
+        if not here.look.is_gone and (
+            _WIDE_BLANKS.search(text) or _has_many_blanks(text)
+        ):
             self._harmed(here, Harm("very many blanks", "move it"))
-            text = _BLANK.sub(" ", text) if _has_many_blanks(text) else _WIDE_BLANKS.sub(" ", text)
-        if here.look.is_turned and any(len(one) > _LONG and _BLANK.search(one) for one in BREAKS.split(text)):
+            text = (
+                _BLANK.sub(" ", text)
+                if _has_many_blanks(text)
+                else _WIDE_BLANKS.sub(" ", text)
+            )
+        if here.look.is_turned and any(
+            len(one) > _LONG and _BLANK.search(one) for one in BREAKS.split(text)
+        ):
             # What does not break leaves the window where nobody can scroll.
-            self._harmed(here, Harm("blanks at which a line from right to left does not break", "cut it off"))
+            self._harmed(
+                here,
+                Harm(
+                    "blanks at which a line from right to left does not break",
+                    "cut it off",
+                ),
+            )
             text = _BLANK.sub(" ", text)
         if here.look.is_right_to_left and _parts_lines(text, here):
-            self._harmed(here, Harm("characters that part a line from right to left", "move it"))
+            self._harmed(
+                here, Harm("characters that part a line from right to left", "move it")
+            )
         if not _is_unseen(text):
             self.has_words = True
             self.place.add_words(text)
@@ -311,7 +413,11 @@ class _Writer:
                     one.is_lost = True
             if self.at_right is not None:
                 # Words behind it on its line.
-                self._note(self.at_right, [Harm("float: right", "move it")], "".join(self.at_right.text).strip())
+                self._note(
+                    self.at_right,
+                    [Harm("float: right", "move it")],
+                    "".join(self.at_right.text).strip(),
+                )
                 self.at_right = None
             if not here.look.is_gone and (harm := self.place.too_wide(text, here.look)):
                 self._harmed(here, harm)
@@ -320,13 +426,21 @@ class _Writer:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
             if max(one.rtl_slot, one.auto_slot) >= 0:
-                one.is_right_first = begins_right(text) if one.is_right_first is None else one.is_right_first
+                one.is_right_first = (
+                    begins_right(text)
+                    if one.is_right_first is None
+                    else one.is_right_first
+                )
                 one.has_right = one.has_right or has_right(text)
             if one.known < 400:
                 one.text.append(text)
                 one.known += len(text)
         escaped = html.escape(text, quote=False)
-        if (here.is_block or not here.is_coloured) and here.look.is_lost_outside() and not _is_unseen(text):
+        if (
+            (here.is_block or not here.is_coloured)
+            and here.look.is_lost_outside()
+            and not _is_unseen(text)
+        ):
             colour, back = (one.written() for one in here.look.written)
             escaped = f'<span style="color:{colour};background-color:{back};">{escaped}</span>'
         self.out.append(escaped)
@@ -342,8 +456,14 @@ class _Writer:
         self._collect(one)
 
     def _collect(self, one: Open) -> None:
-        """Collect the words of an element that is open already, in the order of the open elements."""
-        self.collecting = [open_one for open_one in self.place.stack if open_one is one or open_one in self.collecting]
+        """Collect the words of an element that is open already, in the order of the
+        open elements.
+        """
+        self.collecting = [
+            open_one
+            for open_one in self.place.stack
+            if open_one is one or open_one in self.collecting
+        ]
 
     def _note_pulled(self, element: Element) -> None:
         if self.place.add_pulled(element):
@@ -365,18 +485,34 @@ class _Writer:
         is_narrow = above.room is not None and above.room < 140
         if tag in INDENTING and (above.indented >= MOST_INDENTED or is_narrow):
             return "div"
-        if (tag in ("sub", "sup") and above.raised >= MOST_RAISED) or (tag == "s" and above.struck >= MOST_STRUCK):
+        if (tag in ("sub", "sup") and above.raised >= MOST_RAISED) or (
+            tag == "s" and above.struck >= MOST_STRUCK
+        ):
             return "span"
-        if held["display"] == "inline" and tag in BLOCKS - {"table", "tbody", "tr", "td", "th"}:
+        if held["display"] == "inline" and tag in BLOCKS - {
+            "table",
+            "tbody",
+            "tr",
+            "td",
+            "th",
+        }:
             return "span"
         if tag in ("s", "u") and held["text-decoration"].startswith("none"):
             return "span"
         if tag in TAGS and _SAME.get(written, written) == tag:
             return tag
-        return "div" if written in ("div", "object") or _SAME.get(written) == "div" else "span"
+        return (
+            "div"
+            if written in ("div", "object") or _SAME.get(written) == "div"
+            else "span"
+        )
 
-    def _attributes(self, element: Element, name: str, target: str, marks: Values) -> str:
-        found = "".join(f' {one}="{marks[one]}"' for one in ("colspan", "rowspan") if one in marks)
+    def _attributes(
+        self, element: Element, name: str, target: str, marks: Values
+    ) -> str:
+        found = "".join(
+            f' {one}="{marks[one]}"' for one in ("colspan", "rowspan") if one in marks
+        )
         if element.labels:
             found += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
         if target:
@@ -389,7 +525,9 @@ class _Writer:
 
     def _target(self, href: str) -> str:
         target = re.sub("[\t\n\r]", "", href).strip("".join(map(chr, range(0x21))))
-        if self.tree.base and not re.match(r"[a-z][a-z0-9+.-]*:", target, re.IGNORECASE):
+        if self.tree.base and not re.match(
+            r"[a-z][a-z0-9+.-]*:", target, re.IGNORECASE
+        ):
             try:
                 target = urljoin(self.tree.base, target)
             except ValueError:
@@ -421,16 +559,30 @@ class _Writer:
         source = f"https:{source}" if source.startswith("//") else source
         # One that is not seen must not be seen here either.
         is_hidden = self.place.stack[-1].look.is_gone or "hidden" in attributes
-        is_hidden = is_hidden or held["display"] == "none" or held["visibility"] == "hidden"
+        is_hidden = (
+            is_hidden or held["display"] == "none" or held["visibility"] == "hidden"
+        )
         if not source.lower().startswith(("http:", "https:", "cid:", "data:image/")):
             source = ""
         alt = attributes["alt"]
-        if not is_hidden and any(map(str.isalnum, alt)) and not self.place.stack[-1].look.unreadable():
-            problem = look_of(element, self.place.stack[-1].look, self.tree, is_block=False).unreadable()
+        if (
+            not is_hidden
+            and any(map(str.isalnum, alt))
+            and not self.place.stack[-1].look.unreadable()
+        ):
+            problem = look_of(
+                element, self.place.stack[-1].look, self.tree, is_block=False
+            ).unreadable()
             if problem:
-                self._add(Change(f"{problem} (of a picture's text)", "hide it", alt[:300]))
+                self._add(
+                    Change(f"{problem} (of a picture's text)", "hide it", alt[:300])
+                )
         written = f' src="{html.escape(source)}"' if source else ""
-        written += f' alt="{html.escape(" ".join(attributes["alt"].split()))}"' if "alt" in attributes else ""
+        written += (
+            f' alt="{html.escape(" ".join(attributes["alt"].split()))}"'
+            if "alt" in attributes
+            else ""
+        )
         for name, most in (("width", 800), ("height", 2000)):
             value = "1px" if is_hidden else held[name]
             pixels = length(value) if not value.endswith("%") else None
@@ -445,24 +597,36 @@ class _Writer:
 
     def _list(self, one: Open, element: Element) -> None:
         one.has_letters = _is_lettered(element)
-        start = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["start"], re.DOTALL)
+        start = re.fullmatch(
+            r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["start"], re.DOTALL
+        )
         one.step = -1 if "reversed" in element.attributes else 1
         if start and one.has_letters and int(start[1]) > MOST_LETTERED:
-            one.harms.append(Harm(f"a list that begins at {start[1]}", "add words", reaches=True))
+            one.harms.append(
+                Harm(f"a list that begins at {start[1]}", "add words", reaches=True)
+            )
             start = None
         one.number = int(start[1]) if start else (-1 if one.step < 0 else 1)
         if one.step < 0 and not start:
             one.number = 0
 
     def _item(self, element: Element) -> None:
-        around = next((one for one in reversed(self.place.stack) if one.tag in ("ol", "ul")), None)
-        value = re.fullmatch(r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["value"], re.DOTALL)
-        is_lettered = _is_lettered(element) or (around is not None and around.has_letters)
+        around = next(
+            (one for one in reversed(self.place.stack) if one.tag in ("ol", "ul")), None
+        )
+        value = re.fullmatch(
+            r"\s*([+-]?[0-9]{1,9})\b.*", element.attributes["value"], re.DOTALL
+        )
+        is_lettered = _is_lettered(element) or (
+            around is not None and around.has_letters
+        )
         if value and is_lettered and int(value[1]) > MOST_LETTERED:
             self._add(Change(f"an item with the number {value[1]}", "add words"))
             value = None
         if around is not None and around.number is not None:
-            around.items.append((len(self.out), int(value[1]) if value else None, _is_item(element)))
+            around.items.append(
+                (len(self.out), int(value[1]) if value else None, _is_item(element))
+            )
             self.out.append("")
 
     def _number_items(self, one: Open) -> None:
@@ -484,16 +648,30 @@ class _Writer:
         held = element.styled.held
         if one.tag == "li" and not _is_item(element):
             held = Values({**held, "list-style-type": "none"})
-        if self.place.stack and self.place.cell() is not None and self.place.table().cells > 1:
+        if (
+            self.place.stack
+            and self.place.cell() is not None
+            and self.place.table().cells > 1
+        ):
             # Wide parts of several cells would push words out of sight.
             widths = {"width", "max-width"}
-            kept = {name: held[name] for name in held if name not in widths or (length(held[name]) or 0) <= MOST_WIDE}
+            kept = {
+                name: held[name]
+                for name in held
+                if name not in widths or (length(held[name]) or 0) <= MOST_WIDE
+            }
             held = Values(kept)
         style = style_of(one.tag, held, look, above, is_block=one.is_block)
         one.look = style.look
         one.is_coloured = style.is_coloured
         if style.is_tall:
-            one.harms.append(Harm("padding or border of words on a line", "cover other words", reaches=True))
+            one.harms.append(
+                Harm(
+                    "padding or border of words on a line",
+                    "cover other words",
+                    reaches=True,
+                )
+            )
         self._note_looks(element)
         return style.text
 
@@ -529,16 +707,24 @@ def _is_item(element: Element) -> bool:
 
 
 def _turns(text: str) -> bool:
-    """Whether characters of a text turn its direction round, other than around words that are written so."""
+    """Whether characters of a text turn its direction round, other than around words
+    that are written so.
+    """
     if text.isascii():
         return False
     is_written_so = has_right(text)
-    turning = "\u202d\u202e" if is_written_so else f"\u202d\u202e\u202b\u2067\u2068{RIGHT_MARKS}"
+    turning = (
+        "\u202d\u202e"
+        if is_written_so
+        else f"\u202d\u202e\u202b\u2067\u2068{RIGHT_MARKS}"
+    )
     return any(one in turning for one in text)
 
 
 def _parts_lines(text: str, here: Open) -> bool:
-    """Whether a text has characters that begin another part of a line from right to left."""
+    """Whether a text has characters that begin another part of a line from right to
+    left.
+    """
     is_kept = here.tag == "pre" or here.look.keeps_blanks
     return "\u2029" in text or (is_kept and "\t" in text)
 
@@ -549,13 +735,25 @@ def _is_far(one: Open) -> bool:
     if not (is_pre or one.look.is_one_line):
         return False
     text = "".join(one.text)
-    text = text.replace("\t", " " * 8) if is_pre or one.look.keeps_blanks else _BLANKS.sub(" ", text)
-    widest = max(map(len, text.split("\n")), default=0) * (one.look.size + 2 * one.look.spacing) / ROOT_SIZE
+    text = (
+        text.replace("\t", " " * 8)
+        if is_pre or one.look.keeps_blanks
+        else _BLANKS.sub(" ", text)
+    )
+    widest = (
+        max(map(len, text.split("\n")), default=0)
+        * (one.look.size + 2 * one.look.spacing)
+        / ROOT_SIZE
+    )
     # Code has long lines, which can be read where they go on beside their box.
     is_lost = contrast(one.look.written[0], one.look.page_back) < UNREADABLE
-    return widest > (MOST_ON_ONE_LINE if one.look.is_one_line or is_lost else MOST_IN_PRE)
+    return widest > (
+        MOST_ON_ONE_LINE if one.look.is_one_line or is_lost else MOST_IN_PRE
+    )
 
 
 def _has_many_blanks(text: str) -> bool:
     """Whether a word, which no line breaks, has very many blanks in it."""
-    return not text.isascii() and any(len(_BLANK.findall(one)) > MOST_ON_ONE_LINE for one in BREAKS.split(text))
+    return not text.isascii() and any(
+        len(_BLANK.findall(one)) > MOST_ON_ONE_LINE for one in BREAKS.split(text)
+    )

@@ -1,4 +1,6 @@
-"""Reads style sheets: rules by element, class and id, and what the others could do to an element."""
+"""Reads style sheets: rules by element, class and id, and what the others could do to
+an element.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -12,7 +14,8 @@ import tinycss2
 from simple_form.harmless import Harm, harm_of
 from simple_form.result import Change, TooComplex
 
-# Characters of all sheets, rules, and rules looked at for all elements. Above the first two no sheet is read.
+# Characters of all sheets, rules, and rules looked at for all elements. Above the first
+# two no sheet is read.
 MAX_SHEETS = 200_000
 MAX_RULES = 2_000
 MAX_MATCHES = 200_000
@@ -21,7 +24,9 @@ MAX_DEPTH = 10
 
 
 class Declaration(NamedTuple):
-    """A property and its value, both in lower case, and the texts in it as they are written."""
+    """A property and its value, both in lower case, and the texts in it as they are
+    written.
+    """
 
     name: str
     value: str
@@ -33,8 +38,8 @@ class Declaration(NamedTuple):
 class Rule:
     """A rule whose last part is an element, classes and an id; `tag` is "*" for any.
 
-    `needs` are the names that what it lies in must have. Not `sure`: whether it holds is not worked out. `dark`: it
-    holds in dark mode only.
+    `needs` are the names that what it lies in must have. Not `sure`: whether it holds
+    is not worked out. `dark`: it holds in dark mode only.
     """
 
     tag: str
@@ -60,7 +65,9 @@ _NOT_IN_NAMES = re.compile(r"[\x00-\x7f](?<![\w-])")
 _NAMES = re.compile(rf"[.#]{_NAME}")
 _TAG = r"[a-z](?:[\w-]|[^\x00-\x7f])*"
 _PARTS_OF_COMPOUND = re.compile(rf"[.#]{_NAME}|^{_TAG}", re.IGNORECASE)
-_COMPOUND = re.compile(rf"(?P<tag>{_TAG}|\*)?(?P<names>(?:[.#]{_NAME})*)", re.IGNORECASE)
+_COMPOUND = re.compile(
+    rf"(?P<tag>{_TAG}|\*)?(?P<names>(?:[.#]{_NAME})*)", re.IGNORECASE
+)
 # Selectors that every browser takes; one that is none voids those beside it.
 _IDENT = r"(?:--|-?(?:[a-z_]|[^\x00-\x7f]))(?:[\w-]|[^\x00-\x7f])*"
 _STATES = "first-child|last-child|only-child|empty|root|link|any-link|visited|hover|active|focus|checked|disabled"
@@ -71,9 +78,14 @@ _VALID = re.compile(
     re.IGNORECASE,
 )
 _SCREEN = frozenset(("", "all", "screen", "only screen"))
-_DARK = re.compile(r"(?:(?:only )?(?:screen|all) and )?\( ?prefers-color-scheme ?: ?dark ?\)")
-# What is loaded from here is Google's library of fonts; of these the letters look like what they are.
-_LIBRARY = re.compile(r"(?:https?:)?//fonts\.(?P<kind>googleapis|gstatic)\.com/(?P<rest>.*)", re.DOTALL)
+_DARK = re.compile(
+    r"(?:(?:only )?(?:screen|all) and )?\( ?prefers-color-scheme ?: ?dark ?\)"
+)
+# What is loaded from here is Google's library of fonts; of these the letters look like
+# what they are.
+_LIBRARY = re.compile(
+    r"(?:https?:)?//fonts\.(?P<kind>googleapis|gstatic)\.com/(?P<rest>.*)", re.DOTALL
+)
 _LETTERS = frozenset(
     "abel archivo arimo asap assistant barlow bitter cabin catamaran cormorantgaramond cousine crimsontext dmsans "
     "dosis droidsans droidserif ebgaramond exo2 figtree firasans heebo hind ibmplexmono ibmplexsans ibmplexserif "
@@ -84,20 +96,35 @@ _LETTERS = frozenset(
     "spacegrotesk tinos titilliumweb ubuntu varelaround worksans zillaslab".split()
 )
 # What a rule for the first line or letter could hide it by.
-_OF_LETTERS = frozenset(("color", "background", "background-color", "font", "font-size", "line-height"))
-_ELSEWHERE = re.compile(r"(?:only )?(?:print|speech|handheld|tv|projection|tty|braille|embossed|aural)\b.*")
-_NO_EFFECT = frozenset("charset page keyframes viewport list property font-feature-values".split())
-# What generated content without words may have: it makes no box that covers or moves something.
-_OF_NOTHING = frozenset(("content", "clear", "color", "visibility", "font", "font-size", "line-height"))
+_OF_LETTERS = frozenset(
+    ("color", "background", "background-color", "font", "font-size", "line-height")
+)
+_ELSEWHERE = re.compile(
+    r"(?:only )?(?:print|speech|handheld|tv|projection|tty|braille|embossed|aural)\b.*"
+)
+_NO_EFFECT = frozenset(
+    "charset page keyframes viewport list property font-feature-values".split()
+)
+# What generated content without words may have: it makes no box that covers or moves
+# something.
+_OF_NOTHING = frozenset(
+    ("content", "clear", "color", "visibility", "font", "font-size", "line-height")
+)
 
 
 def is_of_font_library(url: str) -> bool:
-    """Whether an address is one of Google's library, of families whose letters look like what they are."""
+    """Whether an address is one of Google's library, of families whose letters look
+    like what they are.
+    """
     found = _LIBRARY.match(url.strip().lower())
     if found is None:
         return False
     query = re.findall(r"[?&]family=([^&]*)", found["rest"])
-    names = found["rest"].split("/")[1:2] if found["kind"] == "gstatic" else "|".join(query).split("|")
+    names = (
+        found["rest"].split("/")[1:2]
+        if found["kind"] == "gstatic"
+        else "|".join(query).split("|")
+    )
     names = [re.sub(r"\+|%20| |-", "", one.partition(":")[0]) for one in names]
     return all(one in _LETTERS for one in names) and "effect=" not in found["rest"]
 
@@ -107,7 +134,13 @@ def declarations_of(text: str) -> tuple[Declaration, ...]:
     """Return what the inside of a style attribute declares, in its order."""
     if len(text) > MAX_STYLE:
         raise TooComplex("a style in it is too large to read")
-    return tuple(_declared(tinycss2.parse_blocks_contents(text, skip_comments=True, skip_whitespace=True)))
+    return tuple(
+        _declared(
+            tinycss2.parse_blocks_contents(
+                text, skip_comments=True, skip_whitespace=True
+            )
+        )
+    )
 
 
 def has_dark_scheme(declared: Iterable[Declaration]) -> bool:
@@ -129,8 +162,8 @@ def _declared(parsed: Iterable[Any]) -> Iterator[Declaration]:
 class StyleSheets:
     """All style sheets of one message.
 
-    `names` are the classes and ids of its elements, as selectors write them. `changes` is what the sheets themselves
-    could do, whatever they hold for.
+    `names` are the classes and ids of its elements, as selectors write them. `changes`
+    is what the sheets themselves could do, whatever they hold for.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
@@ -147,20 +180,29 @@ class StyleSheets:
         self._memory: dict[tuple[str, str, str], list[Rule]] = {}
 
     def read(self, sheets: Sequence[tuple[str, str]]) -> None:
-        """Read the style sheets of the message in their order, each with the media that it is for."""
+        """Read the style sheets of the message in their order, each with the media that
+        it is for.
+        """
         if sum(len(text) for text, _ in sheets) > MAX_SHEETS:
-            self.changes.append(Change("a style sheet that is too large to read", "change it"))
+            self.changes.append(
+                Change("a style sheet that is too large to read", "change it")
+            )
             return
         for text, media in sheets:
-            parsed = tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True)
+            parsed = tinycss2.parse_stylesheet(
+                text, skip_comments=True, skip_whitespace=True
+            )
             sure, dark, holds = _media(media)
             if holds:
                 self._add(parsed, sure, dark, 0)
 
-    def matching(self, tag: str, id: str, classes: str, around: frozenset[str] | None) -> list[Rule]:
+    def matching(
+        self, tag: str, id: str, classes: str, around: frozenset[str] | None
+    ) -> list[Rule]:
         """Return the rules that hold for an element, or could; the weakest first.
 
-        `around` are the names of what it lies in that are `needed`; None where they are not known.
+        `around` are the names of what it lies in that are `needed`; None where they are
+        not known.
         """
         if not self._index:
             return []
@@ -174,7 +216,11 @@ class StyleSheets:
             self._matches += len(near)
             if self._matches > MAX_MATCHES:
                 raise TooComplex("its style sheets are too large to read")
-            fits = {r for r in near if r.tag in tags and r.id in ("", id) and r.classes <= held}
+            fits = {
+                r
+                for r in near
+                if r.tag in tags and r.id in ("", id) and r.classes <= held
+            }
             self._memory[key] = sorted(fits, key=lambda rule: rule.weight)
         found = self._memory[key]
         if around is None:
@@ -194,38 +240,78 @@ class StyleSheets:
         if word == "import":
             url = condition.removeprefix("url(").strip("\"') ")
             if not is_of_font_library(url):
-                self.changes.append(Change(f"a style sheet loaded from {url[:80]}", "change it"))
+                self.changes.append(
+                    Change(f"a style sheet loaded from {url[:80]}", "change it")
+                )
         elif word == "font-face":
             content = tinycss2.serialize(rule.content or ()).lower()
             urls = re.findall(r"url\(\s*[\"']?([^\"')]*)", content)
-            is_odd = re.search(r"local\(|size-adjust|-override|unicode-range|\\", content)
+            is_odd = re.search(
+                r"local\(|size-adjust|-override|unicode-range|\\", content
+            )
             # Outlook describes families that it does not bring along.
             is_brought = "src" in content
-            if is_odd or (is_brought and not urls) or not all(map(is_of_font_library, urls)):
-                self.changes.append(Change("a font of its own (@font-face)", "draw other letters"))
+            if (
+                is_odd
+                or (is_brought and not urls)
+                or not all(map(is_of_font_library, urls))
+            ):
+                self.changes.append(
+                    Change("a font of its own (@font-face)", "draw other letters")
+                )
         elif word == "namespace":
-            self.changes.append(Change("rules for elements of another kind (@namespace)", "change it"))
+            self.changes.append(
+                Change("rules for elements of another kind (@namespace)", "change it")
+            )
         elif re.sub(r"^-[a-z]+-", "", word) in _NO_EFFECT or rule.content is None:
             return
         elif word == "media":
             is_sure, is_dark, holds = _media(condition)
             if holds:
                 # Two conditions at once are not worked out.
-                self._add_nested(rule.content, sure and is_sure and not (dark and is_dark), dark or is_dark, depth)
-        elif word in ("supports", "layer", "container", "scope", "document", "starting-style"):
+                self._add_nested(
+                    rule.content,
+                    sure and is_sure and not (dark and is_dark),
+                    dark or is_dark,
+                    depth,
+                )
+        elif word in (
+            "supports",
+            "layer",
+            "container",
+            "scope",
+            "document",
+            "starting-style",
+        ):
             self._add_nested(rule.content, False, dark, depth)
         else:
-            self.changes.append(Change(f"a style that is not known (@{word[:30]})", "change it"))
+            self.changes.append(
+                Change(f"a style that is not known (@{word[:30]})", "change it")
+            )
 
-    def _add_nested(self, content: list[Any], sure: bool, dark: bool, depth: int) -> None:
+    def _add_nested(
+        self, content: list[Any], sure: bool, dark: bool, depth: int
+    ) -> None:
         if depth >= MAX_DEPTH:
-            self.changes.append(Change("style rules that are nested too deeply", "change it"))
+            self.changes.append(
+                Change("style rules that are nested too deeply", "change it")
+            )
             return
-        rules = tinycss2.parse_rule_list(content, skip_comments=True, skip_whitespace=True)
+        rules = tinycss2.parse_rule_list(
+            content, skip_comments=True, skip_whitespace=True
+        )
         self._add(rules, sure, dark, depth + 1)
 
-    def _add_rule(self, selectors: list[tuple[str, str]], content: list[Any], sure: bool, dark: bool) -> None:
-        parsed = tinycss2.parse_blocks_contents(content, skip_comments=True, skip_whitespace=True)
+    def _add_rule(
+        self,
+        selectors: list[tuple[str, str]],
+        content: list[Any],
+        sure: bool,
+        dark: bool,
+    ) -> None:
+        parsed = tinycss2.parse_blocks_contents(
+            content, skip_comments=True, skip_whitespace=True
+        )
         for nested in parsed:
             self._add_inner(nested, dark)
         declared = tuple(_declared(one for one in parsed if one.type == "declaration"))
@@ -239,7 +325,9 @@ class StyleSheets:
         """Add a rule that stands inside of another: it may hold for any element."""
         if rule.type not in ("qualified-rule", "at-rule") or rule.content is None:
             return
-        parsed = tinycss2.parse_blocks_contents(rule.content, skip_comments=True, skip_whitespace=True)
+        parsed = tinycss2.parse_blocks_contents(
+            rule.content, skip_comments=True, skip_whitespace=True
+        )
         declared = tuple(_declared(one for one in parsed if one.type == "declaration"))
         selector = ", ".join(written for written, _ in _selectors(rule.prelude))
         if _ADDS.search(selector):
@@ -251,20 +339,32 @@ class StyleSheets:
             self._add_inner(inner, dark)
 
     def _add_selector(
-        self, selector: str, outside: str, declared: tuple[Declaration, ...], sure: bool, dark: bool
+        self,
+        selector: str,
+        outside: str,
+        declared: tuple[Declaration, ...],
+        sure: bool,
+        dark: bool,
     ) -> None:
         named = set(_NAMES.findall(outside))
-        if any(one.lower() not in self._folded for one in named) or _IDLE.search(outside):
-            # It holds for nothing in the message, or only while something is pointed at.
+        if any(one.lower() not in self._folded for one in named) or _IDLE.search(
+            outside
+        ):
+            # It holds for nothing in the message, or only while something is pointed
+            # at.
             return
         if _ADDS.search(selector):
             self._note_added(selector, declared)
             return
         if "::-" in outside:
-            self.changes.append(Change(f"a style of scroll bars ({selector[:60]})", "hide it"))
+            self.changes.append(
+                Change(f"a style of scroll bars ({selector[:60]})", "hide it")
+            )
             return
         # Whether case counts depends on the document.
-        sure = sure and all(one in self._present and self._folded[one.lower()] == 1 for one in named)
+        sure = sure and all(
+            one in self._present and self._folded[one.lower()] == 1 for one in named
+        )
         plain = _ALWAYS_TRUE.sub("", outside)
         *around, last = _COMPOUNDS.split(plain)
         compound = _COMPOUND.match(last)
@@ -272,32 +372,56 @@ class StyleSheets:
         names = _NAMES.findall(compound["names"])
         ids = [one[1:].lower() for one in names if one[0] == "#"]
         classes = frozenset(one[1:].lower() for one in names if one[0] == ".")
-        tag = (compound["tag"] or ("html" if ":root" in outside and not names else "*")).lower()
+        tag = (
+            compound["tag"] or ("html" if ":root" in outside and not names else "*")
+        ).lower()
         *beyond, own = _COMPOUNDS.split(outside)
         if tag == "a" and _ALWAYS_TRUE.search(own):
             tag = LINK
-        needs = [one.lower() for part in around for one in _PARTS_OF_COMPOUND.findall(part)]
+        needs = [
+            one.lower() for part in around for one in _PARTS_OF_COMPOUND.findall(part)
+        ]
         # What stands beside an element is not stored, nor the order of what it lies in.
         needs = [] if set("+~") & set(outside) else needs
-        is_simple = last == compound.group() and len(ids) < 2 and len(around) < 2 and not set("+~>:[") & set(plain)
+        is_simple = (
+            last == compound.group()
+            and len(ids) < 2
+            and len(around) < 2
+            and not set("+~>:[") & set(plain)
+        )
         # A link without an address, and what is not the page itself, are none of these.
         is_simple = is_simple and (plain == outside or tag in (LINK, "html"))
         is_simple = is_simple and not any(map(_ALWAYS_TRUE.search, beyond))
-        is_simple = is_simple and len(needs) == len(around) and ("*" not in plain or plain == "*")
+        is_simple = (
+            is_simple
+            and len(needs) == len(around)
+            and ("*" not in plain or plain == "*")
+        )
         weight = (
             len(ids) + sum(one[0] == "#" for one in needs),
-            sum(one[0] == "." for one in (*names, *needs)) + len(_ALWAYS_TRUE.findall(outside)),
+            sum(one[0] == "." for one in (*names, *needs))
+            + len(_ALWAYS_TRUE.findall(outside)),
             int(tag != "*") + sum(one[0] not in "#." for one in needs),
         )
         self._keep(
             Rule(
-                tag, classes, ids[0] if ids else "", declared, frozenset(needs), sure and is_simple, dark, (*weight, 0)
+                tag,
+                classes,
+                ids[0] if ids else "",
+                declared,
+                frozenset(needs),
+                sure and is_simple,
+                dark,
+                (*weight, 0),
             )
         )
 
     def _note_added(self, selector: str, declared: Sequence[Declaration]) -> None:
         """Note what a rule for generated content, or for a part of the words, could do."""
-        is_empty = any(one.name == "content" and one.value in ('""', "''", "none", "normal") for one in declared)
+        is_empty = any(
+            one.name == "content" and one.value in ('""', "''", "none", "normal")
+            for one in declared
+        )
         is_empty = is_empty and "first-" not in selector
         for one in declared:
             harm = harm_of(one.name, one.value)
@@ -318,7 +442,13 @@ class StyleSheets:
         self.needed |= rule.needs
         self.has_dark_mode = self.has_dark_mode or rule.dark
         self.has_dark_scheme = self.has_dark_scheme or has_dark_scheme(rule.declared)
-        key = f"#{rule.id}" if rule.id else f".{min(rule.classes)}" if rule.classes else rule.tag
+        key = (
+            f"#{rule.id}"
+            if rule.id
+            else f".{min(rule.classes)}"
+            if rule.classes
+            else rule.tag
+        )
         self._index[key].append(replace(rule, weight=(*rule.weight[:3], self._rules)))
 
 
@@ -328,19 +458,27 @@ def classes_in(value: str) -> list[str]:
 
 
 def written_name(name: str) -> str:
-    """Return an id or class with one sign for every character that a selector would have to escape."""
+    """Return an id or class with one sign for every character that a selector would
+    have to escape.
+    """
     return _NOT_IN_NAMES.sub("\ufffd", name)
 
 
 def _makes_no_box(one: Declaration) -> bool:
-    """Whether generated content without words has no extent by this, such as what ends floats."""
+    """Whether generated content without words has no extent by this, such as what ends
+    floats.
+    """
     if one.name in ("height", "width", "max-height", "margin", "padding"):
         return one.value in ("0", "0px")
-    return one.name in _OF_NOTHING or (one.name == "display" and one.value in ("block", "table", "none", "inline"))
+    return one.name in _OF_NOTHING or (
+        one.name == "display" and one.value in ("block", "table", "none", "inline")
+    )
 
 
 def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
-    """Return each selector as it is written, with escapes resolved, and with a sign for each pair of brackets in it."""
+    """Return each selector as it is written, with escapes resolved, and with a sign for
+    each pair of brackets in it.
+    """
     written = [""]
     outside = [""]
     for one in prelude:
@@ -349,17 +487,30 @@ def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
             outside.append("")
             continue
         is_name = one.type in ("ident", "hash")
-        text = f"{'#' if one.type == 'hash' else ''}{written_name(one.value)}" if is_name else tinycss2.serialize([one])
+        text = (
+            f"{'#' if one.type == 'hash' else ''}{written_name(one.value)}"
+            if is_name
+            else tinycss2.serialize([one])
+        )
         written[-1] += text
-        outside[-1] += ":[]" if one.type == "function" or one.type.endswith(" block") else text
-    return [(one.strip(), other.strip()) for one, other in zip(written, outside, strict=True)]
+        outside[-1] += (
+            ":[]" if one.type == "function" or one.type.endswith(" block") else text
+        )
+    return [
+        (one.strip(), other.strip())
+        for one, other in zip(written, outside, strict=True)
+    ]
 
 
 def _media(condition: str) -> tuple[bool, bool, bool]:
-    """Return of a media condition whether it surely holds, whether it is dark mode, and whether a screen may be it."""
+    """Return of a media condition whether it surely holds, whether it is dark mode, and
+    whether a screen may be it.
+    """
     condition = " ".join(condition.lower().split())
     media = [one.strip() for one in condition.split(",")]
-    if (len(media) > 1 and "" in media) or any(one.count("(") != one.count(")") for one in media):
+    if (len(media) > 1 and "" in media) or any(
+        one.count("(") != one.count(")") for one in media
+    ):
         return False, False, True
     if set("[]\"'\\") & set(condition):
         return False, False, True

@@ -1,10 +1,21 @@
-"""Writes the style of an element of the simple form: values that were understood, within bounds."""
+"""Writes the style of an element of the simple form: values that were understood,
+within bounds.
+"""
 
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from simple_form.colours import BLACK, LINK, READABLE, WHITE, Colour, colour_of, contrast, over
+from simple_form.colours import (
+    BLACK,
+    LINK,
+    READABLE,
+    WHITE,
+    Colour,
+    colour_of,
+    contrast,
+    over,
+)
 from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, length
 from simple_form.html_reading import Values
 from simple_form.looks import BESIDE, MOST_STRUCK, NO_COLOUR, SCALES, Look
@@ -29,7 +40,15 @@ _FONTS = frozenset(
     (
         *"arial helvetica verdana tahoma georgia calibri cambria garamond roboto inter lato courier times".split(),
         *"palatino aptos consolas menlo monospace serif sans-serif system-ui -apple-system blinkmacsystemfont".split(),
-        *("helvetica neue", "times new roman", "trebuchet ms", "courier new", "segoe ui", "open sans", "lucida grande"),
+        *(
+            "helvetica neue",
+            "times new roman",
+            "trebuchet ms",
+            "courier new",
+            "segoe ui",
+            "open sans",
+            "lucida grande",
+        ),
     )
 )
 _CHOICES = {
@@ -38,7 +57,9 @@ _CHOICES = {
     "text-align": {"left", "right", "center", "justify"},
     "text-transform": {"none", "uppercase", "lowercase", "capitalize"},
     "vertical-align": {"top", "middle", "bottom", "baseline"},
-    "list-style-type": set("none disc circle square decimal lower-alpha upper-alpha lower-roman upper-roman".split()),
+    "list-style-type": set(
+        "none disc circle square decimal lower-alpha upper-alpha lower-roman upper-roman".split()
+    ),
 }
 WRITTEN = frozenset(
     (
@@ -46,7 +67,11 @@ WRITTEN = frozenset(
         *"color background-color font-size font-family line-height text-decoration white-space direction".split(),
         *"display width max-width border-collapse".split(),
         *(f"{kind}-{side}" for kind in ("margin", "padding") for side in ALL_SIDES),
-        *(f"border-{side}-{what}" for side in ALL_SIDES for what in ("width", "style", "color")),
+        *(
+            f"border-{side}-{what}"
+            for side in ALL_SIDES
+            for what in ("width", "style", "color")
+        ),
     )
 )
 
@@ -56,13 +81,18 @@ class WrittenStyle(NamedTuple):
 
     text: str
     look: Look
-    # Whether it has colours, and whether it has a box that is higher than the line it stands on.
+    # Whether it has colours, and whether it has a box that is higher than the line it
+    # stands on.
     is_coloured: bool
     is_tall: bool
 
 
-def style_of(tag: str, held: Values, look: Look, above: Look, *, is_block: bool) -> WrittenStyle:
-    """Return the style of an element that is written as `tag`: of what holds for it, what may stay."""
+def style_of(
+    tag: str, held: Values, look: Look, above: Look, *, is_block: bool
+) -> WrittenStyle:
+    """Return the style of an element that is written as `tag`: of what holds for it,
+    what may stay.
+    """
     display = held["display"]
     is_box = is_block or display in INLINE_BOXES
     colours = _colours(tag, held, look, above)
@@ -74,13 +104,22 @@ def style_of(tag: str, held: Values, look: Look, above: Look, *, is_block: bool)
     changed = look._replace(
         written=written,
         around=tuple(dict.fromkeys((*above.around, written[1]))),
-        written_size=_clamped(look.size) if "font-size" in kept else above.written_size * SCALES.get(tag, 1.0),
+        written_size=_clamped(look.size)
+        if "font-size" in kept
+        else above.written_size * SCALES.get(tag, 1.0),
         written_line=float(kept.get("line-height", above.written_line)),
-        written_room=min([above.written_room, *(length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS)]),
+        written_room=min(
+            [
+                above.written_room,
+                *(length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS),
+            ]
+        ),
         spread=spread,
     )
     text = "".join(f"{name}:{value};" for name, value in kept.items())
-    is_tall = not is_box and _height_around(held, look.size) > min(_MOST_AROUND, look.size / 4)
+    is_tall = not is_box and _height_around(held, look.size) > min(
+        _MOST_AROUND, look.size / 4
+    )
     return WrittenStyle(text, changed, "color" in kept, is_tall)
 
 
@@ -98,7 +137,9 @@ def _is_plain(above: Look) -> bool:
 
 
 def _is_restated(tag: str, above: Look) -> bool:
-    """Whether a table says colours and size again, for programs in which it does not inherit them."""
+    """Whether a table says colours and size again, for programs in which it does not
+    inherit them.
+    """
     return tag == "table" and not (_is_plain(above) and above.written_size == ROOT_SIZE)
 
 
@@ -106,7 +147,9 @@ def _colours(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     written = written_colours(look)
     inherited = (LINK, above.written[1]) if tag == "a" else above.written
     # What may be wider than the box around it has the background of its own.
-    is_own = not _is_plain(above) and ("width" in held or "max-width" in held or "background-color" in held)
+    is_own = not _is_plain(above) and (
+        "width" in held or "max-width" in held or "background-color" in held
+    )
     if written == inherited and not is_own and not _is_restated(tag, above):
         return {}
     return {"color": written[0].written(), "background-color": written[1].written()}
@@ -116,11 +159,17 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     """Keep sizes, weights, lines and fonts."""
     kept: dict[str, str] = {}
     size = _clamped(look.size)
-    if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(tag, above):
+    if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(
+        tag, above
+    ):
         kept["font-size"] = f"{size:.0f}px"
     if tag == "table" and above.aligned:
-        held = Values({"text-align": "right" if look.is_right_to_left else "left", **held})
-    kept |= {name: held[name] for name, words in _CHOICES.items() if held[name] in words}
+        held = Values(
+            {"text-align": "right" if look.is_right_to_left else "left", **held}
+        )
+    kept |= {
+        name: held[name] for name, words in _CHOICES.items() if held[name] in words
+    }
     decoration = held["text-decoration"].split()
     lines = [line for line in ("underline", "line-through") if line in decoration]
     lines = lines if above.struck < MOST_STRUCK else []
@@ -149,20 +198,27 @@ def _flow(tag: str, held: Values, above: Look) -> dict[str, str]:
     if is_beside and tag not in _PARTS_OF_TABLES:
         kept["display"] = "inline-block"
         if held["float"] == "right":
-            # What stood at the other end of the line must not touch the words before it.
+            # What stood at the other end of the line must not touch the words before
+            # it.
             kept["margin-left"] = "24px"
     elif tag in _WORDS and (above.is_flex or display in BLOCK_BOXES):
         kept["display"] = "block"
     return kept
 
 
-def _boxes(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> tuple[dict[str, str], float]:
-    """Keep what is around the words, within bounds; the second is how much of the width is lost to it so far."""
+def _boxes(
+    tag: str, held: Values, look: Look, above: Look, *, is_box: bool
+) -> tuple[dict[str, str], float]:
+    """Keep what is around the words, within bounds; the second is how much of the width
+    is lost to it so far.
+    """
     kept = Values()
     is_moved = tag == "table" and above.aligned in ("center", "right")
     spread = look.spread
     for kind, side in product(("margin", "padding"), ALL_SIDES):
-        usual = "auto" if is_moved and kind == "margin" and side != above.aligned else ""
+        usual = (
+            "auto" if is_moved and kind == "margin" and side != above.aligned else ""
+        )
         value = held.get(f"{kind}-{side}", usual)
         pixels = length(value, look.size)
         if value == "auto" and kind == "margin" and side in BESIDE and tag == "table":
@@ -187,15 +243,27 @@ def _boxes(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> 
         if share is not None and (10 if is_table else 50) <= share <= 100:
             kept[name] = f"{share:.0f}%"
         # A narrow box that does not grow would leave words beside its background.
-        elif pixels is None or look.is_right_to_left or (pixels > above.written_room and tag not in ("td", "th")):
+        elif (
+            pixels is None
+            or look.is_right_to_left
+            or (pixels > above.written_room and tag not in ("td", "th"))
+        ):
             continue
         elif pixels >= 200 or (is_table and name == "width" and pixels >= 40):
             kept[name] = f"{min(round(pixels), 800)}px"
-    if tag in ("td", "th") and (pixels := length(held["height"])) is not None and 0 < pixels <= MOST_HIGH:
+    if (
+        tag in ("td", "th")
+        and (pixels := length(held["height"])) is not None
+        and 0 < pixels <= MOST_HIGH
+    ):
         # Room above and below; a cell grows with what is in it.
         kept["height"] = f"{round(pixels)}px"
     hanging = length(held["text-indent"], look.size) or 0.0
-    if tag in ("p", "li") and hanging < 0 and -hanging <= (length(kept["margin-left"]) or 0.0):
+    if (
+        tag in ("p", "li")
+        and hanging < 0
+        and -hanging <= (length(kept["margin-left"]) or 0.0)
+    ):
         # The number of an item stands before it.
         kept["text-indent"] = f"{round(hanging)}px"
     if tag == "table" and held["border-collapse"] == "collapse":
@@ -204,10 +272,19 @@ def _boxes(tag: str, held: Values, look: Look, above: Look, *, is_box: bool) -> 
 
 
 def _height_around(held: Values, size: float) -> float:
-    """Return how many pixels a painted padding, a border and a shadow have above or below words on a line."""
+    """Return how many pixels a painted padding, a border and a shadow have above or
+    below words on a line.
+    """
     is_painted = held["background-color"] not in NO_COLOUR
-    paddings = [length(held[f"padding-{side}"], size) or 0.0 for side in ("top", "bottom") if is_painted]
-    borders = [float(_border_of(held, side).partition("px")[0] or 0) for side in ("top", "bottom")]
+    paddings = [
+        length(held[f"padding-{side}"], size) or 0.0
+        for side in ("top", "bottom")
+        if is_painted
+    ]
+    borders = [
+        float(_border_of(held, side).partition("px")[0] or 0)
+        for side in ("top", "bottom")
+    ]
     shadow = 4.0 if held.get("box-shadow", "none") != "none" else 0.0
     return max(borders) + max(paddings, default=0.0) + shadow
 
@@ -224,12 +301,16 @@ def _font(value: str) -> str:
 
 
 def _border_of(held: Values, side: str) -> str:
-    return _border(*(held[f"border-{side}-{what}"] for what in ("width", "style", "color")))
+    return _border(
+        *(held[f"border-{side}-{what}"] for what in ("width", "style", "color"))
+    )
 
 
 @lru_cache(maxsize=2048)
 def _border(width: str, style: str, colour: str) -> str:
-    pixels = {"thin": 1.0, "medium": 3.0, "thick": 5.0}.get(width) or length(width) or 0.0
+    pixels = (
+        {"thin": 1.0, "medium": 3.0, "thick": 5.0}.get(width) or length(width) or 0.0
+    )
     if style in ("", "none", "hidden") or pixels <= 0:
         return ""
     read = colour_of(colour)

@@ -14,7 +14,9 @@ def text_of(simple: str) -> str:
         if piece.kind == "text":
             parts.append(re.sub(r"[ \t\n\f\r]+", " ", piece.data))
         elif piece.name in _ENDS_LINE:
-            parts.append("\n- " if piece.name == "li" and piece.kind == "start" else "\n")
+            parts.append(
+                "\n- " if piece.name == "li" and piece.kind == "start" else "\n"
+            )
         elif piece.name in ("td", "th"):
             parts.append(" ")
     lines = (" ".join(line.split()) for line in "".join(parts).splitlines())

@@ -1,4 +1,6 @@
-"""A stand-in for the part of MultiMail that admins see: keys with scopes, and one webhook whose secret can change."""
+"""A stand-in for the part of MultiMail that admins see: keys with scopes, and one
+webhook whose secret can change.
+"""
 
 import contextlib
 import json
@@ -11,8 +13,9 @@ from tests.serving import Handler, serving
 
 @dataclass
 class Account:
-    """`scopes` by key. `breaks` maps a path's end to what happens instead of an answer: `before` it was carried out,
-    or `after`; the connection is then closed without a word.
+    """`scopes` by key. `breaks` maps a path's end to what happens instead of an answer:
+    `before` it was carried out, or `after`; the connection is then closed without a
+    word.
     """
 
     url: str = ""
@@ -28,7 +31,9 @@ class Account:
     deliver: Callable[[str], None] = lambda event_id: None
     deliveries: list[dict[str, Any]] = field(default_factory=list)
 
-    def answer(self, method: str, path: str, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def answer(
+        self, method: str, path: str, key: str, body: dict[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
         """Return what MultiMail would."""
         if key not in self.scopes:
             return 401, {"error": "Unknown key."}
@@ -39,20 +44,33 @@ class Account:
             }
         if path == "/v1/oversight/pending":
             sees = "oversight" in self.scopes[key]
-            return (200, {"pending": []}) if sees else (403, {"error": "Missing scope."})
+            return (
+                (200, {"pending": []}) if sees else (403, {"error": "Missing scope."})
+            )
         if "admin" not in self.scopes[key]:
             return 403, {"error": "Missing scope."}
         return self._of_hooks(method, path, body)
 
-    def _of_hooks(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def _of_hooks(
+        self, method: str, path: str, body: dict[str, Any]
+    ) -> tuple[int, dict[str, Any]]:
         if path == "/v1/webhook-deliveries":
             return 200, {"deliveries": self.deliveries}
         if (method, path) == ("POST", "/v1/webhooks"):
-            hook = {"id": f"hook{len(self.hooks) + 1}", "url": body["url"], "events": body["events"]}
-            self.hooks[hook["id"]] = hook | {"secret": body.get("secret") or "whsec_of_its_own"}
+            hook = {
+                "id": f"hook{len(self.hooks) + 1}",
+                "url": body["url"],
+                "events": body["events"],
+            }
+            self.hooks[hook["id"]] = hook | {
+                "secret": body.get("secret") or "whsec_of_its_own"
+            }
             return 201, self.hooks[hook["id"]]
         if path == "/v1/webhooks":
-            shown = [{name: text for name, text in hook.items() if name != "secret"} for hook in self.hooks.values()]
+            shown = [
+                {name: text for name, text in hook.items() if name != "secret"}
+                for hook in self.hooks.values()
+            ]
             return 200, {"webhooks": shown}
         hook_id, _, act = path.removeprefix("/v1/webhooks/").partition("/")
         if hook_id not in self.hooks:
@@ -71,12 +89,17 @@ class Account:
 @contextlib.contextmanager
 def account(**scopes: list[str]) -> Iterator[Account]:
     """Serve one on a free port, with these keys by name: `mm_live_<name>`."""
-    standin = Account(scopes={f"mm_live_{name}_key": found for name, found in scopes.items()})
+    standin = Account(
+        scopes={f"mm_live_{name}_key": found for name, found in scopes.items()}
+    )
 
     class Answers(Handler):
         def _answer(self) -> None:
             body = json.loads(self.body() or b"{}")
-            path, key = self.path.partition("?")[0], self.headers.get("Authorization", "").removeprefix("Bearer ")
+            path, key = (
+                self.path.partition("?")[0],
+                self.headers.get("Authorization", "").removeprefix("Bearer "),
+            )
             standin.calls.append((self.command, path))
             end = path.rpartition("/")[2]
             if standin.breaks.get(end) == "before":

@@ -1,7 +1,9 @@
-"""What leaves no entry in the ledger, each with its reason, and which test goes through what needs more than a walk.
+"""What leaves no entry in the ledger, each with its reason, and which test goes through
+what needs more than a walk.
 
-`tests/integration/test_permissions.py` goes through every address that takes a form, and `test_ledger_complete.py`
-through every task. One that stands in none of these lists must leave an entry there.
+`tests/integration/test_permissions.py` goes through every address that takes a form,
+and `test_ledger_complete.py` through every task. One that stands in none of these lists
+must leave an entry there.
 """
 
 from audit.actions import SETTINGS
@@ -37,7 +39,8 @@ READS = {
     "file-page": "attachment.served",
     "file-download": "attachment.served",
 }
-# Needs a device, a provider, a code, or an answer of others. The test named goes through it and looks at the ledger.
+# Needs a device, a provider, a code, or an answer of others. The test named goes
+# through it and looks at the ledger.
 PROVED = {
     "account_login": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
     "account_logout": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
@@ -64,13 +67,34 @@ PROVED = {
     "practice-off": "test_practice.py::test_switching_on_always_takes_two_admins_and_off_takes_one",
     "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once",
 }
-# Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a gateway that answers.
+# Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a
+# gateway that answers.
 AT_MULTIMAIL = {
-    *("connection-fingerprint", "add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
-    *("add-api-key", "change-api-key", "api-key-owner", "pause-api-key", "revoke-api-key"),
+    *(
+        "connection-fingerprint",
+        "add-mailbox",
+        "mailbox-settings",
+        "mailbox-mode",
+        "loosen-mailbox",
+        "delete-mailbox",
+    ),
+    *(
+        "add-api-key",
+        "change-api-key",
+        "api-key-owner",
+        "pause-api-key",
+        "revoke-api-key",
+    ),
     "pause-key-of-flood",
     *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
-    *("add-webhook", "test-webhook", "rename-webhook", "rotate-webhook", "delete-webhook", "replay-delivery"),
+    *(
+        "add-webhook",
+        "test-webhook",
+        "rename-webhook",
+        "rotate-webhook",
+        "delete-webhook",
+        "replay-delivery",
+    ),
 }
 # Do nothing by themselves: others do, or it is no act.
 QUIET_TASKS = {
@@ -130,9 +154,14 @@ def what_told_lacks(told):
         details = entry.details
         if not entry.surface or not entry.trace:
             yield f"{entry.action}: surface {entry.surface!r}, trace {entry.trace!r}"
-        if entry.actor_kind == "person" and (entry.surface, details.get("address")) != ("web", "127.0.0.1"):
+        if entry.actor_kind == "person" and (entry.surface, details.get("address")) != (
+            "web",
+            "127.0.0.1",
+        ):
             yield f"{entry.action}: by a person through {entry.surface} from {details.get('address')!r}"
-        if entry.action in SETTINGS and not (details.get("before") and details.get("after")):
+        if entry.action in SETTINGS and not (
+            details.get("before") and details.get("after")
+        ):
             yield f"{entry.action}: before {details.get('before')!r}, after {details.get('after')!r}"
         elif entry.action in SETTINGS and details["before"] == details["after"]:
             yield f"{entry.action}: nothing is different"

@@ -1,11 +1,18 @@
-"""The doors of the admin's side: one's own account, people, connections, mailboxes, keys, webhooks, lists, alerts."""
+"""The doors of the admin's side: one's own account, people, connections, mailboxes,
+keys, webhooks, lists, alerts.
+"""
 
 from alerts.channels.discord.addresses import EXAMPLE
 from tests.doors_of import A, Button, Door, R, U, nothing
 
 NEW = "a gannet counts slow wagons"
 PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
-DESTINATION = {"name": "Ops", "url": EXAMPLE, "privacy": "headers", "events": ["email.held"]}
+DESTINATION = {
+    "name": "Ops",
+    "url": EXAMPLE,
+    "privacy": "headers",
+    "events": ["email.held"],
+}
 
 OWN_DOORS = {
     "mfa_login_webauthn": Door("signs in with a passkey", "public"),
@@ -14,51 +21,97 @@ OWN_DOORS = {
     "oidc-callback": Door("signs in whoever returns from the provider", "public"),
     "join": Door("accepts an invitation, or sets a new password, by a link", "public"),
     "account_reauthenticate": Door("asks for reauthentication", "public"),
-    "account_resubmit": Door("does what was requested before reauthentication", "public"),
+    "account_resubmit": Door(
+        "does what was requested before reauthentication", "public"
+    ),
     "mfa_reauthenticate": Door("reauthenticates with a code", "public"),
     "mfa_reauthenticate_webauthn": Door("reauthenticates with a passkey", "public"),
     "account": Door("shows one's own account", "own"),
-    "own-name": Button("changes one's name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}),
+    "own-name": Button(
+        "changes one's name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}
+    ),
     "own-away": Button(
         "sets when one is out of office",
         "own",
         writes=True,
         fields=lambda w: {"away_first": "2030-01-01", "away_last": "2030-01-05"},
     ),
-    "own-time-zone": Button("sets one's time zone", "own", writes=True, fields=lambda w: {"zone": "Europe/Lisbon"}),
-    "own-password": Door("changes one's password", "own", writes=True, fields=lambda w: PASSWORDS),
+    "own-time-zone": Button(
+        "sets one's time zone",
+        "own",
+        writes=True,
+        fields=lambda w: {"zone": "Europe/Lisbon"},
+    ),
+    "own-password": Door(
+        "changes one's password", "own", writes=True, fields=lambda w: PASSWORDS
+    ),
     "sessions": Door("lists one's own sessions", "own"),
     "end-session": Button("ends one of one's sessions", "own", needs="session"),
     "end-other-sessions": Button("ends one's other sessions", "own", needs="session"),
     "own-discord": Door("lists one's own Discord accounts", "own"),
     "unlink-discord": Button(
-        "unlinks one's Discord account", "own", fields=lambda w: {"account": w.discord.pk}, needs="discord"
+        "unlinks one's Discord account",
+        "own",
+        fields=lambda w: {"account": w.discord.pk},
+        needs="discord",
     ),
     "link-discord": Door(
-        "links a Discord account", "own", writes=True, sure=True, fields=nothing, needs="discord_link"
+        "links a Discord account",
+        "own",
+        writes=True,
+        sure=True,
+        fields=nothing,
+        needs="discord_link",
     ),
     "factors": Door("lists one's own second factors", "own"),
     "factor-app": Door("adds an authenticator app", "own", sure=True),
     "factor-passkey": Door("adds a passkey", "own", sure=True),
     "factor-name": Button(
-        "renames one's second factor", "own", sure=True, fields=lambda w: {"name": "Laptop"}, needs="factor"
+        "renames one's second factor",
+        "own",
+        sure=True,
+        fields=lambda w: {"name": "Laptop"},
+        needs="factor",
     ),
-    "factor-remove": Button("removes one's second factor", "own", sure=True, needs="factor"),
-    "recovery-codes": Button("generates recovery codes", "own", writes=True, sure=True, needs="app"),
+    "factor-remove": Button(
+        "removes one's second factor", "own", sure=True, needs="factor"
+    ),
+    "recovery-codes": Button(
+        "generates recovery codes", "own", writes=True, sure=True, needs="app"
+    ),
 }
 
 PEOPLE_DOORS = {
     "people": Door("lists the people that one administers", "own", (A, U)),
-    "person": Door("shows a person that one administers", "own", (A, U), needs="person"),
+    "person": Door(
+        "shows a person that one administers", "own", (A, U), needs="person"
+    ),
     "invite": Door(
         *("invites somebody, for what one administers", "own", (A,)),
         sure=True,
-        fields=lambda w: {"email": "new@yourteam.example", "roles": "reviewer", "place": "all", "days": 7},
+        fields=lambda w: {
+            "email": "new@yourteam.example",
+            "roles": "reviewer",
+            "place": "all",
+            "days": 7,
+        },
     ),
     "invite-renew": Button(
-        "renews the link of an invitation", "desk", (A,), writes=True, sure=True, needs="invitation"
+        "renews the link of an invitation",
+        "desk",
+        (A,),
+        writes=True,
+        sure=True,
+        needs="invitation",
     ),
-    "withdraw-invitation": Button("withdraws an invitation", "desk", (A,), writes=True, sure=True, needs="invitation"),
+    "withdraw-invitation": Button(
+        "withdraws an invitation",
+        "desk",
+        (A,),
+        writes=True,
+        sure=True,
+        needs="invitation",
+    ),
     "second-factor": Door("shows who has a second factor", "desk", (A,)),
     "set-second-factor": Button(
         *("sets which roles require a second factor", "desk", (A,)),
@@ -89,9 +142,25 @@ PEOPLE_DOORS = {
         fields=lambda w: {"grant": w.other_grant.pk},
         needs="person",
     ),
-    "deactivate-person": Button("deactivates somebody", "desk", (A,), writes=True, sure=True, needs="person"),
-    "reactivate-person": Button("reactivates somebody", "desk", (A,), writes=True, sure=True, needs="inactive_person"),
-    "password-link": Button("creates a link for a new password", "desk", (A,), writes=True, sure=True, needs="person"),
+    "deactivate-person": Button(
+        "deactivates somebody", "desk", (A,), writes=True, sure=True, needs="person"
+    ),
+    "reactivate-person": Button(
+        "reactivates somebody",
+        "desk",
+        (A,),
+        writes=True,
+        sure=True,
+        needs="inactive_person",
+    ),
+    "password-link": Button(
+        "creates a link for a new password",
+        "desk",
+        (A,),
+        writes=True,
+        sure=True,
+        needs="person",
+    ),
     "remove-discord": Button(
         *("unlinks somebody's Discord account", "desk", (A,)),
         writes=True,
@@ -99,7 +168,11 @@ PEOPLE_DOORS = {
         fields=lambda w: {"account": w.discord.pk},
         needs="other_discord",
     ),
-    "pending-changes": Door("lists the changes that wait for a second admin, for what one administers", "own", (A,)),
+    "pending-changes": Door(
+        "lists the changes that wait for a second admin, for what one administers",
+        "own",
+        (A,),
+    ),
     "ask-second-admin": Button(
         "asks a second admin for a change",
         *("own", (A,)),
@@ -121,7 +194,12 @@ PEOPLE_DOORS = {
         needs="pending_change",
     ),
     "decline-change": Button(
-        "declines a change", "mailbox", (A,), writes=True, fields=lambda w: {"reason": "No"}, needs="pending_change"
+        "declines a change",
+        "mailbox",
+        (A,),
+        writes=True,
+        fields=lambda w: {"reason": "No"},
+        needs="pending_change",
     ),
     "change-secret": Button(
         "shows the secret that one's own change made, once",
@@ -132,16 +210,24 @@ PEOPLE_DOORS = {
         sure=True,
         needs="made_secret",
     ),
-    "withdraw-change": Button("withdraws one's own change", "own", writes=True, needs="own_change"),
+    "withdraw-change": Button(
+        "withdraws one's own change", "own", writes=True, needs="own_change"
+    ),
     "setup": Door("shows the setup page", "desk", (A,)),
     "setup-away": Button("dismisses the reminder of the setup page", "desk", (A,)),
 }
 
 CONNECTION_DOORS = {
-    "add-connection": Door("adds a connection", "desk", (A,), sure=True, fields=nothing),
+    "add-connection": Door(
+        "adds a connection", "desk", (A,), sure=True, fields=nothing
+    ),
     "connection": Door("shows a connection", "mailbox"),
     "rename-connection": Button(
-        "renames a connection", "connection", (A,), writes=True, fields=lambda w: {"name": "Other"}
+        "renames a connection",
+        "connection",
+        (A,),
+        writes=True,
+        fields=lambda w: {"name": "Other"},
     ),
     "connection-address": Button(
         *("changes the address of a connection", "connection", (A,)),
@@ -149,37 +235,67 @@ CONNECTION_DOORS = {
         fields=lambda w: {"address": "http://127.0.0.1:1"},
     ),
     "connection-fingerprint": Button(
-        *("requires the fingerprint of every decision, or no longer", "connection", (A,)),
+        *(
+            "requires the fingerprint of every decision, or no longer",
+            "connection",
+            (A,),
+        ),
         sure=True,
         fields=lambda w: {"required": "1"},
     ),
     "pause-connection": Button(
-        "pauses a connection", "connection", (A,), writes=True, fields=lambda w: {"reason": "Wait"}
+        "pauses a connection",
+        "connection",
+        (A,),
+        writes=True,
+        fields=lambda w: {"reason": "Wait"},
     ),
-    "resume-connection": Button("resumes a connection", "connection", (A,), writes=True, needs="pause"),
+    "resume-connection": Button(
+        "resumes a connection", "connection", (A,), writes=True, needs="pause"
+    ),
     "remove-connection": Door(
         *("removes a connection; its history stays", "desk", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"name": w.connection.name},
     ),
-    "check-connection": Button("checks the keys of a connection with MultiMail", "connection", (A,), writes=True),
+    "check-connection": Button(
+        "checks the keys of a connection with MultiMail",
+        "connection",
+        (A,),
+        writes=True,
+    ),
     "connection-key": Button(
         *("sets or removes a key of a connection", "connection", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"do": "remove"},
     ),
-    "register-own-webhook": Button("registers the desk's webhook at MultiMail", "connection", (A,), sure=True),
+    "register-own-webhook": Button(
+        "registers the desk's webhook at MultiMail", "connection", (A,), sure=True
+    ),
     "test-own-webhook": Button("has a test sent", "connection", (A,)),
     "rotate-own-webhook": Button(
-        "changes the webhook's secret", "connection", (A,), sure=True, fields=lambda w: {"overlap": "day"}
+        "changes the webhook's secret",
+        "connection",
+        (A,),
+        sure=True,
+        fields=lambda w: {"overlap": "day"},
     ),
     "take-secret": Button(
-        "sets the webhook's secret by hand", "connection", (A,), sure=True, fields=lambda w: {"overlap": "day"}
+        "sets the webhook's secret by hand",
+        "connection",
+        (A,),
+        sure=True,
+        fields=lambda w: {"overlap": "day"},
     ),
     "end-old-secret": Button(
-        "stops accepting the old secret", "connection", (A,), writes=True, sure=True, needs="old_secret"
+        "stops accepting the old secret",
+        "connection",
+        (A,),
+        writes=True,
+        sure=True,
+        needs="old_secret",
     ),
 }
 
@@ -195,29 +311,55 @@ ACCOUNT_DOORS = {
     "mailbox-settings": Button(
         *("changes MultiMail's settings of a mailbox", "mailbox", (A,)),
         sure=True,
-        fields=lambda w: {"display_name": "Other", "default_gate_timing": "gate_first", "simplify_html": "1"},
+        fields=lambda w: {
+            "display_name": "Other",
+            "default_gate_timing": "gate_first",
+            "simplify_html": "1",
+        },
     ),
     "mailbox-mode": Button(
-        "makes the oversight mode stricter", "mailbox", (A,), fields=lambda w: {"mode": "read_only"}
+        "makes the oversight mode stricter",
+        "mailbox",
+        (A,),
+        fields=lambda w: {"mode": "read_only"},
     ),
     "loosen-mailbox": Door(
-        "makes the oversight mode looser", "mailbox", (A,), sure=True, fields=lambda w: {"to": "monitored"}
+        "makes the oversight mode looser",
+        "mailbox",
+        (A,),
+        sure=True,
+        fields=lambda w: {"to": "monitored"},
     ),
-    "oversight-minimum": Door("shows the minimum oversight mode, and the mailboxes below it", "own", (A, U)),
+    "oversight-minimum": Door(
+        "shows the minimum oversight mode, and the mailboxes below it", "own", (A, U)
+    ),
     "set-oversight-minimum": Button(
         *("sets the minimum oversight mode", "desk", (A,)),
         writes=True,
         sure=True,
         fields=lambda w: {"minimum": "gated_send"},
     ),
-    "practice": Door("shows where practice messages are on, and what was planted", "own", (A, U)),
+    "practice": Door(
+        "shows where practice messages are on, and what was planted", "own", (A, U)
+    ),
     "practice-on": Door(
         *("asks a second admin to switch practice messages on", "desk", (A,)),
         sure=True,
         fields=lambda w: {"where": "all", "one_in": 50},
     ),
-    "practice-off": Door("switches practice messages off", "desk", (A,), fields=lambda w: {"where": "all"}),
-    "confirm-practice": Door("stores that one knows of practice messages", "own", (R,), writes=True, fields=nothing),
+    "practice-off": Door(
+        "switches practice messages off",
+        "desk",
+        (A,),
+        fields=lambda w: {"where": "all"},
+    ),
+    "confirm-practice": Door(
+        "stores that one knows of practice messages",
+        "own",
+        (R,),
+        writes=True,
+        fields=nothing,
+    ),
     "set-person-figures": Button(
         *("shows figures of single people, or of teams only", "desk", (A,)),
         writes=True,
@@ -226,46 +368,91 @@ ACCOUNT_DOORS = {
     ),
     "raise-mailbox": Button("raises a mailbox to the minimum", "mailbox", (A,)),
     "delete-mailbox": Door(
-        "deletes a mailbox", "connection", (A,), sure=True, fields=lambda w: {"address": w.mailbox.address}
+        "deletes a mailbox",
+        "connection",
+        (A,),
+        sure=True,
+        fields=lambda w: {"address": w.mailbox.address},
     ),
     "api-keys": Door("lists the API keys of an account", "some connection", (A,)),
-    "add-api-key": Door("creates an API key", "connection", (A,), sure=True, fields=nothing),
+    "add-api-key": Door(
+        "creates an API key", "connection", (A,), sure=True, fields=nothing
+    ),
     "api-key": Door("shows an API key", "connection", (A,)),
     "change-api-key": Button("changes an API key", "connection", (A,), sure=True),
-    "api-key-owner": Button("sets the owner of an API key", "connection", (A,), sure=True),
-    "pause-api-key": Button("pauses an API key, or resumes it", "connection", (A,), sure=True),
-    "revoke-api-key": Door("revokes an API key", "connection", (A,), sure=True, fields=nothing),
+    "api-key-owner": Button(
+        "sets the owner of an API key", "connection", (A,), sure=True
+    ),
+    "pause-api-key": Button(
+        "pauses an API key, or resumes it", "connection", (A,), sure=True
+    ),
+    "revoke-api-key": Door(
+        "revokes an API key", "connection", (A,), sure=True, fields=nothing
+    ),
     "domains": Door("lists the domains of an account", "some connection", (A,)),
     "add-domain": Button("adds a domain to an account", "connection", (A,), sure=True),
     "verify-domain": Button("checks the DNS records of a domain", "connection", (A,)),
-    "rotate-domain": Button("rotates the DKIM key of a domain", "connection", (A,), sure=True),
+    "rotate-domain": Button(
+        "rotates the DKIM key of a domain", "connection", (A,), sure=True
+    ),
     "delete-domain": Button("removes a domain", "connection", (A,), sure=True),
     "webhooks": Door("lists the webhooks of an account", "some connection", (A,)),
-    "add-webhook": Door("registers a webhook", "connection", (A,), sure=True, fields=nothing),
+    "add-webhook": Door(
+        "registers a webhook", "connection", (A,), sure=True, fields=nothing
+    ),
     "webhook-bodies": Door("shows sample bodies of events", "connection", (A,)),
     "webhook": Door("shows a webhook with its deliveries", "connection", (A,)),
-    "test-webhook": Button("sends a test event to a webhook", "connection", (A,), sure=True),
-    "rename-webhook": Button("names a webhook", "connection", (A,), fields=lambda w: {"name": "Billing"}),
-    "rotate-webhook": Button(
-        "rotates the secret of a webhook", "connection", (A,), sure=True, fields=lambda w: {"overlap": "86400"}
+    "test-webhook": Button(
+        "sends a test event to a webhook", "connection", (A,), sure=True
     ),
-    "delete-webhook": Door("ends a webhook", "connection", (A,), sure=True, fields=nothing),
-    "replay-delivery": Button("sends a webhook delivery again", "connection", (A,), sure=True),
+    "rename-webhook": Button(
+        "names a webhook", "connection", (A,), fields=lambda w: {"name": "Billing"}
+    ),
+    "rotate-webhook": Button(
+        "rotates the secret of a webhook",
+        "connection",
+        (A,),
+        sure=True,
+        fields=lambda w: {"overlap": "86400"},
+    ),
+    "delete-webhook": Door(
+        "ends a webhook", "connection", (A,), sure=True, fields=nothing
+    ),
+    "replay-delivery": Button(
+        "sends a webhook delivery again", "connection", (A,), sure=True
+    ),
 }
 
 ALERT_DOORS = {
-    "add-destination": Door("adds a destination", "desk", (A,), writes=True, sure=True, fields=lambda w: DESTINATION),
+    "add-destination": Door(
+        "adds a destination",
+        "desk",
+        (A,),
+        writes=True,
+        sure=True,
+        fields=lambda w: DESTINATION,
+    ),
     "destination": Door(
         *("changes a destination", "desk", (A,)),
         writes=True,
         fields=lambda w: {"name": "Others", "privacy": "minimal"},
         needs="destination",
     ),
-    "test-destination": Button("sends a test to a destination", "desk", (A,), writes=True, needs="destination"),
-    "switch-on-destination": Button("switches a destination on", "desk", (A,), writes=True, needs="destination"),
-    "switch-off-destination": Button("switches a destination off", "desk", (A,), writes=True, needs="signed_place"),
+    "test-destination": Button(
+        "sends a test to a destination", "desk", (A,), writes=True, needs="destination"
+    ),
+    "switch-on-destination": Button(
+        "switches a destination on", "desk", (A,), writes=True, needs="destination"
+    ),
+    "switch-off-destination": Button(
+        "switches a destination off", "desk", (A,), writes=True, needs="signed_place"
+    ),
     "rotate-destination": Button(
-        "rotates the secret of a signed webhook", "desk", (A,), sure=True, needs="signed_place"
+        "rotates the secret of a signed webhook",
+        "desk",
+        (A,),
+        sure=True,
+        needs="signed_place",
     ),
     "add-route": Door(
         *("adds a route to a destination", "desk", (A,)),
@@ -273,10 +460,26 @@ ALERT_DOORS = {
         fields=lambda w: {"events": ["email.held"], "do": "add"},
         needs="destination",
     ),
-    "remove-route": Button("removes a route of a destination", "desk", (A,), writes=True, needs="destination"),
-    "alert-log": Door("lists deliveries of alerts, for messages that one may see", "own"),
-    "alert": Door("shows one delivery, for a message that one may see", "mailbox", needs="told_alert"),
+    "remove-route": Button(
+        "removes a route of a destination",
+        "desk",
+        (A,),
+        writes=True,
+        needs="destination",
+    ),
+    "alert-log": Door(
+        "lists deliveries of alerts, for messages that one may see", "own"
+    ),
+    "alert": Door(
+        "shows one delivery, for a message that one may see",
+        "mailbox",
+        needs="told_alert",
+    ),
     "send-alert-again": Button("sends an alert again", "desk", (A,), needs="alert"),
-    "send-alerts-again": Button("sends alerts again that were given up", "desk", (A,), needs="alert"),
-    "remove-destination": Button("removes a destination", "desk", (A,), writes=True, needs="destination"),
+    "send-alerts-again": Button(
+        "sends alerts again that were given up", "desk", (A,), needs="alert"
+    ),
+    "remove-destination": Button(
+        "removes a destination", "desk", (A,), writes=True, needs="destination"
+    ),
 }

@@ -1,4 +1,6 @@
-"""A worker for alerts as a process to be killed: `python -m tests.alert_worker LEASE WINDOW`, in seconds."""
+"""A worker for alerts as a process to be killed: `python -m tests.alert_worker LEASE
+WINDOW`, in seconds.
+"""
 
 import sys
 import time
@@ -8,13 +10,18 @@ import django
 
 
 def main(lease: str, window: str) -> None:
-    """Do what is due, until the end. So long a dead worker's rows stay taken, and a channel's posts count."""
+    """Do what is due, until the end. So long a dead worker's rows stay taken, and a
+    channel's posts count.
+    """
     django.setup()
     import outgoing.models
     from alerts.channels.discord import rates
     from alerts.deliveries.drain import drain, with_something_due
 
-    outgoing.models.LEASE, rates.CHANNEL_SECONDS = timedelta(seconds=float(lease)), float(window)
+    outgoing.models.LEASE, rates.CHANNEL_SECONDS = (
+        timedelta(seconds=float(lease)),
+        float(window),
+    )
     while True:
         for destination_id in with_something_due():
             drain(destination_id=destination_id)

@@ -1,6 +1,8 @@
-"""A stand-in for Discord in the tests' own process: webhooks with their limits, and what a test wants to go wrong.
+"""A stand-in for Discord in the tests' own process: webhooks with their limits, and
+what a test wants to go wrong.
 
-It keeps its own record of every request, by which tests see what was sent, how often and in which order.
+It keeps its own record of every request, by which tests see what was sent, how often
+and in which order.
 """
 
 import contextlib
@@ -23,7 +25,9 @@ from tests.serving import Handler, serving
 from tests.stack import wait_for
 
 # The last is no Discord: a program that is told of events.
-_PATH = re.compile(r"/(api/webhooks/(?P<id>[0-9]+)/[\w-]+(/messages/(?P<message>[0-9]+))?|hook)")
+_PATH = re.compile(
+    r"/(api/webhooks/(?P<id>[0-9]+)/[\w-]+(/messages/(?P<message>[0-9]+))?|hook)"
+)
 PROGRAM = "0"
 LONG = 60
 
@@ -51,25 +55,36 @@ class Call:
 
 @dataclass
 class Discord:
-    """Webhooks by number: all exist. `next` are answers that come before any other: (status, headers, body)."""
+    """Webhooks by number: all exist. `next` are answers that come before any other:
+    (status, headers, body).
+    """
 
     url: str = ""
     calls: list[Call] = field(default_factory=list)
     posts: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    next: dict[str, list[tuple[int, dict[str, str], Any]]] = field(default_factory=lambda: defaultdict(list))
+    next: dict[str, list[tuple[int, dict[str, str], Any]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     gone: set[str] = field(default_factory=set)
     slow: dict[str, float] = field(default_factory=dict)
     # So many answers are lost after the request was obeyed.
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    # So many requests in so many seconds: the limit of which headers tell, and the one of which nothing does.
+    # So many requests in so many seconds: the limit of which headers tell, and the one
+    # of which nothing does.
     bucket_limit: tuple[int, float] = (1000, 1.0)
     channel_limit: tuple[int, float] = (1000, 1.0)
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
-    _request_times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _request_times: dict[str, list[float]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def destination(self, number: int, *, actions: tuple[str, ...] = (), **fields: Any) -> Destination:
-        """Make a destination of the desk that is one of the webhooks, with a route for these acts."""
+    def destination(
+        self, number: int, *, actions: tuple[str, ...] = (), **fields: Any
+    ) -> Destination:
+        """Make a destination of the desk that is one of the webhooks, with a route for
+        these acts.
+        """
         url = f"{self.url}/api/webhooks/{number}/token"
         made = Destination.objects.create(name=f"#{number}", url=url, **fields)
         if actions:
@@ -79,17 +94,25 @@ class Discord:
     def of(self, number: int, *statuses: int) -> list[Call]:
         """The requests of one webhook, all or those answered so."""
         return [
-            call for call in self.calls if call.webhook == str(number) and (not statuses or call.status in statuses)
+            call
+            for call in self.calls
+            if call.webhook == str(number) and (not statuses or call.status in statuses)
         ]
 
     def posts_in(self, number: int) -> list[dict[str, Any]]:
         """What people see in the channel."""
         return [body for webhook, body in self.posts.values() if webhook == str(number)]
 
-    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[str, int, dict[str, str], Any]:
-        """Answer one request as Discord does, or as the test wants; return the webhook's number too."""
+    def answer(
+        self, method: str, path: str, body: dict[str, Any]
+    ) -> tuple[str, int, dict[str, str], Any]:
+        """Answer one request as Discord does, or as the test wants; return the
+        webhook's number too.
+        """
         found = _PATH.fullmatch(urlsplit(path).path)
-        webhook, message = ((found["id"] or PROGRAM), found["message"] or "") if found else ("?", "")
+        webhook, message = (
+            ((found["id"] or PROGRAM), found["message"] or "") if found else ("?", "")
+        )
         if self.slow.get(webhook):
             time.sleep(self.slow[webhook])
         with self._lock:
@@ -97,7 +120,9 @@ class Discord:
             self.calls.append(Call(method, path, webhook, status, body))
         return webhook, status, headers, reply
 
-    def _answer(self, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    def _answer(
+        self, webhook: str, message: str, body: dict[str, Any]
+    ) -> tuple[int, dict[str, str], Any]:
         if self.next[webhook]:
             return self.next[webhook].pop(0)
         if webhook == PROGRAM:
@@ -124,7 +149,9 @@ class Discord:
         if used >= most:
             return after, headers | {"X-RateLimit-Remaining": "0"}
         most_in_channel, span = self.channel_limit
-        times = self._request_times[webhook] = [one for one in self._request_times[webhook] if one > now - span]
+        times = self._request_times[webhook] = [
+            one for one in self._request_times[webhook] if one > now - span
+        ]
         if len(times) >= most_in_channel:
             return times[0] + span - now, headers
         self._windows[webhook] = (start, used + 1)
@@ -139,7 +166,9 @@ def discord() -> Iterator[Discord]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            webhook, status, headers, reply = standin.answer(self.command, self.path, json.loads(self.body()))
+            webhook, status, headers, reply = standin.answer(
+                self.command, self.path, json.loads(self.body())
+            )
             if standin.lost[webhook] and status == 200:
                 standin.lost[webhook] -= 1
                 self.close_connection = True
@@ -150,7 +179,8 @@ def discord() -> Iterator[Discord]:
 
     with serving(Answers) as origin:
         standin.url = origin
-        # A port comes again, and what Redis counted for an earlier stand-in there does not hold for this one.
+        # A port comes again, and what Redis counted for an earlier stand-in there does
+        # not hold for this one.
         for key in quick_redis().scan_iter(f"alerts:{urlsplit(origin).netloc}:*"):
             quick_redis().delete(key)
         yield standin
@@ -169,10 +199,17 @@ def work_until(is_done: Callable[[], Any], what: str) -> None:
 
 def work_to_the_end() -> None:
     """Be the worker until everything was delivered or given up."""
-    work_until(lambda: not Delivery.objects.unfinished().exists(), "everything delivered or given up")
+    work_until(
+        lambda: not Delivery.objects.unfinished().exists(),
+        "everything delivered or given up",
+    )
 
 
 def deliver(*, delivery_id: int) -> str:
-    """Make one attempt at this delivery, the next of its destination, and return what came of it."""
-    destination = Delivery.objects.values_list("destination", flat=True).get(pk=delivery_id)
+    """Make one attempt at this delivery, the next of its destination, and return what
+    came of it.
+    """
+    destination = Delivery.objects.values_list("destination", flat=True).get(
+        pk=delivery_id
+    )
     return deliver_next(destination_id=destination) or "not due"

@@ -1,6 +1,8 @@
-"""A stand-in for the part of Discord that applications answer interactions to, and register commands with.
+"""A stand-in for the part of Discord that applications answer interactions to, and
+register commands with.
 
-It takes what Discord takes, and keeps its own record of each request, with what it was answered.
+It takes what Discord takes, and keeps its own record of each request, with what it was
+answered.
 """
 
 import contextlib
@@ -12,14 +14,20 @@ from typing import Any
 
 from tests.serving import Handler, serving
 
-_ORIGINAL = re.compile(r"/api/v10/webhooks/(?P<app>[0-9]+)/(?P<token>[^/]+)/messages/@original")
-_COMMANDS = re.compile(r"/api/v10/applications/(?P<app>[0-9]+)(/guilds/[0-9]+)?/commands")
+_ORIGINAL = re.compile(
+    r"/api/v10/webhooks/(?P<app>[0-9]+)/(?P<token>[^/]+)/messages/@original"
+)
+_COMMANDS = re.compile(
+    r"/api/v10/applications/(?P<app>[0-9]+)(/guilds/[0-9]+)?/commands"
+)
 _MOST = 2000
 
 
 @dataclass
 class Discord:
-    """`status` to everything, unless `next` says how the next requests are answered: (status, headers, body)."""
+    """`status` to everything, unless `next` says how the next requests are answered:
+    (status, headers, body).
+    """
 
     app: str
     url: str = ""
@@ -37,14 +45,18 @@ class Discord:
         """The text of the last edit of an answer."""
         return str(self.calls[-1][2]["content"])
 
-    def answer(self, method: str, path: str, body: Any, authorization: str) -> tuple[int, dict[str, str], Any]:
+    def answer(
+        self, method: str, path: str, body: Any, authorization: str
+    ) -> tuple[int, dict[str, str], Any]:
         """Answer one request, and write down what came of it."""
         self.calls.append((method, path, body, authorization))
         answer = self._answer(method, path, body)
         self.statuses.append(answer[0])
         return answer
 
-    def _answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, str], Any]:
+    def _answer(
+        self, method: str, path: str, body: Any
+    ) -> tuple[int, dict[str, str], Any]:
         if self.next:
             return self.next.pop(0)
         if self.status != 200:
@@ -52,13 +64,21 @@ class Discord:
         found = _ORIGINAL.fullmatch(path)
         if found is None or method != "PATCH":
             known = _COMMANDS.fullmatch(path) if method == "PUT" else None
-            return (200, {}, body) if known and known["app"] == self.app else (404, {}, {"code": 0})
+            return (
+                (200, {}, body)
+                if known and known["app"] == self.app
+                else (404, {}, {"code": 0})
+            )
         if found["app"] != self.app:
             return 404, {}, {"code": 10015, "message": "Unknown Webhook"}
         if found["token"] in self.expired:
             return 401, {}, {"code": 50027, "message": "Invalid Webhook Token"}
         content = body.get("content")
-        if not isinstance(content, str) or not content or len(content.encode("utf-16-le")) // 2 > _MOST:
+        if (
+            not isinstance(content, str)
+            or not content
+            or len(content.encode("utf-16-le")) // 2 > _MOST
+        ):
             return 400, {}, {"code": 50035, "message": "Invalid Form Body"}
         self.shown[found["token"]] = content
         return 200, {}, {"id": "1", "type": 20, "content": content, "flags": 64}
@@ -73,7 +93,9 @@ def discord(app: str) -> Iterator[Discord]:
         def _answer(self) -> None:
             body = json.loads(self.body())
             authorization = self.headers.get("Authorization", "")
-            status, headers, reply = standin.answer(self.command, self.path, body, authorization)
+            status, headers, reply = standin.answer(
+                self.command, self.path, body, authorization
+            )
             self.reply(status, reply, **headers)
 
         do_PATCH = do_PUT = do_POST = do_GET = _answer  # noqa: N815

@@ -3,22 +3,49 @@
 from tests.doors_of import A, Button, Door, U
 
 AUDIT_DOORS: dict[str, Door] = {
-    "seen-decision": Door("shows a past verdict as it was seen", "mailbox", needs="verdict"),
-    "trace-proof-json": Button("downloads the proof of a message", "mailbox", writes=True, needs="seal"),
-    "trace-proof-html": Button("downloads the readable page of a proof", "mailbox", writes=True, needs="seal"),
-    "seen-body": Door("shows the rendered message of a past verdict", "mailbox", needs="verdict"),
-    "save-search": Button("saves a search of the ledger", "own", writes=True, fields=lambda w: {"name": "Mine"}),
+    "seen-decision": Door(
+        "shows a past verdict as it was seen", "mailbox", needs="verdict"
+    ),
+    "trace-proof-json": Button(
+        "downloads the proof of a message", "mailbox", writes=True, needs="seal"
+    ),
+    "trace-proof-html": Button(
+        "downloads the readable page of a proof", "mailbox", writes=True, needs="seal"
+    ),
+    "seen-body": Door(
+        "shows the rendered message of a past verdict", "mailbox", needs="verdict"
+    ),
+    "save-search": Button(
+        "saves a search of the ledger",
+        "own",
+        writes=True,
+        fields=lambda w: {"name": "Mine"},
+    ),
     "delete-search": Button("deletes one's saved search", "own", needs="search"),
     "reports": Door("lists the reports", "own", (A, U)),
-    "report-decisions": Door("reports who decided what in a month, for what one may see", "own", (A, U)),
-    "report-decision-rows": Door("shows the decisions behind a number, for what one may see", "own", (A, U)),
-    "report-decisions-file": Button("downloads who decided what, as a file", "own", (A, U), writes=True),
-    "report-rights": Door("reports who could decide where at a moment, for what one may see", "own", (A, U)),
-    "report-rights-file": Button("downloads who could decide where, as a file", "own", (A, U), writes=True),
+    "report-decisions": Door(
+        "reports who decided what in a month, for what one may see", "own", (A, U)
+    ),
+    "report-decision-rows": Door(
+        "shows the decisions behind a number, for what one may see", "own", (A, U)
+    ),
+    "report-decisions-file": Button(
+        "downloads who decided what, as a file", "own", (A, U), writes=True
+    ),
+    "report-rights": Door(
+        "reports who could decide where at a moment, for what one may see",
+        "own",
+        (A, U),
+    ),
+    "report-rights-file": Button(
+        "downloads who could decide where, as a file", "own", (A, U), writes=True
+    ),
     "ledger-state": Door("shows the ledger status and the results of checks", "own"),
     "check-ledger": Button("starts a check of the whole ledger", "desk", (A, U)),
     "compare-ledger": Button(
-        "compares the ledger with a checkpoint or checks a proof", "own", fields=lambda w: {"pasted": "none"}
+        "compares the ledger with a checkpoint or checks a proof",
+        "own",
+        fields=lambda w: {"pasted": "none"},
     ),
     "newest-head": Door("downloads the ledger's newest checkpoint", "own"),
     "verifier": Door("downloads the verifier", "own"),
@@ -28,9 +55,19 @@ AUDIT_DOORS: dict[str, Door] = {
         sure=True,
         fields=lambda w: {"format": "csv", "details": "on"},
     ),
-    "exports": Door("lists one's exports; an auditor of everything sees all", "own", (A, U)),
-    "export-one": Door("shows the progress of one's export", "own", (A, U), needs="export"),
-    "export-file": Door("downloads one's export, after asking", "own", (A, U), writes=True, needs="export"),
+    "exports": Door(
+        "lists one's exports; an auditor of everything sees all", "own", (A, U)
+    ),
+    "export-one": Door(
+        "shows the progress of one's export", "own", (A, U), needs="export"
+    ),
+    "export-file": Door(
+        "downloads one's export, after asking",
+        "own",
+        (A, U),
+        writes=True,
+        needs="export",
+    ),
     "export-again": Button(
         *("starts one's export again", "own", (A, U)),
         writes=True,

@@ -1,4 +1,6 @@
-"""Makes bundles and proofs by hand, after docs/ledger.md and with none of the product's code, to alter them."""
+"""Makes bundles and proofs by hand, after docs/ledger.md and with none of the product's
+code, to alter them.
+"""
 
 import hashlib
 import json
@@ -15,7 +17,9 @@ FILES = ("manifest.json", "keys.json", "seals.jsonl", "entries.jsonl", "details.
 
 
 def canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    ).encode()
 
 
 def sha256(data: bytes) -> str:
@@ -37,7 +41,10 @@ def raw(key: Ed25519PrivateKey) -> str:
 def fingerprint(key: str) -> str:
     number = int(sha256(bytes.fromhex(key))[:15], 16)
     signs = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    digits = "".join(signs[int(f"{number:060b}"[position : position + 5], 2)] for position in range(0, 60, 5))
+    digits = "".join(
+        signs[int(f"{number:060b}"[position : position + 5], 2)]
+        for position in range(0, 60, 5)
+    )
     return f"{digits[:4]}-{digits[4:8]}-{digits[8:]}"
 
 
@@ -59,7 +66,9 @@ class Book:
         """Entries that are sealed."""
         return self.seals[-1]["size"] if self.seals else 0
 
-    def write(self, number: int = 1, fields: dict[str, str] | None = None, **says: Any) -> None:
+    def write(
+        self, number: int = 1, fields: dict[str, str] | None = None, **says: Any
+    ) -> None:
         """Append entries, each of a transaction of its own."""
         for _ in range(number):
             salt = bytes([self.next_number % 256] * 16)
@@ -77,24 +86,36 @@ class Book:
                 "fingerprint": "",
                 "trace": "",
                 "detail_hashes": {
-                    name: sha256(salt + b"\0" + name.encode() + b"\0" + text.encode()) for name, text in texts.items()
+                    name: sha256(salt + b"\0" + name.encode() + b"\0" + text.encode())
+                    for name, text in texts.items()
                 },
                 **says,
             }
             self.entries.append(entry)
             self.details.append(
-                {"id": entry["id"], "hash": entry_hash(entry), "salt": salt.hex(), "fields": dict(texts)}
+                {
+                    "id": entry["id"],
+                    "hash": entry_hash(entry),
+                    "salt": salt.hex(),
+                    "fields": dict(texts),
+                }
             )
             self.next_number += 1
             self.next_xid += 1
 
-    def seal(self, *, key: Ed25519PrivateKey | None = None, **says: Any) -> dict[str, Any]:
+    def seal(
+        self, *, key: Ed25519PrivateKey | None = None, **says: Any
+    ) -> dict[str, Any]:
         """Seal everything that was appended."""
         before = self.seals[-1] if self.seals else None
         self.key = key or self.key
         batch = self.entries[self.size :]
         end = (
-            (batch[-1]["xid"], batch[-1]["id"]) if batch else (before["end_xid"], before["end_id"]) if before else None
+            (batch[-1]["xid"], batch[-1]["id"])
+            if batch
+            else (before["end_xid"], before["end_id"])
+            if before
+            else None
         )
         made = {
             "v": 2,
@@ -124,11 +145,21 @@ class Book:
         self.key = after
 
     def restore(self, **says: Any) -> None:
-        """Seal what is there, and begin an epoch in which transactions count from the beginning."""
+        """Seal what is there, and begin an epoch in which transactions count from the
+        beginning.
+        """
         self.next_xid = 300
         last = self.next_number - 1
         begin = {"end_xid": str(self.next_xid), "end_id": last, "after_id": last}
-        self.seal(**{"kind": "restored", "epoch": self.seals[-1]["epoch"] + 1, "note": "disk lost", **begin, **says})
+        self.seal(
+            **{
+                "kind": "restored",
+                "epoch": self.seals[-1]["epoch"] + 1,
+                "note": "disk lost",
+                **begin,
+                **says,
+            }
+        )
         self.next_xid += 1
 
     def files(self) -> dict[str, bytes]:
@@ -136,7 +167,11 @@ class Book:
         keys: list[dict[str, Any]] = []
         for seal in self.seals:
             if not keys or keys[-1]["key"] != seal["key"]:
-                one = {"key": seal["key"], "fingerprint": fingerprint(seal["key"]), "first_seal": seal["number"]}
+                one = {
+                    "key": seal["key"],
+                    "fingerprint": fingerprint(seal["key"]),
+                    "first_seal": seal["number"],
+                }
                 keys.append(one)
         manifest = {
             "v": 2,
@@ -152,8 +187,12 @@ class Book:
             **self.manifest,
         }
         return {
-            "entries.jsonl": b"".join(canonical(entry) + b"\n" for entry in self.entries),
-            "details.jsonl": b"".join(canonical(detail) + b"\n" for detail in self.details),
+            "entries.jsonl": b"".join(
+                canonical(entry) + b"\n" for entry in self.entries
+            ),
+            "details.jsonl": b"".join(
+                canonical(detail) + b"\n" for detail in self.details
+            ),
             "seals.jsonl": b"".join(canonical(seal) + b"\n" for seal in self.seals),
             "manifest.json": canonical(manifest),
             "keys.json": canonical({"keys": keys}),
@@ -185,9 +224,15 @@ class Book:
             ]
             if entries:
                 hashes = [entry_hash(self.entries[place]) for place in batch]
-                batches.append({"seal": dict(seal), "hashes": hashes, "entries": entries})
+                batches.append(
+                    {"seal": dict(seal), "hashes": hashes, "entries": entries}
+                )
         about = json.loads(batches[-1]["entries"][-1]["entry"])
-        waiting = [entry["id"] for entry in self.entries[self.size :] if entry["message"] == message]
+        waiting = [
+            entry["id"]
+            for entry in self.entries[self.size :]
+            if entry["message"] == message
+        ]
         return {
             "v": 2,
             "kind": "message",
@@ -206,7 +251,9 @@ class Book:
 
 
 def signed_bytes(seal: dict[str, Any]) -> bytes:
-    return b"countersign seal v2\n" + canonical({name: value for name, value in seal.items() if name != "signature"})
+    return b"countersign seal v2\n" + canonical(
+        {name: value for name, value in seal.items() if name != "signature"}
+    )
 
 
 def sign(seal: dict[str, Any], key: Ed25519PrivateKey, **says: Any) -> dict[str, Any]:

@@ -38,7 +38,12 @@ def facts_of(
     # No database has half characters.
     message.upstream_id = message.upstream_id.encode(errors="replace").decode()
     message.revision = Revision(
-        content={"cc": cc, "bcc": bcc, "attachments": [{"name": name} for name in files], "markdown": text},
+        content={
+            "cc": cc,
+            "bcc": bcc,
+            "attachments": [{"name": name} for name in files],
+            "markdown": text,
+        },
         coverage=["cc", "bcc"],
         fingerprint="3bc6a0a582982ed",
     )
@@ -47,7 +52,10 @@ def facts_of(
 
 def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
     """The embed of a message's card, with the footer of alert 1."""
-    return {**embeds.embed(message_card(facts, status, MARKDOWN)), "footer": {"text": "Countersign · alert 1"}}
+    return {
+        **embeds.embed(message_card(facts, status, MARKDOWN)),
+        "footer": {"text": "Countersign · alert 1"},
+    }
 
 
 def embed_of(message: Message, destination: Destination) -> dict[str, Any]:
@@ -55,7 +63,9 @@ def embed_of(message: Message, destination: Destination) -> dict[str, Any]:
     return embed(message_facts(message, destination), card_status(message))
 
 
-def notice_body(about: str, entry: Entry | None, destination: Destination) -> dict[str, Any]:
+def notice_body(
+    about: str, entry: Entry | None, destination: Destination
+) -> dict[str, Any]:
     """The body of a card about a connection or the desk."""
     return payload(embeds.embed(notice_card(about, entry, destination, MARKDOWN)))
 
@@ -65,7 +75,9 @@ def notice_word(about: str, entry: Entry | None) -> str:
     return notice_card(about, entry, Destination(), MARKDOWN).word
 
 
-def answer_body(message: Message, entry: Entry, destination: Destination) -> dict[str, Any]:
+def answer_body(
+    message: Message, entry: Entry, destination: Destination
+) -> dict[str, Any]:
     """The body of an answer in a channel."""
     return payload(embeds.embed(answer_card(message, entry, destination, MARKDOWN)))
 
@@ -75,7 +87,13 @@ def digest_body(rows: list[Row], link: str) -> dict[str, Any]:
     return payload(embeds.embed(digest_card(rows, link, MARKDOWN)))
 
 
-def posted(destination: Destination, *, card: Card | None = None, digest: Digest | None = None, pk: int = 1) -> Any:
+def posted(
+    destination: Destination,
+    *,
+    card: Card | None = None,
+    digest: Digest | None = None,
+    pk: int = 1,
+) -> Any:
     """The body that a delivery of this card or digest posts, and the card's word."""
     delivery = Delivery(pk=pk, destination=destination, card=card, digest=digest)
     content = card_content(delivery)

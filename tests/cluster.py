@@ -1,8 +1,10 @@
-"""The pytest plugin that gives each test process a PostgreSQL and a Redis of its own, in a temporary folder.
+"""The pytest plugin that gives each test process a PostgreSQL and a Redis of its own,
+in a temporary folder.
 
-One cluster a process, because the ledger's horizon counts the transactions of all databases of a cluster. It must be
-loaded with `-p tests.cluster`: pytest-django reads the settings before any conftest is looked at. The servers
-themselves start when the tests have been collected, each from a copy of one prepared folder.
+One cluster a process, because the ledger's horizon counts the transactions of all
+databases of a cluster. It must be loaded with `-p tests.cluster`: pytest-django reads
+the settings before any conftest is looked at. The servers themselves start when the
+tests have been collected, each from a copy of one prepared folder.
 """
 
 import contextlib
@@ -22,7 +24,8 @@ from tests.prepared import preparing
 
 pytest_plugins = ("tests.stack",)
 
-# The folder of servers that run already, for whoever starts many short test processes one after the other.
+# The folder of servers that run already, for whoever starts many short test processes
+# one after the other.
 _SERVERS_FOLDER = os.environ.get("COUNTERSIGN_TEST_SERVERS")
 
 _open_servers = contextlib.ExitStack()
@@ -30,8 +33,11 @@ _servers: Servers | None = None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
-    # A wrapper comes before pytest-django's hook of the same name, which already needs the settings.
+def pytest_load_initial_conftests(
+    early_config: pytest.Config,
+) -> Generator[None, None, None]:
+    # A wrapper comes before pytest-django's hook of the same name, which already needs
+    # the settings.
     global _servers
     # What is imported and collected lasts as long as the run: nothing of it is garbage.
     gc.disable()
@@ -40,8 +46,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     elif not _only_lists(early_config):
         preparing.begin()
     if not _SERVERS_FOLDER and _runs_tests(early_config):
-        folder = tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True)
-        _servers = Servers(data=Path(_open_servers.enter_context(folder)), durable=False)
+        folder = tempfile.TemporaryDirectory(
+            prefix="countersign-", ignore_cleanup_errors=True
+        )
+        _servers = Servers(
+            data=Path(_open_servers.enter_context(folder)), durable=False
+        )
     for name in environment.PRODUCT_VARIABLES & os.environ.keys():
         del os.environ[name]
     os.environ.update(_variables(_servers))
@@ -51,7 +61,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the servers, where there is a test to run.
 
-    What lasts as long as the run is left out of each search for garbage: that took a seventh of the time.
+    What lasts as long as the run is left out of each search for garbage: that took a
+    seventh of the time.
     """
     if _SERVERS_FOLDER and _servers is not None and _servers.redis is not None:
         redis.Redis.from_url(_servers.redis.url()).flushall()
@@ -70,27 +81,44 @@ def pytest_unconfigure() -> None:
 
 def _only_lists(config: pytest.Config) -> bool:
     options = config.known_args_namespace
-    return bool(getattr(options, "collectonly", False) or getattr(options, "help", False))
+    return bool(
+        getattr(options, "collectonly", False) or getattr(options, "help", False)
+    )
 
 
 def _runs_tests(config: pytest.Config) -> bool:
-    """Neither the process that only hands out tests to others, nor one that only lists them, needs servers."""
-    hands_out = "PYTEST_XDIST_WORKER" not in os.environ and getattr(config.known_args_namespace, "numprocesses", None)
+    """Neither the process that only hands out tests to others, nor one that only lists
+    them, needs servers.
+    """
+    hands_out = "PYTEST_XDIST_WORKER" not in os.environ and getattr(
+        config.known_args_namespace, "numprocesses", None
+    )
     return not hands_out and not _only_lists(config)
 
 
 def _variables(servers: Servers | None) -> dict[str, str]:
-    data = servers.postgres.data.parent if servers and servers.postgres else Path("/nonexistent")
+    data = (
+        servers.postgres.data.parent
+        if servers and servers.postgres
+        else Path("/nonexistent")
+    )
     asked = environment.read({"DATA_DIR": str(data), "DEMO": "0"})
     return {
         **asked.variables,
-        # Nothing answers here: whoever asks a database while tests are only collected gets an error at once.
+        # Nothing answers here: whoever asks a database while tests are only collected
+        # gets an error at once.
         "DATABASE_URL": "postgresql://nobody@/nothing?host=/nonexistent",
         "REDIS_URL": "unix:///nonexistent/redis.sock?db=0",
         **(servers.variables() if servers else {}),
-        # As the owner: tests make and drop databases, and empty tables that the application may only add to.
-        **({"DATABASE_URL": servers.postgres.url(OWNER)} if servers and servers.postgres else {}),
+        # As the owner: tests make and drop databases, and empty tables that the
+        # application may only add to.
+        **(
+            {"DATABASE_URL": servers.postgres.url(OWNER)}
+            if servers and servers.postgres
+            else {}
+        ),
         **keys.new_keys(),
-        # The browser tests leave an event loop in their process; a database test that comes after them is no danger.
+        # The browser tests leave an event loop in their process; a database test that
+        # comes after them is no danger.
         "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
     }

@@ -1,4 +1,6 @@
-"""Fixtures shared by all tests: people, a connection, messages; and no network beyond this machine."""
+"""Fixtures shared by all tests: people, a connection, messages; and no network beyond
+this machine.
+"""
 
 import functools
 import itertools
@@ -25,27 +27,45 @@ from tests.signing import resume
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-permissions", action="store_true", help="write docs/permissions.md from tests/doors.py")
+    parser.addoption(
+        "--write-permissions",
+        action="store_true",
+        help="write docs/permissions.md from tests/doors.py",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Settings of the test run, and how many examples Hypothesis makes."""
-    # The ordinary run makes the same few examples each time, so that what fails there belongs to the change.
+    # The ordinary run makes the same few examples each time, so that what fails there
+    # belongs to the change.
     is_ordinary = "not slow" in config.getoption("markexpr")
-    quiet = {"deadline": None, "database": None, "suppress_health_check": [*hypothesis.HealthCheck]}
-    hypothesis.settings.register_profile("ordinary", max_examples=20, derandomize=True, **quiet)
-    hypothesis.settings.register_profile("all", max_examples=200, print_blob=True, **quiet)
+    quiet = {
+        "deadline": None,
+        "database": None,
+        "suppress_health_check": [*hypothesis.HealthCheck],
+    }
+    hypothesis.settings.register_profile(
+        "ordinary", max_examples=20, derandomize=True, **quiet
+    )
+    hypothesis.settings.register_profile(
+        "all", max_examples=200, print_blob=True, **quiet
+    )
     hypothesis.settings.load_profile("ordinary" if is_ordinary else "all")
     # Static files are served from where they are written: the tests collect none.
-    settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    # Unbundled, a page names thirty files: to make their addresses each time took a twentieth of it.
+    settings.STORAGES["staticfiles"] = {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+    }
+    # Unbundled, a page names thirty files: to make their addresses each time took a
+    # twentieth of it.
     StaticFilesStorage.url = functools.cache(StaticFilesStorage.url)  # type: ignore[method-assign]
     # All migrations have run in the database that this one is copied from.
     settings.DATABASES["default"]["TEST"] |= {"TEMPLATE": DATABASE, "MIGRATE": False}
     settings.WHITENOISE_AUTOREFRESH = True
     settings.WHITENOISE_USE_FINDERS = True
     # Counts are never of a moment, or a test, before.
-    settings.CACHES["process"] = {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}
+    settings.CACHES["process"] = {
+        "BACKEND": "django.core.cache.backends.dummy.DummyCache"
+    }
     # Where nobody listens: MultiMail that is away, not one that may not be called.
     settings.OUTGOING_ALLOW = [*settings.OUTGOING_ALLOW, "http://127.0.0.1:1"]
     # Slow on purpose otherwise: a quarter of a second for each person and each sign-in.
@@ -57,7 +77,9 @@ _LOCAL = ("127.", "::1", "localhost", "0.0.0.0")
 
 
 def _connect_locally(self: socket.socket, address: Any) -> None:
-    if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(_LOCAL):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and not str(
+        address[0]
+    ).startswith(_LOCAL):
         raise AssertionError(f"a test wanted to reach {address[0]}")
     _connect(self, address)
 
@@ -82,17 +104,30 @@ def _flush_what_is_there(
     reset_sequences: bool = False,
     allow_cascade: bool = False,
 ) -> list[str]:
-    """Empty the tables between tests: those few that have rows, as TRUNCATE makes new files for all of them.
+    """Empty the tables between tests: those few that have rows, as TRUNCATE makes new
+    files for all of them.
 
-    Also the ledger, although it refuses it: only a superuser, which tests are, can do this.
+    Also the ledger, although it refuses it: only a superuser, which tests are, can do
+    this.
     """
     assert not reset_sequences, "no test of ours counts on the numbers of rows"
     # The cache's table, with the counters of sign-in limits, belongs to no model.
-    names = [self.quote_name(table) for table in (*tables, "cache") if table not in _MIGRATION_TABLES]
+    names = [
+        self.quote_name(table)
+        for table in (*tables, "cache")
+        if table not in _MIGRATION_TABLES
+    ]
     with self.connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in names))
+        cursor.execute(
+            " UNION ALL ".join(
+                f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in names
+            )
+        )
         filled = [name for (name,) in cursor.fetchall()]
-    return ["SET LOCAL session_replication_role = 'replica'", *(f"DELETE FROM {name}" for name in filled)]
+    return [
+        "SET LOCAL session_replication_role = 'replica'",
+        *(f"DELETE FROM {name}" for name in filled),
+    ]
 
 
 DatabaseOperations.sql_flush = _flush_what_is_there  # type: ignore[method-assign]
@@ -105,22 +140,31 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def django_db_keepdb():
-    """Leave the database to the servers, which go with the run: it cannot be dropped while a session is ending."""
+    """Leave the database to the servers, which go with the run: it cannot be dropped
+    while a session is ending.
+    """
     return True
 
 
 @pytest.fixture(autouse=True)
 def _own_seals_file():
-    """Give each test a seals' file of its own: what an emptied database does not know would stop the sealer."""
-    settings.SEAL_FILE = settings.DATA_DIR / f"seals-{os.getpid()}-{next(_numbers)}.jsonl"
+    """Give each test a seals' file of its own: what an emptied database does not know
+    would stop the sealer.
+    """
+    settings.SEAL_FILE = (
+        settings.DATA_DIR / f"seals-{os.getpid()}-{next(_numbers)}.jsonl"
+    )
 
 
 @pytest.fixture(scope="session")
 def product(stack: Any) -> Product:
-    """The running product, shared by all that only use it; cards are posted for those alone that take `alerts` too."""
+    """The running product, shared by all that only use it; cards are posted for those
+    alone that take `alerts` too.
+    """
     shared = Product(stack)
     shared.set_undo_window("300 milliseconds")
-    # The second one is for the tests that undo: a slow machine is given a minute where a person has five seconds.
+    # The second one is for the tests that undo: a slow machine is given a minute where
+    # a person has five seconds.
     shared.set_undo_window("60 seconds", "MAILBOX2_ID")
     shared.hold_alerts()
     return shared
@@ -152,7 +196,9 @@ def connection(db: None) -> Any:
 
 @pytest.fixture
 def sent_tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """The names of tasks with their arguments, in order, as they are to be sent after the commit; none is sent."""
+    """The names of tasks with their arguments, in order, as they are to be sent after
+    the commit; none is sent.
+    """
     sent: list[tuple[Any, ...]] = []
 
     def note(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
@@ -187,15 +233,22 @@ def people_shown(db: None) -> None:
     """Figures of single people are shown, as an admin of everything allowed."""
     from people.models import OrganisationSettings
 
-    OrganisationSettings.objects.update_or_create(pk=1, defaults={"person_figures_since": Now()})
+    OrganisationSettings.objects.update_or_create(
+        pk=1, defaults={"person_figures_since": Now()}
+    )
 
 
 class PageClient(Client):
-    """Django's test client; what it gets of templates is told without their indentation."""
+    """Django's test client; what it gets of templates is told without their
+    indentation.
+    """
 
     def request(self, **request: Any) -> Any:
         answer = super().request(**request)
-        is_page = answer.headers.get("Content-Type", "").startswith("text/html") and not answer.streaming
+        is_page = (
+            answer.headers.get("Content-Type", "").startswith("text/html")
+            and not answer.streaming
+        )
         if is_page and answer.templates and not answer.headers.get("Content-Encoding"):
             answer.content = compact(answer.content.decode()).encode()
         return answer
@@ -208,6 +261,8 @@ def client() -> Client:
 
 @pytest.fixture
 def signed_in(client: Any) -> Callable[[Any], Any]:
-    """Return a function that gives a browser-like client in which the person signed in `minutes` ago."""
+    """Return a function that gives a browser-like client in which the person signed in
+    `minutes` ago.
+    """
 
     return functools.partial(resume, client)

@@ -1,4 +1,6 @@
-"""Drives the running product from outside, over HTTP, as people, agents and MultiMail do."""
+"""Drives the running product from outside, over HTTP, as people, agents and MultiMail
+do.
+"""
 
 import base64
 import mailbox
@@ -26,13 +28,25 @@ AGAIN = "/accounts/reauthenticate/"
 
 
 def some_words() -> str:
-    """Words that no other letter has: one like what was rejected is of high risk, those that are alike are gathered."""
-    return " ".join("".join(random.choices("abcdefghiklmnoprstu", k=6)) for _ in range(24)).capitalize() + "."
+    """Words that no other letter has: one like what was rejected is of high risk, those
+    that are alike are gathered.
+    """
+    return (
+        " ".join(
+            "".join(random.choices("abcdefghiklmnoprstu", k=6)) for _ in range(24)
+        ).capitalize()
+        + "."
+    )
 
 
 def _read(answer: requests.Response) -> requests.Response:
-    """Return a page without the indentation of its templates; anything else, files included, as it is."""
-    if answer.headers.get("Content-Type", "").startswith("text/html") and "Content-Disposition" not in answer.headers:
+    """Return a page without the indentation of its templates; anything else, files
+    included, as it is.
+    """
+    if (
+        answer.headers.get("Content-Type", "").startswith("text/html")
+        and "Content-Disposition" not in answer.headers
+    ):
         answer._content = compact(answer.text).encode()
         answer.encoding = "utf-8"
     return answer
@@ -50,28 +64,53 @@ class Browser:
         assert answer.status_code == 302, f"sign-in answered {answer.status_code}"
 
     def get(self, path: str, **headers: str) -> requests.Response:
-        return _read(self.session.get(self.base_url + path, headers=headers, timeout=TIMEOUT, allow_redirects=False))
+        return _read(
+            self.session.get(
+                self.base_url + path,
+                headers=headers,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+            )
+        )
 
-    def post(self, path: str, page: requests.Response, **fields: str) -> requests.Response:
+    def post(
+        self, path: str, page: requests.Response, **fields: str
+    ) -> requests.Response:
         """Post a form of `page`, with its token."""
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token, f"{path}: the page has no form token"
         data = {"csrfmiddlewaretoken": token[1], **fields}
-        answer = _read(self.session.post(self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False))
-        return self._confirmed(answer) if answer.headers.get("Location", "").startswith(AGAIN) else answer
+        answer = _read(
+            self.session.post(
+                self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False
+            )
+        )
+        return (
+            self._confirmed(answer)
+            if answer.headers.get("Location", "").startswith(AGAIN)
+            else answer
+        )
 
     def _confirmed(self, asked: requests.Response) -> requests.Response:
-        """Type the password where it is asked for once more, and go on with what was posted: a run may be long."""
+        """Type the password where it is asked for once more, and go on with what was
+        posted: a run may be long.
+        """
         wanted = parse_qs(urlsplit(asked.headers["Location"]).query)["next"][0]
         page = self.get(asked.headers["Location"])
         answer = self.post(AGAIN, page, password=self._password, next=wanted)
-        assert answer.headers["Location"] == wanted, f"the confirmation answered {answer.status_code}"
+        assert answer.headers["Location"] == wanted, (
+            f"the confirmation answered {answer.status_code}"
+        )
         page = self.get(wanted)
-        action = re.search(r'<form method="post" action="([^"]+)" data-go-on', page.text)
+        action = re.search(
+            r'<form method="post" action="([^"]+)" data-go-on', page.text
+        )
         if not action:
             return page
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
-        hidden_fields = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page.text, re.DOTALL)
+        hidden_fields = re.findall(
+            r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page.text, re.DOTALL
+        )
         data = [
             ("csrfmiddlewaretoken", token[1] if token else ""),
             *((name, unescape(text)) for name, text in hidden_fields),
@@ -90,11 +129,21 @@ class Browser:
         return messages
 
     def find(self, upstream_id: str, tab: str = "waiting") -> dict[str, Any] | None:
-        return next((row for row in self.queue(tab) if row["upstream_id"] == upstream_id), None)
+        return next(
+            (row for row in self.queue(tab) if row["upstream_id"] == upstream_id), None
+        )
 
-    def decide(self, message_id: str, outcome: str, fingerprint: str, reason: str = "") -> requests.Response:
+    def decide(
+        self, message_id: str, outcome: str, fingerprint: str, reason: str = ""
+    ) -> requests.Response:
         page = self.get(f"/queue/{message_id}/")
-        return self.post(f"/queue/{message_id}/verdict/", page, outcome=outcome, fingerprint=fingerprint, reason=reason)
+        return self.post(
+            f"/queue/{message_id}/verdict/",
+            page,
+            outcome=outcome,
+            fingerprint=fingerprint,
+            reason=reason,
+        )
 
     def trace(self, message_id: str) -> list[dict[str, Any]]:
         return self.get(f"/audit/trace/{message_id}/?format=json").json()["entries"]
@@ -110,38 +159,62 @@ class Product:
         self._lift_caps()
 
     def _lift_caps(self) -> None:
-        """Tests of other things send more than agents do; those of the caps are in tests/integration/test_brake.py."""
+        """Tests of other things send more than agents do; those of the caps are in
+        tests/integration/test_brake.py.
+        """
         self.sql(
             "INSERT INTO approvals_cap (kind, an_hour, a_day) SELECT kind, 0, 0"
             " FROM unnest(ARRAY['key', 'alike', 'mailbox', 'recipient']) AS kind ON CONFLICT DO NOTHING"
         )
 
     def set_undo_window(self, window: str, mailbox: str = "MAILBOX_ID") -> None:
-        """Shorten a mailbox's undo window, so that tests need not wait for what they are not about."""
+        """Shorten a mailbox's undo window, so that tests need not wait for what they
+        are not about.
+        """
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
             database.execute(
-                "UPDATE mirror_mailbox SET undo_window = %s WHERE upstream_id = %s", [window, self.known[mailbox]]
+                "UPDATE mirror_mailbox SET undo_window = %s WHERE upstream_id = %s",
+                [window, self.known[mailbox]],
             )
 
     def reviewer(self, prefix: str = "REVIEWER") -> Browser:
-        return Browser(self.known["DASHBOARD_URL"], self.known[f"{prefix}_EMAIL"], self.known[f"{prefix}_PASSWORD"])
+        return Browser(
+            self.known["DASHBOARD_URL"],
+            self.known[f"{prefix}_EMAIL"],
+            self.known[f"{prefix}_PASSWORD"],
+        )
 
-    def call(self, method: str, path: str, key: str = "AGENT_KEY", **options: Any) -> requests.Response:
+    def call(
+        self, method: str, path: str, key: str = "AGENT_KEY", **options: Any
+    ) -> requests.Response:
         """Call the gateway with one of the demo's keys."""
         headers = {"Authorization": f"Bearer {self.known[key]}"}
         return requests.request(
-            method, self.known["GATEWAY_URL"] + path, headers=headers, timeout=TIMEOUT, allow_redirects=False, **options
+            method,
+            self.known["GATEWAY_URL"] + path,
+            headers=headers,
+            timeout=TIMEOUT,
+            allow_redirects=False,
+            **options,
         )
 
-    def send(self, subject: str | None = None, *, key: str = "AGENT_KEY", **fields: Any) -> tuple[str, str]:
-        """Send a message of a subject of its own by the flat call; return its id and subject."""
+    def send(
+        self, subject: str | None = None, *, key: str = "AGENT_KEY", **fields: Any
+    ) -> tuple[str, str]:
+        """Send a message of a subject of its own by the flat call; return its id and
+        subject.
+        """
         subject = subject or f"Line {uuid.uuid4().hex[:10]}"
         body = {
             "from": self.known["MAILBOX_ADDRESS"],
             "to": "dana@northwind.example",
             "subject": subject,
             "body": f"Hello **Dana**,\n\nyour refund for order 4471 is on its way.\n\n{some_words()}",
-            "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+            "metadata": {
+                "discord_user": "ana#1",
+                "discord_channel": "outreach",
+                "discord_guild": "Acme",
+            },
             **fields,
         }
         answer = self.call("POST", "/v1/send_email", key=key, json=body)
@@ -149,26 +222,40 @@ class Product:
         return answer.json()["message_id"], subject
 
     def hold_alerts(self) -> None:
-        """Let cards be planned and not posted: that is most of the work about a message, and few tests look at it."""
+        """Let cards be planned and not posted: that is most of the work about a
+        message, and few tests look at it.
+        """
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
-            database.execute("UPDATE alerts_destination SET waits_until = now() + interval '1 day'")
+            database.execute(
+                "UPDATE alerts_destination SET waits_until = now() + interval '1 day'"
+            )
 
     def post_alerts(self) -> None:
-        """Post cards from now on, and none of what was planned before: a channel takes thirty a minute."""
+        """Post cards from now on, and none of what was planned before: a channel takes
+        thirty a minute.
+        """
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
             done = "UPDATE alerts_delivery SET state = 'delivered', last_attempt_at = now() WHERE state = 'due'"
             database.execute(done)
             database.execute("UPDATE alerts_destination SET waits_until = NULL")
 
     def make_room(self, *, but: int) -> None:
-        """Reject what waits if it is more than so much, so that a new message stands on the queue's first page."""
-        waiting = self.call("GET", "/v1/oversight/pending", key="OVERSIGHT_KEY").json()["pending"]
+        """Reject what waits if it is more than so much, so that a new message stands on
+        the queue's first page.
+        """
+        waiting = self.call("GET", "/v1/oversight/pending", key="OVERSIGHT_KEY").json()[
+            "pending"
+        ]
         waiting = waiting if len(waiting) > but else []
         for row in waiting:
             body = {"email_id": row["id"], "action": "reject"}
             self.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
         ids = [row["id"] for row in waiting]
-        self.wait_for(lambda: self._is_forgotten(ids), timeout=60, what="the desk to know what was rejected")
+        self.wait_for(
+            lambda: self._is_forgotten(ids),
+            timeout=60,
+            what="the desk to know what was rejected",
+        )
 
     def _is_forgotten(self, ids: list[str]) -> bool:
         """Whether the desk holds none of these any more."""
@@ -178,7 +265,8 @@ class Product:
 
     def held(self, browser: Browser, upstream_id: str) -> dict[str, Any]:
         """Wait until the desk shows the message with its content, and return its row."""
-        # The row itself is looked at meanwhile: a page each time would keep the product from working.
+        # The row itself is looked at meanwhile: a page each time would keep the product
+        # from working.
         read = "SELECT 1 FROM mirror_message WHERE upstream_id = %s AND revision_id IS NOT NULL"
         with psycopg.connect(self.known["DATABASE_URL"], autocommit=True) as database:
             self.wait_for(
@@ -191,22 +279,38 @@ class Product:
             row = browser.find(upstream_id)
             return row if row and row["fingerprint"] else None
 
-        return self.wait_for(shown, timeout=TIMEOUT, what=f"{upstream_id} in the queue with its content")
+        return self.wait_for(
+            shown, timeout=TIMEOUT, what=f"{upstream_id} in the queue with its content"
+        )
 
-    def hold(self, browser: Browser, subject: str | None = None, **fields: Any) -> dict[str, Any]:
+    def hold(
+        self, browser: Browser, subject: str | None = None, **fields: Any
+    ) -> dict[str, Any]:
         """Send a message, and return its row once the desk shows it with its content."""
         return self.held(browser, self.send(subject, **fields)[0])
 
-    def hold_with_files(self, browser: Browser, files: Sequence[tuple[str, bytes, str]]) -> dict[str, Any]:
-        """Hold a message with these files, as (name, content, type), wait until the desk has them all."""
+    def hold_with_files(
+        self, browser: Browser, files: Sequence[tuple[str, bytes, str]]
+    ) -> dict[str, Any]:
+        """Hold a message with these files, as (name, content, type), wait until the
+        desk has them all.
+        """
         attachments = [
-            {"name": name, "content_base64": base64.b64encode(content).decode(), "content_type": kind}
+            {
+                "name": name,
+                "content_base64": base64.b64encode(content).decode(),
+                "content_type": kind,
+            }
             for name, content, kind in files
         ]
-        row = self.hold(browser, attachments=attachments, **{"from": self.known["MAILBOX2_ADDRESS"]})
+        row = self.hold(
+            browser, attachments=attachments, **{"from": self.known["MAILBOX2_ADDRESS"]}
+        )
         address = f"/queue/{row['id']}/files/"
         self.wait_for(
-            lambda: browser.get(address).text.count("Download") == len(files), timeout=90, what="the files here"
+            lambda: browser.get(address).text.count("Download") == len(files),
+            timeout=90,
+            what="the files here",
         )
         return row
 
@@ -215,7 +319,9 @@ class Product:
         return f"{self.known['DASHBOARD_URL']}/queue/{row['id']}/{rest}"
 
     def sql(self, query: str, *values: Any) -> list[Any]:
-        """Run a statement as the application: for what no person and no agent can bring about."""
+        """Run a statement as the application: for what no person and no agent can bring
+        about.
+        """
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
             cursor = database.execute(query, values)  # type: ignore[arg-type]
             return cursor.fetchall() if cursor.description else []
@@ -234,15 +340,25 @@ class Product:
 
     def cards(self, subject: str) -> list[dict[str, Any]]:
         """The cards in the stand-in's channel whose title is this subject."""
-        messages = requests.get(f"{self.known['DISCORD_URL']}/messages.json", timeout=TIMEOUT).json()["messages"]
+        messages = requests.get(
+            f"{self.known['DISCORD_URL']}/messages.json", timeout=TIMEOUT
+        ).json()["messages"]
         plain = re.compile(r"\\(.)")
-        return [m for m in messages if m["embeds"] and plain.sub(r"\1", m["embeds"][0].get("title", "")) == subject]
+        return [
+            m
+            for m in messages
+            if m["embeds"]
+            and plain.sub(r"\1", m["embeds"][0].get("title", "")) == subject
+        ]
 
     def post_webhook(self, body: bytes) -> requests.Response:
         """Post a webhook signed with the demo's secret, as the gateway does."""
         return requests.post(
             self.known["WEBHOOK_URL"],
             data=body,
-            headers={HEADER: sign(body, self.known["WEBHOOK_SECRET"]), "Content-Type": "application/json"},
+            headers={
+                HEADER: sign(body, self.known["WEBHOOK_SECRET"]),
+                "Content-Type": "application/json",
+            },
             timeout=TIMEOUT,
         )

@@ -1,6 +1,8 @@
-"""Every address of the desk as a door: what it does, who may go through, and what is posted to go through it.
+"""Every address of the desk as a door: what it does, who may go through, and what is
+posted to go through it.
 
-`tests/integration/test_permissions.py` walks through them, and docs/permissions.md is written from them.
+`tests/integration/test_permissions.py` walks through them, and docs/permissions.md is
+written from them.
 """
 
 from collections.abc import Mapping
@@ -18,7 +20,13 @@ from policy.plans.commands import seen_calendar
 from policy.rules.groups import seen_state
 from policy.rules.rules import PolicyRule
 from risk import restored
-from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
+from tests.admin_doors import (
+    ACCOUNT_DOORS,
+    ALERT_DOORS,
+    CONNECTION_DOORS,
+    OWN_DOORS,
+    PEOPLE_DOORS,
+)
 from tests.audit_doors import AUDIT_DOORS
 from tests.doors_of import EVERYBODY, A, Button, Door, Fields, R, U
 
@@ -26,13 +34,25 @@ __all__ = ["DOORS", "EVERYBODY", "TASKS"]
 
 
 def _verdict(outcome: str, reason: str = "") -> Fields:
-    return lambda walk: {"outcome": outcome, "fingerprint": walk.message.revision.fingerprint, "reason": reason}
+    return lambda walk: {
+        "outcome": outcome,
+        "fingerprint": walk.message.revision.fingerprint,
+        "reason": reason,
+    }
 
 
 def _list_change(walk: Any) -> Mapping[str, Any]:
-    """One more entry of the mailbox's list, as its preview would carry it to the button that saves it."""
+    """One more entry of the mailbox's list, as its preview would carry it to the button
+    that saves it.
+    """
     at = Allowlist(mailbox=walk.mailbox, kind="restriction")
-    return {"change": pack(Draft(put=(WantedEntry("more.example"),)), at, walk.person.actor(surface="web"))}
+    return {
+        "change": pack(
+            Draft(put=(WantedEntry("more.example"),)),
+            at,
+            walk.person.actor(surface="web"),
+        )
+    }
 
 
 def _tick(walk: Any) -> Mapping[str, Any]:
@@ -44,8 +64,16 @@ def _tick(walk: Any) -> Mapping[str, Any]:
 
 def _policy_rule(walk: Any, rule_id: str = "new") -> Mapping[str, Any]:
     """A rule as its form posts it to be saved, after its preview."""
-    rule = PolicyRule.from_json({"id": rule_id, "name": "Two", "then": {"approvals": {"0": 2}}})
-    return {"act": "save", "edits": 0, "name": "Two", "approvals_0": 2, "previewed": digest(rule)}
+    rule = PolicyRule.from_json(
+        {"id": rule_id, "name": "Two", "then": {"approvals": {"0": 2}}}
+    )
+    return {
+        "act": "save",
+        "edits": 0,
+        "name": "Two",
+        "approvals_0": 2,
+        "previewed": digest(rule),
+    }
 
 
 _CALENDAR = {"name": "Night", "zone": "UTC", "day-0": "20:00-24:00", "holidays": ""}
@@ -59,35 +87,60 @@ def _plan(walk: Any) -> Mapping[str, Any]:
 def _standing(walk: Any) -> Mapping[str, Any]:
     """The terms of a standing approval for messages like the walk's."""
     one = walk.standing
-    terms = {"ends_on": f"{one.ends_at:%Y-%m-%d}", "cap_an_hour": 20, "delay_minutes": 10, "bounce_percent": 5}
-    return {"mailbox": one.mailbox_id, "key": one.sent_by_key, "shape": one.shape, "recipients": "x.example", **terms}
+    terms = {
+        "ends_on": f"{one.ends_at:%Y-%m-%d}",
+        "cap_an_hour": 20,
+        "delay_minutes": 10,
+        "bounce_percent": 5,
+    }
+    return {
+        "mailbox": one.mailbox_id,
+        "key": one.sent_by_key,
+        "shape": one.shape,
+        "recipients": "x.example",
+        **terms,
+    }
 
 
 def _word(walk: Any) -> Mapping[str, Any]:
     """A word of the mailbox that counts less than the one that is there."""
     scope = walk.mailbox.pk
     shown = {"act": "save", "previewed": f"tulip / text / 5 / {scope}"}
-    return {"text": "tulip", "looks_in": ["text"], "points": "5", "mailbox": scope, **shown}
+    return {
+        "text": "tulip",
+        "looks_in": ["text"],
+        "points": "5",
+        "mailbox": scope,
+        **shown,
+    }
 
 
 _DESK_DOORS = {
     # --- outside
     "healthz": Door("reports that the process runs", "public"),
     "readyz": Door("reports whether everything that the desk needs runs", "public"),
-    "metrics": Door("gives metrics to a monitor on the same host, or with the token", "host"),
+    "metrics": Door(
+        "gives metrics to a monitor on the same host, or with the token", "host"
+    ),
     "live": Door("redirects to the live stream", "public"),
     "live-reach": Door("gives the live process what a session may see", "public"),
     "csp-report": Button("receives a browser's report of blocked content", "public"),
-    "multimail-webhook": Button("receives MultiMail's signed events; nothing without a valid signature", "public"),
+    "multimail-webhook": Button(
+        "receives MultiMail's signed events; nothing without a valid signature",
+        "public",
+    ),
     "discord-interactions": Button(
-        "receives Discord's signed interactions; nothing without a valid signature", "public"
+        "receives Discord's signed interactions; nothing without a valid signature",
+        "public",
     ),
     "account_login": Door("signs in", "public"),
     "account_logout": Button("signs out (POST only)", "public"),
     # --- reading
     "home": Door("shows the home page, for what one may see", "own"),
     "find": Door("lists the pages and acts that one may use", "own"),
-    "home-waiting": Door("shows what waits on an open home page, for what one may see", "own"),
+    "home-waiting": Door(
+        "shows what waits on an open home page, for what one may see", "own"
+    ),
     "queue": Door("lists what waits, for what one may see", "own"),
     "pulse": Door("gives an open page what changed, for what one may see", "own"),
     "history": Door("lists past decisions, for what one may see", "own"),
@@ -98,14 +151,20 @@ _DESK_DOORS = {
     "rules-findings": Door("lists the risk rules", "own"),
     "own-words": Door("lists the own words of what one may see", "own"),
     "own-word": Door("shows an own word", "mailbox", needs="own_word"),
-    "usual-texts": Door("shows the usual reasons and saved comments of a mailbox", "mailbox"),
+    "usual-texts": Door(
+        "shows the usual reasons and saved comments of a mailbox", "mailbox"
+    ),
     "rule": Door("shows a risk rule and what it found, for what one may see", "own"),
     "stop": Door("shows what is stopped, for what one may see", "own"),
-    "stop-banner": Door("shows the banner of what is stopped, for what one may see", "own"),
+    "stop-banner": Door(
+        "shows the banner of what is stopped, for what one may see", "own"
+    ),
     "message": Door("shows a message", "mailbox"),
     "message-body": Door("shows the rendered message", "mailbox"),
     "message-view": Door("shows one view of the message", "mailbox"),
-    "message-pictures": Door("shows how far the remote pictures are that are being fetched", "mailbox"),
+    "message-pictures": Door(
+        "shows how far the remote pictures are that are being fetched", "mailbox"
+    ),
     "message-files": Door("lists the attachments", "mailbox"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
     "file-pages": Door("shows the pages of a PDF as pictures", "mailbox", needs="pdf"),
@@ -114,14 +173,19 @@ _DESK_DOORS = {
     "message-thread": Door("shows the thread", "mailbox"),
     "beside": Door("shows claims and comments", "mailbox"),
     "unread-parts": Door("lists the parts that one has not opened", "mailbox"),
-    "message-people": Door("offers the names that a comment can mention", "mailbox", (R, A)),
+    "message-people": Door(
+        "offers the names that a comment can mention", "mailbox", (R, A)
+    ),
     "decided": Door("shows the status of one's decision", "mailbox"),
     "by-upstream-id": Door("redirects from MultiMail's id to the message", "mailbox"),
     "trace": Door("shows the audit trail of a message", "mailbox"),
     # --- reading that is noted
     "message-opened": Button("records that one has the message on screen", "mailbox"),
     "part-opened": Button(
-        "records that one has read the links", "mailbox", writes=True, fields=lambda w: {"part": "links"}
+        "records that one has read the links",
+        "mailbox",
+        writes=True,
+        fields=lambda w: {"part": "links"},
     ),
     "viewed": Button(
         "ticks an attachment or a finding as viewed",
@@ -138,13 +202,25 @@ _DESK_DOORS = {
         needs="pictures",
     ),
     "text-first": Button(
-        "makes one's messages open as text", "mailbox", writes=True, fields=lambda w: {"wanted": "on"}
+        "makes one's messages open as text",
+        "mailbox",
+        writes=True,
+        fields=lambda w: {"wanted": "on"},
     ),
     # --- deciding
     "verdict": Button(
-        "approves, rejects or requests changes", "mailbox", (R,), writes=True, fields=_verdict("approve")
+        "approves, rejects or requests changes",
+        "mailbox",
+        (R,),
+        writes=True,
+        fields=_verdict("approve"),
     ),
-    "approve": Door("shows the approval page of a high-risk message", "mailbox", (R,), is_gentle=True),
+    "approve": Door(
+        "shows the approval page of a high-risk message",
+        "mailbox",
+        (R,),
+        is_gentle=True,
+    ),
     "allow-address": Button(
         *("allows a recipient for seven days", "mailbox", (A,)),
         writes=True,
@@ -168,7 +244,9 @@ _DESK_DOORS = {
         },
     ),
     "edit-preview": Button(
-        "shows a typed text as its recipient would see it", "mailbox", fields=lambda w: {"markdown": "Hello."}
+        "shows a typed text as its recipient would see it",
+        "mailbox",
+        fields=lambda w: {"markdown": "Hello."},
     ),
     "finish-edit": Button(
         "rejects what was replaced, where both are held",
@@ -177,10 +255,30 @@ _DESK_DOORS = {
         writes=True,
         needs="half",
     ),
-    "undo": Button("undoes a decision that has not been sent", "mailbox", (R,), writes=True, needs="leaving"),
-    "take-back": Button("takes one's own approval back", "mailbox", (R,), writes=True, needs="approval"),
-    "withdraw": Button("withdraws a decision that may have been sent", "mailbox", (R,), writes=True, needs="doubt"),
-    "send-again": Button("sends an approval again that had no effect", "mailbox", (R,), writes=True, needs="doubt"),
+    "undo": Button(
+        "undoes a decision that has not been sent",
+        "mailbox",
+        (R,),
+        writes=True,
+        needs="leaving",
+    ),
+    "take-back": Button(
+        "takes one's own approval back", "mailbox", (R,), writes=True, needs="approval"
+    ),
+    "withdraw": Button(
+        "withdraws a decision that may have been sent",
+        "mailbox",
+        (R,),
+        writes=True,
+        needs="doubt",
+    ),
+    "send-again": Button(
+        "sends an approval again that had no effect",
+        "mailbox",
+        (R,),
+        writes=True,
+        needs="doubt",
+    ),
     "settle": Button(
         *("settles a decision whose outcome nothing tells", "mailbox", (R, A)),
         writes=True,
@@ -188,11 +286,21 @@ _DESK_DOORS = {
         needs="untold",
     ),
     "look": Button("asks MultiMail about the message", "mailbox", (R, A), writes=True),
-    "look-again": Button("asks MultiMail about the message", "mailbox", (R, A), writes=True),
-    "carry-out": Button("carries out a due decision now", "mailbox", (R, A), needs="stalled"),
+    "look-again": Button(
+        "asks MultiMail about the message", "mailbox", (R, A), writes=True
+    ),
+    "carry-out": Button(
+        "carries out a due decision now", "mailbox", (R, A), needs="stalled"
+    ),
     "brakes": Door("lists what a cap set apart, for what one may see", "own"),
     "brake": Door("shows the messages of a flood", "mailbox", needs="brake"),
-    "put-back": Button("puts the messages of a flood into the queue", "mailbox", (R, A), writes=True, needs="brake"),
+    "put-back": Button(
+        "puts the messages of a flood into the queue",
+        "mailbox",
+        (R, A),
+        writes=True,
+        needs="brake",
+    ),
     "reject-all": Button(
         *("rejects the messages of a flood", "mailbox", (R,)),
         writes=True,
@@ -200,18 +308,39 @@ _DESK_DOORS = {
         needs="brake",
     ),
     "pause-key-of-flood": Button(
-        "pauses the API key of a flood", "mailbox", (R, A), writes=True, sure=True, needs="brake"
+        "pauses the API key of a flood",
+        "mailbox",
+        (R, A),
+        writes=True,
+        sure=True,
+        needs="brake",
     ),
     "caps": Door("shows how many messages may come in an hour and a day", "own"),
     "set-caps": Button(
-        "sets the caps of all mailboxes", "desk", (A,), writes=True, sure=True, fields=lambda w: {"key_hour": 5}
+        "sets the caps of all mailboxes",
+        "desk",
+        (A,),
+        writes=True,
+        sure=True,
+        fields=lambda w: {"key_hour": 5},
     ),
     "mailbox-caps": Door("shows the caps of a mailbox", "mailbox"),
     "set-mailbox-caps": Button(
-        "sets the caps of a mailbox", "mailbox", (A,), writes=True, sure=True, fields=lambda w: {"key_hour": 5}
+        "sets the caps of a mailbox",
+        "mailbox",
+        (A,),
+        writes=True,
+        sure=True,
+        fields=lambda w: {"key_hour": 5},
     ),
-    "bulk": Door("shows several messages on one sheet, to decide them", "own", fields=lambda w: {"id": [w.message_id]}),
-    "bulk-seen": Button("records what one has read of a sheet", "own", fields=lambda w: w.sheet()),
+    "bulk": Door(
+        "shows several messages on one sheet, to decide them",
+        "own",
+        fields=lambda w: {"id": [w.message_id]},
+    ),
+    "bulk-seen": Button(
+        "records what one has read of a sheet", "own", fields=lambda w: w.sheet()
+    ),
     "bulk-decide": Button(
         *("decides the messages on the sheet", "mailbox", (R,)),
         writes=True,
@@ -220,18 +349,40 @@ _DESK_DOORS = {
         fields=lambda w: w.sheet(),
     ),
     "bulk-done": Door("shows the results of one's bulk decisions", "own"),
-    "bulk-undo": Button("undoes one's bulk decisions", "own", fields=lambda w: {"of": "1-1"}),
+    "bulk-undo": Button(
+        "undoes one's bulk decisions", "own", fields=lambda w: {"of": "1-1"}
+    ),
     # --- beside deciding
     "claim": Button("claims a message", "mailbox", (R,), writes=True),
-    "release-claim": Button("releases one's claim", "mailbox", writes=True, needs="claim"),
-    "snooze": Button("snoozes a message", "mailbox", writes=True, fields=lambda w: {"wait": "hour"}),
+    "release-claim": Button(
+        "releases one's claim", "mailbox", writes=True, needs="claim"
+    ),
+    "snooze": Button(
+        "snoozes a message", "mailbox", writes=True, fields=lambda w: {"wait": "hour"}
+    ),
     "end-snooze": Button("ends a snooze", "mailbox", writes=True, needs="snooze"),
-    "comment": Button("comments on a message", "mailbox", (R, A), writes=True, fields=lambda w: {"text": "Look here."}),
-    "save-view": Button("saves a view of the queue for oneself", "own", writes=True, fields=lambda w: {"name": "Mine"}),
+    "comment": Button(
+        "comments on a message",
+        "mailbox",
+        (R, A),
+        writes=True,
+        fields=lambda w: {"text": "Look here."},
+    ),
+    "save-view": Button(
+        "saves a view of the queue for oneself",
+        "own",
+        writes=True,
+        fields=lambda w: {"name": "Mine"},
+    ),
     "delete-view": Button("deletes a view of one's own", "own", needs="view"),
     "handling": Door("shows who has a message, and its deadlines", "mailbox"),
     "assign": Button(
-        "assigns a message", "mailbox", (R, A), writes=True, fields=lambda w: {"to": w.other.pk}, needs="person"
+        "assigns a message",
+        "mailbox",
+        (R, A),
+        writes=True,
+        fields=lambda w: {"to": w.other.pk},
+        needs="person",
     ),
     "extend": Button(
         "extends the deadlines of a message",
@@ -243,34 +394,73 @@ _DESK_DOORS = {
     ),
     # --- setting the desk up
     "read-connection": Button("reads a connection now", "mailbox", (R, A), writes=True),
-    "replay-event": Button("applies a stored webhook again", "connection", (A,), writes=True, needs="poison"),
-    "compare-event": Button(
-        "dismisses a late webhook and asks MultiMail", "connection", (A,), writes=True, needs="poison"
+    "replay-event": Button(
+        "applies a stored webhook again",
+        "connection",
+        (A,),
+        writes=True,
+        needs="poison",
     ),
-    "dismiss-event": Button("dismisses a stored webhook", "connection", (A,), writes=True, needs="poison"),
+    "compare-event": Button(
+        "dismisses a late webhook and asks MultiMail",
+        "connection",
+        (A,),
+        writes=True,
+        needs="poison",
+    ),
+    "dismiss-event": Button(
+        "dismisses a stored webhook", "connection", (A,), writes=True, needs="poison"
+    ),
     "settle-group": Button(
         *("does the action for several items with one cause", "connection", (A,)),
         writes=True,
         needs="poison",
     ),
-    "weigh-rule": Button("gives a rule other points", "desk", (A,), writes=True, fields=lambda w: {"points": "3"}),
-    "add-own-word": Door("adds an own word, for what one administers", "own", (A,), fields=_word),
-    "save-own-word": Button(
-        *("changes an own word", "mailbox", (A,)), writes=True, sure=True, fields=_word, needs="own_word"
+    "weigh-rule": Button(
+        "gives a rule other points",
+        "desk",
+        (A,),
+        writes=True,
+        fields=lambda w: {"points": "3"},
     ),
-    "remove-own-word": Button(*("removes an own word", "mailbox", (A,)), writes=True, sure=True, needs="own_word"),
+    "add-own-word": Door(
+        "adds an own word, for what one administers", "own", (A,), fields=_word
+    ),
+    "save-own-word": Button(
+        *("changes an own word", "mailbox", (A,)),
+        writes=True,
+        sure=True,
+        fields=_word,
+        needs="own_word",
+    ),
+    "remove-own-word": Button(
+        *("removes an own word", "mailbox", (A,)),
+        writes=True,
+        sure=True,
+        needs="own_word",
+    ),
     "save-usual-texts": Button(
         *("changes the usual reasons or saved comments of a mailbox", "mailbox", (A,)),
         writes=True,
-        fields=lambda w: {"order-1": "1", "label-1": "Wrong price", "words-1": "The price is not ours."},
+        fields=lambda w: {
+            "order-1": "1",
+            "label-1": "Wrong price",
+            "words-1": "The price is not ours.",
+        },
     ),
     "pull-switch": Button(
-        *("stops the decisions of all, a connection or a mailbox", "connection", (R, A)),
+        *(
+            "stops the decisions of all, a connection or a mailbox",
+            "connection",
+            (R, A),
+        ),
         writes=True,
         is_gentle=True,
         fields=lambda w: {"scope": f"connection-{w.connection.pk}", "reason": "Wait"},
     ),
-    "release-switch": Button("releases the kill switch", "connection", (A,), writes=True, sure=True),
+    "release-switch": Button(
+        "releases the kill switch", "connection", (A,), writes=True, sure=True
+    ),
     "hold-all": Button(
         *("holds all mail at our gateway, or releases it", "connection", (A,)),
         writes=True,
@@ -280,7 +470,12 @@ _DESK_DOORS = {
     "policy": Door("shows the rules of the policy and their draft", "own"),
     "begin-draft": Button("begins a draft of the policy", "desk", (A,), writes=True),
     "discard-draft": Button(
-        "discards the draft of the policy", "desk", (A,), writes=True, fields=lambda w: {"edits": 0}, needs="draft"
+        "discards the draft of the policy",
+        "desk",
+        (A,),
+        writes=True,
+        fields=lambda w: {"edits": 0},
+        needs="draft",
     ),
     "activate-draft": Door(
         *("activates the draft of the policy", "desk", (A,)),
@@ -290,7 +485,12 @@ _DESK_DOORS = {
         needs="draft",
     ),
     "add-policy-rule": Door(
-        "adds a rule to the draft of the policy", "desk", (A,), writes=True, fields=_policy_rule, needs="draft"
+        "adds a rule to the draft of the policy",
+        "desk",
+        (A,),
+        writes=True,
+        fields=_policy_rule,
+        needs="draft",
     ),
     "policy-rule": Door(
         *("changes a rule of the draft of the policy", "desk", (A,)),
@@ -299,7 +499,11 @@ _DESK_DOORS = {
         needs="draft",
     ),
     "arrange-policy-rule": Button(
-        *("moves, copies, switches or deletes a rule of the draft of the policy", "desk", (A,)),
+        *(
+            "moves, copies, switches or deletes a rule of the draft of the policy",
+            "desk",
+            (A,),
+        ),
         writes=True,
         fields=lambda w: {"edits": 0, "act": "off"},
         needs="draft",
@@ -308,7 +512,11 @@ _DESK_DOORS = {
     "policy-version": Door("shows a version of the policy", "own", needs="policy"),
     "policy-groups": Door("lists the groups of the policy", "own"),
     "add-policy-group": Door(
-        "adds a group to the policy", "desk", (A,), writes=True, fields=lambda w: {"name": "Finance"}
+        "adds a group to the policy",
+        "desk",
+        (A,),
+        writes=True,
+        fields=lambda w: {"name": "Finance"},
     ),
     "policy-group": Door(
         *("changes a group of the policy", "desk", (A,)),
@@ -317,10 +525,20 @@ _DESK_DOORS = {
         fields=lambda w: {"name": "Finance", "seen": seen_state(w.group)},
         needs="policy_group",
     ),
-    "delete-policy-group": Button("deletes a group of the policy", "desk", (A,), writes=True, needs="policy_group"),
-    "standing": Door("lists standing approvals and what the record proposes, for what one may see", "own", (A, U)),
-    "switch-on-standing": Button("asks a second admin to switch standing approvals on", "desk", (A,), sure=True),
-    "switch-off-standing": Button("switches standing approvals off", "desk", (A,), writes=True, needs="standing"),
+    "delete-policy-group": Button(
+        "deletes a group of the policy", "desk", (A,), writes=True, needs="policy_group"
+    ),
+    "standing": Door(
+        "lists standing approvals and what the record proposes, for what one may see",
+        "own",
+        (A, U),
+    ),
+    "switch-on-standing": Button(
+        "asks a second admin to switch standing approvals on", "desk", (A,), sure=True
+    ),
+    "switch-off-standing": Button(
+        "switches standing approvals off", "desk", (A,), writes=True, needs="standing"
+    ),
     "propose-standing": Door(
         "shows the proposal of a standing approval, and rehearses its terms",
         "mailbox",
@@ -341,22 +559,33 @@ _DESK_DOORS = {
         needs="standing",
     ),
     "policy-playground": Door(
-        "runs a message that one may see through the policy", "own", fields=lambda w: {"message": w.message_id}
+        "runs a message that one may see through the policy",
+        "own",
+        fields=lambda w: {"message": w.message_id},
     ),
     "ready-made-policies": Door("lists the ready-made policies", "own"),
     "ready-made-policy": Door("shows a ready-made policy", "own"),
     # --- review plans
-    "review-plans": Door("lists the review plans of what one may see, who is on duty, and the calendars", "own"),
+    "review-plans": Door(
+        "lists the review plans of what one may see, who is on duty, and the calendars",
+        "own",
+    ),
     "review-plan": Door("shows the review plan of a mailbox", "mailbox"),
-    "save-review-plan": Button("saves the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan),
-    "remove-review-plan": Button("removes a review plan", "mailbox", (A,), writes=True, needs="plan"),
+    "save-review-plan": Button(
+        "saves the review plan of a mailbox", "mailbox", (A,), writes=True, fields=_plan
+    ),
+    "remove-review-plan": Button(
+        "removes a review plan", "mailbox", (A,), writes=True, needs="plan"
+    ),
     "add-duty": Button(
         *("puts somebody on duty, for what one administers", "own", (A,)),
         is_gentle=True,
         fields=lambda w: {"person": w.other.pk, "mailbox": f"mailbox-{w.mailbox.pk}"},
         needs="person",
     ),
-    "end-duty": Button("ends somebody's duty", "mailbox", (A,), writes=True, needs="turn"),
+    "end-duty": Button(
+        "ends somebody's duty", "mailbox", (A,), writes=True, needs="turn"
+    ),
     "calendar": Door("shows a calendar", "own", needs="calendar"),
     "save-calendar": Button(
         *("changes a calendar", "desk", (A,)),
@@ -364,25 +593,46 @@ _DESK_DOORS = {
         fields=lambda w: {**_CALENDAR, "seen": seen_calendar(w.calendar)},
         needs="calendar",
     ),
-    "add-calendar": Door("makes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR),
-    "remove-calendar": Button("removes a calendar", "desk", (A,), writes=True, needs="calendar"),
+    "add-calendar": Door(
+        "makes a calendar", "desk", (A,), writes=True, fields=lambda w: _CALENDAR
+    ),
+    "remove-calendar": Button(
+        "removes a calendar", "desk", (A,), writes=True, needs="calendar"
+    ),
     # --- allowlists
     "allowlists": Door("lists the allowlists, for what one may see", "own"),
     "allowlist": Door("shows an allowlist with its entries", "mailbox"),
     "allowlist-history": Door("shows the history of an allowlist", "mailbox"),
-    "allow-entry": Door("shows an entry of an allowlist, with its history", "mailbox", needs="entry"),
+    "allow-entry": Door(
+        "shows an entry of an allowlist, with its history", "mailbox", needs="entry"
+    ),
     "preview-allowlist": Button(
-        "previews a change of an allowlist", "mailbox", (A,), fields=lambda w: {"lines": "more.example"}
+        "previews a change of an allowlist",
+        "mailbox",
+        (A,),
+        fields=lambda w: {"lines": "more.example"},
     ),
     "save-allowlist": Button(
-        "saves a change of an allowlist", "mailbox", (A,), writes=True, sure=True, fields=_list_change
+        "saves a change of an allowlist",
+        "mailbox",
+        (A,),
+        writes=True,
+        sure=True,
+        fields=_list_change,
     ),
-    "import-allowlist": Door("shows the import form of an allowlist", "mailbox", sure=True),
+    "import-allowlist": Door(
+        "shows the import form of an allowlist", "mailbox", sure=True
+    ),
     "preview-import": Button(
         *("previews an import into an allowlist", "mailbox", (A,)),
-        fields=lambda w: {"how": "add", "file": SimpleUploadedFile("list.csv", b"pattern\nmore.example\n")},
+        fields=lambda w: {
+            "how": "add",
+            "file": SimpleUploadedFile("list.csv", b"pattern\nmore.example\n"),
+        },
     ),
-    "export-allowlist": Button("exports an allowlist", "mailbox", writes=True, sure=True),
+    "export-allowlist": Button(
+        "exports an allowlist", "mailbox", writes=True, sure=True
+    ),
     "push-list": Button(
         "copies an allowlist to its gate now",
         "mailbox",
@@ -399,7 +649,12 @@ _DESK_DOORS = {
         fields=lambda w: {"address": "dana@x.example"},
         needs="refusal",
     ),
-    "keys": Button("switches one's keyboard shortcuts off or on", "own", writes=True, fields=lambda w: {"do": "off"}),
+    "keys": Button(
+        "switches one's keyboard shortcuts off or on",
+        "own",
+        writes=True,
+        fields=lambda w: {"do": "off"},
+    ),
 }
 
 DOORS: dict[str, Door] = {

@@ -27,24 +27,30 @@ def nothing(walk: Any) -> Mapping[str, Any]:
 class Door:
     """One address. `roles` may go through it, where they reach:
 
-    - public: whoever knows the address; host: programs on the same host, or with a token;
-    - own: whoever is signed in, for themselves alone; where it `covers` a place, only with a role that reaches it;
-    - mailbox, connection: with a role for that of the row at hand, or for what it is in; others must not even learn
-      that there is such a row (404);
+    - public: whoever knows the address; host: programs on the same host, or with a
+      token;
+    - own: whoever is signed in, for themselves alone; where it `covers` a place, only
+      with a role that reaches it;
+    - mailbox, connection: with a role for that of the row at hand, or for what it is
+      in; others must not even learn that there is such a row (404);
     - some connection: with a role for any connection; desk: with a role for everything.
 
-    `fields` are what a form would post, from the rows of the walk; `needs` names the row that must be there first.
-    A door that `writes` changes something for whoever may; one that is `sure` asks to confirm who one is.
+    `fields` are what a form would post, from the rows of the walk; `needs` names the
+    row that must be there first. A door that `writes` changes something for whoever
+    may; one that is `sure` asks to confirm who one is.
     """
 
     does: str
-    reach: Literal["public", "host", "own", "mailbox", "connection", "some connection", "desk"]
+    reach: Literal[
+        "public", "host", "own", "mailbox", "connection", "some connection", "desk"
+    ]
     roles: tuple[Role, ...] = EVERYBODY
     writes: bool = False
     sure: bool = False
     fields: Fields | None = None
     needs: str = ""
-    # It refuses by showing the page again, for instance because what was chosen was not there to be chosen.
+    # It refuses by showing the page again, for instance because what was chosen was not
+    # there to be chosen.
     is_gentle: bool = False
     covers: Literal["", "mailbox"] = ""
     is_post_only: ClassVar[bool] = False
@@ -57,7 +63,11 @@ class Door:
         if self.reach == "host":
             return "programs on the same host, or with `METRICS_TOKEN`"
         if self.roles == EVERYBODY:
-            named = "anybody who is signed in" if self.reach == "own" else "anybody with a role"
+            named = (
+                "anybody who is signed in"
+                if self.reach == "own"
+                else "anybody with a role"
+            )
         else:
             named = " or ".join(role.value for role in self.roles)
         return named + _HOW_FAR[self.covers or self.reach]

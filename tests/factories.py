@@ -1,4 +1,6 @@
-"""Makes the rows that tests start from, through the product's own commands where there is one."""
+"""Makes the rows that tests start from, through the product's own commands where there
+is one.
+"""
 
 import itertools
 import json
@@ -31,7 +33,9 @@ _numbers = itertools.count(1)
 
 def make_person(email: str, name: str, role: str = "", **scope: Any) -> Person:
     """Make somebody with a role for everything, or for `connection=` or `mailbox=`."""
-    person = Person.objects.create_user(email=email, name=name, password="correct horse battery")
+    person = Person.objects.create_user(
+        email=email, name=name, password="correct horse battery"
+    )
     if role:
         Grant.objects.create(person=person, role=role, **scope)
     return person
@@ -54,7 +58,9 @@ def make_connection(slug: str = "main", **fields: Any) -> Connection:
         **fields,
     }
     connection = Connection.objects.create(slug=slug, **values)
-    Mailbox.objects.create(connection=connection, undo_window=timedelta(seconds=5), **MAILBOX)
+    Mailbox.objects.create(
+        connection=connection, undo_window=timedelta(seconds=5), **MAILBOX
+    )
     return connection
 
 
@@ -70,7 +76,11 @@ def event_body(name: str = "oversight.pending", **fields: Any) -> bytes:
         "subject": "Your refund for order 4471",
         "direction": "outbound",
         "status": "pending_send_approval",
-        "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+        "metadata": {
+            "discord_user": "ana#1",
+            "discord_channel": "outreach",
+            "discord_guild": "Acme",
+        },
         **fields,
     }
     top = {"event": name, "type": name, "event_type": name, "event_id": f"evt{number}"}
@@ -83,19 +93,26 @@ def post_event(client: Any, connection: Connection, body: bytes, **headers: str)
     """Post a signed webhook as MultiMail does."""
     sent = {HEADER: sign(body, SECRET), **headers}
     return client.post(
-        f"/webhooks/multimail/{connection.webhook_id}/", body, content_type="application/json", headers=sent
+        f"/webhooks/multimail/{connection.webhook_id}/",
+        body,
+        content_type="application/json",
+        headers=sent,
     )
 
 
 def post_confirmed(client: Any, connection: Connection, body: bytes) -> Any:
-    """Post a signed webhook, and let a read confirm what it reports of the message's end."""
+    """Post a signed webhook, and let a read confirm what it reports of the message's
+    end.
+    """
     answer = post_event(client, connection, body)
     confirm_reports()
     return answer
 
 
 def confirm_reports() -> None:
-    """Let a read find that MultiMail knows none of the messages whose end webhooks reported."""
+    """Let a read find that MultiMail knows none of the messages whose end webhooks
+    reported.
+    """
     for message in Message.objects.reported_unconfirmed().select_related("connection"):
         closing.close(message, UpstreamStatus(), clock())
         closing.catch_up(message, UpstreamStatus(), clock())
@@ -123,15 +140,31 @@ def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:
         "additions": {},
         "send_at": None,
         "received_at": NOW.isoformat(),
-        "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+        "metadata": {
+            "discord_user": "ana#1",
+            "discord_channel": "outreach",
+            "discord_guild": "Acme",
+        },
         **fields,
     }
 
 
-def make_message(connection: Connection, *, hydrated: bool = True, **fields: Any) -> Message:
-    """Make a held message by the webhook that announces it and, unless told otherwise, the row that fills it."""
-    body = event_body(**{name: value for name, value in fields.items() if name in ("subject", "metadata", "to")})
-    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current")
+def make_message(
+    connection: Connection, *, hydrated: bool = True, **fields: Any
+) -> Message:
+    """Make a held message by the webhook that announces it and, unless told otherwise,
+    the row that fills it.
+    """
+    body = event_body(
+        **{
+            name: value
+            for name, value in fields.items()
+            if name in ("subject", "metadata", "to")
+        }
+    )
+    stored = ingest.receive_webhook(
+        connection=connection, body=body, secret_used="current"
+    )
     assert stored.fetch is not None
     if hydrated:
         show_row(stored.fetch, **fields)
@@ -155,16 +188,22 @@ def show_row(message: Message, **fields: Any) -> Message:
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """Undo what the block wrote to the database: for each case of a table that shares its set-up with the others."""
+    """Undo what the block wrote to the database: for each case of a table that shares
+    its set-up with the others.
+    """
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
 
 
 def make_list(*patterns: str, mode: str = "enforce", **scope: Any) -> Allowlist:
-    """Let the restriction list for all, or for `connection=` or `mailbox=`, have this mode and these entries too."""
+    """Let the restriction list for all, or for `connection=` or `mailbox=`, have this
+    mode and these entries too.
+    """
     where = {"connection": None, "mailbox": None, **scope}
-    made, _ = Allowlist.objects.update_or_create(kind="restriction", **where, defaults={"mode": mode, "version": 1})
+    made, _ = Allowlist.objects.update_or_create(
+        kind="restriction", **where, defaults={"mode": mode, "version": 1}
+    )
     for pattern in patterns:
         AllowEntry.objects.get_or_create(allowlist=made, pattern=read_pattern(pattern))
     return made

@@ -1,6 +1,7 @@
 """Appends to the ledger and checks its seals, for tests.
 
-The verifier that checks is itself tested on ledgers that share no code with it: tests/bundles.py.
+The verifier that checks is itself tested on ledgers that share no code with it:
+tests/bundles.py.
 """
 
 import base64
@@ -32,7 +33,11 @@ def append(number: int = 1, **says: Any) -> list[Entry]:
     made = []
     for _ in range(number):
         with transaction.atomic():
-            made.append(record("message.opened", actor=ACTOR, details={"reason": "tested"}, **says))
+            made.append(
+                record(
+                    "message.opened", actor=ACTOR, details={"reason": "tested"}, **says
+                )
+            )
     return made
 
 
@@ -42,13 +47,19 @@ def latest_details(action: str) -> dict[str, str]:
 
 
 def seal_here(**of: Any) -> Seal:
-    """Seal what there is of this, within the test's own transaction, which no horizon of the sealer would let in."""
-    with override_settings(SEAL_KEYS=[base64.urlsafe_b64encode(bytes(range(32))).decode()]):
+    """Seal what there is of this, within the test's own transaction, which no horizon
+    of the sealer would let in.
+    """
+    with override_settings(
+        SEAL_KEYS=[base64.urlsafe_b64encode(bytes(range(32))).decode()]
+    ):
         last = latest_seal()
         check_end(last)
         batch = Batch(last)
         known = SealedEntry.objects.values("entry")
-        batch.take(list(Entry.objects.filter(**of).exclude(pk__in=known).order_by("xid", "id")))
+        batch.take(
+            list(Entry.objects.filter(**of).exclude(pk__in=known).order_by("xid", "id"))
+        )
         return batch.seal(read_database_state())
 
 
@@ -56,13 +67,19 @@ def seal_here(**of: Any) -> Seal:
 def another_session(**options: Any):
     """A session beside the application's, as its own role."""
     settings = connection.get_connection_params()
-    keep = {name: settings[name] for name in ("dbname", "user", "password", "host", "port") if settings.get(name)}
+    keep = {
+        name: settings[name]
+        for name in ("dbname", "user", "password", "host", "port")
+        if settings.get(name)
+    }
     with psycopg.connect(**keep, **options) as session:
         yield session
 
 
 def as_superuser(sql: str, parameters: Any = ()) -> None:
-    """Alter the database beneath the application, past every trigger. Tests are its owner, and a superuser."""
+    """Alter the database beneath the application, past every trigger. Tests are its
+    owner, and a superuser.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = 'replica'")
         cursor.execute(sql, parameters)
@@ -73,7 +90,9 @@ def batch_hash(hashes: list[bytes]) -> str:
 
 
 def check_chain() -> list[Seal]:
-    """Return all seals, after the verifier of auditors has checked every one, and every entry under them."""
+    """Return all seals, after the verifier of auditors has checked every one, and every
+    entry under them.
+    """
     if findings := check_database().findings:
         raise AssertionError(findings)
     return list(Seal.objects.order_by("number"))

@@ -1,4 +1,6 @@
-"""Whether work costs time in proportion to what it is given: by processor time, whatever else the machine does."""
+"""Whether work costs time in proportion to what it is given: by processor time,
+whatever else the machine does.
+"""
 
 import time
 from collections.abc import Callable
@@ -17,8 +19,11 @@ def seconds(work: Callable[[T], object], value: T) -> float:
     return time.process_time() - began
 
 
-def is_linear(work: Callable[[T], object], small: T, large: T, *, most: float = 24) -> bool:
-    """Whether `large`, eight times as much as `small`, takes at most `most` times as long; quadratic work takes 64.
+def is_linear(
+    work: Callable[[T], object], small: T, large: T, *, most: float = 24
+) -> bool:
+    """Whether `large`, eight times as much as `small`, takes at most `most` times as
+    long; quadratic work takes 64.
 
     The quickest of three counts: what a machine does besides only adds to it.
     """

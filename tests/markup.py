@@ -1,4 +1,6 @@
-"""Pages as tests read them: without the indentation of their templates, or only their words."""
+"""Pages as tests read them: without the indentation of their templates, or only their
+words.
+"""
 
 import html
 import re
@@ -15,14 +17,18 @@ _BLOCKS = (
 ).replace(" ", "|")
 # White space counts inside these.
 _VERBATIM = "pre|textarea|script|style"
-_VERBATIM_BLOCK = re.compile(rf"(<(?:{_VERBATIM})\b{_ATTRIBUTES}>)(.*?)(?=</(?:{_VERBATIM})>)", re.DOTALL)
+_VERBATIM_BLOCK = re.compile(
+    rf"(<(?:{_VERBATIM})\b{_ATTRIBUTES}>)(.*?)(?=</(?:{_VERBATIM})>)", re.DOTALL
+)
 _TAG = re.compile(rf"<[a-zA-Z/]{_ATTRIBUTES}>")
 _AROUND_BLOCK = re.compile(rf"\s*(</?(?:{_BLOCKS})\b{_ATTRIBUTES}>)\s*")
 _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.DOTALL)
 
 
 def words_of(page: Any) -> str:
-    """Return the words of a page, or of a client's answer, as a person reads them, with single blanks between them."""
+    """Return the words of a page, or of a client's answer, as a person reads them, with
+    single blanks between them.
+    """
     text = page if isinstance(page, str) else page.text
     return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", text).split()))
 

@@ -11,7 +11,9 @@ def moved_to(target: Mapping[str, str]) -> Iterator[None]:
     """`target` has `host`, `user` and `dbname`."""
     settings_before = dict(connection.settings_dict)
     connection.close()
-    connection.settings_dict.update(HOST=target["host"], USER=target["user"], NAME=target["dbname"])
+    connection.settings_dict.update(
+        HOST=target["host"], USER=target["user"], NAME=target["dbname"]
+    )
     try:
         yield
     finally:

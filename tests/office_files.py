@@ -1,4 +1,6 @@
-"""Small Office files, made of the parts that a test names, and PDFs that are odd in one way."""
+"""Small Office files, made of the parts that a test names, and PDFs that are odd in one
+way.
+"""
 
 import io
 import zipfile
@@ -6,11 +8,17 @@ import zipfile
 from demo.messages.files import small_pdf
 
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-_MAIN = {"docx": "word/document.xml", "xlsx": "xl/workbook.xml", "pptx": "ppt/presentation.xml"}
+_MAIN = {
+    "docx": "word/document.xml",
+    "xlsx": "xl/workbook.xml",
+    "pptx": "ppt/presentation.xml",
+}
 
 
 def relations(*listed):
-    """Return a part that names others: (id, kind, target), or with a fourth word what is elsewhere."""
+    """Return a part that names others: (id, kind, target), or with a fourth word what
+    is elsewhere.
+    """
     rows = "".join(
         f'<Relationship Id="{key}" Type="{OFFICE}/{kind}" Target="{target}"'
         f"{' TargetMode=' + chr(34) + 'External' + chr(34) if outside else ''}/>"
@@ -34,7 +42,9 @@ def office_file(kind, parts):
 
 
 def workbook(*, sheet="", strings="", names=""):
-    """Return a workbook of a shown sheet, with a hidden row and column, and of a hidden sheet."""
+    """Return a workbook of a shown sheet, with a hidden row and column, and of a hidden
+    sheet.
+    """
     rows = sheet or (
         '<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1"><v>1200</v></c><c r="C1" s="1"><v>45000</v></c></row>'
         '<row r="2" hidden="1"><c r="A2" t="inlineStr"><is><t>Discount</t></is></c>'
@@ -52,7 +62,8 @@ def workbook(*, sheet="", strings="", names=""):
                 ("r4", "styles", "styles.xml"),
             ),
             "xl/styles.xml": '<s><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></s>',
-            "xl/sharedStrings.xml": strings or "<sst><si><t>Total &lt;b&gt;\u202e</t></si></sst>",
+            "xl/sharedStrings.xml": strings
+            or "<sst><si><t>Total &lt;b&gt;\u202e</t></si></sst>",
             "xl/worksheets/sheet1.xml": f'<worksheet><cols><col min="3" max="3" hidden="1"/></cols>'
             f"<sheetData>{rows}</sheetData></worksheet>",
             "xl/worksheets/sheet2.xml": "<worksheet><sheetData><row r='1'><c r='A1'><f>SUM(B1:B9)</f><v>7</v></c></row>"
@@ -69,8 +80,14 @@ def document(body, *, more=None):
 
 def slides(*shown):
     """Return slides with these texts; one that begins with "-" is hidden."""
-    ids = "".join(f'<p:sldId id="{256 + number}" r:id="r{number}"/>' for number in range(len(shown)))
-    listed = [(f"r{number}", "slide", f"slides/slide{number}.xml") for number in range(len(shown))]
+    ids = "".join(
+        f'<p:sldId id="{256 + number}" r:id="r{number}"/>'
+        for number in range(len(shown))
+    )
+    listed = [
+        (f"r{number}", "slide", f"slides/slide{number}.xml")
+        for number in range(len(shown))
+    ]
     parts = {
         "ppt/presentation.xml": f'<p:presentation xmlns:p="p" xmlns:r="{OFFICE}"><p:sldIdLst>{ids}</p:sldIdLst>'
         "</p:presentation>",
@@ -79,7 +96,9 @@ def slides(*shown):
     for number, text in enumerate(shown):
         show = ' show="0"' if text.startswith("-") else ""
         words = f"<a:p><a:t>{text}</a:t></a:p>"
-        parts[f"ppt/slides/slide{number}.xml"] = f'<p:sld xmlns:p="p" xmlns:a="a"{show}>{words}</p:sld>'
+        parts[f"ppt/slides/slide{number}.xml"] = (
+            f'<p:sld xmlns:p="p" xmlns:a="a"{show}>{words}</p:sld>'
+        )
     return office_file("pptx", parts)
 
 
@@ -99,7 +118,9 @@ def open_sheet():
 
 
 def pdf_of(pages, *, box="0 0 595 842", content=b"", action=b""):
-    """Return a PDF of so many pages, all with this content; `action` runs when it is opened."""
+    """Return a PDF of so many pages, all with this content; `action` runs when it is
+    opened.
+    """
     kids = b" ".join(b"%d 0 R" % (number + 4) for number in range(pages))
     page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents 3 0 R >>".encode()
     objects = [
@@ -108,12 +129,19 @@ def pdf_of(pages, *, box="0 0 595 842", content=b"", action=b""):
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
         *([page] * pages),
     ]
-    out = b"%PDF-1.4\n" + b"".join(b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(objects, start=1))
+    out = b"%PDF-1.4\n" + b"".join(
+        b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(objects, start=1)
+    )
     # Without a table of its objects: PDFium looks for them.
     return out + b"trailer\n<< /Size %d /Root 1 0 R >>\n%%%%EOF\n" % (len(objects) + 1)
 
 
 def locked_pdf():
     """Return a PDF that asks for a password."""
-    key = b"<< /Filter /Standard /V 1 /R 2 /O <%s> /U <%s> /P -4 >>" % (b"00" * 32, b"11" * 32)
-    return small_pdf(("Secret",)).replace(b"/Root 1 0 R", b"/Root 1 0 R /ID [<aa><aa>] /Encrypt " + key)
+    key = b"<< /Filter /Standard /V 1 /R 2 /O <%s> /U <%s> /P -4 >>" % (
+        b"00" * 32,
+        b"11" * 32,
+    )
+    return small_pdf(("Secret",)).replace(
+        b"/Root 1 0 R", b"/Root 1 0 R /ID [<aa><aa>] /Encrypt " + key
+    )

@@ -1,4 +1,6 @@
-"""An OpenID Connect provider that answers, signs and claims what a test tells it to, over real HTTP."""
+"""An OpenID Connect provider that answers, signs and claims what a test tells it to,
+over real HTTP.
+"""
 
 import base64
 import contextlib
@@ -22,25 +24,41 @@ RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 def published(key: Any, algorithm: str, kid: str = "k1", **more: str) -> dict[str, Any]:
     """The public half of a key, as a JSON Web Key."""
-    row: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
+    row: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(
+        key.public_key(), as_dict=True
+    )
     return {**row, "kid": kid, "alg": algorithm, "use": "sig", **more}
 
 
-def sign(claims: dict[str, Any], key: Any = KEY, algorithm: str = "ES256", kid: str | None = "k1") -> str:
+def sign(
+    claims: dict[str, Any],
+    key: Any = KEY,
+    algorithm: str = "ES256",
+    kid: str | None = "k1",
+) -> str:
     """A token of these claims."""
-    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": kid} if kid else None)
+    return jwt.encode(
+        claims, key, algorithm=algorithm, headers={"kid": kid} if kid else None
+    )
 
 
-def spliced(header: dict[str, Any], claims: dict[str, Any], signature: Callable[[bytes], bytes]) -> str:
+def spliced(
+    header: dict[str, Any], claims: dict[str, Any], signature: Callable[[bytes], bytes]
+) -> str:
     """A token that no library would make."""
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
+    parts = [
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
+        for part in (header, claims)
+    ]
     parts.append(base64.urlsafe_b64encode(signature(b".".join(parts))).rstrip(b"="))
     return b".".join(parts).decode()
 
 
 @dataclass
 class Issuer:
-    """`answers` maps a path to a body that replaces the usual one; bytes go out as they are."""
+    """`answers` maps a path to a body that replaces the usual one; bytes go out as they
+    are.
+    """
 
     url: str = ""
     answers: dict[str, Any] = field(default_factory=dict)
@@ -51,20 +69,48 @@ class Issuer:
     def configure(self, settings: Any) -> None:
         """Let the desk trust this provider."""
         settings.OIDC_ISSUER, settings.OIDC_NAME = self.url, "Acme"
-        app = {"provider_id": self.url, "name": "Acme", "client_id": CLIENT_ID, "secret": "s"}
+        app = {
+            "provider_id": self.url,
+            "name": "Acme",
+            "client_id": CLIENT_ID,
+            "secret": "s",
+        }
         app["settings"] = {"server_url": self.url}
-        settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}}
+        settings.SOCIALACCOUNT_PROVIDERS = {
+            "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}
+        }
 
-    def come_in(self, client: Any, *, make: Callable[[dict[str, Any]], Any] = sign, **claims: Any) -> Any:
-        """Begin a sign-in and come back with a token of these claims; those that are None are left out."""
+    def come_in(
+        self,
+        client: Any,
+        *,
+        make: Callable[[dict[str, Any]], Any] = sign,
+        **claims: Any,
+    ) -> Any:
+        """Begin a sign-in and come back with a token of these claims; those that are
+        None are left out.
+        """
         began = client.get("/accounts/login/provider/")
         assert began.status_code == 302, began.content
         query = parse_qs(urlsplit(began["Location"]).query)
         now = int(time.time())
-        usual = {"iss": self.url, "aud": CLIENT_ID, "exp": now + 300, "iat": now, "nonce": query["nonce"][0]}
-        whole = {**usual, "email": "ana@yourteam.example", "email_verified": True, **claims}
+        usual = {
+            "iss": self.url,
+            "aud": CLIENT_ID,
+            "exp": now + 300,
+            "iat": now,
+            "nonce": query["nonce"][0],
+        }
+        whole = {
+            **usual,
+            "email": "ana@yourteam.example",
+            "email_verified": True,
+            **claims,
+        }
         state = query["state"][0]
-        self.tokens[state] = make({name: value for name, value in whole.items() if value is not None})
+        self.tokens[state] = make(
+            {name: value for name, value in whole.items() if value is not None}
+        )
         return client.get(BACK, {"code": state, "state": state})
 
     def answer(self, path: str, form: dict[str, list[str]]) -> Any:
@@ -72,11 +118,22 @@ class Issuer:
         if path in self.answers:
             return self.answers[path]
         if path == "/.well-known/openid-configuration":
-            places = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
+            places = {
+                "authorization_endpoint": "authorize",
+                "token_endpoint": "token",
+                "jwks_uri": "keys",
+            }
             places["userinfo_endpoint"] = "userinfo"
-            return {"issuer": self.url, **{name: f"{self.url}/{place}" for name, place in places.items()}}
+            return {
+                "issuer": self.url,
+                **{name: f"{self.url}/{place}" for name, place in places.items()},
+            }
         if path == "/token":
-            return {"access_token": "a", "token_type": "Bearer", "id_token": self.tokens[form["code"][0]]}
+            return {
+                "access_token": "a",
+                "token_type": "Bearer",
+                "id_token": self.tokens[form["code"][0]],
+            }
         return {"keys": self.keys} if path == "/keys" else {}
 
 

@@ -46,7 +46,9 @@ def _tries(content: bytes) -> bytes:
             done.append(name)
         except (OSError, ValueError):
             pass
-    return pack({"done": done, "environment": sorted(os.environ), "interfaces": len(content)})
+    return pack(
+        {"done": done, "environment": sorted(os.environ), "interfaces": len(content)}
+    )
 
 
 JOBS = {

@@ -1,4 +1,6 @@
-"""A device with one passkey, in software: it answers what a page asks, as a browser at any origin would pass it on."""
+"""A device with one passkey, in software: it answers what a page asks, as a browser at
+any origin would pass it on.
+"""
 
 import hashlib
 import os
@@ -33,25 +35,45 @@ class Device:
         public = ES256.from_cryptography_key(self.key.public_key())
         credential = AttestedCredentialData.create(b"\0" * 16, self.id, public)
         data = AuthenticatorData.create(
-            _host_hash(asked["rp"]["id"]), VERIFIED | AuthenticatorData.FLAG.AT, 0, credential
+            _host_hash(asked["rp"]["id"]),
+            VERIFIED | AuthenticatorData.FLAG.AT,
+            0,
+            credential,
         )
-        client_data = CollectedClientData.create("webauthn.create", asked["challenge"], origin)
+        client_data = CollectedClientData.create(
+            "webauthn.create", asked["challenge"], origin
+        )
         attested = AttestationObject.create("none", data, {})
         return self._answer(clientDataJSON=client_data, attestationObject=attested)
 
-    def use(self, options: dict[str, Any], *, origin: str, kind: str = "webauthn.get") -> dict[str, Any]:
+    def use(
+        self, options: dict[str, Any], *, origin: str, kind: str = "webauthn.get"
+    ) -> dict[str, Any]:
         """Answer the options for signing in or confirming."""
         asked = options["publicKey"]
         data = AuthenticatorData.create(_host_hash(asked["rpId"]), VERIFIED, 1)
         client_data = CollectedClientData.create(kind, asked["challenge"], origin)
         signature = self.key.sign(data + client_data.hash, ec.ECDSA(SHA256()))
-        parts = {"clientDataJSON": client_data, "authenticatorData": data, "signature": signature}
+        parts = {
+            "clientDataJSON": client_data,
+            "authenticatorData": data,
+            "signature": signature,
+        }
         return self._answer(**parts, userHandle=self.user)
 
     def _answer(self, **parts: Any) -> dict[str, Any]:
-        response = {name: part if isinstance(part, str) else websafe_encode(part) for name, part in parts.items()}
+        response = {
+            name: part if isinstance(part, str) else websafe_encode(part)
+            for name, part in parts.items()
+        }
         mine = websafe_encode(self.id)
-        return {"id": mine, "rawId": mine, "type": "public-key", "clientExtensionResults": {}, "response": response}
+        return {
+            "id": mine,
+            "rawId": mine,
+            "type": "public-key",
+            "clientExtensionResults": {},
+            "response": response,
+        }
 
 
 def _host_hash(host: str) -> bytes:

@@ -1,6 +1,8 @@
-"""Finds every regular expression of the product, makes its worst inputs, and runs them in a process that is killed.
+"""Finds every regular expression of the product, makes its worst inputs, and runs them
+in a process that is killed.
 
-Backtracking is slow on what nearly matches, so an input repeats texts that parts of the pattern itself match.
+Backtracking is slow on what nearly matches, so an input repeats texts that parts of the
+pattern itself match.
 """
 
 import ast
@@ -28,7 +30,11 @@ _SCANNING = frozenset({"search", "sub", "subn", "findall", "finditer", "split"})
 _METHODS = _SCANNING | {"match", "fullmatch"}
 # Functions that get their pattern from the caller: what callers pass.
 _PASSED = {
-    "audit/search/filters.py:form": [r"0*[1-9][0-9]*", r"[0-9]{1,18}", r"[0-9A-Za-z_.:-]{4,64}"],
+    "audit/search/filters.py:form": [
+        r"0*[1-9][0-9]*",
+        r"[0-9]{1,18}",
+        r"[0-9A-Za-z_.:-]{4,64}",
+    ],
     "approvals/practice/faults.py:old": ["rn"],
     "risk/check_secrets.py:shape": [r"[a-z]", r"[^A-Za-z0-9]"],
     "risk/similarity.py:name": [r"\bdana\b"],
@@ -38,7 +44,9 @@ _PASSED = {
 
 @dataclass(frozen=True)
 class Found:
-    """A pattern and where it stands. `scans`: it is tried at every position of a text, not only at the first."""
+    """A pattern and where it stands. `scans`: it is tried at every position of a text,
+    not only at the first.
+    """
 
     place: str
     pattern: "re.Pattern[Any]"
@@ -47,8 +55,16 @@ class Found:
 
 @cache
 def find_patterns() -> tuple[list[Found], list[str]]:
-    """Return every pattern of the product, and calls of `re` whose pattern is not known."""
-    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    """Return every pattern of the product, and calls of `re` whose pattern is not
+    known.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     trees = {
         name: ast.parse((ROOT / name).read_text(encoding="utf-8"))
         for name in listed.stdout.split()
@@ -60,7 +76,9 @@ def find_patterns() -> tuple[list[Found], list[str]]:
     for name, tree in trees.items():
         calls = [node for node in ast.walk(tree) if _is_call_of_re(node)]
         if calls:
-            module = importlib.import_module(name.removesuffix(".py").replace("/", ".").removesuffix(".__init__"))
+            module = importlib.import_module(
+                name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+            )
             held = {id(one): one for one in _patterns_in(vars(module).values())}
             found += [Found(name, one) for one in held.values()]
             for call in calls:
@@ -87,7 +105,9 @@ def _patterns_in(values: Iterable[Any], depth: int = 0) -> Iterator["re.Pattern[
 
 
 def _methods_used(trees: dict[str, ast.Module]) -> dict[tuple[str, str], set[str]]:
-    """Return which methods are called on the variables of each name: private ones by file, others anywhere."""
+    """Return which methods are called on the variables of each name: private ones by
+    file, others anywhere.
+    """
     used: dict[tuple[str, str], set[str]] = defaultdict(set)
     for place, tree in trees.items():
         for node in ast.walk(tree):
@@ -102,7 +122,11 @@ def _is_call_of_re(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return False
     owner = node.func.value
-    return isinstance(owner, ast.Name) and owner.id == "re" and node.func.attr in _METHODS | {"compile"}
+    return (
+        isinstance(owner, ast.Name)
+        and owner.id == "re"
+        and node.func.attr in _METHODS | {"compile"}
+    )
 
 
 def _add(
@@ -119,34 +143,58 @@ def _add(
     flags = next((one.value for one in call.keywords if one.arg == "flags"), None)
     flags = call.args[flags_at] if len(call.args) > flags_at else flags
     try:
-        options = eval(ast.unparse(flags), dict(vars(module))) if flags is not None else 0
+        options = (
+            eval(ast.unparse(flags), dict(vars(module))) if flags is not None else 0
+        )
         texts = [eval(ast.unparse(call.args[0]), dict(vars(module)))]
     except NameError as error:
-        # What a comprehension of the module compiles is found among the module's values.
+        # What a comprehension of the module compiles is found among the module's
+        # values.
         key = f"{name}:{error.name}"
         if _is_in_function(call, tree) and key not in _PASSED:
             unknown.append(f"{key} in {ast.unparse(call.args[0])}")
         texts = _PASSED.get(key, [])
-    target = next((one.targets[0] for one in ast.walk(tree) if isinstance(one, ast.Assign) and one.value is call), None)
+    target = next(
+        (
+            one.targets[0]
+            for one in ast.walk(tree)
+            if isinstance(one, ast.Assign) and one.value is call
+        ),
+        None,
+    )
     variable = getattr(target, "id", "")
-    methods = {method} if method != "compile" else uses.get((name if variable.startswith("_") else "", variable), set())
+    methods = (
+        {method}
+        if method != "compile"
+        else uses.get((name if variable.startswith("_") else "", variable), set())
+    )
     for text in texts:
         found.append(
-            Found(f"{name}:{call.lineno}", re.compile(text, options), not methods or bool(methods & _SCANNING))
+            Found(
+                f"{name}:{call.lineno}",
+                re.compile(text, options),
+                not methods or bool(methods & _SCANNING),
+            )
         )
 
 
 def _is_in_function(call: ast.AST, tree: ast.Module) -> bool:
-    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    functions = (
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
     return any(call is inner for function in functions for inner in ast.walk(function))
 
 
-# --- Inputs ---------------------------------------------------------------------------------------------------------
+# --- Inputs ---------------------------------------------------------------------------
 
 
 @cache
 def parts_of(pattern: "re.Pattern[Any]") -> tuple[str, ...]:
-    """Return texts that parts of the pattern match: each part alone, and with what stands before it."""
+    """Return texts that parts of the pattern match: each part alone, and with what
+    stands before it.
+    """
     found: dict[str, None] = {}
 
     def visit(tree: Any) -> None:
@@ -160,7 +208,8 @@ def parts_of(pattern: "re.Pattern[Any]") -> tuple[str, ...]:
             for inner in _inner(operator, argument):
                 visit(inner)
 
-    # The flags of a compiled pattern have what its kind of text implies, which the parser refuses for bytes.
+    # The flags of a compiled pattern have what its kind of text implies, which the
+    # parser refuses for bytes.
     visit(_parser.parse(pattern.pattern, pattern.flags & ~re.UNICODE))
     return tuple(found)
 
@@ -212,15 +261,19 @@ def _member_of(members: Any) -> str:
 
 
 def repeated(one: str, *, before: str = "", end: str = "\x00") -> str:
-    """Return an input that nearly matches: what comes first, what is repeated, and what comes last."""
+    """Return an input that nearly matches: what comes first, what is repeated, and what
+    comes last.
+    """
     return before + one * max(1, (LARGEST - len(before) - len(end)) // len(one)) + end
 
 
-# --- The process that is killed -------------------------------------------------------------------------------------
+# --- The process that is killed -------------------------------------------------------
 
 
 def first_too_slow(cases: Iterable[tuple[Found, str]]) -> int | None:
-    """Run each pattern on its input in a child; return the number of the first that takes long, None for none."""
+    """Run each pattern on its input in a child; return the number of the first that
+    takes long, None for none.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

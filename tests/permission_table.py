@@ -1,4 +1,6 @@
-"""Writes docs/permissions.md from the doors that `tests/integration/test_permissions.py` walks through."""
+"""Writes docs/permissions.md from the doors that
+`tests/integration/test_permissions.py` walks through.
+"""
 
 import re
 from collections.abc import Iterator
@@ -52,5 +54,9 @@ def text() -> str:
         for name, door in DOORS.items()
     ]
     return (
-        _HEAD + _DOORS + "".join(lines) + _TASKS + "".join(f"| `{name}` | {does} |\n" for name, does in TASKS.items())
+        _HEAD
+        + _DOORS
+        + "".join(lines)
+        + _TASKS
+        + "".join(f"| `{name}` | {does} |\n" for name, does in TASKS.items())
     )

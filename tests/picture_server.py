@@ -1,4 +1,6 @@
-"""Small pictures of each kind, and a server of pictures that answers what a test puts into it."""
+"""Small pictures of each kind, and a server of pictures that answers what a test puts
+into it.
+"""
 
 import contextlib
 import struct
@@ -13,15 +15,38 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(name + data))
+    )
 
 
-def png(width: int = 40, height: int = 30, *, says: bytes = b"", rows: bytes | None = None, **head: int) -> bytes:
-    """Return a PNG picture in blue, with a text in it; `rows` and the fields of its head may be others."""
-    depth, colours, interlaced = (head.get(name, value) for name, value in (("depth", 8), ("colours", 2), ("lace", 0)))
+def png(
+    width: int = 40,
+    height: int = 30,
+    *,
+    says: bytes = b"",
+    rows: bytes | None = None,
+    **head: int,
+) -> bytes:
+    """Return a PNG picture in blue, with a text in it; `rows` and the fields of its
+    head may be others.
+    """
+    depth, colours, interlaced = (
+        head.get(name, value)
+        for name, value in (("depth", 8), ("colours", 2), ("lace", 0))
+    )
     rows = (b"\0" + b"\x10\x20\xc0" * width) * height if rows is None else rows
     text = _chunk(b"tEXt", b"Comment\0" + says) if says else b""
-    start = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, interlaced)) + text
+    start = (
+        _chunk(
+            b"IHDR",
+            struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, interlaced),
+        )
+        + text
+    )
     return PNG + start + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
 
 
@@ -34,8 +59,16 @@ def jpeg(side: int = 8) -> bytes:
     return b"\xff\xd8" + tables + frame + b"\xff\xda\0\x08\1\1\0\0\x3f\0\x3f\xff\xd9"
 
 
-def gif(width: int = 8, height: int = 6, *, at: tuple[int, int] = (0, 0), screen: tuple[int, int] = (0, 0)) -> bytes:
-    """Return a GIF picture of two colours that take turns, on a larger screen where one is given."""
+def gif(
+    width: int = 8,
+    height: int = 6,
+    *,
+    at: tuple[int, int] = (0, 0),
+    screen: tuple[int, int] = (0, 0),
+) -> bytes:
+    """Return a GIF picture of two colours that take turns, on a larger screen where one
+    is given.
+    """
     pixels = [number % 2 for number in range(width * height)]
     table, codes, width_of = {(0,): 0, (1,): 1}, [(4, 3)], 3
     last: tuple[int, ...] = ()
@@ -53,17 +86,26 @@ def gif(width: int = 8, height: int = 6, *, at: tuple[int, int] = (0, 0), screen
         number |= code << shift
         shift += bits
     packed = number.to_bytes((shift + 7) // 8, "little")
-    blocks = b"".join(bytes((len(packed[i : i + 255]),)) + packed[i : i + 255] for i in range(0, len(packed), 255))
-    head = b"GIF89a" + struct.pack("<HHBBB", *(screen if any(screen) else (width, height)), 0x80, 0, 0)
-    image = b"," + struct.pack("<HHHHB", *at, width, height, 0) + b"\x02" + blocks + b"\0;"
+    blocks = b"".join(
+        bytes((len(packed[i : i + 255]),)) + packed[i : i + 255]
+        for i in range(0, len(packed), 255)
+    )
+    head = b"GIF89a" + struct.pack(
+        "<HHBBB", *(screen if any(screen) else (width, height)), 0x80, 0, 0
+    )
+    image = (
+        b"," + struct.pack("<HHHHB", *at, width, height, 0) + b"\x02" + blocks + b"\0;"
+    )
     return head + b"\xff\0\0\0\0\xff" + image
 
 
 @dataclass
 class PictureServer:
-    """`answers` maps a path to a body, or to (status, headers, body); `asked` are paths and headers, in order.
+    """`answers` maps a path to a body, or to (status, headers, body); `asked` are paths
+    and headers, in order.
 
-    What stands in `meanwhile` happens after a request arrived and before it is answered.
+    What stands in `meanwhile` happens after a request arrived and before it is
+    answered.
     """
 
     url: str = ""
@@ -86,7 +128,9 @@ def picture_server() -> Iterator[PictureServer]:
         def do_GET(self) -> None:  # noqa: N802
             server.asked.append((self.path, dict(self.headers)))
             answer = server.answers.get(self.path, (404, {}, b""))
-            status, headers, body = answer if isinstance(answer, tuple) else (200, {}, answer)
+            status, headers, body = (
+                answer if isinstance(answer, tuple) else (200, {}, answer)
+            )
             server.meanwhile.get(self.path, lambda: None)()
             with contextlib.suppress(OSError):
                 self.reply(status, body, **headers)

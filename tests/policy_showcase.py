@@ -1,7 +1,9 @@
-"""A policy in force with a draft, groups, plans, changes that wait and a flood, for pictures of their pages.
+"""A policy in force with a draft, groups, plans, changes that wait and a flood, for
+pictures of their pages.
 
-Made in the product's rows; a message that needs two approvals has one, and the oldest ones are late. Nothing is taken
-away again: the product of the pictures is not used for anything else afterwards.
+Made in the product's rows; a message that needs two approvals has one, and the oldest
+ones are late. Nothing is taken away again: the product of the pictures is not used for
+anything else afterwards.
 """
 
 import json
@@ -34,10 +36,16 @@ _CAP, _FLOOD = 3, 8
 
 
 def make_policy(product: Product, reader: Reader) -> dict[str, str]:
-    """Make it all, and return the addresses that pages of `POLICY_PAGES` name in braces."""
+    """Make it all, and return the addresses that pages of `POLICY_PAGES` name in
+    braces.
+    """
     groups = _groups(product)
     _versions(product, groups)
-    row = product.hold(reader, "Quote for EUR 4,800", body="Hello Dana,\n\nthe quote is EUR 4,800.00 for the year.")
+    row = product.hold(
+        reader,
+        "Quote for EUR 4,800",
+        body="Hello Dana,\n\nthe quote is EUR 4,800.00 for the year.",
+    )
     product.reviewer("REVIEWER2").decide(row["id"], "approve", row["fingerprint"])
     calendar = _plan(product)
     _changes(product)
@@ -54,16 +62,28 @@ def _one(product: Product, query: str, *values: Any) -> int:
 
 
 def _person(product: Product, prefix: str) -> int:
-    return _one(product, "SELECT id FROM people_person WHERE email = %s", product.known[f"{prefix}_EMAIL"])
+    return _one(
+        product,
+        "SELECT id FROM people_person WHERE email = %s",
+        product.known[f"{prefix}_EMAIL"],
+    )
 
 
 def _groups(product: Product) -> dict[str, int]:
     found = {}
-    for name, members in ((FINANCE, ("REVIEWER", "REVIEWER2", "ADMIN")), (CLIENTS, ("REVIEWER2",))):
-        found[name] = _one(product, "INSERT INTO policy_group (name) VALUES (%s) RETURNING id", name)
+    for name, members in (
+        (FINANCE, ("REVIEWER", "REVIEWER2", "ADMIN")),
+        (CLIENTS, ("REVIEWER2",)),
+    ):
+        found[name] = _one(
+            product, "INSERT INTO policy_group (name) VALUES (%s) RETURNING id", name
+        )
         for prefix in members:
             member = (found[name], _person(product, prefix))
-            product.sql("INSERT INTO policy_group_members (group_id, person_id) VALUES (%s, %s)", *member)
+            product.sql(
+                "INSERT INTO policy_group_members (group_id, person_id) VALUES (%s, %s)",
+                *member,
+            )
     return found
 
 
@@ -74,7 +94,11 @@ def _rules(groups: dict[str, int], *, amount: str) -> list[dict[str, Any]]:
             "id": "risk",
             "name": "High risk needs a second look",
             "when": {"risk": "high"},
-            "then": {"approvals": {"0": 2}, "never_in_bulk": True, "high_risk_page": True},
+            "then": {
+                "approvals": {"0": 2},
+                "never_in_bulk": True,
+                "high_risk_page": True,
+            },
         },
         {
             "id": "money",
@@ -112,14 +136,28 @@ def _versions(product: Product, groups: dict[str, int]) -> None:
             "INSERT INTO policy_policyversion (number, state, rules, note, based_on, edits, author_id, activated_by_id,"
             " activated_at, retired_at) VALUES (%s, %s, %s::jsonb, %s, %s, 0, %s, %s, now() - %s::interval,"
             " now() - %s::interval)",
-            *(number, state, json.dumps(rules), note, number - 1, author, author if activated else None),
+            *(
+                number,
+                state,
+                json.dumps(rules),
+                note,
+                number - 1,
+                author,
+                author if activated else None,
+            ),
             *(activated, retired),
         )
 
 
 def _plan(product: Product) -> int:
-    """Make a calendar, a plan of all mailboxes with a ladder, and people on duty; return the calendar's key."""
-    holidays = {"2026-12-25": "Christmas Day", "2027-01-01": "New Year's Day", "2027-04-02": "Good Friday"}
+    """Make a calendar, a plan of all mailboxes with a ladder, and people on duty;
+    return the calendar's key.
+    """
+    holidays = {
+        "2026-12-25": "Christmas Day",
+        "2027-01-01": "New Year's Day",
+        "2027-04-02": "Good Friday",
+    }
     week = [[[0, 1440]]] * 7
     calendar = _one(
         product,
@@ -133,7 +171,11 @@ def _plan(product: Product) -> int:
         " VALUES (%s, %s::jsonb, false, 1) RETURNING id",
         *(calendar, json.dumps({"high": [15, 60], "": [30, 90]})),
     )
-    ladder = ((-30, "remind", "holder"), (0, "assign", "duty"), (60, "remind", "destinations"))
+    ladder = (
+        (-30, "remind", "holder"),
+        (0, "assign", "duty"),
+        (60, "remind", "destinations"),
+    )
     for minutes, act, whom in ladder:
         product.sql(
             "INSERT INTO policy_ladderstep (plan_id, basis, minutes, act, whom) VALUES (%s, 'decision', %s, %s, %s)",
@@ -155,16 +197,22 @@ def _plan(product: Product) -> int:
 
 
 def _changes(product: Product) -> None:
-    """Let two admins be wanted, one of whom asked for changes, and let mailboxes be below the minimum."""
+    """Let two admins be wanted, one of whom asked for changes, and let mailboxes be
+    below the minimum.
+    """
     admin, other = _person(product, "ADMIN"), _person(product, "REVIEWER2")
-    product.sql("INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", other)
+    product.sql(
+        "INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", other
+    )
     product.sql(
         "INSERT INTO people_organisationsettings (id, second_admin_since, second_admin_set_by_id, minimum_oversight,"
         " minimum_set_at, minimum_set_by_id) VALUES (1, now(), %s, 'gated_all', now(), %s) ON CONFLICT (id) DO UPDATE"
         " SET second_admin_since = now(), minimum_oversight = 'gated_all', minimum_set_at = now()",
         *(admin, admin),
     )
-    for asker, (kind, title, before, after, reason) in zip((other, admin), _CHANGES, strict=True):
+    for asker, (kind, title, before, after, reason) in zip(
+        (other, admin), _CHANGES, strict=True
+    ):
         product.sql(
             "INSERT INTO people_pendingchange (command, title, before, after, url, change, asked_by_id, reason,"
             " expires_at, state, outcome) VALUES (%s, %s, %s, %s, '/people/', '{}', %s, %s,"
@@ -175,7 +223,10 @@ def _changes(product: Product) -> None:
 
 def _flood(product: Product) -> int:
     """Let an agent send more than the cap allows; return the key of the flood."""
-    product.sql("UPDATE approvals_cap SET an_hour = %s WHERE kind = 'key' AND mailbox_id IS NULL", _CAP)
+    product.sql(
+        "UPDATE approvals_cap SET an_hour = %s WHERE kind = 'key' AND mailbox_id IS NULL",
+        _CAP,
+    )
     for number in range(_FLOOD):
         product.send(f"Your seat for the workshop, reminder {number + 1}")
     apart = "SELECT id FROM approvals_brake"

@@ -1,7 +1,8 @@
-"""One PostgreSQL folder in which all migrations have run, made once and copied by everything that needs a database.
+"""One PostgreSQL folder in which all migrations have run, made once and copied by
+everything that needs a database.
 
-Making one costs seconds of processor time, and a run needs a dozen. It is kept beside the server packages, under a
-name that stands for all that it is made from.
+Making one costs seconds of processor time, and a run needs a dozen. It is kept beside
+the server packages, under a name that stands for all that it is made from.
 """
 
 import hashlib
@@ -31,9 +32,13 @@ class Preparing:
         self._maker: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Let it be made beside what this process does, where it is not there yet; by one process of a run."""
+        """Let it be made beside what this process does, where it is not there yet; by
+        one process of a run.
+        """
         if not self.folder.exists() and "PYTEST_XDIST_WORKER" not in os.environ:
-            self._maker = subprocess.Popen([sys.executable, "-m", "tests.prepared"], cwd=ROOT, env=_environment())
+            self._maker = subprocess.Popen(
+                [sys.executable, "-m", "tests.prepared"], cwd=ROOT, env=_environment()
+            )
 
     def copy_to(self, target: Path) -> None:
         """Copy the folder, as soon as it is there."""
@@ -42,7 +47,9 @@ class Preparing:
         deadline = time.monotonic() + _SECONDS
         while not self.folder.exists():
             if self._maker is not None and self._maker.poll():
-                raise RuntimeError("no database could be prepared; what went wrong stands above")
+                raise RuntimeError(
+                    "no database could be prepared; what went wrong stands above"
+                )
             if time.monotonic() > deadline:
                 raise RuntimeError(f"no database was prepared within {_SECONDS} s")
             time.sleep(0.02)
@@ -53,10 +60,16 @@ class Preparing:
 def _digest() -> str:
     """Stands for every migration, of ours and of the packages, and for what runs them."""
     files = sorted(ROOT.glob("*/migrations/*.py"))
-    made_by = [ROOT / "requirements.txt", ROOT / "dashboard/management/commands/prepare.py", Path(__file__)]
+    made_by = [
+        ROOT / "requirements.txt",
+        ROOT / "dashboard/management/commands/prepare.py",
+        Path(__file__),
+    ]
     digest = hashlib.sha256(servers_folder().name.encode())
     for path in (*files, *made_by, *sorted((ROOT / "launcher").glob("postgres.py"))):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+        digest.update(
+            path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes()
+        )
     return digest.hexdigest()[:16]
 
 
@@ -69,8 +82,12 @@ preparing = Preparing()
 
 
 def make() -> None:
-    """Make the folder beside its place, and move it there whole; of several who do so at once the first one counts."""
-    with tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True) as temporary:
+    """Make the folder beside its place, and move it there whole; of several who do so
+    at once the first one counts.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix="countersign-", ignore_cleanup_errors=True
+    ) as temporary:
         servers = Servers(data=Path(temporary), durable=False)
         try:
             servers.start()
@@ -93,9 +110,20 @@ def make() -> None:
 def _migrate(servers: Servers, folder: Path) -> None:
     assert servers.postgres is not None
     asked = environment.read({"DATA_DIR": str(folder), "DEMO": "0"})
-    variables = {**_environment(), **asked.variables, **servers.variables(), **keys.new_keys(), "DEMO": "0"}
+    variables = {
+        **_environment(),
+        **asked.variables,
+        **servers.variables(),
+        **keys.new_keys(),
+        "DEMO": "0",
+    }
     variables["DATABASE_OWNER_URL"] = servers.postgres.url(OWNER)
-    subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], env=variables, cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "prepare"],
+        env=variables,
+        cwd=ROOT,
+        check=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""A program that is told of events: a real server that keeps what it got, and answers as a test says."""
+"""A program that is told of events: a real server that keeps what it got, and answers
+as a test says.
+"""
 
 import contextlib
 import json
@@ -48,8 +50,14 @@ def program() -> Iterator[Program]:
 
     class Answers(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            standin.posts.append(Post(self.path, CaseInsensitiveDict(self.headers), self.body()))
-            self.reply(standin.statuses.get(self.path, standin.status), standin.body, **standin.headers)
+            standin.posts.append(
+                Post(self.path, CaseInsensitiveDict(self.headers), self.body())
+            )
+            self.reply(
+                standin.statuses.get(self.path, standin.status),
+                standin.body,
+                **standin.headers,
+            )
 
     with serving(Answers) as origin:
         standin.url = origin

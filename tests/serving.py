@@ -1,4 +1,6 @@
-"""Runs a small HTTP server in a thread, for the servers that are not ours and stand around the product in tests."""
+"""Runs a small HTTP server in a thread, for the servers that are not ours and stand
+around the product in tests.
+"""
 
 import contextlib
 import json
@@ -11,7 +13,9 @@ from django.conf import settings
 
 
 class Handler(BaseHTTPRequestHandler):
-    """A handler that reads and answers whole bodies, and writes no line for each request."""
+    """A handler that reads and answers whole bodies, and writes no line for each
+    request.
+    """
 
     def body(self) -> bytes:
         """Read the body of the request."""
@@ -36,7 +40,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def named(origin: str) -> Iterator[None]:
-    """Let the desk call this place of this machine, as an operator would who names it in OUTGOING_ALLOW."""
+    """Let the desk call this place of this machine, as an operator would who names it
+    in OUTGOING_ALLOW.
+    """
     allow = settings.OUTGOING_ALLOW
     allow.append(origin)
     try:
@@ -47,9 +53,13 @@ def named(origin: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def serving(handler: type[Handler], port: int = 0) -> Iterator[str]:
-    """Serve on this port of the loopback, or a free one, and give the origin, which the desk may call."""
+    """Serve on this port of the loopback, or a free one, and give the origin, which the
+    desk may call.
+    """
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         with named(f"http://127.0.0.1:{server.server_port}"):

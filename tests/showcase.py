@@ -1,6 +1,8 @@
-"""Messages in every state that a person can meet, made by changing rows, for tests and pictures that look at pages.
+"""Messages in every state that a person can meet, made by changing rows, for tests and
+pictures that look at pages.
 
-They belong to an account of their own that the product's workers leave alone, and go with it.
+They belong to an account of their own that the product's workers leave alone, and go
+with it.
 """
 
 import contextlib
@@ -17,7 +19,10 @@ NEWCOMER = "nia@yourteam.example"
 LONG = "a-very-long-local-part-that-never-ends-" + "x" * 20
 RISKY = ["lookalike_recipient", "looks_different", "link_text_lies", "first_contact"]
 
-_IN_A_DAY = {"due_at": "now() + interval '1 day'", "later_at": "now() + interval '1 day'"}
+_IN_A_DAY = {
+    "due_at": "now() + interval '1 day'",
+    "later_at": "now() + interval '1 day'",
+}
 # By name: what is different in the message, and the decision on it, if there is one.
 _HELD: dict[str, Any] = {"state": "held"}
 _STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
@@ -25,22 +30,76 @@ _STATES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "reported": ({**_HELD, "reported": "approved"}, None),
     "expiring": ({**_HELD, "expires_at": "now() + interval '9 minutes'"}, None),
     "test message": ({**_HELD, "sandbox": True}, None),
-    "fetching": ({**_HELD, "hydrated_at": None, "revision_id": None, "subject": "", "recipients": []}, None),
-    "unreadable": ({**_HELD, "hydrated_at": None, "revision_id": None, "fetch_tries": 3}, None),
-    "for later": (_HELD, {"state": "recorded", "attempt": 0, "later_zone": "Europe/Berlin", **_IN_A_DAY}),
+    "fetching": (
+        {
+            **_HELD,
+            "hydrated_at": None,
+            "revision_id": None,
+            "subject": "",
+            "recipients": [],
+        },
+        None,
+    ),
+    "unreadable": (
+        {**_HELD, "hydrated_at": None, "revision_id": None, "fetch_tries": 3},
+        None,
+    ),
+    "for later": (
+        _HELD,
+        {"state": "recorded", "attempt": 0, "later_zone": "Europe/Berlin", **_IN_A_DAY},
+    ),
     "leaving": (_HELD, {"state": "recorded", "due_at": "now() + interval '1 hour'"}),
-    "calling": (_HELD, {"state": "calling", "lease_until": "now() + interval '1 hour'", "may_have_left": True}),
-    "unknown": (_HELD, {"state": "unknown", "may_have_left": True, "explanation": "MultiMail did not answer in time."}),
+    "calling": (
+        _HELD,
+        {
+            "state": "calling",
+            "lease_until": "now() + interval '1 hour'",
+            "may_have_left": True,
+        },
+    ),
+    "unknown": (
+        _HELD,
+        {
+            "state": "unknown",
+            "may_have_left": True,
+            "explanation": "MultiMail did not answer in time.",
+        },
+    ),
     "confirm": (_HELD, {"state": "unknown", "may_have_left": True, "seen_held": 2}),
-    "unattributed": ({"state": "gone"}, {"state": "unattributed", "may_have_left": True, "seen_absent": 2}),
-    "withdrawn": (_HELD, {"state": "withdrawn", "may_have_left": True, "explanation": "Ben Okafor withdrew it."}),
-    "refused": (_HELD, {"state": "refused", "explanation": "The content changed after the decision."}),
+    "unattributed": (
+        {"state": "gone"},
+        {"state": "unattributed", "may_have_left": True, "seen_absent": 2},
+    ),
+    "withdrawn": (
+        _HELD,
+        {
+            "state": "withdrawn",
+            "may_have_left": True,
+            "explanation": "Ben Okafor withdrew it.",
+        },
+    ),
+    "refused": (
+        _HELD,
+        {"state": "refused", "explanation": "The content changed after the decision."},
+    ),
     "undone": (_HELD, {"state": "undone"}),
-    "sent back": ({"state": "rejected"}, {"state": "applied", "outcome": "send_back", "reason": "Say 30 November"}),
-    "rejected": ({"state": "rejected"}, {"state": "applied", "outcome": "reject", "reason": "Wrong amount"}),
+    "sent back": (
+        {"state": "rejected"},
+        {"state": "applied", "outcome": "send_back", "reason": "Say 30 November"},
+    ),
+    "rejected": (
+        {"state": "rejected"},
+        {"state": "applied", "outcome": "reject", "reason": "Wrong amount"},
+    ),
     "expired": (
         {"state": "rejected", "expires_at": "now() - interval '1 hour'"},
-        {"state": "applied", "outcome": "reject", "rule": "expiry", "given_by_id": None, "reason": "Expired."},
+        {
+            "state": "applied",
+            "outcome": "reject",
+            "rule": "expiry",
+            "given_by_id": None,
+            "reason": "Expired.",
+        },
     ),
     "delivered": ({"state": "delivered"}, {"state": "applied"}),
     "bounced": ({"state": "bounced"}, {"state": "applied"}),
@@ -56,29 +115,57 @@ class Showcase:
 
     def __init__(self, database: "psycopg.Connection[Any]", *, like: str) -> None:
         self.database = database
-        (model,) = self._one("SELECT id FROM mirror_message WHERE upstream_id = %s", like)
-        (account,) = self._one("SELECT connection_id FROM mirror_message WHERE id = %s", model)
-        fresh = {"complete_as_of": "now()", "wait_until": "now() + interval '2 hours'", "last_error": ""}
-        self.connection = self._copy(
-            "mirror_connection", account, slug=SLUG, name="Showcase", webhook_id=uuid.uuid4().hex, **fresh
+        (model,) = self._one(
+            "SELECT id FROM mirror_message WHERE upstream_id = %s", like
         )
-        (mailbox,) = self._one("SELECT mailbox_id FROM mirror_message WHERE id = %s", model)
+        (account,) = self._one(
+            "SELECT connection_id FROM mirror_message WHERE id = %s", model
+        )
+        fresh = {
+            "complete_as_of": "now()",
+            "wait_until": "now() + interval '2 hours'",
+            "last_error": "",
+        }
+        self.connection = self._copy(
+            "mirror_connection",
+            account,
+            slug=SLUG,
+            name="Showcase",
+            webhook_id=uuid.uuid4().hex,
+            **fresh,
+        )
+        (mailbox,) = self._one(
+            "SELECT mailbox_id FROM mirror_message WHERE id = %s", model
+        )
         own = {"connection_id": self.connection}
         self.mailbox = self._copy(
-            "mirror_mailbox", mailbox, upstream_id="SHOWCASE", address="showcase@yourteam.example", **own
+            "mirror_mailbox",
+            mailbox,
+            upstream_id="SHOWCASE",
+            address="showcase@yourteam.example",
+            **own,
         )
-        self.empty = self._copy("mirror_mailbox", mailbox, upstream_id="EMPTY", address="empty@yourteam.example", **own)
+        self.empty = self._copy(
+            "mirror_mailbox",
+            mailbox,
+            upstream_id="EMPTY",
+            address="empty@yourteam.example",
+            **own,
+        )
         self.model = model
         self.pages = {name: self._make(name, *_STATES[name]) for name in STATES}
         self.pages["crowded"] = self._crowded()
         self.pages["broken"] = self._broken()
 
     def make_newcomer(self, like: str) -> str:
-        """Make somebody who sees an empty mailbox only, with the password of the person of this address."""
+        """Make somebody who sees an empty mailbox only, with the password of the person
+        of this address.
+        """
         (person,) = self._one("SELECT id FROM people_person WHERE email = %s", like)
         made = self._copy("people_person", person, email=NEWCOMER, name="Nia Okoye")
         self.database.execute(
-            "INSERT INTO people_grant (person_id, role, mailbox_id) VALUES (%s, 'reviewer', %s)", [made, self.empty]
+            "INSERT INTO people_grant (person_id, role, mailbox_id) VALUES (%s, 'reviewer', %s)",
+            [made, self.empty],
         )
         return NEWCOMER
 
@@ -93,14 +180,18 @@ class Showcase:
     def close(self) -> None:
         """Take everything away again; what the ledger says of it stays.
 
-        The desk goes on meanwhile: where its workers carry out what is due, this begins again.
+        The desk goes on meanwhile: where its workers carry out what is due, this begins
+        again.
         """
         for tries_left in reversed(range(20)):
             try:
                 with self.database.transaction():
                     self._remove()
                 break
-            except (psycopg.errors.ForeignKeyViolation, psycopg.errors.DeadlockDetected):
+            except (
+                psycopg.errors.ForeignKeyViolation,
+                psycopg.errors.DeadlockDetected,
+            ):
                 if not tries_left:
                     raise
 
@@ -108,20 +199,35 @@ class Showcase:
         mine = "(SELECT id FROM mirror_message WHERE connection_id = %(connection)s)"
         values = {"connection": self.connection, "email": NEWCOMER}
         # It may plan a card for what is about to go.
-        self.database.execute("LOCK TABLE alerts_card, alerts_delivery IN SHARE ROW EXCLUSIVE MODE")
         self.database.execute(
-            "UPDATE mirror_message SET revision_id = NULL WHERE connection_id = %(connection)s", values
+            "LOCK TABLE alerts_card, alerts_delivery IN SHARE ROW EXCLUSIVE MODE"
+        )
+        self.database.execute(
+            "UPDATE mirror_message SET revision_id = NULL WHERE connection_id = %(connection)s",
+            values,
         )
         cards = f"(SELECT id FROM alerts_card WHERE message_id IN {mine})"
-        self.database.execute(f"DELETE FROM alerts_delivery WHERE card_id IN {cards}", values)
-        self.database.execute(f"DELETE FROM alerts_card WHERE message_id IN {mine}", values)
-        decisions = f"(SELECT id FROM approvals_decision WHERE message_id IN {mine})"
-        self.database.execute(f"DELETE FROM approvals_decisionattempt WHERE decision_id IN {decisions}", values)
-        for table in self._tables_about("mirror_message"):
-            self.database.execute(f"DELETE FROM {table} WHERE message_id IN {mine}", values)
-        self.database.execute("DELETE FROM mirror_message WHERE connection_id = %(connection)s", values)
         self.database.execute(
-            "DELETE FROM people_grant WHERE person_id = (SELECT id FROM people_person WHERE email = %(email)s)", values
+            f"DELETE FROM alerts_delivery WHERE card_id IN {cards}", values
+        )
+        self.database.execute(
+            f"DELETE FROM alerts_card WHERE message_id IN {mine}", values
+        )
+        decisions = f"(SELECT id FROM approvals_decision WHERE message_id IN {mine})"
+        self.database.execute(
+            f"DELETE FROM approvals_decisionattempt WHERE decision_id IN {decisions}",
+            values,
+        )
+        for table in self._tables_about("mirror_message"):
+            self.database.execute(
+                f"DELETE FROM {table} WHERE message_id IN {mine}", values
+            )
+        self.database.execute(
+            "DELETE FROM mirror_message WHERE connection_id = %(connection)s", values
+        )
+        self.database.execute(
+            "DELETE FROM people_grant WHERE person_id = (SELECT id FROM people_person WHERE email = %(email)s)",
+            values,
         )
         self.database.execute(
             "UPDATE people_person SET is_active = false, email = 'gone-' || id || '@x.example' WHERE email = %(email)s",
@@ -131,13 +237,23 @@ class Showcase:
             "(SELECT id FROM mirror_thread WHERE mailbox_id IN"
             " (SELECT id FROM mirror_mailbox WHERE connection_id = %(connection)s))"
         )
-        self.database.execute(f"DELETE FROM mirror_threadmessage WHERE thread_id IN {threads}", values)
-        self.database.execute(f"DELETE FROM mirror_thread WHERE id IN {threads}", values)
-        self.database.execute("DELETE FROM mirror_mailbox WHERE connection_id = %(connection)s", values)
-        self.database.execute("DELETE FROM mirror_connection WHERE id = %(connection)s", values)
+        self.database.execute(
+            f"DELETE FROM mirror_threadmessage WHERE thread_id IN {threads}", values
+        )
+        self.database.execute(
+            f"DELETE FROM mirror_thread WHERE id IN {threads}", values
+        )
+        self.database.execute(
+            "DELETE FROM mirror_mailbox WHERE connection_id = %(connection)s", values
+        )
+        self.database.execute(
+            "DELETE FROM mirror_connection WHERE id = %(connection)s", values
+        )
 
     def _tables_about(self, table: str) -> list[str]:
-        """Every table with a message_id that points there, those first that others of them do not point to."""
+        """Every table with a message_id that points there, those first that others of
+        them do not point to.
+        """
         found = self.database.execute(
             "SELECT conrelid::regclass::text FROM pg_constraint c JOIN pg_attribute a ON a.attrelid = c.conrelid"
             " AND a.attnum = c.conkey[1] WHERE c.contype = 'f' AND c.confrelid = %s::regclass "
@@ -146,9 +262,13 @@ class Showcase:
         ).fetchall()
         last = ["approvals_decision", "mirror_revision"]
         names = [name for (name,) in found]
-        return [name for name in names if name not in last] + [name for name in last if name in names]
+        return [name for name in names if name not in last] + [
+            name for name in last if name in names
+        ]
 
-    def _make(self, name: str, message: dict[str, Any], decision: dict[str, Any] | None) -> str:
+    def _make(
+        self, name: str, message: dict[str, Any], decision: dict[str, Any] | None
+    ) -> str:
         subject = message.get("subject", f"Showcase: {name}")
         made, public_id = self._message(**{**message, "subject": subject})
         if decision is not None:
@@ -157,7 +277,12 @@ class Showcase:
 
     def _message(self, **changes: Any) -> tuple[int, str]:
         public_id = str(uuid.uuid4())
-        values = {"shape": uuid.uuid4().hex, "held_at": "now() - interval '3 hours'", "changed_at": "now()", **changes}
+        values = {
+            "shape": uuid.uuid4().hex,
+            "held_at": "now() - interval '3 hours'",
+            "changed_at": "now()",
+            **changes,
+        }
         made = self._copy(
             "mirror_message", self.model, public_id=public_id, upstream_id=f"SHOWCASE-{public_id}",
             connection_id=self.connection, mailbox_id=self.mailbox, **values,
@@ -167,9 +292,13 @@ class Showcase:
         return made, public_id
 
     def _revise(self, message: int, **changes: Any) -> None:
-        (revision,) = self._one("SELECT revision_id FROM mirror_message WHERE id = %s", self.model)
+        (revision,) = self._one(
+            "SELECT revision_id FROM mirror_message WHERE id = %s", self.model
+        )
         made = self._copy("mirror_revision", revision, message_id=message, **changes)
-        self.database.execute("UPDATE mirror_message SET revision_id = %s WHERE id = %s", [made, message])
+        self.database.execute(
+            "UPDATE mirror_message SET revision_id = %s WHERE id = %s", [made, message]
+        )
 
     def _decide(self, message: int, **changes: Any) -> None:
         values = {
@@ -189,14 +318,25 @@ class Showcase:
         )
 
     def _broken(self) -> str:
-        """A message whose page cannot be made, as after a mistake of ours; no list of what waits leads to it."""
-        made, public_id = self._message(subject="Showcase: broken", state="cancelled", thread_id="", revision_id=None)
+        """A message whose page cannot be made, as after a mistake of ours; no list of
+        what waits leads to it.
+        """
+        made, public_id = self._message(
+            subject="Showcase: broken",
+            state="cancelled",
+            thread_id="",
+            revision_id=None,
+        )
         self._revise(made, content=json.dumps([]))
         return f"/queue/{public_id}/"
 
     def _crowded(self) -> str:
-        """A letter with much to say: long addresses, long words, many findings, many of everything."""
-        people = [f"{LONG}{number}@{'sub.' * 12}customer.example" for number in range(30)]
+        """A letter with much to say: long addresses, long words, many findings, many of
+        everything.
+        """
+        people = [
+            f"{LONG}{number}@{'sub.' * 12}customer.example" for number in range(30)
+        ]
         (content,) = self._one(
             "SELECT content FROM mirror_revision WHERE id = (SELECT revision_id FROM mirror_message WHERE id = %s)",
             self.model,
@@ -220,7 +360,9 @@ class Showcase:
              "detail": "d" * 120, "evidence": [people[0], "cust0mer.example"], "anchor": "#addresses"}
             for rule, level in zip(RISKY, ("high", "high", "high", "notice"), strict=True)
         ]  # fmt: skip
-        self._revise(made, number=7, content=json.dumps(whole), findings=json.dumps(seen))
+        self._revise(
+            made, number=7, content=json.dumps(whole), findings=json.dumps(seen)
+        )
         self.database.execute(
             "UPDATE approvals_review SET risk = 260, risk_level = 'high', rules = %s WHERE message_id = %s",
             [list(RISKY), made],
@@ -228,7 +370,9 @@ class Showcase:
         return f"/queue/{public_id}/"
 
     def _copy(self, table: str, key: int, **changes: Any) -> int:
-        """Copy a row, but for these columns; a text of ours with brackets or a cast is an expression."""
+        """Copy a row, but for these columns; a text of ours with brackets or a cast is
+        an expression.
+        """
         columns = [
             name
             for (name,) in self.database.execute(
@@ -239,7 +383,11 @@ class Showcase:
         ]
         expressions, parameters = _spelled(changes)
         values = ", ".join(expressions.get(name, name) for name in columns)
-        ordered = {name: parameters[f"v_{name}"] for name in columns if f"v_{name}" in parameters}
+        ordered = {
+            name: parameters[f"v_{name}"]
+            for name in columns
+            if f"v_{name}" in parameters
+        }
         row = self.database.execute(
             f"INSERT INTO {table} ({', '.join(columns)})"  # type: ignore[arg-type]
             f" SELECT {values} FROM {table} WHERE id = %(key)s RETURNING id",
@@ -262,7 +410,9 @@ def _spelled(values: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
             expressions[name] = value
         else:
             expressions[name] = f"%(v_{name})s"
-            parameters[f"v_{name}"] = json.dumps(value) if isinstance(value, dict | list) else value
+            parameters[f"v_{name}"] = (
+                json.dumps(value) if isinstance(value, dict | list) else value
+            )
     return expressions, parameters
 
 

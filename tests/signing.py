@@ -1,4 +1,6 @@
-"""Signs people in as browsers do, with passwords, codes and what a second step asks for."""
+"""Signs people in as browsers do, with passwords, codes and what a second step asks
+for.
+"""
 
 import time
 from typing import Any
@@ -19,7 +21,9 @@ SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 def give_app(person: Person, secret: str = SECRET) -> Authenticator:
     """Let somebody have an authenticator app that was never used."""
-    return Authenticator.objects.create(user=person, type="totp", data={"secret": encrypt(secret), "used": 0})
+    return Authenticator.objects.create(
+        user=person, type="totp", data={"secret": encrypt(secret), "used": 0}
+    )
 
 
 def code_now(secret: str = SECRET, *, steps: int = 0) -> str:
@@ -29,7 +33,9 @@ def code_now(secret: str = SECRET, *, steps: int = 0) -> str:
 
 def sign_in(client: Any, person: Person, **more: str) -> Any:
     """Post the form of the sign-in page."""
-    return client.post("/accounts/login/", {"login": person.email, "password": PASSWORD, **more})
+    return client.post(
+        "/accounts/login/", {"login": person.email, "password": PASSWORD, **more}
+    )
 
 
 def resume(client: Any, person: Person, *, minutes: int = 0) -> Any:
@@ -39,7 +45,11 @@ def resume(client: Any, person: Person, *, minutes: int = 0) -> Any:
     request = HttpRequest()
     request.session = session = SessionStore(cookie.value if cookie else None)
     login(request, person, backend="people.sign_in.backend.PersonBackend")
-    proof = {"method": "password", "at": time.time() - minutes * 60, "email": person.email}
+    proof = {
+        "method": "password",
+        "at": time.time() - minutes * 60,
+        "email": person.email,
+    }
     session["account_authentication_methods"] = [proof]
     session["account_authentication_methods_user"] = str(person.pk)
     session.save()

@@ -1,4 +1,6 @@
-"""A stand-in for Slack that speaks its documented protocol: incoming webhooks, chat.postMessage and chat.update."""
+"""A stand-in for Slack that speaks its documented protocol: incoming webhooks,
+chat.postMessage and chat.update.
+"""
 
 import contextlib
 import json
@@ -26,7 +28,9 @@ class Call:
 
 @dataclass
 class Slack:
-    """`next` are answers that come before any other: (status, headers, body); `posts` is what the channel shows."""
+    """`next` are answers that come before any other: (status, headers, body); `posts`
+    is what the channel shows.
+    """
 
     url: str = ""
     calls: list[Call] = field(default_factory=list)
@@ -63,11 +67,22 @@ def find_error(body: dict[str, Any]) -> str:
     if not body.get("text"):
         return "no_text"
     for block in body.get("blocks", []):
-        texts = [block["text"]] if "text" in block else [*block.get("fields", []), *block.get("elements", [])]
-        most = {"header": _HEADER, "section": _FIELD if "fields" in block else _TEXT}.get(block["type"], _TEXT)
+        texts = (
+            [block["text"]]
+            if "text" in block
+            else [*block.get("fields", []), *block.get("elements", [])]
+        )
+        most = {
+            "header": _HEADER,
+            "section": _FIELD if "fields" in block else _TEXT,
+        }.get(block["type"], _TEXT)
         lengths = [len(one["text"]) for one in texts if one["type"] != "button"]
         is_wrong = block["type"] == "header" and texts[0]["type"] != "plain_text"
-        if is_wrong or not all(0 < one <= most for one in lengths) or len(block.get("fields", ())) > _FIELDS:
+        if (
+            is_wrong
+            or not all(0 < one <= most for one in lengths)
+            or len(block.get("fields", ())) > _FIELDS
+        ):
             return "invalid_blocks"
     return "invalid_blocks" if len(body.get("blocks", ())) > _BLOCKS else ""
 
@@ -76,7 +91,9 @@ def texts_of(value: Any) -> Iterator[str]:
     """Every text object's text in a body, and the text for notifications."""
     if isinstance(value, dict):
         for key, one in value.items():
-            yield from [one] if key == "text" and isinstance(one, str) else texts_of(one)
+            yield from (
+                [one] if key == "text" and isinstance(one, str) else texts_of(one)
+            )
     elif isinstance(value, list):
         for one in value:
             yield from texts_of(one)
@@ -95,11 +112,15 @@ def slack() -> Iterator[Slack]:
     class Answers(Handler):
         def do_POST(self) -> None:  # noqa: N802
             call = Call(
-                self.path, json.loads(self.body()), self.headers.get("Authorization", "").removeprefix("Bearer ")
+                self.path,
+                json.loads(self.body()),
+                self.headers.get("Authorization", "").removeprefix("Bearer "),
             )
             standin.calls.append(call)
             status, headers, reply = standin.answer(call)
-            self.reply(status, reply.encode() if isinstance(reply, str) else reply, **headers)
+            self.reply(
+                status, reply.encode() if isinstance(reply, str) else reply, **headers
+            )
 
     with serving(Answers) as origin:
         standin.url = origin

@@ -1,7 +1,8 @@
-"""The product as a person starts it, for the tests that need all of it: `./run` with a data folder of its own.
+"""The product as a person starts it, for the tests that need all of it: `./run` with a
+data folder of its own.
 
-The fixture `stack` is shared by all tests of one process that only use the product. A test that breaks it on purpose
-makes one of its own with `running_stack`.
+The fixture `stack` is shared by all tests of one process that only use the product. A
+test that breaks it on purpose makes one of its own with `running_stack`.
 """
 
 import contextlib
@@ -28,11 +29,18 @@ _PORTS = dict.fromkeys(environment.PORTS, "0")
 _READY_SECONDS = 240
 
 
-def wait_for(function: Callable[[], T], timeout: float, what: str, *, report: Callable[[], str] = lambda: "") -> T:
-    """Asks until the answer is true and returns it; when it is late, fails with a sentence and what `report` finds.
+def wait_for(
+    function: Callable[[], T],
+    timeout: float,
+    what: str,
+    *,
+    report: Callable[[], str] = lambda: "",
+) -> T:
+    """Asks until the answer is true and returns it; when it is late, fails with a
+    sentence and what `report` finds.
 
-    An assertion or a connection error counts as "not yet". The pauses grow: to ask takes processor time from whoever
-    answers.
+    An assertion or a connection error counts as "not yet". The pauses grow: to ask
+    takes processor time from whoever answers.
     """
     deadline, pause = time.monotonic() + timeout, 0.03
     last: BaseException | None = None
@@ -53,8 +61,12 @@ def wait_for(function: Callable[[], T], timeout: float, what: str, *, report: Ca
 class Stack:
     """One `./run` and its data folder; it can be stopped, killed and started again."""
 
-    def __init__(self, folder: Path, *arguments: str, prepared: bool = True, **variables: str) -> None:
-        """Unless it is to be a first start from nothing, its database is a copy of the prepared one."""
+    def __init__(
+        self, folder: Path, *arguments: str, prepared: bool = True, **variables: str
+    ) -> None:
+        """Unless it is to be a first start from nothing, its database is a copy of the
+        prepared one.
+        """
         self._arguments = arguments
         self._is_prepared = prepared and "DATABASE_URL" not in variables
         # What starts ./run in its place, such as `unshare`; it must end by becoming it.
@@ -63,14 +75,30 @@ class Stack:
         self.output = folder / "run.out"
         self.launcher: subprocess.Popen[bytes] | None = None
         # Nothing that tests/cluster.py sets for this process may reach the product.
-        ours = {*environment.PRODUCT_VARIABLES, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE"}
-        outer = {
-            name: value for name, value in os.environ.items() if name not in ours and not name.startswith("MALLOC_")
+        ours = {
+            *environment.PRODUCT_VARIABLES,
+            "DJANGO_SETTINGS_MODULE",
+            "DJANGO_ALLOW_ASYNC_UNSAFE",
         }
-        # Where a test may listen for webhooks, and as proxies: the product reaches no other private address.
+        outer = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ours and not name.startswith("MALLOC_")
+        }
+        # Where a test may listen for webhooks, and as proxies: the product reaches no
+        # other private address.
         self.hook_port, *self.proxy_ports = listening = pick_free_ports(3)
-        allow = {"OUTGOING_ALLOW": ",".join(f"http://127.0.0.1:{port}" for port in listening)}
-        self._outer = {**outer, **_PORTS, "DEMO": "quiet", "DATA_DIR": str(self.data), **allow, **variables}
+        allow = {
+            "OUTGOING_ALLOW": ",".join(f"http://127.0.0.1:{port}" for port in listening)
+        }
+        self._outer = {
+            **outer,
+            **_PORTS,
+            "DEMO": "quiet",
+            "DATA_DIR": str(self.data),
+            **allow,
+            **variables,
+        }
 
     def start(self) -> "Stack":
         """Returns when the product says that it is ready."""
@@ -104,8 +132,12 @@ class Stack:
         """Whether its launcher lives."""
         return self.launcher is not None and self.launcher.poll() is None
 
-    def run(self, *arguments: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
-        """Calls `./run` with arguments and the same environment, for instance `run("manage", "doctor")`."""
+    def run(
+        self, *arguments: str, timeout: float = 120
+    ) -> "subprocess.CompletedProcess[str]":
+        """Calls `./run` with arguments and the same environment, for instance
+        `run("manage", "doctor")`.
+        """
         return subprocess.run(
             [str(ROOT / "run"), *arguments],
             env=self._outer,
@@ -117,7 +149,9 @@ class Stack:
         )
 
     def converse(self, *arguments: str) -> "subprocess.Popen[str]":
-        """As `run`, but leaves it running, with pipes to talk to it line by line. Closing its input ends it."""
+        """As `run`, but leaves it running, with pipes to talk to it line by line.
+        Closing its input ends it.
+        """
         parent = os.getpid()
         return subprocess.Popen(
             [str(ROOT / "run"), *arguments],
@@ -135,7 +169,9 @@ class Stack:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment that the product's processes got: ports, DATABASE_URL, REDIS_URL and so on."""
+        """The environment that the product's processes got: ports, DATABASE_URL,
+        REDIS_URL and so on.
+        """
         variables = self._state().get("environment")
         assert isinstance(variables, dict), "the product does not run"
         return variables
@@ -146,19 +182,25 @@ class Stack:
         return f"http://127.0.0.1:{self.env['PORT']}"
 
     def pids(self) -> dict[str, int]:
-        """The process ids by name: postgres, redis, web, gateway, live, worker-desk, worker-out, demo."""
+        """The process ids by name: postgres, redis, web, gateway, live, worker-desk,
+        worker-out, demo.
+        """
         processes = self._state().get("processes", {})
         assert isinstance(processes, dict)
         return processes
 
     def kill(self, name: str, signum: int = signal.SIGKILL) -> int:
-        """Sends a signal to one process and returns its id; the launcher starts another in its place."""
+        """Sends a signal to one process and returns its id; the launcher starts another
+        in its place.
+        """
         pid = self.pids()[name]
         os.kill(pid, signum)
         return pid
 
     def processes(self) -> dict[int, str]:
-        """Every process of this data folder that exists, however it came to be: its id and its command line."""
+        """Every process of this data folder that exists, however it came to be: its id
+        and its command line.
+        """
         return dict(_processes_of(self.data))
 
     def log(self, name: str) -> str:
@@ -175,13 +217,19 @@ class Stack:
     def report(self) -> str:
         """What was printed, and the ends of the logs."""
         files = [self.output, *sorted((self.data / "log").glob("*.log"))]
-        return "\n".join(f"--- {file.name}\n{logs.tail(file, lines=12)}" for file in files if file.exists())
+        return "\n".join(
+            f"--- {file.name}\n{logs.tail(file, lines=12)}"
+            for file in files
+            if file.exists()
+        )
 
     def _is_ready(self) -> bool:
         assert self.launcher is not None
         printed = self.output.read_text(errors="replace")
         if self.launcher.poll() is not None:
-            pytest.fail(f"./run ended with status {self.launcher.returncode}\n{printed}\n{self.report()}")
+            pytest.fail(
+                f"./run ended with status {self.launcher.returncode}\n{printed}\n{self.report()}"
+            )
         return any(line.startswith("ready ") for line in printed.splitlines())
 
     def _state(self) -> dict[str, object]:
@@ -197,8 +245,12 @@ _open: list[Stack] = []
 
 
 @contextlib.contextmanager
-def running_stack(tmp_path_factory: pytest.TempPathFactory, *arguments: str, **variables: str) -> Iterator[Stack]:
-    """A product of one's own, ready: `./run` with `arguments`, and `variables` in its environment (`DEMO="0"`)."""
+def running_stack(
+    tmp_path_factory: pytest.TempPathFactory, *arguments: str, **variables: str
+) -> Iterator[Stack]:
+    """A product of one's own, ready: `./run` with `arguments`, and `variables` in its
+    environment (`DEMO="0"`).
+    """
     stack = Stack(tmp_path_factory.mktemp("stack"), *arguments, **variables)
     try:
         stack.start()
@@ -217,7 +269,8 @@ def _end(stack: Stack) -> None:
 def _prepare_launcher(parent: int) -> None:
     """Prepare the launcher's process, before it becomes `./run`.
 
-    It ends with the test run, also when that is killed. Under `nohup` it would inherit that SIGHUP is ignored.
+    It ends with the test run, also when that is killed. Under `nohup` it would inherit
+    that SIGHUP is ignored.
     """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     die_with_parent(signal.SIGTERM, parent=parent)
@@ -231,29 +284,43 @@ def group_of(item: pytest.Item | None) -> str | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """End a product after the last test of the group that shares it: also one that does nothing takes time."""
-    if "PYTEST_XDIST_WORKER" in os.environ and group_of(item) not in (None, group_of(nextitem)):
+    """End a product after the last test of the group that shares it: also one that does
+    nothing takes time.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ and group_of(item) not in (
+        None,
+        group_of(nextitem),
+    ):
         while _open:
             _end(_open.pop())
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The shared product with its demo, whose agent writes nothing by itself. Do not kill what others use."""
+    """The shared product with its demo, whose agent writes nothing by itself. Do not
+    kill what others use.
+    """
     with running_stack(tmp_path_factory) as shared:
         yield shared
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that use the shared product go to one test process, or each process would start one."""
+    """All that use the shared product go to one test process, or each process would
+    start one.
+    """
     for item in items:
-        if "stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("xdist_group") is None:
+        if (
+            "stack" in getattr(item, "fixturenames", ())
+            and item.get_closest_marker("xdist_group") is None
+        ):
             item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 def _processes_of(data: Path) -> Iterator[tuple[int, str]]:
-    """By the marker in the environment, or for servers, which write over theirs, by the working folder."""
+    """By the marker in the environment, or for servers, which write over theirs, by the
+    working folder.
+    """
     marker = f"COUNTERSIGN_RUN={data.resolve()}".encode()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -262,4 +329,10 @@ def _processes_of(data: Path) -> Iterator[tuple[int, str]]:
             marked = marker in (folder / "environ").read_bytes().split(b"\0")
             inside = (folder / "cwd").readlink().is_relative_to(data.resolve())
             if marked or inside:
-                yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                yield (
+                    int(folder.name),
+                    (folder / "cmdline")
+                    .read_bytes()
+                    .replace(b"\0", b" ")
+                    .decode(errors="replace"),
+                )

@@ -1,4 +1,6 @@
-"""A stand-in for MultiMail that answers what a test puts into it, over real HTTP, and keeps what it was asked."""
+"""A stand-in for MultiMail that answers what a test puts into it, over real HTTP, and
+keeps what it was asked.
+"""
 
 import contextlib
 import json
@@ -12,21 +14,25 @@ from tests.serving import Handler, serving
 
 @dataclass
 class MultiMail:
-    """`answers` maps a path to (status, body); a body that is bytes goes out as it is. Ids in `unknown` are 404.
+    """`answers` maps a path to (status, body); a body that is bytes goes out as it is.
+    Ids in `unknown` are 404.
 
-    `pages` maps a cursor to the page of the held messages that it leads to, or to an answer; `single` is the answer to
-    each question for one message.
+    `pages` maps a cursor to the page of the held messages that it leads to, or to an
+    answer; `single` is the answer to each question for one message.
     """
 
     url: str = ""
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    headers: dict[str, str] = field(default_factory=lambda: {"X-Countersign-Gateway": "1"})
+    headers: dict[str, str] = field(
+        default_factory=lambda: {"X-Countersign-Gateway": "1"}
+    )
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     pages: dict[str, Any] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
     single: tuple[int, Any] | None = None
-    # What happens elsewhere, by method, after a request arrived and before it is answered.
+    # What happens elsewhere, by method, after a request arrived and before it is
+    # answered.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     def forget(self) -> None:
@@ -36,7 +42,10 @@ class MultiMail:
     def holds(self, *rows: Any, **more: Any) -> None:
         """Answer every read of what is held with these rows."""
         self.pages = {}
-        self.answers["/v1/oversight/pending"] = (200, {"pending": list(rows), "cursor": None, **more})
+        self.answers["/v1/oversight/pending"] = (
+            200,
+            {"pending": list(rows), "cursor": None, **more},
+        )
 
     def decides(self, status: int, /, **body: Any) -> None:
         """Answer every decision so."""
@@ -60,17 +69,26 @@ def multimail() -> Iterator[MultiMail]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            standin.calls.append((self.command, self.path, json.loads(self.body() or b"null")))
-            standin.keys.append(self.headers.get("Authorization", "").removeprefix("Bearer "))
+            standin.calls.append(
+                (self.command, self.path, json.loads(self.body() or b"null"))
+            )
+            standin.keys.append(
+                self.headers.get("Authorization", "").removeprefix("Bearer ")
+            )
             address = urlsplit(self.path)
-            status, body = standin.answers.get(address.path, (404, {"error": "not here"}))
+            status, body = standin.answers.get(
+                address.path, (404, {"error": "not here"})
+            )
             if standin.pages and address.path == "/v1/oversight/pending":
                 page = standin.pages[address.query.partition("cursor=")[2]]
                 status, body = page if isinstance(page, tuple) else (200, page)
             if standin.single and "email_id=" in address.query:
                 status, body = standin.single
             if address.query.partition("email_id=")[2] in standin.unknown:
-                status, body = 404, {"error": "There is no such message in this account."}
+                status, body = (
+                    404,
+                    {"error": "There is no such message in this account."},
+                )
             standin.meanwhile.get(self.command, lambda: None)()
             self.reply(status, body, **standin.headers)
 

@@ -1,4 +1,6 @@
-"""Walks through the addresses of the desk: everybody who may try one, and the rows that stand behind it."""
+"""Walks through the addresses of the desk: everybody who may try one, and the rows that
+stand behind it.
+"""
 
 import copy
 import hashlib
@@ -21,7 +23,17 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
-from approvals.models import Brake, Claim, Decision, OwnWord, Replacement, Review, SavedView, Snooze, Verdict
+from approvals.models import (
+    Brake,
+    Claim,
+    Decision,
+    OwnWord,
+    Replacement,
+    Review,
+    SavedView,
+    Snooze,
+    Verdict,
+)
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
@@ -58,7 +70,14 @@ from policy.standing.scope import StandingScope
 from risk import Finding
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
-from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    post_event,
+    rolled_back,
+)
 from tests.integration.deciding import decide
 from tests.ledger import seal_here
 from tests.permission_table import addresses
@@ -67,7 +86,13 @@ from tests.signing import give_app
 PUBLIC = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
     *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback"),
-    *("account_login", "account_logout", "multimail-webhook", "discord-interactions", "join"),
+    *(
+        "account_login",
+        "account_logout",
+        "multimail-webhook",
+        "discord-interactions",
+        "join",
+    ),
 }
 # What a look at their address must not do; those of practice messages stand apart.
 POST_ONLY = {name for name, door in DOORS.items() if door.is_post_only}
@@ -88,7 +113,9 @@ PATHS = {name: path.lstrip("/") for name, path in addresses()}
 
 
 class Persona(NamedTuple):
-    """Somebody who tries: with a role, and how far it reaches. Without a role: signed in, or not even that."""
+    """Somebody who tries: with a role, and how far it reaches. Without a role: signed
+    in, or not even that.
+    """
 
     role: Role | None = None
     reach: str = ""
@@ -101,7 +128,12 @@ class Persona(NamedTuple):
 
 
 SIGNED_OUT, NOBODY = Persona(is_signed_in=False), Persona()
-SOMEBODY = [Persona(role, reach) for role, reach in product(Role, ("everything", "connection", "mailbox", "elsewhere"))]
+SOMEBODY = [
+    Persona(role, reach)
+    for role, reach in product(
+        Role, ("everything", "connection", "mailbox", "elsewhere")
+    )
+]
 _FITS = {
     "mailbox": {"everything", "connection", "mailbox"},
     "connection": {"everything", "connection"},
@@ -115,15 +147,21 @@ def may(persona, door):
         return False
     if door.reach == "own" and not door.covers:
         return door.roles == EVERYBODY or persona.role in door.roles
-    return persona.role in door.roles and persona.reach in _FITS[door.covers or door.reach]
+    return (
+        persona.role in door.roles and persona.reach in _FITS[door.covers or door.reach]
+    )
 
 
 class Walk:
-    """The rows that stand behind the doors, and somebody who signed in just now and a while ago."""
+    """The rows that stand behind the doors, and somebody who signed in just now and a
+    while ago.
+    """
 
     def __init__(self, client, signed_in):
         self.client = client
-        self.connection = make_connection(admin_key="mm_live_admin", read_key="mm_live_read")
+        self.connection = make_connection(
+            admin_key="mm_live_admin", read_key="mm_live_read"
+        )
         self.mailbox = Mailbox.objects.get(connection=self.connection)
         self.elsewhere = make_connection("elsewhere")
         self.message = make_message(self.connection)
@@ -147,8 +185,14 @@ class Walk:
         return str(self.message.public_id)
 
     def become(self, persona, minutes=0):
-        """Let somebody with this role ask from now on, who signed in so many minutes ago."""
-        self.client.cookies = copy.deepcopy(self.sessions[minutes]) if persona.is_signed_in else SimpleCookie()
+        """Let somebody with this role ask from now on, who signed in so many minutes
+        ago.
+        """
+        self.client.cookies = (
+            copy.deepcopy(self.sessions[minutes])
+            if persona.is_signed_in
+            else SimpleCookie()
+        )
         where = {
             "everything": {},
             "connection": {"connection": self.connection},
@@ -156,7 +200,9 @@ class Walk:
             "elsewhere": {"connection": self.elsewhere},
         }
         if persona.role:
-            Grant.objects.create(person=self.person, role=persona.role, **where[persona.reach])
+            Grant.objects.create(
+                person=self.person, role=persona.role, **where[persona.reach]
+            )
 
     @cached_property
     def decider(self):
@@ -166,10 +212,16 @@ class Walk:
         item = OnSheet(self.message.public_id, self.message.revision.fingerprint)
         signed = sign_sheet(Sheet([item]), person=str(self.person.pk))
         decided = {"outcome": "approve_unread", "unread": 1}
-        return {"sheet": signed, "item": [f"{item.message}.{item.fingerprint}"], **decided}
+        return {
+            "sheet": signed,
+            "item": [f"{item.message}.{item.fingerprint}"],
+            **decided,
+        }
 
     def _need_list(self):
-        Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)
+        Allowlist.objects.create(
+            connection=self.connection, kind="restriction", mode="enforce", version=1
+        )
 
     def _need_brake(self):
         """A flood that this message came in."""
@@ -185,7 +237,9 @@ class Walk:
             window=timedelta(hours=1),
             cap=5,
         )
-        Review.objects.filter(pk=self.message.pk).update(brake=self.brake, is_apart=True)
+        Review.objects.filter(pk=self.message.pk).update(
+            brake=self.brake, is_apart=True
+        )
 
     def _need_seal(self):
         seal_here()
@@ -199,18 +253,35 @@ class Walk:
     def _need_approval(self):
         """An approval of the walker's, where others have to approve too."""
         rules = [{"id": "r0", "name": "Two of us", "then": {"approvals": {"0": 2}}}]
-        PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=timezone.now())
-        given = {"message": self.message, "revision": self.message.revision, "person": self.person}
-        Verdict.objects.create(outcome="approve", surface="web", awaits_others=True, **given)
+        PolicyVersion.objects.create(
+            number=1, state="active", rules=rules, activated_at=timezone.now()
+        )
+        given = {
+            "message": self.message,
+            "revision": self.message.revision,
+            "person": self.person,
+        }
+        Verdict.objects.create(
+            outcome="approve", surface="web", awaits_others=True, **given
+        )
 
     def _need_doubt(self):
         made = decide(self.message, self.decider).decision
-        doubt = {"state": "unknown", "attempt": 1, "may_have_left": True, "seen_held": 2}
+        doubt = {
+            "state": "unknown",
+            "attempt": 1,
+            "may_have_left": True,
+            "seen_held": 2,
+        }
         Decision.objects.filter(pk=made.pk).update(**doubt)
 
     def _need_half(self):
         """An edit whose first message was not rejected."""
-        content = {"to": ["dana@northwind.example"], "subject": "Refund", "markdown": "Hello."}
+        content = {
+            "to": ["dana@northwind.example"],
+            "subject": "Refund",
+            "markdown": "Hello.",
+        }
         self._record("message.edit_asked")
         Replacement.objects.create(
             message=self.message,
@@ -226,7 +297,9 @@ class Walk:
 
     def _need_untold(self):
         made = decide(self.message, self.decider).decision
-        Decision.objects.filter(pk=made.pk).update(state="unattributed", attempt=1, may_have_left=True)
+        Decision.objects.filter(pk=made.pk).update(
+            state="unattributed", attempt=1, may_have_left=True
+        )
         Message.objects.filter(pk=self.message.pk).update(state="gone")
 
     def _need_poison(self):
@@ -246,7 +319,9 @@ class Walk:
         )
 
     def _need_finding(self):
-        found = asdict(Finding("payment_details", 1, "notice", "It holds a bank account number."))
+        found = asdict(
+            Finding("payment_details", 1, "notice", "It holds a bank account number.")
+        )
         self.message.revisions.update(findings=[found])
         self.message.revision.refresh_from_db()
 
@@ -258,7 +333,9 @@ class Walk:
     def _need_pictures(self):
         """A message with a remote picture, in a mailbox where it may be fetched."""
         Mailbox.objects.filter(pk=self.mailbox.pk).update(loads_pictures=True)
-        self.message = make_message(self.connection, html_body='<img src="https://img.example/lamp.png">')
+        self.message = make_message(
+            self.connection, html_body='<img src="https://img.example/lamp.png">'
+        )
 
     def _need_stalled(self):
         """A decision that should have been carried out a while ago."""
@@ -280,10 +357,14 @@ class Walk:
         self.discord = DiscordAccount.objects.create(person=self.other, discord_id="1")
 
     def _need_discord_link(self):
-        self.token = offer_link(discord_id="1", name="wanda").rstrip("/").rpartition("/")[2]
+        self.token = (
+            offer_link(discord_id="1", name="wanda").rstrip("/").rpartition("/")[2]
+        )
 
     def _need_factor(self):
-        self.factor = Authenticator.objects.create(user=self.person, type="webauthn", data={"name": "Phone"})
+        self.factor = Authenticator.objects.create(
+            user=self.person, type="webauthn", data={"name": "Phone"}
+        )
 
     def _need_person(self):
         # A second admin of everything, so that nobody is the last.
@@ -300,7 +381,11 @@ class Walk:
         grants = [{"role": "reviewer", "connection": None, "mailbox": None}]
         until = Now() + timedelta(days=1)
         self.invitation = Invitation.objects.create(
-            email="new@yourteam.example", token_hash="0" * 64, grants=grants, invited_by=inviter, expires_at=until
+            email="new@yourteam.example",
+            token_hash="0" * 64,
+            grants=grants,
+            invited_by=inviter,
+            expires_at=until,
         )
 
     def asked_change(self):
@@ -342,14 +427,18 @@ class Walk:
         self._need_pending_change(self.person)
         second = make_person("second@yourteam.example", "Sam", "admin")
         change = self.pending.change | {"secret": encrypt("mm_live_made")}
-        PendingChange.objects.update(state="accepted", ended_by=second, ended_at=Now(), change=change)
+        PendingChange.objects.update(
+            state="accepted", ended_by=second, ended_at=Now(), change=change
+        )
 
     def _need_app(self):
         give_app(self.person)
 
     def _need_factor_of_other(self):
         self._need_person()
-        Authenticator.objects.create(user=self.other, type="webauthn", data={"name": "Phone"})
+        Authenticator.objects.create(
+            user=self.other, type="webauthn", data={"name": "Phone"}
+        )
 
     def _need_old_secret(self):
         until = Now() + timedelta(hours=1)
@@ -364,7 +453,9 @@ class Walk:
         Claim.objects.create(message=self.message, person=self.person)
 
     def _need_snooze(self):
-        Snooze.objects.create(message=self.message, person=self.person, until=Now() + timedelta(hours=1))
+        Snooze.objects.create(
+            message=self.message, person=self.person, until=Now() + timedelta(hours=1)
+        )
         self._record("snooze.set")
 
     def _need_pause(self):
@@ -374,23 +465,34 @@ class Walk:
 
     def _need_destination(self):
         self.destination = Destination.objects.create(
-            name="Ops", url="https://discord.com/api/webhooks/1/abc", switched_off_at=Now(), switched_off_because="Gone"
+            name="Ops",
+            url="https://discord.com/api/webhooks/1/abc",
+            switched_off_at=Now(),
+            switched_off_because="Gone",
         )
         self.route = self.destination.routes.create(actions=["message.failed"])
 
     def _need_signed_place(self):
-        self.destination = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
+        self.destination = Destination.objects.create(
+            kind="signed_webhook", name="Ours", url="https://a.example/"
+        )
 
     def _need_alert(self):
-        destination = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
-        self.alert = Delivery.objects.create(destination=destination, kind="event", action="test", state="failed")
+        destination = Destination.objects.create(
+            kind="signed_webhook", name="Ours", url="https://a.example/"
+        )
+        self.alert = Delivery.objects.create(
+            destination=destination, kind="event", action="test", state="failed"
+        )
 
     def _need_told_alert(self):
         self._need_alert()
         Delivery.objects.update(message=self.message)
 
     def _need_view(self):
-        self.view = SavedView.objects.create(person=self.person, name="Mine", query="tab=mine")
+        self.view = SavedView.objects.create(
+            person=self.person, name="Mine", query="tab=mine"
+        )
 
     def _need_own_word(self):
         fields = {"text": "rose", "spelling": "rose", "looks_in": ["text"], "points": 9}
@@ -406,11 +508,17 @@ class Walk:
 
     def _need_standing(self):
         """A standing approval of the mailbox, and one message that people approved."""
-        OrganisationSettings.objects.update_or_create(pk=1, defaults={"standing_since": Now()})
+        OrganisationSettings.objects.update_or_create(
+            pk=1, defaults={"standing_since": Now()}
+        )
         made = decide(self.message, self.decider).decision
         Decision.objects.filter(pk=made.pk).update(state="applied")
-        Message.objects.filter(pk=self.message.pk).update(sent_by_key="01KEY", shape="a" * 32)
-        scope = StandingScope(self.connection.pk, self.mailbox.pk, "01KEY", "a" * 32, ("x.example",))
+        Message.objects.filter(pk=self.message.pk).update(
+            sent_by_key="01KEY", shape="a" * 32
+        )
+        scope = StandingScope(
+            self.connection.pk, self.mailbox.pk, "01KEY", "a" * 32, ("x.example",)
+        )
         self.standing = StandingApproval.objects.create(
             number=1,
             mailbox=self.mailbox,
@@ -431,11 +539,15 @@ class Walk:
         self.group = Group.objects.create(name="Legal")
 
     def _need_deadline(self):
-        Message.objects.filter(pk=self.message.pk).update(expires_at=Now() + timedelta(hours=1))
+        Message.objects.filter(pk=self.message.pk).update(
+            expires_at=Now() + timedelta(hours=1)
+        )
         self.tomorrow = f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}"
 
     def _need_calendar(self):
-        self.calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7)
+        self.calendar = WorkCalendar.objects.create(
+            name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
+        )
 
     def _need_plan(self):
         ReviewPlan.objects.create(mailbox=self.mailbox, targets={"": [60, 120]})
@@ -444,24 +556,42 @@ class Walk:
         self.turn = DutyTurn.objects.create(person=self.person, mailbox=self.mailbox)
 
     def _need_search(self):
-        self.search = SavedSearch.objects.create(person=self.person.pk, name="Mine", query="action=decisions")
+        self.search = SavedSearch.objects.create(
+            person=self.person.pk, name="Mine", query="action=decisions"
+        )
 
     def _need_entry(self):
-        own = Allowlist.objects.create(mailbox=self.mailbox, kind="restriction", version=1)
+        own = Allowlist.objects.create(
+            mailbox=self.mailbox, kind="restriction", version=1
+        )
         self.entry = own.entries.create(pattern="x.example")
 
     def _need_gate(self):
         self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")
 
     def _need_refusal(self):
-        Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)
-        who = {"recipients": ["dana@x.example"], "refused": ["dana@x.example"], "refused_at": Now()}
+        Allowlist.objects.create(
+            connection=self.connection, kind="restriction", mode="enforce", version=1
+        )
+        who = {
+            "recipients": ["dana@x.example"],
+            "refused": ["dana@x.example"],
+            "refused_at": Now(),
+        }
         self.refusal = GateRefusal.objects.create(
-            connection=self.connection, mailbox=self.mailbox, upstream_id="01REFUSAL", **who
+            connection=self.connection,
+            mailbox=self.mailbox,
+            upstream_id="01REFUSAL",
+            **who,
         )
 
     def _need_export(self, state="asked"):
-        fields = {"format": "csv", "snapshot": "0 0 1:1:", "rows_total": 0, "state": state}
+        fields = {
+            "format": "csv",
+            "snapshot": "0 0 1:1:",
+            "rows_total": 0,
+            "state": state,
+        }
         self.export = Export.objects.create(person=self.person.pk, **fields)
 
     def _need_broken_export(self):
@@ -469,10 +599,18 @@ class Walk:
 
     @cached_property
     def switch(self):
-        return KillSwitch.objects.create(connection=self.connection, reason="Wait", pulled_by=self.decider)
+        return KillSwitch.objects.create(
+            connection=self.connection, reason="Wait", pulled_by=self.decider
+        )
 
     def group_key(self):
-        watcher = Actor(kind="command", id="walk", label="", surface="command", scopes=(Scope(Role.ADMIN),))
+        watcher = Actor(
+            kind="command",
+            id="walk",
+            label="",
+            surface="command",
+            scopes=(Scope(Role.ADMIN),),
+        )
         groups = grouped(attention_for(watcher, timezone.now()))
         return next(one.key for one in groups if one.first.kind == "poison")
 
@@ -484,7 +622,9 @@ class Walk:
             "connection_id": lambda: self.connection.pk,
             "mailbox_id": lambda: self.mailbox.pk,
             "rule": lambda: "first_contact",
-            "event_id": lambda: WebhookEvent.objects.filter(connection=self.connection).latest("pk").pk,
+            "event_id": lambda: (
+                WebhookEvent.objects.filter(connection=self.connection).latest("pk").pk
+            ),
             "key": self.group_key,
             "place": lambda: 1,
             "page": lambda: 1,
@@ -523,7 +663,12 @@ class Walk:
             "text_kind": lambda: "reject",
             "export_id": lambda: self.export.pk,
         }
-        return reverse(name, kwargs={key: rows[key]() for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
+        return reverse(
+            name,
+            kwargs={
+                key: rows[key]() for key in re.findall(r"<\w+:(\w+)>", PATHS[name])
+            },
+        )
 
 
 def go_through(walk, door, name, path):
@@ -537,23 +682,35 @@ def takes_a_form(name):
 
 
 def what_it_wrongly_takes(walk, name):
-    """Say what an address does not refuse, although its door says so: to be looked at, or to be sent a form."""
+    """Say what an address does not refuse, although its door says so: to be looked at,
+    or to be sent a form.
+    """
     path = walk.address(name)
     if name in POST_ONLY:
         answer = walk.client.get(path)
-        return (answer.status_code, answer.get("Allow")) != (405, "POST") and "does something by looking"
+        return (answer.status_code, answer.get("Allow")) != (
+            405,
+            "POST",
+        ) and "does something by looking"
     if takes_a_form(name) or name in NO_ACTS | PROVED:
         return ""
     answer = walk.client.generic("PATCH", path)
-    return (answer.status_code != 405 or "POST" in answer["Allow"]) and "takes a form, and stands in no list"
+    return (
+        answer.status_code != 405 or "POST" in answer["Allow"]
+    ) and "takes a form, and stands in no list"
 
 
 def directives(answer):
-    parts = [part.strip().partition(" ") for part in answer["Content-Security-Policy"].split(";")]
+    parts = [
+        part.strip().partition(" ")
+        for part in answer["Content-Security-Policy"].split(";")
+    ]
     return {name: value for name, _, value in parts}
 
 
-def walks(client: Any, signed_in: Any, names: Iterable[str]) -> Iterator[tuple[Walk, list[str]]]:
+def walks(
+    client: Any, signed_in: Any, names: Iterable[str]
+) -> Iterator[tuple[Walk, list[str]]]:
     """Yield the rows that some of these addresses need, and those addresses."""
     by_need = defaultdict(list)
     for name in names:
@@ -564,8 +721,12 @@ def walks(client: Any, signed_in: Any, names: Iterable[str]) -> Iterator[tuple[W
             yield walk.with_rows(needs), alike
 
 
-def standing_before(client: Any, signed_in: Any, names: Iterable[str]) -> Iterator[tuple[str, Walk]]:
-    """Yield each of these addresses, with the rows that it needs; what is done there is undone before the next one."""
+def standing_before(
+    client: Any, signed_in: Any, names: Iterable[str]
+) -> Iterator[tuple[str, Walk]]:
+    """Yield each of these addresses, with the rows that it needs; what is done there is
+    undone before the next one.
+    """
     for walk, alike in walks(client, signed_in, names):
         for name in alike:
             with rolled_back():
@@ -586,7 +747,11 @@ def check_headers(answer, *, is_frame=False, is_static=False):
         assert policy["img-src"] == "data:"
         assert "script-src" not in policy
     else:
-        assert (policy["script-src"], policy["style-src"], policy["object-src"]) == ("'self'", "'self'", "'none'")
+        assert (policy["script-src"], policy["style-src"], policy["object-src"]) == (
+            "'self'",
+            "'self'",
+            "'none'",
+        )
         assert policy["frame-ancestors"] == "'none'"
         assert policy["report-uri"] == "/csp-report/"
         assert "unsafe" not in answer["Content-Security-Policy"]

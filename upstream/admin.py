@@ -1,7 +1,9 @@
-"""Calls that MultiMail takes from an admin key: webhooks, mailboxes, domains, API keys and allowlists of an account.
+"""Calls that MultiMail takes from an admin key: webhooks, mailboxes, domains, API keys
+and allowlists of an account.
 
-Each call has one time for all of it, because somebody waits for it on a page. None is repeated: after an unknown
-outcome of one that makes something, whoever asked lists first. What they mean: docs/multimail.md.
+Each call has one time for all of it, because somebody waits for it on a page. None is
+repeated: after an unknown outcome of one that makes something, whoever asked lists
+first. What they mean: docs/multimail.md.
 """
 
 from collections.abc import Collection, Mapping
@@ -18,7 +20,9 @@ MAX_LIST = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class ListAtGate:
-    """One list as the gate has it. `waits_for` is what it says while an operator has to confirm a change."""
+    """One list as the gate has it. `waits_for` is what it says while an operator has to
+    confirm a change.
+    """
 
     mode: str
     version: int
@@ -27,13 +31,18 @@ class ListAtGate:
 
 
 class AdminClient(Client):
-    """MultiMail's API with an admin key; a read key may list mailboxes, an oversight key refusals.
+    """MultiMail's API with an admin key; a read key may list mailboxes, an oversight
+    key refusals.
 
     Every call answers with the JSON object, or raises an error of upstream.
     """
 
-    def __init__(self, *, base_url: str, key: str, within: float, approval_code: str = "") -> None:
-        """`approval_code` is an operator's code for the change that this client asks for."""
+    def __init__(
+        self, *, base_url: str, key: str, within: float, approval_code: str = ""
+    ) -> None:
+        """`approval_code` is an operator's code for the change that this client asks
+        for.
+        """
         super().__init__(base_url=base_url, key=key)
         self._within = within
         self._approval = {"approval_code": approval_code} if approval_code else {}
@@ -50,21 +59,32 @@ class AdminClient(Client):
     ) -> dict[str, Any]:
         """Make one call to the path that `template` and its parts make.
 
-        `optional` names fields and parameters that the call can do without, and `without` what MultiMail has refused
-        here. Raises FieldsRefused for more of those.
+        `optional` names fields and parameters that the call can do without, and
+        `without` what MultiMail has refused here. Raises FieldsRefused for more of
+        those.
         """
         target = path(template, *parts)
         deadline = Deadline.after(self._within)
         left_out = set(optional) & set(without)
-        params = params and {name: text for name, text in params.items() if name not in left_out}
-        body = body and {name: value for name, value in body.items() if name not in left_out}
+        params = params and {
+            name: text for name, text in params.items() if name not in left_out
+        }
+        body = body and {
+            name: value for name, value in body.items() if name not in left_out
+        }
         if self._approval and method == "DELETE":
             # In the address: not everything on the way lets a DELETE have a body.
             params = (params or {}) | self._approval
         elif self._approval and method != "GET":
             body = (body or {}) | self._approval
         return self._call(
-            method, target, params=params, body=body, optional=optional, limit=MAX_LIST, deadline=deadline
+            method,
+            target,
+            params=params,
+            body=body,
+            optional=optional,
+            limit=MAX_LIST,
+            deadline=deadline,
         )
 
     def _rows(self, target: str, *names: str) -> list[dict[str, Any]]:
@@ -72,31 +92,49 @@ class AdminClient(Client):
         return [row for row in rows if isinstance(row, dict) and row.get("id")]
 
     def _page(
-        self, target: str, name: str, params: dict[str, str], without: Collection[str] = ()
+        self,
+        target: str,
+        name: str,
+        params: dict[str, str],
+        without: Collection[str] = (),
     ) -> tuple[list[dict[str, Any]], str]:
         """Return one page of a list, newest first, and the cursor of the next page."""
         params = {key: text for key, text in params.items() if text}
-        answer = self.ask("GET", target, params=params, optional=("webhook_id",), without=without)
-        rows = [row for row in rows_in(answer, name, what=f"list of {name}") if isinstance(row, dict)]
+        answer = self.ask(
+            "GET", target, params=params, optional=("webhook_id",), without=without
+        )
+        rows = [
+            row
+            for row in rows_in(answer, name, what=f"list of {name}")
+            if isinstance(row, dict)
+        ]
         return rows, str(answer.get("cursor") or "")
 
     def require_fingerprint(self, *, on: bool) -> dict[str, Any]:
-        """Require a fingerprint of every decision in the account, or no longer (our gateway)."""
+        """Require a fingerprint of every decision in the account, or no longer (our
+        gateway).
+        """
         return self.ask("PATCH", "/v1/account", body={"require_fingerprint": on})
 
     def list_audit_log(self) -> list[dict[str, Any]]:
         """Read the newest hundred entries of MultiMail's audit log."""
         return self._page("/v1/audit-log", "entries", {"limit": "100"})[0]
 
-    # --- webhooks -------------------------------------------------------------------------------------------------
+    # --- webhooks ---------------------------------------------------------------------
 
     def list_webhooks(self) -> list[dict[str, Any]]:
         """Read every subscription, without secrets."""
         return self._rows("/v1/webhooks", "webhooks", "subscriptions")
 
-    def create_webhook(self, wanted: dict[str, Any], *, without: Collection[str] = ()) -> dict[str, Any]:
-        """Subscribe an address to events of the whole account; the answer holds the signing secret."""
-        return self.ask("POST", "/v1/webhooks", body=wanted, optional=OF_A_WEBHOOK, without=without)
+    def create_webhook(
+        self, wanted: dict[str, Any], *, without: Collection[str] = ()
+    ) -> dict[str, Any]:
+        """Subscribe an address to events of the whole account; the answer holds the
+        signing secret.
+        """
+        return self.ask(
+            "POST", "/v1/webhooks", body=wanted, optional=OF_A_WEBHOOK, without=without
+        )
 
     def read_webhook(self, webhook_id: str) -> dict[str, Any]:
         """Read one subscription; the answer holds its secret."""
@@ -106,8 +144,12 @@ class AdminClient(Client):
         """Have one signed event sent that is about no message, and return its delivery."""
         return self.ask("POST", "/v1/webhooks/{}/test", webhook_id)
 
-    def rotate_webhook(self, webhook_id: str, *, overlap_s: int, secret: str = "") -> dict[str, Any]:
-        """Give a subscription this secret, or one that our gateway makes; it signs alone after so many seconds."""
+    def rotate_webhook(
+        self, webhook_id: str, *, overlap_s: int, secret: str = ""
+    ) -> dict[str, Any]:
+        """Give a subscription this secret, or one that our gateway makes; it signs
+        alone after so many seconds.
+        """
         body = {"overlap_s": overlap_s} | ({"secret": secret} if secret else {})
         return self.ask("POST", "/v1/webhooks/{}/rotate", webhook_id, body=body)
 
@@ -118,16 +160,20 @@ class AdminClient(Client):
     def list_deliveries(
         self, *, webhook_id: str = "", cursor: str = "", without: Collection[str] = ()
     ) -> tuple[list[dict[str, Any]], str]:
-        """Read one page of what was sent, newest first, and the cursor of the next page."""
+        """Read one page of what was sent, newest first, and the cursor of the next
+        page.
+        """
         params = {"webhook_id": webhook_id, "cursor": cursor, "limit": "50"}
         rows, more = self._page("/v1/webhook-deliveries", "deliveries", params, without)
         return [row for row in rows if row.get("id")], more
 
     def replay_delivery(self, delivery_id: str) -> dict[str, Any]:
-        """Send a finished delivery again: the same bytes under the same event id (our gateway)."""
+        """Send a finished delivery again: the same bytes under the same event id (our
+        gateway).
+        """
         return self.ask("POST", "/v1/webhook-deliveries/{}/replay", delivery_id)
 
-    # --- mailboxes ------------------------------------------------------------------------------------------------
+    # --- mailboxes --------------------------------------------------------------------
 
     def list_mailboxes(self) -> list[dict[str, Any]]:
         """Read every mailbox that the key may use."""
@@ -140,29 +186,51 @@ class AdminClient(Client):
     def change_mailbox(
         self, mailbox_id: str, changes: dict[str, Any], *, without: Collection[str] = ()
     ) -> dict[str, Any]:
-        """Change settings; a stricter oversight mode is one of them, a looser one is refused."""
-        return self.ask("PATCH", "/v1/mailboxes/{}", mailbox_id, body=changes, optional=OF_A_MAILBOX, without=without)
+        """Change settings; a stricter oversight mode is one of them, a looser one is
+        refused.
+        """
+        return self.ask(
+            "PATCH",
+            "/v1/mailboxes/{}",
+            mailbox_id,
+            body=changes,
+            optional=OF_A_MAILBOX,
+            without=without,
+        )
 
     def delete_mailbox(self, mailbox_id: str) -> dict[str, Any]:
         """Delete a mailbox for good; what waits in it is cancelled."""
         return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id)
 
     def list_upgrade_requests(self) -> list[dict[str, Any]]:
-        """Read which looser modes were asked for, with the codes that allow them (our gateway)."""
+        """Read which looser modes were asked for, with the codes that allow them (our
+        gateway).
+        """
         return self._rows("/v1/upgrade-requests", "requests")
 
     def request_upgrade(self, mailbox_id: str, *, target_mode: str) -> dict[str, Any]:
-        """Ask for a looser mode. An older request of the mailbox ends by this, and three an hour are taken."""
-        return self.ask("POST", "/v1/mailboxes/{}/request-upgrade", mailbox_id, body={"target_mode": target_mode})
+        """Ask for a looser mode. An older request of the mailbox ends by this, and
+        three an hour are taken.
+        """
+        return self.ask(
+            "POST",
+            "/v1/mailboxes/{}/request-upgrade",
+            mailbox_id,
+            body={"target_mode": target_mode},
+        )
 
     def upgrade(self, mailbox_id: str, *, code: str) -> dict[str, Any]:
         """Loosen the mode as the request says that this code is for."""
-        return self.ask("POST", "/v1/mailboxes/{}/upgrade", mailbox_id, body={"code": code})
+        return self.ask(
+            "POST", "/v1/mailboxes/{}/upgrade", mailbox_id, body={"code": code}
+        )
 
-    # --- domains --------------------------------------------------------------------------------------------------
+    # --- domains ----------------------------------------------------------------------
 
     def list_domains(self) -> list[dict[str, Any]]:
-        """Read every domain with its records, and what DNS said of each when it was last asked."""
+        """Read every domain with its records, and what DNS said of each when it was
+        last asked.
+        """
         return self._rows("/v1/domains", "domains")
 
     def add_domain(self, name: str) -> dict[str, Any]:
@@ -181,7 +249,7 @@ class AdminClient(Client):
         """Remove a domain."""
         return self.ask("DELETE", "/v1/domains/{}", domain_id)
 
-    # --- API keys: a key's text is in the answer that makes it and nowhere else --------------------------------------
+    # --- API keys: a key's text is in the answer that makes it and nowhere else -------
 
     def list_keys(self) -> list[dict[str, Any]]:
         """Read all keys of the account, revoked ones too."""
@@ -199,12 +267,20 @@ class AdminClient(Client):
         """Revoke a key at once."""
         return self.ask("DELETE", "/v1/api-keys/{}", key_id)
 
-    # --- allowlists at the gate -----------------------------------------------------------------------------------
+    # --- allowlists at the gate -------------------------------------------------------
 
     def read_allowlist(self, *, mailbox_id: str, kind: str) -> ListAtGate:
-        """Read one list of a mailbox. Raises NotFound or FieldsRefused where lists are not replaced as a whole."""
+        """Read one list of a mailbox. Raises NotFound or FieldsRefused where lists are
+        not replaced as a whole.
+        """
         asked = {"kind": kind}
-        answer = self.ask("GET", "/v1/mailboxes/{}/allowlist", mailbox_id, params=asked, optional=("kind",))
+        answer = self.ask(
+            "GET",
+            "/v1/mailboxes/{}/allowlist",
+            mailbox_id,
+            params=asked,
+            optional=("kind",),
+        )
         if "entries" in answer and "version" not in answer:
             raise errors.NotFound("MultiMail has its allowlists in another form.")
         return _list_in(answer)
@@ -219,25 +295,48 @@ class AdminClient(Client):
         entries: list[dict[str, Any]],
         approval_code: str = "",
     ) -> ListAtGate:
-        """Replace one list whole, if it still is at `version`. Raises Conflict where it is not."""
-        body: dict[str, Any] = {"kind": kind, "mode": mode, "version": version, "entries": entries}
+        """Replace one list whole, if it still is at `version`. Raises Conflict where it
+        is not.
+        """
+        body: dict[str, Any] = {
+            "kind": kind,
+            "mode": mode,
+            "version": version,
+            "entries": entries,
+        }
         if approval_code:
             body["approval_code"] = approval_code
         answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=body)
         if answer.get("status") == "pending_approval":
             message = str(answer.get("message") or "An operator has to confirm this.")
-            return ListAtGate(mode="", version=version, entries=(), waits_for=message[:300])
+            return ListAtGate(
+                mode="", version=version, entries=(), waits_for=message[:300]
+            )
         return _list_in(answer)
 
     def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:
-        """Read one page of what restrictions kept out, newest first, and the cursor of the next page."""
-        return self._page("/v1/refusals", "refusals", {"limit": "100", "cursor": cursor})
+        """Read one page of what restrictions kept out, newest first, and the cursor of
+        the next page.
+        """
+        return self._page(
+            "/v1/refusals", "refusals", {"limit": "100", "cursor": cursor}
+        )
 
 
 def _list_in(answer: Mapping[str, Any]) -> ListAtGate:
     mode = answer.get("mode")
     version = answer.get("version")
     entries = answer.get("entries")
-    if not isinstance(mode, str) or not isinstance(version, int) or not isinstance(entries, list):
-        raise errors.OutcomeUnknown("MultiMail's answer about an allowlist cannot be read.")
-    return ListAtGate(mode=mode, version=version, entries=tuple(one for one in entries if isinstance(one, dict)))
+    if (
+        not isinstance(mode, str)
+        or not isinstance(version, int)
+        or not isinstance(entries, list)
+    ):
+        raise errors.OutcomeUnknown(
+            "MultiMail's answer about an allowlist cannot be read."
+        )
+    return ListAtGate(
+        mode=mode,
+        version=version,
+        entries=tuple(one for one in entries if isinstance(one, dict)),
+    )

@@ -1,7 +1,9 @@
-"""Learns what the MultiMail at an address can do with these keys, by reads alone: nothing is changed or sent there.
+"""Learns what the MultiMail at an address can do with these keys, by reads alone:
+nothing is changed or sent there.
 
-Only an answer proves something. 403, 404, 405, 501 and a 422 say "not here, or not with this key"; after every other
-failure the question stays open. Reads that would mark received mail as read are not made.
+Only an answer proves something. 403, 404, 405, 501 and a 422 say "not here, or not with
+this key"; after every other failure the question stays open. Reads that would mark
+received mail as read are not made.
 """
 
 from collections.abc import Mapping
@@ -70,7 +72,9 @@ _BODIES = ("body_markdown", "markdown", "text_body", "body", "text")
 
 @dataclass(frozen=True)
 class Capability:
-    """Whether one thing is there: None where no answer showed it. `because` says why not, or why it is not known."""
+    """Whether one thing is there: None where no answer showed it. `because` says why
+    not, or why it is not known.
+    """
 
     name: str
     is_there: bool | None
@@ -87,8 +91,12 @@ class Capability:
         return WORDS[self.name][1]
 
 
-def read_capabilities(*, api_url: str, keys: Mapping[str, str], within: float = WITHIN) -> list[Capability]:
-    """Return what this MultiMail can do with these keys by slot: oversight, read, admin, agent. It never raises."""
+def read_capabilities(
+    *, api_url: str, keys: Mapping[str, str], within: float = WITHIN
+) -> list[Capability]:
+    """Return what this MultiMail can do with these keys by slot: oversight, read,
+    admin, agent. It never raises.
+    """
     return _Survey(api_url, keys, Deadline.after(within)).capabilities()
 
 
@@ -119,7 +127,9 @@ class _Survey:
             self._note(name, read.is_there, read.because)
         read = self._read("admin", "/v1/account")
         for name, shown in _ACCOUNT_FIELDS.items():
-            self._note(name, shown in read.body if read.body else read.is_there, read.because)
+            self._note(
+                name, shown in read.body if read.body else read.is_there, read.because
+            )
         boxes = _rows(self._read("admin", "/v1/mailboxes").body, "mailboxes")
         read = _Read(None, None, "No mailbox is known.")
         if boxes:
@@ -130,7 +140,9 @@ class _Survey:
                 # A strict host does not know the question for one kind.
                 read = self._read("admin", template, box)
         self._note("allowlists", read.is_there, read.because)
-        is_whole = isinstance(read.body.get("version"), int) if read.body else read.is_there
+        is_whole = (
+            isinstance(read.body.get("version"), int) if read.body else read.is_there
+        )
         self._note("whole_allowlists", is_whole, read.because)
         return [self.found[name] for name in WORDS]
 
@@ -145,12 +157,16 @@ class _Survey:
             return _Read(None, None, self.stopped)
         client = Client(base_url=self.api_url, key=key)
         try:
-            body, is_gateway = client.read(path(template, *parts), params, limit=_LIMIT, deadline=self.deadline)
+            body, is_gateway = client.read(
+                path(template, *parts), params, limit=_LIMIT, deadline=self.deadline
+            )
         except (errors.NotSent, errors.Throttled) as error:
             self.stopped = error.sentence
             return _Read(None, None, error.sentence)
         except errors.UpstreamError as error:
-            return _Read(None, False if error.status in _IS_MISSING else None, error.sentence)
+            return _Read(
+                None, False if error.status in _IS_MISSING else None, error.sentence
+            )
         self.is_gateway = is_gateway
         return _Read(body, True)
 
@@ -169,9 +185,15 @@ class _Survey:
         one = self._read("oversight", "/v1/oversight/pending", email_id=_NO_ID)
         if one.body is None:
             # Our gateway says 404 of a message that it does not know.
-            self._note("one_pending", self.is_gateway if one.is_there is False else None, one.because)
+            self._note(
+                "one_pending",
+                self.is_gateway if one.is_there is False else None,
+                one.because,
+            )
         else:
-            self._note("one_pending", not _rows(one.body, "pending", "emails", "messages"))
+            self._note(
+                "one_pending", not _rows(one.body, "pending", "emails", "messages")
+            )
         return outgoing
 
     def _one_message(self, rows: list[dict[str, Any]]) -> None:
@@ -184,18 +206,24 @@ class _Survey:
         email = str(row["id"])
         read = self._read("read", "/v1/mailboxes/{}/emails/{}", mailbox, email)
         self._note("single_read", read.is_there, read.because)
-        self._note("read_cc", "cc" in read.body if read.body else read.is_there, read.because)
+        self._note(
+            "read_cc", "cc" in read.body if read.body else read.is_there, read.because
+        )
         thread = str(row.get("thread_id") or (read.body or {}).get("thread_id") or "")
         if not thread:
             self._note("thread_bodies", None, "The message names no thread.")
             return
-        read = self._read("read", "/v1/mailboxes/{}/threads/{}", mailbox, thread, bodies="true")
+        read = self._read(
+            "read", "/v1/mailboxes/{}/threads/{}", mailbox, thread, bodies="true"
+        )
         if read.is_there is False:
             # A strict host does not know the question for bodies.
             self._note("thread_bodies", False, read.because)
             return
         emails = _rows(read.body, "emails")
-        has_bodies = any(one.get(name) for one in emails for name in _BODIES) if emails else None
+        has_bodies = (
+            any(one.get(name) for one in emails for name in _BODIES) if emails else None
+        )
         self._note("thread_bodies", has_bodies, read.because)
 
 

@@ -13,7 +13,9 @@ class UpstreamError(Exception):
 
 
 class NotSent(UpstreamError):
-    """Nothing was written to the wire (name look-up, connection refused, TLS): trying again is harmless."""
+    """Nothing was written to the wire (name look-up, connection refused, TLS): trying
+    again is harmless.
+    """
 
 
 class Throttled(UpstreamError):
@@ -25,7 +27,9 @@ class Throttled(UpstreamError):
 
 
 class KeyRefused(UpstreamError):
-    """401: the key is missing, unknown or revoked. Nothing works until somebody puts another one in."""
+    """401: the key is missing, unknown or revoked. Nothing works until somebody puts
+    another one in.
+    """
 
 
 class Forbidden(UpstreamError):
@@ -37,7 +41,9 @@ class NotFound(UpstreamError):
 
 
 class Conflict(UpstreamError):
-    """409: not pending, or changed. The attributes have what MultiMail reports of the message, or are empty."""
+    """409: not pending, or changed. The attributes have what MultiMail reports of the
+    message, or are empty.
+    """
 
     def __init__(self, sentence: str, *, body: dict[str, object]) -> None:
         super().__init__(sentence, status=409)
@@ -46,7 +52,9 @@ class Conflict(UpstreamError):
         self.decision = str(body.get("decision") or "")
         self.decided_by = str(body.get("decided_by") or "")
         reason = str(body.get("reason") or "")
-        self.reason = with_reported(reason, body.get("decision_reference"), self.decided_by)
+        self.reason = with_reported(
+            reason, body.get("decision_reference"), self.decided_by
+        )
 
 
 class Rejected(UpstreamError):
@@ -54,7 +62,9 @@ class Rejected(UpstreamError):
 
 
 class FieldsRefused(Rejected):
-    """422 that names fields of this call that MultiMail does not take: nothing happened, repeat it without them."""
+    """422 that names fields of this call that MultiMail does not take: nothing
+    happened, repeat it without them.
+    """
 
     def __init__(self, sentence: str, *, fields: tuple[str, ...]) -> None:
         super().__init__(sentence, status=422)
@@ -62,7 +72,9 @@ class FieldsRefused(Rejected):
 
 
 class OutcomeUnknown(UpstreamError):
-    """The call may have taken effect: a time-out, a reset, a 5xx, an answer that cannot be read. Ask before acting."""
+    """The call may have taken effect: a time-out, a reset, a 5xx, an answer that cannot
+    be read. Ask before acting.
+    """
 
 
 class TooLarge(OutcomeUnknown):

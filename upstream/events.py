@@ -1,4 +1,6 @@
-"""Reads every spelling of MultiMail's webhooks into one small object. The names: docs/multimail.md, Webhooks."""
+"""Reads every spelling of MultiMail's webhooks into one small object. The names:
+docs/multimail.md, Webhooks.
+"""
 
 import json
 import math
@@ -26,7 +28,12 @@ _SPELLINGS = {
 }
 _NAMES = {name: kind for kind, names in _SPELLINGS.items() for name in names.split()}
 PENDING_NAMES = tuple(_SPELLINGS["pending"].split())
-_DECISIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
+_DECISIONS = {
+    "approve": "approved",
+    "approved": "approved",
+    "reject": "rejected",
+    "rejected": "rejected",
+}
 # Not about a stored message: refusals are read from the gate's list of refusals.
 REFUSED = "message.refused"
 # Asked for to see whether events arrive; it is about no message.
@@ -38,7 +45,9 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `kind` is empty for a name (or a decision) that is not known; such a one need not name a message."""
+    """One event. `kind` is empty for a name (or a decision) that is not known; such a
+    one need not name a message.
+    """
 
     kind: str
     name: str
@@ -55,7 +64,8 @@ class Event:
     reason: str = ""
     decided_by: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    # The key that it was sent with, and the key's name; only this product's gateway sends them.
+    # The key that it was sent with, and the key's name; only this product's gateway
+    # sends them.
     key: str = ""
     key_name: str = ""
     # Sent with a test key: nobody receives it.
@@ -68,7 +78,9 @@ class UnreadableEvent(Exception):
 
 
 class MisshapenEvent(Exception):
-    """The event has a known name, but a field of it cannot be read or is missing; `event` is what could be read."""
+    """The event has a known name, but a field of it cannot be read or is missing;
+    `event` is what could be read.
+    """
 
     def __init__(self, sentence: str, event: Event) -> None:
         super().__init__(sentence)
@@ -78,12 +90,19 @@ class MisshapenEvent(Exception):
 def parse(body: bytes) -> Event:
     """Read the raw body of a webhook.
 
-    Raises UnreadableEvent or, for a known event with a field of the wrong kind or without its message, MisshapenEvent,
-    each with a sentence.
+    Raises UnreadableEvent or, for a known event with a field of the wrong kind or
+    without its message, MisshapenEvent, each with a sentence.
     """
     payload = _load(body)
     inner = payload["data"] if isinstance(payload.get("data"), dict) else {}
-    name = next((text for key in ("event", "type", "event_type") if (text := _text(payload.get(key)))), "")
+    name = next(
+        (
+            text
+            for key in ("event", "type", "event_type")
+            if (text := _text(payload.get(key)))
+        ),
+        "",
+    )
     name = name.removeprefix("multimail/")
     reader = _Reader(inner, payload)
     kind = _NAMES.get(name, "")
@@ -106,7 +125,9 @@ def parse(body: bytes) -> Event:
         sender=reader.text("from", "from_address", "sender"),
         to=reader.addresses("to_addresses", "to"),
         subject=reader.text("subject"),
-        direction=direction_of(reader.text("direction"), status) if kind != "received" else "inbound",
+        direction=direction_of(reader.text("direction"), status)
+        if kind != "received"
+        else "inbound",
         status=status,
         reason=with_reported(reason, reader.find("decision_reference"), decided_by),
         decided_by=decided_by,
@@ -118,24 +139,37 @@ def parse(body: bytes) -> Event:
         at=reader.time("timestamp", "received_at", "created_at"),
     )
     if kind and reader.wrong:
-        raise MisshapenEvent(f"The event's {' and '.join(reader.wrong)} cannot be read: of the wrong kind.", event)
+        raise MisshapenEvent(
+            f"The event's {' and '.join(reader.wrong)} cannot be read: of the wrong kind.",
+            event,
+        )
     if kind and not event.email_id:
         raise MisshapenEvent("The event does not say which message it is about.", event)
     return event
 
 
 def direction_of(direction: Any, status: Any) -> str:
-    """Return a message's direction. Only received mail waits for an inbound approval, whatever direction is named."""
-    return "inbound" if direction == "inbound" or status == _AWAITS_INBOUND else "outbound"
+    """Return a message's direction. Only received mail waits for an inbound approval,
+    whatever direction is named.
+    """
+    return (
+        "inbound" if direction == "inbound" or status == _AWAITS_INBOUND else "outbound"
+    )
 
 
-def _email_id(reader: "_Reader", inner: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
+def _email_id(
+    reader: "_Reader", inner: Mapping[str, Any], payload: Mapping[str, Any]
+) -> str:
     found = reader.text("email_id", "message_id")
-    return found or _text(inner.get("id")) or ("" if inner else _text(payload.get("id")))
+    return (
+        found or _text(inner.get("id")) or ("" if inner else _text(payload.get("id")))
+    )
 
 
 class _Reader:
-    """Reads fields from the inner object first, then from the top; `wrong` names those of a kind that nobody sends."""
+    """Reads fields from the inner object first, then from the top; `wrong` names those
+    of a kind that nobody sends.
+    """
 
     def __init__(self, *objects: Mapping[str, Any]) -> None:
         self.objects = objects
@@ -161,7 +195,9 @@ class _Reader:
         items = value.split(",") if isinstance(value, str) else value
         if items is None:
             return ()
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        if not isinstance(items, list) or not all(
+            isinstance(item, str) for item in items
+        ):
             self.wrong.append(keys[-1])
             return ()
         return tuple(item.strip() for item in items if item.strip())
@@ -174,24 +210,32 @@ class _Reader:
 
 
 def read_time(value: Any) -> datetime | None:
-    """Return a time given as ISO text or as an epoch in seconds or milliseconds; None for anything else.
+    """Return a time given as ISO text or as an epoch in seconds or milliseconds; None
+    for anything else.
 
-    Nothing was mailed here before 2000, and a time before the year 1 in UTC could be stored but never read again.
+    Nothing was mailed here before 2000, and a time before the year 1 in UTC could be
+    stored but never read again.
     """
     try:
         if isinstance(value, str) and not value.isdecimal():
             parsed = datetime.fromisoformat(value)
-            parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+            parsed = (
+                parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+            )
         else:
             number = float(value)
-            parsed = datetime.fromtimestamp(number / 1000 if number > 1e11 else number, UTC)
+            parsed = datetime.fromtimestamp(
+                number / 1000 if number > 1e11 else number, UTC
+            )
     except (TypeError, ValueError, OverflowError, OSError):
         return None
     return parsed if parsed.year >= 2000 else None
 
 
 def storable(value: Any) -> Any:
-    """Return parsed JSON as PostgreSQL keeps it: without U+0000, half a surrogate pair, or numbers without end."""
+    """Return parsed JSON as PostgreSQL keeps it: without U+0000, half a surrogate pair,
+    or numbers without end.
+    """
     if isinstance(value, str):
         return _UNSTORABLE.sub("\ufffd", value)
     if isinstance(value, float):
@@ -207,7 +251,9 @@ def _load(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
         if _depth(text) > MAX_DEPTH:
-            raise UnreadableEvent(f"The body is nested more than {MAX_DEPTH} levels deep.")
+            raise UnreadableEvent(
+                f"The body is nested more than {MAX_DEPTH} levels deep."
+            )
         payload = _DECODER.decode(text)
         if "\\u" in text:
             # Only an escape can bring in half a surrogate pair or U+0000.
@@ -216,7 +262,9 @@ def _load(body: bytes) -> dict[str, Any]:
     except DuplicateKey as error:
         raise UnreadableEvent(str(error)) from None
     except UnicodeError:
-        raise UnreadableEvent("The body holds text that is not valid Unicode.") from None
+        raise UnreadableEvent(
+            "The body holds text that is not valid Unicode."
+        ) from None
     except (ValueError, RecursionError):
         raise UnreadableEvent("The body is not valid JSON.") from None
     if not isinstance(payload, dict):
@@ -235,11 +283,15 @@ def _constant(name: str) -> None:
     raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_float=_number, parse_constant=_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=unique_keys, parse_float=_number, parse_constant=_constant
+)
 
 
 def _depth(text: str) -> int:
-    """Return how deep the brackets go, before the parser has to follow them; those inside of texts do not count."""
+    """Return how deep the brackets go, before the parser has to follow them; those
+    inside of texts do not count.
+    """
     if (most := text.count("[") + text.count("{")) <= MAX_DEPTH:
         return most
     deepest = level = 0
@@ -259,4 +311,8 @@ def _depth(text: str) -> int:
 
 
 def _text(value: Any) -> str:
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return (
+        str(value)
+        if isinstance(value, str | int) and not isinstance(value, bool)
+        else ""
+    )

@@ -1,4 +1,6 @@
-"""Which addresses MultiMail may have: the hosted one, our gateway's, and what the operator names."""
+"""Which addresses MultiMail may have: the hosted one, our gateway's, and what the
+operator names.
+"""
 
 from django.conf import settings
 
@@ -14,7 +16,9 @@ def is_named(url: str) -> bool:
 
 
 def not_allowed_reason(url: str) -> str:
-    """Return why this desk may not call MultiMail at this address, as a sentence; empty where it may."""
+    """Return why this desk may not call MultiMail at this address, as a sentence; empty
+    where it may.
+    """
     if is_named(url) or origin_of(url) == origin_of(HOSTED):
         return ""
     return (

@@ -1,4 +1,6 @@
-"""What is posted back in the channel where a command began: what became of the message, and why."""
+"""What is posted back in the channel where a command began: what became of the message,
+and why.
+"""
 
 from alerts.cards.markup import MAX_SHORT, Card, Markup, text_field
 from alerts.cards.message import card_status, desk_link
@@ -13,13 +15,18 @@ from rendering.passages import without_passage
 
 MAX_TITLE = 150
 MAX_REASON = 600
-# What an act is called here, its colour, and what it means; decisions also say who made them.
+# What an act is called here, its colour, and what it means; decisions also say who made
+# them.
 _ACTIONS = {
     "message.approved": ("Approved", "green", "It is being sent."),
     "message.released": ("Released", "green", "The agent can read it."),
     "message.rejected": ("Rejected", "rose", "Nothing was sent."),
     "message.sent": ("Sent", "green", "The mail server accepted it."),
-    "message.delivered": ("Delivered", "green", "Accepted by the recipient's mail server; not necessarily read."),
+    "message.delivered": (
+        "Delivered",
+        "green",
+        "Accepted by the recipient's mail server; not necessarily read.",
+    ),
     "message.bounced": ("Bounced", "rose", "The recipient's server refused it."),
     "message.complained": ("Complained of", "rose", "The recipient marked it as spam."),
     "message.failed": ("Failed", "rose", "It could not be sent."),
@@ -28,13 +35,17 @@ _ACTIONS = {
 _DECISIONS = ("message.approved", "message.released", "message.rejected")
 
 
-def answer_card(message: Message, entry: Entry, destination: Destination, markup: Markup) -> Card:
+def answer_card(
+    message: Message, entry: Entry, destination: Destination, markup: Markup
+) -> Card:
     """Return the answer about this act on the message: short, and nobody is pinged."""
     minimal = destination.privacy == Destination.Privacy.MINIMAL
     decision = None
     if entry.action in _DECISIONS:
         # The desk's own decision that took effect, if there is one.
-        applied = message.decisions.filter(state__in=(DecisionState.APPLIED, DecisionState.CALLING))
+        applied = message.decisions.filter(
+            state__in=(DecisionState.APPLIED, DecisionState.CALLING)
+        )
         decision = applied.select_related("given_by").order_by("-pk").first()
     if (known := _ACTIONS.get(entry.action)) is not None:
         word, tone, meaning = known
@@ -49,7 +60,10 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
     reason = _reason(message, entry, decision)
     if destination.privacy != Destination.Privacy.FULL:
         reason = without_passage(reason)
-    recipients = [masked_address(str(one)) if minimal else str(one) for one in message.recipients[:3]]
+    recipients = [
+        masked_address(str(one)) if minimal else str(one)
+        for one in message.recipients[:3]
+    ]
     rest = len(message.recipients) - len(recipients)
     addresses = ", ".join(recipients) + (f" and {rest} more" if rest else "")
     fields = [
@@ -60,10 +74,19 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
         # Plain text, so that the name is visible but nobody is pinged.
         name = without_addresses(requester) if minimal else requester
         fields.append(text_field(markup, "Requested by", name, 100, inline=True))
-    by = f" by {markup.literal(decision.giver, 100)}" if decision and decision.giver else ""
-    quoted = markup.literal(without_addresses(reason) if minimal else reason, MAX_REASON)
+    by = (
+        f" by {markup.literal(decision.giver, 100)}"
+        if decision and decision.giver
+        else ""
+    )
+    quoted = markup.literal(
+        without_addresses(reason) if minimal else reason, MAX_REASON
+    )
     return Card(
-        title=markup.plain("A message" if minimal else message.subject.strip() or "(no subject)", MAX_TITLE),
+        title=markup.plain(
+            "A message" if minimal else message.subject.strip() or "(no subject)",
+            MAX_TITLE,
+        ),
         url=desk_link(message),
         description=f"{markup.bold(word)}{by}.{f' {meaning}' if meaning else ''}"
         + (f"\n{markup.quote(quoted)}" if quoted.strip() else ""),
@@ -76,5 +99,7 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
 def _reason(message: Message, entry: Entry, decision: Decision | None) -> str:
     """The reviewer's words, or what MultiMail repeats of them or says about a bounce."""
     if entry.action in _DECISIONS:
-        return (decision.reason if decision else "") or without_references(message.upstream_reason)
+        return (decision.reason if decision else "") or without_references(
+            message.upstream_reason
+        )
     return entry.details.get("reason") or entry.details.get("explanation") or ""

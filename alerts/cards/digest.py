@@ -1,4 +1,6 @@
-"""One card for many messages: how many are in each state, the newest few, and a link to all of them."""
+"""One card for many messages: how many are in each state, the newest few, and a link to
+all of them.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,7 +27,9 @@ _RISKS = (("high", "high risk"), ("notice", "notice"))
 
 @dataclass(frozen=True)
 class Row:
-    """A message on a digest, or `number` messages that are only counted; without `title` where none may be shown."""
+    """A message on a digest, or `number` messages that are only counted; without
+    `title` where none may be shown.
+    """
 
     word: str
     tone: str
@@ -36,13 +40,17 @@ class Row:
 
 
 def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
-    """Return the messages that a digest stands for: those that wait first, then the newest.
+    """Return the messages that a digest stands for: those that wait first, then the
+    newest.
 
-    Of a storm the first MAX_READ are read, and the others counted: each edit of the digest asks for all of it.
+    Of a storm the first MAX_READ are read, and the others counted: each edit of the
+    digest asks for all of it.
     """
     all_messages = desk_messages().filter(cards__digest=digest)
     is_over = Case(When(state=MessageState.HELD, then=0), default=1)
-    messages = list(all_messages.for_rows().order_by(is_over, "-held_at", "-pk")[:MAX_READ])
+    messages = list(
+        all_messages.for_rows().order_by(is_over, "-held_at", "-pk")[:MAX_READ]
+    )
     is_minimal = destination.privacy == Destination.Privacy.MINIMAL
     rows = []
     for message in messages:
@@ -51,7 +59,11 @@ def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
         rows.append(Row(status.word, status.tone, title, message.review.risk_level))
     if len(messages) < MAX_READ:
         return rows
-    others = all_messages.exclude(pk__in=[one.pk for one in messages]).order_by().values_list("state")
+    others = (
+        all_messages.exclude(pk__in=[one.pk for one in messages])
+        .order_by()
+        .values_list("state")
+    )
     for state, number in others.annotate(Count("pk")):
         status = status_of(Message(state=state), None)
         rows.append(Row(status.word, status.tone, number=number, is_listed=False))
@@ -59,18 +71,35 @@ def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
 
 
 def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
-    """Return the card of a digest, which is built again whenever one of its messages changes."""
+    """Return the card of a digest, which is built again whenever one of its messages
+    changes.
+    """
     waiting = [row for row in rows if row.tone in OPEN_TONES]
     listed = [row for row in waiting or rows if row.is_listed][:MAX_LISTED]
     tones = {row.tone for row in rows}
-    fields = [Field("By state", _counts(((row.word, row.number) for row in rows), markup), inline=True)]
-    risks = [(words, row.number) for row in waiting for level, words in _RISKS if row.risk_level == level]
+    fields = [
+        Field(
+            "By state",
+            _counts(((row.word, row.number) for row in rows), markup),
+            inline=True,
+        )
+    ]
+    risks = [
+        (words, row.number)
+        for row in waiting
+        for level, words in _RISKS
+        if row.risk_level == level
+    ]
     if risks:
-        fields.append(Field("Risk of waiting messages", _counts(risks, markup), inline=True))
+        fields.append(
+            Field("Risk of waiting messages", _counts(risks, markup), inline=True)
+        )
     if listed:
         rest = _number(waiting or rows) - len(listed)
         name = "Newest waiting" if waiting else "Newest"
-        fields.append(Field(name, _lines_within([_line(row, markup) for row in listed], rest)))
+        fields.append(
+            Field(name, _lines_within([_line(row, markup) for row in listed], rest))
+        )
     total = _number(rows)
     number = _number(waiting)
     title = f"{total} message{'' if total == 1 else 's'}, "
@@ -81,7 +110,9 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
     return Card(
         title=title,
         url=link,
-        description=markup.bold("They arrived too quickly for separate cards, so this card lists them all.")
+        description=markup.bold(
+            "They arrived too quickly for separate cards, so this card lists them all."
+        )
         + f"\n{markup.link('Read them and decide' if waiting else 'See them on the desk', link)}",
         tone=next((tone for tone in _WORST_FIRST if tone in tones), "plain"),
         fields=fields,
@@ -98,7 +129,10 @@ def _counts(words: Iterable[tuple[str, int]], markup: Markup) -> str:
     counted: Counter[str] = Counter()
     for word, number in words:
         counted[word] += number
-    lines = [f"{number} · {markup.plain(word, 60)}" for word, number in counted.most_common(12)]
+    lines = [
+        f"{number} · {markup.plain(word, 60)}"
+        for word, number in counted.most_common(12)
+    ]
     return "\n".join(lines) or "—"
 
 

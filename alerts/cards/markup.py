@@ -13,19 +13,23 @@ from rendering.invisibles import Tally, pieces
 
 MAX_TITLE = 256
 MAX_VALUE = 1024
-# Short values of others; all parts of a card together stay under Discord's 6,000, the lowest limit of any channel.
+# Short values of others; all parts of a card together stay under Discord's 6,000, the
+# lowest limit of any channel.
 MAX_SHORT = 256
 # Discord accepts no longer address under a button.
 MAX_LINK = 512
 OPEN_TONES = ("amber", "orange")
-# A cut must not leave a lone joiner, combining mark or half an escape: it would change the character before it.
+# A cut must not leave a lone joiner, combining mark or half an escape: it would change
+# the character before it.
 _HALF = re.compile(r"(?<![\\\u200d\ufe0f])[\\\u200d\ufe0f]++$")
 _LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 
 
 @dataclass(frozen=True)
 class Field:
-    """A name and its value; with `is_formatted` the value holds markup, otherwise plain text."""
+    """A name and its value; with `is_formatted` the value holds markup, otherwise plain
+    text.
+    """
 
     name: str
     value: str
@@ -35,7 +39,9 @@ class Field:
 
 @dataclass(frozen=True)
 class Card:
-    """What a channel shows, with every text in its markup. `word` is the status; buttons need `message`."""
+    """What a channel shows, with every text in its markup. `word` is the status;
+    buttons need `message`.
+    """
 
     title: str
     url: str
@@ -59,13 +65,17 @@ class Card:
 
 
 class Markup:
-    """How a channel writes text. What others wrote passes through `literal` or `plain`, and is cut to `limit`.
+    """How a channel writes text. What others wrote passes through `literal` or `plain`,
+    and is cut to `limit`.
 
-    As it is here it has no markup at all: for samples on our own pages, which escape for themselves.
+    As it is here it has no markup at all: for samples on our own pages, which escape
+    for themselves.
     """
 
     def literal(self, text: str, limit: int = MAX_SHORT) -> str:
-        """Return text for use within formatted text, escaped so that none of it acts as markup."""
+        """Return text for use within formatted text, escaped so that none of it acts as
+        markup.
+        """
         return self.plain(text, limit)
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:
@@ -95,7 +105,10 @@ class Markup:
 
 def visible(text: str) -> str:
     """Return `text` on one line, with each invisible character replaced by U+FFFD."""
-    return "".join("\ufffd" if is_mark else piece for is_mark, piece in pieces(_LINES.sub(" ", text), Tally()))
+    return "".join(
+        "\ufffd" if is_mark else piece
+        for is_mark, piece in pieces(_LINES.sub(" ", text), Tally())
+    )
 
 
 def units(text: str) -> int:
@@ -104,7 +117,9 @@ def units(text: str) -> int:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return `text` within `limit` UTF-16 units, never ending in half a character or an escape."""
+    """Return `text` within `limit` UTF-16 units, never ending in half a character or an
+    escape.
+    """
     if units(text) <= limit:
         return text
     while units(text) > limit - 1:
@@ -112,7 +127,14 @@ def cut(text: str, limit: int) -> str:
     return _HALF.sub("", text) + "…"
 
 
-def text_field(markup: Markup, name: str, value: str, limit: int = MAX_VALUE, *, inline: bool = False) -> Field:
+def text_field(
+    markup: Markup,
+    name: str,
+    value: str,
+    limit: int = MAX_VALUE,
+    *,
+    inline: bool = False,
+) -> Field:
     """Return a field with text of others; channels accept none without a value."""
     return Field(name, markup.plain(value, limit).strip() or "—", inline)
 

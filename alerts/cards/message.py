@@ -1,4 +1,6 @@
-"""The card of a message: what it may say at a destination's level of privacy, and where the message is."""
+"""The card of a message: what it may say at a destination's level of privacy, and where
+the message is.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,13 +38,19 @@ from risk.lookalikes import alike_pairs, compare_names
 
 MAX_FINDINGS = 512
 MAX_NAME = 100
-# Characters of the message's text at the fullest level: enough to recognise it. Reviewers read it on the desk.
+# Characters of the message's text at the fullest level: enough to recognise it.
+# Reviewers read it on the desk.
 MAX_EXCERPT = 400
 MAX_RISK_WORDS = 3
 MAX_RECIPIENTS = 5
 MAX_FILES = 5
 _UNREVIEWED_MODES = ("monitored", "autonomous")
-_SENT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
+_SENT = (
+    MessageState.SENT,
+    MessageState.DELIVERED,
+    MessageState.BOUNCED,
+    MessageState.COMPLAINED,
+)
 _WENT_WRONG = (MessageState.BOUNCED, MessageState.COMPLAINED, MessageState.FAILED)
 # Actions after which a reviewer was asked, or may have been.
 _REVIEW_ACTIONS = ("message.held", "message.approved", "decision.recorded")
@@ -77,7 +85,9 @@ class CardFacts:
 
 def card_of_message(message: Message, destination: Destination, markup: Markup) -> Card:
     """Return the card of a message as it is now."""
-    card = message_card(message_facts(message, destination), card_status(message), markup)
+    card = message_card(
+        message_facts(message, destination), card_status(message), markup
+    )
     return replace(card, message=message.public_id, revision=message.revision_id)
 
 
@@ -86,7 +96,11 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     findings = message.revision.findings if message.revision else []
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     is_held = message.state == MessageState.HELD
-    claim = Claim.objects.filter(message=message).live().select_related("person").first() if is_held else None
+    claim = (
+        Claim.objects.filter(message=message).live().select_related("person").first()
+        if is_held
+        else None
+    )
     newest = latest_decision(message) if is_held else None
     return CardFacts(
         message,
@@ -101,13 +115,17 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
 
 
 def desk_link(message: Message) -> str:
-    """Return the address of the message on the desk, or of the queue where that is too long for a button."""
+    """Return the address of the message on the desk, or of the queue where that is too
+    long for a button.
+    """
     link = f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/"
     return link if len(link) <= MAX_LINK else f"{settings.PUBLIC_URL}/queue/"
 
 
 def card_status(message: Message) -> Status:
-    """Return the status, with what only a card shows: that the time is nearly over, or that nobody was asked."""
+    """Return the status, with what only a card shows: that the time is nearly over, or
+    that nobody was asked.
+    """
     status = shown_status(message)
     if message.state == MessageState.HELD and status.tone == "amber":
         if message.expires_at is not None:
@@ -115,13 +133,22 @@ def card_status(message: Message) -> Status:
             if message.expires_at - ahead <= timezone.now():
                 return replace(status, word="Held, expires soon", tone="orange")
         return status
-    is_sent = message.state in _SENT and message.direction != "inbound" and not message.decisions.all()
+    is_sent = (
+        message.state in _SENT
+        and message.direction != "inbound"
+        and not message.decisions.all()
+    )
     # A mailbox's mode may have changed since: whatever once waited was reviewed.
     if is_sent and not last_of(message=message.public_id, actions=_REVIEW_ACTIONS):
         mode = message.mailbox.oversight_mode if message.mailbox else ""
-        # In other modes too mail is sent unread: by an allowlist, or where a call may ask for a looser mode.
+        # In other modes too mail is sent unread: by an allowlist, or where a call may
+        # ask for a looser mode.
         label = mode if mode in _UNREVIEWED_MODES else "not reviewed"
-        detail = f"{status.detail}; sent without review" if status.detail else "Sent without review"
+        detail = (
+            f"{status.detail}; sent without review"
+            if status.detail
+            else "Sent without review"
+        )
         return replace(status, word=f"{status.word} · {label}", detail=detail)
     if message.state in _WENT_WRONG and status.detail.startswith("Approved by "):
         failure = status_of(message, None).detail
@@ -130,17 +157,32 @@ def card_status(message: Message) -> Status:
 
 
 def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
-    """Return the card: amber while the message is held, and its outcome in colour and words afterwards."""
-    title = "A message" if facts.is_minimal else facts.message.subject.strip() or "(no subject)"
+    """Return the card: amber while the message is held, and its outcome in colour and
+    words afterwards.
+    """
+    title = (
+        "A message"
+        if facts.is_minimal
+        else facts.message.subject.strip() or "(no subject)"
+    )
     # A reason given elsewhere may hold an address.
-    detail = markup.literal(without_addresses(status.detail) if facts.is_minimal else status.detail)
+    detail = markup.literal(
+        without_addresses(status.detail) if facts.is_minimal else status.detail
+    )
     is_open = status.tone in OPEN_TONES
     link = desk_link(facts.message)
-    way_on = "Read it and decide" if is_open else "Read it, or stop it" if facts.is_stoppable else ""
+    way_on = (
+        "Read it and decide"
+        if is_open
+        else "Read it, or stop it"
+        if facts.is_stoppable
+        else ""
+    )
     return Card(
         title=markup.plain(title, MAX_TITLE),
         url=link,
-        description=_headline(status, detail, markup) + (f"\n{markup.link(way_on, link)}" if way_on else ""),
+        description=_headline(status, detail, markup)
+        + (f"\n{markup.link(way_on, link)}" if way_on else ""),
         tone=status.tone,
         fields=[
             *_envelope_fields(facts, markup),
@@ -153,10 +195,13 @@ def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
 
 def triggered_by(trigger: dict[str, Any]) -> str:
     """Return who or what started the message, as its sender claims."""
-    user, channel, guild = (trigger.get(f"discord_{name}") for name in ("user", "channel", "guild"))
+    user, channel, guild = (
+        trigger.get(f"discord_{name}") for name in ("user", "channel", "guild")
+    )
     if user:
         where = f" in #{str(channel).lstrip('#')}" if channel else ""
-        # Discord gives programs a server's id instead of its name; the id means nothing to people.
+        # Discord gives programs a server's id instead of its name; the id means nothing
+        # to people.
         is_named = guild and not str(guild).isdigit()
         return f"{user}{where}{f' ({guild})' if is_named else ''}"
     run = trigger.get("run_id") or trigger.get("runId")
@@ -181,30 +226,49 @@ def _envelope_fields(facts: CardFacts, markup: Markup) -> list[Field]:
         _address_field("To", message.recipients, MAX_VALUE, markup, minimal=minimal),
     ]
     revision = message.revision
-    copies = [("Cc", copied_to(revision, "cc")), ("Bcc", copied_to(revision, "bcc"))] if revision else []
+    copies = (
+        [("Cc", copied_to(revision, "cc")), ("Bcc", copied_to(revision, "bcc"))]
+        if revision
+        else []
+    )
     for name, addresses in copies:
         if addresses:
-            # On rows of their own, as all below: three columns are too narrow for addresses.
+            # On rows of their own, as all below: three columns are too narrow for
+            # addresses.
             one = _address_field(name, addresses, MAX_FINDINGS, markup, minimal=minimal)
             fields.append(replace(one, inline=False))
     files = [str(one["name"]) for one in facts.content.get("attachments") or ()]
     if files and minimal:
-        fields.append(text_field(markup, "Files", str(len(files)), MAX_SHORT, inline=True))
+        fields.append(
+            text_field(markup, "Files", str(len(files)), MAX_SHORT, inline=True)
+        )
     elif files:
         names = files[:MAX_FILES]
         rest = len(files) - len(names)
-        fields.append(_field_with_rest("Files", ", ".join(names), rest, MAX_FINDINGS, markup, inline=False))
+        fields.append(
+            _field_with_rest(
+                "Files", ", ".join(names), rest, MAX_FINDINGS, markup, inline=False
+            )
+        )
     shown = without_addresses(started) if minimal else started
     return [*fields, text_field(markup, "Triggered by", shown, MAX_SHORT)]
 
 
-def _address_field(name: str, addresses: Sequence[str], limit: int, markup: Markup, *, minimal: bool) -> Field:
+def _address_field(
+    name: str, addresses: Sequence[str], limit: int, markup: Markup, *, minimal: bool
+) -> Field:
     shown = addresses[:MAX_RECIPIENTS]
-    value = ", ".join(masked_address(str(one)) if minimal else str(one) for one in shown)
-    return _field_with_rest(name, value, len(addresses) - len(shown), limit, markup, inline=len(shown) < 2)
+    value = ", ".join(
+        masked_address(str(one)) if minimal else str(one) for one in shown
+    )
+    return _field_with_rest(
+        name, value, len(addresses) - len(shown), limit, markup, inline=len(shown) < 2
+    )
 
 
-def _field_with_rest(name: str, value: str, rest: int, limit: int, markup: Markup, *, inline: bool) -> Field:
+def _field_with_rest(
+    name: str, value: str, rest: int, limit: int, markup: Markup, *, inline: bool
+) -> Field:
     more = f" and {rest} more" if rest else ""
     # Always leave space for the number of the others.
     shown = text_field(markup, name, value, limit - len(more), inline=inline)
@@ -220,8 +284,15 @@ def _waiting_fields(facts: CardFacts, markup: Markup) -> list[Field]:
     if message.expires_at:
         fields.append(moment_field(markup, "Expires", message.expires_at))
     if facts.approvals:
-        fields.append(text_field(markup, "Approvals", facts.approvals, 3 * MAX_NAME, inline=True))
-    return [*fields, text_field(markup, "Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True)]
+        fields.append(
+            text_field(markup, "Approvals", facts.approvals, 3 * MAX_NAME, inline=True)
+        )
+    return [
+        *fields,
+        text_field(
+            markup, "Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True
+        ),
+    ]
 
 
 def _content_fields(facts: CardFacts, markup: Markup) -> list[Field]:
@@ -230,21 +301,35 @@ def _content_fields(facts: CardFacts, markup: Markup) -> list[Field]:
         name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
         fields.append(text_field(markup, name, facts.risk, MAX_FINDINGS))
     if facts.alike and not facts.is_minimal:
-        fields.append(Field("Look-alike", markup.aligned(_marked_letters(*facts.alike)), is_formatted=True))
+        fields.append(
+            Field(
+                "Look-alike",
+                markup.aligned(_marked_letters(*facts.alike)),
+                is_formatted=True,
+            )
+        )
     text = str(facts.content.get("markdown") or "").strip()
     if facts.privacy == Destination.Privacy.FULL and text:
         fields.append(text_field(markup, "Message", text, MAX_EXCERPT))
     message = facts.message
-    fields.append(text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True))
+    fields.append(
+        text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True)
+    )
     if message.revision:
         fingerprint = message.revision.short_fingerprint
-        fields.append(text_field(markup, "Fingerprint", fingerprint, MAX_SHORT, inline=True))
+        fields.append(
+            text_field(markup, "Fingerprint", fingerprint, MAX_SHORT, inline=True)
+        )
     return fields
 
 
 def _marked_letters(address: str, known: str) -> tuple[str, str, str]:
-    """Return an address's domain over the known one, with a caret under each letter that differs."""
+    """Return an address's domain over the known one, with a caret under each letter
+    that differs.
+    """
     compared = compare_names(address, known)
-    written, below = ("".join(column[row] for column in compared.columns).rstrip() for row in (0, 1))
+    written, below = (
+        "".join(column[row] for column in compared.columns).rstrip() for row in (0, 1)
+    )
     carets = "".join(" ^"[mine != other] for mine, other in compared.columns).rstrip()
     return written, carets, below

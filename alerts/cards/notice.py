@@ -1,4 +1,6 @@
-"""Cards that are about no message of the mirror: a connection, the desk, mail refused at the gate, a change."""
+"""Cards that are about no message of the mirror: a connection, the desk, mail refused
+at the gate, a change.
+"""
 
 from collections.abc import Mapping
 
@@ -20,7 +22,9 @@ MAX_EXPLANATION = 700
 
 
 # Like a message's status; the detail says what the effect is and what to do.
-_PAUSED = Status("Paused", "orange", "Its decisions are not carried out until it is resumed.")
+_PAUSED = Status(
+    "Paused", "orange", "Its decisions are not carried out until it is resumed."
+)
 _NOTICES = {
     "connection.failing": Status(
         "Not reachable",
@@ -29,18 +33,30 @@ _NOTICES = {
     ),
     "connection.paused": _PAUSED,
     "connection.paused_by_hand": _PAUSED,
-    "connection.recovered": Status("Reachable again", "green", "The queue is being brought up to date."),
-    "connection.resumed": Status("Resumed", "green", "Decisions are carried out again."),
+    "connection.recovered": Status(
+        "Reachable again", "green", "The queue is being brought up to date."
+    ),
+    "connection.resumed": Status(
+        "Resumed", "green", "Decisions are carried out again."
+    ),
     **dict.fromkeys(
         ("connection.capability_changed", "connection.fields_refused"),
         Status("MultiMail changed", "plain", "The desk goes by what it can do now."),
     ),
-    "mailbox.seen_looser": Status("Looser mailbox", "orange", "Less of its mail waits for review now."),
-    "connection.decided_elsewhere": Status("Decided elsewhere", "orange", "Not by this desk."),
-    "connection.stale": Status(
-        "Out of date", "orange", "The queue may be incomplete. Messages in it can still be decided."
+    "mailbox.seen_looser": Status(
+        "Looser mailbox", "orange", "Less of its mail waits for review now."
     ),
-    "connection.fresh_again": Status("Up to date again", "green", "The queue is complete."),
+    "connection.decided_elsewhere": Status(
+        "Decided elsewhere", "orange", "Not by this desk."
+    ),
+    "connection.stale": Status(
+        "Out of date",
+        "orange",
+        "The queue may be incomplete. Messages in it can still be decided.",
+    ),
+    "connection.fresh_again": Status(
+        "Up to date again", "green", "The queue is complete."
+    ),
     "brake.opened": Status(
         "Messages set apart",
         "orange",
@@ -48,15 +64,21 @@ _NOTICES = {
         "the key, to put the messages back, or to reject them.",
     ),
     "brake.ended": Status(
-        "Flood over", "plain", "New messages go to the queue again. What was set apart still waits for somebody."
+        "Flood over",
+        "plain",
+        "New messages go to the queue again. What was set apart still waits for somebody.",
     ),
     "connection.removed": Status("Removed", "plain", "The desk no longer reads it."),
 }
 _UNKNOWN = Status("Changed", "plain", "Open the desk.")
 
 
-def notice_card(about: str, entry: Entry | None, destination: Destination, markup: Markup) -> Card:
-    """Return the card about `about`, such as "connection/4" or "desk", after the act of `entry`."""
+def notice_card(
+    about: str, entry: Entry | None, destination: Destination, markup: Markup
+) -> Card:
+    """Return the card about `about`, such as "connection/4" or "desk", after the act of
+    `entry`.
+    """
     minimal = destination.privacy == Destination.Privacy.MINIMAL
     details = entry.details if entry is not None else {}
     if entry is not None and entry.action == REFUSED:
@@ -72,7 +94,9 @@ def notice_card(about: str, entry: Entry | None, destination: Destination, marku
 
 
 def newest_entry(about: str, planned: int | None) -> Entry | None:
-    """Return the act that the card shows: the newest, because several may have asked for one post."""
+    """Return the act that the card shows: the newest, because several may have asked
+    for one post.
+    """
     entries = Entry.objects.with_details()
     kind, _, key = about.partition("/")
     number = int(key) if key.isdecimal() else None
@@ -84,16 +108,30 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     return entries.filter(pk=wanted).first() if wanted is not None else None
 
 
-def _status_card(about: str, entry: Entry | None, explanation: str, markup: Markup) -> Card:
+def _status_card(
+    about: str, entry: Entry | None, explanation: str, markup: Markup
+) -> Card:
     notice = _NOTICES.get(entry.action, _UNKNOWN) if entry else _UNKNOWN
     kind, _, key = about.partition("/")
-    number = int(key) if kind == "connection" and key.isdecimal() else entry.connection if entry else None
-    connection = Connection.objects.filter(pk=number).first() if number is not None else None
-    path = reverse("connection", args=[connection.pk]) if connection else reverse("queue")
+    number = (
+        int(key)
+        if kind == "connection" and key.isdecimal()
+        else entry.connection
+        if entry
+        else None
+    )
+    connection = (
+        Connection.objects.filter(pk=number).first() if number is not None else None
+    )
+    path = (
+        reverse("connection", args=[connection.pk]) if connection else reverse("queue")
+    )
     more = f"\n{markup.literal(explanation, MAX_EXPLANATION)}" if explanation else ""
     fields = [moment_field(markup, "Since", entry.at)] if entry else []
     if connection and connection.complete_as_of:
-        fields.append(moment_field(markup, "Queue complete as of", connection.complete_as_of))
+        fields.append(
+            moment_field(markup, "Queue complete as of", connection.complete_as_of)
+        )
     subject = markup.plain(connection.name, MAX_NAME) if connection else "The desk"
     return Card(
         title=f"{subject}: {notice.word.lower()}",
@@ -106,7 +144,9 @@ def _status_card(about: str, entry: Entry | None, explanation: str, markup: Mark
     )
 
 
-def _brake_card(about: str, entry: Entry | None, explanation: str, markup: Markup) -> Card:
+def _brake_card(
+    about: str, entry: Entry | None, explanation: str, markup: Markup
+) -> Card:
     """Show a flood: one card, however many messages it has."""
     key = about.partition("/")[2]
     brake = Brake.objects.filter(pk=key).first() if key.isdecimal() else None
@@ -124,23 +164,56 @@ def _brake_card(about: str, entry: Entry | None, explanation: str, markup: Marku
     )
 
 
-def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool) -> Card:
-    """Show mail that an allowlist refused: it was never held, so nobody can decide about it."""
+def _refusal_card(
+    entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool
+) -> Card:
+    """Show mail that an allowlist refused: it was never held, so nobody can decide
+    about it.
+    """
     started = triggered_by(
-        {key.partition(".")[2]: value for key, value in details.items() if key.startswith("trigger.")}
+        {
+            key.partition(".")[2]: value
+            for key, value in details.items()
+            if key.startswith("trigger.")
+        }
     )
     mailbox = details.get("mailbox", "")
     rule = details.get("rule", "")
-    fields = [text_field(markup, "From", masked_address(mailbox) if minimal and mailbox else mailbox, inline=True)]
+    fields = [
+        text_field(
+            markup,
+            "From",
+            masked_address(mailbox) if minimal and mailbox else mailbox,
+            inline=True,
+        )
+    ]
     for name, key in (("To", "recipients"), ("Refused", "refused")):
         if addresses := details.get(key, ""):
-            shown = ", ".join(map(masked_address, addresses.split(", "))) if minimal else addresses
+            shown = (
+                ", ".join(map(masked_address, addresses.split(", ")))
+                if minimal
+                else addresses
+            )
             fields.append(text_field(markup, name, shown, 600))
     fields.append(
-        text_field(markup, "Triggered by", without_addresses(started) if minimal else started, 256, inline=True)
+        text_field(
+            markup,
+            "Triggered by",
+            without_addresses(started) if minimal else started,
+            256,
+            inline=True,
+        )
     )
     if rule:
-        fields.append(text_field(markup, "Rule", without_addresses(rule) if minimal else rule, 256, inline=True))
+        fields.append(
+            text_field(
+                markup,
+                "Rule",
+                without_addresses(rule) if minimal else rule,
+                256,
+                inline=True,
+            )
+        )
     return Card(
         title="Message refused at the gate",
         url=f"{settings.PUBLIC_URL}{reverse('refusals')}",
@@ -153,14 +226,30 @@ def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, m
     )
 
 
-def _change_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool) -> Card:
+def _change_card(
+    entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool
+) -> Card:
     """Show a change of policy that waits for a second admin; a card cannot accept it.
 
     At the minimal level only of which kind it is: a change may name people.
     """
-    shown = (("Now", "before"), ("Then", "after"), ("Asked by", "asked_by"), ("Reason", "reason"))
-    fields = [] if minimal else [text_field(markup, label, details.get(name, ""), 600) for label, name in shown]
-    subject = markup.literal(details.get("kind" if minimal else "change", ""), MAX_EXPLANATION)
+    shown = (
+        ("Now", "before"),
+        ("Then", "after"),
+        ("Asked by", "asked_by"),
+        ("Reason", "reason"),
+    )
+    fields = (
+        []
+        if minimal
+        else [
+            text_field(markup, label, details.get(name, ""), 600)
+            for label, name in shown
+        ]
+    )
+    subject = markup.literal(
+        details.get("kind" if minimal else "change", ""), MAX_EXPLANATION
+    )
     return Card(
         title="A change waits for a second admin",
         url=f"{settings.PUBLIC_URL}{reverse('pending-changes')}",

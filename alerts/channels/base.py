@@ -1,6 +1,8 @@
-"""What a kind of destination is: its fields in the form, how it posts, what can come of it, and how it is tested.
+"""What a kind of destination is: its fields in the form, how it posts, what can come of
+it, and how it is tested.
 
-`CardChannel` posts cards that people read; `EventChannel` posts each event by itself, for programs.
+`CardChannel` posts cards that people read; `EventChannel` posts each event by itself,
+for programs.
 """
 
 import json
@@ -32,9 +34,13 @@ TEST_CARD = Card(
 
 
 class NotPosted(Exception):
-    """It was not accepted; `status` and `answer` are what the other side answered, if anything."""
+    """It was not accepted; `status` and `answer` are what the other side answered, if
+    anything.
+    """
 
-    def __init__(self, sentence: str, *, status: int | None = None, answer: str = "") -> None:
+    def __init__(
+        self, sentence: str, *, status: int | None = None, answer: str = ""
+    ) -> None:
         super().__init__(sentence)
         self.status = status
         self.answer = answer
@@ -45,7 +51,9 @@ class Refused(NotPosted):
 
 
 class DestinationGone(Refused):
-    """The destination does not exist any more, or takes nothing from us: it is switched off."""
+    """The destination does not exist any more, or takes nothing from us: it is switched
+    off.
+    """
 
 
 class CardGone(Refused):
@@ -57,14 +65,19 @@ class CardRefused(Refused):
 
 
 class RetryLater(NotPosted):
-    """Not now. `seconds` is how long everything for this destination waits, where the destination or our own count of
-    its limit says so. Without it something failed.
+    """Not now. `seconds` is how long everything for this destination waits, where the
+    destination or our own count of its limit says so. Without it something failed.
 
     With `whole_service` every destination of the same service waits.
     """
 
     def __init__(
-        self, sentence: str, *, seconds: float | None = None, whole_service: bool = False, **answered: Any
+        self,
+        sentence: str,
+        *,
+        seconds: float | None = None,
+        whole_service: bool = False,
+        **answered: Any,
     ) -> None:
         super().__init__(sentence, **answered)
         self.seconds = seconds
@@ -73,9 +86,11 @@ class RetryLater(NotPosted):
 
 @dataclass(frozen=True)
 class Posted:
-    """What a destination accepted: the id by which the post can be edited, if it has one, and the answer for the log.
+    """What a destination accepted: the id by which the post can be edited, if it has
+    one, and the answer for the log.
 
-    `pause` is how long the destination is left alone now; `channel` the id of the channel that has the post.
+    `pause` is how long the destination is left alone now; `channel` the id of the
+    channel that has the post.
     """
 
     message_id: str
@@ -98,9 +113,11 @@ class TestResult:
 
 @dataclass(frozen=True)
 class FormField:
-    """A field of the form, stored in the column of Destination that it names: url, channel or secret.
+    """A field of the form, stored in the column of Destination that it names: url,
+    channel or secret.
 
-    Secrets are encrypted, and never shown again. `required` is what is said where it is empty.
+    Secrets are encrypted, and never shown again. `required` is what is said where it is
+    empty.
     """
 
     name: str
@@ -113,7 +130,9 @@ class FormField:
 
 
 class Channel(ABC):
-    """One kind of destination. `kind` is stored with each destination, and never changes."""
+    """One kind of destination. `kind` is stored with each destination, and never
+    changes.
+    """
 
     kind: ClassVar[str]
     label: ClassVar[str]
@@ -125,7 +144,8 @@ class Channel(ABC):
     posts_cards: ClassVar[bool]
     # How many deliveries may be under way at the same time.
     parallel: ClassVar[int] = 1
-    # Whether it can answer where a command began, keep the ledger's heads, and whether the desk makes its secret.
+    # Whether it can answer where a command began, keep the ledger's heads, and whether
+    # the desk makes its secret.
     answers_commands: ClassVar[bool] = False
     keeps_heads: ClassVar[bool] = False
     makes_secret: ClassVar[bool] = False
@@ -137,15 +157,21 @@ class Channel(ABC):
     refusals: ClassVar[Mapping[int, str]] = {}
     redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
     when_late = "Check that it is running, then test again."
-    when_unreachable = "Check the address and that this server can reach it, then test again."
+    when_unreachable = (
+        "Check the address and that this server can reach it, then test again."
+    )
 
     @property
     def not_ready(self) -> str:
-        """What an operator has to set before this kind works, in words; empty where it works."""
+        """What an operator has to set before this kind works, in words; empty where it
+        works.
+        """
         return ""
 
     def clean(self, typed: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
-        """Return the fields' values as they are stored, empty for a secret that stays. Raises ValidationError."""
+        """Return the fields' values as they are stored, empty for a secret that stays.
+        Raises ValidationError.
+        """
         values = {}
         errors = {}
         for field in self.fields:
@@ -162,11 +188,15 @@ class Channel(ABC):
         return values
 
     def url_error(self, url: str) -> str:
-        """Return in words why an address cannot be one of this kind, and what to do; empty where it can."""
+        """Return in words why an address cannot be one of this kind, and what to do;
+        empty where it can.
+        """
         return ""
 
     def clean_field(self, name: str, value: str) -> str:
-        """Return one value as it is stored. Raises ValidationError with a sentence that does not repeat it."""
+        """Return one value as it is stored. Raises ValidationError with a sentence that
+        does not repeat it.
+        """
         if error := self.url_error(value):
             raise ValidationError(error)
         return value
@@ -176,7 +206,9 @@ class Channel(ABC):
         """Return the address without its secret part."""
 
     def command_channel(self, typed: str) -> str:
-        """Return a channel in which commands begin as it is stored, where the kind can answer there."""
+        """Return a channel in which commands begin as it is stored, where the kind can
+        answer there.
+        """
         return typed.strip()
 
     def new_secret(self) -> str:
@@ -184,7 +216,9 @@ class Channel(ABC):
         return ""
 
     def duties(self) -> Mapping[str, Duty]:
-        """Return what finds work of this kind for which no task was sent; asked every few seconds."""
+        """Return what finds work of this kind for which no task was sent; asked every
+        few seconds.
+        """
         return {}
 
     @abstractmethod
@@ -192,13 +226,19 @@ class Channel(ABC):
         """Post a test and say where to look for it. Raises as every post does."""
 
     def test(self, destination: Destination, *, within: float) -> TestResult:
-        """Post a test for somebody who waits for it, and say in words what came of it and what to do."""
+        """Post a test for somebody who waits for it, and say in words what came of it
+        and what to do.
+        """
         try:
             return self.post_test(destination, limit=within)
         except RetryLater as later:
-            return TestResult(False, self.refusals.get(later.status or 0) or self._delay(later))
+            return TestResult(
+                False, self.refusals.get(later.status or 0) or self._delay(later)
+            )
         except Refused as refused:
-            return TestResult(False, self.refusals.get(refused.status or 0, str(refused)))
+            return TestResult(
+                False, self.refusals.get(refused.status or 0, str(refused))
+            )
 
     def _delay(self, later: RetryLater) -> str:
         if later.seconds is not None:
@@ -219,7 +259,9 @@ class Channel(ABC):
 
 
 class CardChannel(Channel):
-    """A kind where people read cards. `post` and `edit` raise RetryLater, DestinationGone, CardRefused or CardGone."""
+    """A kind where people read cards. `post` and `edit` raise RetryLater,
+    DestinationGone, CardRefused or CardGone.
+    """
 
     posts_cards = True
     markup: ClassVar[Markup]
@@ -231,45 +273,72 @@ class CardChannel(Channel):
 
     @abstractmethod
     def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return a minimal body that is certainly accepted, to replace a body that was refused."""
+        """Return a minimal body that is certainly accepted, to replace a body that was
+        refused.
+        """
 
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
-        """Return what is posted to show these lines, the first in bold, where the kind keeps heads of the ledger."""
+        """Return what is posted to show these lines, the first in bold, where the kind
+        keeps heads of the ledger.
+        """
         raise NotImplementedError
 
     @abstractmethod
-    def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
+    def post(
+        self,
+        destination: Destination,
+        body: dict[str, Any],
+        *,
+        limit: float = TOTAL_TIMEOUT,
+    ) -> Posted:
         """Post it."""
 
     @abstractmethod
-    def edit(self, destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
+    def edit(
+        self, destination: Destination, message_id: str, body: dict[str, Any]
+    ) -> Posted:
         """Edit what was posted, in place. Called only with an id that `post` returned."""
 
 
 class EventChannel(Channel):
-    """A kind that receives each event by itself. `post_event` raises RetryLater, DestinationGone or CardRefused."""
+    """A kind that receives each event by itself. `post_event` raises RetryLater,
+    DestinationGone or CardRefused.
+    """
 
     posts_cards = False
     parallel = 3
 
-    def envelope(self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    def envelope(
+        self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Return the body of an event, as Standard Webhooks recommends it."""
         return {"type": name, "timestamp": at.isoformat(), "data": data}
 
     @abstractmethod
-    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
+    def post_event(
+        self, destination: Destination, body: bytes, *, event_id: str, limit: float
+    ) -> Posted:
         """Post one event; every attempt has the same id and body."""
 
     def post_test_event(self, destination: Destination, *, limit: float) -> Posted:
         """Post an event that says that it is a test."""
         event_id = f"evt_{uuid4().hex}"
-        data = {"event": TEST_EVENT, "text": "A test from Countersign. No action is needed."}
-        body = json.dumps(self.envelope(TEST_EVENT, clock(), event_id, data), ensure_ascii=False)
-        return self.post_event(destination, body.encode(), event_id=event_id, limit=limit)
+        data = {
+            "event": TEST_EVENT,
+            "text": "A test from Countersign. No action is needed.",
+        }
+        body = json.dumps(
+            self.envelope(TEST_EVENT, clock(), event_id, data), ensure_ascii=False
+        )
+        return self.post_event(
+            destination, body.encode(), event_id=event_id, limit=limit
+        )
 
 
 class NotInstalled(CardChannel, EventChannel):
-    """Placeholder for a kind whose folder was removed. The next due delivery switches the destination off."""
+    """Placeholder for a kind whose folder was removed. The next due delivery switches
+    the destination off.
+    """
 
     kind = ""
     label = "Not installed"
@@ -283,4 +352,6 @@ class NotInstalled(CardChannel, EventChannel):
     def _refuse(self, *_args: Any, **_options: Any) -> Any:
         raise DestinationGone(self.not_ready)
 
-    clean_field = body = shorten = lines_body = post = edit = post_event = post_test = _refuse
+    clean_field = body = shorten = lines_body = post = edit = post_event = post_test = (
+        _refuse
+    )

@@ -1,4 +1,6 @@
-"""What all channels need to speak HTTP: checks of typed addresses, one bounded request, a redacted answer."""
+"""What all channels need to speak HTTP: checks of typed addresses, one bounded request,
+a redacted answer.
+"""
 
 import json
 import math
@@ -22,7 +24,9 @@ _USUAL_WAIT = 30.0
 
 
 def address_error(url: str, *, example: str, hint: str = "") -> str:
-    """Return in words why this can be no address of any channel; empty where it can. No sentence repeats it."""
+    """Return in words why this can be no address of any channel; empty where it can. No
+    sentence repeats it.
+    """
     hint = f" {hint}" if hint else ""
     if re.search(r"[\s\\\x00-\x1f\x7f]", url) or not url.isascii():
         return f"The address contains a space or another invalid character.{hint}"
@@ -44,7 +48,9 @@ def split_address(url: str) -> SplitResult | None:
 
 
 def is_allowed(url: str) -> bool:
-    """Whether OUTGOING_ALLOW names the origin, so that it may be private, plain http, or a stand-in."""
+    """Whether OUTGOING_ALLOW names the origin, so that it may be private, plain http,
+    or a stand-in.
+    """
     return origin_of(url) in {origin_of(one) for one in settings.OUTGOING_ALLOW}
 
 
@@ -54,20 +60,39 @@ def masked_host(url: str) -> str:
     return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK
 
 
-def send(method: str, url: str, body: bytes, *, headers: Mapping[str, str] | None = None, limit: float) -> Answer:
-    """Send one request and return the answer, whatever its status. Raises RetryLater where none came."""
+def send(
+    method: str,
+    url: str,
+    body: bytes,
+    *,
+    headers: Mapping[str, str] | None = None,
+    limit: float,
+) -> Answer:
+    """Send one request and return the answer, whatever its status. Raises RetryLater
+    where none came.
+    """
     try:
-        return request(method, url, body=body, headers={**_HEADERS, **(headers or {})}, limit=limit)
+        return request(
+            method, url, body=body, headers={**_HEADERS, **(headers or {})}, limit=limit
+        )
     except DeliveryError as error:
         if error.refused:
             raise DestinationGone(str(error)) from error
         raise RetryLater(str(error)) from error
 
 
-def redacted(answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ()) -> str:
-    """Return these headers and the body for the log, without what would let somebody post there."""
-    lines = [f"{name}: {answer.headers[name]}" for name in headers if name in answer.headers]
-    text = "\n".join([*lines, "", answer.body[:MAX_STORED].decode(errors="replace")]).strip()
+def redacted(
+    answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ()
+) -> str:
+    """Return these headers and the body for the log, without what would let somebody
+    post there.
+    """
+    lines = [
+        f"{name}: {answer.headers[name]}" for name in headers if name in answer.headers
+    ]
+    text = "\n".join(
+        [*lines, "", answer.body[:MAX_STORED].decode(errors="replace")]
+    ).strip()
     text = text.replace("\0", "\ufffd")
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
@@ -89,4 +114,6 @@ def retry_after(answer: Answer) -> float:
         seconds = float(answer.headers.get("Retry-After", ""))
     except ValueError:
         return _USUAL_WAIT
-    return min(max(seconds, 1.0), _LONGEST_WAIT) if math.isfinite(seconds) else _USUAL_WAIT
+    return (
+        min(max(seconds, 1.0), _LONGEST_WAIT) if math.isfinite(seconds) else _USUAL_WAIT
+    )

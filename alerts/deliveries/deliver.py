@@ -16,10 +16,25 @@ from alerts.cards.message import card_of_message
 from alerts.cards.notice import newest_entry, notice_card
 from alerts.cards.reading import read_message
 from alerts.channels import channel_of
-from alerts.channels.base import CardChannel, CardGone, CardRefused, DestinationGone, Posted, Refused, RetryLater
+from alerts.channels.base import (
+    CardChannel,
+    CardGone,
+    CardRefused,
+    DestinationGone,
+    Posted,
+    Refused,
+    RetryLater,
+)
 from alerts.deliveries.claims import claim
 from alerts.deliveries.event_bodies import send_event
-from alerts.deliveries.waits import ACTOR, hold_back, hold_back_service, note_answer, note_failure, switch_off
+from alerts.deliveries.waits import (
+    ACTOR,
+    hold_back,
+    hold_back_service,
+    note_answer,
+    note_failure,
+    switch_off,
+)
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
 from audit.recording import record
@@ -29,14 +44,16 @@ from outgoing.backoff import retry_after_attempt
 log = logging.getLogger(__name__)
 
 BACKOFF = (5, 15, 60, 300, 900, 3600)
-# After more attempts than this the worker died each time: something is wrong with the row itself.
+# After more attempts than this the worker died each time: something is wrong with the
+# row itself.
 MAX_ATTEMPTS = len(BACKOFF) + 1
 # A card has at most 6,000 characters, and each may take six in JSON.
 MAX_STORED = 40_000
 
 
 def deliver(*, destination_id: int) -> str:
-    """Make one attempt at the next delivery of a destination, and return what came of it.
+    """Make one attempt at the next delivery of a destination, and return what came of
+    it.
 
     Empty where nothing is due.
     """
@@ -57,14 +74,21 @@ def deliver(*, destination_id: int) -> str:
         except Refused as refused:
             return _refused(delivery, refused)
         except Exception as error:
-            # An error of our own. The destination must not stay claimed until the lease ends.
+            # An error of our own. The destination must not stay claimed until the lease
+            # ends.
             log.exception("alert not built", extra={"delivery": delivery.pk})
-            return _retry_later(delivery, RetryLater(f"It could not be built ({type(error).__name__})."), is_ours=True)
+            return _retry_later(
+                delivery,
+                RetryLater(f"It could not be built ({type(error).__name__})."),
+                is_ours=True,
+            )
         return _delivered(delivery, card, posted)
 
 
 def card_content(delivery: Delivery) -> CardContent:
-    """Return the card that a delivery posts, built from what is true now; its footer has the delivery's number."""
+    """Return the card that a delivery posts, built from what is true now; its footer
+    has the delivery's number.
+    """
     destination = delivery.destination
     channel: Any = channel_of(destination.kind)
     markup = channel.markup
@@ -77,7 +101,9 @@ def card_content(delivery: Delivery) -> CardContent:
         entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
         card = answer_card(message, entry, destination, markup)
     elif about := delivery.card.about:
-        card = notice_card(about, newest_entry(about, delivery.entry), destination, markup)
+        card = notice_card(
+            about, newest_entry(about, delivery.entry), destination, markup
+        )
     else:
         # The entry about the delivery names it too.
         message = delivery.message = read_message(delivery.card.message_id)
@@ -89,7 +115,11 @@ def card_content(delivery: Delivery) -> CardContent:
 def _obsolete(delivery: Delivery) -> str:
     post = delivery.card or delivery.digest
     if delivery.destination.switched_off_at:
-        return "It was removed." if delivery.destination.removed_at else "It was switched off."
+        return (
+            "It was removed."
+            if delivery.destination.removed_at
+            else "It was switched off."
+        )
     return "Its post no longer exists." if post is not None and post.removed else ""
 
 
@@ -106,7 +136,9 @@ def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
         return card, _post_or_edit(channel, delivery, channel.shorten(body))
 
 
-def _post_or_edit(channel: CardChannel, delivery: Delivery, body: dict[str, Any]) -> Posted:
+def _post_or_edit(
+    channel: CardChannel, delivery: Delivery, body: dict[str, Any]
+) -> Posted:
     request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
     # Stored before it is sent, so that what an erasure removes meanwhile stays removed.
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(request=request)
@@ -119,7 +151,8 @@ def _post_or_edit(channel: CardChannel, delivery: Delivery, body: dict[str, Any]
     except CardGone:
         if not (isinstance(post, Card) and post.about.startswith("connection/")):
             raise
-    # Somebody deleted the card about a connection's earlier trouble: what happens to it now is news.
+    # Somebody deleted the card about a connection's earlier trouble: what happens to it
+    # now is news.
     Card.objects.filter(pk=post.pk).update(discord_message_id="")
     post.discord_message_id = ""
     return channel.post(destination, body)
@@ -130,10 +163,15 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     destination = Destination.objects.locked().get(pk=delivery.destination_id)
     shown = card.word if card else delivery.action
     if card and delivery.card_id:
-        shown_now = {"discord_message_id": posted.message_id, "revision_shown": card.revision}
+        shown_now = {
+            "discord_message_id": posted.message_id,
+            "revision_shown": card.revision,
+        }
         Card.objects.filter(pk=delivery.card_id).update(**shown_now)
     elif delivery.digest_id:
-        Digest.objects.filter(pk=delivery.digest_id).update(discord_message_id=posted.message_id)
+        Digest.objects.filter(pk=delivery.digest_id).update(
+            discord_message_id=posted.message_id
+        )
     delivery.answer = posted.answer
     delivery.delivered(status=posted.status)
     note_answer(destination)
@@ -141,19 +179,31 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
         hold_back(destination.pk, posted.pause)
     if posted.channel and posted.channel != destination.posts_in:
         Destination.objects.filter(pk=destination.pk).update(posts_in=posted.channel)
-    details = {"destination": destination.name, "card": posted.message_id, "shows": shown}
+    details = {
+        "destination": destination.name,
+        "card": posted.message_id,
+        "shows": shown,
+    }
     record("alert.delivered", actor=ACTOR, details=details, **delivery.ledger_subject)
-    log.info("alert delivered", extra={"delivery": delivery.pk, "card": posted.message_id, "shows": shown})
+    log.info(
+        "alert delivered",
+        extra={"delivery": delivery.pk, "card": posted.message_id, "shows": shown},
+    )
     return "delivered"
 
 
 @transaction.atomic
-def _retry_later(delivery: Delivery, later: RetryLater, *, is_ours: bool = False) -> str:
+def _retry_later(
+    delivery: Delivery, later: RetryLater, *, is_ours: bool = False
+) -> str:
     destination = Destination.objects.locked().get(pk=delivery.destination_id)
     delivery.answer = later.answer
     if later.seconds is not None:
-        # Being asked to wait is no failure, and it holds for everything at the same destination.
-        delivery.postponed(seconds=later.seconds, error=str(later), status=later.status, counts=False)
+        # Being asked to wait is no failure, and it holds for everything at the same
+        # destination.
+        delivery.postponed(
+            seconds=later.seconds, error=str(later), status=later.status, counts=False
+        )
         if later.whole_service:
             hold_back_service(destination.kind, later.seconds)
         hold_back(destination.pk, later.seconds)
@@ -165,7 +215,9 @@ def _retry_later(delivery: Delivery, later: RetryLater, *, is_ours: bool = False
         _give_up(delivery, str(later), status=later.status)
         return "failed"
     delivery.postponed(seconds=seconds, error=str(later), status=later.status)
-    log.warning("alert postponed", extra={"delivery": delivery.pk, "reason": str(later)})
+    log.warning(
+        "alert postponed", extra={"delivery": delivery.pk, "reason": str(later)}
+    )
     return "postponed"
 
 
@@ -189,4 +241,9 @@ def _give_up(delivery: Delivery, sentence: str, *, status: int | None = None) ->
     lost = [delivery, *delivery.on_digest().select_related("message").order_by("pk")]
     delivery.failed(error=sentence, status=status)
     for one in lost:
-        record("alert.failed", actor=ACTOR, details={"explanation": sentence}, **one.ledger_subject)
+        record(
+            "alert.failed",
+            actor=ACTOR,
+            details={"explanation": sentence},
+            **one.ledger_subject,
+        )

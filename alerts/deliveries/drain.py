@@ -1,7 +1,9 @@
-"""Delivers what is due at a destination, one after the other, until nothing is left or it must wait.
+"""Delivers what is due at a destination, one after the other, until nothing is left or
+it must wait.
 
-A task names one destination or more: the first does all of it, and those that come meanwhile only make it look once
-more. No worker sleeps: a wait is stored in the destination's row, and a task is enqueued for its end.
+A task names one destination or more: the first does all of it, and those that come
+meanwhile only make it look once more. No worker sleeps: a wait is stored in the
+destination's row, and a task is enqueued for its end.
 """
 
 import threading
@@ -17,23 +19,34 @@ from alerts.channels import channel_of
 from alerts.deliveries.deliver import deliver
 from alerts.models import Delivery, Destination
 
-# So many destinations are delivered to at once in one process: its other threads are for decisions. Without a free slot
-# a task ends at once; the sweep comes soon.
+# So many destinations are delivered to at once in one process: its other threads are
+# for decisions. Without a free slot a task ends at once; the sweep comes soon.
 AT_ONCE = 6
 _slots = threading.BoundedSemaphore(AT_ONCE)
 # After that other destinations have their turn.
 TURN_SECONDS = 10.0
 # Longer waits are left to the sweep.
 _SHORT_SECONDS = 90.0
-_ATTEMPTED = ("delivered", "postponed", "failed", "refused", "gone", "card gone", "switched off")
-# What runs in this process, by destination, and where something came meanwhile that its last look may have missed.
+_ATTEMPTED = (
+    "delivered",
+    "postponed",
+    "failed",
+    "refused",
+    "gone",
+    "card gone",
+    "switched off",
+)
+# What runs in this process, by destination, and where something came meanwhile that its
+# last look may have missed.
 _running: Counter[int] = Counter()
 _asked_again: set[int] = set()
 _guard = threading.Lock()
 
 
 def drain(*, destination_id: int) -> str:
-    """Deliver what is due at a destination for one turn at most, and return how many attempts that took."""
+    """Deliver what is due at a destination for one turn at most, and return how many
+    attempts that took.
+    """
     if not _slots.acquire(blocking=False):
         return "no room now"
     ends = time.monotonic() + TURN_SECONDS
@@ -62,7 +75,9 @@ def _begin(destination_id: int) -> bool:
 
 
 def _end(destination_id: int) -> bool:
-    """Note that a drain ends; return whether something came meanwhile, for which nobody else looks."""
+    """Note that a drain ends; return whether something came meanwhile, for which nobody
+    else looks.
+    """
     with _guard:
         _running[destination_id] -= 1
         is_asked_again = destination_id in _asked_again
@@ -73,7 +88,11 @@ def _end(destination_id: int) -> bool:
 @cache
 def _parallel(destination_id: int) -> int:
     # A destination's kind never changes.
-    kind = Destination.objects.filter(pk=destination_id).values_list("kind", flat=True).first()
+    kind = (
+        Destination.objects.filter(pk=destination_id)
+        .values_list("kind", flat=True)
+        .first()
+    )
     return channel_of(kind or "").parallel
 
 
@@ -85,11 +104,17 @@ def _drain(destination_id: int, ends: float) -> str:
             tasks.drain.delay_on_commit(destination_id)
             break
     if outcome == "asked to wait" or (tried and outcome == "not due"):
-        until = Destination.objects.filter(pk=destination_id).values_list("waits_until", Now()).first()
+        until = (
+            Destination.objects.filter(pk=destination_id)
+            .values_list("waits_until", Now())
+            .first()
+        )
         if until and until[0]:
             seconds = (until[0] - until[1]).total_seconds()
             if 0 < seconds <= _SHORT_SECONDS:
-                tasks.drain.apply_async_on_commit((destination_id,), countdown=seconds + 0.01)
+                tasks.drain.apply_async_on_commit(
+                    (destination_id,), countdown=seconds + 0.01
+                )
     return f"{tried} tried, then {outcome or 'nothing left'}"
 
 

@@ -1,7 +1,9 @@
-"""One act as an event for a program: what it contains at each level of privacy, and that every attempt sends the same.
+"""One act as an event for a program: what it contains at each level of privacy, and
+that every attempt sends the same.
 
-minimal: which message, and what became of it; no subject, no free text, addresses masked, people named by role alone.
-headers: also subject, addresses, who decided and why, and the sender's metadata. full: also the text of the message.
+minimal: which message, and what became of it; no subject, no free text, addresses
+masked, people named by role alone. headers: also subject, addresses, who decided and
+why, and the sender's metadata. full: also the text of the message.
 """
 
 import json
@@ -26,7 +28,8 @@ from outgoing.guarded import TOTAL_TIMEOUT
 from policy.models import standing_words
 from rendering.passages import without_passage
 
-# Together they stay under Inngest's 256 KB for an event, however much of it has to be escaped.
+# Together they stay under Inngest's 256 KB for an event, however much of it has to be
+# escaped.
 MAX_RECIPIENTS = 100
 MAX_METADATA = 16_000
 MAX_WORDS = 2_000
@@ -44,47 +47,82 @@ _DECISIONS_BY_STATE = {
     MessageState.RELEASED: "approved",
     MessageState.REJECTED: "rejected",
 }
-_OUTCOMES = {Outcome.APPROVE: "approved", Outcome.REJECT: "rejected", Outcome.SEND_BACK: "rejected"}
+_OUTCOMES = {
+    Outcome.APPROVE: "approved",
+    Outcome.REJECT: "rejected",
+    Outcome.SEND_BACK: "rejected",
+}
 
 
 def send_event(delivery: Delivery, destination: Destination) -> Posted:
-    """Post the event of this delivery once, the same at every attempt. Raises as every channel does."""
+    """Post the event of this delivery once, the same at every attempt. Raises as every
+    channel does.
+    """
     # Made for another level of privacy, it could reveal more than it may now.
-    if not delivery.request or json.loads(delivery.request)["data"]["privacy"] != destination.privacy:
+    if (
+        not delivery.request
+        or json.loads(delivery.request)["data"]["privacy"] != destination.privacy
+    ):
         entry = Entry.objects.with_details().get(pk=delivery.entry or 0)
         if delivery.message_id is not None:
             delivery.message = read_message(delivery.message_id)
         delivery.event_id = delivery.event_id or _event_id(entry)
-        delivery.request = event_body(entry, delivery.message, destination, event_id=delivery.event_id)
+        delivery.request = event_body(
+            entry, delivery.message, destination, event_id=delivery.event_id
+        )
         stored = Delivery.objects.filter(pk=delivery.pk, erased_at=None)
         stored.update(event_id=delivery.event_id, request=delivery.request)
     channel: Any = channel_of(destination.kind)
     posted: Posted = channel.post_event(
-        destination, delivery.request.encode(), event_id=delivery.event_id, limit=TOTAL_TIMEOUT
+        destination,
+        delivery.request.encode(),
+        event_id=delivery.event_id,
+        limit=TOTAL_TIMEOUT,
     )
     return posted
 
 
-def event_body(entry: Entry, message: Message | None, destination: Destination, *, event_id: str = "") -> str:
+def event_body(
+    entry: Entry,
+    message: Message | None,
+    destination: Destination,
+    *,
+    event_id: str = "",
+) -> str:
     """Return what the destination receives for this act, as it is posted."""
     event = event_of(entry.action)
     event_id = event_id or _event_id(entry)
     name = event.name if event else entry.action
-    data = {"event_id": event_id, **event_data(entry, message, name=name, privacy=destination.privacy)}
+    data = {
+        "event_id": event_id,
+        **event_data(entry, message, name=name, privacy=destination.privacy),
+    }
     channel: Any = channel_of(destination.kind)
-    return json.dumps(channel.envelope(name, entry.at, event_id, data), ensure_ascii=False)
+    return json.dumps(
+        channel.envelope(name, entry.at, event_id, data), ensure_ascii=False
+    )
 
 
-def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str) -> dict[str, Any]:
-    """Return the data of an act, with the names of MultiMail's own events; of the message, as it is now."""
+def event_data(
+    entry: Entry, message: Message | None, *, name: str, privacy: str
+) -> dict[str, Any]:
+    """Return the data of an act, with the names of MultiMail's own events; of the
+    message, as it is now.
+    """
     details = entry.details
-    slugs = Connection.objects.filter(pk=entry.connection or 0).values_list("slug", flat=True)
+    slugs = Connection.objects.filter(pk=entry.connection or 0).values_list(
+        "slug", flat=True
+    )
     data = {
         "event": name,
         "at": entry.at.isoformat(),
         "connection": slugs.first(),
         "privacy": privacy,
-        **(_message_data(entry, message, privacy) if message else _details_data(details, privacy)),
+        **(
+            _message_data(entry, message, privacy)
+            if message
+            else _details_data(details, privacy)
+        ),
     }
     if entry.action == "approval.recorded":
         data["approvals"] = details.get("approvals") or None
@@ -94,7 +132,9 @@ def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str
 
 
 def _event_id(entry: Entry) -> str:
-    """The id of an act is the same at every destination, and unique across desks: its hash is salted."""
+    """The id of an act is the same at every destination, and unique across desks: its
+    hash is salted.
+    """
     return f"evt_{entry.hash[:32]}"
 
 
@@ -109,12 +149,15 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
         "mailbox": _address(str(message.mailbox or ""), privacy),
         "direction": message.direction,
         "from": _address(message.sender, privacy),
-        "to": [_address(str(one), privacy) for one in message.recipients[:MAX_RECIPIENTS]],
+        "to": [
+            _address(str(one), privacy) for one in message.recipients[:MAX_RECIPIENTS]
+        ],
         "status": message.upstream_status,
         "state": message.state,
         "sandbox": message.sandbox,
         **_decision_data(entry.action, message, privacy),
-        "fingerprint": entry.fingerprint or (message.revision.fingerprint if message.revision else None),
+        "fingerprint": entry.fingerprint
+        or (message.revision.fingerprint if message.revision else None),
         "metadata": _metadata(message.trigger, privacy),
         "link": f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
     }
@@ -126,11 +169,16 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
 
 
 def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
-    """Return what the ledger has about no message of the mirror, such as a refusal at the gate."""
+    """Return what the ledger has about no message of the mirror, such as a refusal at
+    the gate.
+    """
     data: dict[str, Any] = {}
     for name, key in (("to", "recipients"), ("refused", "refused")):
         if details.get(key):
-            data[name] = [_address(one, privacy) for one in details[key].split(", ")[:MAX_RECIPIENTS]]
+            data[name] = [
+                _address(one, privacy)
+                for one in details[key].split(", ")[:MAX_RECIPIENTS]
+            ]
     if details.get("mailbox"):
         data["mailbox"] = _address(details["mailbox"], privacy)
     if details.get("rule"):
@@ -141,23 +189,41 @@ def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
             data[name] = details[name][:MAX_WORDS]
     if details.get("kind"):
         data["kind"] = details["kind"]
-    trigger = {key.partition(".")[2]: value for key, value in details.items() if key.startswith("trigger.")}
+    trigger = {
+        key.partition(".")[2]: value
+        for key, value in details.items()
+        if key.startswith("trigger.")
+    }
     if trigger:
         data["metadata"] = _metadata(trigger, privacy)
     return data
 
 
-def _decision_data(action: str, message: Message, privacy: str) -> dict[str, str | None]:
-    """Return what was decided, by whom and why; our own decision says more than what MultiMail repeats of it."""
-    ended = [one for one in message.decisions.all() if one.state == DecisionState.APPLIED]
+def _decision_data(
+    action: str, message: Message, privacy: str
+) -> dict[str, str | None]:
+    """Return what was decided, by whom and why; our own decision says more than what
+    MultiMail repeats of it.
+    """
+    ended = [
+        one for one in message.decisions.all() if one.state == DecisionState.APPLIED
+    ]
     applied = max(ended, key=lambda one: one.pk, default=None)
     ours = _OUTCOMES[Outcome(applied.outcome)] if applied else None
-    decision = _DECISIONS_BY_ACTION.get(action) or _DECISIONS_BY_STATE.get(MessageState(message.state)) or ours
+    decision = (
+        _DECISIONS_BY_ACTION.get(action)
+        or _DECISIONS_BY_STATE.get(MessageState(message.state))
+        or ours
+    )
     reason = name = role = ""
     if applied and decision == ours:
         reason = applied.reason
         name = applied.giver
-        role = "a reviewer" if applied.given_by_id else standing_words(applied.rule) or name
+        role = (
+            "a reviewer"
+            if applied.given_by_id
+            else standing_words(applied.rule) or name
+        )
     elif decision is not None:
         reason = without_references(message.upstream_reason)
         name = message.upstream_decided_by
@@ -166,16 +232,32 @@ def _decision_data(action: str, message: Message, privacy: str) -> dict[str, str
         reason = without_passage(reason)
     # A role contains no name.
     shown = role if privacy == Destination.Privacy.MINIMAL else name[:200]
-    return {"decision": decision, "reason": _words(reason, privacy) or None, "decided_by": shown or None}
+    return {
+        "decision": decision,
+        "reason": _words(reason, privacy) or None,
+        "decided_by": shown or None,
+    }
 
 
 def _metadata(trigger: Mapping[str, Any], privacy: str) -> dict[str, Any]:
-    """Return what the sender claimed about the cause, by which a waiting function recognises its own message."""
-    if privacy != Destination.Privacy.MINIMAL and len(json.dumps(trigger)) <= MAX_METADATA:
+    """Return what the sender claimed about the cause, by which a waiting function
+    recognises its own message.
+    """
+    if (
+        privacy != Destination.Privacy.MINIMAL
+        and len(json.dumps(trigger)) <= MAX_METADATA
+    ):
         return dict(trigger)
     # Names that every sender uses. What else a sender puts there may be anything.
-    named = {name: trigger[name] for name in NAMED if isinstance(trigger.get(name), str | int)}
-    return {name: _words(value, privacy)[:500] if isinstance(value, str) else value for name, value in named.items()}
+    named = {
+        name: trigger[name]
+        for name in NAMED
+        if isinstance(trigger.get(name), str | int)
+    }
+    return {
+        name: _words(value, privacy)[:500] if isinstance(value, str) else value
+        for name, value in named.items()
+    }
 
 
 def _address(address: str, privacy: str) -> str:
@@ -185,7 +267,9 @@ def _address(address: str, privacy: str) -> str:
 
 def _words(text: str, privacy: str) -> str:
     """Return what somebody wrote, without the addresses in it at the minimal level."""
-    return (without_addresses(text) if privacy == Destination.Privacy.MINIMAL else text)[:MAX_WORDS]
+    return (
+        without_addresses(text) if privacy == Destination.Privacy.MINIMAL else text
+    )[:MAX_WORDS]
 
 
 def _text(text: str) -> str:

@@ -1,6 +1,8 @@
-"""Plans deliveries from what the ledger records; nobody calls this app to announce things.
+"""Plans deliveries from what the ledger records; nobody calls this app to announce
+things.
 
-An act and the note that it has to be planned are committed together; a worker plans it a moment later.
+An act and the note that it has to be planned are committed together; a worker plans it
+a moment later.
 """
 
 import logging
@@ -24,11 +26,14 @@ from mirror.models import Mailbox, Message
 
 log = logging.getLogger(__name__)
 
-# A held card waits this long for the content, so that one post shows the fingerprint and the risk too.
+# A held card waits this long for the content, so that one post shows the fingerprint
+# and the risk too.
 CONTENT_PAUSE = timedelta(seconds=1)
-# Content that arrives later edits a card that shows nothing of it, and so has no buttons.
+# Content that arrives later edits a card that shows nothing of it, and so has no
+# buttons.
 FETCHED = "message.fetched"
-# What changes an existing card. A destination's routes say which of these make a new one.
+# What changes an existing card. A destination's routes say which of these make a new
+# one.
 CARD_ACTIONS = (
     "message.held",
     FETCHED,
@@ -66,25 +71,45 @@ CARD_ACTIONS = (
     "claim.taken",
     "claim.released",
 )
-# What makes no card whatever a route says: the content, what is long past, who claimed a message, or an end.
+# What makes no card whatever a route says: the content, what is long past, who claimed
+# a message, or an end.
 UPDATES_ONLY = (
-    *(FETCHED, "message.named", "message.extended", "message.assigned", "claim.taken", "claim.released"),
+    *(
+        FETCHED,
+        "message.named",
+        "message.extended",
+        "message.assigned",
+        "claim.taken",
+        "claim.released",
+    ),
     *ENDS,
 )
-# Alerts' own actions are not among these; otherwise each delivery would cause another one.
-PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
-# So many acts are planned in one transaction. What fails for longer is given up: it would always fail.
+# Alerts' own actions are not among these; otherwise each delivery would cause another
+# one.
+PLANNED_ACTIONS = frozenset(
+    (*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions))
+)
+# So many acts are planned in one transaction. What fails for longer is given up: it
+# would always fail.
 AT_ONCE = 50
 TRIED_FOR = timedelta(minutes=10)
 # What is answered in the channel whose command started the message.
-ANSWERED = ("message.approved", "message.rejected", "message.delivered", "message.bounced", "message.failed")
+ANSWERED = (
+    "message.approved",
+    "message.rejected",
+    "message.delivered",
+    "message.bounced",
+    "message.failed",
+)
 
 SET_APART = "message.set_apart"
 
 
 @dataclass(frozen=True)
 class Act:
-    """An act of the ledger, and what it is about: a message, or what has a card by the key `about`."""
+    """An act of the ledger, and what it is about: a message, or what has a card by the
+    key `about`.
+    """
 
     entry: Entry
     message: Message | None
@@ -93,16 +118,20 @@ class Act:
 
 
 def on_recorded(entry: Entry, **_: Any) -> None:
-    """Note with an act that it has to be planned. A mistake in an alert can cost no decision and no webhook."""
+    """Note with an act that it has to be planned. A mistake in an alert can cost no
+    decision and no webhook.
+    """
     if entry.action in PLANNED_ACTIONS or entry.action == SET_APART:
         UnplannedAct.objects.create(entry=entry.pk)
-        # What is held is read at once, and planned with what that records; where it cannot be read, the sweep plans it.
+        # What is held is read at once, and planned with what that records; where it
+        # cannot be read, the sweep plans it.
         if entry.action != HELD:
             tasks.plan.delay_on_commit()
 
 
 def plan_waiting() -> int:
-    """Plan the acts that wait for it, in the order of the ledger, and return how many were planned.
+    """Plan the acts that wait for it, in the order of the ledger, and return how many
+    were planned.
 
     One that fails is logged, and tried again by the sweep.
     """
@@ -131,7 +160,9 @@ def _plan_some(keys: Collection[int]) -> int:
                 _plan_entry(entry)
             planned.append(entry.pk)
         except Exception:
-            log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
+            log.exception(
+                "alert not planned", extra={"entry": entry.pk, "action": entry.action}
+            )
     waiting.filter(Q(pk__in=planned) | Q(recorded_at__lt=Now() - TRIED_FOR)).delete()
     return len(planned)
 
@@ -145,20 +176,33 @@ def _plan_entry(entry: Entry) -> None:
         [act] = read_acts([entry])
         destinations = plan(act, there)
         if destinations:
-            countdown = CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
+            countdown = (
+                CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
+            )
             # One task for all of them, which costs less than a task for each.
-            tasks.drain.apply_async_on_commit((",".join(map(str, destinations)),), countdown=countdown)
+            tasks.drain.apply_async_on_commit(
+                (",".join(map(str, destinations)),), countdown=countdown
+            )
 
 
 def plan(act: Act, there: Iterable[Destination]) -> list[int]:
-    """Plan what each of these destinations wants of a committed act; return the keys of those to wake.
+    """Plan what each of these destinations wants of a committed act; return the keys of
+    those to wake.
 
     Those that fail come last.
     """
     entry = act.entry
     destinations = list(there) if act.message or act.about else []
-    asking = [one for one in destinations if any(asks(route, act) for route in one.routes.all())]
-    made = [Card(destination=one, message=act.message, about=act.about) for one in asking if _has_cards(one)]
+    asking = [
+        one
+        for one in destinations
+        if any(asks(route, act) for route in one.routes.all())
+    ]
+    made = [
+        Card(destination=one, message=act.message, about=act.about)
+        for one in asking
+        if _has_cards(one)
+    ]
     # A message of a flood has no card: the flood has one.
     if made and (act.message is None or act.message.review.brake_id is None):
         Card.objects.bulk_create(made, ignore_conflicts=True)
@@ -172,30 +216,57 @@ def plan(act: Act, there: Iterable[Destination]) -> list[int]:
     }
     cards = _cards_to_send(act, destinations)
     deliveries = [
-        *(Delivery(kind="card", destination_id=card.destination_id, card=card, **due) for card in cards),
-        *(Delivery(kind="answer", destination=one, **due) for one in _answering(act, destinations)),
-        *(Delivery(kind="event", destination=one, **due) for one in asking if not _has_cards(one)),
+        *(
+            Delivery(kind="card", destination_id=card.destination_id, card=card, **due)
+            for card in cards
+        ),
+        *(
+            Delivery(kind="answer", destination=one, **due)
+            for one in _answering(act, destinations)
+        ),
+        *(
+            Delivery(kind="event", destination=one, **due)
+            for one in asking
+            if not _has_cards(one)
+        ),
     ]
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
     planned = {one.destination_id for one in deliveries}
-    return [one.pk for one in sorted(destinations, key=lambda one: one.failures) if one.pk in planned]
+    return [
+        one.pk
+        for one in sorted(destinations, key=lambda one: one.failures)
+        if one.pk in planned
+    ]
 
 
 def read_acts(entries: Collection[Entry]) -> list[Act]:
     """Return what these entries are about, which were read `with_details`."""
-    messages = Message.objects.filter(public_id__in=[entry.message for entry in entries if entry.message])
-    by_id = {one.public_id: one for one in messages.only("public_id", "trigger", "mailbox", "subject")}
+    messages = Message.objects.filter(
+        public_id__in=[entry.message for entry in entries if entry.message]
+    )
+    by_id = {
+        one.public_id: one
+        for one in messages.only("public_id", "trigger", "mailbox", "subject")
+    }
     # What is about no message names its mailbox in its details, if it has one.
-    named = [one.details["mailbox"] for one in entries if not one.message and "mailbox" in one.details]
+    named = [
+        one.details["mailbox"]
+        for one in entries
+        if not one.message and "mailbox" in one.details
+    ]
     mailboxes = Mailbox.objects.filter(address__in=named)
     by_address = {(one.connection_id, one.address): one.pk for one in mailboxes}
     acts = []
     for entry in entries:
         if entry.message:
             message = by_id.get(entry.message)
-            acts.append(Act(entry, message, "", message.mailbox_id if message else None))
+            acts.append(
+                Act(entry, message, "", message.mailbox_id if message else None)
+            )
         else:
-            mailbox = by_address.get((entry.connection or 0, entry.details.get("mailbox", "")))
+            mailbox = by_address.get(
+                (entry.connection or 0, entry.details.get("mailbox", ""))
+            )
             acts.append(Act(entry, None, about_key(entry), mailbox))
     return acts
 
@@ -215,7 +286,10 @@ def asks(route: Route, act: Act) -> bool:
     if route.mailbox is None or route.mailbox_id == act.mailbox:
         return True
     # A route of a mailbox includes what happens to its connection.
-    return act.about.startswith("connection/") and route.mailbox.connection_id == connection
+    return (
+        act.about.startswith("connection/")
+        and route.mailbox.connection_id == connection
+    )
 
 
 def _has_cards(destination: Destination) -> bool:
@@ -223,11 +297,14 @@ def _has_cards(destination: Destination) -> bool:
 
 
 def _cards_to_send(act: Act, destinations: Collection[Destination]) -> list[Card]:
-    """Return the cards that have to be posted or edited, except those for which a delivery is due anyway.
+    """Return the cards that have to be posted or edited, except those for which a
+    delivery is due anyway.
 
     Whoever claims that one builds the card from what is true then, this act included.
     """
-    cards = Card.objects.filter(destination__in=destinations, message=act.message, about=act.about)
+    cards = Card.objects.filter(
+        destination__in=destinations, message=act.message, about=act.about
+    )
     if act.entry.action == FETCHED:
         cards = cards.filter(revision_shown=None)
     due = Delivery.objects.filter(card=OuterRef("pk"), state="due")
@@ -235,19 +312,35 @@ def _cards_to_send(act: Act, destinations: Collection[Destination]) -> list[Card
 
 
 def _answering(act: Act, destinations: Collection[Destination]) -> list[Destination]:
-    """Return what answers in the channel where the message began: what names it, or else the first that posts there."""
+    """Return what answers in the channel where the message began: what names it, or
+    else the first that posts there.
+    """
     if act.message is None or act.entry.action not in ANSWERED:
         return []
-    named = (act.message.trigger.get(name) for name in ("discord_channel", "discord_channel_id"))
+    named = (
+        act.message.trigger.get(name)
+        for name in ("discord_channel", "discord_channel_id")
+    )
     began_in = {one_spelling(str(name)) for name in named if name} - {""}
     mapped = [one for one in destinations if one.answers_channel and _has_cards(one)]
     answering = [one for one in mapped if one_spelling(one.answers_channel) in began_in]
-    return answering or [one for one in mapped if (one.channel or one.posts_in) in began_in][:1]
+    return (
+        answering
+        or [one for one in mapped if (one.channel or one.posts_in) in began_in][:1]
+    )
 
 
 def _drop_cards(entry: Entry) -> None:
-    """Drop the cards of a message that turned out to be one of a flood, where nothing can have been posted."""
-    unposted = Card.objects.filter(message__public_id__in=[entry.message], discord_message_id="")
-    deliveries = Delivery.objects.filter(card__in=list(unposted)).order_by("pk").select_for_update()
+    """Drop the cards of a message that turned out to be one of a flood, where nothing
+    can have been posted.
+    """
+    unposted = Card.objects.filter(
+        message__public_id__in=[entry.message], discord_message_id=""
+    )
+    deliveries = (
+        Delivery.objects.filter(card__in=list(unposted))
+        .order_by("pk")
+        .select_for_update()
+    )
     tried = [one.card_id for one in deliveries if one.state != Delivery.State.DUE]
     unposted.exclude(pk__in=tried).delete()

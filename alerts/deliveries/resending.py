@@ -11,14 +11,18 @@ from common.actors import Actor, Role
 
 @transaction.atomic
 def resend(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> Delivery:
-    """Plan the same again, and return it. The caller has checked that the actor may see the delivery.
+    """Plan the same again, and return it. The caller has checked that the actor may see
+    the delivery.
 
-    With `unless_done` not where somebody did so already. A card is edited in place; one that was deleted is posted
-    again. An event keeps its id and body, so that its receiver can tell.
+    With `unless_done` not where somebody did so already. A card is edited in place; one
+    that was deleted is posted again. An event keeps its id and body, so that its
+    receiver can tell.
     """
     if not actor.acting_as(Role.ADMIN).sees_all():
         raise NotResent("Only an admin of everything can send alerts again.")
-    rows = Delivery.objects.select_related("destination", "message", "card", "digest").filter(pk=delivery_id)
+    rows = Delivery.objects.select_related(
+        "destination", "message", "card", "digest"
+    ).filter(pk=delivery_id)
     found = rows.select_for_update(of=("self",), no_key=True).first()
     if found is None:
         raise NotResent("This delivery no longer exists.")
@@ -27,16 +31,42 @@ def resend(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> Deli
     if found.state in (Delivery.State.DUE, Delivery.State.SENDING):
         raise NotResent("It is still waiting and will be sent automatically.")
     if found.erased_at:
-        raise NotResent("Its content was erased with its message, so there is nothing to send.")
+        raise NotResent(
+            "Its content was erased with its message, so there is nothing to send."
+        )
     if unless_done and Delivery.objects.filter(again_of=found).exists():
         raise NotResent("Somebody else has already sent it again.")
     if found.digest is not None and found.digest.removed:
-        raise NotResent("Somebody deleted this digest in its channel. Its messages are on the desk.")
+        raise NotResent(
+            "Somebody deleted this digest in its channel. Its messages are on the desk."
+        )
     if found.card is not None and found.card.removed:
-        Card.objects.filter(pk=found.card.pk).update(removed=False, discord_message_id="", digest=None)
-    event = {"event_id": found.event_id, "request": found.request} if found.kind == Delivery.Kind.EVENT else {}
-    names = ("kind", "destination", "card", "digest", "message", "entry", "action", "trace")
-    again = Delivery.objects.create(again_of=found, **{name: getattr(found, name) for name in names}, **event)
-    record("alert.sent_again", actor=actor, details={"destination": found.destination.name}, **found.ledger_subject)
+        Card.objects.filter(pk=found.card.pk).update(
+            removed=False, discord_message_id="", digest=None
+        )
+    event = (
+        {"event_id": found.event_id, "request": found.request}
+        if found.kind == Delivery.Kind.EVENT
+        else {}
+    )
+    names = (
+        "kind",
+        "destination",
+        "card",
+        "digest",
+        "message",
+        "entry",
+        "action",
+        "trace",
+    )
+    again = Delivery.objects.create(
+        again_of=found, **{name: getattr(found, name) for name in names}, **event
+    )
+    record(
+        "alert.sent_again",
+        actor=actor,
+        details={"destination": found.destination.name},
+        **found.ledger_subject,
+    )
     tasks.drain.delay_on_commit(again.destination_id)
     return again

@@ -1,4 +1,6 @@
-"""The periodic sweep of alerts: acts that were not planned, work of each kind of channel, and due deliveries."""
+"""The periodic sweep of alerts: acts that were not planned, work of each kind of
+channel, and due deliveries.
+"""
 
 from alerts import tasks
 from alerts.channels import all_channels
@@ -9,11 +11,19 @@ from common.sweeps import do_all, duty
 
 
 def sweep() -> str:
-    """Do every duty, and say how many destinations had something due, and which duties failed."""
-    duties = {"plan": duty(lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting())}
+    """Do every duty, and say how many destinations had something due, and which duties
+    failed.
+    """
+    duties = {
+        "plan": duty(
+            lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting()
+        )
+    }
     for channel in all_channels().values():
         duties |= channel.duties()
-    duties["due"] = duty(lambda: Delivery.objects.due().order_by("next_attempt_at"), _send_due)
+    duties["due"] = duty(
+        lambda: Delivery.objects.due().order_by("next_attempt_at"), _send_due
+    )
     result = do_all(duties)
     failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
     return f"{result.done.get('due') or 'nothing'} due{failed}"

@@ -13,8 +13,8 @@ from audit.recording import changed, record
 from common.actors import Actor, worker
 
 ACTOR = worker("alerts")
-# Seconds of rest by failures in a row: one that is down costs others no worker, and what waits is not tried all at
-# once. The first failure may be the fault of one card.
+# Seconds of rest by failures in a row: one that is down costs others no worker, and
+# what waits is not tried all at once. The first failure may be the fault of one card.
 REST_AFTER = (0, 5, 15, 30, 60)
 
 
@@ -24,14 +24,18 @@ def hold_back(destination_id: int, seconds: float) -> None:
 
 
 def hold_back_service(kind: str, seconds: float) -> None:
-    """Pause all destinations of the same service for this many seconds, as the service asked."""
+    """Pause all destinations of the same service for this many seconds, as the service
+    asked.
+    """
     service = channel_of(kind).service
     kinds = [one.kind for one in all_channels().values() if one.service == service]
     _hold(Destination.objects.filter(kind__in=kinds), seconds)
 
 
 def note_failure(destination: Destination) -> None:
-    """Count a failure that may pass, and let the destination rest when it is not the first."""
+    """Count a failure that may pass, and let the destination rest when it is not the
+    first.
+    """
     seconds = REST_AFTER[min(destination.failures, len(REST_AFTER) - 1)]
     Destination.objects.filter(pk=destination.pk).update(failures=F("failures") + 1)
     if seconds:
@@ -49,16 +53,37 @@ def switch_off(destination: Destination, because: str, *, actor: Actor = ACTOR) 
     """Switch a destination off, and record it in the ledger."""
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
-        record_change("destination.switched_off", destination, actor, before="on", after="off", explanation=because)
+        record_change(
+            "destination.switched_off",
+            destination,
+            actor,
+            before="on",
+            after="off",
+            explanation=because,
+        )
 
 
-def record_change(action: str, destination: Destination, actor: Actor, *, before: str, after: str, **more: str) -> None:
+def record_change(
+    action: str,
+    destination: Destination,
+    actor: Actor,
+    *,
+    before: str,
+    after: str,
+    **more: str,
+) -> None:
     """Record a destination's settings before and after a change."""
-    details = {"destination": destination.name, **more, **changed(before=before, after=after)}
+    details = {
+        "destination": destination.name,
+        **more,
+        **changed(before=before, after=after),
+    }
     record(action, actor=actor, details=details)
 
 
 def _hold(destinations: QuerySet[Destination], seconds: float) -> None:
     until = Now() + timedelta(seconds=seconds)
     # A longer wait stays.
-    destinations.filter(Q(waits_until=None) | Q(waits_until__lt=until)).update(waits_until=until)
+    destinations.filter(Q(waits_until=None) | Q(waits_until__lt=until)).update(
+        waits_until=until
+    )

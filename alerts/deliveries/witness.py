@@ -1,7 +1,9 @@
-"""Posts the ledger's newest checkpoint where a third party keeps it, once an hour where it is newer.
+"""Posts the ledger's newest checkpoint where a third party keeps it, once an hour where
+it is newer.
 
-A post holds numbers and hashes only: no word of any message, nor anybody's name. It is not recorded in the ledger, or
-each would ask for the next; where a head was posted is in Anchor and at the destination.
+A post holds numbers and hashes only: no word of any message, nor anybody's name. It is
+not recorded in the ledger, or each would ask for the next; where a head was posted is
+in Anchor and at the destination.
 """
 
 import logging
@@ -28,18 +30,26 @@ _RETRY = timedelta(minutes=5)
 
 
 def post_heads(*, only: int | None = None) -> int:
-    """Post the newest checkpoint wherever it is due, or at one destination only, and return how many were accepted."""
+    """Post the newest checkpoint wherever it is due, or at one destination only, and
+    return how many were accepted.
+    """
     seal = latest_seal()
     if seal is None:
         return 0
-    due = Destination.objects.due_witnesses().exclude(witnessed_seal=seal.number).order_by("pk")
+    due = (
+        Destination.objects.due_witnesses()
+        .exclude(witnessed_seal=seal.number)
+        .order_by("pk")
+    )
     if only is not None:
         due = due.filter(pk=only)
     return sum(_post(destination, seal) for destination in due)
 
 
 def head_lines(seal: Seal) -> tuple[str, ...]:
-    """Return what is posted, a title first. The page that compares checkpoints reads these words."""
+    """Return what is posted, a title first. The page that compares checkpoints reads
+    these words.
+    """
     return (
         f"Ledger of Countersign: seal {seal.number}",
         f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC",
@@ -70,14 +80,29 @@ def _post(destination: Destination, seal: Seal) -> bool:
     # Two channels may have the same name: the end of the address distinguishes them.
     place = f"{destination.name}, {channel.address(destination)}"
     with transaction.atomic():
-        values = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
+        values = {
+            "witnessed_seal": seal.number,
+            "witnessed_at": Now(),
+            "witness_due_at": Now() + EVERY,
+        }
         Destination.objects.filter(pk=destination.pk).update(**values)
-        add_anchor(seal, Anchor.Kind.DISCORD, place, posted.message_id, previous=destination.witnessed_seal or 0)
-    log.info("checkpoint posted", extra={"destination": destination.pk, "seal": seal.number})
+        add_anchor(
+            seal,
+            Anchor.Kind.DISCORD,
+            place,
+            posted.message_id,
+            previous=destination.witnessed_seal or 0,
+        )
+    log.info(
+        "checkpoint posted", extra={"destination": destination.pk, "seal": seal.number}
+    )
     return True
 
 
 def _postpone(destination: Destination, wait: timedelta, error: Exception) -> bool:
     Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now() + wait)
-    log.warning("checkpoint not posted", extra={"destination": destination.pk, "reason": str(error)})
+    log.warning(
+        "checkpoint not posted",
+        extra={"destination": destination.pk, "reason": str(error)},
+    )
     return False

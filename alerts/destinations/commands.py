@@ -1,4 +1,6 @@
-"""Adds, changes, tests and removes destinations. An admin of everything may: alerts are about all mail."""
+"""Adds, changes, tests and removes destinations. An admin of everything may: alerts are
+about all mail.
+"""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,7 +47,9 @@ OVERLAP = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Settings:
-    """A destination's settings as the form returns them. No connections means all, also those added later."""
+    """A destination's settings as the form returns them. No connections means all, also
+    those added later.
+    """
 
     name: str
     privacy: str
@@ -55,7 +59,8 @@ class Settings:
     # Whether the ledger's newest head is posted there too.
     witnesses: bool = False
     kind: str = DEFAULT_KIND
-    # The id of the channel that a bot posts to, and the channel whose commands are answered.
+    # The id of the channel that a bot posts to, and the channel whose commands are
+    # answered.
     channel: str = ""
     answers_channel: str = ""
     # A bot's token.
@@ -70,11 +75,14 @@ def may_manage(actor: Actor) -> bool:
 def check_may_manage(actor: Actor) -> None:
     """Raise DestinationNotAllowed for whoever may not say where alerts go."""
     if not may_manage(actor):
-        raise DestinationNotAllowed("Only an admin of everything can set where alerts go.")
+        raise DestinationNotAllowed(
+            "Only an admin of everything can set where alerts go."
+        )
 
 
 def managed_destination(destination_id: int, actor: Actor) -> Destination:
-    """Return a destination that the actor may change, locked for this transaction; deliveries can still be planned.
+    """Return a destination that the actor may change, locked for this transaction;
+    deliveries can still be planned.
 
     Raises DestinationNotAllowed and DestinationMissing.
     """
@@ -97,9 +105,16 @@ def _adding(*, settings: Settings, url: str, actor: Actor) -> ChangeInWords:
 
 
 @atomic_with_retry
-@second_admin("Destination", words=_adding, secrets=("settings", "url"), made=lambda destination: destination.secret)
+@second_admin(
+    "Destination",
+    words=_adding,
+    secrets=("settings", "url"),
+    made=lambda destination: destination.secret,
+)
 def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
-    """Add a destination, whose address a form has checked; alerts begin at once. Some kinds get a new secret."""
+    """Add a destination, whose address a form has checked; alerts begin at once. Some
+    kinds get a new secret.
+    """
     check_may_manage(actor)
     with _answering_alone(settings.answers_channel):
         same = ("name", "privacy", "witnesses", "kind", "channel", "answers_channel")
@@ -111,20 +126,33 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
     if settings.events:
         wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
         actions = actions_of(settings.events)
-        Route.objects.bulk_create(Route(destination=destination, connection_id=key, actions=actions) for key in wanted)
+        Route.objects.bulk_create(
+            Route(destination=destination, connection_id=key, actions=actions)
+            for key in wanted
+        )
     _enqueue_head(destination, was=False)
-    waits.record_change("destination.added", destination, actor, before="", after=describe(destination))
+    waits.record_change(
+        "destination.added", destination, actor, before="", after=describe(destination)
+    )
     return destination
 
 
 def in_words(did: str) -> Callable[..., ChangeInWords]:
-    """Return how a command on a destination reads: what it did, with its arguments except those that are secrets."""
+    """Return how a command on a destination reads: what it did, with its arguments
+    except those that are secrets.
+    """
 
-    def words(*, destination_id: int, actor: Actor, settings: Any = None, **arguments: Any) -> ChangeInWords:
+    def words(
+        *, destination_id: int, actor: Actor, settings: Any = None, **arguments: Any
+    ) -> ChangeInWords:
         destination = managed_destination(destination_id, actor)
         if settings is not None:
             arguments |= vars(settings)
-        shown = {name: one for name, one in arguments.items() if name not in ("url", "secret")}
+        shown = {
+            name: one
+            for name, one in arguments.items()
+            if name not in ("url", "secret")
+        }
         moves = arguments.get("url") or arguments.get("secret")
         return ChangeInWords(
             title=f"{destination}: {did}",
@@ -138,8 +166,12 @@ def in_words(did: str) -> Callable[..., ChangeInWords]:
 
 @atomic_with_retry
 @second_admin("Destination", words=in_words("change it"), secrets=("settings", "url"))
-def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
-    """Change a destination's settings, and its address where one is given, which then has to be tested again."""
+def change_destination(
+    *, destination_id: int, settings: Settings, url: str, actor: Actor
+) -> Destination:
+    """Change a destination's settings, and its address where one is given, which then
+    has to be tested again.
+    """
     destination = managed_destination(destination_id, actor)
     before = describe(destination)
     was_witness = destination.witnesses
@@ -150,7 +182,11 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         destination.answers_channel = settings.answers_channel
         destination.told_since = clock()
     new = {"url": url, "channel": settings.channel, "secret": settings.secret}
-    moved_to = {name: value for name, value in new.items() if value and value != getattr(destination, name)}
+    moved_to = {
+        name: value
+        for name, value in new.items()
+        if value and value != getattr(destination, name)
+    }
     if moved_to:
         for name, value in moved_to.items():
             setattr(destination, name, value)
@@ -161,25 +197,39 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         destination.witnessed_seal = None
         destination.witnessed_at = None
         was_witness = False
-        # No post at the old address is edited, which cannot be reached from the new one. What still waits, and each
-        # connection, gets a card at the new address with whatever happens to it next.
+        # No post at the old address is edited, which cannot be reached from the new
+        # one. What still waits, and each connection, gets a card at the new address
+        # with whatever happens to it next.
         cards = Card.objects.filter(destination=destination, removed=False)
-        goes_on = Q(message__state=MessageState.HELD) | Q(about__startswith="connection/")
+        goes_on = Q(message__state=MessageState.HELD) | Q(
+            about__startswith="connection/"
+        )
         cards.exclude(goes_on).update(removed=True)
-        cards.filter(goes_on).update(discord_message_id="", digest=None, revision_shown=None)
+        cards.filter(goes_on).update(
+            discord_message_id="", digest=None, revision_shown=None
+        )
         Digest.objects.filter(destination=destination).update(removed=True)
     with _answering_alone(settings.answers_channel):
         destination.save()
     _enqueue_head(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
-    waits.record_change("destination.changed", destination, actor, before=before, after=describe(destination), **moved)
+    waits.record_change(
+        "destination.changed",
+        destination,
+        actor,
+        before=before,
+        after=describe(destination),
+        **moved,
+    )
     return destination
 
 
 @atomic_with_retry
 @second_admin("Destination", words=in_words("switch it on"))
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
-    """Switch the destination on again and reset its failures. Deliveries that were given up stay given up."""
+    """Switch the destination on again and reset its failures. Deliveries that were
+    given up stay given up.
+    """
     destination = managed_destination(destination_id, actor)
     if destination.switched_off_at:
         because = destination.switched_off_because
@@ -190,7 +240,12 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
         destination.save()
         _enqueue_head(destination, was=False)
         waits.record_change(
-            "destination.switched_on", destination, actor, before="off", after="on", explanation=because
+            "destination.switched_on",
+            destination,
+            actor,
+            before="off",
+            after="on",
+            explanation=because,
         )
     return destination
 
@@ -208,9 +263,11 @@ def switch_off(*, destination_id: int, actor: Actor) -> Destination:
 @atomic_with_retry
 @second_admin("Destination", words=in_words("remove it"))
 def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
-    """Remove a destination: its address is forgotten and nothing goes there. Its deliveries stay to be looked up.
+    """Remove a destination: its address is forgotten and nothing goes there. Its
+    deliveries stay to be looked up.
 
-    The posts stay in their channel. The row stays too, because an act may be planning a card for it.
+    The posts stay in their channel. The row stays too, because an act may be planning a
+    card for it.
     """
     destination = managed_destination(destination_id, actor)
     before = describe(destination)
@@ -220,17 +277,23 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     destination.secret = destination.secret_before = ""
     destination.save()
     destination.routes.all().delete()
-    waits.record_change("destination.removed", destination, actor, before=before, after="")
+    waits.record_change(
+        "destination.removed", destination, actor, before=before, after=""
+    )
     return destination
 
 
 @atomic_with_retry
 @second_admin("Destination", words=in_words("make another secret"), made=str)
-def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP) -> str:
-    """Sign with a new secret from now on, and with the old one too for the overlap; return the new one, to show once.
+def rotate_secret(
+    *, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP
+) -> str:
+    """Sign with a new secret from now on, and with the old one too for the overlap;
+    return the new one, to show once.
 
-    With no overlap (it leaked) the old one signs nothing more. Raises SecretStillValid while an earlier overlap lasts:
-    a third secret would end one that the receiver may still use.
+    With no overlap (it leaked) the old one signs nothing more. Raises SecretStillValid
+    while an earlier overlap lasts: a third secret would end one that the receiver may
+    still use.
     """
     destination = managed_destination(destination_id, actor)
     channel = channel_of(destination.kind)
@@ -248,9 +311,17 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
     destination.secret = secret = channel.new_secret()
     destination.save()
     after = (
-        f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC" if overlap else "a new one alone"
+        f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC"
+        if overlap
+        else "a new one alone"
     )
-    waits.record_change("destination.secret_rotated", destination, actor, before="one secret signs", after=after)
+    waits.record_change(
+        "destination.secret_rotated",
+        destination,
+        actor,
+        before="one secret signs",
+        after=after,
+    )
     return secret
 
 
@@ -264,14 +335,26 @@ def add_route(
     mailbox: int | None = None,
     actor: Actor,
 ) -> Route:
-    """Add a route; without connection and mailbox, everywhere. Raises RouteExists where another includes all of it."""
+    """Add a route; without connection and mailbox, everywhere. Raises RouteExists where
+    another includes all of it.
+    """
     destination = managed_destination(destination_id, actor)
     actions = actions_of(events)
-    same = destination.routes.filter(connection=connection, mailbox=mailbox, actions__contains=actions).first()
+    same = destination.routes.filter(
+        connection=connection, mailbox=mailbox, actions__contains=actions
+    ).first()
     if same is not None:
         raise RouteExists(f"This route exists already: {sentence(same)}.")
-    added = destination.routes.create(connection_id=connection, mailbox_id=mailbox, actions=actions)
-    waits.record_change("destination.route_added", destination, actor, before="", after=f"told when {sentence(added)}")
+    added = destination.routes.create(
+        connection_id=connection, mailbox_id=mailbox, actions=actions
+    )
+    waits.record_change(
+        "destination.route_added",
+        destination,
+        actor,
+        before="",
+        after=f"told when {sentence(added)}",
+    )
     return added
 
 
@@ -280,17 +363,27 @@ def add_route(
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     """Remove a route. Existing cards still follow their messages."""
     destination = managed_destination(destination_id, actor)
-    route = destination.routes.select_related("connection", "mailbox").filter(pk=route_id).first()
+    route = (
+        destination.routes.select_related("connection", "mailbox")
+        .filter(pk=route_id)
+        .first()
+    )
     if route is None:
         raise RouteMissing("This route was removed in the meantime.")
     waits.record_change(
-        "destination.route_removed", destination, actor, before=f"told when {sentence(route)}", after=""
+        "destination.route_removed",
+        destination,
+        actor,
+        before=f"told when {sentence(route)}",
+        after="",
     )
     route.delete()
 
 
 def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
-    """Post a test and say what came of it. The post is made outside of any transaction, within TEST_SECONDS."""
+    """Post a test and say what came of it. The post is made outside of any transaction,
+    within TEST_SECONDS.
+    """
     check_may_manage(actor)
     destination = Destination.objects.not_removed().filter(pk=destination_id).first()
     if destination is None:
@@ -300,17 +393,27 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
         # A destination whose address changed meanwhile has not been tested.
         where = ("url", "channel", "secret")
         now = Destination.objects.filter(pk=destination_id).first()
-        is_same = now is not None and all(getattr(now, name) == getattr(destination, name) for name in where)
+        is_same = now is not None and all(
+            getattr(now, name) == getattr(destination, name) for name in where
+        )
         if result.accepted and is_same:
-            Destination.objects.filter(pk=destination_id).update(tested_at=Now(), posts_in=result.channel)
+            Destination.objects.filter(pk=destination_id).update(
+                tested_at=Now(), posts_in=result.channel
+            )
         took = "yes" if result.accepted else "no"
-        details = {"destination": destination.name, "took": took, "answer": result.sentence}
+        details = {
+            "destination": destination.name,
+            "took": took,
+            "answer": result.sentence,
+        }
         record("destination.tested", actor=actor, details=details)
     return result
 
 
 def _reset_failures(destination: Destination) -> None:
-    """Reset the failures, so that the next attempt is at once. A wait that the destination asked for stays."""
+    """Reset the failures, so that the next attempt is at once. A wait that the
+    destination asked for stays.
+    """
     if destination.failures:
         destination.failures = 0
         destination.waits_until = None
@@ -318,16 +421,21 @@ def _reset_failures(destination: Destination) -> None:
 
 @contextmanager
 def _answering_alone(channel: str) -> Iterator[None]:
-    """Save inside this block: raises ChannelInUse where another destination answers commands from this channel.
+    """Save inside this block: raises ChannelInUse where another destination answers
+    commands from this channel.
 
-    The constraint finds it, also where another transaction saves the same at this moment; a query could not.
+    The constraint finds it, also where another transaction saves the same at this
+    moment; a query could not.
     """
     try:
         with transaction.atomic():
             yield
     except IntegrityError as error:
         cause = error.__cause__
-        if not isinstance(cause, psycopg.Error) or cause.diag.constraint_name != _ONE_ANSWERS:
+        if (
+            not isinstance(cause, psycopg.Error)
+            or cause.diag.constraint_name != _ONE_ANSWERS
+        ):
             raise
         other = Destination.objects.answering(channel).first()
         raise ChannelInUse(

@@ -1,4 +1,6 @@
-"""All parsing of what admins send about alerts. Addresses and tokens go in and never come out again."""
+"""All parsing of what admins send about alerts. Addresses and tokens go in and never
+come out again.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,11 +18,18 @@ from common.forms import SentenceForm
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from these events."
 # What most people want: that somebody must decide, and that something went wrong.
-_DEFAULT_EVENTS = ("email.held", "email.bounced", "email.complained", "email.failed", "decision.unknown")
+_DEFAULT_EVENTS = (
+    "email.held",
+    "email.bounced",
+    "email.complained",
+    "email.failed",
+    "decision.unknown",
+)
 
 
 class DestinationForm(SentenceForm):
-    """A destination as it is added or changed; a secret that is left empty stays as it is.
+    """A destination as it is added or changed; a secret that is left empty stays as it
+    is.
 
     The fields of its kind (url, channel, secret) are checked by its channel.
     """
@@ -38,7 +47,9 @@ class DestinationForm(SentenceForm):
         },
     )
     answers_channel = forms.CharField(
-        required=False, max_length=100, error_messages={"max_length": "Keep the channel under 100 characters."}
+        required=False,
+        max_length=100,
+        error_messages={"max_length": "Keep the channel under 100 characters."},
     )
     privacy = forms.ChoiceField(
         choices=Destination.Privacy.choices,
@@ -48,45 +59,81 @@ class DestinationForm(SentenceForm):
         },
     )
     events = forms.MultipleChoiceField(
-        required=False, choices=_EVENTS, error_messages={"invalid_choice": _NO_SUCH_EVENT}
+        required=False,
+        choices=_EVENTS,
+        error_messages={"invalid_choice": _NO_SUCH_EVENT},
     )
     connections = forms.MultipleChoiceField(
-        required=False, error_messages={"invalid_choice": "One of these connections is gone. Choose again."}
+        required=False,
+        error_messages={
+            "invalid_choice": "One of these connections is gone. Choose again."
+        },
     )
     witnesses = forms.BooleanField(required=False)
 
-    def __init__(self, *args: Any, connections: Iterable[tuple[int, str]], kind: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        connections: Iterable[tuple[int, str]],
+        kind: str,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.choices = [(str(key), name) for key, name in connections]
         # A destination's kind never changes.
         self.is_new = not kind
         wanted = self.data.get("kind") or self.initial.get("kind", "")
-        self.channel = channel_of(kind) if kind else all_channels().get(wanted) or channel_of(DEFAULT_KIND)
+        self.channel = (
+            channel_of(kind)
+            if kind
+            else all_channels().get(wanted) or channel_of(DEFAULT_KIND)
+        )
         self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]
         for one in self.channel.fields:
             self.fields[one.name] = forms.CharField(
-                required=False, max_length=one.max_length, error_messages={"max_length": one.too_long}
+                required=False,
+                max_length=one.max_length,
+                error_messages={"max_length": one.too_long},
             )
 
     def clean_answers_channel(self) -> str:
-        """Return the channel as it is shown: its id where its address was typed, its name without the # before it."""
+        """Return the channel as it is shown: its id where its address was typed, its
+        name without the # before it.
+        """
         return self.channel.command_channel(self.cleaned_data["answers_channel"] or "")
 
     def clean(self) -> dict[str, Any]:
-        """Check the fields of the kind; refuse what the kind cannot do, and a destination that nothing is posted to."""
+        """Check the fields of the kind; refuse what the kind cannot do, and a
+        destination that nothing is posted to.
+        """
         values = super().clean() or self.cleaned_data
-        typed = {one.name: values.get(one.name, "") for one in self.channel.fields if one.name not in self.errors}
+        typed = {
+            one.name: values.get(one.name, "")
+            for one in self.channel.fields
+            if one.name not in self.errors
+        }
         try:
-            values.update(dict.fromkeys(typed, "") | self.channel.clean(typed, is_new=self.is_new))
+            values.update(
+                dict.fromkeys(typed, "") | self.channel.clean(typed, is_new=self.is_new)
+            )
         except forms.ValidationError as error:
             for name, messages in error.message_dict.items():
                 if name not in self.errors:
                     self.add_error(name, messages)
         if values.get("answers_channel") and not self.channel.answers_commands:
-            self.add_error("answers_channel", "Only a destination in Discord can answer commands.")
+            self.add_error(
+                "answers_channel", "Only a destination in Discord can answer commands."
+            )
         if values.get("witnesses") and not self.channel.keeps_heads:
-            self.add_error("witnesses", "Only a Discord webhook can post checkpoints of the ledger.")
-        is_used = values.get("events") or values.get("witnesses") or values.get("answers_channel")
+            self.add_error(
+                "witnesses",
+                "Only a Discord webhook can post checkpoints of the ledger.",
+            )
+        is_used = (
+            values.get("events")
+            or values.get("witnesses")
+            or values.get("answers_channel")
+        )
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")
         return values
@@ -109,14 +156,21 @@ class DestinationForm(SentenceForm):
         return str(self.cleaned_data.get("url", ""))
 
     def channel_fields(self) -> list[tuple[FormField, forms.BoundField]]:
-        """Return the fields of the kind, each with what was typed in it. The values of secrets are never shown."""
+        """Return the fields of the kind, each with what was typed in it. The values of
+        secrets are never shown.
+        """
         return [(one, self[one.name]) for one in self.channel.fields]
 
 
 def initial_of(destination: Destination | None, kind: str = "") -> dict[str, Any]:
     """Return what the form begins with: a destination as it is, or what suits most."""
     if destination is None:
-        initial = {"kind": kind or DEFAULT_KIND, "name": "", "privacy": "headers", "witnesses": False}
+        initial = {
+            "kind": kind or DEFAULT_KIND,
+            "name": "",
+            "privacy": "headers",
+            "witnesses": False,
+        }
         return {**initial, "events": [*_DEFAULT_EVENTS], "connections": []}
     shown = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
     return model_to_dict(destination, fields=shown)
@@ -133,22 +187,31 @@ class RouteForm(SentenceForm):
         },
     )
     place = forms.ChoiceField(
-        required=False, error_messages={"invalid_choice": "This connection or mailbox is gone. Choose again."}
+        required=False,
+        error_messages={
+            "invalid_choice": "This connection or mailbox is gone. Choose again."
+        },
     )
 
-    def __init__(self, *args: Any, scopes: Iterable[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, scopes: Iterable[tuple[str, str]], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.scopes = [("", "all connections, also those added later"), *scopes]
         self.fields["place"].choices = self.scopes  # type: ignore[attr-defined]
 
     def chosen_place(self) -> dict[str, int]:
-        """Return the key of the connection or mailbox that was chosen, by its name; nothing for everywhere."""
+        """Return the key of the connection or mailbox that was chosen, by its name;
+        nothing for everywhere.
+        """
         kind, _, key = str(self.cleaned_data["place"]).partition("-")
         return {kind: int(key)} if key else {}
 
 
 class LogForm(forms.Form):
-    """The filters of the log. Invalid values are ignored: the address may have been typed."""
+    """The filters of the log. Invalid values are ignored: the address may have been
+    typed.
+    """
 
     destination = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
     state = forms.ChoiceField(required=False, choices=Delivery.State.choices)

@@ -1,4 +1,6 @@
-"""What a destination would show or receive, from made-up acts and the code of the real thing. Nothing is stored."""
+"""What a destination would show or receive, from made-up acts and the code of the real
+thing. Nothing is stored.
+"""
 
 import json
 from collections.abc import Iterable
@@ -29,7 +31,8 @@ _HASH = sha256(TEXT.encode()).hexdigest()
 # Shown as 7F3A-19C2-K0QD.
 _FINGERPRINT = "3bc6a0a582982ed"
 _AT = datetime(2026, 1, 15, 10, 42, tzinfo=UTC)
-# The message's state after each act, as the desk and as MultiMail have it; after others it is held.
+# The message's state after each act, as the desk and as MultiMail have it; after others
+# it is held.
 _AFTER = {
     "message.approved": (MessageState.APPROVED, "approved"),
     "message.sent": (MessageState.SENT, "sent"),
@@ -41,8 +44,15 @@ _AFTER = {
     "message.received": (MessageState.RECEIVED, "received"),
 }
 _DETAILS = {
-    REFUSED: {"mailbox": SENDER, "recipients": RECIPIENT, "refused": RECIPIENT, "trigger.run_id": RUN},
-    "brake.opened": {"explanation": "Messages from the key “Invoices”: more than 300 an hour."},
+    REFUSED: {
+        "mailbox": SENDER,
+        "recipients": RECIPIENT,
+        "refused": RECIPIENT,
+        "trigger.run_id": RUN,
+    },
+    "brake.opened": {
+        "explanation": "Messages from the key “Invoices”: more than 300 an hour."
+    },
     CHANGE_ASKED: {
         "kind": "Oversight mode",
         "change": f"{SENDER}: Oversight mode",
@@ -68,14 +78,18 @@ _STATUSES = {
     "email.failed": Status("Failed", "rose", "It could not be sent"),
     "email.cancelled": Status("Cancelled", "plain"),
     "email.received": Status("Received", "plain"),
-    "decision.unknown": Status("Not known", "rose", "It is not known whether the decision took effect"),
+    "decision.unknown": Status(
+        "Not known", "rose", "It is not known whether the decision took effect"
+    ),
 }
 _MARKUP = Markup()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one event or level of privacy gives: a card for people, or a body for a program."""
+    """What one event or level of privacy gives: a card for people, or a body for a
+    program.
+    """
 
     label: str
     card: Card | None
@@ -91,20 +105,36 @@ def privacy_samples(kind: str) -> list[Sample]:
     notes = TO_PEOPLE if channel_of(kind).posts_cards else TO_PROGRAMS
     return [
         Sample(
-            Destination.Privacy(level).label, *_shown(held, Destination(kind=kind, privacy=level), None), level, note
+            Destination.Privacy(level).label,
+            *_shown(held, Destination(kind=kind, privacy=level), None),
+            level,
+            note,
         )
         for level, note in notes.items()
     ]
 
 
-def event_samples(events: Iterable[Event], destination: Destination, connection: int | None) -> list[Sample]:
+def event_samples(
+    events: Iterable[Event], destination: Destination, connection: int | None
+) -> list[Sample]:
     """Return a sample for each event, in an existing connection if there is one."""
-    return [Sample(event.words, *_shown(event, destination, connection)) for event in events]
+    return [
+        Sample(event.words, *_shown(event, destination, connection)) for event in events
+    ]
 
 
-def _shown(event: Event, destination: Destination, connection: int | None) -> tuple[Card | None, str]:
+def _shown(
+    event: Event, destination: Destination, connection: int | None
+) -> tuple[Card | None, str]:
     action = event.actions[0]
-    entry = Entry(id=0, at=_AT, action=action, connection=connection, hash=_HASH, fingerprint=_HASH)
+    entry = Entry(
+        id=0,
+        at=_AT,
+        action=action,
+        connection=connection,
+        hash=_HASH,
+        fingerprint=_HASH,
+    )
     entry.details = _DETAILS.get(action, {})
     if not channel_of(destination.kind).posts_cards:
         message = _sample_message(action) if event.about == "message" else None
@@ -112,7 +142,9 @@ def _shown(event: Event, destination: Destination, connection: int | None) -> tu
         return None, json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     if event.about == "message":
         message = _sample_message("message.held")
-        facts = CardFacts(message, destination.privacy, risk="first message to this address")
+        facts = CardFacts(
+            message, destination.privacy, risk="first message to this address"
+        )
         return message_card(facts, _STATUSES.get(event.name, _HELD), _MARKUP), ""
     return notice_card(about_key(entry), entry, destination, _MARKUP), ""
 
@@ -133,6 +165,8 @@ def _sample_message(action: str) -> Message:
         recipients=[recipient],
         subject=SUBJECT,
         trigger={} if is_inbound else {"run_id": RUN},
-        revision=Revision(content={"markdown": TEXT}, coverage=["cc", "bcc"], fingerprint=_FINGERPRINT),
+        revision=Revision(
+            content={"markdown": TEXT}, coverage=["cc", "bcc"], fingerprint=_FINGERPRINT
+        ),
         upstream_decided_by="Rita Moreno" if state == MessageState.APPROVED else "",
     )

@@ -1,4 +1,6 @@
-"""Destinations and routes in words: for pages, and for the ledger without what would let somebody post there."""
+"""Destinations and routes in words: for pages, and for the ledger without what would
+let somebody post there.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +26,30 @@ TO_PROGRAMS: Mapping[str, str] = {
 }
 
 _IN_SHORT: Mapping[tuple[bool, str], str] = {
-    (True, Destination.Privacy.MINIMAL): "Only that there is a message; addresses are masked",
-    (True, Destination.Privacy.HEADERS): "Subject, addresses and trigger, never the text",
-    (True, Destination.Privacy.FULL): "Subject, addresses, trigger, and the beginning of the text",
-    (False, Destination.Privacy.MINIMAL): "Which message, and its outcome; addresses are masked",
-    (False, Destination.Privacy.HEADERS): "Subject, addresses, decision and metadata, never the text",
-    (False, Destination.Privacy.FULL): "Subject, addresses, decision, metadata, and the text",
+    (
+        True,
+        Destination.Privacy.MINIMAL,
+    ): "Only that there is a message; addresses are masked",
+    (
+        True,
+        Destination.Privacy.HEADERS,
+    ): "Subject, addresses and trigger, never the text",
+    (
+        True,
+        Destination.Privacy.FULL,
+    ): "Subject, addresses, trigger, and the beginning of the text",
+    (
+        False,
+        Destination.Privacy.MINIMAL,
+    ): "Which message, and its outcome; addresses are masked",
+    (
+        False,
+        Destination.Privacy.HEADERS,
+    ): "Subject, addresses, decision and metadata, never the text",
+    (
+        False,
+        Destination.Privacy.FULL,
+    ): "Subject, addresses, decision, metadata, and the text",
 }
 
 
@@ -39,7 +59,9 @@ def privacy_summary(destination: Destination) -> str:
 
 
 def describe(destination: Destination) -> str:
-    """Return a destination's settings in words, for the ledger; its address is a secret and shown by its end alone."""
+    """Return a destination's settings in words, for the ledger; its address is a secret
+    and shown by its end alone.
+    """
     routes = destination.routes.select_related("connection", "mailbox").order_by("pk")
     notified_about = "; or ".join(sentence(one) for one in routes) or "never"
     address = channel_of(destination.kind).address(destination)
@@ -53,7 +75,9 @@ def describe(destination: Destination) -> str:
 
 @dataclass(frozen=True)
 class DestinationStatus:
-    """`word` and `tone` for a chip, `reason` in a sentence; with `until`, nothing goes there before."""
+    """`word` and `tone` for a chip, `reason` in a sentence; with `until`, nothing goes
+    there before.
+    """
 
     word: str
     tone: str
@@ -67,23 +91,35 @@ _ON = DestinationStatus("On", "green")
 def destination_status(destination: Destination, now: datetime) -> DestinationStatus:
     """Return whether deliveries arrive, wait or are stopped, and why."""
     if destination.switched_off_at:
-        return DestinationStatus("Switched off", "rose", destination.switched_off_because)
+        return DestinationStatus(
+            "Switched off", "rose", destination.switched_off_because
+        )
     failures = destination.failures
     until = destination.waits_until
     if until is None or until <= now:
         return (
-            DestinationStatus("Failing", "amber", f"{_failed(failures)} It is tried again automatically.")
+            DestinationStatus(
+                "Failing",
+                "amber",
+                f"{_failed(failures)} It is tried again automatically.",
+            )
             if failures
             else _ON
         )
     if failures:
-        return DestinationStatus("Waiting", "amber", f"{_failed(failures)} It waits for a moment.", until)
+        return DestinationStatus(
+            "Waiting", "amber", f"{_failed(failures)} It waits for a moment.", until
+        )
     reason = "It asked the desk to wait, or its limit is reached."
     return DestinationStatus("Waiting", "amber", reason, until)
 
 
 def _failed(failures: int) -> str:
-    return "The last attempt failed." if failures == 1 else f"The last {failures} attempts failed."
+    return (
+        "The last attempt failed."
+        if failures == 1
+        else f"The last {failures} attempts failed."
+    )
 
 
 def hidden_routes(actor: Actor) -> set[int]:
@@ -93,12 +129,17 @@ def hidden_routes(actor: Actor) -> set[int]:
     mailboxes = Mailbox.objects.visible_to(actor)
     connections = Connection.objects.visible_to(actor)
     of_mailboxes = Q(mailbox__isnull=False) & ~Q(mailbox__in=mailboxes)
-    of_connections = Q(mailbox=None, connection__isnull=False) & ~Q(connection__in=connections)
-    return set(Route.objects.filter(of_mailboxes | of_connections).values_list("pk", flat=True))
+    of_connections = Q(mailbox=None, connection__isnull=False) & ~Q(
+        connection__in=connections
+    )
+    return set(
+        Route.objects.filter(of_mailboxes | of_connections).values_list("pk", flat=True)
+    )
 
 
 def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
-    """Return what follows “Notifies about”; for hidden routes without their connection or mailbox.
+    """Return what follows “Notifies about”; for hidden routes without their connection
+    or mailbox.
 
     Relies on `connection` and `mailbox` being loaded.
     """
@@ -107,11 +148,21 @@ def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
 
 
 def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str], str]:
-    """Return the words of a route's events, and of its connection or mailbox as `sentence` names it."""
-    events = [event.words for event in EVENTS if not set(event.actions).isdisjoint(route.actions)]
+    """Return the words of a route's events, and of its connection or mailbox as
+    `sentence` names it.
+    """
+    events = [
+        event.words
+        for event in EVENTS
+        if not set(event.actions).isdisjoint(route.actions)
+    ]
     # Actions in routes of earlier versions belong to no event.
-    events = events or [action.replace(".", " ").replace("_", " ") for action in route.actions]
-    return events, "for mail that you cannot see" if route.pk in hidden else location(route)
+    events = events or [
+        action.replace(".", " ").replace("_", " ") for action in route.actions
+    ]
+    return events, "for mail that you cannot see" if route.pk in hidden else location(
+        route
+    )
 
 
 def location(route: Route) -> str:

@@ -1,5 +1,5 @@
-"""Destinations with their routes, deliveries, cards, and what people did on Discord. Rows and queries alone: they know
-no channel. Start reading at destinations.py.
+"""Destinations with their routes, deliveries, cards, and what people did on Discord.
+Rows and queries alone: they know no channel. Start reading at destinations.py.
 """
 
 from alerts.models.cards import Card, Digest
@@ -7,4 +7,12 @@ from alerts.models.deliveries import Delivery, UnplannedAct
 from alerts.models.destinations import Destination, Route
 from alerts.models.interactions import Interaction
 
-__all__ = ["Card", "Delivery", "Destination", "Digest", "Interaction", "Route", "UnplannedAct"]
+__all__ = [
+    "Card",
+    "Delivery",
+    "Destination",
+    "Digest",
+    "Interaction",
+    "Route",
+    "UnplannedAct",
+]

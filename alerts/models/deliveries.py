@@ -23,16 +23,25 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
     """Reads of card deliveries."""
 
     def overdue(self) -> Self:
-        """Those that should have been tried a while ago, at a destination that need not wait."""
+        """Those that should have been tried a while ago, at a destination that need not
+        wait.
+        """
         waits = Q(destination__waits_until__gt=Now() - STUCK_AFTER)
-        return self.in_turn().due().filter(next_attempt_at__lt=Now() - STUCK_AFTER).exclude(waits)
+        return (
+            self.in_turn()
+            .due()
+            .filter(next_attempt_at__lt=Now() - STUCK_AFTER)
+            .exclude(waits)
+        )
 
     def unfinished(self) -> Self:
         """Deliveries that are neither delivered nor given up."""
         return self.filter(state__in=("due", "sending"))
 
     def in_turn(self) -> Self:
-        """Deliveries that wait for no other: no earlier event or answer of the same message, no digest."""
+        """Deliveries that wait for no other: no earlier event or answer of the same
+        message, no digest.
+        """
         ordered = ("event", "answer")
         earlier = self.model._default_manager.unfinished().filter(
             destination=models.OuterRef("destination"),
@@ -45,42 +54,77 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def dead_lately(self) -> Self:
         """Those that were given up in the last 24 hours."""
-        return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))
+        return self.filter(
+            state="failed", last_attempt_at__gt=Now() - timedelta(hours=24)
+        )
 
     def dead_for(self, actor: Any) -> int:
-        """How many were given up for good, of what the actor may see; not counted further than MAX_DEAD_COUNTED."""
-        dead = self.for_list(actor).filter(state="failed", erased_at=None, destination__removed_at=None).never_again()
+        """How many were given up for good, of what the actor may see; not counted
+        further than MAX_DEAD_COUNTED.
+        """
+        dead = (
+            self.for_list(actor)
+            .filter(state="failed", erased_at=None, destination__removed_at=None)
+            .never_again()
+        )
         return dead.order_by()[:MAX_DEAD_COUNTED].count()
 
     def for_list(self, actor: Any) -> Self:
-        """The newest first, of messages that the actor may see, with everything a line shows."""
+        """The newest first, of messages that the actor may see, with everything a line
+        shows.
+        """
         # Requests and answers are long, and shown only on the page of one delivery.
-        listed = self.select_related("destination", "message").defer("request", "answer").order_by("-pk")
+        listed = (
+            self.select_related("destination", "message")
+            .defer("request", "answer")
+            .order_by("-pk")
+        )
         if actor.sees_all():
             return listed
         return listed.filter(message__in=Message.objects.visible_to(actor))
 
     def for_log(self, actor: Any, filters: Mapping[str, Any]) -> Self:
         """What the filters ask for, of what the actor may see, newest first."""
-        named = {"destination": "destination", "state": "state", "kind": "kind", "before": "pk__lt"}
-        return self.for_list(actor).filter(**{named[name]: value for name, value in filters.items()})
+        named = {
+            "destination": "destination",
+            "state": "state",
+            "kind": "kind",
+            "before": "pk__lt",
+        }
+        return self.for_list(actor).filter(
+            **{named[name]: value for name, value in filters.items()}
+        )
 
     def with_again(self) -> Self:
-        """Each with the newest that repeats it, by `sent_again_as`, if somebody had it sent once more."""
-        repeats = self.model._default_manager.filter(again_of=models.OuterRef("pk")).order_by("-pk")
+        """Each with the newest that repeats it, by `sent_again_as`, if somebody had it
+        sent once more.
+        """
+        repeats = self.model._default_manager.filter(
+            again_of=models.OuterRef("pk")
+        ).order_by("-pk")
         return self.annotate(sent_again_as=models.Subquery(repeats.values("pk")[:1]))
 
     def never_again(self) -> Self:
         """Deliveries that were not sent again."""
-        return self.exclude(models.Exists(self.model._default_manager.filter(again_of=models.OuterRef("pk"))))
+        return self.exclude(
+            models.Exists(
+                self.model._default_manager.filter(again_of=models.OuterRef("pk"))
+            )
+        )
 
     def with_a_way(self) -> Self:
-        """Those that can go once more: their destination is on, and nobody erased them or deleted their digest."""
-        return self.filter(destination__switched_off_at=None, erased_at=None).exclude(digest__removed=True)
+        """Those that can go once more: their destination is on, and nobody erased them
+        or deleted their digest.
+        """
+        return self.filter(destination__switched_off_at=None, erased_at=None).exclude(
+            digest__removed=True
+        )
 
 
 class UnplannedAct(models.Model):
-    """An act of the ledger that waits to be planned: this row is made with it, and goes when it is planned."""
+    """An act of the ledger that waits to be planned: this row is made with it, and goes
+    when it is planned.
+    """
 
     entry = models.BigIntegerField(primary_key=True)
     recorded_at = models.DateTimeField(db_default=Now())
@@ -90,7 +134,9 @@ class UnplannedAct(models.Model):
 
 
 class Delivery(CourierDelivery):
-    """Something due at a destination. What a card or a digest shows is decided when it is sent."""
+    """Something due at a destination. What a card or a digest shows is decided when it
+    is sent.
+    """
 
     class Kind(models.TextChoices):
         CARD = "card", "Card"
@@ -99,33 +145,61 @@ class Delivery(CourierDelivery):
         EVENT = "event", "Event"
 
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.CARD)
-    destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="deliveries")
-    card = models.ForeignKey(Card, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
-    digest = models.ForeignKey(Digest, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
-    message = models.ForeignKey(Message, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
+    destination = models.ForeignKey(
+        Destination, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    card = models.ForeignKey(
+        Card, null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    digest = models.ForeignKey(
+        Digest,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+    )
+    message = models.ForeignKey(
+        Message,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="deliveries",
+    )
     # The act that it is about, by the number of its entry in the ledger.
     entry = models.BigIntegerField(null=True, blank=True)
     action = models.CharField(max_length=40)
-    # The last request and its answer, for the log. Every attempt of an event has the same id and body.
+    # The last request and its answer, for the log. Every attempt of an event has the
+    # same id and body.
     event_id = models.CharField(max_length=64, blank=True)
     request = models.TextField(blank=True)
     answer = models.TextField(blank=True)
-    # When request and answer were erased with the message. Such a delivery is not sent again.
+    # When request and answer were erased with the message. Such a delivery is not sent
+    # again.
     erased_at = models.DateTimeField(null=True, blank=True)
     # The delivery that somebody had sent once more by this one.
-    again_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)
+    again_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.SET_NULL
+    )
 
     objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         indexes = [
             # What was given up, few among many.
-            models.Index(fields=["id"], condition=Q(state="failed"), name="delivery_dead"),
+            models.Index(
+                fields=["id"], condition=Q(state="failed"), name="delivery_dead"
+            ),
             # For the worker: all deliveries that are due.
-            models.Index(fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do"),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(state__in=("due", "sending")),
+                name="delivery_to_do",
+            ),
             # For one destination: the next delivery.
             models.Index(
-                fields=["destination", "id"], condition=Q(state__in=("due", "sending")), name="delivery_to_do_there"
+                fields=["destination", "id"],
+                condition=Q(state__in=("due", "sending")),
+                name="delivery_to_do_there",
             ),
         ]
         constraints = [
@@ -147,11 +221,15 @@ class Delivery(CourierDelivery):
         return f"{self.action} {self.state}"
 
     def on_digest(self) -> DeliveryQuerySet:
-        """The deliveries that were claimed with this one: of the cards on it, where it is a digest."""
+        """The deliveries that were claimed with this one: of the cards on it, where it
+        is a digest.
+        """
         if self.digest_id is None:
             return Delivery.objects.none()
         return Delivery.objects.filter(
-            card__digest=self.digest_id, state=self.State.SENDING, lease_until=self.lease_until
+            card__digest=self.digest_id,
+            state=self.State.SENDING,
+            lease_until=self.lease_until,
         )
 
     def _finish(self, **fields: Any) -> bool:
@@ -164,14 +242,27 @@ class Delivery(CourierDelivery):
         message = self.message
         if message is None:
             return {}
-        return {"connection": message.connection_id, "message": message.public_id, "words": message.ledger_words()}
+        return {
+            "connection": message.connection_id,
+            "message": message.public_id,
+            "words": message.ledger_words(),
+        }
 
     @property
     def is_finished(self) -> bool:
-        """Whether it was delivered or given up, and not erased, so that it can be sent once more."""
-        return self.state in (self.State.DELIVERED, self.State.FAILED) and self.erased_at is None
+        """Whether it was delivered or given up, and not erased, so that it can be sent
+        once more.
+        """
+        return (
+            self.state in (self.State.DELIVERED, self.State.FAILED)
+            and self.erased_at is None
+        )
 
     @property
     def is_tried_again(self) -> bool:
-        """Whether it failed and waits for another try. One that was only asked to wait has not failed."""
-        return self.state == self.State.DUE and self.attempts > 0 and bool(self.last_error)
+        """Whether it failed and waits for another try. One that was only asked to wait
+        has not failed.
+        """
+        return (
+            self.state == self.State.DUE and self.attempts > 0 and bool(self.last_error)
+        )

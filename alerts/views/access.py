@@ -14,7 +14,9 @@ from common.pages import DeskRequest
 
 
 def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Run a view only for users who may manage destinations; a removed destination is a 404."""
+    """Run a view only for users who may manage destinations; a removed destination is a
+    404.
+    """
 
     @wraps(view)
     def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -22,7 +24,9 @@ def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
             check_may_manage(request.actor)
             return view(request, *args, **kwargs)
         except DestinationNotAllowed as error:
-            return render(request, "alerts/refused.html", {"error": error.sentence}, status=403)
+            return render(
+                request, "alerts/refused.html", {"error": error.sentence}, status=403
+            )
         except (DestinationMissing, RouteMissing) as error:
             raise Http404(error.sentence) from error
 

@@ -1,4 +1,6 @@
-"""The list of destinations, and adding, testing and changing one, for an admin of everything."""
+"""The list of destinations, and adding, testing and changing one, for an admin of
+everything.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -10,7 +12,11 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from alerts.channels import all_channels, channel_of
 from alerts.destinations import commands
@@ -35,7 +41,9 @@ from people.sign_in.reauthentication import reauthenticated
 @login_required
 @require_safe
 def alerts(request: DeskRequest) -> HttpResponse:
-    """Show the destinations with their state, and the newest deliveries with their answers."""
+    """Show the destinations with their state, and the newest deliveries with their
+    answers.
+    """
     return _list(request)
 
 
@@ -44,12 +52,16 @@ def alerts(request: DeskRequest) -> HttpResponse:
 @managing
 @reauthenticated
 def add(request: DeskRequest) -> HttpResponse:
-    """Add a destination; the next page offers to test it, and one that signs shows its secret first, this once."""
+    """Add a destination; the next page offers to test it, and one that signs shows its
+    secret first, this once.
+    """
     form = _form(request, None)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, None)
     try:
-        added = commands.add_destination(settings=form.settings(), url=form.url, actor=request.actor)
+        added = commands.add_destination(
+            settings=form.settings(), url=form.url, actor=request.actor
+        )
     except ChannelInUse as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, None)
@@ -63,18 +75,29 @@ def add(request: DeskRequest) -> HttpResponse:
 @managing
 @reauthenticated
 def change(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Change a destination's settings, and its address or token where another one is typed."""
+    """Change a destination's settings, and its address or token where another one is
+    typed.
+    """
     destination = find_destination(destination_id)
     form = _form(request, destination)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, destination)
     settings = form.settings()
     try:
-        commands.change_destination(destination_id=destination_id, settings=settings, url=form.url, actor=request.actor)
+        commands.change_destination(
+            destination_id=destination_id,
+            settings=settings,
+            url=form.url,
+            actor=request.actor,
+        )
     except ChannelInUse as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
-    off = " It is still switched off: send a test, and switch it on again." if destination.switched_off_at else ""
+    off = (
+        " It is still switched off: send a test, and switch it on again."
+        if destination.switched_off_at
+        else ""
+    )
     return _to_list(request, destination, f"{settings.name} is changed.{off}")
 
 
@@ -82,9 +105,13 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def test(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Post a test and say what came of it. Waits for the other side, four seconds at most."""
+    """Post a test and say what came of it. Waits for the other side, four seconds at
+    most.
+    """
     destination = find_destination(destination_id)
-    result = commands.test_destination(destination_id=destination_id, actor=request.actor)
+    result = commands.test_destination(
+        destination_id=destination_id, actor=request.actor
+    )
     if not result.accepted:
         return _list(request, status=502, failed=(destination.pk, result.sentence))
     now = " Switch it on again to deliver there." if destination.switched_off_at else ""
@@ -97,7 +124,9 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Switch a destination on again."""
     destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
-    return _to_list(request, destination, f"{destination} is on. Send a test to check it.")
+    return _to_list(
+        request, destination, f"{destination} is on. Send a test to check it."
+    )
 
 
 @login_required
@@ -105,7 +134,9 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Switch a destination off."""
-    destination = commands.switch_off(destination_id=destination_id, actor=request.actor)
+    destination = commands.switch_off(
+        destination_id=destination_id, actor=request.actor
+    )
     return _to_list(request, destination, f"{destination} is switched off.")
 
 
@@ -114,7 +145,9 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Remove a destination."""
-    destination = commands.remove_destination(destination_id=destination_id, actor=request.actor)
+    destination = commands.remove_destination(
+        destination_id=destination_id, actor=request.actor
+    )
     notice = f"{destination} is removed. Its posts stay."
     return redirect_with_notice(request, notice, _next(request) or "alerts")
 
@@ -124,53 +157,94 @@ def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 @reauthenticated
 def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Sign with a new secret, shown this once; the old one signs too for a day, unless it leaked."""
+    """Sign with a new secret, shown this once; the old one signs too for a day, unless
+    it leaked.
+    """
     destination = find_destination(destination_id)
     leaked = request.POST.get("leaked") == "yes"
     overlap = {"overlap": timedelta(0)} if leaked else {}
     try:
-        secret = commands.rotate_secret(destination_id=destination_id, actor=request.actor, **overlap)
+        secret = commands.rotate_secret(
+            destination_id=destination_id, actor=request.actor, **overlap
+        )
     except SecretStillValid as error:
-        return _page(request, _form(request, destination, is_sent=False), destination, error=error.sentence)
+        return _page(
+            request,
+            _form(request, destination, is_sent=False),
+            destination,
+            error=error.sentence,
+        )
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
 
 
-def _secret(request: DeskRequest, destination: Destination, secret: str, **more: bool) -> HttpResponse:
-    context = {"destination": destination, "secret": secret, "next": _next(request), **more}
+def _secret(
+    request: DeskRequest, destination: Destination, secret: str, **more: bool
+) -> HttpResponse:
+    context = {
+        "destination": destination,
+        "secret": secret,
+        "next": _next(request),
+        **more,
+    }
     answer = render(request, "alerts/secret.html", context)
     answer["Cache-Control"] = "no-store"
     return answer
 
 
-def _form(request: DeskRequest, destination: Destination | None, *, is_sent: bool = True) -> DestinationForm:
-    connections = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", "name")
+def _form(
+    request: DeskRequest, destination: Destination | None, *, is_sent: bool = True
+) -> DestinationForm:
+    connections = (
+        Connection.objects.filter(removed_at=None)
+        .order_by("name")
+        .values_list("pk", "name")
+    )
     data = request.POST if request.method == "POST" and is_sent else None
     kind = destination.kind if destination else ""
     asked = request.GET.get("kind", "")
-    return DestinationForm(data, connections=connections, kind=kind, initial=initial_of(destination, asked))
+    return DestinationForm(
+        data, connections=connections, kind=kind, initial=initial_of(destination, asked)
+    )
 
 
 def _page(
-    request: DeskRequest, form: DestinationForm, destination: Destination | None, *, error: str = ""
+    request: DeskRequest,
+    form: DestinationForm,
+    destination: Destination | None,
+    *,
+    error: str = "",
 ) -> HttpResponse:
     context = {
         "destination": destination,
         "channel": form.channel,
         "form": form,
         "address": form.channel.address(destination) if destination else "",
-        "status": destination_status(destination, timezone.now()) if destination else None,
+        "status": destination_status(destination, timezone.now())
+        if destination
+        else None,
         "may_manage": True,
         "kinds": all_channels().values(),
-        "routes": [(one, sentence(one), event_words(one)) for one in destination.routes.all()] if destination else [],
+        "routes": [
+            (one, sentence(one), event_words(one)) for one in destination.routes.all()
+        ]
+        if destination
+        else [],
         "error": error,
         "levels": privacy_samples(form.channel.kind),
         "events": EVENTS,
         "next": _next(request),
     }
-    return render(request, "alerts/destination.html", context, status=422 if form.errors or error else 200)
+    return render(
+        request,
+        "alerts/destination.html",
+        context,
+        status=422 if form.errors or error else 200,
+    )
 
 
-def _list(request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")) -> HttpResponse:
+def _list(
+    request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")
+) -> HttpResponse:
     hidden = hidden_routes(request.actor)
     context = {
         "rows": [_row(one, failed, hidden) for one in Destination.objects.for_list()],
@@ -182,7 +256,9 @@ def _list(request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = 
     return render(request, "alerts/alerts.html", context, status=status)
 
 
-def _row(destination: Destination, failed: tuple[int, str], hidden: set[int]) -> dict[str, Any]:
+def _row(
+    destination: Destination, failed: tuple[int, str], hidden: set[int]
+) -> dict[str, Any]:
     channel = channel_of(destination.kind)
     return {
         "destination": destination,
@@ -190,19 +266,29 @@ def _row(destination: Destination, failed: tuple[int, str], hidden: set[int]) ->
         "address": channel.address(destination),
         "status": destination_status(destination, timezone.now()),
         "shows": privacy_summary(destination),
-        "routes": [event_words(route, hidden=hidden) for route in destination.routes.all()],
+        "routes": [
+            event_words(route, hidden=hidden) for route in destination.routes.all()
+        ],
         "error": failed[1] if failed[0] == destination.pk else "",
     }
 
 
 def _next(request: DeskRequest) -> str:
-    """Return the page of the desk that sent somebody here, to lead back to; empty where none did."""
+    """Return the page of the desk that sent somebody here, to lead back to; empty where
+    none did.
+    """
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    is_ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    is_ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts=None
+    )
     return wanted if is_ours else ""
 
 
-def _to_list(request: DeskRequest, destination: Destination, notice: str) -> HttpResponse:
+def _to_list(
+    request: DeskRequest, destination: Destination, notice: str
+) -> HttpResponse:
     back = _next(request)
     query = f"?{urlencode({'next': back})}" if back else ""
-    return redirect_with_notice(request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}")
+    return redirect_with_notice(
+        request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}"
+    )

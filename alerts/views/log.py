@@ -29,13 +29,17 @@ MAX_AGAIN = 100
 def log(request: DeskRequest) -> HttpResponse:
     """Show what was delivered, newest first, and the same for scripts."""
     filters = LogForm(request.GET).filters()
-    found = list(Delivery.objects.for_log(request.actor, filters).with_again()[: PAGE + 1])
+    found = list(
+        Delivery.objects.for_log(request.actor, filters).with_again()[: PAGE + 1]
+    )
     shown = found[:PAGE]
     older = _address(filters, before=shown[-1].pk) if len(found) > PAGE else ""
     may_manage = actor_may_manage(request.actor)
     if request.GET.get("format") == "json":
         following = f"{older}&format=json" if older else ""
-        return JsonResponse({"deliveries": [_as_json(one) for one in shown], "next": following})
+        return JsonResponse(
+            {"deliveries": [_as_json(one) for one in shown], "next": following}
+        )
     context = {
         "deliveries": shown,
         "filters": filters,
@@ -55,7 +59,9 @@ def log(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def one(request: DeskRequest, alert_id: int) -> HttpResponse:
-    """Show one delivery; to who manages where alerts go, with what went out and what came back."""
+    """Show one delivery; to who manages where alerts go, with what went out and what
+    came back.
+    """
     may_manage = actor_may_manage(request.actor)
     seen = Delivery.objects.for_list(request.actor)
     found = (seen.defer(None) if may_manage else seen).filter(pk=alert_id).first()
@@ -96,7 +102,9 @@ def all_again(request: DeskRequest) -> HttpResponse:
     given_up = Delivery.objects.for_log(request.actor, filters).never_again()
     sent = 0
     error_sentence = ""
-    for key in given_up.with_a_way().order_by("pk").values_list("pk", flat=True)[:MAX_AGAIN]:
+    for key in (
+        given_up.with_a_way().order_by("pk").values_list("pk", flat=True)[:MAX_AGAIN]
+    ):
         try:
             resend(key, request.actor, unless_done=True)
         except NotResent as error:
@@ -104,14 +112,22 @@ def all_again(request: DeskRequest) -> HttpResponse:
         else:
             sent += 1
     if not sent and not error_sentence:
-        error_sentence = "The destination is switched off." if given_up.exists() else "Nothing is left to send again."
+        error_sentence = (
+            "The destination is switched off."
+            if given_up.exists()
+            else "Nothing is left to send again."
+        )
     count = f"{sent} sent again." if sent else ""
-    return redirect_with_notice(request, f"{count} {error_sentence}".strip(), _address(filters))
+    return redirect_with_notice(
+        request, f"{count} {error_sentence}".strip(), _address(filters)
+    )
 
 
 def _address(filters: dict[str, Any], **other: Any) -> str:
     asked = {name: value for name, value in {**filters, **other}.items() if value}
-    return f"{reverse('alert-log')}?{urlencode(asked)}" if asked else reverse("alert-log")
+    return (
+        f"{reverse('alert-log')}?{urlencode(asked)}" if asked else reverse("alert-log")
+    )
 
 
 def _readable(text: str) -> str:

@@ -29,10 +29,14 @@ MAX_ACTS = 100
 @managing
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Add a route, after a preview of its cards and of the newest acts that it would have delivered."""
+    """Add a route, after a preview of its cards and of the newest acts that it would
+    have delivered.
+    """
     destination = find_destination(destination_id)
     data = request.POST if request.method == "POST" else None
-    form = RouteForm(data, scopes=_scope_choices(), initial={"events": ["email.held"], "place": ""})
+    form = RouteForm(
+        data, scopes=_scope_choices(), initial={"events": ["email.held"], "place": ""}
+    )
     if not form.is_bound or not form.is_valid():
         return _page(request, destination, form)
     if request.POST.get("do") != "add":
@@ -40,35 +44,55 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     events = form.cleaned_data["events"]
     actor = request.actor
     try:
-        commands.add_route(destination_id=destination_id, events=events, actor=actor, **form.chosen_place())
+        commands.add_route(
+            destination_id=destination_id,
+            events=events,
+            actor=actor,
+            **form.chosen_place(),
+        )
     except RouteExists as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
     notice = f"The route to {destination} is added."
-    return redirect_with_notice(request, notice, "destination", destination_id=destination_id)
+    return redirect_with_notice(
+        request, notice, "destination", destination_id=destination_id
+    )
 
 
 @login_required
 @require_POST
 @managing
-def remove_route(request: DeskRequest, destination_id: int, route_id: int) -> HttpResponse:
+def remove_route(
+    request: DeskRequest, destination_id: int, route_id: int
+) -> HttpResponse:
     """Remove a route."""
-    commands.remove_route(destination_id=destination_id, route_id=route_id, actor=request.actor)
-    return redirect_with_notice(request, "The route is removed.", "destination", destination_id=destination_id)
+    commands.remove_route(
+        destination_id=destination_id, route_id=route_id, actor=request.actor
+    )
+    return redirect_with_notice(
+        request, "The route is removed.", "destination", destination_id=destination_id
+    )
 
 
 def newest_acts() -> list[Act]:
     """Return the newest acts that are events."""
     named = [action for event in EVENTS for action in event.actions]
-    entries = Entry.objects.filter(action__in=named).with_details().newest_first()[:MAX_ACTS]
+    entries = (
+        Entry.objects.filter(action__in=named).with_details().newest_first()[:MAX_ACTS]
+    )
     return read_acts(entries)
 
 
 def _scope_choices() -> list[tuple[str, str]]:
     connections = Connection.objects.filter(removed_at=None).order_by("name")
-    mailboxes = Mailbox.objects.filter(connection__removed_at=None).order_by("address", "pk")
+    mailboxes = Mailbox.objects.filter(connection__removed_at=None).order_by(
+        "address", "pk"
+    )
     return [
-        *((f"connection-{key}", name) for key, name in connections.values_list("pk", "name")),
+        *(
+            (f"connection-{key}", name)
+            for key, name in connections.values_list("pk", "name")
+        ),
         *((f"mailbox-{mailbox.pk}", f"the mailbox {mailbox}") for mailbox in mailboxes),
     ]
 
@@ -80,16 +104,25 @@ def _preview(destination: Destination, form: RouteForm) -> dict[str, Any]:
     route = Route(destination=destination, actions=actions_of(events), **place)
     # For the samples: the route's own connection, or the first that there is.
     connection = route.mailbox.connection_id if route.mailbox else route.connection_id
-    first = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", flat=True).first
+    first = (
+        Connection.objects.filter(removed_at=None)
+        .order_by("name")
+        .values_list("pk", flat=True)
+        .first
+    )
     return {
-        "samples": event_samples(events_named(events), destination, connection or first()),
+        "samples": event_samples(
+            events_named(events), destination, connection or first()
+        ),
         "looked_at": len(acts),
         "acts": [act for act in acts if asks(route, act)],
         "is_previewed": True,
     }
 
 
-def _page(request: DeskRequest, destination: Destination, form: RouteForm, **more: Any) -> HttpResponse:
+def _page(
+    request: DeskRequest, destination: Destination, form: RouteForm, **more: Any
+) -> HttpResponse:
     context = {
         "destination": destination,
         "channel": channel_of(destination.kind),
@@ -97,4 +130,6 @@ def _page(request: DeskRequest, destination: Destination, form: RouteForm, **mor
         "form": form,
         **more,
     }
-    return render(request, "alerts/route.html", context, status=422 if form.errors else 200)
+    return render(
+        request, "alerts/route.html", context, status=422 if form.errors else 200
+    )

@@ -1,4 +1,5 @@
-"""Floods that a cap set apart: what an admin or reviewer does with them, and the caps themselves.
+"""Floods that a cap set apart: what an admin or reviewer does with them, and the caps
+themselves.
 
 Start with `commands.py`; `mirror/brakes.py` counts and sets apart.
 """

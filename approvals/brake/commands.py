@@ -1,8 +1,10 @@
-"""What people do with messages that were set apart: put them back into the queue, or reject them all; and set caps.
+"""What people do with messages that were set apart: put them back into the queue, or
+reject them all; and set caps.
 
-Rejecting many is work of a worker: the wish is a row, each message is decided in a transaction of its own, and the row
-says how far that came. A message that was decided meanwhile is passed over, so that a worker that dies and the next one
-together decide each message once.
+Rejecting many is work of a worker: the wish is a row, each message is decided in a
+transaction of its own, and the row says how far that came. A message that was decided
+meanwhile is passed over, so that a worker that dies and the next one together decide
+each message once.
 """
 
 from collections.abc import Mapping
@@ -33,27 +35,44 @@ _AT_A_TIME = 25
 
 
 def set_apart_of(brake: Brake, actor: Actor, *roles: Role) -> DeskMessageQuerySet:
-    """Return the messages of a flood that still stand apart, and that the actor may see in one of these roles."""
-    condition = visible_condition(actor.acting_as(*roles)) if roles else visible_condition(actor)
+    """Return the messages of a flood that still stand apart, and that the actor may see
+    in one of these roles.
+    """
+    condition = (
+        visible_condition(actor.acting_as(*roles))
+        if roles
+        else visible_condition(actor)
+    )
     return desk_messages().filter(condition, review__brake=brake).set_apart()
 
 
 def may_act(brake: Brake, actor: Actor, *roles: Role) -> bool:
-    """Whether the actor has one of these roles for the connection or mailbox of a flood."""
-    return any(actor.is_a(role, connection=brake.connection_id, mailbox=brake.mailbox_id) for role in roles)
+    """Whether the actor has one of these roles for the connection or mailbox of a
+    flood.
+    """
+    return any(
+        actor.is_a(role, connection=brake.connection_id, mailbox=brake.mailbox_id)
+        for role in roles
+    )
 
 
 @atomic_with_retry
 def put_back(*, brake: Brake, actor: Actor) -> int:
-    """Put the messages of a flood into the queue, those that the actor may decide or administer; return how many.
+    """Put the messages of a flood into the queue, those that the actor may decide or
+    administer; return how many.
 
-    They get no cards of their own, because hundreds of alerts are what the brake is against. Raises ActNotAllowed.
+    They get no cards of their own, because hundreds of alerts are what the brake is
+    against. Raises ActNotAllowed.
     """
     locked = Brake.objects.select_for_update(of=("self",)).get(pk=brake.pk)
     if locked.reject_to is not None:
-        raise ActNotAllowed("Somebody is rejecting them at this moment. What is left can be put back after that.")
+        raise ActNotAllowed(
+            "Somebody is rejecting them at this moment. What is left can be put back after that."
+        )
     mine = set_apart_of(locked, actor, Role.REVIEWER, Role.ADMIN)
-    number = Review.objects.filter(pk__in=list(mine.values_list("pk", flat=True))).update(is_apart=False)
+    number = Review.objects.filter(
+        pk__in=list(mine.values_list("pk", flat=True))
+    ).update(is_apart=False)
     if not number:
         raise ActNotAllowed("There is nothing left that you could put back.")
     _record("brake.put_back", locked, actor, messages=str(number))
@@ -62,10 +81,11 @@ def put_back(*, brake: Brake, actor: Actor) -> int:
 
 @atomic_with_retry
 def ask_to_reject(*, brake: Brake, reason: str, actor: Actor) -> int:
-    """Have a worker reject what stands apart at this moment, with this reason; return how many that are.
+    """Have a worker reject what stands apart at this moment, with this reason; return
+    how many that are.
 
-    What comes later is left alone. Raises ActNotAllowed for whoever is no reviewer of any of them, and while another
-    such wish is being carried out.
+    What comes later is left alone. Raises ActNotAllowed for whoever is no reviewer of
+    any of them, and while another such wish is being carried out.
     """
     locked = Brake.objects.select_for_update(of=("self",)).get(pk=brake.pk)
     if locked.reject_to is not None:
@@ -73,7 +93,9 @@ def ask_to_reject(*, brake: Brake, reason: str, actor: Actor) -> int:
     mine = set_apart_of(locked, actor, Role.REVIEWER)
     last = mine.aggregate(last=Max("pk"))["last"]
     if last is None:
-        raise ActNotAllowed("Only a reviewer can reject them, and there is nothing left that you could reject.")
+        raise ActNotAllowed(
+            "Only a reviewer can reject them, and there is nothing left that you could reject."
+        )
     number = mine.count()
     Brake.objects.filter(pk=locked.pk).update(
         reject_to=last, rejected_to=0, reject_reason=reason, rejected_by=int(actor.id)
@@ -84,7 +106,9 @@ def ask_to_reject(*, brake: Brake, reason: str, actor: Actor) -> int:
 
 
 def reject_some(*, brake_id: int) -> int:
-    """Reject the next messages of a flood as somebody asked; return how many were looked at, 0 when all is done."""
+    """Reject the next messages of a flood as somebody asked; return how many were
+    looked at, 0 when all is done.
+    """
     brake = Brake.objects.to_reject().filter(pk=brake_id).first()
     if brake is None:
         return 0
@@ -93,10 +117,16 @@ def reject_some(*, brake_id: int) -> int:
     if person is not None and person.is_active:
         actor = person.actor(surface="worker")
         mine = set_apart_of(brake, actor, Role.REVIEWER).with_content()
-        left = list(mine.filter(pk__gt=brake.rejected_to, pk__lte=brake.reject_to).order_by("pk")[:_AT_A_TIME])
+        left = list(
+            mine.filter(pk__gt=brake.rejected_to, pk__lte=brake.reject_to).order_by(
+                "pk"
+            )[:_AT_A_TIME]
+        )
         for message in left:
             _reject(brake, message, actor)
-            Brake.objects.filter(pk=brake.pk, rejected_to__lt=message.pk).update(rejected_to=message.pk)
+            Brake.objects.filter(pk=brake.pk, rejected_to__lt=message.pk).update(
+                rejected_to=message.pk
+            )
     if not left:
         _end_rejecting(brake_id)
     return len(left)
@@ -114,27 +144,49 @@ def _reject(brake: Brake, message: Message, actor: Actor) -> None:
         )
     except DeskError as error:
         first = error.decision if isinstance(error, AlreadyDecided) else None
-        if isinstance(first, Decision) and (str(first.given_by_id), first.outcome) == (actor.id, Outcome.REJECT):
-            # This very wish decided it: a worker died before it noted that, or another one was faster.
+        if isinstance(first, Decision) and (str(first.given_by_id), first.outcome) == (
+            actor.id,
+            Outcome.REJECT,
+        ):
+            # This very wish decided it: a worker died before it noted that, or another
+            # one was faster.
             return
-        # Not readable yet, or no longer theirs to decide: it is named in the ledger, and the others go on.
-        note_refusal(message, actor=actor, outcome=Outcome.REJECT, sentence=error.sentence)
+        # Not readable yet, or no longer theirs to decide: it is named in the ledger,
+        # and the others go on.
+        note_refusal(
+            message, actor=actor, outcome=Outcome.REJECT, sentence=error.sentence
+        )
 
 
 @atomic_with_retry
 def _end_rejecting(brake_id: int) -> None:
-    found = Brake.objects.to_reject().select_for_update(of=("self",)).filter(pk=brake_id).first()
+    found = (
+        Brake.objects.to_reject()
+        .select_for_update(of=("self",))
+        .filter(pk=brake_id)
+        .first()
+    )
     if found is None:
         return
     person = rejecter(found)
     Brake.objects.filter(pk=found.pk).update(reject_to=None)
-    left = desk_messages().filter(review__brake=found, pk__lte=found.reject_to).set_apart().count()
+    left = (
+        desk_messages()
+        .filter(review__brake=found, pk__lte=found.reject_to)
+        .set_apart()
+        .count()
+    )
     actor = person.actor(surface="worker") if person else worker("brake")
     _record("brake.rejected", found, actor, left=str(left), reason=found.reject_reason)
 
 
 def _record(action: str, brake: Brake, actor: Actor, **more: str) -> None:
-    record(action, actor=actor, connection=brake.connection_id, details=details_of(brake, **more))
+    record(
+        action,
+        actor=actor,
+        connection=brake.connection_id,
+        details=details_of(brake, **more),
+    )
 
 
 def mailboxes_with_own_caps() -> set[int]:
@@ -143,9 +195,13 @@ def mailboxes_with_own_caps() -> set[int]:
 
 
 def check_may_set_caps(actor: Actor, mailbox: Mailbox | None) -> None:
-    """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of everything."""
+    """Raise ActNotAllowed unless the actor is an admin of the mailbox or, for all, of
+    everything.
+    """
     if mailbox is None and not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can set the caps of all mailboxes.")
+        raise ActNotAllowed(
+            "Only an admin of everything can set the caps of all mailboxes."
+        )
     if mailbox and not mailbox.is_administered_by(actor):
         raise ActNotAllowed("Only an admin of this mailbox can set its caps.")
 
@@ -157,7 +213,9 @@ def _caps_after(mailbox: Mailbox | None, caps: Caps | None) -> Caps:
     return (caps_of(None) if mailbox else DEFAULTS) | dict(caps or {})
 
 
-def _setting_caps(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> ChangeInWords:
+def _setting_caps(
+    *, mailbox: Mailbox | None, caps: Caps | None, actor: Actor
+) -> ChangeInWords:
     check_may_set_caps(actor, mailbox)
     return ChangeInWords(
         title=f"Caps of {mailbox or 'all mailboxes'}",
@@ -173,29 +231,44 @@ def _raises_no_cap(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) 
     """Whether no cap is higher after it, or removed."""
     before = caps_of(mailbox)
     after = _caps_after(mailbox, caps)
-    pairs = [pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)]
-    return all((becomes or MOST_CAP + 1) <= (was or MOST_CAP + 1) for was, becomes in pairs)
+    pairs = [
+        pair for kind in Kind for pair in zip(before[kind], after[kind], strict=True)
+    ]
+    return all(
+        (becomes or MOST_CAP + 1) <= (was or MOST_CAP + 1) for was, becomes in pairs
+    )
 
 
 @atomic_with_retry
 @second_admin("Caps", words=_setting_caps, tightens=_raises_no_cap)
 def set_caps(*, mailbox: Mailbox | None, caps: Caps | None, actor: Actor) -> None:
-    """Set the caps of all, or of a mailbox; None: those of all hold for it again. Raises ActNotAllowed."""
+    """Set the caps of all, or of a mailbox; None: those of all hold for it again.
+    Raises ActNotAllowed.
+    """
     check_may_set_caps(actor, mailbox)
     before = caps_of(mailbox)
     Cap.objects.filter(mailbox=mailbox).delete()
     Cap.objects.bulk_create(
-        Cap(mailbox=mailbox, kind=kind, an_hour=an_hour, a_day=a_day) for kind, (an_hour, a_day) in (caps or {}).items()
+        Cap(mailbox=mailbox, kind=kind, an_hour=an_hour, a_day=a_day)
+        for kind, (an_hour, a_day) in (caps or {}).items()
     )
     details = {
         "mailbox": mailbox.address if mailbox else "",
         **changed(before=_words(before), after=_words(caps_of(mailbox))),
     }
-    record("caps.changed", actor=actor, connection=mailbox.connection_id if mailbox else None, details=details)
+    record(
+        "caps.changed",
+        actor=actor,
+        connection=mailbox.connection_id if mailbox else None,
+        details=details,
+    )
 
 
 def _words(caps: Caps) -> str:
-    return "; ".join(f"{kind}: {caps[kind][0] or 'no cap'} an hour, {caps[kind][1] or 'no cap'} a day" for kind in Kind)
+    return "; ".join(
+        f"{kind}: {caps[kind][0] or 'no cap'} an hour, {caps[kind][1] or 'no cap'} a day"
+        for kind in Kind
+    )
 
 
 def rejecter(brake: Brake) -> Person | None:

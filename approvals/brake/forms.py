@@ -13,7 +13,10 @@ _WRONG = f"Enter a whole number up to {MOST_CAP:,}, or nothing for no cap."
 
 _LABELS = {
     Kind.KEY: ("Of one API key", "All that one agent sends, in all mailboxes."),
-    Kind.ALIKE: ("With the same text", "The same but for names, numbers, amounts, dates and addresses."),
+    Kind.ALIKE: (
+        "With the same text",
+        "The same but for names, numbers, amounts, dates and addresses.",
+    ),
     Kind.MAILBOX: ("From one mailbox", "All that is sent from one address."),
     Kind.RECIPIENT: ("To one recipient", "Whoever sends it."),
 }
@@ -32,17 +35,25 @@ class CapsForm(SentenceForm):
                     required=False,
                     min_value=0,
                     max_value=MOST_CAP,
-                    error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), _WRONG),
+                    error_messages=dict.fromkeys(
+                        ("invalid", "min_value", "max_value"), _WRONG
+                    ),
                 )
 
     def rows(self) -> list[tuple[str, str, list[forms.BoundField]]]:
         """Return for each kind its name, a note and its two fields."""
-        return [(*_LABELS[kind], [self[f"{kind}_hour"], self[f"{kind}_day"]]) for kind in Kind]
+        return [
+            (*_LABELS[kind], [self[f"{kind}_hour"], self[f"{kind}_day"]])
+            for kind in Kind
+        ]
 
     def caps(self) -> dict[str, tuple[int, int]]:
         """Return the caps by kind: an hour, a day; 0 for none."""
         typed = self.cleaned_data
-        return {str(kind): (typed[f"{kind}_hour"] or 0, typed[f"{kind}_day"] or 0) for kind in Kind}
+        return {
+            str(kind): (typed[f"{kind}_hour"] or 0, typed[f"{kind}_day"] or 0)
+            for kind in Kind
+        }
 
 
 class RejectAllForm(SentenceForm):

@@ -30,11 +30,16 @@ PAGE = 50
 @login_required
 @require_safe
 def brakes(request: DeskRequest) -> HttpResponse:
-    """List the floods with messages that stand apart, the newest first, and those whose cap is still passed."""
+    """List the floods with messages that stand apart, the newest first, and those whose
+    cap is still passed.
+    """
     actor: Actor = request.actor
     numbers = desk_messages().visible_to(actor).set_apart().numbers_by_brake()
     found = Brake.objects.visible_to(actor).with_all().filter_shown(numbers)
-    context = {"floods": [(one, numbers.get(one.pk, 0)) for one in found], "may_set_caps": actor.has(Role.ADMIN)}
+    context = {
+        "floods": [(one, numbers.get(one.pk, 0)) for one in found],
+        "may_set_caps": actor.has(Role.ADMIN),
+    }
     return render(request, "approvals/brake/brakes.html", context)
 
 
@@ -53,13 +58,20 @@ def _visible(request: DeskRequest, brake_id: int) -> Brake:
 
 
 def _page(
-    request: DeskRequest, found: Brake, *, status: int = 200, error: str = "", form: RejectAllForm | None = None
+    request: DeskRequest,
+    found: Brake,
+    *,
+    status: int = 200,
+    error: str = "",
+    form: RejectAllForm | None = None,
 ) -> HttpResponse:
     actor: Actor = request.actor
     apart = commands.set_apart_of(found, actor)
     after = request.GET.get("after", "")
     position = int(after) if after.isdecimal() and len(after) < 19 else 0
-    found_rows = list(apart.filter(pk__gt=position).for_rows().order_by("pk")[: PAGE + 1])
+    found_rows = list(
+        apart.filter(pk__gt=position).for_rows().order_by("pk")[: PAGE + 1]
+    )
     shown = found_rows[:PAGE]
     may_pause = commands.may_act(found, actor, Role.REVIEWER, Role.ADMIN)
     context = {
@@ -67,12 +79,20 @@ def _page(
         "number": apart.count(),
         "next_after": shown[-1].pk if len(found_rows) > PAGE else None,
         "is_first_page": not position,
-        "rows": rows_of(shown, filters=Filters(), actor=actor, now=timezone.now(), weights={}),
-        "may_put_back": any(is_reviewer(actor, one) or _administers(actor, one) for one in shown),
+        "rows": rows_of(
+            shown, filters=Filters(), actor=actor, now=timezone.now(), weights={}
+        ),
+        "may_put_back": any(
+            is_reviewer(actor, one) or _administers(actor, one) for one in shown
+        ),
         "may_reject": any(is_reviewer(actor, one) for one in shown),
-        "may_pause": may_pause and bool(found.sent_by_key) and found.connection.is_our_gateway,
+        "may_pause": may_pause
+        and bool(found.sent_by_key)
+        and found.connection.is_our_gateway,
         "has_admin_key": bool(found.connection.admin_key),
-        "administers": actor.is_a(Role.ADMIN, connection=found.connection_id, mailbox=None),
+        "administers": actor.is_a(
+            Role.ADMIN, connection=found.connection_id, mailbox=None
+        ),
         "rejecter": commands.rejecter(found),
         "form": form or RejectAllForm(),
         "error": error,
@@ -81,7 +101,9 @@ def _page(
 
 
 def _administers(actor: Actor, message: Any) -> bool:
-    return actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=message.mailbox_id)
+    return actor.is_a(
+        Role.ADMIN, connection=message.connection_id, mailbox=message.mailbox_id
+    )
 
 
 @login_required
@@ -106,7 +128,9 @@ def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
     if not form.is_valid():
         return _page(request, found, form=form, status=422)
     try:
-        number = commands.ask_to_reject(brake=found, reason=form.cleaned_data["reason"], actor=request.actor)
+        number = commands.ask_to_reject(
+            brake=found, reason=form.cleaned_data["reason"], actor=request.actor
+        )
     except ActNotAllowed as error:
         return _page(request, found, form=form, status=403, error=error.sentence)
     notice = f"Rejecting {number} message{'' if number == 1 else 's'}. Each decision is recorded by itself."
@@ -157,7 +181,9 @@ def _set_caps(request: DeskRequest, mailbox: Mailbox | None) -> HttpResponse:
         commands.check_may_set_caps(request.actor, mailbox)
         if not drops and not form.is_valid():
             return _caps(request, mailbox, form=form, status=422)
-        commands.set_caps(mailbox=mailbox, caps=None if drops else form.caps(), actor=request.actor)
+        commands.set_caps(
+            mailbox=mailbox, caps=None if drops else form.caps(), actor=request.actor
+        )
     except ActNotAllowed as error:
         return _caps(request, mailbox, status=403, error=error.sentence)
     notice = "The caps are saved. They count from the next message."
@@ -167,7 +193,12 @@ def _set_caps(request: DeskRequest, mailbox: Mailbox | None) -> HttpResponse:
 
 
 def _caps(
-    request: DeskRequest, mailbox: Mailbox | None, *, status: int = 200, error: str = "", form: CapsForm | None = None
+    request: DeskRequest,
+    mailbox: Mailbox | None,
+    *,
+    status: int = 200,
+    error: str = "",
+    form: CapsForm | None = None,
 ) -> HttpResponse:
     actor: Actor = request.actor
     page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
@@ -176,10 +207,18 @@ def _caps(
         "mailbox": mailbox,
         "own": mailbox is not None and mailbox.pk in with_own,
         "form": form or CapsForm(None, caps_of(mailbox)),
-        "may_change": actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor),
+        "may_change": actor.is_admin_of_all
+        if mailbox is None
+        else mailbox.is_administered_by(actor),
         "with_own": with_own,
-        "mailboxes": Mailbox.objects.at_work().visible_to(actor).order_by("address", "pk") if mailbox is None else (),
-        "target": reverse("set-caps") if mailbox is None else reverse("set-mailbox-caps", args=[mailbox.pk]),
+        "mailboxes": Mailbox.objects.at_work()
+        .visible_to(actor)
+        .order_by("address", "pk")
+        if mailbox is None
+        else (),
+        "target": reverse("set-caps")
+        if mailbox is None
+        else reverse("set-mailbox-caps", args=[mailbox.pk]),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(*page),
         "error": error,
     }

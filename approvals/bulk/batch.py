@@ -1,7 +1,9 @@
-"""Decides many messages at once, each separately: a failure is named and does not stop the others.
+"""Decides many messages at once, each separately: a failure is named and does not stop
+the others.
 
-Only messages that were shown and ticked on one sheet are decided, in the version shown. A message with high risk, or
-with newer messages in its thread, cannot be approved here: `give_verdict` requires answers that only its page collects.
+Only messages that were shown and ticked on one sheet are decided, in the version shown.
+A message with high risk, or with newer messages in its thread, cannot be approved here:
+`give_verdict` requires answers that only its page collects.
 """
 
 import logging
@@ -15,9 +17,19 @@ from uuid import UUID
 from django.db import DatabaseError, transaction
 
 from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
-from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal, undo_decision
+from approvals.decisions.decide import (
+    BatchInfo,
+    give_verdict,
+    note_refusal,
+    undo_decision,
+)
 from approvals.decisions.ruling import is_reviewer
-from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
+from approvals.decisions.status import (
+    AvailableActions,
+    Status,
+    available_actions,
+    shown_status,
+)
 from approvals.desk_messages import desk_messages, latest_decision, our_decisions
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.models import Decision
@@ -28,22 +40,26 @@ from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 
-# Each message of a batch lengthens the undo window: somebody who decides fifty has fifty outcomes to read.
+# Each message of a batch lengthens the undo window: somebody who decides fifty has
+# fifty outcomes to read.
 READING = timedelta(milliseconds=100)
 # Undoing a whole batch takes less than this, also on a busy machine.
 UNDOING = timedelta(seconds=30)
 
-_NOT_SAVED = "The desk could not save this decision. Open the message to see its status."
+_NOT_SAVED = (
+    "The desk could not save this decision. Open the message to see its status."
+)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What became of one message: its decision's key or, without one, a sentence that says why.
+    """What became of one message: its decision's key or, without one, a sentence that
+    says why.
 
-    `kind` is decided, counted (an approval was given, and others have to approve before it is decided), practice (a
-    practice message, which is over now) or failed.
+    `kind` is decided, counted (an approval was given, and others have to approve before
+    it is decided), practice (a practice message, which is over now) or failed.
     """
 
     message: str
@@ -53,17 +69,30 @@ class ItemResult:
 
 
 def decide_batch(
-    *, sheet: Sheet, ticked: Sequence[OnSheet], actor: Actor, outcome: str, reason: str, unread: int = 0
+    *,
+    sheet: Sheet,
+    ticked: Sequence[OnSheet],
+    actor: Actor,
+    outcome: str,
+    reason: str,
+    unread: int = 0,
 ) -> list[ItemResult]:
-    """Give the same verdict on each message that was ticked on a sheet, each in a transaction of its own.
+    """Give the same verdict on each message that was ticked on a sheet, each in a
+    transaction of its own.
 
-    `unread` is how many of them the actor has not read, for the ledger. Returns one result per message, in the sheet's
-    order. Raises VerdictNotAllowed for more than a sheet holds.
+    `unread` is how many of them the actor has not read, for the ledger. Returns one
+    result per message, in the sheet's order. Raises VerdictNotAllowed for more than a
+    sheet holds.
     """
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
     batch = BatchInfo(sheet.id, extra=READING * len(ticked))
-    visible = desk_messages().visible_to(actor).for_list().filter(public_id__in=[one.message for one in ticked])
+    visible = (
+        desk_messages()
+        .visible_to(actor)
+        .for_list()
+        .filter(public_id__in=[one.message for one in ticked])
+    )
     known = {message.public_id: message for message in visible}
     ended = []
     for one in ticked:
@@ -85,16 +114,24 @@ def decide_batch(
             elif result.lesson:
                 ended.append(ItemResult(key, "practice", result.lesson))
             else:
-                ended.append(ItemResult(key, "counted", f"{result.progress} approvals are given."))
+                ended.append(
+                    ItemResult(
+                        key, "counted", f"{result.progress} approvals are given."
+                    )
+                )
         except DeskError as error:
             if own := _own_decision(error, one, actor, outcome, reason):
                 ended.append(ItemResult(key, "decided", decision=own.pk))
                 continue
             if message is not None:
-                note_refusal(message, actor=actor, outcome=outcome, sentence=error.sentence)
+                note_refusal(
+                    message, actor=actor, outcome=outcome, sentence=error.sentence
+                )
             ended.append(ItemResult(key, sentence=error.sentence))
         except DatabaseError:
-            log.exception("a verdict of a sheet could not be written", extra={"message_id": key})
+            log.exception(
+                "a verdict of a sheet could not be written", extra={"message_id": key}
+            )
             ended.append(ItemResult(key, sentence=_NOT_SAVED))
     done = sum(one.kind != "failed" for one in ended)
     details = {
@@ -111,21 +148,34 @@ def decide_batch(
     return ended
 
 
-def _own_decision(error: DeskError, one: OnSheet, actor: Actor, outcome: str, reason: str) -> Decision | None:
-    """Return the decision that came first where it is the same one by the same person, as after a double press."""
+def _own_decision(
+    error: DeskError, one: OnSheet, actor: Actor, outcome: str, reason: str
+) -> Decision | None:
+    """Return the decision that came first where it is the same one by the same person,
+    as after a double press.
+    """
     first = error.decision if isinstance(error, AlreadyDecided) else None
     if not isinstance(first, Decision) or first.state not in LIVE_DECISIONS:
         return None
-    said = (str(first.given_by_id), first.outcome, first.reason, first.revision.fingerprint)
+    said = (
+        str(first.given_by_id),
+        first.outcome,
+        first.reason,
+        first.revision.fingerprint,
+    )
     return first if said == (actor.id, outcome, reason, one.fingerprint) else None
 
 
 def undo_batch(*, messages: Sequence[UUID], actor: Actor) -> int:
-    """Undo those of these decisions that have not left, each separately; return how many.
+    """Undo those of these decisions that have not left, each separately; return how
+    many.
 
-    All of them are postponed first, so that the last one is not sent while the others are undone.
+    All of them are postponed first, so that the last one is not sent while the others
+    are undone.
     """
-    ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(public_id__in=messages)
+    ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(
+        public_id__in=messages
+    )
     Decision.objects.on(ours).postpone(UNDOING)
     undone = 0
     for message in messages:
@@ -143,7 +193,9 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class Batch:
-    """What was decided together, as the person's session keeps it for the page that shows it."""
+    """What was decided together, as the person's session keeps it for the page that
+    shows it.
+    """
 
     sheet: str
     outcome: str
@@ -167,7 +219,9 @@ class Line:
     @property
     def kind(self) -> str:
         """The kind of the result; undone where its decision was undone since."""
-        is_undone = self.decision is not None and self.decision.state == DecisionState.UNDONE
+        is_undone = (
+            self.decision is not None and self.decision.state == DecisionState.UNDONE
+        )
         return "undone" if is_undone else self.result.kind
 
     @property
@@ -176,7 +230,11 @@ class Line:
 
     @property
     def can_undo(self) -> bool:
-        return self.decision is not None and self.actions.can_undo and latest_decision(self.message) == self.decision
+        return (
+            self.decision is not None
+            and self.actions.can_undo
+            and latest_decision(self.message) == self.decision
+        )
 
 
 def store_batch(session: MutableMapping[str, Any], batch: Batch) -> None:
@@ -187,18 +245,32 @@ def store_batch(session: MutableMapping[str, Any], batch: Batch) -> None:
 def stored_batches(session: MutableMapping[str, Any]) -> list[Batch]:
     """Return the newest batches of this session."""
     stored = session.get(_KEY, [])
-    return [Batch(**{**one, "items": [ItemResult(**item) for item in one["items"]]}) for one in stored]
+    return [
+        Batch(**{**one, "items": [ItemResult(**item) for item in one["items"]]})
+        for one in stored
+    ]
 
 
 def find_repeat(
-    session: MutableMapping[str, Any], sheet: Sheet, ticked: Sequence[OnSheet], *, outcome: str, actor: Actor
+    session: MutableMapping[str, Any],
+    sheet: Sheet,
+    ticked: Sequence[OnSheet],
+    *,
+    outcome: str,
+    actor: Actor,
 ) -> Batch | None:
-    """Return the batch that already decided exactly this, as after a double click; None where none has."""
+    """Return the batch that already decided exactly this, as after a double click; None
+    where none has.
+    """
     asked = {one.message for one in ticked}
     for batch in stored_batches(session):
         if (batch.sheet, batch.outcome) == (sheet.id, outcome):
             lines = _lines(batch, actor)
-            if asked <= {one.message.public_id for one in lines if one.kind not in ("failed", "undone")}:
+            if asked <= {
+                one.message.public_id
+                for one in lines
+                if one.kind not in ("failed", "undone")
+            }:
                 return batch
     return None
 
@@ -210,7 +282,9 @@ def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch 
 
 def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
     """Return what the page of outcomes shows."""
-    lines: dict[str, list[Line]] = {kind: [] for kind in ("decided", "undone", "counted", "practice", "failed")}
+    lines: dict[str, list[Line]] = {
+        kind: [] for kind in ("decided", "undone", "counted", "practice", "failed")
+    }
     for line in _lines(batch, actor):
         lines[line.kind].append(line)
     waiting = [one for one in lines["decided"] if one.can_undo]
@@ -224,7 +298,11 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "waiting": waiting,
         "seconds": seconds,
         "is_moving": any(one.actions.is_moving for one in lines["decided"]),
-        "verb": {"approve": "Approved", "reject": "Rejected", "send_back": "Changes requested"}[batch.outcome],
+        "verb": {
+            "approve": "Approved",
+            "reject": "Rejected",
+            "send_back": "Changes requested",
+        }[batch.outcome],
         "queue_query": batch.query,
         "pause": seconds + 2 if waiting else 3,
     }
@@ -236,15 +314,24 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 
 
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
-    found = desk_messages().visible_to(actor).for_rows().filter(public_id__in=[one.message for one in batch.items])
+    found = (
+        desk_messages()
+        .visible_to(actor)
+        .for_rows()
+        .filter(public_id__in=[one.message for one in batch.items])
+    )
     known = {str(message.public_id): message for message in found}
     lines = []
     for result in batch.items:
         message = known.get(result.message)
         if message is None:
             continue
-        decision = next((one for one in our_decisions(message) if one.pk == result.decision), None)
+        decision = next(
+            (one for one in our_decisions(message) if one.pk == result.decision), None
+        )
         may_review = is_reviewer(actor, message)
-        actions = available_actions(message, latest_decision(message), is_reviewer=may_review, may_look=False)
+        actions = available_actions(
+            message, latest_decision(message), is_reviewer=may_review, may_look=False
+        )
         lines.append(Line(message, result, decision, actions))
     return lines

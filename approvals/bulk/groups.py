@@ -1,7 +1,9 @@
-"""Gathers the alike messages of a sheet, so that a person reads one of them and how each of the others differs.
+"""Gathers the alike messages of a sheet, so that a person reads one of them and how
+each of the others differs.
 
-Alike means what it means in the queue: the same text but for names, numbers, amounts, dates and addresses. Nothing that
-differs is left out: what is not the same as in the message that is shown whole stands beside each of the others.
+Alike means what it means in the queue: the same text but for names, numbers, amounts,
+dates and addresses. Nothing that differs is left out: what is not the same as in the
+message that is shown whole stands beside each of the others.
 """
 
 from collections import Counter
@@ -22,14 +24,17 @@ MAX_DIFFERENCES = 12
 MAX_DIFFERENT = 600
 # How many characters before a difference are shown with it.
 BEFORE = 40
-# Where a text says something else than most of them, and where each has a value of its own.
+# Where a text says something else than most of them, and where each has a value of its
+# own.
 ODD = "odd"
 OWN = "own"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Messages in the order shown: the `odd` ones that differ from most, one shown whole, the others. Or just one."""
+    """Messages in the order shown: the `odd` ones that differ from most, one shown
+    whole, the others. Or just one.
+    """
 
     items: Sequence[Item]
     odd: int = 0
@@ -42,21 +47,30 @@ class Group:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where alike messages differ: in a line of facts, by its name; in the subject; in the text."""
+    """Where alike messages differ: in a line of facts, by its name; in the subject; in
+    the text.
+    """
 
     facts: Sequence[tuple[str, Place]]
     text: Sequence[Place]
 
     def is_odd(self, index: int) -> bool:
-        return any(place.is_odd(index) for place in (*(place for _, place in self.facts), *self.text))
+        return any(
+            place.is_odd(index)
+            for place in (*(place for _, place in self.facts), *self.text)
+        )
 
 
 def grouped(items: Sequence[Item]) -> list[Group]:
-    """Return the messages in groups, each where its first message stood. One that is like no other is alone in one."""
+    """Return the messages in groups, each where its first message stood. One that is
+    like no other is alone in one.
+    """
     effort = Effort()
     found: dict[Hashable, list[Item]] = {}
     for item in items:
-        found.setdefault(_key(item) if item.message.shape else item.message.pk, []).append(item)
+        found.setdefault(
+            _key(item) if item.message.shape else item.message.pk, []
+        ).append(item)
     return [group for members in found.values() for group in _groups(members, effort)]
 
 
@@ -66,8 +80,19 @@ def _key(item: Item) -> Hashable:
     content = item.content
     rendered = item.rendered
     return (
-        *(message.shape, item.score.points, item.score.level, message.direction, message.mailbox_id, item.kind),
-        *(content.send_at, tuple(sorted(content.additions.items())), tuple(content.unseen)),
+        *(
+            message.shape,
+            item.score.points,
+            item.score.level,
+            message.direction,
+            message.mailbox_id,
+            item.kind,
+        ),
+        *(
+            content.send_at,
+            tuple(sorted(content.additions.items())),
+            tuple(content.unseen),
+        ),
         *((len(rendered.word_differences), len(rendered.blocked)) if rendered else ()),
     )
 
@@ -99,34 +124,66 @@ def _compared(members: Sequence[Item], effort: Effort) -> _Places | None:
 
 
 def _facts(item: Item) -> dict[str, str]:
-    """Return what most alike messages have the same beside their text; recipients by domain."""
+    """Return what most alike messages have the same beside their text; recipients by
+    domain.
+    """
     found = {}
     for line in item.fields:
-        values = [f"{one.value} ({one.name})" if one.name else one.value for one in line.addresses]
+        values = [
+            f"{one.value} ({one.name})" if one.name else one.value
+            for one in line.addresses
+        ]
         if line.label == "To":
-            domains = Counter(one.value.rpartition("@")[2].lower() for one in line.addresses)
-            values = [f"{number} at {domain}" if number > 1 else domain for domain, number in domains.items()]
+            domains = Counter(
+                one.value.rpartition("@")[2].lower() for one in line.addresses
+            )
+            values = [
+                f"{number} at {domain}" if number > 1 else domain
+                for domain, number in domains.items()
+            ]
         found[line.label] = ", ".join(sorted(values))
     links = item.rendered.links if item.rendered else ()
     found["Links"] = ", ".join(sorted({link.host or link.target for link in links}))
-    found["Files"] = ", ".join(f"{one.name} {one.sha256[:10]}" for one in item.content.attachments)
+    found["Files"] = ", ".join(
+        f"{one.name} {one.sha256[:10]}" for one in item.content.attachments
+    )
     return found
 
 
-def _compare(index: int, members: Sequence[Item], places: _Places, *, whole: int) -> None:
-    """Note on one message how it differs from the others, and from the one that is shown whole."""
+def _compare(
+    index: int, members: Sequence[Item], places: _Places, *, whole: int
+) -> None:
+    """Note on one message how it differs from the others, and from the one that is
+    shown whole.
+    """
     item = members[index]
     model = members[whole]
     odd = list(_odd_ones(index, item, places))
-    own = [_difference(place, index, item.text) for place in places.text if place.values[index] != place.values[whole]]
-    is_short = len(own) <= MAX_DIFFERENCES and sum(one.value.total for one in own) <= MAX_DIFFERENT
+    own = [
+        _difference(place, index, item.text)
+        for place in places.text
+        if place.values[index] != place.values[whole]
+    ]
+    is_short = (
+        len(own) <= MAX_DIFFERENCES
+        and sum(one.value.total for one in own) <= MAX_DIFFERENT
+    )
     parts = _parts(item)
     known = _parts(model)
     own_parts = frozenset(name for name in parts if parts[name] != known[name])
     # A part that only the other one has cannot be shown beside this one.
-    is_like = index != whole and not odd and is_short and all(parts[name] for name in own_parts)
+    is_like = (
+        index != whole
+        and not odd
+        and is_short
+        and all(parts[name] for name in own_parts)
+    )
     spans = [
-        (place.starts[index], place.starts[index] + len(place.values[index]), ODD if place.is_odd(index) else OWN)
+        (
+            place.starts[index],
+            place.starts[index] + len(place.values[index]),
+            ODD if place.is_odd(index) else OWN,
+        )
         for place in places.text
     ]
     item.compared = Comparison(
@@ -143,7 +200,9 @@ def _compare(index: int, members: Sequence[Item], places: _Places, *, whole: int
 def _odd_ones(index: int, item: Item, places: _Places) -> Iterator[Difference]:
     for name, place in places.facts:
         if place.is_odd(index):
-            yield Difference(f"{name}:", stretch_of(place.values[index], page=1), place.most)
+            yield Difference(
+                f"{name}:", stretch_of(place.values[index], page=1), place.most
+            )
     for place in places.text:
         if place.is_odd(index):
             yield replace(_difference(place, index, item.text), most=place.most)
@@ -156,10 +215,23 @@ def _difference(place: Place, index: int, text: str) -> Difference:
 
 
 def _own_lines(item: Item, model: Item) -> list[Field]:
-    """Return the recipients, and each address line that is not the one of the message shown whole."""
+    """Return the recipients, and each address line that is not the one of the message
+    shown whole.
+    """
     known = {line.label: line for line in model.fields}
-    gone = [Field(label, ()) for label in known if label not in {line.label for line in item.fields}]
-    return [*(line for line in item.fields if line.label == "To" or line != known.get(line.label)), *gone]
+    gone = [
+        Field(label, ())
+        for label in known
+        if label not in {line.label for line in item.fields}
+    ]
+    return [
+        *(
+            line
+            for line in item.fields
+            if line.label == "To" or line != known.get(line.label)
+        ),
+        *gone,
+    ]
 
 
 def _parts(item: Item) -> dict[str, Sequence[Any]]:
@@ -171,11 +243,18 @@ def _parts(item: Item) -> dict[str, Sequence[Any]]:
         "findings": [(one.level, one.sentence, one.detail) for one in item.findings],
         "links": [(link.text, link.target, link.flags) for link in links],
         "files": item.content.attachments,
-        "origin": (item.reason, trigger.get("discord_user"), trigger.get("discord_channel"), key),
+        "origin": (
+            item.reason,
+            trigger.get("discord_user"),
+            trigger.get("discord_channel"),
+            key,
+        ),
     }
 
 
-def _runs(text: str, spans: Sequence[tuple[int, int, str]], start: int, end: int) -> list[tuple[str, Stretch]]:
+def _runs(
+    text: str, spans: Sequence[tuple[int, int, str]], start: int, end: int
+) -> list[tuple[str, Stretch]]:
     runs = []
     at = start
     for begin, stop, kind in spans:
@@ -184,4 +263,8 @@ def _runs(text: str, spans: Sequence[tuple[int, int, str]], start: int, end: int
         if begin < stop:
             runs += [("", text[at:begin]), (kind, text[begin:stop])]
             at = stop
-    return [(kind, stretch_of(part, page=1)) for kind, part in (*runs, ("", text[at:end])) if part]
+    return [
+        (kind, stretch_of(part, page=1))
+        for kind, part in (*runs, ("", text[at:end]))
+        if part
+    ]

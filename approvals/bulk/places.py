@@ -1,7 +1,9 @@
-"""Finds the places in which texts of one template differ, and what each text says there.
+"""Finds the places in which texts of one template differ, and what each text says
+there.
 
-Pure, and bounded for hostile texts. In a place where most texts say the same, the others differ ("odd"); where they do
-not agree, each text has a value of its own, such as a name or an order number.
+Pure, and bounded for hostile texts. In a place where most texts say the same, the
+others differ ("odd"); where they do not agree, each text has a value of its own, such
+as a name or an order number.
 """
 
 from collections import Counter
@@ -17,7 +19,9 @@ Block = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Place:
-    """What each text says in one place, and where in the text that begins. `most` is None where they do not agree."""
+    """What each text says in one place, and where in the text that begins. `most` is
+    None where they do not agree.
+    """
 
     values: tuple[str, ...]
     starts: tuple[int, ...]
@@ -35,7 +39,9 @@ def agreed(values: Sequence[str]) -> str | None:
 
 
 def places_of(texts: Sequence[str], effort: Effort) -> list[Place] | None:
-    """Return the places in which the texts differ, in order; None where comparing them would cost too much."""
+    """Return the places in which the texts differ, in order; None where comparing them
+    would cost too much.
+    """
     words = [words_in(text) for text in texts]
     shared: list[Sequence[Block]] = []
     for other in words:
@@ -55,8 +61,12 @@ def _gaps(blocks: Sequence[Block]) -> Iterator[tuple[int, int]]:
             yield x + length, next_x
 
 
-def _joined(gaps: Iterable[tuple[int, int]], words: Sequence[str]) -> list[tuple[int, int]]:
-    """Join gaps that overlap, touch, or have only a blank between them, as first name and last name have."""
+def _joined(
+    gaps: Iterable[tuple[int, int]], words: Sequence[str]
+) -> list[tuple[int, int]]:
+    """Join gaps that overlap, touch, or have only a blank between them, as first name
+    and last name have.
+    """
     spans: list[tuple[int, int]] = []
     for start, end in sorted(set(gaps)):
         between = "".join(words[spans[-1][1] : start]) if spans else ""
@@ -74,16 +84,22 @@ def _place(
     shared: Sequence[Sequence[Block]],
     offsets: Sequence[Sequence[int]],
 ) -> Place:
-    """Return what each text says in a span of the first one, with what it inserted at the edges of that.
+    """Return what each text says in a span of the first one, with what it inserted at
+    the edges of that.
 
-    A span holds every gap that it touches whole, so that both edges lie in or beside a shared block.
+    A span holds every gap that it touches whole, so that both edges lie in or beside a
+    shared block.
     """
     start, end = span
     values = []
     starts = []
     for own, blocks, offset in zip(words, shared, offsets, strict=True):
-        begin = next(y + start - x for x, y, length in blocks if x <= start <= x + length)
-        stop = next(y + end - x for x, y, length in reversed(blocks) if x <= end <= x + length)
+        begin = next(
+            y + start - x for x, y, length in blocks if x <= start <= x + length
+        )
+        stop = next(
+            y + end - x for x, y, length in reversed(blocks) if x <= end <= x + length
+        )
         values.append("".join(own[begin:stop]))
         starts.append(offset[begin])
     return Place(tuple(values), tuple(starts), agreed(values))

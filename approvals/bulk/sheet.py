@@ -1,7 +1,8 @@
-"""A sheet of messages to decide at once: each complete enough to be judged, or left out with the reason.
+"""A sheet of messages to decide at once: each complete enough to be judged, or left out
+with the reason.
 
-The number of queries does not grow with the number of messages. The sheet travels signed through the browser, so that
-nothing is decided that was not on it.
+The number of queries does not grow with the number of messages. The sheet travels
+signed through the browser, so that nothing is decided that was not on it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,9 +50,11 @@ class SheetNotOurs(DeskError):
 
 @dataclass(frozen=True)
 class OnSheet:
-    """One message as it stood there. `why_alone` says why it must be opened by itself to be approved, if it must.
+    """One message as it stood there. `why_alone` says why it must be opened by itself
+    to be approved, if it must.
 
-    `like` is the message from which only its differences were shown; None where it was shown whole.
+    `like` is the message from which only its differences were shown; None where it was
+    shown whole.
     """
 
     message: UUID
@@ -62,30 +65,48 @@ class OnSheet:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that was shown: what stood on it, in order, and its id, which the ledger repeats with each verdict."""
+    """A sheet that was shown: what stood on it, in order, and its id, which the ledger
+    repeats with each verdict.
+    """
 
     items: Sequence[OnSheet]
     id: str = field(default_factory=lambda: uuid7().hex)
 
     def only(self, ticked: Sequence[tuple[str, str]]) -> tuple[OnSheet, ...]:
-        """Return the ticked items, by id and fingerprint. Raises SheetNotOurs for one that was not on the sheet."""
+        """Return the ticked items, by id and fingerprint. Raises SheetNotOurs for one
+        that was not on the sheet.
+        """
         asked = set(ticked)
-        found = tuple(item for item in self.items if (str(item.message), item.fingerprint) in asked)
+        found = tuple(
+            item
+            for item in self.items
+            if (str(item.message), item.fingerprint) in asked
+        )
         if len(found) != len(asked):
-            raise SheetNotOurs("A ticked message was not on this sheet, so nothing was decided. Open it again.")
+            raise SheetNotOurs(
+                "A ticked message was not on this sheet, so nothing was decided. Open it again."
+            )
         return found
 
 
 def sign_sheet(sheet: Sheet, *, person: str) -> str:
     """Return the sheet as text for this person's browser."""
     items = [
-        [one.message.hex, one.fingerprint, one.why_alone or 0, one.like.hex if one.like else 0] for one in sheet.items
+        [
+            one.message.hex,
+            one.fingerprint,
+            one.why_alone or 0,
+            one.like.hex if one.like else 0,
+        ]
+        for one in sheet.items
     ]
     return signing.dumps([person, sheet.id, items], salt=_SALT, compress=True)
 
 
 def read_sheet(signed: str, *, person: str) -> Sheet:
-    """Return the signed sheet. Raises SheetNotOurs where it is another person's, too old, or not signed here."""
+    """Return the signed sheet. Raises SheetNotOurs where it is another person's, too
+    old, or not signed here.
+    """
     try:
         whose, sheet, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
     except signing.BadSignature:
@@ -93,7 +114,9 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
         sheet = ""
         items = ()
     if not person or whose != person:
-        raise SheetNotOurs("This sheet is too old to decide from, so nothing was decided. Open it again.")
+        raise SheetNotOurs(
+            "This sheet is too old to decide from, so nothing was decided. Open it again."
+        )
     return Sheet(
         [
             OnSheet(UUID(key), fingerprint, why or "", UUID(like) if like else None)
@@ -105,7 +128,8 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
 
 # How much of each message is shown; the rest is behind one click.
 BEGUN = 1200
-# Longer messages cannot be approved on a sheet, nor can those that make the whole sheet longer than that.
+# Longer messages cannot be approved on a sheet, nor can those that make the whole sheet
+# longer than that.
 MAX_MESSAGE = 20_000
 MAX_SHEET = 400_000
 MAX_SUBJECT = 2000
@@ -114,9 +138,11 @@ MAX_LINKS = 60
 
 @dataclass(frozen=True)
 class Difference:
-    """What one of several alike messages says where they differ, and the words before that.
+    """What one of several alike messages says where they differ, and the words before
+    that.
 
-    `most` is what most of them say there; None where each has a value of its own, such as a name.
+    `most` is what most of them say there; None where each has a value of its own, such
+    as a name.
     """
 
     before: str
@@ -128,9 +154,10 @@ class Difference:
 class Comparison:
     """How a message is shown among alike ones.
 
-    One that is `like` another, shown whole, stands there by its differences; `own_parts` names which of its findings,
-    links, files and origin are others too. `begun` and `rest` are its text in runs: "odd" where it says something else
-    than most, "own" where each has a value of its own.
+    One that is `like` another, shown whole, stands there by its differences;
+    `own_parts` names which of its findings, links, files and origin are others too.
+    `begun` and `rest` are its text in runs: "odd" where it says something else than
+    most, "own" where each has a value of its own.
     """
 
     differences: Sequence[Difference]
@@ -142,9 +169,11 @@ class Comparison:
 
 @dataclass
 class Item:
-    """One message on the sheet. `why_alone` says why it cannot be approved here; empty where it can.
+    """One message on the sheet. `why_alone` says why it cannot be approved here; empty
+    where it can.
 
-    `text` is what its recipient reads; `compared` is None where no other message on the sheet is like it.
+    `text` is what its recipient reads; `compared` is None where no other message on the
+    sheet is like it.
     """
 
     message: Message
@@ -182,10 +211,15 @@ class Item:
 
     @cached_property
     def cut(self) -> int:
-        """Where the open part of the text ends: at the end of a line or word, and never for a few words more."""
+        """Where the open part of the text ends: at the end of a line or word, and never
+        for a few words more.
+        """
         if len(self.text) <= BEGUN + BEGUN // 4:
             return len(self.text)
-        cut = max(self.text.rfind("\n", BEGUN - 200, BEGUN), self.text.rfind(" ", BEGUN - 40, BEGUN))
+        cut = max(
+            self.text.rfind("\n", BEGUN - 200, BEGUN),
+            self.text.rfind(" ", BEGUN - 40, BEGUN),
+        )
         return cut + 1 if cut > 0 else BEGUN
 
     @property
@@ -196,11 +230,17 @@ class Item:
     @property
     def rest(self) -> Stretch | None:
         """The part of the text behind one click."""
-        return stretch_of(self.text[self.cut :], page=1) if self.cut < len(self.text) else None
+        return (
+            stretch_of(self.text[self.cut :], page=1)
+            if self.cut < len(self.text)
+            else None
+        )
 
     @property
     def like(self) -> UUID | None:
-        """The message that is shown whole in its place; None where it is shown whole itself."""
+        """The message that is shown whole in its place; None where it is shown whole
+        itself.
+        """
         return self.compared.like if self.compared else None
 
     @property
@@ -215,7 +255,9 @@ class Item:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A message that cannot be decided here at all, and why. `message` is None for one that this person may not see."""
+    """A message that cannot be decided here at all, and why. `message` is None for one
+    that this person may not see.
+    """
 
     message: Message | None
     why: str
@@ -223,7 +265,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The sheet: what can be approved, what must be opened separately, and what is left out."""
+    """The sheet: what can be approved, what must be opened separately, and what is left
+    out.
+    """
 
     ready: Sequence[Item]
     alone: Sequence[Item]
@@ -248,18 +292,30 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
             left_out.append(LeftOut(message, why))
         else:
             open_ones.append(message)
-    unknown = [LeftOut(None, "It does not exist, or you may not see it.") for one in chosen if one not in known]
+    unknown = [
+        LeftOut(None, "It does not exist, or you may not see it.")
+        for one in chosen
+        if one not in known
+    ]
     items = _items(open_ones, ruled, actor=actor, now=now)
     ready = [one for one in items if not one.why_alone]
     alone = [one for one in items if one.why_alone]
-    return Gathered(ready, sorted(alone, key=lambda one: -one.score.points), [*left_out, *unknown])
+    return Gathered(
+        ready, sorted(alone, key=lambda one: -one.score.points), [*left_out, *unknown]
+    )
 
 
 def _why_not(message: Message, ruling: Ruling) -> str:
     """Return why a message cannot be decided on a sheet at all; empty where it can."""
     if message.revision is None:
-        return "Its content is still being fetched." if message.state == "held" else "It is no longer held."
-    actions = available_actions(message, latest_decision(message), is_reviewer=True, may_look=False)
+        return (
+            "Its content is still being fetched."
+            if message.state == "held"
+            else "It is no longer held."
+        )
+    actions = available_actions(
+        message, latest_decision(message), is_reviewer=True, may_look=False
+    )
     if not actions.takes_verdict:
         status = shown_status(message)
         return f"{'. '.join(part for part in (status.word, status.detail) if part)}."
@@ -268,9 +324,19 @@ def _why_not(message: Message, ruling: Ruling) -> str:
     return "" if ruling.may_reject else ruling.reasons[0]
 
 
-def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: Actor, now: datetime) -> list[Item]:
+def _items(
+    messages: Sequence[Message],
+    ruled: Mapping[int, Ruling],
+    *,
+    actor: Actor,
+    now: datetime,
+) -> list[Item]:
     weights = RuleWeight.objects.points_by_rule()
-    contents = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
+    contents = [
+        (one, one.revision, stored_content(one.revision))
+        for one in messages
+        if one.revision
+    ]
     lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
     late = came_since(messages)
     files = _files_of(messages)
@@ -278,7 +344,9 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
     left = MAX_SHEET
     for message, revision, content in contents:
         size = len(content.html or "") + len(content.markdown or "")
-        is_short = size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT
+        is_short = (
+            size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT
+        )
         left -= size if is_short else 0
         findings, score = findings_of(message, weights)
         claim = live_claim(message, now=now)
@@ -298,7 +366,9 @@ def _items(messages: Sequence[Message], ruled: Mapping[int, Ruling], *, actor: A
         )
         if is_short:
             item.rendered = rendered_message_of(revision, content)
-            item.text = without_surrogates(item.rendered.read or item.rendered.text).strip()
+            item.text = without_surrogates(
+                item.rendered.read or item.rendered.text
+            ).strip()
         item.why_alone = _why_alone(item, late.get(message.pk))
         items.append(item)
     return items
@@ -324,14 +394,24 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
     if unseen & {"to", "subject"} or {"html", "markdown"} <= unseen:
         return "Not all of it is visible with this key. Open it to approve it."
     if any(line.more for line in item.fields) or len(item.rendered.links) > MAX_LINKS:
-        return "It has more recipients or links than a sheet shows. Open it to approve it."
+        return (
+            "It has more recipients or links than a sheet shows. Open it to approve it."
+        )
     return ""
 
 
 def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
     """Return the attached files of many messages by their versions, in one query."""
-    versions = [one.revision.pk for one in messages if one.revision and one.revision.content.get("attachments")]
+    versions = [
+        one.revision.pk
+        for one in messages
+        if one.revision and one.revision.content.get("attachments")
+    ]
     found: dict[int, list[FilePreview]] = {}
-    for file in AttachedFile.objects.filter(revision__in=versions).without_bytes().in_order() if versions else ():
+    for file in (
+        AttachedFile.objects.filter(revision__in=versions).without_bytes().in_order()
+        if versions
+        else ()
+    ):
         found.setdefault(file.revision_id, []).append(FilePreview(file))
     return found

@@ -1,6 +1,8 @@
-"""Deciding many messages at once: the sheet that shows each of them, the verdict on what was ticked, the outcomes.
+"""Deciding many messages at once: the sheet that shows each of them, the verdict on
+what was ticked, the outcomes.
 
-Opening a sheet decides nothing. A message that was not on it, or has changed since, is not decided.
+Opening a sheet decides nothing. A message that was not on it, or has changed since, is
+not decided.
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,11 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.bulk.batch import (
     Batch,
@@ -27,12 +33,31 @@ from approvals.bulk.batch import (
     undo_batch,
 )
 from approvals.bulk.groups import grouped
-from approvals.bulk.seen import UnreadNotCounted, approvable, note_loaded, note_read, read_on
-from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
+from approvals.bulk.seen import (
+    UnreadNotCounted,
+    approvable,
+    note_loaded,
+    note_read,
+    read_on,
+)
+from approvals.bulk.sheet import (
+    MAX_ITEMS,
+    OnSheet,
+    Sheet,
+    SheetNotOurs,
+    gather,
+    read_sheet,
+    sign_sheet,
+)
 from approvals.decisions.forms import CHANGED_MEANWHILE, MAX_REASON, with_preset
 from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
-from approvals.usual_texts.texts import BUILT_IN, known_presets, shared_presets, words_named
+from approvals.usual_texts.texts import (
+    BUILT_IN,
+    known_presets,
+    shared_presets,
+    words_named,
+)
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm, SentenceForm, WordsField
@@ -47,7 +72,9 @@ _MISSING = {
 
 
 def chosen_messages(ids: Sequence[str]) -> tuple[list[UUID], int]:
-    """Return the messages to put on a sheet, and how many did not fit. Invalid ids are left out."""
+    """Return the messages to put on a sheet, and how many did not fit. Invalid ids are
+    left out.
+    """
     # Twice as many are read, to count how many did not fit.
     found = list(dict.fromkeys(filter(None, map(_as_id, ids[: 2 * MAX_ITEMS]))))
     return found[:MAX_ITEMS], len(found[MAX_ITEMS:])
@@ -58,10 +85,12 @@ WITH_UNREAD = "approve_unread"
 
 
 class BatchForm(SentenceForm):
-    """One verdict for all that is ticked on a sheet. Each act has a field of its own for its words.
+    """One verdict for all that is ticked on a sheet. Each act has a field of its own
+    for its words.
 
-    An approval is of what is read; with `with_unread` also of the rest, whose number was typed: `number_unread`, 0 for
-    none. `counted` are the messages that the page counted as read.
+    An approval is of what is read; with `with_unread` also of the rest, whose number
+    was typed: `number_unread`, 0 for none. `counted` are the messages that the page
+    counted as read.
     """
 
     with_unread = False
@@ -69,7 +98,9 @@ class BatchForm(SentenceForm):
 
     outcome = forms.ChoiceField(
         choices=[*Outcome.choices, (WITH_UNREAD, "Approve, with the unread ones")],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose approve, reject or request changes."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose approve, reject or request changes."
+        ),
     )
     sheet = forms.CharField(max_length=20_000, required=False)
     reject_reason = WordsField(required=False)
@@ -81,7 +112,9 @@ class BatchForm(SentenceForm):
     def __init__(self, data: Any) -> None:
         super().__init__(data)
         self.ticked = [as_pair(value) for value in data.getlist("item")]
-        self.counted = {UUID(key) for key, _ in map(as_pair, data.getlist("read")) if key}
+        self.counted = {
+            UUID(key) for key, _ in map(as_pair, data.getlist("read")) if key
+        }
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -93,7 +126,11 @@ class BatchForm(SentenceForm):
             outcome = cleaned["outcome"] = Outcome.APPROVE
         words = cleaned.get(f"{outcome}_reason") or ""
         preset = cleaned.get(f"{outcome}_preset") or ""
-        presets = known_presets(UUID(key) for key, _ in self.ticked if key) if preset else BUILT_IN
+        presets = (
+            known_presets(UUID(key) for key, _ in self.ticked if key)
+            if preset
+            else BUILT_IN
+        )
         cleaned["reason"] = with_preset(outcome, preset, words, presets)
         if outcome in _MISSING and words_named(presets, outcome, preset) is None:
             self.add_error(None, CHANGED_MEANWHILE)
@@ -122,24 +159,43 @@ def _as_id(value: str) -> UUID | None:
 
 
 def as_pair(value: str) -> tuple[str, str]:
-    """Return id and fingerprint of a ticked message; an invalid value matches nothing on any sheet."""
+    """Return id and fingerprint of a ticked message; an invalid value matches nothing
+    on any sheet.
+    """
     key, _, version = value.partition(".")
     found = _as_id(key)
-    return (str(found), version) if found and FINGERPRINT.match(version) else ("", value[:10])
+    return (
+        (str(found), version)
+        if found and FINGERPRINT.match(version)
+        else ("", value[:10])
+    )
 
 
 # What is typed into a sheet's form beside the ticks.
-TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_back_preset", "unread")
+TYPED = (
+    "outcome",
+    "reject_reason",
+    "send_back_reason",
+    "reject_preset",
+    "send_back_preset",
+    "unread",
+)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def sheet(request: DeskRequest) -> HttpResponse:
-    """Show the chosen messages, each complete enough to be judged. Without a choice, redirect to the list."""
+    """Show the chosen messages, each complete enough to be judged. Without a choice,
+    redirect to the list.
+    """
     chosen, too_many = chosen_messages(request.POST.getlist("id"))
     if not chosen:
         if request.method == "POST":
-            messages.info(request, "Select the messages that you want to review together.", extra_tags="desk")
+            messages.info(
+                request,
+                "Select the messages that you want to review together.",
+                extra_tags="desk",
+            )
         return redirect(_queue_address(request))
     return _answer_with_sheet(request, chosen, typed=_typed(request), too_many=too_many)
 
@@ -154,12 +210,21 @@ def _answer_with_sheet(
     ticked: set[str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise all that can be approved are."""
+    """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise
+    all that can be approved are.
+    """
     actor: Actor = request.actor
     gathered = gather(chosen, actor=actor, now=timezone.now())
     groups = grouped(gathered.ready)
     items = [*(one for group in groups for one in group.items), *gathered.alone]
-    shown = Sheet([OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone, one.like) for one in items])
+    shown = Sheet(
+        [
+            OnSheet(
+                one.message.public_id, one.revision.fingerprint, one.why_alone, one.like
+            )
+            for one in items
+        ]
+    )
     loaded = [one.message for one in items if one.rendered is not None]
     read = note_loaded(loaded, sheet=shown, actor=actor)
     ticked = {one.pair for one in gathered.ready} if ticked is None else ticked
@@ -177,7 +242,9 @@ def _answer_with_sheet(
         "number_read": number_read,
         "number_unread": len(ready) - number_read,
         "kinds": {one.kind for one in gathered.ready},
-        "can_send_back": any(one.message.direction != "inbound" for one in gathered.items),
+        "can_send_back": any(
+            one.message.direction != "inbound" for one in gathered.items
+        ),
         "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
         "presets": shared_presets(one.message.mailbox_id for one in gathered.items),
         "max_reason": MAX_REASON,
@@ -191,7 +258,9 @@ def _answer_with_sheet(
 @login_required
 @require_POST
 def decide(request: DeskRequest) -> HttpResponse:
-    """Decide what was ticked on a sheet: 422 for a bad form, with all that was ticked and typed; else the outcomes."""
+    """Decide what was ticked on a sheet: 422 for a bad form, with all that was ticked
+    and typed; else the outcomes.
+    """
     actor: Actor = request.actor
     form = BatchForm(request.POST)
     is_valid = form.is_valid()
@@ -205,7 +274,11 @@ def decide(request: DeskRequest) -> HttpResponse:
         if form.cleaned_data["outcome"] == Outcome.APPROVE:
             read = read_on(ticked, actor=actor)
             chosen = approvable(
-                ticked, read=read, counted=form.counted, with_unread=form.with_unread, typed=form.number_unread
+                ticked,
+                read=read,
+                counted=form.counted,
+                with_unread=form.with_unread,
+                typed=form.number_unread,
             )
     except SheetNotOurs as error:
         return _refuse(request, None, form, error.sentence)
@@ -213,13 +286,21 @@ def decide(request: DeskRequest) -> HttpResponse:
         return _refuse(request, shown, form, error.sentence)
     outcome = form.cleaned_data["outcome"]
     reason = form.cleaned_data["reason"]
-    # Only an approval makes many messages leave at once; a rejected message can be sent again by its agent.
+    # Only an approval makes many messages leave at once; a rejected message can be sent
+    # again by its agent.
     if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
         return ask_first(request)
-    if again := find_repeat(request.session, shown, chosen, outcome=outcome, actor=actor):
+    if again := find_repeat(
+        request.session, shown, chosen, outcome=outcome, actor=actor
+    ):
         return redirect(_done_address(again))
     ended = decide_batch(
-        sheet=shown, ticked=chosen, actor=actor, outcome=outcome, reason=reason, unread=form.number_unread
+        sheet=shown,
+        ticked=chosen,
+        actor=actor,
+        outcome=outcome,
+        reason=reason,
+        unread=form.number_unread,
     )
     batch = Batch(
         sheet=shown.id,
@@ -236,26 +317,43 @@ def decide(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def seen(request: DeskRequest) -> HttpResponse:
-    """Record which messages of a sheet are on screen; 422 for a sheet that is not this person's."""
+    """Record which messages of a sheet are on screen; 422 for a sheet that is not this
+    person's.
+    """
     actor: Actor = request.actor
     pairs = [as_pair(value) for value in request.POST.getlist("item")[:MAX_ITEMS]]
     try:
         shown = read_sheet(request.POST.get("sheet", ""), person=actor.id)
         note_read(shown, shown.only(pairs), actor=actor)
     except SheetNotOurs as error:
-        return HttpResponse(error.sentence, status=422, content_type="text/plain; charset=utf-8")
+        return HttpResponse(
+            error.sentence, status=422, content_type="text/plain; charset=utf-8"
+        )
     return HttpResponse(status=204)
 
 
-def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence: str) -> HttpResponse:
-    """Show the sheet again with all that was ticked and typed; without a valid sheet, only what was ticked."""
-    chosen = [one.message for one in shown.items] if shown else [UUID(key) for key, _ in form.ticked if key]
+def _refuse(
+    request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence: str
+) -> HttpResponse:
+    """Show the sheet again with all that was ticked and typed; without a valid sheet,
+    only what was ticked.
+    """
+    chosen = (
+        [one.message for one in shown.items]
+        if shown
+        else [UUID(key) for key, _ in form.ticked if key]
+    )
     if not chosen:
         messages.error(request, sentence, extra_tags="desk")
         return redirect(_queue_address(request))
     ticked = {f"{key}.{version}" for key, version in form.ticked} if shown else set()
     return _answer_with_sheet(
-        request, chosen[:MAX_ITEMS], typed=_typed(request), error=sentence, ticked=ticked, status=422
+        request,
+        chosen[:MAX_ITEMS],
+        typed=_typed(request),
+        error=sentence,
+        ticked=ticked,
+        status=422,
     )
 
 
@@ -268,7 +366,10 @@ def done(request: DeskRequest) -> HttpResponse:
         return redirect("queue")
     context = done_context(batch, request.actor, now=timezone.now())
     return page_or_fragment(
-        request, page="approvals/bulk/bulk_done.html", fragment="approvals/bulk/_bulk_done.html", context=context
+        request,
+        page="approvals/bulk/bulk_done.html",
+        fragment="approvals/bulk/_bulk_done.html",
+        context=context,
     )
 
 
@@ -284,9 +385,17 @@ def undo(request: DeskRequest) -> HttpResponse:
     wanted = [one for one in may_undo(batch, request.actor) if only in (None, one)]
     undone = undo_batch(messages=wanted, actor=request.actor)
     if undone:
-        messages.info(request, f"{undone} undone and held again; nothing was sent.", extra_tags="desk")
+        messages.info(
+            request,
+            f"{undone} undone and held again; nothing was sent.",
+            extra_tags="desk",
+        )
     if not undone or len(wanted) > undone:
-        messages.error(request, "Messages that are already being sent could not be undone.", extra_tags="desk")
+        messages.error(
+            request,
+            "Messages that are already being sent could not be undone.",
+            extra_tags="desk",
+        )
     return redirect(_done_address(batch))
 
 

@@ -1,4 +1,5 @@
-"""What people add to a message for each other: claims, snoozes, comments, mentions. No pages.
+"""What people add to a message for each other: claims, snoozes, comments, mentions. No
+pages.
 
 Nothing here decides, and nothing leaves the desk. Start with `claims.py`.
 """

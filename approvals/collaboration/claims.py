@@ -1,4 +1,6 @@
-"""Claiming a message, so that others see who works on it, and releasing it. A claim blocks nobody from deciding."""
+"""Claiming a message, so that others see who works on it, and releasing it. A claim
+blocks nobody from deciding.
+"""
 
 from datetime import timedelta
 from uuid import UUID
@@ -32,15 +34,18 @@ _BATCH = 200
 def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Claim:
     """Claim a message; its holder only refreshes the claim.
 
-    Raises ClaimedByOther where somebody other than `from_holder` has it: of two people who take it over at once, the
-    second learns about the first. Raises ActNotAllowed for people who cannot decide here, and
-    AlreadyDecided where nothing is left to decide.
+    Raises ClaimedByOther where somebody other than `from_holder` has it: of two people
+    who take it over at once, the second learns about the first. Raises ActNotAllowed
+    for people who cannot decide here, and AlreadyDecided where nothing is left to
+    decide.
     """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
         raise ActNotAllowed("Only a reviewer of this mailbox can claim a message.")
     if not awaits_review(locked.pk):
-        raise AlreadyDecided("This message is already decided, so it cannot be claimed.")
+        raise AlreadyDecided(
+            "This message is already decided, so it cannot be claimed."
+        )
     mine = int(actor.id)
     live = Claim.objects.on(locked).live().select_related("person").first()
     if live is not None:
@@ -48,8 +53,14 @@ def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Clai
             touch(locked, actor=actor)
             return live
         if live.person_id != from_holder:
-            raise ClaimedByOther(f"{live.person} has this message.", holder=live.person_id)
-        _end(Claim.objects.filter(pk=live.pk), actor=actor, why=f"{actor.label} took it over.")
+            raise ClaimedByOther(
+                f"{live.person} has this message.", holder=live.person_id
+            )
+        _end(
+            Claim.objects.filter(pk=live.pk),
+            actor=actor,
+            why=f"{actor.label} took it over.",
+        )
     _end(Claim.objects.on(locked), actor=worker("desk"))
     claim = Claim.objects.create(message=locked, person_id=mine)
     details = {"subject": locked.subject, "from": str(live.person) if live else ""}
@@ -58,15 +69,21 @@ def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Clai
 
 
 def assign(message: Message, *, to: Person, actor: Actor, why: str) -> Claim:
-    """Assign a locked message to a person, instead of whoever has it, in the caller's transaction.
+    """Assign a locked message to a person, instead of whoever has it, in the caller's
+    transaction.
 
-    It lasts until the message is decided, the person releases it, or somebody else gets it.
+    It lasts until the message is decided, the person releases it, or somebody else gets
+    it.
     """
     held = Claim.objects.on(message).select_related("person").first()
     if held is not None and held.is_assigned and held.person_id == to.pk:
         return held
     if held is not None:
-        _end(Claim.objects.filter(pk=held.pk), actor=actor, why=f"It was assigned to {to}.")
+        _end(
+            Claim.objects.filter(pk=held.pk),
+            actor=actor,
+            why=f"It was assigned to {to}.",
+        )
     claim = Claim.objects.create(message=message, person=to, is_assigned=True)
     Person.objects.filter(pk=to.pk).update(assigned_at=Now())
     details = {"subject": message.subject, "to": str(to), "explanation": why}
@@ -94,7 +111,9 @@ def release_all_of(*, person: int, why: str, actor: Actor) -> int:
 
 @atomic_with_retry
 def release_beyond(person: Person, *, actor: Actor) -> int:
-    """Release the claims of a person on messages that their current roles do not let them decide."""
+    """Release the claims of a person on messages that their current roles do not let
+    them decide.
+    """
     holder = Person.objects.get(pk=person.pk).actor(surface=actor.surface)
     held = Claim.objects.of_person(person.pk).select_related("message")
     beyond = [claim.pk for claim in held if not is_reviewer(holder, claim.message)]
@@ -103,7 +122,9 @@ def release_beyond(person: Person, *, actor: Actor) -> int:
 
 @atomic_with_retry
 def end_idle() -> int:
-    """Release claims that are idle, on messages that are decided, or of people who left."""
+    """Release claims that are idle, on messages that are decided, or of people who
+    left.
+    """
     return _end(Claim.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"))
 
 
@@ -122,7 +143,9 @@ def _end(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
             "explanation": why or _why_over(claim),
             "subject": claim.message.subject,
         }
-        record_about("claim.released", claim.message, actor=actor, details=details, about=claim)
+        record_about(
+            "claim.released", claim.message, actor=actor, details=details, about=claim
+        )
     Claim.objects.filter(pk__in=[one.pk for one in found]).delete()
     return len(found)
 

@@ -27,7 +27,9 @@ def zone_of(own: str, browser: str = "") -> ZoneInfo:
 
 def tomorrow_morning(now: datetime, zone: ZoneInfo) -> datetime:
     """Return nine o'clock of the next day there."""
-    return datetime.combine((now.astimezone(zone) + timedelta(days=1)).date(), MORNING, zone)
+    return datetime.combine(
+        (now.astimezone(zone) + timedelta(days=1)).date(), MORNING, zone
+    )
 
 
 class SnoozeForm(SentenceForm):
@@ -35,7 +37,9 @@ class SnoozeForm(SentenceForm):
 
     wait = forms.ChoiceField(
         choices=list(WAITS.items()),
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long to snooze it."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose how long to snooze it."
+        ),
     )
     at = forms.DateTimeField(
         required=False,
@@ -51,7 +55,11 @@ class SnoozeForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("wait") == "time" and not cleaned.get("at") and "at" not in self.errors:
+        if (
+            cleaned.get("wait") == "time"
+            and not cleaned.get("at")
+            and "at" not in self.errors
+        ):
             self.add_error("at", "Enter the day and time until which to snooze it.")
         return cleaned
 
@@ -77,7 +85,9 @@ class CommentForm(SentenceForm):
     text = WordsField(
         required=False,
         max_length=MAX_COMMENT,
-        error_messages={"max_length": f"Keep a comment under {MAX_COMMENT:,} characters."},
+        error_messages={
+            "max_length": f"Keep a comment under {MAX_COMMENT:,} characters."
+        },
     )
     saved = forms.CharField(required=False, max_length=40)
 
@@ -89,7 +99,9 @@ class CommentForm(SentenceForm):
         cleaned = super().clean() or {}
         saved = words_named(self.presets, Kind.COMMENT, cleaned.get("saved") or "")
         if saved is None:
-            self.add_error("saved", "The saved comments were changed meanwhile. Choose again.")
+            self.add_error(
+                "saved", "The saved comments were changed meanwhile. Choose again."
+            )
         text = "\n".join(part for part in (saved, cleaned.get("text")) if part)
         cleaned["text"] = text
         if not text and not self.errors:

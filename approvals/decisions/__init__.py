@@ -1,4 +1,5 @@
 """Verdicts and decisions: made, carried out, undone, expired, settled. No pages.
 
-`decide.py` makes a decision, `execute.py` carries it out, and `settle.py` alone writes its states.
+`decide.py` makes a decision, `execute.py` carries it out, and `settle.py` alone writes
+its states.
 """

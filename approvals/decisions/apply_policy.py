@@ -1,6 +1,8 @@
-"""Does by itself what rules of the policy say: rejects a message with their reason, and lets it expire sooner.
+"""Does by itself what rules of the policy say: rejects a message with their reason, and
+lets it expire sooner.
 
-It never approves. Each held message is asked about once for each version of its content and of the policy.
+It never approves. Each held message is asked about once for each version of its content
+and of the policy.
 """
 
 import logging
@@ -26,25 +28,32 @@ _BATCH = 200
 
 
 def due() -> DeskMessageQuerySet:
-    """Return the held messages that the active version of the policy was not asked about yet."""
+    """Return the held messages that the active version of the policy was not asked
+    about yet.
+    """
     return desk_messages().not_asked_by(PolicyVersion.objects.active().values("pk")[:1])
 
 
 def apply_due() -> int:
-    """Ask the active policy about some of them, each in its own transaction; return how many were processed."""
+    """Ask the active policy about some of them, each in its own transaction; return how
+    many were processed.
+    """
     applied = 0
     for message in due().select_related("connection").order_by("pk")[:_BATCH]:
         try:
             applied += _apply(message)
         except Exception:
-            # It must not keep the policy from the others. Whoever approves this one is asked for its rules.
+            # It must not keep the policy from the others. Whoever approves this one is
+            # asked for its rules.
             log.exception("policy not applied", extra={"email": message.upstream_id})
     return applied
 
 
 @transaction.atomic
 def _apply(message: Message) -> bool:
-    """Reject it where a rule says so; else shorten its time. Checked again under the lock: it may be decided now."""
+    """Reject it where a rule says so; else shorten its time. Checked again under the
+    lock: it may be decided now.
+    """
     locked = store.lock_current(message)
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
     if locked is None or active is None or not due().filter(pk=locked.pk).exists():
@@ -64,5 +73,7 @@ def _apply(message: Message) -> bool:
         spoke = next(one for one in demand.requirement.spoke if one.then.reject)
         name = f"{RULE} {demand.requirement.version}: {spoke.id}"
         policy = policy_details(demand, demand.progress)
-        decide_by_rule(locked, rule=name, reason=effects.reject, actor=ACTOR, policy=policy)
+        decide_by_rule(
+            locked, rule=name, reason=effects.reject, actor=ACTOR, policy=policy
+        )
     return True

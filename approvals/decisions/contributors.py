@@ -14,7 +14,9 @@ EDIT = "countersign_edit"
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
-    """Return who started and who edited each message, by the messages' keys, in three queries at most."""
+    """Return who started and who edited each message, by the messages' keys, in three
+    queries at most.
+    """
     owners = _owners_of(messages)
     commanders = _commanders_of(messages)
     edits = _edits_of(messages)
@@ -42,12 +44,16 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
 
 
 def edit_of(message: Message) -> str:
-    """Return the reference of the edit that the message names in its metadata, as anybody could; empty for none."""
+    """Return the reference of the edit that the message names in its metadata, as
+    anybody could; empty for none.
+    """
     return str(message.trigger.get(EDIT) or "")[:24]
 
 
 def _owners_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[int]]:
-    """Return the owners of the programs that sent these messages, by connection and API key."""
+    """Return the owners of the programs that sent these messages, by connection and API
+    key.
+    """
     keys = {(one.connection_id, key) for one in messages if (key := _proven_key(one))}
     if not keys:
         return {}
@@ -57,12 +63,16 @@ def _owners_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[int]]:
     )
     found: dict[tuple[int, str], set[int]] = {}
     for owner in owners:
-        found.setdefault((owner.connection_id, owner.upstream_key_id), set()).add(owner.person_id)
+        found.setdefault((owner.connection_id, owner.upstream_key_id), set()).add(
+            owner.person_id
+        )
     return found
 
 
 def _proven_key(message: Message) -> str:
-    """Return the API key that a message was sent with; empty unless our own gateway reports it."""
+    """Return the API key that a message was sent with; empty unless our own gateway
+    reports it.
+    """
     is_proven = message.direction == "outbound" and message.connection.is_our_gateway
     return message.sent_by_key if is_proven else ""
 
@@ -70,7 +80,8 @@ def _proven_key(message: Message) -> str:
 def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[int]]:
     """Return who gave the commands, by connection and the id of message or interaction.
 
-    Either is enough. A message that names somebody else's interaction only keeps that person from approving it.
+    Either is enough. A message that names somebody else's interaction only keeps that
+    person from approving it.
     """
     upstream_ids = {one.upstream_id for one in messages if one.upstream_id}
     interactions = {_interaction_of(one) for one in messages} - {""}
@@ -79,7 +90,9 @@ def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[int
         connection__in={one.connection_id for one in messages},
     )
     found: dict[tuple[int, str], set[int]] = {}
-    rows = commanded.values_list("connection_id", "interaction_id", "upstream_id", "person_id")
+    rows = commanded.values_list(
+        "connection_id", "interaction_id", "upstream_id", "person_id"
+    )
     for connection, interaction, upstream_id, person in rows:
         for key in filter(None, (interaction, upstream_id)):
             found.setdefault((connection, key), set()).add(person)
@@ -97,7 +110,11 @@ def _edits_of(messages: Sequence[Message]) -> list[Replacement]:
         references=[edit for one in messages if (edit := edit_of(one))],
     )
     made = made.filter(connection__in={one.connection_id for one in messages})
-    return list(made.only("connection", "upstream_id", "reference", "person", "editors", "authors"))
+    return list(
+        made.only(
+            "connection", "upstream_id", "reference", "person", "editors", "authors"
+        )
+    )
 
 
 def _made(edit: Replacement, message: Message) -> bool:

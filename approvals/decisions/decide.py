@@ -1,4 +1,6 @@
-"""Gives verdicts on what was shown, from any surface, and makes the decisions that follow from them."""
+"""Gives verdicts on what was shown, from any surface, and makes the decisions that
+follow from them.
+"""
 
 import secrets
 from collections.abc import Collection, Mapping
@@ -14,7 +16,12 @@ from django.utils.text import capfirst
 from approvals import tasks
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
-from approvals.decisions.ruling import content_changed, is_reviewer, lock_visible, rulings
+from approvals.decisions.ruling import (
+    content_changed,
+    is_reviewer,
+    lock_visible,
+    rulings,
+)
 from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
@@ -35,14 +42,22 @@ from policy.rules.demand import Demand
 from policy.rules.evaluation import Progress
 
 REFERENCE_BITS = 50
-# After a decision in one of these states the message may get another. A withdrawn one may still take effect.
+# After a decision in one of these states the message may get another. A withdrawn one
+# may still take effect.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
-_ENDED = ("decision.applied", "decision.superseded", "decision.without_effect", "decision.left_after_all")
+_ENDED = (
+    "decision.applied",
+    "decision.superseded",
+    "decision.without_effect",
+    "decision.left_after_all",
+)
 
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """The sheet on which many verdicts are given at once, and how much longer each can be undone."""
+    """The sheet on which many verdicts are given at once, and how much longer each can
+    be undone.
+    """
 
     sheet: str
     extra: timedelta
@@ -50,12 +65,15 @@ class BatchInfo:
 
 @dataclass(frozen=True)
 class VerdictResult:
-    """A verdict with the decision it led to; None while more approvals are needed, as `progress` says."""
+    """A verdict with the decision it led to; None while more approvals are needed, as
+    `progress` says.
+    """
 
     verdict: Verdict
     decision: Decision | None
     progress: Progress
-    # Said where it was a practice message: the verdict is then no row, and nothing is carried out.
+    # Said where it was a practice message: the verdict is then no row, and nothing is
+    # carried out.
     lesson: str = ""
 
 
@@ -74,19 +92,23 @@ def give_verdict(
     later: LaterChoice | None = None,
     is_reauthenticated: bool = False,
 ) -> VerdictResult:
-    """Record one person's verdict on the revision they were shown, and the decision when enough people agree.
+    """Record one person's verdict on the revision they were shown, and the decision
+    when enough people agree.
 
-    One rejection or request for changes is enough; an approval decides where it is the last that the rules ask for.
+    One rejection or request for changes is enough; an approval decides where it is the
+    last that the rules ask for.
 
-    `thread_read` is the message of the thread up to which the person said that they read what came after the draft;
-    `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
-    `batch` names the sheet on which they decided many messages at once; `feedback` is what the agent gets as data
-    beside the reason of a rejection; `later` is the time chosen for an approval; `is_reauthenticated` says that the
-    person has just proved who they are.
+    `thread_read` is the message of the thread up to which the person said that they
+    read what came after the draft; `risk_read` are the rules whose findings they
+    ticked, asked for where the message is high risk; `batch` names the sheet on which
+    they decided many messages at once; `feedback` is what the agent gets as data beside
+    the reason of a rejection; `later` is the time chosen for an approval;
+    `is_reauthenticated` says that the person has just proved who they are.
 
-    Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
-    winner. Raises VerdictNotAllowed when the ruling refuses, ReauthenticationNeeded, ContentChanged, and ThreadMovedOn
-    or RiskUnread when an approval does not confirm newer messages of the thread, or serious findings.
+    Locks the message: of two people at once the first valid verdict wins, and the
+    second gets AlreadyDecided with the winner. Raises VerdictNotAllowed when the ruling
+    refuses, ReauthenticationNeeded, ContentChanged, and ThreadMovedOn or RiskUnread
+    when an approval does not confirm newer messages of the thread, or serious findings.
     """
     locked = lock_visible(message, actor=actor)
     at = clock()
@@ -97,16 +119,35 @@ def give_verdict(
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read, effects=demand.effects)
-        _check_how(demand, batch=batch, later=later, is_reauthenticated=is_reauthenticated)
+        _check_how(
+            demand, batch=batch, later=later, is_reauthenticated=is_reauthenticated
+        )
     reached = demand.after() if outcome == Outcome.APPROVE else demand.progress
-    timing = timing_of(later, locked, now=at, window=_undo_window(locked, batch), thread_read=thread_read)
+    timing = timing_of(
+        later,
+        locked,
+        now=at,
+        window=_undo_window(locked, batch),
+        thread_read=thread_read,
+    )
     opened = opened_parts(locked, actor=actor)
-    seen = shown_context(locked, ruling=ruling, conversation=conversation, opened=opened, risk_read=risk_read)
+    seen = shown_context(
+        locked,
+        ruling=ruling,
+        conversation=conversation,
+        opened=opened,
+        risk_read=risk_read,
+    )
     seen["approvals"] = str(reached)
     seconds_shown = _seconds_shown(locked, actor, fingerprint, now=at)
     if locked.is_practice:
         return _end_practice(
-            locked, actor, outcome=outcome, reason=reason, reached=reached, seconds_shown=seconds_shown
+            locked,
+            actor,
+            outcome=outcome,
+            reason=reason,
+            reached=reached,
+            seconds_shown=seconds_shown,
         )
     waits = outcome == Outcome.APPROVE and not reached.is_complete
     verdict = _store_verdict(
@@ -120,40 +161,84 @@ def give_verdict(
     )
     policy = policy_details(demand, reached)
     later_in_words = time_in_words(timing.get("later_at"), timing.get("later_zone", ""))
-    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", later=later_in_words, policy=policy)
+    _record_verdict(
+        verdict,
+        actor,
+        sheet=batch.sheet if batch else "",
+        later=later_in_words,
+        policy=policy,
+    )
     if waits:
         return VerdictResult(verdict, None, reached)
-    decision = _decide(locked, verdict, actor, at=at, timing=timing, feedback=feedback or {}, policy=policy)
+    decision = _decide(
+        locked,
+        verdict,
+        actor,
+        at=at,
+        timing=timing,
+        feedback=feedback or {},
+        policy=policy,
+    )
     return VerdictResult(verdict, decision, reached)
 
 
 def _end_practice(
-    message: Message, actor: Actor, *, outcome: str, reason: str, reached: Progress, seconds_shown: int | None
+    message: Message,
+    actor: Actor,
+    *,
+    outcome: str,
+    reason: str,
+    reached: Progress,
+    seconds_shown: int | None,
 ) -> VerdictResult:
-    """End a practice message, where a real one would get a verdict: whoever presses first learns what it was."""
-    ended = practice.answer(message, actor=actor, outcome=outcome, reason=reason, seconds_shown=seconds_shown)
+    """End a practice message, where a real one would get a verdict: whoever presses
+    first learns what it was.
+    """
+    ended = practice.answer(
+        message,
+        actor=actor,
+        outcome=outcome,
+        reason=reason,
+        seconds_shown=seconds_shown,
+    )
     verdict = Verdict(
-        message=message, person_id=int(actor.id), outcome=outcome, reason=reason, seconds_shown=seconds_shown
+        message=message,
+        person_id=int(actor.id),
+        outcome=outcome,
+        reason=reason,
+        seconds_shown=seconds_shown,
     )
     return VerdictResult(verdict, None, reached, practice.lesson(ended))
 
 
-def _seconds_shown(message: Message, actor: Actor, fingerprint: str, *, now: datetime) -> int | None:
-    opened_at = first_at(message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint)
+def _seconds_shown(
+    message: Message, actor: Actor, fingerprint: str, *, now: datetime
+) -> int | None:
+    opened_at = first_at(
+        message=message.public_id,
+        action="message.opened",
+        actor_id=actor.id,
+        fingerprint=fingerprint,
+    )
     return max(0, int((now - opened_at).total_seconds())) if opened_at else None
 
 
 def _store_verdict(message: Message, actor: Actor, **fields: Any) -> Verdict:
-    """Store a verdict on a locked message; those of earlier versions, and the person's own earlier one, count no more.
+    """Store a verdict on a locked message; those of earlier versions, and the person's
+    own earlier one, count no more.
 
     Once it is decided, no approval waits for others.
     """
     if message.verdicts.filter(live=True).exists():
         outdated = ~Q(revision=message.revision) | Q(person=int(actor.id))
-        message.verdicts.filter(outdated, live=True).update(live=False, awaits_others=False)
+        message.verdicts.filter(outdated, live=True).update(
+            live=False, awaits_others=False
+        )
         if not fields["awaits_others"]:
             message.verdicts.filter(awaits_others=True).update(awaits_others=False)
-    assert message.revision is not None, "nobody gives a verdict on what was not fetched"
+    assert message.revision is not None, (
+        "nobody gives a verdict on what was not fetched"
+    )
     return Verdict.objects.create(
         message=message,
         revision=message.revision,
@@ -164,35 +249,55 @@ def _store_verdict(message: Message, actor: Actor, **fields: Any) -> Verdict:
     )
 
 
-def _check_how(demand: Demand, *, batch: BatchInfo | None, later: LaterChoice | None, is_reauthenticated: bool) -> None:
+def _check_how(
+    demand: Demand,
+    *,
+    batch: BatchInfo | None,
+    later: LaterChoice | None,
+    is_reauthenticated: bool,
+) -> None:
     """Raise where the rules do not let it be approved in this way."""
     if batch is not None and (why := why_not_in_bulk(demand)):
         raise VerdictNotAllowed(why)
     if later is not None and not demand.is_last:
         after = demand.after()
-        raise VerdictNotAllowed(f"The time is chosen with the last approval; yours would be {after}. Approve it now.")
+        raise VerdictNotAllowed(
+            f"The time is chosen with the last approval; yours would be {after}. Approve it now."
+        )
     if demand.effects.reauthenticate and not is_reauthenticated:
-        raise ReauthenticationNeeded("A rule asks whoever approves this message to sign in again first.")
+        raise ReauthenticationNeeded(
+            "A rule asks whoever approves this message to sign in again first."
+        )
 
 
 def why_not_in_bulk(demand: Demand) -> str:
-    """Return why the rules do not let a message be approved together with others; empty where they do."""
+    """Return why the rules do not let a message be approved together with others; empty
+    where they do.
+    """
     if demand.effects.never_in_bulk:
-        return "A rule lets nobody approve it together with others. Open it to approve it."
+        return (
+            "A rule lets nobody approve it together with others. Open it to approve it."
+        )
     if demand.effects.high_risk_page:
         return "A rule asks to check its recipients on a page of its own. Open it to approve it."
     if demand.effects.reauthenticate:
-        return "A rule asks whoever approves it to sign in again. Open it to approve it."
+        return (
+            "A rule asks whoever approves it to sign in again. Open it to approve it."
+        )
     return ""
 
 
 def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
-    """Return for the ledger which version of the policy was asked, which rules spoke, and how many approvals count."""
+    """Return for the ledger which version of the policy was asked, which rules spoke,
+    and how many approvals count.
+    """
     if not demand.requirement.version:
         return {}
     return {
         "policy": demand.version_in_words,
-        "rules": "\n".join(f"{one.name} ({one.id})" for one in demand.requirement.spoke),
+        "rules": "\n".join(
+            f"{one.name} ({one.id})" for one in demand.requirement.spoke
+        ),
         "approvals": str(reached),
     }
 
@@ -202,7 +307,9 @@ def _undo_window(message: Message, batch: BatchInfo | None) -> timedelta:
     return window + batch.extra if batch and window else window
 
 
-def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str, policy: Mapping[str, str]) -> None:
+def _record_verdict(
+    verdict: Verdict, actor: Actor, *, sheet: str, later: str, policy: Mapping[str, str]
+) -> None:
     seconds = verdict.seconds_shown
     record_about(
         "verdict.given",
@@ -223,26 +330,43 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, later: str, p
         outcome=verdict.outcome,
     )
     if verdict.awaits_others:
-        details = {"subject": verdict.message.subject, "reason": verdict.reason, **policy}
+        details = {
+            "subject": verdict.message.subject,
+            "reason": verdict.reason,
+            **policy,
+        }
         fingerprint = verdict.revision.fingerprint
-        record_about("approval.recorded", verdict.message, actor=actor, fingerprint=fingerprint, details=details)
+        record_about(
+            "approval.recorded",
+            verdict.message,
+            actor=actor,
+            fingerprint=fingerprint,
+            details=details,
+        )
 
 
 @atomic_with_retry
 def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
     """Take back one's own approval while more are needed, and return it.
 
-    Raises AlreadyDecided where the message is decided, or where the actor has given no approval that still stands, and
-    VerdictNotAllowed for people who are no reviewers of its mailbox.
+    Raises AlreadyDecided where the message is decided, or where the actor has given no
+    approval that still stands, and VerdictNotAllowed for people who are no reviewers of
+    its mailbox.
     """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can take an approval back.")
-    own = locked.verdicts.filter(live=True, person=int(actor.id), outcome=Outcome.APPROVE)
+        raise VerdictNotAllowed(
+            "Only a reviewer of this mailbox can take an approval back."
+        )
+    own = locked.verdicts.filter(
+        live=True, person=int(actor.id), outcome=Outcome.APPROVE
+    )
     verdict = own.select_related("revision").first()
     decision = locked.decisions.live().first()
     if decision is not None:
-        raise AlreadyDecided("It is decided by now: undo the decision instead.", decision=decision)
+        raise AlreadyDecided(
+            "It is decided by now: undo the decision instead.", decision=decision
+        )
     if verdict is None:
         raise AlreadyDecided("You have no approval here to take back.")
     verdict.live = verdict.awaits_others = False
@@ -250,13 +374,20 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
     verdict.message = locked
     fingerprint = verdict.revision.fingerprint
     details = {"outcome": verdict.outcome, "verdict": str(verdict.pk)}
-    record_about("verdict.taken_back", locked, actor=actor, fingerprint=fingerprint, details=details)
+    record_about(
+        "verdict.taken_back",
+        locked,
+        actor=actor,
+        fingerprint=fingerprint,
+        details=details,
+    )
     return verdict
 
 
 @atomic_with_retry
 def undo_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too late.
+    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too
+    late.
 
     Whoever sees the message can stop what a standing approval decided.
     """
@@ -264,15 +395,28 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
     decision = locked.decisions.live().under_lock().first()
     check_may_stop(decision, locked, actor)
     if decision is None or decision.may_have_left:
-        raise AlreadyDecided("It is too late to undo: the decision has been carried out.", decision=decision)
+        raise AlreadyDecided(
+            "It is too late to undo: the decision has been carried out.",
+            decision=decision,
+        )
     try:
-        return advance(decision, event=DecisionEvent.UNDO, actor=actor, explanation=f"Undone by {actor.label}.")
+        return advance(
+            decision,
+            event=DecisionEvent.UNDO,
+            actor=actor,
+            explanation=f"Undone by {actor.label}.",
+        )
     except InvalidTransition:
-        raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
+        raise AlreadyDecided(
+            "It is too late to undo: the decision is being carried out.",
+            decision=decision,
+        ) from None
 
 
 def check_may_stop(decision: Decision | None, message: Message, actor: Actor) -> None:
-    """Raise VerdictNotAllowed unless the actor may undo or withdraw this decision of the message."""
+    """Raise VerdictNotAllowed unless the actor may undo or withdraw this decision of
+    the message.
+    """
     if decision is not None and decision.standing_id is not None:
         return
     if not is_reviewer(actor, message):
@@ -281,27 +425,37 @@ def check_may_stop(decision: Decision | None, message: Message, actor: Actor) ->
         raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
 
 
-def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, fingerprint: str, *, now: datetime) -> Ruling:
+def _refuse_if_ruled_out(
+    message: Message, actor: Actor, outcome: str, fingerprint: str, *, now: datetime
+) -> Ruling:
     ruling = rulings([message], actor, now=now)[message.pk]
     if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # Its sender is outside the desk and gets none of these words.
     if outcome == Outcome.SEND_BACK and message.direction == "inbound":
-        raise VerdictNotAllowed("Received messages cannot be changed: release or reject it.")
+        raise VerdictNotAllowed(
+            "Received messages cannot be changed: release or reject it."
+        )
     if message.revision is None or message.revision.fingerprint != fingerprint:
         raise content_changed(message, fingerprint)
     return ruling
 
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:
-    decision = message.decisions.order_by("-pk").first() if message.decisions.exists() else None
+    decision = (
+        message.decisions.order_by("-pk").first()
+        if message.decisions.exists()
+        else None
+    )
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The earlier verdicts have had their effect.
         message.verdicts.filter(live=True).update(live=False, awaits_others=False)
     if message.is_practice and message.state != MessageState.HELD:
-        raise AlreadyDecided("This was a practice message, and it is over. Nothing was sent.")
+        raise AlreadyDecided(
+            "This was a practice message, and it is over. Nothing was sent."
+        )
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")
@@ -319,7 +473,11 @@ def who_was_first(decision: Decision) -> str:
     """Return who decided a message and when, as far as it is known."""
     if decision.state == DecisionState.SUPERSEDED and decision.explanation:
         return decision.explanation
-    later = time_in_words(decision.later_at, decision.later_zone) if decision.is_for_later else ""
+    later = (
+        time_in_words(decision.later_at, decision.later_zone)
+        if decision.is_for_later
+        else ""
+    )
     return (
         f"{capfirst(decision.giver)} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC"
         f"{f', to be sent {later}' if later else ''}."
@@ -327,20 +485,31 @@ def who_was_first(decision: Decision) -> str:
 
 
 def came_back(message: Message, outcome: str) -> bool:
-    """Whether the message was considered gone after its decision had ended, and a read lists it again.
+    """Whether the message was considered gone after its decision had ended, and a read
+    lists it again.
 
-    It must not be lost then. But where an approval took effect, it is not approved again: MultiMail may have sent it.
+    It must not be lost then. But where an approval took effect, it is not approved
+    again: MultiMail may have sent it.
     """
     newest = last_of(message=message.public_id, actions=("message.held", *_ENDED))
     if newest != "message.held" or message.decisions.live().exists():
         return False
-    return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()
+    return (
+        outcome != Outcome.APPROVE
+        or not message.decisions.applied_as(Outcome.APPROVE).exists()
+    )
 
 
 def decide_by_rule(
-    message: Message, *, rule: str, reason: str, actor: Actor, policy: Mapping[str, str] | None = None
+    message: Message,
+    *,
+    rule: str,
+    reason: str,
+    actor: Actor,
+    policy: Mapping[str, str] | None = None,
 ) -> Decision:
-    """Reject a locked message because a rule says so, in the caller's transaction. Such a rule never approves.
+    """Reject a locked message because a rule says so, in the caller's transaction. Such
+    a rule never approves.
 
     `policy` names for the ledger the version of the policy and the rules that spoke.
     """
@@ -386,10 +555,13 @@ def _decide(
     record_decided(decision, actor, policy)
     # Both times come from the database: this host's clock may be wrong.
     seconds = (decision.due_at - at).total_seconds()
-    # The sweep finds what is due much later: the queue would hold it, and lose it, for days.
+    # The sweep finds what is due much later: the queue would hold it, and lose it, for
+    # days.
     if decision.later_at is None:
         countdown = seconds + 0.05 if seconds > 0 else None
-        tasks.execute_decision.apply_async_on_commit((decision.pk,), countdown=countdown)
+        tasks.execute_decision.apply_async_on_commit(
+            (decision.pk,), countdown=countdown
+        )
     return decision
 
 
@@ -423,7 +595,9 @@ def record_decided(decision: Decision, actor: Actor, policy: Mapping[str, str]) 
 
 
 @atomic_with_retry
-def note_refusal(message: Message, *, actor: Actor, outcome: str, sentence: str) -> None:
+def note_refusal(
+    message: Message, *, actor: Actor, outcome: str, sentence: str
+) -> None:
     """Record that a verdict did not count; the sentence says why."""
     record_about(
         "verdict.refused",

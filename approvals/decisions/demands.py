@@ -26,7 +26,9 @@ from policy.rules.versions import NO_POLICY, Policy, active_policy
 
 @dataclass(frozen=True)
 class PolicyInForce:
-    """The active policy, the calendars and groups that its rules name, and the groups that the actor is in."""
+    """The active policy, the calendars and groups that its rules name, and the groups
+    that the actor is in.
+    """
 
     policy: Policy = NO_POLICY
     groups: Mapping[int, str] = field(default_factory=dict)
@@ -45,7 +47,10 @@ class _Reviewers:
     def may_review(self, person: int, message: Message) -> bool:
         """Whether a person is an active reviewer of the message's mailbox."""
         scopes = self.scopes.get(person, ())
-        return any(one.reaches(connection=message.connection_id, mailbox=message.mailbox_id) for one in scopes)
+        return any(
+            one.reaches(connection=message.connection_id, mailbox=message.mailbox_id)
+            for one in scopes
+        )
 
 
 def policy_in_force(actor: Actor) -> PolicyInForce:
@@ -58,7 +63,9 @@ def policy_in_force(actor: Actor) -> PolicyInForce:
     own_groups: frozenset[int] = frozenset()
     if policy.names_groups:
         groups = dict(Group.objects.values_list("pk", "name"))
-        own_groups = frozenset(Group.objects.filter(members=key_of(actor)).values_list("pk", flat=True))
+        own_groups = frozenset(
+            Group.objects.filter(members=key_of(actor)).values_list("pk", flat=True)
+        )
     calendars = all_calendars() if policy.names_calendars else {}
     return PolicyInForce(policy, groups, own_groups, calendars)
 
@@ -72,10 +79,12 @@ def demands_for(
     contributors: Mapping[int, Contributors] | None = None,
     is_decided: bool = False,
 ) -> dict[int, Demand]:
-    """Return what the policy asks of each message, by the messages' keys; nothing where no policy is active.
+    """Return what the policy asks of each message, by the messages' keys; nothing where
+    no policy is active.
 
-    In a fixed number of queries. `in_force` and `contributors` are passed by callers that have read them already.
-    `is_decided`: the approvals are there, and are asked again before they are carried out.
+    In a fixed number of queries. `in_force` and `contributors` are passed by callers
+    that have read them already. `is_decided`: the approvals are there, and are asked
+    again before they are carried out.
     """
     in_force = in_force or policy_in_force(actor)
     if not messages or (in_force.is_readable and not in_force.policy.number):
@@ -83,7 +92,9 @@ def demands_for(
     contributors = contributors or contributors_of(messages)
     lists = _lists_naming(messages, in_force.policy, now)
     verdicts = _live_approvals(messages)
-    reviewers = _read_reviewers() if verdicts or in_force.policy.asks_people else _Reviewers()
+    reviewers = (
+        _read_reviewers() if verdicts or in_force.policy.asks_people else _Reviewers()
+    )
     found = {}
     for message in messages:
         behind = contributors[message.pk]
@@ -102,7 +113,10 @@ def demands_for(
             unread_sums = facts.unread_sums
         demand = Demand(
             requirement=requirement,
-            approvals=tuple(_approval(one, message, reviewers) for one in verdicts.get(message.pk, ())),
+            approvals=tuple(
+                _approval(one, message, reviewers)
+                for one in verdicts.get(message.pk, ())
+            ),
             person=key_of(actor),
             own_groups=in_force.own_groups,
             authors=behind.authors,
@@ -115,12 +129,16 @@ def demands_for(
             is_readable=in_force.is_readable,
             unread_sums=unread_sums,
         )
-        found[message.pk] = replace(demand, is_possible=_is_possible(demand, message, reviewers))
+        found[message.pk] = replace(
+            demand, is_possible=_is_possible(demand, message, reviewers)
+        )
     return found
 
 
 def barred_editors(message: Message, contributors: Contributors) -> frozenset[int]:
-    """Return who edited the message and may not approve it, because its mailbox wants somebody else to."""
+    """Return who edited the message and may not approve it, because its mailbox wants
+    somebody else to.
+    """
     own_edits_count = message.mailbox is not None and message.mailbox.editor_may_approve
     return frozenset() if own_edits_count else contributors.editors
 
@@ -130,21 +148,35 @@ def key_of(actor: Actor) -> int:
     return int(actor.id) if actor.kind == "person" else 0
 
 
-def _lists_naming(messages: Sequence[Message], policy: Policy, now: datetime) -> dict[int, Collection[int]]:
-    """Return by message the allowlists that rules ask for and that name one of its recipients."""
+def _lists_naming(
+    messages: Sequence[Message], policy: Policy, now: datetime
+) -> dict[int, Collection[int]]:
+    """Return by message the allowlists that rules ask for and that name one of its
+    recipients.
+    """
     if not policy.asked_lists:
         return {}
     entries = {
-        message.pk: {entry for one in message.written_to or () if "@" in one for entry in entries_of(one)}
+        message.pk: {
+            entry
+            for one in message.written_to or ()
+            if "@" in one
+            for entry in entries_of(one)
+        }
         for message in messages
     }
     by_entry = lists_by_entry(policy.asked_lists, set().union(*entries.values()), now)
-    return {key: {one for entry in own for one in by_entry.get(entry, ())} for key, own in entries.items()}
+    return {
+        key: {one for entry in own for one in by_entry.get(entry, ())}
+        for key, own in entries.items()
+    }
 
 
 def _live_approvals(messages: Sequence[Message]) -> dict[int, list[Verdict]]:
     """Return by message the live approvals of its current version, the oldest first."""
-    approvals = Verdict.objects.given_on(messages).filter(live=True, outcome=Outcome.APPROVE)
+    approvals = Verdict.objects.given_on(messages).filter(
+        live=True, outcome=Outcome.APPROVE
+    )
     versions = {message.pk: message.revision_id for message in messages}
     found: dict[int, list[Verdict]] = {}
     for one in approvals.defer("seen"):
@@ -159,12 +191,16 @@ def _read_reviewers() -> _Reviewers:
         scopes.setdefault(grant.person_id, []).append(grant.scope)
     groups: dict[int, frozenset[int]] = {}
     for member in Group.members.through.objects.all():
-        groups[member.person_id] = groups.get(member.person_id, frozenset()) | {member.group_id}
+        groups[member.person_id] = groups.get(member.person_id, frozenset()) | {
+            member.group_id
+        }
     return _Reviewers(scopes, groups)
 
 
 def _approval(verdict: Verdict, message: Message, reviewers: _Reviewers) -> Approval:
-    """Return an approval; it counts as long as its giver is an active reviewer of the message's mailbox."""
+    """Return an approval; it counts as long as its giver is an active reviewer of the
+    message's mailbox.
+    """
     return Approval(
         person=verdict.person_id,
         name=str(verdict.person),
@@ -176,12 +212,26 @@ def _approval(verdict: Verdict, message: Message, reviewers: _Reviewers) -> Appr
 
 
 def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> bool:
-    """Whether the reviewers of a held message's mailbox could together give what is asked for."""
-    if demand.is_decided or not demand.asks_people or message.state != MessageState.HELD:
+    """Whether the reviewers of a held message's mailbox could together give what is
+    asked for.
+    """
+    if (
+        demand.is_decided
+        or not demand.asks_people
+        or message.state != MessageState.HELD
+    ):
         return True
-    people = {one for one in reviewers.scopes if reviewers.may_review(one, message) and demand.may_give(one)}
+    people = {
+        one
+        for one in reviewers.scopes
+        if reviewers.may_review(one, message) and demand.may_give(one)
+    }
     members: dict[int, set[int]] = {}
     for person in people:
         for group in reviewers.groups.get(person, ()):
             members.setdefault(group, set()).add(person)
-    return can_be_completed(demand.effects, people, {group: frozenset(ones) for group, ones in members.items()})
+    return can_be_completed(
+        demand.effects,
+        people,
+        {group: frozenset(ones) for group, ones in members.items()},
+    )

@@ -1,7 +1,8 @@
 """Carries decisions out: the only caller of decide_email.
 
-`run_decision` spans several transactions: it claims the row, commits, calls MultiMail with no database lock held, and
-ends the row by compare-and-set. A crash at any point leaves a row that the sweep finds.
+`run_decision` spans several transactions: it claims the row, commits, calls MultiMail
+with no database lock held, and ends the row by compare-and-set. A crash at any point
+leaves a row that the sweep finds.
 """
 
 import logging
@@ -11,7 +12,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db import (
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    transaction,
+)
 
 from approvals import examination, tasks
 from approvals.decisions import outcomes, settle
@@ -29,7 +35,13 @@ from common.references import via, with_reference
 from mirror import store
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message
-from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
+from mirror.states import (
+    DecisionEvent,
+    DecisionState,
+    MessageState,
+    Outcome,
+    upstream_action,
+)
 from mirror.sync import reads
 from mirror.sync.rows import mirror_row
 from mirror.threads.conversation import conversation_of
@@ -39,24 +51,29 @@ from upstream.client import Client, Pending
 
 log = logging.getLogger(__name__)
 
-# Above all that one attempt may take on the wire (30 s to read, 20 s to decide), so that a lease expires only when
-# its worker is dead or stopped.
+# Above all that one attempt may take on the wire (30 s to read, 20 s to decide), so
+# that a lease expires only when its worker is dead or stopped.
 LEASE = timedelta(seconds=60)
 # After a longer pause the answer of the last check may be out of date.
 FRESH_FOR = 1.0
-# Seconds between tries to store the result while PostgreSQL is away; in total far below a lease.
+# Seconds between tries to store the result while PostgreSQL is away; in total far below
+# a lease.
 _PAUSES = (0.1, 0.5, 2.0)
 # A row without these fields says too little to be compared.
 _ESSENTIAL = {"to", "subject", "markdown", "html"}
 
 
 def on_released(**_: Any) -> None:
-    """Have carried out what waited for a kill switch, which is released in this transaction."""
+    """Have carried out what waited for a kill switch, which is released in this
+    transaction.
+    """
     tasks.execute_due.delay_on_commit()
 
 
 def run_decision(*, decision_id: int) -> str:
-    """Carry one due decision out and return the state it ended in, or why there was nothing to do."""
+    """Carry one due decision out and return the state it ended in, or why there was
+    nothing to do.
+    """
     decision = _claim(decision_id)
     if decision is None:
         return "not due"
@@ -66,7 +83,10 @@ def run_decision(*, decision_id: int) -> str:
     with traced(decision.message.trace):
         end = _attempt(decision, had_left=had_left)
         decision = _written(end)
-        log.info("decision carried out", extra={"decision": decision.reference, "state": decision.state})
+        log.info(
+            "decision carried out",
+            extra={"decision": decision.reference, "state": decision.state},
+        )
     return decision.state
 
 
@@ -77,14 +97,17 @@ def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
     except errors.UpstreamError as error:
         return partial(outcomes.end_with_error, decision, error, had_left=had_left)
     except _DecisionOutdated as reason:
-        return partial(outcomes.end_without_call, decision, str(reason), had_left=had_left)
+        return partial(
+            outcomes.end_without_call, decision, str(reason), had_left=had_left
+        )
     except _NotPendingUpstream:
         return partial(outcomes.settle_missing_upstream, decision, had_left=had_left)
     return partial(outcomes.end_with_success, decision, answer, window=window)
 
 
 def _written(end: Callable[[], Decision]) -> Decision:
-    """Store a result, and retry after a PostgreSQL restart or a deadlock; the call itself is made once.
+    """Store a result, and retry after a PostgreSQL restart or a deadlock; the call
+    itself is made once.
 
     If storing fails for good, the lease expires and reconciliation finds the outcome.
     """
@@ -92,7 +115,9 @@ def _written(end: Callable[[], Decision]) -> Decision:
         try:
             return end()
         except (OperationalError, InterfaceError) as error:
-            log.warning("end not written at once", extra={"reason": type(error).__name__})
+            log.warning(
+                "end not written at once", extra={"reason": type(error).__name__}
+            )
             close_old_connections()
             time.sleep(pause)
     return end()
@@ -107,13 +132,19 @@ class _NotPendingUpstream(Exception):
 
 
 def _claim(decision_id: int) -> Decision | None:
-    """Claim a due decision in a transaction of its own, after checking once more that it is still allowed."""
+    """Claim a due decision in a transaction of its own, after checking once more that
+    it is still allowed.
+    """
     with transaction.atomic():
         due = Decision.objects.due().select_for_update(of=("self",), skip_locked=True)
         decision = due.select_related("given_by").filter(pk=decision_id).first()
         if decision is None:
             return None
-        message = Message.objects.with_content().select_related("connection").get(pk=decision.message_id)
+        message = (
+            Message.objects.with_content()
+            .select_related("connection")
+            .get(pk=decision.message_id)
+        )
         decision.message = message
         if message.revision is not None and message.revision.pk == decision.revision_id:
             decision.revision = message.revision
@@ -133,12 +164,17 @@ def _claim(decision_id: int) -> Decision | None:
             seen_held=0,
             seen_absent=0,
         )
-        log.info("decision taken", extra={"decision": claimed.reference, "attempt": claimed.attempt})
+        log.info(
+            "decision taken",
+            extra={"decision": claimed.reference, "attempt": claimed.attempt},
+        )
         return claimed
 
 
 def _refusal(decision: Decision, *, now: datetime) -> str:
-    """Return why the decision is no longer allowed, or an empty text: the ruling is evaluated again before the call."""
+    """Return why the decision is no longer allowed, or an empty text: the ruling is
+    evaluated again before the call.
+    """
     message = decision.message
     person = decision.given_by
     if not decision.judges_content:
@@ -156,18 +192,26 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
             return error.sentence
     giver = person.actor(surface="worker", scopes=person.current_scopes())
     ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
-    allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
+    allowed = (
+        ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
+    )
     if allowed:
         return ""
     # Of the rules of the policy, several people stand behind it.
     is_of_person = ruling.rule not in ("policy", "hours", "approvals")
-    return f"{person} may no longer decide this: {ruling.reasons[0]}" if is_of_person else ruling.reasons[0]
+    return (
+        f"{person} may no longer decide this: {ruling.reasons[0]}"
+        if is_of_person
+        else ruling.reasons[0]
+    )
 
 
 def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
-    """Read the content once more, then call. The decision's row changes only by the mark before the call.
+    """Read the content once more, then call. The decision's row changes only by the
+    mark before the call.
 
-    Returns the answer, and the seconds from that read to the call where MultiMail itself compares nothing.
+    Returns the answer, and the seconds from that read to the call where MultiMail
+    itself compares nothing.
     """
     message = decision.message
     connection = decision.message.connection
@@ -180,11 +224,17 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
 
     client = reads.oversight_client(connection)
     pending = _read_pending(client, message)
-    row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
+    row = next(
+        (row for row in pending.rows if str(row["id"]) == message.upstream_id), None
+    )
     if row is None and pending.closed:
-        raise errors.Conflict("MultiMail no longer holds this message.", body=pending.closed)
+        raise errors.Conflict(
+            "MultiMail no longer holds this message.", body=pending.closed
+        )
     if row is None and (pending.unreadable or pending.pages > 1):
-        raise errors.NotSent("MultiMail's list of held messages could not be read completely.")
+        raise errors.NotSent(
+            "MultiMail's list of held messages could not be read completely."
+        )
     if row is None:
         raise _NotPendingUpstream
     if decision.judges_content:
@@ -196,22 +246,38 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
-        expected_fingerprint=_expected(decision, row) if connection.is_our_gateway else None,
+        expected_fingerprint=_expected(decision, row)
+        if connection.is_our_gateway
+        else None,
         feedback=decision.feedback if connection.is_our_gateway else {},
         without=connection.refused_fields,
         before_write=mark,
     )
-    is_compared_there = connection.is_our_gateway and "expected_fingerprint" not in connection.refused_fields
-    return answer, called - began if decision.judges_content and not is_compared_there else None
+    is_compared_there = (
+        connection.is_our_gateway
+        and "expected_fingerprint" not in connection.refused_fields
+    )
+    return (
+        answer,
+        called - began if decision.judges_content and not is_compared_there else None,
+    )
 
 
 def _expected(decision: Decision, row: dict[str, Any]) -> str:
-    """Return the fingerprint to compare: what was read; of a rule that looks at no words, what is held now."""
-    return decision.revision.fingerprint if decision.judges_content else fingerprint(store.content_of(row))
+    """Return the fingerprint to compare: what was read; of a rule that looks at no
+    words, what is held now.
+    """
+    return (
+        decision.revision.fingerprint
+        if decision.judges_content
+        else fingerprint(store.content_of(row))
+    )
 
 
 def _check_gate_expiry(message: Message) -> None:
-    """Wait until our gateway knows of an extension: until then it refuses an approval after the old expiry."""
+    """Wait until our gateway knows of an extension: until then it refuses an approval
+    after the old expiry.
+    """
     told = message.gate_expires_at
     expires_at = message.expires_at
     if told is not None and expires_at is not None and told < expires_at:
@@ -220,10 +286,12 @@ def _check_gate_expiry(message: Message) -> None:
 
 
 def _read_pending(client: Client, message: Message) -> Pending:
-    """Read the content once more. A read has no effect, so an error in it never ends the decision.
+    """Read the content once more. A read has no effect, so an error in it never ends
+    the decision.
 
-    Our gateway is asked for this one message; hosted MultiMail for the whole list, shared with other callers. Raises
-    errors about the key, the rate or this message as they are, and all others as NotSent.
+    Our gateway is asked for this one message; hosted MultiMail for the whole list,
+    shared with other callers. Raises errors about the key, the rate or this message as
+    they are, and all others as NotSent.
     """
     connection = message.connection
     try:
@@ -238,16 +306,20 @@ def _read_pending(client: Client, message: Message) -> Pending:
     except errors.NotFound as error:
         if connection.is_our_gateway:
             raise
-        # The list itself is missing: a wrong address or a proxy; that says nothing about the message.
+        # The list itself is missing: a wrong address or a proxy; that says nothing
+        # about the message.
         raise errors.NotSent(error.sentence, status=error.status) from error
     if not pending.is_our_gateway:
-        # Another MultiMail answers at this address now, which does not support this query.
+        # Another MultiMail answers at this address now, which does not support this
+        # query.
         raise errors.NotSent("MultiMail did not answer for this message.")
     return pending
 
 
 def _compare_whole(decision: Decision, row: dict[str, Any]) -> None:
-    """Compare also what only the read key shows. As above, an error in reading has no effect."""
+    """Compare also what only the read key shows. As above, an error in reading has no
+    effect.
+    """
     connection = decision.message.connection
     try:
         whole = reads.completed(connection, row)
@@ -259,47 +331,72 @@ def _compare_whole(decision: Decision, row: dict[str, Any]) -> None:
         _compare(decision, whole)
     except _DecisionOutdated:
         if whole is not row:
-            # The list does not show what differs, so the next read of it would not find that.
+            # The list does not show what differs, so the next read of it would not find
+            # that.
             mirror_row(connection, whole, clock(), examination)
         raise
 
 
 def _compare(decision: Decision, row: Mapping[str, Any]) -> None:
-    """Compare what was decided with what is held now, in the fields that both show; new fields must be empty."""
+    """Compare what was decided with what is held now, in the fields that both show; new
+    fields must be empty.
+    """
     shown = store.stored_content(decision.revision)
     held = store.content_of(row)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
-        raise errors.NotSent("MultiMail shows too little of the message to compare it with the version that was read.")
-    if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):
-        raise _DecisionOutdated("The content at MultiMail is no longer the one that was read.")
+        raise errors.NotSent(
+            "MultiMail shows too little of the message to compare it with the version that was read."
+        )
+    if fingerprint(within(shown, held.coverage)) != fingerprint(
+        within(held, shown.coverage)
+    ):
+        raise _DecisionOutdated(
+            "The content at MultiMail is no longer the one that was read."
+        )
     unread = set(held.coverage) - set(shown.coverage)
     if fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
         # A hidden recipient may be old or new; either way nobody has read it.
-        raise _DecisionOutdated("MultiMail shows more of the message now than what was read.")
+        raise _DecisionOutdated(
+            "MultiMail shows more of the message now than what was read."
+        )
 
 
 def _ask_once_more(decision: Decision) -> None:
-    """Evaluate the ruling after the read too: during a slow read an allowlist entry may have expired."""
+    """Evaluate the ruling after the read too: during a slow read an allowlist entry may
+    have expired.
+    """
     try:
         refusal = _refusal(decision, now=clock())
     except (OperationalError, InterfaceError):
-        raise errors.NotSent("The desk's database did not answer before the call.") from None
+        raise errors.NotSent(
+            "The desk's database did not answer before the call."
+        ) from None
     if refusal:
         raise _DecisionOutdated(refusal)
 
 
 def _mark(decision: Decision) -> None:
-    """Mark that the call may have left: the last step before its first byte, and the last chance to stop it."""
+    """Mark that the call may have left: the last step before its first byte, and the
+    last chance to stop it.
+    """
     began = time.monotonic()
     message = decision.message
     try:
-        mine = Decision.objects.held_by(decision).nothing_stops(decision).of_whoever_may(decision)
+        mine = (
+            Decision.objects.held_by(decision)
+            .nothing_stops(decision)
+            .of_whoever_may(decision)
+        )
         is_marked = mine.update(may_have_left=True)
     except (OperationalError, InterfaceError):
-        raise errors.NotSent("The desk's database did not answer just before the call.") from None
+        raise errors.NotSent(
+            "The desk's database did not answer just before the call."
+        ) from None
     if not is_marked:
         if stop := stop_of(message):
-            raise errors.NotSent(f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}")
+            raise errors.NotSent(
+                f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}"
+            )
         # The lease expired, or another worker was faster: this call must not happen.
         raise errors.NotSent("This attempt was abandoned before its call.")
     if time.monotonic() - began > FRESH_FOR:
@@ -307,8 +404,12 @@ def _mark(decision: Decision) -> None:
 
 
 def upstream_reason(decision: Decision) -> str:
-    """Return the reason as it goes upstream: the reviewer's words, then who they are and our reference."""
-    heading = "Corrected text" if decision.feedback.get("replaced_by") else "Suggested text"
+    """Return the reason as it goes upstream: the reviewer's words, then who they are
+    and our reference.
+    """
+    heading = (
+        "Corrected text" if decision.feedback.get("replaced_by") else "Suggested text"
+    )
     words = with_suggestion(decision.reason, decision.suggestion, heading=heading)
     return with_reference(words, decision.reference, _who(decision))
 
@@ -319,7 +420,9 @@ def _who(decision: Decision) -> str:
 
 @transaction.atomic
 def refuse_outdated(*, decision_id: int) -> None:
-    """Refuse an approval for later whose time will be too late, so that a person learns of it before that time."""
+    """Refuse an approval for later whose time will be too late, so that a person learns
+    of it before that time.
+    """
     decision = (
         Decision.objects.outdated_for_later()
         .select_for_update(of=("self",), skip_locked=True)

@@ -1,4 +1,6 @@
-"""Rejects expired messages, and announces once that a message is about to expire. It never approves."""
+"""Rejects expired messages, and announces once that a message is about to expire. It
+never approves.
+"""
 
 import logging
 
@@ -25,14 +27,24 @@ _BATCH = 200
 def announce_expiring() -> int:
     """Record once for each held message that it is about to expire; return how many."""
     return sum(
-        _announce(message_id) for message_id in desk_messages().nearly_over().values_list("pk", flat=True)[:_BATCH]
+        _announce(message_id)
+        for message_id in desk_messages()
+        .nearly_over()
+        .values_list("pk", flat=True)[:_BATCH]
     )
 
 
 @transaction.atomic
 def _announce(message_id: int) -> bool:
-    # Checked again under the lock: another sweep may have announced it, or somebody may have decided it.
-    found = desk_messages().nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
+    # Checked again under the lock: another sweep may have announced it, or somebody may
+    # have decided it.
+    found = (
+        desk_messages()
+        .nearly_over()
+        .select_for_update(of=("self",), no_key=True)
+        .filter(pk=message_id)
+        .first()
+    )
     if found is None or found.expires_at is None:
         return False
     Review.objects.filter(pk=found.pk).update(expiry_told_at=Now())
@@ -40,15 +52,19 @@ def _announce(message_id: int) -> bool:
         "message.expiring",
         found,
         actor=ACTOR,
-        details={"explanation": f"It is rejected at {found.expires_at:%Y-%m-%d %H:%M} UTC unless it is approved."},
+        details={
+            "explanation": f"It is rejected at {found.expires_at:%Y-%m-%d %H:%M} UTC unless it is approved."
+        },
     )
     return True
 
 
 def expire_due() -> int:
-    """Reject every held message that is expired by the database's clock; return how many were processed.
+    """Reject every held message that is expired by the database's clock; return how
+    many were processed.
 
-    Each in its own transaction: a failure does not stop the others. That message stays overdue, and is listed as stuck.
+    Each in its own transaction: a failure does not stop the others. That message stays
+    overdue, and is listed as stuck.
     """
     expired = 0
     for message in due().select_related("connection")[:_BATCH]:
@@ -66,10 +82,15 @@ def due() -> DeskMessageQuerySet:
 
 @transaction.atomic
 def _expire(message: Message) -> bool:
-    """Stop what would still send the message, then reject it. Under the kill switch the reject waits."""
+    """Stop what would still send the message, then reject it. Under the kill switch the
+    reject waits.
+    """
     locked = store.lock_current(message)
     # Checked again under the lock: somebody may have decided first.
-    if locked is None or not desk_messages().past_expiry(rule=RULE).filter(pk=locked.pk).exists():
+    if (
+        locked is None
+        or not desk_messages().past_expiry(rule=RULE).filter(pk=locked.pk).exists()
+    ):
         return False
     assert locked.expires_at is not None, "only a message with an expiry is past it"
     over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -78,12 +99,19 @@ def _expire(message: Message) -> bool:
             return False
         settle.advance(
             decision,
-            event=DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.REFUSE,
+            event=DecisionEvent.WITHDRAW
+            if decision.may_have_left
+            else DecisionEvent.REFUSE,
             actor=ACTOR,
             explanation=f"The time to approve this message was over at {over}.",
             lease_until=None,
             seen_held=0,
             seen_absent=0,
         )
-    decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
+    decide_by_rule(
+        locked,
+        rule=RULE,
+        reason=f"Expired: it was not approved before {over}.",
+        actor=ACTOR,
+    )
     return True

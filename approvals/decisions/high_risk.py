@@ -1,6 +1,8 @@
-"""Approving a high-risk message: each serious finding must be read, and the recipient typed.
+"""Approving a high-risk message: each serious finding must be read, and the recipient
+typed.
 
-The command checks on every surface that the findings were read; only the page asks to type the recipient.
+The command checks on every surface that the findings were read; only the page asks to
+type the recipient.
 """
 
 from collections.abc import Collection
@@ -22,15 +24,18 @@ from risk.score import HIGH, points_of, score
 
 # With more recipients than these, their number is asked for instead of a domain.
 FEW = 3
-# Stands among the findings to be read where a rule of the policy asks for the page; no risk rule has this name.
+# Stands among the findings to be read where a rule of the policy asks for the page; no
+# risk rule has this name.
 ASKED_BY_RULE = "policy"
 _RULE_SENTENCE = "A rule of the policy asks to check this message with care."
 
 
 def serious_findings(message: Message) -> tuple[Finding, ...]:
-    """Return the findings that must be read before a high-risk message is approved; none where the risk is not high.
+    """Return the findings that must be read before a high-risk message is approved;
+    none where the risk is not high.
 
-    These are the findings that are high by themselves; where only their sum is high, all that count.
+    These are the findings that are high by themselves; where only their sum is high,
+    all that count.
     """
     stored = message.revision.findings if message.revision else []
     if not stored:
@@ -40,25 +45,41 @@ def serious_findings(message: Message) -> tuple[Finding, ...]:
     if score(findings, weights).level != "high":
         return ()
     counting = [one for one in findings if points_of(one, weights)]
-    return tuple(one for one in counting if points_of(one, weights) >= HIGH) or tuple(counting)
+    return tuple(one for one in counting if points_of(one, weights) >= HIGH) or tuple(
+        counting
+    )
 
 
-def check_risk_read(message: Message, *, read: Collection[str], effects: Effects) -> None:
-    """Raise RiskUnread where a serious finding of the message is not among the rules that the person says were read.
+def check_risk_read(
+    message: Message, *, read: Collection[str], effects: Effects
+) -> None:
+    """Raise RiskUnread where a serious finding of the message is not among the rules
+    that the person says were read.
 
-    Also where a rule of the policy asks for the page, and `read` does not name what that page says.
+    Also where a rule of the policy asks for the page, and `read` does not name what
+    that page says.
     """
     unread = [one for one in serious_findings(message) if one.rule not in read]
     if unread:
-        raise RiskUnread(f"This message is high risk, so it is approved on a page of its own. {unread[0].sentence}")
+        raise RiskUnread(
+            f"This message is high risk, so it is approved on a page of its own. {unread[0].sentence}"
+        )
     if effects.high_risk_page and ASKED_BY_RULE not in read:
-        raise RiskUnread(f"This message is approved on a page of its own. {_RULE_SENTENCE}")
+        raise RiskUnread(
+            f"This message is approved on a page of its own. {_RULE_SENTENCE}"
+        )
 
 
 def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
-    """Return what the page asks to read: the serious findings, and that a rule of the policy asks for the page."""
+    """Return what the page asks to read: the serious findings, and that a rule of the
+    policy asks for the page.
+    """
     asked = Finding(
-        ASKED_BY_RULE, 1, "high", _RULE_SENTENCE, "Check whom it goes to and what it says before you approve."
+        ASKED_BY_RULE,
+        1,
+        "high",
+        _RULE_SENTENCE,
+        "Check whom it goes to and what it says before you approve.",
     )
     return (*serious_findings(message), *((asked,) if effects.high_risk_page else ()))
 
@@ -72,26 +93,44 @@ class Asked:
     of: str = ""
 
 
-def recipient_question(content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()) -> Asked:
-    """Return what the page asks for: the domain of the recipient in question, or the number of many recipients."""
-    addresses = (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
+def recipient_question(
+    content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()
+) -> Asked:
+    """Return what the page asks for: the domain of the recipient in question, or the
+    number of many recipients.
+    """
+    addresses = (
+        (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
+    )
     people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
-    one = next((person for person in people if person in suspicious), people[0] if people else "")
+    one = next(
+        (person for person in people if person in suspicious),
+        people[0] if people else "",
+    )
     domain = one.rpartition("@")[2]
     if len(people) > FEW or not domain:
         return Asked("How many people get it?", (str(len(people)),))
-    question = "What is the sender's domain?" if is_inbound else "What is the recipient's domain?"
+    question = (
+        "What is the sender's domain?"
+        if is_inbound
+        else "What is the recipient's domain?"
+    )
     return Asked(question, tuple({domain, unicode_host(domain)}), of=one)
 
 
 class HighRiskForm(LaterForm):
-    """The page's form: each serious finding ticked, the recipient typed, and the version they are about.
+    """The page's form: each serious finding ticked, the recipient typed, and the
+    version they are about.
 
-    `has_late` says that messages came into the thread after the draft, which must be ticked as well.
+    `has_late` says that messages came into the thread after the draft, which must be
+    ticked as well.
     """
 
     fingerprint = forms.RegexField(
-        FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}
+        FINGERPRINT,
+        error_messages={
+            "invalid": "The page is too old to decide from. Open the message again."
+        },
     )
     risk_read = forms.MultipleChoiceField(required=False)
     typed = forms.CharField(
@@ -101,7 +140,12 @@ class HighRiskForm(LaterForm):
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
 
     def __init__(
-        self, *args: Any, findings: Collection[Finding], asked: Asked, has_late: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        findings: Collection[Finding],
+        asked: Asked,
+        has_late: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.has_late = has_late
@@ -110,11 +154,17 @@ class HighRiskForm(LaterForm):
         self.fields["risk_read"].choices = list(self.rules.items())  # type: ignore[attr-defined]
 
     def problem(self) -> str:
-        """Return what is wrong with the page as a whole, as a sentence; empty for a form that was not sent."""
+        """Return what is wrong with the page as a whole, as a sentence; empty for a
+        form that was not sent.
+        """
         wrong = self.errors_by_field()
         if not wrong or "fingerprint" in wrong:
             return wrong.get("fingerprint", "")
-        return "One entry below is missing or wrong." if len(wrong) == 1 else "Some entries below are missing or wrong."
+        return (
+            "One entry below is missing or wrong."
+            if len(wrong) == 1
+            else "Some entries below are missing or wrong."
+        )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -122,19 +172,25 @@ class HighRiskForm(LaterForm):
 
     def clean_risk_read(self) -> list[str]:
         read: list[str] = self.cleaned_data["risk_read"]
-        if left := [sentence for rule, sentence in self.rules.items() if rule not in read]:
+        if left := [
+            sentence for rule, sentence in self.rules.items() if rule not in read
+        ]:
             raise forms.ValidationError(f"Read this and tick it: {left[0]}")
         return read
 
     def clean_thread_read(self) -> str:
         read: str = self.cleaned_data["thread_read"]
         if self.has_late and not read:
-            raise forms.ValidationError("Read the newer messages in the thread, then tick the box.")
+            raise forms.ValidationError(
+                "Read the newer messages in the thread, then tick the box."
+            )
         return read
 
     def clean_typed(self) -> str:
         typed = str(self.cleaned_data["typed"]).strip()
         plain = typed.lower().removeprefix("@").rstrip(".")
         if plain not in self.asked.answers:
-            raise forms.ValidationError(f"“{typed[:80]}” is not the domain above. Compare it character by character.")
+            raise forms.ValidationError(
+                f"“{typed[:80]}” is not the domain above. Compare it character by character."
+            )
         return typed

@@ -1,7 +1,8 @@
 """Approving for later: the times that a reviewer can choose, and the words for them.
 
-The desk does not know where a recipient is. Working hours are 09:00 to 17:00, Monday to Friday, in a time zone that the
-reviewer chooses. The message stays held at MultiMail until then: MultiMail's own scheduling is not used.
+The desk does not know where a recipient is. Working hours are 09:00 to 17:00, Monday to
+Friday, in a time zone that the reviewer chooses. The message stays held at MultiMail
+until then: MultiMail's own scheduling is not used.
 """
 
 from dataclasses import dataclass
@@ -26,19 +27,52 @@ _WEEKEND = (5, 6)
 MOST = timedelta(days=30)
 # What is carried out so much after its time is said to be late.
 LATE = timedelta(hours=1)
-WHENS = {"tomorrow": "Tomorrow, 09:00", "hours": "Next working hours", "time": "Another time"}
+WHENS = {
+    "tomorrow": "Tomorrow, 09:00",
+    "hours": "Next working hours",
+    "time": "Another time",
+}
 # Offered while a zone is typed. Every other zone can be typed too.
 ZONES = (
-    *("UTC", "Europe/London", "Europe/Lisbon", "Europe/Paris", "Europe/Berlin", "Europe/Athens", "Europe/Istanbul"),
-    *("Africa/Lagos", "Africa/Johannesburg", "Africa/Nairobi", "Asia/Dubai", "Asia/Kolkata", "Asia/Singapore"),
-    *("Asia/Shanghai", "Asia/Tokyo", "Australia/Sydney", "Pacific/Auckland", "America/Sao_Paulo"),
-    *("America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles", "America/Mexico_City"),
+    *(
+        "UTC",
+        "Europe/London",
+        "Europe/Lisbon",
+        "Europe/Paris",
+        "Europe/Berlin",
+        "Europe/Athens",
+        "Europe/Istanbul",
+    ),
+    *(
+        "Africa/Lagos",
+        "Africa/Johannesburg",
+        "Africa/Nairobi",
+        "Asia/Dubai",
+        "Asia/Kolkata",
+        "Asia/Singapore",
+    ),
+    *(
+        "Asia/Shanghai",
+        "Asia/Tokyo",
+        "Australia/Sydney",
+        "Pacific/Auckland",
+        "America/Sao_Paulo",
+    ),
+    *(
+        "America/New_York",
+        "America/Chicago",
+        "America/Denver",
+        "America/Los_Angeles",
+        "America/Mexico_City",
+    ),
 )
 
 
 @dataclass(frozen=True)
 class LaterChoice:
-    """What a reviewer chose: one of WHENS, a time zone and, for another time, the day and time on a clock there."""
+    """What a reviewer chose: one of WHENS, a time zone and, for another time, the day
+    and time on a clock there.
+    """
 
     when: str
     zone: ZoneInfo
@@ -46,11 +80,15 @@ class LaterChoice:
 
 
 class LaterForm(SentenceForm):
-    """A form that can approve for later. Without `later` its other fields are ignored, but a typed time is refused."""
+    """A form that can approve for later. Without `later` its other fields are ignored,
+    but a typed time is refused.
+    """
 
     later = forms.BooleanField(required=False)
     when = forms.ChoiceField(
-        required=False, choices=list(WHENS.items()), error_messages={"invalid_choice": "Choose when to send it."}
+        required=False,
+        choices=list(WHENS.items()),
+        error_messages={"invalid_choice": "Choose when to send it."},
     )
     at = forms.DateTimeField(
         required=False,
@@ -60,39 +98,58 @@ class LaterForm(SentenceForm):
     zone = forms.CharField(required=False, max_length=64)
 
     def choice_of(self, cleaned: dict[str, Any]) -> LaterChoice | None:
-        """Take these fields out of the cleaned ones and return what was chosen; errors are added to the form."""
-        is_later, when, typed, at = (cleaned.pop(name, None) for name in ("later", "when", "zone", "at"))
+        """Take these fields out of the cleaned ones and return what was chosen; errors
+        are added to the form.
+        """
+        is_later, when, typed, at = (
+            cleaned.pop(name, None) for name in ("later", "when", "zone", "at")
+        )
         if not is_later:
             for name in ("when", "at", "zone"):
                 self.errors.pop(name, None)
             if at is not None:
-                # Enter in that field presses the first button of the page where no script runs.
-                self.add_error("at", "You entered a time: press “Approve for later”, or clear it.")
+                # Enter in that field presses the first button of the page where no
+                # script runs.
+                self.add_error(
+                    "at", "You entered a time: press “Approve for later”, or clear it."
+                )
             return None
         zone = zone_named(str(typed or ""))
         if zone is None:
-            self.add_error("zone", "There is no such time zone. Enter one such as Europe/Lisbon.")
+            self.add_error(
+                "zone", "There is no such time zone. Enter one such as Europe/Lisbon."
+            )
         elif not when:
             self.add_error("when", "Choose when to send it.")
         elif (at is not None) != (when == "time"):
             both = f"You chose “{WHENS[when]}” and entered a time: choose one of them."
             self.add_error("at", both if at else "Enter the day and time to send it.")
         elif at is not None and not _exists(at.replace(tzinfo=zone)):
-            self.add_error("at", f"Clocks in {zone} skip that time: choose another one.")
+            self.add_error(
+                "at", f"Clocks in {zone} skip that time: choose another one."
+            )
         else:
             return LaterChoice(when, zone, at)
         return None
 
 
 def _exists(at: datetime) -> bool:
-    """Whether a clock there ever shows this time: when daylight saving begins, an hour is skipped."""
+    """Whether a clock there ever shows this time: when daylight saving begins, an hour
+    is skipped.
+    """
     return at.astimezone(UTC).astimezone(at.tzinfo) == at
 
 
 def timing_of(
-    choice: LaterChoice | None, message: Message, *, now: datetime, window: timedelta, thread_read: int
+    choice: LaterChoice | None,
+    message: Message,
+    *,
+    now: datetime,
+    window: timedelta,
+    thread_read: int,
 ) -> dict[str, Any]:
-    """Return the fields of a decision that say when it is carried out: after the undo window, or at the chosen time.
+    """Return the fields of a decision that say when it is carried out: after the undo
+    window, or at the chosen time.
 
     By the database's time `now`. A choice that means "now" leaves `later_at` empty.
     """
@@ -109,11 +166,13 @@ def timing_of(
     }
 
 
-def _checked_time(choice: LaterChoice, message: Message, *, now: datetime, window: timedelta) -> datetime:
+def _checked_time(
+    choice: LaterChoice, message: Message, *, now: datetime, window: timedelta
+) -> datetime:
     """Return the chosen time in UTC, but never before the undo window is over.
 
-    Raises VerdictNotAllowed for received mail, for a time in the past or beyond 30 days, and for one at which the
-    message has expired.
+    Raises VerdictNotAllowed for received mail, for a time in the past or beyond 30
+    days, and for one at which the message has expired.
     """
     if message.direction == "inbound":
         raise VerdictNotAllowed("Received messages can only be released at once.")
@@ -123,7 +182,9 @@ def _checked_time(choice: LaterChoice, message: Message, *, now: datetime, windo
     if at > now + MOST:
         raise VerdictNotAllowed("Choose a time within the next 30 days.")
     if message.expires_at and message.expires_at <= at:
-        raise VerdictNotAllowed(f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC.")
+        raise VerdictNotAllowed(
+            f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC."
+        )
     return max(at, now + window)
 
 
@@ -131,7 +192,11 @@ def _time_of(choice: LaterChoice, *, earliest: datetime) -> datetime:
     if choice.when == "hours":
         return _next_working_time(earliest.astimezone(choice.zone))
     if choice.when == "tomorrow":
-        return datetime.combine((earliest.astimezone(choice.zone) + timedelta(days=1)).date(), BEGINS, choice.zone)
+        return datetime.combine(
+            (earliest.astimezone(choice.zone) + timedelta(days=1)).date(),
+            BEGINS,
+            choice.zone,
+        )
     assert choice.at is not None, "the form asks for it"
     return choice.at.replace(tzinfo=choice.zone)
 
@@ -151,7 +216,9 @@ def _in_working_hours(here: datetime) -> bool:
 
 
 def time_in_words(at: datetime | None, zone: str) -> str:
-    """Return a chosen time in the zone that was chosen with it: `Wed 25 Nov, 09:00 (Europe/Berlin)`; empty for none."""
+    """Return a chosen time in the zone that was chosen with it: `Wed 25 Nov, 09:00
+    (Europe/Berlin)`; empty for none.
+    """
     return f"{at.astimezone(_zone(zone)):%a %-d %b, %H:%M} ({zone})" if at else ""
 
 
@@ -164,34 +231,55 @@ def _zone(name: str) -> tzinfo:
 
 
 def delay_in_words(decision: Decision, *, at: datetime) -> str:
-    """Return how much later than chosen a decision is carried out at this time; empty up to an hour."""
+    """Return how much later than chosen a decision is carried out at this time; empty
+    up to an hour.
+    """
     if decision.later_at is None or at - decision.later_at <= LATE:
         return ""
-    is_outside = decision.in_working_hours and not _in_working_hours(at.astimezone(_zone(decision.later_zone)))
+    is_outside = decision.in_working_hours and not _in_working_hours(
+        at.astimezone(_zone(decision.later_zone))
+    )
     where = ", outside working hours" if is_outside else ""
-    return f"{duration((at - decision.later_at).total_seconds())} later than chosen{where}"
+    return (
+        f"{duration((at - decision.later_at).total_seconds())} later than chosen{where}"
+    )
 
 
 def later_context(message: Message) -> dict[str, Any]:
-    """Return what the form offers: the zone last chosen for the recipient's domain, else that of whoever asks.
+    """Return what the form offers: the zone last chosen for the recipient's domain,
+    else that of whoever asks.
 
-    `is_known` is False where there is neither, so that the browser's zone can be offered.
+    `is_known` is False where there is neither, so that the browser's zone can be
+    offered.
     """
     last_zone = _last_zone(message)
     zone = last_zone or zone_name()
     domain = domain_of(message) if last_zone else ""
-    return {"zone": zone, "domain": domain, "is_known": bool(last_zone) or zone != "UTC", "zones": ZONES}
+    return {
+        "zone": zone,
+        "domain": domain,
+        "is_known": bool(last_zone) or zone != "UTC",
+        "zones": ZONES,
+    }
 
 
 def _last_zone(message: Message) -> str:
-    """Return the time zone last chosen in this mailbox for the recipient's domain (relies on decision_later)."""
+    """Return the time zone last chosen in this mailbox for the recipient's domain
+    (relies on decision_later).
+    """
     domain = domain_of(message)
     if message.state != MessageState.HELD or not domain or message.mailbox_id is None:
         return ""
-    chosen = Decision.objects.filter(later_domain=domain, message__mailbox=message.mailbox_id).order_by("-pk")
+    chosen = Decision.objects.filter(
+        later_domain=domain, message__mailbox=message.mailbox_id
+    ).order_by("-pk")
     return chosen.values_list("later_zone", flat=True).first() or ""
 
 
 def domain_of(message: Message) -> str:
     """Return the domain of the first recipient; empty where it is not known."""
-    return bare_address(str(message.recipients[0])).lower().rpartition("@")[2][:255] if message.recipients else ""
+    return (
+        bare_address(str(message.recipients[0])).lower().rpartition("@")[2][:255]
+        if message.recipients
+        else ""
+    )

@@ -1,7 +1,9 @@
-"""Ends an attempt to carry a decision out: classifies its result as docs/architecture.md, Decision states, says.
+"""Ends an attempt to carry a decision out: classifies its result as
+docs/architecture.md, Decision states, says.
 
-The row may have changed while the call ran: a webhook settled it, a person withdrew it, or its lease expired. The
-answer still counts unless a newer attempt has claimed the row.
+The row may have changed while the call ran: a webhook settled it, a person withdrew it,
+or its lease expired. The answer still counts unless a newer attempt has claimed the
+row.
 """
 
 from datetime import timedelta
@@ -17,31 +19,67 @@ from common.postgres import clock
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome, reported_of
+from mirror.states import (
+    DecisionEvent,
+    DecisionState,
+    MessageEvent,
+    MessageState,
+    Outcome,
+    reported_of,
+)
 from mirror.sync import capabilities, health
 from outgoing.backoff import retry_after_attempt
 from upstream import errors
 
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
-NO_REASON_TAKEN = "MultiMail takes no reasons here, so the sender was not told this one."
+NO_REASON_TAKEN = (
+    "MultiMail takes no reasons here, so the sender was not told this one."
+)
 ACTOR = worker("decisions")
 # The states in which the answer of a call can still find its decision.
-_OPEN = (DecisionState.CALLING, DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
-_HARMLESS = (errors.NotSent, errors.Throttled, errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound)
+_OPEN = (
+    DecisionState.CALLING,
+    DecisionState.UNKNOWN,
+    DecisionState.UNATTRIBUTED,
+    DecisionState.WITHDRAWN,
+)
+_HARMLESS = (
+    errors.NotSent,
+    errors.Throttled,
+    errors.KeyRefused,
+    errors.Forbidden,
+    errors.Rejected,
+    errors.NotFound,
+)
 
 
 @transaction.atomic
-def end_with_success(decision: Decision, answer: dict[str, Any], *, window: float | None = None) -> Decision:
-    """End a decision that MultiMail carried out, and supersede our other open decisions on the message.
+def end_with_success(
+    decision: Decision, answer: dict[str, Any], *, window: float | None = None
+) -> Decision:
+    """End a decision that MultiMail carried out, and supersede our other open decisions
+    on the message.
 
-    `window` is how many seconds before the call the content was read and compared, where only the desk compared it.
+    `window` is how many seconds before the call the content was read and compared,
+    where only the desk compared it.
     """
     message, current = _lock(decision)
     if current is None:
         return _refreshed(decision)
-    stored = {name: answer[name] for name in ("status", "decision", "decided_at", "decided_by") if name in answer}
-    is_silent = decision.outcome != Outcome.APPROVE and "reason" in decision.message.connection.refused_fields
-    compared = "" if window is None else f"Read and compared {window * 1000:.0f} ms before the call."
+    stored = {
+        name: answer[name]
+        for name in ("status", "decision", "decided_at", "decided_by")
+        if name in answer
+    }
+    is_silent = (
+        decision.outcome != Outcome.APPROVE
+        and "reason" in decision.message.connection.refused_fields
+    )
+    compared = (
+        ""
+        if window is None
+        else f"Read and compared {window * 1000:.0f} ms before the call."
+    )
     settled = settle.advance(
         current,
         event=DecisionEvent.SUCCEED,
@@ -49,17 +87,22 @@ def end_with_success(decision: Decision, answer: dict[str, Any], *, window: floa
         status=200,
         lease_until=None,
         upstream_answer=stored,
-        explanation=" ".join(filter(None, (NO_REASON_TAKEN if is_silent else "", compared))),
+        explanation=" ".join(
+            filter(None, (NO_REASON_TAKEN if is_silent else "", compared))
+        ),
     )
     settle.supersede_others(settled, message, actor=ACTOR)
     return settled
 
 
 @transaction.atomic
-def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+def end_with_error(
+    decision: Decision, error: errors.UpstreamError, *, had_left: bool
+) -> Decision:
     """Classify the error as docs/architecture.md, Decision states, says.
 
-    `had_left` says whether an earlier attempt may have left: some answers prove only that this one had no effect.
+    `had_left` says whether an earlier attempt may have left: some answers prove only
+    that this one had no effect.
     """
     message, current = _lock(decision)
     if isinstance(error, errors.Throttled):
@@ -68,15 +111,26 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         health.pause(message.connection, error.sentence, actor=ACTOR)
     if current is None:
         return _refreshed(decision)
-    if isinstance(error, errors.Conflict) and (reported := reported_of(error.decision, error.message_status)):
-        # It was decided before this call, so only an earlier call of ours can have done it.
+    if isinstance(error, errors.Conflict) and (
+        reported := reported_of(error.decision, error.message_status)
+    ):
+        # It was decided before this call, so only an earlier call of ours can have done
+        # it.
         Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
         settle.settle_by_report(
-            message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR
+            message,
+            reported=reported,
+            reason=error.reason,
+            decided_by=error.decided_by,
+            actor=ACTOR,
         )
         settled = _refreshed(decision)
         is_open = settled.state == DecisionState.CALLING
-        return _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409) if is_open else settled
+        return (
+            _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409)
+            if is_open
+            else settled
+        )
     if _is_changed(error):
         _enqueue_read(message)
     if current.state != DecisionState.CALLING:
@@ -107,8 +161,9 @@ def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
 
 
 def _stop(*, had_left: bool) -> DecisionEvent:
-    # A refusal is about this call only. An earlier one may be under way still: "not carried out" could turn out false,
-    # and going on by itself could repeat it for ever. Withdrawn says what is true, and lets a person reject.
+    # A refusal is about this call only. An earlier one may be under way still: "not
+    # carried out" could turn out false, and going on by itself could repeat it for
+    # ever. Withdrawn says what is true, and lets a person reject.
     return DecisionEvent.WITHDRAW if had_left else DecisionEvent.REFUSE
 
 
@@ -129,18 +184,25 @@ def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
 
 
 def end_after_close(decision: Decision) -> Decision:
-    """End a locked decision whose message is no longer held, in the caller's transaction."""
+    """End a locked decision whose message is no longer held, in the caller's
+    transaction.
+    """
     if decision.may_have_left:
-        # An earlier call of ours may have ended it; reconciliation finds out whose it was.
+        # An earlier call of ours may have ended it; reconciliation finds out whose it
+        # was.
         sentence = "MultiMail no longer holds the message."
-        return _advance(decision, DecisionEvent.DOUBT, sentence, seen_held=0, seen_absent=0)
+        return _advance(
+            decision, DecisionEvent.DOUBT, sentence, seen_held=0, seen_absent=0
+        )
     state = MessageState(decision.message.state).label.lower()
     return _advance(decision, DecisionEvent.LOSE, f"The message is now {state}.")
 
 
 @transaction.atomic
 def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
-    """End an attempt whose call must not happen, because what is held is not what was decided."""
+    """End an attempt whose call must not happen, because what is held is not what was
+    decided.
+    """
     message, current = _lock(decision)
     _enqueue_read(message)
     if current is None or current.state != DecisionState.CALLING:
@@ -150,7 +212,9 @@ def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> De
 
 @transaction.atomic
 def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
-    """End an attempt that found the message gone, and nothing that says how it was decided."""
+    """End an attempt that found the message gone, and nothing that says how it was
+    decided.
+    """
     message, current = _lock(decision)
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
@@ -158,17 +222,23 @@ def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
     if had_left:
         return _advance(current, DecisionEvent.DOUBT, sentence)
     _mark_gone(message)
-    return _advance(current, DecisionEvent.LOSE, f"{sentence} It was decided elsewhere; this desk had sent nothing.")
+    return _advance(
+        current,
+        DecisionEvent.LOSE,
+        f"{sentence} It was decided elsewhere; this desk had sent nothing.",
+    )
 
 
 def _lock(decision: Decision) -> tuple[Message, Decision | None]:
-    """Lock the message, then the decision; None where it has ended or a newer attempt has claimed it.
+    """Lock the message, then the decision; None where it has ended or a newer attempt
+    has claimed it.
 
     Webhooks and people lock in the same order, so no two transactions deadlock.
     """
-    # Not the advisory lock of `store.lock_message`: it is for ids of which no message is stored yet. Whoever takes it
-    # locks the message's row too, so this row's lock excludes them; and nothing below takes it, so none can deadlock.
-    # PostgreSQL locks the rows in this order, and returns both as they are once it has their locks.
+    # Not the advisory lock of `store.lock_message`: it is for ids of which no message
+    # is stored yet. Whoever takes it locks the message's row too, so this row's lock
+    # excludes them; and nothing below takes it, so none can deadlock. PostgreSQL locks
+    # the rows in this order, and returns both as they are once it has their locks.
     locked = Decision.objects.select_for_update(of=("message", "self"), no_key=True)
     current = locked.select_related("message").get(pk=decision.pk)
     # These never change.
@@ -183,8 +253,12 @@ def _refreshed(decision: Decision) -> Decision:
     return decision
 
 
-def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
-    """Classify an error that came after the decision was withdrawn or its lease expired."""
+def _end_what_moved_on(
+    decision: Decision, error: errors.UpstreamError, *, had_left: bool
+) -> Decision:
+    """Classify an error that came after the decision was withdrawn or its lease
+    expired.
+    """
     is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
     if decision.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
         sentence = f"It was withdrawn in time; nothing was sent: {error.sentence}"
@@ -193,18 +267,36 @@ def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_l
     return decision
 
 
-def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None, **fields: Any) -> Decision:
+def _advance(
+    decision: Decision,
+    event: str,
+    sentence: str,
+    *,
+    status: int | None = None,
+    **fields: Any,
+) -> Decision:
     return settle.advance(
-        decision, event=event, actor=ACTOR, explanation=sentence, status=status, lease_until=None, **fields
+        decision,
+        event=event,
+        actor=ACTOR,
+        explanation=sentence,
+        status=status,
+        lease_until=None,
+        **fields,
     )
 
 
-def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+def _postpone(
+    decision: Decision, error: errors.UpstreamError, *, had_left: bool
+) -> Decision:
     seconds = 0.0
     if isinstance(error, errors.Throttled):
         seconds = error.retry_after
     elif isinstance(error, errors.NotSent):
-        seconds = retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2) or 300
+        seconds = (
+            retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2)
+            or 300
+        )
     return settle.advance(
         decision,
         event=DecisionEvent.POSTPONE,
@@ -218,7 +310,9 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
 
 
 def _enqueue_read(message: Message) -> None:
-    """Enqueue a read of the content that MultiMail holds now, which differs from the stored one."""
+    """Enqueue a read of the content that MultiMail holds now, which differs from the
+    stored one.
+    """
     if message.connection.is_our_gateway:
         tasks.ask_about.delay_on_commit(message.pk)
     else:
@@ -227,6 +321,8 @@ def _enqueue_read(message: Message) -> None:
 
 
 def _mark_gone(message: Message) -> None:
-    """Close a locked message that MultiMail does not hold any more; a read that lists it opens it again."""
+    """Close a locked message that MultiMail does not hold any more; a read that lists
+    it opens it again.
+    """
     if store.move(message, event=MessageEvent.GONE, now=clock()):
         record_about("message.gone", message, actor=ACTOR)

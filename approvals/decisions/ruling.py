@@ -1,4 +1,6 @@
-"""Gathers the facts about messages and a person, and lets `policy.evaluation` rule on them."""
+"""Gathers the facts about messages and a person, and lets `policy.evaluation` rule on
+them.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,29 +28,44 @@ _NO_CONTACTS = "Its contacts could not be read, so no recipient counts as known:
 
 
 def rulings(
-    messages: Sequence[Message], actor: Actor, *, now: datetime | None = None, is_decided: bool = False
+    messages: Sequence[Message],
+    actor: Actor,
+    *,
+    now: datetime | None = None,
+    is_decided: bool = False,
 ) -> dict[int, Ruling]:
-    """Return what the rules say about this person deciding each of these messages, by the messages' keys.
+    """Return what the rules say about this person deciding each of these messages, by
+    the messages' keys.
 
-    For a decision no `now` is given, so that the database's clock counts: a host's wrong clock must not expire a
-    message early or keep an allowlist entry alive. `is_decided`: the approvals are there, and are asked again before
-    they are carried out.
+    For a decision no `now` is given, so that the database's clock counts: a host's
+    wrong clock must not expire a message early or keep an allowlist entry alive.
+    `is_decided`: the approvals are there, and are asked again before they are carried
+    out.
     """
     facts = gather(messages, actor, now=now or clock(), is_decided=is_decided)
     return {message.pk: rule(facts[message.pk]) for message in messages}
 
 
 def gather(
-    messages: Sequence[Message], actor: Actor, *, now: datetime, is_decided: bool = False
+    messages: Sequence[Message],
+    actor: Actor,
+    *,
+    now: datetime,
+    is_decided: bool = False,
 ) -> dict[int, RulingFacts]:
-    """Return what a ruling needs to know of each message and the person, in a fixed number of queries."""
-    # What is decided waits by itself while a switch is pulled, and nobody reads these words.
+    """Return what a ruling needs to know of each message and the person, in a fixed
+    number of queries.
+    """
+    # What is decided waits by itself while a switch is pulled, and nobody reads these
+    # words.
     pulled = KillSwitch.objects.none() if is_decided else KillSwitch.objects.pulled()
     switches = list(pulled.prefetch_related("pulled_by", "mailbox").order_by("pk"))
     differing = _names_of_differing(messages)
     contributors = contributors_of(messages)
     judged = judge_messages(messages, now=now)
-    demands = demands_for(messages, actor, now=now, contributors=contributors, is_decided=is_decided)
+    demands = demands_for(
+        messages, actor, now=now, contributors=contributors, is_decided=is_decided
+    )
     person = key_of(actor)
     found = {}
     for message in messages:
@@ -66,7 +83,9 @@ def gather(
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
             off_list=_shown(allowed.refused),
             would_be_off_list=_shown(allowed.would_be_refused),
-            list_words=f"no allowlist for {message.mailbox or message.connection}" if allowed.mode != OFF else "",
+            list_words=f"no allowlist for {message.mailbox or message.connection}"
+            if allowed.mode != OFF
+            else "",
             list_doubt=_doubt(allowed),
             can_be_allowed=any(map(allowable, allowed.refused)),
             judged=allowed,
@@ -83,17 +102,27 @@ def _doubt(judged: Judgement) -> str:
     if any(one in UNSEEN.values() for one in judged.refused):
         return "With a read key the connection would show who that is."
     is_nameless = judged.refused and not any(map(allowable, judged.refused))
-    return "No allowlist entry can match it: reject it or request changes." if is_nameless else ""
+    return (
+        "No allowlist entry can match it: reject it or request changes."
+        if is_nameless
+        else ""
+    )
 
 
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return addresses as a sentence can show them: shortened, and with nothing invisible in them."""
+    """Return addresses as a sentence can show them: shortened, and with nothing
+    invisible in them.
+    """
     return tuple(named(one)[:_LONGEST] for one in addresses)
 
 
 def _names_of_differing(messages: Sequence[Message]) -> Mapping[int, tuple[str, ...]]:
     """Return by version the names of up to three files whose bytes are known to differ."""
-    versions = [one.revision_id for one in messages if one.revision and one.revision.content.get("attachments")]
+    versions = [
+        one.revision_id
+        for one in messages
+        if one.revision and one.revision.content.get("attachments")
+    ]
     if not versions:
         return {}
     files = AttachedFile.objects.filter(revision__in=versions).differing().in_order()
@@ -110,24 +139,33 @@ def switch_stops(switch: KillSwitch, message: Message) -> bool:
     """
     if switch.mailbox is None:
         return switch.connection_id in (None, message.connection_id)
-    return switch.mailbox.connection_id == message.connection_id and message.mailbox_id in (None, switch.mailbox_id)
+    return (
+        switch.mailbox.connection_id == message.connection_id
+        and message.mailbox_id in (None, switch.mailbox_id)
+    )
 
 
 def stop_of(message: Message) -> KillSwitch | None:
     """Return a kill switch that keeps decisions on this message from being carried out."""
-    stops = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
+    stops = KillSwitch.objects.stopping(
+        connection=message.connection_id, mailbox=message.mailbox_id
+    )
     return stops.select_related("pulled_by").order_by("pk").first()
 
 
 def is_reviewer(actor: Actor, message: Message) -> bool:
     """Whether the actor is a reviewer of the message's mailbox."""
-    return actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+    return actor.is_a(
+        Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
+    )
 
 
 def content_changed(message: Message, shown: str) -> ContentChanged:
     """Return the error for a message whose content is not the one that was shown."""
     current = message.revision.fingerprint if message.revision else ""
-    before, now = (short_fingerprint(one) if one else "none" for one in (shown, current))
+    before, now = (
+        short_fingerprint(one) if one else "none" for one in (shown, current)
+    )
     return ContentChanged(
         f"The message changed after you opened it: you saw {before}, now it is {now}. Read it again, then decide.",
         shown=shown,
@@ -136,10 +174,15 @@ def content_changed(message: Message, shown: str) -> ContentChanged:
 
 
 def lock_visible(message: UUID, *, actor: Actor) -> Message:
-    """Return a message that the actor may see with its content, locked for the rest of the transaction."""
-    # In two statements: rows joined in the first would be as old as before the wait for the lock, or missing if the
-    # message has a new revision by then. no_key: rows that refer to the message can be inserted meanwhile.
-    visible = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True)
+    """Return a message that the actor may see with its content, locked for the rest of
+    the transaction.
+    """
+    # In two statements: rows joined in the first would be as old as before the wait for
+    # the lock, or missing if the message has a new revision by then. no_key: rows that
+    # refer to the message can be inserted meanwhile.
+    visible = Message.objects.visible_to(actor).select_for_update(
+        of=("self",), no_key=True
+    )
     keys = list(visible.filter(public_id=message).values_list("pk", flat=True))
     if not keys:
         raise VerdictNotAllowed("This message does not exist, or you may not see it.")

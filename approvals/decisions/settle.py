@@ -1,4 +1,6 @@
-"""Ends decisions. Every change of a decision's state goes through `advance`, by compare-and-set."""
+"""Ends decisions. Every change of a decision's state goes through `advance`, by
+compare-and-set.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +13,13 @@ from common.postgres import clock
 from common.references import references_in
 from mirror.models import Connection, Message
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, DecisionState, Outcome, decision_behind, next_decision_state
+from mirror.states import (
+    DecisionEvent,
+    DecisionState,
+    Outcome,
+    decision_behind,
+    next_decision_state,
+)
 from mirror.terms import UNSETTLED, VOID
 
 _ACTIONS = {
@@ -32,7 +40,9 @@ WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carri
 # How the explanation begins where a person settled it, because MultiMail said nothing.
 SETTLED_BY_HAND = "MultiMail does not say; "
 NOT_NAMED = "MultiMail reports this outcome, but takes no reasons here: whether it was by this decision is not known."
-LEFT_AFTER_ALL = "It was sent after all: the approval was already on its way when it was withdrawn."
+LEFT_AFTER_ALL = (
+    "It was sent after all: the approval was already on its way when it was withdrawn."
+)
 
 
 def advance(
@@ -47,26 +57,35 @@ def advance(
 ) -> Decision:
     """Move a decision by `event`, in the caller's transaction, and record it.
 
-    `at` is the time by the database, where the caller has read it; `fields` are further values of its row. The write
-    expects the state and the attempt number that the caller saw: a worker that wakes up late cannot overwrite a newer
-    attempt. Raises StaleDecision when the row has moved on, InvalidTransition for an impossible step.
+    `at` is the time by the database, where the caller has read it; `fields` are further
+    values of its row. The write expects the state and the attempt number that the
+    caller saw: a worker that wakes up late cannot overwrite a newer attempt. Raises
+    StaleDecision when the row has moved on, InvalidTransition for an impossible step.
     """
     before = DecisionState(decision.state)
     state = DecisionState(next_decision_state(before, event))
-    was_withdrawn = before == DecisionState.WITHDRAWN and decision.outcome == Outcome.APPROVE
+    was_withdrawn = (
+        before == DecisionState.WITHDRAWN and decision.outcome == Outcome.APPROVE
+    )
     left_after_all = was_withdrawn and event == DecisionEvent.SUCCEED
     if left_after_all:
         explanation = LEFT_AFTER_ALL
-    seen = Decision.objects.filter(pk=decision.pk, state=before, attempt=decision.attempt)
+    seen = Decision.objects.filter(
+        pk=decision.pk, state=before, attempt=decision.attempt
+    )
     changed = {"changed_at": at or clock(), "explanation": explanation, **fields}
     if not seen.update(state=state, **changed):
         raise StaleDecision("This decision has moved on in the meantime.")
     decision.state = state
     for name, value in changed.items():
         setattr(decision, name, value)
-    decision.attempts.create(number=decision.attempt, event=event, status=status, note=explanation)
+    decision.attempts.create(
+        number=decision.attempt, event=event, status=status, note=explanation
+    )
     record_about(
-        "decision.left_after_all" if left_after_all else _action(event, state, explanation),
+        "decision.left_after_all"
+        if left_after_all
+        else _action(event, state, explanation),
         decision.message,
         actor=actor,
         fingerprint=decision.revision.fingerprint,
@@ -79,14 +98,19 @@ def advance(
         about=decision,
     )
     if state in VOID:
-        Verdict.objects.filter(message=decision.message_id, live=True).update(live=False, awaits_others=False)
+        Verdict.objects.filter(message=decision.message_id, live=True).update(
+            live=False, awaits_others=False
+        )
     return decision
 
 
 def _action(event: str, state: DecisionState, explanation: str) -> str:
     if state == DecisionState.SUPERSEDED and explanation.startswith(SETTLED_BY_HAND):
         return "decision.without_effect"
-    by_event = {DecisionEvent.CONFIRM: "decision.confirmed", DecisionEvent.FOUND: "decision.found_again"}
+    by_event = {
+        DecisionEvent.CONFIRM: "decision.confirmed",
+        DecisionEvent.FOUND: "decision.found_again",
+    }
     return by_event.get(DecisionEvent(event)) or _ACTIONS[state]
 
 
@@ -96,53 +120,97 @@ def is_settled_by_hand(decision: Decision) -> bool:
 
 
 def report_expected(decision: Decision) -> str:
-    """Return what MultiMail will report of the message once this decision has taken effect."""
+    """Return what MultiMail will report of the message once this decision has taken
+    effect.
+    """
     return "approved" if decision.outcome == Outcome.APPROVE else "rejected"
 
 
-def settle_by_report(message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor) -> None:
-    """Settle every open decision on a locked message by what MultiMail reports; at most one of them took effect.
+def settle_by_report(
+    message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor
+) -> None:
+    """Settle every open decision on a locked message by what MultiMail reports; at most
+    one of them took effect.
 
-    `reported` comes from `reported_of`. Besides the live decision there may be withdrawn ones whose calls had left.
+    `reported` comes from `reported_of`. Besides the live decision there may be
+    withdrawn ones whose calls had left.
     """
     every = _decisions_under_lock(message)
     decisions = [one for one in every if one.state in UNSETTLED]
-    named = [one for one in every if one.state in _ENDED and one.reference in references_in(reason)]
-    ended = next((one for one in named if one.outcome == Outcome.APPROVE and reported == "approved"), None)
+    named = [
+        one
+        for one in every
+        if one.state in _ENDED and one.reference in references_in(reason)
+    ]
+    ended = next(
+        (
+            one
+            for one in named
+            if one.outcome == Outcome.APPROVE and reported == "approved"
+        ),
+        None,
+    )
     if ended:
         _record_left_after_all(ended, actor)
-    claims = [one for one in decisions if _may_be_ours(one, reported, reason, decided_by)]
-    if claims and not references_in(reason) and "reason" in message.connection.refused_fields:
-        # Our reference is part of the reason, so no report can tell whether it was one of these.
+    claims = [
+        one for one in decisions if _may_be_ours(one, reported, reason, decided_by)
+    ]
+    if (
+        claims
+        and not references_in(reason)
+        and "reason" in message.connection.refused_fields
+    ):
+        # Our reference is part of the reason, so no report can tell whether it was one
+        # of these.
         for decision in decisions:
             if decision not in claims:
                 _supersede(decision, _why_lost(reported, decided_by), actor)
             elif decision.state == DecisionState.UNKNOWN:
-                advance(decision, event=DecisionEvent.SEEN_ABSENT, actor=actor, lease_until=None, explanation=NOT_NAMED)
+                advance(
+                    decision,
+                    event=DecisionEvent.SEEN_ABSENT,
+                    actor=actor,
+                    lease_until=None,
+                    explanation=NOT_NAMED,
+                )
         return
-    # Where the report names none, the newest call that may have left is the most likely; only one can have won.
+    # Where the report names none, the newest call that may have left is the most
+    # likely; only one can have won.
     winner = max(claims, key=lambda one: one.pk, default=None)
     if winner:
         explanation = WINNER_UNKNOWN if len(claims) > 1 else ""
-        advance(winner, event=DecisionEvent.SUCCEED, actor=actor, lease_until=None, explanation=explanation)
+        advance(
+            winner,
+            event=DecisionEvent.SUCCEED,
+            actor=actor,
+            lease_until=None,
+            explanation=explanation,
+        )
     others = LOST_TO_OURS if winner or ended else _why_lost(reported, decided_by)
     for decision in decisions:
         if decision != winner:
-            _supersede(decision, WINNER_UNKNOWN if decision in claims else others, actor)
+            _supersede(
+                decision, WINNER_UNKNOWN if decision in claims else others, actor
+            )
 
 
 def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
-    """Whether an event about a locked message tells what a decision of ours did, so no read has to confirm it.
+    """Whether an event about a locked message tells what a decision of ours did, so no
+    read has to confirm it.
 
-    MultiMail has answered that it carried the decision out, which alone leads to the event, or the event names a call
-    that may have left.
+    MultiMail has answered that it carried the decision out, which alone leads to the
+    event, or the event names a call that may have left.
     """
     outcome = decision_behind(event)
     for one in _decisions_under_lock(message):
         agrees = outcome in ("", report_expected(one))
-        is_newer = one.state == DecisionState.APPLIED and one.changed_at >= message.changed_at
+        is_newer = (
+            one.state == DecisionState.APPLIED and one.changed_at >= message.changed_at
+        )
         is_carried_out = is_newer and outcome != ""
-        is_named = one.state in UNSETTLED and one.may_have_left and one.reference in reason
+        is_named = (
+            one.state in UNSETTLED and one.may_have_left and one.reference in reason
+        )
         if agrees and (is_carried_out or is_named):
             return True
     return False
@@ -156,12 +224,16 @@ def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> Non
 
 
 def decisions_to_settle(message: Message) -> list[Decision]:
-    """Return those that a report of MultiMail on a locked message can end, locked, the oldest first."""
+    """Return those that a report of MultiMail on a locked message can end, locked, the
+    oldest first.
+    """
     return [one for one in _decisions_under_lock(message) if one.state in UNSETTLED]
 
 
 def _decisions_under_lock(message: Message) -> list[Decision]:
-    found = Decision.objects.filter(message=message).select_related("revision", "given_by")
+    found = Decision.objects.filter(message=message).select_related(
+        "revision", "given_by"
+    )
     locked = list(found.select_for_update(of=("self",)).order_by("pk"))
     for decision in locked:
         decision.message = message
@@ -169,12 +241,22 @@ def _decisions_under_lock(message: Message) -> list[Decision]:
 
 
 def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
-    advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=explanation)
+    advance(
+        decision,
+        event=DecisionEvent.LOSE,
+        actor=actor,
+        lease_until=None,
+        explanation=explanation,
+    )
 
 
 def _record_left_after_all(decision: Decision, actor: Actor) -> None:
-    """Record that MultiMail carried out a decision that had ended here; the end state itself never changes."""
-    if last_of(message=decision.message.public_id, actions=("decision.left_after_all",)):
+    """Record that MultiMail carried out a decision that had ended here; the end state
+    itself never changes.
+    """
+    if last_of(
+        message=decision.message.public_id, actions=("decision.left_after_all",)
+    ):
         return
     was = DecisionState(decision.state).label.lower()
     record_about(
@@ -189,14 +271,22 @@ def _record_left_after_all(decision: Decision, actor: Actor) -> None:
     )
 
 
-def _may_be_ours(decision: Decision, reported: str, reason: str, decided_by: str) -> bool:
-    """Whether a report may be of this decision: it names it, or names none and a call of this one may have arrived."""
+def _may_be_ours(
+    decision: Decision, reported: str, reason: str, decided_by: str
+) -> bool:
+    """Whether a report may be of this decision: it names it, or names none and a call
+    of this one may have arrived.
+    """
     carries_reference = decision.reference in reason
     if reported == "cancelled":
         # Cancelled after it was decided, as scheduled mail can be.
         return carries_reference
-    may_have_arrived = decision.may_have_left and not _names_another(decision, reason, decided_by)
-    return reported == report_expected(decision) and (carries_reference or may_have_arrived)
+    may_have_arrived = decision.may_have_left and not _names_another(
+        decision, reason, decided_by
+    )
+    return reported == report_expected(decision) and (
+        carries_reference or may_have_arrived
+    )
 
 
 def _why_lost(reported: str, decided_by: str) -> str:
@@ -207,17 +297,30 @@ def _why_lost(reported: str, decided_by: str) -> str:
 
 
 def _names_another(decision: Decision, reason: str, decided_by: str) -> bool:
-    """Whether a report whose reason lacks this decision's reference is about another decision."""
+    """Whether a report whose reason lacks this decision's reference is about another
+    decision.
+    """
     if references_in(reason):
         return True
-    # Our gateway stores a reason unchanged and reports it wherever it reports who decided; each of our calls has one.
-    # Hosted MultiMail may drop or shorten it, and some reports name neither.
+    # Our gateway stores a reason unchanged and reports it wherever it reports who
+    # decided; each of our calls has one. Hosted MultiMail may drop or shorten it, and
+    # some reports name neither.
     connection = decision.message.connection
-    return bool(reason + decided_by) and connection.is_our_gateway and "reason" not in connection.refused_fields
+    return (
+        bool(reason + decided_by)
+        and connection.is_our_gateway
+        and "reason" not in connection.refused_fields
+    )
 
 
-def reopen_listed(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:
-    """Reopen decisions that only absence had settled, because the message is listed again."""
+def reopen_listed(
+    connection: Connection, *, upstream_ids: list[str], actor: Actor
+) -> None:
+    """Reopen decisions that only absence had settled, because the message is listed
+    again.
+    """
     found = Decision.objects.unattributed_among(connection, upstream_ids).under_lock()
     for decision in found:
-        advance(decision, event=DecisionEvent.FOUND, actor=actor, seen_held=0, seen_absent=0)
+        advance(
+            decision, event=DecisionEvent.FOUND, actor=actor, seen_held=0, seen_absent=0
+        )

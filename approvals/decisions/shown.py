@@ -1,6 +1,8 @@
-"""What a person was shown of a message: noted in the ledger when it is loaded or opened, and stored with a verdict.
+"""What a person was shown of a message: noted in the ledger when it is loaded or
+opened, and stored with a verdict.
 
-Parts that nobody opened do not block a decision; they are counted, shown beside it and recorded.
+Parts that nobody opened do not block a decision; they are counted, shown beside it and
+recorded.
 """
 
 import hashlib
@@ -33,7 +35,9 @@ _LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class UnreadPart:
-    """One part: the key under which it is noted, its name for people, and its anchor on the page."""
+    """One part: the key under which it is noted, its name for people, and its anchor on
+    the page.
+    """
 
     key: str
     name: str
@@ -44,20 +48,31 @@ def attached_files(message: Message) -> list[AttachedFile]:
     """Return the attached files of the current version, without their bytes."""
     if message.revision is None or not message.revision.content.get("attachments"):
         return []
-    return list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_order())
+    return list(
+        AttachedFile.objects.filter(revision=message.revision)
+        .without_bytes()
+        .in_order()
+    )
 
 
 def unread_parts(
-    message: Message, *, conversation: Conversation, files: Iterable[AttachedFile], opened: Collection[str]
+    message: Message,
+    *,
+    conversation: Conversation,
+    files: Iterable[AttachedFile],
+    opened: Collection[str],
 ) -> list[UnreadPart]:
-    """Return the parts of the current version that are not among those that a person opened.
+    """Return the parts of the current version that are not among those that a person
+    opened.
 
     They are keyed by content: changed bytes or a newer message are unread again.
     """
     if message.revision is None:
         return []
     content = message.revision.content
-    parts = [UnreadPart(key_of(file), named(file.name)[:80], "attachments") for file in files]
+    parts = [
+        UnreadPart(key_of(file), named(file.name)[:80], "attachments") for file in files
+    ]
     if has_links(content):
         parts.append(UnreadPart(links_key(message), "the links", "links"))
     if conversation.messages:
@@ -67,12 +82,18 @@ def unread_parts(
 
 def opened_parts(message: Message, *, actor: Actor) -> set[str]:
     """Return the keys of all parts of this message that the actor opened or ticked."""
-    return set(OpenedPart.objects.filter(message=message.pk, person=int(actor.id)).values_list("part", flat=True))
+    return set(
+        OpenedPart.objects.filter(message=message.pk, person=int(actor.id)).values_list(
+            "part", flat=True
+        )
+    )
 
 
 def has_links(content: Mapping[str, Any]) -> bool:
     """Whether a stored content may hold links."""
-    return bool(_LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}"))
+    return bool(
+        _LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}")
+    )
 
 
 def key_of(file: AttachedFile) -> str:
@@ -91,13 +112,19 @@ def file_name(file: AttachedFile) -> str:
 
 
 def finding_name(finding: Finding) -> str:
-    """Return the name of a finding among what can be ticked as viewed: made of its words, which are what was viewed."""
-    words = "\n".join((finding.rule, finding.sentence, finding.detail, *finding.evidence))
+    """Return the name of a finding among what can be ticked as viewed: made of its
+    words, which are what was viewed.
+    """
+    words = "\n".join(
+        (finding.rule, finding.sentence, finding.detail, *finding.evidence)
+    )
     return f"finding-{hashlib.blake2b(words.encode(errors='replace'), digest_size=8).hexdigest()}"
 
 
 def viewed_names(message: Message, opened: Collection[str]) -> set[str]:
-    """Return the files and findings of the current version that a person ticked, of all parts that they opened."""
+    """Return the files and findings of the current version that a person ticked, of all
+    parts that they opened.
+    """
     start = _viewed_key(message, "")
     return {key.removeprefix(start) for key in opened if key.startswith(start)}
 
@@ -107,21 +134,35 @@ def _viewed_key(message: Message, name: str) -> str:
 
 
 @atomic_with_retry
-def set_viewed(*, message: UUID, name: str, fingerprint: str, is_viewed: bool, actor: Actor) -> Message:
-    """Tick a file or a finding as viewed by the actor, or take the tick away; a verdict records what is ticked.
+def set_viewed(
+    *, message: UUID, name: str, fingerprint: str, is_viewed: bool, actor: Actor
+) -> Message:
+    """Tick a file or a finding as viewed by the actor, or take the tick away; a verdict
+    records what is ticked.
 
-    Raises ContentChanged where the version with this fingerprint is not the current one, and VerdictNotAllowed for
-    people who cannot decide here, or where this version has no such file or finding.
+    Raises ContentChanged where the version with this fingerprint is not the current
+    one, and VerdictNotAllowed for people who cannot decide here, or where this version
+    has no such file or finding.
     """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can tick what they viewed.")
+        raise VerdictNotAllowed(
+            "Only a reviewer of this mailbox can tick what they viewed."
+        )
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise content_changed(locked, fingerprint)
     known = {file_name(file) for file in attached_files(locked)}
-    if name not in known | {finding_name(restored(one)) for one in locked.revision.findings}:
-        raise VerdictNotAllowed("This version has no such file or finding. Look at the message again.")
-    own: dict[str, Any] = {"message": locked, "person_id": int(actor.id), "part": _viewed_key(locked, name)}
+    if name not in known | {
+        finding_name(restored(one)) for one in locked.revision.findings
+    }:
+        raise VerdictNotAllowed(
+            "This version has no such file or finding. Look at the message again."
+        )
+    own: dict[str, Any] = {
+        "message": locked,
+        "person_id": int(actor.id),
+        "part": _viewed_key(locked, name),
+    }
     if is_viewed:
         OpenedPart.objects.get_or_create(**own)
     else:
@@ -139,10 +180,14 @@ def note_opened_part(
     details: Mapping[str, Any] | None = None,
     each_time: bool = False,
 ) -> None:
-    """Note that the actor loaded a part; with `action`, also in the ledger, the first time or each time."""
+    """Note that the actor loaded a part; with `action`, also in the ledger, the first
+    time or each time.
+    """
     if actor.kind != "person":
         return
-    _, is_new = OpenedPart.objects.get_or_create(message=message, person_id=int(actor.id), part=key)
+    _, is_new = OpenedPart.objects.get_or_create(
+        message=message, person_id=int(actor.id), part=key
+    )
     if action and (is_new or each_time):
         record_about(
             action,
@@ -154,34 +199,49 @@ def note_opened_part(
 
 
 def note_served(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
-    """Record that the actor's browser loaded this version, else the current one; perhaps nobody has read it yet."""
+    """Record that the actor's browser loaded this version, else the current one;
+    perhaps nobody has read it yet.
+    """
     _note_once([SERVED], message, actor, fingerprint)
 
 
 def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
-    """Record that the version with this fingerprint, or the current one, is on the actor's screen.
+    """Record that the version with this fingerprint, or the current one, is on the
+    actor's screen.
 
-    A page may report this after the message has changed; a fingerprint of no version of this message is ignored.
+    A page may report this after the message has changed; a fingerprint of no version of
+    this message is ignored.
     """
     if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
         _note_once([OPENED], message, actor, fingerprint)
 
 
 def note_page(message: Message, *, actor: Actor, is_opened: bool) -> None:
-    """Record that the message's page was loaded, and opened where no script reports that later."""
+    """Record that the message's page was loaded, and opened where no script reports
+    that later.
+    """
     _note_once([SERVED, OPENED] if is_opened else [SERVED], message, actor)
 
 
-def _note_once(actions: Sequence[str], message: Message, actor: Actor, shown: str = "") -> None:
+def _note_once(
+    actions: Sequence[str], message: Message, actor: Actor, shown: str = ""
+) -> None:
     fingerprint = shown or (message.revision.fingerprint if message.revision else "")
-    known = recorded_actions(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=fingerprint)
+    known = recorded_actions(
+        message=message.public_id,
+        actions=actions,
+        actor_id=actor.id,
+        fingerprint=fingerprint,
+    )
     # An open page reloads often, and mostly nothing is new.
     if missing := [action for action in actions if action not in known]:
         _record_all(missing, message, actor, fingerprint)
 
 
 @atomic_with_retry
-def _record_all(actions: Sequence[str], message: Message, actor: Actor, fingerprint: str) -> None:
+def _record_all(
+    actions: Sequence[str], message: Message, actor: Actor, fingerprint: str
+) -> None:
     for action in actions:
         record_about(action, message, actor=actor, fingerprint=fingerprint)
 
@@ -199,14 +259,18 @@ def shown_context(
     opened: Collection[str],
     risk_read: Collection[str],
 ) -> dict[str, Any]:
-    """Return what a locked message's page shows at the moment of a verdict: version, findings, ruling, unread parts.
+    """Return what a locked message's page shows at the moment of a verdict: version,
+    findings, ruling, unread parts.
 
-    The findings count by the current weights, which an admin may change later. `opened` are the parts that the person
-    opened or ticked; findings of the rules in `risk_read` were ticked where high risk is approved.
+    The findings count by the current weights, which an admin may change later. `opened`
+    are the parts that the person opened or ticked; findings of the rules in `risk_read`
+    were ticked where high risk is approved.
     """
     files = attached_files(message)
     viewed = viewed_names(message, opened)
-    unread = unread_parts(message, conversation=conversation, files=files, opened=opened)
+    unread = unread_parts(
+        message, conversation=conversation, files=files, opened=opened
+    )
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
     found = [restored(one) for one in revision.findings]
@@ -233,25 +297,39 @@ def shown_context(
         "level": total.level,
         "ruling": list(ruling.reasons),
         "unread": [part.name for part in unread],
-        "files": [{"name": named(file.name)[:80], "viewed": file_name(file) in viewed} for file in files],
+        "files": [
+            {"name": named(file.name)[:80], "viewed": file_name(file) in viewed}
+            for file in files
+        ],
     }
 
 
 def viewed_counts(seen: Mapping[str, Any]) -> str:
-    """Return how many files and findings were ticked as viewed: "2 of 3 files, 1 of 1 findings"; empty for neither."""
+    """Return how many files and findings were ticked as viewed: "2 of 3 files, 1 of 1
+    findings"; empty for neither.
+    """
     # Verdicts of before ticks were kept name no files, not even none.
     counted = ((kind, seen[kind]) for kind in ("files", "findings") if "files" in seen)
     return ", ".join(
-        f"{sum(bool(one.get('viewed')) for one in ones)} of {len(ones)} {kind}" for kind, ones in counted if ones
+        f"{sum(bool(one.get('viewed')) for one in ones)} of {len(ones)} {kind}"
+        for kind, ones in counted
+        if ones
     )
 
 
 def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
     """Return the same as details of an entry, one finding or sentence a line."""
-    findings = [f"{one['sentence']} ({one['rule']}, {one['points']})" for one in seen["findings"]]
+    findings = [
+        f"{one['sentence']} ({one['rule']}, {one['points']})"
+        for one in seen["findings"]
+    ]
     viewed = [one["name"] for one in seen["files"] if one["viewed"]]
     viewed += [one["sentence"] for one in seen["findings"] if one["viewed"]]
-    left_out = [f"… and {len(findings) - MAX_LISTED} more"] if len(findings) > MAX_LISTED else []
+    left_out = (
+        [f"… and {len(findings) - MAX_LISTED} more"]
+        if len(findings) > MAX_LISTED
+        else []
+    )
     return {
         "version": str(seen["revision"]),
         "parts_unread": ", ".join(seen["unread"]),

@@ -1,7 +1,8 @@
-"""Approves messages by standing approvals that two admins signed: records the decision, and asks again before a call.
+"""Approves messages by standing approvals that two admins signed: records the decision,
+and asks again before a call.
 
-Each held message is met once. What does not fit in every respect is left to people; so is one of every ten that fit,
-and nobody who decides it is told.
+Each held message is met once. What does not fit in every respect is left to people; so
+is one of every ten that fit, and nobody who decides it is told.
 """
 
 import logging
@@ -41,60 +42,90 @@ _BY_HAND = "Its people have looked at it already."
 
 
 def due() -> DeskMessageQuerySet:
-    """Return the held messages that have the mailbox, key and text of a standing approval, and were not met yet.
+    """Return the held messages that have the mailbox, key and text of a standing
+    approval, and were not met yet.
 
-    Relies on review_alike. What anybody has given a verdict on, or was decided before, is left to people.
+    Relies on review_alike. What anybody has given a verdict on, or was decided before,
+    is left to people.
     """
     in_force = StandingApproval.objects.in_force()
-    same = in_force.filter(mailbox=OuterRef("mailbox"), sent_by_key=OuterRef("sent_by_key"), shape=OuterRef("shape"))
-    held = desk_messages().real().filter(review__is_held=True, review__shape__in=in_force.values("shape"))
+    same = in_force.filter(
+        mailbox=OuterRef("mailbox"),
+        sent_by_key=OuterRef("sent_by_key"),
+        shape=OuterRef("shape"),
+    )
+    held = (
+        desk_messages()
+        .real()
+        .filter(review__is_held=True, review__shape__in=in_force.values("shape"))
+    )
     held = held.filter(standing_use=None)
-    fetched = held.exclude(hydrated_at=None).filter(Exists(same), connection__is_our_gateway=True)
+    fetched = held.exclude(hydrated_at=None).filter(
+        Exists(same), connection__is_our_gateway=True
+    )
     has_verdict = Exists(Verdict.objects.filter(message=OuterRef("pk")))
-    return fetched.exclude(has_verdict).exclude(Exists(Decision.objects.filter(message=OuterRef("pk"))))
+    return fetched.exclude(has_verdict).exclude(
+        Exists(Decision.objects.filter(message=OuterRef("pk")))
+    )
 
 
 def approve_due() -> int:
-    """Let the standing approvals look at some of them, each in its own transaction; return how many were met."""
+    """Let the standing approvals look at some of them, each in its own transaction;
+    return how many were met.
+    """
     met = 0
     for message in due().select_related("connection").order_by("pk")[:_BATCH]:
         try:
             met += _meet(message)
         except Exception:
-            # It must not keep the others waiting. This one is left to people, who are not in doubt.
-            log.exception("standing approval not applied", extra={"email": message.upstream_id})
+            # It must not keep the others waiting. This one is left to people, who are
+            # not in doubt.
+            log.exception(
+                "standing approval not applied", extra={"email": message.upstream_id}
+            )
     return met
 
 
 @transaction.atomic
 def _meet(message: Message) -> bool:
-    """Approve one message, send it to a person as a sample, or leave it to people; checked again under its lock."""
+    """Approve one message, send it to a person as a sample, or leave it to people;
+    checked again under its lock.
+    """
     locked = store.lock_current(message)
     if locked is None or not due().filter(pk=locked.pk).exists():
         return False
     if conversation_of(locked).is_being_read:
-        # Threads are read when somebody opens a message. One that cannot be read is left to people.
+        # Threads are read when somebody opens a message. One that cannot be read is
+        # left to people.
         enqueue_freshen(locked)
         return False
     same = StandingApproval.objects.in_force().filter(
         mailbox=locked.mailbox, sent_by_key=locked.sent_by_key, shape=locked.shape
     )
     # Locked, so that the cap and the sample count each message once.
-    found = list(same.select_related("asked_by", "accepted_by").select_for_update(of=("self",)).order_by("pk"))
+    found = list(
+        same.select_related("asked_by", "accepted_by")
+        .select_for_update(of=("self",))
+        .order_by("pk")
+    )
     for standing in found:
         why = why_not(standing, locked)
         if not why:
             _use(standing, locked)
             return True
     if found:
-        StandingUse.objects.create(standing=found[0], message=locked, kind=StandingUse.Kind.LEFT, why=why[:500])
+        StandingUse.objects.create(
+            standing=found[0], message=locked, kind=StandingUse.Kind.LEFT, why=why[:500]
+        )
     return bool(found)
 
 
 def _use(standing: StandingApproval, message: Message) -> None:
     kinds = StandingUse.Kind
     if standing.uses.approved_within(_HOUR).count() >= standing.cap_an_hour:
-        StandingUse.objects.create(standing=standing, message=message, kind=kinds.OVER_CAP)
+        StandingUse.objects.create(
+            standing=standing, message=message, kind=kinds.OVER_CAP
+        )
         return
     place = standing.met % SAMPLE_OF
     if place == 0:
@@ -127,16 +158,24 @@ def _approve(standing: StandingApproval, message: Message) -> None:
 
 
 def actor_of(standing: StandingApproval, message: Message) -> Actor:
-    """Return the actor of a standing approval's decision: no person, so nobody's own message, and no group's member."""
-    scope = Scope(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+    """Return the actor of a standing approval's decision: no person, so nobody's own
+    message, and no group's member.
+    """
+    scope = Scope(
+        Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
+    )
     name = f"{standing}, version {standing.version}"
-    return Actor(kind="rule", id=standing.rule, label=name, surface="worker", scopes=(scope,))
+    return Actor(
+        kind="rule", id=standing.rule, label=name, surface="worker", scopes=(scope,)
+    )
 
 
 def why_not(standing: StandingApproval, message: Message) -> str:
-    """Return why a standing approval does not approve a message now, as sentences; empty where it does.
+    """Return why a standing approval does not approve a message now, as sentences;
+    empty where it does.
 
-    By the database's clock, from what is stored now. Everything that would keep a person from approving counts too.
+    By the database's clock, from what is stored now. Everything that would keep a
+    person from approving counts too.
     """
     now = clock()
     ruling = rulings([message], actor_of(standing, message), now=now)[message.pk]
@@ -147,19 +186,32 @@ def why_not(standing: StandingApproval, message: Message) -> str:
     if asked := _asks_for_people(ruling.demand):
         return asked
     owners = ruling.facts.contributors.key_owners
-    if owners != set(standing.key_owners) or message.sent_by_key_name != standing.key_name:
+    if (
+        owners != set(standing.key_owners)
+        or message.sent_by_key_name != standing.key_name
+    ):
         return "The API key has another name or owner than when this was signed."
     known = facts_of(message, message.review, now=now, key_owners=owners)
     try:
-        return " ".join(StandingScope.from_json(standing.scope).misfits(known, draft_of(message)))
+        return " ".join(
+            StandingScope.from_json(standing.scope).misfits(known, draft_of(message))
+        )
     except ValueError as error:
         return str(error)
 
 
 def _asks_for_people(demand: Demand) -> str:
-    """Return that the rules of the policy ask for more than one approval of any reviewer; empty where they do not."""
+    """Return that the rules of the policy ask for more than one approval of any
+    reviewer; empty where they do not.
+    """
     then = demand.effects
-    asks = demand.asks_people or then.reauthenticate or then.never_in_bulk or then.high_risk_page or then.bar_editor
+    asks = (
+        demand.asks_people
+        or then.reauthenticate
+        or then.never_in_bulk
+        or then.high_risk_page
+        or then.bar_editor
+    )
     return "A rule of the policy asks for people." if asks or demand.approvals else ""
 
 
@@ -169,7 +221,9 @@ def draft_of(message: Message) -> Draft:
     content = store.stored_content(message.revision)
     conversation = conversation_of(message)
     is_whole = set(content.coverage) >= set(FIELDS)
-    is_read = not conversation.has_thread or not (conversation.is_being_read or conversation.words)
+    is_read = not conversation.has_thread or not (
+        conversation.is_being_read or conversation.words
+    )
     return Draft(
         shape=message.shape if is_whole else "",
         sender_name=content.sender_name,
@@ -182,7 +236,9 @@ def draft_of(message: Message) -> Draft:
 
 
 def why_no_longer(decision: Decision) -> str:
-    """Return why a standing approval no longer carries its decision; empty where it does. Asked before each call."""
+    """Return why a standing approval no longer carries its decision; empty where it
+    does. Asked before each call.
+    """
     standing = StandingApproval.objects.in_force().filter(decisions=decision).first()
     if standing is None:
         return _ENDED
@@ -192,10 +248,18 @@ def why_no_longer(decision: Decision) -> str:
 
 
 def to_stop() -> DecisionQuerySet:
-    """Return the recorded decisions of standing approvals that are over or stopped, or whose content has changed."""
-    mine = Decision.objects.filter(standing__isnull=False, state="recorded", may_have_left=False)
+    """Return the recorded decisions of standing approvals that are over or stopped, or
+    whose content has changed.
+    """
+    mine = Decision.objects.filter(
+        standing__isnull=False, state="recorded", may_have_left=False
+    )
     lives = StandingApproval.objects.in_force().filter(pk=OuterRef("standing"))
-    return mine.filter(~Exists(lives)) | mine.held_back_by_switch() | mine.exclude(revision=F("message__revision"))
+    return (
+        mine.filter(~Exists(lives))
+        | mine.held_back_by_switch()
+        | mine.exclude(revision=F("message__revision"))
+    )
 
 
 def give_to_people(decision_ids: list[int]) -> None:
@@ -216,4 +280,6 @@ def _give_to_people(decision_id: int) -> None:
         return
     decision.message = locked
     sentence = why_no_longer(decision) or "A person has to decide it."
-    settle.advance(decision, event=DecisionEvent.UNDO, actor=_ACTOR, explanation=sentence)
+    settle.advance(
+        decision, event=DecisionEvent.UNDO, actor=_ACTOR, explanation=sentence
+    )

@@ -10,7 +10,12 @@ from django.utils import timezone
 
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.decisions.outcomes import NO_REASON_TAKEN
-from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN, is_settled_by_hand
+from approvals.decisions.settle import (
+    LEFT_AFTER_ALL,
+    LOST_TO_OURS,
+    WINNER_UNKNOWN,
+    is_settled_by_hand,
+)
 from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
 from common.time_zones import there, zone_word
@@ -20,7 +25,9 @@ from mirror.states import DecisionState, MessageState, Outcome
 
 @dataclass(frozen=True)
 class Status:
-    """`word` is a word or two, `tone` one of amber, green, rose, blue, violet, plain; `detail` may be empty."""
+    """`word` is a word or two, `tone` one of amber, green, rose, blue, violet, plain;
+    `detail` may be empty.
+    """
 
     word: str
     tone: str
@@ -32,18 +39,32 @@ _STATES: dict[str, Status] = {
     MessageState.SCHEDULED: Status("Scheduled", "blue", "Waits for its time"),
     MessageState.RECEIVED: Status("Received", "plain"),
     MessageState.APPROVED: Status("Approved", "green", "On its way to delivery"),
-    MessageState.SCHEDULED_APPROVED: Status("Approved", "green", "Sends at its scheduled time"),
+    MessageState.SCHEDULED_APPROVED: Status(
+        "Approved", "green", "Sends at its scheduled time"
+    ),
     MessageState.RELEASED: Status("Released", "green", "Given to the agent"),
     MessageState.SENT: Status("Sent", "green", "The mail server accepted it"),
     MessageState.DELIVERED: Status(
-        "Delivered", "green", "Accepted by the recipient's mail server; not necessarily read"
+        "Delivered",
+        "green",
+        "Accepted by the recipient's mail server; not necessarily read",
     ),
-    MessageState.BOUNCED: Status("Bounced", "rose", "The recipient's server refused it"),
-    MessageState.COMPLAINED: Status("Complained of", "rose", "The recipient marked it as spam"),
+    MessageState.BOUNCED: Status(
+        "Bounced", "rose", "The recipient's server refused it"
+    ),
+    MessageState.COMPLAINED: Status(
+        "Complained of", "rose", "The recipient marked it as spam"
+    ),
     MessageState.REJECTED: Status("Rejected", "rose", "Nothing was sent"),
-    MessageState.CANCELLED: Status("Cancelled", "plain", "Withdrawn by the sender; nothing was sent"),
-    MessageState.FAILED: Status("Failed", "rose", "It was approved, but could not be sent"),
-    MessageState.GONE: Status("Decided elsewhere", "violet", "No longer held; how it was decided is not known"),
+    MessageState.CANCELLED: Status(
+        "Cancelled", "plain", "Withdrawn by the sender; nothing was sent"
+    ),
+    MessageState.FAILED: Status(
+        "Failed", "rose", "It was approved, but could not be sent"
+    ),
+    MessageState.GONE: Status(
+        "Decided elsewhere", "violet", "No longer held; how it was decided is not known"
+    ),
 }
 BEING_CHECKED = "being checked with MultiMail"
 _DECISIONS: dict[str, tuple[str, str]] = {
@@ -70,42 +91,77 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return _with_upstream(message, plain)
     who = decision.giver
     if decision.explanation == LEFT_AFTER_ALL:
-        return Status(decision.result if _is_mirror_behind(message, decision) else plain.word, "rose", LEFT)
-    if decision.state in _DECISIONS and message.state in (MessageState.HELD, MessageState.GONE):
+        return Status(
+            decision.result if _is_mirror_behind(message, decision) else plain.word,
+            "rose",
+            LEFT,
+        )
+    if decision.state in _DECISIONS and message.state in (
+        MessageState.HELD,
+        MessageState.GONE,
+    ):
         return _under_way(decision, who)
     if message.state == MessageState.GONE and is_settled_by_hand(decision):
         if decision.state == DecisionState.APPLIED:
-            return Status(decision.result, _TONES[decision.outcome], decision.explanation)
+            return Status(
+                decision.result, _TONES[decision.outcome], decision.explanation
+            )
         return Status("Not carried out", "violet", decision.explanation)
     if message.state == MessageState.HELD:
         if decision.state == DecisionState.REFUSED:
             return Status("Held", "amber", f"Held again: {decision.explanation}")
-        if decision.state == DecisionState.APPLIED and _is_mirror_behind(message, decision):
-            return Status(decision.result, _TONES[decision.outcome], f"By {who}{_for_later(decision)}")
+        if decision.state == DecisionState.APPLIED and _is_mirror_behind(
+            message, decision
+        ):
+            return Status(
+                decision.result,
+                _TONES[decision.outcome],
+                f"By {who}{_for_later(decision)}",
+            )
         if decision.state == DecisionState.APPLIED:
-            return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
+            return Status(
+                plain.word,
+                plain.tone,
+                f"Held again, although it was {decision.word} by {who}",
+            )
         return plain
     if decision.state == DecisionState.APPLIED:
         word = "Changes requested" if decision.outcome == "send_back" else plain.word
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
-        unclear = ", the newest of several decisions (MultiMail does not say which counted)"
+        unclear = (
+            ", the newest of several decisions (MultiMail does not say which counted)"
+        )
         by = f"{decision.result} by {who}{_for_later(decision)}"
         by += unclear if decision.explanation == WINNER_UNKNOWN else ""
-        by += f". {NO_REASON_TAKEN}" if decision.explanation.startswith(NO_REASON_TAKEN) else ""
+        by += (
+            f". {NO_REASON_TAKEN}"
+            if decision.explanation.startswith(NO_REASON_TAKEN)
+            else ""
+        )
         # A mail server accepted it; whether it was read is not known.
-        how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
+        how = (
+            f". {plain.detail}"
+            if message.state == MessageState.DELIVERED and plain.detail
+            else ""
+        )
         return Status(word, plain.tone, f"{by}{how}")
     if decision.state == DecisionState.UNATTRIBUTED:
         return Status(plain.word, "violet", decision.explanation)
     # A person's statement counts until MultiMail reports.
-    if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_settled_by_hand(decision):
+    if (
+        decision.state == DecisionState.SUPERSEDED
+        and decision.explanation
+        and not is_settled_by_hand(decision)
+    ):
         return Status(plain.word, plain.tone, decision.explanation)
     return _with_upstream(message, plain)
 
 
 def reported_in_words(message: Message) -> str:
-    """Return what a webhook reported of a held message and no read has confirmed yet; empty where it did not."""
+    """Return what a webhook reported of a held message and no read has confirmed yet;
+    empty where it did not.
+    """
     if not message.reported or message.state != MessageState.HELD:
         return ""
     return f"Said to be {message.reported} elsewhere"
@@ -113,12 +169,16 @@ def reported_in_words(message: Message) -> str:
 
 def _is_mirror_behind(message: Message, decision: Decision) -> bool:
     """Whether the mirror does not show the effect of this applied decision yet."""
-    is_behind = message.state == MessageState.HELD and decision.changed_at >= message.changed_at
+    is_behind = (
+        message.state == MessageState.HELD and decision.changed_at >= message.changed_at
+    )
     return is_behind or message.state == MessageState.GONE
 
 
 def _for_later(decision: Decision) -> str:
-    """Return the time that was chosen, and how late it was carried out; empty where none was."""
+    """Return the time that was chosen, and how late it was carried out; empty where
+    none was.
+    """
     if decision.later_at is None:
         return ""
     delay = delay_in_words(decision, at=decision.changed_at)
@@ -133,13 +193,21 @@ def _under_way(decision: Decision, who: str) -> Status:
         due = there(decision.due_at)
         day = "" if due.date() == there(timezone.now()).date() else f"on {due:%-d %b} "
         at = f"{day}at {due:%H:%M} {zone_word(due)}"
-        return Status("Approved", "blue", f"Approved by {who}. Leaves {at} unless somebody stops it")
+        return Status(
+            "Approved",
+            "blue",
+            f"Approved by {who}. Leaves {at} unless somebody stops it",
+        )
     word, tone = _DECISIONS[decision.state]
     if word == "Sending":
         word = _REJECTING.get(decision.outcome, word)
     if decision.state == DecisionState.WITHDRAWN and decision.outcome != "approve":
         word = "May still be rejected"
-    if decision.state == DecisionState.UNKNOWN and decision.outcome == "approve" and decision.has_been_read_as_held:
+    if (
+        decision.state == DecisionState.UNKNOWN
+        and decision.outcome == "approve"
+        and decision.has_been_read_as_held
+    ):
         return Status(word, tone, "Still held after two checks: it can be sent again")
     return Status(word, tone, decision.explanation or f"{decision.result} by {who}")
 
@@ -165,7 +233,9 @@ _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED)
 
 @dataclass(frozen=True)
 class AvailableActions:
-    """`kind` is open, later, leaving, calling, again, unknown, confirm, unattributed, withdrawn or ended."""
+    """`kind` is open, later, leaving, calling, again, unknown, confirm, unattributed,
+    withdrawn or ended.
+    """
 
     kind: str
     takes_verdict: bool = False
@@ -178,12 +248,19 @@ class AvailableActions:
 
     @property
     def is_moving(self) -> bool:
-        """Whether the state changes soon without a person, so that an open page should refresh."""
+        """Whether the state changes soon without a person, so that an open page should
+        refresh.
+        """
         return self.kind in ("leaving", "calling", "again", "unknown", "confirm")
 
 
 def available_actions(
-    message: Message, decision: Decision | None, *, is_reviewer: bool, may_look: bool, came_back: bool = False
+    message: Message,
+    decision: Decision | None,
+    *,
+    is_reviewer: bool,
+    may_look: bool,
+    came_back: bool = False,
 ) -> AvailableActions:
     """Return what may be done with the message, given its newest decision.
 
@@ -192,15 +269,24 @@ def available_actions(
     is_held = message.state == MessageState.HELD
     if decision is None or decision.state in _OPEN_AGAIN or came_back:
         if not is_held:
-            return AvailableActions("ended", can_look=may_look and message.state == MessageState.GONE)
-        repeats = came_back and decision is not None and decision.outcome == Outcome.APPROVE
+            return AvailableActions(
+                "ended", can_look=may_look and message.state == MessageState.GONE
+            )
+        repeats = (
+            came_back and decision is not None and decision.outcome == Outcome.APPROVE
+        )
         return AvailableActions(
-            "open", takes_verdict=True, can_approve=not repeats, can_look=may_look and message.hydrated_at is None
+            "open",
+            takes_verdict=True,
+            can_approve=not repeats,
+            can_look=may_look and message.hydrated_at is None,
         )
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
         return _moving(decision, is_reviewer=is_reviewer)
     if decision.state == DecisionState.UNKNOWN:
-        is_proved = decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held
+        is_proved = (
+            decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held
+        )
         can_stop = _can_stop(decision, is_reviewer=is_reviewer)
         return AvailableActions(
             "confirm" if is_proved else "unknown",
@@ -225,7 +311,13 @@ def available_actions(
 def _moving(decision: Decision, *, is_reviewer: bool) -> AvailableActions:
     """Before a call may have left it can be undone, afterwards only be withdrawn."""
     can_stop = _can_stop(decision, is_reviewer=is_reviewer)
-    kind = "again" if decision.may_have_left else "later" if decision.is_for_later else "leaving"
+    kind = (
+        "again"
+        if decision.may_have_left
+        else "later"
+        if decision.is_for_later
+        else "leaving"
+    )
     kind = "calling" if decision.state == DecisionState.CALLING else kind
     return AvailableActions(
         kind,
@@ -235,32 +327,53 @@ def _moving(decision: Decision, *, is_reviewer: bool) -> AvailableActions:
 
 
 def _can_stop(decision: Decision, *, is_reviewer: bool) -> bool:
-    """Whether the person may undo or withdraw it: what a standing approval decided, whoever sees it may."""
+    """Whether the person may undo or withdraw it: what a standing approval decided,
+    whoever sees it may.
+    """
     return decision.standing_id is not None or (is_reviewer and not decision.rule)
 
 
 def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
-    """Return the approval that was withdrawn and took effect all the same, if there is one."""
+    """Return the approval that was withdrawn and took effect all the same, if there is
+    one.
+    """
     return next((one for one in decisions if one.explanation == LEFT_AFTER_ALL), None)
 
 
 def shown_status(message: Message) -> Status:
-    """Return where the message is; that it left although it was withdrawn overrides its later decisions."""
+    """Return where the message is; that it left although it was withdrawn overrides its
+    later decisions.
+    """
     newest = latest_decision(message)
     left = left_after_all(our_decisions(message))
     if left is None:
         return status_of(message, newest)
     lost = newest is not None and newest.state == DecisionState.SUPERSEDED
-    return replace(status_of(message, left if lost else newest), tone="rose", detail=LEFT)
+    return replace(
+        status_of(message, left if lost else newest), tone="rose", detail=LEFT
+    )
 
 
-def still_withdrawn(decisions: Iterable[Decision], newest: Decision | None) -> Decision | None:
-    """Return an older decision that was withdrawn and may still take effect, beside the newest one."""
-    return next((one for one in decisions if one.state == DecisionState.WITHDRAWN and one != newest), None)
+def still_withdrawn(
+    decisions: Iterable[Decision], newest: Decision | None
+) -> Decision | None:
+    """Return an older decision that was withdrawn and may still take effect, beside the
+    newest one.
+    """
+    return next(
+        (
+            one
+            for one in decisions
+            if one.state == DecisionState.WITHDRAWN and one != newest
+        ),
+        None,
+    )
 
 
 def how_lost(decision: Decision | None) -> str:
-    """Return, for the middle of a sentence, why a decision that was not refused had no effect."""
+    """Return, for the middle of a sentence, why a decision that was not refused had no
+    effect.
+    """
     if decision is None or decision.state != DecisionState.SUPERSEDED:
         return ""
     if is_settled_by_hand(decision):

@@ -1,4 +1,6 @@
-"""Commands for a decision whose call may have left: withdraw it, confirm a second call, or settle it by hand."""
+"""Commands for a decision whose call may have left: withdraw it, confirm a second call,
+or settle it by hand.
+"""
 
 from uuid import UUID
 
@@ -15,15 +17,23 @@ from mirror import store
 from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.recording import record_about
-from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
+from mirror.states import (
+    DecisionEvent,
+    DecisionState,
+    MessageEvent,
+    MessageState,
+    Outcome,
+)
 from mirror.terms import READS_THAT_PROVE
 
 
 @atomic_with_retry
 def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Stop a decision whose call may have left. It may still take effect, and is shown so until MultiMail reports.
+    """Stop a decision whose call may have left. It may still take effect, and is shown
+    so until MultiMail reports.
 
-    Where no call has left, it is undone. Raises AlreadyDecided when there is nothing left to stop.
+    Where no call has left, it is undone. Raises AlreadyDecided when there is nothing
+    left to stop.
     """
     locked = lock_visible(message, actor=actor)
     decision = locked.decisions.live().under_lock().first()
@@ -44,22 +54,34 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
             seen_absent=0,
         )
     except InvalidTransition:
-        raise AlreadyDecided("MultiMail no longer holds the message: record what happened to it.") from None
+        raise AlreadyDecided(
+            "MultiMail no longer holds the message: record what happened to it."
+        ) from None
     tasks.resolve_decision.delay_on_commit(stopped.pk)
     return stopped
 
 
 @atomic_with_retry
 def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
-    """Send an approval of unknown outcome again, once two reads have shown that MultiMail still holds the message."""
+    """Send an approval of unknown outcome again, once two reads have shown that
+    MultiMail still holds the message.
+    """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can do this.")
     decision = locked.decisions.live().under_lock().first()
-    if decision is None or decision.state != DecisionState.UNKNOWN or decision.outcome != Outcome.APPROVE:
-        raise AlreadyDecided("There is no unconfirmed approval to send again.", decision=decision)
+    if (
+        decision is None
+        or decision.state != DecisionState.UNKNOWN
+        or decision.outcome != Outcome.APPROVE
+    ):
+        raise AlreadyDecided(
+            "There is no unconfirmed approval to send again.", decision=decision
+        )
     if decision.seen_held < READS_THAT_PROVE:
-        raise VerdictNotAllowed("MultiMail has not been read often enough to know that the first call had no effect.")
+        raise VerdictNotAllowed(
+            "MultiMail has not been read often enough to know that the first call had no effect."
+        )
     if locked.revision is None or locked.revision_id != decision.revision_id:
         raise ContentChanged(
             "The message changed after it was approved. Withdraw the approval, then read it again.",
@@ -81,11 +103,17 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
 
 @atomic_with_retry
 def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decision:
-    """Settle a decision that MultiMail no longer reports on: by a reviewer of the mailbox, or an admin."""
+    """Settle a decision that MultiMail no longer reports on: by a reviewer of the
+    mailbox, or an admin.
+    """
     locked = lock_visible(message, actor=actor)
-    is_admin = actor.is_a(Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id)
+    is_admin = actor.is_a(
+        Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id
+    )
     if not (is_admin or is_reviewer(actor, locked)):
-        raise VerdictNotAllowed("Only a reviewer or an admin of this mailbox can record what happened to it.")
+        raise VerdictNotAllowed(
+            "Only a reviewer or an admin of this mailbox can record what happened to it."
+        )
     decision = _newest_untold(locked)
     if decision is None:
         raise AlreadyDecided("There is no decision here that a person has to settle.")
@@ -100,13 +128,16 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
     if took_effect:
         settle.supersede_others(settled, locked, actor=actor)
     if store.move(locked, event=MessageEvent.GONE, now=clock()):
-        # Two reads lacked it and none has closed it yet; a read that lists it again must be able to reopen it.
+        # Two reads lacked it and none has closed it yet; a read that lists it again
+        # must be able to reopen it.
         record_about("message.gone", locked, actor=actor)
     return settled
 
 
 def _newest_untold(message: Message) -> Decision | None:
-    """The newest decision whose message MultiMail no longer holds without reporting why."""
+    """The newest decision whose message MultiMail no longer holds without reporting
+    why.
+    """
     open_ones = settle.decisions_to_settle(message)
     untold = {DecisionState.UNATTRIBUTED}
     if message.state != MessageState.HELD:

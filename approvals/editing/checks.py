@@ -1,4 +1,6 @@
-"""Says whether a held message can be edited here, and what an edit would lose. Pure: it reads nothing."""
+"""Says whether a held message can be edited here, and what an edit would lose. Pure: it
+reads nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +9,24 @@ from common.fingerprint import Content
 from mirror.models import AttachedFile, Message
 from policy.evaluation import Ruling
 
-# In these modes of its mailbox, hosted MultiMail would send the new message without review.
+# In these modes of its mailbox, hosted MultiMail would send the new message without
+# review.
 _UNREVIEWED = ("monitored", "autonomous")
-_LOSES = {"cc": "Cc", "bcc": "Bcc", "reply_to": "Reply-To", "attachments": "attached files"}
+_LOSES = {
+    "cc": "Cc",
+    "bcc": "Bcc",
+    "reply_to": "Reply-To",
+    "attachments": "attached files",
+}
 
 
 @dataclass(frozen=True)
 class Editability:
-    """Why a message cannot be sent again as corrected, as a sentence that says what to do; empty where it can.
+    """Why a message cannot be sent again as corrected, as a sentence that says what to
+    do; empty where it can.
 
-    `may_suggest`: changes can be requested with a suggested text all the same. `notes` say what an edit loses.
+    `may_suggest`: changes can be requested with a suggested text all the same. `notes`
+    say what an edit loses.
     """
 
     why_not: str = ""
@@ -25,21 +35,31 @@ class Editability:
 
 
 def editability(
-    message: Message, content: Content | None, *, ruling: Ruling, files: Sequence[AttachedFile]
+    message: Message,
+    content: Content | None,
+    *,
+    ruling: Ruling,
+    files: Sequence[AttachedFile],
 ) -> Editability:
-    """Return whether this person can edit this message now; `files` are those of its current version."""
+    """Return whether this person can edit this message now; `files` are those of its
+    current version.
+    """
     if message.direction == "inbound":
         return Editability("Received mail cannot be edited: release it, or reject it.")
     if content is None or not ruling.may_reject:
         return Editability(ruling.reasons[0])
     if content.markdown is None:
-        return Editability("It has only HTML and no text to edit. Request changes instead.")
+        return Editability(
+            "It has only HTML and no text to edit. Request changes instead."
+        )
     why_not = set_up_problem(message) or _files_problem(content, files)
     return Editability(why_not, may_suggest=True, notes=_notes(message, content))
 
 
 def set_up_problem(message: Message) -> str:
-    """Return why its connection or mailbox cannot send the corrected message for review; empty where it can."""
+    """Return why its connection or mailbox cannot send the corrected message for
+    review; empty where it can.
+    """
     connection = message.connection
     mailbox = message.mailbox
     if mailbox is None:
@@ -67,7 +87,9 @@ def _files_problem(content: Content, files: Sequence[AttachedFile]) -> str:
         return "It has more attachments than this desk fetches, so they cannot be included. Request changes."
     for file in files:
         if file.differs:
-            return f"{file.name} does not match the fingerprint, so it cannot be included."
+            return (
+                f"{file.name} does not match the fingerprint, so it cannot be included."
+            )
         if file.state != AttachedFile.State.FETCHED:
             return f"{file.name} is {file.get_state_display()}, so it cannot be included. Request changes instead."
     return ""
@@ -82,7 +104,11 @@ def _notes(message: Message, content: Content) -> tuple[str, ...]:
             "here."
         )
     if content.html is not None:
-        notes.append("It has an HTML version of its own. If you change the text, its HTML is made from your text.")
+        notes.append(
+            "It has an HTML version of its own. If you change the text, its HTML is made from your text."
+        )
     if content.in_reply_to and not message.connection.is_our_gateway:
-        notes.append("It is a reply. MultiMail starts a new thread with the edited version.")
+        notes.append(
+            "It is a reply. MultiMail starts a new thread with the edited version."
+        )
     return tuple(notes)

@@ -1,6 +1,8 @@
-"""Commands of the person who edits: send a corrected message in place of a held one, suggest a text, finish.
+"""Commands of the person who edits: send a corrected message in place of a held one,
+suggest a text, finish.
 
-Nothing is sent here: the row is stored with its reference, and a worker makes the calls (`send.py`).
+Nothing is sent here: the row is stored with its reference, and a worker makes the calls
+(`send.py`).
 """
 
 from collections.abc import Mapping
@@ -14,7 +16,12 @@ from approvals import tasks
 from approvals.decisions.contributors import edit_of
 from approvals.decisions.decide import VerdictResult, give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
-from approvals.decisions.ruling import content_changed, is_reviewer, lock_visible, rulings
+from approvals.decisions.ruling import (
+    content_changed,
+    is_reviewer,
+    lock_visible,
+    rulings,
+)
 from approvals.decisions.shown import attached_files
 from approvals.editing.checks import editability
 from approvals.editing.words import (
@@ -38,24 +45,43 @@ from mirror.store import stored_content
 
 @atomic_with_retry
 def replace_message(
-    *, message: UUID, actor: Actor, fingerprint: str, reference: str, content: Mapping[str, Any], note: str
+    *,
+    message: UUID,
+    actor: Actor,
+    fingerprint: str,
+    reference: str,
+    content: Mapping[str, Any],
+    note: str,
 ) -> Replacement:
-    """Store a corrected copy of a held message, to be sent as a new held one, and return it.
+    """Store a corrected copy of a held message, to be sent as a new held one, and
+    return it.
 
-    `reference` identifies the press: the same one again returns the same row. A practice message ends with it, and the
-    row is not stored. Raises VerdictNotAllowed where the person
-    may not decide the message, AlreadyDecided where somebody did or edits it, ContentChanged where it is not the one
-    that was shown any more, and EditNotPossible where it cannot be sent from here, or nothing was changed.
+    `reference` identifies the press: the same one again returns the same row. A
+    practice message ends with it, and the row is not stored. Raises VerdictNotAllowed
+    where the person may not decide the message, AlreadyDecided where somebody did or
+    edits it, ContentChanged where it is not the one that was shown any more, and
+    EditNotPossible where it cannot be sent from here, or nothing was changed.
     """
     locked = lock_visible(message, actor=actor)
     known = Replacement.objects.filter(reference=reference).first()
-    if known is not None and (known.message_id, str(known.person_id)) == (locked.pk, actor.id):
+    if known is not None and (known.message_id, str(known.person_id)) == (
+        locked.pk,
+        actor.id,
+    ):
         return known
-    decision = locked.decisions.filter(state__in=LIVE_DECISIONS).select_related("given_by").first()
+    decision = (
+        locked.decisions.filter(state__in=LIVE_DECISIONS)
+        .select_related("given_by")
+        .first()
+    )
     if decision is not None:
         raise AlreadyDecided(who_was_first(decision), decision=decision)
-    if (other := locked.replacements.open().select_related("person").first()) is not None:
-        raise AlreadyDecided(f"{other.person} has already edited this message, and the edited version is being sent.")
+    if (
+        other := locked.replacements.open().select_related("person").first()
+    ) is not None:
+        raise AlreadyDecided(
+            f"{other.person} has already edited this message, and the edited version is being sent."
+        )
     ruling = rulings([locked], actor)[locked.pk]
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
@@ -81,28 +107,55 @@ def replace_message(
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
     if locked.is_practice:
         # Whoever corrects it has seen what is wrong, or at least sends nothing of it.
-        practice.answer(locked, actor=actor, outcome=Outcome.SEND_BACK, reason=note, seconds_shown=None)
+        practice.answer(
+            locked,
+            actor=actor,
+            outcome=Outcome.SEND_BACK,
+            reason=note,
+            seconds_shown=None,
+        )
         return row
     row.save()
-    details = {"subject": locked.subject, "changes": difference_in_words(first, row), "note": note}
-    record_about("message.edit_asked", locked, actor=actor, fingerprint=fingerprint, details=details, about=row)
+    details = {
+        "subject": locked.subject,
+        "changes": difference_in_words(first, row),
+        "note": note,
+    }
+    record_about(
+        "message.edit_asked",
+        locked,
+        actor=actor,
+        fingerprint=fingerprint,
+        details=details,
+        about=row,
+    )
     tasks.send_replacement.delay_on_commit(row.pk)
     return row
 
 
 def suggest_changes(
-    *, message: UUID, actor: Actor, fingerprint: str, first: Content, content: Mapping[str, Any], note: str
+    *,
+    message: UUID,
+    actor: Actor,
+    fingerprint: str,
+    first: Content,
+    content: Mapping[str, Any],
+    note: str,
 ) -> VerdictResult:
-    """Request changes of the agent, with the corrected text as data and as words. Raises as `give_verdict`.
+    """Request changes of the agent, with the corrected text as data and as words.
+    Raises as `give_verdict`.
 
-    `first` is the content that was corrected. Raises EditNotPossible where nothing was changed.
+    `first` is the content that was corrected. Raises EditNotPossible where nothing was
+    changed.
     """
     row = Replacement(note=note, **content)
     if not changed_fields(first, row) and not is_text_changed(first, row):
         raise EditNotPossible("Nothing was changed, so there is nothing to suggest.")
     feedback = suggestion_of(row, first)
     if is_text_changed(first, row) and "suggested_markdown" not in feedback:
-        raise EditNotPossible(f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters.")
+        raise EditNotPossible(
+            f"The text is too long to be suggested: keep it under {MAX_SUGGESTION:,} characters."
+        )
     return give_verdict(
         message=message,
         actor=actor,
@@ -115,22 +168,41 @@ def suggest_changes(
 
 @transaction.atomic
 def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
-    """Have a worker go on with the newest edit of this message, or the one that made it: reject the first one.
+    """Have a worker go on with the newest edit of this message, or the one that made
+    it: reject the first one.
 
-    Raises VerdictNotAllowed for people who are no reviewers of its mailbox, EditNotPossible where nothing is to finish.
+    Raises VerdictNotAllowed for people who are no reviewers of its mailbox,
+    EditNotPossible where nothing is to finish.
     """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can finish this.")
-    made = Replacement.objects.that_made(upstream_ids=[locked.upstream_id], references=[edit_of(locked) or "-"])
-    ours = locked.replacements.left_half().first() or made.filter(connection=locked.connection_id).left_half().first()
-    row = Replacement.objects.select_for_update(of=("self",)).filter(pk=ours.pk).first() if ours else None
+    made = Replacement.objects.that_made(
+        upstream_ids=[locked.upstream_id], references=[edit_of(locked) or "-"]
+    )
+    ours = (
+        locked.replacements.left_half().first()
+        or made.filter(connection=locked.connection_id).left_half().first()
+    )
+    row = (
+        Replacement.objects.select_for_update(of=("self",)).filter(pk=ours.pk).first()
+        if ours
+        else None
+    )
     if row is None or row.state == Replacement.State.UNKNOWN:
         raise EditNotPossible("There is nothing left to finish. Check both messages.")
     # A rejection that was undone or refused is given once more.
     state = Replacement.State.SENT if row.upstream_id else Replacement.State.SENDING
-    Replacement.objects.move(row, to=state, next_attempt_at=Now(), lease_until=None, problem="")
+    Replacement.objects.move(
+        row, to=state, next_attempt_at=Now(), lease_until=None, problem=""
+    )
     # What the first message was edited from may have changed since: finishing says so.
-    record_about("message.edit_finished", locked, actor=actor, details={"subject": locked.subject}, about=row)
+    record_about(
+        "message.edit_finished",
+        locked,
+        actor=actor,
+        details={"subject": locked.subject},
+        about=row,
+    )
     tasks.send_replacement.delay_on_commit(row.pk)
     return row

@@ -1,4 +1,6 @@
-"""The form in which a person corrects a held message, or suggests another text to its agent."""
+"""The form in which a person corrects a held message, or suggests another text to its
+agent.
+"""
 
 from typing import Any
 
@@ -32,9 +34,13 @@ class RecipientsField(forms.CharField):
         try:
             found = clean_addresses(typed)
         except ValueError as error:
-            raise forms.ValidationError(str(error)[:1].upper() + str(error)[1:]) from None
+            raise forms.ValidationError(
+                str(error)[:1].upper() + str(error)[1:]
+            ) from None
         if len(found) > MAX_RECIPIENTS:
-            raise forms.ValidationError(f"At most {MAX_RECIPIENTS} addresses, and there are {len(found)}.")
+            raise forms.ValidationError(
+                f"At most {MAX_RECIPIENTS} addresses, and there are {len(found)}."
+            )
         return found
 
 
@@ -52,7 +58,9 @@ class TextForm(SentenceForm):
 
 
 class EditForm(TextForm):
-    """A corrected message. `reference` was made for the page, so that a second press sends nothing twice."""
+    """A corrected message. `reference` was made for the page, so that a second press
+    sends nothing twice.
+    """
 
     to = RecipientsField(error_messages={"required": "Enter at least one recipient."})
     cc = RecipientsField(required=False)
@@ -60,7 +68,9 @@ class EditForm(TextForm):
     subject = forms.CharField(
         required=False,
         max_length=MAX_SUBJECT,
-        error_messages={"max_length": f"Keep the subject under {MAX_SUBJECT} characters."},
+        error_messages={
+            "max_length": f"Keep the subject under {MAX_SUBJECT} characters."
+        },
     )
     note = WordsField(
         required=False,
@@ -68,11 +78,16 @@ class EditForm(TextForm):
         error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
     )
     fingerprint = forms.RegexField(
-        FINGERPRINT, error_messages={"invalid": "The page is too old to edit from. Open the message again."}
+        FINGERPRINT,
+        error_messages={
+            "invalid": "The page is too old to edit from. Open the message again."
+        },
     )
     reference = forms.RegexField(
         r"\A[0-9A-Z]{10}\Z",
-        error_messages=dict.fromkeys(("required", "invalid"), "The page is too old to edit from. Open it again."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid"), "The page is too old to edit from. Open it again."
+        ),
     )
     do = forms.ChoiceField(choices=[("send", "Send"), ("suggest", "Suggest")])
 
@@ -87,13 +102,22 @@ class EditForm(TextForm):
         """Refuse line ends: in a header, another header could follow them."""
         subject = str(self.cleaned_data["subject"])
         if not subject.isprintable():
-            raise forms.ValidationError("The subject is one line, without control characters.")
+            raise forms.ValidationError(
+                "The subject is one line, without control characters."
+            )
         return subject
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("do") == "suggest" and not cleaned.get("note") and "note" not in self.errors:
-            self.add_error("note", "Say what should change: the agent gets these words with your text.")
+        if (
+            cleaned.get("do") == "suggest"
+            and not cleaned.get("note")
+            and "note" not in self.errors
+        ):
+            self.add_error(
+                "note",
+                "Say what should change: the agent gets these words with your text.",
+            )
         return cleaned
 
     def content(self) -> dict[str, Any]:

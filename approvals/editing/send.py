@@ -1,8 +1,10 @@
-"""Sends a corrected message and rejects the one that it replaces: the only caller of `Agent.send_held`.
+"""Sends a corrected message and rejects the one that it replaces: the only caller of
+`Agent.send_held`.
 
-`run_replacement` spans several transactions: it claims the row, commits, calls MultiMail with no lock held, stores the
-new message's id, and gives the rejection. A crash at any point leaves a row that the sweep goes on with: the call is
-repeated with the same idempotency key, which makes one message however often it arrives.
+`run_replacement` spans several transactions: it claims the row, commits, calls
+MultiMail with no lock held, stores the new message's id, and gives the rejection. A
+crash at any point leaves a row that the sweep goes on with: the call is repeated with
+the same idempotency key, which makes one message however often it arrives.
 """
 
 import base64
@@ -49,13 +51,21 @@ _State = Replacement.State
 LEASE = timedelta(seconds=60)
 BACKOFF = (2, 5, 10, 30, 60, 120, 300)
 # MultiMail answered, and made nothing.
-_REFUSALS = (errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound, errors.Conflict)
+_REFUSALS = (
+    errors.KeyRefused,
+    errors.Forbidden,
+    errors.Rejected,
+    errors.NotFound,
+    errors.Conflict,
+)
 _GATED = ("gated_all", "gated_send")
 _NOT_MADE = "Nothing was sent, and the message is still held unchanged."
 
 
 def run_replacement(*, replacement_id: int) -> str:
-    """Go on with one replacement: send the new message, reject the first, note who edited it. Return its state."""
+    """Go on with one replacement: send the new message, reject the first, note who
+    edited it. Return its state.
+    """
     row = _claim(replacement_id)
     if row is None:
         return "not due"
@@ -66,46 +76,85 @@ def run_replacement(*, replacement_id: int) -> str:
             _reject_first(row)
         _note_edit(row)
         row = _read(row.pk)
-        log.info("replacement carried on", extra={"replacement": row.reference, "state": row.state})
+        log.info(
+            "replacement carried on",
+            extra={"replacement": row.reference, "state": row.state},
+        )
     return row.state
 
 
 def _read(pk: int) -> Replacement:
-    with_all = ("message__connection", "message__mailbox", "message__revision", "revision", "connection", "person")
+    with_all = (
+        "message__connection",
+        "message__mailbox",
+        "message__revision",
+        "revision",
+        "connection",
+        "person",
+    )
     return Replacement.objects.select_related(*with_all).get(pk=pk)
 
 
 @transaction.atomic
 def _claim(replacement_id: int) -> Replacement | None:
     """Claim a due row after checking once more that its message may be replaced."""
-    locked = Replacement.objects.due().select_for_update(of=("self",), skip_locked=True).filter(pk=replacement_id)
+    locked = (
+        Replacement.objects.due()
+        .select_for_update(of=("self",), skip_locked=True)
+        .filter(pk=replacement_id)
+    )
     found = locked.first()
     if found is None:
         return None
     row = _read(found.pk)
-    if row.state == _State.SENDING and row.called_at is None and (refusal := _refusal(row)):
+    if (
+        row.state == _State.SENDING
+        and row.called_at is None
+        and (refusal := _refusal(row))
+    ):
         return _end(row, _State.REFUSED, f"{refusal} {_NOT_MADE}")
-    if row.state == _State.SENDING and row.called_at is not None and (problem := set_up_problem(row.message)):
-        # Also a repeated call may be the first to arrive, at a mailbox that sends without review by now.
-        return _end(row, _State.UNKNOWN, f"{problem} An earlier call may have created the edited version.")
+    if (
+        row.state == _State.SENDING
+        and row.called_at is not None
+        and (problem := set_up_problem(row.message))
+    ):
+        # Also a repeated call may be the first to arrive, at a mailbox that sends
+        # without review by now.
+        return _end(
+            row,
+            _State.UNKNOWN,
+            f"{problem} An earlier call may have created the edited version.",
+        )
     if row.state == _State.SENDING and row.created_at < clock() - REPEAT_FOR:
         words = "MultiMail did not confirm the edited version, and this desk no longer asks."
         return _end(row, _State.UNKNOWN, f"{words} Look for it at MultiMail.")
-    Replacement.objects.filter(pk=row.pk).update(lease_until=Now() + LEASE, attempts=F("attempts") + 1)
+    Replacement.objects.filter(pk=row.pk).update(
+        lease_until=Now() + LEASE, attempts=F("attempts") + 1
+    )
     row.attempts += 1
     return row
 
 
 def _refusal(row: Replacement) -> str:
-    """Return why the first message may not be replaced any more, before anything was sent."""
+    """Return why the first message may not be replaced any more, before anything was
+    sent.
+    """
     message = row.message
-    decision = message.decisions.filter(state__in=LIVE_DECISIONS).select_related("given_by").first()
+    decision = (
+        message.decisions.filter(state__in=LIVE_DECISIONS)
+        .select_related("given_by")
+        .first()
+    )
     if decision is not None:
         return who_was_first(decision)
     if message.state != MessageState.HELD:
         newest = message.decisions.select_related("given_by").order_by("-pk").first()
         what = MessageState(message.state).label.lower()
-        return who_was_first(newest) if newest else f"The message is no longer held: it is {what}."
+        return (
+            who_was_first(newest)
+            if newest
+            else f"The message is no longer held: it is {what}."
+        )
     if message.revision_id != row.revision_id:
         return "The message changed after you opened it. Edit the current version."
     ruling = rulings([message], _editor(row))[message.pk]
@@ -141,15 +190,28 @@ def _send(row: Replacement) -> Replacement:
     return _sent(row, answer)
 
 
-def _send_held(row: Replacement, body: dict[str, Any], without: Collection[str]) -> dict[str, Any]:
-    """Hand in the new message. Where MultiMail lets no call ask to be held, its mailbox must hold it, as read now."""
+def _send_held(
+    row: Replacement, body: dict[str, Any], without: Collection[str]
+) -> dict[str, Any]:
+    """Hand in the new message. Where MultiMail lets no call ask to be held, its mailbox
+    must hold it, as read now.
+    """
     mailbox = row.message.mailbox
     assert mailbox is not None, "only what has a mailbox is edited"
     if "oversight_mode" in without:
         problem = read_mailboxes(connection_id=row.connection_id)
-        if problem or not Mailbox.objects.filter(pk=mailbox.pk, is_active=True, oversight_mode__in=_GATED).exists():
-            raise errors.Rejected(f"MultiMail lets no call ask to be held, and {mailbox} is not seen to hold it.")
-    return Agent(base_url=row.connection.api_url, key=row.connection.agent_key).send_held(
+        if (
+            problem
+            or not Mailbox.objects.filter(
+                pk=mailbox.pk, is_active=True, oversight_mode__in=_GATED
+            ).exists()
+        ):
+            raise errors.Rejected(
+                f"MultiMail lets no call ask to be held, and {mailbox} is not seen to hold it."
+            )
+    return Agent(
+        base_url=row.connection.api_url, key=row.connection.agent_key
+    ).send_held(
         mailbox=mailbox.address,
         mailbox_id=mailbox.upstream_id,
         message=body,
@@ -163,7 +225,9 @@ class _FileMissing(Exception):
 
 
 def _body(row: Replacement) -> dict[str, Any]:
-    """Return the message as MultiMail gets it: what was corrected, and all else as the first one had it."""
+    """Return the message as MultiMail gets it: what was corrected, and all else as the
+    first one had it.
+    """
     first = stored_content(row.revision)
     body: dict[str, Any] = {
         "to": row.to,
@@ -174,32 +238,49 @@ def _body(row: Replacement) -> dict[str, Any]:
     }
     if first.reply_to:
         body["reply_to"] = first.reply_to
-    if first.html is not None and (first.markdown or "").rstrip() == row.markdown.rstrip():
+    if (
+        first.html is not None
+        and (first.markdown or "").rstrip() == row.markdown.rstrip()
+    ):
         body["html"] = first.html
     if first.attachments:
-        body["attachments"] = [_file(file) for file in AttachedFile.objects.filter(revision=row.revision).in_order()]
+        body["attachments"] = [
+            _file(file)
+            for file in AttachedFile.objects.filter(revision=row.revision).in_order()
+        ]
     send_at = read_time(first.send_at)
     if send_at is not None and send_at > clock():
         # Approved first, sent at its time: otherwise it would be held only then.
         body |= {"send_at": first.send_at, "gate_timing": "gate_first"}
     if row.connection.is_our_gateway:
         body["replaces"] = row.message.upstream_id
-    trigger = {name: value for name, value in row.message.trigger.items() if name != EDIT}
-    return body | {"metadata": trigger | {EDIT: row.reference, "countersign_replaces": row.message.upstream_id}}
+    trigger = {
+        name: value for name, value in row.message.trigger.items() if name != EDIT
+    }
+    return body | {
+        "metadata": trigger
+        | {EDIT: row.reference, "countersign_replaces": row.message.upstream_id}
+    }
 
 
 def _file(file: AttachedFile) -> dict[str, str]:
     if file.content is None or file.differs:
         raise _FileMissing(f"{file.name} is no longer here.")
     content = base64.b64encode(bytes(file.content)).decode()
-    return {"name": file.name, "content_type": file.content_type, "content_base64": content}
+    return {
+        "name": file.name,
+        "content_type": file.content_type,
+        "content_base64": content,
+    }
 
 
 @transaction.atomic
 def _sent(row: Replacement, answer: dict[str, Any]) -> Replacement:
     """Store the new message's id, and record that it was made."""
     upstream_id = str(answer["id"])
-    if Replacement.objects.move(row, to=_State.SENT, upstream_id=upstream_id, problem=""):
+    if Replacement.objects.move(
+        row, to=_State.SENT, upstream_id=upstream_id, problem=""
+    ):
         status = str(answer.get("oversight_status") or answer.get("status") or "")[:40]
         _record("message.edit_sent", row, replaced_by=upstream_id, status=status)
     return _read(row.pk)
@@ -208,14 +289,23 @@ def _sent(row: Replacement, answer: dict[str, Any]) -> Replacement:
 @transaction.atomic
 def _end(row: Replacement, state: str, problem: str) -> Replacement:
     """End a row whose new message was not made, or of which nobody knows."""
-    if Replacement.objects.move(row, to=state, problem=problem, lease_until=None, next_attempt_at=None):
+    if Replacement.objects.move(
+        row, to=state, problem=problem, lease_until=None, next_attempt_at=None
+    ):
         _record("message.edit_refused", row, explanation=problem)
     return _read(row.pk)
 
 
-def _postpone(row: Replacement, error: errors.UpstreamError, *, may_have_left: bool) -> Replacement:
+def _postpone(
+    row: Replacement, error: errors.UpstreamError, *, may_have_left: bool
+) -> Replacement:
     """Have the call repeated later, with the same idempotency key."""
-    seconds = retry_after_attempt(min(row.attempts, len(BACKOFF)), schedule=BACKOFF, jitter=0.2) or BACKOFF[-1]
+    seconds = (
+        retry_after_attempt(
+            min(row.attempts, len(BACKOFF)), schedule=BACKOFF, jitter=0.2
+        )
+        or BACKOFF[-1]
+    )
     fields: dict[str, Any] = {} if may_have_left else {"called_at": None}
     Replacement.objects.filter(pk=row.pk, state=_State.SENDING).update(
         problem=f"{error.sentence} The desk tries again.",
@@ -228,7 +318,9 @@ def _postpone(row: Replacement, error: errors.UpstreamError, *, may_have_left: b
 
 
 def _reject_first(row: Replacement) -> None:
-    """Reject the first message as replaced, in its editor's name; where that is refused, a person has to look."""
+    """Reject the first message as replaced, in its editor's name; where that is
+    refused, a person has to look.
+    """
     first = stored_content(row.revision)
     reject = partial(
         give_verdict,
@@ -252,11 +344,17 @@ def _reject_first(row: Replacement) -> None:
 def _leave(row: Replacement, state: str, error: DeskError) -> None:
     """Record why the first message was not rejected."""
     _settle(row, state, error.sentence)
-    _record("message.edit_unfinished", row, explanation=error.sentence, replaced_by=row.upstream_id)
+    _record(
+        "message.edit_unfinished",
+        row,
+        explanation=error.sentence,
+        replaced_by=row.upstream_id,
+    )
 
 
 def _settle(row: Replacement, state: str, problem: str) -> None:
-    # What is done still waits for its new message to arrive, so that who edited it is recorded there.
+    # What is done still waits for its new message to arrive, so that who edited it is
+    # recorded there.
     fields = {} if state == _State.DONE else {"next_attempt_at": None}
     Replacement.objects.move(row, to=state, problem=problem, lease_until=None, **fields)
 
@@ -264,9 +362,13 @@ def _settle(row: Replacement, state: str, problem: str) -> None:
 @transaction.atomic
 def _note_edit(row: Replacement) -> None:
     """Record on the new message, once it is here, who edited it and what."""
-    made = Message.objects.filter(connection=row.connection_id, upstream_id=row.upstream_id or None)
+    made = Message.objects.filter(
+        connection=row.connection_id, upstream_id=row.upstream_id or None
+    )
     message = made.select_related("revision").first()
-    free = Replacement.objects.filter(pk=row.pk, noted_at=None, state__in=(_State.SENT, _State.DONE))
+    free = Replacement.objects.filter(
+        pk=row.pk, noted_at=None, state__in=(_State.SENT, _State.DONE)
+    )
     if message is None or not free.update(noted_at=Now()):
         return
     details = {
@@ -274,9 +376,18 @@ def _note_edit(row: Replacement) -> None:
         "changes": difference_in_words(stored_content(row.revision), row),
         "subject": row.subject,
     }
-    record_about("message.edited", message, actor=_editor(row), details=details, about=row)
+    record_about(
+        "message.edited", message, actor=_editor(row), details=details, about=row
+    )
 
 
 def _record(action: str, row: Replacement, **details: str) -> None:
     details |= {"subject": row.message.subject}
-    record_about(action, row.message, actor=ACTOR, fingerprint=row.revision.fingerprint, details=details, about=row)
+    record_about(
+        action,
+        row.message,
+        actor=ACTOR,
+        fingerprint=row.revision.fingerprint,
+        details=details,
+        about=row,
+    )

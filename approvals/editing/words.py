@@ -9,7 +9,12 @@ from approvals.models import Replacement
 from common.fingerprint import Content, normalise_address
 
 _LABELS = {"to": "To", "cc": "Cc", "bcc": "Bcc", "subject": "Subject"}
-_WORDS = {"to": "the recipients", "cc": "the recipients", "bcc": "the recipients", "subject": "the subject"}
+_WORDS = {
+    "to": "the recipients",
+    "cc": "the recipients",
+    "bcc": "the recipients",
+    "subject": "the subject",
+}
 # How much of a difference the ledger keeps as text; the two versions are kept whole.
 MAX_DIFFERENCE = 50_000
 # Lines of both texts together; comparing takes time that grows with their square.
@@ -17,7 +22,9 @@ MOST_LINES = 6_000
 
 
 def changed_fields(first: Content, edited: Replacement) -> list[dict[str, str]]:
-    """Return the header fields that differ, each with its value before and after; recipients are one line."""
+    """Return the header fields that differ, each with its value before and after;
+    recipients are one line.
+    """
     found = []
     for name in _LABELS:
         before = _one_line(getattr(first, name))
@@ -34,18 +41,30 @@ def _one_line(value: str | Sequence[str]) -> str:
 
 def is_text_changed(first: Content, edited: Replacement) -> bool:
     """Whether the body differs, but for how its lines end."""
-    return (first.markdown or "").replace("\r\n", "\n").rstrip() != edited.markdown.rstrip()
+    return (first.markdown or "").replace(
+        "\r\n", "\n"
+    ).rstrip() != edited.markdown.rstrip()
 
 
 def summary(first: Content, edited: Replacement) -> str:
     """Return which parts were changed, for a sentence: "the subject and the text"."""
     parts = [_WORDS[one["field"]] for one in changed_fields(first, edited)]
-    parts = list(dict.fromkeys([*parts, *(["the text"] if is_text_changed(first, edited) else [])]))
-    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1]))) if parts else "nothing"
+    parts = list(
+        dict.fromkeys(
+            [*parts, *(["the text"] if is_text_changed(first, edited) else [])]
+        )
+    )
+    return (
+        " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))
+        if parts
+        else "nothing"
+    )
 
 
 def difference_in_words(first: Content, edited: Replacement) -> str:
-    """Return the whole difference as text: fields before and after, and the changed lines of the body."""
+    """Return the whole difference as text: fields before and after, and the changed
+    lines of the body.
+    """
     text = "\n".join(_lines(first, edited))
     return text if len(text) <= MAX_DIFFERENCE else f"{text[:MAX_DIFFERENCE]}\n[cut]"
 
@@ -59,7 +78,9 @@ def _lines(first: Content, edited: Replacement) -> Iterator[str]:
         if len(before) + len(after) > MOST_LINES:
             yield "The text was changed; it has too many lines to show which. Both versions are kept whole."
             return
-        yield from difflib.unified_diff(before, after, "first version", "corrected version", lineterm="", n=1)
+        yield from difflib.unified_diff(
+            before, after, "first version", "corrected version", lineterm="", n=1
+        )
 
 
 def reason_of(edited: Replacement, first: Content) -> str:
@@ -72,9 +93,14 @@ def reason_of(edited: Replacement, first: Content) -> str:
 
 
 def fields_in_words(first: Content, edited: Replacement) -> str:
-    """Return the changed header fields as lines, each with its new value, cut where it is long."""
+    """Return the changed header fields as lines, each with its new value, cut where it
+    is long.
+    """
     changes = changed_fields(first, edited)
-    return "".join(f"\n{_LABELS[one['field']]} is now: {one['after'][:200] or 'nobody'}" for one in changes)
+    return "".join(
+        f"\n{_LABELS[one['field']]} is now: {one['after'][:200] or 'nobody'}"
+        for one in changes
+    )
 
 
 def feedback_of(edited: Replacement, first: Content) -> dict[str, Any]:
@@ -83,7 +109,9 @@ def feedback_of(edited: Replacement, first: Content) -> dict[str, Any]:
 
 
 def suggestion_of(edited: Replacement, first: Content) -> dict[str, Any]:
-    """Return the changed fields and the changed text as data; a text that is too long is left out."""
+    """Return the changed fields and the changed text as data; a text that is too long
+    is left out.
+    """
     changes = changed_fields(first, edited)
     is_told = is_text_changed(first, edited) and len(edited.markdown) <= MAX_SUGGESTION
     text = {"suggested_markdown": edited.markdown} if is_told else {}

@@ -1,6 +1,8 @@
-"""Assigns messages: by hand, in turn to those on duty, or as a step of the ladder. A person who is away is passed over.
+"""Assigns messages: by hand, in turn to those on duty, or as a step of the ladder. A
+person who is away is passed over.
 
-An assignment is a claim that somebody else made; it informs, and keeps nobody else from deciding.
+An assignment is a claim that somebody else made; it informs, and keeps nobody else from
+deciding.
 """
 
 from collections.abc import Iterable
@@ -28,26 +30,40 @@ ACTOR = rule("review plan")
 
 def on_duty(message: Message, *, now: datetime) -> QuerySet[Person]:
     """Return who is on duty for a message's mailbox now and is not away."""
-    turns = DutyTurn.objects.filter(Q(mailbox=message.mailbox_id) | Q(mailbox=None)).select_related("calendar")
+    turns = DutyTurn.objects.filter(
+        Q(mailbox=message.mailbox_id) | Q(mailbox=None)
+    ).select_related("calendar")
     working = {turn.person_id for turn in turns if is_working_time(turn.calendar, now)}
     return Person.objects.present().filter(pk__in=working)
 
 
 def able(people: QuerySet[Person], message: Message) -> list[Person]:
-    """Return those who can review the message, whoever was assigned something longest ago first; the rows are locked.
+    """Return those who can review the message, whoever was assigned something longest
+    ago first; the rows are locked.
 
     Those who may approve it come before those who may not, such as its author.
     """
     # Locked, so that two workers do not choose the same person at one moment.
-    ordered = people.order_by(F("assigned_at").asc(nulls_first=True), "pk").select_for_update(no_key=True)
+    ordered = people.order_by(
+        F("assigned_at").asc(nulls_first=True), "pk"
+    ).select_for_update(no_key=True)
     actors = [(one, one.actor(surface="worker")) for one in ordered]
     reviewers = [(one, actor) for one, actor in actors if is_reviewer(actor, message)]
-    may_approve = {one.pk: rulings([message], actor)[message.pk].may_approve for one, actor in reviewers}
-    return sorted((one for one, _ in reviewers), key=lambda one: not may_approve[one.pk])
+    may_approve = {
+        one.pk: rulings([message], actor)[message.pk].may_approve
+        for one, actor in reviewers
+    }
+    return sorted(
+        (one for one, _ in reviewers), key=lambda one: not may_approve[one.pk]
+    )
 
 
-def assign_first(message: Message, people: QuerySet[Person], *, why: str) -> Person | None:
-    """Assign a locked message to the first of these people who can review it; None where nobody can."""
+def assign_first(
+    message: Message, people: QuerySet[Person], *, why: str
+) -> Person | None:
+    """Assign a locked message to the first of these people who can review it; None
+    where nobody can.
+    """
     chosen = next(iter(able(people, message)), None)
     if chosen is not None:
         claims.assign(message, to=chosen, actor=ACTOR, why=why)
@@ -58,14 +74,18 @@ def assign_first(message: Message, people: QuerySet[Person], *, why: str) -> Per
 def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     """Assign a message to a reviewer of its mailbox, instead of whoever has it.
 
-    Raises ActNotAllowed where the actor may not assign, or the person cannot review it or is away; AlreadyDecided where
-    nothing is left to decide.
+    Raises ActNotAllowed where the actor may not assign, or the person cannot review it
+    or is away; AlreadyDecided where nothing is left to decide.
     """
     locked = lock_visible(message, actor=actor)
     if not may_assign(actor, locked):
-        raise ActNotAllowed("Only a reviewer or admin of this mailbox can assign its messages.")
+        raise ActNotAllowed(
+            "Only a reviewer or admin of this mailbox can assign its messages."
+        )
     if not awaits_review(locked.pk):
-        raise AlreadyDecided("This message is already decided, so it cannot be assigned.")
+        raise AlreadyDecided(
+            "This message is already decided, so it cannot be assigned."
+        )
     person = Person.objects.filter(pk=to, is_active=True).first()
     if person is None or not is_reviewer(person.actor(surface="web"), locked):
         raise ActNotAllowed("Choose a reviewer of this mailbox.")
@@ -76,13 +96,19 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
 
 def may_assign(actor: Actor, message: Message) -> bool:
     """Whether the actor may assign this message and extend its deadline."""
-    is_admin = actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=message.mailbox_id)
+    is_admin = actor.is_a(
+        Role.ADMIN, connection=message.connection_id, mailbox=message.mailbox_id
+    )
     return is_admin or is_reviewer(actor, message)
 
 
 def candidates(message: Message) -> list[Person]:
-    """Return the reviewers of a message's mailbox, by name, whether they are away or not."""
-    seeing = Person.objects.seeing(connection=message.connection_id, mailbox=message.mailbox_id)
+    """Return the reviewers of a message's mailbox, by name, whether they are away or
+    not.
+    """
+    seeing = Person.objects.seeing(
+        connection=message.connection_id, mailbox=message.mailbox_id
+    )
     return [one for one in seeing if is_reviewer(one.actor(surface="web"), message)]
 
 
@@ -93,17 +119,28 @@ def left_by_the_absent() -> QuerySet[Claim]:
 
 
 def pass_on(claim_ids: Iterable[int]) -> None:
-    """Give what is assigned to people who are away to those on duty; without any, release it."""
+    """Give what is assigned to people who are away to those on duty; without any,
+    release it.
+    """
     for claim_id in claim_ids:
         _pass_on(claim_id)
 
 
 @atomic_with_retry
 def _pass_on(claim_id: int) -> None:
-    found = left_by_the_absent().filter(pk=claim_id).select_related("message", "person").first()
+    found = (
+        left_by_the_absent()
+        .filter(pk=claim_id)
+        .select_related("message", "person")
+        .first()
+    )
     if found is None:
         return
-    locked = Message.objects.select_for_update(of=("self",), no_key=True).with_content().get(pk=found.message_id)
+    locked = (
+        Message.objects.select_for_update(of=("self",), no_key=True)
+        .with_content()
+        .get(pk=found.message_id)
+    )
     # Checked again under the lock.
     if not left_by_the_absent().filter(pk=claim_id).exists():
         return

@@ -1,4 +1,6 @@
-"""Extends the deadlines of a held message: its targets and its expiry. It asks for a reason, and is recorded."""
+"""Extends the deadlines of a held message: its targets and its expiry. It asks for a
+reason, and is recorded.
+"""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,17 +26,23 @@ LONGEST = timedelta(days=90)
 
 
 @atomic_with_retry
-def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str) -> Message:
+def extend_deadline(
+    *, message: UUID, actor: Actor, until: datetime, reason: str
+) -> Message:
     """Extend every deadline of a message that is earlier than `until` to that time.
 
-    Of an extension and the expiry at one moment the first counts: what has expired stays so. Raises ActNotAllowed,
-    AlreadyDecided.
+    Of an extension and the expiry at one moment the first counts: what has expired
+    stays so. Raises ActNotAllowed, AlreadyDecided.
     """
     locked = lock_visible(message, actor=actor)
     if not may_assign(actor, locked):
-        raise ActNotAllowed("Only a reviewer or admin of this mailbox can extend a deadline.")
+        raise ActNotAllowed(
+            "Only a reviewer or admin of this mailbox can extend a deadline."
+        )
     if not awaits_review(locked.pk):
-        raise AlreadyDecided("This message is already decided, so its deadline cannot be extended.")
+        raise AlreadyDecided(
+            "This message is already decided, so its deadline cannot be extended."
+        )
     now = clock()
     deadline = deadline_of(locked)
     if deadline is None:
@@ -52,7 +60,9 @@ def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str
         locked.expires_at = max(before, until)
     locked.save(update_fields=["expires_at"])
     # It is warned of the new expiry too.
-    Review.objects.filter(pk=locked.pk).update(extended_to=until, expiry_told_at=None, late_since=None, watch_at=Now())
+    Review.objects.filter(pk=locked.pk).update(
+        extended_to=until, expiry_told_at=None, late_since=None, watch_at=Now()
+    )
     details = {
         "subject": locked.subject,
         "reason": reason,
@@ -67,7 +77,12 @@ def extend_deadline(*, message: UUID, actor: Actor, until: datetime, reason: str
 
 def deadline_of(message: Message) -> datetime | None:
     """Return the earliest deadline that a message has."""
-    return min(filter(None, (message.expires_at, message.review.decide_by, message.review.look_by)), default=None)
+    return min(
+        filter(
+            None, (message.expires_at, message.review.decide_by, message.review.look_by)
+        ),
+        default=None,
+    )
 
 
 def _moment(at: datetime | None) -> str:

@@ -1,4 +1,6 @@
-"""To whom a message is assigned, and until when its deadline is extended; times are in the person's own time zone."""
+"""To whom a message is assigned, and until when its deadline is extended; times are in
+the person's own time zone.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +17,9 @@ class AssignForm(SentenceForm):
     """The person who gets a message."""
 
     to = forms.IntegerField(
-        min_value=1, max_value=2**62, error_messages=dict.fromkeys(("required", "invalid"), "Choose a person.")
+        min_value=1,
+        max_value=2**62,
+        error_messages=dict.fromkeys(("required", "invalid"), "Choose a person."),
     )
 
 
@@ -24,7 +28,9 @@ class ExtendForm(SentenceForm):
 
     until = forms.DateTimeField(
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
-        error_messages=dict.fromkeys(("required", "invalid"), "Enter day and time as 2026-11-20 14:30."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid"), "Enter day and time as 2026-11-20 14:30."
+        ),
     )
     reason = WordsField(
         max_length=MAX_REASON,

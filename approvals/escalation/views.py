@@ -40,10 +40,14 @@ def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not form.is_valid():
         return _page(request, message, status=422, wrong={"to": form.first_error()})
     try:
-        claim = assign_by_hand(message=public_id, to=form.cleaned_data["to"], actor=request.actor)
+        claim = assign_by_hand(
+            message=public_id, to=form.cleaned_data["to"], actor=request.actor
+        )
     except DeskError as error:
         return _page(request, message, status=http_status(error), error=error.sentence)
-    return redirect_with_notice(request, f"Assigned to {claim.person}.", "message", public_id=public_id)
+    return redirect_with_notice(
+        request, f"Assigned to {claim.person}.", "message", public_id=public_id
+    )
 
 
 @login_required
@@ -56,15 +60,25 @@ def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return _page(request, message, status=422, wrong=form.errors_by_field())
     try:
         extend_deadline(
-            message=public_id, actor=request.actor, until=form.moment(), reason=form.cleaned_data["reason"].strip()
+            message=public_id,
+            actor=request.actor,
+            until=form.moment(),
+            reason=form.cleaned_data["reason"].strip(),
         )
     except DeskError as error:
         return _page(request, message, status=http_status(error), error=error.sentence)
-    return redirect_with_notice(request, "The deadline is extended.", "message", public_id=public_id)
+    return redirect_with_notice(
+        request, "The deadline is extended.", "message", public_id=public_id
+    )
 
 
 def _page(
-    request: DeskRequest, message: Message, *, status: int = 200, error: str = "", wrong: dict[str, str] | None = None
+    request: DeskRequest,
+    message: Message,
+    *,
+    status: int = 200,
+    error: str = "",
+    wrong: dict[str, str] | None = None,
 ) -> HttpResponse:
     deadline = deadline_of(message)
     offered = max(deadline or timezone.now(), timezone.now()) + timedelta(hours=4)
@@ -76,7 +90,8 @@ def _page(
         "people": [(one, one.pk in present) for one in candidates(message)],
         "may_assign": may_assign(request.actor, message) and message.state == "held",
         "has_deadline": deadline is not None,
-        "until": typed.get("until") or offered.astimezone(ZoneInfo(zone_name())).strftime("%Y-%m-%dT%H:%M"),
+        "until": typed.get("until")
+        or offered.astimezone(ZoneInfo(zone_name())).strftime("%Y-%m-%dT%H:%M"),
         "reason": typed.get("reason", ""),
         "zone": zone_name(),
         "max_reason": MAX_REASON,

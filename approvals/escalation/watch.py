@@ -1,8 +1,10 @@
-"""Does what the review plan says is due for held messages: marks late ones, assigns and reminds.
+"""Does what the review plan says is due for held messages: marks late ones, assigns and
+reminds.
 
-The sweep calls it for messages whose `watch_at` has come, by the database's clock. Each message has a transaction of
-its own under its lock, and a step is done once (`StepDone`), however many workers run it. Of several steps that became
-due during a pause only the last is done.
+The sweep calls it for messages whose `watch_at` has come, by the database's clock. Each
+message has a transaction of its own under its lock, and a step is done once
+(`StepDone`), however many workers run it. Of several steps that became due during a
+pause only the last is done.
 """
 
 import logging
@@ -27,18 +29,26 @@ from policy.plans.deadlines import DueStep, deadlines_of, plan_for, steps_of
 
 log = logging.getLogger(__name__)
 
-# How soon a message is watched again that waits for something other than a time: a look, an undo, somebody on duty.
+# How soon a message is watched again that waits for something other than a time: a
+# look, an undo, somebody on duty.
 SOON = timedelta(minutes=1)
 IN_TURN = "assigned in turn"
 
 
 def to_watch() -> DeskMessageQuerySet:
     """Return the messages for which something is due; none without a plan."""
-    return desk_messages().to_watch().filter(Exists(ReviewPlan.objects.all())).order_by("review__watch_at")
+    return (
+        desk_messages()
+        .to_watch()
+        .filter(Exists(ReviewPlan.objects.all()))
+        .order_by("review__watch_at")
+    )
 
 
 def on_plan_changed(mailbox: Mailbox | None, *, is_removed: bool, **_: Any) -> None:
-    """Have the held messages of a mailbox, or all, watched anew; without a plan they have no deadlines."""
+    """Have the held messages of a mailbox, or all, watched anew; without a plan they
+    have no deadlines.
+    """
     reviews = Review.objects.filter(is_held=True)
     if mailbox is not None:
         reviews = reviews.filter(message__mailbox=mailbox)
@@ -58,14 +68,20 @@ def watch(message_ids: Iterable[int]) -> None:
 
 @transaction.atomic
 def _watch(message_id: int) -> None:
-    locked = to_watch().select_for_update(of=("self",), no_key=True, skip_locked=True).filter(pk=message_id)
+    locked = (
+        to_watch()
+        .select_for_update(of=("self",), no_key=True, skip_locked=True)
+        .filter(pk=message_id)
+    )
     message = locked.with_content().select_related("connection", "review").first()
     if message is None:
         return
     plan = plan_for(message.mailbox_id)
     now = clock()
     if plan is None:
-        Review.objects.filter(pk=message.pk).update(watch_at=None, look_by=None, decide_by=None, late_since=None)
+        Review.objects.filter(pk=message.pk).update(
+            watch_at=None, look_by=None, decide_by=None, late_since=None
+        )
         return
     if not awaits_review(message.pk):
         # Decided: it may be undone, or held again.
@@ -75,13 +91,23 @@ def _watch(message_id: int) -> None:
 
 
 def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
-    """Do what is due. A practice message takes no step, reminds nobody, and ends quietly instead of being late."""
+    """Do what is due. A practice message takes no step, reminds nobody, and ends
+    quietly instead of being late.
+    """
     risk = message.review.risk_level
     held_at = message.held_at
-    deadlines = deadlines_of(plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to)
-    is_looked_at = Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
+    deadlines = deadlines_of(
+        plan, risk=risk, held_at=held_at, extended_to=message.review.extended_to
+    )
+    is_looked_at = (
+        Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
+    )
     done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
-    is_unassigned = plan.assigns_in_turn and IN_TURN not in done and not _assign_in_turn(message, now=now)
+    is_unassigned = (
+        plan.assigns_in_turn
+        and IN_TURN not in done
+        and not _assign_in_turn(message, now=now)
+    )
     targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
     late_since = min((at for at in targets if at and at <= now), default=None)
     steps: list[DueStep] = []
@@ -89,14 +115,16 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
         steps = [
             due
             for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
-            if due.key not in done and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
+            if due.key not in done
+            and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
         ]
         _do_last([due for due in steps if due.at <= now], message, now=now)
     elif late_since:
         PracticeMessage.objects.filter(message=message).update(ends_at=now)
         late_since = None
     times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
-    # Late for its first look, it is late no more once somebody looks; and somebody may come on duty.
+    # Late for its first look, it is late no more once somebody looks; and somebody may
+    # come on duty.
     if is_unassigned or (late_since and late_since != deadlines.decide_by):
         times.append(now + SOON)
     Review.objects.filter(pk=message.pk).update(
@@ -108,20 +136,33 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
 
 
 def _assign_in_turn(message: Message, *, now: datetime) -> bool:
-    """Assign a new message, once; True where that is done, or somebody has claimed it already."""
+    """Assign a new message, once; True where that is done, or somebody has claimed it
+    already.
+    """
     if not Claim.objects.on(message).live().exists():
         why = "In turn, to those on duty."
-        if assigning.assign_first(message, assigning.on_duty(message, now=now), why=why) is None:
+        if (
+            assigning.assign_first(
+                message, assigning.on_duty(message, now=now), why=why
+            )
+            is None
+        ):
             return False
-    StepDone.objects.bulk_create([StepDone(message=message, step=IN_TURN)], ignore_conflicts=True)
+    StepDone.objects.bulk_create(
+        [StepDone(message=message, step=IN_TURN)], ignore_conflicts=True
+    )
     return True
 
 
 def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None:
-    """Do the last of the steps that are due. The others are passed over: after a pause they would come in a burst."""
+    """Do the last of the steps that are due. The others are passed over: after a pause
+    they would come in a burst.
+    """
     if not due:
         return
-    StepDone.objects.bulk_create([StepDone(message=message, step=one.key) for one in due])
+    StepDone.objects.bulk_create(
+        [StepDone(message=message, step=one.key) for one in due]
+    )
     last = due[-1].step
     if last.whom == LadderStep.Whom.DESTINATIONS:
         _tell_destinations(message, last)
@@ -151,13 +192,22 @@ def _remind(message: Message, step: LadderStep, *, now: datetime) -> None:
     if not people:
         _tell_destinations(message, step, "Nobody who could review it is on duty.")
         return
-    Reminder.objects.bulk_create([Reminder(message=message, person=one) for one in people], ignore_conflicts=True)
-    details = {"subject": message.subject, "to": ", ".join(map(str, people)), "explanation": f"{_when(step)}."}
+    Reminder.objects.bulk_create(
+        [Reminder(message=message, person=one) for one in people], ignore_conflicts=True
+    )
+    details = {
+        "subject": message.subject,
+        "to": ", ".join(map(str, people)),
+        "explanation": f"{_when(step)}.",
+    }
     record_about("message.reminded", message, actor=assigning.ACTOR, details=details)
 
 
 def _tell_destinations(message: Message, step: LadderStep, why: str = "") -> None:
-    details = {"subject": message.subject, "explanation": f"{_when(step)}. {why}".strip()}
+    details = {
+        "subject": message.subject,
+        "explanation": f"{_when(step)}. {why}".strip(),
+    }
     record_about("message.late", message, actor=assigning.ACTOR, details=details)
 
 
@@ -184,5 +234,11 @@ def _when(step: LadderStep) -> str:
     if not step.minutes:
         return f"The target for {kind} has passed"
     hours, minutes = divmod(abs(step.minutes), 60)
-    lasting = " ".join(filter(None, (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "")))
-    return f"{lasting} {'after' if step.minutes > 0 else 'before'} the target for {kind}"
+    lasting = " ".join(
+        filter(
+            None, (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "")
+        )
+    )
+    return (
+        f"{lasting} {'after' if step.minutes > 0 else 'before'} the target for {kind}"
+    )

@@ -1,4 +1,6 @@
-"""Takes webhooks in: stored as received and applied in the same transaction; what cannot be applied keeps its row."""
+"""Takes webhooks in: stored as received and applied in the same transaction; what
+cannot be applied keeps its row.
+"""
 
 import hashlib
 import logging
@@ -37,17 +39,19 @@ from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEven
 log = logging.getLogger(__name__)
 
 Result = WebhookEvent.Result
-# MultiMail retries for minutes. An event that is older than this is stored and applied, but announced to nobody.
+# MultiMail retries for minutes. An event that is older than this is stored and applied,
+# but announced to nobody.
 LONG_PAST = timedelta(hours=2)
 _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The result of one webhook. `fetch`: a message whose content to fetch; `ask`: a message to ask MultiMail about.
+    """The result of one webhook. `fetch`: a message whose content to fetch; `ask`: a
+    message to ask MultiMail about.
 
-    A result of CHECKING asks for a read of what was reported. `problem` says why the body is not an event of MultiMail,
-    and is returned to the sender.
+    A result of CHECKING asks for a read of what was reported. `problem` says why the
+    body is not an event of MultiMail, and is returned to the sender.
     """
 
     event: WebhookEvent | None
@@ -59,7 +63,9 @@ class Stored:
 
 @dataclass(frozen=True)
 class Applied:
-    """What one event did. `contradicts`: the message is in a state that no such event leads to; MultiMail is asked."""
+    """What one event did. `contradicts`: the message is in a state that no such event
+    leads to; MultiMail is asked.
+    """
 
     result: WebhookEvent.Result
     fetch: Message | None = None
@@ -74,15 +80,20 @@ class Applied:
 
 @dataclass(frozen=True)
 class _Read:
-    """A parsed body: with an `error` it is not applied; a `problem` is also returned to the sender."""
+    """A parsed body: with an `error` it is not applied; a `problem` is also returned to
+    the sender.
+    """
 
     event: Event
     error: str = ""
     problem: str = ""
 
 
-def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, address: str = "") -> Stored:
-    """Store and apply one webhook whose signature was checked. One transaction; never raises for what a body holds.
+def receive_webhook(
+    *, connection: Connection, body: bytes, secret_used: str, address: str = ""
+) -> Stored:
+    """Store and apply one webhook whose signature was checked. One transaction; never
+    raises for what a body holds.
 
     Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
     """
@@ -102,7 +113,8 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
     try:
         return _store_once(row, read, actor)
     except (OperationalError, InterfaceError):
-        # A lost database connection is not the event's fault. Nothing is stored, and MultiMail sends it again.
+        # A lost database connection is not the event's fault. Nothing is stored, and
+        # MultiMail sends it again.
         raise
     except Exception as error:
         log.exception("webhook not applied", extra={"connection": connection.slug})
@@ -137,26 +149,39 @@ def _store(row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
     row.save(force_insert=True)
     if row.error:
         details = {"event": row.name, "explanation": row.error}
-        record("webhook.poison", actor=actor, connection=row.connection_id, details=details)
+        record(
+            "webhook.poison", actor=actor, connection=row.connection_id, details=details
+        )
         return Stored(row, Result.POISON, problem=read.problem)
     applied = apply_event(connection=row.connection, event=read.event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
         handled_at = None if applied.is_open else Now()
-        WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, handled_at=handled_at)
+        WebhookEvent.objects.filter(pk=row.pk).update(
+            result=row.result, handled_at=handled_at
+        )
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
-def apply_event(*, connection: Connection, event: Event, actor: Actor, is_confirmed: bool = False) -> Applied:
-    """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction.
+def apply_event(
+    *, connection: Connection, event: Event, actor: Actor, is_confirmed: bool = False
+) -> Applied:
+    """Move the mirror by one event and settle a decision of ours that it speaks of, in
+    the caller's transaction.
 
-    An event that ends a message changes nothing until a read confirms it: then it is applied again, perhaps as
-    `is_confirmed`. What tells of a decision of ours needs no read.
+    An event that ends a message changes nothing until a read confirms it: then it is
+    applied again, perhaps as `is_confirmed`. What tells of a decision of ours needs no
+    read.
     """
     if event.name in (REFUSED, TEST):
         return Applied(Result.APPLIED)
     if not event.kind:
-        record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
+        record(
+            "webhook.unknown",
+            actor=actor,
+            connection=connection.pk,
+            details={"event": event.name},
+        )
         return Applied(Result.UNKNOWN)
     # By the database's clock, as all stored times: this host's clock may be wrong.
     now = store.lock_upstream_id(connection, event.email_id)
@@ -174,17 +199,24 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor, is_confir
     return Applied(Result.LATE, ask=message, contradicts=True)
 
 
-def _begin(connection: Connection, event: Event, actor: Actor, now: datetime, *, is_old: bool) -> Applied:
-    """Create the message from the first event about it; past a cap it is set apart, and has no card."""
+def _begin(
+    connection: Connection, event: Event, actor: Actor, now: datetime, *, is_old: bool
+) -> Applied:
+    """Create the message from the first event about it; past a cap it is set apart, and
+    has no card.
+    """
     kind = _kind(event, event.direction)
     is_pending = kind == MessageEvent.PENDING
-    # It was held then. Whether it still is, only MultiMail knows; a read that finds it held announces it.
+    # It was held then. Whether it still is, only MultiMail knows; a read that finds it
+    # held announces it.
     is_doubtful = is_old and is_pending
     begins = MessageEvent.GONE if is_doubtful else kind
     message = store.begin_message(connection, event, begins=begins, now=now)
     is_apart = False
     if is_pending and message.direction != "inbound":
-        is_apart = set_apart(message, key=event.key, key_name=event.key_name, actor=actor)
+        is_apart = set_apart(
+            message, key=event.key, key_name=event.key_name, actor=actor
+        )
     if is_old:
         _record_late(message, event, actor)
     else:
@@ -196,36 +228,51 @@ def _begin(connection: Connection, event: Event, actor: Actor, now: datetime, *,
 
 
 def needs_read(message: Message, event: Event) -> bool:
-    """Whether an event ends a locked message or a decision in doubt, nothing but the event says so, and a read can.
+    """Whether an event ends a locked message or a decision in doubt, nothing but the
+    event says so, and a read can.
 
-    Where MultiMail cannot be asked about one message, only what the whole list shows can be checked: held messages.
+    Where MultiMail cannot be asked about one message, only what the whole list shows
+    can be checked: held messages.
     """
     kind = _kind(event, message.direction)
     if message.state != MessageState.HELD and not can_ask(message):
         return False
     settles = kind in _DECIDING and message.state != MessageState.HELD
-    if not needs_confirmation(message.state, kind) and not (settles and settle.decisions_to_settle(message)):
+    if not needs_confirmation(message.state, kind) and not (
+        settles and settle.decisions_to_settle(message)
+    ):
         return False
     return not settle.is_of_ours(message, event=kind, reason=event.reason)
 
 
 def _await_read(message: Message, event: Event, actor: Actor) -> Applied:
-    """Note what was reported of a message: it stays as it is, and nothing else of the event is used."""
+    """Note what was reported of a message: it stays as it is, and nothing else of the
+    event is used.
+    """
     message.reported = _kind(event, message.direction)
     message.save(update_fields=["reported"])
-    details = {"event": event.name, "reason": event.reason, "decided_by": event.decided_by}
+    details = {
+        "event": event.name,
+        "reason": event.reason,
+        "decided_by": event.decided_by,
+    }
     _record("webhook.unconfirmed", message, actor, details=details)
     return Applied(Result.CHECKING)
 
 
-def _apply_to_known(message: Message, event: Event, actor: Actor, now: datetime, *, is_old: bool) -> Applied:
-    """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
+def _apply_to_known(
+    message: Message, event: Event, actor: Actor, now: datetime, *, is_old: bool
+) -> Applied:
+    """Apply an event to a message that is known: forward, or only what it adds and what
+    it says of a decision.
+    """
     before = message.state
     was_called = _called(message)
     store.fill_from_event(message, event)
     kind = _kind(event, message.direction)
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
-        # A read of MultiMail found it before its webhook came: nothing is new, unless it names other content.
+        # A read of MultiMail found it before its webhook came: nothing is new, unless
+        # it names other content.
         ask = message if _names_other_content(message, event) else None
         return Applied(Result.LATE if is_old else Result.APPLIED, ask=ask)
     moved = store.move(message, event=kind, now=now, status=event.status)
@@ -233,7 +280,8 @@ def _apply_to_known(message: Message, event: Event, actor: Actor, now: datetime,
         # Its direction was not known when it was reported as approved.
         moved = store.move(message, event=MessageEvent.RELEASED, now=now)
     if kind in _DECIDING:
-        # Also for an event that comes too late to move the message: what it says about the decision is still true.
+        # Also for an event that comes too late to move the message: what it says about
+        # the decision is still true.
         settle.settle_by_report(
             message,
             reported=reported_of(event.kind, ""),
@@ -250,30 +298,50 @@ def _apply_to_known(message: Message, event: Event, actor: Actor, now: datetime,
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
     if implied := implied_event(before, kind):
-        _record_event(message, event, implied, actor, found=f"it is {kind}, which no event had reported")
+        _record_event(
+            message,
+            event,
+            implied,
+            actor,
+            found=f"it is {kind}, which no event had reported",
+        )
     _record_event(message, event, kind, actor)
-    return Applied(Result.LATE if is_old else Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
+    return Applied(
+        Result.LATE if is_old else Result.APPLIED,
+        fetch=message if kind == MessageEvent.PENDING else None,
+    )
 
 
 def _kind(event: Event, direction: str) -> str:
     is_inbound = "inbound" in (direction, event.direction)
-    return MessageEvent.RELEASED if event.kind == MessageEvent.APPROVED and is_inbound else event.kind
+    return (
+        MessageEvent.RELEASED
+        if event.kind == MessageEvent.APPROVED and is_inbound
+        else event.kind
+    )
 
 
 def _names_other_content(message: Message, event: Event) -> bool:
-    """Whether an event gives a held message another subject or other recipients than were read; only a read counts."""
+    """Whether an event gives a held message another subject or other recipients than
+    were read; only a read counts.
+    """
     if message.hydrated_at is None:
         return False
     named = addresses_of(event.to, sender=event.sender, direction=event.direction)
-    return bool(event.subject and event.subject != message.subject) or not set(named) <= set(message.addresses)
+    return bool(event.subject and event.subject != message.subject) or not set(
+        named
+    ) <= set(message.addresses)
 
 
 def _must_ask(message: Message, kind: str) -> bool:
-    """Whether an event says that a message is held which was considered gone, or of which only webhooks told the end.
+    """Whether an event says that a message is held which was considered gone, or of
+    which only webhooks told the end.
 
     Only a read may reopen it.
     """
-    return kind == MessageEvent.PENDING and (message.state == MessageState.GONE or message.hydrated_at is None)
+    return kind == MessageEvent.PENDING and (
+        message.state == MessageState.GONE or message.hydrated_at is None
+    )
 
 
 def _called(message: Message) -> tuple[object, ...]:
@@ -282,8 +350,15 @@ def _called(message: Message) -> tuple[object, ...]:
 
 
 def _record_named(message: Message, event: Event, actor: Actor) -> None:
-    """Record an event that moved nothing but says what the message is, so that cards show that."""
-    _record("message.named", message, actor, details=_details(message, event) | {"event": event.name})
+    """Record an event that moved nothing but says what the message is, so that cards
+    show that.
+    """
+    _record(
+        "message.named",
+        message,
+        actor,
+        details=_details(message, event) | {"event": event.name},
+    )
 
 
 def _record_late(message: Message, event: Event, actor: Actor) -> None:
@@ -291,25 +366,43 @@ def _record_late(message: Message, event: Event, actor: Actor) -> None:
 
 
 def _record_event(
-    message: Message, event: Event, kind: str, actor: Actor, *, found: str = "", is_apart: bool | None = None
+    message: Message,
+    event: Event,
+    kind: str,
+    actor: Actor,
+    *,
+    found: str = "",
+    is_apart: bool | None = None,
 ) -> None:
     _record(
         "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
         message,
         actor,
         fingerprint=message.revision.fingerprint if message.revision else "",
-        details=_details(message, event, is_apart) | {"reason": "" if found else event.reason, "found": found},
+        details=_details(message, event, is_apart)
+        | {"reason": "" if found else event.reason, "found": found},
     )
 
 
 def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
     connection = message.connection_id
     public_id = message.public_id
-    record(action, actor=actor, connection=connection, message=public_id, about=message, **fields)
+    record(
+        action,
+        actor=actor,
+        connection=connection,
+        message=public_id,
+        about=message,
+        **fields,
+    )
 
 
-def _details(message: Message, event: Event, is_apart: bool | None = None) -> dict[str, str]:
-    """Return what the ledger keeps of a message; where `is_apart` is not known, its review is read."""
+def _details(
+    message: Message, event: Event, is_apart: bool | None = None
+) -> dict[str, str]:
+    """Return what the ledger keeps of a message; where `is_apart` is not known, its
+    review is read.
+    """
     details = details_of(message, key=event.key_name or event.key)
     if message.review.is_apart if is_apart is None else is_apart:
         details["brake"] = str(message.review.brake_id)
@@ -318,15 +411,19 @@ def _details(message: Message, event: Event, is_apart: bool | None = None) -> di
 
 @transaction.atomic
 def replay_event(*, event_id: int, actor: Actor) -> str:
-    """Apply a stored event again and return its new result; if it worked, the event counts as handled.
+    """Apply a stored event again and return its new result; if it worked, the event
+    counts as handled.
 
-    Raises EventAlreadyHandled where nothing is left to replay, and ActNotAllowed for anybody but an admin there.
+    Raises EventAlreadyHandled where nothing is left to replay, and ActNotAllowed for
+    anybody but an admin there.
     """
     row = _lock_event(event_id, actor)
     applied, row.error = apply_again(row, actor=actor)
     row.result = applied.result
     handled_at = None if applied.is_open else Now()
-    WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, handled_at=handled_at)
+    WebhookEvent.objects.filter(pk=row.pk).update(
+        result=row.result, error=row.error, handled_at=handled_at
+    )
     if row.result == Result.CHECKING:
         tasks.check_reports.delay_on_commit(row.connection_id)
     _record_handled("webhook.replayed", row, actor)
@@ -335,7 +432,9 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
 
 @transaction.atomic
 def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
-    """Mark a stored event as handled without applying it. Raises as `replay_event` does."""
+    """Mark a stored event as handled without applying it. Raises as `replay_event`
+    does.
+    """
     row = _lock_event(event_id, actor)
     WebhookEvent.objects.filter(pk=row.pk).update(handled_at=Now())
     _record_handled("webhook.dismissed", row, actor)
@@ -344,28 +443,48 @@ def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
 
 def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
     # Lock only the event's row, so that webhooks for its connection do not wait.
-    rows = WebhookEvent.objects.to_look_at().select_for_update(of=("self",), no_key=True)
+    rows = WebhookEvent.objects.to_look_at().select_for_update(
+        of=("self",), no_key=True
+    )
     row = rows.select_related("connection").filter(pk=event_id).first()
     if row is None:
-        raise EventAlreadyHandled("There is nothing left to do: somebody has dealt with this event.")
+        raise EventAlreadyHandled(
+            "There is nothing left to do: somebody has dealt with this event."
+        )
     if not actor.is_a(Role.ADMIN, connection=row.connection_id, mailbox=None):
-        raise ActNotAllowed("Only an admin of this connection can deal with its events.")
+        raise ActNotAllowed(
+            "Only an admin of this connection can deal with its events."
+        )
     return row
 
 
-def apply_again(row: WebhookEvent, *, actor: Actor, is_confirmed: bool = False) -> tuple[Applied, str]:
-    """Apply a stored event in the caller's transaction, and return what it did and why it could not be applied."""
+def apply_again(
+    row: WebhookEvent, *, actor: Actor, is_confirmed: bool = False
+) -> tuple[Applied, str]:
+    """Apply a stored event in the caller's transaction, and return what it did and why
+    it could not be applied.
+    """
     try:
         event = parse(bytes(row.body))
         with transaction.atomic():
-            applied = apply_event(connection=row.connection, event=event, actor=actor, is_confirmed=is_confirmed)
+            applied = apply_event(
+                connection=row.connection,
+                event=event,
+                actor=actor,
+                is_confirmed=is_confirmed,
+            )
     except (UnreadableEvent, MisshapenEvent) as error:
         return Applied(Result.POISON), str(error)
     except OperationalError:
         raise
     except Exception as error:
-        log.exception("webhook not replayed", extra={"event": row.pk, "connection": row.connection.slug})
-        return Applied(Result.POISON), f"{type(error).__name__} while applying; see the log."
+        log.exception(
+            "webhook not replayed",
+            extra={"event": row.pk, "connection": row.connection.slug},
+        )
+        return Applied(
+            Result.POISON
+        ), f"{type(error).__name__} while applying; see the log."
     return applied, ""
 
 

@@ -1,7 +1,9 @@
-"""What webhooks reported of the end of messages, and a read then confirmed or refuted. A webhook alone ends nothing.
+"""What webhooks reported of the end of messages, and a read then confirmed or refuted.
+A webhook alone ends nothing.
 
-Whoever has a connection's signing secret can sign anything. So an event that ends a message waits as CHECKING; the
-message stays as it is, and the commands here end the event by what a read showed.
+Whoever has a connection's signing secret can sign anything. So an event that ends a
+message waits as CHECKING; the message stays as it is, and the commands here end the
+event by what a read showed.
 """
 
 from datetime import datetime
@@ -18,7 +20,13 @@ from mirror.sync.health import ACTOR
 from upstream.events import parse
 
 Result = WebhookEvent.Result
-_MOVED = ("state", "changed_at", "upstream_status", "upstream_reason", "upstream_decided_by")
+_MOVED = (
+    "state",
+    "changed_at",
+    "upstream_status",
+    "upstream_reason",
+    "upstream_decided_by",
+)
 
 
 # What a read that answered proves of the events that still wait after it was applied.
@@ -27,16 +35,24 @@ TOLD = "told"
 NO_READ = "no read"
 
 
-def apply_waiting(message: Message, *, read: str, before: datetime | None = None) -> None:
-    """Apply or refute what webhooks reported of a locked message, in the caller's transaction.
+def apply_waiting(
+    message: Message, *, read: str, before: datetime | None = None
+) -> None:
+    """Apply or refute what webhooks reported of a locked message, in the caller's
+    transaction.
 
-    What a read TOLD has been applied before: an event that would still need a read is refuted, if it came `before`
-    that read began. Where MultiMail does not know the message (ABSENT), the events are the best that is known. With
-    NO_READ, only what needs no read by now is applied. What cannot be ended yet waits on.
+    What a read TOLD has been applied before: an event that would still need a read is
+    refuted, if it came `before` that read began. Where MultiMail does not know the
+    message (ABSENT), the events are the best that is known. With NO_READ, only what
+    needs no read by now is applied. What cannot be ended yet waits on.
     """
     actor = webhook(message.connection.slug)
     refuted: list[int] = []
-    for row in WebhookEvent.objects.unconfirmed_about(message).select_related("connection").order_by("pk"):
+    for row in (
+        WebhookEvent.objects.unconfirmed_about(message)
+        .select_related("connection")
+        .order_by("pk")
+    ):
         if read != ABSENT and needs_read(message, parse(bytes(row.body))):
             if read == TOLD and (before is None or row.received_at < before):
                 refuted.append(row.pk)
@@ -48,16 +64,24 @@ def apply_waiting(message: Message, *, read: str, before: datetime | None = None
             refuted.append(row.pk)
             continue
         handled = {} if applied.is_open else {"handled_at": Now()}
-        WebhookEvent.objects.filter(pk=row.pk).update(result=applied.result, error=error, **handled)
-    explanation = f"A read found that it is {MessageState(message.state).label.lower()}."
+        WebhookEvent.objects.filter(pk=row.pk).update(
+            result=applied.result, error=error, **handled
+        )
+    explanation = (
+        f"A read found that it is {MessageState(message.state).label.lower()}."
+    )
     _refute(message, WebhookEvent.objects.filter(pk__in=refuted), explanation)
     if not WebhookEvent.objects.unconfirmed_about(message).exists():
         _forget_report(message)
 
 
 def refute(message: Message, *, before: datetime) -> bool:
-    """Refute what webhooks reported of a locked message until then: a read that began later still found it held."""
-    events = WebhookEvent.objects.unconfirmed_about(message).filter(received_at__lt=before)
+    """Refute what webhooks reported of a locked message until then: a read that began
+    later still found it held.
+    """
+    events = WebhookEvent.objects.unconfirmed_about(message).filter(
+        received_at__lt=before
+    )
     is_refuted = _refute(message, events, "A read found that MultiMail still holds it.")
     if not WebhookEvent.objects.unconfirmed_about(message).exists():
         _forget_report(message)
@@ -65,8 +89,14 @@ def refute(message: Message, *, before: datetime) -> bool:
 
 
 def overrule(message: Message) -> None:
-    """Refute what webhooks reported of the end of a locked message that a read has just reopened."""
-    _refute(message, WebhookEvent.objects.ends_of(message), "A read found that MultiMail still holds it.")
+    """Refute what webhooks reported of the end of a locked message that a read has just
+    reopened.
+    """
+    _refute(
+        message,
+        WebhookEvent.objects.ends_of(message),
+        "A read found that MultiMail still holds it.",
+    )
     _forget_report(message)
 
 
@@ -78,7 +108,10 @@ def _refute(message: Message, events: WebhookEventQuerySet, explanation: str) ->
             "webhook.refuted",
             message,
             actor=ACTOR,
-            details={"event": ", ".join(dict.fromkeys(names)), "explanation": explanation},
+            details={
+                "event": ", ".join(dict.fromkeys(names)),
+                "explanation": explanation,
+            },
         )
     return bool(names)
 

@@ -1,6 +1,8 @@
-"""Counts webhooks without a valid signature: a sender that keeps sending them gets 429, and people are told of a day's.
+"""Counts webhooks without a valid signature: a sender that keeps sending them gets 429,
+and people are told of a day's.
 
-Redis counts them, so that a forged webhook costs no statement; a periodic task stores the sums with the connections.
+Redis counts them, so that a forged webhook costs no statement; a periodic task stores
+the sums with the connections.
 """
 
 import time
@@ -17,7 +19,8 @@ CHANGED = "countersign:connections-changed"
 WINDOW = 60
 HOUR = 3600
 HOURS = 24
-# A sender with a wrong secret tries each event four times; beyond these numbers the answer is 429.
+# A sender with a wrong secret tries each event four times; beyond these numbers the
+# answer is 429.
 FROM_ONE_ADDRESS = 60
 TO_ONE_CONNECTION = 600
 TOTAL = "countersign:unsigned-total"
@@ -53,13 +56,25 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
     except redis.RedisError:
         numbers = _count_here(window, keys)
     is_too_many = numbers[0] > FROM_ONE_ADDRESS or numbers[1] > TO_ONE_CONNECTION
-    return Counted(wait=WINDOW - second if is_too_many else 0, change=change, is_known=is_known)
+    return Counted(
+        wait=WINDOW - second if is_too_many else 0, change=change, is_known=is_known
+    )
 
 
 def unsigned_lately(connection: int) -> int:
-    """Return the number for a connection in the last minute or two; 0 while Redis is away."""
+    """Return the number for a connection in the last minute or two; 0 while Redis is
+    away.
+    """
     window = int(time.time()) // WINDOW
-    return sum(_numbers([f"countersign:unsigned:{one}:connection:{connection}" for one in (window - 1, window)]) or ())
+    return sum(
+        _numbers(
+            [
+                f"countersign:unsigned:{one}:connection:{connection}"
+                for one in (window - 1, window)
+            ]
+        )
+        or ()
+    )
 
 
 def _of_hour(hour: int, connection: int) -> str:
@@ -67,14 +82,22 @@ def _of_hour(hour: int, connection: int) -> str:
 
 
 def store_day_counts() -> None:
-    """Store with each connection how many came in the last day, by full hours; nothing while Redis is away."""
+    """Store with each connection how many came in the last day, by full hours; nothing
+    while Redis is away.
+    """
     hour = int(time.time()) // HOUR
-    for connection, before in Connection.objects.at_work().values_list("pk", "unsigned_count"):
-        counts = _numbers([_of_hour(hour - ago, connection) for ago in range(HOURS + 1)])
+    for connection, before in Connection.objects.at_work().values_list(
+        "pk", "unsigned_count"
+    ):
+        counts = _numbers(
+            [_of_hour(hour - ago, connection) for ago in range(HOURS + 1)]
+        )
         number = before if counts is None else sum(counts)
         if number == before:
             continue
-        since = {} if before and number else {"unsigned_since": Now() if number else None}
+        since = (
+            {} if before and number else {"unsigned_since": Now() if number else None}
+        )
         Connection.objects.filter(pk=connection).update(unsigned_count=number, **since)
 
 
@@ -100,7 +123,9 @@ def _count_in_redis(keys: tuple[str, str, str]) -> tuple[list[int], str | None]:
     if is_resting():
         raise redis.ConnectionError("Redis rests")
     pipeline = quick_redis().pipeline(transaction=False)
-    for key, seconds in zip(keys, (WINDOW * 2, WINDOW * 2, HOUR * (HOURS + 1)), strict=True):
+    for key, seconds in zip(
+        keys, (WINDOW * 2, WINDOW * 2, HOUR * (HOURS + 1)), strict=True
+    ):
         pipeline.incr(key)
         pipeline.expire(key, seconds)
     pipeline.incr(TOTAL)

@@ -1,14 +1,17 @@
-"""Where MultiMail's webhooks arrive: signature over the raw body, then one transaction, then an answer.
+"""Where MultiMail's webhooks arrive: signature over the raw body, then one transaction,
+then an answer.
 
-It uses no cookies and no sessions, only the signature; so this is the one address without a CSRF token.
+It uses no cookies and no sessions, only the signature; so this is the one address
+without a CSRF token.
 
 Connections are cached for KEEP_SECONDS by the id in their webhook's address:
 
 - a removed secret works for at most KEEP_SECONDS longer;
 - an id that is not cached is always looked up, so a new connection is known at once;
-- before a signature is refused, Redis is asked whether any connection has changed since this process last read one, so
-  a new secret is accepted at once. While Redis is away, or after a change past Django, it may take KEEP_SECONDS, and
-  MultiMail sends again what was refused.
+- before a signature is refused, Redis is asked whether any connection has changed since
+  this process last read one, so a new secret is accepted at once. While Redis is away,
+  or after a change past Django, it may take KEEP_SECONDS, and MultiMail sends again
+  what was refused.
 
 So a forged webhook costs no statement of its own.
 """
@@ -51,15 +54,21 @@ _OVERLAPS = "previous_secret_is_valid"
 @csrf_exempt
 @require_POST
 def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
-    """Take one webhook in. 2xx means stored; any other status means not stored, and says what to do.
+    """Take one webhook in. 2xx means stored; any other status means not stored, and
+    says what to do.
 
-    The one exception is a 400 for a signed body that is no event: it is stored for admins to see.
+    The one exception is a 400 for a signed body that is no event: it is stored for
+    admins to see.
     """
     try:
         return _take_in(request, webhook_id)
     except AnyDatabaseError as error:
         log.error("webhook not stored", extra={"reason": type(error).__name__})
-        why = "disk is full" if is_disk_full_error(error) else "database is not responding"
+        why = (
+            "disk is full"
+            if is_disk_full_error(error)
+            else "database is not responding"
+        )
         sentence = f"The desk's {why}. Nothing was stored. Send it again."
         answer = _refused(503, sentence, wait=10)
         # Logged above; Django's own log line would contain the path, which is secret.
@@ -69,22 +78,36 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
 
 def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     if settings.HTTPS and came_unencrypted(request):
-        return _refused(403, "Send webhooks to the https address; this one was sent unencrypted.")
+        return _refused(
+            403, "Send webhooks to the https address; this one was sent unencrypted."
+        )
     connection = sender(webhook_id)
     if connection is None:
-        return _refused(404, "No connection has this webhook address. Copy it again from the connection's page.")
+        return _refused(
+            404,
+            "No connection has this webhook address. Copy it again from the connection's page.",
+        )
     if not _is_json(request.content_type or ""):
         return _refused(415, "Send the event as application/json.")
     body = read_body(request, most=MAX_BODY)
     if body is None:
-        return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. MultiMail's events are smaller.")
+        return _refused(
+            413,
+            f"The body is larger than {MAX_BODY // 1024} KiB. MultiMail's events are smaller.",
+        )
     if len(body) < declared_length(request, most=MAX_BODY):
-        return _refused(400, "The body ended before its Content-Length was reached. Send it again.")
+        return _refused(
+            400, "The body ended before its Content-Length was reached. Send it again."
+        )
     signature = request.headers.get(HEADER, "")
     secret_used = verify(body, signature, secrets_of(connection))
     if not secret_used:
-        counted = count_unsigned(connection=connection.pk, address=client_address(request))
-        changed = sender_if_changed(webhook_id, counted.change) if counted.is_known else None
+        counted = count_unsigned(
+            connection=connection.pk, address=client_address(request)
+        )
+        changed = (
+            sender_if_changed(webhook_id, counted.change) if counted.is_known else None
+        )
         secret_used = verify(body, signature, secrets_of(changed)) if changed else ""
         if not changed or not secret_used:
             return _unsigned(connection, counted.wait)
@@ -92,10 +115,17 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     return _store(connection, body, secret_used, client_address(request))
 
 
-def _store(connection: Connection, body: bytes, secret_used: str, address: str) -> HttpResponse:
+def _store(
+    connection: Connection, body: bytes, secret_used: str, address: str
+) -> HttpResponse:
     with traced(hashlib.sha256(body).hexdigest()[:16]):
-        stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used, address=address)
-        log.info("webhook stored", extra={"connection": connection.slug, "result": stored.result})
+        stored = ingest.receive_webhook(
+            connection=connection, body=body, secret_used=secret_used, address=address
+        )
+        log.info(
+            "webhook stored",
+            extra={"connection": connection.slug, "result": stored.result},
+        )
         if stored.fetch is not None:
             tasks.hydrate.delay_on_commit(stored.fetch.pk)
         if stored.ask is not None:
@@ -110,12 +140,18 @@ def _store(connection: Connection, body: bytes, secret_used: str, address: str) 
 
 
 def _unsigned(connection: Connection, wait: int) -> HttpResponse:
-    """Refuse a webhook without a valid signature: 401, or 429 without a log line where there are too many."""
+    """Refuse a webhook without a valid signature: 401, or 429 without a log line where
+    there are too many.
+    """
     if wait:
         return _refused(
-            429, "Too many webhooks without a valid signature came from there or for this address.", wait=wait
+            429,
+            "Too many webhooks without a valid signature came from there or for this address.",
+            wait=wait,
         )
-    log.warning("webhook refused", extra={"connection": connection.slug, "reason": "signature"})
+    log.warning(
+        "webhook refused", extra={"connection": connection.slug, "reason": "signature"}
+    )
     return _refused(
         401,
         f"The signature in {HEADER} does not match the body. Check that the signing secret of this webhook is "
@@ -164,7 +200,8 @@ def secrets_of(connection: Connection) -> dict[str, str]:
 
 
 def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
-    """Return the connection as it is now, if one has changed since this process looked; else None.
+    """Return the connection as it is now, if one has changed since this process looked;
+    else None.
 
     `change` is what Redis holds under CHANGED.
     """
@@ -178,7 +215,9 @@ def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
 
 
 def announce_change(**_: Any) -> None:
-    """Clear the cache here at once and, after commit, in all processes: a connection has changed."""
+    """Clear the cache here at once and, after commit, in all processes: a connection
+    has changed.
+    """
     _remembered.clear()
     transaction.on_commit(_announce, robust=True)
 
@@ -192,9 +231,14 @@ def _read(webhook_id: str) -> Connection | None:
     began = time.monotonic()
     # By the database's clock: a host's wrong clock would refuse valid signatures.
     overlaps = ExpressionWrapper(
-        Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None), output_field=BooleanField()
+        Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None),
+        output_field=BooleanField(),
     )
-    found = Connection.objects.at_work().annotate(**{_OVERLAPS: overlaps}).filter(webhook_id=webhook_id)
+    found = (
+        Connection.objects.at_work()
+        .annotate(**{_OVERLAPS: overlaps})
+        .filter(webhook_id=webhook_id)
+    )
     # PostgreSQL rejects U+0000 in parameters.
     connection = None if "\0" in webhook_id else found.first()
     if connection is None:

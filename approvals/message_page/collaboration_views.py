@@ -1,4 +1,6 @@
-"""Claiming, snoozing and commenting on a message. Forms get a page, htmx gets fragments."""
+"""Claiming, snoozing and commenting on a message. Forms get a page, htmx gets
+fragments.
+"""
 
 import json
 from collections.abc import Mapping
@@ -50,7 +52,13 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
         take(message=public_id, actor=request.actor, from_holder=from_holder)
     except DeskError as error:
         typed = {"asks": "yes"} if isinstance(error, ClaimedByOther) else {}
-        return _answer(request, message, status=http_status(error), error=error.sentence, typed=typed)
+        return _answer(
+            request,
+            message,
+            status=http_status(error),
+            error=error.sentence,
+            typed=typed,
+        )
     return _answer(request, message)
 
 
@@ -68,7 +76,11 @@ def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Snooze the message, and go to the next."""
     message = get_bare_message_or_404(request.actor, public_id)
-    form = SnoozeForm(request.POST, now=clock(), own_zone=str(getattr(request.user, "time_zone", "UTC")))
+    form = SnoozeForm(
+        request.POST,
+        now=clock(),
+        own_zone=str(getattr(request.user, "time_zone", "UTC")),
+    )
     try:
         if not form.is_valid():
             raise ActNotAllowed(form.first_error())
@@ -79,7 +91,9 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return _answer(request, message, status=422, error=error.sentence, typed=typed)
     why = ", an hour before it expires" if until < asked else ""
     at = until.astimezone(form.zone_name)
-    return _show_next(request, message, f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}.")
+    return _show_next(
+        request, message, f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
+    )
 
 
 @login_required
@@ -99,7 +113,9 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show claims, history and comments, for a page that was notified that they changed."""
+    """Show claims, history and comments, for a page that was notified that they
+    changed.
+    """
     message = get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
         return back_to_message(request, public_id)
@@ -116,13 +132,19 @@ def _answer(
 ) -> HttpResponse:
     typed = {"outcome": "claim", **(typed or {})}
     if request.htmx:
-        return _fragment(request, message, "_side_panel", status=status, error=error, typed=typed)
+        return _fragment(
+            request, message, "_side_panel", status=status, error=error, typed=typed
+        )
     if error:
-        return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)
+        return answer_with_message(
+            request, message.public_id, status=status, error=error, typed=typed
+        )
     return back_to_message(request, message.public_id)
 
 
-def _fragment(request: DeskRequest, message: Message, name: str, *, status: int = 200, **more: Any) -> HttpResponse:
+def _fragment(
+    request: DeskRequest, message: Message, name: str, *, status: int = 200, **more: Any
+) -> HttpResponse:
     context = {
         **panel_context(
             request,
@@ -133,22 +155,39 @@ def _fragment(request: DeskRequest, message: Message, name: str, *, status: int 
         "message": message,
         **more,
     }
-    return render(request, f"approvals/message_page/{name}.html", context, status=status)
+    return render(
+        request, f"approvals/message_page/{name}.html", context, status=status
+    )
 
 
 def _show_next(request: DeskRequest, message: Message, notice: str) -> HttpResponse:
-    """Go to the next message of the list, or to the list where there is none, with a notice."""
+    """Go to the next message of the list, or to the list where there is none, with a
+    notice.
+    """
     filters = filters_of(request)
     following = next_in(request.actor, filters, message)
-    address = (reverse("message", args=[following]) if following else reverse("queue")) + filters.suffix
+    address = (
+        reverse("message", args=[following]) if following else reverse("queue")
+    ) + filters.suffix
     if not request.htmx or following is None:
         messages.info(request, notice, extra_tags="desk")
-        return HttpResponse(status=204, headers={"HX-Redirect": address}) if request.htmx else redirect(address)
-    link = {"href": f"{reverse('queue')}?tab=mine", "words": "See it in Mine", "here": True}
+        return (
+            HttpResponse(status=204, headers={"HX-Redirect": address})
+            if request.htmx
+            else redirect(address)
+        )
+    link = {
+        "href": f"{reverse('queue')}?tab=mine",
+        "words": "See it in Mine",
+        "here": True,
+    }
     note = {"id": "put-off", "tone": "blue", "title": notice, "text": "", "link": link}
     events = {"desk:note": note, "desk:put-off": {"message": str(message.public_id)}}
     location = {"path": address, "target": "#message", "swap": "outerHTML"}
-    return HttpResponse(status=204, headers={"HX-Trigger": json.dumps(events), "HX-Location": json.dumps(location)})
+    return HttpResponse(
+        status=204,
+        headers={"HX-Trigger": json.dumps(events), "HX-Location": json.dumps(location)},
+    )
 
 
 @login_required
@@ -161,7 +200,9 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not form.is_valid():
         return _refuse_comment(request, message, form.first_error(), status=422)
     try:
-        asked, remarks = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"])
+        asked, remarks = add_comment(
+            message=public_id, actor=request.actor, text=form.cleaned_data["text"]
+        )
     except ActNotAllowed as error:
         return _refuse_comment(request, message, error.sentence, status=403)
     if request.htmx:
@@ -170,7 +211,13 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
             *others, last = map(str, asked)
             names = f"{', '.join(others)} and {last}" if others else last
             notice = f"Comment posted. {names} will see it under Mine."
-        return _fragment(request, message, "_comments", comment_notice=notice, comment_remarks=remarks)
+        return _fragment(
+            request,
+            message,
+            "_comments",
+            comment_notice=notice,
+            comment_remarks=remarks,
+        )
     return redirect(f"{message_address(request, public_id)}#comments")
 
 
@@ -185,15 +232,23 @@ def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return back_to_message(request, public_id)
     typed = NameForm(request.GET).value("q") or ""
     offered = names_offered(typed, people_seeing(message), actor=request.actor)
-    return render(request, "approvals/message_page/_mentions.html", {"offered": offered})
+    return render(
+        request, "approvals/message_page/_mentions.html", {"offered": offered}
+    )
 
 
-def _refuse_comment(request: DeskRequest, message: Message, error: str, *, status: int) -> HttpResponse:
+def _refuse_comment(
+    request: DeskRequest, message: Message, error: str, *, status: int
+) -> HttpResponse:
     typed = {
         "outcome": "comment",
         "comment": request.POST.get("text", ""),
         "saved": request.POST.get("saved", ""),
     }
     if request.htmx:
-        return _fragment(request, message, "_comments", status=status, error=error, typed=typed)
-    return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)
+        return _fragment(
+            request, message, "_comments", status=status, error=error, typed=typed
+        )
+    return answer_with_message(
+        request, message.public_id, status=status, error=error, typed=typed
+    )

@@ -1,6 +1,8 @@
-"""Views of one message's content: its tabs, the framed HTML, attached files, the thread, and past verdicts.
+"""Views of one message's content: its tabs, the framed HTML, attached files, the
+thread, and past verdicts.
 
-Nothing here is fetched from MultiMail or from anybody else, and no file is served as a type that a browser would open.
+Nothing here is fetched from MultiMail or from anybody else, and no file is served as a
+type that a browser would open.
 """
 
 from typing import Any
@@ -27,7 +29,10 @@ from approvals.decisions.shown import (
 )
 from approvals.errors import VerdictNotAllowed, http_status
 from approvals.message_page.content.differences import changes_since_sent_back
-from approvals.message_page.content.pictures import document_with_pictures, pictures_line
+from approvals.message_page.content.pictures import (
+    document_with_pictures,
+    pictures_line,
+)
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import (
     ViewForm,
@@ -75,11 +80,20 @@ def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not request.htmx:
         get_visible_message_or_404(request.actor, public_id)
         query = request.GET.urlencode()
-        return redirect(reverse("message", args=[public_id]) + (f"?{query}" if query else ""))
+        return redirect(
+            reverse("message", args=[public_id]) + (f"?{query}" if query else "")
+        )
     return _sheet(request, public_id, way_asked(request))
 
 
-def _sheet(request: DeskRequest, public_id: UUID, way: Way, *, error: str = "", status: int = 200) -> HttpResponse:
+def _sheet(
+    request: DeskRequest,
+    public_id: UUID,
+    way: Way,
+    *,
+    error: str = "",
+    status: int = 200,
+) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     content = stored_content(message.revision) if message.revision else None
     shown = rendered_message_of(message.revision, content) if message.revision else None
@@ -91,7 +105,14 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way, *, error: str = "", 
         "revision": message.revision,
         "content": content,
         "rendered": shown,
-        **sheet_context(message, content, shown, way=way, sent_back=changes_since_sent_back(message), query=query),
+        **sheet_context(
+            message,
+            content,
+            shown,
+            way=way,
+            sent_back=changes_since_sent_back(message),
+            query=query,
+        ),
         "pictures": pictures_line(message, shown),
         "pictures_error": error,
     }
@@ -101,7 +122,9 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way, *, error: str = "", 
 @login_required
 @require_POST
 def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Have a worker fetch the remote pictures of the version that was shown; the sheet says what becomes of them."""
+    """Have a worker fetch the remote pictures of the version that was shown; the sheet
+    says what becomes of them.
+    """
     message = get_visible_message_or_404(request.actor, public_id)
     error = ""
     status = 200
@@ -110,7 +133,9 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
             message=public_id,
             actor=request.actor,
             fingerprint=ShownForm(request.POST).value("fingerprint") or "",
-            found=rendered_message_of(message.revision).remote if message.revision else (),
+            found=rendered_message_of(message.revision).remote
+            if message.revision
+            else (),
         )
     except DeskError as refused:
         error = refused.sentence
@@ -126,14 +151,23 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show how far the pictures are that are being fetched; once all are over, the whole sheet with them."""
+    """Show how far the pictures are that are being fetched; once all are over, the
+    whole sheet with them.
+    """
     message = get_visible_message_or_404(request.actor, public_id)
     if not request.htmx:
         return redirect(message_address(request, public_id))
     way = way_asked(request)
-    line = pictures_line(message, rendered_message_of(message.revision) if message.revision else None)
+    line = pictures_line(
+        message, rendered_message_of(message.revision) if message.revision else None
+    )
     if line is not None and line.under_way:
-        context: dict[str, Any] = {"message": message, "revision": message.revision, "pictures": line, "way": way}
+        context: dict[str, Any] = {
+            "message": message,
+            "revision": message.revision,
+            "pictures": line,
+            "way": way,
+        }
         return render(request, "approvals/message_page/_pictures.html", context)
     return retarget(reswap(_sheet(request, public_id, way), "outerHTML"), "#sheet")
 
@@ -141,13 +175,20 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads or runs."""
+    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads
+    or runs.
+    """
     message = get_bare_message_or_404(request.actor, public_id)
     if message.revision is None:
-        return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
+        return HttpResponse(
+            "The content is still being fetched.",
+            content_type="text/plain; charset=utf-8",
+        )
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    return framed(document_with_pictures(message.revision, found=ViewForm(request.GET).marked()))
+    return framed(
+        document_with_pictures(message.revision, found=ViewForm(request.GET).marked())
+    )
 
 
 @login_required
@@ -168,13 +209,19 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the panel of attachments."""
     message = get_visible_message_or_404(request.actor, public_id)
-    return render(request, "approvals/message_page/_attachments.html", files_context(message, request.actor))
+    return render(
+        request,
+        "approvals/message_page/_attachments.html",
+        files_context(message, request.actor),
+    )
 
 
 @login_required
 @require_safe
 def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
-    """Show one file in a frame in which nothing loads or runs, or say why it is not shown."""
+    """Show one file in a frame in which nothing loads or runs, or say why it is not
+    shown.
+    """
     message, file = _find_file(request.actor, public_id, place)
     shown = document_of(file)
     if shown.is_shown:
@@ -200,8 +247,12 @@ def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpRespons
 
 @login_required
 @require_safe
-def file_page(request: DeskRequest, public_id: UUID, place: int, page: int) -> HttpResponse:
-    """Serve one page of a PDF as a PNG picture; where it cannot be drawn, a picture of the sentence that says why."""
+def file_page(
+    request: DeskRequest, public_id: UUID, place: int, page: int
+) -> HttpResponse:
+    """Serve one page of a PDF as a PNG picture; where it cannot be drawn, a picture of
+    the sentence that says why.
+    """
     message, file = _find_file(request.actor, public_id, place)
     try:
         picture = page_picture(file, page)
@@ -224,7 +275,10 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
     # The saved name must not contain characters that make it read as another one.
     name = stripped(file.name).strip() or "file"
     disposition = content_disposition_header(as_attachment=True, filename=name)
-    headers = {"Content-Disposition": disposition, "Content-Type": "application/octet-stream"}
+    headers = {
+        "Content-Disposition": disposition,
+        "Content-Type": "application/octet-stream",
+    }
     return framed(bytes(file.content), headers=headers)
 
 
@@ -233,13 +287,19 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show which parts were not opened, as named next to the decision."""
     message = get_visible_message_or_404(request.actor, public_id)
-    return render(request, "approvals/message_page/_unread.html", unread_context(message, request.actor))
+    return render(
+        request,
+        "approvals/message_page/_unread.html",
+        unread_context(message, request.actor),
+    )
 
 
 @login_required
 @require_POST
 def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Note that the links of this version were on the person's screen, as the page reports."""
+    """Note that the links of this version were on the person's screen, as the page
+    reports.
+    """
     message = get_visible_message_or_404(request.actor, public_id)
     if PartForm(request.POST).is_valid() and message.revision_id is not None:
         note_opened_part(message, key=links_key(message), actor=request.actor)
@@ -249,15 +309,21 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Tick one file or finding as viewed, or take the tick away; 409 where the content has changed since."""
+    """Tick one file or finding as viewed, or take the tick away; 409 where the content
+    has changed since.
+    """
     get_visible_message_or_404(request.actor, public_id)
     form = ViewedForm(request.POST)
     try:
         if not form.is_valid():
             raise VerdictNotAllowed("Choose what to tick on the message's page.")
-        message = set_viewed(message=public_id, actor=request.actor, **form.cleaned_data)
+        message = set_viewed(
+            message=public_id, actor=request.actor, **form.cleaned_data
+        )
     except DeskError as error:
-        answer = answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
+        answer = answer_with_message(
+            request, public_id, status=http_status(error), error=error.sentence
+        )
         # The answer to a tick takes its place; this is the whole message.
         return retarget(reswap(answer, "outerHTML"), "#message")
     name = form.cleaned_data["name"]
@@ -268,15 +334,21 @@ def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return render(request, "approvals/message_page/_tick.html", context)
 
 
-def _find_file(actor: Actor, public_id: UUID, number: int) -> tuple[Message, AttachedFile]:
+def _find_file(
+    actor: Actor, public_id: UUID, number: int
+) -> tuple[Message, AttachedFile]:
     message = get_visible_message_or_404(actor, public_id)
-    file = AttachedFile.objects.filter(revision=message.revision_id, place=number).first()
+    file = AttachedFile.objects.filter(
+        revision=message.revision_id, place=number
+    ).first()
     if file is None:
         raise Http404("This message has no such file.")
     return message, file
 
 
-def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile, how: str) -> None:
+def _note_opened_file(
+    request: DeskRequest, message: Message, file: AttachedFile, how: str
+) -> None:
     """Record a file as opened where its bytes were served to a person."""
     if request.method == "HEAD" or is_prefetch(request) or file.content is None:
         return
@@ -302,7 +374,11 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
         if conversation.messages:
             details = {"letters": str(len(conversation.messages))}
             note_opened_part(
-                message, key=conversation.part, actor=request.actor, action="thread.opened", details=details
+                message,
+                key=conversation.part,
+                actor=request.actor,
+                action="thread.opened",
+                details=details,
             )
     return page_or_fragment(
         request,
@@ -314,8 +390,12 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @login_required
 @require_safe
-def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
-    """Show one verdict with what was on screen. Opening it is recorded, as for a message."""
+def seen_decision(
+    request: DeskRequest, public_id: UUID, verdict_id: int
+) -> HttpResponse:
+    """Show one verdict with what was on screen. Opening it is recorded, as for a
+    message.
+    """
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD" and not is_prefetch(request):
         with transaction.atomic():
@@ -350,13 +430,21 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     """Serve the framed mail of that version, with the same CSP as the current one."""
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
-        note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)
+        note_served(
+            message, actor=request.actor, fingerprint=verdict.revision.fingerprint
+        )
     return framed(document_with_pictures(verdict.revision, until=verdict.given_at))
 
 
-def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Message, Verdict]:
+def _find_verdict(
+    actor: Actor, public_id: UUID, verdict_id: int
+) -> tuple[Message, Verdict]:
     message = get_visible_message_or_404(actor, public_id)
-    verdict = message.verdicts.select_related("revision", "person").filter(pk=verdict_id).first()
+    verdict = (
+        message.verdicts.select_related("revision", "person")
+        .filter(pk=verdict_id)
+        .first()
+    )
     if verdict is None:
         raise Http404("This message has no such verdict.")
     return message, verdict
@@ -365,13 +453,25 @@ def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Messa
 def _recorded_verdict(message: Message, verdict: Verdict) -> dict[str, Any]:
     """Return the line of a verdict's entry, and when the person opened the message.
 
-    The entry is found by the verdict's key, or where it is older than that, by its action.
+    The entry is found by the verdict's key, or where it is older than that, by its
+    action.
     """
     version = verdict.revision.fingerprint
     person = str(verdict.person_id)
-    entries = Entry.objects.of_message(message.public_id).of_person(verdict.person_id).of_action("verdict.given")
-    found = [line for line in lines(entries.oldest_first()) if line.fingerprint == version]
+    entries = (
+        Entry.objects.of_message(message.public_id)
+        .of_person(verdict.person_id)
+        .of_action("verdict.given")
+    )
+    found = [
+        line for line in lines(entries.oldest_first()) if line.fingerprint == version
+    ]
     named = [line for line in found if line.details.get("verdict") == str(verdict.pk)]
     line = named[0] if named else found[0] if len(found) == 1 else None
-    opened = first_at(message=message.public_id, action="message.opened", actor_id=person, fingerprint=version)
+    opened = first_at(
+        message=message.public_id,
+        action="message.opened",
+        actor_id=person,
+        fingerprint=version,
+    )
     return {"line": line, "opened_at": opened}

@@ -1,6 +1,8 @@
-"""Deciding one message: verdict, the page for high risk, undo, and actions on an unconfirmed decision.
+"""Deciding one message: verdict, the page for high risk, undo, and actions on an
+unconfirmed decision.
 
-GET never decides. After a verdict the next message of the same list is shown, under a notice with Undo.
+GET never decides. After a verdict the next message of the same list is shown, under a
+notice with Undo.
 """
 
 from collections import defaultdict
@@ -15,15 +17,39 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
-from approvals.decisions.decide import give_verdict, note_refusal, take_back_approval, undo_decision
-from approvals.decisions.forms import MAX_REASON, PassageForm, SettleForm, VerdictForm, with_preset
+from approvals.decisions.decide import (
+    give_verdict,
+    note_refusal,
+    take_back_approval,
+    undo_decision,
+)
+from approvals.decisions.forms import (
+    MAX_REASON,
+    PassageForm,
+    SettleForm,
+    VerdictForm,
+    with_preset,
+)
 from approvals.decisions.high_risk import HighRiskForm, recipient_question, to_be_read
 from approvals.decisions.later import later_context
 from approvals.decisions.ruling import rulings
-from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
-from approvals.errors import InvalidInput, PassageNotFound, ReauthenticationNeeded, http_status
+from approvals.decisions.withdraw import (
+    confirm_approval,
+    settle_by_hand,
+    withdraw_decision,
+)
+from approvals.errors import (
+    InvalidInput,
+    PassageNotFound,
+    ReauthenticationNeeded,
+    http_status,
+)
 from approvals.message_page.content.addresses import add_lists, address_lines
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.sheet import approve_label, twin_of
@@ -51,7 +77,11 @@ from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
-from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
+from people.sign_in.reauthentication import (
+    ask_first,
+    is_recently_authenticated,
+    reauthenticated,
+)
 from policy.allowlists.changes import allow_for_days
 from rendering.passages import MAX_PASSAGE, passage_in, with_passage
 
@@ -62,9 +92,11 @@ NOT_FOUND = (
 
 
 def passage_of(message: Message, form: PassageForm) -> str:
-    """Return the words of a valid form as the version that was shown has them; empty where there are none.
+    """Return the words of a valid form as the version that was shown has them; empty
+    where there are none.
 
-    Raises PassageNotFound where that version does not have them in one piece, or the message has no such version.
+    Raises PassageNotFound where that version does not have them in one piece, or the
+    message has no such version.
     """
     words = form.cleaned_data["passage"]
     fingerprint = form.cleaned_data["fingerprint"]
@@ -77,7 +109,9 @@ def passage_of(message: Message, form: PassageForm) -> str:
         raise PassageNotFound(NOT_FOUND)
     content = stored_content(shown)
     rendered = rendered_message_of(shown, content)
-    passage = passage_in((rendered.text, rendered.read, rendered.plain, content.subject), words)
+    passage = passage_in(
+        (rendered.text, rendered.read, rendered.plain, content.subject), words
+    )
     if not passage:
         raise PassageNotFound(NOT_FOUND)
     if len(passage) > MAX_PASSAGE:
@@ -86,11 +120,15 @@ def passage_of(message: Message, form: PassageForm) -> str:
 
 
 def reason_quoting(message: Message, reason: str, form: PassageForm) -> str:
-    """Return a reason behind the quoted words, as the agent gets it. Raises PassageNotFound as `passage_of`."""
+    """Return a reason behind the quoted words, as the agent gets it. Raises
+    PassageNotFound as `passage_of`.
+    """
     # A message may hold what looks like the reference of a decision.
     whole = with_passage(without_references(passage_of(message, form)), reason)
     if len(whole) > MAX_REASON:
-        raise PassageNotFound(f"Keep the passage and the reason under {MAX_REASON} characters together.")
+        raise PassageNotFound(
+            f"Keep the passage and the reason under {MAX_REASON} characters together."
+        )
     return whole
 
 
@@ -115,24 +153,38 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
         except PassageNotFound as refusal:
             error, typed["wrong"] = refusal.sentence, "passage"
     seen = ShownForm(request.POST).value("fingerprint")
-    return answer_with_message(request, public_id, status=422, error=error, typed=typed, seen_fingerprint=seen)
+    return answer_with_message(
+        request, public_id, status=422, error=error, typed=typed, seen_fingerprint=seen
+    )
 
 
 def _decide(
-    request: DeskRequest, message: Message, posted: Mapping[str, Any], *, typed: Mapping[str, str]
+    request: DeskRequest,
+    message: Message,
+    posted: Mapping[str, Any],
+    *,
+    typed: Mapping[str, str],
 ) -> HttpResponse:
-    """Give a verdict: 403 where it is not allowed, 409 if somebody was first or the message changed; typed text stays.
+    """Give a verdict: 403 where it is not allowed, 409 if somebody was first or the
+    message changed; typed text stays.
 
     What changed since the version that was posted is shown in the same answer.
     """
     actor = request.actor
     try:
         is_reauthenticated = is_recently_authenticated(request)
-        given = give_verdict(message=message.public_id, actor=actor, is_reauthenticated=is_reauthenticated, **posted)
+        given = give_verdict(
+            message=message.public_id,
+            actor=actor,
+            is_reauthenticated=is_reauthenticated,
+            **posted,
+        )
     except ReauthenticationNeeded:
         return ask_first(request)
     except DeskError as error:
-        note_refusal(message, actor=actor, outcome=posted["outcome"], sentence=error.sentence)
+        note_refusal(
+            message, actor=actor, outcome=posted["outcome"], sentence=error.sentence
+        )
         return answer_with_message(
             request,
             message.public_id,
@@ -148,14 +200,18 @@ def _decide(
 
 
 def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
-    """After a verdict: the next message of the list, or the empty pane where nothing is left of it."""
+    """After a verdict: the next message of the list, or the empty pane where nothing is
+    left of it.
+    """
     following = next_in(request.actor, filters_of(request), message)
     if request.htmx and following:
         return answer_with_message(request, following, decided=message.public_id)
     if request.htmx:
         return _nothing_left(request, message)
     path = reverse("message", args=[following]) if following else reverse("queue")
-    query = "&".join(filter(None, (filters_of(request).query(), f"decided={message.public_id}")))
+    query = "&".join(
+        filter(None, (filters_of(request).query(), f"decided={message.public_id}"))
+    )
     return redirect(f"{path}?{query}")
 
 
@@ -183,7 +239,9 @@ def undo(request: DeskRequest, public_id: UUID) -> str:
 
 @message_action
 def take_back(request: DeskRequest, public_id: UUID) -> str:
-    """Take back one's own approval while others still have to approve, and show the message."""
+    """Take back one's own approval while others still have to approve, and show the
+    message.
+    """
     take_back_approval(message=public_id, actor=request.actor)
     return "Your approval is taken back. The message is held."
 
@@ -191,17 +249,24 @@ def take_back(request: DeskRequest, public_id: UUID) -> str:
 @login_required
 @require_safe
 def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the state of one's own decision; the notice above the next message polls this."""
+    """Show the state of one's own decision; the notice above the next message polls
+    this.
+    """
     get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
         return redirect("message", public_id=public_id)
-    return render(request, "approvals/queue/_decision_notice.html", notice_context(request.actor, public_id))
+    return render(
+        request,
+        "approvals/queue/_decision_notice.html",
+        notice_context(request.actor, public_id),
+    )
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Ask for confirmation with all serious findings; on POST approve if all of them were read, else 422.
+    """Ask for confirmation with all serious findings; on POST approve if all of them
+    were read, else 422.
 
     A rule of the policy can ask for this page where the findings do not.
     """
@@ -256,7 +321,9 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "max_reason": MAX_REASON,
     }
     status = 422 if form.is_bound else 200
-    return render(request, "approvals/message_page/high_risk.html", context, status=status)
+    return render(
+        request, "approvals/message_page/high_risk.html", context, status=status
+    )
 
 
 @message_action
@@ -292,9 +359,11 @@ def look(request: DeskRequest, public_id: UUID) -> str:
 
 
 def have_asked(actor: Actor, public_id: UUID) -> None:
-    """Have MultiMail asked about one message: for its content, its decision, or what became of it.
+    """Have MultiMail asked about one message: for its content, its decision, or what
+    became of it.
 
-    Raises ActNotAllowed for people who may only read, and Http404 where the message is not visible to them.
+    Raises ActNotAllowed for people who may only read, and Http404 where the message is
+    not visible to them.
     """
     get_bare_message_or_404(actor, public_id)
     look_again(message=public_id, actor=actor)
@@ -318,12 +387,20 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     form = AllowForm(request.POST)
     asked = compared(form.cleaned_data["address"]) if form.is_valid() else None
     judged = rulings([message], request.actor, now=timezone.now())[message.pk].judged
-    if asked is None or message.mailbox_id is None or asked not in map(compared, judged.refused):
+    if (
+        asked is None
+        or message.mailbox_id is None
+        or asked not in map(compared, judged.refused)
+    ):
         error = "No allowlist refuses this recipient now. Check the message again."
         return answer_with_message(request, public_id, status=422, error=error)
     try:
-        allow_for_days(address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor)
+        allow_for_days(
+            address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor
+        )
     except ActNotAllowed as refusal:
-        return answer_with_message(request, public_id, status=403, error=refusal.sentence)
+        return answer_with_message(
+            request, public_id, status=403, error=refusal.sentence
+        )
     notice = f"{message.mailbox} may write to {asked} for {DAYS} days. Nothing is decided yet."
     return back_to_message(request, public_id, notice=notice)

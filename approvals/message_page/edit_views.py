@@ -1,4 +1,6 @@
-"""The page on which a person corrects a held message, or suggests another text to its agent, with its preview."""
+"""The page on which a person corrects a held message, or suggests another text to its
+agent, with its preview.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +16,11 @@ from approvals.decisions.decide import new_reference, note_refusal
 from approvals.decisions.ruling import is_reviewer, rulings
 from approvals.decisions.shown import attached_files, note_served
 from approvals.editing.checks import editability
-from approvals.editing.commands import finish_replacement, replace_message, suggest_changes
+from approvals.editing.commands import (
+    finish_replacement,
+    replace_message,
+    suggest_changes,
+)
 from approvals.editing.forms import EDITED, MAX_NOTE, EditForm, TextForm
 from approvals.errors import http_status
 from approvals.message_page.views import (
@@ -37,25 +43,36 @@ from rendering import render_message
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the message as a form; on POST have the corrected one sent for review, or suggest it to the agent."""
+    """Show the message as a form; on POST have the corrected one sent for review, or
+    suggest it to the agent.
+    """
     message = get_visible_message_or_404(request.actor, public_id)
     content = stored_content(message.revision) if message.revision else None
     ruling = rulings([message], request.actor, now=timezone.now())[message.pk]
-    possible = editability(message, content, ruling=ruling, files=attached_files(message))
+    possible = editability(
+        message, content, ruling=ruling, files=attached_files(message)
+    )
     is_decided = message.decisions.filter(state__in=LIVE_DECISIONS).exists()
     error = ""
     status = 200
     if is_decided or content is None or not possible.may_suggest:
         if request.method == "POST":
-            sentence = possible.why_not or "This message is already decided. Nothing was changed."
+            sentence = (
+                possible.why_not
+                or "This message is already decided. Nothing was changed."
+            )
             status = 409 if is_reviewer(request.actor, message) else 403
-            return answer_with_message(request, public_id, status=status, error=sentence)
+            return answer_with_message(
+                request, public_id, status=status, error=sentence
+            )
         form = EditForm()
         possible = replace(possible, may_suggest=False)
     elif request.method != "POST":
         initial = {name: getattr(content, name) for name in EDITED}
         initial["reference"] = new_reference()
-        initial["fingerprint"] = message.revision.fingerprint if message.revision else ""
+        initial["fingerprint"] = (
+            message.revision.fingerprint if message.revision else ""
+        )
         form = EditForm(initial=initial)
     else:
         form = EditForm(request.POST)
@@ -64,8 +81,17 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
             try:
                 return _carry_out(request, message, content, form)
             except DeskError as refusal:
-                outcome = Outcome.SEND_BACK if form.cleaned_data["do"] == "suggest" else Outcome.REJECT
-                note_refusal(message, actor=request.actor, outcome=outcome, sentence=refusal.sentence)
+                outcome = (
+                    Outcome.SEND_BACK
+                    if form.cleaned_data["do"] == "suggest"
+                    else Outcome.REJECT
+                )
+                note_refusal(
+                    message,
+                    actor=request.actor,
+                    outcome=outcome,
+                    sentence=refusal.sentence,
+                )
                 error = refusal.sentence
                 status = http_status(refusal)
     if message.revision is not None and request.method != "HEAD":
@@ -83,7 +109,9 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return render(request, "approvals/message_page/edit.html", context, status=status)
 
 
-def _carry_out(request: DeskRequest, message: Message, content: Content, form: EditForm) -> HttpResponse:
+def _carry_out(
+    request: DeskRequest, message: Message, content: Content, form: EditForm
+) -> HttpResponse:
     """Do what was pressed, and return to the message. Raises DeskError."""
     typed = form.cleaned_data
     asked: dict[str, Any] = {
@@ -98,28 +126,44 @@ def _carry_out(request: DeskRequest, message: Message, content: Content, form: E
         notice = "" if message.is_practice else "Changes requested, with your text."
     else:
         replace_message(**asked, reference=typed["reference"])
-        notice = "" if message.is_practice else "The edited version is being sent for review."
+        notice = (
+            ""
+            if message.is_practice
+            else "The edited version is being sent for review."
+        )
     return back_to_message(request, message.public_id, notice=notice)
 
 
 @login_required
 @require_POST
 def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Serve the typed text as its recipient would see it, framed as every mail is. It changes nothing."""
+    """Serve the typed text as its recipient would see it, framed as every mail is. It
+    changes nothing.
+    """
     message = get_visible_message_or_404(request.actor, public_id)
     form = TextForm(request.POST)
     if message.revision is None or not form.is_valid():
         words = form.first_error() or "The content is still being fetched."
         return framed(words, content_type="text/plain; charset=utf-8", status=422)
     content = stored_content(message.revision)
-    # Text that was not changed keeps the message's own HTML, as in the corrected message.
-    is_same = form.cleaned_data["markdown"].rstrip() == (content.markdown or "").replace("\r\n", "\n").rstrip()
-    typed = replace(content, markdown=form.cleaned_data["markdown"], html=content.html if is_same else None)
+    # Text that was not changed keeps the message's own HTML, as in the corrected
+    # message.
+    is_same = (
+        form.cleaned_data["markdown"].rstrip()
+        == (content.markdown or "").replace("\r\n", "\n").rstrip()
+    )
+    typed = replace(
+        content,
+        markdown=form.cleaned_data["markdown"],
+        html=content.html if is_same else None,
+    )
     return framed(render_message(typed).document)
 
 
 @message_action
 def finish(request: DeskRequest, public_id: UUID) -> str:
-    """Have the first message of an edit rejected, where a crash or a refusal left both held."""
+    """Have the first message of an edit rejected, where a crash or a refusal left both
+    held.
+    """
     finish_replacement(message=public_id, actor=request.actor)
     return "The original message is being rejected as replaced."

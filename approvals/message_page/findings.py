@@ -1,4 +1,6 @@
-"""The findings as the message page shows them: worst first, each with its points and a link to its place."""
+"""The findings as the message page shows them: worst first, each with its points and a
+link to its place.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +20,9 @@ MAX_EVIDENCE = 20
 
 @dataclass(frozen=True)
 class Jump:
-    """Where a finding leads: an address that works without scripts, and the mark in the message's frame for scripts."""
+    """Where a finding leads: an address that works without scripts, and the mark in the
+    message's frame for scripts.
+    """
 
     url: str
     words: str
@@ -27,7 +31,9 @@ class Jump:
 
 @dataclass(frozen=True)
 class FoundLine:
-    """One finding. `level` is what it counts for now: "high", "notice", or empty where an admin gave it no points."""
+    """One finding. `level` is what it counts for now: "high", "notice", or empty where
+    an admin gave it no points.
+    """
 
     rule: str
     words: str
@@ -41,12 +47,17 @@ class FoundLine:
     evidence: tuple[str, ...] = ()
 
 
-def findings_of(message: Message, weights: Mapping[str, int], *, query: str = "") -> tuple[list[FoundLine], Score]:
-    """Return the findings of a message's current version, those that count most first, and what they add up to.
+def findings_of(
+    message: Message, weights: Mapping[str, int], *, query: str = ""
+) -> tuple[list[FoundLine], Score]:
+    """Return the findings of a message's current version, those that count most first,
+    and what they add up to.
 
     Jumps keep `query`, the queue's part of the address.
     """
-    findings = [restored(one) for one in message.revision.findings] if message.revision else []
+    findings = (
+        [restored(one) for one in message.revision.findings] if message.revision else []
+    )
     page = reverse("message", args=[message.public_id])
     order = {name: number for number, name in enumerate(RULES)}
     lines = []
@@ -72,10 +83,18 @@ def findings_of(message: Message, weights: Mapping[str, int], *, query: str = ""
 def jump_to(one: Finding, page: str, query: str) -> Jump | None:
     """Return the link to a finding's evidence."""
     if one.rule == "rejected_before":
-        return Jump(reverse("message", args=[UUID(one.evidence[0])]), "Open it") if one.evidence else None
+        return (
+            Jump(reverse("message", args=[UUID(one.evidence[0])]), "Open it")
+            if one.evidence
+            else None
+        )
     if one.anchor.startswith(IN_FRAME):
         mark = one.anchor.removeprefix("#")
-        return Jump(_address(page, query, "view=rendered", f"mark={mark}") + "#sheet", "Show it", mark)
+        return Jump(
+            _address(page, query, "view=rendered", f"mark={mark}") + "#sheet",
+            "Show it",
+            mark,
+        )
     if one.anchor == PARTS:
         return Jump(_address(page, query, "view=parts") + "#sheet", "Compare")
     return Jump(one.anchor, "Show it") if one.anchor else None

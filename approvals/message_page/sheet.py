@@ -1,4 +1,6 @@
-"""The sheet of a message: its tabs, and what the open one shows. Only that one is computed."""
+"""The sheet of a message: its tabs, and what the open one shows. Only that one is
+computed.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -7,10 +9,18 @@ from typing import Any
 from django import forms
 from django.urls import reverse
 
-from approvals.message_page.content.differences import Changes, changes_since_version_before
+from approvals.message_page.content.differences import (
+    Changes,
+    changes_since_version_before,
+)
 from approvals.message_page.content.part_comparison import Comparison, compare_parts
 from approvals.message_page.content.rendered import rendered_text_of
-from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_of
+from approvals.message_page.content.source import (
+    Stretch,
+    headers_of,
+    source_of,
+    stretch_of,
+)
 from common.fingerprint import Content
 from common.forms import LenientForm
 from common.pages import DeskRequest
@@ -40,7 +50,8 @@ class Way:
 
 
 class ViewForm(LenientForm):
-    """What the address asks of the view of a message: which one, from which page on, and which words get a mark.
+    """What the address asks of the view of a message: which one, from which page on,
+    and which words get a mark.
 
     "word-17-2" are two words of the plain text, from the one numbered 17 on.
     """
@@ -50,13 +61,16 @@ class ViewForm(LenientForm):
     mark = forms.RegexField(r"^word-[0-9]{1,6}-[0-9]{1,2}\Z", required=False)
 
     def marked(self) -> Words | None:
-        """Return the number of the first marked word and how many there are; None where none are asked for."""
+        """Return the number of the first marked word and how many there are; None where
+        none are asked for.
+        """
         _, _, asked = (self.value("mark") or "").partition("-")
         first, _, number = asked.partition("-")
         return (int(first), int(number)) if asked else None
 
 
-# How much of the text is included next to the frame, for print and for browsers without frames.
+# How much of the text is included next to the frame, for print and for browsers without
+# frames.
 TWIN = 20_000
 
 
@@ -74,7 +88,9 @@ class Tab:
 
 
 def way_asked(request: DeskRequest) -> Way:
-    """Return the view that the URL asks for; without one, text for people who prefer it, else the rendered message."""
+    """Return the view that the URL asks for; without one, text for people who prefer
+    it, else the rendered message.
+    """
     form = ViewForm(request.GET)
     usual = "text" if getattr(request.user, "text_first", False) else "rendered"
     return Way(form.value("view") or usual, form.value("page") or 1)
@@ -89,12 +105,20 @@ def sheet_context(
     sent_back: Changes | None,
     query: str,
 ) -> dict[str, Any]:
-    """Return what the sheet shows; `query` is the queue's query string, question mark included."""
+    """Return what the sheet shows; `query` is the queue's query string, question mark
+    included.
+    """
     if content is None or rendered is None:
         return {"way": replace(way, name="rendered"), "ways": []}
     comparison = None
-    if message.revision is not None and content.html is not None and content.markdown is not None:
-        comparison = compare_parts(content, rendered, rendered_text_of(message.revision, content))
+    if (
+        message.revision is not None
+        and content.html is not None
+        and content.markdown is not None
+    ):
+        comparison = compare_parts(
+            content, rendered, rendered_text_of(message.revision, content)
+        )
     elif way.name == "parts":
         # A message with one part is compared only on request.
         comparison = compare_parts(content, rendered)
@@ -106,43 +130,74 @@ def sheet_context(
     elif way.name == "source":
         original = original_of(message)
         context["original"] = original
-        context["sources"] = source_of(content, page=way.page, original=original.html if original else None)
+        context["sources"] = source_of(
+            content, page=way.page, original=original.html if original else None
+        )
     elif way.name == "headers":
         context["headers"] = headers_of(message, content, page=way.page)
     elif way.name == "changes":
-        context |= {"sent_back": sent_back, "since_before": changes_since_version_before(message)}
+        context |= {
+            "sent_back": sent_back,
+            "since_before": changes_since_version_before(message),
+        }
     tabs = _tabs(message, way, query, comparison, sent_back)
     current = next(tab for tab in tabs if tab.is_open)
     return {**context, "ways": tabs, "turns": _turns(current, context)}
 
 
 def twin_of(rendered: RenderedMessage) -> Stretch:
-    """Return the text of the frame as it is read: without Markdown syntax, and with hidden text marked."""
+    """Return the text of the frame as it is read: without Markdown syntax, and with
+    hidden text marked.
+    """
     return stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
 
 
 def _tabs(
-    message: Message, way: Way, query: str, comparison: Comparison | None, sent_back: Changes | None
+    message: Message,
+    way: Way,
+    query: str,
+    comparison: Comparison | None,
+    sent_back: Changes | None,
 ) -> list[Tab]:
     page = reverse("message", args=[message.public_id])
     fragment = reverse("message-view", args=[message.public_id])
     marks = {}
     if comparison and comparison.differences:
         number = comparison.differences
-        marks["parts"] = (f"{number:,}", f"{number:,} difference{'' if number == 1 else 's'}")
+        marks["parts"] = (
+            f"{number:,}",
+            f"{number:,} difference{'' if number == 1 else 's'}",
+        )
     if sent_back and sent_back.changes:
-        marks["changes"] = (str(len(sent_back.changes)), "changed since changes were requested")
+        marks["changes"] = (
+            str(len(sent_back.changes)),
+            "changed since changes were requested",
+        )
     tabs = []
     for name, label in WAYS.items():
         asked = "&".join(filter(None, (query.lstrip("?"), f"view={name}")))
         mark, says = marks.get(name, ("", ""))
-        tabs.append(Tab(name, label, f"{page}?{asked}", f"{fragment}?{asked}", name == way.name, mark, says))
+        tabs.append(
+            Tab(
+                name,
+                label,
+                f"{page}?{asked}",
+                f"{fragment}?{asked}",
+                name == way.name,
+                mark,
+                says,
+            )
+        )
     return tabs
 
 
 def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
     """Return the links to the previous and next page, for content longer than one page."""
-    paged = [context.get("stretch"), context.get("headers"), *context.get("sources", ())]
+    paged = [
+        context.get("stretch"),
+        context.get("headers"),
+        *context.get("sources", ()),
+    ]
     longest = max(filter(None, paged), key=lambda one: one.pages, default=None)
     if longest is None or longest.pages == 1:
         return None
@@ -155,10 +210,13 @@ def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
     return {"page": longest.page, "pages": longest.pages, **links}
 
 
-def approve_label(content: Content | None, message: Message, demand: Demand | None = None) -> str:
+def approve_label(
+    content: Content | None, message: Message, demand: Demand | None = None
+) -> str:
     """Return the words on the button: what happens when it is pressed, and to how many.
 
-    Where others have to approve too, that is only the number of approvals: "Approve (1 of 2)".
+    Where others have to approve too, that is only the number of approvals: "Approve (1
+    of 2)".
     """
     if demand is not None and demand.takes_several and not demand.is_last:
         return f"Approve ({demand.after()})"
@@ -173,7 +231,9 @@ def approve_label(content: Content | None, message: Message, demand: Demand | No
 
 
 def _outside(message: Message, people: int) -> str:
-    """Return how many recipients are external, in words; empty where that was never computed."""
+    """Return how many recipients are external, in words; empty where that was never
+    computed.
+    """
     if not message.addresses:
         return ""
     if message.outside >= people:

@@ -1,4 +1,6 @@
-"""The panel beside a message: claims, history and comments, attachments, and unopened parts."""
+"""The panel beside a message: claims, history and comments, attachments, and unopened
+parts.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -50,15 +52,23 @@ class HistoryLine:
 
 
 def actions_on(message: Message) -> set[str]:
-    """Return what the ledger says has happened to the message: what never did needs no query."""
+    """Return what the ledger says has happened to the message: what never did needs no
+    query.
+    """
     entries = Entry.objects.of_message(message.public_id)
     return set(entries.values_list("action", flat=True).distinct())
 
 
 def panel_context(
-    request: DeskRequest, message: Message, *, presets: Presets, happened: Collection[str]
+    request: DeskRequest,
+    message: Message,
+    *,
+    presets: Presets,
+    happened: Collection[str],
 ) -> dict[str, Any]:
-    """Return the claim, the possible actions, and the history. `happened` are the `actions_on` the message."""
+    """Return the claim, the possible actions, and the history. `happened` are the
+    `actions_on` the message.
+    """
     actor: Actor = request.actor
     person = int(actor.id)
     claim = live_claim(message, now=timezone.now())
@@ -69,7 +79,9 @@ def panel_context(
         snooze = Snooze.objects.on(message).of_person(person).in_force().first()
     question = None
     if is_commented:
-        question = Question.objects.on(message).of_person(person).with_comments().first()
+        question = (
+            Question.objects.on(message).of_person(person).with_comments().first()
+        )
     return {
         "claim": claim,
         "has_claim": claim is not None and claim.person_id == person,
@@ -100,13 +112,20 @@ def _awaits_review(message: Message) -> bool:
 
 
 def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
-    """Return the time zone in which times are written, the latest of them, and why a message cannot be snoozed."""
+    """Return the time zone in which times are written, the latest of them, and why a
+    message cannot be snoozed.
+    """
     # Only offered: the chosen time is checked by the database's clock.
     own = str(getattr(request.user, "time_zone", "UTC"))
     latest = message.expires_at - BACK_BEFORE if message.expires_at else None
     is_late = latest is not None and latest <= timezone.now()
     why_not = "It expires within an hour, so it cannot be snoozed." if is_late else ""
-    return {"zone": str(zone_of(own)), "is_own_zone": own != "UTC", "latest": latest, "why_not": why_not}
+    return {
+        "zone": str(zone_of(own)),
+        "is_own_zone": own != "UTC",
+        "latest": latest,
+        "why_not": why_not,
+    }
 
 
 def _history(message: Message, *, is_commented: bool) -> list[HistoryLine]:
@@ -124,12 +143,19 @@ def files_context(message: Message, actor: Actor) -> dict[str, Any]:
     content = stored_content(message.revision) if message.revision else None
     files = attached_files(message)
     opened = OpenedPart.objects.of(message, person=int(actor.id)) if files else set()
-    context = {"message": message, "content": content, "ticks": ticks_shown(message, opened, actor=actor)}
+    context = {
+        "message": message,
+        "content": content,
+        "ticks": ticks_shown(message, opened, actor=actor),
+    }
     return context | files_shown(message, files, opened)
 
 
-def ticks_shown(message: Message, opened: Collection[str], *, actor: Actor) -> set[str] | None:
-    """Return the names of the files and findings that the actor ticked; None where there is nothing to tick.
+def ticks_shown(
+    message: Message, opened: Collection[str], *, actor: Actor
+) -> set[str] | None:
+    """Return the names of the files and findings that the actor ticked; None where
+    there is nothing to tick.
 
     Those who may decide can tick, while the message is held.
     """
@@ -141,24 +167,36 @@ def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return the context of the note about unopened parts."""
     conversation = conversation_of(message)
     opened = OpenedPart.objects.of(message, person=int(actor.id))
-    unread = unread_parts(message, conversation=conversation, files=attached_files(message), opened=opened)
+    unread = unread_parts(
+        message, conversation=conversation, files=attached_files(message), opened=opened
+    )
     return {"message": message, "conversation": conversation, **unread_shown(unread)}
 
 
 def unread_shown(unread: Sequence[UnreadPart]) -> dict[str, Any]:
     """Return parts that were not opened, and whether the links are among them."""
-    return {"unread": unread, "links_are_unread": any(part.anchor == "links" for part in unread)}
+    return {
+        "unread": unread,
+        "links_are_unread": any(part.anchor == "links" for part in unread),
+    }
 
 
-def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collection[str]) -> dict[str, Any]:
+def files_shown(
+    message: Message, files: Sequence[AttachedFile], opened: Collection[str]
+) -> dict[str, Any]:
     """Return how the attached files of a message are shown."""
-    shown = [FilePreview(file, name=file_name(file), is_opened=key_of(file) in opened) for file in files]
+    shown = [
+        FilePreview(file, name=file_name(file), is_opened=key_of(file) in opened)
+        for file in files
+    ]
     listed = stored_content(message.revision).attachments if message.revision else ()
     return {
         "files": shown,
         # Only what the bytes reveal; what the names reveal is among the findings.
         "files_that_lie": [one for one in shown if one.file.differs or one.serious],
-        # Beyond the limit of stored files, or of a message that was decided before files were fetched.
+        # Beyond the limit of stored files, or of a message that was decided before
+        # files were fetched.
         "not_stored": listed[len(files) :],
-        "files_wait": message.state == "held" and any(one.file.state == "waiting" for one in shown),
+        "files_wait": message.state == "held"
+        and any(one.file.state == "waiting" for one in shown),
     }

@@ -1,4 +1,6 @@
-"""One message: what its recipients would get, why it may be risky, and the bar to decide from."""
+"""One message: what its recipients would get, why it may be risky, and the bar to
+decide from.
+"""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -21,19 +23,52 @@ from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON
 from approvals.decisions.later import later_context
 from approvals.decisions.ruling import is_reviewer, rulings, stop_of
-from approvals.decisions.shown import attached_files, note_opened, note_page, opened_parts, unread_parts
-from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
-from approvals.desk_messages import desk_messages, latest_decision, our_decisions, shown_message
+from approvals.decisions.shown import (
+    attached_files,
+    note_opened,
+    note_page,
+    opened_parts,
+    unread_parts,
+)
+from approvals.decisions.status import (
+    available_actions,
+    how_lost,
+    left_after_all,
+    shown_status,
+    still_withdrawn,
+)
+from approvals.desk_messages import (
+    desk_messages,
+    latest_decision,
+    our_decisions,
+    shown_message,
+)
 from approvals.errors import http_status
 from approvals.message_page.content.addresses import add_lists, address_lines, to_allow
-from approvals.message_page.content.differences import changes_since, changes_since_sent_back, edits_context
+from approvals.message_page.content.differences import (
+    changes_since,
+    changes_since_sent_back,
+    edits_context,
+)
 from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.pictures import pictures_line
 from approvals.message_page.content.rendered import inbox_of, rendered_message_of
 from approvals.message_page.content.stated_facts import facts_of
 from approvals.message_page.findings import findings_of
-from approvals.message_page.sheet import Way, approve_label, has_undo_window, sheet_context, way_asked
-from approvals.message_page.side_panel import actions_on, files_shown, panel_context, ticks_shown, unread_shown
+from approvals.message_page.sheet import (
+    Way,
+    approve_label,
+    has_undo_window,
+    sheet_context,
+    way_asked,
+)
+from approvals.message_page.side_panel import (
+    actions_on,
+    files_shown,
+    panel_context,
+    ticks_shown,
+    unread_shown,
+)
 from approvals.models import PracticeMessage, RuleWeight, Verdict
 from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
@@ -65,7 +100,9 @@ class ViewedForm(forms.Form):
 
     name = forms.RegexField(r"\A(file-[0-9]{1,6}|finding-[0-9a-f]{16})\Z")
     fingerprint = forms.RegexField(FINGERPRINT)
-    is_viewed = forms.TypedChoiceField(choices=[("yes", "Viewed"), ("no", "Not viewed")], coerce="yes".__eq__)
+    is_viewed = forms.TypedChoiceField(
+        choices=[("yes", "Viewed"), ("no", "Not viewed")], coerce="yes".__eq__
+    )
 
 
 class ShownForm(LenientForm):
@@ -77,10 +114,15 @@ class ShownForm(LenientForm):
 @login_required
 @require_safe
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show one message beside the queue. Reading it is recorded in the ledger and changes nothing else."""
+    """Show one message beside the queue. Reading it is recorded in the ledger and
+    changes nothing else.
+    """
     asked = MessageForm(request.GET)
     return answer_with_message(
-        request, public_id, seen_fingerprint=asked.value("since"), decided=asked.value("decided")
+        request,
+        public_id,
+        seen_fingerprint=asked.value("since"),
+        decided=asked.value("decided"),
     )
 
 
@@ -95,25 +137,33 @@ def answer_with_message(
     seen_fingerprint: str | None = None,
     decided: UUID | None = None,
 ) -> HttpResponse:
-    """Show the message, with what went wrong and what was typed where a verdict was refused.
+    """Show the message, with what went wrong and what was typed where a verdict was
+    refused.
 
-    Where the version that the reader has seen, `seen_fingerprint`, is not the current one, the page shows what changed
-    since, and asks to read that before it is decided. `decided` is what they have just decided.
+    Where the version that the reader has seen, `seen_fingerprint`, is not the current
+    one, the page shows what changed since, and asks to read that before it is decided.
+    `decided` is what they have just decided.
     """
     actor: Actor = request.actor
     message = get_visible_message_or_404(actor, public_id)
     filters = filters_of(request)
     happened = actions_on(message)
-    context = message_context(message, actor, filters=filters, happened=happened, way=way_asked(request))
+    context = message_context(
+        message, actor, filters=filters, happened=happened, way=way_asked(request)
+    )
     context["error"] = error
     context["notice"] = notice
-    # Templates ask a hundred times for what was typed, and a missing key costs Django an exception each time.
+    # Templates ask a hundred times for what was typed, and a missing key costs Django
+    # an exception each time.
     context["typed"] = defaultdict(str, typed or {})
     context["changed"] = changes_since(message, seen_fingerprint)
     context |= notice_context(actor, decided)
-    context |= panel_context(request, message, presets=context["presets"], happened=happened)
+    context |= panel_context(
+        request, message, presets=context["presets"], happened=happened
+    )
     if message.revision is not None and request.method != "HEAD":
-        # With scripts the page reports itself that it was opened; a prefetched page was seen by nobody.
+        # With scripts the page reports itself that it was opened; a prefetched page was
+        # seen by nobody.
         is_ahead = is_prefetch(request)
         is_opened = not (request.htmx or is_ahead)
         note_page(message, actor=actor, is_opened=is_opened)
@@ -122,7 +172,9 @@ def answer_with_message(
         if is_opened or is_ahead:
             enqueue_freshen(message)
     if not request.htmx:
-        context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
+        context |= queue_context(
+            actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request)
+        )
     return page_or_fragment(
         request,
         page="approvals/message_page/message.html",
@@ -132,7 +184,9 @@ def answer_with_message(
     )
 
 
-def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") -> HttpResponse:
+def back_to_message(
+    request: DeskRequest, public_id: UUID, *, notice: str = ""
+) -> HttpResponse:
     """After an action: the current fragment for htmx, else a redirect to the page."""
     if request.htmx:
         return answer_with_message(request, public_id, notice=notice)
@@ -141,10 +195,14 @@ def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") 
     return redirect(message_address(request, public_id))
 
 
-def message_action(act: Callable[[DeskRequest, UUID], str]) -> Callable[[DeskRequest, UUID], HttpResponse]:
-    """Make a view of a function that acts on a message that the person sees, and returns a notice for its page.
+def message_action(
+    act: Callable[[DeskRequest, UUID], str],
+) -> Callable[[DeskRequest, UUID], HttpResponse]:
+    """Make a view of a function that acts on a message that the person sees, and
+    returns a notice for its page.
 
-    What it raises is answered with the message and a sentence: 403 for who may not, 409 where the message has moved on.
+    What it raises is answered with the message and a sentence: 403 for who may not, 409
+    where the message has moved on.
     """
 
     @login_required
@@ -155,7 +213,9 @@ def message_action(act: Callable[[DeskRequest, UUID], str]) -> Callable[[DeskReq
         try:
             notice = act(request, public_id)
         except DeskError as error:
-            return answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
+            return answer_with_message(
+                request, public_id, status=http_status(error), error=error.sentence
+            )
         return back_to_message(request, public_id, notice=notice)
 
     return view
@@ -167,7 +227,9 @@ def message_address(request: DeskRequest, public_id: UUID) -> str:
 
 
 def framed(content: str | bytes, **options: Any) -> HttpResponse:
-    """Return a response that gets the frame's CSP from the middleware: nothing in it loads or runs."""
+    """Return a response that gets the frame's CSP from the middleware: nothing in it
+    loads or runs.
+    """
     response = HttpResponse(content, **options)
     response.is_mail_frame = True  # type: ignore[attr-defined]
     return response
@@ -175,12 +237,21 @@ def framed(content: str | bytes, **options: Any) -> HttpResponse:
 
 def is_prefetch(request: DeskRequest) -> bool:
     """Whether a browser prefetches the page, so that nobody has seen it."""
-    purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
-    return any(word in purpose for purpose in purposes for word in ("prefetch", "prerender", "preview"))
+    purposes = (
+        request.headers.get(name, "").lower()
+        for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+    )
+    return any(
+        word in purpose
+        for purpose in purposes
+        for word in ("prefetch", "prerender", "preview")
+    )
 
 
 def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
-    """Return the message with the rows that its page shows, or raise Http404 where the actor may not see it."""
+    """Return the message with the rows that its page shows, or raise Http404 where the
+    actor may not see it.
+    """
     return _or_404(shown_message(actor, public_id))
 
 
@@ -197,9 +268,16 @@ def _or_404(message: Message | None) -> Message:
 
 
 def message_context(
-    message: Message, actor: Actor, *, filters: Filters, happened: Collection[str], way: Way
+    message: Message,
+    actor: Actor,
+    *,
+    filters: Filters,
+    happened: Collection[str],
+    way: Way,
 ) -> dict[str, Any]:
-    """Return what the message pane shows; its position and the next message are those of the list beside it."""
+    """Return what the message pane shows; its position and the next message are those
+    of the list beside it.
+    """
     now = timezone.now()
     revision = message.revision
     content = stored_content(revision) if revision else None
@@ -207,20 +285,27 @@ def message_context(
     files = attached_files(message)
     opened = opened_parts(message, actor=actor)
     ruling = rulings([message], actor, now=now)[message.pk]
-    findings, score = findings_of(message, RuleWeight.objects.points_by_rule(), query=filters.query())
+    findings, score = findings_of(
+        message, RuleWeight.objects.points_by_rule(), query=filters.query()
+    )
     conversation = conversation_of(message)
     fields = address_lines(message, content, actor=actor)
     add_lists(fields, ruling.judged)
     sent_back = changes_since_sent_back(message)
     place = place_of(actor, filters, message)
     decision = latest_decision(message)
-    has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
+    has_ended = decision is not None and decision.state in (
+        DecisionState.APPLIED,
+        DecisionState.SUPERSEDED,
+    )
     actions = available_actions(
         message,
         decision,
         is_reviewer=is_reviewer(actor, message),
         may_look=may_look(actor, message),
-        came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
+        came_back=has_ended
+        and message.state == "held"
+        and came_back(message, Outcome.REJECT),
     )
     undo_seconds, waits_for = delay_of(message, decision, actions, now=now)
     decisions = our_decisions(message)
@@ -235,12 +320,14 @@ def message_context(
         "max_reason": MAX_REASON,
         "findings": findings,
         "score": score,
-        # The approve key approves at once only where undo is possible; elsewhere it focuses the button.
+        # The approve key approves at once only where undo is possible; elsewhere it
+        # focuses the button.
         "has_undo_window": has_undo_window(message),
         "ruling": ruling,
         "to_allow": to_allow(message, ruling.judged, actor=actor),
         "expiry": expiry_of(message, now=now),
-        "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
+        "is_unreadable": message.hydrated_at is None
+        and message.fetch_tries >= FETCH_TRIES,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": sent_back,
         "position": (place.number, place.of) if place.number else None,
@@ -255,7 +342,9 @@ def message_context(
         "practice": None,
         "status": shown_status(message),
         "decision": decision,
-        "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk) if decision else None,
+        "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk)
+        if decision
+        else None,
         "actions": actions,
         "undo_seconds": undo_seconds,
         "waits_for": waits_for,
@@ -269,15 +358,21 @@ def message_context(
     if content is not None and rendered is not None:
         thread = [one.text for one in conversation.messages if one.text]
         context["inbox"] = inbox_of(content, rendered)
-        context["facts"] = facts_of(f"{content.subject}\n{rendered.plain}", rendered.links, thread or None)
+        context["facts"] = facts_of(
+            f"{content.subject}\n{rendered.plain}", rendered.links, thread or None
+        )
     context |= edits_context(
         message,
         was_edited="message.edit_asked" in happened,
         is_edited=bool(ruling.facts.contributors.editors),
     )
     context |= files_shown(message, files, opened)
-    context |= unread_shown(unread_parts(message, conversation=conversation, files=files, opened=opened))
-    context |= sheet_context(message, content, rendered, way=way, sent_back=sent_back, query=filters.suffix)
+    context |= unread_shown(
+        unread_parts(message, conversation=conversation, files=files, opened=opened)
+    )
+    context |= sheet_context(
+        message, content, rendered, way=way, sent_back=sent_back, query=filters.suffix
+    )
     return context
 
 
@@ -287,7 +382,11 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
     actor: Actor = request.actor
     message = get_bare_message_or_404(actor, public_id)
-    note_opened(message, actor=actor, fingerprint=ShownForm(request.POST).value("fingerprint") or "")
+    note_opened(
+        message,
+        actor=actor,
+        fingerprint=ShownForm(request.POST).value("fingerprint") or "",
+    )
     touch(message, actor=actor)
     enqueue_freshen(message)
     return HttpResponse(status=204)
@@ -296,13 +395,25 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
-    """Redirect from MultiMail's message id to the message, or offer a choice where several have it."""
+    """Redirect from MultiMail's message id to the message, or offer a choice where
+    several have it.
+    """
     actor: Actor = request.actor
     # PostgreSQL rejects U+0000 in parameters.
-    named = desk_messages().none() if "\0" in upstream_id else desk_messages().filter(upstream_id=upstream_id)
+    named = (
+        desk_messages().none()
+        if "\0" in upstream_id
+        else desk_messages().filter(upstream_id=upstream_id)
+    )
     found = list(named.visible_to(actor).for_list())
     if not found:
-        raise Http404("No message with this id has reached this desk, or you may not see its mailbox.")
+        raise Http404(
+            "No message with this id has reached this desk, or you may not see its mailbox."
+        )
     if len(found) == 1:
         return redirect("message", public_id=found[0].public_id)
-    return render(request, "approvals/message_page/choose.html", {"messages": found, "upstream_id": upstream_id})
+    return render(
+        request,
+        "approvals/message_page/choose.html",
+        {"messages": found, "upstream_id": upstream_id},
+    )

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-# Nothing that a worker would carry out can be stored for a practice message, and no decision on one is ever called.
+# Nothing that a worker would carry out can be stored for a practice message, and no
+# decision on one is ever called.
 NOTHING_ON_PRACTICE = """
 CREATE FUNCTION approvals_refuse_practice() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -28,9 +29,10 @@ CREATE TRIGGER approvals_replacement_practice BEFORE INSERT OR UPDATE OF message
     FOR EACH ROW EXECUTE FUNCTION approvals_refuse_practice();
 """
 
-# Each message has a review from the start, in which `is_held` and `held_at` are as in the message: PostgreSQL finds the
-# first of the queue by an index of one table. Whoever changes what the queue is sorted by changes the place of the
-# message, and somebody who pages through it must be told.
+# Each message has a review from the start, in which `is_held` and `held_at` are as in
+# the message: PostgreSQL finds the first of the queue by an index of one table. Whoever
+# changes what the queue is sorted by changes the place of the message, and somebody who
+# pages through it must be told.
 REVIEWS = """
 CREATE FUNCTION approvals_begin_review() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

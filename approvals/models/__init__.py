@@ -1,7 +1,14 @@
 """The tables of the desk. Each QuerySet stands beside its model."""
 
 from approvals.models.brakes import Arrival, Brake, Cap
-from approvals.models.collaboration import Claim, Comment, OpenedPart, Question, SavedView, Snooze
+from approvals.models.collaboration import (
+    Claim,
+    Comment,
+    OpenedPart,
+    Question,
+    SavedView,
+    Snooze,
+)
 from approvals.models.commanded import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt
 from approvals.models.practice import PracticeMessage, PracticeNotice, PracticeSetting

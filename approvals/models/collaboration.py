@@ -1,4 +1,6 @@
-"""Who works on which message: claims, snoozes, comments, questions, opened parts and saved views."""
+"""Who works on which message: claims, snoozes, comments, questions, opened parts and
+saved views.
+"""
 
 from collections.abc import Iterable
 from typing import Any, Self, TypeVar
@@ -20,7 +22,9 @@ class PersonalQuerySet(models.QuerySet[_Model]):
     """Reads of rows that tie one person to a message."""
 
     def of_person(self, person: int) -> Self:
-        """Those of one person; of questions, those that ask them (relies on question_once)."""
+        """Those of one person; of questions, those that ask them (relies on
+        question_once).
+        """
         return self.filter(person=person)
 
     def on(self, message: Message) -> Self:
@@ -32,7 +36,9 @@ class PersonalQuerySet(models.QuerySet[_Model]):
         return self.filter(message__in=list(messages))
 
     def under_lock(self) -> Self:
-        """Locked, with the rows that ledger entries need; rows that another transaction has locked are skipped."""
+        """Locked, with the rows that ledger entries need; rows that another transaction
+        has locked are skipped.
+        """
         rows = self.select_related("person", "message", "message__mailbox")
         return rows.select_for_update(of=("self",), skip_locked=True)
 
@@ -42,16 +48,22 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
 
     def live(self) -> Self:
         """Those that last, of active people, on held messages."""
-        return self.lasting().filter(person__is_active=True, message__state=MessageState.HELD)
+        return self.lasting().filter(
+            person__is_active=True, message__state=MessageState.HELD
+        )
 
     def lasting(self) -> Self:
         """Those that were assigned, or whose holder had the message on screen recently."""
         return self.filter(Q(is_assigned=True) | Q(seen_at__gt=Now() - CLAIM_LASTS))
 
     def over(self) -> Self:
-        """Those that ended but still have a row: idle, of a deactivated person, or on a message no longer held."""
+        """Those that ended but still have a row: idle, of a deactivated person, or on a
+        message no longer held.
+        """
         idle = Q(seen_at__lte=Now() - CLAIM_LASTS, is_assigned=False)
-        return self.filter(idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD))
+        return self.filter(
+            idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD)
+        )
 
     def seen_by(self, actor: Actor) -> Self:
         """Those on messages that the actor may see."""
@@ -63,12 +75,17 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
 class Claim(models.Model):
     """Who works on a message. It informs others and prevents nobody from deciding."""
 
-    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="claim")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="claims")
+    message = models.OneToOneField(
+        Message, on_delete=models.CASCADE, related_name="claim"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="claims"
+    )
     claimed_at = models.DateTimeField(db_default=Now())
     # When its holder last had the message on screen; an idle claim expires.
     seen_at = models.DateTimeField(db_default=Now())
-    # By somebody else, or in turn; it then lasts until it is decided, released or assigned to somebody else.
+    # By somebody else, or in turn; it then lasts until it is decided, released or
+    # assigned to somebody else.
     is_assigned = models.BooleanField(default=False, db_default=False)
 
     objects = ClaimQuerySet.as_manager()
@@ -90,28 +107,42 @@ class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
         return self.filter(until__gt=Now())
 
     def in_force(self) -> Self:
-        """Those that still hide their message, by the database's clock; never in its last hour."""
-        far = Q(message__expires_at=None) | Q(message__expires_at__gt=Now() + BACK_BEFORE)
+        """Those that still hide their message, by the database's clock; never in its
+        last hour.
+        """
+        far = Q(message__expires_at=None) | Q(
+            message__expires_at__gt=Now() + BACK_BEFORE
+        )
         return self.running().filter(far)
 
     def over(self) -> Self:
-        """Those whose time has come, or that no longer hide a held message from anybody."""
+        """Those whose time has come, or that no longer hide a held message from
+        anybody.
+        """
         soon = Q(message__expires_at__lte=Now() + BACK_BEFORE)
-        return self.filter(Q(until__lte=Now()) | soon | ~Q(message__state=MessageState.HELD))
+        return self.filter(
+            Q(until__lte=Now()) | soon | ~Q(message__state=MessageState.HELD)
+        )
 
 
 class Snooze(models.Model):
     """Hides a message from one person's list for a while; everybody else still sees it."""
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="snoozes")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="snoozes")
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="snoozes"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="snoozes"
+    )
     until = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
 
     objects = SnoozeQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["message", "person"], name="snooze_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["message", "person"], name="snooze_once")
+        ]
         indexes = [models.Index(fields=["person", "until"], name="snooze_of_person")]
 
     def __str__(self) -> str:
@@ -127,18 +158,28 @@ class CommentQuerySet(models.QuerySet["Comment"]):
 
 
 class Comment(models.Model):
-    """A comment to colleagues on a message. It never leaves the desk, and never changes."""
+    """A comment to colleagues on a message. It never leaves the desk, and never
+    changes.
+    """
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="comments")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="comments")
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="comments"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="comments"
+    )
     text = models.TextField()
-    mentions = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="mentioned_in", blank=True)
+    mentions = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, related_name="mentioned_in", blank=True
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     objects = CommentQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["message", "created_at"], name="comment_of_message")]
+        indexes = [
+            models.Index(fields=["message", "created_at"], name="comment_of_message")
+        ]
 
     def __str__(self) -> str:
         return f"{self.person}: {self.text[:40]}"
@@ -159,14 +200,22 @@ class QuestionQuerySet(PersonalQuerySet["Question"]):
 class Question(models.Model):
     """A mention that awaits the person's answer. Answered ones are deleted."""
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="questions")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="questions")
-    comment = models.ForeignKey(Comment, on_delete=models.CASCADE, related_name="questions")
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="questions"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="questions"
+    )
+    comment = models.ForeignKey(
+        Comment, on_delete=models.CASCADE, related_name="questions"
+    )
 
     objects = QuestionQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["person", "message"], name="question_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["person", "message"], name="question_once")
+        ]
 
     def __str__(self) -> str:
         return f"{self.person} is asked"
@@ -177,21 +226,33 @@ class OpenedPartQuerySet(models.QuerySet["OpenedPart"]):
 
     def of(self, message: Message, *, person: int) -> set[str]:
         """Return the parts of this message that the person opened."""
-        return set(self.filter(message=message, person=person).values_list("part", flat=True))
+        return set(
+            self.filter(message=message, person=person).values_list("part", flat=True)
+        )
 
 
 class OpenedPart(models.Model):
-    """One part of a message that one person opened: a file, the thread as it was then, the links."""
+    """One part of a message that one person opened: a file, the thread as it was then,
+    the links.
+    """
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="opened_parts")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="opened_parts"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
     part = models.CharField(max_length=100)
     at = models.DateTimeField(db_default=Now())
 
     objects = OpenedPartQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["message", "person", "part"], name="part_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["message", "person", "part"], name="part_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.part
@@ -212,19 +273,27 @@ class SavedViewQuerySet(models.QuerySet["SavedView"]):
         if actor.kind != "person":
             return self.none()
         found = self.filter(Q(person=actor.id) | Q(shared=True))
-        return found.order_by(models.Case(models.When(person=actor.id, then=0), default=1), "name", "pk")
+        return found.order_by(
+            models.Case(models.When(person=actor.id, then=0), default=1), "name", "pk"
+        )
 
     def for_menu(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
         """Return what a menu shows of each that the actor may use."""
         is_mine = Q(person=actor.id)
         owner = models.F("person__name")
-        return self.usable_by(actor).values("pk", "name", "query", "shared", is_mine=is_mine, owner=owner)
+        return self.usable_by(actor).values(
+            "pk", "name", "query", "shared", is_mine=is_mine, owner=owner
+        )
 
 
 class SavedView(models.Model):
-    """A named address of the queue: its filters and its order. Everybody can use a shared one."""
+    """A named address of the queue: its filters and its order. Everybody can use a
+    shared one.
+    """
 
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views"
+    )
     name = models.CharField(max_length=60)
     # The queue's query string in canonical form.
     query = models.CharField(max_length=1000)
@@ -234,8 +303,16 @@ class SavedView(models.Model):
     objects = SavedViewQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint("person", Lower("name"), name="saved_view_name_once")]
-        indexes = [models.Index(fields=["shared"], condition=Q(shared=True), name="saved_view_shared")]
+        constraints = [
+            models.UniqueConstraint(
+                "person", Lower("name"), name="saved_view_name_once"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["shared"], condition=Q(shared=True), name="saved_view_shared"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

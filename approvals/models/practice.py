@@ -1,7 +1,9 @@
-"""The tables of practice messages: where they are planted, what was planted and how it ended, and who was told.
+"""The tables of practice messages: where they are planted, what was planted and how it
+ended, and who was told.
 
-What plants and ends them is in `practice`. A practice message has neither verdicts nor decisions: what people said of
-it is here alone, so that no figure of real decisions counts it.
+What plants and ends them is in `practice`. A practice message has neither verdicts nor
+decisions: what people said of it is here alone, so that no figure of real decisions
+counts it.
 """
 
 from typing import Self
@@ -31,20 +33,35 @@ class PracticeSettingQuerySet(models.QuerySet["PracticeSetting"]):
 
     def not_confirmed_by(self, person: int) -> Self:
         """Those of which this person has not confirmed since that they know."""
-        known = PracticeNotice.objects.filter(person=person, confirmed_at__gte=OuterRef("since"))
+        known = PracticeNotice.objects.filter(
+            person=person, confirmed_at__gte=OuterRef("since")
+        )
         return self.for_reviewer(person).exclude(Exists(known))
 
 
 class PracticeSetting(models.Model):
-    """Practice messages are switched on for a mailbox or, without one, for all that have no row of their own."""
+    """Practice messages are switched on for a mailbox or, without one, for all that
+    have no row of their own.
+    """
 
-    mailbox = models.OneToOneField(Mailbox, null=True, blank=True, on_delete=models.CASCADE, related_name="practice")
+    mailbox = models.OneToOneField(
+        Mailbox,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="practice",
+    )
     # One is planted among so many held messages.
     one_in = models.PositiveIntegerField()
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    accepted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
     since = models.DateTimeField(db_default=Now())
-    # Up to which message the held ones are counted, how many of this round, and at which of them one is planted.
+    # Up to which message the held ones are counted, how many of this round, and at
+    # which of them one is planted.
     counted_to = models.BigIntegerField(default=0)
     counted = models.PositiveIntegerField(default=0)
     place = models.PositiveIntegerField(default=1)
@@ -54,9 +71,17 @@ class PracticeSetting(models.Model):
     class Meta:
         constraints = [
             # A null is equal to no other: this keeps the row for all mailboxes single.
-            models.UniqueConstraint(fields=["mailbox"], name="practice_setting_once", nulls_distinct=False),
-            models.CheckConstraint(condition=Q(one_in__gte=2, one_in__lte=10_000), name="practice_setting_one_in"),
-            models.CheckConstraint(condition=~Q(asked_by=models.F("accepted_by")), name="practice_setting_takes_two"),
+            models.UniqueConstraint(
+                fields=["mailbox"], name="practice_setting_once", nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                condition=Q(one_in__gte=2, one_in__lte=10_000),
+                name="practice_setting_one_in",
+            ),
+            models.CheckConstraint(
+                condition=~Q(asked_by=models.F("accepted_by")),
+                name="practice_setting_takes_two",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -80,7 +105,9 @@ class PracticeMessageQuerySet(models.QuerySet["PracticeMessage"]):
         return self.filter(ended_at=None)
 
     def over(self) -> Self:
-        """Those to end by themselves: their time is over, or their mailbox or connection is not there any more."""
+        """Those to end by themselves: their time is over, or their mailbox or
+        connection is not there any more.
+        """
         gone = Q(message__mailbox=None) | Q(message__mailbox__is_active=False)
         gone |= Q(message__connection__removed_at__isnull=False)
         return self.waiting().filter(gone | Q(ends_at__lte=Now()))
@@ -98,9 +125,14 @@ class PracticeMessage(models.Model):
         PASSED = "passed", "Let pass"
         UNANSWERED = "unanswered", "Nobody decided"
 
-    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="practice")
-    copied_from = models.ForeignKey(Message, null=True, on_delete=models.SET_NULL, related_name="practice_copies")
-    # A name of `practice.faults`, with what is wrong and where it can be seen, in words.
+    message = models.OneToOneField(
+        Message, on_delete=models.CASCADE, related_name="practice"
+    )
+    copied_from = models.ForeignKey(
+        Message, null=True, on_delete=models.SET_NULL, related_name="practice_copies"
+    )
+    # A name of `practice.faults`, with what is wrong and where it can be seen, in
+    # words.
     fault = models.CharField(max_length=20)
     # The names of the two admins who switched practice messages on, for the ledger.
     signed_by = models.CharField(max_length=400, blank=True)
@@ -110,7 +142,9 @@ class PracticeMessage(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=10, choices=Outcome, blank=True)
     # Who decided it, with what and how, as in a verdict.
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
     verdict = models.CharField(max_length=10, blank=True)
     surface = models.CharField(max_length=16, blank=True)
     seconds_shown = models.PositiveIntegerField(null=True, blank=True)
@@ -121,12 +155,17 @@ class PracticeMessage(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(ended_at=None, outcome="")
-                | Q(ended_at__isnull=False, outcome__in=("caught", "passed", "unanswered")),
+                | Q(
+                    ended_at__isnull=False,
+                    outcome__in=("caught", "passed", "unanswered"),
+                ),
                 name="practice_message_ends_once",
             )
         ]
         indexes = [
-            models.Index(fields=["ends_at"], condition=Q(ended_at=None), name="practice_waiting"),
+            models.Index(
+                fields=["ends_at"], condition=Q(ended_at=None), name="practice_waiting"
+            ),
             models.Index(fields=["planted_at"], name="practice_planted"),
         ]
 
@@ -137,7 +176,9 @@ class PracticeMessage(models.Model):
 class PracticeNotice(models.Model):
     """When a person last confirmed that they know of practice messages."""
 
-    person = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    person = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
     confirmed_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

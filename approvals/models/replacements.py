@@ -24,13 +24,19 @@ REPEAT_FOR = timedelta(hours=20)
 class ReplacementQuerySet(QuerySet["Replacement"]):
     """Reads of replacements; leases and due times are judged by the database's clock."""
 
-    def that_made(self, *, upstream_ids: Sequence[str], references: Sequence[str]) -> Self:
-        """Those whose new message has one of these ids, or names a reference while no id is known yet."""
+    def that_made(
+        self, *, upstream_ids: Sequence[str], references: Sequence[str]
+    ) -> Self:
+        """Those whose new message has one of these ids, or names a reference while no
+        id is known yet.
+        """
         named = Q(reference__in=references, upstream_id="")
         return self.filter(Q(upstream_id__in=upstream_ids) | named).order_by("pk")
 
     def move(self, row: "Replacement", *, to: str, **fields: Any) -> bool:
-        """Give a row another state, if nobody else has since it was read; return whether that was so."""
+        """Give a row another state, if nobody else has since it was read; return
+        whether that was so.
+        """
         changes = {"state": to, **fields}
         return bool(self.filter(pk=row.pk, state=row.state).update(**changes))
 
@@ -44,10 +50,14 @@ class ReplacementQuerySet(QuerySet["Replacement"]):
 
     def due(self) -> Self:
         """Those that a worker can go on with now (relies on replacement_to_do)."""
-        arrived = Message.objects.filter(connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id"))
+        arrived = Message.objects.filter(
+            connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
+        )
         to_note = Q(state="done", noted_at=None) & Exists(arrived)
         rested = Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now())
-        ready = self.free().filter(rested, connection__paused_at=None, next_attempt_at__lte=Now())
+        ready = self.free().filter(
+            rested, connection__paused_at=None, next_attempt_at__lte=Now()
+        )
         return ready.filter(Q(state__in=_OPEN) | to_note)
 
     def visible_to(self, actor: Actor) -> Self:
@@ -57,25 +67,40 @@ class ReplacementQuerySet(QuerySet["Replacement"]):
         return self.filter(message__in=Message.objects.visible_to(actor))
 
     def left_half(self) -> Self:
-        """Those after which both messages are held, or may be: a person finishes them, or a worker should have.
+        """Those after which both messages are held, or may be: a person finishes them,
+        or a worker should have.
 
         Relies on replacement_recent, and on replacement_to_do for older ones.
         """
-        made = Message.objects.filter(connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id"))
-        dropped = Exists(made.filter(state__in=(MessageState.REJECTED, MessageState.CANCELLED)))
-        newer = self.model.objects.filter(message=OuterRef("message"), pk__gt=OuterRef("pk"))
-        half = Q(state__in=("sent", "done", "unknown")) | Q(state="sending", called_at__lt=Now())
+        made = Message.objects.filter(
+            connection=OuterRef("connection"), upstream_id=OuterRef("upstream_id")
+        )
+        dropped = Exists(
+            made.filter(state__in=(MessageState.REJECTED, MessageState.CANCELLED))
+        )
+        newer = self.model.objects.filter(
+            message=OuterRef("message"), pk__gt=OuterRef("pk")
+        )
+        half = Q(state__in=("sent", "done", "unknown")) | Q(
+            state="sending", called_at__lt=Now()
+        )
         stuck = Q(state="sending", created_at__lt=Now() - STUCK_AFTER)
-        recent = self.free().filter(Q(created_at__gt=Now() - LATELY) | Q(state__in=_OPEN))
-        both = recent.filter(half | stuck, ~dropped, ~Exists(newer), message__state=MessageState.HELD)
+        recent = self.free().filter(
+            Q(created_at__gt=Now() - LATELY) | Q(state__in=_OPEN)
+        )
+        both = recent.filter(
+            half | stuck, ~dropped, ~Exists(newer), message__state=MessageState.HELD
+        )
         return both.exclude(message__decisions__state__in=LIVE_DECISIONS)
 
 
 class Replacement(models.Model):
-    """A corrected copy of a held message that a person has sent as a new one; the first is rejected as replaced by it.
+    """A corrected copy of a held message that a person has sent as a new one; the first
+    is rejected as replaced by it.
 
-    The row with its reference is stored before MultiMail is called. The idempotency key is made of the reference, so
-    that however often the call is repeated, it makes one message.
+    The row with its reference is stored before MultiMail is called. The idempotency key
+    is made of the reference, so that however often the call is repeated, it makes one
+    message.
     """
 
     class State(models.TextChoices):
@@ -89,12 +114,19 @@ class Replacement(models.Model):
         # Not known, and too old to repeat the call.
         UNKNOWN = "unknown"
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="replacements")
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="replacements"
+    )
     # The version that was edited.
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT, related_name="+")
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="+")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    # Keys of people: who edited this text or a version before it, and who started the first one.
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="+"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    # Keys of people: who edited this text or a version before it, and who started the
+    # first one.
     editors = ArrayField(models.BigIntegerField(), default=list)
     authors = ArrayField(models.BigIntegerField(), default=list)
     to = ArrayField(models.TextField())
@@ -125,19 +157,28 @@ class Replacement(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["message"], condition=Q(state__in=("sending", "sent")), name="one_open_replacement"
+                fields=["message"],
+                condition=Q(state__in=("sending", "sent")),
+                name="one_open_replacement",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=("sending", "sent", "done", "refused", "unknown")),
+                condition=Q(
+                    state__in=("sending", "sent", "done", "refused", "unknown")
+                ),
                 name="replacement_state_known",
             ),
         ]
         indexes = [
-            models.Index(fields=["connection", "upstream_id"], condition=~Q(upstream_id=""), name="replacement_made"),
+            models.Index(
+                fields=["connection", "upstream_id"],
+                condition=~Q(upstream_id=""),
+                name="replacement_made",
+            ),
             # For the sweep, and for people to finish.
             models.Index(
                 fields=["next_attempt_at"],
-                condition=Q(state__in=("sending", "sent")) | Q(state="done", noted_at=None),
+                condition=Q(state__in=("sending", "sent"))
+                | Q(state="done", noted_at=None),
                 name="replacement_to_do",
             ),
             models.Index(fields=["created_at"], name="replacement_recent"),

@@ -16,26 +16,37 @@ class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
     """Reads of the points that admins gave rules."""
 
     def points_by_rule(self) -> dict[str, int]:
-        """Return the points that admins gave rules; a rule that is not among them counts as published."""
+        """Return the points that admins gave rules; a rule that is not among them
+        counts as published.
+        """
         weights = self.values_list("rule", "points")
         return {rule: points for rule, points in weights if points is not None}
 
 
 class RuleWeight(models.Model):
-    """The points that admins give a published risk rule instead of its own; without points, it counts as published."""
+    """The points that admins give a published risk rule instead of its own; without
+    points, it counts as published.
+    """
 
     rule = models.CharField(max_length=40, unique=True)
     points = models.PositiveSmallIntegerField(null=True)
-    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL
+    )
     changed_at = models.DateTimeField(db_default=Now())
-    # Up to which message, oldest first, the held ones have been weighed again; None: all of them.
+    # Up to which message, oldest first, the held ones have been weighed again; None:
+    # all of them.
     weighed_to = models.DateTimeField(null=True)
     weighed_to_key = models.BigIntegerField(default=0)
 
     objects = RuleWeightQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(points__lte=100), name="rule_weight_points")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(points__lte=100), name="rule_weight_points"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.points}"
@@ -50,7 +61,9 @@ class OwnWordQuerySet(models.QuerySet["OwnWord"]):
 
     def visible_to(self, actor: Actor) -> Self:
         """Those for all mailboxes, and those of mailboxes that the actor may see."""
-        return self.filter(Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(actor)))
+        return self.filter(
+            Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(actor))
+        )
 
     def heaviest_first(self) -> Self:
         """Those with the most points first."""
@@ -58,23 +71,39 @@ class OwnWordQuerySet(models.QuerySet["OwnWord"]):
 
 
 class OwnWord(models.Model):
-    """A word, phrase or pattern that makes a finding: in one mailbox or, without one, in all of them."""
+    """A word, phrase or pattern that makes a finding: in one mailbox or, without one,
+    in all of them.
+    """
 
-    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE, related_name="own_words")
+    mailbox = models.ForeignKey(
+        Mailbox,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="own_words",
+    )
     text = models.CharField(max_length=80)
     # How it is compared: two that find the same are one.
     spelling = models.CharField(max_length=500)
     looks_in = ArrayField(models.CharField(max_length=10))
     points = models.PositiveSmallIntegerField()
-    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     changed_at = models.DateTimeField(db_default=Now())
 
     objects = OwnWordQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["mailbox", "spelling"], nulls_distinct=False, name="own_word_once"),
-            models.CheckConstraint(condition=Q(points__gte=1, points__lte=100), name="own_word_points"),
+            models.UniqueConstraint(
+                fields=["mailbox", "spelling"],
+                nulls_distinct=False,
+                name="own_word_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(points__gte=1, points__lte=100), name="own_word_points"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,6 +1,8 @@
-"""The items that need a person: nothing else ends them, or they should have ended by now (common/grace.py).
+"""The items that need a person: nothing else ends them, or they should have ended by
+now (common/grace.py).
 
-Read only. Each item says since when and why, with one safe action, offered only to people who may take it.
+Read only. Each item says since when and why, with one safe action, offered only to
+people who may take it.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +18,15 @@ from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import switch_stops
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Replacement
-from approvals.operations.items import REVIEWER, REVIEWER_OR_ADMIN, Act, AttentionItem, ask_again, named, open_page
+from approvals.operations.items import (
+    REVIEWER,
+    REVIEWER_OR_ADMIN,
+    Act,
+    AttentionItem,
+    ask_again,
+    named,
+    open_page,
+)
 from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing
@@ -34,7 +44,8 @@ from policy.models import KillSwitch
 
 # How many items of one kind are read, and one action covers; the count includes all.
 READ = 200
-# Seconds for which the rail shows the same number: what it counts has been stuck for a minute at least.
+# Seconds for which the rail shows the same number: what it counts has been stuck for a
+# minute at least.
 COUNT_SECONDS = 10
 OPERATOR = "whoever runs the desk"
 _UNREAD = "It cannot be decided until its content is fetched. Try again."
@@ -44,7 +55,9 @@ Items = Callable[[Any, Actor, datetime], Iterator[AttentionItem]]
 
 
 def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
-    """Return what is stuck and visible to the actor, the most urgent kind first, the oldest of a kind first."""
+    """Return what is stuck and visible to the actor, the most urgent kind first, the
+    oldest of a kind first.
+    """
     items: list[AttentionItem] = []
     for rows, items_of in _stuck(actor):
         items.extend(items_of(rows[:READ], actor, now))
@@ -54,7 +67,9 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
 
 
 def attention_count(actor: Actor) -> int:
-    """Return how many things are stuck within the actor's reach, up to a thousand and one."""
+    """Return how many things are stuck within the actor's reach, up to a thousand and
+    one.
+    """
     if not actor.scopes:
         return 0
     kinds = [rows for rows, _ in _stuck(actor)]
@@ -65,13 +80,20 @@ def attention_count(actor: Actor) -> int:
 
 
 def recent_attention_count(actor: Actor) -> int:
-    """Return that number as it was some seconds ago, for the rail of every page: counting takes as long as a page."""
+    """Return that number as it was some seconds ago, for the rail of every page:
+    counting takes as long as a page.
+    """
     key = f"stuck-{hash((actor.scopes, bool(signing.public_keys())))}"
-    return int(caches["process"].get_or_set(key, lambda: attention_count(actor), COUNT_SECONDS) or 0)
+    return int(
+        caches["process"].get_or_set(key, lambda: attention_count(actor), COUNT_SECONDS)
+        or 0
+    )
 
 
 def _stuck(actor: Actor) -> list[tuple[Any, Items]]:
-    """Return what is stuck, kind by kind, each with the function that makes items of its rows."""
+    """Return what is stuck, kind by kind, each with the function that makes items of
+    its rows.
+    """
     decisions = Decision.objects.visible_to(actor).with_message()
     replacements = Replacement.objects.visible_to(actor).select_related(
         "message__connection", "message__mailbox", "person"
@@ -81,17 +103,27 @@ def _stuck(actor: Actor) -> list[tuple[Any, Items]]:
     connections = Connection.objects.visible_to(actor).order_by("name")
     events = WebhookEvent.objects.visible_to(actor).select_related("connection")
     minimum = organisation_settings()
-    is_long_set = minimum.minimum_set_at and minimum.minimum_set_at <= timezone.now() - STUCK_AFTER
+    is_long_set = (
+        minimum.minimum_set_at
+        and minimum.minimum_set_at <= timezone.now() - STUCK_AFTER
+    )
     long_set = minimum.minimum_oversight if is_long_set else ""
     kinds: list[tuple[Any, Items]] = [
         (decisions.left_in_doubt().order_by("changed_at"), _in_doubt),
         (decisions.stalled().order_by("due_at"), _stalled),
-        (decisions.refused_lately().select_related("given_by").order_by("changed_at"), _refused),
+        (
+            decisions.refused_lately()
+            .select_related("given_by")
+            .order_by("changed_at"),
+            _refused,
+        ),
         (replacements.left_half().order_by("created_at"), _half_replaced),
         (messages.overdue().awaiting_review().order_by("expires_at"), _overdue),
         (connections.unwell(), _connections),
         (
-            mailboxes.below_minimum(minimum.minimum_oversight).order_by("address", "pk"),
+            mailboxes.below_minimum(minimum.minimum_oversight).order_by(
+                "address", "pk"
+            ),
             partial(_below_minimum, minimum),
         ),
         (connections.lacking_minimum(long_set), partial(_lacking_minimum, minimum)),
@@ -107,12 +139,16 @@ def _stuck(actor: Actor) -> list[tuple[Any, Items]]:
 
 
 def _stalled(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
-    switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
+    switches = list(
+        KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox")
+    )
     for decision in rows:
         message = decision.message
         connection = message.connection
         switch = next((one for one in switches if switch_stops(one, message)), None)
-        act: Act | None = Act("See the connection", f"{reverse('connections')}#connection-{connection.pk}")
+        act: Act | None = Act(
+            "See the connection", f"{reverse('connections')}#connection-{connection.pk}"
+        )
         advice = "They are carried out once it works again."
         if switch is not None:
             why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
@@ -125,10 +161,16 @@ def _stalled(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
         else:
             why = "No worker has picked them up."
             advice = "Check that the workers are running."
-            act = Act("Try now", reverse("carry-out"), posts=True) if may_look(actor, message) else None
+            act = (
+                Act("Try now", reverse("carry-out"), posts=True)
+                if may_look(actor, message)
+                else None
+            )
         what = f"{named(message)} was {decision.word}, and that was not carried out"
         several = "decisions were not carried out"
-        yield AttentionItem("stalled", what, decision.due_at, why, advice, act, message, several=several)
+        yield AttentionItem(
+            "stalled", what, decision.due_at, why, advice, act, message, several=several
+        )
 
 
 def _overdue(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
@@ -162,18 +204,37 @@ def _connections(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionIt
         else:
             what = f"{connection} cannot be read reliably"
             since = connection.failing_since or connection.complete_as_of
-            advice = "The desk keeps trying. Until it works, the queue may be incomplete."
+            advice = (
+                "The desk keeps trying. Until it works, the queue may be incomplete."
+            )
         why = freshness_of(connection, now=now).reason
-        act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
-        yield AttentionItem("connection", what, since, why, advice, act if connection.pk in readable else None)
+        act = Act(
+            "Read now", reverse("read-connection", args=[connection.pk]), posts=True
+        )
+        yield AttentionItem(
+            "connection",
+            what,
+            since,
+            why,
+            advice,
+            act if connection.pk in readable else None,
+        )
 
 
-def _below_minimum(minimum: OrganisationSettings, rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
-    """Yield the mailboxes that are looser than the organisation's minimum: MultiMail or an API key set them so."""
+def _below_minimum(
+    minimum: OrganisationSettings, rows: Any, actor: Actor, now: datetime
+) -> Iterator[AttentionItem]:
+    """Yield the mailboxes that are looser than the organisation's minimum: MultiMail or
+    an API key set them so.
+    """
     if minimum.minimum_set_at is None:
         return
     for mailbox in rows:
-        also = " and lets a call loosen its own oversight" if mailbox.allow_looser_per_call else ""
+        also = (
+            " and lets a call loosen its own oversight"
+            if mailbox.allow_looser_per_call
+            else ""
+        )
         yield AttentionItem(
             "below_minimum",
             f"{mailbox} is below the organisation's minimum oversight",
@@ -181,12 +242,16 @@ def _below_minimum(minimum: OrganisationSettings, rows: Any, actor: Actor, now: 
             f"The minimum is {mode_words(minimum.minimum_oversight)}; "
             f"the mailbox is {mode_words(mailbox.oversight_mode)}{also}.",
             "An admin of the mailbox can raise it.",
-            Act("See mailboxes below it", reverse("oversight-minimum")) if actor.looks_after_people else None,
+            Act("See mailboxes below it", reverse("oversight-minimum"))
+            if actor.looks_after_people
+            else None,
             whose="an admin",
         )
 
 
-def _lacking_minimum(minimum: OrganisationSettings, rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
+def _lacking_minimum(
+    minimum: OrganisationSettings, rows: Any, actor: Actor, now: datetime
+) -> Iterator[AttentionItem]:
     """Yield the gateways at which the organisation's minimum has not arrived."""
     if minimum.minimum_set_at is None:
         return
@@ -197,7 +262,9 @@ def _lacking_minimum(minimum: OrganisationSettings, rows: Any, actor: Actor, now
             minimum.minimum_set_at,
             connection.gate_minimum_error or "It could not be brought there yet.",
             "The desk keeps trying. Until then a key with enough rights can loosen a mailbox there by API.",
-            Act("See the minimum", reverse("oversight-minimum")) if actor.looks_after_people else None,
+            Act("See the minimum", reverse("oversight-minimum"))
+            if actor.looks_after_people
+            else None,
             whose="an admin",
         )
 
@@ -223,7 +290,9 @@ def _unread(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
             "unread",
             f"The content of {named(message)} has not arrived yet",
             message.held_at,
-            connection.paused_because or connection.last_error or f"{connection} has not returned it.",
+            connection.paused_because
+            or connection.last_error
+            or f"{connection} has not returned it.",
             _UNREAD,
             ask_again(actor, message, "Try again"),
             message,
@@ -264,13 +333,21 @@ def _events(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
                 "If nobody here sent it, the secret has leaked: change it on the connection's page and end the old one "
                 "at once. Comparing once more also dismisses the webhook."
             )
-            act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
+            act = Act(
+                "Compare with MultiMail",
+                reverse("compare-event", args=[event.pk]),
+                posts=True,
+            )
         else:
             what = f"A webhook ({name}) of {connection} contradicts what is known about its message"
             several = f"webhooks ({name}) of {connection} contradict what is known about their messages"
             why = "The message already had another outcome, and MultiMail did not say which is right."
             advice = "Compare with MultiMail. This also dismisses the webhook."
-            act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
+            act = Act(
+                "Compare with MultiMail",
+                reverse("compare-event", args=[event.pk]),
+                posts=True,
+            )
         yield AttentionItem(
             event.result,
             what,
@@ -319,8 +396,14 @@ def _unsealed(now: datetime) -> Iterator[AttentionItem]:
     state = sealing_state(now)
     if state.is_on and state.is_late and state.waits_since:
         kind = "ledger_stopped" if state.is_stopped else "ledger"
-        what = "The ledger is not sealed" if state.last is None else "The newest ledger entries are not sealed"
-        yield AttentionItem(kind, what, state.waits_since, state.why, state.advice, whose=OPERATOR)
+        what = (
+            "The ledger is not sealed"
+            if state.last is None
+            else "The newest ledger entries are not sealed"
+        )
+        yield AttentionItem(
+            kind, what, state.waits_since, state.why, state.advice, whose=OPERATOR
+        )
 
 
 def _in_doubt(rows: Any, actor: Actor, now: datetime) -> Iterator[AttentionItem]:
@@ -337,9 +420,15 @@ def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
     message = decision.message
     why = decision.explanation or "MultiMail did not answer."
     repeats = message.connection.repeats_unknown_approvals
-    if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
+    if (
+        decision.outcome == Outcome.APPROVE
+        and decision.has_been_read_as_held
+        and not repeats
+    ):
         why = f"{why} Two complete reads showed it still held, so the call most likely had no effect."
-        advice = "Read it again, then send it again. The desk never does this by itself."
+        advice = (
+            "Read it again, then send it again. The desk never does this by itself."
+        )
         act = open_page(actor, message, "Read it, then send again")
         whose = REVIEWER
         several = f"approvals through {message.connection} may not have taken effect"
@@ -350,7 +439,15 @@ def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
         several = f"decisions through {message.connection} may or may not have been carried out"
     what = f"It is not known whether {named(message)} was {decision.word}"
     return AttentionItem(
-        decision.state, what, decision.changed_at, why, advice, act, message, whose=whose, several=several
+        decision.state,
+        what,
+        decision.changed_at,
+        why,
+        advice,
+        act,
+        message,
+        whose=whose,
+        several=several,
     )
 
 
@@ -360,7 +457,9 @@ def _unattributed(decision: Decision, actor: Actor) -> AttentionItem:
         decision.state,
         f"{named(decision.message)} was decided; by whom is not known",
         decision.changed_at,
-        decision.explanation if gone in decision.explanation else f"{decision.explanation} {gone}".strip(),
+        decision.explanation
+        if gone in decision.explanation
+        else f"{decision.explanation} {gone}".strip(),
         "Look it up at MultiMail, then record on its page what happened.",
         open_page(actor, decision.message, "Record what happened"),
         decision.message,
@@ -386,7 +485,8 @@ def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
         decision.state,
         f"{named(message)} may still be sent",
         decision.changed_at,
-        decision.explanation or "It was withdrawn after the call to MultiMail may have been made.",
+        decision.explanation
+        or "It was withdrawn after the call to MultiMail may have been made.",
         advice,
         act,
         message,
@@ -417,11 +517,19 @@ def _half_replaced(rows: Any, actor: Actor, now: datetime) -> Iterator[Attention
         message = row.message
         if row.upstream_id:
             what = f"{named(message)} and its edited version are both held"
-            why = row.problem or f"{row.person} sent an edited version, and the original was not rejected."
+            why = (
+                row.problem
+                or f"{row.person} sent an edited version, and the original was not rejected."
+            )
             advice = "Reject one of them on its page."
         else:
             what = f"It is not known whether {named(message)} and its edited version are both held"
-            why = row.problem or "The worker that sent the edited version stopped before MultiMail answered."
+            why = (
+                row.problem
+                or "The worker that sent the edited version stopped before MultiMail answered."
+            )
             advice = "The desk repeats the call, which sends nothing twice. You can try now on its page."
         act = open_page(actor, message, "Open the original")
-        yield AttentionItem("replaced", what, row.created_at, why, advice, act, message, whose=REVIEWER)
+        yield AttentionItem(
+            "replaced", what, row.created_at, why, advice, act, message, whose=REVIEWER
+        )

@@ -1,4 +1,6 @@
-"""An item that needs a person, and groups of items with one cause: each with one safe action."""
+"""An item that needs a person, and groups of items with one cause: each with one safe
+action.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -26,7 +28,9 @@ _FOR_ALL = {
 
 @dataclass(frozen=True)
 class Act:
-    """The one safe action: a button that posts, or a link to a page to read before deciding."""
+    """The one safe action: a button that posts, or a link to a page to read before
+    deciding.
+    """
 
     label: str
     url: str
@@ -35,10 +39,11 @@ class Act:
 
 @dataclass(frozen=True)
 class AttentionItem:
-    """One item. `advice` says what to do as a sentence; `act` is None for those who may not do it.
+    """One item. `advice` says what to do as a sentence; `act` is None for those who may
+    not do it.
 
-    `several` is what more of one cause are called after their number: "contents of Acme have not come yet". An item
-    without it stands by itself.
+    `several` is what more of one cause are called after their number: "contents of Acme
+    have not come yet". An item without it stands by itself.
     """
 
     kind: str
@@ -90,7 +95,11 @@ class Group:
     @property
     def what(self) -> str:
         """Return the group as a sentence without its full stop."""
-        return self.first.what if self.number == 1 else f"{self.number} {self.first.several}"
+        return (
+            self.first.what
+            if self.number == 1
+            else f"{self.number} {self.first.several}"
+        )
 
     @property
     def acts(self) -> list[AttentionItem]:
@@ -99,11 +108,17 @@ class Group:
 
     @property
     def act(self) -> Act | None:
-        """Return the one action for the group; where items must be read one by one, for the oldest."""
+        """Return the one action for the group; where items must be read one by one, for
+        the oldest.
+        """
         acts = [one.act for one in self.items if one.act is not None]
         if len(set(acts)) < 2 or not acts[0].posts:
             return acts[0] if acts else None
-        return Act(_FOR_ALL[acts[0].label].format(len(acts)), reverse("settle-group", args=[self.key]), posts=True)
+        return Act(
+            _FOR_ALL[acts[0].label].format(len(acts)),
+            reverse("settle-group", args=[self.key]),
+            posts=True,
+        )
 
 
 def grouped(items: Iterable[AttentionItem]) -> list[Group]:
@@ -122,11 +137,15 @@ def named(message: Message) -> str:
 
 def open_page(actor: Actor, message: Message, label: str) -> Act | None:
     """Return the link to a message's page, for reviewers of its mailbox."""
-    reviews = actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+    reviews = actor.is_a(
+        Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
+    )
     return Act(label, reverse("message", args=[message.public_id])) if reviews else None
 
 
 def ask_again(actor: Actor, message: Message, label: str) -> Act | None:
-    """Return the action that asks MultiMail about a message, where the actor may do that."""
+    """Return the action that asks MultiMail about a message, where the actor may do
+    that.
+    """
     url = reverse("look-again", args=[message.public_id])
     return Act(label, url, posts=True) if may_look(actor, message) else None

@@ -43,7 +43,9 @@ def attention(request: DeskRequest) -> HttpResponse:
     return _answer(request)
 
 
-def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
+def _answer(
+    request: DeskRequest, *, status: int = 200, error: str = ""
+) -> HttpResponse:
     actor: Actor = request.actor
     now = timezone.now()
     found = attention_for(actor, now)
@@ -90,7 +92,9 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
         have_asked(request.actor, public_id)
     except ActNotAllowed as error:
         return _refused(request, error)
-    return _done(request, "Checking with MultiMail. The result appears here in a few seconds.")
+    return _done(
+        request, "Checking with MultiMail. The result appears here in a few seconds."
+    )
 
 
 @login_required
@@ -98,17 +102,30 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def carry_out(request: DeskRequest) -> HttpResponse:
     """Try the decisions now that no worker claimed; each is checked again there."""
     actor: Actor = request.actor
-    stalled = Decision.objects.visible_to(actor).stalled().with_message().select_related("revision")
+    stalled = (
+        Decision.objects.visible_to(actor)
+        .stalled()
+        .with_message()
+        .select_related("revision")
+    )
     tried = carry_out_now(stalled[:200], actor=actor)
     if not tried:
-        return _refused(request, ActNotAllowed("There is no such decision, or you may not try it again."))
-    return _done(request, f"Trying {len(tried)} of them again. If nothing changes here, no worker is running.")
+        return _refused(
+            request,
+            ActNotAllowed("There is no such decision, or you may not try it again."),
+        )
+    return _done(
+        request,
+        f"Trying {len(tried)} of them again. If nothing changes here, no worker is running.",
+    )
 
 
 @login_required
 @require_POST
 def settle_group(request: DeskRequest, key: str) -> HttpResponse:
-    """Do a group's action for each item that the person may act on, or dismiss its webhooks."""
+    """Do a group's action for each item that the person may act on, or dismiss its
+    webhooks.
+    """
     actor: Actor = request.actor
     groups = grouped(attention_for(actor, timezone.now()))
     group = next((one for one in groups if one.key == key), None)
@@ -120,7 +137,9 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
         # Items that somebody else has just handled are skipped.
         with suppress(EventAlreadyHandled):
             if one.event is None:
-                assert one.message is not None, "what is neither of a message nor of a webhook has no like"
+                assert one.message is not None, (
+                    "what is neither of a message nor of a webhook has no like"
+                )
                 have_asked(actor, one.message.public_id)
             elif request.POST.get("do") == "dismiss":
                 dismiss_event(event_id=one.event.pk, actor=actor)
@@ -128,13 +147,18 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
                 replay_event(event_id=one.event.pk, actor=actor)
             else:
                 _compare(one.event, actor)
-    return _done(request, f"Started for {len(group.acts)}. The result appears here in a few seconds.")
+    return _done(
+        request,
+        f"Started for {len(group.acts)}. The result appears here in a few seconds.",
+    )
 
 
 def _compare(event: WebhookEvent, actor: Actor) -> None:
     dismiss_event(event_id=event.pk, actor=actor)
     about = (
-        Message.objects.visible_to(actor).known_as(connection=event.connection_id, upstream_id=event.email_id).first()
+        Message.objects.visible_to(actor)
+        .known_as(connection=event.connection_id, upstream_id=event.email_id)
+        .first()
     )
     if about is None:
         tasks.read_connection.delay_on_commit(event.connection_id)
@@ -142,9 +166,18 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
         tasks.ask_about.delay_on_commit(about.pk)
 
 
-def _on_event(request: DeskRequest, event_id: int, act: Callable[[WebhookEvent], str]) -> HttpResponse:
-    """Do something with a stored webhook, and show what that says; or why it was refused."""
-    event = WebhookEvent.objects.visible_to(request.actor).select_related("connection").filter(pk=event_id).first()
+def _on_event(
+    request: DeskRequest, event_id: int, act: Callable[[WebhookEvent], str]
+) -> HttpResponse:
+    """Do something with a stored webhook, and show what that says; or why it was
+    refused.
+    """
+    event = (
+        WebhookEvent.objects.visible_to(request.actor)
+        .select_related("connection")
+        .filter(pk=event_id)
+        .first()
+    )
     if event is None:
         raise Http404("There is no such webhook, or you may not see its connection.")
     try:
@@ -157,13 +190,19 @@ def _on_event(request: DeskRequest, event_id: int, act: Callable[[WebhookEvent],
 @require_POST
 def replay(request: DeskRequest, event_id: int) -> HttpResponse:
     """Apply a stored webhook again."""
-    return _on_event(request, event_id, lambda event: _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)])
+    return _on_event(
+        request,
+        event_id,
+        lambda event: _REPLAYED[replay_event(event_id=event.pk, actor=request.actor)],
+    )
 
 
 @login_required
 @require_POST
 def compare(request: DeskRequest, event_id: int) -> HttpResponse:
-    """Dismiss a webhook that contradicts its message, and ask MultiMail for the message's status."""
+    """Dismiss a webhook that contradicts its message, and ask MultiMail for the
+    message's status.
+    """
 
     def act(event: WebhookEvent) -> str:
         _compare(event, request.actor)

@@ -1,7 +1,9 @@
-"""Fetches remote pictures that somebody asked for, in a worker: the only caller of `guarded.download`.
+"""Fetches remote pictures that somebody asked for, in a worker: the only caller of
+`guarded.download`.
 
-A row is marked before its server is asked. One whose worker died after that is not asked again by itself: a person may
-have it tried again. No lock is held while a server is asked or a picture is drawn.
+A row is marked before its server is asked. One whose worker died after that is not
+asked again by itself: a person may have it tried again. No lock is held while a server
+is asked or a picture is drawn.
 """
 
 import logging
@@ -16,7 +18,12 @@ from typing import Any
 from django.db import transaction
 
 from approvals.decisions.ruling import stop_of
-from approvals.pictures.outcomes import MAX_ALL_BYTES, MAX_BYTES, hosts_in_words, reason_of
+from approvals.pictures.outcomes import (
+    MAX_ALL_BYTES,
+    MAX_BYTES,
+    hosts_in_words,
+    reason_of,
+)
 from common.actors import worker
 from common.logs import traced
 from mirror.attachments.parsed import draw_picture
@@ -34,12 +41,22 @@ ALL_LIMIT = 30.0
 # Above all of that, with the drawing of the last one.
 LEASE = timedelta(seconds=90)
 # Nothing here tells whose desk it is, and nothing comes along that a server could set.
-HEADERS = {"User-Agent": "Mozilla/5.0", "Accept": "image/png,image/jpeg,image/gif,image/webp"}
+HEADERS = {
+    "User-Agent": "Mozilla/5.0",
+    "Accept": "image/png,image/jpeg,image/gif,image/webp",
+}
 # Exact origins that may be private. None: a stranger wrote the addresses.
 ALLOWED: tuple[str, ...] = ()
 _State = RemotePicture.State
-# Why the parser does not draw a picture, where that is a reason of ours too; what is busy can be tried again.
-_REASONS = {"kind": "kind", "pixels": "pixels", "tiny": "tiny", "too_large": "too_much", "too_much": "too_much"}
+# Why the parser does not draw a picture, where that is a reason of ours too; what is
+# busy can be tried again.
+_REASONS = {
+    "kind": "kind",
+    "pixels": "pixels",
+    "tiny": "tiny",
+    "too_large": "too_much",
+    "too_much": "too_much",
+}
 
 
 @dataclass
@@ -63,7 +80,9 @@ class _Outcome:
 
 
 def load_pictures(*, picture_id: int) -> str:
-    """Go on with what is to be fetched of the message that has this picture, and record what came of it."""
+    """Go on with what is to be fetched of the message that has this picture, and record
+    what came of it.
+    """
     rows = _claim(picture_id)
     if not rows:
         return "not due"
@@ -79,11 +98,17 @@ def load_pictures(*, picture_id: int) -> str:
 
 @transaction.atomic
 def _claim(picture_id: int) -> list[RemotePicture]:
-    """Claim all pictures of this one's message that are due; those that a dead worker had begun are over."""
+    """Claim all pictures of this one's message that are due; those that a dead worker
+    had begun are over.
+    """
     asked = RemotePicture.objects.filter(pk=picture_id).values("revision")
     free = RemotePicture.objects.free().filter(revision__in=asked).without_bytes()
-    with_all = free.select_related("message__connection", "message__mailbox", "revision")
-    rows = list(with_all.select_for_update(of=("self",), skip_locked=True).order_by("pk"))
+    with_all = free.select_related(
+        "message__connection", "message__mailbox", "revision"
+    )
+    rows = list(
+        with_all.select_for_update(of=("self",), skip_locked=True).order_by("pk")
+    )
     RemotePicture.objects.lease([row.pk for row in rows], lasting=LEASE)
     for row in rows:
         if row.state == _State.FETCHING:
@@ -115,47 +140,80 @@ def _fetched(row: RemotePicture, run: _Run) -> _Outcome:
     room = MAX_ALL_BYTES - run.fetched
     limit = min(ONE_LIMIT, run.ends - time.monotonic())
     try:
-        found = download(row.url, headers=HEADERS, most=min(MAX_BYTES, room), limit=limit, allow=ALLOWED)
+        found = download(
+            row.url,
+            headers=HEADERS,
+            most=min(MAX_BYTES, room),
+            limit=limit,
+            allow=ALLOWED,
+        )
     except NotDownloaded as error:
         hosts = {"hosts": [host[:255] for host in error.hosts]}
-        return _Outcome(_State.REFUSED if error.refused else _State.FAILED, error.reason, more=hosts)
-    more: dict[str, Any] = {"hosts": [host[:255] for host in found.hosts], "size": len(found.body)}
+        return _Outcome(
+            _State.REFUSED if error.refused else _State.FAILED, error.reason, more=hosts
+        )
+    more: dict[str, Any] = {
+        "hosts": [host[:255] for host in found.hosts],
+        "size": len(found.body),
+    }
     if found.status != 200:
         return _Outcome(_State.FAILED, "status", str(found.status), more)
     if found.is_cut:
-        return _Outcome(_State.REFUSED, "too_large" if room >= MAX_BYTES else "too_many", more=more)
+        return _Outcome(
+            _State.REFUSED, "too_large" if room >= MAX_BYTES else "too_many", more=more
+        )
     try:
         drawn = draw_picture(found.body)
     except Refused as refused:
         if refused.reason == "busy":
             return _Outcome(_State.FAILED, "busy", more=more)
-        return _Outcome(_State.REFUSED, _REASONS.get(refused.reason, "broken"), refused.detail, more)
+        return _Outcome(
+            _State.REFUSED, _REASONS.get(refused.reason, "broken"), refused.detail, more
+        )
     if run.stored + len(drawn) > MAX_ALL_BYTES:
         return _Outcome(_State.REFUSED, "too_many", more=more)
     width, height = struct.unpack_from(">II", drawn, 16)
-    return _Outcome(_State.LOADED, more={**more, "content": drawn, "width": width, "height": height})
+    return _Outcome(
+        _State.LOADED, more={**more, "content": drawn, "width": width, "height": height}
+    )
 
 
 @transaction.atomic
 def _record(message: Message, revision: int) -> str:
-    """Record what became of the pictures of which the ledger does not say it yet: in counts and hosts."""
+    """Record what became of the pictures of which the ledger does not say it yet: in
+    counts and hosts.
+    """
     over = RemotePicture.objects.over().filter(revision=revision).without_bytes()
-    rows = list(over.select_for_update(of=("self",)).select_related("revision").order_by("pk"))
+    rows = list(
+        over.select_for_update(of=("self",)).select_related("revision").order_by("pk")
+    )
     if not rows:
         return "nothing"
-    RemotePicture.objects.filter(pk__in=[row.pk for row in rows]).update(is_recorded=True, lease_until=None)
+    RemotePicture.objects.filter(pk__in=[row.pk for row in rows]).update(
+        is_recorded=True, lease_until=None
+    )
     details = _details(message, rows)
     fingerprint = rows[0].revision.fingerprint
-    record_about("pictures.fetched", message, actor=ACTOR, fingerprint=fingerprint, details=details)
+    record_about(
+        "pictures.fetched",
+        message,
+        actor=ACTOR,
+        fingerprint=fingerprint,
+        details=details,
+    )
     return f"{details['loaded']} loaded"
 
 
 def _details(message: Message, rows: Sequence[RemotePicture]) -> dict[str, str]:
-    reasons = Counter(reason_of(row) for row in rows if row.state in (_State.REFUSED, _State.FAILED))
+    reasons = Counter(
+        reason_of(row) for row in rows if row.state in (_State.REFUSED, _State.FAILED)
+    )
     return {
         "subject": message.subject,
         "loaded": f"{sum(row.state == _State.LOADED for row in rows)} of {len(rows)}",
-        "not_loaded": "\n".join(f"{number} {reason}" for reason, number in reasons.items()),
+        "not_loaded": "\n".join(
+            f"{number} {reason}" for reason, number in reasons.items()
+        ),
         "hosts": hosts_in_words([host for row in rows for host in row.hosts]),
         "bytes": f"{sum(row.size for row in rows):,}",
     }

@@ -1,4 +1,6 @@
-"""The limits of remote pictures, and why one is not loaded: a key that its row has, and the words for its box."""
+"""The limits of remote pictures, and why one is not loaded: a key that its row has, and
+the words for its box.
+"""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -9,7 +11,8 @@ from mirror.models import RemotePicture
 from rendering import RemotePicture as FoundPicture
 
 MAX_PICTURES = 20
-# Bytes of one picture as it comes, and of all of a message; what is stored of them has the second limit too.
+# Bytes of one picture as it comes, and of all of a message; what is stored of them has
+# the second limit too.
 MAX_BYTES = 2 * 1024 * 1024
 MAX_ALL_BYTES = 10 * 1024 * 1024
 _State = RemotePicture.State
@@ -43,12 +46,16 @@ FAILURES = {
 
 
 def loadable(found: Iterable[FoundPicture]) -> list[FoundPicture]:
-    """Return the pictures of a message that may be fetched: no tracking pixels, and not more than the limit."""
+    """Return the pictures of a message that may be fetched: no tracking pixels, and not
+    more than the limit.
+    """
     return [one for one in found if not one.tracking][:MAX_PICTURES]
 
 
 def key_of(url: str) -> str:
-    """Return the key of an address: SHA-256, as an address may be longer than an index takes."""
+    """Return the key of an address: SHA-256, as an address may be longer than an index
+    takes.
+    """
     return hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()
 
 
@@ -73,5 +80,7 @@ def _clock(at: datetime) -> str:
 
 
 def hosts_in_words(hosts: Sequence[str]) -> str:
-    """Return hosts with how often each was named, for the ledger: no more than these are kept of an address."""
+    """Return hosts with how often each was named, for the ledger: no more than these
+    are kept of an address.
+    """
     return ", ".join(f"{host} ({hosts.count(host)})" for host in dict.fromkeys(hosts))

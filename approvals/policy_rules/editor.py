@@ -1,4 +1,6 @@
-"""The editor of one rule of the draft, and the buttons that move, copy, switch and delete one."""
+"""The editor of one rule of the draft, and the buttons that move, copy, switch and
+delete one.
+"""
 
 import hashlib
 import json
@@ -16,7 +18,13 @@ from approvals.policy_rules.shown import problems_of
 from approvals.policy_rules.views import SeenForm, admin_or_403, answer_policy
 from common.pages import DeskRequest, redirect_with_notice
 from policy.errors import PolicyRefused, StalePolicy
-from policy.rules.changes import Policies, arrange_rules, new_rule_id, policies, save_rule
+from policy.rules.changes import (
+    Policies,
+    arrange_rules,
+    new_rule_id,
+    policies,
+    save_rule,
+)
 from policy.rules.drafts import ACTS, find, with_rule
 from policy.rules.names import names_for
 from policy.rules.rules import PolicyRule, as_sentence
@@ -34,7 +42,10 @@ _DONE = {
 class ArrangeForm(SeenForm):
     """What one of the buttons beside a rule does."""
 
-    act = forms.ChoiceField(choices=list(ACTS.items()), error_messages={"required": "Press one of the buttons."})
+    act = forms.ChoiceField(
+        choices=list(ACTS.items()),
+        error_messages={"required": "Press one of the buttons."},
+    )
 
 
 @login_required
@@ -54,7 +65,9 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
     rule = find(now.draft_rules, policy_rule)
     if rule is None and not (now.draft and request.method == "POST"):
         if now.draft is None and find(now.active_rules, policy_rule):
-            return answer_policy(request, error="Begin a draft to change this rule.", status=409)
+            return answer_policy(
+                request, error="Begin a draft to change this rule.", status=409
+            )
         raise Http404("There is no such rule in the draft.")
     return _Editor(request, now, rule, rule_id=policy_rule).answer()
 
@@ -70,18 +83,28 @@ def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
     act = form.cleaned_data["act"]
     rule = find(policies().draft_rules, policy_rule)
     try:
-        arrange_rules(actor=actor, edits=form.cleaned_data["edits"], rule_id=policy_rule, act=act)
+        arrange_rules(
+            actor=actor, edits=form.cleaned_data["edits"], rule_id=policy_rule, act=act
+        )
     except StalePolicy as error:
         return answer_policy(request, error=error.sentence, status=409)
     except PolicyRefused as error:
         return answer_policy(request, error=error.sentence, status=422)
-    return redirect_with_notice(request, f"“{rule.name if rule else policy_rule}” {_DONE[act]}", "policy")
+    return redirect_with_notice(
+        request, f"“{rule.name if rule else policy_rule}” {_DONE[act]}", "policy"
+    )
 
 
 class _Editor:
     """One request to the editor: of a stored rule, or of a new one."""
 
-    def __init__(self, request: DeskRequest, now: Policies, rule: PolicyRule | None, rule_id: str = "") -> None:
+    def __init__(
+        self,
+        request: DeskRequest,
+        now: Policies,
+        rule: PolicyRule | None,
+        rule_id: str = "",
+    ) -> None:
         self.request = request
         self.now = now
         self.rule = rule
@@ -98,13 +121,17 @@ class _Editor:
         """Show the form, preview what was typed, or save what was previewed."""
         if self.request.method != "POST":
             if self.now.draft is None:
-                return answer_policy(self.request, error="Begin a draft first.", status=409)
+                return answer_policy(
+                    self.request, error="Begin a draft first.", status=409
+                )
             return self._page()
         if not self.form.is_valid():
             return self._page(status=422)
         rule = self.form.rule(rule_id=self.rule_id or "new")
         # Only what was previewed is saved.
-        if self.request.POST.get("act") != "save" or self.form.cleaned_data["previewed"] != digest(rule):
+        if self.request.POST.get("act") != "save" or self.form.cleaned_data[
+            "previewed"
+        ] != digest(rule):
             return self._page(preview=rule)
         return self._save(rule)
 
@@ -117,10 +144,14 @@ class _Editor:
         try:
             draft = save_rule(actor=self.request.actor, edits=edits, rule=stored)
         except StalePolicy as error:
-            return self._page(preview=rule, error=error.sentence, is_stale=True, status=409)
+            return self._page(
+                preview=rule, error=error.sentence, is_stale=True, status=409
+            )
         except PolicyRefused as error:
             return self._page(preview=rule, error=error.sentence, status=422)
-        told = problems_of(with_rule(self.now.draft_rules, stored), self.request.actor).get(stored.id, ())
+        told = problems_of(
+            with_rule(self.now.draft_rules, stored), self.request.actor
+        ).get(stored.id, ())
         notice = f"“{stored.name}” is saved in the draft, version {draft.number}."
         return redirect_with_notice(self.request, " ".join((notice, *told)), "policy")
 
@@ -145,15 +176,22 @@ class _Editor:
         # How the rule stands in the draft now.
         if is_stale and (rule := find(self.now.draft_rules, self.rule_id)):
             stored = f"{rule.name}: {as_sentence(rule, names_for(self.request.actor, (rule,)))}"
-        # A form that was shown before somebody else's change must not become one that was shown after it.
+        # A form that was shown before somebody else's change must not become one that
+        # was shown after it.
         seen = self.request.POST.get("edits", "") if not is_stale else ""
         context = {
             "rule": self.rule,
             "form": self.form,
-            "edits": seen if seen.isdecimal() else self.now.draft.edits if self.now.draft else 0,
+            "edits": seen
+            if seen.isdecimal()
+            else self.now.draft.edits
+            if self.now.draft
+            else 0,
             "preview": preview,
             "digest": digest(preview) if preview else "",
-            "sentence": as_sentence(preview, names_for(self.request.actor, (preview,))) if preview else "",
+            "sentence": as_sentence(preview, names_for(self.request.actor, (preview,)))
+            if preview
+            else "",
             "problems": problems,
             "stored": stored,
             "is_stale": is_stale,
@@ -165,4 +203,6 @@ class _Editor:
 
 def digest(rule: PolicyRule) -> str:
     """Return what tells whether a rule is the one that was previewed."""
-    return hashlib.sha256(json.dumps(rule.as_json(), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(rule.as_json(), sort_keys=True).encode()
+    ).hexdigest()

@@ -1,4 +1,6 @@
-"""The pages of groups: people whose approval a rule can ask for, or who may not give it."""
+"""The pages of groups: people whose approval a rule can ask for, or who may not give
+it.
+"""
 
 from typing import Any
 
@@ -6,7 +8,11 @@ from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.policy_rules.rule_form import ChecksField, tick_first
 from approvals.policy_rules.views import admin_or_403, visible_rules
@@ -38,7 +44,10 @@ class GroupForm(SentenceForm):
         },
     )
     members = ChecksField(
-        required=False, error_messages=dict.fromkeys(("invalid_choice", "invalid_list"), "Choose from the list.")
+        required=False,
+        error_messages=dict.fromkeys(
+            ("invalid_choice", "invalid_list"), "Choose from the list."
+        ),
     )
     seen = forms.CharField(required=False, max_length=16)
 
@@ -50,7 +59,9 @@ class GroupForm(SentenceForm):
             members = list(group.members.all())
             initial = {"name": group.name, "members": [str(one.pk) for one in members]}
             # Those who left and still are members, too.
-            people |= {str(one.pk): f"{one} (left)" for one in members if not one.is_active}
+            people |= {
+                str(one.pk): f"{one} (left)" for one in members if not one.is_active
+            }
         super().__init__(data, initial=initial)
         self.fields["members"].choices = list(people.items())  # type: ignore[attr-defined]
         tick_first(self["members"])
@@ -69,14 +80,25 @@ def groups(request: DeskRequest) -> HttpResponse:
     return answer_groups(request)
 
 
-def answer_groups(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
+def answer_groups(
+    request: DeskRequest, *, error: str = "", status: int = 200
+) -> HttpResponse:
     """Show the list of groups, with what was wrong where something was."""
     now = policies()
     rules = visible_rules(request.actor, (*now.active_rules, *now.draft_rules))
-    found = Group.objects.prefetch_related("members").order_by("name") if request.actor.scopes else ()
+    found = (
+        Group.objects.prefetch_related("members").order_by("name")
+        if request.actor.scopes
+        else ()
+    )
     context = {
         "groups": [
-            (one, one.members.all(), dict.fromkeys(rule.name for rule in rules_naming(one.pk, rules))) for one in found
+            (
+                one,
+                one.members.all(),
+                dict.fromkeys(rule.name for rule in rules_naming(one.pk, rules)),
+            )
+            for one in found
         ],
         "may_change": request.actor.is_admin_of_all,
         "error": error,
@@ -94,7 +116,9 @@ def add(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def group(request: DeskRequest, group_id: int) -> HttpResponse:
-    """Show one group; rename it or change its members. That asks to confirm who one is: it changes who may approve."""
+    """Show one group; rename it or change its members. That asks to confirm who one is:
+    it changes who may approve.
+    """
     admin_or_403(request)
     found = first_or_404(Group.objects.filter(pk=group_id), "There is no such group.")
     return _save_or_show(request, found)
@@ -122,7 +146,9 @@ def _save_or_show(request: DeskRequest, found: Group | None) -> HttpResponse:
         form.add_error("name", error.sentence)
         return _page(request, found, form, status=422)
     words = "is saved" if found else "is there"
-    return redirect_with_notice(request, f"The group “{wanted['name']}” {words}.", "policy-groups")
+    return redirect_with_notice(
+        request, f"The group “{wanted['name']}” {words}.", "policy-groups"
+    )
 
 
 @login_required
@@ -134,23 +160,35 @@ def delete(request: DeskRequest, group_id: int) -> HttpResponse:
         name = delete_group(actor=actor, group_id=group_id)
     except (PolicyRefused, StalePolicy) as error:
         return answer_groups(request, error=error.sentence, status=409)
-    return redirect_with_notice(request, f"The group “{name}” is deleted.", "policy-groups")
+    return redirect_with_notice(
+        request, f"The group “{name}” is deleted.", "policy-groups"
+    )
 
 
 def _page(
-    request: DeskRequest, found: Group | None, form: GroupForm, *, error: str = "", status: int = 200
+    request: DeskRequest,
+    found: Group | None,
+    form: GroupForm,
+    *,
+    error: str = "",
+    status: int = 200,
 ) -> HttpResponse:
     stored = Group.objects.filter(pk=found.pk).first() if found else None
     people = dict(form.fields["members"].choices)  # type: ignore[attr-defined]
-    members = sorted(stored.members.values_list("pk", flat=True)) if stored and error else []
+    members = (
+        sorted(stored.members.values_list("pk", flat=True)) if stored and error else []
+    )
     seen = seen_state(stored) if stored else ""
-    # After a conflict the form is one of the group as it is now, and still has what was typed.
+    # After a conflict the form is one of the group as it is now, and still has what was
+    # typed.
     if request.method == "POST" and not error:
         seen = request.POST.get("seen", "")[:16] or seen
     context = {
         "group": stored,
         "form": form,
-        "waiting_changes": PendingChange.objects.at("policy-group", stored.pk) if stored else (),
+        "waiting_changes": PendingChange.objects.at("policy-group", stored.pk)
+        if stored
+        else (),
         "seen": seen,
         "now_members": [people.get(str(one), "somebody who left") for one in members],
         "error": error,

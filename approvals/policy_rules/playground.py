@@ -1,4 +1,6 @@
-"""The playground: one message, real or pasted, run through the active version or the draft. Nothing is stored."""
+"""The playground: one message, real or pasted, run through the active version or the
+draft. Nothing is stored.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -44,19 +46,33 @@ from policy.rules.rules import (
 from rendering import parse_content
 
 MAX_TEXT = 20_000
-ORIGINS = {"agent": "An agent", "discord": "A Discord command", "edit": "An edit at the desk"}
-_TRIGGERS = {"discord": {"discord_user": "playground"}, "edit": {"countersign_edit": "playground"}}
+ORIGINS = {
+    "agent": "An agent",
+    "discord": "A Discord command",
+    "edit": "An edit at the desk",
+}
+_TRIGGERS = {
+    "discord": {"discord_user": "playground"},
+    "edit": {"countersign_edit": "playground"},
+}
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NOT_FOUND = "There is no message with this id or address, or you may not see it."
 
 
 class PlaygroundForm(SentenceForm):
-    """A message to run through the rules: the id or address of a past one, or what is pasted."""
+    """A message to run through the rules: the id or address of a past one, or what is
+    pasted.
+    """
 
     message = forms.CharField(
-        label="A past message", help_text="Its id, or the address of its page.", required=False, max_length=500
+        label="A past message",
+        help_text="Its id, or the address of its page.",
+        required=False,
+        max_length=500,
     )
-    which = forms.ChoiceField(label="Rules", required=False, error_messages={"invalid_choice": "Choose one."})
+    which = forms.ChoiceField(
+        label="Rules", required=False, error_messages={"invalid_choice": "Choose one."}
+    )
     at = forms.DateTimeField(
         label="At the time",
         required=False,
@@ -64,9 +80,13 @@ class PlaygroundForm(SentenceForm):
         error_messages={"invalid": "Write a date and a time, or leave it empty."},
     )
     mailbox = forms.ChoiceField(
-        label="From", required=False, error_messages={"invalid_choice": "Choose one of the mailboxes."}
+        label="From",
+        required=False,
+        error_messages={"invalid_choice": "Choose one of the mailboxes."},
     )
-    to = AddressesField(label="To", help_text="One address a line.", required=False, max_length=MAX_TEXT)
+    to = AddressesField(
+        label="To", help_text="One address a line.", required=False, max_length=MAX_TEXT
+    )
     subject = forms.CharField(label="Subject", required=False, max_length=1000)
     text = WordsField(
         label="Text",
@@ -81,21 +101,33 @@ class PlaygroundForm(SentenceForm):
         required=False,
         max_length=1000,
     )
-    origin = forms.ChoiceField(label="Started by", required=False, choices=list(ORIGINS.items()))
+    origin = forms.ChoiceField(
+        label="Started by", required=False, choices=list(ORIGINS.items())
+    )
     tries = forms.IntegerField(
         label="Try number",
         help_text="1 if it is empty.",
         required=False,
         min_value=1,
         max_value=1000,
-        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), "Write a whole number from 1 to 1,000."),
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            "Write a whole number from 1 to 1,000.",
+        ),
     )
 
-    def __init__(self, data: Any, *, mailboxes: Iterable[Mailbox], now: Policies) -> None:
+    def __init__(
+        self, data: Any, *, mailboxes: Iterable[Mailbox], now: Policies
+    ) -> None:
         super().__init__(data)
         named = [(str(one.pk), str(one)) for one in mailboxes]
         self.fields["mailbox"].choices = [("", "Choose a mailbox"), *named]  # type: ignore[attr-defined]
-        versions = [("active", "The active version" + (f", {now.active.number}" if now.active else ""))]
+        versions = [
+            (
+                "active",
+                "The active version" + (f", {now.active.number}" if now.active else ""),
+            )
+        ]
         if now.draft:
             versions.insert(0, ("draft", f"The draft, version {now.draft.number}"))
         self.fields["which"].choices = versions  # type: ignore[attr-defined]
@@ -103,22 +135,33 @@ class PlaygroundForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        has_text = any(cleaned.get(name) for name in ("to", "subject", "text", "attached"))
+        has_text = any(
+            cleaned.get(name) for name in ("to", "subject", "text", "attached")
+        )
         if not self.errors and not cleaned.get("message") and not has_text:
             self.add_error("message", "Name a message, or write one below.")
-        if not self.errors and has_text and not cleaned.get("message") and not cleaned.get("mailbox"):
+        if (
+            not self.errors
+            and has_text
+            and not cleaned.get("message")
+            and not cleaned.get("mailbox")
+        ):
             self.add_error("mailbox", "Choose the mailbox that it would be sent from.")
         return cleaned
 
     def time(self) -> datetime:
-        """Return the time at which it is asked: the one that was typed, by the clock of whoever asks, or now."""
+        """Return the time at which it is asked: the one that was typed, by the clock of
+        whoever asks, or now.
+        """
         typed: datetime | None = self.cleaned_data.get("at")
         return typed.replace(tzinfo=ZoneInfo(zone_name())) if typed else timezone.now()
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """One rule, its place in the order, and what came of it. `failing`: its conditions that do not hold, in words."""
+    """One rule, its place in the order, and what came of it. `failing`: its conditions
+    that do not hold, in words.
+    """
 
     number: int
     rule: PolicyRule
@@ -130,7 +173,9 @@ class Spoken:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def playground(request: DeskRequest) -> HttpResponse:
-    """Show the form; run a message through the rules. A link with ?message= runs that one."""
+    """Show the form; run a message through the rules. A link with ?message= runs that
+    one.
+    """
     actor: Actor = request.actor
     now = policies()
     source = request.POST if request.method == "POST" else request.GET
@@ -146,18 +191,26 @@ def playground(request: DeskRequest) -> HttpResponse:
         if message is None:
             status = 422
         else:
-            which = form.cleaned_data.get("which") or ("draft" if now.draft else "active")
-            rules = visible_rules(actor, now.draft_rules if which == "draft" else now.active_rules)
+            which = form.cleaned_data.get("which") or (
+                "draft" if now.draft else "active"
+            )
+            rules = visible_rules(
+                actor, now.draft_rules if which == "draft" else now.active_rules
+            )
             context |= _result(actor, rules, message, form.time()) | {"which": which}
     written = ("mailbox", "to", "subject", "text", "attached", "origin", "tries")
     context["named"] = [form[name] for name in ("message", "which", "at")]
     context["written"] = [form[name] for name in written]
-    context["writes"] = any(form[name].errors for name in written) or any(form[name].value() for name in written[:5])
+    context["writes"] = any(form[name].errors for name in written) or any(
+        form[name].value() for name in written[:5]
+    )
     return render(request, "policy/rules/playground.html", context, status=status)
 
 
 def _message_of(form: PlaygroundForm, actor: Actor) -> Message | None:
-    """Return the message that was named, or one made of what was pasted; None where it is not visible."""
+    """Return the message that was named, or one made of what was pasted; None where it
+    is not visible.
+    """
     named = str(form.cleaned_data["message"]).strip()
     if not named:
         return _pasted(form.cleaned_data)
@@ -170,7 +223,11 @@ def _message_of(form: PlaygroundForm, actor: Actor) -> Message | None:
 def _pasted(cleaned: Mapping[str, Any]) -> Message:
     """Return a message that is not stored, examined as one that comes in would be."""
     mailbox = Mailbox.objects.select_related("connection").get(pk=cleaned["mailbox"])
-    to = [one.strip() for one in cleaned["to"].replace(",", "\n").split("\n") if one.strip()]
+    to = [
+        one.strip()
+        for one in cleaned["to"].replace(",", "\n").split("\n")
+        if one.strip()
+    ]
     names = [one.strip() for one in cleaned["attached"].split(",") if one.strip()]
     content = Content(
         sender=mailbox.address,
@@ -197,14 +254,24 @@ def _pasted(cleaned: Mapping[str, Any]) -> Message:
     return message
 
 
-def _result(actor: Actor, rules: Rules, message: Message, at: datetime) -> dict[str, Any]:
-    facts = lookups_for(rules, message.written_to or (), at).facts(message, message.review, at)
+def _result(
+    actor: Actor, rules: Rules, message: Message, at: datetime
+) -> dict[str, Any]:
+    facts = lookups_for(rules, message.written_to or (), at).facts(
+        message, message.review, at
+    )
     asked = required(rules, facts)
     names = names_for(actor, rules)
     told = []
     for number, one in enumerate(rules, 1):
-        failing = "" if one.when.apply_to(facts) else listed(_failing(one, facts, names), "or")
-        told.append(Spoken(number, one, as_sentence(one, names), one in asked.spoke, failing))
+        failing = (
+            ""
+            if one.when.apply_to(facts)
+            else listed(_failing(one, facts, names), "or")
+        )
+        told.append(
+            Spoken(number, one, as_sentence(one, names), one in asked.spoke, failing)
+        )
     return {
         "message": message,
         "is_stored": message.pk is not None,
@@ -221,7 +288,9 @@ def _failing(rule: PolicyRule, facts: MessageFacts, names: Names) -> list[str]:
     """Return the conditions that do not hold, each as the middle of a sentence."""
     found = []
     for name in rule.when.failing(facts):
-        kept = {name: getattr(rule.when, name)} | ({"currency": rule.when.currency} if name == "amount" else {})
+        kept = {name: getattr(rule.when, name)} | (
+            {"currency": rule.when.currency} if name == "amount" else {}
+        )
         found.append(conditions_in_words(type(rule.when)(**kept), names))
     return found
 
@@ -229,16 +298,30 @@ def _failing(rule: PolicyRule, facts: MessageFacts, names: Names) -> list[str]:
 def _known(facts: MessageFacts, names: Names) -> list[tuple[str, str]]:
     """Return what the rules know of the message, for people."""
     unknown = "not known: every condition on it holds"
-    amounts = [f"{one.value:f} {one.currency or '(any currency)'}" for one in facts.amounts or ()]
+    amounts = [
+        f"{one.value:f} {one.currency or '(any currency)'}"
+        for one in facts.amounts or ()
+    ]
     unread = unread_sums_in_words(facts.unread_sums)
     rows = [
         ("Recipients", facts.recipients, list(facts.recipients or ())[:20]),
         ("Risk", facts.risk_level, [facts.risk_level or "none"]),
-        ("Findings", facts.findings, [names.findings.get(one, one) for one in sorted(facts.findings or ())]),
+        (
+            "Findings",
+            facts.findings,
+            [names.findings.get(one, one) for one in sorted(facts.findings or ())],
+        ),
         ("Own words", facts.own_words, sorted(facts.own_words or ())),
         ("Amounts", unread or facts.amounts, [unread] if unread else amounts),
         ("Attachments", facts.attachments, sorted(facts.attachments or ())),
-        ("Origin", facts.origins, [ORIGINS.get(one, "Received mail") for one in sorted(facts.origins or ())]),
+        (
+            "Origin",
+            facts.origins,
+            [ORIGINS.get(one, "Received mail") for one in sorted(facts.origins or ())],
+        ),
         ("Try", facts.tries, [str(facts.tries)]),
     ]
-    return [(label, unknown if value is None else ", ".join(words) or "none") for label, value, words in rows]
+    return [
+        (label, unknown if value is None else ", ".join(words) or "none")
+        for label, value, words in rows
+    ]

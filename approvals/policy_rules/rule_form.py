@@ -1,4 +1,6 @@
-"""The form of one rule, in sections: what is typed becomes a rule, with a sentence beside each entry that is wrong."""
+"""The form of one rule, in sections: what is typed becomes a rule, with a sentence
+beside each entry that is wrong.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,24 +65,40 @@ _AS_TYPED = (
     *("recipients", "recipients_except", "recipients_from", "first_contact"),
     *("risk", "amount", "during", "outside", "tries_from"),
 )
-_CHOOSE = {"invalid_choice": "Choose from the list.", "invalid_list": "Choose from the list."}
+_CHOOSE = {
+    "invalid_choice": "Choose from the list.",
+    "invalid_list": "Choose from the list.",
+}
 _ADDRESSES = "An address, a domain or *.domain on each line."
 
 
-def offered_to(actor: Actor, rule: PolicyRule | None, names: Names) -> dict[str, dict[str, str]]:
-    """Return what each field offers, with labels; what the rule names stays in it, even where it is gone."""
+def offered_to(
+    actor: Actor, rule: PolicyRule | None, names: Names
+) -> dict[str, dict[str, str]]:
+    """Return what each field offers, with labels; what the rule names stays in it, even
+    where it is gone.
+    """
     mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
     keys = sorted(api_keys(actor).items(), key=lambda pair: pair[1].casefold())
     people = Person.objects.filter(is_active=True).order_by("name", "email")
-    lists = Allowlist.objects.visible_to(actor).filter(kind=Allowlist.Kind.RESTRICTION, version__gt=0)
-    words = OwnWord.objects.visible_to(actor).order_by("text").values_list("text", flat=True)
+    lists = Allowlist.objects.visible_to(actor).filter(
+        kind=Allowlist.Kind.RESTRICTION, version__gt=0
+    )
+    words = (
+        OwnWord.objects.visible_to(actor)
+        .order_by("text")
+        .values_list("text", flat=True)
+    )
     calendars = WorkCalendar.objects.order_by("name")
     offered = {
         "mailboxes": {str(one.pk): str(one) for one in mailboxes},
         "keys": dict(keys),
         "key_owners": {str(one.pk): str(one) for one in people},
         "owner": {str(one.pk): str(one) for one in people},
-        "lists": {str(one.pk): one.label for one in lists.select_related("mailbox", "connection").order_by("pk")},
+        "lists": {
+            str(one.pk): one.label
+            for one in lists.select_related("mailbox", "connection").order_by("pk")
+        },
         "findings": {name: capfirst(words) for name, words in FINDINGS.items()},
         "own_words": {own_word_key(one): f"“{one}”" for one in words},
         "origins": {name: capfirst(words) for name, words in ORIGINS.items()},
@@ -95,7 +113,9 @@ def offered_to(actor: Actor, rule: PolicyRule | None, names: Names) -> dict[str,
     return offered
 
 
-def _add_gone(by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Names) -> None:
+def _add_gone(
+    by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Names
+) -> None:
     named: Mapping[str, Mapping[Any, str]] = {
         "mailboxes": names.mailboxes,
         "keys": names.keys,
@@ -103,21 +123,29 @@ def _add_gone(by_field: dict[str, dict[str, str]], rule: PolicyRule, names: Name
         "lists": names.lists,
         "barred_groups": names.groups,
     }
-    stored: dict[str, Iterable[Any]] = {name: getattr(rule.when, name) for name in _LISTS}
+    stored: dict[str, Iterable[Any]] = {
+        name: getattr(rule.when, name) for name in _LISTS
+    }
     stored["barred_groups"] = rule.then.barred_groups
     for name, values in stored.items():
         for value in values:
             label = named.get(name, {}).get(value) or str(value)
             by_field[name].setdefault(str(value), f"{label} (gone)")
     for key in rule.calendars:
-        by_field["calendars"].setdefault(str(key), f"{names.calendars.get(key, key)} (gone)")
+        by_field["calendars"].setdefault(
+            str(key), f"{names.calendars.get(key, key)} (gone)"
+        )
     if rule.owner is not None:
-        by_field["owner"].setdefault(str(rule.owner), f"{names.people.get(rule.owner, rule.owner)} (left)")
+        by_field["owner"].setdefault(
+            str(rule.owner), f"{names.people.get(rule.owner, rule.owner)} (left)"
+        )
 
 
 @dataclass(frozen=True)
 class Section:
-    """Fields of the editor under one heading. It is open where something in it is set or wrong."""
+    """Fields of the editor under one heading. It is open where something in it is set
+    or wrong.
+    """
 
     name: str
     title: str
@@ -129,11 +157,19 @@ class Section:
 
     @property
     def is_open(self) -> bool:
-        """Whether its fields are shown at once. Of choices only a calendar counts: others always have a value."""
+        """Whether its fields are shown at once. Of choices only a calendar counts:
+        others always have a value.
+        """
         if self.is_first:
             return True
-        opening = [one for one in self.fields if one.widget_type != "select" or one.name.endswith("_calendar")]
-        return any(one.errors for one in self.fields) or any(one.value() for one in opening)
+        opening = [
+            one
+            for one in self.fields
+            if one.widget_type != "select" or one.name.endswith("_calendar")
+        ]
+        return any(one.errors for one in self.fields) or any(
+            one.value() for one in opening
+        )
 
 
 class AddressesField(WordsField):
@@ -162,7 +198,10 @@ class RuleForm(SentenceForm):
     name = forms.CharField(
         label="Name",
         max_length=80,
-        error_messages={"required": "Give the rule a name.", "max_length": "Keep the name under 80 characters."},
+        error_messages={
+            "required": "Give the rule a name.",
+            "max_length": "Keep the name under 80 characters.",
+        },
     )
     note = WordsField(
         label="Note",
@@ -173,15 +212,31 @@ class RuleForm(SentenceForm):
         widget=forms.Textarea,
     )
     recipients = AddressesField(
-        label="Goes to any of these", help_text=_ADDRESSES, required=False, max_length=MAX_LINES
+        label="Goes to any of these",
+        help_text=_ADDRESSES,
+        required=False,
+        max_length=MAX_LINES,
     )
     recipients_except = AddressesField(
-        label="Goes to anybody other than these", help_text=_ADDRESSES, required=False, max_length=MAX_LINES
+        label="Goes to anybody other than these",
+        help_text=_ADDRESSES,
+        required=False,
+        max_length=MAX_LINES,
     )
-    first_contact = forms.BooleanField(label="Goes to somebody for the first time", required=False)
-    risk = forms.ChoiceField(label="Risk", required=False, choices=list(RISKS.items()), error_messages=_CHOOSE)
+    first_contact = forms.BooleanField(
+        label="Goes to somebody for the first time", required=False
+    )
+    risk = forms.ChoiceField(
+        label="Risk",
+        required=False,
+        choices=list(RISKS.items()),
+        error_messages=_CHOOSE,
+    )
     amount = forms.CharField(
-        label="An amount of at least", help_text="0 for any amount.", required=False, max_length=40
+        label="An amount of at least",
+        help_text="0 for any amount.",
+        required=False,
+        max_length=40,
     )
     currency = forms.RegexField(
         r"\A[A-Za-z]{3}\Z",
@@ -197,7 +252,12 @@ class RuleForm(SentenceForm):
         max_length=300,
         error_messages={"max_length": "Keep the reason under 300 characters."},
     )
-    expire_unit = forms.ChoiceField(label="Unit", required=False, choices=list(UNITS.items()), error_messages=_CHOOSE)
+    expire_unit = forms.ChoiceField(
+        label="Unit",
+        required=False,
+        choices=list(UNITS.items()),
+        error_messages=_CHOOSE,
+    )
     # The digest of the rule that the page before showed as a preview.
     previewed = forms.CharField(required=False, max_length=64)
 
@@ -211,41 +271,69 @@ class RuleForm(SentenceForm):
     ) -> None:
         super().__init__(data, initial=initial)
         self.stored = stored
-        for name, label in {**_LISTS, "barred_groups": "Nobody of these groups"}.items():
+        for name, label in {
+            **_LISTS,
+            "barred_groups": "Nobody of these groups",
+        }.items():
             choices = list(offered[name].items())
             help_text = _NOTES.get(name, "")
             self.fields[name] = ChecksField(
-                label=label, help_text=help_text, required=False, choices=choices, error_messages=_CHOOSE
+                label=label,
+                help_text=help_text,
+                required=False,
+                choices=choices,
+                error_messages=_CHOOSE,
             )
             tick_first(self[name])
-        self._add_choice("owner", "Owner", "Who answers for the rule.", {"": "Nobody", **offered["owner"]})
+        self._add_choice(
+            "owner",
+            "Owner",
+            "Who answers for the rule.",
+            {"": "Nobody", **offered["owner"]},
+        )
         for name, label in _FLAGS.items():
             self.fields[name] = forms.BooleanField(label=label, required=False)
         self.approvals = {str(ANY_REVIEWER): "any reviewer", **offered["groups"]}
         for group, name in self.approvals.items():
-            self.fields[f"approvals_{group}"] = _number(MOST_APPROVALS, f"Of {name}", least=0)
-        self.fields["recipients_from"] = _number(MOST_RECIPIENTS, "Number of recipients, at least")
+            self.fields[f"approvals_{group}"] = _number(
+                MOST_APPROVALS, f"Of {name}", least=0
+            )
+        self.fields["recipients_from"] = _number(
+            MOST_RECIPIENTS, "Number of recipients, at least"
+        )
         again = "2: changes were requested once before."
         self.fields["tries_from"] = _number(MOST_TRIES, "Try number, at least", again)
         self.fields["expire_number"] = _number(MOST_MINUTES, "Expires after")
         calendars = {"": "The hours below", **offered["calendars"]}
         for name in _HOURS:
-            self._add_choice(f"{name}_calendar", "Calendar", "Its holidays count.", calendars)
+            self._add_choice(
+                f"{name}_calendar", "Calendar", "Its holidays count.", calendars
+            )
             for day, label in enumerate(DAYS):
-                self.fields[f"{name}_day{day}"] = forms.CharField(label=label, required=False, max_length=MAX_LINE)
+                self.fields[f"{name}_day{day}"] = forms.CharField(
+                    label=label, required=False, max_length=MAX_LINE
+                )
             self.fields[f"{name}_day6"].help_text = NOTE
             zone = "Such as Europe/Lisbon, or a city. Empty is UTC."
             self.fields[f"{name}_zone"] = forms.CharField(
                 label="Time zone", help_text=zone, required=False, max_length=64
             )
 
-    def _add_choice(self, name: str, label: str, help_text: str, offered: Mapping[str, str]) -> None:
+    def _add_choice(
+        self, name: str, label: str, help_text: str, offered: Mapping[str, str]
+    ) -> None:
         self.fields[name] = forms.ChoiceField(
-            label=label, help_text=help_text, required=False, choices=list(offered.items()), error_messages=_CHOOSE
+            label=label,
+            help_text=help_text,
+            required=False,
+            choices=list(offered.items()),
+            error_messages=_CHOOSE,
         )
 
     def sections(self) -> list[Section]:
-        """Return the editor: first what the rule is called, then when it applies, then what it asks for."""
+        """Return the editor: first what the rule is called, then when it applies, then
+        what it asks for.
+        """
 
         def fields(*names: str) -> list[forms.BoundField]:
             return [self[name] for name in names]
@@ -255,24 +343,57 @@ class RuleForm(SentenceForm):
             return fields(f"{name}_calendar", *days, f"{name}_zone")
 
         origin = fields("mailboxes", "keys", "key_owners", "origins", "tries_from")
-        whom = fields("recipients", "recipients_except", "lists", "first_contact", "recipients_from")
-        content = fields("risk", "findings", "own_words", "amount", "currency", "attachments")
+        whom = fields(
+            "recipients",
+            "recipients_except",
+            "lists",
+            "first_contact",
+            "recipients_from",
+        )
+        content = fields(
+            "risk", "findings", "own_words", "amount", "currency", "attachments"
+        )
         approvals = fields(*(f"approvals_{group}" for group in self.approvals))
         one_each = "One person counts for one group only."
         how = fields("reauthenticate", "never_in_bulk", "high_risk_page")
         ends = fields("expire_number", "expire_unit")
         return [
-            Section("about", "The rule", "about", fields("name", "owner", "note"), is_first=True),
+            Section(
+                "about",
+                "The rule",
+                "about",
+                fields("name", "owner", "note"),
+                is_first=True,
+            ),
             Section("sender", "Where it comes from", "when", origin),
             Section("recipients", "Who gets it", "when", whom),
             Section("content", "What is in it", "when", content),
             Section("during", "During these hours", "when", hours("during")),
             Section("outside", "Outside these hours", "when", hours("outside")),
-            Section("approvals", "Approvals", "then", approvals, one_each, is_first=True),
-            Section("who_not", "Who may not approve", "then", fields("barred_groups", "bar_editor")),
+            Section(
+                "approvals", "Approvals", "then", approvals, one_each, is_first=True
+            ),
+            Section(
+                "who_not",
+                "Who may not approve",
+                "then",
+                fields("barred_groups", "bar_editor"),
+            ),
             Section("how", "How it is approved", "then", how),
-            Section("office", "Only within these hours", "then", hours("office"), "Approved and sent only then."),
-            Section("ends", "Expiry", "then", ends, "An expired message is rejected, never sent."),
+            Section(
+                "office",
+                "Only within these hours",
+                "then",
+                hours("office"),
+                "Approved and sent only then.",
+            ),
+            Section(
+                "ends",
+                "Expiry",
+                "then",
+                ends,
+                "An expired message is rejected, never sent.",
+            ),
             Section("rejects", "Rejection", "then", fields("reject")),
         ]
 
@@ -283,9 +404,15 @@ class RuleForm(SentenceForm):
         return self._patterns("recipients_except")
 
     def _patterns(self, name: str) -> tuple[str, ...]:
-        lines = [one.strip() for one in str(self.cleaned_data[name]).replace(",", "\n").split("\n") if one.strip()]
+        lines = [
+            one.strip()
+            for one in str(self.cleaned_data[name]).replace(",", "\n").split("\n")
+            if one.strip()
+        ]
         if len(lines) > 500:
-            raise forms.ValidationError("At most 500 addresses and domains fit into one rule: use an allowlist.")
+            raise forms.ValidationError(
+                "At most 500 addresses and domains fit into one rule: use an allowlist."
+            )
         try:
             return tuple(sorted({read_entry(one) for one in lines}))
         except ValueError as error:
@@ -300,29 +427,49 @@ class RuleForm(SentenceForm):
         except InvalidOperation:
             found = Decimal("NaN")
         if not found.is_finite() or not 0 <= found < 10**15:
-            raise forms.ValidationError("Write an amount such as 1000 or 49.90; 0 is any amount.")
+            raise forms.ValidationError(
+                "Write an amount such as 1000 or 49.90; 0 is any amount."
+            )
         return found
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         for name in _HOURS:
             cleaned[name] = self._hours(name, cleaned)
-        if cleaned.get("currency") and cleaned.get("amount") is None and "amount" not in self.errors:
-            self.add_error("amount", "Write the amount that is in this currency; 0 is any amount.")
-        minutes = (cleaned.get("expire_number") or 0) * int(cleaned.get("expire_unit") or 60)
+        if (
+            cleaned.get("currency")
+            and cleaned.get("amount") is None
+            and "amount" not in self.errors
+        ):
+            self.add_error(
+                "amount", "Write the amount that is in this currency; 0 is any amount."
+            )
+        minutes = (cleaned.get("expire_number") or 0) * int(
+            cleaned.get("expire_unit") or 60
+        )
         if minutes > MOST_MINUTES:
             self.add_error("expire_number", "A message can wait for a year at most.")
         cleaned["expire_minutes"] = minutes or None
-        approvals = {group: cleaned.get(f"approvals_{group}") or 0 for group in self.approvals}
+        approvals = {
+            group: cleaned.get(f"approvals_{group}") or 0 for group in self.approvals
+        }
         cleaned["approvals"] = {int(group): n for group, n in approvals.items() if n}
         if sum(approvals.values()) > MOST_APPROVALS:
-            self.add_error("approvals_0", f"No more than {MOST_APPROVALS} approvals can be asked for together.")
+            self.add_error(
+                "approvals_0",
+                f"No more than {MOST_APPROVALS} approvals can be asked for together.",
+            )
         if not self.errors:
             try:
                 self.rule(rule_id="new")
             except RuleError as error:
                 field = "name" if "needs a name" in error.sentence else "approvals_0"
-                self.add_error(field, _NOTHING if "asks for nothing" in error.sentence else error.sentence)
+                self.add_error(
+                    field,
+                    _NOTHING
+                    if "asks for nothing" in error.sentence
+                    else error.sentence,
+                )
         return cleaned
 
     def _hours(self, name: str, cleaned: Mapping[str, Any]) -> Hours | None:
@@ -335,11 +482,16 @@ class RuleForm(SentenceForm):
                 self.add_error(f"{name}_day{day}", str(error))
         if calendar := cleaned.get(f"{name}_calendar"):
             if any(weekly):
-                self.add_error(f"{name}_calendar", "Choose a calendar or write hours, not both.")
+                self.add_error(
+                    f"{name}_calendar", "Choose a calendar or write hours, not both."
+                )
             return Hours(calendar=int(calendar))
         zone = zone_named(str(cleaned.get(f"{name}_zone") or "UTC"))
         if zone is None:
-            self.add_error(f"{name}_zone", "This is no time zone. Write one such as Europe/Lisbon, or a city.")
+            self.add_error(
+                f"{name}_zone",
+                "This is no time zone. Write one such as Europe/Lisbon, or a city.",
+            )
         if not any(weekly) or len(weekly) < 7 or zone is None:
             return None
         return Hours(tuple(weekly), zone.key)
@@ -350,8 +502,11 @@ class RuleForm(SentenceForm):
         chosen: dict[str, Any] = {name: frozenset(cleaned[name]) for name in _LISTS}
         chosen |= {name: frozenset(map(int, chosen[name])) for name in _OF_KEYS}
         chosen |= {name: cleaned[name] for name in _AS_TYPED}
-        then: dict[str, Any] = {name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")}
-        # The form has one of its hours; what a rule was stored with besides holds as well, and stays.
+        then: dict[str, Any] = {
+            name: cleaned[name] for name in (*_FLAGS, "approvals", "expire_minutes")
+        }
+        # The form has one of its hours; what a rule was stored with besides holds as
+        # well, and stays.
         further = self.stored.then.office_hours[1:] if self.stored else ()
         office = (cleaned["office"], *further) if cleaned["office"] else further
         return PolicyRule(
@@ -370,10 +525,14 @@ class RuleForm(SentenceForm):
         ).checked()
 
 
-_NOTHING = "Ask for something: more than one approval, a group, or one of the points below."
+_NOTHING = (
+    "Ask for something: more than one approval, a group, or one of the points below."
+)
 
 
-def _number(most: int, label: str, help_text: str = "", *, least: int = 1) -> forms.IntegerField:
+def _number(
+    most: int, label: str, help_text: str = "", *, least: int = 1
+) -> forms.IntegerField:
     sentence = f"Write a whole number from {least} to {most:,}."
     messages = dict.fromkeys(("invalid", "min_value", "max_value"), sentence)
     return forms.IntegerField(
@@ -390,21 +549,49 @@ def typed_of(rule: PolicyRule, groups: Collection[str]) -> dict[str, Any]:
     """Return what stands in the form for a stored rule, as the browser would send it."""
     when = rule.when
     then = rule.then
-    typed: dict[str, Any] = {name: [str(one) for one in getattr(when, name)] for name in _LISTS}
-    typed |= {name: "\n".join(getattr(when, name)) for name in ("recipients", "recipients_except")}
-    typed |= {"name": rule.name, "note": rule.note, "owner": str(rule.owner or ""), "risk": when.risk}
+    typed: dict[str, Any] = {
+        name: [str(one) for one in getattr(when, name)] for name in _LISTS
+    }
+    typed |= {
+        name: "\n".join(getattr(when, name))
+        for name in ("recipients", "recipients_except")
+    }
+    typed |= {
+        "name": rule.name,
+        "note": rule.note,
+        "owner": str(rule.owner or ""),
+        "risk": when.risk,
+    }
     typed |= {"first_contact": when.first_contact, "currency": when.currency}
     typed["amount"] = "" if when.amount is None else f"{when.amount:f}"
-    typed |= {name: getattr(when, name) or "" for name in ("recipients_from", "tries_from")}
+    typed |= {
+        name: getattr(when, name) or "" for name in ("recipients_from", "tries_from")
+    }
     typed |= {name: getattr(then, name) for name in _FLAGS} | {"reject": then.reject}
     typed["barred_groups"] = [str(one) for one in then.barred_groups]
-    typed |= {f"approvals_{group}": then.approvals.get(int(group)) or "" for group in (str(ANY_REVIEWER), *groups)}
+    typed |= {
+        f"approvals_{group}": then.approvals.get(int(group)) or ""
+        for group in (str(ANY_REVIEWER), *groups)
+    }
     if then.expire_minutes:
         unit = next(size for size in (1440, 60, 1) if then.expire_minutes % size == 0)
-        typed |= {"expire_number": then.expire_minutes // unit, "expire_unit": str(unit)}
-    stored = {"during": when.during, "outside": when.outside, "office": next(iter(then.office_hours), None)}
+        typed |= {
+            "expire_number": then.expire_minutes // unit,
+            "expire_unit": str(unit),
+        }
+    stored = {
+        "during": when.during,
+        "outside": when.outside,
+        "office": next(iter(then.office_hours), None),
+    }
     for name, hours in stored.items():
         if hours is not None:
-            typed |= {f"{name}_calendar": str(hours.calendar or ""), f"{name}_zone": hours.zone}
-            typed |= {f"{name}_day{day}": ", ".join(write_day(spans)) for day, spans in enumerate(hours.weekly)}
+            typed |= {
+                f"{name}_calendar": str(hours.calendar or ""),
+                f"{name}_zone": hours.zone,
+            }
+            typed |= {
+                f"{name}_day{day}": ", ".join(write_day(spans))
+                for day, spans in enumerate(hours.weekly)
+            }
     return typed

@@ -1,4 +1,6 @@
-"""Rules as the pages show them: each with its sentence, owner, note, and what is wrong with it."""
+"""Rules as the pages show them: each with its sentence, owner, note, and what is wrong
+with it.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,9 @@ class RuleLine:
     problems: Sequence[str]
 
 
-def lines_of(rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]) -> list[RuleLine]:
+def lines_of(
+    rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, Sequence[str]]
+) -> list[RuleLine]:
     """Return rules for a page, in their order."""
     return [
         RuleLine(
@@ -35,8 +39,12 @@ def lines_of(rules: Iterable[PolicyRule], names: Names, problems: Mapping[str, S
     ]
 
 
-def problems_of(rules: Sequence[PolicyRule], actor: Actor) -> Mapping[str, Sequence[str]]:
-    """Return sentences about rules, by their ids, for those who can change them: they name people and mailboxes."""
+def problems_of(
+    rules: Sequence[PolicyRule], actor: Actor
+) -> Mapping[str, Sequence[str]]:
+    """Return sentences about rules, by their ids, for those who can change them: they
+    name people and mailboxes.
+    """
     found: dict[str, list[str]] = {}
     if rules and actor.is_admin_of_all:
         for one in problems(rules, read_staff()):
@@ -44,8 +52,14 @@ def problems_of(rules: Sequence[PolicyRule], actor: Actor) -> Mapping[str, Seque
     return found
 
 
-def base_changes(now: Policies, base: Sequence[PolicyRule], actor: Actor) -> list[Difference]:
-    """Return what became active since the draft was begun from another version; nothing where none did."""
+def base_changes(
+    now: Policies, base: Sequence[PolicyRule], actor: Actor
+) -> list[Difference]:
+    """Return what became active since the draft was begun from another version; nothing
+    where none did.
+    """
     if now.draft is None or now.draft.based_on == now.active_number:
         return []
-    return differences(base, now.active_rules, names_for(actor, (*base, *now.active_rules)))
+    return differences(
+        base, now.active_rules, names_for(actor, (*base, *now.active_rules))
+    )

@@ -1,4 +1,6 @@
-"""The pages of the policy: the active version with the draft, past versions, ready-made policies, and activating."""
+"""The pages of the policy: the active version with the draft, past versions, ready-made
+policies, and activating.
+"""
 
 from typing import Any
 
@@ -9,7 +11,11 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.policy_rules.rehearsal import DAYS, rehearse
 from approvals.policy_rules.shown import base_changes, lines_of, problems_of
@@ -41,7 +47,9 @@ _NOT_YOURS = "Only an admin of everything can change the policy."
 class SeenForm(SentenceForm):
     """What a button says of the state that its page showed."""
 
-    edits = forms.IntegerField(min_value=0, error_messages={"required": "Reload the page, and try again."})
+    edits = forms.IntegerField(
+        min_value=0, error_messages={"required": "Reload the page, and try again."}
+    )
 
 
 class ActivateForm(SeenForm):
@@ -75,7 +83,9 @@ def policy(request: DeskRequest) -> HttpResponse:
     return answer_policy(request)
 
 
-def answer_policy(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
+def answer_policy(
+    request: DeskRequest, *, error: str = "", status: int = 200
+) -> HttpResponse:
     """Show the active version and the draft, with what was wrong where something was."""
     actor = request.actor
     now = policies()
@@ -97,14 +107,20 @@ def answer_policy(request: DeskRequest, *, error: str = "", status: int = 200) -
 
 def _base(now: Policies) -> Rules:
     """Return the rules that the draft was begun from."""
-    found = PolicyVersion.objects.filter(number=now.draft.based_on).first() if now.draft else None
+    found = (
+        PolicyVersion.objects.filter(number=now.draft.based_on).first()
+        if now.draft
+        else None
+    )
     return rules_in(found) if found else ()
 
 
 @login_required
 @require_POST
 def begin(request: DeskRequest) -> HttpResponse:
-    """Begin a draft: from the active version, from an older one, or from a ready-made policy."""
+    """Begin a draft: from the active version, from an older one, or from a ready-made
+    policy.
+    """
     actor = admin_or_403(request)
     source = request.POST.get("from", "")
     kind, _, name = source.partition("-")
@@ -113,20 +129,27 @@ def begin(request: DeskRequest) -> HttpResponse:
             found = _ready_made_or_404(name)
             made = begin_ready_made(actor=actor, policy=found)
             notice = (
-                f"“{found.title}” is the draft now. Change what does not fit; nothing changes until it is activated."
+                f"“{found.title}” is the draft now. Change what does not fit; nothing "
+                "changes until it is activated."
             )
             if made:
                 notice += f" Add members to the new group{'s' if len(made) > 1 else ''} {listed(made)}."
             return redirect_with_notice(request, notice, "policy")
         if kind == "version":
-            version = _version_or_404(int(name) if name.isascii() and name.isdecimal() and len(name) < 10 else 0)
+            version = _version_or_404(
+                int(name)
+                if name.isascii() and name.isdecimal() and len(name) < 10
+                else 0
+            )
             begin_draft(actor=actor, rules=rules_in(version), based_on=version.number)
         else:
             now = policies()
             begin_draft(actor=actor, rules=now.active_rules, based_on=now.active_number)
     except StalePolicy as error:
         return answer_policy(request, error=error.sentence, status=409)
-    return redirect_with_notice(request, "The draft is begun. Nothing changes until it is activated.", "policy")
+    return redirect_with_notice(
+        request, "The draft is begun. Nothing changes until it is activated.", "policy"
+    )
 
 
 @login_required
@@ -141,7 +164,9 @@ def discard(request: DeskRequest) -> HttpResponse:
         discard_draft(actor=actor, edits=form.cleaned_data["edits"])
     except StalePolicy as error:
         return answer_policy(request, error=error.sentence, status=409)
-    return redirect_with_notice(request, "The draft is discarded. The ledger keeps what it said.", "policy")
+    return redirect_with_notice(
+        request, "The draft is discarded. The ledger keeps what it said.", "policy"
+    )
 
 
 @login_required
@@ -159,7 +184,10 @@ def activate(request: DeskRequest) -> HttpResponse:
     cleaned = form.cleaned_data
     try:
         done = activate_draft(
-            actor=actor, edits=cleaned["edits"], active=cleaned["active"], note=cleaned.get("note") or ""
+            actor=actor,
+            edits=cleaned["edits"],
+            active=cleaned["active"],
+            note=cleaned.get("note") or "",
         )
     except StalePolicy as error:
         return _activate_page(request, form=form, error=error.sentence, status=409)
@@ -168,7 +196,11 @@ def activate(request: DeskRequest) -> HttpResponse:
 
 
 def _activate_page(
-    request: DeskRequest, *, error: str = "", form: ActivateForm | None = None, status: int = 200
+    request: DeskRequest,
+    *,
+    error: str = "",
+    form: ActivateForm | None = None,
+    status: int = 200,
 ) -> HttpResponse:
     actor = request.actor
     now = policies()
@@ -178,16 +210,23 @@ def _activate_page(
         messages.info(request, "There is no draft to activate.", extra_tags="desk")
         return redirect("policy")
     names = names_for(actor, (*now.active_rules, *now.draft_rules))
-    tried = rehearse(before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now())
+    tried = rehearse(
+        before=now.active_rules, after=now.draft_rules, actor=actor, now=timezone.now()
+    )
     problems = problems_of(now.draft_rules, actor)
     context = {
         "now": now,
         "changed": differences(now.active_rules, now.draft_rules, names),
         "meanwhile": base_changes(now, _base(now), actor),
-        "problems": [told for one in now.draft_rules for told in problems.get(one.id, ())],
+        "problems": [
+            told for one in now.draft_rules for told in problems.get(one.id, ())
+        ],
         "days": DAYS,
         "tried": tried,
-        "rows": [(one, *(outcome_in_words(e, names) for e in (one.before, one.after))) for one in tried.rows],
+        "rows": [
+            (one, *(outcome_in_words(e, names) for e in (one.before, one.after)))
+            for one in tried.rows
+        ],
         "form": form or ActivateForm(),
         "error": error,
     }
@@ -197,14 +236,17 @@ def _activate_page(
 @login_required
 @require_safe
 def versions(request: DeskRequest) -> HttpResponse:
-    """List every version that is or was active, the newest first: what each changed, who activated it, and when."""
+    """List every version that is or was active, the newest first: what each changed,
+    who activated it, and when.
+    """
     past = list(PolicyVersion.objects.activated()) if request.actor.scopes else []
     rules = [rules_in(one) for one in past]
     names = names_for(request.actor, [rule for each in rules for rule in each])
     before: list[Rules] = [*rules[1:], ()][: len(rules)]
     context = {
         "versions": [
-            (one, differences(old, new, names), len(new)) for one, old, new in zip(past, before, rules, strict=True)
+            (one, differences(old, new, names), len(new))
+            for one, old, new in zip(past, before, rules, strict=True)
         ],
     }
     return render(request, "policy/rules/versions.html", context)
@@ -227,7 +269,8 @@ def version(request: DeskRequest, policy_number: int) -> HttpResponse:
 
 def _version_or_404(number: int) -> PolicyVersion:
     return first_or_404(
-        PolicyVersion.objects.activated().filter(number=number), "There is no such version of the policy."
+        PolicyVersion.objects.activated().filter(number=number),
+        "There is no such version of the policy.",
     )
 
 
@@ -235,7 +278,9 @@ def _version_or_404(number: int) -> PolicyVersion:
 @require_safe
 def ready_made_policies(request: DeskRequest) -> HttpResponse:
     """List the policies to begin with."""
-    return render(request, "policy/rules/ready_made.html", {"policies": READY_MADE.values()})
+    return render(
+        request, "policy/rules/ready_made.html", {"policies": READY_MADE.values()}
+    )
 
 
 @login_required
@@ -245,7 +290,11 @@ def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
     found = _ready_made_or_404(ready_made)
     context: dict[str, Any] = {
         "policy": found,
-        "lines": lines_of(found.rules, Names(groups=GROUPS, findings=names_for(request.actor, ()).findings), {}),
+        "lines": lines_of(
+            found.rules,
+            Names(groups=GROUPS, findings=names_for(request.actor, ()).findings),
+            {},
+        ),
         "groups": listed(list(found.groups.values())),
         "may_change": request.actor.is_admin_of_all,
         "has_draft": PolicyVersion.objects.draft().exists(),

@@ -1,4 +1,6 @@
-"""Ends practice messages: by what somebody decided, or quietly where nobody did. Nothing is ever carried out."""
+"""Ends practice messages: by what somebody decided, or quietly where nobody did.
+Nothing is ever carried out.
+"""
 
 import logging
 from collections.abc import Iterable
@@ -21,14 +23,25 @@ ACTOR = worker("practice")
 _NOTHING_LEFT = "Nothing was sent."
 
 
-def answer(message: Message, *, actor: Actor, outcome: str, reason: str, seconds_shown: int | None) -> PracticeMessage:
-    """End a locked practice message by what a person decided, in the caller's transaction, and return what it was.
+def answer(
+    message: Message,
+    *,
+    actor: Actor,
+    outcome: str,
+    reason: str,
+    seconds_shown: int | None,
+) -> PracticeMessage:
+    """End a locked practice message by what a person decided, in the caller's
+    transaction, and return what it was.
 
-    An approval let the fault pass; a rejection, a request for changes or an edit stopped it.
+    An approval let the fault pass; a rejection, a request for changes or an edit
+    stopped it.
     """
     found = PracticeMessage.objects.select_for_update(of=("self",)).get(message=message)
     passed = outcome == Outcome.APPROVE
-    found.outcome = PracticeMessage.Outcome.PASSED if passed else PracticeMessage.Outcome.CAUGHT
+    found.outcome = (
+        PracticeMessage.Outcome.PASSED if passed else PracticeMessage.Outcome.CAUGHT
+    )
     found.person_id = int(actor.id)
     found.verdict = outcome
     found.surface = actor.surface
@@ -41,13 +54,20 @@ def answer(message: Message, *, actor: Actor, outcome: str, reason: str, seconds
         "reason": reason,
         "seconds_shown": "" if seconds_shown is None else str(seconds_shown),
     }
-    record("practice.decided", actor=actor, connection=message.connection_id, details=details)
+    record(
+        "practice.decided",
+        actor=actor,
+        connection=message.connection_id,
+        details=details,
+    )
     _announce(message)
     return found
 
 
 def lesson(found: PracticeMessage) -> str:
-    """Return for whoever decided it what the message was and what was wrong with it: at once, and without blame."""
+    """Return for whoever decided it what the message was and what was wrong with it: at
+    once, and without blame.
+    """
     if found.outcome == PracticeMessage.Outcome.CAUGHT:
         return f"It was a practice message: well spotted. {found.explanation}"
     return f"This was a practice message, and nothing was sent. It is easily missed: {found.explanation}"
@@ -66,7 +86,9 @@ def end_over(keys: Iterable[int]) -> int:
 
 @transaction.atomic
 def end_quietly(*, key: int) -> bool:
-    """End one that nobody decided; False where somebody did meanwhile. It locks the message first, as verdicts do."""
+    """End one that nobody decided; False where somebody did meanwhile. It locks the
+    message first, as verdicts do.
+    """
     message = Message.objects.filter(practice=key).select_related("connection").first()
     locked = message and store.lock_current(message)
     if locked is None or locked.state != MessageState.HELD:
@@ -75,35 +97,70 @@ def end_quietly(*, key: int) -> bool:
     found.outcome = PracticeMessage.Outcome.UNANSWERED
     _end(found, locked)
     details = {**details_of(found), "outcome": found.get_outcome_display()}
-    record("practice.decided", actor=ACTOR, connection=locked.connection_id, details=details)
+    record(
+        "practice.decided",
+        actor=ACTOR,
+        connection=locked.connection_id,
+        details=details,
+    )
     _announce(locked)
     return True
 
 
 def end_all_of(messages: Iterable[Message]) -> None:
-    """End those of these messages that are practice, as when their connection is removed."""
+    """End those of these messages that are practice, as when their connection is
+    removed.
+    """
     keys = [one.pk for one in messages if one.is_practice]
-    end_over(list(PracticeMessage.objects.waiting().filter(message__in=keys).values_list("pk", flat=True)))
+    end_over(
+        list(
+            PracticeMessage.objects.waiting()
+            .filter(message__in=keys)
+            .values_list("pk", flat=True)
+        )
+    )
 
 
 def _end(found: PracticeMessage, message: Message) -> None:
     found.ended_at = clock()
-    found.save(update_fields=["outcome", "person", "verdict", "surface", "seconds_shown", "ended_at"])
+    found.save(
+        update_fields=[
+            "outcome",
+            "person",
+            "verdict",
+            "surface",
+            "seconds_shown",
+            "ended_at",
+        ]
+    )
     store.move(message, event=MessageEvent.CANCELLED, now=found.ended_at)
     Message.objects.filter(pk=message.pk).update(seen_at=Now())
     Review.objects.filter(pk=message.pk).update(watch_at=None, late_since=None)
 
 
 def _announce(message: Message) -> None:
-    """Say on the message that it is over, for pages, cards and programs; who decided it stays in the other entry."""
-    record_about("practice.ended", message, actor=ACTOR, about=message, details={"explanation": _NOTHING_LEFT})
+    """Say on the message that it is over, for pages, cards and programs; who decided it
+    stays in the other entry.
+    """
+    record_about(
+        "practice.ended",
+        message,
+        actor=ACTOR,
+        about=message,
+        details={"explanation": _NOTHING_LEFT},
+    )
 
 
 def details_of(found: PracticeMessage) -> dict[str, str]:
     """Return what entries of the ledger say about a practice message.
 
-    They are no entries of the message, so that no trail shows it before it is over, and repeat nothing of its text.
+    They are no entries of the message, so that no trail shows it before it is over, and
+    repeat nothing of its text.
     """
     message = found.message
-    about = {"practice": str(message.public_id), "mailbox": str(message.mailbox or ""), "fault": found.fault}
+    about = {
+        "practice": str(message.public_id),
+        "mailbox": str(message.mailbox or ""),
+        "fault": found.fault,
+    }
     return {**about, "signed_by": found.signed_by}

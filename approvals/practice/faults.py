@@ -1,7 +1,8 @@
-"""The faults of practice messages: what can be wrong with a copy of a real message. Pure; the list is published.
+"""The faults of practice messages: what can be wrong with a copy of a real message.
+Pure; the list is published.
 
-Each fault is real and can be seen on the page of the message. A fault that does not fit a content, such as another sum
-in a message without one, is not planted in it.
+Each fault is real and can be seen on the page of the message. A fault that does not fit
+a content, such as another sum in a message without one, is not planted in it.
 """
 
 import random
@@ -31,23 +32,39 @@ FAULTS: Mapping[str, str] = {
     "account": "Another bank account",
 }
 
-_LOOKALIKES = (("m", "rn"), ("w", "vv"), ("l", "1"), ("o", "0"), ("i", "l"), ("e", "ee"), ("a", "aa"))
+_LOOKALIKES = (
+    ("m", "rn"),
+    ("w", "vv"),
+    ("l", "1"),
+    ("o", "0"),
+    ("i", "l"),
+    ("e", "ee"),
+    ("a", "aa"),
+)
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|€|\$|£)"
 _NUMBER = r"(?:\d{1,3}(?:[.,'\u2019]\d{3})+|\d{1,9})(?:[.,]\d{2})?"
 _SUM = re.compile(
     rf"(?<![\w.,])({_CURRENCY}\s?)({_NUMBER})(?![\d%]|[.,]\d)|(?<![\w.,])({_NUMBER})(\s?{_CURRENCY})(?!\w)"
 )
 _PARTS = re.compile(r"(\d{1,3}(?:([.,'\u2019])\d{3})+|\d+)([.,]\d{2})?")
-_URL = re.compile(r"(?<![\w(\[<\"'/=])https?://([a-z0-9.-]+\.[a-z]{2,})(/[\w./-]*\w)?(?![\w/])", re.IGNORECASE)
-_GREETING = re.compile(r"(?m)^(Hello|Hi|Dear|Hallo|Bonjour|Hola|Ciao)(\s+\**)([A-ZÀ-Ý][a-zà-ÿ'-]+)(?=\W|$)")
+_URL = re.compile(
+    r"(?<![\w(\[<\"'/=])https?://([a-z0-9.-]+\.[a-z]{2,})(/[\w./-]*\w)?(?![\w/])",
+    re.IGNORECASE,
+)
+_GREETING = re.compile(
+    r"(?m)^(Hello|Hi|Dear|Hallo|Bonjour|Hola|Ciao)(\s+\**)([A-ZÀ-Ý][a-zà-ÿ'-]+)(?=\W|$)"
+)
 _IBAN = re.compile(r"\b([A-Z]{2})(\d{2})((?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)\b")
 _NAMES = ("Marta", "Jonas", "Priya", "Elena", "Victor", "Amara", "Tobias", "Noemi")
 _BODY_END = re.compile(r"</body>", re.IGNORECASE)
 _HIDDEN = "Please confirm the payment details by replying to this message today."
 
 
-def plant(content: Content, rng: random.Random, *, without: frozenset[str] = frozenset()) -> Planted | None:
-    """Return the content with one fault that fits it, in random order; None where none does.
+def plant(
+    content: Content, rng: random.Random, *, without: frozenset[str] = frozenset()
+) -> Planted | None:
+    """Return the content with one fault that fits it, in random order; None where none
+    does.
 
     `without` names faults that are not to be planted.
     """
@@ -61,7 +78,9 @@ def plant(content: Content, rng: random.Random, *, without: frozenset[str] = fro
 
 
 def lookalike_domain(domain: str, rng: random.Random) -> str:
-    """Return a domain that is easily taken for this one; empty where its first label offers nothing to change."""
+    """Return a domain that is easily taken for this one; empty where its first label
+    offers nothing to change.
+    """
     label, dot, rest = domain.partition(".")
     fitting = [(old, new) for old, new in _LOOKALIKES if old in label]
     if not dot or not fitting or not label.isascii():
@@ -72,7 +91,9 @@ def lookalike_domain(domain: str, rng: random.Random) -> str:
 
 
 def ten_times(number: str) -> str:
-    """Return a written number times ten, written the same way: "1,200.50" becomes "12,000.50"."""
+    """Return a written number times ten, written the same way: "1,200.50" becomes
+    "12,000.50".
+    """
     found = _PARTS.fullmatch(number)
     assert found is not None, "only numbers that were found are multiplied"
     whole = found[1]
@@ -113,7 +134,11 @@ def _amount(content: Content, rng: random.Random) -> Planted | None:
         return _swapped(content, before, after, "amount", why)
     # In one place only: where another one names the sum too, they disagree.
     changed = text[: chosen.start()] + after + text[chosen.end() :]
-    texts = replace(content, markdown=changed) if content.markdown else replace(content, html=changed)
+    texts = (
+        replace(content, markdown=changed)
+        if content.markdown
+        else replace(content, html=changed)
+    )
     return Planted(texts, "amount", why)
 
 
@@ -123,12 +148,17 @@ def _link(content: Content, rng: random.Random) -> Planted | None:
     found = list(_URL.finditer(content.markdown))
     if not found:
         return None
-    # Of a domain that is reserved (RFC 2606), so that nobody who opens it comes to a stranger's page.
+    # Of a domain that is reserved (RFC 2606), so that nobody who opens it comes to a
+    # stranger's page.
     other = f"{found[0][1].lower().split('.')[-2]}-secure.example"
     shown = found[0][0]
     opens = shown.replace(found[0][1], other, 1)
     why = f"The link showed {found[0][1]} and opened {other}. The list of links under the text names both."
-    markdown = content.markdown[: found[0].start()] + f"[{shown}]({opens})" + content.markdown[found[0].end() :]
+    markdown = (
+        content.markdown[: found[0].start()]
+        + f"[{shown}]({opens})"
+        + content.markdown[found[0].end() :]
+    )
     return Planted(replace(content, markdown=markdown), "link", why)
 
 
@@ -139,7 +169,11 @@ def _hidden(content: Content, rng: random.Random) -> Planted | None:
     end = _BODY_END.search(content.html)
     at = end.start() if end else len(content.html)
     why = f"The message held hidden text: “{_HIDDEN}” The findings and the view Text show it."
-    return Planted(replace(content, html=content.html[:at] + added + content.html[at:]), "hidden", why)
+    return Planted(
+        replace(content, html=content.html[:at] + added + content.html[at:]),
+        "hidden",
+        why,
+    )
 
 
 def _greeting(content: Content, rng: random.Random) -> Planted | None:
@@ -172,24 +206,34 @@ def is_iban(text: str) -> bool:
 
 
 def _other_iban(found: "re.Match[str]", rng: random.Random) -> str:
-    """Return an account that differs in its last digits, with right check digits, spaced the same way."""
+    """Return an account that differs in its last digits, with right check digits,
+    spaced the same way.
+    """
     body = found[3]
     places = [index for index, character in enumerate(body) if character.isdigit()][-4:]
     changed = list(body)
     for place in places:
         changed[place] = str((int(body[place]) + rng.randint(1, 9)) % 10)
     plain = "".join(changed).replace(" ", "")
-    number = int("".join(str(int(character, 36)) for character in f"{plain}{found[1]}00"))
+    number = int(
+        "".join(str(int(character, 36)) for character in f"{plain}{found[1]}00")
+    )
     return f"{found[1]}{98 - number % 97:02}{''.join(changed)}"
 
 
-def _swapped(content: Content, before: str, after: str, fault: str, explanation: str) -> Planted:
-    """Replace words everywhere that they stand in the text and its HTML, so that both say the same."""
+def _swapped(
+    content: Content, before: str, after: str, fault: str, explanation: str
+) -> Planted:
+    """Replace words everywhere that they stand in the text and its HTML, so that both
+    say the same.
+    """
 
     def swapped(text: str | None) -> str | None:
         return text.replace(before, after) if text else text
 
-    texts = replace(content, markdown=swapped(content.markdown), html=swapped(content.html))
+    texts = replace(
+        content, markdown=swapped(content.markdown), html=swapped(content.html)
+    )
     return Planted(texts, fault, explanation)
 
 

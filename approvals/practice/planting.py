@@ -1,7 +1,9 @@
-"""Plants practice messages: a copy of a recently approved message with one fault, one among so many held ones.
+"""Plants practice messages: a copy of a recently approved message with one fault, one
+among so many held ones.
 
-A planted message is rows of this desk alone. All of one is stored in one transaction, under the lock of its setting, so
-that a worker that dies leaves nothing and two workers plant one.
+A planted message is rows of this desk alone. All of one is stored in one transaction,
+under the lock of its setting, so that a worker that dies leaves nothing and two workers
+plant one.
 """
 
 import logging
@@ -36,14 +38,16 @@ from policy.models import Allowlist, KillSwitch
 
 log = logging.getLogger(__name__)
 
-# How long one waits for a decision, how old the copied message may be, among how many one is chosen.
+# How long one waits for a decision, how old the copied message may be, among how many
+# one is chosen.
 LASTS = timedelta(days=1)
 COPIED_FROM = timedelta(days=30)
 _AMONG = 50
 _COUNTED_AT_ONCE = 2000
 _LEFT = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
 _ULID = re.compile(rf"[0-7][{CROCKFORD}]{{25}}")
-# Names in a trigger that lead to other messages or to a person's command; a copy has others, or none.
+# Names in a trigger that lead to other messages or to a person's command; a copy has
+# others, or none.
 _LEADS_ELSEWHERE = ("discord_interaction_id", "countersign_edit")
 _RUNS = ("run_id", "runId")
 
@@ -54,7 +58,9 @@ def due() -> QuerySet[PracticeSetting]:
 
 
 def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
-    """Count what is held since the last time, and plant what is due; return how many were planted."""
+    """Count what is held since the last time, and plant what is due; return how many
+    were planted.
+    """
     planted = 0
     for key in keys:
         try:
@@ -66,7 +72,11 @@ def plant_due(keys: Iterable[int], *, rng: random.Random | None = None) -> int:
 
 @transaction.atomic
 def _count_and_plant(key: int, rng: random.Random) -> bool:
-    setting = PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True).filter(pk=key).first()
+    setting = (
+        PracticeSetting.objects.select_for_update(of=("self",), skip_locked=True)
+        .filter(pk=key)
+        .first()
+    )
     if setting is None:
         return False
     mailbox_id = count_on(setting, rng)
@@ -74,16 +84,25 @@ def _count_and_plant(key: int, rng: random.Random) -> bool:
     if mailbox_id is None:
         return False
     mailbox = Mailbox.objects.select_related("connection").get(pk=mailbox_id)
-    return _may_plant(mailbox) and plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None
+    return (
+        _may_plant(mailbox)
+        and plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None
+    )
 
 
 def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
-    """Count the messages held since the last time, and return in which mailbox one is due; None for none.
+    """Count the messages held since the last time, and return in which mailbox one is
+    due; None for none.
 
-    In each round of `one_in` messages one is due at a random place, drawn when the round begins.
+    In each round of `one_in` messages one is due at a random place, drawn when the
+    round begins.
     """
     due_in = None
-    new = _counted_by(setting).order_by("pk").values_list("pk", "mailbox_id")[:_COUNTED_AT_ONCE]
+    new = (
+        _counted_by(setting)
+        .order_by("pk")
+        .values_list("pk", "mailbox_id")[:_COUNTED_AT_ONCE]
+    )
     for key, mailbox in list(new):
         setting.counted_to = key
         setting.counted += 1
@@ -101,32 +120,52 @@ def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
 
 
 def _counted_by(setting: PracticeSetting) -> MessageQuerySet:
-    new = Message.objects.real().filter(pk__gt=setting.counted_to, direction="outbound", hydrated_at__isnull=False)
-    new = new.filter(held_at__gte=setting.since, mailbox__isnull=False, review__is_apart=False)
+    new = Message.objects.real().filter(
+        pk__gt=setting.counted_to, direction="outbound", hydrated_at__isnull=False
+    )
+    new = new.filter(
+        held_at__gte=setting.since, mailbox__isnull=False, review__is_apart=False
+    )
     if setting.mailbox_id is not None:
         return new.filter(mailbox=setting.mailbox_id)
-    return new.exclude(mailbox__in=PracticeSetting.objects.exclude(mailbox=None).values("mailbox"))
+    return new.exclude(
+        mailbox__in=PracticeSetting.objects.exclude(mailbox=None).values("mailbox")
+    )
 
 
 def _may_plant(mailbox: Mailbox) -> bool:
     """Whether the mailbox is at work, nothing stops it, and none waits there already."""
     connection = mailbox.connection
-    if not mailbox.is_active or connection.removed_at is not None or connection.paused_at is not None:
+    if (
+        not mailbox.is_active
+        or connection.removed_at is not None
+        or connection.paused_at is not None
+    ):
         return False
-    if KillSwitch.objects.stopping(connection=connection.pk, mailbox=mailbox.pk).exists():
+    if KillSwitch.objects.stopping(
+        connection=connection.pk, mailbox=mailbox.pk
+    ).exists():
         return False
-    return not PracticeMessage.objects.waiting().filter(message__mailbox=mailbox).exists()
+    return (
+        not PracticeMessage.objects.waiting().filter(message__mailbox=mailbox).exists()
+    )
 
 
-def plant_in(mailbox: Mailbox, *, rng: random.Random, signed_by: str) -> PracticeMessage | None:
-    """Plant one in a mailbox, in the caller's transaction; None where no message can be copied with a fault.
+def plant_in(
+    mailbox: Mailbox, *, rng: random.Random, signed_by: str
+) -> PracticeMessage | None:
+    """Plant one in a mailbox, in the caller's transaction; None where no message can be
+    copied with a fault.
 
     `signed_by` names the two admins who switched practice messages on.
     """
     sources = list(_sources(mailbox)[:_AMONG])
     rng.shuffle(sources)
-    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[mailbox.connection_id])
-    # Where a list is in force the desk stops such a recipient by itself, and an admin might allow it.
+    lists = Allowlist.objects.in_force(
+        kind=Allowlist.Kind.RESTRICTION, connections=[mailbox.connection_id]
+    )
+    # Where a list is in force the desk stops such a recipient by itself, and an admin
+    # might allow it.
     without = frozenset({"recipient"} if lists.exists() else ())
     for source in sources:
         assert source.revision is not None, "only messages with a content are copied"
@@ -139,17 +178,31 @@ def plant_in(mailbox: Mailbox, *, rng: random.Random, signed_by: str) -> Practic
 
 
 def _sources(mailbox: Mailbox) -> QuerySet[Message]:
-    """Return what a person approved in the mailbox lately, the newest first, without files, and not copied yet."""
-    approved = Decision.objects.applied_as(Outcome.APPROVE).filter(message=OuterRef("pk"), given_by__isnull=False)
+    """Return what a person approved in the mailbox lately, the newest first, without
+    files, and not copied yet.
+    """
+    approved = Decision.objects.applied_as(Outcome.APPROVE).filter(
+        message=OuterRef("pk"), given_by__isnull=False
+    )
     copied = PracticeMessage.objects.filter(copied_from=OuterRef("pk"))
-    found = Message.objects.real().filter(mailbox=mailbox, state__in=_LEFT, direction="outbound", sandbox=False)
-    found = found.filter(changed_at__gt=clock() - COPIED_FROM, has_attachments=False, revision__isnull=False)
+    found = Message.objects.real().filter(
+        mailbox=mailbox, state__in=_LEFT, direction="outbound", sandbox=False
+    )
+    found = found.filter(
+        changed_at__gt=clock() - COPIED_FROM,
+        has_attachments=False,
+        revision__isnull=False,
+    )
     # The content of an edit or of a test is nobody's usual mail.
-    found = found.filter(Q(Exists(approved)) & ~Q(Exists(copied))).exclude(trigger__has_key="countersign_edit")
+    found = found.filter(Q(Exists(approved)) & ~Q(Exists(copied))).exclude(
+        trigger__has_key="countersign_edit"
+    )
     return found.select_related("revision", "connection").order_by("-changed_at", "-pk")
 
 
-def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, signed_by: str) -> PracticeMessage:
+def _store(
+    mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, signed_by: str
+) -> PracticeMessage:
     connection = mailbox.connection
     now = clock()
     row = _row(mailbox, source, made, rng, now)
@@ -170,8 +223,12 @@ def _store(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random,
     return planted
 
 
-def _begin(mailbox: Mailbox, source: Message, made: Planted, row: dict[str, Any], now: datetime) -> Message:
-    """Insert the message as one of MultiMail is inserted, with the same entry: until it is over, nothing differs."""
+def _begin(
+    mailbox: Mailbox, source: Message, made: Planted, row: dict[str, Any], now: datetime
+) -> Message:
+    """Insert the message as one of MultiMail is inserted, with the same entry: until it
+    is over, nothing differs.
+    """
     message: Message = Message.objects.create(
         connection=mailbox.connection,
         mailbox=mailbox,
@@ -190,13 +247,19 @@ def _begin(mailbox: Mailbox, source: Message, made: Planted, row: dict[str, Any]
         hits_counted_at=now,
     )
     actor = webhook(mailbox.connection.slug)
-    details = details_of_message(message, key=source.sent_by_key_name or source.sent_by_key)
+    details = details_of_message(
+        message, key=source.sent_by_key_name or source.sent_by_key
+    )
     record_about("message.held", message, actor=actor, about=message, details=details)
     return message
 
 
-def _row(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, now: datetime) -> dict[str, Any]:
-    """Return the copy as a row of MultiMail's list, with the fields that the copied message showed."""
+def _row(
+    mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, now: datetime
+) -> dict[str, Any]:
+    """Return the copy as a row of MultiMail's list, with the fields that the copied
+    message showed.
+    """
     content, shown = made.content, set(made.content.coverage)
     fields = {
         "from": content.sender,
@@ -216,7 +279,11 @@ def _row(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, n
     }
     covered = {"to_addresses": "to", "html_body": "html"}
     return {
-        **{name: value for name, value in fields.items() if covered.get(name, name) in shown},
+        **{
+            name: value
+            for name, value in fields.items()
+            if covered.get(name, name) in shown
+        },
         "id": upstream_id_like(source.upstream_id, rng),
         "mailbox_id": mailbox.upstream_id,
         "status": "pending_send_approval",
@@ -229,15 +296,22 @@ def _row(mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, n
 
 
 def _trigger(source: Message, rng: random.Random) -> dict[str, Any]:
-    kept = {name: value for name, value in source.trigger.items() if name not in _LEADS_ELSEWHERE}
-    return kept | {name: upstream_id_like(str(kept[name]), rng) for name in _RUNS if kept.get(name)}
+    kept = {
+        name: value
+        for name, value in source.trigger.items()
+        if name not in _LEADS_ELSEWHERE
+    }
+    return kept | {
+        name: upstream_id_like(str(kept[name]), rng) for name in _RUNS if kept.get(name)
+    }
 
 
 def upstream_id_like(known: str, rng: random.Random) -> str:
     """Return an id that looks like a known one and that MultiMail does not have.
 
-    Our gateway's ids hold nanoseconds below a million in 20 bits (`common.identifiers.ulid`): here they are above it,
-    so that the gateway can never make this id. Others get as many random letters and digits of the same kinds; short
+    Our gateway's ids hold nanoseconds below a million in 20 bits
+    (`common.identifiers.ulid`): here they are above it, so that the gateway can never
+    make this id. Others get as many random letters and digits of the same kinds; short
     ones are replaced by a random UUID.
     """
     if _ULID.fullmatch(known):

@@ -1,4 +1,6 @@
-"""The page of practice messages: where they are on, what can be wrong with one, what was planted; and its switches."""
+"""The page of practice messages: where they are on, what can be wrong with one, what
+was planted; and its switches.
+"""
 
 from typing import Any
 
@@ -28,7 +30,10 @@ _SHOWN = 50
 class WhereForm(SentenceForm):
     """All mailboxes, or the key of one."""
 
-    where = forms.RegexField(r"\A(all|[0-9]{1,18})\Z", error_messages={"required": "Choose a mailbox, or all."})
+    where = forms.RegexField(
+        r"\A(all|[0-9]{1,18})\Z",
+        error_messages={"required": "Choose a mailbox, or all."},
+    )
 
 
 class OnForm(WhereForm):
@@ -62,7 +67,9 @@ def switch_practice_on(request: DeskRequest) -> HttpResponse:
         return _page(request, status=422, wrong=form.errors_by_field())
     mailbox = _mailbox(request, form.cleaned_data["where"])
     try:
-        setting.switch_practice_on(actor=request.actor, mailbox=mailbox, one_in=form.cleaned_data["one_in"])
+        setting.switch_practice_on(
+            actor=request.actor, mailbox=mailbox, one_in=form.cleaned_data["one_in"]
+        )
     except ActNotAllowed as error:
         return _page(request, status=403, error=error.sentence)
     return redirect_with_notice(request, "Practice messages are on.", "practice")
@@ -82,7 +89,11 @@ def switch_practice_off(request: DeskRequest) -> HttpResponse:
         )
     except ActNotAllowed as error:
         return _page(request, status=403, error=error.sentence)
-    notice = "Practice messages are off. What waited has ended." if is_changed else "They were off already."
+    notice = (
+        "Practice messages are off. What waited has ended."
+        if is_changed
+        else "They were off already."
+    )
     return redirect_with_notice(request, notice, "practice")
 
 
@@ -107,22 +118,40 @@ def _check_may_see(request: DeskRequest) -> None:
 def _mailbox(request: DeskRequest, where: str) -> Mailbox | None:
     if where == ALL:
         return None
-    found = Mailbox.objects.visible_to(request.actor).select_related("connection").filter(pk=int(where)).first()
+    found = (
+        Mailbox.objects.visible_to(request.actor)
+        .select_related("connection")
+        .filter(pk=int(where))
+        .first()
+    )
     if found is None:
         raise Http404("There is no such mailbox, or you may not see it.")
     return found
 
 
 def _page(
-    request: DeskRequest, *, status: int = 200, error: str = "", wrong: dict[str, str] | None = None
+    request: DeskRequest,
+    *,
+    status: int = 200,
+    error: str = "",
+    wrong: dict[str, str] | None = None,
 ) -> HttpResponse:
     _check_may_see(request)
     actor = request.actor
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
-    mailboxes = Mailbox.objects.visible_to(actor.acting_as(Role.ADMIN)).filter(is_active=True)
+    mailboxes = Mailbox.objects.visible_to(actor.acting_as(Role.ADMIN)).filter(
+        is_active=True
+    )
     mine = list(mailboxes.select_related("connection").order_by("address", "pk"))
-    rows = [(one, setting.may_set(actor, one.mailbox)) for one in setting.settings_for(actor)]
-    planted = PracticeMessage.objects.visible_to(looking).select_related("message__mailbox").order_by("-planted_at")
+    rows = [
+        (one, setting.may_set(actor, one.mailbox))
+        for one in setting.settings_for(actor)
+    ]
+    planted = (
+        PracticeMessage.objects.visible_to(looking)
+        .select_related("message__mailbox")
+        .order_by("-planted_at")
+    )
     context: dict[str, Any] = {
         "rows": rows,
         "faults": FAULTS,

@@ -1,4 +1,5 @@
-"""The notice of what a person has just decided, shown above what they read next, with Undo.
+"""The notice of what a person has just decided, shown above what they read next, with
+Undo.
 
 The decision's state is read each time, so that an old page or link is correct too.
 """
@@ -12,7 +13,12 @@ from django.utils import timezone
 
 from approvals.decisions.later import time_in_words
 from approvals.decisions.ruling import is_reviewer, stop_of
-from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
+from approvals.decisions.status import (
+    AvailableActions,
+    Status,
+    available_actions,
+    shown_status,
+)
 from approvals.desk_messages import latest_decision, shown_message
 from approvals.models import Decision
 from common.actors import Actor
@@ -27,7 +33,9 @@ _TO_BE_SENT = ("leaving", "again")
 
 @dataclass(frozen=True)
 class DecisionNotice:
-    """A decision of the viewing person: what it is, how long it can be undone, and what it waits for otherwise."""
+    """A decision of the viewing person: what it is, how long it can be undone, and what
+    it waits for otherwise.
+    """
 
     message: Message
     decision: Decision
@@ -39,12 +47,17 @@ class DecisionNotice:
     @property
     def word(self) -> str:
         """What was done, as the first word of a sentence."""
-        is_release = self.message.direction == "inbound" and self.decision.outcome == Outcome.APPROVE
+        is_release = (
+            self.message.direction == "inbound"
+            and self.decision.outcome == Outcome.APPROVE
+        )
         return "Released" if is_release else self.decision.result
 
     @property
     def verb(self) -> str:
-        """What happens when the undo time is over: a message is sent, everything else takes effect at MultiMail."""
+        """What happens when the undo time is over: a message is sent, everything else
+        takes effect at MultiMail.
+        """
         if self.decision.outcome != Outcome.APPROVE:
             return "Takes effect"
         return "Goes to the agent" if self.message.direction == "inbound" else "Sends"
@@ -59,35 +72,58 @@ class DecisionNotice:
         """The colour of the notice."""
         if self.is_under_way:
             return "amber" if self.waits else "green"
-        return "amber" if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED) else self.status.tone
+        return (
+            "amber"
+            if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED)
+            else self.status.tone
+        )
 
 
 def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
-    """Return the notice's context; empty where this person's decision is missing, old or undone."""
+    """Return the notice's context; empty where this person's decision is missing, old
+    or undone.
+    """
     if public_id is None:
         return {}
     message = shown_message(actor, public_id)
     decision = latest_decision(message) if message else None
     if message is None or decision is None or not _is_news(decision, actor):
         return _approval_context(message, actor) if message else {}
-    actions = available_actions(message, decision, is_reviewer=is_reviewer(actor, message), may_look=False)
+    actions = available_actions(
+        message, decision, is_reviewer=is_reviewer(actor, message), may_look=False
+    )
     seconds, waits = delay_of(message, decision, actions, now=timezone.now())
     stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
     if stop:
         seconds = 0
-        waits = f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
-    return {"just": DecisionNotice(message, decision, actions, shown_status(message), seconds, waits)}
+        waits = (
+            f"It waits until the kill switch, pulled by {stop.pulled_by}, is released."
+        )
+    return {
+        "just": DecisionNotice(
+            message, decision, actions, shown_status(message), seconds, waits
+        )
+    }
 
 
 def _approval_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return the context of the notice of an approval that waits for others; empty where there is none."""
+    """Return the context of the notice of an approval that waits for others; empty
+    where there is none.
+    """
     if actor.kind != "person" or message.state != MessageState.HELD:
         return {}
-    own = message.verdicts.filter(person=int(actor.id), awaits_others=True, revision=message.revision_id).first()
+    own = message.verdicts.filter(
+        person=int(actor.id), awaits_others=True, revision=message.revision_id
+    ).first()
     if own is None or timezone.now() - own.given_at >= NEWS_LASTS:
         return {}
     # As "1 of 2".
-    return {"just_approved": {"message": message, "approvals": own.seen.get("approvals") or ""}}
+    return {
+        "just_approved": {
+            "message": message,
+            "approvals": own.seen.get("approvals") or "",
+        }
+    }
 
 
 def _is_news(decision: Decision, actor: Actor) -> bool:
@@ -97,23 +133,33 @@ def _is_news(decision: Decision, actor: Actor) -> bool:
 
 
 def delay_of(
-    message: Message, decision: Decision | None, actions: AvailableActions, *, now: datetime
+    message: Message,
+    decision: Decision | None,
+    actions: AvailableActions,
+    *,
+    now: datetime,
 ) -> tuple[int, str]:
-    """Return in how many seconds a decision is carried out, and what it waits for as a sentence.
+    """Return in how many seconds a decision is carried out, and what it waits for as a
+    sentence.
 
-    That sentence says nothing of its undo window, and is empty where nothing else keeps it.
+    That sentence says nothing of its undo window, and is empty where nothing else keeps
+    it.
     """
     if decision is not None and actions.kind == "later":
         return 0, f"Sends {time_in_words(decision.later_at, decision.later_zone)}."
     if decision is None or actions.kind not in _TO_BE_SENT:
         return 0, ""
-    return max(0, round((decision.due_at - now).total_seconds())), _waits_for(message, decision, now)
+    return max(0, round((decision.due_at - now).total_seconds())), _waits_for(
+        message, decision, now
+    )
 
 
 def _waits_for(message: Message, decision: Decision, now: datetime) -> str:
     connection = message.connection
     if connection.paused_at:
-        return f"It waits until {connection.name} works again: {connection.paused_because}"
+        return (
+            f"It waits until {connection.name} works again: {connection.paused_because}"
+        )
     if connection.wait_until and connection.wait_until > now:
         return f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
     if decision.attempt and decision.explanation:

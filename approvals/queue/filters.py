@@ -1,4 +1,5 @@
-"""The address of the queue: its filters, its order and where a page begins; read from a request and written back.
+"""The address of the queue: its filters, its order and where a page begins; read from a
+request and written back.
 
 `QueueQuerySet.matching` applies the filters.
 """
@@ -39,7 +40,9 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Position:
-    """`values` are what the order compares, times as numbers; `since` is when the paging began."""
+    """`values` are what the order compares, times as numbers; `since` is when the
+    paging began.
+    """
 
     values: tuple[int | None, ...]
     key: int
@@ -51,7 +54,9 @@ class Position:
 
 
 def read_position(written: str, *, order: str) -> Position | None:
-    """Read a position in this order; None, which is the first page, for what is ill-formed."""
+    """Read a position in this order; None, which is the first page, for what is
+    ill-formed.
+    """
     names = (*COMPARED[order], "key", "since")
     parts = written.split("-")
     if len(parts) == len(names) - 1:
@@ -66,15 +71,21 @@ def read_position(written: str, *, order: str) -> Position | None:
 
 
 def _fits(number: int | None, name: str) -> bool:
-    """Return whether PostgreSQL can compare it; only the expiry, and since when it is late, may be missing."""
+    """Return whether PostgreSQL can compare it; only the expiry, and since when it is
+    late, may be missing.
+    """
     if number is None:
         return name in ("expires_at", "late_since")
     return number <= _LARGEST.get(name, _LATEST)
 
 
 def at_time(microseconds: int) -> datetime:
-    """Return the time that an address wrote as a number; exactly, so that no row is shown twice or left out."""
-    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+    """Return the time that an address wrote as a number; exactly, so that no row is
+    shown twice or left out.
+    """
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(
+        microsecond=microseconds % 1_000_000
+    )
 
 
 def as_number(at: datetime) -> int:
@@ -96,7 +107,11 @@ TABS = {
 # Decided messages are shown newest first.
 NEWEST_FIRST = ("failed", "done")
 # What is late comes before the oldest.
-ORDERS = {"oldest": "Late, then oldest", "riskiest": "Riskiest first", "soonest": "Soonest to expire"}
+ORDERS = {
+    "oldest": "Late, then oldest",
+    "riskiest": "Riskiest first",
+    "soonest": "Soonest to expire",
+}
 GROUPS = {
     "": "Floods only",
     "alike": "Alike",
@@ -180,7 +195,12 @@ class Filters:
     @property
     def shows_all_waiting(self) -> bool:
         """Whether its first pages have every message that waits, one a row."""
-        return self.tab == "waiting" and self.group in ("", "none") and not self.narrows and self.after is None
+        return (
+            self.tab == "waiting"
+            and self.group in ("", "none")
+            and not self.narrows
+            and self.after is None
+        )
 
     @property
     def gathers_floods(self) -> bool:
@@ -189,17 +209,25 @@ class Filters:
         return plain and not (self.searches or self.alike or self.thread or self.run)
 
     def query(self, **changes: Any) -> str:
-        """Return the canonical query string; a changed filter goes back to the first page."""
+        """Return the canonical query string; a changed filter goes back to the first
+        page.
+        """
         if changes:
             return replace(self, **{"after": None, **changes}).query()
         values: dict[str, Any] = {"tab": "" if self.tab == "waiting" else self.tab}
         values |= {written: getattr(self, name) for written, name in NARROWING.items()}
-        values |= {"order": "" if self.order == "oldest" else self.order, "group": self.group, "after": self.after}
+        values |= {
+            "order": "" if self.order == "oldest" else self.order,
+            "group": self.group,
+            "after": self.after,
+        }
         return urlencode({name: str(value) for name, value in values.items() if value})
 
     @property
     def suffix(self) -> str:
-        """The query string with its question mark, to stand behind a path; empty for the queue as it opens."""
+        """The query string with its question mark, to stand behind a path; empty for
+        the queue as it opens.
+        """
         return f"?{query}" if (query := self.query()) else ""
 
     def without(self, name: str) -> str:
@@ -212,17 +240,30 @@ class Filters:
 
 
 _RISK_WORDS = {**{name: name for name in RISKS}, "nothing": "none"}
-_HAS = {"attachment": "attachment", "attachments": "attachment", "file": "attachment", "files": "attachment"}
-_RULES = {spelling: rule.name for rule in RULES.values() for spelling in (rule.name.replace("_", " "), rule.words)}
+_HAS = {
+    "attachment": "attachment",
+    "attachments": "attachment",
+    "file": "attachment",
+    "files": "attachment",
+}
+_RULES = {
+    spelling: rule.name
+    for rule in RULES.values()
+    for spelling in (rule.name.replace("_", " "), rule.words)
+}
 
 
 class QueueAddress:
-    """What an address asks the queue for: its filters and order, and where the page begins. It is never refused.
+    """What an address asks the queue for: its filters and order, and where the page
+    begins. It is never refused.
 
-    What is typed as a token, such as `to:dana`, counts like the field of that name, and before it.
+    What is typed as a token, such as `to:dana`, counts like the field of that name, and
+    before it.
     """
 
-    def __init__(self, data: Mapping[str, Any], *, mailboxes: Sequence[Mailbox] = ()) -> None:
+    def __init__(
+        self, data: Mapping[str, Any], *, mailboxes: Sequence[Mailbox] = ()
+    ) -> None:
         # `on` is both ends of a time.
         names = ("tab", "order", "group", "after", "on", *NARROWING)
         self.asked: dict[str, Any] = {name: as_asked(data.get(name)) for name in names}
@@ -237,7 +278,10 @@ class QueueAddress:
         typed = read_typed(asked["q"], _GRAMMAR)
         self.remarks = list(typed.remarks)
         values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
-        since, until = (self._span(name, values[name]) or self._span("on", values["on"]) for name in ("since", "until"))
+        since, until = (
+            self._span(name, values[name]) or self._span("on", values["on"])
+            for name in ("since", "until")
+        )
         tab = _known_or(asked["tab"], TABS, "waiting")
         order = _known_or(asked["order"], ORDERS, "oldest")
         found = Filters(
@@ -257,19 +301,29 @@ class QueueAddress:
             ends=until.ends if until else None,
             order=order,
             group=_known_or(asked["group"], GROUPS, ""),
-            after=read_position(asked["after"], order="newest" if tab in NEWEST_FIRST else order),
+            after=read_position(
+                asked["after"], order="newest" if tab in NEWEST_FIRST else order
+            ),
             **{name: asked[name] for name in ("started", "thread", "run", "alike")},
         )
         if found.text and not words_of(found.text):
-            self.remarks.append(f"“{found.text[:40]}” has no letter or digit, so nothing was searched.")
+            self.remarks.append(
+                f"“{found.text[:40]}” has no letter or digit, so nothing was searched."
+            )
         return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
 
     def _span(self, token: str, value: str) -> Span | None:
         """Read a time by the clock of whoever asks."""
         try:
-            return read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now()) if value else None
+            return (
+                read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now())
+                if value
+                else None
+            )
         except ValueError:
-            self.remarks.append(f"“{token}:{value[:40]}” is not a date or time, so it was ignored. {EXAMPLES}")
+            self.remarks.append(
+                f"“{token}:{value[:40]}” is not a date or time, so it was ignored. {EXAMPLES}"
+            )
             return None
 
     def _one_of(self, token: str, value: str, known: Mapping[str, str]) -> str:
@@ -277,17 +331,27 @@ class QueueAddress:
             return ""
         if (meant := known.get(value.lower().replace("_", " "))) is None:
             can_be = ", ".join(dict.fromkeys(known.values()))
-            self.remarks.append(f"There is no “{token}:{value[:40]}”, so it was ignored. It can be: {can_be}.")
+            self.remarks.append(
+                f"There is no “{token}:{value[:40]}”, so it was ignored. It can be: {can_be}."
+            )
         return meant or ""
 
     def _mailbox(self, value: str) -> int | None:
         """Find a mailbox by its key, its address, or what stands before the @."""
         asked = value.lower()
-        for called in (lambda one: str(one.pk), lambda one: one.address.lower(), lambda one: one.short_name.lower()):
-            if found := next((one.pk for one in self.mailboxes if called(one) == asked), None):
+        for called in (
+            lambda one: str(one.pk),
+            lambda one: one.address.lower(),
+            lambda one: one.short_name.lower(),
+        ):
+            if found := next(
+                (one.pk for one in self.mailboxes if called(one) == asked), None
+            ):
                 return int(found)
         if value:
-            self.remarks.append(f"No mailbox of yours is called “{value[:40]}”, so all of them are shown.")
+            self.remarks.append(
+                f"No mailbox of yours is called “{value[:40]}”, so all of them are shown."
+            )
         return None
 
 
@@ -296,8 +360,8 @@ def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
 
 
 class MessageForm(LenientForm):
-    """The message page's address: the version that the reader has read, to see what changed since, and the message that
-    they have just decided.
+    """The message page's address: the version that the reader has read, to see what
+    changed since, and the message that they have just decided.
     """
 
     since = forms.RegexField(FINGERPRINT, required=False)

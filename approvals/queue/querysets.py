@@ -1,4 +1,6 @@
-"""Reads of the queue as a list: filtered, ordered, from a position on, and with similar messages gathered in rows."""
+"""Reads of the queue as a list: filtered, ordered, from a position on, and with similar
+messages gathered in rows.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -21,7 +23,14 @@ from django.db.models.expressions import Combinable
 from django.db.models.lookups import IsNull
 
 from approvals.desk_messages import DeskMessageQuerySet
-from approvals.queue.filters import COMPARED, OF_REVIEW, Filters, Position, as_number, at_time
+from approvals.queue.filters import (
+    COMPARED,
+    OF_REVIEW,
+    Filters,
+    Position,
+    as_number,
+    at_time,
+)
 from common.actors import Actor
 from common.counts import COUNTED
 from common.words import BY, FROM, TO, asked
@@ -31,14 +40,24 @@ from mirror.terms import ENDS, or_never
 # This many similar messages are a flood, which is gathered in one row by default.
 FLOOD = 5
 
-_GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
+_GROUPS = {
+    "thread": "thread_id",
+    "run": "run_id",
+    "trigger": "started_by",
+    "alike": "shape",
+}
 
-# All ascending: PostgreSQL compares rows as a whole only where all columns run the same way.
+# All ascending: PostgreSQL compares rows as a whole only where all columns run the same
+# way.
 _NEVER = Func(template="timestamptz 'infinity'", output_field=DateTimeField())
 _ORDERS: Mapping[str, tuple[Any, ...]] = {
     "oldest": (or_never("review__late_since"), F("review__held_at"), F("review__pk")),
     "riskiest": (
-        Func(F("review__risk"), template="(-%(expressions)s)", output_field=IntegerField()),
+        Func(
+            F("review__risk"),
+            template="(-%(expressions)s)",
+            output_field=IntegerField(),
+        ),
         F("review__held_at"),
         F("review__pk"),
     ),
@@ -49,20 +68,28 @@ _ORDERS: Mapping[str, tuple[Any, ...]] = {
 
 
 class _Follows(Func):
-    """Whether one row of values comes after another of the same length, by PostgreSQL's own comparison of rows."""
+    """Whether one row of values comes after another of the same length, by PostgreSQL's
+    own comparison of rows.
+    """
 
     output_field = BooleanField()
     template = "(%(expressions)s)"
 
-    def __init__(self, left: Sequence[Any], right: Sequence[Any], sign: str = ">") -> None:
+    def __init__(
+        self, left: Sequence[Any], right: Sequence[Any], sign: str = ">"
+    ) -> None:
         super().__init__(*left, *right)
         self.sign = sign
 
     def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> Any:
         parts = [compiler.compile(one) for one in self.source_expressions]
         half = len(parts) // 2
-        left, right = (", ".join(sql for sql, _ in side) for side in (parts[:half], parts[half:]))
-        return f"({left}) {self.sign} ({right})", [value for _, values in parts for value in values]
+        left, right = (
+            ", ".join(sql for sql, _ in side) for side in (parts[:half], parts[half:])
+        )
+        return f"({left}) {self.sign} ({right})", [
+            value for _, values in parts for value in values
+        ]
 
 
 class _KindsOf(Subquery):
@@ -95,13 +122,19 @@ class QueueQuerySet(DeskMessageQuerySet):
         }[tab]()
 
     def in_queue(self) -> Self:
-        """As for all messages, asked of their reviews: a list needs those, and they have its orders (review_by_…)."""
-        return self.awaiting_review().filter(review__is_held=True, review__is_apart=False)
+        """As for all messages, asked of their reviews: a list needs those, and they
+        have its orders (review_by_…).
+        """
+        return self.awaiting_review().filter(
+            review__is_held=True, review__is_apart=False
+        )
 
     def matching(self, filters: Filters) -> Self:
-        """Only what the filters ask for (relies on message_search, review_rules and the indexes of the held).
+        """Only what the filters ask for (relies on message_search, review_rules and the
+        indexes of the held).
 
-        Times are those by which a tab is sorted: when something last happened, or since when it is held.
+        Times are those by which a tab is sorted: when something last happened, or since
+        when it is held.
         """
         at = "changed_at" if filters.newest_first else "held_at"
         equal = {
@@ -128,7 +161,9 @@ class QueueQuerySet(DeskMessageQuerySet):
         return found.holding(words)
 
     def holding(self, words: str) -> Self:
-        """Only those that hold these words, written as PostgreSQL reads them; all for none (message_search)."""
+        """Only those that hold these words, written as PostgreSQL reads them; all for
+        none (message_search).
+        """
         return self.filter(_Found(words)) if words else self
 
     def unsearched(self) -> Self:
@@ -140,7 +175,9 @@ class QueueQuerySet(DeskMessageQuerySet):
         return self.order_by(*_sorted(order))
 
     def following(self, order: str, position: Position | None) -> Self:
-        """What comes after a position in this order (keyset; relies on the index of the order)."""
+        """What comes after a position in this order (keyset; relies on the index of the
+        order).
+        """
         return self._neighbours(order, position, "<" if order == "newest" else ">")
 
     def preceding(self, order: str, position: Position) -> Self:
@@ -153,43 +190,70 @@ class QueueQuerySet(DeskMessageQuerySet):
         return self.filter(_Follows(_ORDERS[order], _as_row(order, position), sign))
 
     def moved_since(self, order: str, position: Position) -> Self:
-        """What moved in front of a position since the paging began, and would otherwise be missed (review_ranked)."""
-        return self.preceding(order, position).filter(review__ranked_at__gt=at_time(position.since))
+        """What moved in front of a position since the paging began, and would otherwise
+        be missed (review_ranked).
+        """
+        return self.preceding(order, position).filter(
+            review__ranked_at__gt=at_time(position.since)
+        )
 
     def gathered(self, filters: Filters) -> Self:
-        """Keep one message of each group, annotated with the group's size and how its messages differ.
+        """Keep one message of each group, annotated with the group's size and how its
+        messages differ.
 
-        A flood is represented by its oldest message, for each risk: riskier messages always have a row of their own.
+        A flood is represented by its oldest message, for each risk: riskier messages
+        always have a row of their own.
         """
         if filters.gathers_floods:
             first = Subquery(self._alike().values("pk")[:1])
-            # Compared as values, because PostgreSQL would turn EXISTS into a join of everything.
-            # By columns of reviews alone: as a condition of a join, PostgreSQL would ask it of all that waits.
-            apart = self.filter(Q(review__shape="") | Q(review__pk=first) | Q(IsNull(self._last_of_flood(), True)))
+            # Compared as values, because PostgreSQL would turn EXISTS into a join of
+            # everything. By columns of reviews alone: as a condition of a join,
+            # PostgreSQL would ask it of all that waits.
+            apart = self.filter(
+                Q(review__shape="")
+                | Q(review__pk=first)
+                | Q(IsNull(self._last_of_flood(), True))
+            )
             return apart._counted(self._alike())
         key = _GROUPS.get(filters.group)
         if key is None:
             return self
         order = order_of(filters)
-        one_of_each = self.exclude(**{key: ""}).order_by(key, *_sorted(order)).distinct(key).values("pk")
+        one_of_each = (
+            self.exclude(**{key: ""})
+            .order_by(key, *_sorted(order))
+            .distinct(key)
+            .values("pk")
+        )
         apart = self.filter(Q(**{key: ""}) | Q(pk__in=one_of_each))
         return apart._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
 
     def in_floods(self, messages: Iterable[Message]) -> Self:
         """Those of these messages that are in floods (review_alike)."""
-        return self.filter(IsNull(self._last_of_flood(), False), pk__in=[one.pk for one in messages])
+        return self.filter(
+            IsNull(self._last_of_flood(), False), pk__in=[one.pk for one in messages]
+        )
 
     def _alike(self) -> Self:
-        same = self.filter(review__shape=OuterRef("review__shape"), review__risk=OuterRef("review__risk"))
+        same = self.filter(
+            review__shape=OuterRef("review__shape"),
+            review__risk=OuterRef("review__risk"),
+        )
         return same.exclude(review__shape="").order_by("review__held_at", "review__pk")
 
     def _last_of_flood(self) -> Subquery:
-        """Return the key of the message that makes similar ones a flood; NULL where there are too few."""
+        """Return the key of the message that makes similar ones a flood; NULL where
+        there are too few.
+        """
         return Subquery(self._alike().values("pk")[FLOOD - 1 : FLOOD])
 
     def _counted(self, others: Self) -> Self:
-        """Annotate each row with its group's counts, which PostgreSQL computes only for the page's rows."""
-        return self.annotate(kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1]))
+        """Annotate each row with its group's counts, which PostgreSQL computes only for
+        the page's rows.
+        """
+        return self.annotate(
+            kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1])
+        )
 
 
 def queue_messages() -> QueueQuerySet:
@@ -198,15 +262,27 @@ def queue_messages() -> QueueQuerySet:
 
 
 def words_asked(filters: Filters) -> str:
-    """Return all words that the filters look up, as PostgreSQL reads them; empty for none."""
-    labelled = ((filters.text, ""), (filters.to, TO), (filters.from_, FROM), (filters.by, BY))
+    """Return all words that the filters look up, as PostgreSQL reads them; empty for
+    none.
+    """
+    labelled = (
+        (filters.text, ""),
+        (filters.to, TO),
+        (filters.from_, FROM),
+        (filters.by, BY),
+    )
     return " & ".join(filter(None, (asked(text, label) for text, label in labelled)))
 
 
 def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     """Return a message's position in an order."""
-    values = [getattr(message.review if name in OF_REVIEW else message, name) for name in COMPARED[order]]
-    numbers = (as_number(value) if isinstance(value, datetime) else value for value in values)
+    values = [
+        getattr(message.review if name in OF_REVIEW else message, name)
+        for name in COMPARED[order]
+    ]
+    numbers = (
+        as_number(value) if isinstance(value, datetime) else value for value in values
+    )
     return Position(tuple(numbers), message.pk, since)
 
 
@@ -217,7 +293,11 @@ def _as_row(order: str, position: Position) -> list[Combinable]:
 def _as_value(name: str, number: int | None) -> Combinable:
     if number is None:
         return _NEVER
-    return Value(-number) if name == "risk" else Value(at_time(number), output_field=DateTimeField())
+    return (
+        Value(-number)
+        if name == "risk"
+        else Value(at_time(number), output_field=DateTimeField())
+    )
 
 
 def _sorted(order: str) -> tuple[Any, ...]:

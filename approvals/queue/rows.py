@@ -1,4 +1,6 @@
-"""The rows of the queue, ready to show: what each message says of itself in one line. It reads nothing."""
+"""The rows of the queue, ready to show: what each message says of itself in one line.
+It reads nothing.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +24,8 @@ from policy.rules.rules import listed
 from risk import RULES
 from risk.score import Score, score_of
 
-# How close to expiry the remaining time is shown in red, or shown at all where there is little room.
+# How close to expiry the remaining time is shown in red, or shown at all where there is
+# little room.
 NEAR = timedelta(minutes=15)
 NEAR_SHARE = 0.1
 
@@ -33,7 +36,9 @@ SOON_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Expiry:
-    """When the message expires. `is_over`: that time has passed, and the expiry rule is about to reject it."""
+    """When the message expires. `is_over`: that time has passed, and the expiry rule is
+    about to reject it.
+    """
 
     at: datetime
     is_soon: bool
@@ -49,7 +54,12 @@ def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
     whole = message.expires_at - message.held_at
     is_soon = left <= max(SOON, whole * SOON_SHARE)
     is_near = left <= max(NEAR, whole * NEAR_SHARE)
-    return Expiry(message.expires_at, is_soon=is_soon, is_near=is_near, is_over=left <= timedelta(0))
+    return Expiry(
+        message.expires_at,
+        is_soon=is_soon,
+        is_near=is_near,
+        is_over=left <= timedelta(0),
+    )
 
 
 MAX_WORDS = 3
@@ -57,7 +67,9 @@ MAX_WORDS = 3
 
 @dataclass(frozen=True)
 class Gathered:
-    """A group behind one row: its size, how many have other amounts, and where they are listed."""
+    """A group behind one row: its size, how many have other amounts, and where they are
+    listed.
+    """
 
     number: int
     odd: int
@@ -72,7 +84,9 @@ class Gathered:
 
 @dataclass
 class Approvals:
-    """How many of several approvals were given, as "1 of 2", and by whom; in what was decided, by the last verdict."""
+    """How many of several approvals were given, as "1 of 2", and by whom; in what was
+    decided, by the last verdict.
+    """
 
     progress: str = ""
     by: tuple[str, ...] = ()
@@ -94,14 +108,23 @@ class Approvals:
         if not self.are_several:
             return None
         given, _, needed = self.progress.partition(" of ")
-        return {"given": int(given), "needed": int(needed), "by": list(self.by), "missing": self.missing}
+        return {
+            "given": int(given),
+            "needed": int(needed),
+            "by": list(self.by),
+            "missing": self.missing,
+        }
 
 
 def approvals_of(demand: Demand | None) -> Approvals:
     """Return the approvals of a held message."""
     if demand is None or not demand.takes_several:
         return Approvals()
-    return Approvals(str(demand.progress), tuple(one.name for one in demand.counted), demand.missing_in_words())
+    return Approvals(
+        str(demand.progress),
+        tuple(one.name for one in demand.counted),
+        demand.missing_in_words(),
+    )
 
 
 def approvals_by_message(verdicts: Iterable[Verdict]) -> dict[int, Approvals]:
@@ -117,7 +140,9 @@ def approvals_by_message(verdicts: Iterable[Verdict]) -> dict[int, Approvals]:
 
 @dataclass
 class Row:
-    """One line of the list: a message that was read with `for_rows`, and what belongs to it for the viewing person."""
+    """One line of the list: a message that was read with `for_rows`, and what belongs
+    to it for the viewing person.
+    """
 
     message: Message
     actor: Actor
@@ -126,11 +151,13 @@ class Row:
     # What the policy asks of a held message; None where it asks nothing.
     demand: Demand | None = None
     gathered: Gathered | None = None
-    # In Mine: until when it is snoozed, who asks about it, and whether it is a reminder.
+    # In Mine: until when it is snoozed, who asks about it, and whether it is a
+    # reminder.
     snooze: Snooze | None = None
     asked_by: str = ""
     is_reminded: bool = False
-    # In history: the newest verdict on it, to be opened as it was seen; how many approved it, where several had to.
+    # In history: the newest verdict on it, to be opened as it was seen; how many
+    # approved it, where several had to.
     verdict: int | None = None
     approved: Approvals = field(default_factory=Approvals)
 
@@ -140,7 +167,10 @@ class Row:
 
     @cached_property
     def score(self) -> Score:
-        return score_of(self.message.revision.findings if self.message.revision else [], self.weights)
+        return score_of(
+            self.message.revision.findings if self.message.revision else [],
+            self.weights,
+        )
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -169,7 +199,9 @@ class Row:
 
     @property
     def is_inbound(self) -> bool:
-        """Whether it is received mail, so that its sender is shown instead of its recipients."""
+        """Whether it is received mail, so that its sender is shown instead of its
+        recipients.
+        """
         return self.message.direction == "inbound"
 
     @property
@@ -179,7 +211,9 @@ class Row:
 
     @property
     def others(self) -> int:
-        """How many get it besides the one whose address is shown, copies included where they are known."""
+        """How many get it besides the one whose address is shown, copies included where
+        they are known.
+        """
         if self.is_inbound:
             return 0
         return max(0, len(self.message.addresses) - 1, len(self.message.recipients) - 1)
@@ -192,7 +226,11 @@ class Row:
     @property
     def is_back(self) -> bool:
         """Whether it is held again after a decision that was not carried out."""
-        return self.decision is not None and self.decision.state == DecisionState.REFUSED and self.is_held
+        return (
+            self.decision is not None
+            and self.decision.state == DecisionState.REFUSED
+            and self.is_held
+        )
 
     @property
     def is_held(self) -> bool:
@@ -201,18 +239,26 @@ class Row:
 
     @property
     def since(self) -> datetime:
-        """Since when it has its status: when it was decided here, or when MultiMail reported it."""
+        """Since when it has its status: when it was decided here, or when MultiMail
+        reported it.
+        """
         return self.decision.recorded_at if self.decision else self.message.changed_at
 
     @property
     def is_over(self) -> bool:
         """Whether it needs no attention any more; a withdrawn decision still does."""
-        return not self.is_held and not (self.decision and self.decision.state == DecisionState.WITHDRAWN)
+        return not self.is_held and not (
+            self.decision and self.decision.state == DecisionState.WITHDRAWN
+        )
 
     @property
     def shape(self) -> str:
         """The shape and the colour of its word."""
-        ended = " ended" if self.status.word in ("Rejected", "Changes requested", "Expired") else ""
+        ended = (
+            " ended"
+            if self.status.word in ("Rejected", "Changes requested", "Expired")
+            else ""
+        )
         return f"{self.status.tone}{ended}"
 
     @property
@@ -226,12 +272,22 @@ class Row:
         if not self.discord_user:
             return self.message.started_by.partition(":")[2]
         channel = self.message.trigger.get("discord_channel")
-        return f"{self.discord_user} in {_channel_name(str(channel))}" if channel else self.discord_user
+        return (
+            f"{self.discord_user} in {_channel_name(str(channel))}"
+            if channel
+            else self.discord_user
+        )
 
     @property
     def discord_user(self) -> str:
-        """The name or id of the person in Discord who started it; empty where it was none."""
-        return str(self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id") or "")
+        """The name or id of the person in Discord who started it; empty where it was
+        none.
+        """
+        return str(
+            self.message.trigger.get("discord_user")
+            or self.message.trigger.get("discord_user_id")
+            or ""
+        )
 
 
 def _channel_name(channel: str) -> str:
@@ -255,7 +311,10 @@ def rows_of(
 ) -> list[Row]:
     """Return a line for each message; `demands` are what the policy asks of each."""
     asked = demands or {}
-    return [Row(one, actor, now, weights, asked.get(one.pk), _gathered(one, filters)) for one in messages]
+    return [
+        Row(one, actor, now, weights, asked.get(one.pk), _gathered(one, filters))
+        for one in messages
+    ]
 
 
 def _gathered(message: Message, filters: Filters) -> Gathered | None:
@@ -271,15 +330,24 @@ def _gathered(message: Message, filters: Filters) -> Gathered | None:
 
 
 def live_claim(message: Message, *, now: datetime) -> Claim | None:
-    """Return the claim on a message that was read with it, as `ClaimQuerySet.live` would find it."""
+    """Return the claim on a message that was read with it, as `ClaimQuerySet.live`
+    would find it.
+    """
     claim: Claim | None = getattr(message, "claim", None)
-    if claim is None or message.state != MessageState.HELD or not claim.person.is_active:
+    if (
+        claim is None
+        or message.state != MessageState.HELD
+        or not claim.person.is_active
+    ):
         return None
     return claim if claim.is_assigned or claim.seen_at >= now - CLAIM_LASTS else None
 
 
-def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, str, str]]:
-    """Return each filter that is on: what it is called, what it asks for, and the query string without it.
+def chips_of(
+    filters: Filters, mailboxes: Iterable[Mailbox]
+) -> list[tuple[str, str, str]]:
+    """Return each filter that is on: what it is called, what it asks for, and the query
+    string without it.
 
     The searched words are in the search field already.
     """
@@ -301,7 +369,11 @@ def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, 
         "since": ("Since", filters.since),
         "until": ("Until", filters.until),
     }
-    return [(label, value, filters.without(name)) for name, (label, value) in chips.items() if value]
+    return [
+        (label, value, filters.without(name))
+        for name, (label, value) in chips.items()
+        if value
+    ]
 
 
 # The fields that scripts get as they are.
@@ -337,7 +409,10 @@ def note_people(rows: Sequence[Row], *, actor: Actor) -> None:
         return
     shown = [row.message.pk for row in rows]
     person = int(actor.id)
-    snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)}
+    snoozed = {
+        one.message_id: one
+        for one in Snooze.objects.of_person(person).in_force().among(shown)
+    }
     asked = Question.objects.of_person(person).among(shown).with_comments()
     asking = {one.message_id: str(one.comment.person) for one in asked}
     reminders = Reminder.objects.filter(person=person, message__in=shown)

@@ -25,8 +25,12 @@ from mirror.errors import ActNotAllowed
 MAX_VIEWS = 50
 
 
-def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: datetime) -> SavedView:
-    """Save the queue's filters under a name; this person's view of the same name is replaced."""
+def save_view(
+    *, name: str, filters: Filters, shared: bool, actor: Actor, now: datetime
+) -> SavedView:
+    """Save the queue's filters under a name; this person's view of the same name is
+    replaced.
+    """
     query = filters.query(after=None)
     if len(query) > 1000:
         raise ActNotAllowed("This view is too long to save. Shorten the search.")
@@ -34,7 +38,9 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
         mine = SavedView.objects.of(actor)
         found = mine.filter(name__iexact=name).first()
         if found is None and mine.count() >= MAX_VIEWS:
-            raise ActNotAllowed(f"You have {MAX_VIEWS} views already: delete one first.")
+            raise ActNotAllowed(
+                f"You have {MAX_VIEWS} views already: delete one first."
+            )
         before = _description(found) if found else ""
         view = found or SavedView(person_id=int(actor.id), created_at=now)
         view.name = name
@@ -44,8 +50,14 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
             with transaction.atomic():
                 view.save()
         except IntegrityError:
-            raise ActNotAllowed(f"You saved a view called “{name}” a moment ago.") from None
-        record("view.saved", actor=actor, details={"name": name, **changed(before=before, after=_description(view))})
+            raise ActNotAllowed(
+                f"You saved a view called “{name}” a moment ago."
+            ) from None
+        record(
+            "view.saved",
+            actor=actor,
+            details={"name": name, **changed(before=before, after=_description(view))},
+        )
     return view
 
 
@@ -56,7 +68,12 @@ def delete_view(*, view: int, actor: Actor) -> bool:
         if found is None:
             return False
         record(
-            "view.deleted", actor=actor, details={"name": found.name, **changed(before=_description(found), after="")}
+            "view.deleted",
+            actor=actor,
+            details={
+                "name": found.name,
+                **changed(before=_description(found), after=""),
+            },
         )
         found.delete()
     return True
@@ -71,7 +88,10 @@ class SavedViewForm(SentenceForm):
 
     name = forms.CharField(
         max_length=60,
-        error_messages={"required": "Give the view a name.", "max_length": "Keep the name under 60 characters."},
+        error_messages={
+            "required": "Give the view a name.",
+            "max_length": "Keep the name under 60 characters.",
+        },
     )
     query = forms.CharField(required=False, max_length=4000, strip=False)
     shared = forms.BooleanField(required=False)
@@ -97,7 +117,11 @@ def save(request: DeskRequest) -> HttpResponse:
         )
     except ActNotAllowed as error:
         return _back(request, filters.query(), error.sentence, is_wrong=True)
-    return _back(request, view.query, f"Saved as “{view.name}”{', for everybody' if view.shared else ''}.")
+    return _back(
+        request,
+        view.query,
+        f"Saved as “{view.name}”{', for everybody' if view.shared else ''}.",
+    )
 
 
 @login_required
@@ -109,7 +133,9 @@ def delete(request: DeskRequest, view_id: int) -> HttpResponse:
     return _back(request, "", "The view was deleted. No messages were changed.")
 
 
-def _back(request: DeskRequest, query: str, notice: str, *, is_wrong: bool = False) -> HttpResponse:
+def _back(
+    request: DeskRequest, query: str, notice: str, *, is_wrong: bool = False
+) -> HttpResponse:
     """Lead to the queue, where a notice says what happened."""
     level = messages.ERROR if is_wrong else messages.INFO
     messages.add_message(request, level, notice, extra_tags="desk")

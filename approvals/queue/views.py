@@ -20,7 +20,16 @@ from approvals.decisions.demands import demands_for, policy_in_force
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, RuleWeight, SavedView, Verdict
 from approvals.queue.decision_notice import notice_context
-from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, QueueAddress, as_number
+from approvals.queue.filters import (
+    GROUPS,
+    ORDERS,
+    RISKS,
+    TABS,
+    Filters,
+    MessageForm,
+    QueueAddress,
+    as_number,
+)
 from approvals.queue.querysets import (
     FLOOD,
     QueueQuerySet,
@@ -56,7 +65,8 @@ NEWEST = 20
 
 @dataclass(frozen=True)
 class Waiting:
-    """What waits for a person: how many, since when the oldest, and the ids of the last that came.
+    """What waits for a person: how many, since when the oldest, and the ids of the last
+    that came.
 
     By those an open page tells what it does not show yet.
     """
@@ -74,23 +84,36 @@ def queue(request: DeskRequest) -> HttpResponse:
     filters = filters_of(request)
     if request.GET.get("format") == "json":
         return JsonResponse(_for_scripts(actor, filters))
-    context = queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
+    context = queue_context(
+        actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request)
+    )
     context |= notice_context(actor, MessageForm(request.GET).value("decided"))
     return page_or_fragment(
-        request, page="approvals/queue/queue.html", fragment="approvals/queue/_list.html", context=context
+        request,
+        page="approvals/queue/queue.html",
+        fragment="approvals/queue/_list.html",
+        context=context,
     )
 
 
 def filters_of(request: DeskRequest) -> Filters:
-    """Return what the address of this page asks the queue for; the page of one message has the same address."""
-    return QueueAddress(request.GET, mailboxes=mailboxes_of(request)).filters() if request.GET else Filters()
+    """Return what the address of this page asks the queue for; the page of one message
+    has the same address.
+    """
+    return (
+        QueueAddress(request.GET, mailboxes=mailboxes_of(request)).filters()
+        if request.GET
+        else Filters()
+    )
 
 
 def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
     """Return the mailboxes that the person may look into; asked for once a request."""
     known: list[Mailbox] | None = getattr(request, "desk_mailboxes", None)
     if known is None:
-        known = list(Mailbox.objects.visible_to(request.actor).order_by("address", "pk"))
+        known = list(
+            Mailbox.objects.visible_to(request.actor).order_by("address", "pk")
+        )
         request.desk_mailboxes = known  # type: ignore[attr-defined]
     return known
 
@@ -98,25 +121,37 @@ def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
 def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
     """Each message by itself: a script counts on it."""
     found = page_of(actor, filters)
-    after = str(position_at(found[PAGE - 1], order_of(filters))) if len(found) > PAGE else ""
+    after = (
+        str(position_at(found[PAGE - 1], order_of(filters)))
+        if len(found) > PAGE
+        else ""
+    )
     shown = found[:PAGE]
     approvals = approvals_by_message(Verdict.objects.given_on(shown))
     demands = _demands(actor, shown, clock())
     approvals |= {key: approvals_of(demand) for key, demand in demands.items()}
     return {
-        "messages": [as_json(message, approvals.get(message.pk, Approvals())) for message in shown],
+        "messages": [
+            as_json(message, approvals.get(message.pk, Approvals()))
+            for message in shown
+        ],
         "next_after": after,
         "remarks": list(filters.remarks),
     }
 
 
-def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]) -> dict[str, Any]:
-    """Return what the list shows; the message page shows the same list beside the message."""
+def queue_context(
+    actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]
+) -> dict[str, Any]:
+    """Return what the list shows; the message page shows the same list beside the
+    message.
+    """
     found = page_of(actor, filters, is_gathered=not filters.gathers_floods)
     # Mostly one page has all that waits, and nothing has to be counted.
     is_whole = filters.shows_all_waiting and len(found) <= PAGE
     waiting = waiting_among(found) if is_whole else waiting_of(actor)
-    # By default only floods are gathered; most pages have none, so that is checked first.
+    # By default only floods are gathered; most pages have none, so that is checked
+    # first.
     if filters.gathers_floods and _has_flood(actor, filters, found):
         found = page_of(actor, filters, is_gathered=True)
     clock_now = clock()
@@ -150,13 +185,24 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
     }
 
 
-def _demands(actor: Actor, messages: Sequence[Message], now: datetime) -> dict[int, Demand]:
-    """Return what the active policy asks of the held messages of a page; nothing is read where none is active."""
+def _demands(
+    actor: Actor, messages: Sequence[Message], now: datetime
+) -> dict[int, Demand]:
+    """Return what the active policy asks of the held messages of a page; nothing is
+    read where none is active.
+    """
     in_force = policy_in_force(actor)
     if not in_force.policy.rules:
         return {}
-    held = [one.pk for one in messages if one.state == MessageState.HELD and one.revision_id]
-    return demands_for(list(desk_messages().for_policy().filter(pk__in=held)), actor, now=now, in_force=in_force)
+    held = [
+        one.pk for one in messages if one.state == MessageState.HELD and one.revision_id
+    ]
+    return demands_for(
+        list(desk_messages().for_policy().filter(pk__in=held)),
+        actor,
+        now=now,
+        in_force=in_force,
+    )
 
 
 def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]:
@@ -175,32 +221,46 @@ def _numbers(actor: Actor, filters: Filters, waiting: Waiting) -> dict[str, Any]
         "apart": _shown(count_of(visible.set_apart()) if visible.any_apart() else 0),
         "by_standing": _shown(by_standing),
         "tabs": [
-            (tab, label, counted(tabs[tab]) if tab in tabs else "", filters.query(tab=tab))
+            (
+                tab,
+                label,
+                counted(tabs[tab]) if tab in tabs else "",
+                filters.query(tab=tab),
+            )
             for tab, label in TABS.items()
         ],
     }
     if filters.narrows:
         found["matching"] = counted(count_of(_asked_for(actor, filters)))
     if filters.searches:
-        found["unsearched"] = count_of(queue_messages().of_tab(actor, filters.tab).unsearched())
+        found["unsearched"] = count_of(
+            queue_messages().of_tab(actor, filters.tab).unsearched()
+        )
     if filters.after and filters.after.since and not filters.newest_first:
-        found["moved"] = count_of(_asked_for(actor, filters).moved_since(filters.order, filters.after))
+        found["moved"] = count_of(
+            _asked_for(actor, filters).moved_since(filters.order, filters.after)
+        )
     return found
 
 
 @lru_cache(maxsize=1000)
 def _elsewhere(filters: Filters) -> Mapping[str, Any]:
-    """Return the links to other orders, groups and tabs, and to the same list without filters."""
+    """Return the links to other orders, groups and tabs, and to the same list without
+    filters.
+    """
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
     other = "waiting" if filters.tab == "done" else "done"
-    # The search form's hidden fields; the dates have none in the queue, only in the history.
+    # The search form's hidden fields; the dates have none in the queue, only in the
+    # history.
     sent_along = ("tab", "order", "group", *_GROUPS_OWN, "since", "until")
     carried = parse_qsl(filters.query(after=None))
     return {
         "orders": orders,
         "groups": groups,
-        "order_label": "Newest first" if filters.newest_first else ORDERS[filters.order],
+        "order_label": "Newest first"
+        if filters.newest_first
+        else ORDERS[filters.order],
         "choices": {"risks": RISKS, "rules": RULES.values()},
         "carried": [(name, value) for name, value in carried if name in sent_along],
         "first_query": filters.query(after=None),
@@ -220,7 +280,9 @@ def _has_flood(actor: Actor, filters: Filters, found: Sequence[Message]) -> bool
 
 
 def tab_counts(actor: Actor, *, waiting: int) -> dict[str, int]:
-    """Return the number in each tab, up to a thousand and one. Decided messages only grow and need nobody: no count."""
+    """Return the number in each tab, up to a thousand and one. Decided messages only
+    grow and need nobody: no count.
+    """
     decisions = Decision.objects.visible_to(actor)
     visible = desk_messages().visible_to(actor)
     return {
@@ -238,7 +300,11 @@ def waiting_of(actor: Actor) -> Waiting:
     return Waiting(
         number=count_of(waiting),
         oldest=waiting.oldest_first().values_list("held_at", flat=True).first(),
-        newest=list(waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[:NEWEST]),
+        newest=list(
+            waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[
+                :NEWEST
+            ]
+        ),
     )
 
 
@@ -260,13 +326,19 @@ def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
     return queue_messages().of_tab(actor, filters.tab).matching(filters)
 
 
-def page_of(actor: Actor, filters: Filters, *, is_gathered: bool = False) -> list[Message]:
-    """Return the messages of a page, and one more, which shows that there is a next page."""
+def page_of(
+    actor: Actor, filters: Filters, *, is_gathered: bool = False
+) -> list[Message]:
+    """Return the messages of a page, and one more, which shows that there is a next
+    page.
+    """
     messages = _asked_for(actor, filters)
     if is_gathered:
         messages = messages.gathered(filters)
     order = order_of(filters)
-    return list(messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1])
+    return list(
+        messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1]
+    )
 
 
 def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:
@@ -274,20 +346,33 @@ def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:
     if len(found) <= PAGE:
         return ""
     since = (filters.after.since if filters.after else 0) or as_number(clock)
-    return filters.query(after=position_at(found[PAGE - 1], order_of(filters), since=since))
+    return filters.query(
+        after=position_at(found[PAGE - 1], order_of(filters), since=since)
+    )
 
 
 def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision | None:
     """Return the last that was decided, where nothing is left to decide."""
     if rows or filters.tab != "waiting" or filters.narrows:
         return None
-    return Decision.objects.visible_to(actor).select_related("given_by", "message").order_by("-pk").first()
+    return (
+        Decision.objects.visible_to(actor)
+        .select_related("given_by", "message")
+        .order_by("-pk")
+        .first()
+    )
 
 
 def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
-    """Return the message to go on with: the next in this list, or its first when this was the last."""
+    """Return the message to go on with: the next in this list, or its first when this
+    was the last.
+    """
     order = order_of(filters)
-    others = _asked_for(actor, replace(filters, after=None)).exclude(pk=message.pk).in_order(order)
+    others = (
+        _asked_for(actor, replace(filters, after=None))
+        .exclude(pk=message.pk)
+        .in_order(order)
+    )
     following = others.following(order, position_at(message, order))
     found = following.values_list("public_id", flat=True).first()
     return found or others.values_list("public_id", flat=True).first()
@@ -305,7 +390,11 @@ class Place:
 def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
     """Return where a message stands in this list; without numbers where it does not."""
     asked = _asked_for(actor, replace(filters, after=None))
-    keys = list(asked.in_order(order_of(filters)).values_list("public_id", flat=True)[: COUNTED + 1])
+    keys = list(
+        asked.in_order(order_of(filters)).values_list("public_id", flat=True)[
+            : COUNTED + 1
+        ]
+    )
     if message.public_id in keys:
         at = keys.index(message.public_id)
         others = keys[at + 1 :] or keys[:at]
@@ -318,13 +407,19 @@ def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
 @login_required
 @require_safe
 def history(request: DeskRequest) -> HttpResponse:
-    """Show what was decided, newest first, page by page; searched and filtered as the queue is."""
+    """Show what was decided, newest first, page by page; searched and filtered as the
+    queue is.
+    """
     actor: Actor = request.actor
     mailboxes = mailboxes_of(request)
-    asked = QueueAddress({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes).filters()
+    asked = QueueAddress(
+        {**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes
+    ).filters()
     filters = replace(asked, order="oldest", group="")
     found = page_of(actor, filters)
-    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
+    rows = rows_of(
+        found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={}
+    )
     verdicts = list(Verdict.objects.given_on(found[:PAGE]))
     newest = {one.message_id: one.pk for one in verdicts}
     approved = approvals_by_message(verdicts)
@@ -343,10 +438,17 @@ def history(request: DeskRequest) -> HttpResponse:
         "mailboxes": mailboxes,
         "dates": (("since", "Since", filters.since), ("until", "Until", filters.until)),
         "matching": counted(number),
-        "carried": [(name, value) for name, value in parse_qsl(here.query(after=None)) if name in _GROUPS_OWN],
+        "carried": [
+            (name, value)
+            for name, value in parse_qsl(here.query(after=None))
+            if name in _GROUPS_OWN
+        ],
         "first_query": here.query(after=None),
         "next_query": here.query(after=last) if last else "",
     }
     return page_or_fragment(
-        request, page="approvals/queue/history.html", fragment="approvals/queue/_history.html", context=context
+        request,
+        page="approvals/queue/history.html",
+        fragment="approvals/queue/_history.html",
+        context=context,
     )

@@ -1,4 +1,6 @@
-"""Commands by which a person has MultiMail asked again, about a message or a whole account."""
+"""Commands by which a person has MultiMail asked again, about a message or a whole
+account.
+"""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -21,25 +23,37 @@ _ROLES = (Role.REVIEWER, Role.ADMIN)
 
 
 def may_look(actor: Actor, message: Message) -> bool:
-    """Whether the actor may have MultiMail asked about this message: reviewers and admins may."""
-    return any(actor.is_a(role, connection=message.connection_id, mailbox=message.mailbox_id) for role in _ROLES)
+    """Whether the actor may have MultiMail asked about this message: reviewers and
+    admins may.
+    """
+    return any(
+        actor.is_a(role, connection=message.connection_id, mailbox=message.mailbox_id)
+        for role in _ROLES
+    )
 
 
 def readable_by(actor: Actor) -> ConnectionQuerySet:
-    """The accounts that the actor may have read: as reviewer or admin of any part of one."""
+    """The accounts that the actor may have read: as reviewer or admin of any part of
+    one.
+    """
     return Connection.objects.at_work().visible_to(actor.acting_as(*_ROLES))
 
 
 @transaction.atomic
 def look_again(*, message: UUID, actor: Actor) -> None:
-    """Record that the actor has MultiMail asked about a message, and enqueue it; given-up content gets new tries.
+    """Record that the actor has MultiMail asked about a message, and enqueue it;
+    given-up content gets new tries.
 
     Raises ActNotAllowed for people who may only read, or do not see the message.
     """
-    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox", "revision")
+    visible = Message.objects.visible_to(actor).select_related(
+        "connection", "mailbox", "revision"
+    )
     found = visible.filter(public_id=message).first()
     if found is None or not may_look(actor, found):
-        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can check with MultiMail.")
+        raise ActNotAllowed(
+            "Only a reviewer or an admin of this mailbox can check with MultiMail."
+        )
     if found.fetch_tries >= FETCH_TRIES:
         retry_fetch(message=message, actor=actor)
     else:
@@ -81,7 +95,9 @@ def read_again(*, connection_id: int, actor: Actor) -> Connection:
     """Enqueue a whole read of an account. Raises ActNotAllowed for people who may not."""
     found = readable_by(actor).filter(pk=connection_id).first()
     if found is None:
-        raise ActNotAllowed("Only a reviewer or an admin of this connection can start a read.")
+        raise ActNotAllowed(
+            "Only a reviewer or an admin of this connection can start a read."
+        )
     record("connection.read_asked", actor=actor, connection=found.pk)
     tasks.read_connection.delay_on_commit(found.pk)
     return found

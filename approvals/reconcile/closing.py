@@ -1,4 +1,6 @@
-"""Updates the mirror and our decisions from MultiMail's answer: no webhook has come, or one that needs a read."""
+"""Updates the mirror and our decisions from MultiMail's answer: no webhook has come, or
+one that needs a read.
+"""
 
 from datetime import datetime, timedelta
 
@@ -18,11 +20,15 @@ from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
 from mirror.sync.rows import FOUND_BY_READING
 
-# Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
+# Longer than MultiMail may take to finish a call that timed out here: only then does
+# "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
-_STILL_LISTED = "by reading, although MultiMail had answered that the decision was carried out"
+_STILL_LISTED = (
+    "by reading, although MultiMail had answered that the decision was carried out"
+)
 _CONFIRMED_BY_READING = "by reading, as a webhook had reported"
-# What a row of the list says of itself anyway; `gone` is reopened where the row is stored.
+# What a row of the list says of itself anyway; `gone` is reopened where the row is
+# stored.
 AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
 # MultiMail's word for mail that waits for its time, before review or after.
 _SCHEDULED = "scheduled"
@@ -34,15 +40,30 @@ _EVENTS = {
 
 
 @transaction.atomic
-def close(message: Message, upstream: UpstreamStatus, now: datetime, *, began: datetime | None = None) -> str:
-    """End a held message by what a read that began then tells, else by our decision or by webhooks, else as gone."""
+def close(
+    message: Message,
+    upstream: UpstreamStatus,
+    now: datetime,
+    *,
+    began: datetime | None = None,
+) -> str:
+    """End a held message by what a read that began then tells, else by our decision or
+    by webhooks, else as gone.
+    """
     locked = store.lock_current(message)
     if locked is None or locked.state != MessageState.HELD or locked.is_practice:
         return "closed meanwhile"
-    read = unconfirmed.TOLD if upstream.reported or upstream.later_events else unconfirmed.ABSENT
+    read = (
+        unconfirmed.TOLD
+        if upstream.reported or upstream.later_events
+        else unconfirmed.ABSENT
+    )
     if read == unconfirmed.ABSENT:
         decision = locked.decisions.order_by("-pk").first()
-        in_doubt = decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN)
+        in_doubt = decision and decision.state in (
+            DecisionState.CALLING,
+            DecisionState.UNKNOWN,
+        )
         if in_doubt and not locked.reported:
             # Our own call may have ended it; `execute` or `resolve` will know more.
             return "left to its decision"
@@ -50,7 +71,9 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime, *, began: d
             upstream = UpstreamStatus(reported=settle.report_expected(decision))
     _apply(locked, upstream, now)
     if locked.reported:
-        unconfirmed.apply_waiting(locked, read=read, before=_proves_until(locked, began))
+        unconfirmed.apply_waiting(
+            locked, read=read, before=_proves_until(locked, began)
+        )
     if locked.state == MessageState.HELD:
         store.move(locked, event=MessageEvent.GONE, now=now, status=upstream.status)
         _record(locked, MessageEvent.GONE)
@@ -58,8 +81,16 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime, *, began: d
 
 
 @transaction.atomic
-def catch_up(message: Message, upstream: UpstreamStatus, now: datetime, *, began: datetime | None = None) -> str:
-    """Apply what a read that began then tells of a message that is not held; "nothing new" where all is known."""
+def catch_up(
+    message: Message,
+    upstream: UpstreamStatus,
+    now: datetime,
+    *,
+    began: datetime | None = None,
+) -> str:
+    """Apply what a read that began then tells of a message that is not held; "nothing
+    new" where all is known.
+    """
     locked = store.lock_current(message)
     if locked is None or locked.is_practice:
         return "gone"
@@ -67,11 +98,18 @@ def catch_up(message: Message, upstream: UpstreamStatus, now: datetime, *, began
     if locked.reported:
         is_told = upstream.reported or upstream.status == _SCHEDULED
         read = unconfirmed.TOLD if is_told else unconfirmed.ABSENT
-        unconfirmed.apply_waiting(locked, read=read, before=_proves_until(locked, began))
-    agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, upstream))
+        unconfirmed.apply_waiting(
+            locked, read=read, before=_proves_until(locked, began)
+        )
+    agrees = not any(
+        contradicts(locked.state, event) for event in _events_in(locked, upstream)
+    )
     if upstream.reported and agrees and locked.asked_at:
-        # MultiMail confirms what the mirror shows, so older contradicting events need no person.
-        WebhookEvent.objects.late_about(locked, until=locked.asked_at).update(handled_at=Now())
+        # MultiMail confirms what the mirror shows, so older contradicting events need
+        # no person.
+        WebhookEvent.objects.late_about(locked, until=locked.asked_at).update(
+            handled_at=Now()
+        )
     return ", ".join(applied) or "nothing new"
 
 
@@ -81,7 +119,9 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
         _record(locked, "named")
     if upstream.reported and upstream.reason + upstream.decided_by:
         locked.upstream_reason = upstream.reason
-        locked.upstream_decided_by = store.fitting("upstream_decided_by", upstream.decided_by)
+        locked.upstream_decided_by = store.fitting(
+            "upstream_decided_by", upstream.decided_by
+        )
         locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
     applied = [
         event
@@ -90,7 +130,11 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
     ]
     if upstream.reported:
         settle.settle_by_report(
-            locked, reported=upstream.reported, reason=upstream.reason, decided_by=upstream.decided_by, actor=ACTOR
+            locked,
+            reported=upstream.reported,
+            reason=upstream.reason,
+            decided_by=upstream.decided_by,
+            actor=ACTOR,
         )
     for event in applied:
         _record(locked, event)
@@ -120,7 +164,9 @@ def _record(message: Message, event: str) -> None:
 
 @transaction.atomic
 def refute_reports(message: Message, *, began: datetime) -> None:
-    """Note that a read which began at that time found a message held, whatever webhooks had reported of it."""
+    """Note that a read which began at that time found a message held, whatever webhooks
+    had reported of it.
+    """
     locked = store.lock_current(message)
     if locked is None or locked.state != MessageState.HELD or not locked.reported:
         return
@@ -130,13 +176,20 @@ def refute_reports(message: Message, *, began: datetime) -> None:
 
 def _proves_until(message: Message, began: datetime | None) -> datetime | None:
     """Return until when the webhooks came that a read which began then can refute."""
-    # Hosted MultiMail may be a moment behind, for instance list a message that it holds no longer.
-    return began - SETTLE_TIME if began and not message.connection.is_our_gateway else began
+    # Hosted MultiMail may be a moment behind, for instance list a message that it holds
+    # no longer.
+    return (
+        began - SETTLE_TIME
+        if began and not message.connection.is_our_gateway
+        else began
+    )
 
 
 @transaction.atomic
 def apply_reports(message: Message) -> bool:
-    """Apply what no longer needs a read, of a message that is not held; return whether a read must come."""
+    """Apply what no longer needs a read, of a message that is not held; return whether
+    a read must come.
+    """
     locked = store.lock_current(message)
     if locked is None or not locked.reported or locked.state == MessageState.HELD:
         return False
@@ -145,41 +198,67 @@ def apply_reports(message: Message) -> bool:
 
 
 @transaction.atomic
-def reopen(connection: Connection, *, upstream_id: str, began: datetime, now: datetime) -> None:
-    """Hold a message again that a read which began at that time lists, although its end had been reported.
+def reopen(
+    connection: Connection, *, upstream_id: str, began: datetime, now: datetime
+) -> None:
+    """Hold a message again that a read which began at that time lists, although its end
+    had been reported.
 
     The queue has to be complete.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
-    if locked is None or locked.state in AS_LISTED or locked.is_practice or locked.connection.removed_at:
+    if (
+        locked is None
+        or locked.state in AS_LISTED
+        or locked.is_practice
+        or locked.connection.removed_at
+    ):
         return
     ours = Decision.objects.filter(message=locked, state=DecisionState.APPLIED)
-    if locked.changed_at >= began or ours.filter(changed_at__gte=began - SETTLE_TIME).exists():
+    if (
+        locked.changed_at >= began
+        or ours.filter(changed_at__gte=began - SETTLE_TIME).exists()
+    ):
         return
     was = MessageState(locked.state).label.lower()
     store.move(locked, event=MessageEvent.FOUND, now=now)
-    details = details_of(locked, found=f"by reading, although it had been reported as {was}")
+    details = details_of(
+        locked, found=f"by reading, although it had been reported as {was}"
+    )
     record_about("message.held", locked, actor=ACTOR, details=details)
     unconfirmed.overrule(locked)
 
 
 @transaction.atomic
-def hold_again(connection: Connection, *, upstream_id: str, began: datetime, now: datetime) -> None:
-    """Let a message await review again that a read which began then lists, although our decision on it was answered
-    with success: that answer was wrong.
+def hold_again(
+    connection: Connection, *, upstream_id: str, began: datetime, now: datetime
+) -> None:
+    """Let a message await review again that a read which began then lists, although our
+    decision on it was answered with success: that answer was wrong.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
-    if locked is None or locked.state != MessageState.HELD or locked.changed_at >= began:
+    if (
+        locked is None
+        or locked.state != MessageState.HELD
+        or locked.changed_at >= began
+    ):
         return
     # A decision counts only since the message last changed.
     locked.changed_at = now
     locked.save(update_fields=["changed_at"])
-    record_about("message.held", locked, actor=ACTOR, details=details_of(locked, found=_STILL_LISTED))
+    record_about(
+        "message.held",
+        locked,
+        actor=ACTOR,
+        details=details_of(locked, found=_STILL_LISTED),
+    )
 
 
 @atomic_with_retry
 def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
-    """Remove a message from the queue that came in while its connection was being removed."""
+    """Remove a message from the queue that came in while its connection was being
+    removed.
+    """
     locked = store.lock_current(message)
     if locked is not None and locked.state == MessageState.HELD:
         leave_queue(locked, actor, now)
@@ -188,4 +267,9 @@ def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
 
 def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
     store.move(message, event=MessageEvent.GONE, now=now)
-    record_about("message.left_behind", message, actor=actor, details={"subject": message.subject})
+    record_about(
+        "message.left_behind",
+        message,
+        actor=actor,
+        details={"subject": message.subject},
+    )

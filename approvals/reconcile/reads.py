@@ -1,4 +1,6 @@
-"""Keeps the mirror complete: fetches content, reads everything that is held, and finds out what became of the rest."""
+"""Keeps the mirror complete: fetches content, reads everything that is held, and finds
+out what became of the rest.
+"""
 
 import logging
 import time
@@ -49,7 +51,12 @@ _SAME_EXPIRY = timedelta(seconds=1)
 
 def hydrate(*, message_id: int, now: datetime) -> str:
     """Fetch the content of one held message."""
-    message = Message.objects.not_hydrated().select_related("connection").filter(pk=message_id).first()
+    message = (
+        Message.objects.not_hydrated()
+        .select_related("connection")
+        .filter(pk=message_id)
+        .first()
+    )
     if message is None or message.fetch_tries >= FETCH_TRIES:
         return "nothing to fetch"
     if message.connection.removed_at:
@@ -73,8 +80,14 @@ def hydrate(*, message_id: int, now: datetime) -> str:
 
 
 def ask_about(*, message_id: int, now: datetime) -> str:
-    """Ask what became of a message whose next event is late, and move the mirror and its decision by the answer."""
-    message = Message.objects.select_related("connection", "mailbox").filter(pk=message_id).first()
+    """Ask what became of a message whose next event is late, and move the mirror and
+    its decision by the answer.
+    """
+    message = (
+        Message.objects.select_related("connection", "mailbox")
+        .filter(pk=message_id)
+        .first()
+    )
     if message is None or message.connection.removed_at:
         return "gone"
     if message.is_practice:
@@ -92,12 +105,20 @@ def ask_about(*, message_id: int, now: datetime) -> str:
             if message.state == MessageState.HELD:
                 if upstream.reported or upstream.later_events:
                     return closing.close(message, upstream, now, began=began)
-                # Not known there, maybe only to this key: a whole read shows whether it is held.
+                # Not known there, maybe only to this key: a whole read shows whether it
+                # is held.
                 return read_everything(connection_id=message.connection_id, now=now)
             return closing.catch_up(message, upstream, now, began=began)
         if message.state != MessageState.HELD:
-            closing.reopen(message.connection, upstream_id=message.upstream_id, began=began, now=now)
-        is_mirrored = upstream.row is None or mirror_row(message.connection, upstream.row, now, examination)
+            closing.reopen(
+                message.connection,
+                upstream_id=message.upstream_id,
+                began=began,
+                now=now,
+            )
+        is_mirrored = upstream.row is None or mirror_row(
+            message.connection, upstream.row, now, examination
+        )
         closing.refute_reports(message, began=began)
         if upstream.row is None:
             return "held"
@@ -105,16 +126,28 @@ def ask_about(*, message_id: int, now: datetime) -> str:
 
 
 def check_reports(*, connection_id: int, now: datetime) -> str:
-    """Find out whether what webhooks reported is true: a few are asked about, many held messages are read at once.
+    """Find out whether what webhooks reported is true: a few are asked about, many held
+    messages are read at once.
 
     What is not held can only be asked about one by one; the sweep asks about the rest.
 
-    "again" asks for one more read: absence from one list alone proves nothing where no message can be asked about.
+    "again" asks for one more read: absence from one list alone proves nothing where no
+    message can be asked about.
     """
     began = clock()
-    reported = Message.objects.reported_unconfirmed().filter(connection=connection_id).select_related("connection")
-    rest = [message for message in reported.reported_and_ended() if closing.apply_reports(message)]
-    asked = ", ".join(ask_about(message_id=message.pk, now=now) for message in rest[:FEW])
+    reported = (
+        Message.objects.reported_unconfirmed()
+        .filter(connection=connection_id)
+        .select_related("connection")
+    )
+    rest = [
+        message
+        for message in reported.reported_and_ended()
+        if closing.apply_reports(message)
+    ]
+    asked = ", ".join(
+        ask_about(message_id=message.pk, now=now) for message in rest[:FEW]
+    )
     reported = reported.filter(state=MessageState.HELD)
     few = list(reported[: FEW + 1])
     if not few:
@@ -127,7 +160,8 @@ def check_reports(*, connection_id: int, now: datetime) -> str:
 
 
 def read_everything(*, connection_id: int, now: datetime) -> str:
-    """Reconcile one connection with everything that MultiMail holds. A failed or partial read closes nothing.
+    """Reconcile one connection with everything that MultiMail holds. A failed or
+    partial read closes nothing.
 
     Unchanged rows cost no write and no query of their own.
     """
@@ -141,13 +175,22 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
             return "unreachable"
         return _Reading(connection, pending, now, claimed_at=claimed_at).reconcile()
     finally:
-        Connection.objects.filter(pk=connection.pk, reading_until=connection.reading_until).update(reading_until=None)
+        Connection.objects.filter(
+            pk=connection.pk, reading_until=connection.reading_until
+        ).update(reading_until=None)
 
 
 def _take_read(connection_id: int) -> Connection | None:
-    """Take the lease of this connection's whole reads, by the database's clock, which is the row's `began`."""
-    # A lease that ends too far in the future is left from before the clock was set back.
-    free = Q(reading_until=None) | Q(reading_until__lt=Now()) | Q(reading_until__gt=Now() + READ_LEASE * 2)
+    """Take the lease of this connection's whole reads, by the database's clock, which
+    is the row's `began`.
+    """
+    # A lease that ends too far in the future is left from before the clock was set
+    # back.
+    free = (
+        Q(reading_until=None)
+        | Q(reading_until__lt=Now())
+        | Q(reading_until__gt=Now() + READ_LEASE * 2)
+    )
     mine = Connection.objects.at_work().filter(pk=connection_id)
     if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
         return None
@@ -157,7 +200,14 @@ def _take_read(connection_id: int) -> Connection | None:
 class _Reading:
     """One whole read, being stored in the mirror."""
 
-    def __init__(self, connection: Connection, pending: Pending, now: datetime, *, claimed_at: float) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        pending: Pending,
+        now: datetime,
+        *,
+        claimed_at: float,
+    ) -> None:
         self.connection = connection
         self.pending = pending
         self.now = now
@@ -169,18 +219,29 @@ class _Reading:
         self.closed: list[int] = []
 
     def reconcile(self) -> str:
-        """Mirror what is new or changed, close what is gone, and record how complete the queue is."""
+        """Mirror what is new or changed, close what is gone, and record how complete
+        the queue is.
+        """
         self._note_kind()
         held = self._held()
         news = self._news(held)
-        ended = self._ended([str(row["id"]) for row in news if str(row["id"]) not in held])
+        ended = self._ended(
+            [str(row["id"]) for row in news if str(row["id"]) not in held]
+        )
         for row in news:
             if self._is_over():
                 break
             with traced(uuid.uuid4().hex[:16]):
                 if str(row["id"]) in ended:
-                    closing.reopen(self.connection, upstream_id=str(row["id"]), began=self.began, now=self.now)
-                self.unreadable += not mirror_row(self.connection, self._completed(row), self.now, examination)
+                    closing.reopen(
+                        self.connection,
+                        upstream_id=str(row["id"]),
+                        began=self.began,
+                        now=self.now,
+                    )
+                self.unreadable += not mirror_row(
+                    self.connection, self._completed(row), self.now, examination
+                )
         listed = {str(row["id"]) for row in self.pending.rows}
         self._meet_again(held, listed)
         self._compare_expiries(held)
@@ -188,20 +249,33 @@ class _Reading:
             for one in held.values():
                 # Messages seen after this read began must not be closed by it.
                 is_older = one.seen_at < self.began
-                if one.upstream_id not in listed and is_older and not self.has_failed and not self._is_over():
+                if (
+                    one.upstream_id not in listed
+                    and is_older
+                    and not self.has_failed
+                    and not self._is_over()
+                ):
                     self._close(one)
         self._tell_of_burst()
         return self._write_down(len(listed))
 
     def _note_kind(self) -> None:
-        """Our gateway can be asked about each message; what answers here may have been another one before."""
+        """Our gateway can be asked about each message; what answers here may have been
+        another one before.
+        """
         if self.connection.is_our_gateway != self.pending.is_our_gateway:
             mine = Connection.objects.filter(pk=self.connection.pk)
-            mine.update(is_our_gateway=self.pending.is_our_gateway, refused_fields=[], surveyed_at=None)
+            mine.update(
+                is_our_gateway=self.pending.is_our_gateway,
+                refused_fields=[],
+                surveyed_at=None,
+            )
             self.connection.is_our_gateway = self.pending.is_our_gateway
 
     def _held(self) -> dict[str, Any]:
-        """Return the fields of each held message to compare rows with, by its id at MultiMail."""
+        """Return the fields of each held message to compare rows with, by its id at
+        MultiMail.
+        """
         rows = Message.objects.real().filter(connection=self.connection, state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
             "missing_since", "gate_expires_at", "reported", "revision__coverage", named=True,
@@ -209,7 +283,9 @@ class _Reading:
         return {row.upstream_id: row for row in rows}
 
     def _news(self, held: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the rows that the mirror does not show yet. What others read since this began is newer than these."""
+        """Return the rows that the mirror does not show yet. What others read since
+        this began is newer than these.
+        """
         others: list[tuple[dict[str, Any], int | None]] = []
         since_closed = self._closed_since_it_began()
         for row in self.pending.rows:
@@ -223,16 +299,33 @@ class _Reading:
                 continue
             elif known.hydrated_at is None or self._hides_cc(row, known):
                 others.append((row, None))
-            elif known.seen_at < self.began and not _is_read_as(row, known.revision__fingerprint):
+            elif known.seen_at < self.began and not _is_read_as(
+                row, known.revision__fingerprint
+            ):
                 others.append((row, known.revision))
-        revisions = Revision.objects.in_bulk([revision for _, revision in others if revision])
-        return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
+        revisions = Revision.objects.in_bulk(
+            [revision for _, revision in others if revision]
+        )
+        return [
+            row
+            for row, revision in others
+            if revision is None or _has_news(row, revisions[revision])
+        ]
 
     def _hides_cc(self, row: dict[str, Any], known: Any) -> bool:
-        """Whether the read key can show more than was read: the message came before the key, or it failed then."""
-        can_show = self.connection.read_key and self.connection.capabilities.get("read_cc")
+        """Whether the read key can show more than was read: the message came before the
+        key, or it failed then.
+        """
+        can_show = self.connection.read_key and self.connection.capabilities.get(
+            "read_cc"
+        )
         is_outgoing = row.get("direction") == "outbound"
-        return bool(can_show) and is_outgoing and "cc" not in row and "cc" not in known.revision__coverage
+        return (
+            bool(can_show)
+            and is_outgoing
+            and "cc" not in row
+            and "cc" not in known.revision__coverage
+        )
 
     def _completed(self, row: dict[str, Any]) -> Mapping[str, Any]:
         try:
@@ -241,56 +334,99 @@ class _Reading:
             if isinstance(error, errors.Throttled):
                 health.wait(self.connection, error.retry_after)
             # The next read tries again.
-            log.warning("recipients not read", extra={"email": str(row["id"]), "reason": error.sentence})
+            log.warning(
+                "recipients not read",
+                extra={"email": str(row["id"]), "reason": error.sentence},
+            )
             return row
 
     def _closed_since_it_began(self) -> set[str]:
-        closed = Message.objects.filter(connection=self.connection).exclude(state__in=_WAITS)
-        return set(closed.filter(changed_at__gte=self.began).values_list("upstream_id", flat=True))
+        closed = Message.objects.filter(connection=self.connection).exclude(
+            state__in=_WAITS
+        )
+        return set(
+            closed.filter(changed_at__gte=self.began).values_list(
+                "upstream_id", flat=True
+            )
+        )
 
     def _ended(self, upstream_ids: list[str]) -> set[str]:
         """Return which of these listed messages the mirror shows as ended."""
-        ended = Message.objects.filter(connection=self.connection).exclude(state__in=closing.AS_LISTED)
-        return set(ended.filter(upstream_id__in=upstream_ids).values_list("upstream_id", flat=True))
+        ended = Message.objects.filter(connection=self.connection).exclude(
+            state__in=closing.AS_LISTED
+        )
+        return set(
+            ended.filter(upstream_id__in=upstream_ids).values_list(
+                "upstream_id", flat=True
+            )
+        )
 
     def _meet_again(self, held: dict[str, Any], listed: set[str]) -> None:
-        """Undo what was concluded from absence, or reported by webhooks alone, for messages that are listed."""
+        """Undo what was concluded from absence, or reported by webhooks alone, for
+        messages that are listed.
+        """
         for one in held.values():
             if one.reported and one.upstream_id in listed and not self._is_over():
-                closing.refute_reports(Message.objects.select_related("connection").get(pk=one.pk), began=self.began)
-        back = [one.pk for one in held.values() if one.missing_since and one.upstream_id in listed]
+                closing.refute_reports(
+                    Message.objects.select_related("connection").get(pk=one.pk),
+                    began=self.began,
+                )
+        back = [
+            one.pk
+            for one in held.values()
+            if one.missing_since and one.upstream_id in listed
+        ]
         if back:
             Message.objects.filter(pk__in=back).update(missing_since=None)
         for upstream_id in listed & set(self._without_effect()):
-            closing.hold_again(self.connection, upstream_id=upstream_id, began=self.began, now=self.now)
+            closing.hold_again(
+                self.connection, upstream_id=upstream_id, began=self.began, now=self.now
+            )
         unattributed = Decision.objects.filter(
-            state=DecisionState.UNATTRIBUTED, message__connection=self.connection, changed_at__lt=self.began
+            state=DecisionState.UNATTRIBUTED,
+            message__connection=self.connection,
+            changed_at__lt=self.began,
         ).values_list("message__upstream_id", flat=True)
         if again := sorted(listed & set(unattributed)):
             with transaction.atomic():
                 settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
 
     def _without_effect(self) -> list[str]:
-        """Return the held messages with a decision that MultiMail said to have carried out a settle time ago."""
-        applied = Decision.objects.filter(state=DecisionState.APPLIED, changed_at__lt=self.began - closing.SETTLE_TIME)
-        of_held = applied.filter(message__connection=self.connection, message__state=MessageState.HELD)
+        """Return the held messages with a decision that MultiMail said to have carried
+        out a settle time ago.
+        """
+        applied = Decision.objects.filter(
+            state=DecisionState.APPLIED, changed_at__lt=self.began - closing.SETTLE_TIME
+        )
+        of_held = applied.filter(
+            message__connection=self.connection, message__state=MessageState.HELD
+        )
         since = of_held.filter(changed_at__gte=F("message__changed_at"))
         return list(since.values_list("message__upstream_id", flat=True))
 
     def _compare_expiries(self, held: dict[str, Any]) -> None:
-        """Have an expiry told again that our gateway was told and does not know: it was restored from a backup."""
+        """Have an expiry told again that our gateway was told and does not know: it was
+        restored from a backup.
+        """
         if not self.connection.is_our_gateway:
             return
         lost = []
         for row in self.pending.rows:
             known = held.get(str(row["id"]))
-            if known is None or known.gate_expires_at is None or "expires_at" not in row:
+            if (
+                known is None
+                or known.gate_expires_at is None
+                or "expires_at" not in row
+            ):
                 continue
             shown = read_time(row["expires_at"])
             if shown is None or abs(shown - known.gate_expires_at) > _SAME_EXPIRY:
                 lost.append(known.pk)
         if lost:
-            log.warning("expiries are told again", extra={"number": len(lost), "connection": self.connection.slug})
+            log.warning(
+                "expiries are told again",
+                extra={"number": len(lost), "connection": self.connection.slug},
+            )
             Message.objects.filter(pk__in=lost).update(gate_expires_at=None)
 
     def _close(self, one: Any) -> None:
@@ -300,44 +436,71 @@ class _Reading:
             return
         if upstream is None:
             if reads.can_ask(message):
-                # It can be asked but did not answer: absence alone closes nothing, and the next message would fail too.
+                # It can be asked but did not answer: absence alone closes nothing, and
+                # the next message would fail too.
                 self.has_failed = self.connection.is_our_gateway
                 return
-            # One list is no proof where a message can move between pages, or where somebody may want it closed.
+            # One list is no proof where a message can move between pages, or where
+            # somebody may want it closed.
             is_doubtful = self.pending.pages > 1 or one.reported
-            if is_doubtful and (one.missing_since is None or one.missing_since >= self.began):
-                Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
+            if is_doubtful and (
+                one.missing_since is None or one.missing_since >= self.began
+            ):
+                Message.objects.filter(pk=one.pk, missing_since=None).update(
+                    missing_since=self.began
+                )
                 return
             upstream = reads.UpstreamStatus()
         closing.close(message, upstream, self.now, began=self.began)
         self.closed.append(message.pk)
 
     def _tell_of_burst(self) -> None:
-        """Record in one entry that several messages were decided elsewhere at once, and by whom."""
+        """Record in one entry that several messages were decided elsewhere at once, and
+        by whom.
+        """
         if len(self.closed) < BURST:
             return
         ours = Decision.objects.filter(message=OuterRef("pk"), may_have_left=True)
-        elsewhere = Message.objects.filter(pk__in=self.closed, state__in=_DECIDED).exclude(Exists(ours))
+        elsewhere = Message.objects.filter(
+            pk__in=self.closed, state__in=_DECIDED
+        ).exclude(Exists(ours))
         number = elsewhere.count()
         if number < BURST:
             return
-        named = set(elsewhere.exclude(upstream_decided_by="").values_list("upstream_decided_by", flat=True))
+        named = set(
+            elsewhere.exclude(upstream_decided_by="").values_list(
+                "upstream_decided_by", flat=True
+            )
+        )
         ids = set(elsewhere.values_list("upstream_id", flat=True))
         who = sorted(named or reads.deciding_keys(self.connection, ids))[:FEW]
         by = f" by {', '.join(who)}" if who else ""
-        details = {"explanation": f"{number} messages were decided at MultiMail{by}, not at this desk."}
+        details = {
+            "explanation": f"{number} messages were decided at MultiMail{by}, not at this desk."
+        }
         with transaction.atomic():
-            record("connection.decided_elsewhere", actor=ACTOR, connection=self.connection.pk, details=details)
+            record(
+                "connection.decided_elsewhere",
+                actor=ACTOR,
+                connection=self.connection.pk,
+                details=details,
+            )
 
     def _is_over(self) -> bool:
-        """Whether the rest is left to the next read; otherwise renew the lease when due."""
+        """Whether the rest is left to the next read; otherwise renew the lease when
+        due.
+        """
         now = time.monotonic()
         if now > self.ends:
             self.is_unfinished = True
         elif now > self.renewed + _RENEW_AFTER:
             mine = Connection.objects.filter(pk=self.connection.pk)
-            if mine.filter(reading_until=self.connection.reading_until).update(reading_until=Now() + READ_LEASE):
-                self.connection.reading_until = mine.values_list("reading_until", flat=True).get()
+            if mine.filter(reading_until=self.connection.reading_until).update(
+                reading_until=Now() + READ_LEASE
+            ):
+                self.connection.reading_until = mine.values_list(
+                    "reading_until", flat=True
+                ).get()
                 self.renewed = now
             else:
                 # This worker was paused, and another one is reading now.
@@ -348,7 +511,8 @@ class _Reading:
         mine = Connection.objects.filter(pk=self.connection.pk)
         if self.unreadable:
             health.note_failure(
-                self.connection, f"{self.unreadable} of the held messages could not be read; the others are here."
+                self.connection,
+                f"{self.unreadable} of the held messages could not be read; the others are here.",
             )
             return f"{self.unreadable} unreadable"
         if self.has_failed:
@@ -356,12 +520,15 @@ class _Reading:
         if self.is_overtaken:
             return "overtaken"
         if self.is_unfinished:
-            # The list was read, so MultiMail is healthy; only some rows are not stored yet.
+            # The list was read, so MultiMail is healthy; only some rows are not stored
+            # yet.
             health.note_recovery(self.connection, began=self.began)
             return "to be continued"
         # Never move it backwards: a newer read may have ended first.
         older = mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began))
-        older.filter(reading_until=self.connection.reading_until).update(complete_as_of=self.began, reading_until=None)
+        older.filter(reading_until=self.connection.reading_until).update(
+            complete_as_of=self.began, reading_until=None
+        )
         health.note_recovery(self.connection, began=self.began)
         return f"{count} held"
 
@@ -374,7 +541,9 @@ def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
 
 
 def _has_news(row: dict[str, Any], revision: Revision) -> bool:
-    """Whether a row has news for its message; one that cannot be compared has, so mirroring it reports the error."""
+    """Whether a row has news for its message; one that cannot be compared has, so
+    mirroring it reports the error.
+    """
     try:
         return store.changed_content(revision, store.content_of(row)) is not None
     except UNREADABLE:

@@ -21,8 +21,12 @@ from mirror.terms import LET_GO, READS_THAT_PROVE
 
 
 def resolve(*, decision_id: int) -> str:
-    """Find out by reading what became of a decision in doubt; it never calls decide_email."""
-    doubtful = Decision.objects.to_resolve().select_related("message__connection", "message__mailbox")
+    """Find out by reading what became of a decision in doubt; it never calls
+    decide_email.
+    """
+    doubtful = Decision.objects.to_resolve().select_related(
+        "message__connection", "message__mailbox"
+    )
     decision = doubtful.filter(pk=decision_id).first()
     if decision is None:
         return "nothing to resolve"
@@ -34,7 +38,8 @@ def resolve(*, decision_id: int) -> str:
         decision.refresh_from_db()
         return decision.state
     if upstream is None:
-        # MultiMail may say who decided once it answers, so do not guess from the mirror before.
+        # MultiMail may say who decided once it answers, so do not guess from the mirror
+        # before.
         return "not known"
     if decision.message.state not in (MessageState.HELD, MessageState.GONE):
         return _follow_the_mirror(decision)
@@ -46,28 +51,45 @@ def resolve(*, decision_id: int) -> str:
 
 @transaction.atomic
 def _follow_the_mirror(decision: Decision) -> str:
-    """End it by the mirror's state from later webhooks, where the one about the decision itself did not come."""
+    """End it by the mirror's state from later webhooks, where the one about the
+    decision itself did not come.
+    """
     message = store.lock_current(decision.message)
     assert message is not None, "a decision keeps its message"
     ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
-    reported = "approved" if message.state in LET_GO else ended.get(MessageState(message.state), "")
+    reported = (
+        "approved"
+        if message.state in LET_GO
+        else ended.get(MessageState(message.state), "")
+    )
     reason = message.upstream_reason
     who = message.upstream_decided_by
     is_nameless = message.connection.is_our_gateway and not reason + who
     if reported and is_nameless and reported == settle.report_expected(decision):
         _leave_to_a_person(decision)
     elif reported:
-        settle.settle_by_report(message, reported=reported, reason=reason, decided_by=who, actor=ACTOR)
+        settle.settle_by_report(
+            message, reported=reported, reason=reason, decided_by=who, actor=ACTOR
+        )
     decision.refresh_from_db()
     return decision.state
 
 
 def _leave_to_a_person(decision: Decision) -> None:
-    """Mark it unattributed: our gateway has forgotten the message, so only people can say who decided."""
-    locked = Decision.objects.to_resolve().filter(pk=decision.pk, state=DecisionState.UNKNOWN).under_lock().first()
+    """Mark it unattributed: our gateway has forgotten the message, so only people can
+    say who decided.
+    """
+    locked = (
+        Decision.objects.to_resolve()
+        .filter(pk=decision.pk, state=DecisionState.UNKNOWN)
+        .under_lock()
+        .first()
+    )
     if locked is not None:
         sentence = "MultiMail reports this outcome, but no longer says whether it was by this decision."
-        settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence)
+        settle.advance(
+            locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence
+        )
 
 
 def _ask(message: Message) -> UpstreamStatus | None:
@@ -92,35 +114,52 @@ def _ask(message: Message) -> UpstreamStatus | None:
 
 @transaction.atomic
 def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
-    """Count one complete read; two that agree, a settle time apart, settle the decision.
+    """Count one complete read; two that agree, a settle time apart, settle the
+    decision.
 
-    A read that `began` before the doubt does not count: the decision was called once more meanwhile.
+    A read that `began` before the doubt does not count: the decision was called once
+    more meanwhile.
     """
     store.lock_current(decision.message)
-    locked = Decision.objects.to_resolve().filter(pk=decision.pk, changed_at__lt=began).under_lock().first()
+    locked = (
+        Decision.objects.to_resolve()
+        .filter(pk=decision.pk, changed_at__lt=began)
+        .under_lock()
+        .first()
+    )
     if locked is None:
         return "settled meanwhile"
     seen, other = ("seen_held", "seen_absent") if held else ("seen_absent", "seen_held")
     if _count(locked, seen, other, began) < READS_THAT_PROVE:
         return "read once"
     if locked.state == DecisionState.WITHDRAWN:
-        # Absent, it is closed by the next read of everything; held, people know now that it has not left until now.
+        # Absent, it is closed by the next read of everything; held, people know now
+        # that it has not left until now.
         return "still withdrawn"
     if not held:
         sentence = "MultiMail no longer holds it, and what happened is not known."
-        return settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence).state
-    if locked.outcome == Outcome.APPROVE and not decision.message.connection.repeats_unknown_approvals:
+        return settle.advance(
+            locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence
+        ).state
+    if (
+        locked.outcome == Outcome.APPROVE
+        and not decision.message.connection.repeats_unknown_approvals
+    ):
         # Sending again is left to a person: the first call might still arrive.
         return "still held, a person must confirm"
     sentence = "Two reads show that MultiMail still holds it: the call had no effect."
     event = DecisionEvent.SEEN_HELD
-    return settle.advance(locked, event=event, actor=ACTOR, explanation=sentence, due_at=clock()).state
+    return settle.advance(
+        locked, event=event, actor=ACTOR, explanation=sentence, due_at=clock()
+    ).state
 
 
 def _count(decision: Decision, seen: str, other: str, began: datetime) -> int:
-    """Return how many reads in a row have shown this. Reads less than a settle time apart count once.
+    """Return how many reads in a row have shown this. Reads less than a settle time
+    apart count once.
 
-    By the database's clock, as this host's may be wrong. Of a decision in doubt, due_at is when a further read counts.
+    By the database's clock, as this host's may be wrong. Of a decision in doubt, due_at
+    is when a further read counts.
     """
     row = Decision.objects.filter(pk=decision.pk)
     before: int = getattr(decision, seen)

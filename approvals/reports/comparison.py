@@ -22,7 +22,9 @@ MOST_NAMED = 20
 
 @dataclass(frozen=True)
 class Comparison:
-    """How many verdicts and decisions were compared, and the messages on which rows and ledger differ."""
+    """How many verdicts and decisions were compared, and the messages on which rows and
+    ledger differ.
+    """
 
     compared: int
     number: int
@@ -30,26 +32,45 @@ class Comparison:
 
 
 def compare_with_ledger(actor: Actor, month: Month) -> Comparison:
-    """Compare a month's verdicts and decisions, where the actor is admin or auditor, with their ledger entries."""
+    """Compare a month's verdicts and decisions, where the actor is admin or auditor,
+    with their ledger entries.
+    """
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     mine = Message.objects.visible_to(looking)
-    verdicts = Verdict.objects.filter(message__in=mine, given_at__gte=month.since, given_at__lt=month.until)
+    verdicts = Verdict.objects.filter(
+        message__in=mine, given_at__gte=month.since, given_at__lt=month.until
+    )
     made = Decision.objects.visible_to(looking).between(month.since, month.until)
-    by_its_giver = {"actor_kind": "person", "actor_id": Cast(OuterRef("person"), CharField())}
-    differing = Q(pk__in=_not_recorded(verdicts, _recorded_as("verdict.given", **by_its_giver)))
+    by_its_giver = {
+        "actor_kind": "person",
+        "actor_id": Cast(OuterRef("person"), CharField()),
+    }
+    differing = Q(
+        pk__in=_not_recorded(verdicts, _recorded_as("verdict.given", **by_its_giver))
+    )
     differing |= Q(pk__in=_not_recorded(made, _recorded_as("decision.recorded")))
     differing |= _recorded_without_a_row(mine, month)
     found = mine.filter(differing).order_by("-pk")
-    return Comparison(verdicts.count() + made.count(), found.count(), list(found[:MOST_NAMED]))
+    return Comparison(
+        verdicts.count() + made.count(), found.count(), list(found[:MOST_NAMED])
+    )
 
 
 def _recorded_as(action: str, **more: Any) -> Exists:
     """Whether an entry of this kind has the same outcome for the same version."""
-    # The outcome of older entries is one of their details, and is not known where these were removed.
-    entries = Entry.objects.of_action(action).annotate(outcome_detail=KeyTextTransform("outcome", "detail__fields"))
-    same = Q(outcome=OuterRef("outcome")) | Q(outcome="", outcome_detail=OuterRef("outcome"))
+    # The outcome of older entries is one of their details, and is not known where these
+    # were removed.
+    entries = Entry.objects.of_action(action).annotate(
+        outcome_detail=KeyTextTransform("outcome", "detail__fields")
+    )
+    same = Q(outcome=OuterRef("outcome")) | Q(
+        outcome="", outcome_detail=OuterRef("outcome")
+    )
     unknown = Q(outcome="", detail=None)
-    about = {"message": OuterRef("message__public_id"), "fingerprint": OuterRef("revision__fingerprint")}
+    about = {
+        "message": OuterRef("message__public_id"),
+        "fingerprint": OuterRef("revision__fingerprint"),
+    }
     return Exists(entries.filter(same | unknown, **about, **more))
 
 
@@ -60,13 +81,24 @@ def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> QuerySet[Any]:
 def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> Q:
     """Messages for which the ledger has a verdict or a decision without a row."""
     same = {"message__public_id": OuterRef("message"), "outcome": OuterRef("outcome")}
-    verdicts = Verdict.objects.annotate(giver=Cast("person", CharField())).filter(giver=OuterRef("actor_id"), **same)
-    recorded = {"verdict.given": verdicts, "decision.recorded": Decision.objects.filter(**same)}
-    entries = Entry.objects.exclude(outcome="").filter(at__gte=month.since, at__lt=month.until)
+    verdicts = Verdict.objects.annotate(giver=Cast("person", CharField())).filter(
+        giver=OuterRef("actor_id"), **same
+    )
+    recorded = {
+        "verdict.given": verdicts,
+        "decision.recorded": Decision.objects.filter(**same),
+    }
+    entries = Entry.objects.exclude(outcome="").filter(
+        at__gte=month.since, at__lt=month.until
+    )
     entries = entries.filter(message__in=mine.values("public_id"))
     lacking = Q()
     for action, rows in recorded.items():
-        lacking |= Q(public_id__in=entries.of_action(action).exclude(Exists(rows)).values(found=F("message")))
+        lacking |= Q(
+            public_id__in=entries.of_action(action)
+            .exclude(Exists(rows))
+            .values(found=F("message"))
+        )
     return lacking
 
 
@@ -79,7 +111,9 @@ class Presses:
 
 
 def refused_presses(actor: Actor, month: Month) -> Presses:
-    """Return the refused attempts that the actor may see in the ledger (relies on entry_action)."""
+    """Return the refused attempts that the actor may see in the ledger (relies on
+    entry_action).
+    """
     asked = f"action=verdict.refused&since={month}&until={month}"
     filters = Filters.from_query(asked, month.zone).pinned()
     found = matching(Entry.objects.readable_by(actor), filters)

@@ -1,4 +1,6 @@
-"""Adds up the decisions of a month, by mailbox and by rule, and by person where figures of single people are shown."""
+"""Adds up the decisions of a month, by mailbox and by rule, and by person where figures
+of single people are shown.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +28,9 @@ _LAST = 2999
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """One month: from its first moment in a time zone to the first of the next, which does not belong to it."""
+    """One month: from its first moment in a time zone to the first of the next, which
+    does not belong to it.
+    """
 
     year: int
     number: int
@@ -46,7 +50,11 @@ class Month:
             return None
         year = int(found[1])
         number = int(found[2])
-        return cls(year, number, zone) if _FIRST <= year <= _LAST and 1 <= number <= 12 else None
+        return (
+            cls(year, number, zone)
+            if _FIRST <= year <= _LAST and 1 <= number <= 12
+            else None
+        )
 
     @property
     def since(self) -> datetime:
@@ -58,11 +66,19 @@ class Month:
 
     @property
     def before(self) -> "Month":
-        return Month(self.year - (self.number == 1), 12 if self.number == 1 else self.number - 1, self.zone)
+        return Month(
+            self.year - (self.number == 1),
+            12 if self.number == 1 else self.number - 1,
+            self.zone,
+        )
 
     @property
     def after(self) -> "Month":
-        return Month(self.year + (self.number == 12), 1 if self.number == 12 else self.number + 1, self.zone)
+        return Month(
+            self.year + (self.number == 12),
+            1 if self.number == 12 else self.number + 1,
+            self.zone,
+        )
 
     @property
     def words(self) -> str:
@@ -73,7 +89,8 @@ class Month:
 
 
 ELSEWHERE = "elsewhere"
-# Columns in the order in which they are shown; the first four add up to the fifth, the others are parts of it.
+# Columns in the order in which they are shown; the first four add up to the fifth, the
+# others are parts of it.
 SUMMED = {
     "approved": "Approved",
     "rejected": "Rejected",
@@ -130,7 +147,8 @@ class Report:
     """Both tables; their totals are the same."""
 
     month: Month
-    # Persons, rules and elsewhere; without persons while figures of single people are not shown.
+    # Persons, rules and elsewhere; without persons while figures of single people are
+    # not shown.
     people: tuple[Row, ...]
     places: tuple[Row, ...]
     total: Row
@@ -164,12 +182,19 @@ class Asked:
 
     @property
     def query(self) -> str:
-        asked = {"month": str(self.month), "who": self.who, "where": self.where, "figure": self.figure}
+        asked = {
+            "month": str(self.month),
+            "who": self.who,
+            "where": self.where,
+            "figure": self.figure,
+        }
         return urlencode({name: value for name, value in asked.items() if value})
 
 
 def may_read_reports(actor: Actor) -> bool:
-    """Whether the actor may read the report: admins and auditors, of what they see as such."""
+    """Whether the actor may read the report: admins and auditors, of what they see as
+    such.
+    """
     return actor.has(Role.ADMIN) or actor.has(Role.AUDITOR)
 
 
@@ -181,35 +206,60 @@ def report_of(actor: Actor, month: Month) -> Report:
     elsewhere = by_mailbox(past)
     names = _Names(groups, elsewhere)
     gone = sum(elsewhere.values())
-    # Persons first, then rules, each by their names; persons only where their figures are allowed.
+    # Persons first, then rules, each by their names; persons only where their figures
+    # are allowed.
     with_people = shows_people()
-    givers = [one for one in groups if one.by == "who" and (with_people or one.person is None)]
+    givers = [
+        one for one in groups if one.by == "who" and (with_people or one.person is None)
+    ]
     givers.sort(key=lambda one: (not one.person, names.giver(one).casefold()))
-    people = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers]
+    people = [
+        _row(names.giver(one), "", one, 0, Asked(month, who=_who(one)))
+        for one in givers
+    ]
     if gone:
         words = ("Elsewhere", "At MultiMail, or by another program")
         people.append(_row(*words, None, gone, Asked(month, who=ELSEWHERE)))
     where = {(one.connection, one.mailbox): one for one in groups if one.by == "where"}
     mailboxes = [
-        _row(*names.mailbox(pair), where.get(pair), elsewhere.get(pair, 0), Asked(month, where=_where(*pair)))
+        _row(
+            *names.mailbox(pair),
+            where.get(pair),
+            elsewhere.get(pair, 0),
+            Asked(month, where=_where(*pair)),
+        )
         for pair in {**where, **elsewhere}
     ]
     mailboxes.sort(key=lambda row: (row.label.casefold(), row.note))
-    total = _row("All", "", next(one for one in groups if one.by == "all"), gone, Asked(month))
-    return Report(month, tuple(people), tuple(mailboxes), total, *_chart(people if with_people else mailboxes))
+    total = _row(
+        "All", "", next(one for one in groups if one.by == "all"), gone, Asked(month)
+    )
+    return Report(
+        month,
+        tuple(people),
+        tuple(mailboxes),
+        total,
+        *_chart(people if with_people else mailboxes),
+    )
 
 
 def review_of(actor: Actor, month: Month) -> Review | None:
-    """Return how the month's messages were read; None where fewer than three people approved any.
+    """Return how the month's messages were read; None where fewer than three people
+    approved any.
 
-    Those would be figures of single people, which are shown only where they are allowed.
+    Those would be figures of single people, which are shown only where they are
+    allowed.
     """
     visible = Message.objects.visible_to(_looking(actor))
-    verdicts = Verdict.objects.on(visible).filter(given_at__gte=month.since, given_at__lt=month.until)
+    verdicts = Verdict.objects.on(visible).filter(
+        given_at__gte=month.since, given_at__lt=month.until
+    )
     read = verdicts.approvals_read()
     if read["people"] < FEWEST and not shows_people():
         return None
-    practised = PracticeMessage.objects.visible_to(_looking(actor)).filter(person__isnull=False)
+    practised = PracticeMessage.objects.visible_to(_looking(actor)).filter(
+        person__isnull=False
+    )
     practised = practised.filter(ended_at__gte=month.since, ended_at__lt=month.until)
     return Review(
         median="" if read["median"] is None else spoken(read["median"]),
@@ -221,7 +271,8 @@ def review_of(actor: Actor, month: Month) -> Review | None:
 
 
 def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
-    """Return the decisions, and the messages decided elsewhere, that a figure counts; the newest first.
+    """Return the decisions, and the messages decided elsewhere, that a figure counts;
+    the newest first.
 
     The figure is counted by the same conditions, so it is the number of these rows.
     """
@@ -237,8 +288,12 @@ def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
         past = past.none()
     if asked.who not in ("", ELSEWHERE):
         made = made.of_giver(*_read_who(asked.who))
-    made = made.with_decision_time().with_message().select_related("given_by", "revision")
-    return made.order_by("-recorded_at", "-pk"), past.select_related("connection", "mailbox").order_by("-ended_at")
+    made = (
+        made.with_decision_time().with_message().select_related("given_by", "revision")
+    )
+    return made.order_by("-recorded_at", "-pk"), past.select_related(
+        "connection", "mailbox"
+    ).order_by("-ended_at")
 
 
 def words_of(actor: Actor, asked: Asked) -> str:
@@ -249,23 +304,39 @@ def words_of(actor: Actor, asked: Asked) -> str:
     elif asked.who:
         person, rule = _read_who(asked.who)
         found = Person.objects.filter(pk=person).first() if person else None
-        parts.append(f"by {found}" if found else f"by {_rule_words(rule).lower()}" if rule else "by nobody known")
+        parts.append(
+            f"by {found}"
+            if found
+            else f"by {_rule_words(rule).lower()}"
+            if rule
+            else "by nobody known"
+        )
     if asked.where:
         connection, mailbox = _read_where(asked.where)
-        visible = Message.objects.visible_to(_looking(actor)).filter(connection=connection, mailbox=mailbox)
+        visible = Message.objects.visible_to(_looking(actor)).filter(
+            connection=connection, mailbox=mailbox
+        )
         one = visible.select_related("mailbox", "connection").first()
-        parts.append(f"in {one.mailbox or one.connection}" if one else "in a mailbox that you do not see")
+        parts.append(
+            f"in {one.mailbox or one.connection}"
+            if one
+            else "in a mailbox that you do not see"
+        )
     if asked.figure in {**SUMMED, **PARTS}:
         parts.insert(0, {**SUMMED, **PARTS}[asked.figure].lower())
     return ", ".join(parts) or "all"
 
 
 def _made(actor: Actor, month: Month) -> Any:
-    return Decision.objects.visible_to(_looking(actor)).between(month.since, month.until)
+    return Decision.objects.visible_to(_looking(actor)).between(
+        month.since, month.until
+    )
 
 
 def _past(actor: Actor, month: Month) -> Any:
-    return decided_elsewhere(Message.objects.visible_to(_looking(actor)), month.since, month.until)
+    return decided_elsewhere(
+        Message.objects.visible_to(_looking(actor)), month.since, month.until
+    )
 
 
 def _looking(actor: Actor) -> Actor:
@@ -275,10 +346,18 @@ def _looking(actor: Actor) -> Actor:
 class _Names:
     """The names of all people, mailboxes and connections in the sums, read at once."""
 
-    def __init__(self, groups: Sequence[Group], elsewhere: Mapping[tuple[int, int | None], int]) -> None:
-        self.people = Person.objects.in_bulk({one.person for one in groups if one.person})
-        pairs = {(one.connection, one.mailbox) for one in groups if one.connection} | set(elsewhere)
-        self.mailboxes = Mailbox.objects.in_bulk({mailbox for _, mailbox in pairs if mailbox})
+    def __init__(
+        self, groups: Sequence[Group], elsewhere: Mapping[tuple[int, int | None], int]
+    ) -> None:
+        self.people = Person.objects.in_bulk(
+            {one.person for one in groups if one.person}
+        )
+        pairs = {
+            (one.connection, one.mailbox) for one in groups if one.connection
+        } | set(elsewhere)
+        self.mailboxes = Mailbox.objects.in_bulk(
+            {mailbox for _, mailbox in pairs if mailbox}
+        )
         # Their names alone: nobody needs their secrets here.
         named = Connection.objects.filter(pk__in={one for one, _ in pairs if one})
         self.connections = dict(named.values_list("pk", "name"))
@@ -291,11 +370,19 @@ class _Names:
 
     def mailbox(self, pair: tuple[int | None, int | None]) -> tuple[str, str]:
         mailbox = self.mailboxes.get(pair[1] or 0)
-        return str(mailbox) if mailbox else "Mailbox not known", self.connections.get(pair[0] or 0, "")
+        return str(mailbox) if mailbox else "Mailbox not known", self.connections.get(
+            pair[0] or 0, ""
+        )
 
 
-def _row(label: str, note: str, group: Group | None, elsewhere: int, asked: Asked) -> Row:
-    figures = {**dict.fromkeys(FIGURES, 0), **(group.figures if group else {}), ELSEWHERE: elsewhere}
+def _row(
+    label: str, note: str, group: Group | None, elsewhere: int, asked: Asked
+) -> Row:
+    figures = {
+        **dict.fromkeys(FIGURES, 0),
+        **(group.figures if group else {}),
+        ELSEWHERE: elsewhere,
+    }
     made = group.decisions if group else 0
     high = f"{100 * figures['high'] / made:.0f} %" if made and figures["high"] else ""
     seconds = group.median if group else None
@@ -304,7 +391,10 @@ def _row(label: str, note: str, group: Group | None, elsewhere: int, asked: Aske
         note=note,
         summed=tuple(_cell(asked, name, figures[name]) for name in SUMMED),
         all=_cell(asked, "", made + elsewhere),
-        parts=tuple(_cell(asked, name, figures[name], high if name == "high" else "") for name in PARTS),
+        parts=tuple(
+            _cell(asked, name, figures[name], high if name == "high" else "")
+            for name in PARTS
+        ),
         median="" if seconds is None else spoken(seconds),
         seconds=seconds,
     )
@@ -321,16 +411,29 @@ def _chart(people: Sequence[Row]) -> tuple[Bars | None, str]:
     shown = [row for row in people if row.all.number]
     if not shown:
         return None, ""
-    drawn = [(row.label, _in_words(row), [(cell.number, tones[cell.name]) for cell in row.summed]) for row in shown]
+    drawn = [
+        (
+            row.label,
+            _in_words(row),
+            [(cell.number, tones[cell.name]) for cell in row.summed],
+        )
+        for row in shown
+    ]
     return bars(drawn), "; ".join(f"{row.label}: {_in_words(row)}" for row in shown)
 
 
 def _in_words(row: Row) -> str:
-    return ", ".join(f"{cell.number:,} {SUMMED[cell.name].lower()}" for cell in row.summed if cell.number)
+    return ", ".join(
+        f"{cell.number:,} {SUMMED[cell.name].lower()}"
+        for cell in row.summed
+        if cell.number
+    )
 
 
 def _who(group: Group) -> str:
-    return f"person-{group.person}" if group.person is not None else f"rule-{group.rule}"
+    return (
+        f"person-{group.person}" if group.person is not None else f"rule-{group.rule}"
+    )
 
 
 def _read_who(who: str) -> tuple[int | None, str]:

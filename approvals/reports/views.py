@@ -1,4 +1,6 @@
-"""The pages of the report of decisions: a month, and the rows behind one of its figures."""
+"""The pages of the report of decisions: a month, and the rows behind one of its
+figures.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +38,12 @@ from common.pages import DeskRequest, redirect_with_notice
 from common.time_zones import zone_name
 from people.errors import NotYours
 from people.models import PendingChange
-from people.second_admin.person_figures import FEWEST, MAX_REASON, set_person_figures, shows_people
+from people.second_admin.person_figures import (
+    FEWEST,
+    MAX_REASON,
+    set_person_figures,
+    shows_people,
+)
 from people.second_admin.setting import organisation_settings
 from people.sign_in.reauthentication import reauthenticated
 
@@ -46,12 +53,18 @@ _RULE = "[a-z_]{1,40}|standing [0-9]{1,9} version [0-9]{1,9}"
 
 
 class DecisionsForm(forms.Form):
-    """A month and the chosen rows. An invalid month means the current one; invalid rows mean none."""
+    """A month and the chosen rows. An invalid month means the current one; invalid rows
+    mean none.
+    """
 
     month = forms.CharField(max_length=7, required=False)
-    who = forms.RegexField(f"^(person-{_KEY}|rule-({_RULE})|{ELSEWHERE})$", required=False)
+    who = forms.RegexField(
+        f"^(person-{_KEY}|rule-({_RULE})|{ELSEWHERE})$", required=False
+    )
     where = forms.RegexField(f"^{_KEY}(-{_KEY})?$", required=False)
-    figure = forms.ChoiceField(choices=[(name, name) for name in {**SUMMED, **PARTS}], required=False)
+    figure = forms.ChoiceField(
+        choices=[(name, name) for name in {**SUMMED, **PARTS}], required=False
+    )
     page = forms.IntegerField(min_value=1, max_value=10_000, required=False)
 
     def __init__(self, data: Any, *, now: Month) -> None:
@@ -61,14 +74,18 @@ class DecisionsForm(forms.Form):
 
     @property
     def asked_month(self) -> Month:
-        return Month.read(self.cleaned_data.get("month", ""), self._now.zone) or self._now
+        return (
+            Month.read(self.cleaned_data.get("month", ""), self._now.zone) or self._now
+        )
 
     @property
     def asked(self) -> Asked | None:
         """Return whose rows are asked for; None where no rows are called so."""
         if any(name in self.errors for name in ("who", "where", "figure")):
             return None
-        named = {name: self.cleaned_data.get(name, "") for name in ("who", "where", "figure")}
+        named = {
+            name: self.cleaned_data.get(name, "") for name in ("who", "where", "figure")
+        }
         return Asked(self.asked_month, **named)
 
 
@@ -105,14 +122,22 @@ def set_people(request: DeskRequest) -> HttpResponse:
         return _month_page(request, status=422, wrong=form.first_error())
     on = form.cleaned_data["on"] == "yes"
     try:
-        set_person_figures(actor=request.actor, on=on, because=form.cleaned_data["because"])
+        set_person_figures(
+            actor=request.actor, on=on, because=form.cleaned_data["because"]
+        )
     except NotYours as error:
         return _month_page(request, status=422, wrong=error.sentence)
-    notice = "Figures of single people are shown to admins and auditors." if on else "Only figures of teams are shown."
+    notice = (
+        "Figures of single people are shown to admins and auditors."
+        if on
+        else "Only figures of teams are shown."
+    )
     return redirect_with_notice(request, notice, "report-decisions")
 
 
-def _month_page(request: DeskRequest, *, status: int = 200, wrong: str = "") -> HttpResponse:
+def _month_page(
+    request: DeskRequest, *, status: int = 200, wrong: str = ""
+) -> HttpResponse:
     form, this_month = _form(request, request.GET)
     month = form.asked_month
     report = report_of(request.actor, month)
@@ -137,15 +162,23 @@ def _month_page(request: DeskRequest, *, status: int = 200, wrong: str = "") -> 
         "comparison": compare_with_ledger(request.actor, month),
         "heads": [*SUMMED.values()],
         "part_heads": [*PARTS.values()],
-        "panel": {"name": "decided", "title": f"Decided in {month.words}", "summary": report.summary},
+        "panel": {
+            "name": "decided",
+            "title": f"Decided in {month.words}",
+            "summary": report.summary,
+        },
     }
-    return render(request, "approvals/reports/report_decisions.html", context, status=status)
+    return render(
+        request, "approvals/reports/report_decisions.html", context, status=status
+    )
 
 
 @login_required
 @require_safe
 def rows(request: DeskRequest) -> HttpResponse:
-    """Show the decisions that a figure counts, and the messages that were decided elsewhere."""
+    """Show the decisions that a figure counts, and the messages that were decided
+    elsewhere.
+    """
     form, _ = _form(request, request.GET)
     asked = form.asked
     if asked is None:
@@ -184,12 +217,22 @@ def file(request: DeskRequest) -> StreamingHttpResponse:
     report = report_of(request.actor, form.asked_month)
     number = len(report.people) + len(report.places)
     with transaction.atomic():
-        details = {"report": "who decided what", "month": str(report.month), "zone": report.month.zone}
-        record("ledger.report_taken", actor=request.actor, details={**details, "rows": str(number)})
+        details = {
+            "report": "who decided what",
+            "month": str(report.month),
+            "zone": report.month.zone,
+        }
+        record(
+            "ledger.report_taken",
+            actor=request.actor,
+            details={**details, "rows": str(number)},
+        )
     return StreamingHttpResponse(
         _lines(report),
         content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="decisions-{report.month}.csv"'},
+        headers={
+            "Content-Disposition": f'attachment; filename="decisions-{report.month}.csv"'
+        },
     )
 
 
@@ -212,4 +255,14 @@ def _lines(report: Report) -> Iterator[str]:
         for row in found:
             numbers = [str(cell.number) for cell in row.cells]
             median = "" if row.seconds is None else f"{row.seconds:.0f}"
-            yield csv_row((report.month, report.month.zone, by, row.label, row.note, *numbers, median))
+            yield csv_row(
+                (
+                    report.month,
+                    report.month.zone,
+                    by,
+                    row.label,
+                    row.note,
+                    *numbers,
+                    median,
+                )
+            )

@@ -1,4 +1,6 @@
-"""Adds, changes and removes the words, phrases and patterns that make a finding of a chosen weight."""
+"""Adds, changes and removes the words, phrases and patterns that make a finding of a
+chosen weight.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -48,14 +50,18 @@ class WantedWord:
 
 
 def may_set_words(actor: Actor, mailbox: Mailbox | None) -> bool:
-    """Whether the actor may set the words of a mailbox, or those that count in all of them."""
+    """Whether the actor may set the words of a mailbox, or those that count in all of
+    them.
+    """
     if mailbox is None:
         return may_weigh(actor)
     return actor.is_a(Role.ADMIN, connection=mailbox.connection_id, mailbox=mailbox.pk)
 
 
 def loosens(before: OwnWord, wanted: WantedWord) -> bool:
-    """Whether a change may let messages through with less than before: anything but more points or more places."""
+    """Whether a change may let messages through with less than before: anything but
+    more points or more places.
+    """
     return (
         wanted.points < before.points
         or wanted.phrase.spelling != before.spelling
@@ -64,11 +70,19 @@ def loosens(before: OwnWord, wanted: WantedWord) -> bool:
     )
 
 
-def _changing(*, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any) -> ChangeInWords:
-    """Return a change of a word in words. For one that moves to another mailbox, an admin of everything accepts it."""
+def _changing(
+    *, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any
+) -> ChangeInWords:
+    """Return a change of a word in words. For one that moves to another mailbox, an
+    admin of everything accepts it.
+    """
     assert word is not None, "a new word only adds findings"
     stored = _locked(word, actor)
-    return _as_change(stored, _in_words(wanted), stored.mailbox if wanted.mailbox == stored.mailbox else None)
+    return _as_change(
+        stored,
+        _in_words(wanted),
+        stored.mailbox if wanted.mailbox == stored.mailbox else None,
+    )
 
 
 def _removing(*, word: OwnWord, actor: Actor) -> ChangeInWords:
@@ -87,13 +101,17 @@ def _as_change(word: OwnWord, after: str, place: Mailbox | None) -> ChangeInWord
     )
 
 
-def _finds_no_less(*, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any) -> bool:
+def _finds_no_less(
+    *, wanted: WantedWord, actor: Actor, word: OwnWord | None, **_: Any
+) -> bool:
     return word is None or not loosens(_locked(word, actor), wanted)
 
 
 @transaction.atomic
 @second_admin("Own word", words=_changing, tightens=_finds_no_less)
-def save_word(*, wanted: WantedWord, actor: Actor, word: OwnWord | None = None) -> OwnWord:
+def save_word(
+    *, wanted: WantedWord, actor: Actor, word: OwnWord | None = None
+) -> OwnWord:
     """Add a word, or change one; held messages are judged again soon after.
 
     Raises ActNotAllowed, WordRefused.
@@ -117,14 +135,18 @@ def save_word(*, wanted: WantedWord, actor: Actor, word: OwnWord | None = None) 
     stored.changed_by_id = int(actor.id)
     stored.changed_at = timezone.now()
     stored.save()
-    _note("own_word.changed" if word else "own_word.added", stored, before, after, actor)
+    _note(
+        "own_word.changed" if word else "own_word.added", stored, before, after, actor
+    )
     return stored
 
 
 @transaction.atomic
 @second_admin("Own word", words=_removing)
 def remove_word(*, word: OwnWord, actor: Actor) -> None:
-    """Remove a word; its findings go from held messages soon after. Raises ActNotAllowed, WordRefused."""
+    """Remove a word; its findings go from held messages soon after. Raises
+    ActNotAllowed, WordRefused.
+    """
     stored = _locked(word, actor)
     _note("own_word.removed", stored, _in_words(stored), "", actor)
     stored.delete()
@@ -141,8 +163,16 @@ def _locked(word: OwnWord, actor: Actor) -> OwnWord:
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:
     if not may_set_words(actor, mailbox):
-        whose = f"Only an admin of {mailbox} can" if mailbox else "Only an admin of all mailboxes can"
-        raise ActNotAllowed(f"{whose} set its words." if mailbox else f"{whose} set words for all of them.")
+        whose = (
+            f"Only an admin of {mailbox} can"
+            if mailbox
+            else "Only an admin of all mailboxes can"
+        )
+        raise ActNotAllowed(
+            f"{whose} set its words."
+            if mailbox
+            else f"{whose} set words for all of them."
+        )
 
 
 def _in_words(word: OwnWord | WantedWord) -> str:

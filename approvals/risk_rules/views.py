@@ -1,4 +1,6 @@
-"""The published rules: what each counts and found lately, and the form by which an admin weighs one."""
+"""The published rules: what each counts and found lately, and the form by which an
+admin weighs one.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -35,7 +37,8 @@ class RuleForm(SentenceForm):
         max_value=100,
         required=False,
         error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"), "Give it 0 to 100 points, in whole numbers."
+            ("invalid", "min_value", "max_value"),
+            "Give it 0 to 100 points, in whole numbers.",
         ),
     )
     as_published = forms.BooleanField(required=False)
@@ -50,7 +53,9 @@ class RuleForm(SentenceForm):
 
     def wanted(self) -> int | None:
         """Return the points, None for the published ones."""
-        return None if self.cleaned_data["as_published"] else self.cleaned_data["points"]
+        return (
+            None if self.cleaned_data["as_published"] else self.cleaned_data["points"]
+        )
 
 
 LATELY = timedelta(days=30)
@@ -59,19 +64,29 @@ MOST = 100_000
 
 
 def lately(messages: QueueQuerySet) -> QueueQuerySet:
-    """Return those held first in the last 30 days; what happened to none of them lately bounds how far is looked."""
+    """Return those held first in the last 30 days; what happened to none of them lately
+    bounds how far is looked.
+    """
     return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
 
 
 def hits_by_rule(messages: QueueQuerySet) -> dict[str, int]:
-    """Return how many of these messages have a finding of each rule, by one scan (relies on message_changed)."""
+    """Return how many of these messages have a finding of each rule, by one scan
+    (relies on message_changed).
+    """
     newest = lately(messages).in_order("newest").values("pk")[:MOST]
-    by_rule = Review.objects.filter(pk__in=newest).values(rule=Func("rules", function="unnest"))
+    by_rule = Review.objects.filter(pk__in=newest).values(
+        rule=Func("rules", function="unnest")
+    )
     return dict(by_rule.annotate(number=Count("*")).values_list("rule", "number"))
 
 
-def hits_of(messages: QueueQuerySet, rule: str, *, after: Position | None) -> QueueQuerySet:
-    """Return the messages with a recent finding of a rule, newest first (relies on review_rules)."""
+def hits_of(
+    messages: QueueQuerySet, rule: str, *, after: Position | None
+) -> QueueQuerySet:
+    """Return the messages with a recent finding of a rule, newest first (relies on
+    review_rules).
+    """
     found = lately(messages.matching(Filters(rule=rule)))
     return found.in_order("newest").following("newest", after)
 
@@ -107,12 +122,21 @@ class WeighedRule:
 @login_required
 @require_safe
 def findings(request: DeskRequest) -> HttpResponse:
-    """List the rules in their order of weight, with how often each saw something in the last 30 days."""
+    """List the rules in their order of weight, with how often each saw something in the
+    last 30 days.
+    """
     weights = RuleWeight.objects.select_related("changed_by").in_bulk(field_name="rule")
     hits = hits_by_rule(queue_messages().visible_to(request.actor))
-    rules = [WeighedRule(rule, weights.get(rule.name), hits.get(rule.name, 0)) for rule in RULES.values()]
+    rules = [
+        WeighedRule(rule, weights.get(rule.name), hits.get(rule.name, 0))
+        for rule in RULES.values()
+    ]
     rules.sort(key=lambda one: -one.points)
-    return render(request, "approvals/risk_rules/rules.html", {"rules": rules, "may_weigh": may_weigh(request.actor)})
+    return render(
+        request,
+        "approvals/risk_rules/rules.html",
+        {"rules": rules, "may_weigh": may_weigh(request.actor)},
+    )
 
 
 @login_required
@@ -130,9 +154,20 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     published = _published(rule)
     form = RuleForm(request.POST)
     if not may_weigh(actor):
-        return _answer(request, published, status=403, error="Only an admin of all mailboxes can change the points.")
+        return _answer(
+            request,
+            published,
+            status=403,
+            error="Only an admin of all mailboxes can change the points.",
+        )
     if not form.is_valid():
-        return _answer(request, published, status=422, error=form.first_error(), typed=request.POST.get("points", ""))
+        return _answer(
+            request,
+            published,
+            status=422,
+            error=form.first_error(),
+            typed=request.POST.get("points", ""),
+        )
     try:
         weight = weigh(rule=rule, points=form.wanted(), actor=actor)
     except ActNotAllowed as error:
@@ -150,30 +185,56 @@ def _published(name: str) -> Rule:
 
 
 def _answer(
-    request: DeskRequest, published: Rule, *, status: int = 200, error: str = "", typed: str | None = None
+    request: DeskRequest,
+    published: Rule,
+    *,
+    status: int = 200,
+    error: str = "",
+    typed: str | None = None,
 ) -> HttpResponse:
     actor: Actor = request.actor
-    weight = RuleWeight.objects.filter(rule=published.name).select_related("changed_by").first()
+    weight = (
+        RuleWeight.objects.filter(rule=published.name)
+        .select_related("changed_by")
+        .first()
+    )
     weighed = WeighedRule(published, weight)
     after = read_position(request.GET.get("after", ""), order="newest")
-    rows = hits_of(queue_messages().visible_to(actor), published.name, after=after).for_list()
+    rows = hits_of(
+        queue_messages().visible_to(actor), published.name, after=after
+    ).for_list()
     found = list(rows.defer("revision__content")[: PAGE + 1])
     context: dict[str, Any] = {
         "one": weighed,
-        "hits": [_hit(message, published.name, weighed.points) for message in found[:PAGE]],
+        "hits": [
+            _hit(message, published.name, weighed.points) for message in found[:PAGE]
+        ],
         "is_first_page": after is None,
-        "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
+        "next_after": str(position_at(found[PAGE - 1], "newest"))
+        if len(found) > PAGE
+        else "",
         "may_weigh": may_weigh(actor),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("rule", published.name),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(
+            "rule", published.name
+        ),
         "error": error,
         "typed": weighed.points if typed is None else typed,
     }
     return render(request, "approvals/risk_rules/rule.html", context, status=status)
 
 
-def _hit(message: Message, rule: str, points: int) -> tuple[Message, Status, Finding | None, int]:
-    """Return a message with its status, its worst finding of a rule, and what that counts."""
+def _hit(
+    message: Message, rule: str, points: int
+) -> tuple[Message, Status, Finding | None, int]:
+    """Return a message with its status, its worst finding of a rule, and what that
+    counts.
+    """
     stored = message.revision.findings if message.revision else []
     found = [restored(one) for one in stored if one.get("rule") == rule]
     worst = max(found, key=lambda one: points_of(one, {}), default=None)
-    return message, shown_status(message), worst, points_of(worst, {rule: points}) if worst else 0
+    return (
+        message,
+        shown_status(message),
+        worst,
+        points_of(worst, {rule: points}) if worst else 0,
+    )

@@ -1,6 +1,7 @@
 """Changes the points of a published rule, and weighs held messages again afterwards.
 
-Changed own words go the same way: held messages are judged again, from where the last batch ended.
+Changed own words go the same way: held messages are judged again, from where the last
+batch ended.
 """
 
 from datetime import UTC, datetime
@@ -32,16 +33,22 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def may_weigh(actor: Actor) -> bool:
-    """Whether the actor may weigh rules: they apply to everybody, so only an admin of everything may."""
+    """Whether the actor may weigh rules: they apply to everybody, so only an admin of
+    everything may.
+    """
     return actor.acting_as(Role.ADMIN).sees_all()
 
 
 def _locked_points(rule: str, actor: Actor) -> int:
-    """Return the points of a rule that the actor may weigh; nobody else can weigh one until the transaction ends."""
+    """Return the points of a rule that the actor may weigh; nobody else can weigh one
+    until the transaction ends.
+    """
     if rule not in RULES:
         raise ActNotAllowed("This rule is not published any more.")
     if not may_weigh(actor) or RULES[rule].points_by_finding:
-        raise ActNotAllowed("Only an admin of all mailboxes can change the points: they apply to everybody.")
+        raise ActNotAllowed(
+            "Only an admin of all mailboxes can change the points: they apply to everybody."
+        )
     take_lock(WEIGHTS_LOCK)
     return RuleWeight.objects.points_by_rule().get(rule, RULES[rule].points)
 
@@ -66,7 +73,8 @@ def _is_not_lighter(*, rule: str, points: int | None, actor: Actor) -> bool:
 @transaction.atomic
 @second_admin("Points", words=_weighing, tightens=_is_not_lighter)
 def weigh(*, rule: str, points: int | None, actor: Actor) -> RuleWeight:
-    """Set a rule's points, or reset them to the published ones; held messages are weighed again soon after.
+    """Set a rule's points, or reset them to the published ones; held messages are
+    weighed again soon after.
 
     Raises ActNotAllowed.
     """
@@ -82,14 +90,21 @@ def weigh(*, rule: str, points: int | None, actor: Actor) -> RuleWeight:
     weight.weighed_to = _BEGINNING
     weight.weighed_to_key = 0
     weight.save()
-    details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
+    details = {
+        "rule": rule,
+        "before": str(before),
+        "after": str(after),
+        "published": str(published),
+    }
     record("rule.weighed", actor=actor, details=details)
     tasks.reweigh.delay_on_commit(weight.pk)
     return weight
 
 
 def have_judged_again(actor: Actor) -> None:
-    """Have held messages judged again by the own words of now; in the transaction that changes those."""
+    """Have held messages judged again by the own words of now; in the transaction that
+    changes those.
+    """
     take_lock(WEIGHTS_LOCK)
     begun = {
         "weighed_to": _BEGINNING,
@@ -102,29 +117,40 @@ def have_judged_again(actor: Actor) -> None:
 
 
 def reweigh(*, weight_id: int) -> bool:
-    """Weigh a batch of held messages with findings of a rule, oldest first; return whether there may be more.
+    """Weigh a batch of held messages with findings of a rule, oldest first; return
+    whether there may be more.
 
-    It waits for locked rows, and continues from where the last batch ended. After a change of own words each held
-    message is judged again.
+    It waits for locked rows, and continues from where the last batch ended. After a
+    change of own words each held message is judged again.
     """
-    if RuleWeight.objects.filter(pk=weight_id, rule=RULE, weighed_to=_BEGINNING).exists():
+    if RuleWeight.objects.filter(
+        pk=weight_id, rule=RULE, weighed_to=_BEGINNING
+    ).exists():
         flush_examinations()
     with transaction.atomic():
-        rows = RuleWeight.objects.select_for_update(no_key=True).exclude(weighed_to=None)
+        rows = RuleWeight.objects.select_for_update(no_key=True).exclude(
+            weighed_to=None
+        )
         weight = rows.filter(pk=weight_id).first()
         if weight is None or weight.weighed_to is None:
             return False
         position = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
         held = queue_messages().in_order("held").following("held", position)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
-        last = _judge_batch(held) if weight.rule == RULE else _weigh_batch(held.matching(Filters(rule=weight.rule)))
+        last = (
+            _judge_batch(held)
+            if weight.rule == RULE
+            else _weigh_batch(held.matching(Filters(rule=weight.rule)))
+        )
         weight.weighed_to, weight.weighed_to_key = last
         weight.save(update_fields=["weighed_to", "weighed_to_key"])
     return weight.weighed_to is not None
 
 
 def _judge_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
-    """Judge the next messages again; return the position of the last, or None where there are no more."""
+    """Judge the next messages again; return the position of the last, or None where
+    there are no more.
+    """
     batch = list(held.select_related("revision")[:JUDGED])
     judge_again(batch, RuleWeight.objects.points_by_rule())
     return (batch[-1].held_at, batch[-1].pk) if len(batch) == JUDGED else (None, 0)
@@ -150,11 +176,14 @@ def _weigh_batch(held: QueueQuerySet) -> tuple[datetime | None, int]:
         if is_same or current[message.pk] != message.revision_id:
             continue
         if review.risk_level != score.level:
-            # It has other deadlines by its review plan, which is followed anew, and other rules apply.
+            # It has other deadlines by its review plan, which is followed anew, and
+            # other rules apply.
             review.watch_at = Now()
             review.policy_applied = 0
         review.risk = score.points
         review.risk_level = score.level
         changed.append(review)
-    Review.objects.bulk_update(changed, ["risk", "risk_level", "watch_at", "policy_applied"])
+    Review.objects.bulk_update(
+        changed, ["risk", "risk_level", "watch_at", "policy_applied"]
+    )
     return (batch[-1].held_at, batch[-1].pk) if len(batch) == BATCH else (None, 0)

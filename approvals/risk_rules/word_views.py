@@ -1,4 +1,6 @@
-"""Own words: the list, and the page on which an admin tests one, sees what it would have found, and saves it."""
+"""Own words: the list, and the page on which an admin tests one, sees what it would
+have found, and saves it.
+"""
 
 from typing import Any
 
@@ -7,7 +9,11 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.models import OwnWord, RuleWeight
 from approvals.risk_rules.judging import RULE
@@ -27,7 +33,11 @@ from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
-from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
+from people.sign_in.reauthentication import (
+    ask_first,
+    is_recently_authenticated,
+    reauthenticated,
+)
 from risk.check_words import PLACES, places_in_words
 from risk.phrases import MAX_TYPED, SearchedText, read_phrase
 from risk.score import level_of
@@ -48,26 +58,35 @@ class WordForm(SentenceForm):
         },
     )
     looks_in = forms.MultipleChoiceField(
-        choices=list(PLACES.items()), error_messages={"required": "Choose at least one place to look in."}
+        choices=list(PLACES.items()),
+        error_messages={"required": "Choose at least one place to look in."},
     )
     points = forms.IntegerField(
         min_value=1,
         max_value=100,
-        error_messages=dict.fromkeys(("required", "invalid", "min_value", "max_value"), _POINTS),
+        error_messages=dict.fromkeys(
+            ("required", "invalid", "min_value", "max_value"), _POINTS
+        ),
     )
     mailbox = forms.ChoiceField(
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the mailboxes in the list.")
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose one of the mailboxes in the list."
+        )
     )
     sample = WordsField(
         required=False,
         max_length=MAX_SAMPLE,
-        error_messages={"max_length": f"Keep the text to test under {MAX_SAMPLE:,} characters."},
+        error_messages={
+            "max_length": f"Keep the text to test under {MAX_SAMPLE:,} characters."
+        },
     )
 
     # What the page before showed the effect of, as WantedWord writes it.
     previewed = forms.CharField(required=False, max_length=1000)
 
-    def __init__(self, request: DeskRequest, word: OwnWord | None, *, data: Any = None) -> None:
+    def __init__(
+        self, request: DeskRequest, word: OwnWord | None, *, data: Any = None
+    ) -> None:
         scopes = _scopes(request.actor, word)
         super().__init__(data, initial=_initial(request, word, scopes))
         self.fields["mailbox"].choices = list(scopes.items())  # type: ignore[attr-defined]
@@ -82,13 +101,24 @@ class WordForm(SentenceForm):
     def wanted(self) -> WantedWord:
         """Return the word as it is to be."""
         scope = self.cleaned_data["mailbox"]
-        mailbox = None if scope == _ALL else Mailbox.objects.select_related("connection").get(pk=scope)
-        return WantedWord(self.phrase, mailbox, self.cleaned_data["looks_in"], self.cleaned_data["points"])
+        mailbox = (
+            None
+            if scope == _ALL
+            else Mailbox.objects.select_related("connection").get(pk=scope)
+        )
+        return WantedWord(
+            self.phrase,
+            mailbox,
+            self.cleaned_data["looks_in"],
+            self.cleaned_data["points"],
+        )
 
 
 def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
     """Return the mailboxes whose words the actor may set, by what the form sends."""
-    administered = Mailbox.objects.at_work().there().visible_to(actor.acting_as(Role.ADMIN))
+    administered = (
+        Mailbox.objects.at_work().there().visible_to(actor.acting_as(Role.ADMIN))
+    )
     found = {_ALL: "All mailboxes"} if may_weigh(actor) else {}
     found |= {str(one.pk): str(one) for one in administered}
     if word and word.mailbox:
@@ -99,14 +129,25 @@ def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
 @login_required
 @require_safe
 def own_words(request: DeskRequest) -> HttpResponse:
-    """List the words of the mailboxes that the actor sees, those with the most points first."""
+    """List the words of the mailboxes that the actor sees, those with the most points
+    first.
+    """
     actor: Actor = request.actor
-    words = OwnWord.objects.visible_to(actor).select_related("mailbox", "changed_by").order_by("-points", "text", "pk")
+    words = (
+        OwnWord.objects.visible_to(actor)
+        .select_related("mailbox", "changed_by")
+        .order_by("-points", "text", "pk")
+    )
     context = {
-        "words": [(word, places_in_words(word.looks_in), level_of(word.points)) for word in words],
+        "words": [
+            (word, places_in_words(word.looks_in), level_of(word.points))
+            for word in words
+        ],
         "may_add": bool(_scopes(actor, None)),
         "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words"),
-        "is_judging": RuleWeight.objects.filter(rule=RULE).exclude(weighed_to=None).exists(),
+        "is_judging": RuleWeight.objects.filter(rule=RULE)
+        .exclude(weighed_to=None)
+        .exists(),
     }
     return render(request, "approvals/risk_rules/own_words.html", context)
 
@@ -130,10 +171,17 @@ def own_word(request: DeskRequest, word_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
-    """Preview a change of a word, or save it; one that loosens asks to confirm who one is."""
+    """Preview a change of a word, or save it; one that loosens asks to confirm who one
+    is.
+    """
     word = _get_visible_word_or_404(request, word_id)
     if not may_set_words(request.actor, word.mailbox):
-        return _page(request, word, status=403, error="Only an admin of its mailbox can change this word.")
+        return _page(
+            request,
+            word,
+            status=403,
+            error="Only an admin of its mailbox can change this word.",
+        )
     return _save_or_preview(request, word)
 
 
@@ -155,9 +203,12 @@ def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
 
 
 def _get_visible_word_or_404(request: DeskRequest, word_id: int) -> OwnWord:
-    visible = OwnWord.objects.visible_to(request.actor).select_related("mailbox", "changed_by")
+    visible = OwnWord.objects.visible_to(request.actor).select_related(
+        "mailbox", "changed_by"
+    )
     return first_or_404(
-        visible.filter(pk=word_id), "There is no such word, or it belongs to a mailbox that you do not see."
+        visible.filter(pk=word_id),
+        "There is no such word, or it belongs to a mailbox that you do not see.",
     )
 
 
@@ -169,8 +220,12 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
         return _page(request, word, form=form, status=422)
     wanted = form.wanted()
     # Only what was previewed is saved.
-    if request.POST.get("act") != "save" or form.cleaned_data["previewed"] != str(wanted):
-        return _page(request, word, form=form, preview=_preview(form, wanted, request.actor))
+    if request.POST.get("act") != "save" or form.cleaned_data["previewed"] != str(
+        wanted
+    ):
+        return _page(
+            request, word, form=form, preview=_preview(form, wanted, request.actor)
+        )
     if word and loosens(word, wanted) and not is_recently_authenticated(request):
         return ask_first(request)
     try:
@@ -180,19 +235,28 @@ def _save_or_preview(request: DeskRequest, word: OwnWord | None) -> HttpResponse
         return _page(request, word, form=form, status=422)
     except ActNotAllowed as error:
         return _page(request, word, form=form, status=403, error=error.sentence)
-    notice = f"“{saved.text}” is saved. Held messages are checked again in the background."
+    notice = (
+        f"“{saved.text}” is saved. Held messages are checked again in the background."
+    )
     return redirect_with_notice(request, notice, "own-words")
 
 
 def _preview(form: WordForm, wanted: WantedWord, actor: Actor) -> dict[str, Any]:
-    """Return what the word would match in the sample, and what it would have found in the last 30 days."""
+    """Return what the word would match in the sample, and what it would have found in
+    the last 30 days.
+    """
     sample = form.cleaned_data["sample"]
     return {
         "word": wanted,
         "level": level_of(wanted.points),
         "has_sample": bool(sample),
         "match": SearchedText(sample).find(wanted.phrase) if sample else None,
-        "rehearsal": rehearse_word(phrase=wanted.phrase, looks_in=wanted.looks_in, mailbox=wanted.mailbox, actor=actor),
+        "rehearsal": rehearse_word(
+            phrase=wanted.phrase,
+            looks_in=wanted.looks_in,
+            mailbox=wanted.mailbox,
+            actor=actor,
+        ),
     }
 
 
@@ -209,19 +273,32 @@ def _page(
     context = {
         "word": word,
         "form": form or WordForm(request, word),
-        "may_change": may_set_words(actor, word.mailbox) if word else bool(_scopes(actor, None)),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words") if word else (),
+        "may_change": may_set_words(actor, word.mailbox)
+        if word
+        else bool(_scopes(actor, None)),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at("own-words")
+        if word
+        else (),
         "error": error,
         "preview": preview,
     }
     return render(request, "approvals/risk_rules/own_word.html", context, status=status)
 
 
-def _initial(request: DeskRequest, word: OwnWord | None, scopes: dict[str, str]) -> dict[str, Any]:
-    """Return what stands in the form first: a word as it is stored, or what a new one begins with."""
+def _initial(
+    request: DeskRequest, word: OwnWord | None, scopes: dict[str, str]
+) -> dict[str, Any]:
+    """Return what stands in the form first: a word as it is stored, or what a new one
+    begins with.
+    """
     if word:
         scope = str(word.mailbox_id) if word.mailbox_id else _ALL
-        return {"text": word.text, "points": word.points, "mailbox": scope, "looks_in": word.looks_in}
+        return {
+            "text": word.text,
+            "points": word.points,
+            "mailbox": scope,
+            "looks_in": word.looks_in,
+        }
     asked = request.GET.get("mailbox", "")
     scope = asked if asked in scopes else next(iter(scopes), "")
     return {"points": 20, "mailbox": scope, "looks_in": ["subject", "text"]}

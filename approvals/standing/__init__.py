@@ -1,4 +1,5 @@
-"""Standing approvals at the desk: what the record proposes, how two admins sign one, and what ends it.
+"""Standing approvals at the desk: what the record proposes, how two admins sign one,
+and what ends it.
 
 `approvals.decisions.standing` approves by them.
 """

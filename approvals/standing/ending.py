@@ -1,7 +1,8 @@
-"""Ends standing approvals: by hand, and by themselves with anything that speaks against their class of messages.
+"""Ends standing approvals: by hand, and by themselves with anything that speaks against
+their class of messages.
 
-Ending one lets nothing leave: its recorded decisions are asked again before their calls, and the sweep gives their
-messages to people.
+Ending one lets nothing leave: its recorded decisions are asked again before their
+calls, and the sweep gives their messages to people.
 """
 
 from collections.abc import Mapping
@@ -25,17 +26,26 @@ from people.models import Grant
 from policy.models import StandingApproval, StandingUse
 
 ACTOR = rule("standing approval")
-# The share of bounces is of at least so many messages, within this time: one of three says little.
+# The share of bounces is of at least so many messages, within this time: one of three
+# says little.
 LEAST_SENT = 20
 BOUNCES_WITHIN = timedelta(days=30)
 _SAMPLES_WITHIN = timedelta(days=30)
-_KEY_ACTIONS = ("api_key.changed", "api_key.revoked", "api_key.paused", "api_key.owner_set")
+_KEY_ACTIONS = (
+    "api_key.changed",
+    "api_key.revoked",
+    "api_key.paused",
+    "api_key.owner_set",
+)
 MAX_REASON = 500
 
 
 @transaction.atomic
-def end_standing(*, standing_id: int, actor: Actor, because: str) -> StandingApproval | None:
-    """End a standing approval by hand; None where it has ended already. Raises ActNotAllowed.
+def end_standing(
+    *, standing_id: int, actor: Actor, because: str
+) -> StandingApproval | None:
+    """End a standing approval by hand; None where it has ended already. Raises
+    ActNotAllowed.
 
     That tightens policy, so any admin of its mailbox may, alone and at once.
     """
@@ -43,13 +53,17 @@ def end_standing(*, standing_id: int, actor: Actor, because: str) -> StandingApp
     if not found:
         return None
     if not found[0].is_for(actor):
-        raise ActNotAllowed("Only an admin of this mailbox can end its standing approvals.")
+        raise ActNotAllowed(
+            "Only an admin of this mailbox can end its standing approvals."
+        )
     if not because.strip():
         raise ActNotAllowed("Give a reason: it stays in the record.")
     return end(found[0], because=because.strip()[:MAX_REASON], actor=actor)
 
 
-def end(standing: StandingApproval, *, because: str, actor: Actor = ACTOR) -> StandingApproval:
+def end(
+    standing: StandingApproval, *, because: str, actor: Actor = ACTOR
+) -> StandingApproval:
     """End a locked standing approval, in the caller's transaction."""
     standing.state = StandingApproval.State.ENDED
     standing.ended_at = clock()
@@ -75,10 +89,14 @@ def end(standing: StandingApproval, *, because: str, actor: Actor = ACTOR) -> St
 
 
 def over() -> QuerySet[StandingApproval]:
-    """Return those that end by their date, because who signed them is no admin any more, or by a sample's finding."""
+    """Return those that end by their date, because who signed them is no admin any
+    more, or by a sample's finding.
+    """
     active = StandingApproval.objects.active()
     sampled = StandingUse.objects.filter(
-        standing=OuterRef("pk"), kind=StandingUse.Kind.SAMPLED, at__gt=Now() - _SAMPLES_WITHIN
+        standing=OuterRef("pk"),
+        kind=StandingUse.Kind.SAMPLED,
+        at__gt=Now() - _SAMPLES_WITHIN,
     )
     has_finding = Exists(sampled.exclude(message__review__rules=[]))
     unsigned = ~Exists(_admins("asked_by")) | ~Exists(_admins("accepted_by"))
@@ -87,8 +105,12 @@ def over() -> QuerySet[StandingApproval]:
 
 def _admins(signatory: str) -> QuerySet[Grant]:
     """Return the roles by which a signatory is an admin of the mailbox."""
-    own = Grant.objects.filter(person=OuterRef(signatory), person__is_active=True, role=Role.ADMIN)
-    here = Q(connection=None, mailbox=None) | Q(connection=OuterRef("mailbox__connection"), mailbox=None)
+    own = Grant.objects.filter(
+        person=OuterRef(signatory), person__is_active=True, role=Role.ADMIN
+    )
+    here = Q(connection=None, mailbox=None) | Q(
+        connection=OuterRef("mailbox__connection"), mailbox=None
+    )
     return own.filter(here | Q(mailbox=OuterRef("mailbox")))
 
 
@@ -110,25 +132,41 @@ def _why_over(standing: StandingApproval) -> str:
 
 
 def undecided_samples() -> QuerySet[StandingUse]:
-    """Return the samples of the last 30 days that a person has decided, for which that is not noted yet."""
-    decided = Decision.objects.filter(message=OuterRef("message"), rule="", state=DecisionState.APPLIED)
-    samples = StandingUse.objects.filter(kind=StandingUse.Kind.SAMPLED, outcome="", at__gt=Now() - _SAMPLES_WITHIN)
+    """Return the samples of the last 30 days that a person has decided, for which that
+    is not noted yet.
+    """
+    decided = Decision.objects.filter(
+        message=OuterRef("message"), rule="", state=DecisionState.APPLIED
+    )
+    samples = StandingUse.objects.filter(
+        kind=StandingUse.Kind.SAMPLED, outcome="", at__gt=Now() - _SAMPLES_WITHIN
+    )
     return samples.filter(Exists(decided))
 
 
 def note_outcomes(use_ids: list[int]) -> None:
     """Note what people decided about these."""
     for use in StandingUse.objects.filter(pk__in=use_ids, outcome=""):
-        decided = use.message.decisions.filter(rule="", state=DecisionState.APPLIED).order_by("-pk").first()
+        decided = (
+            use.message.decisions.filter(rule="", state=DecisionState.APPLIED)
+            .order_by("-pk")
+            .first()
+        )
         if decided is not None:
             outcomes = StandingUse.Outcome
-            use.outcome = outcomes.AGREED if decided.outcome == Outcome.APPROVE else outcomes.DISAGREED
+            use.outcome = (
+                outcomes.AGREED
+                if decided.outcome == Outcome.APPROVE
+                else outcomes.DISAGREED
+            )
             use.person_id = decided.given_by_id
             use.decided_at = decided.changed_at
             use.save(update_fields=["outcome", "person", "decided_at"])
 
 
-def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
+def on_recorded(
+    entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
+) -> None:
     """End what an entry speaks against, in the transaction that wrote it."""
     if entry.action == "decision.recorded" and isinstance(about, Decision):
         if about.given_by_id is not None and about.outcome != Outcome.APPROVE:
@@ -136,34 +174,51 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
             _end_like(about.message, f"{about.given_by} {what} a message of this kind.")
     elif entry.action == "message.edit_asked" and isinstance(about, Replacement):
         _end_like(about.message, f"{about.person} edited a message of this kind.")
-    elif entry.action in ("message.complained", "message.bounced") and entry.message is not None:
+    elif (
+        entry.action in ("message.complained", "message.bounced")
+        and entry.message is not None
+    ):
         _end_by_report(entry.action, entry.message)
     elif entry.action in _KEY_ACTIONS and details.get("key"):
-        same = StandingApproval.objects.filter(mailbox__connection=entry.connection, sent_by_key=details["key"])
+        same = StandingApproval.objects.filter(
+            mailbox__connection=entry.connection, sent_by_key=details["key"]
+        )
         for standing in _lock(same):
             end(standing, because="The API key was changed.")
 
 
 def _end_like(message: Message, because: str) -> None:
-    """End those with the mailbox, key and text of a message, whether or not they would have admitted it."""
+    """End those with the mailbox, key and text of a message, whether or not they would
+    have admitted it.
+    """
     if message.mailbox_id is None or not message.shape or not message.sent_by_key:
         return
-    same = StandingApproval.objects.like(mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape)
+    same = StandingApproval.objects.like(
+        mailbox=message.mailbox_id, key=message.sent_by_key, shape=message.shape
+    )
     for standing in _lock(same):
         end(standing, because=because)
 
 
 def _end_by_report(action: str, message: UUID) -> None:
-    uses = StandingUse.objects.filter(message__public_id=message, kind=StandingUse.Kind.APPROVED)
+    uses = StandingUse.objects.filter(
+        message__public_id=message, kind=StandingUse.Kind.APPROVED
+    )
     for standing in _lock(StandingApproval.objects.filter(uses__in=uses)):
         if action == "message.complained":
-            end(standing, because="A recipient marked a message that it approved as spam.")
+            end(
+                standing,
+                because="A recipient marked a message that it approved as spam.",
+            )
             continue
         approved = standing.uses.approved_within(BOUNCES_WITHIN)
         sent = approved.count()
         bounced = approved.filter(message__state=MessageState.BOUNCED).count()
         if bounced * 100 > standing.bounce_percent * max(sent, LEAST_SENT):
-            end(standing, because=f"{bounced} of the {sent} messages that it approved in 30 days bounced.")
+            end(
+                standing,
+                because=f"{bounced} of the {sent} messages that it approved in 30 days bounced.",
+            )
 
 
 def _lock(found: QuerySet[StandingApproval]) -> list[StandingApproval]:

@@ -1,4 +1,6 @@
-"""What people choose and fill in about standing approvals: which messages, on what terms, and why one ends."""
+"""What people choose and fill in about standing approvals: which messages, on what
+terms, and why one ends.
+"""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +12,14 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from approvals.standing.ending import MAX_REASON
-from approvals.standing.signing import LONGEST, LONGEST_DELAY, MOST_AN_HOUR, MOST_PERCENT, SHORTEST_DELAY, Terms
+from approvals.standing.signing import (
+    LONGEST,
+    LONGEST_DELAY,
+    MOST_AN_HOUR,
+    MOST_PERCENT,
+    SHORTEST_DELAY,
+    Terms,
+)
 from common.forms import SentenceForm, WordsField
 from common.patterns import read_pattern
 from common.time_zones import there, zone_name
@@ -20,7 +29,9 @@ _PLACES = 4
 
 
 class ClassForm(SentenceForm):
-    """Which messages a page is about; `replaces` is the standing approval that a new version is made of."""
+    """Which messages a page is about; `replaces` is the standing approval that a new
+    version is made of.
+    """
 
     mailbox = forms.IntegerField(min_value=1, max_value=2**63 - 1)
     key = forms.CharField(max_length=200)
@@ -51,16 +62,21 @@ def _whole(least: int, most: int, words: str) -> forms.IntegerField:
         min_value=least,
         max_value=most,
         error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"), f"Enter {least} to {most:,} {words}."
+            ("required", "invalid", "min_value", "max_value"),
+            f"Enter {least} to {most:,} {words}.",
         ),
     )
 
 
 class TermsForm(SentenceForm):
-    """The terms of a standing approval; a field for the largest sum in each of the currencies."""
+    """The terms of a standing approval; a field for the largest sum in each of the
+    currencies.
+    """
 
     ends_on = forms.DateField(
-        error_messages=dict.fromkeys(("required", "invalid"), f"Choose a day in the next {LONGEST.days} days.")
+        error_messages=dict.fromkeys(
+            ("required", "invalid"), f"Choose a day in the next {LONGEST.days} days."
+        )
     )
     cap_an_hour = _whole(1, MOST_AN_HOUR, "messages")
     delay_minutes = _whole(SHORTEST_DELAY, LONGEST_DELAY, "minutes")
@@ -73,7 +89,9 @@ class TermsForm(SentenceForm):
         },
     )
 
-    def __init__(self, data: Any, *, currencies: Iterable[str], terms: Terms | None = None) -> None:
+    def __init__(
+        self, data: Any, *, currencies: Iterable[str], terms: Terms | None = None
+    ) -> None:
         super().__init__(data, initial=_filled_in(terms) if terms else None)
         self.currencies = tuple(currencies)
         for currency in self.currencies:
@@ -84,7 +102,13 @@ class TermsForm(SentenceForm):
                 max_digits=14,
                 decimal_places=_PLACES,
                 error_messages=dict.fromkeys(
-                    ("invalid", "min_value", "max_digits", "max_decimal_places", "max_whole_digits"),
+                    (
+                        "invalid",
+                        "min_value",
+                        "max_digits",
+                        "max_decimal_places",
+                        "max_whole_digits",
+                    ),
                     "Enter a sum such as 250.00, or nothing.",
                 ),
             )
@@ -101,9 +125,13 @@ class TermsForm(SentenceForm):
         return [self[f"sum_{currency}"] for currency in self.currencies]
 
     def terms(self) -> Terms:
-        """Return what was filled in; the last day counts whole, in the time zone of whoever asks."""
+        """Return what was filled in; the last day counts whole, in the time zone of
+        whoever asks.
+        """
         typed = self.cleaned_data
-        last = datetime.combine(typed["ends_on"], time(23, 59), tzinfo=ZoneInfo(zone_name()))
+        last = datetime.combine(
+            typed["ends_on"], time(23, 59), tzinfo=ZoneInfo(zone_name())
+        )
         sums = [(currency, typed[f"sum_{currency}"]) for currency in self.currencies]
         return Terms(
             ends_at=last,
@@ -111,7 +139,9 @@ class TermsForm(SentenceForm):
             delay_minutes=typed["delay_minutes"],
             bounce_percent=typed["bounce_percent"],
             recipients=typed["recipients"],
-            sums=tuple((currency, value) for currency, value in sums if value is not None),
+            sums=tuple(
+                (currency, value) for currency, value in sums if value is not None
+            ),
         )
 
 

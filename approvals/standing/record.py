@@ -1,6 +1,8 @@
-"""What the record of decisions says about a class of messages, and the standing approvals that it proposes.
+"""What the record of decisions says about a class of messages, and the standing
+approvals that it proposes.
 
-A class is proposed where people approved many such messages and nothing speaks against it. Nothing is written.
+A class is proposed where people approved many such messages and nothing speaks against
+it. Nothing is written.
 """
 
 from collections import Counter
@@ -25,7 +27,8 @@ from policy.standing.scope import MOST_RECIPIENTS, Draft, StandingScope, sentenc
 from risk.lookalikes import PROVIDERS
 
 DAYS = 60
-# A class is proposed from so many messages on, approved on so many days, with so many in a hundred approved.
+# A class is proposed from so many messages on, approved on so many days, with so many
+# in a hundred approved.
 LEAST = 20
 LEAST_DAYS = 5
 LEAST_SHARE = 95
@@ -37,9 +40,11 @@ MOST_READ = 1000
 
 @dataclass(frozen=True)
 class Evidence:
-    """What people decided about the messages of a class in the last `DAYS` days. `median` is in seconds.
+    """What people decided about the messages of a class in the last `DAYS` days.
+    `median` is in seconds.
 
-    `against` are the public ids of those that were not approved, the newest first, at most twenty.
+    `against` are the public ids of those that were not approved, the newest first, at
+    most twenty.
     """
 
     messages: int = 0
@@ -58,12 +63,18 @@ class Evidence:
         return 100 * self.approved / self.messages if self.messages else 0.0
 
     def lacking(self, now: datetime) -> str:
-        """Return why a class with this record is not proposed, as a sentence; empty where it is."""
+        """Return why a class with this record is not proposed, as a sentence; empty
+        where it is.
+        """
         if self.messages < LEAST or self.days < LEAST_DAYS:
             return f"People have not approved {LEAST} such messages on {LEAST_DAYS} days in the last {DAYS}."
         if self.share < LEAST_SHARE:
-            return f"People approved only {self.share:.0f} % of such messages unchanged."
-        if self.last_against is not None and self.last_against > now - timedelta(days=QUIET_DAYS):
+            return (
+                f"People approved only {self.share:.0f} % of such messages unchanged."
+            )
+        if self.last_against is not None and self.last_against > now - timedelta(
+            days=QUIET_DAYS
+        ):
             return f"Such a message was not approved on {self.last_against:%-d %b}, less than {QUIET_DAYS} days ago."
         return ""
 
@@ -83,15 +94,18 @@ class Proposal:
     def sentence(self) -> str:
         """What it would approve."""
         key = self.key_name or self.scope.key
-        return sentence(self.scope, key=key, mailbox=str(self.mailbox), subject=self.subject)
+        return sentence(
+            self.scope, key=key, mailbox=str(self.mailbox), subject=self.subject
+        )
 
 
 @dataclass(frozen=True)
 class StandingRehearsal:
-    """What a scope would have done with the messages of its key and text: how many it would have approved, and so on.
+    """What a scope would have done with the messages of its key and text: how many it
+    would have approved, and so on.
 
-    `left` counts by reason what it would have left to people. `wrong` are messages that it would have approved, and
-    that people did not.
+    `left` counts by reason what it would have left to people. `wrong` are messages that
+    it would have approved, and that people did not.
     """
 
     looked_at: int
@@ -113,7 +127,9 @@ class StandingRehearsal:
 
 
 def proposals(actor: Actor) -> list[Proposal]:
-    """Return what the record proposes for the mailboxes that the actor administers or audits, most frequent first."""
+    """Return what the record proposes for the mailboxes that the actor administers or
+    audits, most frequent first.
+    """
     visible = Message.objects.visible_to(actor.acting_as(Role.ADMIN, Role.AUDITOR))
     decided = Decision.objects.filter(
         message__in=visible,
@@ -129,7 +145,11 @@ def proposals(actor: Actor) -> list[Proposal]:
         message__try_number=1,
     ).exclude(Q(message__sent_by_key="") | Q(message__shape=""))
     frequent = (
-        decided.values(mailbox=F("message__mailbox"), key=F("message__sent_by_key"), shape=F("message__shape"))
+        decided.values(
+            mailbox=F("message__mailbox"),
+            key=F("message__sent_by_key"),
+            shape=F("message__shape"),
+        )
         .annotate(
             number=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
             days=Count(TruncDate("recorded_at"), distinct=True),
@@ -159,10 +179,11 @@ def proposal_for(
     sums: Sequence[tuple[str, Decimal]] | None = None,
     before: StandingApproval | None = None,
 ) -> Proposal | None:
-    """Return the proposal for one mailbox, key and text, from what people approved; None where nothing was.
+    """Return the proposal for one mailbox, key and text, from what people approved;
+    None where nothing was.
 
-    `recipients` and `sums` are narrower or wider bounds, where somebody chose them. Of a new version of `before`, what
-    nobody chose is as it was.
+    `recipients` and `sums` are narrower or wider bounds, where somebody chose them. Of
+    a new version of `before`, what nobody chose is as it was.
     """
     like = _messages_like(mailbox, key, shape)
     approved = [one for one in like if one.outcome == Outcome.APPROVE]
@@ -175,12 +196,19 @@ def proposal_for(
         mailbox=mailbox,
         key=key,
         shape=shape,
-        recipients=tuple(recipients) or (was.recipients if was else _usual_recipients(approved)),
-        sums=tuple(sums) if sums is not None else was.sums if was else _largest_sums(approved),
+        recipients=tuple(recipients)
+        or (was.recipients if was else _usual_recipients(approved)),
+        sums=tuple(sums)
+        if sums is not None
+        else was.sums
+        if was
+        else _largest_sums(approved),
         sender_name=was.sender_name if was else newest.named or "",
         reply_to=was.reply_to if was else newest.answered_to or "",
     )
-    owners = KeyOwner.objects.filter(connection=newest.connection_id, upstream_key_id=key)
+    owners = KeyOwner.objects.filter(
+        connection=newest.connection_id, upstream_key_id=key
+    )
     return Proposal(
         scope=scope,
         mailbox=Mailbox.objects.select_related("connection").get(pk=mailbox),
@@ -197,12 +225,20 @@ def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
     approved = [one for one in decided if one.outcome == Outcome.APPROVE]
     against = [one for one in decided if one.outcome != Outcome.APPROVE]
     edited = [one for one in against if one.replaced]
-    seconds = Verdict.objects.filter(message__in=[one.pk for one in approved], outcome=Outcome.APPROVE)
-    shown = [one for one in seconds.values_list("seconds_shown", flat=True) if one is not None]
+    seconds = Verdict.objects.filter(
+        message__in=[one.pk for one in approved], outcome=Outcome.APPROVE
+    )
+    shown = [
+        one
+        for one in seconds.values_list("seconds_shown", flat=True)
+        if one is not None
+    ]
     return Evidence(
         messages=len(decided),
         approved=len(approved),
-        rejected=sum(one.outcome == Outcome.REJECT and not one.replaced for one in against),
+        rejected=sum(
+            one.outcome == Outcome.REJECT and not one.replaced for one in against
+        ),
         returned=sum(one.outcome == Outcome.SEND_BACK for one in against),
         edited=len(edited),
         days=len({one.decided_at.date() for one in approved}),
@@ -213,7 +249,9 @@ def _evidence(scope: StandingScope, like: Sequence[Any]) -> Evidence:
 
 
 def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
-    """Return what a scope would have done with the messages of its key and text in the last `DAYS` days."""
+    """Return what a scope would have done with the messages of its key and text in the
+    last `DAYS` days.
+    """
     found = _messages_like(scope.mailbox, scope.key, scope.shape)
     left: Counter[str] = Counter()
     admitted: list[Any] = []
@@ -223,7 +261,9 @@ def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
             left[reasons[0]] += 1
         else:
             admitted.append(one)
-    hours: Counter[datetime] = Counter(one.held_at.replace(minute=0, second=0, microsecond=0) for one in admitted)
+    hours: Counter[datetime] = Counter(
+        one.held_at.replace(minute=0, second=0, microsecond=0) for one in admitted
+    )
     over = sum(max(0, number - cap_an_hour) for number in hours.values())
     wrong = [one for one in admitted if one.outcome and one.outcome != Outcome.APPROVE]
     return StandingRehearsal(
@@ -237,10 +277,16 @@ def rehearse(scope: StandingScope, *, cap_an_hour: int) -> StandingRehearsal:
 
 
 def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
-    """Return messages with this mailbox, key and text, the newest first, each with what people decided about it."""
-    own = Decision.objects.filter(message=OuterRef("pk"), rule="", state=DecisionState.APPLIED).order_by("-pk")
+    """Return messages with this mailbox, key and text, the newest first, each with what
+    people decided about it.
+    """
+    own = Decision.objects.filter(
+        message=OuterRef("pk"), rule="", state=DecisionState.APPLIED
+    ).order_by("-pk")
     since = Now() - timedelta(days=DAYS)
-    found = Message.objects.real().filter(changed_at__gte=since, held_at__gte=since, revision__isnull=False)
+    found = Message.objects.real().filter(
+        changed_at__gte=since, held_at__gte=since, revision__isnull=False
+    )
     like = found.filter(mailbox=mailbox, sent_by_key=key, shape=shape, sandbox=False)
     decided = like.select_related("connection").annotate(
         named=F("revision__content__sender_name"),
@@ -253,7 +299,9 @@ def _messages_like(mailbox: int, key: str, shape: str) -> list[Any]:
 
 
 def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:
-    """Return why a past message would not have belonged to the class; what its thread was then is not asked."""
+    """Return why a past message would not have belonged to the class; what its thread
+    was then is not asked.
+    """
     facts = facts_of(message, message.review, now=message.held_at)
     draft = Draft(
         shape=message.shape,
@@ -266,13 +314,19 @@ def _misfits(scope: StandingScope, message: Any) -> tuple[str, ...]:
 
 
 def _usual_recipients(approved: Iterable[Any]) -> tuple[str, ...]:
-    """Return the addresses that approved messages went to; many of one organisation's as its domain."""
-    addresses = sorted({one for message in approved for one in message.written_to or () if "@" in one})
+    """Return the addresses that approved messages went to; many of one organisation's
+    as its domain.
+    """
+    addresses = sorted(
+        {one for message in approved for one in message.written_to or () if "@" in one}
+    )
     domains = {one.rpartition("@")[2] for one in addresses}
     if len(addresses) > 3 and len(domains) == 1 and not domains & PROVIDERS:
         return (next(iter(domains)),)
     # The most frequent, so that the sentence can be read.
-    times = Counter(one for message in approved for one in message.written_to or () if "@" in one)
+    times = Counter(
+        one for message in approved for one in message.written_to or () if "@" in one
+    )
     return tuple(sorted(address for address, _ in times.most_common(MOST_RECIPIENTS)))
 
 

@@ -1,4 +1,6 @@
-"""What the pages of standing approvals show of each: its terms, what it did so far, and the record as a sentence."""
+"""What the pages of standing approvals show of each: its terms, what it did so far, and
+the record as a sentence.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -22,7 +24,8 @@ MOST_TEXT = 2000
 class StandingLine:
     """One standing approval as the list shows it, with what it did so far.
 
-    Samples count once a person has decided them: until then nothing tells which they are, or how many.
+    Samples count once a person has decided them: until then nothing tells which they
+    are, or how many.
     """
 
     standing: StandingApproval
@@ -80,32 +83,51 @@ def lines_of(found: Iterable[StandingApproval], actor: Actor) -> list[StandingLi
 
 
 def reader_of(actor: Actor) -> Actor:
-    """Return the actor with the roles that read about standing approvals: admin and auditor."""
+    """Return the actor with the roles that read about standing approvals: admin and
+    auditor.
+    """
     return actor.acting_as(Role.ADMIN, Role.AUDITOR)
 
 
 def evidence_in_words(found: Evidence) -> str:
-    """Return a record: "212 such messages in 60 days, 211 approved unchanged in a median of 9 s, 1 rejected"."""
+    """Return a record: "212 such messages in 60 days, 211 approved unchanged in a
+    median of 9 s, 1 rejected".
+    """
     took = f" in a median of {_took(found.median)}" if found.median is not None else ""
-    numbers = {"rejected": found.rejected, "returned for changes": found.returned, "edited": found.edited}
+    numbers = {
+        "rejected": found.rejected,
+        "returned for changes": found.returned,
+        "edited": found.edited,
+    }
     against = [f"{number} {word}" for word, number in numbers.items() if number]
-    words = [f"{found.approved} approved unchanged{took}", *(against or ["none rejected"])]
+    words = [
+        f"{found.approved} approved unchanged{took}",
+        *(against or ["none rejected"]),
+    ]
     return f"{found.messages} such messages in {DAYS} days, {', '.join(words)}"
 
 
 def _took(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else minutes_in_words(round(seconds / 60))
+    return (
+        f"{seconds:.0f} s" if seconds < 120 else minutes_in_words(round(seconds / 60))
+    )
 
 
 def approved_like(proposal: Proposal) -> list[Message]:
-    """Return the newest messages of a proposal's mailbox, key and text that people approved."""
+    """Return the newest messages of a proposal's mailbox, key and text that people
+    approved.
+    """
     scope = proposal.scope
-    decided = Decision.objects.approved_by_people_like(mailbox=scope.mailbox, key=scope.key, shape=scope.shape)
+    decided = Decision.objects.approved_by_people_like(
+        mailbox=scope.mailbox, key=scope.key, shape=scope.shape
+    )
     return [one.message for one in decided[:MOST_EXAMPLES]]
 
 
 def text_of(message: Message) -> str:
-    """Return the beginning of a message's text, as the agent wrote it; empty where it has only HTML."""
+    """Return the beginning of a message's text, as the agent wrote it; empty where it
+    has only HTML.
+    """
     if message.revision is None:
         return ""
     text = store.stored_content(message.revision).markdown or ""

@@ -1,4 +1,5 @@
-"""Signs standing approvals and switches them on. Always by two admins: one asks, another accepts.
+"""Signs standing approvals and switches them on. Always by two admins: one asks,
+another accepts.
 
 Ending one, or switching all off, is one admin's act and works at once.
 """
@@ -39,14 +40,18 @@ _WORDS = ("Standing approvals are off", "Standing approvals are on")
 
 
 class StandingRefused(SentenceError):
-    """A standing approval cannot be signed or switched so; the sentence says why and what to do."""
+    """A standing approval cannot be signed or switched so; the sentence says why and
+    what to do.
+    """
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What two admins sign besides the class: until when, how many an hour, and how long anybody can stop a message.
+    """What two admins sign besides the class: until when, how many an hour, and how
+    long anybody can stop a message.
 
-    `recipients` and `sums` bound the class; empty recipients and no sums (None): as the record has them.
+    `recipients` and `sums` bound the class; empty recipients and no sums (None): as the
+    record has them.
     """
 
     ends_at: datetime
@@ -83,29 +88,55 @@ class Terms:
 def _signable(
     actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None
 ) -> tuple[Proposal, StandingApproval | None]:
-    """Return what may be signed, and what it replaces. Raises ActNotAllowed, StandingRefused."""
+    """Return what may be signed, and what it replaces. Raises ActNotAllowed,
+    StandingRefused.
+    """
     found = Mailbox.objects.select_related("connection").filter(pk=mailbox).first()
-    if found is None or not actor.is_a(Role.ADMIN, connection=found.connection_id, mailbox=mailbox):
-        raise ActNotAllowed("Only an admin of this mailbox can sign a standing approval for it.")
+    if found is None or not actor.is_a(
+        Role.ADMIN, connection=found.connection_id, mailbox=mailbox
+    ):
+        raise ActNotAllowed(
+            "Only an admin of this mailbox can sign a standing approval for it."
+        )
     if not _is_on():
-        raise StandingRefused("Standing approvals are switched off for the organisation.")
+        raise StandingRefused(
+            "Standing approvals are switched off for the organisation."
+        )
     check_terms(terms)
     before = _replaced(replaces, mailbox=mailbox, key=key, shape=shape)
     proposal = proposal_for(
-        mailbox=mailbox, key=key, shape=shape, recipients=terms.recipients, sums=terms.sums, before=before
+        mailbox=mailbox,
+        key=key,
+        shape=shape,
+        recipients=terms.recipients,
+        sums=terms.sums,
+        before=before,
     )
     if proposal is None:
         raise StandingRefused("Nobody has approved such a message lately.")
-    # While one is in force, people decide its samples only; anything against it has ended it.
+    # While one is in force, people decide its samples only; anything against it has
+    # ended it.
     if before is None and (lacking := proposal.evidence.lacking(clock())):
         raise StandingRefused(lacking)
     return proposal, before
 
 
-def _signing(*, actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None) -> ChangeInWords:
+def _signing(
+    *,
+    actor: Actor,
+    mailbox: int,
+    key: str,
+    shape: str,
+    terms: Terms,
+    replaces: int | None,
+) -> ChangeInWords:
     proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
     evidence = proposal.evidence
-    title = f"{before}: version {before.version + 1}" if before else f"Standing approval: {proposal.subject}"
+    title = (
+        f"{before}: version {before.version + 1}"
+        if before
+        else f"Standing approval: {proposal.subject}"
+    )
     record_ = (
         f"In {evidence.days} days of the last 60 people decided {evidence.messages} such messages: "
         f"{evidence.approved} approved unchanged, {evidence.rejected} rejected, {evidence.returned} returned for "
@@ -126,12 +157,20 @@ def _signing(*, actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, 
 @atomic_with_retry
 @second_admin("Standing approval", words=_signing, always=True)
 def sign_standing(
-    *, actor: Actor, mailbox: int, key: str, shape: str, terms: Terms, replaces: int | None = None
+    *,
+    actor: Actor,
+    mailbox: int,
+    key: str,
+    shape: str,
+    terms: Terms,
+    replaces: int | None = None,
 ) -> StandingApproval:
-    """Sign a standing approval for a class of messages, or a new version of the one that it `replaces`.
+    """Sign a standing approval for a class of messages, or a new version of the one
+    that it `replaces`.
 
-    It takes two admins, whatever the organisation has set. The record is read again for each signature, so what was
-    signed is what the record says now. Raises ActNotAllowed, StandingRefused.
+    It takes two admins, whatever the organisation has set. The record is read again for
+    each signature, so what was signed is what the record says now. Raises
+    ActNotAllowed, StandingRefused.
     """
     proposal, before = _signable(actor, mailbox, key, shape, terms, replaces)
     if before is not None:
@@ -145,7 +184,9 @@ def check_terms(terms: Terms) -> None:
     if not now < terms.ends_at <= now + LONGEST:
         raise StandingRefused(f"Choose an end in the next {LONGEST.days} days.")
     if not SHORTEST_DELAY <= terms.delay_minutes <= LONGEST_DELAY:
-        raise StandingRefused(f"Choose a delay of {SHORTEST_DELAY} to {LONGEST_DELAY} minutes.")
+        raise StandingRefused(
+            f"Choose a delay of {SHORTEST_DELAY} to {LONGEST_DELAY} minutes."
+        )
     if not 1 <= terms.cap_an_hour <= MOST_AN_HOUR:
         raise StandingRefused(f"Choose 1 to {MOST_AN_HOUR} messages an hour.")
     if not 0 <= terms.bounce_percent <= MOST_PERCENT:
@@ -160,21 +201,31 @@ def check_terms(terms: Terms) -> None:
         if not is_read or pattern.startswith("*."):
             raise StandingRefused(f"{pattern} is neither an address nor a domain.")
         if pattern in PROVIDERS:
-            raise StandingRefused(f"Anybody can have an address at {pattern}: name the addresses instead.")
+            raise StandingRefused(
+                f"Anybody can have an address at {pattern}: name the addresses instead."
+            )
 
 
-def _replaced(replaces: int | None, *, mailbox: int, key: str, shape: str) -> StandingApproval | None:
+def _replaced(
+    replaces: int | None, *, mailbox: int, key: str, shape: str
+) -> StandingApproval | None:
     same = StandingApproval.objects.active().like(mailbox=mailbox, key=key, shape=shape)
     named = same.select_related("mailbox", "asked_by", "accepted_by")
     found = named.select_for_update(of=("self",)).first()
     if replaces is None and found is not None:
-        raise StandingRefused(f"Standing approval {found.number} is for these messages already: change that.")
+        raise StandingRefused(
+            f"Standing approval {found.number} is for these messages already: change that."
+        )
     if replaces is not None and (found is None or found.pk != replaces):
-        raise StandingRefused("The standing approval that this replaces has ended meanwhile.")
+        raise StandingRefused(
+            "The standing approval that this replaces has ended meanwhile."
+        )
     return found
 
 
-def _store(proposal: Proposal, terms: Terms, actor: Actor, before: StandingApproval | None) -> StandingApproval:
+def _store(
+    proposal: Proposal, terms: Terms, actor: Actor, before: StandingApproval | None
+) -> StandingApproval:
     highest = StandingApproval.objects.aggregate(most=Max("number"))["most"] or 0
     made = StandingApproval.objects.create(
         number=before.number if before else highest + 1,
@@ -202,7 +253,10 @@ def _store(proposal: Proposal, terms: Terms, actor: Actor, before: StandingAppro
             "standing": made.rule,
             "mailbox": str(proposal.mailbox),
             "signed_by": f"{Person.objects.get(pk=made.asked_by_id)} and {Person.objects.get(pk=made.accepted_by_id)}",
-            **changed(before=before.sentence if before else "Each waits for a person.", after=made.sentence),
+            **changed(
+                before=before.sentence if before else "Each waits for a person.",
+                after=made.sentence,
+            ),
             "explanation": terms.in_words,
         },
         about=made,
@@ -213,7 +267,10 @@ def _store(proposal: Proposal, terms: Terms, actor: Actor, before: StandingAppro
 def _switching_on(*, actor: Actor, on: bool) -> ChangeInWords:
     _check_may_switch(actor)
     return ChangeInWords(
-        title="Standing approvals: switch on", before=_WORDS[_is_on()], after=_WORDS[True], page=reverse("standing")
+        title="Standing approvals: switch on",
+        before=_WORDS[_is_on()],
+        after=_WORDS[True],
+        page=reverse("standing"),
     )
 
 
@@ -227,16 +284,21 @@ def _is_on() -> bool:
 
 def _check_may_switch(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can switch standing approvals on or off.")
+        raise ActNotAllowed(
+            "Only an admin of everything can switch standing approvals on or off."
+        )
 
 
 @atomic_with_retry
-@second_admin("Standing approvals", words=_switching_on, tightens=_stays_off, always=True)
+@second_admin(
+    "Standing approvals", words=_switching_on, tightens=_stays_off, always=True
+)
 def switch_standing(*, actor: Actor, on: bool) -> bool:
-    """Switch standing approvals on or off for the organisation; return whether that changed. Raises ActNotAllowed.
+    """Switch standing approvals on or off for the organisation; return whether that
+    changed. Raises ActNotAllowed.
 
-    Off, none approves anything, and what they decided and has not left goes to people. On, only those count that two
-    admins sign.
+    Off, none approves anything, and what they decided and has not left goes to people.
+    On, only those count that two admins sign.
     """
     _check_may_switch(actor)
     locked = lock_settings()
@@ -245,5 +307,9 @@ def switch_standing(*, actor: Actor, on: bool) -> bool:
     locked.standing_since = Now() if on else None
     locked.standing_set_by_id = int(actor.id)
     locked.save(update_fields=["standing_since", "standing_set_by"])
-    record("standing.set", actor=actor, details=changed(before=_WORDS[not on], after=_WORDS[on]))
+    record(
+        "standing.set",
+        actor=actor,
+        details=changed(before=_WORDS[not on], after=_WORDS[on]),
+    )
     return True

@@ -1,4 +1,6 @@
-"""The pages of standing approvals: the list with its switch, and a proposal with its terms and rehearsal."""
+"""The pages of standing approvals: the list with its switch, and a proposal with its
+terms and rehearsal.
+"""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -10,13 +12,23 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.standing import record
 from approvals.standing.ending import MAX_REASON, end_standing
 from approvals.standing.forms import ChangeForm, ClassForm, EndForm, TermsForm
 from approvals.standing.record import Proposal
-from approvals.standing.shown import approved_like, evidence_in_words, lines_of, reader_of, text_of
+from approvals.standing.shown import (
+    approved_like,
+    evidence_in_words,
+    lines_of,
+    reader_of,
+    text_of,
+)
 from approvals.standing.signing import (
     LONGEST,
     StandingRefused,
@@ -44,20 +56,28 @@ _USUAL_TIME = timedelta(days=90)
 @login_required
 @require_safe
 def standing(request: DeskRequest) -> HttpResponse:
-    """List the standing approvals of the mailboxes that one administers or audits, and what the record proposes."""
+    """List the standing approvals of the mailboxes that one administers or audits, and
+    what the record proposes.
+    """
     return _page(request)
 
 
 def _reader_or_403(request: DeskRequest) -> Actor:
-    """Return the actor with the roles that read here. Raises PermissionDenied where they have none of them."""
+    """Return the actor with the roles that read here. Raises PermissionDenied where
+    they have none of them.
+    """
     reader = reader_of(request.actor)
     if not reader.scopes:
         raise PermissionDenied
     return reader
 
 
-def _page(request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0) -> HttpResponse:
-    """Render the list; `error` is about ending the standing approval `at`, or about the switch."""
+def _page(
+    request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0
+) -> HttpResponse:
+    """Render the list; `error` is about ending the standing approval `at`, or about the
+    switch.
+    """
     reader = _reader_or_403(request)
     actor = request.actor
     visible = StandingApproval.objects.visible_to(reader).for_page()
@@ -67,7 +87,9 @@ def _page(request: DeskRequest, *, status: int = 200, error: str = "", at: int =
         "may_switch": actor.is_admin_of_all,
         "active": lines_of(visible.active(), actor),
         "waiting_changes": PendingChange.objects.visible_to(actor).at("standing"),
-        "proposals": [(one, evidence_in_words(one.evidence)) for one in record.proposals(reader)],
+        "proposals": [
+            (one, evidence_in_words(one.evidence)) for one in record.proposals(reader)
+        ],
         "ended": ended,
         "ended_lines": lines_of(ended, actor),
         "takes": {
@@ -114,24 +136,34 @@ def _switch(request: DeskRequest, *, on: bool) -> HttpResponse:
 def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     """End one standing approval, with a reason."""
     found = first_or_404(
-        StandingApproval.objects.visible_to(reader_of(request.actor)).filter(pk=standing_id),
+        StandingApproval.objects.visible_to(reader_of(request.actor)).filter(
+            pk=standing_id
+        ),
         "There is no such standing approval, or you may not see it.",
     )
     form = EndForm(request.POST)
     try:
         if not form.is_valid():
             return _page(request, status=422, error=form.first_error(), at=standing_id)
-        ended = end_standing(standing_id=standing_id, actor=request.actor, because=form.cleaned_data["reason"])
+        ended = end_standing(
+            standing_id=standing_id,
+            actor=request.actor,
+            because=form.cleaned_data["reason"],
+        )
     except ActNotAllowed as error:
         return _page(request, status=403, error=error.sentence, at=standing_id)
     words = "has ended" if ended else "had ended already"
-    return redirect_with_notice(request, f"Standing approval {found.number} {words}.", "standing")
+    return redirect_with_notice(
+        request, f"Standing approval {found.number} {words}.", "standing"
+    )
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def propose(request: DeskRequest) -> HttpResponse:
-    """Show a proposal with its terms, and rehearse the terms that were filled in; nothing is stored."""
+    """Show a proposal with its terms, and rehearse the terms that were filled in;
+    nothing is stored.
+    """
     if request.method == "POST":
         return _propose(request, rehearses=True)
     _reader_or_403(request)
@@ -163,19 +195,42 @@ def _propose(request: DeskRequest, *, rehearses: bool) -> HttpResponse:
     try:
         check_terms(terms)
         if not rehearses:
-            # The bounds that were shown, also where the record has others by the time a second admin accepts.
-            terms = replace(terms, recipients=found.scope.recipients, sums=found.scope.sums)
-            classed = {name: which[name] for name in ("mailbox", "key", "shape", "replaces")}
+            # The bounds that were shown, also where the record has others by the time a
+            # second admin accepts.
+            terms = replace(
+                terms, recipients=found.scope.recipients, sums=found.scope.sums
+            )
+            classed = {
+                name: which[name] for name in ("mailbox", "key", "shape", "replaces")
+            }
             sign_standing(actor=request.actor, terms=terms, **classed)
     except StandingRefused as error:
-        return _proposal_page(request, which, found, terms=terms, form=form, error=error.sentence, status=422)
+        return _proposal_page(
+            request,
+            which,
+            found,
+            terms=terms,
+            form=form,
+            error=error.sentence,
+            status=422,
+        )
     except ActNotAllowed as error:
-        return _proposal_page(request, which, found, terms=terms, form=form, error=error.sentence, status=403)
+        return _proposal_page(
+            request,
+            which,
+            found,
+            terms=terms,
+            form=form,
+            error=error.sentence,
+            status=403,
+        )
     return _proposal_page(request, which, found, terms=terms, form=form)
 
 
 def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
-    """Return mailbox, key and text of the messages that a page is about, as the actor may read it."""
+    """Return mailbox, key and text of the messages that a page is about, as the actor
+    may read it.
+    """
     form = ClassForm(asked)
     reader = reader_of(request.actor)
     if not form.is_valid():
@@ -186,7 +241,9 @@ def _which_or_404(request: DeskRequest, asked: Any) -> dict[str, Any]:
         "There is no such mailbox, or you may not see it.",
     )
     # What a new version is made of.
-    same = StandingApproval.objects.active().like(mailbox=mailbox.pk, key=which["key"], shape=which["shape"])
+    same = StandingApproval.objects.active().like(
+        mailbox=mailbox.pk, key=which["key"], shape=which["shape"]
+    )
     before = same.filter(pk=which["replaces"]).first() if which["replaces"] else None
     return which | {"box": mailbox, "before": before}
 
@@ -206,26 +263,42 @@ def _proposal_or_404(which: dict[str, Any], terms: Terms | None = None) -> Propo
 
 
 def _first_terms(which: dict[str, Any], found: Proposal) -> Terms:
-    """Return the terms that a page proposes: those of what is replaced, or the usual ones with the record's bounds."""
+    """Return the terms that a page proposes: those of what is replaced, or the usual
+    ones with the record's bounds.
+    """
     if which["before"]:
         return Terms.of(which["before"])
     end = timezone.now() + _USUAL_TIME
-    return Terms(end, _USUAL_CAP, recipients=found.scope.recipients, sums=found.scope.sums)
+    return Terms(
+        end, _USUAL_CAP, recipients=found.scope.recipients, sums=found.scope.sums
+    )
 
 
 def _currencies(which: dict[str, Any], found: Proposal) -> list[str]:
-    """Return the currencies in which a sum can be allowed: those of the record, and of what is replaced or waits."""
+    """Return the currencies in which a sum can be allowed: those of the record, and of
+    what is replaced or waits.
+    """
     before = Terms.of(which["before"]).sums if which["before"] else ()
     return sorted({currency for currency, _ in (*found.scope.sums, *(before or ()))})
 
 
 def _waiting_change(request: DeskRequest) -> PendingChange | None:
-    """Return the waiting change that a page is to show; None where none is asked for. Raises Http404."""
+    """Return the waiting change that a page is to show; None where none is asked for.
+    Raises Http404.
+    """
     if "change" not in request.GET:
         return None
     form = ChangeForm(request.GET)
-    visible = PendingChange.objects.visible_to(request.actor).at("standing").filter(command="sign_standing")
-    found = visible.filter(pk=form.cleaned_data["change"]).first() if form.is_valid() else None
+    visible = (
+        PendingChange.objects.visible_to(request.actor)
+        .at("standing")
+        .filter(command="sign_standing")
+    )
+    found = (
+        visible.filter(pk=form.cleaned_data["change"]).first()
+        if form.is_valid()
+        else None
+    )
     if found is None:
         raise Http404("This change is not waiting any more, or you may not see it.")
     return found
@@ -260,17 +333,23 @@ def _proposal_page(
         "before": which["before"],
         "found": found,
         "evidence": evidence_in_words(found.evidence),
-        "against": Message.objects.visible_to(actor).filter(public_id__in=found.evidence.against).order_by("-pk"),
+        "against": Message.objects.visible_to(actor)
+        .filter(public_id__in=found.evidence.against)
+        .order_by("-pk"),
         "examples": examples,
         "text": text_of(examples[0]) if examples else "",
         "lacking": "" if which["before"] else found.evidence.lacking(now),
-        "rehearsed": record.rehearse(found.scope, cap_an_hour=terms.cap_an_hour) if terms else None,
+        "rehearsed": record.rehearse(found.scope, cap_an_hour=terms.cap_an_hour)
+        if terms
+        else None,
         "days": record.DAYS,
-        "form": form or TermsForm(None, currencies=_currencies(which, found), terms=terms),
+        "form": form
+        or TermsForm(None, currencies=_currencies(which, found), terms=terms),
         "error": error,
         "waiting": waiting,
         "is_on": organisation_settings().standing_since is not None,
-        "may_ask": actor.is_a(Role.ADMIN, connection=box.connection_id, mailbox=box.pk) and waiting is None,
+        "may_ask": actor.is_a(Role.ADMIN, connection=box.connection_id, mailbox=box.pk)
+        and waiting is None,
         "first_day": f"{there(now):%Y-%m-%d}",
         "last_day": f"{there(now + LONGEST):%Y-%m-%d}",
         "sample_of": SAMPLE_OF,

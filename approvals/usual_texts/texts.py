@@ -1,7 +1,8 @@
 """Reads and changes the usual reasons and saved comments of a mailbox.
 
-A form sends a text's name, never its words. The name of a text that an admin wrote follows from its words: a page from
-before a change can therefore not send other words than it showed.
+A form sends a text's name, never its words. The name of a text that an admin wrote
+follows from its words: a page from before a change can therefore not send other words
+than it showed.
 """
 
 import hashlib
@@ -31,7 +32,9 @@ Kind = UsualTexts.Kind
 
 @dataclass(frozen=True)
 class Preset:
-    """One usual text. `name` is what a form sends, `label` what stands beside its number, `words` what is sent."""
+    """One usual text. `name` is what a form sends, `label` what stands beside its
+    number, `words` what is sent.
+    """
 
     name: str
     label: str
@@ -40,34 +43,70 @@ class Preset:
 
 REJECT = (
     Preset("recipient", "Wrong recipient", "This must not go to this recipient."),
-    Preset("untrue", "Inaccurate or unverified", "It says something that is not true, or that nobody has confirmed."),
-    Preset("promise", "Promises too much", "It promises something that nobody here has agreed to."),
-    Preset("private", "Confidential information", "It reveals confidential information."),
-    Preset("misled", "The agent was misled", "It follows instructions from somebody who may not give them."),
+    Preset(
+        "untrue",
+        "Inaccurate or unverified",
+        "It says something that is not true, or that nobody has confirmed.",
+    ),
+    Preset(
+        "promise",
+        "Promises too much",
+        "It promises something that nobody here has agreed to.",
+    ),
+    Preset(
+        "private", "Confidential information", "It reveals confidential information."
+    ),
+    Preset(
+        "misled",
+        "The agent was misled",
+        "It follows instructions from somebody who may not give them.",
+    ),
     Preset("double", "Already answered", "This was already answered."),
     Preset("late", "No longer needed", "It is no longer needed."),
-    Preset("person", "A person will answer", "A person will answer this. Do not write again."),
+    Preset(
+        "person",
+        "A person will answer",
+        "A person will answer this. Do not write again.",
+    ),
 )
 SEND_BACK = (
-    Preset("facts", "Check the facts", "Check names, dates and sums against the thread."),
+    Preset(
+        "facts", "Check the facts", "Check names, dates and sums against the thread."
+    ),
     Preset("tone", "Change the tone", "Say the same in a friendlier and simpler way."),
     Preset("shorter", "Shorter", "Make it half as long."),
     Preset("question", "Answer the question", "Answer the question first."),
-    Preset("number", "Name the order", "Name the order, invoice or ticket that this is about."),
-    Preset("copies", "Fewer recipients", "Leave out the recipients who do not need this."),
-    Preset("leave_out", "Remove internal details", "Remove what must stay confidential."),
+    Preset(
+        "number",
+        "Name the order",
+        "Name the order, invoice or ticket that this is about.",
+    ),
+    Preset(
+        "copies", "Fewer recipients", "Leave out the recipients who do not need this."
+    ),
+    Preset(
+        "leave_out", "Remove internal details", "Remove what must stay confidential."
+    ),
 )
 Presets = Mapping[str, Sequence[Preset]]
 BUILT_IN: Presets = {Kind.REJECT: REJECT, Kind.SEND_BACK: SEND_BACK, Kind.COMMENT: ()}
 
 
 def words_named(presets: Presets, kind: str, name: str) -> str | None:
-    """Return the words of a usual text; an empty string where none was chosen, None where it is not there any more."""
-    return next((one.words for one in presets.get(kind, ()) if one.name == name), None) if name else ""
+    """Return the words of a usual text; an empty string where none was chosen, None
+    where it is not there any more.
+    """
+    return (
+        next((one.words for one in presets.get(kind, ()) if one.name == name), None)
+        if name
+        else ""
+    )
 
 
 def presets_of(mailbox: int | None) -> Presets:
-    """Return the texts of each kind of a mailbox, the built-in ones where its admins wrote none."""
+    """Return the texts of each kind of a mailbox, the built-in ones where its admins
+    wrote none.
+    """
     presets = dict(BUILT_IN)
     for row in UsualTexts.objects.filter(mailbox=mailbox):
         presets[row.kind] = _presets(row.texts)
@@ -75,19 +114,29 @@ def presets_of(mailbox: int | None) -> Presets:
 
 
 def shared_presets(mailboxes: Iterable[int | None]) -> Presets:
-    """Return the texts that all of these mailboxes have; of a kind in which they differ, the built-in ones."""
+    """Return the texts that all of these mailboxes have; of a kind in which they
+    differ, the built-in ones.
+    """
     keys = set(mailboxes)
-    own = UsualTexts.objects.filter(mailbox__in=[key for key in keys if key is not None])
+    own = UsualTexts.objects.filter(
+        mailbox__in=[key for key in keys if key is not None]
+    )
     found: dict[str, list[Sequence[Preset]]] = {}
     for row in own:
         found.setdefault(row.kind, []).append(_presets(row.texts))
-    shared = {kind: sets[0] for kind, sets in found.items() if len(sets) == len(keys) and len(set(sets)) == 1}
+    shared = {
+        kind: sets[0]
+        for kind, sets in found.items()
+        if len(sets) == len(keys) and len(set(sets)) == 1
+    }
     return {**BUILT_IN, **shared}
 
 
 def known_presets(messages: Iterable[UUID]) -> Presets:
     """Return every text that a sheet of these messages may have offered."""
-    rows = UsualTexts.objects.filter(mailbox__messages__public_id__in=list(messages)).distinct()
+    rows = UsualTexts.objects.filter(
+        mailbox__messages__public_id__in=list(messages)
+    ).distinct()
     known = {kind: list(presets) for kind, presets in BUILT_IN.items()}
     for row in rows:
         known[row.kind] += _presets(row.texts)
@@ -95,7 +144,10 @@ def known_presets(messages: Iterable[UUID]) -> Presets:
 
 
 def _presets(texts: Iterable[Mapping[str, str]]) -> tuple[Preset, ...]:
-    return tuple(Preset(_name(one["label"], one["words"]), one["label"], one["words"]) for one in texts)
+    return tuple(
+        Preset(_name(one["label"], one["words"]), one["label"], one["words"])
+        for one in texts
+    )
 
 
 def _name(label: str, words: str) -> str:
@@ -108,7 +160,12 @@ def may_set_texts(actor: Actor, mailbox: Mailbox) -> bool:
 
 
 def _changing(
-    *, mailbox: Mailbox, kind: str, texts: Sequence[tuple[str, str]] | None, actor: Actor, now: datetime
+    *,
+    mailbox: Mailbox,
+    kind: str,
+    texts: Sequence[tuple[str, str]] | None,
+    actor: Actor,
+    now: datetime,
 ) -> ChangeInWords:
     _check_may_set(actor, mailbox)
     row = UsualTexts.objects.filter(mailbox=mailbox, kind=kind).first()
@@ -125,15 +182,23 @@ def _changing(
 
 def _check_may_set(actor: Actor, mailbox: Mailbox) -> None:
     if not may_set_texts(actor, mailbox):
-        raise ActNotAllowed(f"Only an admin of {mailbox} can change its reasons and comments.")
+        raise ActNotAllowed(
+            f"Only an admin of {mailbox} can change its reasons and comments."
+        )
 
 
 @transaction.atomic
 @second_admin("Usual texts", words=_changing)
 def set_texts(
-    *, mailbox: Mailbox, kind: str, texts: Sequence[tuple[str, str]] | None, actor: Actor, now: datetime
+    *,
+    mailbox: Mailbox,
+    kind: str,
+    texts: Sequence[tuple[str, str]] | None,
+    actor: Actor,
+    now: datetime,
 ) -> None:
-    """Store the texts of one kind, label and words each, in their order; None restores the built-in ones.
+    """Store the texts of one kind, label and words each, in their order; None restores
+    the built-in ones.
 
     Raises ActNotAllowed for people who may not.
     """
@@ -142,7 +207,9 @@ def set_texts(
     own = UsualTexts.objects.filter(mailbox=mailbox, kind=kind)
     row = own.first()
     before = _presets(row.texts) if row else tuple(BUILT_IN[kind])
-    stored: list[dict[str, Any]] = [{"label": label, "words": words} for label, words in texts or ()]
+    stored: list[dict[str, Any]] = [
+        {"label": label, "words": words} for label, words in texts or ()
+    ]
     after = tuple(BUILT_IN[kind]) if texts is None else _presets(stored)
     if texts is None:
         own.delete()
@@ -153,7 +220,12 @@ def set_texts(
         return
     details = {"mailbox": str(mailbox), "kind": str(Kind(kind).label)}
     details |= changed(before=_in_words(before), after=_in_words(after))
-    record("usual_texts.changed", actor=actor, connection=mailbox.connection_id, details=details)
+    record(
+        "usual_texts.changed",
+        actor=actor,
+        connection=mailbox.connection_id,
+        details=details,
+    )
 
 
 def _in_words(presets: Iterable[Preset]) -> str:

@@ -39,12 +39,19 @@ class TextRow:
 
 def rows_of(presets: Iterable[Preset]) -> list[TextRow]:
     """Return the rows of stored texts, and empty ones after them."""
-    texts = [TextRow(str(number), one.label, one.words) for number, one in enumerate(presets, start=1)]
-    return [*texts, *(TextRow(str(number), "", "") for number in range(len(texts) + 1, MOST + 1))]
+    texts = [
+        TextRow(str(number), one.label, one.words)
+        for number, one in enumerate(presets, start=1)
+    ]
+    return [
+        *texts,
+        *(TextRow(str(number), "", "") for number in range(len(texts) + 1, MOST + 1)),
+    ]
 
 
 class TextsForm:
-    """The posted rows. `rows` keep what was typed; `texts` are label and words of the filled ones, in their order.
+    """The posted rows. `rows` keep what was typed; `texts` are label and words of the
+    filled ones, in their order.
 
     `error` is the first thing that is wrong; then there are no texts.
     """
@@ -99,13 +106,19 @@ _ABOUT = {
 @login_required
 @require_safe
 def usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpResponse:
-    """Show the texts of one kind to whoever sees the mailbox, with the form for its admins."""
-    return _page(request, _get_visible_mailbox_or_404(request, mailbox_id, text_kind), text_kind)
+    """Show the texts of one kind to whoever sees the mailbox, with the form for its
+    admins.
+    """
+    return _page(
+        request, _get_visible_mailbox_or_404(request, mailbox_id, text_kind), text_kind
+    )
 
 
 @login_required
 @require_POST
-def save_usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpResponse:
+def save_usual_texts(
+    request: DeskRequest, mailbox_id: int, text_kind: str
+) -> HttpResponse:
     """Store what an admin wrote, or restore the usual ones."""
     mailbox = _get_visible_mailbox_or_404(request, mailbox_id, text_kind)
     restores = bool(request.POST.get("restore"))
@@ -114,15 +127,31 @@ def save_usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> H
         return _page(request, mailbox, text_kind, form=form, status=422)
     try:
         texts = None if restores else form.texts
-        set_texts(mailbox=mailbox, kind=text_kind, texts=texts, actor=request.actor, now=timezone.now())
+        set_texts(
+            mailbox=mailbox,
+            kind=text_kind,
+            texts=texts,
+            actor=request.actor,
+            now=timezone.now(),
+        )
     except ActNotAllowed as error:
         return _page(request, mailbox, text_kind, error=error.sentence, status=403)
-    notice = "The default reasons are restored." if restores else "Saved. They are offered from now on."
-    return redirect_with_notice(request, notice, "usual-texts", mailbox_id=mailbox.pk, text_kind=text_kind)
+    notice = (
+        "The default reasons are restored."
+        if restores
+        else "Saved. They are offered from now on."
+    )
+    return redirect_with_notice(
+        request, notice, "usual-texts", mailbox_id=mailbox.pk, text_kind=text_kind
+    )
 
 
-def _get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int, kind: str) -> Mailbox:
-    visible = Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+def _get_visible_mailbox_or_404(
+    request: DeskRequest, mailbox_id: int, kind: str
+) -> Mailbox:
+    visible = (
+        Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    )
     mailbox = visible.filter(pk=mailbox_id).first()
     if mailbox is None or kind not in Kind.values:
         raise Http404("There is no such mailbox, or you do not see it.")

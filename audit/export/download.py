@@ -1,8 +1,10 @@
-"""Streams an export to the browser, some entries at a time; the file is never stored on the server.
+"""Streams an export to the browser, some entries at a time; the file is never stored on
+the server.
 
-So nothing has to be guarded and deleted, and it works on any number of hosts. It costs a thread of the web process for
-as long as it runs, so only a few run at once (exports.MOST), a reader who reads nothing loses the connection
-(dashboard/asgi.py), and one who reads too slowly is broken off here.
+So nothing has to be guarded and deleted, and it works on any number of hosts. It costs
+a thread of the web process for as long as it runs, so only a few run at once
+(exports.MOST), a reader who reads nothing loses the connection (dashboard/asgi.py), and
+one who reads too slowly is broken off here.
 """
 
 import hashlib
@@ -30,7 +32,9 @@ SLOWEST = 120.0
 READ_WITHIN = 30_000
 
 GONE = "The browser closed the connection."
-NO_LONGER = "The person who requested it has signed out, or may no longer see all of it."
+NO_LONGER = (
+    "The person who requested it has signed out, or may no longer see all of it."
+)
 SLOW = "The browser was too slow."
 FAILED = "The database did not answer in time."
 WRONG = "The desk had an error."
@@ -42,9 +46,13 @@ class _BrokenOff(Exception):
 
 
 class Download:
-    """The parts of one export, produced as the server iterates. `close` ends it early, also before the first part."""
+    """The parts of one export, produced as the server iterates. `close` ends it early,
+    also before the first part.
+    """
 
-    def __init__(self, export: Export, *, actor: ActorLike, stays: Callable[[], bool]) -> None:
+    def __init__(
+        self, export: Export, *, actor: ActorLike, stays: Callable[[], bool]
+    ) -> None:
         self._export = export
         self._actor = actor
         self._stays = stays
@@ -95,12 +103,19 @@ class Download:
             self._rows += len(found)
             if not note_progress(self._export.pk, self._rows):
                 raise _BrokenOff(TAKEN)
-        if not end_export(actor=self._actor, export=self._export.pk, rows=self._rows, sha256=self._sum.hexdigest()):
+        if not end_export(
+            actor=self._actor,
+            export=self._export.pk,
+            rows=self._rows,
+            sha256=self._sum.hexdigest(),
+        ):
             raise _BrokenOff(TAKEN)
         self._is_open = False
 
     def _batches(self) -> Iterator[list[str]]:
-        """Yield rows, oldest first: a file reads from the beginning, and keyset paging costs the same anywhere."""
+        """Yield rows, oldest first: a file reads from the beginning, and keyset paging
+        costs the same anywhere.
+        """
         filters = Filters.from_query(self._export.query)
         cut = Cut.read(self._export.snapshot)
         with statements_within(READ_WITHIN):
@@ -139,7 +154,14 @@ class Download:
             return
         self._is_open = False
         try:
-            break_off(actor=self._actor, export=self._export.pk, rows=self._rows, reason=sentence)
+            break_off(
+                actor=self._actor,
+                export=self._export.pk,
+                rows=self._rows,
+                reason=sentence,
+            )
         except DatabaseError as error:
             # A later check records it as an export that lost its process.
-            log.warning("end of an export not noted", extra={"reason": type(error).__name__})
+            log.warning(
+                "end of an export not noted", extra={"reason": type(error).__name__}
+            )

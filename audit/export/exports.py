@@ -1,7 +1,8 @@
-"""The life of an export: requested, running, done or interrupted. Each step is one transaction with its entry.
+"""The life of an export: requested, running, done or interrupted. Each step is one
+transaction with its entry.
 
-An export holds the entries that were there when it was asked for, however long it runs. PostgreSQL's snapshot of that
-moment is stored as text, so no transaction is held open.
+An export holds the entries that were there when it was asked for, however long it runs.
+PostgreSQL's snapshot of that moment is stored as text, so no transaction is held open.
 """
 
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ from common.postgres import statements_within, take_lock
 from common.postgres.retry import atomic_with_retry
 from common.postgres.server import current_snapshot
 
-# Limits per person and in total: each export holds one of the web process's four threads.
+# Limits per person and in total: each export holds one of the web process's four
+# threads.
 MOST_OF_ONE = 1
 MOST = 2
-# An export without progress for so long has lost its process; longer than download.SLOWEST.
+# An export without progress for so long has lost its process; longer than
+# download.SLOWEST.
 LOST_AFTER = timedelta(minutes=5)
 # The time limit of the count, in milliseconds.
 COUNTED_WITHIN = 4_000
@@ -42,18 +45,27 @@ class NotExported(Exception):
 def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Export:
     """Fix what is exported, and note that it is. Raises NotExported."""
     cut = take_cut()
-    # Times as moments: “today” must mean the same when the download is begun again tomorrow.
+    # Times as moments: “today” must mean the same when the download is begun again
+    # tomorrow.
     pinned = filters.pinned()
     query = pinned.query(before=None, after=None)
     if len(query) > Export._meta.get_field("query").max_length:  # type: ignore[operator]
-        raise NotExported("This filter is too long to be stored with the export. Shorten it.")
+        raise NotExported(
+            "This filter is too long to be stored with the export. Shorten it."
+        )
     try:
         with statements_within(COUNTED_WITHIN):
             number = entries_of(pinned, cut, actor).count()
     except OperationalError:
-        raise NotExported("This filter takes too long to search. Narrow it by time or action.") from None
+        raise NotExported(
+            "This filter takes too long to search. Narrow it by time or action."
+        ) from None
     export = Export.objects.create(
-        person=int(actor.id), query=query, format=wanted.name, snapshot=str(cut), rows_total=number
+        person=int(actor.id),
+        query=query,
+        format=wanted.name,
+        snapshot=str(cut),
+        rows_total=number,
     )
     _record("ledger.exported", export, actor)
     return export
@@ -64,15 +76,20 @@ def request_again(*, actor: ActorLike, export: UUID) -> None:
     """Let an interrupted export begin again, with the same entries. Raises NotExported."""
     note_lost_exports()
     broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
-    if not broken_off.update(state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()):
+    if not broken_off.update(
+        state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()
+    ):
         raise NotExported("This export was not interrupted.")
     _record("ledger.exported", Export.objects.get(pk=export), actor, again="yes")
 
 
 @atomic_with_retry
 def start_export(export: UUID) -> Export:
-    """Start an export that was asked for. Raises NotExported where it is none, or too many run."""
-    # Held to the end of this transaction: of two that start at once, one sees the other.
+    """Start an export that was asked for. Raises NotExported where it is none, or too
+    many run.
+    """
+    # Held to the end of this transaction: of two that start at once, one sees the
+    # other.
     take_lock("audit.export")
     note_lost_exports()
     running = list(Export.objects.running())
@@ -80,10 +97,16 @@ def start_export(export: UUID) -> Export:
     if found.state != Export.State.ASKED:
         raise NotExported("This export has already been started.")
     if sum(one.person == found.person for one in running) >= MOST_OF_ONE:
-        raise NotExported("Another of your exports is still running. Start this one when it has finished.")
+        raise NotExported(
+            "Another of your exports is still running. Start this one when it has finished."
+        )
     if len(running) >= MOST:
-        raise NotExported(f"{MOST} exports are running, which is the limit. Try again in a moment.")
-    Export.objects.filter(pk=export).update(state=Export.State.RUNNING, rows_done=0, changed_at=Now())
+        raise NotExported(
+            f"{MOST} exports are running, which is the limit. Try again in a moment."
+        )
+    Export.objects.filter(pk=export).update(
+        state=Export.State.RUNNING, rows_done=0, changed_at=Now()
+    )
     return found
 
 
@@ -94,8 +117,12 @@ def note_progress(export: UUID, rows: int) -> bool:
 
 @transaction.atomic
 def end_export(*, actor: ActorLike, export: UUID, rows: int, sha256: str) -> bool:
-    """Record that the export was sent completely, and its totals; False where it was interrupted meanwhile."""
-    done = _change_running(export, state=Export.State.DONE, rows_done=rows, sha256=sha256)
+    """Record that the export was sent completely, and its totals; False where it was
+    interrupted meanwhile.
+    """
+    done = _change_running(
+        export, state=Export.State.DONE, rows_done=rows, sha256=sha256
+    )
     if done is None:
         return False
     _record("ledger.export_ended", done, actor, rows=str(rows), sha256=sha256)
@@ -107,7 +134,13 @@ def break_off(*, actor: ActorLike, export: UUID, rows: int, reason: str) -> None
     """Record that only a part of the export was sent."""
     broken = _change_running(export, state=Export.State.BROKEN_OFF, rows_done=rows)
     if broken is not None:
-        _record("ledger.export_broken_off", broken, actor, handed_out=str(rows), reason=reason)
+        _record(
+            "ledger.export_broken_off",
+            broken,
+            actor,
+            handed_out=str(rows),
+            reason=reason,
+        )
 
 
 @transaction.atomic
@@ -134,7 +167,7 @@ def _record(action: str, export: Export, actor: ActorLike, **more: str) -> None:
     record(action, actor=actor, details=details | more)
 
 
-# --- Which entries it holds ------------------------------------------------------------------------------------------
+# --- Which entries it holds -----------------------------------------------------------
 
 
 class _VisibleIn(Func):
@@ -146,7 +179,9 @@ class _VisibleIn(Func):
 
 @dataclass(frozen=True)
 class Cut:
-    """A moment of the ledger. Entries up to `after_id` are of earlier epochs, and were there; none is after `last`."""
+    """A moment of the ledger. Entries up to `after_id` are of earlier epochs, and were
+    there; none is after `last`.
+    """
 
     snapshot: str
     after_id: int
@@ -163,9 +198,12 @@ class Cut:
 
 
 def take_cut() -> Cut:
-    """Return the ledger's current cut. The transaction must not have written anything yet."""
-    # After a restore old entries have ids of another cluster's transactions, which say nothing here. They are known by
-    # being there although the snapshot does not see them. Relies on entry_to_seal.
+    """Return the ledger's current cut. The transaction must not have written anything
+    yet.
+    """
+    # After a restore old entries have ids of another cluster's transactions, which say
+    # nothing here. They are known by being there although the snapshot does not see
+    # them. Relies on entry_to_seal.
     now = Func(function="pg_current_snapshot")
     xmin = Func(now, function="pg_snapshot_xmin", output_field=TransactionIdField())
     unseen = Entry.objects.filter(xid__gte=xmin).exclude(_VisibleIn("xid", now))

@@ -1,4 +1,6 @@
-"""How a file of entries is written: CSV for spreadsheets, JSON Lines for programs; with personal details or without."""
+"""How a file of entries is written: CSV for spreadsheets, JSON Lines for programs; with
+personal details or without.
+"""
 
 import json
 from collections.abc import Mapping
@@ -40,7 +42,11 @@ class Format:
 
     @property
     def content_type(self) -> str:
-        return "text/csv; charset=utf-8" if self.kind == "csv" else "application/jsonl; charset=utf-8"
+        return (
+            "text/csv; charset=utf-8"
+            if self.kind == "csv"
+            else "application/jsonl; charset=utf-8"
+        )
 
     def head(self) -> str:
         """Return what comes before the first entry."""
@@ -52,12 +58,24 @@ class Format:
             return csv_row(_cells(line, seal))
         columns = line.as_json()
         # The ledger may still have the details that are left out here.
-        return _json_line({name: columns[name] for name in columns if self.has_details or "details" not in name})
+        return _json_line(
+            {
+                name: columns[name]
+                for name in columns
+                if self.has_details or "details" not in name
+            }
+        )
 
     def broken(self, sentence: str) -> str:
-        """Return the last line of an incomplete file, which no reader can mistake for an entry."""
+        """Return the last line of an incomplete file, which no reader can mistake for
+        an entry.
+        """
         notice = f"INTERRUPTED, this file is incomplete: {sentence}"
-        return csv_row((notice,)) if self.kind == "csv" else _json_line({"broken_off": notice})
+        return (
+            csv_row((notice,))
+            if self.kind == "csv"
+            else _json_line({"broken_off": notice})
+        )
 
 
 # The name is stored in the row of the export.
@@ -78,15 +96,41 @@ def _json_line(value: object) -> str:
 
 def _cells(entry: Entry, seal: int | None) -> tuple[object, ...]:
     details = entry.details
-    others = {name: text for name, text in details.items() if name not in _OWN and not name.startswith("trigger.")}
+    others = {
+        name: text
+        for name, text in details.items()
+        if name not in _OWN and not name.startswith("trigger.")
+    }
     whole = entry.fingerprint
     return (
-        *(entry.pk, entry.at.astimezone(UTC).isoformat(timespec="microseconds"), entry.action, entry.sentence),
-        *(entry.actor, entry.actor_kind, entry.actor_id, entry.surface, details.get("address", "")),
+        *(
+            entry.pk,
+            entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+            entry.action,
+            entry.sentence,
+        ),
+        *(
+            entry.actor,
+            entry.actor_kind,
+            entry.actor_id,
+            entry.surface,
+            details.get("address", ""),
+        ),
         *(entry.connection or "", entry.message or "", entry.subject),
-        *(short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "", whole, entry.trace),
-        *(details.get("reason", ""), "; ".join(f"{name}: {value}" for name, value in entry.trigger.items())),
-        *(json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "", entry.hash, seal or ""),
+        *(
+            short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "",
+            whole,
+            entry.trace,
+        ),
+        *(
+            details.get("reason", ""),
+            "; ".join(f"{name}: {value}" for name, value in entry.trigger.items()),
+        ),
+        *(
+            json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "",
+            entry.hash,
+            seal or "",
+        ),
     )
 
 
@@ -99,4 +143,6 @@ class ExportForm(forms.Form):
     def wanted(self) -> Format:
         """Return what was chosen."""
         chosen = (self.cleaned_data["format"], self.cleaned_data["details"])
-        return next(one for one in FORMATS.values() if (one.kind, one.has_details) == chosen)
+        return next(
+            one for one in FORMATS.values() if (one.kind, one.has_details) == chosen
+        )

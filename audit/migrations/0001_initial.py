@@ -40,12 +40,13 @@ CREATE TRIGGER audit_anchor_rows BEFORE UPDATE OR DELETE ON audit_anchor FOR EAC
 CREATE TRIGGER audit_anchor_whole BEFORE TRUNCATE ON audit_anchor FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse();
 """
 
-# A person's number means little without "person": PostgreSQL would expect a quarter of somebody's entries, and sort
-# all of them where the newest are asked for.
+# A person's number means little without "person": PostgreSQL would expect a quarter of
+# somebody's entries, and sort all of them where the newest are asked for.
 STATISTICS = "CREATE STATISTICS audit_entry_actor (dependencies, mcv) ON actor_kind, actor_id FROM audit_entry"
 
-# Details are removed by this function alone, for an entry of the same transaction that names whose they were. Entries
-# that tell of removals keep their details, which hold nothing personal but who removed them.
+# Details are removed by this function alone, for an entry of the same transaction that
+# names whose they were. Entries that tell of removals keep their details, which hold
+# nothing personal but who removed them.
 REMOVE_DETAILS = """
 CREATE FUNCTION audit_remove_details(removal bigint, numbers bigint[])
   RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$

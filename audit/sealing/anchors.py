@@ -1,7 +1,8 @@
 """Writes checkpoints outside the database, out of reach of anybody who alters it.
 
-The file's last line says how far the ledger was. A database that does not know that seal is older than what was sealed;
-then nothing more is sealed until an operator has said why.
+The file's last line says how far the ledger was. A database that does not know that
+seal is older than what was sealed; then nothing more is sealed until an operator has
+said why.
 """
 
 import fcntl
@@ -25,7 +26,8 @@ from audit.sealing.preconditions import SEALER, SealingRefused
 
 log = logging.getLogger(__name__)
 
-# Only the end of the file is read, far more than the seals between two writes: each seal covers all earlier entries.
+# Only the end of the file is read, far more than the seals between two writes: each
+# seal covers all earlier entries.
 _TAIL = 4 * 1024 * 1024
 # The most checkpoints that are written at once.
 _AT_ONCE = 500
@@ -34,15 +36,25 @@ PATIENCE = timedelta(minutes=1)
 _FAILED = "ledger.anchor_failed"
 
 
-def add_anchor(seal: Seal, kind: str, place: str, reference: str = "", *, previous: int = 0) -> Anchor:
-    """Store where a seal was written outside the database, and the seal that was written there before it."""
+def add_anchor(
+    seal: Seal, kind: str, place: str, reference: str = "", *, previous: int = 0
+) -> Anchor:
+    """Store where a seal was written outside the database, and the seal that was
+    written there before it.
+    """
     return Anchor.objects.create(
-        seal=seal.number, kind=kind, place=place[-200:], reference=reference, previous=previous
+        seal=seal.number,
+        kind=kind,
+        place=place[-200:],
+        reference=reference,
+        previous=previous,
     )
 
 
 def write_anchors() -> int:
-    """Write the seals that are not in the seals' file yet; return how many. A failure here does not stop sealing."""
+    """Write the seals that are not in the seals' file yet; return how many. A failure
+    here does not stop sealing.
+    """
     pending = list(_after_newest_anchor()[:_AT_ONCE])
     if not pending:
         return 0
@@ -52,22 +64,33 @@ def write_anchors() -> int:
             heads = heads_in(_read_tail(file)[1])
             wanted = _since_last_break(pending, heads[-1] if heads else None)
             there = [(head["number"], head["signature"]) for head in heads]
-            new = [seal for seal in wanted if (seal.number, seal.signature) not in there]
+            new = [
+                seal for seal in wanted if (seal.number, seal.signature) not in there
+            ]
             _append(file, new)
     except OSError as error:
-        _record_failure(f"The seals' file {path} cannot be written: {error.strerror}.", pending[0])
+        _record_failure(
+            f"The seals' file {path} cannot be written: {error.strerror}.", pending[0]
+        )
         return 0
     lines = [*there, *((seal.number, seal.signature) for seal in new)]
     before = dict(zip(lines[1:], lines, strict=False))
     for seal in wanted:
         previous, signature = before.get((seal.number, seal.signature), (0, ""))
         # A line from before a restore has no anchor here.
-        add_anchor(seal, Anchor.Kind.FILE, str(path), previous=previous if _is_stored(previous, signature) else 0)
+        add_anchor(
+            seal,
+            Anchor.Kind.FILE,
+            str(path),
+            previous=previous if _is_stored(previous, signature) else 0,
+        )
     return len(wanted)
 
 
 def unknown_heads() -> list[dict[str, Any]]:
-    """Return the checkpoints at the end of the file, the newest first, up to the first that the database knows."""
+    """Return the checkpoints at the end of the file, the newest first, up to the first
+    that the database knows.
+    """
     try:
         heads = heads_in(end_of_file())
     except OSError:
@@ -83,7 +106,9 @@ def end_of_file() -> bytes:
 
 
 def heads_in(tail: bytes) -> list[dict[str, Any]]:
-    """Return the checkpoints in the end of the file, in its order. Lines that are incomplete, or none, are left out."""
+    """Return the checkpoints in the end of the file, in its order. Lines that are
+    incomplete, or none, are left out.
+    """
     heads = []
     for line in tail.splitlines(keepends=True):
         try:
@@ -102,7 +127,9 @@ def check_not_rolled_back(last: Seal | None) -> None:
     if not unknown:
         return
     head = unknown[0]
-    here = f"the database ends at seal {last.number}" if last else "the database has none"
+    here = (
+        f"the database ends at seal {last.number}" if last else "the database has none"
+    )
     if last and last.number >= head["number"]:
         here = "the database has another one of that number"
     raise SealingRefused(
@@ -112,10 +139,14 @@ def check_not_rolled_back(last: Seal | None) -> None:
 
 
 def _is_known(head: dict[str, Any]) -> bool:
-    """Whether the checkpoint is in the database, or a restore was sealed after it was written."""
+    """Whether the checkpoint is in the database, or a restore was sealed after it was
+    written.
+    """
     return (
         _is_stored(head["number"], head["signature"])
-        or Seal.objects.filter(kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])).exists()
+        or Seal.objects.filter(
+            kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])
+        ).exists()
     )
 
 
@@ -124,16 +155,25 @@ def _is_stored(number: int, signature: str) -> bool:
 
 
 def _after_newest_anchor() -> Any:
-    newest = Anchor.objects.filter(kind=Anchor.Kind.FILE).aggregate(seal=Max("seal"))["seal"] or 0
+    newest = (
+        Anchor.objects.filter(kind=Anchor.Kind.FILE).aggregate(seal=Max("seal"))["seal"]
+        or 0
+    )
     return Seal.objects.filter(number__gt=newest).order_by("number")
 
 
 def _since_last_break(pending: list[Seal], head: dict[str, Any] | None) -> list[Seal]:
-    """Return what may follow the file's end: all of it, or, where that is not known here, what a restore began."""
+    """Return what may follow the file's end: all of it, or, where that is not known
+    here, what a restore began.
+    """
     if head is None or _is_stored(head["number"], head["signature"]):
         return pending
     at = datetime.fromisoformat(head["at"])
-    return list(dropwhile(lambda seal: seal.kind != Seal.Kind.RESTORED or seal.at <= at, pending))
+    return list(
+        dropwhile(
+            lambda seal: seal.kind != Seal.Kind.RESTORED or seal.at <= at, pending
+        )
+    )
 
 
 @contextmanager
@@ -149,7 +189,8 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
 def _append(file: IO[bytes], seals: list[Seal]) -> None:
     """Add a line for each seal and sync the file, before the anchors are stored.
 
-    An incomplete line that a crash left is cut off: its seal has no anchor, and is written again.
+    An incomplete line that a crash left is cut off: its seal has no anchor, and is
+    written again.
     """
     if not seals:
         return

@@ -28,29 +28,44 @@ class Batch:
         self.count = 0
         self.misdated: list[int] = []
         self._digest = hashlib.sha256()
-        # Whether the last entry that was sealed has a code. Entries of releases before 0009 have none.
+        # Whether the last entry that was sealed has a code. Entries of releases before
+        # 0009 have none.
         newest = SealedEntry.objects.order_by("-position").values("entry")[:1]
         self._had_macs = Entry.objects.filter(pk__in=newest).exclude(mac="").exists()
         self._end = (last.end_xid, last.end_id) if last else (0, 0)
 
     def take(self, entries: Sequence[Entry], *, at: datetime | None = None) -> None:
-        """Add these entries, and note which were not written between the last seal and `at`.
+        """Add these entries, and note which were not written between the last seal and
+        `at`.
 
         Raises SealingRefused for one that is not as the desk wrote it.
         """
         if at is not None:
-            begin, end = window(self.last.at.isoformat() if self.last else "", at.isoformat())
-            times = [(entry.pk, entry.at.isoformat(timespec="microseconds")) for entry in entries]
-            self.misdated += [number for number, time in times if not begin <= time <= end]
+            begin, end = window(
+                self.last.at.isoformat() if self.last else "", at.isoformat()
+            )
+            times = [
+                (entry.pk, entry.at.isoformat(timespec="microseconds"))
+                for entry in entries
+            ]
+            self.misdated += [
+                number for number, time in times if not begin <= time <= end
+            ]
         for entry in entries:
             if entry_hash(entry) != entry.hash:
-                raise SealingRefused(f"Entry {entry.pk} is not as it was written: its hash does not fit.")
+                raise SealingRefused(
+                    f"Entry {entry.pk} is not as it was written: its hash does not fit."
+                )
         _check_macs(entries, had_macs=self._had_macs)
         self._had_macs = self._had_macs or any(entry.mac for entry in entries)
         sealed = []
         for position, entry in enumerate(entries, start=self.size):
             digest = bytes.fromhex(entry.hash)
-            sealed.append(SealedEntry(entry=entry.pk, seal=self.number, position=position, hash=digest))
+            sealed.append(
+                SealedEntry(
+                    entry=entry.pk, seal=self.number, position=position, hash=digest
+                )
+            )
             self._digest.update(digest)
             self._end = (entry.xid, entry.pk)
         SealedEntry.objects.bulk_create(sealed)
@@ -84,21 +99,31 @@ class Batch:
 
 
 def _check_macs(entries: Sequence[Entry], *, had_macs: bool) -> None:
-    """Raise SealingRefused for an entry that the desk did not write, or that repeats another one.
+    """Raise SealingRefused for an entry that the desk did not write, or that repeats
+    another one.
 
-    With `had_macs`, entries with codes were sealed before these, and an entry without a code is refused too.
+    With `had_macs`, entries with codes were sealed before these, and an entry without a
+    code is refused too.
     """
     first: dict[str, int] = {}
     for entry in entries:
         if not entry.mac:
             if had_macs:
-                raise SealingRefused(f"Entry {entry.pk} was not written by the desk: it has no code.")
+                raise SealingRefused(
+                    f"Entry {entry.pk} was not written by the desk: it has no code."
+                )
             continue
         had_macs = True
         if not is_authentic(entry):
-            raise SealingRefused(f"Entry {entry.pk} was not written by the desk: its code does not fit.")
+            raise SealingRefused(
+                f"Entry {entry.pk} was not written by the desk: its code does not fit."
+            )
         if entry.mac in first:
             raise SealingRefused(f"Entry {entry.pk} repeats entry {first[entry.mac]}.")
         first[entry.mac] = entry.pk
-    if earlier := Entry.objects.filter(mac__in=list(first)).exclude(pk__in=first.values()).first():
+    if (
+        earlier := Entry.objects.filter(mac__in=list(first))
+        .exclude(pk__in=first.values())
+        .first()
+    ):
         raise SealingRefused(f"Entry {first[earlier.mac]} repeats entry {earlier.pk}.")

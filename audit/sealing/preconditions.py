@@ -1,7 +1,9 @@
-"""What must hold before anything is sealed: the last seal, the batch under it, and the database as it is now.
+"""What must hold before anything is sealed: the last seal, the batch under it, and the
+database as it is now.
 
-A signature over a broken end would hide the break, so the end is checked again each time. The whole ledger is checked
-by the daily check, and before the first seal after a restore.
+A signature over a broken end would hide the break, so the end is checked again each
+time. The whole ledger is checked by the daily check, and before the first seal after a
+restore.
 """
 
 import hashlib
@@ -22,7 +24,9 @@ SEALER = SystemActor("worker", "sealer", "the sealer")
 
 
 class SealingRefused(Exception):
-    """Sealing stops until a person has looked into it. `is_breach`: the ledger or its seals were altered."""
+    """Sealing stops until a person has looked into it. `is_breach`: the ledger or its
+    seals were altered.
+    """
 
     def __init__(self, sentence: str, *, is_breach: bool = True) -> None:
         super().__init__(sentence)
@@ -31,7 +35,9 @@ class SealingRefused(Exception):
 
 def refusal_since(last: Seal | None) -> Entry | None:
     """Return the entry in which the sealer refused to go on from this seal."""
-    refusals = Entry.objects.of_action(BROKEN).filter(actor_kind=SEALER.kind, actor_id=SEALER.id)
+    refusals = Entry.objects.of_action(BROKEN).filter(
+        actor_kind=SEALER.kind, actor_id=SEALER.id
+    )
     if last is not None:
         refusals = refusals.filter(at__gt=last.at)
     return refusals.with_details().newest_first().first()
@@ -61,31 +67,44 @@ def latest_seal() -> Seal | None:
 def read_database_state() -> DatabaseState:
     """Ask the database for horizon, time and identifier.
 
-    Whoever asks must not have written yet: a transaction that has an id of its own keeps the horizon below it.
+    Whoever asks must not have written yet: a transaction that has an id of its own
+    keeps the horizon below it.
     """
     return DatabaseState(current_snapshot().xmin, clock(), cluster_id())
 
 
 def check_end(last: Seal | None) -> None:
-    """Raise SealingRefused where the last seal does not fit the entries under it or the seal before it."""
+    """Raise SealingRefused where the last seal does not fit the entries under it or the
+    seal before it.
+    """
     number, size = (last.number, last.size) if last else (0, 0)
     if last is not None:
         if not is_signed(last):
-            raise SealingRefused(f"The signature of seal {number} does not fit what the seal says.")
+            raise SealingRefused(
+                f"The signature of seal {number} does not fit what the seal says."
+            )
         _check_link(last)
     newest = SealedEntry.objects.aggregate(position=Max("position"))["position"]
     sealed = 0 if newest is None else newest + 1
     if sealed != size:
-        what = "entries are sealed that no seal covers" if sealed > size else "not all of them are listed as sealed"
+        what = (
+            "entries are sealed that no seal covers"
+            if sealed > size
+            else "not all of them are listed as sealed"
+        )
         raise SealingRefused(f"Seal {number} is over {size} entries, and {what}.")
     if last is not None and last.entries != stored_batch_hash(last):
-        raise SealingRefused(f"The sealed hashes of the entries are not the ones that seal {number} was made over.")
+        raise SealingRefused(
+            f"The sealed hashes of the entries are not the ones that seal {number} was made over."
+        )
 
 
 def stored_batch_hash(seal: Seal) -> str:
     """Return the hash over the hashes of a seal's entries as they were sealed."""
     digest = hashlib.sha256()
-    for sealed_hash in SealedEntry.objects.under(seal).values_list("hash", flat=True).iterator():
+    for sealed_hash in (
+        SealedEntry.objects.under(seal).values_list("hash", flat=True).iterator()
+    ):
         digest.update(sealed_hash)
     return digest.hexdigest()
 
@@ -98,4 +117,6 @@ def _check_link(last: Seal) -> None:
     elif before is None or before.hash != last.previous:
         raise SealingRefused(f"Seal {last.number} does not follow the seal before it.")
     elif last.kind != Seal.Kind.RESTORED and before.expected_key != last.key:
-        raise SealingRefused(f"Seal {last.number} is signed with a key that the seal before it does not name.")
+        raise SealingRefused(
+            f"Seal {last.number} is signed with a key that the seal before it does not name."
+        )

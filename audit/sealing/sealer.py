@@ -1,7 +1,9 @@
-"""Seals entries that no open transaction can precede any more: one seal per transaction, one sealer at a time.
+"""Seals entries that no open transaction can precede any more: one seal per
+transaction, one sealer at a time.
 
-It writes nothing before it has read the horizon, so that it never waits for itself. Whoever kills it leaves a whole
-seal or none; the keys of seals and sealed entries keep two from forking the chain even without the lock.
+It writes nothing before it has read the horizon, so that it never waits for itself.
+Whoever kills it leaves a whole seal or none; the keys of seals and sealed entries keep
+two from forking the chain even without the lock.
 """
 
 import logging
@@ -30,15 +32,19 @@ log = logging.getLogger(__name__)
 
 # Seconds after which the rest is left to the next run: a task has a limit of its own.
 LONGEST = 30.0
-# Held to the end of the transaction, never longer: a pooler may hand the session to somebody else.
+# Held to the end of the transaction, never longer: a pooler may hand the session to
+# somebody else.
 LOCK = "audit.sealing"
 
 
 def seal_all() -> int:
-    """Return how many entries were sealed. Does nothing while another seals, or where there is no key."""
+    """Return how many entries were sealed. Does nothing while another seals, or where
+    there is no key.
+    """
     sealed = 0
     ends = time.monotonic() + LONGEST
-    # Later entries wait for the next run; otherwise a busy desk would keep this loop running.
+    # Later entries wait for the next run; otherwise a busy desk would keep this loop
+    # running.
     horizon = current_snapshot().xmin
     while signing.public_keys() and time.monotonic() < ends:
         try:
@@ -56,7 +62,9 @@ def seal_all() -> int:
 
 
 def _seal_next(horizon: int) -> int | None:
-    """Make one seal, of transactions below the horizon; return over how many entries, None where there are none."""
+    """Make one seal, of transactions below the horizon; return over how many entries,
+    None where there are none.
+    """
     state = read_database_state()
     last = latest_seal()
     anchors.check_not_rolled_back(last)
@@ -68,7 +76,9 @@ def _seal_next(horizon: int) -> int | None:
     if why := restoring.why_not_automatic(last, state.cluster):
         raise SealingRefused(why, is_breach=False)
     if restoring.is_other_cluster(last, state.cluster):
-        return restoring.begin_epoch(last, because=restoring.OTHER_CLUSTER, actor=SEALER)
+        return restoring.begin_epoch(
+            last, because=restoring.OTHER_CLUSTER, actor=SEALER
+        )
     if signer != signing.public_key():
         return _change_key(last, state)
     return _seal_batch(last, state, horizon)
@@ -84,8 +94,14 @@ def _seal_batch(last: Seal | None, state: DatabaseState, horizon: int) -> int | 
     seal = batch.seal(state)
     if batch.misdated:
         numbers = str(Ranges.over(batch.misdated))
-        log.error("entries out of their time", extra={"seal": seal.number, "entries": numbers})
-        record("ledger.misdated", actor=SEALER, details={"seal": str(seal.number), "numbers": numbers})
+        log.error(
+            "entries out of their time", extra={"seal": seal.number, "entries": numbers}
+        )
+        record(
+            "ledger.misdated",
+            actor=SEALER,
+            details={"seal": str(seal.number), "numbers": numbers},
+        )
     return seal.count
 
 
@@ -94,6 +110,13 @@ def _change_key(last: Seal, state: DatabaseState) -> int:
     new = signing.public_key()
     check_end(last)
     seal = Batch(last).seal(state, kind=Seal.Kind.KEY, next_key=new)
-    details = {"before": fingerprint_of(last.expected_key), "after": fingerprint_of(new)}
-    record("ledger.key_changed", actor=SEALER, details={"seal": str(seal.number), **details})
+    details = {
+        "before": fingerprint_of(last.expected_key),
+        "after": fingerprint_of(new),
+    }
+    record(
+        "ledger.key_changed",
+        actor=SEALER,
+        details={"seal": str(seal.number), **details},
+    )
     return 0

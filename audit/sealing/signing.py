@@ -8,7 +8,10 @@ import binascii
 from functools import cache
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
@@ -26,7 +29,9 @@ class NoKey(Exception):
 
 
 def check_keys() -> None:
-    """Raise ImproperlyConfigured, in a sentence that names no key, where one of them is none."""
+    """Raise ImproperlyConfigured, in a sentence that names no key, where one of them is
+    none.
+    """
     _keys(tuple(settings.SEAL_KEYS))
 
 
@@ -75,7 +80,9 @@ def _keys(texts: tuple[str, ...]) -> dict[str, Ed25519PrivateKey]:
 
 def _seed(text: str) -> bytes:
     try:
-        seed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        seed = base64.b64decode(
+            text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
+        )
     except (binascii.Error, ValueError):
         seed = b""
     if len(seed) != _SIZE:

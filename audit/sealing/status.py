@@ -1,4 +1,5 @@
-"""How far the ledger is sealed, and what delays it, in sentences for pages, the doctor and Prometheus.
+"""How far the ledger is sealed, and what delays it, in sentences for pages, the doctor
+and Prometheus.
 
 It reads rows and settings only, so that it says the same on every host.
 """
@@ -15,7 +16,12 @@ from audit.models import Entry, Seal
 from audit.sealing import anchors, restoring, signing
 from audit.sealing.preconditions import latest_seal, refusal_since
 from common.grace import STUCK_AFTER
-from common.postgres.server import OpenTransaction, cluster_id, current_snapshot, oldest_writer
+from common.postgres.server import (
+    OpenTransaction,
+    cluster_id,
+    current_snapshot,
+    oldest_writer,
+)
 
 # Entries are counted up to this many.
 COUNTED = 10_000
@@ -91,9 +97,14 @@ def _why_stopped(last: Seal | None) -> str:
 
 
 def _why_late(holder: OpenTransaction | None) -> tuple[str, str]:
-    """Name the oldest open transaction that has written: nothing that began after it can be sealed before it ends."""
+    """Name the oldest open transaction that has written: nothing that began after it
+    can be sealed before it ends.
+    """
     if holder is None:
-        return "No open transaction blocks it.", "The sealing worker is not running, or it fails: see its log."
+        return (
+            "No open transaction blocks it.",
+            "The sealing worker is not running, or it fails: see its log.",
+        )
     named = holder.who
     if holder.program:
         named += f" ({holder.program})"
@@ -117,14 +128,28 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
 
 
 def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
-    """Return the oldest entry that no seal covers, where it has waited for longer: one part of a count by one query."""
+    """Return the oldest entry that no seal covers, where it has waited for longer: one
+    part of a count by one query.
+    """
     last = Seal.objects.order_by("-number")
-    end_xid = Coalesce(Subquery(last.values("end_xid")[:1]), Cast(Value("0"), TransactionIdField()))
+    end_xid = Coalesce(
+        Subquery(last.values("end_xid")[:1]), Cast(Value("0"), TransactionIdField())
+    )
     end_id, after_id = (
-        Coalesce(Subquery(last.values(name)[:1]), Value(0), output_field=models.BigIntegerField())
+        Coalesce(
+            Subquery(last.values(name)[:1]),
+            Value(0),
+            output_field=models.BigIntegerField(),
+        )
         for name in ("end_id", "after_id")
     )
-    now = Func(Func(function="pg_current_snapshot"), function="pg_snapshot_xmax", output_field=TransactionIdField())
+    now = Func(
+        Func(function="pg_current_snapshot"),
+        function="pg_snapshot_xmax",
+        output_field=TransactionIdField(),
+    )
     waiting = Entry.objects.filter(xid__gte=end_xid, xid__lt=now, id__gt=after_id)
     waiting = waiting.exclude(xid=end_xid, id__lte=end_id).sealing_order()
-    return Entry.objects.filter(pk=Subquery(waiting.values("pk")[:1]), at__lt=Now() - longer_than)
+    return Entry.objects.filter(
+        pk=Subquery(waiting.values("pk")[:1]), at__lt=Now() - longer_than
+    )

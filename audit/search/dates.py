@@ -1,4 +1,6 @@
-"""Dates as people ask for them: a word, a year, a month, a day or a moment, each by the clock of whoever asks. Pure."""
+"""Dates as people ask for them: a word, a year, a month, a day or a moment, each by the
+clock of whoever asks. Pure.
+"""
 
 import re
 from collections.abc import Callable
@@ -21,7 +23,9 @@ _WORDS: dict[str, Callable[[date], tuple[date, date]]] = {
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of time from `begins`, up to and without `ends`, and the one spelling of what was asked."""
+    """A stretch of time from `begins`, up to and without `ends`, and the one spelling
+    of what was asked.
+    """
 
     begins: datetime
     ends: datetime
@@ -29,7 +33,9 @@ class Span:
 
 
 def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
-    """Return the time that the words mean in this zone. Raises ValueError where they mean none."""
+    """Return the time that the words mean in this zone. Raises ValueError where they
+    mean none.
+    """
     words = " ".join(asked.strip().lower().replace("+", " ").replace("_", " ").split())
     if moment := _MOMENT.fullmatch(words):
         return _moment(moment, zone)
@@ -49,7 +55,9 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
     else:
         raise ValueError(asked)
     try:
-        return Span(_midnight(first, zone), _midnight(last + timedelta(days=1), zone), words)
+        return Span(
+            _midnight(first, zone), _midnight(last + timedelta(days=1), zone), words
+        )
     except OverflowError:
         raise ValueError(asked) from None
 
@@ -61,7 +69,9 @@ def spelled(at: datetime) -> str:
 
 
 def _midnight(day: date, zone: tzinfo) -> datetime:
-    """Return when the day began there, which where clocks change need not be 24 hours after the day before did."""
+    """Return when the day began there, which where clocks change need not be 24 hours
+    after the day before did.
+    """
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
@@ -73,8 +83,14 @@ def _calendar(found: re.Match[str]) -> tuple[date, date, str]:
     first = date(year, int(found[2] or 1), day or 1)
     last = date(year, int(found[2] or 12), day or 1)
     if not day:
-        last = (last.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
-    return first, last, "-".join([f"{year:04d}", *(f"{one:02d}" for one in (month, day) if one)])
+        last = (last.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(
+            days=1
+        )
+    return (
+        first,
+        last,
+        "-".join([f"{year:04d}", *(f"{one:02d}" for one in (month, day) if one)]),
+    )
 
 
 def _check_year(year: int) -> None:
@@ -83,7 +99,9 @@ def _check_year(year: int) -> None:
 
 
 def _moment(found: re.Match[str], zone: tzinfo) -> Span:
-    """A moment begins and ends at once: what is asked for begins with it, or stops before it."""
+    """A moment begins and ends at once: what is asked for begins with it, or stops
+    before it.
+    """
     text = f"{found[1]}T{found[2]}{found[3] or ':00'}"
     fraction = found[4] or ""
     at = datetime.fromisoformat(text + (fraction.ljust(7, "0") if fraction else ""))

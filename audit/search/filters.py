@@ -1,6 +1,8 @@
-"""The filters of the ledger's search: one value, read from a query string and written back into one.
+"""The filters of the ledger's search: one value, read from a query string and written
+back into one.
 
-Pure: no models and no database. `results.matching` applies it; pages, exports and saved searches share it.
+Pure: no models and no database. `results.matching` applies it; pages, exports and saved
+searches share it.
 """
 
 import re
@@ -23,10 +25,22 @@ T = TypeVar("T")
 
 # The fields of an address that narrow, in the order in which they are written.
 NARROWING = (
-    *("q", "to", "by", "action", "actor", "surface", "connection", "message", "fingerprint", "trace"),
+    *(
+        "q",
+        "to",
+        "by",
+        "action",
+        "actor",
+        "surface",
+        "connection",
+        "message",
+        "fingerprint",
+        "trace",
+    ),
     *("since", "until"),
 )
-# Those that can be typed into the search field, as `to:dana`; `on:` stands for both ends of a time.
+# Those that can be typed into the search field, as `to:dana`; `on:` stands for both
+# ends of a time.
 TOKENS = (*NARROWING[1:], "on")
 SURFACES = ("web", "discord", "webhook", "worker", "command")
 _GRAMMAR = Grammar(
@@ -39,7 +53,7 @@ _GRAMMAR = Grammar(
 )
 
 
-# --- Actions --------------------------------------------------------------------------------------------------------
+# --- Actions --------------------------------------------------------------------------
 
 # Groups of actions; each with its label and its areas or actions.
 _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -47,7 +61,13 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "mail": ("Delivery of mail", ("message", "attachment", "thread")),
     "reading": (
         "Reading",
-        ("message.opened", "message.served", "attachment.served", "thread.opened", "ledger.seen_again"),
+        (
+            "message.opened",
+            "message.served",
+            "attachment.served",
+            "thread.opened",
+            "ledger.seen_again",
+        ),
     ),
     "people": ("People and sign-ins", ("person", "role", "access")),
     "settings": ("Settings", tuple(sorted(SETTINGS))),
@@ -61,11 +81,15 @@ AREAS = frozenset(action.partition(".")[0] for action in ACTIONS)
 
 
 def read_kind(text: str) -> str:
-    """Return a group, an area or an action in its one spelling. Raises ValueError for what is none of these."""
+    """Return a group, an area or an action in its one spelling. Raises ValueError for
+    what is none of these.
+    """
     kind = "_".join(text.strip().lower().replace("_", " ").split())
     if kind in _GROUPS or kind in AREAS or kind in ACTIONS:
         return kind
-    if found := next((action for action in ACTIONS if action.replace(".", "_") == kind), ""):
+    if found := next(
+        (action for action in ACTIONS if action.replace(".", "_") == kind), ""
+    ):
         return found
     raise ValueError(text)
 
@@ -73,7 +97,11 @@ def read_kind(text: str) -> str:
 def actions_of(kind: str) -> list[str]:
     """Return the actions that a group, an area or an action stands for."""
     members = _GROUPS[kind][1] if kind in _GROUPS and kind not in ACTIONS else (kind,)
-    return [action for action in ACTIONS if action in members or action.partition(".")[0] in members]
+    return [
+        action
+        for action in ACTIONS
+        if action in members or action.partition(".")[0] in members
+    ]
 
 
 def kind_label(kind: str) -> str:
@@ -81,7 +109,7 @@ def kind_label(kind: str) -> str:
     return GROUPS.get(kind) or kind.replace(".", " ").replace("_", " ").capitalize()
 
 
-# --- Fingerprints ---------------------------------------------------------------------------------------------------
+# --- Fingerprints ---------------------------------------------------------------------
 
 # Fewer characters would match too much.
 _LEAST = 4
@@ -91,7 +119,9 @@ _LOOKALIKES = str.maketrans("ILO", "110")
 
 
 def normalize_fingerprint(typed: str) -> str:
-    """Return the short form in capitals, hex in small letters. Raises ValueError for what is neither."""
+    """Return the short form in capitals, hex in small letters. Raises ValueError for
+    what is neither.
+    """
     text = "".join(typed.split())
     if len(text) >= _LEAST and _HEX.fullmatch(text.lower()):
         return text.lower()
@@ -103,24 +133,32 @@ def normalize_fingerprint(typed: str) -> str:
 
 
 def fingerprint_prefixes(written: str) -> list[str]:
-    """Return with which hex digits the fingerprints begin that are meant: `7f3a` can be either form."""
+    """Return with which hex digits the fingerprints begin that are meant: `7f3a` can be
+    either form.
+    """
     found = [written] if _HEX.fullmatch(written) else []
     digits = written.upper().replace("-", "")
     if len(digits) > 12 or digits.strip(CROCKFORD):
         return found
-    # Five bits a digit and four a hex digit: the last of those may be known in part, which leaves a few.
-    value = sum(CROCKFORD.index(digit) << (5 * place) for place, digit in enumerate(reversed(digits)))
+    # Five bits a digit and four a hex digit: the last of those may be known in part,
+    # which leaves a few.
+    value = sum(
+        CROCKFORD.index(digit) << (5 * place)
+        for place, digit in enumerate(reversed(digits))
+    )
     spare = -5 * len(digits) % 4
     width = (5 * len(digits) + spare) // 4
     return found + [f"{(value << spare) + end:0{width}x}" for end in range(1 << spare)]
 
 
-# --- Filters --------------------------------------------------------------------------------------------------------
+# --- Filters --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Filters:
-    """The state of the ledger's page as its address holds it; what is left out narrows nothing."""
+    """The state of the ledger's page as its address holds it; what is left out narrows
+    nothing.
+    """
 
     text: str = ""
     to: str = ""
@@ -139,7 +177,8 @@ class Filters:
     until: str = ""
     begins: datetime | None = None
     ends: datetime | None = None
-    # Whether technical entries are shown too. It narrows nothing: exports have all that match.
+    # Whether technical entries are shown too. It narrows nothing: exports have all that
+    # match.
     technical: bool = False
     # Keyset: entries older than this one, or the page of those just newer than it.
     before: int | None = None
@@ -148,10 +187,22 @@ class Filters:
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
-    def from_query(cls, query: Any, zone: tzinfo | str = UTC, *, now: datetime | None = None) -> "Filters":
-        """Return what a query string, or a QueryDict, asks for by the clock of `zone`; it never refuses."""
-        asked = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True)) if isinstance(query, str) else query
-        return _Reader(asked, ZoneInfo(zone) if isinstance(zone, str) else zone, now or datetime.now(UTC)).filters()
+    def from_query(
+        cls, query: Any, zone: tzinfo | str = UTC, *, now: datetime | None = None
+    ) -> "Filters":
+        """Return what a query string, or a QueryDict, asks for by the clock of `zone`;
+        it never refuses.
+        """
+        asked = (
+            dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
+            if isinstance(query, str)
+            else query
+        )
+        return _Reader(
+            asked,
+            ZoneInfo(zone) if isinstance(zone, str) else zone,
+            now or datetime.now(UTC),
+        ).filters()
 
     @property
     def narrows(self) -> bool:
@@ -165,29 +216,64 @@ class Filters:
 
     @property
     def folds(self) -> bool:
-        """Whether the page folds technical entries: unless they are shown, or what was asked for may be one."""
-        is_asked = bool(self.action or self.trace or self.actor) or self.surface in ("webhook", "worker")
+        """Whether the page folds technical entries: unless they are shown, or what was
+        asked for may be one.
+        """
+        is_asked = bool(self.action or self.trace or self.actor) or self.surface in (
+            "webhook",
+            "worker",
+        )
         return not (self.technical or is_asked)
 
     def query(self, **changes: Any) -> str:
-        """Return the address's query string in its one spelling; a change goes back to the first page."""
-        changed = replace(self, **{"before": None, "after": None, **changes}) if changes else self
-        pages = [(name, str(key)) for name in ("before", "after") if (key := getattr(changed, name))]
-        return urlencode([*changed.pairs(), *([("technical", "1")] if changed.technical else []), *pages])
+        """Return the address's query string in its one spelling; a change goes back to
+        the first page.
+        """
+        changed = (
+            replace(self, **{"before": None, "after": None, **changes})
+            if changes
+            else self
+        )
+        pages = [
+            (name, str(key))
+            for name in ("before", "after")
+            if (key := getattr(changed, name))
+        ]
+        return urlencode(
+            [
+                *changed.pairs(),
+                *([("technical", "1")] if changed.technical else []),
+                *pages,
+            ]
+        )
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the filters that are on, by their names in the query string."""
-        return [(name, str(value)) for name in NARROWING if (value := getattr(self, _attribute(name)))]
+        return [
+            (name, str(value))
+            for name in NARROWING
+            if (value := getattr(self, _attribute(name)))
+        ]
 
     def without(self, *names: str) -> str:
-        """Return the query string with some filters less, named as the address names them."""
-        return self.query(**{_attribute(name): _DEFAULTS[_attribute(name)] for name in names})
+        """Return the query string with some filters less, named as the address names
+        them.
+        """
+        return self.query(
+            **{_attribute(name): _DEFAULTS[_attribute(name)] for name in names}
+        )
 
     def pinned(self) -> "Filters":
-        """Return the same with its times as moments, so that it means the same in another zone and tomorrow."""
+        """Return the same with its times as moments, so that it means the same in
+        another zone and tomorrow.
+        """
         begins = self.begins
         ends = self.ends
-        return replace(self, since=spelled(begins) if begins else "", until=spelled(ends) if ends else "")
+        return replace(
+            self,
+            since=spelled(begins) if begins else "",
+            until=spelled(ends) if ends else "",
+        )
 
 
 _DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Filters)}
@@ -221,37 +307,59 @@ def _page_key(text: str) -> int | None:
 
 # How each field is parsed, and the remark where it cannot be.
 _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "action": (read_kind, f"Groups of actions are {', '.join(GROUPS)}; an action is such as verdict.given."),
+    "action": (
+        read_kind,
+        f"Groups of actions are {', '.join(GROUPS)}; an action is such as verdict.given.",
+    ),
     "actor": (_read_actor, "An actor is written as person/5."),
     "surface": (
         lambda text: _read_form("|".join(SURFACES), text.lower()),
         "Sources are web, discord, webhook, worker and command.",
     ),
     "connection": (_read_number, "A connection is given by its number."),
-    "message": (UUID, "A message is given by its full id, as in the address of its audit trail."),
-    "fingerprint": (normalize_fingerprint, "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its characters."),
-    "trace": (partial(_read_form, r"[0-9A-Za-z_.:-]{4,64}"), "A trace id has at least four letters or digits."),
+    "message": (
+        UUID,
+        "A message is given by its full id, as in the address of its audit trail.",
+    ),
+    "fingerprint": (
+        normalize_fingerprint,
+        "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its characters.",
+    ),
+    "trace": (
+        partial(_read_form, r"[0-9A-Za-z_.:-]{4,64}"),
+        "A trace id has at least four letters or digits.",
+    ),
 }
 
 
 class _Reader:
-    """One address, read field by field; what is typed as a token counts before the field of that name."""
+    """One address, read field by field; what is typed as a token counts before the
+    field of that name.
+    """
 
     def __init__(self, asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> None:
-        self.asked = {name: as_asked(asked.get(name)) for name in (*NARROWING, "on", "technical", "before", "after")}
+        self.asked = {
+            name: as_asked(asked.get(name))
+            for name in (*NARROWING, "on", "technical", "before", "after")
+        }
         # One more than is searched, to find out whether there was more.
         self.typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
         self.remarks = list(self.typed.remarks)
         self.read_span = partial(read_span, zone=zone, now=now)
 
     def filters(self) -> Filters:
-        since, until = (self._span(name) or self._span("on") for name in ("since", "until"))
+        since, until = (
+            self._span(name) or self._span("on") for name in ("since", "until")
+        )
         before = _page_key(self.asked["before"])
         found = Filters(
             text=self._words(" ".join(self.typed.words)),
             to=self._words(self._value("to")),
             by=self._words(self._value("by")),
-            **{name: self._read(name, *how) or _DEFAULTS[name] for name, how in _FIELDS.items()},
+            **{
+                name: self._read(name, *how) or _DEFAULTS[name]
+                for name, how in _FIELDS.items()
+            },
             since=since.written if since else "",
             until=until.written if until else "",
             begins=since.begins if since else None,
@@ -261,7 +369,9 @@ class _Reader:
             after=None if before else _page_key(self.asked["after"]),
         )
         if found.begins and found.ends and found.begins >= found.ends:
-            self.remarks.append("The end of this time is before its start, so nothing can match.")
+            self.remarks.append(
+                "The end of this time is before its start, so nothing can match."
+            )
         return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
 
     def _span(self, name: str) -> Span | None:
@@ -272,15 +382,21 @@ class _Reader:
 
     def _words(self, text: str) -> str:
         if text and not words_of(text):
-            self.remarks.append(f"“{text[:40]}” has no letter or number in it, so nothing was searched for it.")
+            self.remarks.append(
+                f"“{text[:40]}” has no letter or number in it, so nothing was searched for it."
+            )
             return ""
         return text
 
     def _read(self, name: str, read: Callable[[str], T], hint: str) -> T | None:
-        """Return the field as `read` understands it; where it does not, leave the field out and say so."""
+        """Return the field as `read` understands it; where it does not, leave the field
+        out and say so.
+        """
         value = self._value(name)
         try:
             return read(value) if value else None
         except ValueError:
-            self.remarks.append(f"There is no “{name}:{value[:40]}”, so it was left out. {hint}")
+            self.remarks.append(
+                f"There is no “{name}:{value[:40]}”, so it was left out. {hint}"
+            )
             return None

@@ -1,7 +1,9 @@
-"""Reads one page of the ledger for a filter, with its facets: how many entries match, by kind.
+"""Reads one page of the ledger for a filter, with its facets: how many entries match,
+by kind.
 
-PostgreSQL does not know how rare a word is by its beginning, nor that a time is a stretch of entry numbers; guessing
-wrong, it would walk through the whole ledger for the newest hundred. So `quickly` looks up both first.
+PostgreSQL does not know how rare a word is by its beginning, nor that a time is a
+stretch of entry numbers; guessing wrong, it would walk through the whole ledger for the
+newest hundred. So `quickly` looks up both first.
 """
 
 from collections import Counter
@@ -29,7 +31,8 @@ PAGE = 100
 COUNTED = 2_000
 # A search whose statements take more milliseconds than this asks for too much at once.
 LONGEST = 4_000
-# A word that is found this often is met soon enough by walking through the entries, newest first.
+# A word that is found this often is met soon enough by walking through the entries,
+# newest first.
 RARE = 20_000
 MOST_STRAYS = 10_000
 
@@ -42,7 +45,9 @@ class SearchTooLongError(Exception):
 
 @contextmanager
 def within_time() -> Iterator[None]:
-    """Run the block in a transaction. Raises SearchTooLongError where a statement of it took too long."""
+    """Run the block in a transaction. Raises SearchTooLongError where a statement of it
+    took too long.
+    """
     try:
         with statements_within(LONGEST):
             yield
@@ -56,24 +61,40 @@ def _is_cancelled(error: OperationalError) -> bool:
     return getattr(error.__cause__, "sqlstate", "") == _CANCELLED
 
 
-# --- Which entries match --------------------------------------------------------------------------------------------
+# --- Which entries match --------------------------------------------------------------
 
 
 def _has_words(column: str, words: str) -> Func:
     """Whether a column of words has these, written as PostgreSQL reads a tsquery."""
     asked_for = Value(words, output_field=CharField())
-    return Func(column, asked_for, template="%(expressions)s::tsquery", arg_joiner=" @@ ", output_field=BooleanField())
+    return Func(
+        column,
+        asked_for,
+        template="%(expressions)s::tsquery",
+        arg_joiner=" @@ ",
+        output_field=BooleanField(),
+    )
 
 
 def _is_among(keys: list[int]) -> Func:
-    """Whether a key is in a list, sent as one array: Django takes 30 milliseconds to write a thousand into IN."""
+    """Whether a key is in a list, sent as one array: Django takes 30 milliseconds to
+    write a thousand into IN.
+    """
     array = Value("{" + ",".join(map(str, keys)) + "}", output_field=CharField())
     template = "(%(expressions)s::bigint[]))"
-    return Func("pk", array, template=template, arg_joiner=" = ANY (", output_field=BooleanField())
+    return Func(
+        "pk",
+        array,
+        template=template,
+        arg_joiner=" = ANY (",
+        output_field=BooleanField(),
+    )
 
 
 def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
-    """Return those of the entries that match (relies on the indexes of each field; of times, on their BRIN)."""
+    """Return those of the entries that match (relies on the indexes of each field; of
+    times, on their BRIN).
+    """
     kind, _, key = filters.actor.partition("/")
     equal = {
         "actor_kind": kind,
@@ -87,9 +108,16 @@ def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
     found = entries.filter(**{name: value for name, value in equal.items() if value})
     if filters.action:
         actions = actions_of(filters.action)
-        found = found.filter(action=actions[0]) if len(actions) == 1 else found.filter(action__in=actions)
+        found = (
+            found.filter(action=actions[0])
+            if len(actions) == 1
+            else found.filter(action__in=actions)
+        )
     if filters.fingerprint:
-        forms = [Q(fingerprint__startswith=one) for one in fingerprint_prefixes(filters.fingerprint)]
+        forms = [
+            Q(fingerprint__startswith=one)
+            for one in fingerprint_prefixes(filters.fingerprint)
+        ]
         # The condition of the index, repeated.
         found = found.filter(reduce(or_, forms), ~Q(fingerprint=""))
     if filters.trace:
@@ -117,12 +145,16 @@ def quickly(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
             entries = entries.filter(_is_among(keys))
             filters = replace(filters, text="", to="", by="")
     if filters.fingerprint:
-        keys = _all_keys(matching(EntryQuerySet(Entry), Filters(fingerprint=filters.fingerprint)))
+        keys = _all_keys(
+            matching(EntryQuerySet(Entry), Filters(fingerprint=filters.fingerprint))
+        )
         if keys is not None:
             entries = entries.filter(_is_among(keys))
             filters = replace(filters, fingerprint="")
     found = matching(entries, filters)
-    return found.filter(_numbers_of(filters)) if filters.begins or filters.ends else found
+    return (
+        found.filter(_numbers_of(filters)) if filters.begins or filters.ends else found
+    )
 
 
 def _all_keys(rows: Any) -> list[int] | None:
@@ -134,8 +166,9 @@ def _all_keys(rows: Any) -> list[int] | None:
 def _numbers_of(filters: Filters) -> Q:
     """Return the condition on the numbers that entries of this time have.
 
-    Strays are entries of the time whose number says otherwise: written by a clock that was set, or by somebody's hand.
-    Finding them relies on entry_at_brin, which knows the least and the largest of both columns in each stretch.
+    Strays are entries of the time whose number says otherwise: written by a clock that
+    was set, or by somebody's hand. Finding them relies on entry_at_brin, which knows
+    the least and the largest of both columns in each stretch.
     """
     within = Q()
     outside = Q()
@@ -147,8 +180,12 @@ def _numbers_of(filters: Filters) -> Q:
         last = _first_since(filters.ends)
         within &= Q(pk__lt=last)
         outside |= Q(pk__gte=last)
-    at_the_time = matching(EntryQuerySet(Entry), Filters(begins=filters.begins, ends=filters.ends))
-    strays = list(at_the_time.filter(outside).values_list("pk", flat=True)[:MOST_STRAYS])
+    at_the_time = matching(
+        EntryQuerySet(Entry), Filters(begins=filters.begins, ends=filters.ends)
+    )
+    strays = list(
+        at_the_time.filter(outside).values_list("pk", flat=True)[:MOST_STRAYS]
+    )
     if len(strays) == MOST_STRAYS:
         # The entries' numbers do not follow their times here.
         return Q()
@@ -156,7 +193,9 @@ def _numbers_of(filters: Filters) -> Q:
 
 
 def _first_since(moment: datetime) -> int:
-    """Return the number of the first entry that is no older, by halving the ledger: some twenty looks at its key."""
+    """Return the number of the first entry that is no older, by halving the ledger:
+    some twenty looks at its key.
+    """
     ends = Entry.objects.aggregate(low=Min("pk"), high=Max("pk"))
     if ends["low"] is None:
         return 0
@@ -174,16 +213,20 @@ def _first_since(moment: datetime) -> int:
 
 
 def shown_of(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
-    """Return those of the matches that the page shows: without technical ones where these are folded."""
+    """Return those of the matches that the page shows: without technical ones where
+    these are folded.
+    """
     return entries.without_technical() if filters.folds else entries
 
 
-# --- A page of them -------------------------------------------------------------------------------------------------
+# --- A page of them -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the ledger, newest first, with the keys of the previous and the next page."""
+    """A page of the ledger, newest first, with the keys of the previous and the next
+    page.
+    """
 
     lines: list[Entry]
     older: int | None = None
@@ -191,14 +234,20 @@ class Page:
 
 
 def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
-    """Return the page that the filters name; whatever is appended meanwhile moves nothing on it."""
+    """Return the page that the filters name; whatever is appended meanwhile moves
+    nothing on it.
+    """
     if filters.after:
         found = lines(entries.after(filters.after).oldest_first()[: PAGE + 1])
         if len(found) > PAGE:
             shown = found[PAGE - 1 :: -1]
             return Page(with_subjects(shown), older=shown[-1].pk, newer=shown[0].pk)
     # Less than a page before the newest entries: show the newest page.
-    found = lines((entries.before(filters.before) if filters.before else entries).newest_first()[: PAGE + 1])
+    found = lines(
+        (entries.before(filters.before) if filters.before else entries).newest_first()[
+            : PAGE + 1
+        ]
+    )
     shown = found[:PAGE]
     older = shown[-1].pk if len(found) > PAGE else None
     newer = (shown[0].pk if shown else filters.before - 1) if filters.before else None
@@ -206,27 +255,36 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
 
 
 def decision_of(page: Page, *, actor: Actor) -> Entry | None:
-    """Return a person's newest decision, where every entry of the page is about one and the same message.
+    """Return a person's newest decision, where every entry of the page is about one and
+    the same message.
 
     None where it stands first anyway.
     """
     about = {line.message for line in page.lines}
     if len(about) != 1 or None in about:
         return None
-    given = Entry.objects.readable_by(actor).of_message(about.pop()).of_action("verdict.given")
+    given = (
+        Entry.objects.readable_by(actor)
+        .of_message(about.pop())
+        .of_action("verdict.given")
+    )
     found = lines(given.filter(actor_kind="person").newest_first()[:1])
-    return with_subjects(found)[0] if found and found[0].pk != page.lines[0].pk else None
+    return (
+        with_subjects(found)[0] if found and found[0].pk != page.lines[0].pk else None
+    )
 
 
 def hidden_by_filters(actor: Actor, filters: Filters) -> int:
-    """Count the entries that only the other filters keep from a search for words, up to one more than COUNTED."""
+    """Count the entries that only the other filters keep from a search for words, up to
+    one more than COUNTED.
+    """
     words = Filters(text=filters.text, to=filters.to, by=filters.by)
     if not words.narrows or words.pairs() == filters.pairs():
         return 0
     return readable(actor, words)[: COUNTED + 1].count()
 
 
-# --- Counts beside it -----------------------------------------------------------------------------------------------
+# --- Counts beside it -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -269,8 +327,12 @@ class Facets:
 _MOST_VALUES = 30
 
 
-def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Actor) -> Facets | None:
-    """Count the values of the newest matches that are shown, and those that are folded; None if that takes too long."""
+def facets_of(
+    entries: EntryQuerySet, filters: Filters, *, actor: Actor
+) -> Facets | None:
+    """Count the values of the newest matches that are shown, and those that are folded;
+    None if that takes too long.
+    """
     try:
         with transaction.atomic():
             return _count(entries, filters, actor)
@@ -282,9 +344,16 @@ def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Actor) -> Face
 
 def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
     shown = shown_of(entries, filters).newest_first()[: COUNTED + 1]
-    newest = list(shown.values_list("pk", "action", "actor_kind", "actor_id", "surface", "connection"))
-    counted: dict[str, Counter[str]] = {name: Counter() for name in ("action", "actor", "surface", "connection")}
-    # The newest entry of each actor, which has the name, unless its details were removed.
+    newest = list(
+        shown.values_list(
+            "pk", "action", "actor_kind", "actor_id", "surface", "connection"
+        )
+    )
+    counted: dict[str, Counter[str]] = {
+        name: Counter() for name in ("action", "actor", "surface", "connection")
+    }
+    # The newest entry of each actor, which has the name, unless its details were
+    # removed.
     last: dict[str, int] = {}
     for pk, action, kind, key, surface, connection in newest[:COUNTED]:
         who = f"{kind}/{key}"
@@ -295,21 +364,34 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
         if connection:
             counted["connection"][str(connection)] += 1
     # Of those that are as frequent, the newest come first, as they were counted.
-    frequent = {name: counter.most_common(_MOST_VALUES) for name, counter in counted.items()}
+    frequent = {
+        name: counter.most_common(_MOST_VALUES) for name, counter in counted.items()
+    }
     named = {last[who]: who for who, _ in frequent["actor"]}
-    names = dict(EntryDetail.objects.filter(pk__in=named).values_list("pk", "fields__actor"))
-    labels: dict[str, dict[str, str | None]] = {"actor": {who: names.get(pk) for pk, who in named.items()}}
+    names = dict(
+        EntryDetail.objects.filter(pk__in=named).values_list("pk", "fields__actor")
+    )
+    labels: dict[str, dict[str, str | None]] = {
+        "actor": {who: names.get(pk) for pk, who in named.items()}
+    }
     # A single connection needs no name.
     if len(frequent["connection"]) > 1 or filters.connection:
         keys = [value for value, _ in frequent["connection"]]
-        visible = visible_connections(actor).filter(pk__in=keys).values_list("pk", "name")
+        visible = (
+            visible_connections(actor).filter(pk__in=keys).values_list("pk", "name")
+        )
         labels["connection"] = {str(key): name for key, name in visible}
     # Those that the actor may not see are not named at all.
     known = labels.get("connection", {})
     frequent["connection"] = [one for one in frequent["connection"] if one[0] in known]
-    folded = entries.technical().order_by()[: COUNTED + 1].count() if filters.folds else 0
+    folded = (
+        entries.technical().order_by()[: COUNTED + 1].count() if filters.folds else 0
+    )
     counts = {
-        name: [Count(value, number, labels.get(name, {}).get(value) or "") for value, number in found]
+        name: [
+            Count(value, number, labels.get(name, {}).get(value) or "")
+            for value, number in found
+        ]
         for name, found in frequent.items()
     }
     return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)

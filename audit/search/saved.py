@@ -1,4 +1,6 @@
-"""Saves searches of the ledger under a name, for oneself or for everybody, and deletes them."""
+"""Saves searches of the ledger under a name, for oneself or for everybody, and deletes
+them.
+"""
 
 from typing import Any
 
@@ -18,10 +20,14 @@ class SearchNotSavedError(Exception):
     """A search that cannot be saved, with a sentence that says why."""
 
 
-def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> SavedSearch:
-    """Save what the ledger is searched for under a name; one of the same name of this person's is replaced.
+def save_search(
+    *, name: str, filters: Filters, shared: bool, actor: Any
+) -> SavedSearch:
+    """Save what the ledger is searched for under a name; one of the same name of this
+    person's is replaced.
 
-    Words such as `today` are saved as words: they mean another day tomorrow. Raises SearchNotSavedError.
+    Words such as `today` are saved as words: they mean another day tomorrow. Raises
+    SearchNotSavedError.
     """
     query = filters.query(before=None, after=None)
     if len(query) > MAX_QUERY:
@@ -30,7 +36,9 @@ def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> Sav
         mine = _of(actor)
         found = mine.filter(name__iexact=name).first()
         if found is None and mine.count() >= MAX_SEARCHES:
-            raise SearchNotSavedError(f"You have {MAX_SEARCHES} saved searches already: delete one first.")
+            raise SearchNotSavedError(
+                f"You have {MAX_SEARCHES} saved searches already: delete one first."
+            )
         before = _description(found) if found else ""
         search = found or SavedSearch(person=int(actor.id))
         search.name = name
@@ -40,7 +48,9 @@ def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> Sav
             with transaction.atomic():
                 search.save()
         except IntegrityError:
-            raise SearchNotSavedError(f"You saved a search called “{name}” a moment ago.") from None
+            raise SearchNotSavedError(
+                f"You saved a search called “{name}” a moment ago."
+            ) from None
         details = {"name": name, **changed(before=before, after=_description(search))}
         record("ledger.search_saved", actor=actor, details=details)
     return search
@@ -59,7 +69,8 @@ def delete_search(*, search: int, actor: Any) -> bool:
 
 
 def searches_of(actor: Any) -> list[SavedSearch]:
-    """Return the person's own and those that others share, with owners: their own first, then by name.
+    """Return the person's own and those that others share, with owners: their own
+    first, then by name.
 
     A search is an address and nothing more: whoever opens it sees what they may see.
     """
@@ -68,14 +79,20 @@ def searches_of(actor: Any) -> list[SavedSearch]:
     mine = Q(person=actor.id)
     searches = SavedSearch.objects.filter(mine | Q(shared=True)).annotate(is_mine=mine)
     found: list[Any] = list(searches.order_by("-is_mine", "name", "pk"))
-    owners = get_user_model().objects.in_bulk({one.person for one in found if not one.is_mine})
+    owners = get_user_model().objects.in_bulk(
+        {one.person for one in found if not one.is_mine}
+    )
     for one in found:
         one.owner = owners.get(one.person, "somebody who left")
     return found
 
 
 def _of(actor: Any) -> Any:
-    return SavedSearch.objects.filter(person=actor.id) if actor.kind == "person" else SavedSearch.objects.none()
+    return (
+        SavedSearch.objects.filter(person=actor.id)
+        if actor.kind == "person"
+        else SavedSearch.objects.none()
+    )
 
 
 def _description(search: SavedSearch) -> str:

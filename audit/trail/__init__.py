@@ -1,7 +1,8 @@
-"""The audit trail of a message, from its entries alone, so that it outlives every row of the mirror.
+"""The audit trail of a message, from its entries alone, so that it outlives every row
+of the mirror.
 
-`entries` reads the ledger for other apps. It must not query anything but the ledger. Start reading at
-`views.message_trail`, then `summary`.
+`entries` reads the ledger for other apps. It must not query anything but the ledger.
+Start reading at `views.message_trail`, then `summary`.
 """
 
 from audit.trail.entries import (

@@ -1,4 +1,6 @@
-"""The usual questions about a message, answered in sentences from its entries, oldest first."""
+"""The usual questions about a message, answered in sentences from its entries, oldest
+first.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,13 +10,30 @@ from uuid import UUID
 
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.entries import lines
-from audit.trail.sentences import PROVED, SAYS, Answer, Sentence, addresses_of, duration, lines_of, listed, sentence
+from audit.trail.sentences import (
+    PROVED,
+    SAYS,
+    Answer,
+    Sentence,
+    addresses_of,
+    duration,
+    lines_of,
+    listed,
+    sentence,
+)
 from common.references import split_reference
 
-# The answers rest on at most so many entries; a message with more of them was not written for people.
+# The answers rest on at most so many entries; a message with more of them was not
+# written for people.
 MOST = 5000
 # The answers do not use these, and there may be very many of them.
-_NOT_ASKED = ("message.served", "message.asked_about", "webhook.late", "ledger.seen_again", "ledger.proof_taken")
+_NOT_ASKED = (
+    "message.served",
+    "message.asked_about",
+    "webhook.late",
+    "ledger.seen_again",
+    "ledger.proof_taken",
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +54,8 @@ class Summary:
     is_inbound: bool
     answers: tuple[Answer, ...]
     coverage: SealCoverage
-    # Notes before the answers: that details were removed, or that not all entries were read.
+    # Notes before the answers: that details were removed, or that not all entries were
+    # read.
     notes: tuple[Sentence, ...]
 
 
@@ -44,16 +64,24 @@ def summary_of(message: UUID) -> Summary:
     entries = Entry.objects.of_message(message)
     found = lines(entries.exclude(action__in=_NOT_ASKED).oldest_first()[: MOST + 1])
     numbers = list(entries.values_list("pk", flat=True))
-    seals = list(SealedEntry.objects.filter(entry__in=numbers).values_list("seal", flat=True))
+    seals = list(
+        SealedEntry.objects.filter(entry__in=numbers).values_list("seal", flat=True)
+    )
     newest = Seal.objects.filter(number=max(seals)).first() if seals else None
     coverage = SealCoverage(len(seals), len(numbers), newest)
     notes = list(_what_was_removed(found))
     if len(found) > MOST:
-        notes.append(sentence(f"These answers use the first {MOST:,} entries; all entries are listed below."))
+        notes.append(
+            sentence(
+                f"These answers use the first {MOST:,} entries; all entries are listed below."
+            )
+        )
         found = found[:MOST]
     return Summary(
         subject=_first(found[::-1], "subject"),
-        fingerprint=next((line.fingerprint for line in reversed(found) if line.fingerprint), ""),
+        fingerprint=next(
+            (line.fingerprint for line in reversed(found) if line.fingerprint), ""
+        ),
         is_inbound=any(line.details.get("direction") == "inbound" for line in found),
         answers=answers_of(found, coverage),
         coverage=coverage,
@@ -81,7 +109,7 @@ def _of_action(found: Sequence[Entry], *actions: str) -> list[Entry]:
     return [line for line in found if line.action in actions]
 
 
-# --- Who started it -------------------------------------------------------------------------------------------------
+# --- Who started it -------------------------------------------------------------------
 
 _TRIGGER_NAMES = {
     "discord_user": "Discord user",
@@ -105,7 +133,9 @@ _SIGNED = {
 
 
 def who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield who started it. What a program wrote into its own message is claimed, not verified."""
+    """Yield who started it. What a program wrote into its own message is claimed, not
+    verified.
+    """
     trigger = next((line.trigger for line in found if line.trigger), {})
     is_inbound = _first(found, "direction") == "inbound"
     if is_inbound:
@@ -114,7 +144,9 @@ def who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
     elif trigger:
         yield from _by_trigger(trigger, _command_in(found))
     else:
-        yield sentence("An agent sent it through the API and named nobody who asked for it.")
+        yield sentence(
+            "An agent sent it through the API and named nobody who asked for it."
+        )
     if key := _first(found, "key"):
         form = "It was sent with the API key “{key}”."
         yield sentence(form, evidence=PROVED, key=key)
@@ -129,28 +161,44 @@ def who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
         if name not in _TRIGGER_NAMES
     ]
     if others:
-        yield sentence("The sender also wrote: {others}", evidence=SAYS, others=listed(others))
+        yield sentence(
+            "The sender also wrote: {others}", evidence=SAYS, others=listed(others)
+        )
 
 
 def _by_trigger(trigger: dict[str, str], command: Entry | None) -> Iterator[Sentence]:
     named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
     if named["discord_user"] or named["discord_user_id"]:
-        who = "{discord_user}[ ({discord_user_id:code})]" if named["discord_user"] else "{discord_user_id:code}"
+        who = (
+            "{discord_user}[ ({discord_user_id:code})]"
+            if named["discord_user"]
+            else "{discord_user_id:code}"
+        )
         where = "[ in #{discord_channel}][ of the server {discord_guild}]"
         named["discord_channel"] = named["discord_channel"].lstrip("#")
-        is_proved = all(_is_signed(name, trigger, command) for name in _SIGNED if trigger.get(name))
+        is_proved = all(
+            _is_signed(name, trigger, command) for name in _SIGNED if trigger.get(name)
+        )
         form = f"The Discord user {who}{where} asked for it[ (interaction {{discord_interaction_id:code}})]."
         yield sentence(form, evidence=PROVED if is_proved else SAYS, **named)
     else:
         yield sentence("An agent sent it through the API. No Discord user is named.")
     if command is not None:
-        who = "{actor}" if command.details.get("actor") else "A person whose name was removed"
-        form = f"{who} gave this desk the command[ {{command:code}}], signed by Discord."
+        who = (
+            "{actor}"
+            if command.details.get("actor")
+            else "A person whose name was removed"
+        )
+        form = (
+            f"{who} gave this desk the command[ {{command:code}}], signed by Discord."
+        )
         yield sentence(form, command, evidence=PROVED)
 
 
 def _command_in(found: Sequence[Entry]) -> Entry | None:
-    """Return the entry of the command: Discord signed it, and the desk itself carried it out."""
+    """Return the entry of the command: Discord signed it, and the desk itself carried
+    it out.
+    """
     return next(iter(_of_action(found, "message.commanded")), None)
 
 
@@ -162,7 +210,9 @@ def _is_signed(name: str, trigger: dict[str, str], command: Entry | None) -> boo
 
 @dataclass(frozen=True)
 class Origin:
-    """The content of the first chapter: names and values with their evidence, and the entry that has them."""
+    """The content of the first chapter: names and values with their evidence, and the
+    entry that has them.
+    """
 
     line: Entry
     facts: tuple[tuple[str, str, str], ...]
@@ -178,13 +228,17 @@ def message_origin(found: Sequence[Entry]) -> Origin:
         for key, name in _TRIGGER_NAMES.items()
         if trigger.get(key)
     ]
-    facts += [(name.replace("_", " "), value, SAYS) for name, value in trigger.items() if name not in _TRIGGER_NAMES]
+    facts += [
+        (name.replace("_", " "), value, SAYS)
+        for name, value in trigger.items()
+        if name not in _TRIGGER_NAMES
+    ]
     facts += [("API key", key, PROVED)] if (key := _first(found, "key")) else []
     facts += [("From", sender, "")] if (sender := _first(found, "sender")) else []
     return Origin(line, tuple(facts))
 
 
-# --- What was sent --------------------------------------------------------------------------------------------------
+# --- What was sent --------------------------------------------------------------------
 
 
 def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
@@ -194,9 +248,13 @@ def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
         yield _content(line, f"Version {line.details.get('version') or number}")
     if versions:
         return
-    first = next((line for line in found if line.subject or line.details.get("recipients")), None)
+    first = next(
+        (line for line in found if line.subject or line.details.get("recipients")), None
+    )
     if first is None:
-        yield sentence("Its content is not known: it was never fetched, or it was removed.")
+        yield sentence(
+            "Its content is not known: it was never fetched, or it was removed."
+        )
     else:
         yield sentence("The content never reached this desk. What MultiMail reported:")
         yield _content(first, "It")
@@ -204,7 +262,11 @@ def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
 
 def _content(line: Entry, name: str) -> Sentence:
     if line.is_redacted:
-        return sentence("{name:words}[ ({mark:code})], seen {at}: the details were removed.", line, name=name)
+        return sentence(
+            "{name:words}[ ({mark:code})], seen {at}: the details were removed.",
+            line,
+            name=name,
+        )
     details = line.details
     # The address stands apart from the name, which may look like another address.
     sender, _, address = details.get("sender", "").rpartition(" ")
@@ -233,15 +295,22 @@ def _content(line: Entry, name: str) -> Sentence:
     )
 
 
-# --- Who decided, and what they saw ---------------------------------------------------------------------------------
+# --- Who decided, and what they saw ---------------------------------------------------
 
 _DID = {"approve": "approved", "reject": "rejected", "send_back": "requested changes"}
-_SURFACES = {"web": "the desk's pages", "discord": "Discord", "api": "the API", "webhook": "a webhook"}
+_SURFACES = {
+    "web": "the desk's pages",
+    "discord": "Discord",
+    "api": "the API",
+    "webhook": "a webhook",
+}
 _REASON = "[. Reason: “{reason}”]"
 
 
 def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield every verdict, every rule's decision, who took one back, and who was refused one."""
+    """Yield every verdict, every rule's decision, who took one back, and who was
+    refused one.
+    """
     is_decided = False
     for line in found:
         action = line.action
@@ -254,7 +323,10 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
         elif action == "decision.recorded" and line.actor_kind != "person":
             is_decided = True
             if details.get("signed_by"):
-                yield sentence("The desk approved it by {actor}, signed by {signed_by}, {at}.", line)
+                yield sentence(
+                    "The desk approved it by {actor}, signed by {signed_by}, {at}.",
+                    line,
+                )
                 continue
             rule = "the rule “{rule}”" if details.get("rule") else "a rule"
             did = _DID.get(details.get("outcome", ""), "decided")
@@ -264,9 +336,15 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
         elif action == "decision.undone":
             yield sentence("{actor} undid the decision, {at}.", line)
         elif action == "verdict.refused":
-            yield sentence("{actor} tried to decide and was refused, {at}: {why}", line, why=why)
+            yield sentence(
+                "{actor} tried to decide and was refused, {at}: {why}", line, why=why
+            )
         elif action == "interaction.refused":
-            yield sentence("{actor} pressed a button on Discord and was refused, {at}: {why}", line, why=why)
+            yield sentence(
+                "{actor} pressed a button on Discord and was refused, {at}: {why}",
+                line,
+                why=why,
+            )
             yield from _signed(line)
     if not is_decided:
         yield _decided_elsewhere(found)
@@ -295,9 +373,15 @@ def _verdict(line: Entry) -> Sentence:
 def _signed(line: Entry) -> Iterator[Sentence]:
     """Yield who it was on Discord: its signature proves that."""
     if line.details.get("interaction"):
-        who = "{discord} ({discord_id:code})" if line.details.get("discord") else "{discord_id:code}"
+        who = (
+            "{discord} ({discord_id:code})"
+            if line.details.get("discord")
+            else "{discord_id:code}"
+        )
         form = f"The Discord user {who} pressed the button (interaction {{interaction:code}}, signed by Discord)."
-        yield sentence(form, line, evidence=PROVED, discord_id=line.details.get("discord_id", ""))
+        yield sentence(
+            form, line, evidence=PROVED, discord_id=line.details.get("discord_id", "")
+        )
 
 
 def _decided_elsewhere(found: Sequence[Entry]) -> Sentence:
@@ -306,20 +390,26 @@ def _decided_elsewhere(found: Sequence[Entry]) -> Sentence:
         form = f"Nobody decided it on this desk. MultiMail reported it as {how}, {{at}}{_REASON}."
         return sentence(form, reported[0])
     if _of_action(found, "message.gone"):
-        return sentence("Nobody decided it on this desk. MultiMail no longer holds it and does not say who decided.")
+        return sentence(
+            "Nobody decided it on this desk. MultiMail no longer holds it and does not say who decided."
+        )
     if not _of_action(found, "message.held"):
         return sentence("Nobody. It was never held for review.")
     return sentence("Nobody has decided it.")
 
 
 def _what_they_saw(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield for each verdict what its reviewer had seen, and who else opened the message."""
+    """Yield for each verdict what its reviewer had seen, and who else opened the
+    message.
+    """
     verdicts = _of_action(found, "verdict.given")
     opened = _of_action(found, "message.opened")
     for line in verdicts:
         yield from _seen(line, opened)
     deciders = {line.actor_id for line in verdicts}
-    readers = {line.actor: line for line in reversed(opened) if line.actor_id not in deciders}
+    readers = {
+        line.actor: line for line in reversed(opened) if line.actor_id not in deciders
+    }
     for line in sorted(readers.values(), key=lambda line: line.pk):
         yield sentence("{actor} opened it, {at}, and gave no verdict.", line)
     if not verdicts and not readers:
@@ -329,20 +419,36 @@ def _what_they_saw(found: Sequence[Entry]) -> Iterator[Sentence]:
 def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
     details = verdict.details
     same = (verdict.actor_id, verdict.fingerprint)
-    before = [one for one in opened if (one.actor_id, one.fingerprint) == same and one.pk < verdict.pk]
+    before = [
+        one
+        for one in opened
+        if (one.actor_id, one.fingerprint) == same and one.pk < verdict.pk
+    ]
     on_card = verdict.surface == "discord" and not before
     if on_card:
         form = "{actor} pressed a button on its card in Discord without opening that version on the desk."
         yield sentence(form, verdict)
     elif before:
         since = before[0].at
-        shown = duration(float(details.get("seconds_shown") or int((verdict.at - since).total_seconds())))
+        shown = duration(
+            float(
+                details.get("seconds_shown")
+                or int((verdict.at - since).total_seconds())
+            )
+        )
         form = "{actor} opened that version {since}, {shown:words} before deciding."
-        yield sentence(form, verdict, verdict=details.get("verdict", ""), since=since, shown=shown)
+        yield sentence(
+            form, verdict, verdict=details.get("verdict", ""), since=since, shown=shown
+        )
     else:
-        yield sentence("{actor} never opened that version on the desk, as far as the ledger shows.", verdict)
+        yield sentence(
+            "{actor} never opened that version on the desk, as far as the ledger shows.",
+            verdict,
+        )
     if verdict.is_redacted:
-        yield sentence("What else {actor} saw was removed with the personal details.", verdict)
+        yield sentence(
+            "What else {actor} saw was removed with the personal details.", verdict
+        )
         return
     if details.get("parts_unread"):
         who = "The card does not show" if on_card else "They had not opened"
@@ -353,7 +459,11 @@ def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
     else:
         yield sentence("They had opened every part of its page.")
     if details.get("viewed") and not on_card:
-        yield sentence("{actor} ticked as viewed: {viewed}.", verdict, viewed=lines_of(details["viewed"])[0])
+        yield sentence(
+            "{actor} ticked as viewed: {viewed}.",
+            verdict,
+            viewed=lines_of(details["viewed"])[0],
+        )
     if "risk" not in details:
         yield sentence("Findings and ruling were not recorded at that time.")
         return
@@ -363,10 +473,13 @@ def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
         f"finding{'' if len(findings) == 1 else 's'}, risk {{risk:words}}[: {{found}}]."
     )
     yield sentence(form, verdict, found=listed(findings, most=20))
-    yield sentence("The ruling they saw: “{told}”", told=listed(lines_of(details.get("ruling", ""))))
+    yield sentence(
+        "The ruling they saw: “{told}”",
+        told=listed(lines_of(details.get("ruling", ""))),
+    )
 
 
-# --- What became of it ----------------------------------------------------------------------------------------------
+# --- What became of it ----------------------------------------------------------------
 
 _REPORTS = {
     "message.approved": "MultiMail reported it as approved",
@@ -395,8 +508,12 @@ _STEPS = {
     "decision.left_after_all": "The message was sent after all",
     "decision.found_again": "It was found held again",
 }
-_SOURCES = {"webhook": ", as reported by MultiMail's webhook", "worker": ", as MultiMail answered when the desk asked"}
-# The most attempts to carry a decision out that are listed here; the story has all of them.
+_SOURCES = {
+    "webhook": ", as reported by MultiMail's webhook",
+    "worker": ", as MultiMail answered when the desk asked",
+}
+# The most attempts to carry a decision out that are listed here; the story has all of
+# them.
 _MOST_STEPS = 12
 
 
@@ -405,18 +522,28 @@ def _what_became(found: Sequence[Entry]) -> Iterator[Sentence]:
     steps = _of_action(found, *_REPORTS, *_STEPS)
     yield from map(_step, steps[:_MOST_STEPS])
     if len(steps) > _MOST_STEPS:
-        yield sentence(f"{len(steps) - _MOST_STEPS - 1:,} more steps are listed below. The last one:")
+        yield sentence(
+            f"{len(steps) - _MOST_STEPS - 1:,} more steps are listed below. The last one:"
+        )
         yield _step(steps[-1])
     if steps and steps[-1].action == "message.sent":
         yield sentence("No delivery or bounce has been reported since.")
     if not steps:
         is_decided = _of_action(found, "decision.recorded")
         is_later = bool(is_decided) and bool(is_decided[-1].details.get("later"))
-        waits = "It waits for the chosen time." if is_later else "It waits for the end of its undo window."
+        waits = (
+            "It waits for the chosen time."
+            if is_later
+            else "It waits for the end of its undo window."
+        )
         if is_decided and is_decided[-1].details.get("signed_by"):
             waits = "It waits for the end of the time in which anybody can stop it."
         waits = waits if is_decided else "It waits for a decision."
-        yield sentence(waits if _of_action(found, "message.held") else "Nothing has been reported since.")
+        yield sentence(
+            waits
+            if _of_action(found, "message.held")
+            else "Nothing has been reported since."
+        )
 
 
 def _step(line: Entry) -> Sentence:
@@ -426,10 +553,16 @@ def _step(line: Entry) -> Sentence:
     outcome = details.get("outcome", "")
     did = f" ({_DID[outcome]})" if action in _STEPS and outcome in _DID else ""
     by = _SOURCES.get(surface, "") if action in _REPORTS else ""
-    why, reference = split_reference(details.get("explanation") or details.get("reason") or "")
+    why, reference = split_reference(
+        details.get("explanation") or details.get("reason") or ""
+    )
     by = ", by {actor}" if line.actor_kind == "person" else by
     # MultiMail repeats what the desk sent: these are not its own words.
-    quoted_reason = "[, with the reason that the desk sent: “{why}”]" if reference else "[: “{why}”]"
+    quoted_reason = (
+        "[, with the reason that the desk sent: “{why}”]"
+        if reference
+        else "[: “{why}”]"
+    )
     mark = "[, marked with our reference {reference:code}]"
     form = f"{_REPORTS.get(action) or _STEPS[action]}{did}, {{at}}{by}{quoted_reason}{mark}."
     return sentence(form, line, why=why, reference=reference)
@@ -438,18 +571,30 @@ def _step(line: Entry) -> Sentence:
 def _who_was_notified(found: Sequence[Entry]) -> Iterator[Sentence]:
     """Yield where alerts about the message were delivered, and where they failed."""
     if shown := _of_action(found, "alert.delivered"):
-        destinations = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
+        destinations = list(
+            dict.fromkeys(one.details.get("destination", "") for one in shown)
+        )
         updates = len(shown) - len(destinations)
         where = "An alert was posted[ in {named}]"
         if len(destinations) > 1:
             where = f"Alerts were posted in {len(destinations)} places:[ {{named}}]"
-        since = f", and updated {updates} time{'' if updates == 1 else 's'} since" if updates else ""
-        yield sentence(f"{where}, first {{at}}{since}.", shown[0], named=listed([one for one in destinations if one]))
+        since = (
+            f", and updated {updates} time{'' if updates == 1 else 's'} since"
+            if updates
+            else ""
+        )
+        yield sentence(
+            f"{where}, first {{at}}{since}.",
+            shown[0],
+            named=listed([one for one in destinations if one]),
+        )
     if failed := _of_action(found, "alert.failed"):
-        yield sentence(f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered.")
+        yield sentence(
+            f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered."
+        )
 
 
-# --- How far it can be proved, and what was removed -----------------------------------------------------------------
+# --- How far it can be proved, and what was removed -----------------------------------
 
 
 def _how_sealed(coverage: SealCoverage) -> Sentence:
@@ -457,7 +602,9 @@ def _how_sealed(coverage: SealCoverage) -> Sentence:
     sealed = coverage.sealed
     entries = coverage.entries
     if newest is None:
-        return sentence("No entry is sealed yet: only database permissions protect them until then.")
+        return sentence(
+            "No entry is sealed yet: only database permissions protect them until then."
+        )
     if sealed == entries:
         form = f"All {entries:,} entries are sealed, the last with seal {newest.number}, {{at}}."
     else:
@@ -467,16 +614,23 @@ def _how_sealed(coverage: SealCoverage) -> Sentence:
     return sentence(form, at=newest.at)
 
 
-# The most removals by age that are searched for the one that removed an entry's details.
+# The most removals by age that are searched for the one that removed an entry's
+# details.
 _MOST_REMOVALS = 1000
 
 
 def _what_was_removed(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield how many entries lost their personal details and when: by request, or by age."""
+    """Yield how many entries lost their personal details and when: by request, or by
+    age.
+    """
     redacted = [line for line in found if line.is_redacted]
     if not redacted:
         return
-    number = f"{len(redacted):,} of {len(found):,} entries" if len(redacted) < len(found) else "all entries"
+    number = (
+        f"{len(redacted):,} of {len(found):,} entries"
+        if len(redacted) < len(found)
+        else "all entries"
+    )
     erased = _of_action(found, "ledger.details_erased")
     at = erased[-1].at if erased else _removed_by_age_at(redacted[-1])
     actor = erased[-1].actor if erased else ""
@@ -485,11 +639,17 @@ def _what_was_removed(found: Sequence[Entry]) -> Iterator[Sentence]:
 
 
 def _removed_by_age_at(line: Entry) -> datetime | None:
-    """Return when details as old as these were first removed, where the ledger still shows it."""
-    removals = Entry.objects.of_action("ledger.details_removed").after(line.pk).oldest_first()
+    """Return when details as old as these were first removed, where the ledger still
+    shows it.
+    """
+    removals = (
+        Entry.objects.of_action("ledger.details_removed").after(line.pk).oldest_first()
+    )
     for removal in lines(removals[:_MOST_REMOVALS]):
         try:
-            until = datetime.strptime(removal.details.get("up to", ""), "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+            until = datetime.strptime(
+                removal.details.get("up to", ""), "%Y-%m-%d %H:%M:%S UTC"
+            ).replace(tzinfo=UTC)
         except ValueError:
             continue
         if until >= line.at:

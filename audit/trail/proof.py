@@ -1,6 +1,8 @@
-"""The proof of one message: its sealed entries, with the hashes of their batches and the seals over them.
+"""The proof of one message: its sealed entries, with the hashes of their batches and
+the seals over them.
 
-docs/ledger.md has its form. It is checked by `countersign_verify.py`; `readable_proof` makes a page of it for people.
+docs/ledger.md has its form. It is checked by `countersign_verify.py`; `readable_proof`
+makes a page of it for people.
 """
 
 import json
@@ -23,7 +25,8 @@ VERSION = 2
 MOST_ENTRIES = 10_000
 MOST_HASHES = 200_000
 MOST_BYTES = 16 * 1024 * 1024
-# A decision is what a proof is wanted for; of other acts, the newest that is no step of a program.
+# A decision is what a proof is wanted for; of other acts, the newest that is no step of
+# a program.
 _DECISIONS = ("verdict.given",)
 
 
@@ -51,18 +54,28 @@ class Proof:
         return json.dumps(self.data, ensure_ascii=False, indent=1) + "\n"
 
 
-def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = True) -> Proof:
-    """Return the proof of one message as it is now, and record who took it. Raises NotProvable."""
+def prove(
+    message: UUID, *, actor: ActorLike, form: str, with_details: bool = True
+) -> Proof:
+    """Return the proof of one message as it is now, and record who took it. Raises
+    NotProvable.
+    """
     found = lines(Entry.objects.of_message(message).oldest_first()[: MOST_ENTRIES + 1])
     if len(found) > MOST_ENTRIES:
         raise NotProvable(
             f"This message has more than {MOST_ENTRIES:,} entries. Export a bundle of the ledger instead."
         )
     by_number = {line.pk: line for line in found}
-    sealed = list(SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position"))
+    sealed = list(
+        SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position")
+    )
     if not sealed:
-        raise NotProvable("No entry of this message is sealed yet. Try again in a few seconds.")
-    seals = list(Seal.objects.filter(number__in={one.seal for one in sealed}).order_by("number"))
+        raise NotProvable(
+            "No entry of this message is sealed yet. Try again in a few seconds."
+        )
+    seals = list(
+        Seal.objects.filter(number__in={one.seal for one in sealed}).order_by("number")
+    )
     if sum(seal.count for seal in seals) > MOST_HASHES:
         raise NotProvable(
             "The entries of this message are under too many seals. Export a bundle of the ledger instead."
@@ -82,12 +95,16 @@ def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = Tr
     }
     made = Proof(data, seals[-1], tuple(shown), with_details)
     if len(made.as_json().encode()) > MOST_BYTES:
-        raise NotProvable("The proof of this message would be too large. Export a bundle of the ledger instead.")
+        raise NotProvable(
+            "The proof of this message would be too large. Export a bundle of the ledger instead."
+        )
     with transaction.atomic():
         record(
             "ledger.proof_taken",
             actor=actor,
-            connection=next((line.connection for line in made.lines if line.connection), None),
+            connection=next(
+                (line.connection for line in made.lines if line.connection), None
+            ),
             message=message,
             details={
                 "format": form,
@@ -100,7 +117,9 @@ def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = Tr
 
 
 def _about(found: Sequence[Entry]) -> dict[str, Any]:
-    """Return the heading: what the proof is about. The verifier compares it with the entry that it names."""
+    """Return the heading: what the proof is about. The verifier compares it with the
+    entry that it names.
+    """
     decisions = [entry for entry in found if entry.action in _DECISIONS]
     acts = [entry for entry in found if entry.actor_kind == "person"]
     entry = (decisions or acts or found)[-1]
@@ -125,13 +144,22 @@ def _batches(
         first = seal.size - seal.count
         yield {
             "seal": seal.as_json(),
-            "hashes": [bytes(one).hex() for one in SealedEntry.objects.under(seal).values_list("hash", flat=True)],
+            "hashes": [
+                bytes(one).hex()
+                for one in SealedEntry.objects.under(seal).values_list(
+                    "hash", flat=True
+                )
+            ],
             "entries": [
                 {
                     "index": one.position - first,
                     "entry": canonical_entry(by_number[one.entry]).decode(),
-                    "salt": bytes(details[one.entry].salt).hex() if one.entry in details else None,
-                    "fields": details[one.entry].fields if one.entry in details else None,
+                    "salt": bytes(details[one.entry].salt).hex()
+                    if one.entry in details
+                    else None,
+                    "fields": details[one.entry].fields
+                    if one.entry in details
+                    else None,
                 }
                 for one in under[seal.number]
             ],

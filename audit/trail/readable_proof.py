@@ -1,4 +1,6 @@
-"""The readable page of a proof: one HTML file for people, without any script. It proves nothing by itself."""
+"""The readable page of a proof: one HTML file for people, without any script. It proves
+nothing by itself.
+"""
 
 import base64
 import hashlib
@@ -19,7 +21,9 @@ def readable_proof(proof: Proof) -> str:
     """Return the file."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    coverage = SealCoverage(len(proof.lines), len(proof.lines) + len(proof.not_sealed), proof.seal)
+    coverage = SealCoverage(
+        len(proof.lines), len(proof.lines) + len(proof.not_sealed), proof.seal
+    )
     context = {
         # The file loads nothing and runs nothing, also where a browser would.
         "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
@@ -29,7 +33,10 @@ def readable_proof(proof: Proof) -> str:
         "made_at": proof.data["made_at"][:19].replace("T", " "),
         "file": f"countersign-{proof.data['message']}.json",
         "answers": answers_of(proof.lines, coverage) if proof.has_details else (),
-        "rows": [(line, in_utc(line.at), _details(line) if proof.has_details else {}) for line in proof.lines],
+        "rows": [
+            (line, in_utc(line.at), _details(line) if proof.has_details else {})
+            for line in proof.lines
+        ],
         "has_details": proof.has_details,
         "not_sealed": proof.not_sealed,
         "seal": proof.seal,
@@ -43,4 +50,6 @@ def _details(line: Entry) -> dict[str, str]:
 
 @cache
 def _style() -> str:
-    return (Path(settings.BASE_DIR) / "static/css/proof.css").read_text(encoding="utf-8")
+    return (Path(settings.BASE_DIR) / "static/css/proof.css").read_text(
+        encoding="utf-8"
+    )

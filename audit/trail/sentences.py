@@ -18,7 +18,8 @@ PROVED = "proved"
 class Piece:
     """One piece: `words` of our own, a `moment`, `code` for machines, or `theirs`.
 
-    The last was written by a person or a program that may be lying, or that may hide characters.
+    The last was written by a person or a program that may be lying, or that may hide
+    characters.
     """
 
     kind: str
@@ -28,7 +29,9 @@ class Piece:
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence; `evidence` is SAYS or PROVED where that matters, `verdict` the number of a verdict to look at."""
+    """One sentence; `evidence` is SAYS or PROVED where that matters, `verdict` the
+    number of a verdict to look at.
+    """
 
     pieces: tuple[Piece, ...]
     evidence: str = ""
@@ -37,7 +40,9 @@ class Sentence:
     @property
     def plain(self) -> str:
         """The sentence as text alone, with times in UTC."""
-        return "".join(in_utc(piece.at) if piece.at else piece.text for piece in self.pieces)
+        return "".join(
+            in_utc(piece.at) if piece.at else piece.text for piece in self.pieces
+        )
 
 
 @dataclass(frozen=True)
@@ -53,20 +58,35 @@ _FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
 def sentence(
-    template: str, line: Entry | None = None, *, evidence: str = "", verdict: str = "", **values: Any
+    template: str,
+    line: Entry | None = None,
+    *,
+    evidence: str = "",
+    verdict: str = "",
+    **values: Any,
 ) -> Sentence:
-    """Return a sentence of this form. Only words of our own may stand in the template itself.
+    """Return a sentence of this form. Only words of our own may stand in the template
+    itself.
 
-    `{name}` is a value: text counts as written by others, unless `{name:code}` or `{name:words}` says otherwise; a time
-    is shown in the reader's zone. `[...]` is left out where one of its values is empty. An entry's line gives its
-    details, `actor`, `at`, and `mark`, the short fingerprint.
+    `{name}` is a value: text counts as written by others, unless `{name:code}` or
+    `{name:words}` says otherwise; a time is shown in the reader's zone. `[...]` is left
+    out where one of its values is empty. An entry's line gives its details, `actor`,
+    `at`, and `mark`, the short fingerprint.
     """
     if line is not None:
         mark = short_fingerprint(line.fingerprint) if line.fingerprint else ""
-        values = {**line.details, "actor": line.actor, "at": line.at, "mark": mark, **values}
+        values = {
+            **line.details,
+            "actor": line.actor,
+            "at": line.at,
+            "mark": mark,
+            **values,
+        }
     pieces: list[Piece] = []
     for optional, fixed in _PARTS.findall(template):
-        if not optional or all(values.get(name) for name, _ in _FIELD.findall(optional)):
+        if not optional or all(
+            values.get(name) for name, _ in _FIELD.findall(optional)
+        ):
             pieces += _pieces(optional or fixed, values)
     return Sentence(tuple(pieces), evidence, verdict)
 
@@ -81,17 +101,27 @@ def _pieces(text: str, values: dict[str, Any]) -> list[Piece]:
             pieces += value
         else:
             is_moment = isinstance(value, datetime)
-            pieces.append(Piece("moment", at=value) if is_moment else Piece(kind or "theirs", str(value)))
+            pieces.append(
+                Piece("moment", at=value)
+                if is_moment
+                else Piece(kind or "theirs", str(value))
+            )
         pieces.append(Piece("words", words))
     return [piece for piece in pieces if piece.text or piece.at]
 
 
 def listed(texts: Sequence[str], *, most: int = 12) -> list[Piece]:
-    """Return words of others with commas between them; of very many the first, and how many more there are."""
+    """Return words of others with commas between them; of very many the first, and how
+    many more there are.
+    """
     pieces: list[Piece] = []
     for text in texts[:most]:
         pieces += [Piece("words", ", ")] * bool(pieces) + [Piece("theirs", text)]
-    return [*pieces, Piece("words", f" and {len(texts) - most:,} more")] if len(texts) > most else pieces
+    return (
+        [*pieces, Piece("words", f" and {len(texts) - most:,} more")]
+        if len(texts) > most
+        else pieces
+    )
 
 
 def addresses_of(text: str) -> list[str]:

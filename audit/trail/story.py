@@ -1,4 +1,6 @@
-"""The story of a message: all its entries in chapters, in the order in which they were written, each with its seal."""
+"""The story of a message: all its entries in chapters, in the order in which they were
+written, each with its seal.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,8 +9,9 @@ from datetime import datetime, timedelta
 from audit.models import Entry, Seal, SealedEntry
 from audit.trail.sentences import duration
 
-# The chapter of an act, and the word for it in the chapter's heading. A heading has the words of what the chapter
-# holds, in the order in which it happened; without any, the chapter's own. An act of no chapter stays where it is.
+# The chapter of an act, and the word for it in the chapter's heading. A heading has the
+# words of what the chapter holds, in the order in which it happened; without any, the
+# chapter's own. An act of no chapter stays where it is.
 CHAPTERS = {
     "held": "Held",
     "read": "Read",
@@ -87,13 +90,24 @@ _WORDS: dict[str, dict[str, str]] = {
         "ledger.details_erased": "personal details removed",
     },
     # Of no chapter.
-    "": {"webhook.refuted": "false webhook", "alert.failed": "alert failed", "alert.sent_again": "alert sent again"},
+    "": {
+        "webhook.refuted": "false webhook",
+        "alert.failed": "alert failed",
+        "alert.sent_again": "alert sent again",
+    },
 }
 _KIND_OF = {action: kind for kind, actions in _WORDS.items() for action in actions}
-_WORD_OF = {action: word for actions in _WORDS.values() for action, word in actions.items()}
-_VERDICTS = {"approve": "approved", "reject": "rejected", "send_back": "changes requested"}
+_WORD_OF = {
+    action: word for actions in _WORDS.values() for action, word in actions.items()
+}
+_VERDICTS = {
+    "approve": "approved",
+    "reject": "rejected",
+    "send_back": "changes requested",
+}
 _MOST_WORDS = 4
-# Technical steps, which are folded: another entry of the same act says the same, or no person acted.
+# Technical steps, which are folded: another entry of the same act says the same, or no
+# person acted.
 STEPS = frozenset(
     """
     message.served message.asked_about webhook.late webhook.unconfirmed alert.delivered
@@ -106,7 +120,9 @@ _LONG = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class StoryEntry:
-    """One entry of the story: how long after the one before, and where it is sealed, if it is."""
+    """One entry of the story: how long after the one before, and where it is sealed, if
+    it is.
+    """
 
     line: Entry
     gap: str
@@ -116,7 +132,9 @@ class StoryEntry:
 
 @dataclass
 class Run:
-    """Entries that are shown one by one, or technical steps between them that are folded together."""
+    """Entries that are shown one by one, or technical steps between them that are
+    folded together.
+    """
 
     is_folded: bool
     entries: list[StoryEntry] = field(default_factory=list)
@@ -133,25 +151,37 @@ class Chapter:
     @property
     def title(self) -> str:
         """What happened in it, in words."""
-        entries = [one.line for run in self.runs if not run.is_folded for one in run.entries]
-        words = [word for word in dict.fromkeys(map(_word_of, entries)) if word] or [CHAPTERS[self.kind]]
+        entries = [
+            one.line for run in self.runs if not run.is_folded for one in run.entries
+        ]
+        words = [word for word in dict.fromkeys(map(_word_of, entries)) if word] or [
+            CHAPTERS[self.kind]
+        ]
         if len(words) > _MOST_WORDS:
             words = [*words[: _MOST_WORDS - 1], "more"]
         title = f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
         return f"{title[0].upper()}{title[1:]}{', again' if self.is_again else ''}"
 
 
-def chapters_of(found: Sequence[Entry], *, before: Entry | None = None) -> list[Chapter]:
-    """Return the story of these entries, oldest first; `before` is the entry before the first of them."""
+def chapters_of(
+    found: Sequence[Entry], *, before: Entry | None = None
+) -> list[Chapter]:
+    """Return the story of these entries, oldest first; `before` is the entry before the
+    first of them.
+    """
     sealed = SealedEntry.objects.filter(entry__in=[line.pk for line in found])
     seals = dict(sealed.values_list("entry", "seal"))
-    times = dict(Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at"))
+    times = dict(
+        Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at")
+    )
     chapters: list[Chapter] = []
     kind = ""
     seen = set[str]()
     for line in found:
         is_step = line.action in STEPS
-        next_kind = kind if is_step and kind else _KIND_OF.get(line.action) or kind or "held"
+        next_kind = (
+            kind if is_step and kind else _KIND_OF.get(line.action) or kind or "held"
+        )
         if next_kind != kind:
             chapters.append(Chapter(next_kind, is_again=next_kind in seen))
             kind = next_kind
@@ -162,13 +192,17 @@ def chapters_of(found: Sequence[Entry], *, before: Entry | None = None) -> list[
         if not runs or runs[-1].is_folded != is_step:
             runs.append(Run(is_step))
         seal = seals.get(line.pk)
-        runs[-1].entries.append(StoryEntry(line, later, seal, times.get(seal) if seal else None))
+        runs[-1].entries.append(
+            StoryEntry(line, later, seal, times.get(seal) if seal else None)
+        )
         before = line
     return chapters
 
 
 def _word_of(line: Entry) -> str:
-    """Return the word for an act in the heading of its chapter; empty where its chapter says it already."""
+    """Return the word for an act in the heading of its chapter; empty where its chapter
+    says it already.
+    """
     action = line.action
     if action == "verdict.given":
         return _VERDICTS.get(line.details.get("outcome", ""), "decided")

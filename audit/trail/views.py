@@ -1,4 +1,6 @@
-"""The audit trail of one message: answers in sentences, then all entries from the first; and proofs of it as files."""
+"""The audit trail of one message: answers in sentences, then all entries from the
+first; and proofs of it as files.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -31,30 +33,51 @@ class PageForm(LenientForm):
 class ProofForm(forms.Form):
     """Whether a proof contains the personal details, or only their hashes."""
 
-    details = forms.ChoiceField(choices=[("yes", "With details"), ("no", "Without")], required=False)
+    details = forms.ChoiceField(
+        choices=[("yes", "With details"), ("no", "Without")], required=False
+    )
 
     def wants_details(self) -> bool:
-        """Include the details unless the field says otherwise. An invalid value leaves them out."""
+        """Include the details unless the field says otherwise. An invalid value leaves
+        them out.
+        """
         return self.is_valid() and self.cleaned_data["details"] != "no"
 
 
 @login_required
 @require_safe
 def message_trail(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show everything that happened to one message, oldest first, so many entries a page."""
+    """Show everything that happened to one message, oldest first, so many entries a
+    page.
+    """
     return _page(request, public_id, after=PageForm(request.GET).value("after") or 0)
 
 
-def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str = "", status: int = 200) -> HttpResponse:
+def _page(
+    request: DeskRequest,
+    public_id: UUID,
+    *,
+    after: int = 0,
+    error: str = "",
+    status: int = 200,
+) -> HttpResponse:
     entries = _readable(request, public_id)
     found = lines(entries.after(after).oldest_first()[: PAGE + 1])
     if not found:
-        raise Http404("No such message is recorded, or it is in a mailbox that you may not see.")
+        raise Http404(
+            "No such message is recorded, or it is in a mailbox that you may not see."
+        )
     shown = found[:PAGE]
     next_after = shown[-1].pk if len(found) > PAGE else None
     if request.GET.get("format") == "json":
         entries_json = [line.as_json() for line in shown]
-        return JsonResponse({"message": str(public_id), "entries": entries_json, "next_after": next_after})
+        return JsonResponse(
+            {
+                "message": str(public_id),
+                "entries": entries_json,
+                "next_after": next_after,
+            }
+        )
     before = lines(entries.before(shown[0].pk).newest_first()[:1]) if after else []
     context: dict[str, Any] = {
         "public_id": public_id,
@@ -67,23 +90,35 @@ def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str =
         "now": timezone.now(),
     }
     return page_or_fragment(
-        request, page="audit/trace.html", fragment="audit/_trace.html", context=context, status=status
+        request,
+        page="audit/trace.html",
+        fragment="audit/_trace.html",
+        context=context,
+        status=status,
     )
 
 
 @login_required
 @require_POST
 def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
-    """Download the proof of one message. The download is recorded, so it is a POST, which no browser prefetches."""
+    """Download the proof of one message. The download is recorded, so it is a POST,
+    which no browser prefetches.
+    """
     if not _readable(request, public_id).exists():
-        raise Http404("No such message is recorded, or it is in a mailbox that you may not see.")
+        raise Http404(
+            "No such message is recorded, or it is in a mailbox that you may not see."
+        )
     with_details = ProofForm(request.GET or request.POST).wants_details()
     try:
-        made = prove(public_id, actor=request.actor, form=form, with_details=with_details)
+        made = prove(
+            public_id, actor=request.actor, form=form, with_details=with_details
+        )
     except NotProvable as why:
         return _page(request, public_id, error=str(why), status=409)
     text = readable_proof(made) if form == "html" else made.as_json()
-    headers = {"Content-Disposition": f'attachment; filename="countersign-{public_id}.{form}"'}
+    headers = {
+        "Content-Disposition": f'attachment; filename="countersign-{public_id}.{form}"'
+    }
     return HttpResponse(text, content_type=_TYPES[form], headers=headers)
 
 

@@ -1,6 +1,8 @@
-"""Writes the whole ledger into a folder or a .zip that can be checked without the desk: docs/ledger.md.
+"""Writes the whole ledger into a folder or a .zip that can be checked without the desk:
+docs/ledger.md.
 
-It is written to a temporary folder next to the target and moved when it is complete, so no partial bundle is left.
+It is written to a temporary folder next to the target and moved when it is complete, so
+no partial bundle is left.
 """
 
 import errno
@@ -55,8 +57,11 @@ class BundleSummary:
         return verifier.fingerprint_of(self.keys[-1][0]) if self.keys else ""
 
 
-def write_bundle(target: Path, *, details: bool = True, progress: Callable[[int], None] | None = None) -> BundleSummary:
-    """Write everything that the ledger holds at this moment; raise BundleFailed, and leave nothing, where it fails.
+def write_bundle(
+    target: Path, *, details: bool = True, progress: Callable[[int], None] | None = None
+) -> BundleSummary:
+    """Write everything that the ledger holds at this moment; raise BundleFailed, and
+    leave nothing, where it fails.
 
     Must not be called within a transaction. A name that ends in .zip makes one file.
     """
@@ -66,18 +71,28 @@ def write_bundle(target: Path, *, details: bool = True, progress: Callable[[int]
         raise BundleFailed(f"The folder {target.parent} does not exist.")
     prefix = f".{target.name}."
     try:
-        with TemporaryDirectory(prefix=prefix, suffix=".part", dir=target.parent, ignore_cleanup_errors=True) as name:
+        with TemporaryDirectory(
+            prefix=prefix, suffix=".part", dir=target.parent, ignore_cleanup_errors=True
+        ) as name:
             folder = Path(name, "bundle")
             folder.mkdir(mode=0o700)
             summary = _fill(folder, details=details, progress=progress)
             _put(_zipped(folder) if target.suffix == ".zip" else folder, target)
     except OSError as error:
-        why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
-        raise BundleFailed(f"{target} could not be written and was removed: {why}.") from None
+        why = (
+            "the disk is full"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else error.strerror or str(error)
+        )
+        raise BundleFailed(
+            f"{target} could not be written and was removed: {why}."
+        ) from None
     return summary
 
 
-def _fill(folder: Path, *, details: bool, progress: Callable[[int], None] | None) -> BundleSummary:
+def _fill(
+    folder: Path, *, details: bool, progress: Callable[[int], None] | None
+) -> BundleSummary:
     with one_moment():
         summary = BundleSummary(made_at=clock())
         _write_seals(folder, summary)
@@ -85,14 +100,18 @@ def _fill(folder: Path, *, details: bool, progress: Callable[[int], None] | None
     (folder / VERIFIER.name).write_bytes(VERIFIER.read_bytes())
     (folder / "README.txt").write_bytes(_README.read_bytes())
     keys = [
-        {"key": key, "fingerprint": verifier.fingerprint_of(key), "first_seal": number} for key, number in summary.keys
+        {"key": key, "fingerprint": verifier.fingerprint_of(key), "first_seal": number}
+        for key, number in summary.keys
     ]
     manifest = {
         "v": 2,
         "product": "Countersign",
         "version": product_version(),
         "made_at": summary.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        **{name: getattr(summary, name) for name in ("entries", "seals", "size", "last", "unsealed")},
+        **{
+            name: getattr(summary, name)
+            for name in ("entries", "seals", "size", "last", "unsealed")
+        },
         "details": "included" if details else "left out",
     }
     for name, value in (("keys.json", {"keys": keys}), ("manifest.json", manifest)):
@@ -113,10 +132,20 @@ def _write_seals(folder: Path, summary: BundleSummary) -> None:
             summary.last = seal.hash
 
 
-def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress: Callable[[int], None] | None) -> None:
-    with (folder / "entries.jsonl").open("wb") as entries, (folder / "details.jsonl").open("wb") as listed:
+def _write_rows(
+    folder: Path,
+    summary: BundleSummary,
+    *,
+    details: bool,
+    progress: Callable[[int], None] | None,
+) -> None:
+    with (
+        (folder / "entries.jsonl").open("wb") as entries,
+        (folder / "details.jsonl").open("wb") as listed,
+    ):
         for number, sealed_hash, entry in _rows():
-            # An entry that is gone stays listed by its hash, so that a verifier names it.
+            # An entry that is gone stays listed by its hash, so that a verifier names
+            # it.
             listed.write(_detail_line(number, sealed_hash, entry if details else None))
             if entry is None:
                 continue
@@ -127,7 +156,9 @@ def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress
 
 
 def _rows() -> Iterator[tuple[int, str, Any]]:
-    """Yield number, sealed hash and row of each entry, sealed ones first; the row is None where it is gone."""
+    """Yield number, sealed hash and row of each entry, sealed ones first; the row is
+    None where it is gone.
+    """
     for sealed, entry in SealedEntry.objects.with_entries(Entry.objects.with_salts()):
         yield sealed.entry, bytes(sealed.hash).hex(), entry
     for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
@@ -147,7 +178,11 @@ def _detail_line(number: int, sealed_hash: str, entry: Any) -> bytes:
 
 def product_version() -> str:
     """Return the product's version from pyproject.toml."""
-    return str(tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"]["version"])
+    return str(
+        tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"][
+            "version"
+        ]
+    )
 
 
 def _zipped(folder: Path) -> Path:
@@ -160,7 +195,9 @@ def _zipped(folder: Path) -> Path:
 
 
 def _put(whole: Path, target: Path) -> None:
-    """Write it to the disk and give it its name, unless somebody else took that meanwhile."""
+    """Write it to the disk and give it its name, unless somebody else took that
+    meanwhile.
+    """
     for path in [whole] if whole.is_file() else whole.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -1,7 +1,8 @@
 """The desk's own check of the whole ledger: once a day, and whenever somebody asks.
 
-Rows of Check say what is to be done and how far it is. A check runs in a process of its own, because it takes longer
-than any task may; a process that dies leaves a row that makes no progress, and the check is started again.
+Rows of Check say what is to be done and how far it is. A check runs in a process of its
+own, because it takes longer than any task may; a process that dies leaves a row that
+makes no progress, and the check is started again.
 """
 
 import logging
@@ -46,17 +47,27 @@ class CheckRefused(Exception):
 
 
 def may_ask(actor: Any) -> bool:
-    """Whether the actor may have the whole ledger checked: auditors and admins of everything."""
+    """Whether the actor may have the whole ledger checked: auditors and admins of
+    everything.
+    """
     return bool(actor.acting_as("admin", "auditor").sees_all())
 
 
 @transaction.atomic
 def ask_for_check(actor: Any) -> Check:
-    """Have the whole ledger checked now; return the running check, which may be another's."""
+    """Have the whole ledger checked now; return the running check, which may be
+    another's.
+    """
     if not may_ask(actor):
-        raise CheckRefused("Only an auditor or an admin of everything can start a check of the ledger.", is_denied=True)
+        raise CheckRefused(
+            "Only an auditor or an admin of everything can start a check of the ledger.",
+            is_denied=True,
+        )
     if latest_seal() is None:
-        raise CheckRefused("Nothing is sealed yet, so there is nothing to check against.", is_denied=False)
+        raise CheckRefused(
+            "Nothing is sealed yet, so there is nothing to check against.",
+            is_denied=False,
+        )
     _end_lost()
     check = _begin(asked_by=int(actor.id))
     record("ledger.check_asked", actor=actor, details={"check": str(check.pk)})
@@ -65,7 +76,9 @@ def ask_for_check(actor: Any) -> Check:
 
 @transaction.atomic
 def begin_daily_check() -> str:
-    """Start a check where the last is a day old, again where one was lost, and wake a worker where none began."""
+    """Start a check where the last is a day old, again where one was lost, and wake a
+    worker where none began.
+    """
     ended = _end_lost()
     running = Check.objects.running().first()
     if running is None and ended is not None:
@@ -81,7 +94,12 @@ def begin_daily_check() -> str:
 
 def start_check(check_id: int) -> str:
     """Check in a separate process with the lowest priority; return at once."""
-    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "audit_check", str(check_id)]
+    command = [
+        sys.executable,
+        str(settings.BASE_DIR / "manage.py"),
+        "audit_check",
+        str(check_id),
+    ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     # The parent has to wait for it, or it stays as a zombie.
     threading.Thread(target=process.wait, daemon=True, name="ledger-check").start()
@@ -89,7 +107,9 @@ def start_check(check_id: int) -> str:
 
 
 def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str:
-    """Check the whole ledger for one row, which one caller gets; `alive` is called with each report of progress."""
+    """Check the whole ledger for one row, which one caller gets; `alive` is called with
+    each report of progress.
+    """
     last = latest_seal()
     mine = Check.objects.running().filter(pk=check_id, up_to=None)
     if not mine.update(up_to=last.number if last else 0, moved_at=Now()):
@@ -97,13 +117,17 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     try:
         report = check_database(_Progress(check_id, alive))
     except Exception:
-        Check.objects.running().filter(pk=check_id).update(state=Check.State.ENDED, ended_at=Now())
+        Check.objects.running().filter(pk=check_id).update(
+            state=Check.State.ENDED, ended_at=Now()
+        )
         raise
     return _settle(check_id, report)
 
 
 class _Progress:
-    """Reports progress now and then, by a thread: its connection is not in the transaction in which the check reads."""
+    """Reports progress now and then, by a thread: its connection is not in the
+    transaction in which the check reads.
+    """
 
     def __init__(self, check_id: int, alive: Callable[[], None]) -> None:
         self._check_id = check_id
@@ -119,7 +143,9 @@ class _Progress:
         self._next = time.monotonic() + _PAUSE
 
     def _store(self, entries: int) -> None:
-        Check.objects.running().filter(pk=self._check_id).update(entries=entries, moved_at=Now())
+        Check.objects.running().filter(pk=self._check_id).update(
+            entries=entries, moved_at=Now()
+        )
         connection.close()
 
 
@@ -127,15 +153,35 @@ class _Progress:
 def _settle(check_id: int, report: Report) -> str:
     """Store what was found, unless the check was given up meanwhile."""
     state = Check.State.BROKEN if report.findings else Check.State.HOLDS
-    values = {"state": state, "entries": report.entries, "seals": report.seals, "findings": report.findings[:_FINDINGS]}
-    if not Check.objects.running().filter(pk=check_id).update(**values, moved_at=Now(), ended_at=Now()):
+    values = {
+        "state": state,
+        "entries": report.entries,
+        "seals": report.seals,
+        "findings": report.findings[:_FINDINGS],
+    }
+    if (
+        not Check.objects.running()
+        .filter(pk=check_id)
+        .update(**values, moved_at=Now(), ended_at=Now())
+    ):
         return "given up meanwhile"
-    counts = {"check": str(check_id), "entries": str(report.entries), "seals": str(report.seals)}
+    counts = {
+        "check": str(check_id),
+        "entries": str(report.entries),
+        "seals": str(report.seals),
+    }
     if not report.findings:
         record("ledger.checked", actor=CHECKER, details=counts)
     else:
-        log.critical("the ledger does not hold", extra={"reason": report.findings[0], "number": len(report.findings)})
-        details = {**counts, "reason": report.findings[0], "findings": str(len(report.findings))}
+        log.critical(
+            "the ledger does not hold",
+            extra={"reason": report.findings[0], "number": len(report.findings)},
+        )
+        details = {
+            **counts,
+            "reason": report.findings[0],
+            "findings": str(len(report.findings)),
+        }
         record(BROKEN, actor=CHECKER, details=details)
     return str(state)
 
@@ -149,9 +195,13 @@ def _begin(*, asked_by: int | None) -> Check:
 
 
 def _end_lost() -> Check | None:
-    """End a check without progress, and return it. One that no process began only wakes a worker again."""
+    """End a check without progress, and return it. One that no process began only wakes
+    a worker again.
+    """
     still = Check.objects.running().exclude(up_to=None).idle_for(LOST_AFTER).first()
-    if still and Check.objects.running().filter(pk=still.pk).update(state=Check.State.ENDED, ended_at=Now()):
+    if still and Check.objects.running().filter(pk=still.pk).update(
+        state=Check.State.ENDED, ended_at=Now()
+    ):
         log.warning("a check did not end", extra={"check": still.pk})
         return still
     return None

@@ -1,4 +1,6 @@
-"""Compares the ledger with a checkpoint that somebody saved, and checks proofs that somebody received."""
+"""Compares the ledger with a checkpoint that somebody saved, and checks proofs that
+somebody received.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,9 +20,11 @@ MOST_SEALS = 10_000
 
 @dataclass
 class Comparison:
-    """What came of it, step by step: each a sentence and whether it speaks for the ledger (None: neither).
+    """What came of it, step by step: each a sentence and whether it speaks for the
+    ledger (None: neither).
 
-    The outcome is `same`, `differs`, or `unsigned`: nobody made this statement, so it proves nothing.
+    The outcome is `same`, `differs`, or `unsigned`: nobody made this statement, so it
+    proves nothing.
     """
 
     checkpoint: Checkpoint
@@ -30,7 +34,9 @@ class Comparison:
     # A check of the whole ledger that went at least that far.
     check: Check | None = None
 
-    def add(self, speaks_for: bool | None, sentence: str, outcome: str = "differs") -> bool:
+    def add(
+        self, speaks_for: bool | None, sentence: str, outcome: str = "differs"
+    ) -> bool:
         """Add a step; return whether to go on."""
         self.steps.append((speaks_for, sentence))
         if speaks_for is False:
@@ -43,12 +49,15 @@ class Comparison:
 
     @property
     def answer(self) -> str:
-        """The sentence of the result: the last one, because a difference ends the comparison."""
+        """The sentence of the result: the last one, because a difference ends the
+        comparison.
+        """
         return self.steps[-1][1]
 
 
 def compare_with(content: bytes, *, actor: Any) -> Comparison | CheckedProof:
-    """Compare a checkpoint or check a proof, and record that and what came of it. Raises EvidenceUnreadable.
+    """Compare a checkpoint or check a proof, and record that and what came of it.
+    Raises EvidenceUnreadable.
 
     Must not be called within a transaction: another process reads it.
     """
@@ -56,14 +65,24 @@ def compare_with(content: bytes, *, actor: Any) -> Comparison | CheckedProof:
 
 
 @transaction.atomic
-def _compare(found: Checkpoint | CheckedProof, *, actor: Any) -> Comparison | CheckedProof:
+def _compare(
+    found: Checkpoint | CheckedProof, *, actor: Any
+) -> Comparison | CheckedProof:
     if isinstance(found, CheckedProof):
-        details = {"result": "does not hold" if found.findings else "holds", "answer": (found.findings or [""])[0]}
+        details = {
+            "result": "does not hold" if found.findings else "holds",
+            "answer": (found.findings or [""])[0],
+        }
         record("ledger.proof_checked", actor=actor, details=details)
         return found
     made = Comparison(found, last=latest_seal())
     if _check_signature(made) and _check_seal(made) and made.last:
-        made.check = Check.objects.finished().filter(up_to__gte=found.number).newest_first().first()
+        made.check = (
+            Check.objects.finished()
+            .filter(up_to__gte=found.number)
+            .newest_first()
+            .first()
+        )
         _check_chain(made, made.last)
     details = {"seal": str(found.number), "result": made.outcome, "answer": made.answer}
     record("ledger.consistency_asked", actor=actor, details=details)
@@ -80,7 +99,9 @@ def known_keys() -> set[str]:
 def _check_signature(made: Comparison) -> bool:
     checkpoint = made.checkpoint
     if not checkpoint.key:
-        return made.add(None, "A post has no signature, so only its numbers are compared.")
+        return made.add(
+            None, "A post has no signature, so only its numbers are compared."
+        )
     if not checkpoint.is_signed:
         sentence = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
         return made.add(False, sentence, "unsigned")
@@ -88,7 +109,10 @@ def _check_signature(made: Comparison) -> bool:
     if checkpoint.key not in known_keys():
         sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"
         return made.add(False, f"{sentence} was replaced.")
-    return made.add(True, f"Its signature is valid: the key {named} signed it, and signed seals here.")
+    return made.add(
+        True,
+        f"Its signature is valid: the key {named} signed it, and signed seals here.",
+    )
 
 
 def _check_seal(made: Comparison) -> bool:
@@ -96,7 +120,11 @@ def _check_seal(made: Comparison) -> bool:
     last = made.last
     here = Seal.objects.filter(number=checkpoint.number).first()
     if here is None:
-        ends = f"and the database ends at seal {last.number}" if last else "and the database has none"
+        ends = (
+            f"and the database ends at seal {last.number}"
+            if last
+            else "and the database has none"
+        )
         sentence = f"It is seal {checkpoint.number}, {ends}: newer entries were deleted, or an old backup was restored."
         return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
     if (here.size, here.hash) != (checkpoint.size, checkpoint.hash):
@@ -106,16 +134,24 @@ def _check_seal(made: Comparison) -> bool:
 
 
 def _restore_since(checkpoint: Checkpoint) -> str:
-    """Name the restore that was recorded after this checkpoint was made, if there was one."""
+    """Name the restore that was recorded after this checkpoint was made, if there was
+    one.
+    """
     restored = Seal.objects.filter(kind=Seal.Kind.RESTORED)
     if checkpoint.at:
         restored = restored.filter(at__gt=checkpoint.at)
     seal = restored.order_by("-number").first()
-    return f" Seal {seal.number} says that the database was restored since: {seal.note}" if seal else ""
+    return (
+        f" Seal {seal.number} says that the database was restored since: {seal.note}"
+        if seal
+        else ""
+    )
 
 
 def _check_chain(made: Comparison, last: Seal) -> bool:
-    """Follow the chain from the checkpoint's seal to the newest one, as far back as a request may take."""
+    """Follow the chain from the checkpoint's seal to the newest one, as far back as a
+    request may take.
+    """
     number = made.checkpoint.number
     first = max(number, last.number - MOST_SEALS + 1)
     before: Seal | None = None
@@ -123,17 +159,30 @@ def _check_chain(made: Comparison, last: Seal) -> bool:
     for seal in Seal.objects.filter(number__gte=first).order_by("number").iterator():
         if seal.number != expected:
             return made.add(False, f"Seal {expected} is missing.")
-        if before and (seal.previous, seal.size) != (before.hash, before.size + seal.count):
-            return made.add(False, f"Seal {seal.number} does not follow the seal before it.")
+        if before and (seal.previous, seal.size) != (
+            before.hash,
+            before.size + seal.count,
+        ):
+            return made.add(
+                False, f"Seal {seal.number} does not follow the seal before it."
+            )
         before = seal
         expected = expected + 1
     if not signing.is_signed(last):
-        return made.add(False, f"The signature of seal {last.number}, the newest one, does not match.")
+        return made.add(
+            False,
+            f"The signature of seal {last.number}, the newest one, does not match.",
+        )
     if number == last.number:
         return made.add(True, "It is the newest seal: nothing was sealed since.")
     if first > number and not made.check:
         sentence = f"The seals before seal {first} are older than a comparison goes; a full check follows them too."
         return made.add(None, sentence)
     if first > number:
-        return made.add(None, f"The seals before seal {first} were followed by the last full check.")
-    return made.add(True, f"Every seal from there to seal {last.number}, the newest one, follows the one before it.")
+        return made.add(
+            None, f"The seals before seal {first} were followed by the last full check."
+        )
+    return made.add(
+        True,
+        f"Every seal from there to seal {last.number}, the newest one, follows the one before it.",
+    )

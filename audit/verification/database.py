@@ -1,4 +1,6 @@
-"""Reads the whole ledger of the database as one moment saw it, and checks it with the code that checks a bundle."""
+"""Reads the whole ledger of the database as one moment saw it, and checks it with the
+code that checks a bundle.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,20 +16,27 @@ from common.postgres import one_moment
 
 
 def check_database(progress: Callable[[int], None] | None = None) -> verifier.Report:
-    """Check all entries and seals in one snapshot; must not be called within a transaction.
+    """Check all entries and seals in one snapshot; must not be called within a
+    transaction.
 
-    It holds where the report has no findings. `progress` is called now and then with the number of entries that were
-    checked.
+    It holds where the report has no findings. `progress` is called now and then with
+    the number of entries that were checked.
     """
     report = verifier.Report(progress)
-    # Read first: what is written there later may be of seals that the snapshot does not see.
+    # Read first: what is written there later may be of seals that the snapshot does not
+    # see.
     heads = _heads(report)
     with one_moment():
         chain = verifier.Chain(report, verifier.Trust(signing.public_keys()))
-        seals = (chain.read(seal.as_line().strip()) for seal in Seal.objects.order_by("number").iterator())
+        seals = (
+            chain.read(seal.as_line().strip())
+            for seal in Seal.objects.order_by("number").iterator()
+        )
         positions = _Positions(report)
         items = _items(positions, report)
-        verifier.check_ledger(report, items, (seal for seal in seals if seal), heads, excuse_restored=True)
+        verifier.check_ledger(
+            report, items, (seal for seal in seals if seal), heads, excuse_restored=True
+        )
         if chain.keys:
             # Before its first seal a desk has nothing that its key could have signed.
             chain.end()
@@ -44,7 +53,9 @@ def _heads(report: verifier.Report) -> verifier.Heads:
         data = end_of_file()
         return verifier.Heads.read(data) if b"\n" in data else verifier.Heads()
     except FileNotFoundError:
-        report.note("There is no seals' file, so deleted newest entries cannot be detected.")
+        report.note(
+            "There is no seals' file, so deleted newest entries cannot be detected."
+        )
     except OSError as error:
         report.note(f"The seals' file cannot be read: {error.strerror}.")
     except verifier.Unreadable as error:
@@ -61,26 +72,40 @@ def _items(positions: "_Positions", report: verifier.Report) -> Iterator[verifie
             yield verifier.Item(None, sealed.entry, sealed_hash)
             continue
         if entry.hash != sealed_hash.hex():
-            report.find(f"Entry {entry.pk} and the list of sealed entries do not have the same hash.")
+            report.find(
+                f"Entry {entry.pk} and the list of sealed entries do not have the same hash."
+            )
         yield _item(entry, sealed_hash, report)
     for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
-        yield _item(entry, bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None, report)
+        yield _item(
+            entry, bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None, report
+        )
 
 
-def _item(entry: Any, sealed_hash: bytes | None, report: verifier.Report) -> verifier.Item:
+def _item(
+    entry: Any, sealed_hash: bytes | None, report: verifier.Report
+) -> verifier.Item:
     if entry.details and not are_found_by(entry.words or "", entry.details):
-        report.find(f"The search words of entry {entry.pk} were changed: a search may not find it.")
+        report.find(
+            f"The search words of entry {entry.pk} were changed: a search may not find it."
+        )
     salt = None if entry.salt is None else bytes(entry.salt)
-    return verifier.Item(canonical_entry(entry), entry.pk, sealed_hash, salt, entry.details)
+    return verifier.Item(
+        canonical_entry(entry), entry.pk, sealed_hash, salt, entry.details
+    )
 
 
 class _Positions:
-    """What only the database has: positions without gaps, and the seal that each sealed entry is listed under."""
+    """What only the database has: positions without gaps, and the seal that each sealed
+    entry is listed under.
+    """
 
     def __init__(self, report: verifier.Report) -> None:
         self._report = report
         self._next = 0
-        self._seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
+        self._seals = (
+            Seal.objects.order_by("number").values_list("number", "size").iterator()
+        )
         self._seal = next(self._seals, None)
 
     def missing_before(self, row: SealedEntry) -> Iterator[verifier.Item]:
@@ -94,7 +119,9 @@ class _Positions:
         while self._seal is not None and row.position >= self._seal[1]:
             self._seal = next(self._seals, None)
         if self._seal is not None and row.seal != self._seal[0]:
-            self._report.find(f"Entry {row.entry} is listed under seal {row.seal}, and seal {self._seal[0]} covers it.")
+            self._report.find(
+                f"Entry {row.entry} is listed under seal {row.seal}, and seal {self._seal[0]} covers it."
+            )
         self._next = row.position + 1
 
     def end(self, size: int) -> None:
@@ -105,7 +132,7 @@ class _Positions:
             )
 
 
-# --- Anchors: whether what was written outside the database is still there -----------------------------------------
+# --- Anchors: whether what was written outside the database is still there ------------
 
 
 def _check_anchors(report: verifier.Report) -> None:
@@ -113,11 +140,19 @@ def _check_anchors(report: verifier.Report) -> None:
     newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
     last = report.last.number if report.last else 0
     if newest > last:
-        report.find(f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted.")
+        report.find(
+            f"Seal {newest} was written outside, and the last one here is {last}: the end was deleted."
+        )
     # Each anchor names the seal that was written to the same place before it.
     earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
-    for anchor in Anchor.objects.filter(~Exists(earlier), previous__gt=0).order_by("previous").iterator():
-        where = "to the seals' file" if anchor.kind == Anchor.Kind.FILE else "to Discord"
+    for anchor in (
+        Anchor.objects.filter(~Exists(earlier), previous__gt=0)
+        .order_by("previous")
+        .iterator()
+    ):
+        where = (
+            "to the seals' file" if anchor.kind == Anchor.Kind.FILE else "to Discord"
+        )
         report.find(
             f"Seal {anchor.previous} was written {where} before seal {anchor.seal}, and its anchor was removed."
         )
@@ -125,21 +160,28 @@ def _check_anchors(report: verifier.Report) -> None:
 
 
 def _check_file(report: verifier.Report) -> None:
-    """Find lines that were removed. The file is read after the anchors: a line is written before its anchor."""
+    """Find lines that were removed. The file is read after the anchors: a line is
+    written before its anchor.
+    """
     try:
         heads = heads_in(end_of_file())
     except OSError:
         return
     if not heads:
         return
-    places = {(head["number"], head["signature"]): place for place, head in enumerate(heads)}
+    places = {
+        (head["number"], head["signature"]): place for place, head in enumerate(heads)
+    }
     lowest = min(number for number, _ in places)
     anchors = Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest)
     pairs = list(anchors.values_list("previous", "seal"))
     numbers = {number for pair in pairs for number in pair}
-    signatures = dict(Seal.objects.filter(number__in=numbers).values_list("number", "signature"))
+    signatures = dict(
+        Seal.objects.filter(number__in=numbers).values_list("number", "signature")
+    )
     gone = set()
-    # Several hosts may have a file each: a pair counts where one of the two is in this one.
+    # Several hosts may have a file each: a pair counts where one of the two is in this
+    # one.
     for previous, seal in pairs:
         if previous not in signatures or seal not in signatures:
             continue
@@ -150,4 +192,6 @@ def _check_file(report: verifier.Report) -> None:
         elif first is None and second:
             gone.add(previous)
     for number in sorted(gone):
-        report.find(f"Seal {number} was written to the seals' file, and its line is gone.")
+        report.find(
+            f"Seal {number} was written to the seals' file, and its line is gone."
+        )

@@ -1,4 +1,5 @@
-"""What the parser does for the ledger's pages: reads a checkpoint, or checks a proof, that somebody pasted or uploaded.
+"""What the parser does for the ledger's pages: reads a checkpoint, or checks a proof,
+that somebody pasted or uploaded.
 
 Both may be anybody's bytes. The verifier is the one that auditors run.
 """
@@ -10,7 +11,8 @@ from typing import Any
 from audit.verifier import countersign_verify as verifier
 from parsing.jobs import MEGABYTE, Job, unpack
 
-# A number of a post, and the words of one that are looked at: whoever copies a post copies some words around it.
+# A number of a post, and the words of one that are looked at: whoever copies a post
+# copies some words around it.
 _DIGITS = 15
 _WORDS = 500
 _NOT_KNOWN = (
@@ -20,7 +22,9 @@ _NOT_KNOWN = (
 
 
 def _read(request: bytes) -> bytes:
-    """Return what was pasted: `error`, a sentence; or `checkpoint`; or `proof`, what the verifier says of it."""
+    """Return what was pasted: `error`, a sentence; or `checkpoint`; or `proof`, what
+    the verifier says of it.
+    """
     asked, (content,) = unpack(request)
     try:
         found = _found(content.strip(), asked["keys"])
@@ -34,10 +38,18 @@ def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
         return _post(content.decode("utf-8", "replace"))
     if _is_proof(content):
         if not keys:
-            return {"error": "This desk has no key and no seal, so this is no proof of its ledger."}
+            return {
+                "error": "This desk has no key and no seal, so this is no proof of its ledger."
+            }
         checked = verifier.check_proof(content, verifier.Trust(keys))
         report = checked.report
-        return {"proof": {"findings": report.findings, "notes": report.notes, "lines": checked.lines}}
+        return {
+            "proof": {
+                "findings": report.findings,
+                "notes": report.notes,
+                "lines": checked.lines,
+            }
+        }
     # Of several lines the last one counts.
     for candidate in (content, content.splitlines()[-1]):
         try:
@@ -45,7 +57,10 @@ def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
         except ValueError as error:
             why = str(error)
         else:
-            named = {name: getattr(seal, name) for name in ("number", "size", "hash", "at", "key")}
+            named = {
+                name: getattr(seal, name)
+                for name in ("number", "size", "hash", "at", "key")
+            }
             return {"checkpoint": {**named, "is_signed": seal.is_signed()}}
     return {"error": f"This checkpoint cannot be read: {why}."}
 
@@ -69,7 +84,11 @@ def _post(text: str) -> dict[str, Any]:
             found.setdefault("number", int(word))
         elif word.strip(",.") in ("entry", "entries") and _is_number(number):
             found.setdefault("size", int(number))
-        elif before == "hash" and len(word) == 64 and not set(word) - set("0123456789abcdef"):
+        elif (
+            before == "hash"
+            and len(word) == 64
+            and not set(word) - set("0123456789abcdef")
+        ):
             found.setdefault("hash", word)
     if len(found) < 3:
         return {"error": _NOT_KNOWN}

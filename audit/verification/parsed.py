@@ -1,4 +1,6 @@
-"""Has a pasted checkpoint read, or a proof checked, by the parser: bytes go to a process apart, plain values return."""
+"""Has a pasted checkpoint read, or a proof checked, by the parser: bytes go to a
+process apart, plain values return.
+"""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +19,9 @@ class EvidenceUnreadable(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A saved checkpoint: a whole seal, or a post in a channel, which has no key and no signature."""
+    """A saved checkpoint: a whole seal, or a post in a channel, which has no key and no
+    signature.
+    """
 
     number: int
     size: int
@@ -37,14 +41,24 @@ class CheckedProof:
 
 
 def read_evidence(content: bytes, *, keys: Iterable[str]) -> Checkpoint | CheckedProof:
-    """Return what these bytes are; a proof is checked against these keys. Raises EvidenceUnreadable."""
+    """Return what these bytes are; a proof is checked against these keys. Raises
+    EvidenceUnreadable.
+    """
     request = pack({"keys": list(keys)}, content)
     try:
         found = json.loads(parse("read_evidence", request, tries=1, patience=PATIENCE))
     except ParserKilled:
-        raise EvidenceUnreadable("This takes too much time or memory to read. Check it with the verifier.") from None
+        raise EvidenceUnreadable(
+            "This takes too much time or memory to read. Check it with the verifier."
+        ) from None
     except ParserUnavailable:
-        raise EvidenceUnreadable("This cannot be read at this moment. Try again.") from None
+        raise EvidenceUnreadable(
+            "This cannot be read at this moment. Try again."
+        ) from None
     if error := found.get("error"):
         raise EvidenceUnreadable(error)
-    return CheckedProof(**found["proof"]) if "proof" in found else Checkpoint(**found["checkpoint"])
+    return (
+        CheckedProof(**found["proof"])
+        if "proof" in found
+        else Checkpoint(**found["checkpoint"])
+    )

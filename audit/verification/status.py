@@ -1,4 +1,6 @@
-"""The ledger's status for its page: how far it is sealed, where checkpoints are stored, and what checks found."""
+"""The ledger's status for its page: how far it is sealed, where checkpoints are stored,
+and what checks found.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +28,9 @@ class LedgerStatus:
 
     @property
     def condition(self) -> str:
-        """The most urgent state; `inside`: sealed, but not all checkpoints are stored outside the database."""
+        """The most urgent state; `inside`: sealed, but not all checkpoints are stored
+        outside the database.
+        """
         state = self.sealing
         if self.check and self.check.is_broken:
             return "broken"
@@ -70,7 +74,9 @@ def ledger_status(now: datetime) -> LedgerStatus:
     given_up = newest if newest and newest.state == Check.State.ENDED else None
     finished = checks.finished().first()
     running = checks.running().first()
-    return LedgerStatus(sealing_state(now), finished, running, given_up, _newest_anchors())
+    return LedgerStatus(
+        sealing_state(now), finished, running, given_up, _newest_anchors()
+    )
 
 
 def seals_before(number: int | None) -> tuple[list[Seal], int | None]:
@@ -81,7 +87,9 @@ def seals_before(number: int | None) -> tuple[list[Seal], int | None]:
 
 
 def _newest_anchors() -> list[Anchor]:
-    """Return the newest anchor of each location. Two steps in anchor_place find it, however many the location holds."""
+    """Return the newest anchor of each location. Two steps in anchor_place find it,
+    however many the location holds.
+    """
     newest: list[Anchor] = []
     for kind in Anchor.Kind.values:
         anchors = Anchor.objects.filter(kind=kind)

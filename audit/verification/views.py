@@ -1,4 +1,6 @@
-"""The ledger's status: its seals, what checks found, and how a saved checkpoint compares with it."""
+"""The ledger's status: its seals, what checks found, and how a saved checkpoint
+compares with it.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -33,10 +35,18 @@ _TOO_LARGE = "This is too large for this page. Check it with countersign_verify.
 
 
 class EvidenceForm(forms.Form):
-    """A checkpoint that somebody saved, or a proof that somebody received: pasted, or as a file."""
+    """A checkpoint that somebody saved, or a proof that somebody received: pasted, or
+    as a file.
+    """
 
-    pasted = forms.CharField(required=False, max_length=MOST_PASTED, error_messages={"max_length": _TOO_LARGE})
-    file = forms.FileField(required=False, error_messages={"empty": "The file is empty."})
+    pasted = forms.CharField(
+        required=False,
+        max_length=MOST_PASTED,
+        error_messages={"max_length": _TOO_LARGE},
+    )
+    file = forms.FileField(
+        required=False, error_messages={"empty": "The file is empty."}
+    )
 
     def clean_file(self) -> "UploadedFile[bytes] | None":
         """Refuse a file that is too large."""
@@ -49,7 +59,9 @@ class EvidenceForm(forms.Form):
         """Refuse a form with neither."""
         cleaned = super().clean() or {}
         if not self.errors and not cleaned.get("pasted") and not cleaned.get("file"):
-            raise forms.ValidationError("Paste a checkpoint or a proof, or choose a file.")
+            raise forms.ValidationError(
+                "Paste a checkpoint or a proof, or choose a file."
+            )
         return cleaned
 
     def content(self) -> bytes:
@@ -60,7 +72,9 @@ class EvidenceForm(forms.Form):
 
 
 def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpResponse:
-    """Show the ledger's status; the part that a check changes is asked for alone while one is running."""
+    """Show the ledger's status; the part that a check changes is asked for alone while
+    one is running.
+    """
     before = SealsForm(request.GET).value("before")
     rows, next_before = seals_before(before)
     context |= {
@@ -72,7 +86,9 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
     }
     page = "audit/verify.html"
     fragment = "audit/_ledger_state.html"
-    return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
+    return page_or_fragment(
+        request, page=page, fragment=fragment, context=context, status=status
+    )
 
 
 @login_required
@@ -89,7 +105,9 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
     try:
         ask_for_check(request.actor)
     except CheckRefused as refused:
-        return _page(request, error=str(refused), status=403 if refused.is_denied else 409)
+        return _page(
+            request, error=str(refused), status=403 if refused.is_denied else 409
+        )
     return redirect_with_notice(request, "The full check has started.", "ledger-state")
 
 
@@ -100,7 +118,9 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
     form = EvidenceForm(request.POST, request.FILES)
     pasted = str(request.POST.get("pasted", ""))[:2000]
     if not form.is_valid():
-        return _page(request, evidence_error=first_error(form)[1], pasted=pasted, status=422)
+        return _page(
+            request, evidence_error=first_error(form)[1], pasted=pasted, status=422
+        )
     try:
         found = compare_with(form.content(), actor=request.actor)
     except EvidenceUnreadable as why:
@@ -113,12 +133,22 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def newest_head(request: DeskRequest) -> HttpResponse:
-    """Download the newest checkpoint, to be saved where nobody of the desk can change it."""
+    """Download the newest checkpoint, to be saved where nobody of the desk can change
+    it.
+    """
     last = latest_seal()
     if last is None:
-        return _page(request, error="Nothing is sealed yet, so there is no checkpoint.", status=409)
-    headers = {"Content-Disposition": f'attachment; filename="countersign-checkpoint-{last.number}.json"'}
-    return JsonResponse(last.as_json(), json_dumps_params={"ensure_ascii": False}, headers=headers)
+        return _page(
+            request,
+            error="Nothing is sealed yet, so there is no checkpoint.",
+            status=409,
+        )
+    headers = {
+        "Content-Disposition": f'attachment; filename="countersign-checkpoint-{last.number}.json"'
+    }
+    return JsonResponse(
+        last.as_json(), json_dumps_params={"ensure_ascii": False}, headers=headers
+    )
 
 
 @login_required

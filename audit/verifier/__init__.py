@@ -1,4 +1,5 @@
 """The offline verifier: one file, which auditors run with nothing but Python 3.9.
 
-It imports nothing of ours. The rest of the ledger may import it, so that hashes and checks are written once.
+It imports nothing of ours. The rest of the ledger may import it, so that hashes and
+checks are written once.
 """

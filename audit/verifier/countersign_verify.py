@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Checks what Countersign says of its history, on a machine that never saw the desk. Needs Python 3.9, nothing else.
+"""Checks what Countersign says of its history, on a machine that never saw the desk.
+Needs Python 3.9, nothing else.
 
-    python3 -I countersign_verify.py BUNDLE               a bundle (folder or .zip): every entry, and its seals
-    python3 -I countersign_verify.py BUNDLE --head FILE   ... against a saved checkpoint, or the lines of an anchor file
-    python3 -I countersign_verify.py PROOF                a proof of one message (JSON)
-    --key FINGERPRINT                                     the key to trust, as you have it from elsewhere
-    --no-signatures                                       check no signature: ends with exit code 3
+    python3 -I countersign_verify.py BUNDLE               a bundle (folder or .zip):
+    every entry, and its seals python3 -I countersign_verify.py BUNDLE --head FILE   ...
+    against a saved checkpoint, or the lines of an anchor file python3 -I
+    countersign_verify.py PROOF                a proof of one message (JSON) --key
+    FINGERPRINT                                     the key to trust, as you have it
+    from elsewhere --no-signatures                                       check no
+    signature: ends with exit code 3
 
-Exit codes: 0 it holds, 1 it does not hold, 2 it cannot be read, 3 it holds, but signatures were NOT checked, 4 it
-holds, but a saved checkpoint is younger, so that whether the end is there was NOT checked.
-docs/ledger.md describes every byte. From top to bottom: reports, strict reading, Ed25519, seals, entries, the ledger,
-checkpoints, bundles, proofs, the command.
+Exit codes: 0 it holds, 1 it does not hold, 2 it cannot be read, 3 it holds, but
+signatures were NOT checked, 4 it holds, but a saved checkpoint is younger, so that
+whether the end is there was NOT checked. docs/ledger.md describes every byte. From top
+to bottom: reports, strict reading, Ed25519, seals, entries, the ledger, checkpoints,
+bundles, proofs, the command.
 """
 
 from __future__ import annotations
@@ -18,7 +22,8 @@ from __future__ import annotations
 import sys
 
 if __name__ == "__main__" and not sys.flags.isolated:
-    # Without -I, Python looks for modules beside this file first, where a foreign json.py may lie.
+    # Without -I, Python looks for modules beside this file first, where a foreign
+    # json.py may lie.
     del sys.path[0]
 
 import argparse
@@ -44,11 +49,13 @@ LONGEST_LINE = 4 * MIB
 LARGEST_PROOF = 16 * MIB
 # Only the end of a file of checkpoints is read: each covers all before it.
 END_OF_HEADS = 4 * MIB
-# Held in memory: values in a proof, separate ranges of entries whose details were removed, and findings.
+# Held in memory: values in a proof, separate ranges of entries whose details were
+# removed, and findings.
 MOST_VALUES = 1_000_000
 MOST_RANGES = 400_000
 MOST_FINDINGS = 200
-# A .zip whose list of files is larger is no bundle; nor is one that unpacks to more: hashes cannot be compressed.
+# A .zip whose list of files is larger is no bundle; nor is one that unpacks to more:
+# hashes cannot be compressed.
 LARGEST_ZIP_LIST = MIB
 MOST_RATIO = 25
 
@@ -57,13 +64,18 @@ class Unreadable(Exception):
     """The input cannot be checked: exit code 2."""
 
 
-# --- Reports --------------------------------------------------------------------------------------------------------
+# --- Reports --------------------------------------------------------------------------
 
 
 def shown(value: Any) -> str:
-    """Return foreign text that cannot manipulate a terminal: without control and bidi characters, or wide gaps."""
+    """Return foreign text that cannot manipulate a terminal: without control and bidi
+    characters, or wide gaps.
+    """
     text = re.sub("  +", " ", str(value)[:2000])
-    safe = (one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text[:500])
+    safe = (
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii")
+        for one in text[:500]
+    )
     return "".join(safe) + ("..." if len(text) > 500 or len(str(value)) > 2000 else "")
 
 
@@ -71,7 +83,9 @@ class Ranges:
     """A set of numbers, as ranges."""
 
     def __init__(self, text: str = "") -> None:
-        """Parse what a removal names, such as `3-7 12`. Raises ValueError for anything else."""
+        """Parse what a removal names, such as `3-7 12`. Raises ValueError for anything
+        else.
+        """
         self.runs: list[tuple[int, int]] = []
         if text.count(" ") >= MOST_RANGES:
             raise ValueError("it names too many ranges")
@@ -93,7 +107,10 @@ class Ranges:
         return made
 
     def __str__(self) -> str:
-        return " ".join(f"{first}-{last}" if first < last else str(first) for first, last in self.runs)
+        return " ".join(
+            f"{first}-{last}" if first < last else str(first)
+            for first, last in self.runs
+        )
 
     def __len__(self) -> int:
         return sum(last - first + 1 for first, last in self.runs)
@@ -106,7 +123,9 @@ class Ranges:
         self.runs.append((first, last))
 
     def take(self, others: Ranges) -> None:
-        """Add all numbers of the others. Raises ValueError where they become too many ranges to hold."""
+        """Add all numbers of the others. Raises ValueError where they become too many
+        ranges to hold.
+        """
         self.runs += others.runs
         if len(self.runs) > MOST_RANGES:
             self.runs = self.merged()
@@ -136,17 +155,22 @@ class Ranges:
 class Report:
     """Findings in order, notes, and counts."""
 
-    def __init__(self, progress: Callable[[int], None] | None = None, *, is_strict: bool = False) -> None:
+    def __init__(
+        self, progress: Callable[[int], None] | None = None, *, is_strict: bool = False
+    ) -> None:
         self.findings: list[str] = []
-        # Findings beyond those that are stored; from then on no more signatures are checked.
+        # Findings beyond those that are stored; from then on no more signatures are
+        # checked.
         self.more = 0
         self.notes: list[str] = []
-        # Saved checkpoints that are younger than the bundle, so that it cannot have them.
+        # Saved checkpoints that are younger than the bundle, so that it cannot have
+        # them.
         self.younger: list[str] = []
         self.entries = 0
         self.unsealed = 0
         self.with_details = 0
-        # Entries whose details are missing, and entries whose removal of details is recorded.
+        # Entries whose details are missing, and entries whose removal of details is
+        # recorded.
         self.missing = Ranges()
         self.removed = Ranges()
         self.seals = 0
@@ -168,7 +192,9 @@ class Report:
             self.notes.append(sentence)
 
     def refuse(self, sentence: str) -> None:
-        """Say that something is malformed: Unreadable in a file, a finding in the desk's own database."""
+        """Say that something is malformed: Unreadable in a file, a finding in the
+        desk's own database.
+        """
         if self._is_strict:
             raise Unreadable(sentence)
         self.find(sentence)
@@ -179,7 +205,7 @@ class Report:
             self._progress(self.entries)
 
 
-# --- Strict reading -------------------------------------------------------------------------------------------------
+# --- Strict reading -------------------------------------------------------------------
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -197,25 +223,37 @@ def _number(text: str) -> int:
     return int(text)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_number, parse_float=_number, parse_constant=_number)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_pairs,
+    parse_int=_number,
+    parse_float=_number,
+    parse_constant=_number,
+)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def canonical(value: Any) -> bytes:
-    """Return the canonical JSON of RFC 8785, for text, whole numbers, lists, objects and null."""
+    """Return the canonical JSON of RFC 8785, for text, whole numbers, lists, objects
+    and null.
+    """
     return _ENCODER.encode(value).encode("utf-8")
 
 
 def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
     """Parse JSON strictly; what is hashed or signed has to be canonical, too.
 
-    Raises ValueError for duplicate keys, floats, NaN, deep nesting, invalid UTF-8 and half characters.
+    Raises ValueError for duplicate keys, floats, NaN, deep nesting, invalid UTF-8 and
+    half characters.
     """
     try:
         text = data.decode("utf-8")
         value = _DECODER.decode(text)
         # Only an escape can hide half a character.
-        if (is_canonical or "\\u" in text) and canonical(value) != data and is_canonical:
+        if (
+            (is_canonical or "\\u" in text)
+            and canonical(value) != data
+            and is_canonical
+        ):
             raise ValueError("it is not in canonical form")
     except UnicodeError:
         raise ValueError("it is no UTF-8, or holds half a character") from None
@@ -226,13 +264,16 @@ def read_json(data: bytes, *, is_canonical: bool = False) -> Any:
     return value
 
 
-# What a field may be: functions that return something true, and may raise TypeError for what is of another type.
+# What a field may be: functions that return something true, and may raise TypeError for
+# what is of another type.
 Rule = Callable[[Any], object]
 MOST = 2**63
 TEXT = re.compile("(?s).*").fullmatch
 HASH = re.compile("[0-9a-f]{64}").fullmatch
 HASH_OR_EMPTY = re.compile("([0-9a-f]{64})?").fullmatch
-UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+UUID = re.compile(
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+).fullmatch
 XID = re.compile("0|[1-9][0-9]{0,19}").fullmatch
 SALT = re.compile("[0-9a-f]{32}").fullmatch
 LIKE_TIME = re.compile(
@@ -253,7 +294,9 @@ def or_null(rule: Rule) -> Rule:
 
 
 def list_of(rule: Rule, least: int = 0) -> Rule:
-    return lambda value: type(value) is list and len(value) >= least and all(map(rule, value))
+    return lambda value: (
+        type(value) is list and len(value) >= least and all(map(rule, value))
+    )
 
 
 def object_of(rule: Rule) -> Rule:
@@ -261,16 +304,23 @@ def object_of(rule: Rule) -> Rule:
 
 
 def is_time(value: Any) -> bool:
-    """Whether this is a time in the one form that a ledger has, which sorts as time does."""
+    """Whether this is a time in the one form that a ledger has, which sorts as time
+    does.
+    """
     try:
         return bool(LIKE_TIME(value) and datetime.datetime.fromisoformat(value))
     except ValueError:
         return False
 
 
-def fields_of(value: Any, what: str, rules: dict[str, Rule], may_be_absent: Iterable[str] = ()) -> dict[str, Any]:
+def fields_of(
+    value: Any, what: str, rules: dict[str, Rule], may_be_absent: Iterable[str] = ()
+) -> dict[str, Any]:
     """Return an object that has these fields and no others. Raises ValueError."""
-    if not isinstance(value, dict) or not rules.keys() - may_be_absent <= value.keys() <= rules.keys():
+    if (
+        not isinstance(value, dict)
+        or not rules.keys() - may_be_absent <= value.keys() <= rules.keys()
+    ):
         raise ValueError(f"it does not have the fields of {what}")
     if value.get("v", 2) != 2:
         raise ValueError("it is of a version that this verifier does not know")
@@ -284,7 +334,7 @@ def fields_of(value: Any, what: str, rules: dict[str, Rule], may_be_absent: Iter
     return value
 
 
-# --- Ed25519 after RFC 8032, strictly ---------------------------------------------------------------------------------
+# --- Ed25519 after RFC 8032, strictly -------------------------------------------------
 
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -309,7 +359,9 @@ def add(p: Point, q: Point) -> Point:
 
 
 def point_of(data: bytes) -> Point | None:
-    """Decode 32 bytes into a point; None where they encode none, or not in the canonical way."""
+    """Decode 32 bytes into a point; None where they encode none, or not in the
+    canonical way.
+    """
     number = int.from_bytes(data, "little")
     sign = number >> 255
     y = number & ((1 << 255) - 1)
@@ -334,7 +386,9 @@ def bytes_of(point: Point) -> bytes:
 
 
 def is_small(point: Point) -> bool:
-    """Whether eight times the point is the neutral one: such a key would sign everything."""
+    """Whether eight times the point is the neutral one: such a key would sign
+    everything.
+    """
     for _ in range(3):
         point = add(point, point)
     return point[0] % P == 0 and (point[1] - point[2]) % P == 0
@@ -344,7 +398,9 @@ BASE = (4 * pow(5, P - 2, P) % P).to_bytes(32, "little")
 
 
 def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
-    """Whether this is the Ed25519 signature of that key over exactly this data. Keys of small order are refused."""
+    """Whether this is the Ed25519 signature of that key over exactly this data. Keys of
+    small order are refused.
+    """
     if len(signature) != 64 or len(key) != 32:
         return False
     number = int.from_bytes(signature[32:], "little")
@@ -352,7 +408,10 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
     public = point_of(key)
     if number >= ORDER or base is None or public is None or is_small(public):
         return False
-    digest = int.from_bytes(hashlib.sha512(signature[:32] + key + data).digest(), "little") % ORDER
+    digest = (
+        int.from_bytes(hashlib.sha512(signature[:32] + key + data).digest(), "little")
+        % ORDER
+    )
     negative = (P - public[0], public[1], 1, P - public[3])
     # number * base - digest * public, bit by bit for both.
     addends = {(1, 0): base, (0, 1): negative, (1, 1): add(base, negative)}
@@ -368,17 +427,27 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
 def fingerprint_of(key: str) -> str:
     """Return the short fingerprint of a key given in hex: three groups of four."""
     number = int(hashlib.sha256(bytes.fromhex(key)).hexdigest()[:15], 16)
-    digits = "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * place & 31] for place in range(11, -1, -1))
+    digits = "".join(
+        "0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * place & 31]
+        for place in range(11, -1, -1)
+    )
     return f"{digits[:4]}-{digits[4:8]}-{digits[8:]}"
 
 
 class Trust:
-    """The keys that the auditor trusts: fingerprints, short or whole, or the keys themselves."""
+    """The keys that the auditor trusts: fingerprints, short or whole, or the keys
+    themselves.
+    """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
         self._names = {key.replace("-", "").replace(" ", "").upper() for key in keys}
-        if not all(re.fullmatch("[0-9A-F]{64}|[0-9A-HJKMNP-TV-Z]{12}", name) for name in self._names):
-            raise Unreadable("--key takes a fingerprint of three groups of four, or 64 hex digits.")
+        if not all(
+            re.fullmatch("[0-9A-F]{64}|[0-9A-HJKMNP-TV-Z]{12}", name)
+            for name in self._names
+        ):
+            raise Unreadable(
+                "--key takes a fingerprint of three groups of four, or 64 hex digits."
+            )
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -389,7 +458,7 @@ class Trust:
         return not self._names.isdisjoint([key.upper(), whole.upper(), short])
 
 
-# --- Seals ----------------------------------------------------------------------------------------------------------
+# --- Seals ----------------------------------------------------------------------------
 
 _SEAL: dict[str, Rule] = {
     **dict.fromkeys(("v", "number", "epoch"), number_from(1)),
@@ -408,23 +477,31 @@ LONGEST_BATCH = 1000
 
 
 class Seal(types.SimpleNamespace):
-    """One seal: its fields, and what follows from them. Raises ValueError where one is malformed."""
+    """One seal: its fields, and what follows from them. Raises ValueError where one is
+    malformed.
+    """
 
     def __init__(self, value: Any) -> None:
         super().__init__(**fields_of(value, "a seal", _SEAL))
         signed = {name: field for name, field in value.items() if name != "signature"}
         self.signed_bytes = b"countersign seal v2\n" + canonical(signed)
-        self.hash = hashlib.sha256(self.signed_bytes + bytes.fromhex(self.signature)).hexdigest()
+        self.hash = hashlib.sha256(
+            self.signed_bytes + bytes.fromhex(self.signature)
+        ).hexdigest()
         # Transaction and number of the last entry under it.
         self.end = (int(self.end_xid), self.end_id)
         self.name = f"seal {self.number} of {self.at[:19]} UTC"
 
     def is_signed(self) -> bool:
-        return is_signed(self.signed_bytes, bytes.fromhex(self.signature), bytes.fromhex(self.key))
+        return is_signed(
+            self.signed_bytes, bytes.fromhex(self.signature), bytes.fromhex(self.key)
+        )
 
 
 class Chain:
-    """Checks each seal against the one before it, and collects the keys in the order of their use."""
+    """Checks each seal against the one before it, and collects the keys in the order of
+    their use.
+    """
 
     def __init__(self, report: Report, trust: Trust, signatures: bool = True) -> None:
         self.report = report
@@ -436,7 +513,9 @@ class Chain:
         self._verified: Seal | None = None
 
     def read(self, line: bytes) -> Seal | None:
-        """Check the seal of a line against the one before; None, with a finding, where the line holds none."""
+        """Check the seal of a line against the one before; None, with a finding, where
+        the line holds none.
+        """
         last = self.last
         expected = last.number + 1 if last else 1
         try:
@@ -446,21 +525,36 @@ class Chain:
             return None
         find = self.report.find
         if seal.number < expected:
-            find(f"Seal {seal.number} comes after seal {expected - 1}: it is there twice, or out of order.")
+            find(
+                f"Seal {seal.number} comes after seal {expected - 1}: it is there twice, or out of order."
+            )
         elif seal.number > expected:
-            find(f"Seal {expected} is missing: after seal {expected - 1} comes seal {seal.number}.")
+            find(
+                f"Seal {expected} is missing: after seal {expected - 1} comes seal {seal.number}."
+            )
         elif last is not None:
             self._check_next(last, seal)
-        elif seal.previous or seal.epoch != 1 or seal.after_id or seal.kind == "restored" or seal.size != seal.count:
+        elif (
+            seal.previous
+            or seal.epoch != 1
+            or seal.after_id
+            or seal.kind == "restored"
+            or seal.size != seal.count
+        ):
             find("Seal 1 says that there was one before it.")
         if bool(seal.next_key) != (seal.kind == "key") or seal.next_key == seal.key:
-            find(f"Seal {seal.number} is of the kind {seal.kind}, which does not fit its next key.")
+            find(
+                f"Seal {seal.number} is of the kind {seal.kind}, which does not fit its next key."
+            )
         if seal.kind == "key" and seal.count:
             find(f"Seal {seal.number} changes the key, and adds entries.")
         if seal.kind == "seal" and seal.count > LONGEST_BATCH:
-            find(f"Seal {seal.number} covers {seal.count} entries, more than any desk seals at once.")
+            find(
+                f"Seal {seal.number} covers {seal.count} entries, more than any desk seals at once."
+            )
         if seal.kind != "seal":
-            # Whoever has the next key, or found an old one, has not signed what is before.
+            # Whoever has the next key, or found an old one, has not signed what is
+            # before.
             self._check_signature(last)
             self._check_signature(seal)
         if not self.keys or self.keys[-1][0] != seal.key:
@@ -471,32 +565,47 @@ class Chain:
         return seal
 
     def _check_signature(self, seal: Seal | None) -> None:
-        if not self.signatures or seal is None or seal is self._verified or self.report.more:
+        if (
+            not self.signatures
+            or seal is None
+            or seal is self._verified
+            or self.report.more
+        ):
             return
         self._verified = seal
         if not seal.is_signed():
-            self.report.find(f"Seal {seal.number} is not signed by its key: it, or a seal before it, was edited.")
+            self.report.find(
+                f"Seal {seal.number} is not signed by its key: it, or a seal before it, was edited."
+            )
 
     def _check_next(self, last: Seal, seal: Seal) -> None:
         find = self.report.find
         number = seal.number
         is_restored = seal.kind == "restored"
         if seal.previous != last.hash:
-            find(f"Seal {number} does not follow the seal {last.number} that is here: one of them was edited.")
+            find(
+                f"Seal {number} does not follow the seal {last.number} that is here: one of them was edited."
+            )
             # Their signatures tell which.
             self._check_signature(last)
             self._check_signature(seal)
         if seal.key != (last.next_key or last.key):
             named = f"Seal {number} is signed with the key {fingerprint_of(seal.key)}, which no seal before it names"
             if is_restored and self.trust.has(seal.key):
-                self.report.note(f"{named}: it was lost, as the seal says, and you trust this one.")
+                self.report.note(
+                    f"{named}: it was lost, as the seal says, and you trust this one."
+                )
             else:
                 advice = " If the desk lost its key, ask its operator, and trust this one with --key."
                 find(f"{named}: the key was swapped.{advice if is_restored else ''}")
         if seal.epoch != last.epoch + is_restored:
-            find(f"Seal {number} says epoch {seal.epoch}, and seal {last.number} before it epoch {last.epoch}.")
+            find(
+                f"Seal {number} says epoch {seal.epoch}, and seal {last.number} before it epoch {last.epoch}."
+            )
         if seal.size != last.size + seal.count:
-            find(f"Seal {number} says that {seal.size} entries are sealed, not {last.size} and {seal.count} more.")
+            find(
+                f"Seal {number} says that {seal.size} entries are sealed, not {last.size} and {seal.count} more."
+            )
         if is_restored:
             if seal.after_id < last.after_id:
                 find(f"Seal {number} begins its epoch before the last one began.")
@@ -510,22 +619,32 @@ class Chain:
         if seal.end < last.end or (seal.count == 0 and seal.end != last.end):
             find(f"Seal {number} ends elsewhere than may follow seal {last.number}.")
         if seal.cluster and last.cluster and seal.cluster != last.cluster:
-            find(f"Seal {number} is from a different cluster than seal {last.number}, and reports no restore.")
+            find(
+                f"Seal {number} is from a different cluster than seal {last.number}, and reports no restore."
+            )
 
     def end(self) -> None:
-        """Check the last signature, which covers all, and that one of the trusted keys signed."""
+        """Check the last signature, which covers all, and that one of the trusted keys
+        signed.
+        """
         self._check_signature(self.last)
-        if self.keys and self.trust and not any(self.trust.has(key) for key, _ in self.keys):
+        if (
+            self.keys
+            and self.trust
+            and not any(self.trust.has(key) for key, _ in self.keys)
+        ):
             signer = fingerprint_of(self.keys[-1][0])
             self.report.find(
                 f"None of the seals is signed by the key that you trust; the last one is signed by {signer}."
             )
 
 
-# --- Entries --------------------------------------------------------------------------------------------------------
+# --- Entries --------------------------------------------------------------------------
 
 _ENTRY: dict[str, Rule] = {
-    **dict.fromkeys(("actor_kind", "actor_id", "surface", "action", "fingerprint", "trace"), TEXT),
+    **dict.fromkeys(
+        ("actor_kind", "actor_id", "surface", "action", "fingerprint", "trace"), TEXT
+    ),
     "id": number_from(1),
     "xid": XID,
     "at": is_time,
@@ -549,14 +668,19 @@ def batch_hash(hashes: Iterable[bytes]) -> str:
 
 
 def read_entry(line: bytes) -> dict[str, Any]:
-    return fields_of(read_json(line, is_canonical=True), "an entry", _ENTRY, {"outcome", "mac"})
+    return fields_of(
+        read_json(line, is_canonical=True), "an entry", _ENTRY, {"outcome", "mac"}
+    )
 
 
 class Item(NamedTuple):
-    """One position of the ledger, as it is listed: `line` is None where only the list still has the entry."""
+    """One position of the ledger, as it is listed: `line` is None where only the list
+    still has the entry.
+    """
 
     line: bytes | None
-    # Number and hash by the list: details.jsonl, or what a database stores beside the entry. None where it has none.
+    # Number and hash by the list: details.jsonl, or what a database stores beside the
+    # entry. None where it has none.
     number: int | None = None
     hash: bytes | None = None
     salt: bytes | None = None
@@ -564,34 +688,46 @@ class Item(NamedTuple):
 
 
 def check_details(entry: dict[str, Any], item: Item, report: Report) -> None:
-    """Compare the details of an entry, where they were not removed, with the hashes in the entry."""
+    """Compare the details of an entry, where they were not removed, with the hashes in
+    the entry.
+    """
     number = entry["id"]
     hashes = entry["detail_hashes"]
     if not item.salt or item.fields is None:
         if item.fields:
-            report.find(f"Entry {number} has details without a salt: they are not its own.")
+            report.find(
+                f"Entry {number} has details without a salt: they are not its own."
+            )
         if hashes:
             report.missing.add(number, number)
         return
     report.with_details += 1
     for name in sorted(hashes.keys() | item.fields.keys()):
         value = item.fields.get(name, "")
-        digest = hashlib.sha256(b"\0".join([item.salt, name.encode(), value.encode()])).hexdigest()
+        digest = hashlib.sha256(
+            b"\0".join([item.salt, name.encode(), value.encode()])
+        ).hexdigest()
         if name not in item.fields or hashes.get(name) != digest:
-            report.find(f'The details of entry {number} do not fit: "{shown(name)}" was changed, added or removed.')
+            report.find(
+                f'The details of entry {number} do not fit: "{shown(name)}" was changed, added or removed.'
+            )
 
 
-# --- The ledger -----------------------------------------------------------------------------------------------------
+# --- The ledger -----------------------------------------------------------------------
 
-# An entry is sealed seconds after it was written; this much later if its transaction was still open when a seal was
-# made, or if the clock was corrected.
+# An entry is sealed seconds after it was written; this much later if its transaction
+# was still open when a seal was made, or if the clock was corrected.
 TOLERANCE = datetime.timedelta(minutes=10)
 
 
 def window(before: str, after: str) -> tuple[str, str]:
-    """Return the earliest and the latest time of an entry between two seals, given their times; empty for none."""
+    """Return the earliest and the latest time of an entry between two seals, given
+    their times; empty for none.
+    """
     times = [datetime.datetime.fromisoformat(at) for at in (before, after) if at]
-    first = (min(times) - TOLERANCE).isoformat(timespec="microseconds") if before else ""
+    first = (
+        (min(times) - TOLERANCE).isoformat(timespec="microseconds") if before else ""
+    )
     last = (max(times) + TOLERANCE).isoformat(timespec="microseconds") if after else "~"
     return first, last
 
@@ -612,9 +748,15 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
     # Which numbers were seen: a bit each, 256 of them together.
     seen: dict[int, int] = collections.defaultdict(int)
     for position, item in enumerate(items, start=1):
-        who = f"Entry {item.number}" if item.number else f"The entry at position {position}"
+        who = (
+            f"Entry {item.number}"
+            if item.number
+            else f"The entry at position {position}"
+        )
         if item.line is None:
-            report.find(f"{who} was removed{': its hash is still listed' if item.hash else ''}.")
+            report.find(
+                f"{who} was removed{': its hash is still listed' if item.hash else ''}."
+            )
             yield Record(item.number or 0, None, "", item.hash or b"", False)
             continue
         report.count()
@@ -634,14 +776,22 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
         check_details(entry, item, report)
         if entry["action"] in REMOVALS:
             _take_removal(number, item.fields, report)
-        yield Record(number, None if is_altered else (int(entry["xid"]), number), entry["at"], digest, is_altered)
+        yield Record(
+            number,
+            None if is_altered else (int(entry["xid"]), number),
+            entry["at"],
+            digest,
+            is_altered,
+        )
 
 
 def _take_removal(number: int, fields: dict[str, str] | None, report: Report) -> None:
     """Collect the entries whose removal of details this one records."""
     if not fields:
         if not report.left_out:
-            report.find(f"The details of entry {number} are missing; those of a removal are never removed.")
+            report.find(
+                f"The details of entry {number} are missing; those of a removal are never removed."
+            )
         return
     try:
         named = Ranges(fields.get("numbers", ""))
@@ -650,7 +800,9 @@ def _take_removal(number: int, fields: dict[str, str] | None, report: Report) ->
         report.refuse(f"Entry {number} reports a removal, but not whose: {error}.")
         return
     if not named.runs or named.runs[-1][1] >= number:
-        report.find(f"Entry {number} reports a removal of no entries, or of later ones.")
+        report.find(
+            f"Entry {number} reports a removal of no entries, or of later ones."
+        )
 
 
 class Batch:
@@ -659,10 +811,17 @@ class Batch:
     def __init__(self, seal: Seal, before: Seal | None) -> None:
         self.seal = seal
         self.before = before
-        # A restored seal takes what was left behind, from the beginning, and however old.
+        # A restored seal takes what was left behind, from the beginning, and however
+        # old.
         self.is_restored = seal.kind == "restored"
-        self.end: tuple[int, int] | None = before.end if before and not self.is_restored else (0, 0)
-        self.window = ("", "~") if self.is_restored else window(before.at if before else "", seal.at)
+        self.end: tuple[int, int] | None = (
+            before.end if before and not self.is_restored else (0, 0)
+        )
+        self.window = (
+            ("", "~")
+            if self.is_restored
+            else window(before.at if before else "", seal.at)
+        )
         self.digest = hashlib.sha256()
         self.taken = 0
         self.altered: list[int] = []
@@ -670,16 +829,25 @@ class Batch:
         self.highest = 0
 
     def fits(self) -> bool:
-        return bool(self.taken == self.seal.count and self.digest.hexdigest() == self.seal.entries)
+        return bool(
+            self.taken == self.seal.count
+            and self.digest.hexdigest() == self.seal.entries
+        )
 
     def wants(self, record: Record) -> bool:
-        """Whether the next entry belongs here by what it says; one that cannot say it, where some are missing."""
+        """Whether the next entry belongs here by what it says; one that cannot say it,
+        where some are missing.
+        """
         if self.taken == self.seal.count and (self.altered or self.fits()):
             # What follows was put in, or was left behind for a restore to take.
             return False
         if record.order is None:
             return bool(self.taken < self.seal.count)
-        return bool(record.number <= self.seal.after_id if self.is_restored else record.order <= self.seal.end)
+        return bool(
+            record.number <= self.seal.after_id
+            if self.is_restored
+            else record.order <= self.seal.end
+        )
 
     def add(self, record: Record, report: Report) -> None:
         """Take an entry, and check its order and its time."""
@@ -687,9 +855,15 @@ class Batch:
         is_early = record.number <= seal.after_id and not self.is_restored
         if record.order and self.end and (record.order <= self.end or is_early):
             place = f"Entry {self.end[1]} is before entry {record.number} under seal {seal.number}"
-            report.find(f"{place} but was written after it: their order was changed, or one was put in later.")
+            report.find(
+                f"{place} but was written after it: their order was changed, or one was put in later."
+            )
         if record.at and not self.window[0] <= record.at <= self.window[1]:
-            before = f", and seal {self.before.number} before it is of {self.before.at[:19]}" if self.before else ""
+            before = (
+                f", and seal {self.before.number} before it is of {self.before.at[:19]}"
+                if self.before
+                else ""
+            )
             says = f"Entry {record.number} says {record.at[:19]}, is under {seal.name}{before}"
             report.find(f"{says}: its time was changed, or it was put in.")
         if record.is_altered and len(self.altered) < MOST_FINDINGS:
@@ -711,14 +885,18 @@ class Batch:
             report.find(f"Entry {number} {wrong}.")
         if fits:
             if seal.kind == "seal" and self.end and self.end != seal.end:
-                report.find(f"Seal {seal.number} says that it ends at entry {seal.end_id}: it was edited.")
+                report.find(
+                    f"Seal {seal.number} says that it ends at entry {seal.end_id}: it was edited."
+                )
             return
         among = f"{self.lowest} to {self.highest}" if self.taken else "none"
         covers = f"Seal {seal.number} covers {seal.count} entries, and {self.taken} are here ({among})"
         if self.taken > seal.count:
             report.find(f"{covers}: {self.taken - seal.count} put in later.")
         elif self.taken < seal.count:
-            report.find(f"{covers}: {'the end was cut off' if is_end else f'{seal.count - self.taken} removed'}.")
+            report.find(
+                f"{covers}: {'the end was cut off' if is_end else f'{seal.count - self.taken} removed'}."
+            )
         elif not self.altered:
             report.find(
                 f"One of the entries {among} is not as it was sealed, or seal {seal.number} over it was edited."
@@ -730,17 +908,28 @@ def _check_unsealed(record: Record, report: Report) -> None:
     report.unsealed += 1
     last = report.last
     if record.is_altered:
-        report.find(f"Entry {record.number} was changed: its hash is not the one that is listed.")
+        report.find(
+            f"Entry {record.number} was changed: its hash is not the one that is listed."
+        )
     if last is None or record.order is None:
         return
     if record.order <= last.end or record.number <= last.after_id:
-        report.find(f"Entry {record.number} was put in later: seal {last.number} ends after it, without it.")
+        report.find(
+            f"Entry {record.number} was put in later: seal {last.number} ends after it, without it."
+        )
     elif record.at < window(last.at, "")[0]:
-        report.find(f"Entry {record.number} says {record.at[:19]}, and is not sealed yet: its time was changed.")
+        report.find(
+            f"Entry {record.number} says {record.at[:19]}, and is not sealed yet: its time was changed."
+        )
 
 
 def check_ledger(
-    report: Report, items: Iterable[Item], seals: Iterable[Seal], heads: Heads, *, excuse_restored: bool = False
+    report: Report,
+    items: Iterable[Item],
+    seals: Iterable[Seal],
+    heads: Heads,
+    *,
+    excuse_restored: bool = False,
 ) -> None:
     """Compare entries with seals, in their order, and seals with the saved checkpoints."""
     batches = _batches(seals, heads)
@@ -772,7 +961,7 @@ def _batches(seals: Iterable[Seal], heads: Heads) -> Iterator[Batch]:
         before = seal
 
 
-# --- Checkpoints ------------------------------------------------------------------------------------------------------
+# --- Checkpoints ----------------------------------------------------------------------
 
 
 class Heads:
@@ -785,7 +974,9 @@ class Heads:
 
     @classmethod
     def read(cls, data: bytes) -> Heads:
-        """Parse a file or a text: one JSON object, or one a line. An incomplete last line is ignored."""
+        """Parse a file or a text: one JSON object, or one a line. An incomplete last
+        line is ignored.
+        """
         whole = data.strip()
         if not whole.endswith(b"}"):
             whole = whole.rpartition(b"\n")[0].strip()
@@ -799,7 +990,9 @@ class Heads:
             raise Unreadable(f"The saved checkpoint cannot be read: {error}.") from None
 
     def meet(self, seal: Seal) -> None:
-        if seal.kind == "restored" and (self._restored is None or seal.at > self._restored.at):
+        if seal.kind == "restored" and (
+            self._restored is None or seal.at > self._restored.at
+        ):
             self._restored = seal
         self._missing.pop((seal.number, seal.hash), None)
 
@@ -809,27 +1002,35 @@ class Heads:
             named = f"The saved checkpoint, {head.name}"
             restored = self._restored
             if excuse_restored and restored and restored.at > head.at:
-                report.note(f"{named}, is from before the restore that seal {restored.number} reports.")
+                report.note(
+                    f"{named}, is from before the restore that seal {restored.number} reports."
+                )
             elif report.more:
                 report.more += 1
             elif not head.is_signed():
                 report.find(f"{named}, is not signed by its key: it proves nothing.")
             elif head.number <= last:
-                report.find(f"{named}, is not the seal {head.number} that is here: what it covers was altered.")
+                report.find(
+                    f"{named}, is not the seal {head.number} that is here: what it covers was altered."
+                )
             elif report.made_at and head.at > report.made_at:
                 report.younger.append(
                     f"{named}, is younger than this bundle of {report.made_at[:19]}: take a newer one."
                 )
             else:
                 here = f"seal {last}" if last else "none"
-                report.find(f"{named}, is not here: the end was cut off, for the last seal here is {here}.")
+                report.find(
+                    f"{named}, is not here: the end was cut off, for the last seal here is {here}."
+                )
 
 
-# --- Bundles --------------------------------------------------------------------------------------------------------
+# --- Bundles --------------------------------------------------------------------------
 
 
 def open_file(path: str) -> BinaryIO:
-    """Open a file, and nothing that only looks like one: a pipe or a device might never end."""
+    """Open a file, and nothing that only looks like one: a pipe or a device might never
+    end.
+    """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise Unreadable(f"{shown(path)} is not a file.")
@@ -847,11 +1048,22 @@ class _Archive(io.BufferedReader):
         return super().read(size)
 
 
-_ZIP_ERRORS = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile)
+_ZIP_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 class Bundle:
-    """The files of a bundle, read as streams: a folder, or a .zip that is never unpacked."""
+    """The files of a bundle, read as streams: a folder, or a .zip that is never
+    unpacked.
+    """
 
     def __init__(self, path: str) -> None:
         self._root = path
@@ -864,13 +1076,19 @@ class Bundle:
         try:
             self._zip = zipfile.ZipFile(_Archive(file.detach()))  # type: ignore[attr-defined]
         except _ZIP_ERRORS as error:
-            raise Unreadable(f"{shown(path)} cannot be read as a bundle: {shown(error)}.") from None
+            raise Unreadable(
+                f"{shown(path)} cannot be read as a bundle: {shown(error)}."
+            ) from None
         names = self._zip.namelist()
-        manifests = [name for name in names if re.fullmatch("([^/]*/)?manifest[.]json", name)]
+        manifests = [
+            name for name in names if re.fullmatch("([^/]*/)?manifest[.]json", name)
+        ]
         if len(set(names)) != len(names):
             raise Unreadable(f"{shown(path)} holds a file twice.")
         if len(manifests) != 1:
-            raise Unreadable(f"{shown(path)} is no bundle: it holds {len(manifests)} files manifest.json.")
+            raise Unreadable(
+                f"{shown(path)} is no bundle: it holds {len(manifests)} files manifest.json."
+            )
         self._root = manifests[0][: -len("manifest.json")]
 
     @contextlib.contextmanager
@@ -878,9 +1096,17 @@ class Bundle:
         try:
             if self._zip:
                 member = self._zip.getinfo(self._root + name)
-                is_link = stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG)
-                if is_link or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    raise Unreadable(f"{name} in the bundle is not a file, or compressed in a way that no desk uses.")
+                is_link = stat.S_IFMT(member.external_attr >> 16) not in (
+                    0,
+                    stat.S_IFREG,
+                )
+                if is_link or member.compress_type not in (
+                    zipfile.ZIP_STORED,
+                    zipfile.ZIP_DEFLATED,
+                ):
+                    raise Unreadable(
+                        f"{name} in the bundle is not a file, or compressed in a way that no desk uses."
+                    )
                 file: BinaryIO = io.BufferedReader(self._zip.open(member), MIB)  # type: ignore[type-var]
             else:
                 file = open_file(os.path.join(self._root, name))
@@ -889,7 +1115,9 @@ class Bundle:
         except KeyError:
             raise Unreadable(f"{name} is missing in the bundle.") from None
         except _ZIP_ERRORS as error:
-            raise Unreadable(f"{name} in the bundle cannot be read: {shown(error)}.") from None
+            raise Unreadable(
+                f"{name} in the bundle cannot be read: {shown(error)}."
+            ) from None
 
     def lines(self, name: str) -> Iterator[bytes]:
         left = self._most
@@ -897,9 +1125,13 @@ class Bundle:
             while line := file.readline(LONGEST_LINE + 1):
                 left -= len(line)
                 if left < 0:
-                    raise Unreadable(f"{name} unpacks to more than {MOST_RATIO} times the .zip: that is no ledger.")
+                    raise Unreadable(
+                        f"{name} unpacks to more than {MOST_RATIO} times the .zip: that is no ledger."
+                    )
                 if len(line) > LONGEST_LINE:
-                    raise Unreadable(f"{name} has a line that is too long to be one of a ledger.")
+                    raise Unreadable(
+                        f"{name} has a line that is too long to be one of a ledger."
+                    )
                 if not line.endswith(b"\n"):
                     raise Unreadable(f"{name} ends within a line: its end was cut off.")
                 yield line[:-1]
@@ -914,7 +1146,12 @@ class Bundle:
             raise Unreadable(f"{name} cannot be read: {error}.") from None
 
 
-_LISTED: dict[str, Rule] = {"id": number_from(1), "hash": HASH, "salt": or_null(SALT), "fields": object_of(TEXT)}
+_LISTED: dict[str, Rule] = {
+    "id": number_from(1),
+    "hash": HASH,
+    "salt": or_null(SALT),
+    "fields": object_of(TEXT),
+}
 
 
 def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
@@ -922,13 +1159,20 @@ def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
         try:
             listed = fields_of(read_json(line, is_canonical=True), "details", _LISTED)
         except ValueError as error:
-            raise Unreadable(f"Line {place} of details.jsonl cannot be read: {error}.") from None
+            raise Unreadable(
+                f"Line {place} of details.jsonl cannot be read: {error}."
+            ) from None
         yield Item(
-            None, listed["id"], bytes.fromhex(listed["hash"]), bytes.fromhex(listed["salt"] or ""), listed["fields"]
+            None,
+            listed["id"],
+            bytes.fromhex(listed["hash"]),
+            bytes.fromhex(listed["salt"] or ""),
+            listed["fields"],
         )
 
 
-# In canonical JSON only a field is like this: quotation marks in texts are escaped, and details have hashes.
+# In canonical JSON only a field is like this: quotation marks in texts are escaped, and
+# details have hashes.
 _NUMBER = re.compile(rb'"id":([1-9][0-9]{0,18}),"(?:mac|message)":')
 
 
@@ -938,7 +1182,9 @@ def _number_in(line: bytes | None) -> int | None:
 
 
 def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
-    """Yield entries with their details; where the two files do not match, find whose line is missing."""
+    """Yield entries with their details; where the two files do not match, find whose
+    line is missing.
+    """
     listed = _listed(bundle.lines("details.jsonl"))
     lines = bundle.lines("entries.jsonl")
     item = next(listed, None)
@@ -955,7 +1201,9 @@ def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
             yield item._replace(line=line)
             item = next(listed, None)
         else:
-            report.find(f"Entry {number} was put in later: details.jsonl does not list it.")
+            report.find(
+                f"Entry {number} was put in later: details.jsonl does not list it."
+            )
             yield Item(line)
         line = after
         after = next(lines, None)
@@ -972,7 +1220,11 @@ _MANIFEST: dict[str, Rule] = {
 
 
 def check_bundle(
-    path: str, trust: Trust | None = None, heads: Heads | None = None, *, signatures: bool = True
+    path: str,
+    trust: Trust | None = None,
+    heads: Heads | None = None,
+    *,
+    signatures: bool = True,
 ) -> Report:
     """Check one bundle. Raises Unreadable where it is none."""
     bundle = Bundle(path)
@@ -992,18 +1244,29 @@ def check_bundle(
         "size": size,
         "last": last.hash if last else "",
         "unsealed": max(0, report.entries - size),
-        "details": "left out" if report.left_out and not report.with_details else "included",
+        "details": "left out"
+        if report.left_out and not report.with_details
+        else "included",
     }
     for name, value in found.items():
         if manifest[name] != value:
-            report.find(f'manifest.json lies: "{name}" is {manifest[name]} there, and {value} here.')
-    keys = [{"key": key, "fingerprint": fingerprint_of(key), "first_seal": number} for key, number in chain.keys]
-    if canonical(bundle.json("keys.json", {"keys": anything})) != canonical({"keys": keys}):
-        report.find("keys.json does not hold the keys that signed, in the order of their use.")
+            report.find(
+                f'manifest.json lies: "{name}" is {manifest[name]} there, and {value} here.'
+            )
+    keys = [
+        {"key": key, "fingerprint": fingerprint_of(key), "first_seal": number}
+        for key, number in chain.keys
+    ]
+    if canonical(bundle.json("keys.json", {"keys": anything})) != canonical(
+        {"keys": keys}
+    ):
+        report.find(
+            "keys.json does not hold the keys that signed, in the order of their use."
+        )
     return report
 
 
-# --- Proofs ---------------------------------------------------------------------------------------------------------
+# --- Proofs ---------------------------------------------------------------------------
 
 _PROOF: dict[str, Rule] = {
     "v": number_from(1),
@@ -1015,8 +1278,17 @@ _PROOF: dict[str, Rule] = {
     "batches": list_of(anything, 1),
     "not_sealed": list_of(number_from(1)),
 }
-_ABOUT: dict[str, Rule] = {"action": TEXT, "actor": TEXT, "at": TEXT, "entry": number_from(1)}
-_BATCH: dict[str, Rule] = {"seal": anything, "hashes": list_of(HASH), "entries": list_of(anything, 1)}
+_ABOUT: dict[str, Rule] = {
+    "action": TEXT,
+    "actor": TEXT,
+    "at": TEXT,
+    "entry": number_from(1),
+}
+_BATCH: dict[str, Rule] = {
+    "seal": anything,
+    "hashes": list_of(HASH),
+    "entries": list_of(anything, 1),
+}
 _PLACED: dict[str, Rule] = {
     "index": number_from(0),
     "entry": TEXT,
@@ -1027,7 +1299,9 @@ EXISTS = "these entries exist and were sealed; whether others exist, only a whol
 
 
 class Proof(NamedTuple):
-    """A checked proof: the report, and what it proves in lines; none where it does not hold."""
+    """A checked proof: the report, and what it proves in lines; none where it does not
+    hold.
+    """
 
     report: Report
     lines: list[str]
@@ -1048,10 +1322,15 @@ class Proven(NamedTuple):
         return shown(self.entry["action"]) + outcome
 
 
-def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = True) -> Proof:
+def check_proof(
+    data: bytes, trust: Trust | None = None, *, signatures: bool = True
+) -> Proof:
     """Check a proof of one message. Raises Unreadable where it is none."""
     report = Report(is_strict=True)
-    if len(data) > LARGEST_PROOF or data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_VALUES:
+    if (
+        len(data) > LARGEST_PROOF
+        or data.count(b",") + data.count(b"[") + data.count(b"{") > MOST_VALUES
+    ):
         raise Unreadable("The proof is too large. A bundle has no limit.")
     proven: list[Proven] = []
     try:
@@ -1074,10 +1353,16 @@ def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = T
         find("The heading names an entry that is not in the proof.")
         return Proof(report, [])
     heading = by_number[about["entry"]]
-    for name, value in (("action", heading.entry["action"]), ("actor", heading.actor), ("at", heading.entry["at"])):
+    for name, value in (
+        ("action", heading.entry["action"]),
+        ("actor", heading.actor),
+        ("at", heading.entry["at"]),
+    ):
         if about[name] != value:
             sealed = f"{shown(value)} in entry {about['entry']}"
-            find(f'The heading lies: "{name}" is {shown(about[name])} there, and {sealed}.')
+            find(
+                f'The heading lies: "{name}" is {shown(about[name])} there, and {sealed}.'
+            )
     if report.findings:
         return Proof(report, [])
     lines = [
@@ -1092,8 +1377,12 @@ def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = T
     return Proof(report, lines)
 
 
-def _check_batch(value: Any, report: Report, trust: Trust, signatures: bool) -> list[Proven]:
-    """Check one batch of a proof: its seal, that the hashes are what was sealed, and that the entries have them."""
+def _check_batch(
+    value: Any, report: Report, trust: Trust, signatures: bool
+) -> list[Proven]:
+    """Check one batch of a proof: its seal, that the hashes are what was sealed, and
+    that the entries have them.
+    """
     batch = fields_of(value, "a batch", _BATCH)
     seal = Seal(batch["seal"])
     _check_proof_seal(seal, report, trust, signatures)
@@ -1106,42 +1395,74 @@ def _check_batch(value: Any, report: Report, trust: Trust, signatures: bool) -> 
         fields_of(placed, "an entry in its place", _PLACED)
         index = placed["index"]
         if not last < index < len(hashes):
-            raise ValueError(f"an entry of seal {seal.number} has no place in its batch")
+            raise ValueError(
+                f"an entry of seal {seal.number} has no place in its batch"
+            )
         if (placed["salt"] is None) != (placed["fields"] is None):
-            raise ValueError(f"an entry of seal {seal.number} has details without a salt, or a salt alone")
+            raise ValueError(
+                f"an entry of seal {seal.number} has details without a salt, or a salt alone"
+            )
         last = index
         line = placed["entry"].encode("utf-8")
         entry = read_entry(line)
         if entry_hash(line) != hashes[index]:
-            report.find(f"Entry {entry['id']} is not what seal {seal.number} covers: it was changed.")
-        check_details(entry, Item(line, salt=bytes.fromhex(placed["salt"] or ""), fields=placed["fields"]), report)
+            report.find(
+                f"Entry {entry['id']} is not what seal {seal.number} covers: it was changed."
+            )
+        check_details(
+            entry,
+            Item(
+                line, salt=bytes.fromhex(placed["salt"] or ""), fields=placed["fields"]
+            ),
+            report,
+        )
         order = (int(entry["xid"]), entry["id"])
         is_last = index == seal.count - 1
-        is_in_place = seal.after_id < entry["id"] and order <= seal.end and (order == seal.end) == is_last
+        is_in_place = (
+            seal.after_id < entry["id"]
+            and order <= seal.end
+            and (order == seal.end) == is_last
+        )
         if seal.kind == "restored":
             is_in_place = entry["id"] <= seal.after_id
         elif entry["at"] > window("", seal.at)[1]:
             is_in_place = False
         if not is_in_place:
-            report.find(f"Entry {entry['id']} does not belong where it is under seal {seal.number}.")
+            report.find(
+                f"Entry {entry['id']} does not belong where it is under seal {seal.number}."
+            )
         report.count()
         proven.append(Proven(entry, placed["fields"], seal))
     return proven
 
 
-def _check_proof_seal(seal: Seal, report: Report, trust: Trust, signatures: bool) -> None:
+def _check_proof_seal(
+    seal: Seal, report: Report, trust: Trust, signatures: bool
+) -> None:
     last = report.last
-    if last and (seal.number <= last.number or seal.size < last.size + seal.count or seal.epoch < last.epoch):
+    if last and (
+        seal.number <= last.number
+        or seal.size < last.size + seal.count
+        or seal.epoch < last.epoch
+    ):
         report.find(f"Seal {seal.number} does not come after seal {last.number}.")
     if last and seal.key != last.key:
         keys = f"the key {fingerprint_of(last.key)}, and seal {seal.number} with {fingerprint_of(seal.key)}"
-        report.note(f"Seal {last.number} is signed with {keys}: only a bundle shows how one follows the other.")
+        report.note(
+            f"Seal {last.number} is signed with {keys}: only a bundle shows how one follows the other."
+        )
     if signatures and not report.more and not seal.is_signed():
         report.find(f"Seal {seal.number} is not signed by its key: it was edited.")
     if trust and not trust.has(seal.key):
-        report.find(f"Seal {seal.number} is signed by {fingerprint_of(seal.key)}, which is not a key that you trust.")
-    if (seal.count > LONGEST_BATCH and seal.kind == "seal") or (seal.count and seal.kind == "key"):
-        report.find(f"Seal {seal.number} covers {seal.count} entries, more than any desk seals by such a seal.")
+        report.find(
+            f"Seal {seal.number} is signed by {fingerprint_of(seal.key)}, which is not a key that you trust."
+        )
+    if (seal.count > LONGEST_BATCH and seal.kind == "seal") or (
+        seal.count and seal.kind == "key"
+    ):
+        report.find(
+            f"Seal {seal.number} covers {seal.count} entries, more than any desk seals by such a seal."
+        )
     report.last = seal
     report.seals += 1
 
@@ -1154,10 +1475,13 @@ def _lines_of(one: Proven) -> list[str]:
     if one.fields is None and entry["detail_hashes"]:
         names = ", ".join(shown(name) for name in sorted(entry["detail_hashes"]))
         lines.append(f"    MISSING details, removed or left out: {names}")
-    return lines + [f"    {shown(name)}: {shown(value)}" for name, value in sorted((one.fields or {}).items())]
+    return lines + [
+        f"    {shown(name)}: {shown(value)}"
+        for name, value in sorted((one.fields or {}).items())
+    ]
 
 
-# --- The command ----------------------------------------------------------------------------------------------------
+# --- The command ----------------------------------------------------------------------
 
 
 def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
@@ -1170,16 +1494,26 @@ def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
     last = report.last
     if last:
         key = fingerprint_of(last.key)
-        lines.append(f"The last seal is number {last.number} of {last.at[:19]} UTC, signed with the key {key}.")
+        lines.append(
+            f"The last seal is number {last.number} of {last.at[:19]} UTC, signed with the key {key}."
+        )
     if last and not trust:
-        lines.append("NOT checked: whether that key is the desk's. Compare it with what the desk shows, or give --key.")
+        lines.append(
+            "NOT checked: whether that key is the desk's. Compare it with what the desk shows, or give --key."
+        )
     lines += ["NOT checked: " + shown(sentence) for sentence in report.younger]
     if report.unsealed:
-        lines.append(f"NOT checked: {report.unsealed} entries not sealed yet, protected only by permissions.")
+        lines.append(
+            f"NOT checked: {report.unsealed} entries not sealed yet, protected only by permissions."
+        )
     if report.missing.runs and report.left_out:
-        lines.append(f"{len(report.missing)} entries are without their details: this bundle leaves them out.")
+        lines.append(
+            f"{len(report.missing)} entries are without their details: this bundle leaves them out."
+        )
     elif report.missing.runs:
-        lines.append(f"{len(report.missing)} entries are without their details: {shown(report.missing)}.")
+        lines.append(
+            f"{len(report.missing)} entries are without their details: {shown(report.missing)}."
+        )
     return lines
 
 
@@ -1211,15 +1545,23 @@ def _run(options: argparse.Namespace) -> int:
     if is_bundle:
         report = check_bundle(options.path, trust, heads, signatures=signatures)
         sealed = report.entries - report.unsealed
-        lines = _result_lines(report, trust, f"{report.entries} entries, {sealed} of them under {report.seals} seals.")
+        lines = _result_lines(
+            report,
+            trust,
+            f"{report.entries} entries, {sealed} of them under {report.seals} seals.",
+        )
         if heads is None:
             only = "A cut-off end can only be found with a saved checkpoint (--head)."
             lines.append(f"NOT checked: whether the end is there. {only}")
     elif heads is not None:
-        raise Unreadable("--head is for a bundle: a proof of one message cannot show what a checkpoint covers.")
+        raise Unreadable(
+            "--head is for a bundle: a proof of one message cannot show what a checkpoint covers."
+        )
     else:
         report, lines = check_proof(data, trust, signatures=signatures)
-        lines += _result_lines(report, trust, "see above." if report.findings else EXISTS + ".")
+        lines += _result_lines(
+            report, trust, "see above." if report.findings else EXISTS + "."
+        )
     is_unsigned = not signatures or report.last is None
     if is_unsigned:
         lines.append("signatures NOT checked")
@@ -1232,11 +1574,25 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("path", help="a bundle or a proof")
-    parser.add_argument("--head", action="append", default=[], help="a file of saved checkpoints, or the JSON of one")
-    parser.add_argument("--key", action="append", default=[], help="fingerprint or hex of the key to trust")
-    parser.add_argument("--no-signatures", action="store_true", help="check no signature")
+    parser.add_argument(
+        "--head",
+        action="append",
+        default=[],
+        help="a file of saved checkpoints, or the JSON of one",
+    )
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        help="fingerprint or hex of the key to trust",
+    )
+    parser.add_argument(
+        "--no-signatures", action="store_true", help="check no signature"
+    )
     options = parser.parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

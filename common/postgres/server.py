@@ -1,4 +1,6 @@
-"""What PostgreSQL says of itself: snapshots, sessions and catalogs. By SQL, because none of these has a model."""
+"""What PostgreSQL says of itself: snapshots, sessions and catalogs. By SQL, because
+none of these has a model.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +19,9 @@ class Snapshot:
 
 
 def current_snapshot() -> Snapshot:
-    """Return the snapshot of this statement. Asking for it gives the transaction no id of its own."""
+    """Return the snapshot of this statement. Asking for it gives the transaction no id
+    of its own.
+    """
     (text,) = _rows("SELECT pg_current_snapshot()::text")[0]
     xmin, xmax, _ = text.split(":")
     return Snapshot(text, int(xmin), int(xmax))
@@ -35,7 +39,9 @@ def cluster_id() -> str:
 
 @dataclass(frozen=True)
 class TableGuard:
-    """Whether the connected role may change a table's rows, or could, and how many triggers of the table fire."""
+    """Whether the connected role may change a table's rows, or could, and how many
+    triggers of the table fire.
+    """
 
     table: str
     may_change: bool
@@ -45,7 +51,8 @@ class TableGuard:
 def table_guards(tables: tuple[str, ...]) -> list[TableGuard]:
     """Return the guards of these tables; one that does not exist yet is left out.
 
-    A table's owner, or a role that can become its owner, can switch its triggers off and on again unnoticed.
+    A table's owner, or a role that can become its owner, can switch its triggers off
+    and on again unnoticed.
     """
     found = _rows(
         "SELECT name, has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE') OR pg_has_role(relowner, 'MEMBER'),"
@@ -59,7 +66,9 @@ def table_guards(tables: tuple[str, ...]) -> list[TableGuard]:
 
 @dataclass(frozen=True)
 class OpenTransaction:
-    """A transaction that has written and not ended; `since` is None where its session belongs to another role."""
+    """A transaction that has written and not ended; `since` is None where its session
+    belongs to another role.
+    """
 
     who: str
     program: str
@@ -71,7 +80,8 @@ class OpenTransaction:
 def oldest_writer() -> OpenTransaction | None:
     """Return the oldest open transaction that has written, but for the caller's.
 
-    By age: PostgreSQL hides when sessions of other roles began, and shows the age of their transaction.
+    By age: PostgreSQL hides when sessions of other roles began, and shows the age of
+    their transaction.
     """
     found = _rows(
         "SELECT who, program, coalesce(nullif(place, current_database()), ''), since FROM ("
@@ -94,7 +104,9 @@ class IdleSession:
 
 
 def idle_sessions(*, longer_than: float) -> list[IdleSession]:
-    """Return the sessions of this database that have been idle in a transaction for so many seconds."""
+    """Return the sessions of this database that have been idle in a transaction for so
+    many seconds.
+    """
     found = _rows(
         "SELECT pid, coalesce(usename, '?'), extract(epoch FROM clock_timestamp() - state_change)::int"
         "  FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' AND datname = current_database()"

@@ -1,4 +1,5 @@
-"""Connections: added, given other keys or another secret, paused, removed; and the desk's own webhook.
+"""Connections: added, given other keys or another secret, paused, removed; and the
+desk's own webhook.
 
 Start with `commands.py`.
 """

@@ -1,6 +1,7 @@
 """Adds, renames, moves, pauses and removes connections, and sets their keys.
 
-Keys are never written anywhere else. An admin of everything adds and removes connections, an admin of one changes it.
+Keys are never written anywhere else. An admin of everything adds and removes
+connections, an admin of one changes it.
 """
 
 import re
@@ -34,7 +35,9 @@ from policy.models import KillSwitch
 def check_may_add(actor: Actor) -> None:
     """Raise ActNotAllowed for everybody else."""
     if not actor.is_admin_of_all:
-        raise ActNotAllowed("Only an admin of everything can add or remove connections.")
+        raise ActNotAllowed(
+            "Only an admin of everything can add or remove connections."
+        )
 
 
 def check_may_change(actor: Actor, connection: Connection) -> None:
@@ -46,7 +49,9 @@ def check_may_change(actor: Actor, connection: Connection) -> None:
 
 
 def lock(connection: Connection, actor: Actor) -> Connection:
-    """Lock a connection that the actor may change, and return it as it is now. Raises ActNotAllowed."""
+    """Lock a connection that the actor may change, and return it as it is now. Raises
+    ActNotAllowed.
+    """
     locked = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
     check_may_change(actor, locked)
     return locked
@@ -60,12 +65,26 @@ def new_secret() -> str:
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
-def _adding(*, actor: Actor, name: str, api_url: str, keys: Mapping[str, str], account: str, **_: Any) -> ChangeInWords:
+def _adding(
+    *,
+    actor: Actor,
+    name: str,
+    api_url: str,
+    keys: Mapping[str, str],
+    account: str,
+    **_: Any,
+) -> ChangeInWords:
     _check_may_be_added(actor, name, api_url, account)
     return ChangeInWords(
         title=f"Connection {name}: add it",
         before="not connected",
-        after=listed({"name": name, "at": api_url, "keys": [slot for slot, key in keys.items() if key]}),
+        after=listed(
+            {
+                "name": name,
+                "at": api_url,
+                "keys": [slot for slot, key in keys.items() if key],
+            }
+        ),
         page=reverse("connections"),
     )
 
@@ -73,9 +92,15 @@ def _adding(*, actor: Actor, name: str, api_url: str, keys: Mapping[str, str], a
 def _check_may_be_added(actor: Actor, name: str, api_url: str, account: str) -> None:
     check_may_add(actor)
     check_name(name, connection=None)
-    known = Connection.objects.at_work().filter(api_url=api_url, account_id=account).first() if account else None
+    known = (
+        Connection.objects.at_work().filter(api_url=api_url, account_id=account).first()
+        if account
+        else None
+    )
     if known is not None:
-        raise AccountConnected(f"This account is connected already, as {known}. Change its keys there.")
+        raise AccountConnected(
+            f"This account is connected already, as {known}. Change its keys there."
+        )
 
 
 @atomic_with_retry
@@ -91,9 +116,11 @@ def add_connection(
     account: str,
     now: datetime,
 ) -> Connection:
-    """Add a connection with these keys, by slot. The caller has checked them. Only an admin of everything may do this.
+    """Add a connection with these keys, by slot. The caller has checked them. Only an
+    admin of everything may do this.
 
-    `account` is MultiMail's id of the account. An account that is connected twice would show each message twice.
+    `account` is MultiMail's id of the account. An account that is connected twice would
+    show each message twice.
     """
     _check_may_be_added(actor, name, api_url, account)
     connection = Connection.objects.create(
@@ -122,12 +149,16 @@ def check_name(name: str, *, connection: Connection | None) -> None:
     if connection is not None:
         others = others.exclude(pk=connection.pk)
     if others.exists():
-        raise ConnectionNotChanged(f"There is a connection named {name} already. Choose another name.")
+        raise ConnectionNotChanged(
+            f"There is a connection named {name} already. Choose another name."
+        )
 
 
 def _free_slug(name: str) -> str:
     base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
-    used_slugs = set(Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    used_slugs = set(
+        Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True)
+    )
     number = 1
     slug = base
     while slug in used_slugs:
@@ -139,31 +170,44 @@ def _free_slug(name: str) -> str:
 @atomic_with_retry
 @second_admin("Connection", words=in_words("rename it"))
 def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
-    """Rename the connection; its history shows the new name too. Raises ConnectionNotChanged for a name in use."""
+    """Rename the connection; its history shows the new name too. Raises
+    ConnectionNotChanged for a name in use.
+    """
     locked = lock(connection, actor)
     check_name(name, connection=locked)
     if locked.name != name:
         before = locked.name
         locked.name = name
         locked.save(update_fields=["name"])
-        record("connection.changed", actor=actor, connection=locked.pk, details=changed(before=before, after=name))
+        record(
+            "connection.changed",
+            actor=actor,
+            connection=locked.pk,
+            details=changed(before=before, after=name),
+        )
     return locked
 
 
 @atomic_with_retry
 @second_admin("Connection", words=in_words("change its address"))
-def set_address(*, connection: Connection, api_url: str, account: str, actor: Actor) -> Connection:
-    """Change MultiMail's address. The caller has checked that the account with this id answers there with these keys.
+def set_address(
+    *, connection: Connection, api_url: str, account: str, actor: Actor
+) -> Connection:
+    """Change MultiMail's address. The caller has checked that the account with this id
+    answers there with these keys.
 
-    A read in progress at the old address has no effect, and the next read begins at once. Raises
-    ConnectionNotChanged while a decision is being carried out, and where another connection is to the same account.
+    A read in progress at the old address has no effect, and the next read begins at
+    once. Raises ConnectionNotChanged while a decision is being carried out, and where
+    another connection is to the same account.
     """
     locked = lock(connection, actor)
     if locked.api_url == api_url:
         raise ConnectionNotChanged("This is the present address.")
     others = Connection.objects.at_work().exclude(pk=locked.pk)
     if other := others.filter(api_url=api_url, account_id=account).first():
-        raise ConnectionNotChanged(f"This account is connected at that address already, as {other}.")
+        raise ConnectionNotChanged(
+            f"This account is connected at that address already, as {other}."
+        )
     if Decision.objects.filter(message__connection=locked).being_carried_out().exists():
         raise ConnectionNotChanged(
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
@@ -171,27 +215,58 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
         )
     before = locked.api_url
     locked.api_url = api_url
-    # Keep the times that pages show: when the account was last read and its keys last checked.
-    fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None, "surveyed_at": None}
-    Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, refused_fields=[], **fresh)
+    # Keep the times that pages show: when the account was last read and its keys last
+    # checked.
+    fresh = {
+        "reading_until": None,
+        "read_at": None,
+        "checked_key": "",
+        "wait_until": None,
+        "surveyed_at": None,
+    }
+    Connection.objects.filter(pk=locked.pk).update(
+        api_url=api_url, account_id=account, refused_fields=[], **fresh
+    )
     explanation = f"The account {account} answered at {api_url} with these keys."
-    details = {"explanation": explanation, **changed(before=f"at: {before}", after=f"at: {api_url}")}
+    details = {
+        "explanation": explanation,
+        **changed(before=f"at: {before}", after=f"at: {api_url}"),
+    }
     record("connection.moved", actor=actor, connection=locked.pk, details=details)
     return locked
 
 
 @atomic_with_retry
-@second_admin("Connection", words=in_words("set a key", hides=("key",)), secrets=("key",))
+@second_admin(
+    "Connection", words=in_words("set a key", hides=("key",)), secrets=("key",)
+)
 def set_key(
-    *, connection: Connection, slot: str, key: str, scopes: list[str] | None, actor: Actor, now: datetime
+    *,
+    connection: Connection,
+    slot: str,
+    key: str,
+    scopes: list[str] | None,
+    actor: Actor,
+    now: datetime,
 ) -> Connection:
-    """Put a key into a slot; the caller has checked it. A pause that the old oversight key caused is checked
-    at once, because the next read shows whether MultiMail accepts this key.
+    """Put a key into a slot; the caller has checked it. A pause that the old oversight
+    key caused is checked at once, because the next read shows whether MultiMail accepts
+    this key.
     """
     locked = lock(connection, actor)
-    if other := next((name for name, held in keys_of(locked).items() if held == key and name != slot), ""):
-        # One that sends could decide what it wrote, where MultiMail does not tell what a key may do.
-        raise ConnectionNotChanged(f"This is the {other} key already. Each needs its own key.")
+    if other := next(
+        (
+            name
+            for name, held in keys_of(locked).items()
+            if held == key and name != slot
+        ),
+        "",
+    ):
+        # One that sends could decide what it wrote, where MultiMail does not tell what
+        # a key may do.
+        raise ConnectionNotChanged(
+            f"This is the {other} key already. Each needs its own key."
+        )
     locked.keys_checked_at = now
     _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
@@ -202,7 +277,9 @@ def set_key(
 @atomic_with_retry
 @second_admin("Connection", words=in_words("remove a key"))
 def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection:
-    """Remove a key. The oversight key can only be replaced: a connection cannot work without it."""
+    """Remove a key. The oversight key can only be replaced: a connection cannot work
+    without it.
+    """
     locked = lock(connection, actor)
     if slot == "oversight":
         raise ConnectionNotChanged(
@@ -214,10 +291,20 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection
 
 
 def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
-    """Ask MultiMail about the keys of a connection and store its answer. Raises ActNotAllowed."""
-    checks = check_all(api_url=connection.api_url, keys=keys_of(connection), account=connection.account_id)
+    """Ask MultiMail about the keys of a connection and store its answer. Raises
+    ActNotAllowed.
+    """
+    checks = check_all(
+        api_url=connection.api_url,
+        keys=keys_of(connection),
+        account=connection.account_id,
+    )
     scopes = {name: check.scopes for name, check in checks.items() if check.is_certain}
-    problems = " ".join(f"{SLOTS[name].label}: {check.problem}" for name, check in checks.items() if check.problem)
+    problems = " ".join(
+        f"{SLOTS[name].label}: {check.problem}"
+        for name, check in checks.items()
+        if check.problem
+    )
     record_key_check(
         connection=connection,
         scopes=scopes,
@@ -230,16 +317,30 @@ def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
 
 @atomic_with_retry
 def record_key_check(
-    *, connection: Connection, scopes: dict[str, list[str] | None], account: str, problems: str, actor: Actor
+    *,
+    connection: Connection,
+    scopes: dict[str, list[str] | None],
+    account: str,
+    problems: str,
+    actor: Actor,
 ) -> None:
-    """Store the scopes that MultiMail reported for each key. A key without a report keeps its stored scopes."""
+    """Store the scopes that MultiMail reported for each key. A key without a report
+    keeps its stored scopes.
+    """
     locked = lock(connection, actor)
     known = {**locked.key_scopes, **scopes}
     account = locked.account_id or account
     # A host may have learnt the fields that it refused: they are tried again.
     again: dict[str, Any] = {"refused_fields": [], "surveyed_at": None}
-    Connection.objects.filter(pk=locked.pk).update(key_scopes=known, keys_checked_at=Now(), account_id=account, **again)
-    record("connection.checked", actor=actor, connection=locked.pk, details={"explanation": problems})
+    Connection.objects.filter(pk=locked.pk).update(
+        key_scopes=known, keys_checked_at=Now(), account_id=account, **again
+    )
+    record(
+        "connection.checked",
+        actor=actor,
+        connection=locked.pk,
+        details={"explanation": problems},
+    )
 
 
 def _slot_in_words(connection: Connection, slot: str) -> str:
@@ -251,7 +352,12 @@ def _slot_in_words(connection: Connection, slot: str) -> str:
 
 
 def _store_key(
-    locked: Connection, slot: str, key: str, scopes: dict[str, list[str] | None], actor: Actor, action: str
+    locked: Connection,
+    slot: str,
+    key: str,
+    scopes: dict[str, list[str] | None],
+    actor: Actor,
+    action: str,
 ) -> None:
     """Store a key of a locked connection with its scopes, or that it has none any more."""
     before = _slot_in_words(locked, slot)
@@ -259,8 +365,18 @@ def _store_key(
     others = {name: found for name, found in locked.key_scopes.items() if name != slot}
     locked.key_scopes = others | scopes
     locked.surveyed_at = None
-    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at", "surveyed_at"])
-    details = {"slot": SLOTS[slot].label, **changed(before=before, after=_slot_in_words(locked, slot))}
+    locked.save(
+        update_fields=[
+            SLOTS[slot].field,
+            "key_scopes",
+            "keys_checked_at",
+            "surveyed_at",
+        ]
+    )
+    details = {
+        "slot": SLOTS[slot].label,
+        **changed(before=before, after=_slot_in_words(locked, slot)),
+    }
     record(action, actor=actor, connection=locked.pk, details=details)
 
 
@@ -269,16 +385,27 @@ MAX_REASON = 500
 
 @atomic_with_retry
 def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Connection:
-    """Pause the connection: no decision is executed until somebody resumes it. Decisions made meanwhile are kept."""
+    """Pause the connection: no decision is executed until somebody resumes it.
+    Decisions made meanwhile are kept.
+    """
     locked = lock(connection, actor)
     if not reason.strip():
-        raise ConnectionNotChanged("Enter a reason: others need to know why mail waits.")
+        raise ConnectionNotChanged(
+            "Enter a reason: others need to know why mail waits."
+        )
     if locked.paused_by_hand:
         raise ConnectionNotChanged(f"It is already paused: {locked.paused_because}")
     because = f"{reason.strip()[:MAX_REASON]} ({actor.label})"
-    Connection.objects.filter(pk=locked.pk).update(paused_at=Now(), paused_because=because, paused_by_hand=True)
-    details = {"reason": reason.strip(), **changed(before=_status(locked), after="paused by hand")}
-    record("connection.paused_by_hand", actor=actor, connection=locked.pk, details=details)
+    Connection.objects.filter(pk=locked.pk).update(
+        paused_at=Now(), paused_because=because, paused_by_hand=True
+    )
+    details = {
+        "reason": reason.strip(),
+        **changed(before=_status(locked), after="paused by hand"),
+    }
+    record(
+        "connection.paused_by_hand", actor=actor, connection=locked.pk, details=details
+    )
     locked.refresh_from_db()
     return locked
 
@@ -286,13 +413,25 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
 @atomic_with_retry
 @second_admin("Connection", words=in_words("resume it"))
 def resume(*, connection: Connection, actor: Actor) -> Connection:
-    """Resume a connection that a person paused. It is read at once, and due decisions are executed."""
+    """Resume a connection that a person paused. It is read at once, and due decisions
+    are executed.
+    """
     locked = lock(connection, actor)
     if not locked.paused_by_hand:
-        raise ConnectionNotChanged("Nobody paused it by hand. A pause by the desk ends with the next successful read.")
-    fresh = {"paused_at": None, "paused_because": "", "paused_by_hand": False, "read_at": None}
+        raise ConnectionNotChanged(
+            "Nobody paused it by hand. A pause by the desk ends with the next successful read."
+        )
+    fresh = {
+        "paused_at": None,
+        "paused_because": "",
+        "paused_by_hand": False,
+        "read_at": None,
+    }
     Connection.objects.filter(pk=locked.pk).update(**fresh)
-    details = {"reason": locked.paused_because, **changed(before="paused by hand", after="at work")}
+    details = {
+        "reason": locked.paused_because,
+        **changed(before="paused by hand", after="at work"),
+    }
     record("connection.resumed", actor=actor, connection=locked.pk, details=details)
     tasks.execute_due.delay_on_commit()
     locked.refresh_from_db()
@@ -300,23 +439,33 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
 
 
 def _status(connection: Connection) -> str:
-    return f"paused by the desk: {connection.paused_because}" if connection.paused_at else "at work"
+    return (
+        f"paused by the desk: {connection.paused_because}"
+        if connection.paused_at
+        else "at work"
+    )
 
 
 REMOVED = "It was removed from the desk."
 
 
-def _locked_to_remove(connection: Connection, typed_name: str, actor: Actor) -> Connection:
+def _locked_to_remove(
+    connection: Connection, typed_name: str, actor: Actor
+) -> Connection:
     check_may_add(actor)
     # Lock the whole row and not only its key: nothing may come in during the removal.
     locked = Connection.objects.select_for_update().get(pk=connection.pk)
     check_may_change(actor, locked)
     if typed_name.strip() != locked.name:
-        raise ConnectionNotChanged(f"Type the connection's name, {locked.name}, to remove it.")
+        raise ConnectionNotChanged(
+            f"Type the connection's name, {locked.name}, to remove it."
+        )
     return locked
 
 
-def _removing(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> ChangeInWords:
+def _removing(
+    *, connection: Connection, typed_name: str, actor: Actor, now: datetime
+) -> ChangeInWords:
     locked = _locked_to_remove(connection, typed_name, actor)
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)
@@ -326,14 +475,21 @@ def _removing(*, connection: Connection, typed_name: str, actor: Actor, now: dat
 
 @atomic_with_retry
 @second_admin("Connection", words=_removing)
-def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> Connection:
-    """Remove the connection permanently. Waiting mail leaves the queue and stays held at MultiMail; all history stays.
+def remove_connection(
+    *, connection: Connection, typed_name: str, actor: Actor, now: datetime
+) -> Connection:
+    """Remove the connection permanently. Waiting mail leaves the queue and stays held
+    at MultiMail; all history stays.
 
-    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it, or its name was not typed.
+    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it,
+    or its name was not typed.
     """
     locked = _locked_to_remove(connection, typed_name, actor)
-    # A decision about one of these messages waits for this lock, and then finds the message gone.
-    waiting = Message.objects.filter(connection=locked, state=MessageState.HELD).order_by("pk")
+    # A decision about one of these messages waits for this lock, and then finds the
+    # message gone.
+    waiting = Message.objects.filter(
+        connection=locked, state=MessageState.HELD
+    ).order_by("pk")
     held = list(waiting.select_for_update(of=("self",), no_key=True))
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)
@@ -342,13 +498,18 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
             leave_queue(message, actor, now)
     end_all_of(held)
     _empty(locked)
-    details = {"explanation": locked.name, **changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")}
+    details = {
+        "explanation": locked.name,
+        **changed(before=f"name: {locked.name}; at: {locked.api_url}", after=""),
+    }
     record("connection.removed", actor=actor, connection=locked.pk, details=details)
     return locked
 
 
 def removal_error(connection: Connection) -> str:
-    """Return why a connection cannot be removed now, as a sentence; empty where it can be."""
+    """Return why a connection cannot be removed now, as a sentence; empty where it can
+    be.
+    """
     switch = KillSwitch.objects.stopping(connection=connection.pk, mailbox=None).first()
     if switch is not None:
         return f"The {switch} is pulled: {switch.reason} Release it first, then remove the connection."
@@ -365,8 +526,14 @@ def removal_error(connection: Connection) -> str:
 
 
 def _empty(locked: Connection) -> None:
-    """Blank its secrets and pause it. Queries for working connections then exclude it by either condition."""
-    for name in (*(slot.field for slot in SLOTS.values()), "webhook_secret", "previous_webhook_secret"):
+    """Blank its secrets and pause it. Queries for working connections then exclude it
+    by either condition.
+    """
+    for name in (
+        *(slot.field for slot in SLOTS.values()),
+        "webhook_secret",
+        "previous_webhook_secret",
+    ):
         setattr(locked, name, "")
     locked.previous_secret_until = None
     locked.key_scopes = {}

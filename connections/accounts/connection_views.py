@@ -1,4 +1,6 @@
-"""The pages of one connection: its health, keys and webhook; renaming, moving, pausing and removing it."""
+"""The pages of one connection: its health, keys and webhook; renaming, moving, pausing
+and removing it.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -8,7 +10,11 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals import tasks
 from common.pages import DeskRequest, redirect_with_notice
@@ -22,7 +28,13 @@ from connections.accounts.forms import (
     RemoveForm,
     SecretForm,
 )
-from connections.accounts.keys import SLOTS, check_address, check_key, scope_error, shown_start
+from connections.accounts.keys import (
+    SLOTS,
+    check_address,
+    check_key,
+    scope_error,
+    shown_start,
+)
 from connections.accounts.views import rows_of
 from connections.changes import is_admin
 from connections.errors import ConnectionNotChanged
@@ -45,13 +57,22 @@ from people.sign_in.reauthentication import reauthenticated
 @require_safe
 def connection(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Show one connection."""
-    return _connection_page(request, get_visible_connection_or_404(request, connection_id))
+    return _connection_page(
+        request, get_visible_connection_or_404(request, connection_id)
+    )
 
 
 def _connection_page(
-    request: DeskRequest, found: Connection, *, section: str = "", failed: DeskError | None = None, **more: Any
+    request: DeskRequest,
+    found: Connection,
+    *,
+    section: str = "",
+    failed: DeskError | None = None,
+    **more: Any,
 ) -> HttpResponse:
-    """Render the page of a connection; what went wrong is shown in the `section` that it belongs to."""
+    """Render the page of a connection; what went wrong is shown in the `section` that
+    it belongs to.
+    """
     if failed is not None:
         # Some of the change may have been saved before it failed.
         found = Connection.objects.get(pk=found.pk)
@@ -61,18 +82,25 @@ def _connection_page(
         "row": rows_of([found], actor, now=timezone.now())[0],
         "slots": _slots_of(found),
         "hook": _webhook_of(found),
-        "overlaps": [(name, words) for name, (words, _) in own_webhook.OVERLAPS.items()],
+        "overlaps": [
+            (name, words) for name, (words, _) in own_webhook.OVERLAPS.items()
+        ],
         "may_change": is_admin(actor, found),
         "may_remove": actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("connection", found.pk),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(
+            "connection", found.pk
+        ),
         "typed": request.POST,
-        # Only a gateway's page has the address section; on other pages the error is shown at the top.
+        # Only a gateway's page has the address section; on other pages the error is
+        # shown at the top.
         "section": section if found.is_our_gateway or section != "address" else "",
         "error": failed.sentence if failed else "",
         **more,
     }
     status = 422 if section else 200
-    return answer(request, "connections/connection.html", context, status=status, failed=failed)
+    return answer(
+        request, "connections/connection.html", context, status=status, failed=failed
+    )
 
 
 def _slots_of(found: Connection) -> list[dict[str, Any]]:
@@ -91,7 +119,13 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
                 "scopes": scopes,
                 "is_known": is_known,
                 "error": error,
-                "tone": "plain" if not key else "rose" if error else "green" if is_known else "amber",
+                "tone": "plain"
+                if not key
+                else "rose"
+                if error
+                else "green"
+                if is_known
+                else "amber",
             }
         )
     return rows
@@ -105,27 +139,40 @@ def _webhook_of(found: Connection) -> dict[str, Any]:
         "events": WebhookEvent.objects.filter(connection=found).count(),
         "wanted": own_webhook.wanted_events(found),
         "is_open": own_webhook.is_open(found),
-        "rotates": bool(found.upstream_webhook_id and found.admin_key and found.is_our_gateway),
+        "rotates": bool(
+            found.upstream_webhook_id and found.admin_key and found.is_our_gateway
+        ),
     }
 
 
-def _changes(section: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
-    """Decorate a view that changes the connection of its URL and returns the notice to show.
+def _changes(
+    section: str,
+) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
+    """Decorate a view that changes the connection of its URL and returns the notice to
+    show.
 
     An error is shown in the `section` of the connection's page.
     """
 
-    def decorate(view: Callable[..., HttpResponse | str]) -> Callable[..., HttpResponse]:
+    def decorate(
+        view: Callable[..., HttpResponse | str],
+    ) -> Callable[..., HttpResponse]:
         @wraps(view)
-        def changed(request: DeskRequest, connection_id: int, **rest: Any) -> HttpResponse:
+        def changed(
+            request: DeskRequest, connection_id: int, **rest: Any
+        ) -> HttpResponse:
             found = get_visible_connection_or_404(request, connection_id)
             try:
                 answered = view(request, found, **rest)
             except CHANGE_ERRORS as error:
-                return _connection_page(request, found, section=section.format(**rest), failed=error)
+                return _connection_page(
+                    request, found, section=section.format(**rest), failed=error
+                )
             if isinstance(answered, HttpResponse):
                 return answered
-            return redirect_with_notice(request, answered, "connection", connection_id=found.pk)
+            return redirect_with_notice(
+                request, answered, "connection", connection_id=found.pk
+            )
 
         return changed
 
@@ -152,7 +199,9 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     commands.check_may_change(request.actor, found)
     url = cleaned(AddressForm(request.POST))["address"]
     account = check_address(connection=found, api_url=url)
-    commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
+    commands.set_address(
+        connection=found, api_url=url, account=account, actor=request.actor
+    )
     tasks.read_connection.delay_on_commit(found.pk)
     return f"{found} is now at {url} and being read."
 
@@ -165,8 +214,14 @@ def change_fingerprint(request: DeskRequest, found: Connection) -> str:
     """Require the fingerprint of every decision in the account, or no longer."""
     code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
     on = request.POST.get("required") == "1"
-    fingerprints.require_fingerprint(connection=found, on=on, actor=request.actor, code=code)
-    return "Decisions by API have to name the fingerprint now." if on else "Decisions may leave out the fingerprint."
+    fingerprints.require_fingerprint(
+        connection=found, on=on, actor=request.actor, code=code
+    )
+    return (
+        "Decisions by API have to name the fingerprint now."
+        if on
+        else "Decisions may leave out the fingerprint."
+    )
 
 
 @login_required
@@ -200,7 +255,12 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
     if request.method == "POST":
         try:
             name = cleaned(RemoveForm(request.POST))["name"]
-            commands.remove_connection(connection=found, typed_name=name, actor=request.actor, now=timezone.now())
+            commands.remove_connection(
+                connection=found,
+                typed_name=name,
+                actor=request.actor,
+                now=timezone.now(),
+            )
             left = own_webhook.unregister(found)
             notice = f"{found} was removed. Its history stays. {left}".strip()
             return redirect_with_notice(request, notice, "connections")
@@ -209,11 +269,18 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
     context = {
         "one": found,
         "hindrance": commands.removal_error(found),
-        "waiting": Message.objects.real().filter(connection=found, state=MessageState.HELD).count(),
+        "waiting": Message.objects.real()
+        .filter(connection=found, state=MessageState.HELD)
+        .count(),
         "error": error,
         "typed": request.POST.get("name", ""),
     }
-    return render(request, "connections/connection_remove.html", context, status=422 if error else 200)
+    return render(
+        request,
+        "connections/connection_remove.html",
+        context,
+        status=422 if error else 200,
+    )
 
 
 @login_required
@@ -230,12 +297,21 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
         commands.remove_key(connection=found, slot=slot, actor=request.actor)
         return f"The {label.lower()} key was removed."
     key = cleaned(KeyForm(request.POST))["key"]
-    checked = check_key(api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id)
+    checked = check_key(
+        api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id
+    )
     if checked.problem:
         raise ConnectionNotChanged(checked.problem)
     actor = request.actor
     now = timezone.now()
-    commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
+    commands.set_key(
+        connection=found,
+        slot=slot,
+        key=key,
+        scopes=checked.scopes,
+        actor=actor,
+        now=now,
+    )
     if slot == "oversight":
         tasks.read_connection.delay_on_commit(found.pk)
     return f"MultiMail accepts the key. It is now the {label.lower()} key."
@@ -281,7 +357,9 @@ def test(request: DeskRequest, found: Connection) -> str:
 def rotate(request: DeskRequest, found: Connection) -> str:
     """Change the secret here and at our gateway, or finish an interrupted change."""
     _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
-    until = own_webhook.rotate(connection=found, overlap=overlap, actor=request.actor).previous_secret_until
+    until = own_webhook.rotate(
+        connection=found, overlap=overlap, actor=request.actor
+    ).previous_secret_until
     ends = f" The old one is valid until {until:%-d %b, %H:%M} UTC." if until else ""
     return f"MultiMail has the new secret.{ends}"
 
@@ -291,13 +369,21 @@ def rotate(request: DeskRequest, found: Connection) -> str:
 @reauthenticated
 @_changes("secret")
 def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
-    """Accept a secret that is set at MultiMail by hand. A secret that the desk makes is shown only once."""
+    """Accept a secret that is set at MultiMail by hand. A secret that the desk makes is
+    shown only once.
+    """
     typed = cleaned(SecretForm(request.POST))
     secret = typed["secret"] or commands.new_secret()
     _, overlap = own_webhook.OVERLAPS[typed["overlap"]]
-    changed = own_webhook.take_secret(connection=found, secret=secret, overlap=overlap, actor=request.actor)
+    changed = own_webhook.take_secret(
+        connection=found, secret=secret, overlap=overlap, actor=request.actor
+    )
     if not typed["secret"]:
-        return render(request, "connections/connection_secret.html", {"one": changed, "secret": secret})
+        return render(
+            request,
+            "connections/connection_secret.html",
+            {"one": changed, "secret": secret},
+        )
     return "The secret is saved."
 
 

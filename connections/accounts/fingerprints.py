@@ -1,4 +1,6 @@
-"""Has our own gateway require of every decision in an account that it names the fingerprint of what was read."""
+"""Has our own gateway require of every decision in an account that it names the
+fingerprint of what was read.
+"""
 
 from typing import Any
 
@@ -38,22 +40,30 @@ def _switching_off(*, connection: Connection, actor: Actor, **_: Any) -> ChangeI
     tightens=lambda connection, on, **_: on or not connection.require_fingerprint,
     calls_multimail=True,
 )
-def require_fingerprint(*, connection: Connection, on: bool, actor: Actor, code: str = "") -> Connection:
-    """Switch the requirement for all mailboxes of the account, and return the connection as it is then.
+def require_fingerprint(
+    *, connection: Connection, on: bool, actor: Actor, code: str = ""
+) -> Connection:
+    """Switch the requirement for all mailboxes of the account, and return the
+    connection as it is then.
 
-    Raises ActNotAllowed, CodeWanted for switching it off without an operator's code, ChangeRefused, ChangeUnknown.
+    Raises ActNotAllowed, CodeWanted for switching it off without an operator's code,
+    ChangeRefused, ChangeUnknown.
     """
     _check_may_require(actor, connection)
     answer = request_change(
         connection,
         actor,
         lambda admin: admin.require_fingerprint(on=on),
-        what="require the fingerprint of every decision" if on else "take decisions without a fingerprint",
+        what="require the fingerprint of every decision"
+        if on
+        else "take decisions without a fingerprint",
         failed="connection.change_failed",
         code=code,
     )
     if answer.get("require_fingerprint") is not on:
-        raise ChangeRefused("The gateway did not confirm it. It may be of an older version, which cannot require it.")
+        raise ChangeRefused(
+            "The gateway did not confirm it. It may be of an older version, which cannot require it."
+        )
     Connection.objects.filter(pk=connection.pk).update(require_fingerprint=on)
     details = changed(before=_WORDS[connection.require_fingerprint], after=_WORDS[on])
     record_change("connection.changed", connection, actor, **details)

@@ -1,4 +1,6 @@
-"""Forms for connections. Keys and secrets are accepted, and never rendered into a page again."""
+"""Forms for connections. Keys and secrets are accepted, and never rendered into a page
+again.
+"""
 
 import re
 from typing import Any
@@ -38,9 +40,15 @@ class AddConnectionForm(SentenceForm):
 
     place = forms.ChoiceField(
         choices=[(OURS, ""), (THERE, ""), (OTHER, "")],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose where MultiMail is."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose where MultiMail is."
+        ),
     )
-    address = forms.CharField(required=False, max_length=200, error_messages={"max_length": "This is too long."})
+    address = forms.CharField(
+        required=False,
+        max_length=200,
+        error_messages={"max_length": "This is too long."},
+    )
     name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
     oversight_key = SecretField()
     read_key = SecretField(required=False)
@@ -50,12 +58,16 @@ class AddConnectionForm(SentenceForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         location = cleaned.get("place")
-        url = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}.get(location or "", cleaned.get("address", "")).rstrip(
-            "/"
-        )
+        url = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}.get(
+            location or "", cleaned.get("address", "")
+        ).rstrip("/")
         if location == OTHER and not url:
-            self.add_error("address", "Enter an address, such as https://mail.yourteam.example.")
-        elif location and "address" not in self.errors and (error := address_error(url)):
+            self.add_error(
+                "address", "Enter an address, such as https://mail.yourteam.example."
+            )
+        elif (
+            location and "address" not in self.errors and (error := address_error(url))
+        ):
             self.add_error("address" if location == OTHER else "place", error)
         cleaned["api_url"] = url
         keys = [key for key in self.keys_of(cleaned).values() if key]
@@ -65,7 +77,9 @@ class AddConnectionForm(SentenceForm):
 
     def keys_of(self, cleaned: dict[str, Any]) -> dict[str, str]:
         """Return the keys by slot, as they were typed."""
-        return {name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()}
+        return {
+            name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()
+        }
 
 
 class KeyForm(SentenceForm):
@@ -95,7 +109,9 @@ class AddressForm(SentenceForm):
         """Return the address as it is stored: without a trailing slash."""
         url = str(self.cleaned_data["address"]).rstrip("/")
         if not re.fullmatch(r"https?://[^/?#@\s]+", url):
-            raise forms.ValidationError("This is not a valid address. It begins with https:// and has no path.")
+            raise forms.ValidationError(
+                "This is not a valid address. It begins with https:// and has no path."
+            )
         if error := address_error(url):
             raise forms.ValidationError(error)
         return url
@@ -118,12 +134,17 @@ class OverlapForm(SentenceForm):
 
     overlap = forms.ChoiceField(
         choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old secret stays valid."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"),
+            "Choose how long the old secret stays valid.",
+        ),
     )
 
 
 class SecretForm(OverlapForm):
-    """A secret that MultiMail made; empty to have the desk make one, which is shown once."""
+    """A secret that MultiMail made; empty to have the desk make one, which is shown
+    once.
+    """
 
     secret = SecretField(word="secret", required=False)
 
@@ -131,4 +152,6 @@ class SecretForm(OverlapForm):
 class RemoveForm(SentenceForm):
     """The connection's name, typed as a confirmation."""
 
-    name = forms.CharField(max_length=MAX_NAME, error_messages={"required": "Type its name to remove it."})
+    name = forms.CharField(
+        max_length=MAX_NAME, error_messages={"required": "Type its name to remove it."}
+    )

@@ -1,4 +1,6 @@
-"""The four slots for keys of a connection, and asking MultiMail whether a key belongs there: ten seconds at most."""
+"""The four slots for keys of a connection, and asking MultiMail whether a key belongs
+there: ten seconds at most.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -63,7 +65,8 @@ SLOTS = {
 
 
 def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
-    """Return why a key with these scopes does not belong in the slot, as a sentence; empty if it does.
+    """Return why a key with these scopes does not belong in the slot, as a sentence;
+    empty if it does.
 
     None means that MultiMail does not report the key's scopes.
     """
@@ -99,17 +102,23 @@ def _slot_for(scopes: Sequence[str]) -> Slot | None:
 
 def shown_start(key: str) -> str:
     """Return as much of a key as may be shown: its public prefix, such as mm_live."""
-    return "_".join(key.split("_")[:2])[:7] if key.startswith(("mm_live_", "mm_test_")) else ""
+    return (
+        "_".join(key.split("_")[:2])[:7]
+        if key.startswith(("mm_live_", "mm_test_"))
+        else ""
+    )
 
 
 ANOTHER_ACCOUNT = (
-    "This key is of another account. Enter a key of the connection's account, or add the other account as a connection."
+    "This key is of another account. Enter a key of the connection's account, or add "
+    "the other account as a connection."
 )
 
 
 @dataclass(frozen=True)
 class KeyCheck:
-    """MultiMail's answer about a key. `scopes` is None if it does not report them; `problem` says what to do.
+    """MultiMail's answer about a key. `scopes` is None if it does not report them;
+    `problem` says what to do.
 
     `is_certain`: MultiMail answered, so `problem` is not just a failed call.
     """
@@ -129,32 +138,57 @@ def address_error(api_url: str) -> str:
         return "This is not a valid address. It begins with https:// and has no path."
 
 
-def check_key(*, api_url: str, key: str, slot: Slot, account: str = "", within: float = CHANGE_SECONDS) -> KeyCheck:
-    """Ask MultiMail about one key, and return whether it belongs in this slot of a connection to this account."""
+def check_key(
+    *,
+    api_url: str,
+    key: str,
+    slot: Slot,
+    account: str = "",
+    within: float = CHANGE_SECONDS,
+) -> KeyCheck:
+    """Ask MultiMail about one key, and return whether it belongs in this slot of a
+    connection to this account.
+    """
     check = _ask_account(api_url, key, slot, within)
-    is_foreign = not check.problem and account and check.account and check.account != account
+    is_foreign = (
+        not check.problem and account and check.account and check.account != account
+    )
     return replace(check, problem=ANOTHER_ACCOUNT) if is_foreign else check
 
 
 def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
     ends = time.monotonic() + within
     try:
-        account = AdminClient(base_url=api_url, key=key, within=within).account(within=within)
+        account = AdminClient(base_url=api_url, key=key, within=within).account(
+            within=within
+        )
         found = account.get("scopes")
-        scopes = [str(one)[:40] for one in found[:20]] if isinstance(found, list) else None
+        scopes = (
+            [str(one)[:40] for one in found[:20]] if isinstance(found, list) else None
+        )
         if scopes is not None or slot.name != "oversight":
-            return KeyCheck(scopes, scope_error(slot, scopes), account=str(account.get("id") or "")[:200])
+            return KeyCheck(
+                scopes,
+                scope_error(slot, scopes),
+                account=str(account.get("id") or "")[:200],
+            )
     except errors.Forbidden:
         if slot.name != "oversight":
             return KeyCheck(None, scope_error(slot, None))
     except errors.UpstreamError as error:
         return _failed(error, api_url)
-    # The answer has no account. A call that only oversight keys may make shows whether this is one.
+    # The answer has no account. A call that only oversight keys may make shows whether
+    # this is one.
     try:
         left = max(ends - time.monotonic(), 0.5)
-        AdminClient(base_url=api_url, key=key, within=left).ask("GET", "/v1/oversight/pending")
+        AdminClient(base_url=api_url, key=key, within=left).ask(
+            "GET", "/v1/oversight/pending"
+        )
     except errors.Forbidden:
-        return KeyCheck([], "This key may not see held messages. Enter one with the scope oversight.")
+        return KeyCheck(
+            [],
+            "This key may not see held messages. Enter one with the scope oversight.",
+        )
     except errors.UpstreamError as error:
         return _failed(error, api_url)
     return KeyCheck(None)
@@ -165,8 +199,11 @@ def keys_of(connection: Connection) -> dict[str, str]:
     return {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
 
 
-def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> dict[str, KeyCheck]:
-    """Check each key by slot, the oversight key first. All calls share the time limit of one change.
+def check_all(
+    *, api_url: str, keys: Mapping[str, str], account: str = ""
+) -> dict[str, KeyCheck]:
+    """Check each key by slot, the oversight key first. All calls share the time limit
+    of one change.
 
     After one call without an answer, the other keys are not checked.
     """
@@ -177,29 +214,52 @@ def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> di
             continue
         left = ends - time.monotonic()
         if left < 0.5 or any(not check.is_certain for check in checks.values()):
-            checks[name] = KeyCheck(None, "Not checked, because MultiMail had not answered before.", is_certain=False)
+            checks[name] = KeyCheck(
+                None,
+                "Not checked, because MultiMail had not answered before.",
+                is_certain=False,
+            )
             continue
-        checks[name] = check_key(api_url=api_url, key=keys[name], slot=slot, account=account, within=left)
+        checks[name] = check_key(
+            api_url=api_url, key=keys[name], slot=slot, account=account, within=left
+        )
         account = account or checks[name].account
     return checks
 
 
 def check_address(*, connection: Connection, api_url: str) -> str:
-    """Check that this connection's account answers at another address with all of its keys; return its id.
+    """Check that this connection's account answers at another address with all of its
+    keys; return its id.
 
     Raises ConnectionNotChanged if it does not, or if that cannot be determined.
     """
     if not connection.is_our_gateway:
-        raise ConnectionNotChanged("Only a gateway's address can change. For another MultiMail, add a connection.")
-    checks = check_all(api_url=api_url, keys=keys_of(connection), account=connection.account_id)
+        raise ConnectionNotChanged(
+            "Only a gateway's address can change. For another MultiMail, add a connection."
+        )
+    checks = check_all(
+        api_url=api_url, keys=keys_of(connection), account=connection.account_id
+    )
     for name, check in checks.items():
         if check.problem:
-            of_another = "This key belongs to a different account there." if check.problem == ANOTHER_ACCOUNT else ""
-            raise ConnectionNotChanged(f"{SLOTS[name].label} key: {of_another or check.problem}")
+            of_another = (
+                "This key belongs to a different account there."
+                if check.problem == ANOTHER_ACCOUNT
+                else ""
+            )
+            raise ConnectionNotChanged(
+                f"{SLOTS[name].label} key: {of_another or check.problem}"
+            )
     account = checks["oversight"].account
     if not account or not connection.account_id:
-        where = "there" if not account else "where it is now: press Check again at its keys, while it answers there"
-        raise ConnectionNotChanged(f"MultiMail does not say {where} which account this is, so it cannot be compared.")
+        where = (
+            "there"
+            if not account
+            else "where it is now: press Check again at its keys, while it answers there"
+        )
+        raise ConnectionNotChanged(
+            f"MultiMail does not say {where} which account this is, so it cannot be compared."
+        )
     return account
 
 
@@ -210,13 +270,25 @@ def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
         return KeyCheck([], sentence)
     if isinstance(error, errors.Throttled):
         wait = f"{error.retry_after:.0f}"
-        return KeyCheck(None, f"MultiMail asks to wait {wait} seconds. Then try again.", is_certain=False)
+        return KeyCheck(
+            None,
+            f"MultiMail asks to wait {wait} seconds. Then try again.",
+            is_certain=False,
+        )
     if isinstance(error, errors.NotSent):
         advice = "Check the address, and that this server can reach it."
         return KeyCheck(None, f"{error.sentence} {advice}", is_certain=False)
-    if isinstance(error, errors.NotFound) or (error.status is not None and error.status < 500):
-        sentence = f"The answer at {api_url} did not come from MultiMail. Check the address."
+    if isinstance(error, errors.NotFound) or (
+        error.status is not None and error.status < 500
+    ):
+        sentence = (
+            f"The answer at {api_url} did not come from MultiMail. Check the address."
+        )
         return KeyCheck(None, sentence, is_certain=False)
     if isinstance(error, errors.OutcomeUnknown) and error.status is None:
-        return KeyCheck(None, f"{error.sentence} Try again. If this continues, check the address.", False)
+        return KeyCheck(
+            None,
+            f"{error.sentence} Try again. If this continues, check the address.",
+            False,
+        )
     return KeyCheck(None, f"{error.sentence} Try again later.", is_certain=False)

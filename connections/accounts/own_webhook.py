@@ -1,9 +1,12 @@
-"""The desk's own webhook at MultiMail: registering it, testing it, and changing its secret without a lost event.
+"""The desk's own webhook at MultiMail: registering it, testing it, and changing its
+secret without a lost event.
 
-A new secret is accepted here before MultiMail knows it, and the old one until MultiMail has certainly stopped signing
-with it. So a crash of either side after any step loses no event. While MultiMail has not said when
-it changed, `previous_secret_until` is empty and both secrets are accepted. A secret that leaked is the exception: it
-ends as soon as MultiMail knows the new one, and what was signed with it just before is refused, and sent again.
+A new secret is accepted here before MultiMail knows it, and the old one until MultiMail
+has certainly stopped signing with it. So a crash of either side after any step loses no
+event. While MultiMail has not said when it changed, `previous_secret_until` is empty
+and both secrets are accepted. A secret that leaked is the exception: it ends as soon as
+MultiMail knows the new one, and what was signed with it just before is refused, and
+sent again.
 """
 
 import time
@@ -35,7 +38,13 @@ from upstream.events import read_time
 # The events that the desk subscribes to; only our own gateway sends the last two.
 EVENTS = (
     *("oversight.pending", "oversight.approved", "oversight.rejected"),
-    *("message.sent", "message.delivered", "message.bounced", "message.complained", "message.received"),
+    *(
+        "message.sent",
+        "message.delivered",
+        "message.bounced",
+        "message.complained",
+        "message.received",
+    ),
 )
 OWN_EVENTS = ("message.cancelled", "message.failed")
 
@@ -51,8 +60,12 @@ def wanted_events(connection: Connection) -> list[str]:
 
 
 def unreachable_because(connection: Connection) -> str:
-    """Return why MultiMail cannot reach the webhook's address, judged by the address alone; empty otherwise."""
-    if _is_of_this_machine(connection.api_url) or not _is_of_this_machine(settings.PUBLIC_URL):
+    """Return why MultiMail cannot reach the webhook's address, judged by the address
+    alone; empty otherwise.
+    """
+    if _is_of_this_machine(connection.api_url) or not _is_of_this_machine(
+        settings.PUBLIC_URL
+    ):
         return ""
     return (
         f"MultiMail cannot reach {settings.PUBLIC_URL}: only this machine can. Set PUBLIC_URL to the address that "
@@ -69,13 +82,18 @@ def _is_of_this_machine(url: str) -> bool:
 
 
 @atomic_with_retry
-def record_registration(*, connection: Connection, webhook_id: str, actor: Actor) -> Connection:
+def record_registration(
+    *, connection: Connection, webhook_id: str, actor: Actor
+) -> Connection:
     """Store the id under which the webhook is registered at MultiMail."""
     locked = lock(connection, actor)
     before = locked.upstream_webhook_id
     locked.upstream_webhook_id = webhook_id
     locked.save(update_fields=["upstream_webhook_id"])
-    details = {"explanation": address_of(locked), **changed(before=before, after=webhook_id)}
+    details = {
+        "explanation": address_of(locked),
+        **changed(before=before, after=webhook_id),
+    }
     record("hook.registered", actor=actor, connection=locked.pk, details=details)
     return locked
 
@@ -85,10 +103,16 @@ def record_test(*, connection: Connection, actor: Actor) -> None:
     """Record that a test event arrived now."""
     locked = lock(connection, actor)
     Connection.objects.filter(pk=locked.pk).update(webhook_tested_at=Now())
-    record("hook.tested", actor=actor, connection=locked.pk, details={"explanation": "The event arrived."})
+    record(
+        "hook.tested",
+        actor=actor,
+        connection=locked.pk,
+        details={"explanation": "The event arrived."},
+    )
 
 
-# An event that was signed just before the change may still be on its way, and the two clocks may differ.
+# An event that was signed just before the change may still be on its way, and the two
+# clocks may differ.
 MARGIN = timedelta(minutes=5)
 OVERLAPS = {
     "day": ("Stays valid for a day", timedelta(days=1)),
@@ -104,17 +128,27 @@ _SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"
 
 def is_open(connection: Connection) -> bool:
     """Whether a rotation was begun that MultiMail may not have received."""
-    return bool(connection.previous_webhook_secret) and connection.previous_secret_until is None
+    return (
+        bool(connection.previous_webhook_secret)
+        and connection.previous_secret_until is None
+    )
 
 
 @atomic_with_retry
-def begin_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
-    """Accept a new secret as well as the old one, which has no expiry yet: MultiMail does not know the new one."""
+def begin_rotation(
+    *, connection: Connection, overlap: timedelta, actor: Actor
+) -> Connection:
+    """Accept a new secret as well as the old one, which has no expiry yet: MultiMail
+    does not know the new one.
+    """
     locked = lock(connection, actor)
     if is_open(locked):
         return locked
     _check_one_secret(locked, overlap)
-    locked.previous_webhook_secret, locked.webhook_secret = locked.webhook_secret, new_secret()
+    locked.previous_webhook_secret, locked.webhook_secret = (
+        locked.webhook_secret,
+        new_secret(),
+    )
     locked.previous_secret_until = None
     locked.save(update_fields=_SECRETS)
     _record(locked, actor, "Started.", before=ONE, after=BOTH)
@@ -122,8 +156,12 @@ def begin_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) 
 
 
 @atomic_with_retry
-def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
-    """MultiMail knows the new secret: accept the old one for the overlap and a margin, or end it now without one."""
+def finish_rotation(
+    *, connection: Connection, overlap: timedelta, actor: Actor
+) -> Connection:
+    """MultiMail knows the new secret: accept the old one for the overlap and a margin,
+    or end it now without one.
+    """
     locked = lock(connection, actor)
     if is_open(locked):
         _end_old_after(overlap, locked, actor, before=BOTH)
@@ -131,7 +169,9 @@ def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor)
 
 
 @atomic_with_retry
-def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Connection:
+def cancel_rotation(
+    *, connection: Connection, actor: Actor, because: str
+) -> Connection:
     """MultiMail does not know the new secret: accept only the old one."""
     locked = lock(connection, actor)
     if is_open(locked):
@@ -149,8 +189,12 @@ def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Co
     secrets=("secret",),
     made=lambda connection: connection.webhook_secret,
 )
-def take_secret(*, connection: Connection, secret: str, overlap: timedelta, actor: Actor) -> Connection:
-    """Accept a secret that a person sets at MultiMail or copied from there, and the old one for the overlap, if any."""
+def take_secret(
+    *, connection: Connection, secret: str, overlap: timedelta, actor: Actor
+) -> Connection:
+    """Accept a secret that a person sets at MultiMail or copied from there, and the old
+    one for the overlap, if any.
+    """
     locked = lock(connection, actor)
     if secret == locked.webhook_secret:
         raise ConnectionNotChanged("This is the present secret.")
@@ -166,7 +210,9 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
     """Stop accepting the old secret now."""
     locked = lock(connection, actor)
     if is_open(locked):
-        raise ConnectionNotChanged("MultiMail may still use the old secret. Finish the change first.")
+        raise ConnectionNotChanged(
+            "MultiMail may still use the old secret. Finish the change first."
+        )
     if not locked.previous_webhook_secret:
         return locked
     locked.previous_webhook_secret = ""
@@ -176,7 +222,9 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
     return locked
 
 
-def _end_old_after(overlap: timedelta, locked: Connection, actor: Actor, *, before: str, how: str = "") -> None:
+def _end_old_after(
+    overlap: timedelta, locked: Connection, actor: Actor, *, before: str, how: str = ""
+) -> None:
     if overlap:
         locked.previous_secret_until = clock() + overlap + MARGIN
         explanation = f"The old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
@@ -190,22 +238,33 @@ def _end_old_after(overlap: timedelta, locked: Connection, actor: Actor, *, befo
     _record(locked, actor, f"{how}{explanation}", before=before, after=after)
 
 
-def _record(locked: Connection, actor: Actor, explanation: str, *, before: str, after: str) -> None:
+def _record(
+    locked: Connection, actor: Actor, explanation: str, *, before: str, after: str
+) -> None:
     details = {"explanation": explanation, **changed(before=before, after=after)}
-    record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
+    record(
+        "connection.secret_rotated", actor=actor, connection=locked.pk, details=details
+    )
 
 
 def _check_one_secret(locked: Connection, overlap: timedelta) -> None:
-    """Raise ConnectionNotChanged while two secrets are accepted: a third would replace one that may still be in use.
+    """Raise ConnectionNotChanged while two secrets are accepted: a third would replace
+    one that may still be in use.
 
     Where a secret leaked, neither of the two counts any more.
     """
-    overlaps = Connection.objects.filter(pk=locked.pk, previous_secret_until__gt=Now()).exclude(
-        previous_webhook_secret=""
-    )
+    overlaps = Connection.objects.filter(
+        pk=locked.pk, previous_secret_until__gt=Now()
+    ).exclude(previous_webhook_secret="")
     if is_open(locked) or (overlap and overlaps.exists()):
-        until = f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC" if locked.previous_secret_until else ""
-        raise ConnectionNotChanged(f"The previous secret is still valid{until}. Wait until then.")
+        until = (
+            f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC"
+            if locked.previous_secret_until
+            else ""
+        )
+        raise ConnectionNotChanged(
+            f"The previous secret is still valid{until}. Wait until then."
+        )
 
 
 # How long a page waits for the test event. If it arrives later, the next page shows it.
@@ -213,32 +272,54 @@ TEST_SECONDS = 5.0
 POLL_SECONDS = 0.1
 
 
-@second_admin("Webhook", words=in_words("register the desk's webhook"), calls_multimail=True)
+@second_admin(
+    "Webhook", words=in_words("register the desk's webhook"), calls_multimail=True
+)
 def register(*, connection: Connection, actor: Actor, code: str = "") -> Connection:
-    """Register the desk's webhook unless it is registered. Raises ActNotAllowed, ChangeRefused and ChangeUnknown."""
+    """Register the desk's webhook unless it is registered. Raises ActNotAllowed,
+    ChangeRefused and ChangeUnknown.
+    """
     check_may_change(actor, connection)
     admin = admin_client(connection)
     url = address_of(connection)
     row = _registered(admin, url)
     if row is None:
-        wanted = {"url": url, "events": wanted_events(connection), "secret": connection.webhook_secret}
+        wanted = {
+            "url": url,
+            "events": wanted_events(connection),
+            "secret": connection.webhook_secret,
+        }
         row = _request(
             connection,
             actor,
-            lambda admin: without_refused(connection, partial(admin.create_webhook, wanted)),
+            lambda admin: without_refused(
+                connection, partial(admin.create_webhook, wanted)
+            ),
             what="register the webhook",
             code=code,
         )
     webhook_id = text_in(row, "id")
     secret = _secret_in(row)
     if not webhook_id:
-        raise ChangeUnknown("MultiMail's answer does not name the webhook. Check there whether it is registered.")
-    connection = record_registration(connection=connection, webhook_id=webhook_id, actor=actor)
+        raise ChangeUnknown(
+            "MultiMail's answer does not name the webhook. Check there whether it is registered."
+        )
+    connection = record_registration(
+        connection=connection, webhook_id=webhook_id, actor=actor
+    )
     if not secret and "secret" in connection.refused_fields:
-        raise ChangeRefused("Registered, but MultiMail did not tell its secret. Copy it there, and enter it here.")
+        raise ChangeRefused(
+            "Registered, but MultiMail did not tell its secret. Copy it there, and enter it here."
+        )
     if secret and secret != connection.webhook_secret:
-        # It was registered before, or MultiMail made its own secret: MultiMail signs with that one.
-        connection = take_secret(connection=connection, secret=secret, overlap=timedelta(hours=1), actor=actor)
+        # It was registered before, or MultiMail made its own secret: MultiMail signs
+        # with that one.
+        connection = take_secret(
+            connection=connection,
+            secret=secret,
+            overlap=timedelta(hours=1),
+            actor=actor,
+        )
     return connection
 
 
@@ -247,8 +328,13 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
     try:
         listed = admin.ask("GET", "/v1/webhooks")
         rows = listed.get("webhooks") or listed.get("subscriptions") or []
-        found = next((row for row in rows if isinstance(row, dict) and row.get("url") == url), None)
-        return None if found is None else found | admin.read_webhook(str(found.get("id")))
+        found = next(
+            (row for row in rows if isinstance(row, dict) and row.get("url") == url),
+            None,
+        )
+        return (
+            None if found is None else found | admin.read_webhook(str(found.get("id")))
+        )
     except errors.NotFound:
         return None
     except errors.UpstreamError as error:
@@ -258,7 +344,8 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
 def test(*, connection: Connection, actor: Actor) -> float:
     """Request a test event, wait for it to arrive, and return how many seconds it took.
 
-    Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and ConnectionNotChanged with why it did not arrive.
+    Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and ConnectionNotChanged with
+    why it did not arrive.
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
@@ -266,7 +353,10 @@ def test(*, connection: Connection, actor: Actor) -> float:
     asked_at = clock()
     admin = admin_client(connection)
     answer = _request(
-        connection, actor, lambda admin: admin.test_webhook(connection.upstream_webhook_id), what="send a test"
+        connection,
+        actor,
+        lambda admin: admin.test_webhook(connection.upstream_webhook_id),
+        what="send a test",
     )
     event_id = text_in(answer, "event_id")
     event = _await_event(connection, event_id)
@@ -278,7 +368,9 @@ def test(*, connection: Connection, actor: Actor) -> float:
 
 def _await_event(connection: Connection, event_id: str) -> WebhookEvent | None:
     ends = time.monotonic() + TEST_SECONDS
-    arrived = WebhookEvent.objects.filter(connection=connection, event_id=event_id).exclude(event_id="")
+    arrived = WebhookEvent.objects.filter(
+        connection=connection, event_id=event_id
+    ).exclude(event_id="")
     while (event := arrived.first()) is None and time.monotonic() < ends:
         time.sleep(POLL_SECONDS)
     return event
@@ -288,7 +380,11 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     """Return why a test event did not arrive, according to MultiMail's delivery log."""
     own_reason = unreachable_because(connection)
     try:
-        log = admin.ask("GET", "/v1/webhook-deliveries", params={"webhook_id": connection.upstream_webhook_id})
+        log = admin.ask(
+            "GET",
+            "/v1/webhook-deliveries",
+            params={"webhook_id": connection.upstream_webhook_id},
+        )
     except errors.UpstreamError:
         log = {}
     rows = [row for row in log.get("deliveries") or [] if isinstance(row, dict)]
@@ -307,18 +403,24 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
     return f"{late} {own_reason or 'It may still come. Check that PUBLIC_URL leads to this desk.'}"
 
 
-@second_admin("Webhook", words=in_words("change the webhook's secret"), calls_multimail=True)
+@second_admin(
+    "Webhook", words=in_words("change the webhook's secret"), calls_multimail=True
+)
 def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
-    """Change the secret, here and at MultiMail, so that no valid event is refused at any moment.
+    """Change the secret, here and at MultiMail, so that no valid event is refused at
+    any moment.
 
-    1. Accept the new secret here as well as the old one. 2. Give it to MultiMail, which keeps signing with the old
-    one for the overlap. 3. Store when the old one expires; without an overlap, forget it. If a step fails, both stay
-    accepted, and the next call continues there. Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused and
-    ChangeUnknown.
+    1. Accept the new secret here as well as the old one. 2. Give it to MultiMail, which
+       keeps signing with the old one for the overlap. 3. Store when the old one
+       expires; without an overlap, forget it. If a step fails, both stay accepted, and
+       the next call continues there. Raises ActNotAllowed, ConnectionNotChanged,
+       ChangeRefused and ChangeUnknown.
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
-        raise ConnectionNotChanged("The webhook is not registered here. Change the secret by hand.")
+        raise ConnectionNotChanged(
+            "The webhook is not registered here. Change the secret by hand."
+        )
     admin = admin_client(connection)
     goes_on = is_open(connection)
     held = begin_rotation(connection=connection, overlap=overlap, actor=actor)
@@ -330,34 +432,52 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
         answer = _request(
             connection,
             actor,
-            lambda admin: admin.rotate_webhook(webhook_id, secret=held.webhook_secret, overlap_s=seconds),
+            lambda admin: admin.rotate_webhook(
+                webhook_id, secret=held.webhook_secret, overlap_s=seconds
+            ),
             what="change the secret of the webhook",
         )
     except ChangeRefused as error:
-        # Only MultiMail's own answer proves which secret it uses; without it, both stay accepted.
+        # Only MultiMail's own answer proves which secret it uses; without it, both stay
+        # accepted.
         if (ended := _signs_with(admin, held)) is not None:
-            return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
+            return finish_rotation(
+                connection=held, overlap=overlap and ended, actor=actor
+            )
         cancel_rotation(connection=held, actor=actor, because=error.sentence)
         raise
-    # If somebody else rotated before, the gateway may sign with the old one for longer than requested.
+    # If somebody else rotated before, the gateway may sign with the old one for longer
+    # than requested.
     ended = max(overlap, _overlap_in(answer))
     return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
 
 
 def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
-    """Return for how long MultiMail still signs with the old secret if it has our new one; otherwise None."""
+    """Return for how long MultiMail still signs with the old secret if it has our new
+    one; otherwise None.
+    """
     try:
         found = admin.read_webhook(connection.upstream_webhook_id)
     except errors.UpstreamError as error:
-        raise ChangeUnknown(f"{error.sentence} Until that is known, both secrets are valid.") from None
+        raise ChangeUnknown(
+            f"{error.sentence} Until that is known, both secrets are valid."
+        ) from None
     if not _secret_in(found):
-        raise ChangeUnknown("MultiMail does not report which secret it uses. Until that is known, both are valid.")
-    return _overlap_in(found) if _secret_in(found) == connection.webhook_secret else None
+        raise ChangeUnknown(
+            "MultiMail does not report which secret it uses. Until that is known, both are valid."
+        )
+    return (
+        _overlap_in(found) if _secret_in(found) == connection.webhook_secret else None
+    )
 
 
 def _overlap_in(answer: dict[str, Any]) -> timedelta:
     until = read_time(answer.get("previous_secret_until"))
-    return max(until - datetime.now(UTC), timedelta(seconds=1)) if until else timedelta(seconds=1)
+    return (
+        max(until - datetime.now(UTC), timedelta(seconds=1))
+        if until
+        else timedelta(seconds=1)
+    )
 
 
 def unregister(connection: Connection) -> str:

@@ -1,4 +1,6 @@
-"""The list of connections with the health of each, and adding one. For one connection see `connection_views.py`."""
+"""The list of connections with the health of each, and adding one. For one connection
+see `connection_views.py`.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +11,11 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.reconcile.ask_again import read_again, readable_by
 from approvals.tasks import read_connection
@@ -40,22 +46,30 @@ class Health:
 @login_required
 @require_safe
 def connections(request: DeskRequest) -> HttpResponse:
-    """Show each account: its address, mailboxes, which keys it has, when it was last read, and what is wrong."""
+    """Show each account: its address, mailboxes, which keys it has, when it was last
+    read, and what is wrong.
+    """
     return connections_page(request)
 
 
-def connections_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
+def connections_page(
+    request: DeskRequest, *, status: int = 200, error: str = ""
+) -> HttpResponse:
     """Render the list of connections, with the error if there was one."""
     actor = request.actor
     context = {
         "rows": connection_rows(actor, now=timezone.now()),
         "error": error,
         "may_add": actor.is_admin_of_all,
-        "removed": Connection.objects.removed().visible_to(actor).order_by("-removed_at"),
+        "removed": Connection.objects.removed()
+        .visible_to(actor)
+        .order_by("-removed_at"),
     }
     page = "connections/connections.html"
     fragment = "connections/_connections.html"
-    return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
+    return page_or_fragment(
+        request, page=page, fragment=fragment, context=context, status=status
+    )
 
 
 @login_required
@@ -70,23 +84,37 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     notice = f"{connection} is being read. The result appears here in a moment."
     back = request.POST.get("back")
     if back == "connection":
-        return redirect_with_notice(request, notice, "connection", connection_id=connection.pk)
-    return redirect_with_notice(request, notice, "attention" if back == "attention" else "connections")
+        return redirect_with_notice(
+            request, notice, "connection", connection_id=connection.pk
+        )
+    return redirect_with_notice(
+        request, notice, "attention" if back == "attention" else "connections"
+    )
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what the page shows of each account the actor has a role for."""
-    return rows_of(list(Connection.objects.at_work().visible_to(actor).order_by("name")), actor, now=now)
+    return rows_of(
+        list(Connection.objects.at_work().visible_to(actor).order_by("name")),
+        actor,
+        now=now,
+    )
 
 
-def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
+def rows_of(
+    connections: list[Connection], actor: Actor, *, now: datetime
+) -> list[dict[str, Any]]:
     """Return what pages show of these connections, without their keys."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
     events = WebhookEvent.objects.visible_to(actor)
     rows = []
     for connection in connections:
         freshness = freshness_of(connection, now=now)
-        old_secret_until = connection.previous_secret_until if connection.previous_webhook_secret else None
+        old_secret_until = (
+            connection.previous_secret_until
+            if connection.previous_webhook_secret
+            else None
+        )
         rows.append(
             {
                 "connection": connection,
@@ -95,9 +123,16 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
                 "since": connection.paused_at or connection.failing_since,
                 "health": health_of(connection, freshness, now=now),
                 "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
-                "keys": [(slot.label, bool(getattr(connection, slot.field)), slot.turns_on) for slot in SLOTS.values()],
-                "last_event": events.filter(connection=connection).order_by("-pk").first(),
-                "old_secret_until": None if old_secret_until is None or old_secret_until <= now else old_secret_until,
+                "keys": [
+                    (slot.label, bool(getattr(connection, slot.field)), slot.turns_on)
+                    for slot in SLOTS.values()
+                ],
+                "last_event": events.filter(connection=connection)
+                .order_by("-pk")
+                .first(),
+                "old_secret_until": None
+                if old_secret_until is None or old_secret_until <= now
+                else old_secret_until,
                 "to_look_at": events.to_look_at().filter(connection=connection).count(),
             }
         )
@@ -107,21 +142,35 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
 def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
     """Return a connection's health in words. It is never well before it was read."""
     if connection.paused_by_hand:
-        return Health("Paused", "amber", "Decisions wait here until an admin resumes it.")
+        return Health(
+            "Paused", "amber", "Decisions wait here until an admin resumes it."
+        )
     if connection.paused_at:
-        return Health("Paused", "rose", "Enter a key that MultiMail accepts. The next successful read ends the pause.")
+        return Health(
+            "Paused",
+            "rose",
+            "Enter a key that MultiMail accepts. The next successful read ends the pause.",
+        )
     if connection.wait_until and connection.wait_until > now:
-        return Health("Waits", "amber", f"MultiMail asked the desk to wait until {connection.wait_until:%H:%M:%S} UTC.")
+        return Health(
+            "Waits",
+            "amber",
+            f"MultiMail asked the desk to wait until {connection.wait_until:%H:%M:%S} UTC.",
+        )
     if freshness.as_of is None:
         advice = "It is read every half minute. If this stays, check its address and oversight key."
         return Health("Not read yet", "amber", advice)
     tone = "rose" if freshness.level == "red" else "amber"
     if connection.failing_since:
         advice = "The desk tries again at least once a minute. Newer held mail may be missing here."
-        return Health("Out of date" if freshness.level == "red" else "Failing", tone, advice)
+        return Health(
+            "Out of date" if freshness.level == "red" else "Failing", tone, advice
+        )
     if freshness.level != "green":
         advice = "No read was completed since. Check that a worker runs: ./run manage doctor."
-        return Health("Out of date" if freshness.level == "red" else "Late", tone, advice)
+        return Health(
+            "Out of date" if freshness.level == "red" else "Late", tone, advice
+        )
     return Health("Healthy", "green")
 
 
@@ -131,8 +180,14 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
 def add(request: DeskRequest) -> HttpResponse:
     """Add a connection. Nothing is saved before MultiMail has accepted its keys."""
     if not request.actor.is_admin_of_all:
-        return connections_page(request, status=403, error="Only an admin of everything can add connections.")
-    form = AddConnectionForm(request.POST if request.method == "POST" else None, initial={"place": OURS})
+        return connections_page(
+            request,
+            status=403,
+            error="Only an admin of everything can add connections.",
+        )
+    form = AddConnectionForm(
+        request.POST if request.method == "POST" else None, initial={"place": OURS}
+    )
     if not form.is_valid():
         return _add_page(request, form)
     cleaned = form.cleaned_data
@@ -152,11 +207,16 @@ def add(request: DeskRequest) -> HttpResponse:
             scopes={name: check.scopes for name, check in checks.items()},
             is_our_gateway=cleaned["place"] == OURS,
             # Hosted MultiMail tells an oversight key nothing about the account.
-            account=next((check.account for check in checks.values() if check.account), ""),
+            account=next(
+                (check.account for check in checks.values() if check.account), ""
+            ),
             now=timezone.now(),
         )
     except ConnectionNotChanged as error:
-        form.add_error("oversight_key" if isinstance(error, AccountConnected) else "name", error.sentence)
+        form.add_error(
+            "oversight_key" if isinstance(error, AccountConnected) else "name",
+            error.sentence,
+        )
         return _add_page(request, form)
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
@@ -168,13 +228,26 @@ def add(request: DeskRequest) -> HttpResponse:
 
 def _add_page(request: DeskRequest, form: AddConnectionForm) -> HttpResponse:
     options = [
-        ("ours", "Built-in gateway", f"It runs with this desk at {settings.MULTIMAIL_API_URL}."),
+        (
+            "ours",
+            "Built-in gateway",
+            f"It runs with this desk at {settings.MULTIMAIL_API_URL}.",
+        ),
         ("hosted", "Hosted MultiMail", f"An account at {HOSTED}."),
-        ("other", "Another address", "A gateway elsewhere. Its address must be in OUTGOING_ALLOW."),
+        (
+            "other",
+            "Another address",
+            "A gateway elsewhere. Its address must be in OUTGOING_ALLOW.",
+        ),
     ]
     context = {
         "form": form,
         "places": options,
         "slots": [(slot, form[slot.field].errors) for slot in SLOTS.values()],
     }
-    return render(request, "connections/connection_add.html", context, status=422 if form.errors else 200)
+    return render(
+        request,
+        "connections/connection_add.html",
+        context,
+        status=422 if form.errors else 200,
+    )

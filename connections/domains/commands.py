@@ -1,4 +1,6 @@
-"""Domains of an account: what to put into DNS for each, adding one, having it looked up, and removing it."""
+"""Domains of an account: what to put into DNS for each, adding one, having it looked
+up, and removing it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +10,14 @@ from typing import Any
 
 from audit.recording import changed
 from common.actors import Actor
-from connections.changes import check_admin, in_words, read_account, record_change, request_change, text_in
+from connections.changes import (
+    check_admin,
+    in_words,
+    read_account,
+    record_change,
+    request_change,
+    text_in,
+)
 from connections.errors import ChangeRefused
 from mirror.models import Connection
 from people.second_admin.registry import second_admin
@@ -21,7 +30,9 @@ _request = partial(request_change, failed="domain.change_failed", within=15.0)
 
 @dataclass(frozen=True)
 class DnsRecord:
-    """One record to put into DNS; `problem` says what DNS has instead, if that is known."""
+    """One record to put into DNS; `problem` says what DNS has instead, if that is
+    known.
+    """
 
     type: str
     name: str
@@ -44,52 +55,103 @@ class Domain:
 
 
 def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
-    """Read the domains of an account. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
-    rows = read_account(connection, actor, AdminClient.list_domains, may="see its domains")
+    """Read the domains of an account. Raises ActNotAllowed, ChangeRefused,
+    ChangeUnknown.
+    """
+    rows = read_account(
+        connection, actor, AdminClient.list_domains, may="see its domains"
+    )
     return sorted(map(_domain, rows), key=lambda one: one.name)
 
 
-@second_admin("Domain", words=in_words("add a domain", page="domains"), calls_multimail=True)
+@second_admin(
+    "Domain", words=in_words("add a domain", page="domains"), calls_multimail=True
+)
 def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
     """Add a domain; it is pending until DNS proves it. Raises as read_domains."""
     check_admin(actor, connection, may="add domains to it")
-    answer = _request(connection, actor, lambda admin: admin.add_domain(name), what=f"add the domain {name}")
+    answer = _request(
+        connection,
+        actor,
+        lambda admin: admin.add_domain(name),
+        what=f"add the domain {name}",
+    )
     record_change("domain.added", connection, actor, **changed(before="", after=name))
     return _domain(answer)
 
 
 def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
-    """Check its records in DNS, and return a sentence that says what was found. Raises as read_domains."""
+    """Check its records in DNS, and return a sentence that says what was found. Raises
+    as read_domains.
+    """
     check_admin(actor, connection, may="check its domains")
     answer = _request(
-        connection, actor, lambda admin: admin.verify_domain(domain_id), what="check the DNS records of a domain"
+        connection,
+        actor,
+        lambda admin: admin.verify_domain(domain_id),
+        what="check the DNS records of a domain",
     )
     domain = _domain(answer)
-    record_change("domain.verified" if domain.is_active else "domain.looked_up", connection, actor, name=domain.name)
-    # The page shows the problem of each record, so MultiMail's message is for what it could not check.
-    message = "" if any(record.problem for record in domain.records) else str(answer.get("message", ""))
+    record_change(
+        "domain.verified" if domain.is_active else "domain.looked_up",
+        connection,
+        actor,
+        name=domain.name,
+    )
+    # The page shows the problem of each record, so MultiMail's message is for what it
+    # could not check.
+    message = (
+        ""
+        if any(record.problem for record in domain.records)
+        else str(answer.get("message", ""))
+    )
     verified = sum(record.verified for record in domain.records)
-    return message or f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
+    return (
+        message
+        or f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
+    )
 
 
-@second_admin("Domain", words=in_words("rotate the DKIM key of a domain", page="domains"), calls_multimail=True)
+@second_admin(
+    "Domain",
+    words=in_words("rotate the DKIM key of a domain", page="domains"),
+    calls_multimail=True,
+)
 def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
-    """Make another key, which signs once it is in DNS (our gateway). Raises as read_domains."""
+    """Make another key, which signs once it is in DNS (our gateway). Raises as
+    read_domains.
+    """
     check_admin(actor, connection, may="change what signs its mail")
-    answer = _request(connection, actor, lambda admin: admin.rotate_dkim(domain_id), what="rotate a DKIM key")
-    details = changed(before="its DKIM keys", after=f"another key for {_domain(answer).name}")
+    answer = _request(
+        connection,
+        actor,
+        lambda admin: admin.rotate_dkim(domain_id),
+        what="rotate a DKIM key",
+    )
+    details = changed(
+        before="its DKIM keys", after=f"another key for {_domain(answer).name}"
+    )
     record_change("domain.dkim_rotated", connection, actor, **details)
 
 
-@second_admin("Domain", words=in_words("remove a domain", page="domains"), calls_multimail=True)
+@second_admin(
+    "Domain", words=in_words("remove a domain", page="domains"), calls_multimail=True
+)
 def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
-    """Remove a domain, and return its name. Raises as read_domains, and also if it has mailboxes."""
+    """Remove a domain, and return its name. Raises as read_domains, and also if it has
+    mailboxes.
+    """
     # The ledger gets the name that MultiMail returns, not the one in the form.
     known = {one.id: one.name for one in read_domains(connection, actor=actor)}
     if domain_id not in known:
         raise ChangeRefused("The account no longer has this domain.")
     name = known[domain_id]
-    _request(connection, actor, lambda admin: admin.delete_domain(domain_id), what=f"remove the domain {name}")
+    _request(
+        connection,
+        actor,
+        lambda admin: admin.delete_domain(domain_id),
+        what=f"remove the domain {name}",
+    )
     record_change("domain.removed", connection, actor, **changed(before=name, after=""))
     return name
 
@@ -98,16 +160,29 @@ def _domain(row: Mapping[str, Any]) -> Domain:
     records = row.get("dns_records")
     if isinstance(records, dict):
         # MultiMail's OpenAPI document has an object here, without saying what is in it.
-        records = [{"purpose": name, **one} for name, one in records.items() if isinstance(one, dict)]
+        records = [
+            {"purpose": name, **one}
+            for name, one in records.items()
+            if isinstance(one, dict)
+        ]
     return Domain(
         id=text_in(row, "id"),
         name=text_in(row, "domain", most=253),
         is_active=row.get("status") == "active",
-        records=tuple(_record(one) for one in records if isinstance(one, dict)) if isinstance(records, list) else (),
+        records=tuple(_record(one) for one in records if isinstance(one, dict))
+        if isinstance(records, list)
+        else (),
         looked_at=read_time(row.get("looked_at")),
     )
 
 
 def _record(row: Mapping[str, Any]) -> DnsRecord:
-    texts = {name: text_in(row, name) for name in ("type", "name", "value", "purpose", "problem")}
-    return DnsRecord(**texts, verified=bool(row.get("verified")), priority=text_in(row, "priority", most=5))
+    texts = {
+        name: text_in(row, name)
+        for name in ("type", "name", "value", "purpose", "problem")
+    }
+    return DnsRecord(
+        **texts,
+        verified=bool(row.get("verified")),
+        priority=text_in(row, "priority", most=5),
+    )

@@ -1,4 +1,6 @@
-"""The domains of the accounts: their DNS records and what DNS has, and adding, checking and removing one."""
+"""The domains of the accounts: their DNS records and what DNS has, and adding, checking
+and removing one.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -42,12 +44,16 @@ _LIST = "connections/domains.html"
 @login_required
 @require_safe
 def domains(request: DeskRequest) -> HttpResponse:
-    """List the domains of every account that the actor is an admin of, with the records of each."""
+    """List the domains of every account that the actor is an admin of, with the records
+    of each.
+    """
     return _list_page(request)
 
 
 def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
-    """Decorate a view that changes a domain of the account in its URL, and returns the notice to show."""
+    """Decorate a view that changes a domain of the account in its URL, and returns the
+    notice to show.
+    """
 
     @wraps(view)
     def changed(request: DeskRequest, connection_id: int, **rest: str) -> HttpResponse:
@@ -55,7 +61,9 @@ def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
         if not is_admin(request.actor, connection):
             return refused(request, _LIST, connection)
         try:
-            return redirect_with_notice(request, view(request, connection, **rest), "domains")
+            return redirect_with_notice(
+                request, view(request, connection, **rest), "domains"
+            )
         except CHANGE_ERRORS as error:
             return _list_page(request, typed_for=connection_id, failed=error)
 
@@ -78,7 +86,9 @@ def add(request: DeskRequest, connection: Connection) -> str:
 @_changes
 def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     """Check the records of a domain in DNS."""
-    return commands.verify_domain(connection=connection, actor=request.actor, domain_id=domain_id)
+    return commands.verify_domain(
+        connection=connection, actor=request.actor, domain_id=domain_id
+    )
 
 
 @login_required
@@ -87,7 +97,9 @@ def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
 @_changes
 def rotate(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     """Replace the DKIM key."""
-    commands.rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
+    commands.rotate_dkim(
+        connection=connection, actor=request.actor, domain_id=domain_id
+    )
     return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
 
 
@@ -97,7 +109,9 @@ def rotate(request: DeskRequest, connection: Connection, domain_id: str) -> str:
 @_changes
 def delete(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     """Remove a domain."""
-    name = commands.delete_domain(connection=connection, actor=request.actor, domain_id=domain_id)
+    name = commands.delete_domain(
+        connection=connection, actor=request.actor, domain_id=domain_id
+    )
     return f"{name} was removed."
 
 

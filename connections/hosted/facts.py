@@ -1,4 +1,5 @@
-"""The facts of docs/multimail.md that reads alone show, by section, with the function that looks at each.
+"""The facts of docs/multimail.md that reads alone show, by section, with the function
+that looks at each.
 
 It returns what is otherwise, without content, or an empty text.
 """
@@ -60,10 +61,14 @@ def _either(host: Host, rows: Rows) -> list[dict[str, Any]]:
 
 
 def _thread(host: Host) -> list[dict[str, Any]]:
-    thread = next((row["thread_id"] for row in _emails(host) if row.get("thread_id")), None)
+    thread = next(
+        (row["thread_id"] for row in _emails(host) if row.get("thread_id")), None
+    )
     if thread is None:
         raise NotSeen("no message listed has a thread")
-    found = host.object("read", "/v1/mailboxes/{}/threads/{}", host.mailbox(), str(thread)).get("emails")
+    found = host.object(
+        "read", "/v1/mailboxes/{}/threads/{}", host.mailbox(), str(thread)
+    ).get("emails")
     return [row for row in found or [] if isinstance(row, dict)]
 
 
@@ -72,15 +77,25 @@ def _allowlist(host: Host) -> list[dict[str, Any]]:
 
 
 def _email(host: Host) -> list[dict[str, Any]]:
-    """Read one message, with a file if there is one, that is not marked as read by this: outgoing, or read before."""
-    safe = [row for row in _emails(host) if row.get("direction") == "outbound" or row.get("status") == "read"]
+    """Read one message, with a file if there is one, that is not marked as read by
+    this: outgoing, or read before.
+    """
+    safe = [
+        row
+        for row in _emails(host)
+        if row.get("direction") == "outbound" or row.get("status") == "read"
+    ]
     if not safe:
         raise NotSeen("every message listed is unread")
     row = min(safe, key=lambda one: not one.get("has_attachments"))
-    return [host.object("read", "/v1/mailboxes/{}/emails/{}", host.mailbox(), str(row.get("id")))]
+    return [
+        host.object(
+            "read", "/v1/mailboxes/{}/emails/{}", host.mailbox(), str(row.get("id"))
+        )
+    ]
 
 
-# --- kinds of facts -----------------------------------------------------------------------------------------------
+# --- kinds of facts -------------------------------------------------------------------
 
 
 def _have(rows: Rows, *wanted: str) -> Look:
@@ -104,14 +119,22 @@ def _are_ordered(rows: Rows, *, newest_first: bool) -> Look:
         times = [str(row.get("received_at")) for row in rows(host)]
         if len(times) < 2:
             raise NotSeen("fewer than two messages are listed")
-        return "" if times == sorted(times, reverse=newest_first) else "they are not in this order"
+        return (
+            ""
+            if times == sorted(times, reverse=newest_first)
+            else "they are not in this order"
+        )
 
     return look
 
 
 def _lists(call: tuple[str, str], *arrays: str) -> Look:
     def look(host: Host) -> str:
-        found = [name for name, value in host.object(*call).items() if isinstance(value, list)]
+        found = [
+            name
+            for name, value in host.object(*call).items()
+            if isinstance(value, list)
+        ]
         return "" if {*found} & {*arrays} else f"arrays: {names(found) or 'none'}"
 
     return look
@@ -126,12 +149,16 @@ def _is(status: int, kind: str, template: str) -> Look:
     return look
 
 
-# --- facts of their own kind --------------------------------------------------------------------------------------
+# --- facts of their own kind ----------------------------------------------------------
 
 
 def _no_header(host: Host) -> str:
     headers = host.read(*_PENDING).headers
-    return "the header is there: this is our gateway" if "X-Countersign-Gateway" in headers else ""
+    return (
+        "the header is there: this is our gateway"
+        if "X-Countersign-Gateway" in headers
+        else ""
+    )
 
 
 def _ids(host: Host) -> str:
@@ -155,7 +182,11 @@ def _times(host: Host) -> str:
 
 def _epochs(host: Host) -> str:
     value = _mailboxes(host)[0].get("created_at")
-    return "" if isinstance(value, int) and value > 1e11 else f"a JSON {type(value).__name__}"
+    return (
+        ""
+        if isinstance(value, int) and value > 1e11
+        else f"a JSON {type(value).__name__}"
+    )
 
 
 def _to(host: Host) -> str:
@@ -168,50 +199,80 @@ def _pages(host: Host) -> str:
     target = ("read", "/v1/mailboxes/{}/emails", host.mailbox())
     if not (cursor := host.object(*target, limit="1").get("cursor")):
         return "one row of several, without a cursor"
-    pages = [host.rows(*target, limit="1", **more)[0].get("id") for more in ({}, {"cursor": str(cursor)})]
+    pages = [
+        host.rows(*target, limit="1", **more)[0].get("id")
+        for more in ({}, {"cursor": str(cursor)})
+    ]
     return "the second page repeats the first" if pages[0] == pages[1] else ""
 
 
 def _file(host: Host) -> str:
     email = _email(host)[0]
-    file = next((one for one in email.get("attachments") or [] if isinstance(one, dict) and one.get("name")), None)
+    file = next(
+        (
+            one
+            for one in email.get("attachments") or []
+            if isinstance(one, dict) and one.get("name")
+        ),
+        None,
+    )
     if file is None:
         raise NotSeen("no message that may be read has an attachment")
     target = "/v1/mailboxes/{}/emails/{}/attachments/{}"
-    answer = host.read("read", target, host.mailbox(), str(email.get("id")), str(file["name"]))
+    answer = host.read(
+        "read", target, host.mailbox(), str(email.get("id")), str(file["name"])
+    )
     if answer.status == 200 and len(answer.body) == file.get("size"):
         return ""
     return f"answered {answer.status}, fields: {names(parsed(answer) or ()) or 'none'}"
 
 
 def _secret(host: Host) -> str:
-    secret = host.object("admin", "/v1/webhooks/{}", str(_webhooks(host)[0].get("id"))).get("signing_secret")
+    secret = host.object(
+        "admin", "/v1/webhooks/{}", str(_webhooks(host)[0].get("id"))
+    ).get("signing_secret")
     return "" if str(secret).startswith("whsec_") else "missing, or of another form"
 
 
 def _errors(host: Host) -> str:
-    refused = {call: answer for call, answer in host.answers.items() if answer.status >= 400}
+    refused = {
+        call: answer for call, answer in host.answers.items() if answer.status >= 400
+    }
     if not refused:
         raise NotSeen("no call was refused")
-    return ", ".join(call for call, one in refused.items() if not isinstance((parsed(one) or {}).get("error"), str))
+    return ", ".join(
+        call
+        for call, one in refused.items()
+        if not isinstance((parsed(one) or {}).get("error"), str)
+    )
 
 
 def _objects(host: Host) -> str:
-    done = {call: one for call, one in host.answers.items() if one.status < 300 and "/attachments/" not in call}
+    done = {
+        call: one
+        for call, one in host.answers.items()
+        if one.status < 300 and "/attachments/" not in call
+    }
     if not done:
         raise NotSeen("no call succeeded")
     return ", ".join(call for call, answer in done.items() if parsed(answer) is None)
 
 
 def _retry_after(host: Host) -> str:
-    found = [answer.headers.get("Retry-After", "") for answer in host.answers.values() if answer.status == 429]
+    found = [
+        answer.headers.get("Retry-After", "")
+        for answer in host.answers.values()
+        if answer.status == 429
+    ]
     if not found:
         raise NotSeen("no call was throttled")
     return "" if all(text.isdecimal() for text in found) else "no number"
 
 
 FACTS: dict[str, dict[str, Look]] = {
-    "Hosted MultiMail or our gateway": {"Hosted MultiMail sends no header X-Countersign-Gateway.": _no_header},
+    "Hosted MultiMail or our gateway": {
+        "Hosted MultiMail sends no header X-Countersign-Gateway.": _no_header
+    },
     "Accounts and keys": {
         "The account has id, name and plan.": _have(_account, "id", "name", "plan"),
         "An unknown key is 401.": _is(401, "unknown", "/v1/account"),
@@ -227,40 +288,68 @@ FACTS: dict[str, dict[str, Look]] = {
         "Listed messages have from and subject.": _have(_messages, "from", "subject"),
         "Listed messages have an array in to.": _to,
         "Lists of messages carry no bodies.": _hide(_emails, *_TEXTS),
-        "A single read has markdown and attachments.": _have(_email, "markdown", "attachments"),
+        "A single read has markdown and attachments.": _have(
+            _email, "markdown", "attachments"
+        ),
     },
-    "Statuses": {"Listed messages have known statuses.": _say(_messages, "status", *_STATUSES)},
+    "Statuses": {
+        "Listed messages have known statuses.": _say(_messages, "status", *_STATUSES)
+    },
     "Reading": {
-        "Lists of messages have the newest first.": _are_ordered(_emails, newest_first=True),
+        "Lists of messages have the newest first.": _are_ordered(
+            _emails, newest_first=True
+        ),
         "A list goes on at its cursor.": _pages,
     },
     "Threads": {"A thread carries no bodies.": _hide(_thread, *_TEXTS)},
     "Attachments": {"An attachment comes as its raw bytes.": _file},
     "The pending list": {
-        "What is held stands under pending, emails or messages.": _lists(_PENDING, "pending", "emails", "messages"),
-        "Held messages have id, mailbox_id and body_markdown.": _have(_pending, "id", "mailbox_id", "body_markdown"),
+        "What is held stands under pending, emails or messages.": _lists(
+            _PENDING, "pending", "emails", "messages"
+        ),
+        "Held messages have id, mailbox_id and body_markdown.": _have(
+            _pending, "id", "mailbox_id", "body_markdown"
+        ),
         "Held messages have one of two statuses.": _say(_pending, "status", *_HELD),
-        "The oldest held message comes first.": _are_ordered(_pending, newest_first=False),
+        "The oldest held message comes first.": _are_ordered(
+            _pending, newest_first=False
+        ),
     },
     "Mailboxes and oversight modes": {
         "Mailboxes have id and address.": _have(_mailboxes, "id", "address"),
-        "Mailboxes have one of the five modes.": _say(_mailboxes, "oversight_mode", *_MODES),
+        "Mailboxes have one of the five modes.": _say(
+            _mailboxes, "oversight_mode", *_MODES
+        ),
     },
-    "Domains": {"Domains have domain, status and dns_records.": _have(_domains, "domain", "status", "dns_records")},
+    "Domains": {
+        "Domains have domain, status and dns_records.": _have(
+            _domains, "domain", "status", "dns_records"
+        )
+    },
     "Registering a webhook": {
-        "Webhooks stand under webhooks or subscriptions.": _lists(_WEBHOOKS, "webhooks", "subscriptions"),
+        "Webhooks stand under webhooks or subscriptions.": _lists(
+            _WEBHOOKS, "webhooks", "subscriptions"
+        ),
         "Webhooks have id, url and events.": _have(_webhooks, "id", "url", "events"),
-        "A list of webhooks shows no secrets.": _hide(_webhooks, "signing_secret", "secret"),
+        "A list of webhooks shows no secrets.": _hide(
+            _webhooks, "signing_secret", "secret"
+        ),
         "A single webhook shows a signing_secret that begins with whsec_.": _secret,
     },
-    "Allowlists at the gate": {"Entries of allowlists have id and pattern.": _have(_allowlist, "id", "pattern")},
+    "Allowlists at the gate": {
+        "Entries of allowlists have id and pattern.": _have(_allowlist, "id", "pattern")
+    },
     "Account lists": {
         "Contacts have email.": _have(_contacts, "email"),
-        "Suppressed addresses have email_address and reason.": _have(_suppressed, "email_address", "reason"),
+        "Suppressed addresses have email_address and reason.": _have(
+            _suppressed, "email_address", "reason"
+        ),
         "Entries of the audit log have action, resource_id and actor_key_id.": _have(
             _audit_log, "action", "resource_id", "actor_key_id"
         ),
-        "Deliveries have id, event_type and status.": _have(_deliveries, "id", "event_type", "status"),
+        "Deliveries have id, event_type and status.": _have(
+            _deliveries, "id", "event_type", "status"
+        ),
     },
 }
 # Looked at after all other calls.

@@ -24,11 +24,24 @@ class NotSeen(Exception):
 class Probe(Client):
     """MultiMail's API with one key. Whatever it answers is an answer here."""
 
-    def ask(self, method: str, target: str, params: dict[str, str] | None, body: dict[str, Any] | None) -> Answer:
+    def ask(
+        self,
+        method: str,
+        target: str,
+        params: dict[str, str] | None,
+        body: dict[str, Any] | None,
+    ) -> Answer:
         """Make one call, and once more if MultiMail says how many seconds to wait."""
         for _ in range(2):
             deadline = Deadline.after(TOTAL_TIMEOUT)
-            answer = self._exchange(method, target, params=params, body=body, limit=MAX_ANSWER, deadline=deadline)
+            answer = self._exchange(
+                method,
+                target,
+                params=params,
+                body=body,
+                limit=MAX_ANSWER,
+                deadline=deadline,
+            )
             wait = answer.headers.get("Retry-After", "")
             if answer.status != 429 or not wait.isdecimal() or int(wait) > MAX_WAIT:
                 break
@@ -37,17 +50,29 @@ class Probe(Client):
 
 
 class Host:
-    """One MultiMail, with keys by kind. `answers` has the last answer to each call, by its words and status."""
+    """One MultiMail, with keys by kind. `answers` has the last answer to each call, by
+    its words and status.
+    """
 
     def __init__(self, address: str, keys: dict[str, str]) -> None:
         known = keys | {"unknown": "mm_live_of_nobody"}
-        self.probes = {kind: Probe(base_url=address, key=key) for kind, key in known.items() if key}
+        self.probes = {
+            kind: Probe(base_url=address, key=key) for kind, key in known.items() if key
+        }
         self.answers: dict[str, Answer] = {}
         self._reads: dict[tuple[Any, ...], Answer | NotSeen] = {}
         # What the sandbox step sent, and what became of it.
         self.sent: dict[str, Any] = {}
 
-    def call(self, kind: str, method: str, template: str, *parts: str, body: Any = None, **params: str) -> Answer:
+    def call(
+        self,
+        kind: str,
+        method: str,
+        template: str,
+        *parts: str,
+        body: Any = None,
+        **params: str,
+    ) -> Answer:
         """Make one call with this kind of key. Raises NotSeen where no answer comes."""
         if kind not in self.probes:
             raise NotSeen(f"no {kind} key was given")
@@ -70,17 +95,29 @@ class Host:
             raise found
         return found
 
-    def object(self, kind: str, template: str, *parts: str, **params: str) -> dict[str, Any]:
+    def object(
+        self, kind: str, template: str, *parts: str, **params: str
+    ) -> dict[str, Any]:
         """Return the JSON object of a GET. Raises NotSeen where it is refused."""
         answer = self.read(kind, template, *parts, **params)
         found = parsed(answer)
         if answer.status != 200 or found is None:
-            raise NotSeen(f"GET {template} answered {answer.status}{' without a JSON object' * (answer.status == 200)}")
+            raise NotSeen(
+                f"GET {template} answered {answer.status}{' without a JSON object' * (answer.status == 200)}"
+            )
         return found
 
-    def rows(self, kind: str, template: str, *parts: str, **params: str) -> list[dict[str, Any]]:
-        """Return the rows of the list in the answer to a GET. Raises NotSeen where it is empty."""
-        listed = (value for value in self.object(kind, template, *parts, **params).values() if isinstance(value, list))
+    def rows(
+        self, kind: str, template: str, *parts: str, **params: str
+    ) -> list[dict[str, Any]]:
+        """Return the rows of the list in the answer to a GET. Raises NotSeen where it
+        is empty.
+        """
+        listed = (
+            value
+            for value in self.object(kind, template, *parts, **params).values()
+            if isinstance(value, list)
+        )
         rows = [row for row in next(listed, []) if isinstance(row, dict)]
         if not rows:
             raise NotSeen(f"GET {template} lists nothing")
@@ -104,8 +141,13 @@ def parsed(answer: Answer) -> dict[str, Any] | None:
 
 
 def names(words: Iterable[Any]) -> str:
-    """Return names of fields and words of states. What does not look like one could be content, and stays unnamed."""
-    found = {word if isinstance(word, str) and _NAME.fullmatch(word) else "(no name)" for word in words}
+    """Return names of fields and words of states. What does not look like one could be
+    content, and stays unnamed.
+    """
+    found = {
+        word if isinstance(word, str) and _NAME.fullmatch(word) else "(no name)"
+        for word in words
+    }
     return ", ".join(sorted(found)[:20])
 
 

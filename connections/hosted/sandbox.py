@@ -1,6 +1,8 @@
-"""The facts that one message shows which a sandbox mailbox sends to itself: sending, deciding, reading, in this order.
+"""The facts that one message shows which a sandbox mailbox sends to itself: sending,
+deciding, reading, in this order.
 
-The message is rejected. There are two keys, one that sends and one that decides; both begin with mm_test_.
+The message is rejected. There are two keys, one that sends and one that decides; both
+begin with mm_test_.
 """
 
 import time
@@ -30,7 +32,9 @@ def _send(host: Host) -> str:
         "markdown": "Nobody has to answer this.",
         "idempotency_key": str(uuid4()),
     }
-    answer = _post(host, "/v1/mailboxes/{}/send", host.mailbox(AGENT), body=host.sent["body"])
+    answer = _post(
+        host, "/v1/mailboxes/{}/send", host.mailbox(AGENT), body=host.sent["body"]
+    )
     found = parsed(answer) or {}
     host.sent["id"] = str(found.get("id") or "")
     if answer.status != 202 or found.get("status") not in ("pending_scan", "queued"):
@@ -38,13 +42,22 @@ def _send(host: Host) -> str:
     return without(found, "id", "thread_id")
 
 
-def _post(host: Host, template: str, *parts: str, body: dict[str, Any], kind: str = AGENT) -> Answer:
+def _post(
+    host: Host, template: str, *parts: str, body: dict[str, Any], kind: str = AGENT
+) -> Answer:
     return host.call(kind, "POST", template, *parts, body=body)
 
 
 def _decide(host: Host, email_id: str, kind: str = OVERSIGHT, **more: str) -> Answer:
-    """Reject, never approve: only the desk's own decisions may let a message go (promise P1)."""
-    return _post(host, "/v1/oversight/decide", body={"email_id": email_id, "action": "reject", **more}, kind=kind)
+    """Reject, never approve: only the desk's own decisions may let a message go
+    (promise P1).
+    """
+    return _post(
+        host,
+        "/v1/oversight/decide",
+        body={"email_id": email_id, "action": "reject", **more},
+        kind=kind,
+    )
 
 
 def _id(host: Host) -> str:
@@ -55,7 +68,17 @@ def _id(host: Host) -> str:
 
 def _send_again(host: Host) -> str:
     first = _id(host)
-    found = parsed(_post(host, "/v1/mailboxes/{}/send", host.mailbox(AGENT), body=host.sent["body"])) or {}
+    found = (
+        parsed(
+            _post(
+                host,
+                "/v1/mailboxes/{}/send",
+                host.mailbox(AGENT),
+                body=host.sent["body"],
+            )
+        )
+        or {}
+    )
     if str(found.get("id")) == first:
         return without(found, "idempotent")
     # It must not stay held.
@@ -87,8 +110,14 @@ def _agent_decides(host: Host) -> str:
 
 
 def _reject(host: Host) -> str:
-    """Reject with every field that the desk sends, and again without those that are refused."""
-    fields = {"reason": _REASON, "decided_by": "Countersign", "expected_fingerprint": _OTHER}
+    """Reject with every field that the desk sends, and again without those that are
+    refused.
+    """
+    fields = {
+        "reason": _REASON,
+        "decided_by": "Countersign",
+        "expected_fingerprint": _OTHER,
+    }
     refused = host.sent["refused"] = list[str]()
     for _ in range(len(fields) + 1):
         answer = _decide(host, _id(host), **fields)
@@ -137,9 +166,13 @@ def _conflict(host: Host) -> str:
 
 def _reason_back(host: Host) -> str:
     _rejected(host)
-    read = host.object(AGENT, "/v1/mailboxes/{}/emails/{}", host.mailbox(AGENT), _id(host))
+    read = host.object(
+        AGENT, "/v1/mailboxes/{}/emails/{}", host.mailbox(AGENT), _id(host)
+    )
     told = [
-        found.get(name) for found in (read, host.sent.get("conflict") or {}) for name in ("reason", "decision_reason")
+        found.get(name)
+        for found in (read, host.sent.get("conflict") or {})
+        for name in ("reason", "decision_reason")
     ]
     return "" if any(_REASON in str(text) for text in told) else "neither has it"
 
@@ -149,12 +182,16 @@ def _marks(host: Host) -> str:
 
     def unread() -> list[dict[str, Any]]:
         found = parsed(host.call(AGENT, "GET", "/v1/mailboxes/{}/emails", box)) or {}
-        return [row for row in found.get("emails") or [] if row.get("status") == "unread"]
+        return [
+            row for row in found.get("emails") or [] if row.get("status") == "unread"
+        ]
 
     row = next(iter(unread()), None)
     if row is None:
         raise NotSeen("the sandbox mailbox has no unread message")
-    host.call(AGENT, "GET", "/v1/mailboxes/{}/threads/{}", box, str(row.get("thread_id")))
+    host.call(
+        AGENT, "GET", "/v1/mailboxes/{}/threads/{}", box, str(row.get("thread_id"))
+    )
     if row not in unread():
         return "its thread marked it"
     host.call(AGENT, "GET", "/v1/mailboxes/{}/emails/{}", box, str(row.get("id")))
@@ -166,7 +203,9 @@ SANDBOX_FACTS: dict[str, dict[str, Look]] = {
         "A send is 202 with id, thread_id and the status pending_scan or queued.": _send,
         "POST /v1/send_email is there: an empty one is 400 or 422.": _flat,
     },
-    "Idempotency": {"A send with the same idempotency_key answers the first id, and idempotent.": _send_again},
+    "Idempotency": {
+        "A send with the same idempotency_key answers the first id, and idempotent.": _send_again
+    },
     "Deciding": {
         "What a gated mailbox sends comes to the pending list.": _held,
         "An agent's key cannot decide: 403.": _agent_decides,
@@ -177,5 +216,7 @@ SANDBOX_FACTS: dict[str, dict[str, Look]] = {
         "That 409 has status and decision.": _conflict,
         "The reason comes back, in that 409 or when the message is read.": _reason_back,
     },
-    "Reading": {"A single read marks received mail as read, its thread and lists do not.": _marks},
+    "Reading": {
+        "A single read marks received mail as read, its thread and lists do not.": _marks
+    },
 }

@@ -1,4 +1,5 @@
-"""Makes, limits and revokes API keys of an account, and stores who owns the program that uses each.
+"""Makes, limits and revokes API keys of an account, and stores who owns the program
+that uses each.
 
 A key's text is returned once, to whoever made the key, and is never stored.
 """
@@ -23,7 +24,12 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
+from connections.errors import (
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    SecretLost,
+)
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.models import Person
@@ -43,7 +49,8 @@ SCOPES = {
 # What a key with a scope may do without the other scope, too.
 _INCLUDES = {"oversight": "oversight_read", "admin": "read"}
 _request = partial(request_change, failed="api_key.change_failed")
-# The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail shows.
+# The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail
+# shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
 
 
@@ -70,7 +77,11 @@ class ApiKey:
         if self.name:
             return self.name
         return (
-            f"Key of {self.owner}" if self.owner else f"This desk's {self.used_as} key" if self.used_as else "No name"
+            f"Key of {self.owner}"
+            if self.owner
+            else f"This desk's {self.used_as} key"
+            if self.used_as
+            else "No name"
         )
 
 
@@ -83,23 +94,39 @@ class CreatedKey:
 
 
 def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
-    """Read the keys of an account, those that work first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
-    rows = read_account(connection, actor, lambda admin: admin.list_keys(), may="see its API keys")
-    owners = {owner.upstream_key_id: owner.person for owner in connection.key_owners.select_related("person")}
+    """Read the keys of an account, those that work first. Raises ActNotAllowed,
+    ChangeRefused, ChangeUnknown.
+    """
+    rows = read_account(
+        connection, actor, lambda admin: admin.list_keys(), may="see its API keys"
+    )
+    owners = {
+        owner.upstream_key_id: owner.person
+        for owner in connection.key_owners.select_related("person")
+    }
     found = [_key(row, connection, owners) for row in rows]
     return sorted(found, key=lambda one: (not one.is_active, one.name.lower(), one.id))
 
 
 def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
-    """Read one key. Raises ChangeNotOffered if the account has no key with this id, or as read_keys does."""
-    found = next((one for one in read_keys(connection, actor=actor) if one.id == key_id), None)
+    """Read one key. Raises ChangeNotOffered if the account has no key with this id, or
+    as read_keys does.
+    """
+    found = next(
+        (one for one in read_keys(connection, actor=actor) if one.id == key_id), None
+    )
     if found is None:
         raise ChangeNotOffered("MultiMail has no API key of this id in this account.")
     return found
 
 
 def _creating(
-    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], owner: Person | None, code: str
+    *,
+    connection: Connection,
+    actor: Actor,
+    wanted: Mapping[str, Any],
+    owner: Person | None,
+    code: str,
 ) -> ChangeInWords:
     check_admin(actor, connection, may="create API keys in it")
     return ChangeInWords(
@@ -111,13 +138,22 @@ def _creating(
     )
 
 
-@second_admin("API key", words=_creating, calls_multimail=True, made=lambda created: created.text)
+@second_admin(
+    "API key", words=_creating, calls_multimail=True, made=lambda created: created.text
+)
 def create_key(
-    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], owner: Person | None = None, code: str = ""
+    *,
+    connection: Connection,
+    actor: Actor,
+    wanted: Mapping[str, Any],
+    owner: Person | None = None,
+    code: str = "",
 ) -> CreatedKey:
-    """Make a key. The call is never repeated: if the answer is lost, the key may exist, but its text is lost.
+    """Make a key. The call is never repeated: if the answer is lost, the key may exist,
+    but its text is lost.
 
-    Raises ActNotAllowed, ChangeRefused, CodeWanted, and SecretLost with what the list says afterwards.
+    Raises ActNotAllowed, ChangeRefused, CodeWanted, and SecretLost with what the list
+    says afterwards.
     """
     check_admin(actor, connection, may="create API keys in it")
     before = _ids(connection)
@@ -130,20 +166,44 @@ def create_key(
             code=code,
         )
     except ChangeUnknown as unknown:
-        raise SecretLost(_unknown_outcome(connection, unknown, before, str(wanted["name"]))) from None
+        raise SecretLost(
+            _unknown_outcome(connection, unknown, before, str(wanted["name"]))
+        ) from None
     text = text_in(answer, "api_key", "key")
     made = _key(answer, connection, {})
-    details = changed(before="", after=_in_words({"scopes": made.scopes, "mailboxes": made.mailboxes}))
-    record_change("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **details)
+    details = changed(
+        before="", after=_in_words({"scopes": made.scopes, "mailboxes": made.mailboxes})
+    )
+    record_change(
+        "api_key.created",
+        connection,
+        actor,
+        name=made.name,
+        prefix=made.prefix,
+        **details,
+    )
     if not text or not made.id:
-        raise SecretLost("MultiMail's answer has no key. If the list shows a new one, revoke it.")
+        raise SecretLost(
+            "MultiMail's answer has no key. If the list shows a new one, revoke it."
+        )
     if owner is not None:
-        set_owner(connection=connection, key_id=made.id, name=made.name, person=owner, actor=actor)
+        set_owner(
+            connection=connection,
+            key_id=made.id,
+            name=made.name,
+            person=owner,
+            actor=actor,
+        )
     return CreatedKey(key=made, text=text)
 
 
 def _changing(
-    *, connection: Connection, key: ApiKey, actor: Actor, changes: Mapping[str, Any], code: str
+    *,
+    connection: Connection,
+    key: ApiKey,
+    actor: Actor,
+    changes: Mapping[str, Any],
+    code: str,
 ) -> ChangeInWords:
     # As it is now, not as it was when somebody asked.
     now = read_key(connection, key.id, actor=actor)
@@ -161,22 +221,43 @@ def _reaches_no_further(*, key: ApiKey, changes: Mapping[str, Any], **_: Any) ->
     if not changes.keys() <= {"scopes", "mailboxes"}:
         return False
     scopes = changes.get("scopes", key.scopes)
-    may = {*key.scopes, *(_INCLUDES[scope] for scope in key.scopes if scope in _INCLUDES)}
+    may = {
+        *key.scopes,
+        *(_INCLUDES[scope] for scope in key.scopes if scope in _INCLUDES),
+    }
     mailboxes = changes.get("mailboxes", key.mailboxes)
     in_more = key.mailboxes and not (mailboxes and set(mailboxes) <= set(key.mailboxes))
     return may.issuperset(scopes) and not in_more
 
 
-@second_admin("Scopes of a key", words=_changing, tightens=_reaches_no_further, calls_multimail=True)
+@second_admin(
+    "Scopes of a key",
+    words=_changing,
+    tightens=_reaches_no_further,
+    calls_multimail=True,
+)
 def change_key(
-    *, connection: Connection, key: ApiKey, actor: Actor, changes: Mapping[str, Any], code: str = ""
+    *,
+    connection: Connection,
+    key: ApiKey,
+    actor: Actor,
+    changes: Mapping[str, Any],
+    code: str = "",
 ) -> None:
-    """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat."""
+    """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe
+    to repeat.
+    """
     check_admin(actor, connection, may="change its API keys")
     if not changes:
         raise ChangeRefused("Nothing changed.")
     what = f"change the API key {key.label}: {', '.join(sorted(changes))}"
-    _request(connection, actor, lambda admin: admin.change_key(key.id, dict(changes)), what=what, code=code)
+    _request(
+        connection,
+        actor,
+        lambda admin: admin.change_key(key.id, dict(changes)),
+        what=what,
+        code=code,
+    )
     record_change(
         "api_key.changed",
         connection,
@@ -184,12 +265,19 @@ def change_key(
         name=key.label,
         prefix=key.prefix,
         key=key.id,
-        **changed(before=_in_words({name: getattr(key, name) for name in changes}), after=_in_words(changes)),
+        **changed(
+            before=_in_words({name: getattr(key, name) for name in changes}),
+            after=_in_words(changes),
+        ),
     )
 
 
-def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
-    """Revoke a key at once. Revoking it twice is no error at MultiMail. Raises as create_key."""
+def revoke_key(
+    *, connection: Connection, key: ApiKey, actor: Actor, code: str = ""
+) -> None:
+    """Revoke a key at once. Revoking it twice is no error at MultiMail. Raises as
+    create_key.
+    """
     check_admin(actor, connection, may="revoke its API keys")
 
     def is_revoked() -> bool:
@@ -206,29 +294,45 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
         code=code,
         has_happened=is_revoked,
     )
-    details = changed(before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
+    details = changed(
+        before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after=""
+    )
     details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
     record_change("api_key.revoked", connection, actor, **details)
 
 
 def may_pause(actor: Actor, connection: Connection, mailbox: int | None) -> bool:
-    """Whether the actor may pause a key: an admin of the account, or a reviewer of what it floods."""
+    """Whether the actor may pause a key: an admin of the account, or a reviewer of what
+    it floods.
+    """
     reviews = actor.is_a(Role.REVIEWER, connection=connection.pk, mailbox=mailbox)
     return reviews or actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox)
 
 
-def pause_key(*, connection: Connection, key_id: str, name: str, actor: Actor, mailbox: int | None = None) -> None:
-    """Pause a key: MultiMail refuses what it sends until somebody resumes it. Doing it twice is no error.
+def pause_key(
+    *,
+    connection: Connection,
+    key_id: str,
+    name: str,
+    actor: Actor,
+    mailbox: int | None = None,
+) -> None:
+    """Pause a key: MultiMail refuses what it sends until somebody resumes it. Doing it
+    twice is no error.
 
-    A reviewer of the `mailbox` that it floods may do that, too. Raises ActNotAllowed, ChangeNotOffered where MultiMail
-    cannot pause a key, ChangeRefused, ChangeUnknown.
+    A reviewer of the `mailbox` that it floods may do that, too. Raises ActNotAllowed,
+    ChangeNotOffered where MultiMail cannot pause a key, ChangeRefused, ChangeUnknown.
     """
     if not may_pause(actor, connection, mailbox):
-        raise ActNotAllowed("Only an admin, or a reviewer of the mailbox that it floods, can pause this key.")
+        raise ActNotAllowed(
+            "Only an admin, or a reviewer of the mailbox that it floods, can pause this key."
+        )
     _set_paused(connection, key_id, name, actor, on=True)
 
 
-def _resuming(*, connection: Connection, key: ApiKey, actor: Actor, code: str) -> ChangeInWords:
+def _resuming(
+    *, connection: Connection, key: ApiKey, actor: Actor, code: str
+) -> ChangeInWords:
     now = read_key(connection, key.id, actor=actor)
     return ChangeInWords(
         title=f"API key {now.label}: resume it",
@@ -240,13 +344,23 @@ def _resuming(*, connection: Connection, key: ApiKey, actor: Actor, code: str) -
 
 
 @second_admin("API key", words=_resuming, calls_multimail=True)
-def resume_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
+def resume_key(
+    *, connection: Connection, key: ApiKey, actor: Actor, code: str = ""
+) -> None:
     """Let a paused key send again. Raises as pause_key, and CodeWanted."""
     check_admin(actor, connection, may="resume its API keys")
     _set_paused(connection, key.id, key.label, actor, on=False, code=code)
 
 
-def _set_paused(connection: Connection, key_id: str, name: str, actor: Actor, *, on: bool, code: str = "") -> None:
+def _set_paused(
+    connection: Connection,
+    key_id: str,
+    name: str,
+    actor: Actor,
+    *,
+    on: bool,
+    code: str = "",
+) -> None:
     try:
         answer = _request(
             connection,
@@ -264,8 +378,14 @@ def _set_paused(connection: Connection, key_id: str, name: str, actor: Actor, *,
             "This MultiMail cannot pause a key. Take the scope send from it on its page, or revoke it."
         )
     words = {True: "paused", False: "sends"}
-    details = {"name": name, "key": key_id, **changed(before=words[not on], after=words[on])}
-    record_change("api_key.paused" if on else "api_key.resumed", connection, actor, **details)
+    details = {
+        "name": name,
+        "key": key_id,
+        **changed(before=words[not on], after=words[on]),
+    }
+    record_change(
+        "api_key.paused" if on else "api_key.resumed", connection, actor, **details
+    )
 
 
 def read_key_state(connection: Connection, key_id: str) -> bool | None:
@@ -279,13 +399,20 @@ def read_key_state(connection: Connection, key_id: str) -> bool | None:
 
 
 def _locked_owner(connection: Connection, key_id: str) -> Person | None:
-    owners = KeyOwner.objects.select_for_update().filter(connection=connection, upstream_key_id=key_id)
+    owners = KeyOwner.objects.select_for_update().filter(
+        connection=connection, upstream_key_id=key_id
+    )
     found = owners.select_related(None).first()
     return found.person if found else None
 
 
 def _setting_owner(
-    *, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor
+    *,
+    connection: Connection,
+    key_id: str,
+    name: str,
+    person: Person | None,
+    actor: Actor,
 ) -> ChangeInWords:
     check_admin(actor, connection, may="say whose program its API keys are")
     was = _locked_owner(connection, key_id)
@@ -301,21 +428,34 @@ def _setting_owner(
     )
 
 
-def _bars_as_many(*, connection: Connection, key_id: str, person: Person | None, **_: Any) -> bool:
+def _bars_as_many(
+    *, connection: Connection, key_id: str, person: Person | None, **_: Any
+) -> bool:
     """Whether nobody stops being the owner, who then could approve."""
     return _locked_owner(connection, key_id) in (None, person)
 
 
 @atomic_with_retry
 @second_admin("Owner of a key", words=_setting_owner, tightens=_bars_as_many)
-def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
-    """Set who owns the program that uses a key: that person may not approve what it sends. Raises ActNotAllowed."""
+def set_owner(
+    *,
+    connection: Connection,
+    key_id: str,
+    name: str,
+    person: Person | None,
+    actor: Actor,
+) -> None:
+    """Set who owns the program that uses a key: that person may not approve what it
+    sends. Raises ActNotAllowed.
+    """
     check_admin(actor, connection, may="say whose program its API keys are")
     was = _locked_owner(connection, key_id)
     if person is None:
         KeyOwner.objects.filter(connection=connection, upstream_key_id=key_id).delete()
     else:
-        KeyOwner.objects.update_or_create(connection=connection, upstream_key_id=key_id, defaults={"person": person})
+        KeyOwner.objects.update_or_create(
+            connection=connection, upstream_key_id=key_id, defaults={"person": person}
+        )
     details = {
         "name": name,
         "key": key_id,
@@ -325,7 +465,9 @@ def set_owner(*, connection: Connection, key_id: str, name: str, person: Person 
     record("api_key.owner_set", actor=actor, connection=connection.pk, details=details)
 
 
-def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]) -> ApiKey:
+def _key(
+    row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]
+) -> ApiKey:
     prefix = text_in(row, "prefix")
     key_id = text_in(row, "id")
     return ApiKey(
@@ -345,9 +487,13 @@ def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Pe
 
 
 def _slot_of(connection: Connection, prefix: str) -> str:
-    """Return the slot in which the desk itself may use this key. Only prefixes are compared, so it is no proof."""
+    """Return the slot in which the desk itself may use this key. Only prefixes are
+    compared, so it is no proof.
+    """
     begins = prefix.rstrip(".…")
-    fitting = (slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins))
+    fitting = (
+        slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins)
+    )
     return next(fitting, "") if len(begins) > 8 else ""
 
 
@@ -358,12 +504,17 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _ids(connection: Connection) -> set[str] | None:
     """Return the ids of all keys, or None if they cannot be read."""
     try:
-        return {str(row["id"]) for row in admin_client(connection, within=READ_SECONDS).list_keys()}
+        return {
+            str(row["id"])
+            for row in admin_client(connection, within=READ_SECONDS).list_keys()
+        }
     except errors.UpstreamError:
         return None
 
 
-def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set[str] | None, name: str) -> str:
+def _unknown_outcome(
+    connection: Connection, unknown: ChangeUnknown, before: set[str] | None, name: str
+) -> str:
     """Return a sentence about whether a key was made whose text was lost."""
     after = _ids(connection)
     if after is None or before is None:
@@ -378,6 +529,8 @@ def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set
 
 def _in_words(facts: Mapping[str, Any]) -> str:
     return "; ".join(
-        f"{name}: {', '.join(value) or 'all'}" if isinstance(value, list | tuple) else f"{name}: {value or 'all'}"
+        f"{name}: {', '.join(value) or 'all'}"
+        if isinstance(value, list | tuple)
+        else f"{name}: {value or 'all'}"
         for name, value in sorted(facts.items())
     )

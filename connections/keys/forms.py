@@ -30,7 +30,10 @@ class KeyForm(ApprovalCodeForm):
         },
     )
     mailboxes = forms.MultipleChoiceField(
-        required=False, error_messages={"invalid_choice": "This mailbox is not in this account, or was deleted."}
+        required=False,
+        error_messages={
+            "invalid_choice": "This mailbox is not in this account, or was deleted."
+        },
     )
 
     def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
@@ -78,4 +81,6 @@ class NewKeyForm(KeyForm, OwnerForm):
     def wanted(self) -> dict[str, Any]:
         """Return the fields of the request to MultiMail."""
         names = ("name", "scopes", "sandbox", "mailboxes")
-        return {name: self.cleaned_data[name] for name in names if self.cleaned_data[name]}
+        return {
+            name: self.cleaned_data[name] for name in names if self.cleaned_data[name]
+        }

@@ -1,4 +1,6 @@
-"""The pages of API keys: the list, and making one (its text is shown once), limiting and revoking one."""
+"""The pages of API keys: the list, and making one (its text is shown once), limiting
+and revoking one.
+"""
 
 from functools import partial
 from typing import Any
@@ -6,7 +8,11 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from approvals.models import Brake
 from common.pages import DeskRequest, redirect_with_notice
@@ -51,14 +57,22 @@ _LIST = "connections/api_keys.html"
 @login_required
 @require_safe
 def api_keys(request: DeskRequest) -> HttpResponse:
-    """List the keys of every account that the actor is an admin of, as MultiMail has them now."""
+    """List the keys of every account that the actor is an admin of, as MultiMail has
+    them now.
+    """
     return _list_page(request)
 
 
 def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
-    """Return what the list shows of an account's keys: each active one with the names of its mailboxes."""
+    """Return what the list shows of an account's keys: each active one with the names
+    of its mailboxes.
+    """
     named = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    working = [(key, [named.get(one) or one for one in key.mailboxes]) for key in keys if key.is_active]
+    working = [
+        (key, [named.get(one) or one for one in key.mailboxes])
+        for key in keys
+        if key.is_active
+    ]
     return {"keys": working, "revoked": [key for key in keys if not key.is_active]}
 
 
@@ -82,7 +96,13 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
             return _add_page(request, connection, status=409, error=SENT_TWICE)
         owner = typed["owner"]
         code = typed["approval_code"]
-        created = create_key(connection=connection, actor=request.actor, wanted=form.wanted(), owner=owner, code=code)
+        created = create_key(
+            connection=connection,
+            actor=request.actor,
+            wanted=form.wanted(),
+            owner=owner,
+            code=code,
+        )
     except CHANGE_ERRORS as error:
         return _add_page(request, connection, failed=error)
     context = {"connection": connection, "made": created, "owner": owner}
@@ -99,12 +119,23 @@ def _add_page(
 ) -> HttpResponse:
     typed = request.POST if request.method == "POST" else None
     form = NewKeyForm(typed, mailboxes=connection.mailboxes.there())
-    context = {"connection": connection, "form": form, "ticket": new_ticket(), "error": error}
-    return answer(request, "connections/api_key_add.html", context, failed=failed, status=status)
+    context = {
+        "connection": connection,
+        "form": form,
+        "ticket": new_ticket(),
+        "error": error,
+    }
+    return answer(
+        request, "connections/api_key_add.html", context, failed=failed, status=status
+    )
 
 
 def _key_page(
-    request: DeskRequest, connection: Connection, key: ApiKey, *, failed: DeskError | None = None
+    request: DeskRequest,
+    connection: Connection,
+    key: ApiKey,
+    *,
+    failed: DeskError | None = None,
 ) -> HttpResponse:
     typed = request.POST if "name" in request.POST else None
     now = {"name": key.name, "scopes": key.scopes, "mailboxes": key.mailboxes}
@@ -118,7 +149,9 @@ def _key_page(
     return answer(request, "connections/api_key.html", context, failed=failed)
 
 
-_of_key = of_account("key_id", template=_LIST, read=read_key, list_page=_list_page, page=_key_page)
+_of_key = of_account(
+    "key_id", template=_LIST, read=read_key, list_page=_list_page, page=_key_page
+)
 
 
 @login_required
@@ -138,7 +171,13 @@ def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
     form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
     typed = cleaned(form)
     code = typed["approval_code"]
-    change_key(connection=connection, key=key, actor=request.actor, changes=form.changes(key), code=code)
+    change_key(
+        connection=connection,
+        key=key,
+        actor=request.actor,
+        changes=form.changes(key),
+        code=code,
+    )
     return _changed(request, connection, key, f"The key {typed['name']} is changed.")
 
 
@@ -146,12 +185,22 @@ def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
 @require_POST
 @reauthenticated
 @_of_key
-def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+def set_key_owner(
+    request: DeskRequest, connection: Connection, key: ApiKey
+) -> HttpResponse:
     """Set who owns the program that uses a key."""
     owner = cleaned(OwnerForm(request.POST))["owner"]
-    set_owner(connection=connection, key_id=key.id, name=key.label, person=owner, actor=request.actor)
+    set_owner(
+        connection=connection,
+        key_id=key.id,
+        name=key.label,
+        person=owner,
+        actor=request.actor,
+    )
     notice = (
-        f"{owner} owns {key.label} and may not approve what it sends." if owner else f"{key.label} has no owner now."
+        f"{owner} owns {key.label} and may not approve what it sends."
+        if owner
+        else f"{key.label} has no owner now."
     )
     return _changed(request, connection, key, notice)
 
@@ -160,14 +209,21 @@ def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> 
 @require_POST
 @reauthenticated
 @_of_key
-def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+def set_paused(
+    request: DeskRequest, connection: Connection, key: ApiKey
+) -> HttpResponse:
     """Pause a key, or let it send again."""
     if request.POST.get("do") == "resume":
         code = request.POST.get("approval_code", "").strip()[:40]
         resume_key(connection=connection, key=key, actor=request.actor, code=code)
         return _changed(request, connection, key, f"{key.label} may send again.")
     pause_key(connection=connection, key_id=key.id, name=key.label, actor=request.actor)
-    return _changed(request, connection, key, f"{key.label} is paused. MultiMail refuses what it sends.")
+    return _changed(
+        request,
+        connection,
+        key,
+        f"{key.label} is paused. MultiMail refuses what it sends.",
+    )
 
 
 @login_required
@@ -175,7 +231,12 @@ def set_paused(request: DeskRequest, connection: Connection, key: ApiKey) -> Htt
 @reauthenticated
 def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
     """Pause the key of a flood, for its reviewers too."""
-    flood = Brake.objects.visible_to(request.actor).select_related("connection").filter(pk=brake_id).first()
+    flood = (
+        Brake.objects.visible_to(request.actor)
+        .select_related("connection")
+        .filter(pk=brake_id)
+        .first()
+    )
     if flood is None or not flood.sent_by_key:
         raise Http404("There is no such flood, or its key is not known.")
     name = flood.sent_by_key_name or flood.sent_by_key
@@ -183,16 +244,28 @@ def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
     mailbox = flood.mailbox_id
     actor = request.actor
     try:
-        pause_key(connection=flood.connection, key_id=key, name=name, actor=actor, mailbox=mailbox)
+        pause_key(
+            connection=flood.connection,
+            key_id=key,
+            name=name,
+            actor=actor,
+            mailbox=mailbox,
+        )
     except CHANGE_ERRORS as error:
         context = {"flood": flood, "name": name}
-        return answer(request, "connections/api_key_not_paused.html", context, failed=error)
+        return answer(
+            request, "connections/api_key_not_paused.html", context, failed=error
+        )
     notice = f"The key {name} is paused. MultiMail refuses what it sends until an admin resumes it."
     return redirect_with_notice(request, notice, "brake", brake_id=flood.pk)
 
 
-def _changed(request: DeskRequest, connection: Connection, key: ApiKey, notice: str) -> HttpResponse:
-    return redirect_with_notice(request, notice, "api-key", connection_id=connection.pk, key_id=key.id)
+def _changed(
+    request: DeskRequest, connection: Connection, key: ApiKey, notice: str
+) -> HttpResponse:
+    return redirect_with_notice(
+        request, notice, "api-key", connection_id=connection.pk, key_id=key.id
+    )
 
 
 @login_required

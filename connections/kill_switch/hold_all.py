@@ -19,14 +19,18 @@ from upstream.client import Client
 
 @dataclass(frozen=True)
 class HoldAll:
-    """Whether the gateway sends nothing without a new approval; None, with the reason, if that is not known."""
+    """Whether the gateway sends nothing without a new approval; None, with the reason,
+    if that is not known.
+    """
 
     is_on: bool | None
     error: str = ""
 
 
 def can_hold_all(connection: Connection) -> bool:
-    """Whether it can be requested: only our own gateway supports it, and only with an admin key."""
+    """Whether it can be requested: only our own gateway supports it, and only with an
+    admin key.
+    """
     return connection.is_our_gateway and bool(connection.admin_key)
 
 
@@ -40,9 +44,13 @@ def read_hold_all(connection: Connection) -> HoldAll:
 
 def _check_may_hold(actor: Actor, connection: Connection) -> None:
     if not is_admin(actor, connection):
-        raise ActNotAllowed("Only an admin of this connection can hold all of its mail.")
+        raise ActNotAllowed(
+            "Only an admin of this connection can hold all of its mail."
+        )
     if not can_hold_all(connection):
-        raise ActNotAllowed(f"{connection} has no admin key, or is not a gateway of this product.")
+        raise ActNotAllowed(
+            f"{connection} has no admin key, or is not a gateway of this product."
+        )
 
 
 def _ending(*, connection: Connection, actor: Actor, **_: bool) -> ChangeInWords:
@@ -56,23 +64,38 @@ def _ending(*, connection: Connection, actor: Actor, **_: bool) -> ChangeInWords
     )
 
 
-@second_admin("Hold all mail", words=_ending, tightens=lambda on, **_: bool(on), calls_multimail=True)
+@second_admin(
+    "Hold all mail",
+    words=_ending,
+    tightens=lambda on, **_: bool(on),
+    calls_multimail=True,
+)
 def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
-    """Make the gateway hold everything that is not approved from now on, or end that, and return the new state.
+    """Make the gateway hold everything that is not approved from now on, or end that,
+    and return the new state.
 
-    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway can be asked, and ChangeUnknown
-    where what a second admin accepted is not confirmed.
+    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway
+    can be asked, and ChangeUnknown where what a second admin accepted is not confirmed.
     """
     _check_may_hold(actor, connection)
-    record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor, explanation="")
+    record_change(
+        f"connection.hold_all_{'on' if on else 'off'}",
+        connection,
+        actor,
+        explanation="",
+    )
     try:
         now = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
     except errors.UpstreamError as error:
         now = HoldAll(None, error.sentence)
     if now.is_on is not on:
-        record_change("connection.hold_all_failed", connection, actor, explanation=now.error)
+        record_change(
+            "connection.hold_all_failed", connection, actor, explanation=now.error
+        )
         if actor.second:
-            raise ChangeUnknown(f"Not confirmed: {now.error or 'nothing has changed yet.'}")
+            raise ChangeUnknown(
+                f"Not confirmed: {now.error or 'nothing has changed yet.'}"
+            )
     return now
 
 
@@ -84,6 +107,12 @@ def _read(account: dict[str, object]) -> HoldAll:
     is_on = account.get("hold_all")
     if isinstance(is_on, bool):
         return HoldAll(is_on)
-    # The gateway wants an operator's code first, or does not let this key read the account.
+    # The gateway wants an operator's code first, or does not let this key read the
+    # account.
     message = account.get("message") or account.get("error")
-    return HoldAll(None, str(message)[:300] if message else "The gateway did not report whether it holds all mail.")
+    return HoldAll(
+        None,
+        str(message)[:300]
+        if message
+        else "The gateway did not report whether it holds all mail.",
+    )

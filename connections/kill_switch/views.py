@@ -1,4 +1,6 @@
-"""The kill switch: who stopped what and why, pulling and releasing it, and holding all mail at our own gateway."""
+"""The kill switch: who stopped what and why, pulling and releasing it, and holding all
+mail at our own gateway.
+"""
 
 from typing import Any
 
@@ -24,10 +26,15 @@ from policy.models import KillSwitch
 
 
 class StopForm(SentenceForm):
-    """What the kill switch stops, and why. Everybody sees the reason until it is released."""
+    """What the kill switch stops, and why. Everybody sees the reason until it is
+    released.
+    """
 
     scope = forms.ChoiceField(
-        error_messages={"required": "Choose what to stop.", "invalid_choice": "You cannot stop that."}
+        error_messages={
+            "required": "Choose what to stop.",
+            "invalid_choice": "You cannot stop that.",
+        }
     )
     reason = WordsField(
         max_length=1000,
@@ -37,7 +44,9 @@ class StopForm(SentenceForm):
         },
     )
 
-    def __init__(self, *args: Any, scopes: list[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, scopes: list[tuple[str, str]], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
 
@@ -52,7 +61,9 @@ def stop(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def banner(request: DeskRequest) -> HttpResponse:
-    """Render only the kill-switch banner, for pages that are open when a switch is pulled or released."""
+    """Render only the kill-switch banner, for pages that are open when a switch is
+    pulled or released.
+    """
     return render(request, "_stopped.html")
 
 
@@ -64,8 +75,12 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
     scopes = _scopes(actor)
     form = StopForm(request.POST, scopes=[(value, label) for value, label, _ in scopes])
     if not form.is_valid():
-        return _answer(request, status=422, error=form.first_error(), typed=request.POST)
-    chosen = next(scope for value, _, scope in scopes if value == form.cleaned_data["scope"])
+        return _answer(
+            request, status=422, error=form.first_error(), typed=request.POST
+        )
+    chosen = next(
+        scope for value, _, scope in scopes if value == form.cleaned_data["scope"]
+    )
     try:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
     except ActNotAllowed as error:
@@ -90,32 +105,50 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
         switch = release(switch_id=switch_id, actor=actor)
     except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
-    return redirect_with_notice(request, f"Released: the {switch}. Decisions that are due are carried out now.", "stop")
+    return redirect_with_notice(
+        request,
+        f"Released: the {switch}. Decisions that are due are carried out now.",
+        "stop",
+    )
 
 
 @login_required
 @require_POST
 def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Make our own gateway hold all mail of an account, or end that. Only this view here waits for a network call."""
+    """Make our own gateway hold all mail of an account, or end that. Only this view
+    here waits for a network call.
+    """
     actor = request.actor
     connection = get_visible_connection_or_404(request, connection_id)
     wanted = request.POST.get("hold")
     if wanted not in ("on", "off"):
-        return _answer(request, status=422, error="Choose whether the gateway holds all mail.")
+        return _answer(
+            request, status=422, error="Choose whether the gateway holds all mail."
+        )
     on = wanted == "on"
-    if is_admin(actor, connection) and not on and not is_recently_authenticated(request):
+    if (
+        is_admin(actor, connection)
+        and not on
+        and not is_recently_authenticated(request)
+    ):
         return ask_first(request)
     try:
         now = holding.hold_all(connection=connection, on=on, actor=actor)
     except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     if now.is_on is not on:
-        return _answer(request, status=502, error=f"Not confirmed: {now.error or 'nothing has changed yet.'}")
+        return _answer(
+            request,
+            status=502,
+            error=f"Not confirmed: {now.error or 'nothing has changed yet.'}",
+        )
     did = "holds all mail" if on else "no longer holds all mail"
     return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
 
 
-def _answer(request: DeskRequest, *, status: int = 200, error: str = "", typed: Any = None) -> HttpResponse:
+def _answer(
+    request: DeskRequest, *, status: int = 200, error: str = "", typed: Any = None
+) -> HttpResponse:
     actor = request.actor
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
@@ -129,7 +162,9 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "", typed: 
         ],
         "gateways": [
             {"connection": connection, "hold_all": holding.read_hold_all(connection)}
-            for connection in Connection.objects.at_work().visible_to(actor).order_by("name")
+            for connection in Connection.objects.at_work()
+            .visible_to(actor)
+            .order_by("name")
             if holding.can_hold_all(connection) and is_admin(actor, connection)
         ],
         "error": error,
@@ -140,10 +175,33 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "", typed: 
 
 
 def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return what the actor may stop: a value for the form, a label, and the arguments of the command."""
+    """Return what the actor may stop: a value for the form, a label, and the arguments
+    of the command.
+    """
     scopes: list[tuple[str, str, dict[str, Any]]] = [("all", "Everything", {})]
     for connection in Connection.objects.at_work().visible_to(actor).order_by("name"):
-        scopes.append((f"connection-{connection.pk}", f"Connection {connection}", {"connection": connection}))
-    for mailbox in Mailbox.objects.at_work().visible_to(actor).select_related("connection").order_by("address"):
-        scopes.append((f"mailbox-{mailbox.pk}", f"Mailbox {mailbox} ({mailbox.connection})", {"mailbox": mailbox}))
-    return [(value, label, scope) for value, label, scope in scopes if may_pull(actor, **scope)]
+        scopes.append(
+            (
+                f"connection-{connection.pk}",
+                f"Connection {connection}",
+                {"connection": connection},
+            )
+        )
+    for mailbox in (
+        Mailbox.objects.at_work()
+        .visible_to(actor)
+        .select_related("connection")
+        .order_by("address")
+    ):
+        scopes.append(
+            (
+                f"mailbox-{mailbox.pk}",
+                f"Mailbox {mailbox} ({mailbox.connection})",
+                {"mailbox": mailbox},
+            )
+        )
+    return [
+        (value, label, scope)
+        for value, label, scope in scopes
+        if may_pull(actor, **scope)
+    ]

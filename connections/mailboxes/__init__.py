@@ -1,4 +1,5 @@
-"""Mailboxes of an account: made, changed, deleted, and loosened in MultiMail's two steps.
+"""Mailboxes of an account: made, changed, deleted, and loosened in MultiMail's two
+steps.
 
 Start with `commands.py`.
 """

@@ -1,7 +1,8 @@
 """Makes, changes and deletes mailboxes of an account, and loosens their oversight mode.
 
-A looser mode takes two steps at MultiMail: requesting it, then giving the code. Agents request looser
-modes too; such a request waits at MultiMail until an admin grants it or it expires.
+A looser mode takes two steps at MultiMail: requesting it, then giving the code. Agents
+request looser modes too; such a request waits at MultiMail until an admin grants it or
+it expires.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,12 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
+from connections.errors import (
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    CodeWanted,
+)
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import AUTONOMOUS, is_below, is_looser, mode_words
 from mirror.sync.capabilities import without_refused
@@ -43,8 +49,13 @@ MAX_UNDO = timedelta(minutes=10)
 MIN_EXPIRY = timedelta(hours=1)
 MAX_EXPIRY = timedelta(days=90)
 
-# The values of settings that can only tighten; every other change of a mailbox waits for a second admin.
-_STRICTER = {"allow_looser_per_call": False, "require_fingerprint": True, "simplify_html": True}
+# The values of settings that can only tighten; every other change of a mailbox waits
+# for a second admin.
+_STRICTER = {
+    "allow_looser_per_call": False,
+    "require_fingerprint": True,
+    "simplify_html": True,
+}
 
 _WORDS = {
     "display_name": "the name",
@@ -62,7 +73,9 @@ _WORDS = {
 }
 
 
-def _creating(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str) -> ChangeInWords:
+def _creating(
+    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str
+) -> ChangeInWords:
     check_admin(actor, connection, may="create mailboxes in it")
     check_minimum(wanted["oversight_mode"])
     return ChangeInWords(
@@ -75,10 +88,14 @@ def _creating(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any]
 
 
 @second_admin("Mailbox", words=_creating, calls_multimail=True)
-def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = "") -> Mailbox:
-    """Make a mailbox, and return it as MultiMail made it: its mode may be stricter than requested.
+def create_mailbox(
+    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = ""
+) -> Mailbox:
+    """Make a mailbox, and return it as MultiMail made it: its mode may be stricter than
+    requested.
 
-    If the answer is lost, the list shows whether it was made. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
+    If the answer is lost, the list shows whether it was made. Raises ActNotAllowed,
+    ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="create mailboxes in it")
     check_minimum(wanted["oversight_mode"])
@@ -97,10 +114,14 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
                 f"{unknown.sentence} It is not in MultiMail's list. Check again before you create it again."
             ) from None
     else:
-        store_mailboxes(connection, [answer] if answer.get("id") else [], is_whole=False)
+        store_mailboxes(
+            connection, [answer] if answer.get("id") else [], is_whole=False
+        )
         made = connection.mailboxes.filter(upstream_id=text_in(answer, "id")).first()
         if made is None:
-            raise ChangeUnknown("MultiMail's answer does not say which mailbox it made. Check the list.")
+            raise ChangeUnknown(
+                "MultiMail's answer does not say which mailbox it made. Check the list."
+            )
     record_change(
         "mailbox.created",
         connection,
@@ -111,13 +132,17 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
     return made
 
 
-def _check_may_change(actor: Actor, mailbox: Mailbox, changes: Mapping[str, Any]) -> None:
+def _check_may_change(
+    actor: Actor, mailbox: Mailbox, changes: Mapping[str, Any]
+) -> None:
     _check_admin_of(actor, mailbox, may="change it")
     if not changes:
         raise ChangeRefused("Nothing changed: MultiMail has these settings already.")
     mode = changes.get("oversight_mode", mailbox.oversight_mode)
     if is_looser(mode, than=mailbox.oversight_mode):
-        raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight.")
+        raise ChangeRefused(
+            f"{mode} is looser than {mailbox.oversight_mode}; use the page for loosening oversight."
+        )
     if changes.get("allow_looser_per_call"):
         check_minimum(mode, per_call=True)
 
@@ -134,7 +159,9 @@ def _is_stricter(mailbox: Mailbox, name: str, value: Any) -> bool:
     return name in _STRICTER and value is _STRICTER[name]
 
 
-def _changing(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str) -> ChangeInWords:
+def _changing(
+    *, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str
+) -> ChangeInWords:
     _check_may_change(actor, mailbox, changes)
     return _as_change(mailbox, changes)
 
@@ -142,14 +169,19 @@ def _changing(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], cod
 @second_admin(
     "Mailbox",
     words=_changing,
-    tightens=lambda mailbox, changes, **_: all(_is_stricter(mailbox, *change) for change in changes.items()),
+    tightens=lambda mailbox, changes, **_: all(
+        _is_stricter(mailbox, *change) for change in changes.items()
+    ),
     calls_multimail=True,
 )
-def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = "") -> Mailbox:
+def change_mailbox(
+    *, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = ""
+) -> Mailbox:
     """Change settings at MultiMail, or tighten the oversight mode.
 
-    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`), CodeWanted where the gateway takes a
-    change only with an operator's code, ChangeUnknown.
+    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`),
+    CodeWanted where the gateway takes a change only with an operator's code,
+    ChangeUnknown.
     """
     _check_may_change(actor, mailbox, changes)
     connection = mailbox.connection
@@ -159,20 +191,34 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     answer = _request(
         connection,
         actor,
-        lambda admin: without_refused(connection, partial(admin.change_mailbox, mailbox.upstream_id, body)),
+        lambda admin: without_refused(
+            connection, partial(admin.change_mailbox, mailbox.upstream_id, body)
+        ),
         what=f"change of {mailbox}: {words}",
         code=code,
         has_happened=lambda: _is_now(mailbox, **changes),
     )
-    refused = [name for name in changes if name in OF_A_MAILBOX and name in connection.refused_fields]
+    refused = [
+        name
+        for name in changes
+        if name in OF_A_MAILBOX and name in connection.refused_fields
+    ]
     kept = {name: value for name, value in changes.items() if name not in refused}
     # What MultiMail's answer says, otherwise what was requested.
     answered = facts_in(answer) if answer.get("address") else {}
     now = _keep(mailbox, {**kept, **answered})
     if kept:
         before = {name: getattr(mailbox, name) for name in kept}
-        details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(kept))}
-        record_change("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
+        details = {
+            "mailbox": mailbox.address,
+            **changed(before=_in_words(before), after=_in_words(kept)),
+        }
+        record_change(
+            "mailbox.loosened" if looser else "mailbox.changed",
+            connection,
+            actor,
+            **details,
+        )
     if refused:
         left_out = ", ".join(_WORDS[name] for name in refused)
         rest = "The rest is saved" if kept else "Nothing changed"
@@ -193,7 +239,9 @@ def _deleting(*, mailbox: Mailbox, actor: Actor, code: str) -> ChangeInWords:
 
 @second_admin("Mailbox", words=_deleting, calls_multimail=True)
 def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
-    """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises as change_mailbox does."""
+    """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises
+    as change_mailbox does.
+    """
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
     _request(
@@ -208,11 +256,20 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
         was = f"oversight_mode: {mailbox.oversight_mode}"
         details = {"mailbox": mailbox.address, **changed(before=was, after="")}
-        record("mailbox.deleted", actor=actor, connection=connection.pk, details=details)
+        record(
+            "mailbox.deleted", actor=actor, connection=connection.pk, details=details
+        )
 
 
-def _locked_for(actor: Actor, mailbox: Mailbox, undo_window: timedelta, expire_after: timedelta | None) -> Mailbox:
-    """Lock a mailbox whose desk settings the actor may change so. Raises ActNotAllowed, ChangeRefused."""
+def _locked_for(
+    actor: Actor,
+    mailbox: Mailbox,
+    undo_window: timedelta,
+    expire_after: timedelta | None,
+) -> Mailbox:
+    """Lock a mailbox whose desk settings the actor may change so. Raises ActNotAllowed,
+    ChangeRefused.
+    """
     _check_admin_of(actor, mailbox, may="change it")
     if not timedelta(0) <= undo_window <= MAX_UNDO:
         raise ChangeRefused("Undo can take 0 to 600 seconds.")
@@ -222,12 +279,16 @@ def _locked_for(actor: Actor, mailbox: Mailbox, undo_window: timedelta, expire_a
 
 
 def _changing_desk(*, mailbox: Mailbox, actor: Actor, **after: Any) -> ChangeInWords:
-    return _as_change(_locked_for(actor, mailbox, after["undo_window"], after["expire_after"]), after)
+    return _as_change(
+        _locked_for(actor, mailbox, after["undo_window"], after["expire_after"]), after
+    )
 
 
 def _desk_tightens(*, mailbox: Mailbox, actor: Actor, **after: Any) -> bool:
     locked = _locked_for(actor, mailbox, after["undo_window"], after["expire_after"])
-    return not desk_settings_loosen({name: getattr(locked, name) for name in after}, after)
+    return not desk_settings_loosen(
+        {name: getattr(locked, name) for name in after}, after
+    )
 
 
 @atomic_with_retry
@@ -241,21 +302,36 @@ def set_desk_settings(
     editor_may_approve: bool,
     loads_pictures: bool,
 ) -> Mailbox:
-    """Change the desk's own settings for a mailbox. Raises ActNotAllowed, ChangeRefused."""
+    """Change the desk's own settings for a mailbox. Raises ActNotAllowed,
+    ChangeRefused.
+    """
     locked = _locked_for(actor, mailbox, undo_window, expire_after)
     after: dict[str, Any] = {"undo_window": undo_window, "expire_after": expire_after}
-    after |= {"editor_may_approve": editor_may_approve, "loads_pictures": loads_pictures}
+    after |= {
+        "editor_may_approve": editor_may_approve,
+        "loads_pictures": loads_pictures,
+    }
     before = {name: getattr(locked, name) for name in after}
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
-    details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(after))}
-    record("mailbox.changed", actor=actor, connection=mailbox.connection_id, details=details)
+    details = {
+        "mailbox": mailbox.address,
+        **changed(before=_in_words(before), after=_in_words(after)),
+    }
+    record(
+        "mailbox.changed",
+        actor=actor,
+        connection=mailbox.connection_id,
+        details=details,
+    )
     return locked
 
 
 def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with MultiMail's field for a local part: docs/multimail.md, Mailboxes and oversight modes."""
+    """Return the body with MultiMail's field for a local part: docs/multimail.md,
+    Mailboxes and oversight modes.
+    """
     body = {name: value for name, value in wanted.items() if value not in ("", None)}
     if "@" not in wanted["address"]:
         body["address_local"] = body.pop("address")
@@ -263,12 +339,16 @@ def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _wire_value(value: Any) -> Any:
-    """Return a list as one string, and an empty value as null, which clears a setting in every version of the API."""
+    """Return a list as one string, and an empty value as null, which clears a setting
+    in every version of the API.
+    """
     return (", ".join(value) or None) if isinstance(value, list) else value
 
 
 def _find_created(connection: Connection, wanted: str) -> Mailbox | None:
-    """Return the mailbox with this address, or this part before the @, as MultiMail lists it now."""
+    """Return the mailbox with this address, or this part before the @, as MultiMail
+    lists it now.
+    """
     if read_mailboxes(connection_id=connection.pk):
         return None
     active = connection.mailboxes.filter(is_active=True)
@@ -290,7 +370,9 @@ def _keep(mailbox: Mailbox, facts: Mapping[str, Any]) -> Mailbox:
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name}: {_value(value)}" for name, value in sorted(facts.items()))
+    return "; ".join(
+        f"{name}: {_value(value)}" for name, value in sorted(facts.items())
+    )
 
 
 def _value(value: Any) -> str:
@@ -301,7 +383,9 @@ def _value(value: Any) -> str:
 
 @dataclass(frozen=True)
 class UpgradeRequest:
-    """A request for a looser mode. `code` is empty if MultiMail does not show it to this key."""
+    """A request for a looser mode. `code` is empty if MultiMail does not show it to
+    this key.
+    """
 
     mailbox_id: str
     target: str
@@ -313,7 +397,9 @@ class UpgradeRequest:
 
 @dataclass(frozen=True)
 class UpgradeRequests:
-    """The pending requests for looser modes of one connection; `error` says why they are not known."""
+    """The pending requests for looser modes of one connection; `error` says why they
+    are not known.
+    """
 
     waiting: tuple[UpgradeRequest, ...] = ()
     error: str = ""
@@ -326,18 +412,24 @@ def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
         rows = admin_client(connection, within=READ_SECONDS).list_upgrade_requests()
     except errors.UpstreamError as error:
         refused = change_error(error)
-        return UpgradeRequests(error=refused.sentence, is_offered=not isinstance(refused, ChangeNotOffered))
+        return UpgradeRequests(
+            error=refused.sentence, is_offered=not isinstance(refused, ChangeNotOffered)
+        )
     return UpgradeRequests(tuple(map(_upgrade_request, rows)))
 
 
 def _check_may_loosen(actor: Actor, mailbox: Mailbox, target: str) -> None:
     _check_admin_of(actor, mailbox, may="loosen its oversight")
     if not is_looser(target, than=mailbox.oversight_mode):
-        raise ChangeRefused(f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode.")
+        raise ChangeRefused(
+            f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode."
+        )
     check_minimum(target)
 
 
-def _loosening(*, mailbox: Mailbox, actor: Actor, target: str, code: str) -> ChangeInWords:
+def _loosening(
+    *, mailbox: Mailbox, actor: Actor, target: str, code: str
+) -> ChangeInWords:
     _check_may_loosen(actor, mailbox, target)
     return _as_change(mailbox, {"oversight_mode": target})
 
@@ -346,9 +438,9 @@ def _loosening(*, mailbox: Mailbox, actor: Actor, target: str, code: str) -> Cha
 def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Mailbox:
     """Give a mailbox a looser mode, and return its new state.
 
-    A pending request for the same mode is granted. Raises CodeWanted if MultiMail does not show the code:
-    repeat the call with the `code` that was mailed to the account's oversight address. Raises ActNotAllowed,
-    ChangeRefused, ChangeUnknown.
+    A pending request for the same mode is granted. Raises CodeWanted if MultiMail does
+    not show the code: repeat the call with the `code` that was mailed to the account's
+    oversight address. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     _check_may_loosen(actor, mailbox, target)
     connection = mailbox.connection
@@ -363,31 +455,46 @@ def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Ma
     answered = facts_in(answer) if answer.get("oversight_mode") else {}
     loosened = _keep(mailbox, {"oversight_mode": target} | answered)
     details = {"before": mailbox.oversight_mode, "after": loosened.oversight_mode}
-    record_change("mailbox.loosened", connection, actor, mailbox=mailbox.address, **details)
+    record_change(
+        "mailbox.loosened", connection, actor, mailbox=mailbox.address, **details
+    )
     return loosened
 
 
 def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
-    """Return the code of the pending request for this mode; make a request if there is none."""
+    """Return the code of the pending request for this mode; make a request if there is
+    none.
+    """
     request = _waiting(mailbox, target)
     if request is None:
         # A request alone loosens nothing; the list shows whether it arrived.
         _request(
             mailbox.connection,
             actor,
-            lambda admin: admin.request_upgrade(mailbox.upstream_id, target_mode=target),
+            lambda admin: admin.request_upgrade(
+                mailbox.upstream_id, target_mode=target
+            ),
             what=f"ask for {target} as the oversight mode of {mailbox}",
             has_happened=lambda: _waiting(mailbox, target) is not None,
         )
         request = _waiting(mailbox, target)
     if request is None or not request.code:
-        raise CodeWanted("Not done yet: MultiMail sent a code to the account's oversight address. Enter it here.")
+        raise CodeWanted(
+            "Not done yet: MultiMail sent a code to the account's oversight address. Enter it here."
+        )
     return request.code
 
 
 def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:
     requests = read_upgrade_requests(mailbox.connection).waiting
-    return next((one for one in requests if (one.mailbox_id, one.target) == (mailbox.upstream_id, target)), None)
+    return next(
+        (
+            one
+            for one in requests
+            if (one.mailbox_id, one.target) == (mailbox.upstream_id, target)
+        ),
+        None,
+    )
 
 
 def _upgrade_request(row: dict[str, Any]) -> UpgradeRequest:
@@ -401,14 +508,20 @@ def _upgrade_request(row: dict[str, Any]) -> UpgradeRequest:
     )
 
 
-# --- The minimum of the organisation, and what waits for a second admin ----------------------------------------------
+# --- The minimum of the organisation, and what waits for a second admin ---------------
 
 
 def check_minimum(mode: str, *, per_call: bool = False) -> None:
-    """Raise ChangeRefused for a mode below the organisation's minimum; `per_call`: a call may ask for any other."""
+    """Raise ChangeRefused for a mode below the organisation's minimum; `per_call`: a
+    call may ask for any other.
+    """
     minimum = organisation_settings().minimum_oversight
     if minimum and is_below(mode, per_call=per_call, minimum=minimum):
-        what = "a call that may loosen its own oversight" if per_call and minimum != AUTONOMOUS else mode_words(mode)
+        what = (
+            "a call that may loosen its own oversight"
+            if per_call and minimum != AUTONOMOUS
+            else mode_words(mode)
+        )
         raise ChangeRefused(
             f"The organisation's minimum is {mode_words(minimum)}, and {what} is looser. An admin of everything can "
             "change the minimum."
@@ -416,19 +529,31 @@ def check_minimum(mode: str, *, per_call: bool = False) -> None:
 
 
 def _settings_loosen(mailbox: Mailbox, changes: Mapping[str, Any]) -> bool:
-    """Whether calls may loosen their own oversight, decisions leave out the fingerprint, or HTML is left as it is."""
-    per_call = changes.get("allow_looser_per_call") is True and not mailbox.allow_looser_per_call
-    off = (name for name in ("require_fingerprint", "simplify_html") if getattr(mailbox, name))
+    """Whether calls may loosen their own oversight, decisions leave out the
+    fingerprint, or HTML is left as it is.
+    """
+    per_call = (
+        changes.get("allow_looser_per_call") is True
+        and not mailbox.allow_looser_per_call
+    )
+    off = (
+        name
+        for name in ("require_fingerprint", "simplify_html")
+        if getattr(mailbox, name)
+    )
     return per_call or any(changes.get(name) is False for name in off)
 
 
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Return whether the desk's own settings of a mailbox become looser.
 
-    That is: whoever edits may approve, remote pictures may be loaded, less time to undo is left, or mail expires later
-    or never.
+    That is: whoever edits may approve, remote pictures may be loaded, less time to undo
+    is left, or mail expires later or never.
     """
-    allowed = any(after[name] and not before[name] for name in ("editor_may_approve", "loads_pictures"))
+    allowed = any(
+        after[name] and not before[name]
+        for name in ("editor_may_approve", "loads_pictures")
+    )
     longest = timedelta.max
     later = (after["expire_after"] or longest) > (before["expire_after"] or longest)
     return allowed or later or after["undo_window"] < before["undo_window"]
@@ -467,7 +592,9 @@ def _setting_words(name: str, value: Any) -> str:
         words = "yes" if value else "no"
     elif isinstance(value, timedelta):
         hours = value / timedelta(hours=1)
-        words = f"{hours:g} hours" if hours >= 1 else f"{value.total_seconds():g} seconds"
+        words = (
+            f"{hours:g} hours" if hours >= 1 else f"{value.total_seconds():g} seconds"
+        )
     else:
         words = "never" if name == "expire_after" and value is None else _value(value)
     return f"{_label(name)}: {words}"

@@ -14,7 +14,8 @@ from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox
 from mirror.oversight_modes import MODES, NAMES
 
-# MultiMail never makes a looser mailbox than this: docs/multimail.md, Mailboxes and oversight modes.
+# MultiMail never makes a looser mailbox than this: docs/multimail.md, Mailboxes and
+# oversight modes.
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
 TIMINGS = (("gate_first", "At once"), ("schedule_first", "At its sending time"))
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -31,7 +32,9 @@ class AddressesField(forms.CharField):
         try:
             return clean_addresses(super().clean(value))
         except ValueError as error:
-            raise forms.ValidationError(str(error)[:1].upper() + str(error)[1:]) from None
+            raise forms.ValidationError(
+                str(error)[:1].upper() + str(error)[1:]
+            ) from None
 
 
 class NewMailboxForm(ApprovalCodeForm):
@@ -39,11 +42,18 @@ class NewMailboxForm(ApprovalCodeForm):
 
     connection = forms.ModelChoiceField(
         Connection.objects.none(),
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose an account."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose an account."
+        ),
     )
-    address = forms.CharField(max_length=254, error_messages={"required": "Enter an address, such as outreach."})
+    address = forms.CharField(
+        max_length=254,
+        error_messages={"required": "Enter an address, such as outreach."},
+    )
     display_name = forms.CharField(
-        required=False, max_length=200, error_messages={"max_length": "Keep the name under 200 characters."}
+        required=False,
+        max_length=200,
+        error_messages={"max_length": "Keep the name under 200 characters."},
     )
     oversight_mode = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in NEW_MODES],
@@ -60,7 +70,9 @@ class NewMailboxForm(ApprovalCodeForm):
         typed = str(self.cleaned_data["address"]).strip().lower()
         if "@" not in typed:
             if not _LOCAL.fullmatch(typed):
-                raise forms.ValidationError("Use only letters, digits, dots, dashes and + before the @.")
+                raise forms.ValidationError(
+                    "Use only letters, digits, dots, dashes and + before the @."
+                )
             return typed
         try:
             return clean_address(typed)
@@ -74,15 +86,21 @@ class NewMailboxForm(ApprovalCodeForm):
 
 
 class SettingsForm(ApprovalCodeForm):
-    """Settings of a mailbox at MultiMail. Browsers do not send unticked checkboxes, so absent means off."""
+    """Settings of a mailbox at MultiMail. Browsers do not send unticked checkboxes, so
+    absent means off.
+    """
 
     display_name = forms.CharField(
-        required=False, max_length=200, error_messages={"max_length": "Keep the name under 200 characters."}
+        required=False,
+        max_length=200,
+        error_messages={"max_length": "Keep the name under 200 characters."},
     )
     auto_cc = AddressesField(required=False, max_length=2000)
     auto_bcc = AddressesField(required=False, max_length=2000)
     signature_block = WordsField(
-        required=False, max_length=200, error_messages={"max_length": "A signature has at most 200 characters."}
+        required=False,
+        max_length=200,
+        error_messages={"max_length": "A signature has at most 200 characters."},
     )
     commercial = forms.BooleanField(required=False)
     simplify_html = forms.BooleanField(required=False)
@@ -91,29 +109,44 @@ class SettingsForm(ApprovalCodeForm):
     allow_looser_per_call = forms.BooleanField(required=False)
     require_fingerprint = forms.BooleanField(required=False)
     default_gate_timing = forms.ChoiceField(
-        required=False, choices=[("", ""), *TIMINGS], error_messages={"invalid_choice": "Choose one of the two."}
+        required=False,
+        choices=[("", ""), *TIMINGS],
+        error_messages={"invalid_choice": "Choose one of the two."},
     )
 
     def changes(self, mailbox: Mailbox) -> dict[str, Any]:
-        """Return only the changed settings, so that nobody else's change is overwritten."""
-        values = {name: value for name, value in self.cleaned_data.items() if name != "approval_code"}
+        """Return only the changed settings, so that nobody else's change is
+        overwritten.
+        """
+        values = {
+            name: value
+            for name, value in self.cleaned_data.items()
+            if name != "approval_code"
+        }
         if not values["default_gate_timing"]:
             del values["default_gate_timing"]
         if not mailbox.connection.is_our_gateway:
             # Hosted MultiMail does not know them, and would ignore them without a word.
             for name in ("require_fingerprint", "simplify_html", "commercial"):
                 del values[name]
-        return {name: value for name, value in values.items() if getattr(mailbox, name) != value}
+        return {
+            name: value
+            for name, value in values.items()
+            if getattr(mailbox, name) != value
+        }
 
 
 class DeskForm(SentenceForm):
-    """The desk's own settings for a mailbox. Browsers do not send unticked checkboxes, so absent means off."""
+    """The desk's own settings for a mailbox. Browsers do not send unticked checkboxes,
+    so absent means off.
+    """
 
     undo_seconds = forms.IntegerField(
         min_value=0,
         max_value=int(MAX_UNDO.total_seconds()),
         error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"), "Enter 0 to 600 seconds, in whole numbers."
+            ("required", "invalid", "min_value", "max_value"),
+            "Enter 0 to 600 seconds, in whole numbers.",
         ),
     )
     expire_hours = forms.FloatField(
@@ -121,7 +154,8 @@ class DeskForm(SentenceForm):
         min_value=MIN_EXPIRY / _HOUR,
         max_value=MAX_EXPIRY / _HOUR,
         error_messages=dict.fromkeys(
-            ("invalid", "min_value", "max_value"), "Enter 1 to 2160 hours, or leave it empty for never."
+            ("invalid", "min_value", "max_value"),
+            "Enter 1 to 2160 hours, or leave it empty for never.",
         ),
     )
 
@@ -131,14 +165,18 @@ class DeskForm(SentenceForm):
     @staticmethod
     def values_of(mailbox: Mailbox) -> dict[str, Any]:
         """Return the settings that a mailbox has, as the form shows them."""
-        hours = "" if mailbox.expire_after is None else f"{mailbox.expire_after / _HOUR:g}"
+        hours = (
+            "" if mailbox.expire_after is None else f"{mailbox.expire_after / _HOUR:g}"
+        )
         return model_to_dict(mailbox) | {
             "undo_seconds": int(mailbox.undo_window.total_seconds()),
             "expire_hours": hours,
         }
 
     def wanted(self) -> dict[str, Any]:
-        """Return the settings as the mailbox has them; without an expiry mail never expires."""
+        """Return the settings as the mailbox has them; without an expiry mail never
+        expires.
+        """
         wanted = dict(self.cleaned_data)
         hours = wanted.pop("expire_hours")
         wanted["undo_window"] = timedelta(seconds=wanted.pop("undo_seconds"))
@@ -151,26 +189,36 @@ class ModeForm(SentenceForm):
 
     mode = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in MODES],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the five modes."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose one of the five modes."
+        ),
     )
 
 
 class LoosenForm(SentenceForm):
-    """The looser mode that was confirmed, and the code if MultiMail sent it to a person."""
+    """The looser mode that was confirmed, and the code if MultiMail sent it to a
+    person.
+    """
 
     to = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in MODES],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the five modes."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose one of the five modes."
+        ),
     )
     code = forms.CharField(
-        required=False, max_length=40, error_messages={"max_length": "A code has at most 40 characters."}
+        required=False,
+        max_length=40,
+        error_messages={"max_length": "A code has at most 40 characters."},
     )
 
 
 class DeleteForm(ApprovalCodeForm):
     """The address of the mailbox to delete, typed as a confirmation."""
 
-    address = forms.CharField(max_length=320, error_messages={"required": "Type the address of the mailbox."})
+    address = forms.CharField(
+        max_length=320, error_messages={"required": "Type the address of the mailbox."}
+    )
 
     def __init__(self, *args: Any, mailbox: Mailbox, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,6 @@
-"""The organisation's minimum oversight mode: setting it, the mailboxes below it, and raising them."""
+"""The organisation's minimum oversight mode: setting it, the mailboxes below it, and
+raising them.
+"""
 
 from typing import Any
 
@@ -13,7 +15,13 @@ from connections.errors import ChangeRefused
 from connections.mailboxes.commands import change_mailbox
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
-from mirror.oversight_modes import AUTONOMOUS, NAMES, is_looser, is_minimum_lower, mode_words
+from mirror.oversight_modes import (
+    AUTONOMOUS,
+    NAMES,
+    is_looser,
+    is_minimum_lower,
+    mode_words,
+)
 from people.models import OrganisationSettings
 from people.second_admin.registry import ChangeInWords, second_admin
 from people.second_admin.setting import lock_settings, organisation_settings
@@ -23,7 +31,9 @@ _ANY = "any mode"
 
 
 def _locked_settings(actor: Actor, mode: str) -> OrganisationSettings:
-    """Lock the settings, of which the actor may set the minimum to this mode. Raises ActNotAllowed, ChangeRefused."""
+    """Lock the settings, of which the actor may set the minimum to this mode. Raises
+    ActNotAllowed, ChangeRefused.
+    """
     if not actor.is_admin_of_all:
         raise ActNotAllowed("Only an admin of everything can set the minimum.")
     if mode and mode not in NAMES:
@@ -41,24 +51,36 @@ def _lowering(*, actor: Actor, mode: str) -> ChangeInWords:
 
 
 def _is_not_lower(*, actor: Actor, mode: str) -> bool:
-    return not is_minimum_lower(mode, than=_locked_settings(actor, mode).minimum_oversight)
+    return not is_minimum_lower(
+        mode, than=_locked_settings(actor, mode).minimum_oversight
+    )
 
 
 @atomic_with_retry
 @second_admin("Minimum oversight", words=_lowering, tightens=_is_not_lower)
 def set_minimum(*, actor: Actor, mode: str) -> bool:
-    """Set the loosest mode that a mailbox can have, empty for any; return whether that changed.
+    """Set the loosest mode that a mailbox can have, empty for any; return whether that
+    changed.
 
-    Mailboxes that are below it stay so until they are raised. Raises ActNotAllowed, ChangeRefused.
+    Mailboxes that are below it stay so until they are raised. Raises ActNotAllowed,
+    ChangeRefused.
     """
     locked = _locked_settings(actor, mode)
     before = locked.minimum_oversight
     if mode == before:
         return False
-    locked.minimum_oversight, locked.minimum_set_at, locked.minimum_set_by_id = mode, Now(), int(actor.id)
+    locked.minimum_oversight, locked.minimum_set_at, locked.minimum_set_by_id = (
+        mode,
+        Now(),
+        int(actor.id),
+    )
     locked.save(update_fields=["minimum_oversight", "minimum_set_at", "minimum_set_by"])
     compare_soon()
-    record("oversight_minimum.set", actor=actor, details=changed(before=before or _ANY, after=mode or _ANY))
+    record(
+        "oversight_minimum.set",
+        actor=actor,
+        details=changed(before=before or _ANY, after=mode or _ANY),
+    )
     return True
 
 
@@ -68,12 +90,18 @@ def mailboxes_below(actor: Actor) -> list[tuple[Mailbox, str]]:
     Each has with it why the actor cannot raise it here; empty where they can.
     """
     minimum = organisation_settings().minimum_oversight
-    below = Mailbox.objects.visible_to(actor).below_minimum(minimum).select_related("connection")
+    below = (
+        Mailbox.objects.visible_to(actor)
+        .below_minimum(minimum)
+        .select_related("connection")
+    )
     return [(one, _why_not(one, actor)) for one in below.order_by("address", "pk")]
 
 
 def raise_to_minimum(*, mailbox: Mailbox, actor: Actor) -> Mailbox:
-    """Give a mailbox the minimum, and switch off that a call may loosen it. Raises as change_mailbox does."""
+    """Give a mailbox the minimum, and switch off that a call may loosen it. Raises as
+    change_mailbox does.
+    """
     minimum = organisation_settings().minimum_oversight
     changes: dict[str, Any] = {}
     if minimum and is_looser(mailbox.oversight_mode, than=minimum):
@@ -87,4 +115,8 @@ def _why_not(mailbox: Mailbox, actor: Actor) -> str:
     connection = mailbox.connection
     if not is_admin(actor, connection, mailbox.pk):
         return "Only an admin of this mailbox can raise it."
-    return "" if connection.admin_key else f"{connection} has no admin key, so it cannot be changed from here."
+    return (
+        ""
+        if connection.admin_key
+        else f"{connection} has no admin key, so it cannot be changed from here."
+    )

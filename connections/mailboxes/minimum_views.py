@@ -26,7 +26,9 @@ class MinimumForm(SentenceForm):
 
     minimum = forms.ChoiceField(
         choices=[(ANY, "Any mode"), *((mode.name, mode.words) for mode in MODES)],
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the modes, or any."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose one of the modes, or any."
+        ),
     )
 
 
@@ -41,7 +43,9 @@ def oversight_minimum(request: DeskRequest) -> HttpResponse:
 @require_POST
 @reauthenticated
 def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
-    """Set the minimum; a lower one waits for a second admin where the organisation wants that."""
+    """Set the minimum; a lower one waits for a second admin where the organisation
+    wants that.
+    """
     if not request.actor.is_admin_of_all:
         raise PermissionDenied
     try:
@@ -50,7 +54,11 @@ def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
     except CHANGE_ERRORS as error:
         return _page(request, failed=error)
     words = mode_named(chosen)
-    notice = f"No mailbox can be set below {words.words}." if words else "Mailboxes can have any mode."
+    notice = (
+        f"No mailbox can be set below {words.words}."
+        if words
+        else "Mailboxes can have any mode."
+    )
     return redirect_with_notice(request, notice, "oversight-minimum")
 
 
@@ -63,7 +71,9 @@ def raise_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
         raise_to_minimum(mailbox=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return _page(request, failed=error)
-    return redirect_with_notice(request, f"{found} is no longer below the minimum.", "oversight-minimum")
+    return redirect_with_notice(
+        request, f"{found} is no longer below the minimum.", "oversight-minimum"
+    )
 
 
 def _page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpResponse:
@@ -72,15 +82,22 @@ def _page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpRespo
         raise PermissionDenied
     now = settings.minimum_oversight
     choices = [(ANY, "Any mode", "", is_minimum_lower("", than=now))]
-    choices += [(mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=now)) for mode in reversed(MODES)]
+    choices += [
+        (mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=now))
+        for mode in reversed(MODES)
+    ]
     context = {
         "settings": settings,
         "minimum": mode_named(now),
         "chosen": now or ANY,
         "choices": choices,
         "below": mailboxes_below(request.actor),
-        "gateways": gate_minimums(Connection.objects.at_work().visible_to(request.actor).order_by("name"), now),
+        "gateways": gate_minimums(
+            Connection.objects.at_work().visible_to(request.actor).order_by("name"), now
+        ),
         "may_set": request.actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(request.actor).at("oversight-minimum"),
+        "waiting_changes": PendingChange.objects.visible_to(request.actor).at(
+            "oversight-minimum"
+        ),
     }
     return answer(request, "connections/oversight_minimum.html", context, failed=failed)

@@ -1,4 +1,6 @@
-"""The pages of mailboxes: the list, adding one, one with its settings and mode, loosening its mode, deleting it."""
+"""The pages of mailboxes: the list, adding one, one with its settings and mode,
+loosening its mode, deleting it.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,7 +11,11 @@ from django.forms import model_to_dict
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from common.actors import Actor
 from common.pages import DeskRequest, redirect_with_notice
@@ -53,31 +59,46 @@ from people.sign_in.reauthentication import reauthenticated
 @login_required
 @require_safe
 def mailboxes(request: DeskRequest) -> HttpResponse:
-    """List the mailboxes of every account that the actor sees, read now where they are an admin."""
+    """List the mailboxes of every account that the actor sees, read now where they are
+    an admin.
+    """
     actor = request.actor
-    connections = list(Connection.objects.at_work().visible_to(actor).order_by("name", "pk"))
+    connections = list(
+        Connection.objects.at_work().visible_to(actor).order_by("name", "pk")
+    )
     accounts = [_account(connection, actor) for connection in connections]
     context = {"accounts": accounts, "may_add": any(one["may_add"] for one in accounts)}
     return render(request, "connections/mailboxes.html", context)
 
 
 def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
-    """Return what the page shows of a connection and its mailboxes; `error` says why they may be out of date."""
+    """Return what the page shows of a connection and its mailboxes; `error` says why
+    they may be out of date.
+    """
     visible = connection.mailboxes.visible_to(actor)
-    administers = is_admin(actor, connection) or any(is_admin(actor, connection, one.pk) for one in visible)
+    administers = is_admin(actor, connection) or any(
+        is_admin(actor, connection, one.pk) for one in visible
+    )
     error = _refresh(connection, administers=administers)
     mailboxes = list(visible.order_by("address", "pk"))
     held = visible.held_in_each()
     active = [one for one in mailboxes if one.is_active]
     may_ask = administers and connection.admin_key and not error
     requests = read_upgrade_requests(connection) if may_ask else UpgradeRequests()
-    # Only for mailboxes that the actor is an admin of: anyone with the code can loosen the mode.
-    by_id = {one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)}
+    # Only for mailboxes that the actor is an admin of: anyone with the code can loosen
+    # the mode.
+    by_id = {
+        one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)
+    }
     return {
         "connection": connection,
         "boxes": [(one, held.get(one.pk, 0)) for one in active],
         "gone": [one for one in mailboxes if not one.is_active],
-        "wishes": [(one, by_id[one.mailbox_id]) for one in requests.waiting if one.mailbox_id in by_id],
+        "wishes": [
+            (one, by_id[one.mailbox_id])
+            for one in requests.waiting
+            if one.mailbox_id in by_id
+        ],
         "error": error or (requests.error if requests.is_offered else ""),
         "may_add": is_admin(actor, connection) and bool(connection.admin_key),
         "lacks_key": administers and not connection.admin_key,
@@ -86,7 +107,9 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
 
 
 def _refresh(connection: Connection, *, administers: bool) -> str:
-    """Read the mailboxes now for an admin, and return the error if that failed; for others a worker reads them."""
+    """Read the mailboxes now for an admin, and return the error if that failed; for
+    others a worker reads them.
+    """
     if not (connection.admin_key or connection.read_key):
         return ""
     if connection.paused_at or connection.failing_since:
@@ -108,9 +131,14 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     template = "connections/mailbox_add.html"
     if not accounts:
         return refused(request, template)
-    with_key = Connection.objects.filter(pk__in=[one.pk for one in accounts if one.admin_key]).order_by("name", "pk")
+    with_key = Connection.objects.filter(
+        pk__in=[one.pk for one in accounts if one.admin_key]
+    ).order_by("name", "pk")
     typed = request.POST if request.method == "POST" else None
-    initial = {"connection": request.GET.get("connection", ""), "oversight_mode": "gated_send"}
+    initial = {
+        "connection": request.GET.get("connection", ""),
+        "oversight_mode": "gated_send",
+    }
     form = NewMailboxForm(typed, initial=initial, connections=with_key)
     context = {"form": form}
     if typed is None:
@@ -128,7 +156,9 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     if form.cleaned_data["allow_looser_per_call"]:
         # A change of its own, because a second admin may have to accept it.
         try:
-            change_mailbox(mailbox=created, actor=actor, changes={"allow_looser_per_call": True})
+            change_mailbox(
+                mailbox=created, actor=actor, changes={"allow_looser_per_call": True}
+            )
         except CHANGE_ERRORS as error:
             notice += f" A call may not loosen it yet. {error.sentence}"
     return _done(request, created, notice)
@@ -144,7 +174,9 @@ def _mode_words(mailbox: Mailbox) -> str:
 
 
 def _of_mailbox(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate a view of the mailbox in its URL; an error is shown on the mailbox's page."""
+    """Decorate a view of the mailbox in its URL; an error is shown on the mailbox's
+    page.
+    """
 
     @wraps(view)
     def answered(request: DeskRequest, mailbox_id: int) -> HttpResponse:
@@ -184,7 +216,9 @@ def change_settings(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Change settings at MultiMail; only what differs is sent."""
     form = SettingsForm(request.POST)
     code = cleaned(form)["approval_code"]
-    changed = change_mailbox(mailbox=found, actor=request.actor, changes=form.changes(found), code=code)
+    changed = change_mailbox(
+        mailbox=found, actor=request.actor, changes=form.changes(found), code=code
+    )
     return _done(request, changed, f"{changed} was changed at MultiMail.")
 
 
@@ -195,10 +229,14 @@ def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Tighten the mode at once; redirect a looser mode to its confirmation page."""
     mode = cleaned(ModeForm(request.POST))["mode"]
     if is_looser(mode, than=found.oversight_mode):
-        return redirect(f"{reverse('loosen-mailbox', kwargs={'mailbox_id': found.pk})}?to={mode}")
+        return redirect(
+            f"{reverse('loosen-mailbox', kwargs={'mailbox_id': found.pk})}?to={mode}"
+        )
     if mode == found.oversight_mode:
         return redirect("mailbox", mailbox_id=found.pk)
-    changed = change_mailbox(mailbox=found, actor=request.actor, changes={"oversight_mode": mode})
+    changed = change_mailbox(
+        mailbox=found, actor=request.actor, changes={"oversight_mode": mode}
+    )
     return _done(request, found, f"{found} is stricter now: {_mode_words(changed)}.")
 
 
@@ -209,23 +247,41 @@ def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
 def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Show what a looser mode means for this mailbox, and set it."""
     if not is_admin(request.actor, found.connection, found.pk):
-        refusal = ActNotAllowed("Only an admin of this mailbox can loosen its oversight.")
-        return _loosen_page(request, found, found.oversight_mode, failed=refusal, is_refused=True)
+        refusal = ActNotAllowed(
+            "Only an admin of this mailbox can loosen its oversight."
+        )
+        return _loosen_page(
+            request, found, found.oversight_mode, failed=refusal, is_refused=True
+        )
     form = LoosenForm(request.POST if request.method == "POST" else request.GET)
-    if not form.is_valid() or not is_looser(form.cleaned_data["to"], than=found.oversight_mode):
+    if not form.is_valid() or not is_looser(
+        form.cleaned_data["to"], than=found.oversight_mode
+    ):
         return redirect("mailbox", mailbox_id=found.pk)
     to = form.cleaned_data["to"]
     if request.method != "POST":
         return _loosen_page(request, found, to)
     try:
-        now = loosen(mailbox=found, actor=request.actor, target=to, code=form.cleaned_data["code"])
+        now = loosen(
+            mailbox=found,
+            actor=request.actor,
+            target=to,
+            code=form.cleaned_data["code"],
+        )
     except CHANGE_ERRORS as error:
         return _loosen_page(request, found, to, failed=error)
-    return _done(request, found, f"{found} is looser now: {_mode_words(now)}. This was logged.")
+    return _done(
+        request, found, f"{found} is looser now: {_mode_words(now)}. This was logged."
+    )
 
 
 def _loosen_page(
-    request: DeskRequest, found: Mailbox, to: str, *, failed: DeskError | None = None, is_refused: bool = False
+    request: DeskRequest,
+    found: Mailbox,
+    to: str,
+    *,
+    failed: DeskError | None = None,
+    is_refused: bool = False,
 ) -> HttpResponse:
     context = {
         "box": found,
@@ -254,7 +310,9 @@ def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
 def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Show what is deleted with a mailbox, and delete it when its address is typed."""
     if not is_admin(request.actor, found.connection):
-        raise ActNotAllowed(f"Only an admin of {found.connection} can delete its mailboxes.")
+        raise ActNotAllowed(
+            f"Only an admin of {found.connection} can delete its mailboxes."
+        )
     template = "connections/mailbox_delete.html"
     context = {"box": found, "held": _held_in(request, found)}
     if request.method != "POST":
@@ -263,29 +321,46 @@ def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
         code = cleaned(DeleteForm(request.POST, mailbox=found))["approval_code"]
         delete_mailbox(mailbox=found, actor=request.actor, code=code)
     except CHANGE_ERRORS as error:
-        return answer(request, template, context | {"typed": request.POST}, failed=error)
-    return redirect_with_notice(request, f"{found} is deleted at MultiMail. Its history stays here.", "mailboxes")
+        return answer(
+            request, template, context | {"typed": request.POST}, failed=error
+        )
+    return redirect_with_notice(
+        request,
+        f"{found} is deleted at MultiMail. Its history stays here.",
+        "mailboxes",
+    )
 
 
 def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
     return Mailbox.objects.visible_to(request.actor).held_in_each().get(mailbox.pk, 0)
 
 
-def _mailbox_page(request: DeskRequest, found: Mailbox, *, failed: DeskError | None = None) -> HttpResponse:
+def _mailbox_page(
+    request: DeskRequest, found: Mailbox, *, failed: DeskError | None = None
+) -> HttpResponse:
     typed = request.POST
-    settings = SettingsForm(typed if "display_name" in typed else None, initial=model_to_dict(found))
-    desk = DeskForm(typed if "undo_seconds" in typed else None, initial=DeskForm.values_of(found))
+    settings = SettingsForm(
+        typed if "display_name" in typed else None, initial=model_to_dict(found)
+    )
+    desk = DeskForm(
+        typed if "undo_seconds" in typed else None, initial=DeskForm.values_of(found)
+    )
     context = {
         "box": found,
-        "modes": [(mode, is_looser(mode.name, than=found.oversight_mode)) for mode in MODES],
+        "modes": [
+            (mode, is_looser(mode.name, than=found.oversight_mode)) for mode in MODES
+        ],
         "timings": TIMINGS,
         "held": _held_in(request, found),
         "may_change": is_admin(request.actor, found.connection, found.pk),
-        "may_delete": is_admin(request.actor, found.connection) and bool(found.connection.admin_key),
+        "may_delete": is_admin(request.actor, found.connection)
+        and bool(found.connection.admin_key),
         "has_key": bool(found.connection.admin_key),
         "settings": settings,
         "desk": desk,
-        "waiting_changes": PendingChange.objects.visible_to(request.actor).at("mailbox", found.pk),
+        "waiting_changes": PendingChange.objects.visible_to(request.actor).at(
+            "mailbox", found.pk
+        ),
         "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
     }
     return answer(request, "connections/mailbox.html", context, failed=failed)

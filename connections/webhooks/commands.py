@@ -1,4 +1,6 @@
-"""Registers, names, tests and deletes webhooks of an account, and reads their deliveries."""
+"""Registers, names, tests and deletes webhooks of an account, and reads their
+deliveries.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,7 +22,12 @@ from connections.changes import (
     request_change,
     text_in,
 )
-from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, SecretLost
+from connections.errors import (
+    ChangeNotOffered,
+    ChangeRefused,
+    ChangeUnknown,
+    SecretLost,
+)
 from connections.webhooks.events import usual_receiver
 from mirror.models import Connection, WebhookName
 from mirror.sync.capabilities import without_refused
@@ -35,7 +42,8 @@ _request = partial(request_change, failed="hook.change_failed")
 class Webhook:
     """A subscription without its secret. `is_ours`: it notifies this desk.
 
-    `name` is what people here call it; empty where nobody gave it a name. `label` is never empty.
+    `name` is what people here call it; empty where nobody gave it a name. `label` is
+    never empty.
     """
 
     id: str
@@ -80,17 +88,28 @@ class CreatedWebhook:
 
 
 def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
-    """Read the webhooks of an account, the desk's own first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
-    rows = read_account(connection, actor, lambda admin: admin.list_webhooks(), may="see its webhooks")
+    """Read the webhooks of an account, the desk's own first. Raises ActNotAllowed,
+    ChangeRefused, ChangeUnknown.
+    """
+    rows = read_account(
+        connection, actor, lambda admin: admin.list_webhooks(), may="see its webhooks"
+    )
     names = dict(connection.webhook_names.values_list("upstream_id", "name"))
     boxes = dict(connection.mailboxes.values_list("upstream_id", "address"))
     found = (_webhook(row, connection, names=names, boxes=boxes) for row in rows)
-    return sorted(found, key=lambda one: (not one.is_ours, one.label.lower(), one.url, one.id))
+    return sorted(
+        found, key=lambda one: (not one.is_ours, one.label.lower(), one.url, one.id)
+    )
 
 
 def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> Webhook:
-    """Read one subscription. Raises ChangeNotOffered if the account has none with this id, or as read_webhooks."""
-    found = next((one for one in read_webhooks(connection, actor=actor) if one.id == webhook_id), None)
+    """Read one subscription. Raises ChangeNotOffered if the account has none with this
+    id, or as read_webhooks.
+    """
+    found = next(
+        (one for one in read_webhooks(connection, actor=actor) if one.id == webhook_id),
+        None,
+    )
     if found is None:
         raise ChangeNotOffered("MultiMail has no webhook of this id in this account.")
     return found
@@ -99,19 +118,30 @@ def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> We
 def read_deliveries(
     connection: Connection, *, actor: Actor, webhook: Webhook, cursor: str
 ) -> tuple[list[Delivery], str]:
-    """Read one page of deliveries, newest first, with the cursor of the next page. Raises as read_webhooks."""
+    """Read one page of deliveries, newest first, with the cursor of the next page.
+    Raises as read_webhooks.
+    """
     rows, following = read_account(
         connection,
         actor,
-        lambda admin: without_refused(connection, partial(admin.list_deliveries, webhook_id=webhook.id, cursor=cursor)),
+        lambda admin: without_refused(
+            connection,
+            partial(admin.list_deliveries, webhook_id=webhook.id, cursor=cursor),
+        ),
         may="see what its webhooks were sent",
     )
-    # Hosted MultiMail neither names the subscription of a delivery nor can filter by one.
+    # Hosted MultiMail neither names the subscription of a delivery nor can filter by
+    # one.
     return [_delivery(row) for row in rows if _is_of(row, webhook)], following
 
 
 def _registering(
-    *, connection: Connection, actor: Actor, name: str, wanted: Mapping[str, Any], code: str
+    *,
+    connection: Connection,
+    actor: Actor,
+    name: str,
+    wanted: Mapping[str, Any],
+    code: str,
 ) -> ChangeInWords:
     check_admin(actor, connection, may="register webhooks in it")
     return ChangeInWords(
@@ -124,9 +154,13 @@ def _registering(
 
 
 def _in_words(did: str) -> Callable[..., ChangeInWords]:
-    """Return how a command on a webhook reads: what it did, and the webhook as it is now."""
+    """Return how a command on a webhook reads: what it did, and the webhook as it is
+    now.
+    """
 
-    def words(*, connection: Connection, webhook: Webhook, actor: Actor, **arguments: Any) -> ChangeInWords:
+    def words(
+        *, connection: Connection, webhook: Webhook, actor: Actor, **arguments: Any
+    ) -> ChangeInWords:
         now = read_webhook(connection, webhook.id, actor=actor)
         return ChangeInWords(
             title=f"Webhook {now.label}: {did}",
@@ -139,11 +173,23 @@ def _in_words(did: str) -> Callable[..., ChangeInWords]:
     return words
 
 
-@second_admin("Webhook", words=_registering, calls_multimail=True, made=lambda created: created.secret)
+@second_admin(
+    "Webhook",
+    words=_registering,
+    calls_multimail=True,
+    made=lambda created: created.secret,
+)
 def register_webhook(
-    *, connection: Connection, actor: Actor, name: str, wanted: Mapping[str, Any], code: str = ""
+    *,
+    connection: Connection,
+    actor: Actor,
+    name: str,
+    wanted: Mapping[str, Any],
+    code: str = "",
 ) -> CreatedWebhook:
-    """Subscribe an address to events. The call is never repeated: if the answer is lost, the list shows the outcome."""
+    """Subscribe an address to events. The call is never repeated: if the answer is
+    lost, the list shows the outcome.
+    """
     check_admin(actor, connection, may="register webhooks in it")
     body = {name: value for name, value in wanted.items() if value}
     if connection.is_our_gateway:
@@ -152,7 +198,9 @@ def register_webhook(
         answer = _request(
             connection,
             actor,
-            lambda admin: without_refused(connection, partial(admin.create_webhook, body)),
+            lambda admin: without_refused(
+                connection, partial(admin.create_webhook, body)
+            ),
             what=f"register the webhook {name}: {', '.join(wanted['events'])} to {wanted['url']}",
             code=code,
         )
@@ -165,20 +213,28 @@ def register_webhook(
     events = changed(before="", after=", ".join(webhook.events))
     with transaction.atomic():
         _store_name(connection, webhook.id, name)
-        record_change("hook.registered", connection, actor, name=name, url=webhook.url, **events)
+        record_change(
+            "hook.registered", connection, actor, name=name, url=webhook.url, **events
+        )
     return CreatedWebhook(webhook, _secret_in(answer))
 
 
 @atomic_with_retry
 @second_admin("Webhook", words=_in_words("rename it"))
-def rename_webhook(*, connection: Connection, webhook: Webhook, name: str, actor: Actor) -> None:
-    """Give a webhook another name, which MultiMail does not learn. Raises ActNotAllowed."""
+def rename_webhook(
+    *, connection: Connection, webhook: Webhook, name: str, actor: Actor
+) -> None:
+    """Give a webhook another name, which MultiMail does not learn. Raises
+    ActNotAllowed.
+    """
     check_admin(actor, connection, may="name its webhooks")
     if name == webhook.name:
         return
     _store_name(connection, webhook.id, name)
     details = changed(before=webhook.label, after=name)
-    record_change("hook.renamed", connection, actor, name=name, url=webhook.url, **details)
+    record_change(
+        "hook.renamed", connection, actor, name=name, url=webhook.url, **details
+    )
 
 
 def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
@@ -194,24 +250,42 @@ def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
     calls_multimail=True,
     made=lambda rotated: rotated.secret,
 )
-def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int) -> CreatedWebhook:
-    """Make another secret, which replaces the old one when the overlap is over (our gateway). Raises as the others."""
+def rotate_webhook(
+    *, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int
+) -> CreatedWebhook:
+    """Make another secret, which replaces the old one when the overlap is over (our
+    gateway). Raises as the others.
+    """
     check_admin(actor, connection, may="give its webhooks other secrets")
     if webhook.is_ours:
-        raise ChangeRefused("This is the desk's own webhook. Change its secret on the connection's page.")
+        raise ChangeRefused(
+            "This is the desk's own webhook. Change its secret on the connection's page."
+        )
     answer = _request(
         connection,
         actor,
         lambda admin: admin.rotate_webhook(webhook.id, overlap_s=overlap_s),
         what=f"give the webhook {webhook.label} another secret",
     )
-    details = changed(before="its secret until now", after=f"another one; the old one for {overlap_s} seconds more")
-    record_change("hook.rotated", connection, actor, name=webhook.label, url=webhook.url, **details)
+    details = changed(
+        before="its secret until now",
+        after=f"another one; the old one for {overlap_s} seconds more",
+    )
+    record_change(
+        "hook.rotated",
+        connection,
+        actor,
+        name=webhook.label,
+        url=webhook.url,
+        **details,
+    )
     return CreatedWebhook(webhook, _secret_in(answer))
 
 
 def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Delivery:
-    """Send one signed test event, which is about no message (our gateway). Raises as the others."""
+    """Send one signed test event, which is about no message (our gateway). Raises as
+    the others.
+    """
     check_admin(actor, connection, may="test its webhooks")
     answer = _request(
         connection,
@@ -223,8 +297,12 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Deli
     return _delivery(answer)
 
 
-def replay(*, connection: Connection, webhook: Webhook, delivery_id: str, actor: Actor) -> Delivery:
-    """Send a finished delivery again: the same bytes with the same event id. Raises as the others."""
+def replay(
+    *, connection: Connection, webhook: Webhook, delivery_id: str, actor: Actor
+) -> Delivery:
+    """Send a finished delivery again: the same bytes with the same event id. Raises as
+    the others.
+    """
     check_admin(actor, connection, may="have its webhooks delivered again")
     answer = _request(
         connection,
@@ -233,7 +311,12 @@ def replay(*, connection: Connection, webhook: Webhook, delivery_id: str, actor:
         what=f"deliver {delivery_id} to the webhook {webhook.label} again",
     )
     sent = _delivery(answer)
-    details = {"name": webhook.label, "url": sent.url, "event": sent.event, "delivery": delivery_id}
+    details = {
+        "name": webhook.label,
+        "url": sent.url,
+        "event": sent.event,
+        "delivery": delivery_id,
+    }
     record_change("hook.replayed", connection, actor, **details)
     return sent
 
@@ -252,26 +335,41 @@ def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) ->
     events = changed(before=", ".join(webhook.events), after="")
     with transaction.atomic():
         connection.webhook_names.filter(upstream_id=webhook.id).delete()
-        record_change("hook.deleted", connection, actor, name=webhook.label, url=webhook.url, **events)
+        record_change(
+            "hook.deleted",
+            connection,
+            actor,
+            name=webhook.label,
+            url=webhook.url,
+            **events,
+        )
 
 
 def _may_be_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
     """Whether the subscription may still exist. True if the list cannot be read."""
     try:
-        return any(one.id == webhook.id for one in read_webhooks(connection, actor=actor))
+        return any(
+            one.id == webhook.id for one in read_webhooks(connection, actor=actor)
+        )
     except (ChangeRefused, ChangeUnknown):
         return True
 
 
 def _webhook(
-    row: Mapping[str, Any], connection: Connection, *, names: Mapping[str, str], boxes: Mapping[str, str] | None = None
+    row: Mapping[str, Any],
+    connection: Connection,
+    *,
+    names: Mapping[str, str],
+    boxes: Mapping[str, str] | None = None,
 ) -> Webhook:
     url = text_in(row, "url")
     webhook_id = text_in(row, "id")
     mailbox = text_in(row, "mailbox_id")
     listed = row.get("events")
     events = tuple(str(one)[:80] for one in listed) if isinstance(listed, list) else ()
-    is_ours = webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
+    is_ours = (
+        webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
+    )
     name = names.get(webhook_id, "")
     return Webhook(
         id=webhook_id,
@@ -283,12 +381,15 @@ def _webhook(
         last_error=text_in(row, "last_error", most=300),
         is_ours=is_ours,
         name=name,
-        label=name or _default_label(events, (boxes or {}).get(mailbox, ""), is_ours=is_ours),
+        label=name
+        or _default_label(events, (boxes or {}).get(mailbox, ""), is_ours=is_ours),
     )
 
 
 def _default_label(events: Collection[str], mailbox: str, *, is_ours: bool) -> str:
-    """Return what to call a webhook that nobody named: by its receiver, as far as that is known, or its mailbox."""
+    """Return what to call a webhook that nobody named: by its receiver, as far as that
+    is known, or its mailbox.
+    """
     if is_ours:
         return "This desk"
     return usual_receiver(events) or (f"Webhook of {mailbox}" if mailbox else UNNAMED)
@@ -319,5 +420,7 @@ def _is_of(row: Mapping[str, Any], webhook: Webhook) -> bool:
 def _secret_in(answer: Mapping[str, Any]) -> str:
     secret = text_in(answer, "signing_secret", "secret")
     if not secret:
-        raise SecretLost("MultiMail's answer has no secret. Make a new one, or delete the webhook.")
+        raise SecretLost(
+            "MultiMail's answer has no secret. Make a new one, or delete the webhook."
+        )
     return secret

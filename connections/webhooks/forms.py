@@ -12,7 +12,12 @@ from connections.webhooks.events import BY_NAME
 from mirror.models import Mailbox
 
 # MultiMail's limit.
-OVERLAPS = ((0, "at once"), (3600, "for an hour"), (86400, "for a day"), (604800, "for a week"))
+OVERLAPS = (
+    (0, "at once"),
+    (3600, "for an hour"),
+    (86400, "for a day"),
+    (604800, "for a week"),
+)
 
 
 MAX_NAME = 80
@@ -42,10 +47,16 @@ class WebhookForm(ApprovalCodeForm):
     )
     events = forms.MultipleChoiceField(
         choices=[(name, name) for name in BY_NAME],
-        error_messages={"required": "Select at least one event.", "invalid_choice": "There is no such event."},
+        error_messages={
+            "required": "Select at least one event.",
+            "invalid_choice": "There is no such event.",
+        },
     )
     mailbox = forms.ChoiceField(
-        required=False, error_messages={"invalid_choice": "This mailbox is not in this account, or was deleted."}
+        required=False,
+        error_messages={
+            "invalid_choice": "This mailbox is not in this account, or was deleted."
+        },
     )
     # Only our gateway supports it.
     include_sandbox = forms.BooleanField(required=False)
@@ -54,13 +65,17 @@ class WebhookForm(ApprovalCodeForm):
         min_length=8,
         max_length=200,
         error_messages=dict.fromkeys(
-            ("min_length", "max_length"), "A secret has 8 to 200 characters. Empty: MultiMail creates one."
+            ("min_length", "max_length"),
+            "A secret has 8 to 200 characters. Empty: MultiMail creates one.",
         ),
     )
 
     def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [("", "All mailboxes"), *((box.upstream_id, box.address) for box in mailboxes)]
+        choices = [
+            ("", "All mailboxes"),
+            *((box.upstream_id, box.address) for box in mailboxes),
+        ]
         self.fields["mailbox"].choices = choices  # type: ignore[attr-defined]
 
     def clean_url(self) -> str:
@@ -71,7 +86,9 @@ class WebhookForm(ApprovalCodeForm):
         except ValueError:
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise forms.ValidationError("This is not the address of a web server. It begins with https://.")
+            raise forms.ValidationError(
+                "This is not the address of a web server. It begins with https://."
+            )
         return url
 
     def wanted(self) -> dict[str, Any]:
@@ -98,16 +115,23 @@ class OverlapForm(SentenceForm):
     overlap = forms.TypedChoiceField(
         choices=OVERLAPS,
         coerce=int,
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old secret stays valid."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"),
+            "Choose how long the old secret stays valid.",
+        ),
     )
 
 
 class DeleteWebhookForm(SentenceForm):
-    """Confirms deleting a webhook; for the desk's own, also that the consequences were read."""
+    """Confirms deleting a webhook; for the desk's own, also that the consequences were
+    read.
+    """
 
     understood = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, is_ours: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["understood"].required = is_ours
-        self.fields["understood"].error_messages["required"] = "Confirm that you understand what this desk loses."
+        self.fields["understood"].error_messages["required"] = (
+            "Confirm that you understand what this desk loses."
+        )

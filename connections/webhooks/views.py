@@ -1,4 +1,6 @@
-"""The pages of webhooks: the list, registering one, and one with its deliveries, test, secret and deletion."""
+"""The pages of webhooks: the list, registering one, and one with its deliveries, test,
+secret and deletion.
+"""
 
 from functools import partial
 from typing import Any
@@ -6,7 +8,11 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import is_admin
@@ -34,7 +40,13 @@ from connections.webhooks.commands import (
     send_test,
 )
 from connections.webhooks.events import GROUPS, OWN_GROUPS, sample_bodies
-from connections.webhooks.forms import OVERLAPS, DeleteWebhookForm, NameForm, OverlapForm, WebhookForm
+from connections.webhooks.forms import (
+    OVERLAPS,
+    DeleteWebhookForm,
+    NameForm,
+    OverlapForm,
+    WebhookForm,
+)
 from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
@@ -51,14 +63,20 @@ _LIST = "connections/webhooks.html"
 @login_required
 @require_safe
 def webhooks(request: DeskRequest) -> HttpResponse:
-    """List the webhooks of every account that the actor is an admin of, as MultiMail has them now."""
+    """List the webhooks of every account that the actor is an admin of, as MultiMail
+    has them now.
+    """
     return _list_page(request)
 
 
 def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
-    """Return what the list shows of an account's webhooks: each with the address of its mailbox."""
+    """Return what the list shows of an account's webhooks: each with the address of its
+    mailbox.
+    """
     named = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    return {"hooks": [(one, named.get(one.mailbox_id) or one.mailbox_id) for one in hooks]}
+    return {
+        "hooks": [(one, named.get(one.mailbox_id) or one.mailbox_id) for one in hooks]
+    }
 
 
 _list_page = partial(accounts_page, template=_LIST, read=read_webhooks, shown=_shown)
@@ -80,10 +98,16 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
         if not take_ticket(request):
             return _add_page(request, connection, status=409, error=SENT_TWICE)
         named = {"name": typed["name"], "code": typed["approval_code"]}
-        created = register_webhook(connection=connection, actor=request.actor, wanted=form.wanted(), **named)
+        created = register_webhook(
+            connection=connection, actor=request.actor, wanted=form.wanted(), **named
+        )
     except CHANGE_ERRORS as error:
         return _add_page(request, connection, failed=error)
-    return render(request, "connections/webhook_made.html", {"connection": connection, "made": created, "is_new": True})
+    return render(
+        request,
+        "connections/webhook_made.html",
+        {"connection": connection, "made": created, "is_new": True},
+    )
 
 
 def _add_page(
@@ -99,13 +123,17 @@ def _add_page(
     initial = {"events": ticked, "include_sandbox": True}
     context = {
         "connection": connection,
-        "form": WebhookForm(typed, initial=initial, mailboxes=connection.mailboxes.there()),
+        "form": WebhookForm(
+            typed, initial=initial, mailboxes=connection.mailboxes.there()
+        ),
         "groups": GROUPS | (OWN_GROUPS if connection.is_our_gateway else {}),
         "bodies": sample_bodies(ticked),
         "ticket": new_ticket(),
         "error": error,
     }
-    return answer(request, "connections/webhook_add.html", context, failed=failed, status=status)
+    return answer(
+        request, "connections/webhook_add.html", context, failed=failed, status=status
+    )
 
 
 @login_required
@@ -115,7 +143,11 @@ def webhook_bodies(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
-    return render(request, "connections/_webhook_bodies.html", {"bodies": sample_bodies(request.GET.getlist("events"))})
+    return render(
+        request,
+        "connections/_webhook_bodies.html",
+        {"bodies": sample_bodies(request.GET.getlist("events"))},
+    )
 
 
 def _webhook_page(
@@ -129,7 +161,9 @@ def _webhook_page(
 ) -> HttpResponse:
     cursor = request.GET.get("before", "")[:200]
     try:
-        deliveries, following = read_deliveries(connection, actor=request.actor, webhook=found, cursor=cursor)
+        deliveries, following = read_deliveries(
+            connection, actor=request.actor, webhook=found, cursor=cursor
+        )
         log_error = ""
     except CHANGE_ERRORS as unread:
         deliveries = []
@@ -139,7 +173,9 @@ def _webhook_page(
         "connection": connection,
         "hook": found,
         "name": request.POST.get("name", found.label),
-        "mailbox": connection.mailboxes.known_as(found.mailbox_id) if found.mailbox_id else None,
+        "mailbox": connection.mailboxes.known_as(found.mailbox_id)
+        if found.mailbox_id
+        else None,
         "sent": deliveries,
         "following": following,
         "is_first_page": not cursor,
@@ -148,16 +184,26 @@ def _webhook_page(
         "ticket": new_ticket(),
         "error": error,
     }
-    return answer(request, "connections/webhook.html", context, failed=failed, status=status)
+    return answer(
+        request, "connections/webhook.html", context, failed=failed, status=status
+    )
 
 
-_of_webhook = of_account("subscription_id", template=_LIST, read=read_webhook, list_page=_list_page, page=_webhook_page)
+_of_webhook = of_account(
+    "subscription_id",
+    template=_LIST,
+    read=read_webhook,
+    list_page=_list_page,
+    page=_webhook_page,
+)
 
 
 @login_required
 @require_safe
 @_of_webhook
-def webhook(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
+def webhook(
+    request: DeskRequest, connection: Connection, found: Webhook
+) -> HttpResponse:
     """Show one webhook with its deliveries."""
     return _webhook_page(request, connection, found)
 
@@ -170,31 +216,53 @@ def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpRe
     """Send one signed test event, which is about no message."""
     send_test(connection=connection, webhook=found, actor=request.actor)
     notice = f"A test is on its way to {found.label}. Its outcome appears at the top of the log."
-    return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)
+    return redirect_with_notice(
+        request,
+        notice,
+        "webhook",
+        connection_id=connection.pk,
+        subscription_id=found.id,
+    )
 
 
 @login_required
 @require_POST
 @_of_webhook
-def rename(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
+def rename(
+    request: DeskRequest, connection: Connection, found: Webhook
+) -> HttpResponse:
     """Give a webhook another name."""
     name = cleaned(NameForm(request.POST))["name"]
     rename_webhook(connection=connection, webhook=found, name=name, actor=request.actor)
     notice = f"The webhook is called {name} now."
-    return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)
+    return redirect_with_notice(
+        request,
+        notice,
+        "webhook",
+        connection_id=connection.pk,
+        subscription_id=found.id,
+    )
 
 
 @login_required
 @require_POST
 @reauthenticated
 @_of_webhook
-def rotate(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
+def rotate(
+    request: DeskRequest, connection: Connection, found: Webhook
+) -> HttpResponse:
     """Make another secret, and show it once."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
     if not take_ticket(request):
         return _webhook_page(request, connection, found, status=409, error=SENT_TWICE)
-    rotated = rotate_webhook(connection=connection, webhook=found, actor=request.actor, overlap_s=overlap)
-    context = {"connection": connection, "made": rotated, "overlap": dict(OVERLAPS)[overlap] if overlap else ""}
+    rotated = rotate_webhook(
+        connection=connection, webhook=found, actor=request.actor, overlap_s=overlap
+    )
+    context = {
+        "connection": connection,
+        "made": rotated,
+        "overlap": dict(OVERLAPS)[overlap] if overlap else "",
+    }
     return render(request, "connections/webhook_made.html", context)
 
 
@@ -202,7 +270,9 @@ def rotate(request: DeskRequest, connection: Connection, found: Webhook) -> Http
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 @_of_webhook
-def delete(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
+def delete(
+    request: DeskRequest, connection: Connection, found: Webhook
+) -> HttpResponse:
     """Show who will get no more events, and delete the webhook."""
     template = "connections/webhook_delete.html"
     context = {"connection": connection, "hook": found}
@@ -213,15 +283,30 @@ def delete(request: DeskRequest, connection: Connection, found: Webhook) -> Http
         delete_webhook(connection=connection, webhook=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
-    return redirect_with_notice(request, f"{found.label} is deleted. It gets no more events.", "webhooks")
+    return redirect_with_notice(
+        request, f"{found.label} is deleted. It gets no more events.", "webhooks"
+    )
 
 
 @login_required
 @require_POST
 @reauthenticated
 @_of_webhook
-def replay_delivery(request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str) -> HttpResponse:
+def replay_delivery(
+    request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str
+) -> HttpResponse:
     """Send one finished delivery again."""
-    delivery = replay(connection=connection, webhook=found, delivery_id=delivery_id, actor=request.actor)
+    delivery = replay(
+        connection=connection,
+        webhook=found,
+        delivery_id=delivery_id,
+        actor=request.actor,
+    )
     notice = f"{delivery.event or 'The event'} is sent to {found.label} again, with the same id and content."
-    return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)
+    return redirect_with_notice(
+        request,
+        notice,
+        "webhook",
+        connection_id=connection.pk,
+        subscription_id=found.id,
+    )

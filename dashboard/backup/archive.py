@@ -1,8 +1,9 @@
 """The backup file: a zip with the dump, the seals, a manifest, and the keys.
 
-The keys are encrypted with a passphrase. Beside them stands the checksum of the manifest, which has those of all other
-files: so a backup cannot be altered undetected without the passphrase.
-Nothing here imports Django, because a backup is opened before there is a key to configure it with.
+The keys are encrypted with a passphrase. Beside them stands the checksum of the
+manifest, which has those of all other files: so a backup cannot be altered undetected
+without the passphrase. Nothing here imports Django, because a backup is opened before
+there is a key to configure it with.
 """
 
 import base64
@@ -59,11 +60,17 @@ class BackupWriter:
             yield counted
         self._files[name] = {"size": counted.size, "sha256": counted.digest.hexdigest()}
 
-    def finish(self, facts: Mapping[str, Any], *, secrets: Mapping[str, Any], passphrase: str) -> None:
+    def finish(
+        self, facts: Mapping[str, Any], *, secrets: Mapping[str, Any], passphrase: str
+    ) -> None:
         """Write the manifest, which has these facts, and the encrypted secrets."""
-        manifest = json.dumps({"format": FORMAT, **facts, "files": self._files}, indent=1, sort_keys=True).encode()
+        manifest = json.dumps(
+            {"format": FORMAT, **facts, "files": self._files}, indent=1, sort_keys=True
+        ).encode()
         self._archive.writestr(MANIFEST, manifest)
-        sealed = _encrypt({**secrets, "manifest": hashlib.sha256(manifest).hexdigest()}, passphrase)
+        sealed = _encrypt(
+            {**secrets, "manifest": hashlib.sha256(manifest).hexdigest()}, passphrase
+        )
         self._archive.writestr(SECRETS, sealed)
 
 
@@ -82,11 +89,15 @@ class CountedFile:
 
 @contextmanager
 def new_backup(path: Path) -> Iterator[BackupWriter]:
-    """Write a backup to a temporary file, for its owner only, and rename it when complete. Raises BackupError."""
+    """Write a backup to a temporary file, for its owner only, and rename it when
+    complete. Raises BackupError.
+    """
     if path.exists():
         raise BackupError(f"{path} already exists; choose another file name.")
     try:
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
+        descriptor, part = tempfile.mkstemp(
+            dir=path.parent, prefix=f"{path.name}.", suffix=".part"
+        )
     except OSError as error:
         raise BackupError(f"{path} cannot be written: {error.strerror}.") from None
     try:
@@ -115,7 +126,9 @@ class Backup:
         except OSError as error:
             raise BackupError(f"{path} cannot be read: {error.strerror}.") from None
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError):
-            raise BackupError(f"{path} is not a complete backup: it was cut off, or is another file.") from None
+            raise BackupError(
+                f"{path} is not a complete backup: it was cut off, or is another file."
+            ) from None
         if version > FORMAT:
             raise BackupError(
                 f"{path} was made by a newer Countersign ({self.manifest.get('version', 'unknown')}): use that version "
@@ -134,7 +147,9 @@ class Backup:
             except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError):
                 is_whole = False
             if not is_whole:
-                raise BackupError(f"{self.path} is damaged: {name} has changed since the backup was made.")
+                raise BackupError(
+                    f"{self.path} is damaged: {name} has changed since the backup was made."
+                )
 
     def open(self, name: str) -> IO[bytes]:
         """Return one of its files, to be read from the beginning."""
@@ -149,7 +164,9 @@ class Backup:
             os.fsync(file.fileno())
 
     def secrets(self, passphrase: str) -> dict[str, Any]:
-        """Decrypt the secrets with the passphrase: `keys` and `files`, each a string by name."""
+        """Decrypt the secrets with the passphrase: `keys` and `files`, each a string by
+        name.
+        """
         try:
             secrets = _decrypt(self._archive.read(SECRETS), passphrase)
         except InvalidTag:
@@ -157,16 +174,22 @@ class Backup:
                 f"The passphrase does not open the keys in {self.path}: it is wrong, or the keys were altered."
             ) from None
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
-            raise BackupError(f"{self.path} is damaged: its keys cannot be read.") from None
+            raise BackupError(
+                f"{self.path} is damaged: its keys cannot be read."
+            ) from None
         if secrets.pop("manifest") != hashlib.sha256(self._manifest).hexdigest():
-            raise BackupError(f"{self.path} was altered: its content is not what was written with this passphrase.")
+            raise BackupError(
+                f"{self.path} was altered: its content is not what was written with this passphrase."
+            )
         return secrets
 
 
 def _encrypt(secrets: Mapping[str, Any], passphrase: str) -> bytes:
     salt = os.urandom(16)
     nonce = os.urandom(12)
-    data = AESGCM(_key(passphrase, salt)).encrypt(nonce, json.dumps(secrets).encode(), None)
+    data = AESGCM(_key(passphrase, salt)).encrypt(
+        nonce, json.dumps(secrets).encode(), None
+    )
     parts = {"salt": salt, "nonce": nonce, "data": data}
     encoded = {name: base64.b64encode(value).decode() for name, value in parts.items()}
     return json.dumps({"kdf": "scrypt", "cipher": "AES-256-GCM", **encoded}).encode()
@@ -174,8 +197,12 @@ def _encrypt(secrets: Mapping[str, Any], passphrase: str) -> bytes:
 
 def _decrypt(sealed: bytes, passphrase: str) -> dict[str, Any]:
     encoded = json.loads(sealed)
-    salt, nonce, data = (base64.b64decode(encoded[name]) for name in ("salt", "nonce", "data"))
-    secrets: dict[str, Any] = json.loads(AESGCM(_key(passphrase, salt)).decrypt(nonce, data, None))
+    salt, nonce, data = (
+        base64.b64decode(encoded[name]) for name in ("salt", "nonce", "data")
+    )
+    secrets: dict[str, Any] = json.loads(
+        AESGCM(_key(passphrase, salt)).decrypt(nonce, data, None)
+    )
     return secrets
 
 
@@ -184,26 +211,34 @@ def _key(passphrase: str, salt: bytes) -> bytes:
 
 
 def read_passphrase(*, is_new: bool) -> str:
-    """Return the passphrase of BACKUP_PASSPHRASE, of the file that BACKUP_PASSPHRASE_FILE names, or of a prompt.
+    """Return the passphrase of BACKUP_PASSPHRASE, of the file that
+    BACKUP_PASSPHRASE_FILE names, or of a prompt.
 
-    Never from the command line, which every process of the machine can read. Raises BackupError.
+    Never from the command line, which every process of the machine can read. Raises
+    BackupError.
     """
     passphrase = os.environ.get(_VARIABLE, "")
     if file := os.environ.get(f"{_VARIABLE}_FILE"):
         try:
             passphrase = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise BackupError(f"{_VARIABLE}_FILE points to {file}, which cannot be read: {error}.") from None
+            raise BackupError(
+                f"{_VARIABLE}_FILE points to {file}, which cannot be read: {error}."
+            ) from None
     if not passphrase:
         passphrase = _ask(is_new=is_new)
     if is_new and len(passphrase) < SHORTEST_PASSPHRASE:
-        raise BackupError(f"The passphrase needs at least {SHORTEST_PASSPHRASE} characters.")
+        raise BackupError(
+            f"The passphrase needs at least {SHORTEST_PASSPHRASE} characters."
+        )
     return passphrase
 
 
 def _ask(*, is_new: bool) -> str:
     if not sys.stdin.isatty():
-        raise BackupError(f"There is no terminal to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE.")
+        raise BackupError(
+            f"There is no terminal to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE."
+        )
     try:
         passphrase = getpass.getpass("Passphrase for the keys in the backup: ")
         again = getpass.getpass("Repeat it: ") if is_new else passphrase

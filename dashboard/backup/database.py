@@ -1,7 +1,9 @@
-"""Dumps the database and loads a dump, by PostgreSQL's own programs. No copy of the dump is made on the way.
+"""Dumps the database and loads a dump, by PostgreSQL's own programs. No copy of the
+dump is made on the way.
 
-By SQL, in sessions of the database's owner: Django's own session is the application's role, shares no snapshot with
-pg_dump, and cannot be asked about a database without the product's tables.
+By SQL, in sessions of the database's owner: Django's own session is the application's
+role, shares no snapshot with pg_dump, and cannot be asked about a database without the
+product's tables.
 """
 
 import contextlib
@@ -22,7 +24,8 @@ from dashboard.backup.archive import BackupError, CountedFile
 from launcher.console import LaunchError
 from launcher.postgres import postgres_clients
 
-# This table exists in the database until a restore is complete; the product does not start while it does.
+# This table exists in the database until a restore is complete; the product does not
+# start while it does.
 MARKER = "countersign_restoring"
 # Sessions are not backed up: everybody signs in again after a restore.
 _WITHOUT_ROWS = "django_session"
@@ -60,7 +63,8 @@ def owner_url() -> str:
 def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
     """Yield a session that sees the database at one moment, which a dump can share."""
     with psycopg.connect(url, application_name="countersign backup") as session:
-        # This session is idle for as long as the dump takes; it only holds the snapshot.
+        # This session is idle for as long as the dump takes; it only holds the
+        # snapshot.
         session.execute("SET idle_in_transaction_session_timeout = 0")
         session.commit()
         session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -68,14 +72,23 @@ def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
         yield session
 
 
-def dump(url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[object, ...]]") -> None:
+def dump(
+    url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[object, ...]]"
+) -> None:
     """Write a dump of the snapshot of `session`. Raises BackupError."""
     row = session.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
     programs = _programs(session)
-    options = ["--format=custom", f"--snapshot={row[0]}", f"--exclude-table-data={_WITHOUT_ROWS}", "--schema=public"]
+    options = [
+        "--format=custom",
+        f"--snapshot={row[0]}",
+        f"--exclude-table-data={_WITHOUT_ROWS}",
+        "--schema=public",
+    ]
     with tempfile.TemporaryFile() as errors:
-        process = _start(programs / "pg_dump", options, url, stdout=subprocess.PIPE, stderr=errors)
+        process = _start(
+            programs / "pg_dump", options, url, stdout=subprocess.PIPE, stderr=errors
+        )
         with process:
             assert process.stdout is not None
             shutil.copyfileobj(process.stdout, target)
@@ -83,14 +96,20 @@ def dump(url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[ob
 
 
 def refuse_used(url: str) -> None:
-    """Raise BackupError unless the database is empty: existing data is never overwritten."""
+    """Raise BackupError unless the database is empty: existing data is never
+    overwritten.
+    """
     try:
         with psycopg.connect(url) as session:
             tables = [str(name) for (name,) in session.execute(_OWN_TABLES).fetchall()]
     except psycopg.OperationalError as error:
-        raise BackupError(f"DATABASE_OWNER_URL does not lead to PostgreSQL: {_first_line(error)}") from None
+        raise BackupError(
+            f"DATABASE_OWNER_URL does not lead to PostgreSQL: {_first_line(error)}"
+        ) from None
     if MARKER in tables:
-        raise BackupError("An earlier restore into this database was interrupted. Drop it, and create an empty one.")
+        raise BackupError(
+            "An earlier restore into this database was interrupted. Drop it, and create an empty one."
+        )
     if tables:
         raise BackupError(
             f"The database is not empty: it holds {len(tables)} tables ({', '.join(tables[:3])} ...). A backup can "
@@ -117,7 +136,9 @@ def load(url: str, source: IO[bytes]) -> None:
             stderr=errors,
         )
         assert reader.stdin is not None
-        feeder = threading.Thread(target=_feed, args=(source, reader.stdin), daemon=True)
+        feeder = threading.Thread(
+            target=_feed, args=(source, reader.stdin), daemon=True
+        )
         feeder.start()
         writer = _start(
             programs / "psql",
@@ -131,21 +152,33 @@ def load(url: str, source: IO[bytes]) -> None:
             _pass_on(reader, writer, is_old=is_old)
             feeder.join()
         # Check psql first: if it stops, pg_restore ends too.
-        _check(writer, errors, "The dump could not be loaded, and the database is as it was")
+        _check(
+            writer,
+            errors,
+            "The dump could not be loaded, and the database is as it was",
+        )
         _check(reader, errors, "The dump in the backup could not be read")
 
 
-def _pass_on(reader: "subprocess.Popen[bytes]", writer: "subprocess.Popen[bytes]", *, is_old: bool) -> None:
+def _pass_on(
+    reader: "subprocess.Popen[bytes]",
+    writer: "subprocess.Popen[bytes]",
+    *,
+    is_old: bool,
+) -> None:
     assert reader.stdout is not None
     assert writer.stdin is not None
     try:
-        writer.stdin.write(f"BEGIN;\nCREATE TABLE public.{MARKER} (since timestamptz DEFAULT now());\n".encode())
+        writer.stdin.write(
+            f"BEGIN;\nCREATE TABLE public.{MARKER} (since timestamptz DEFAULT now());\n".encode()
+        )
         for _ in range(_PREAMBLE):
             line = reader.stdout.readline()
             if not (is_old and line == _UNKNOWN_BEFORE_17):
                 writer.stdin.write(line)
         shutil.copyfileobj(reader.stdout, writer.stdin)
-        # Do not commit at the end of the input: a truncated dump would leave half a database.
+        # Do not commit at the end of the input: a truncated dump would leave half a
+        # database.
         if reader.wait() == 0:
             writer.stdin.write(b"\nCOMMIT;\n")
         writer.stdin.close()
@@ -167,7 +200,9 @@ def _feed(source: IO[bytes], target: IO[bytes]) -> None:
 
 def is_being_restored(session: "psycopg.Connection[tuple[object, ...]]") -> bool:
     """Whether a restore into this database is not complete."""
-    row = session.execute("SELECT to_regclass(%s) IS NOT NULL", [f"public.{MARKER}"]).fetchone()
+    row = session.execute(
+        "SELECT to_regclass(%s) IS NOT NULL", [f"public.{MARKER}"]
+    ).fetchone()
     return bool(row and row[0])
 
 
@@ -193,22 +228,37 @@ def _programs(session: "psycopg.Connection[tuple[object, ...]]") -> Path:
         raise BackupError(str(error)) from None
 
 
-def _start(program: Path, options: list[str], url: str, **streams: object) -> "subprocess.Popen[bytes]":
+def _start(
+    program: Path, options: list[str], url: str, **streams: object
+) -> "subprocess.Popen[bytes]":
     parts = conninfo_to_dict(url)
     password = parts.pop("password", None)
-    command = [str(program), *options, f"--dbname={make_conninfo('', **parts)}", "--no-password"]
+    command = [
+        str(program),
+        *options,
+        f"--dbname={make_conninfo('', **parts)}",
+        "--no-password",
+    ]
     # Not on the command line, which every process of the machine can read.
     environment = _environment({"PGPASSWORD": str(password)} if password else {})
     return subprocess.Popen(command, env=environment, **streams)  # type: ignore[call-overload,no-any-return]
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
-    """Return libpq's variables of this environment, so that TLS is configured as for the desk itself."""
-    inherited = {name: value for name, value in os.environ.items() if name.startswith("PG") or name in ("PATH", "HOME")}
+    """Return libpq's variables of this environment, so that TLS is configured as for
+    the desk itself.
+    """
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("PG") or name in ("PATH", "HOME")
+    }
     return {"LC_ALL": "C", **inherited, **more}
 
 
-def _check(process: "subprocess.Popen[bytes]", errors: IO[bytes], sentence: str) -> None:
+def _check(
+    process: "subprocess.Popen[bytes]", errors: IO[bytes], sentence: str
+) -> None:
     if process.returncode:
         errors.seek(0)
         error_lines = errors.read().decode(errors="replace").strip().splitlines()

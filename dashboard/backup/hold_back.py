@@ -1,7 +1,9 @@
-"""After a restore: no decision is executed twice, and nobody approves a message without knowing that it may be sent.
+"""After a restore: no decision is executed twice, and nobody approves a message without
+knowing that it may be sent.
 
-Only MultiMail may know what happened between the backup and the restore. So every decision in progress is in
-doubt, until the desk has read its outcome; and each connection is paused until an admin has checked it.
+Only MultiMail may know what happened between the backup and the restore. So every
+decision in progress is in doubt, until the desk has read its outcome; and each
+connection is paused until an admin has checked it.
 """
 
 from dataclasses import asdict, dataclass
@@ -22,7 +24,9 @@ from risk.findings import may_have_left
 
 @dataclass(frozen=True)
 class HoldBackResult:
-    """The counts after a restore: decisions in doubt, marked messages, paused connections."""
+    """The counts after a restore: decisions in doubt, marked messages, paused
+    connections.
+    """
 
     doubtful: int
     marked: int
@@ -31,13 +35,17 @@ class HoldBackResult:
 
 @transaction.atomic
 def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
-    """Put decisions in progress in doubt, mark messages waiting at our gateway, and pause every connection.
+    """Put decisions in progress in doubt, mark messages waiting at our gateway, and
+    pause every connection.
 
-    Must run before any worker starts. Hosted MultiMail was not restored: what it holds was not sent, and what left it
-    does not hold. Our gateway may have been restored too, and then holds again what was approved and sent since.
+    Must run before any worker starts. Hosted MultiMail was not restored: what it holds
+    was not sent, and what left it does not hold. Our gateway may have been restored
+    too, and then holds again what was approved and sent since.
     """
     moment = f"{made_at:%Y-%m-%d %H:%M:%S} UTC"
-    under_way = Decision.objects.filter(state__in=(DecisionState.RECORDED, DecisionState.CALLING)).under_lock()
+    under_way = Decision.objects.filter(
+        state__in=(DecisionState.RECORDED, DecisionState.CALLING)
+    ).under_lock()
     doubtful = 0
     for decision in under_way:
         settle.advance(
@@ -53,8 +61,12 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
         )
         doubtful += 1
     # Reads from before the backup prove nothing now.
-    Decision.objects.filter(state=DecisionState.UNKNOWN).update(seen_held=0, seen_absent=0)
-    held = Message.objects.filter(state=MessageState.HELD, direction="outbound", connection__is_our_gateway=True)
+    Decision.objects.filter(state=DecisionState.UNKNOWN).update(
+        seen_held=0, seen_absent=0
+    )
+    held = Message.objects.filter(
+        state=MessageState.HELD, direction="outbound", connection__is_our_gateway=True
+    )
     marked = 0
     for message in held.exclude(revision=None).select_related("revision"):
         revision = message.revision
@@ -65,8 +77,11 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
         Review.objects.filter(pk=message.pk).update(**risk_facets(revision.findings))
         marked += 1
     connections = list(Connection.objects.at_work().filter(paused_by_hand=False))
-    # It would execute an approval again once our gateway, restored too, is read as holding the message.
-    Connection.objects.filter(repeats_unknown_approvals=True).update(repeats_unknown_approvals=False)
+    # It would execute an approval again once our gateway, restored too, is read as
+    # holding the message.
+    Connection.objects.filter(repeats_unknown_approvals=True).update(
+        repeats_unknown_approvals=False
+    )
     reason = (
         f"The desk was restored from the backup of {moment}. Messages waiting then may since have been decided and "
         "sent: compare with the mail server's log, then resume it."

@@ -1,4 +1,5 @@
-"""`python -m dashboard.backup.unpack FILE FOLDER`: checks a backup and puts its keys into an empty data folder.
+"""`python -m dashboard.backup.unpack FILE FOLDER`: checks a backup and puts its keys
+into an empty data folder.
 
 `./run restore` calls it before anything starts: without the keys there are no settings.
 """
@@ -17,10 +18,14 @@ from launcher.keys import FILE, NAMES
 DEMO_FILES = ("credentials.env", APPLICATION_FILE)
 
 
-def unpack(path: Path, folder: Path, *, passphrase: str, environment: Mapping[str, str]) -> None:
-    """Check the whole backup and write its keys into `folder`. Raises BackupError, and then has written nothing.
+def unpack(
+    path: Path, folder: Path, *, passphrase: str, environment: Mapping[str, str]
+) -> None:
+    """Check the whole backup and write its keys into `folder`. Raises BackupError, and
+    then has written nothing.
 
-    Keys in `environment` take precedence over those in the folder, so they must be the same.
+    Keys in `environment` take precedence over those in the folder, so they must be the
+    same.
     """
     backup = Backup(path)
     backup.check()
@@ -31,13 +36,18 @@ def unpack(path: Path, folder: Path, *, passphrase: str, environment: Mapping[st
     write_credentials(folder / FILE, keys)
     for name in DEMO_FILES:
         if text := secrets["files"].get(name):
-            opener = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            opener = os.open(
+                folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+            )
             with open(opener, "w", encoding="utf-8") as file:
                 file.write(text)
 
 
-def _refuse_another_key(name: str, of_backup: str, environment: Mapping[str, str]) -> None:
-    # SECRET_KEY has a separate variable for older keys; the others list them after the newest.
+def _refuse_another_key(
+    name: str, of_backup: str, environment: Mapping[str, str]
+) -> None:
+    # SECRET_KEY has a separate variable for older keys; the others list them after the
+    # newest.
     older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
     here = _keys_in(name, environment)
     if here and not _split(of_backup) <= here | _keys_in(older, environment):
@@ -52,7 +62,9 @@ def _keys_in(name: str, environment: Mapping[str, str]) -> set[str]:
         try:
             return _split(Path(file).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            raise BackupError(f"{name}_FILE points to {file}, which cannot be read: {error}.") from None
+            raise BackupError(
+                f"{name}_FILE points to {file}, which cannot be read: {error}."
+            ) from None
     return _split(environment.get(name, ""))
 
 
@@ -61,10 +73,17 @@ def _split(keys: str) -> set[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Called with the file and the folder; prints an error and exits with 1 if that fails."""
+    """Called with the file and the folder; prints an error and exits with 1 if that
+    fails.
+    """
     path, folder = map(Path, arguments)
     try:
-        unpack(path, folder, passphrase=read_passphrase(is_new=False), environment=os.environ)
+        unpack(
+            path,
+            folder,
+            passphrase=read_passphrase(is_new=False),
+            environment=os.environ,
+        )
     except BackupError as error:
         print(error, file=sys.stderr)  # noqa: T201 the only output there is
         return 1

@@ -1,7 +1,8 @@
-"""The steps of the first run: what is done, what is to do and what is wrong, computed from the current state.
+"""The steps of the first run: what is done, what is to do and what is wrong, computed
+from the current state.
 
-It stores nothing, so that a step that breaks later is shown as broken. It takes a few queries, and
-a connection to the mail server on the page itself.
+It stores nothing, so that a step that breaks later is shown as broken. It takes a few
+queries, and a connection to the mail server on the page itself.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,12 @@ from mirror.sync.health import freshness_of
 from people.models import Invitation, Person
 
 # A mail server took it.
-LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
+LEFT = (
+    MessageState.SENT,
+    MessageState.DELIVERED,
+    MessageState.BOUNCED,
+    MessageState.COMPLAINED,
+)
 _TITLES = {
     "connect": "Connect MultiMail",
     "keys": "Check the API keys",
@@ -38,12 +44,16 @@ _TITLES = {
     "people": "Invite people",
     "letter": "Send a first message",
 }
-ADMIN_KEY_MISSING = "There is no admin key, so register it by hand at MultiMail, with this address: "
+ADMIN_KEY_MISSING = (
+    "There is no admin key, so register it by hand at MultiMail, with this address: "
+)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `state` is done, todo, wrong or later; `summary` is its current state, and what to do about it."""
+    """One step: `state` is done, todo, wrong or later; `summary` is its current state,
+    and what to do about it.
+    """
 
     name: str
     state: str
@@ -91,20 +101,36 @@ class SetUp:
 
 
 def set_up() -> SetUp:
-    """Return every step, for the first connection that is not ready if there are several.
+    """Return every step, for the first connection that is not ready if there are
+    several.
 
     If no mail was sent yet, it checks the mail server: three seconds a step at most.
     """
     needed, connection = _needed(is_asked=True)
     # Discord alerts and further people are optional.
-    optional = [replace(step, is_needed=False) for step in (_discord(), _people(), _first_message(connection))]
+    optional = [
+        replace(step, is_needed=False)
+        for step in (_discord(), _people(), _first_message(connection))
+    ]
     found = [*needed, *optional]
-    first = next((number for number, step in enumerate(found) if step.state in ("todo", "wrong")), None)
-    return SetUp([replace(step, is_next=number == first) for number, step in enumerate(found)], connection)
+    first = next(
+        (
+            number
+            for number, step in enumerate(found)
+            if step.state in ("todo", "wrong")
+        ),
+        None,
+    )
+    return SetUp(
+        [replace(step, is_next=number == first) for number, step in enumerate(found)],
+        connection,
+    )
 
 
 def left(actor: Actor) -> str:
-    """Return in words how many of the needed steps are left; empty if none are, or if the actor may not do them."""
+    """Return in words how many of the needed steps are left; empty if none are, or if
+    the actor may not do them.
+    """
     return _left(_needed()[0]) if actor.is_admin_of_all else ""
 
 
@@ -114,7 +140,11 @@ def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
     `is_asked`: whether to connect to the mail server, which the page waits for.
     """
     events = WebhookEvent.objects.filter(connection=OuterRef("pk"))
-    connections = list(Connection.objects.at_work().annotate(clock=Now(), has_event=Exists(events)).order_by("pk"))
+    connections = list(
+        Connection.objects.at_work()
+        .annotate(clock=Now(), has_event=Exists(events))
+        .order_by("pk")
+    )
     connected = _connected(connections)
     if not connections:
         later = [
@@ -131,33 +161,63 @@ def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
 def _left(needed: Iterable[Step]) -> str:
     steps = list(needed)
     number = sum(step.is_left for step in steps)
-    return f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left" if number else ""
+    return (
+        f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left"
+        if number
+        else ""
+    )
 
 
 def _connected(connections: list[Connection]) -> Step:
     if not connections:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
-        return Step("connect", "todo", summary, "Add a connection", _to(reverse("add-connection")))
+        return Step(
+            "connect",
+            "todo",
+            summary,
+            "Add a connection",
+            _to(reverse("add-connection")),
+        )
     names = ", ".join(f"{one.name} at {one.api_url}" for one in connections[:3])
     more = f", and {len(connections) - 3} more" if len(connections) > 3 else ""
-    return Step("connect", "done", f"Connected: {names}{more}.", "View connections", reverse("connections"))
+    return Step(
+        "connect",
+        "done",
+        f"Connected: {names}{more}.",
+        "View connections",
+        reverse("connections"),
+    )
 
 
 def _keys(connection: Connection) -> Step:
     label = "Check the keys"
     url = _to(_page_of(connection))
-    held = {name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)}
+    held = {
+        name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)
+    }
     scopes_by_key = connection.key_scopes
     problems = [
-        f"{slot.label}: {why}" for name, slot in held.items() if (why := scope_error(slot, scopes_by_key.get(name)))
+        f"{slot.label}: {why}"
+        for name, slot in held.items()
+        if (why := scope_error(slot, scopes_by_key.get(name)))
     ]
     if connection.paused_at and not connection.paused_by_hand and not problems:
-        problems = [f"{connection.paused_because} Replace it with a key that MultiMail accepts."]
+        problems = [
+            f"{connection.paused_because} Replace it with a key that MultiMail accepts."
+        ]
     if problems:
         summary = "A key is in the wrong field, or MultiMail refuses it. Replace it."
-        return Step("keys", "wrong", summary, "Replace the key", url, problems=tuple(problems))
+        return Step(
+            "keys", "wrong", summary, "Replace the key", url, problems=tuple(problems)
+        )
     if not connection.keys_checked_at and not connection.checked_key:
-        return Step("keys", "todo", "The scopes of the keys have not been checked with MultiMail yet.", label, url)
+        return Step(
+            "keys",
+            "todo",
+            "The scopes of the keys have not been checked with MultiMail yet.",
+            label,
+            url,
+        )
     return Step("keys", "done", _key_summary(connection, held), label, url)
 
 
@@ -169,8 +229,14 @@ def _key_summary(connection: Connection, held: Mapping[str, Slot]) -> str:
         for name, slot in held.items()
         if scopes_by_key.get(name)
     ]
-    summary = f"All keys have the right scopes: {', '.join(may)}." if may else "The oversight key can read and decide."
-    if missing := [slot.label.lower() for name, slot in SLOTS.items() if name not in held]:
+    summary = (
+        f"All keys have the right scopes: {', '.join(may)}."
+        if may
+        else "The oversight key can read and decide."
+    )
+    if missing := [
+        slot.label.lower() for name, slot in SLOTS.items() if name not in held
+    ]:
         summary += f" Without a key: {', '.join(missing)}; the connection's page says what they are for."
     if connection.oversight_key.startswith("mm_test_"):
         summary += " The oversight key is a sandbox key (mm_test_): it only shows test messages."
@@ -185,16 +251,26 @@ def _webhook(connection: Connection) -> Step:
             f"{forged} call{'' if forged == 1 else 's'} without a valid signature in the last two minutes. If "
             "MultiMail sent them, the secret here does not match: change the secret, then test the webhook."
         )
-        return Step("webhook", "wrong", summary, "Change the secret", url, has_worked=has_event)
+        return Step(
+            "webhook", "wrong", summary, "Change the secret", url, has_worked=has_event
+        )
     if has_event or connection.webhook_tested_at:
-        return Step("webhook", "done", "Registered. Signed events are arriving.", "View the webhook", url)
+        return Step(
+            "webhook",
+            "done",
+            "Registered. Signed events are arriving.",
+            "View the webhook",
+            url,
+        )
     if because := unreachable_because(connection):
         return Step("webhook", "wrong", because, "View the webhook", url)
     if connection.upstream_webhook_id:
         summary = "Registered, but no event has arrived yet. Send a test: it arrives within a few seconds."
         return Step("webhook", "todo", summary, "Test the webhook", url)
     summary = "With a webhook, held messages appear at once. Without one, the desk looks for them every 30 seconds."
-    by_hand = "" if connection.admin_key else f" {ADMIN_KEY_MISSING}{address_of(connection)}"
+    by_hand = (
+        "" if connection.admin_key else f" {ADMIN_KEY_MISSING}{address_of(connection)}"
+    )
     return Step("webhook", "todo", summary + by_hand, "Register the webhook", url)
 
 
@@ -206,16 +282,27 @@ def _queue(connection: Connection) -> Step:
     has_worked = connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
         summary = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
-        return Step("queue", "done", summary, "Open the queue", reverse("queue"), has_worked=True)
+        return Step(
+            "queue",
+            "done",
+            summary,
+            "Open the queue",
+            reverse("queue"),
+            has_worked=True,
+        )
     if connection.paused_at or connection.failing_since:
-        summary = f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
+        summary = (
+            f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
+        )
         return Step("queue", "wrong", summary, label, url, has_worked=has_worked)
     summary = "Held messages are read every 30 seconds. If this does not change, run ./run manage doctor."
     return Step("queue", "todo", summary, label, url, has_worked=has_worked)
 
 
 def _mail(connection: Connection, *, is_asked: bool) -> list[Step]:
-    """Return the mail server's step, for the gateway that runs here: others have their own mail servers."""
+    """Return the mail server's step, for the gateway that runs here: others have their
+    own mail servers.
+    """
     if connection.api_url != settings.MULTIMAIL_API_URL:
         return []
     if not settings.EMAIL_URL:
@@ -225,9 +312,16 @@ def _mail(connection: Connection, *, is_asked: bool) -> list[Step]:
         )
         return [Step("mail", "todo", summary)]
     server = smtp.Server.from_url(settings.EMAIL_URL)
-    if Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT).exists():
-        return [Step("mail", "done", f"Messages were sent through {server}.", has_worked=True)]
-    # Without a check it counts as done: only sent mail proves more than a configured address.
+    if Message.objects.filter(
+        connection=connection, sandbox=False, state__in=LEFT
+    ).exists():
+        return [
+            Step(
+                "mail", "done", f"Messages were sent through {server}.", has_worked=True
+            )
+        ]
+    # Without a check it counts as done: only sent mail proves more than a configured
+    # address.
     if is_asked and (error := smtp.connection_error(settings.EMAIL_URL)):
         summary = "Approved messages wait at the gateway until the mail server accepts them. Check EMAIL_URL."
         return [Step("mail", "wrong", summary, problems=(error,), has_worked=True)]
@@ -238,24 +332,52 @@ def _discord() -> Step:
     url = _to(reverse("alerts"))
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
-        return Step("alerts", "done", f"{proved.name} has received a test or a card.", "View alerts", url)
+        return Step(
+            "alerts",
+            "done",
+            f"{proved.name} has received a test or a card.",
+            "View alerts",
+            url,
+        )
     destinations = list(Destination.objects.not_removed().order_by("pk"))
     off = next((one for one in destinations if one.switched_off_at), None)
     if off:
         summary = f"{off.name} is switched off: {off.switched_off_because} Replace its address, then test it."
-        return Step("alerts", "wrong", summary, "Fix it", url, has_worked=off.tested_at is not None)
+        return Step(
+            "alerts",
+            "wrong",
+            summary,
+            "Fix it",
+            url,
+            has_worked=off.tested_at is not None,
+        )
     if destinations:
-        return Step("alerts", "todo", f"{destinations[0].name} has not been tested yet.", "Send a test", url)
+        return Step(
+            "alerts",
+            "todo",
+            f"{destinations[0].name} has not been tested yet.",
+            "Send a test",
+            url,
+        )
     summary = "Notify a channel when messages wait for review. Without one, people have to open the queue themselves."
-    return Step("alerts", "todo", summary, "Add a destination", _to(reverse("add-destination")))
+    return Step(
+        "alerts", "todo", summary, "Add a destination", _to(reverse("add-destination"))
+    )
 
 
 def _people() -> Step:
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
-        summary = f"You and {others} {'other' if others == 1 else 'others'} can sign in."
+        summary = (
+            f"You and {others} {'other' if others == 1 else 'others'} can sign in."
+        )
         return Step("people", "done", summary, "View people", _to(reverse("people")))
-    asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN).exclude(invited_by=None).count()
+    asked = (
+        Invitation.objects.good()
+        .filter(kind=Invitation.Kind.JOIN)
+        .exclude(invited_by=None)
+        .count()
+    )
     if asked:
         summary = f"{asked} open invitation{'' if asked == 1 else 's'}."
         return Step("people", "done", summary, "View people", _to(reverse("people")))
@@ -265,7 +387,9 @@ def _people() -> Step:
 
 def _first_message(connection: Connection | None) -> Step:
     if connection is None:
-        summary = "Once MultiMail is connected, you find a command here that sends a message."
+        summary = (
+            "Once MultiMail is connected, you find a command here that sends a message."
+        )
         return Step("letter", "later", summary)
     if Message.objects.filter(connection=connection).exists():
         summary = "The first message has arrived. Open it and decide."

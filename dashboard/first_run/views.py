@@ -43,12 +43,16 @@ def put_away(request: DeskRequest) -> HttpResponse:
 
 
 def reminder(request: HttpRequest) -> str:
-    """Return the reminder of the steps that are left; empty if there are none, or if it was hidden."""
+    """Return the reminder of the steps that are left; empty if there are none, or if it
+    was hidden.
+    """
     return "" if request.session.get(PUT_AWAY) else left(request.actor)  # type: ignore[attr-defined]
 
 
 def first_message_command(connection: Connection | None) -> dict[str, str]:
-    """Return a command that sends a first message, with a placeholder for the key, and its sender."""
+    """Return a command that sends a first message, with a placeholder for the key, and
+    its sender.
+    """
     if connection is None:
         return {}
     mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
@@ -63,4 +67,8 @@ def first_message_command(connection: Connection | None) -> dict[str, str]:
         '  -H "Authorization: Bearer AGENT-KEY" -H "Content-Type: application/json" \\\n'
         f"  -d {shlex.quote(json.dumps(message))}"
     )
-    return {"line": line, "mailbox": message["from"], "is_known": "yes" if mailbox else ""}
+    return {
+        "line": line,
+        "mailbox": message["from"],
+        "is_known": "yes" if mailbox else "",
+    }

@@ -1,4 +1,5 @@
-"""Bundles the style sheets and scripts of every page, and those of an open message, when static files are collected.
+"""Bundles the style sheets and scripts of every page, and those of an open message,
+when static files are collected.
 
 A page's template says which files form a bundle.
 """
@@ -15,19 +16,29 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 TEMPLATE = "base.html"
 FOLDER = "bundle"
-_BUNDLE = re.compile(r"{% bundle '([a-z.]+)' %}((?:[^{]++|\{(?!% (?:end)?bundle))*+){% endbundle %}")
+_BUNDLE = re.compile(
+    r"{% bundle '([a-z.]+)' %}((?:[^{]++|\{(?!% (?:end)?bundle))*+){% endbundle %}"
+)
 _NAMED = re.compile(r"{% static '([^']+)' %}")
 _AROUND = re.compile(r"([{};,])\s*+|(?<!\s)\s++(?=[{};,])|(?<=[a-z0-9])(:) ++")
-_COMMENT = re.compile(r"^[ \t]*+/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/[ \t]*+\n?", re.MULTILINE)
+_COMMENT = re.compile(
+    r"^[ \t]*+/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/[ \t]*+\n?", re.MULTILINE
+)
 
 
 class BundlingStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
-    """Collected static files with a bundle for each block of the template, hashed and compressed as all others are."""
+    """Collected static files with a bundle for each block of the template, hashed and
+    compressed as all others are.
+    """
 
-    def post_process(self, paths: dict[str, Any], dry_run: bool = False, **options: Any) -> Iterator[Any]:
+    def post_process(
+        self, paths: dict[str, Any], dry_run: bool = False, **options: Any
+    ) -> Iterator[Any]:
         if not dry_run:
             for name, files in bundles().items():
-                whole = "\n".join(plain(Path(self.path(file)).read_text(), name) for file in files)
+                whole = "\n".join(
+                    plain(Path(self.path(file)).read_text(), name) for file in files
+                )
                 path = f"{FOLDER}/{name}"
                 if self.exists(path):
                     self.delete(path)
@@ -37,7 +48,9 @@ class BundlingStorage(CompressedManifestStaticFilesStorage):  # type: ignore[mis
 
 
 def bundles() -> dict[str, list[str]]:
-    """Return the names of the bundles, each with its files in order, as the template has them."""
+    """Return the names of the bundles, each with its files in order, as the template
+    has them.
+    """
     text = (Path(settings.BASE_DIR) / "templates" / TEMPLATE).read_text()
     return {name: _NAMED.findall(block) for name, block in _BUNDLE.findall(text)}
 
@@ -56,4 +69,6 @@ def plain(text: str, name: str) -> str:
     """Return a style sheet or script without comments and needless white space."""
     if name.endswith(".js"):
         return str(jsmin(text))
-    return _AROUND.sub(lambda found: found[1] or found[2] or "", _COMMENT.sub("", text)).strip()
+    return _AROUND.sub(
+        lambda found: found[1] or found[2] or "", _COMMENT.sub("", text)
+    ).strip()

@@ -1,4 +1,6 @@
-"""The layout's context on every page: waiting messages, how complete the queue is, what is stuck or stopped."""
+"""The layout's context on every page: waiting messages, how complete the queue is, what
+is stuck or stopped.
+"""
 
 from typing import Any
 
@@ -28,7 +30,9 @@ from policy.models import KillSwitch
 
 
 def desk(request: DeskRequest) -> dict[str, Any]:
-    """Return the layout's values. They are lazy, so that only pages that show them run queries."""
+    """Return the layout's values. They are lazy, so that only pages that show them run
+    queries.
+    """
     actor = getattr(request, "actor", None)
     if actor is None or actor.kind != "person":
         return {"live_url": ""}
@@ -37,7 +41,9 @@ def desk(request: DeskRequest) -> dict[str, Any]:
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
         # Links of the queue and of its messages keep what the list is filtered by.
         "queue_query": SimpleLazyObject(lambda: filters_of(request).suffix),
-        "desk_waiting": SimpleLazyObject(lambda: _count(desk_messages().waiting_for(actor))),
+        "desk_waiting": SimpleLazyObject(
+            lambda: _count(desk_messages().waiting_for(actor))
+        ),
         "desk_asked": SimpleLazyObject(lambda: count_asked_of(actor)),
         "desk_practice": SimpleLazyObject(lambda: must_be_told(actor)),
         # Only the page of one's account shows these two.
@@ -45,20 +51,30 @@ def desk(request: DeskRequest) -> dict[str, Any]:
         "desk_shows_people": SimpleLazyObject(shows_people),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: recent_attention_count(actor)),
-        "desk_changes": SimpleLazyObject(lambda: _count(PendingChange.objects.for_admin(actor))),
+        "desk_changes": SimpleLazyObject(
+            lambda: _count(PendingChange.objects.for_admin(actor))
+        ),
         "desk_switches": SimpleLazyObject(lambda: _pulled(actor)),
         "desk_is_full": is_full(settings.DATA_DIR),
         "desk_silence": SimpleLazyObject(silent_jobs),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
         "desk_alerting": SimpleLazyObject(lambda: may_manage(actor)),
-        "desk_notices": SimpleLazyObject(lambda: [one for one in get_messages(request) if "desk" in one.tags]),
+        "desk_notices": SimpleLazyObject(
+            lambda: [one for one in get_messages(request) if "desk" in one.tags]
+        ),
     }
 
 
 def _pulled(actor: Actor) -> list[KillSwitch]:
-    """Return the kill switches that the banner shows; nearly always none is pulled, which costs little to ask."""
-    return list(KillSwitch.objects.visible_to(actor)) if KillSwitch.objects.pulled().exists() else []
+    """Return the kill switches that the banner shows; nearly always none is pulled,
+    which costs little to ask.
+    """
+    return (
+        list(KillSwitch.objects.visible_to(actor))
+        if KillSwitch.objects.pulled().exists()
+        else []
+    )
 
 
 def _count(rows: QuerySet[Any, Any]) -> str:

@@ -33,10 +33,16 @@ def csp_report(request: DeskRequest) -> HttpResponse:
     if wait := seconds_to_wait(client_address(request), at=time.time()):
         return HttpResponse(status=429, headers={"Retry-After": str(wait)})
     try:
-        report = json.loads(request.read(MOST_OF_REPORT), object_pairs_hook=unique_keys).get("csp-report", {})
+        report = json.loads(
+            request.read(MOST_OF_REPORT), object_pairs_hook=unique_keys
+        ).get("csp-report", {})
         blocked = str(report.get("blocked-uri", ""))[:200].partition("?")[0]
         log.warning(
-            "policy blocked", extra={"directive": str(report.get("violated-directive", ""))[:80], "blocked": blocked}
+            "policy blocked",
+            extra={
+                "directive": str(report.get("violated-directive", ""))[:80],
+                "blocked": blocked,
+            },
         )
     except DuplicateKey as error:
         return JsonResponse({"error": str(error)}, status=400)
@@ -46,7 +52,9 @@ def csp_report(request: DeskRequest) -> HttpResponse:
 
 
 def seconds_to_wait(address: str, *, at: float) -> int:
-    """Count one more report at `at` (Unix time); return for how many seconds to send no other, 0 while it is taken."""
+    """Count one more report at `at` (Unix time); return for how many seconds to send no
+    other, 0 while it is taken.
+    """
     global _minute
     minute, second = divmod(int(at), 60)
     if minute != _minute:

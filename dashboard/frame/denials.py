@@ -1,7 +1,9 @@
-"""Records denied requests of signed-in people in the ledger: 403, or 404 for a row outside their visible scope.
+"""Records denied requests of signed-in people in the ledger: 403, or 404 for a row
+outside their visible scope.
 
-To the person such a row does not exist, but the attempt is recorded. The same URL is recorded once
-a minute, so that a page that stays open after its reader lost a role does not fill the ledger.
+To the person such a row does not exist, but the attempt is recorded. The same URL is
+recorded once a minute, so that a page that stays open after its reader lost a role does
+not fill the ledger.
 """
 
 import logging
@@ -36,27 +38,52 @@ class DenialsMiddleware(Middleware):
 
 
 def is_denied(request: HttpRequest, status: int) -> bool:
-    """Whether a response denied something to a signed-in person. A URL without a view denies nothing."""
+    """Whether a response denied something to a signed-in person. A URL without a view
+    denies nothing.
+    """
     match = request.resolver_match
-    if match is None or status not in (403, 404) or (status == 404 and not match.kwargs):
+    if (
+        match is None
+        or status not in (403, 404)
+        or (status == 404 and not match.kwargs)
+    ):
         return False
     return bool(request.actor.kind == "person")  # type: ignore[attr-defined]
 
 
 @transaction.atomic
 def note_denied(request: HttpRequest, status: int) -> None:
-    """Record the denied request, unless this request has an entry already, or the same was recorded within a minute."""
+    """Record the denied request, unless this request has an entry already, or the same
+    was recorded within a minute.
+    """
     actor: Actor = request.actor  # type: ignore[attr-defined]
     path = request.path[:MAX_PATH]
-    lately = Entry.objects.of_person(int(actor.id)).of_action("access.denied").since(ONCE_A).newest_first()[:100]
+    lately = (
+        Entry.objects.of_person(int(actor.id))
+        .of_action("access.denied")
+        .since(ONCE_A)
+        .newest_first()[:100]
+    )
     refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
-    told = [(line.details.get("method"), line.details.get("path")) for line in lines(lately)]
+    told = [
+        (line.details.get("method"), line.details.get("path")) for line in lines(lately)
+    ]
     if (request.method, path) in told or refused.exists():
         return
     # The requested message, if there is one, so that the attempt is in its audit trail.
-    named = request.resolver_match.kwargs.get("public_id") if request.resolver_match else None
-    message = Message.objects.filter(public_id=named).first() if isinstance(named, UUID) else None
-    log.warning("access denied", extra={"path": path, "status": status, "person": actor.id})
+    named = (
+        request.resolver_match.kwargs.get("public_id")
+        if request.resolver_match
+        else None
+    )
+    message = (
+        Message.objects.filter(public_id=named).first()
+        if isinstance(named, UUID)
+        else None
+    )
+    log.warning(
+        "access denied", extra={"path": path, "status": status, "person": actor.id}
+    )
     record(
         "access.denied",
         actor=actor,

@@ -22,7 +22,9 @@ _NOTHING_LOST = "Nothing that was saved is lost. Check the status of the message
 _MAKE_ROOM = f"Whoever runs this desk must free disk space; no restart is needed. {_NOTHING_LOST}"
 
 
-def _error(request: HttpRequest, status: int, title: str, sentence: str, **more: Any) -> HttpResponse:
+def _error(
+    request: HttpRequest, status: int, title: str, sentence: str, **more: Any
+) -> HttpResponse:
     context = {"status": status, "title": title, "sentence": sentence, **more}
     return render(request, "error.html", context, status=status)
 
@@ -49,7 +51,12 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 @requires_csrf_token
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
-    return _error(request, 403, "You may not do this", "Your roles do not include it. Ask whoever runs this desk.")
+    return _error(
+        request,
+        403,
+        "You may not do this",
+        "Your roles do not include it. Ask whoever runs this desk.",
+    )
 
 
 @requires_csrf_token
@@ -67,14 +74,23 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 @requires_csrf_token
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, with the reason if one of our own views gave one."""
-    reason = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
+    reason = (
+        str(exception.args[0])
+        if exception.args and isinstance(exception.args[0], str)
+        else ""
+    )
     return _error(
-        request, 404, "Page not found", reason or "There is no page at this address. Check it, or go to the queue."
+        request,
+        404,
+        "Page not found",
+        reason or "There is no page at this address. Check it, or go to the queue.",
     )
 
 
 def only_pressed(request: HttpRequest) -> HttpResponse:
-    """405, for a POST-only URL that was opened as a page; signing in again can lead there."""
+    """405, for a POST-only URL that was opened as a page; signing in again can lead
+    there.
+    """
     match = request.resolver_match
     message = match.kwargs.get("public_id") if match else None
     return _error(
@@ -87,7 +103,9 @@ def only_pressed(request: HttpRequest) -> HttpResponse:
 
 
 def too_many_tries(request: HttpRequest) -> HttpResponse:
-    """429, for too many tries to sign in or reauthenticate, or if the tries cannot be counted."""
+    """429, for too many tries to sign in or reauthenticate, or if the tries cannot be
+    counted.
+    """
     if is_full(settings.DATA_DIR):
         return _disk_full()
     seconds = int(getattr(request, "retry_after", 60))
@@ -99,18 +117,30 @@ def too_many_tries(request: HttpRequest) -> HttpResponse:
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 while PostgreSQL or the parser does not answer, or PostgreSQL accepts no writes."""
+    """500, or 503 while PostgreSQL or the parser does not answer, or PostgreSQL accepts
+    no writes.
+    """
     error = sys.exc_info()[1]
     if isinstance(error, ParserUnavailable):
         title = "Messages cannot be read at this moment"
-        return _unavailable(title, f"The program that reads them is busy or restarting. Reload soon. {_NOTHING_LOST}")
+        return _unavailable(
+            title,
+            f"The program that reads them is busy or restarting. Reload soon. {_NOTHING_LOST}",
+        )
     if is_disk_full_error(error):
         return _disk_full()
     if isinstance(error, OperationalError | InterfaceError):
         if is_full(settings.DATA_DIR):
-            return _unavailable("The disk is full", f"The database has stopped. {_MAKE_ROOM}")
-        return _unavailable("The database is not responding", f"Reload the page in a moment. {_NOTHING_LOST}")
-    return _plain_error(500, "The desk had an error", f"Reload the page in a moment. {_NOTHING_LOST}")
+            return _unavailable(
+                "The disk is full", f"The database has stopped. {_MAKE_ROOM}"
+            )
+        return _unavailable(
+            "The database is not responding",
+            f"Reload the page in a moment. {_NOTHING_LOST}",
+        )
+    return _plain_error(
+        500, "The desk had an error", f"Reload the page in a moment. {_NOTHING_LOST}"
+    )
 
 
 def _disk_full() -> HttpResponse:

@@ -1,4 +1,5 @@
-"""Find: every page, mailbox, saved view, person and act elsewhere that a person may use, found by words.
+"""Find: every page, mailbox, saved view, person and act elsewhere that a person may
+use, found by words.
 
 It only lists addresses. Acts of an open message are buttons of its own page.
 """
@@ -28,13 +29,16 @@ from mirror.models import Connection, Mailbox
 from people.models import Person
 from risk import RULES
 
-# Of mailboxes, people and the like; whoever has more of one kind finds the rest on its page.
+# Of mailboxes, people and the like; whoever has more of one kind finds the rest on its
+# page.
 MOST = 1000
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the list, under the heading `kind`. `more` are other words by which it is found."""
+    """One line of the list, under the heading `kind`. `more` are other words by which
+    it is found.
+    """
 
     label: str
     kind: str
@@ -71,7 +75,12 @@ PAGES: tuple[Place, ...] = (
     ("History", "history", "past decided sent", _everybody),
     ("Audit", "audit", "ledger log entries", _everybody),
     ("Needs attention", "attention", "stuck problems", _everybody),
-    ("Changes for a second admin", "pending-changes", "policy waiting accept two approve", _is_admin),
+    (
+        "Changes for a second admin",
+        "pending-changes",
+        "policy waiting accept two approve",
+        _is_admin,
+    ),
     ("Kill switch", "stop", "stop emergency", _everybody),
     ("Alerts", "alerts", "discord slack notifications destinations", _everybody),
     ("Alert deliveries", "alert-log", "log discord slack", _everybody),
@@ -83,14 +92,39 @@ PAGES: tuple[Place, ...] = (
     ("Refused at the gate", "refusals", "allowlists blocked", _everybody),
     ("Policy", "policy", "rules approvals four eyes draft", _everybody),
     ("Policy: groups", "policy-groups", "approvers members rules", _everybody),
-    ("Standing approvals", "standing", "policy earned trust proposals samples", _looks_after_people),
+    (
+        "Standing approvals",
+        "standing",
+        "policy earned trust proposals samples",
+        _looks_after_people,
+    ),
     ("Policy: playground", "policy-playground", "rules try test", _everybody),
     ("Policy: versions", "policy-versions", "rules history changes", _everybody),
-    ("Policy: ready-made", "ready-made-policies", "rules templates small team agency regulated", _everybody),
-    ("Policy: practice messages", "practice", "planted test attention rules", _looks_after_people),
-    ("Review plans", "review-plans", "targets late calendar holidays duty escalation ladder", _everybody),
+    (
+        "Policy: ready-made",
+        "ready-made-policies",
+        "rules templates small team agency regulated",
+        _everybody,
+    ),
+    (
+        "Policy: practice messages",
+        "practice",
+        "planted test attention rules",
+        _looks_after_people,
+    ),
+    (
+        "Review plans",
+        "review-plans",
+        "targets late calendar holidays duty escalation ladder",
+        _everybody,
+    ),
     ("Mailboxes", "mailboxes", "oversight", _everybody),
-    ("Minimum oversight", "oversight-minimum", "mailboxes mode policy", _looks_after_people),
+    (
+        "Minimum oversight",
+        "oversight-minimum",
+        "mailboxes mode policy",
+        _looks_after_people,
+    ),
     ("Domains", "domains", "dns dkim", _looks_after_accounts),
     ("API keys", "api-keys", "agents tokens", _looks_after_accounts),
     ("Webhooks", "webhooks", "events", _looks_after_accounts),
@@ -99,11 +133,26 @@ PAGES: tuple[Place, ...] = (
     ("Second factor", "second-factor", "2fa rules roles people", _is_admin_of_all),
     ("Set-up", "setup", "first run", _is_admin_of_all),
     ("Reports", "reports", "", _looks_after_people),
-    ("Who decided what", "report-decisions", "report month unread speed practice figures people", may_read_reports),
-    ("Who could decide where", "report-rights", "report roles date", _looks_after_people),
+    (
+        "Who decided what",
+        "report-decisions",
+        "report month unread speed practice figures people",
+        may_read_reports,
+    ),
+    (
+        "Who could decide where",
+        "report-rights",
+        "report roles date",
+        _looks_after_people,
+    ),
     ("Past exports", "exports", "audit history csv", _looks_after_people),
     ("Ledger status", "ledger-state", "seals verify check", _everybody),
-    ("Your account", "account", "profile name time zone me out of office away keyboard shortcuts", _everybody),
+    (
+        "Your account",
+        "account",
+        "profile name time zone me out of office away keyboard shortcuts",
+        _everybody,
+    ),
     ("Your sessions", "sessions", "signed in devices", _everybody),
     ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
     ("Your Discord account", "own-discord", "link", _everybody),
@@ -113,10 +162,20 @@ ACTS: tuple[Place, ...] = (
     ("Add a connection", "add-connection", "new multimail gateway", _is_admin_of_all),
     ("Add a mailbox", "add-mailbox", "new create", _looks_after_accounts),
     ("Invite somebody", "invite", "new person user people", _is_admin),
-    ("Add an alert destination", "add-destination", "new discord slack webhook", may_manage),
+    (
+        "Add an alert destination",
+        "add-destination",
+        "new discord slack webhook",
+        may_manage,
+    ),
     ("Export history", "export", "download csv audit entries", _looks_after_people),
     ("Compare the ledger with a checkpoint", "ledger-state", "verify head", _everybody),
-    ("Add a group to the policy", "add-policy-group", "new approvers rules", _is_admin_of_all),
+    (
+        "Add a group to the policy",
+        "add-policy-group",
+        "new approvers rules",
+        _is_admin_of_all,
+    ),
     ("Change your password", "own-password", "", _everybody),
 )
 
@@ -139,24 +198,55 @@ def entries_for(actor: Actor) -> Iterator[Entry]:
 
 
 def _named(actor: Actor, queue: str) -> Iterator[Entry]:
-    """Yield what people named: mailboxes, connections, views, searches, people and destinations."""
-    mailboxes = Mailbox.objects.visible_to(actor).filter(connection__removed_at=None).there()[:MOST]
+    """Yield what people named: mailboxes, connections, views, searches, people and
+    destinations.
+    """
+    mailboxes = (
+        Mailbox.objects.visible_to(actor)
+        .filter(connection__removed_at=None)
+        .there()[:MOST]
+    )
     for box in mailboxes:
-        yield Entry(f"Messages of {box}", "Mailboxes", f"{queue}?mailbox={box.pk}", "queue")
+        yield Entry(
+            f"Messages of {box}", "Mailboxes", f"{queue}?mailbox={box.pk}", "queue"
+        )
     for box in mailboxes:
-        yield Entry(f"Settings of {box}", "Mailboxes", reverse("mailbox", args=[box.pk]), "undo expiry oversight")
+        yield Entry(
+            f"Settings of {box}",
+            "Mailboxes",
+            reverse("mailbox", args=[box.pk]),
+            "undo expiry oversight",
+        )
     for view in SavedView.objects.usable_by(actor)[:MOST]:
         yield Entry(view.name, "Saved views", f"{queue}?{view.query}", "queue")
     for search in searches_of(actor)[:MOST]:
-        yield Entry(search.name, "Saved searches of the ledger", f"{reverse('audit')}?{search.query}", "audit ledger")
-    for person in Person.objects.read_by(actor).filter(is_active=True).order_by("name", "email")[:MOST]:
-        yield Entry(str(person), "People", reverse("person", args=[person.pk]), person.email)
+        yield Entry(
+            search.name,
+            "Saved searches of the ledger",
+            f"{reverse('audit')}?{search.query}",
+            "audit ledger",
+        )
+    for person in (
+        Person.objects.read_by(actor)
+        .filter(is_active=True)
+        .order_by("name", "email")[:MOST]
+    ):
+        yield Entry(
+            str(person), "People", reverse("person", args=[person.pk]), person.email
+        )
     named = Connection.objects.visible_to(actor).at_work().order_by("name")
     for key, name in named.values_list("pk", "name")[:MOST]:
-        yield Entry(name, "Connections", reverse("connection", args=[key]), "multimail account")
+        yield Entry(
+            name, "Connections", reverse("connection", args=[key]), "multimail account"
+        )
     if may_manage(actor):
         for one in Destination.objects.not_removed().order_by("name")[:MOST]:
-            yield Entry(str(one), "Alert destinations", reverse("destination", args=[one.pk]), "discord slack")
+            yield Entry(
+                str(one),
+                "Alert destinations",
+                reverse("destination", args=[one.pk]),
+                "discord slack",
+            )
 
 
 @login_required
@@ -165,5 +255,9 @@ def find(request: DeskRequest) -> HttpResponse:
     """List what the person may use, or what of it contains every word that was typed."""
     typed = as_asked(request.GET.get("q"))
     words = words_of(typed)
-    entries = [entry for entry in entries_for(request.actor) if all(word in entry.found_by for word in words)]
+    entries = [
+        entry
+        for entry in entries_for(request.actor)
+        if all(word in entry.found_by for word in words)
+    ]
     return render(request, "dashboard/find.html", {"typed": typed, "entries": entries})

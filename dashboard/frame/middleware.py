@@ -1,4 +1,6 @@
-"""Middleware for every response: trace id, security headers, compression, and error texts."""
+"""Middleware for every response: trace id, security headers, compression, and error
+texts.
+"""
 
 import uuid
 from collections.abc import Callable
@@ -34,16 +36,22 @@ class Middleware:
 
 
 class CompressMiddleware(GZipMiddleware):
-    """Compresses responses to requests of the desk's own pages and of people, never of other sites.
+    """Compresses responses to requests of the desk's own pages and of people, never of
+    other sites.
 
-    The size of a compressed response reveals something of its content to anybody who observes it and chooses a part of
-    it. So requests of other sites get uncompressed responses, and so does the frame with a message's content. For the
-    rest the size is random (Django adds up to 100 bytes), and each response has another CSRF token.
+    The size of a compressed response reveals something of its content to anybody who
+    observes it and chooses a part of it. So requests of other sites get uncompressed
+    responses, and so does the frame with a message's content. For the rest the size is
+    random (Django adds up to 100 bytes), and each response has another CSRF token.
     """
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def process_response(
+        self, request: HttpRequest, response: HttpResponseBase
+    ) -> HttpResponseBase:
         asked_by = request.headers.get("Sec-Fetch-Site", "")
-        if asked_by not in ("same-origin", "none") or getattr(response, "is_mail_frame", False):
+        if asked_by not in ("same-origin", "none") or getattr(
+            response, "is_mail_frame", False
+        ):
             return response
         return super().process_response(request, response)
 
@@ -69,7 +77,9 @@ class WordsMiddleware(Middleware):
 
 
 class ActorMiddleware(Middleware):
-    """Gives each request its `actor`, with the client's address, and activates the person's time zone."""
+    """Gives each request its `actor`, with the client's address, and activates the
+    person's time zone.
+    """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
@@ -81,7 +91,13 @@ def _actor_of(request: HttpRequest) -> Actor:
     address = client_address(request)
     if isinstance(request.user, Person):
         return request.user.actor(surface="web", address=address)
-    return Actor(kind="anonymous", id="", label="somebody who is not signed in", surface="web", address=address)
+    return Actor(
+        kind="anonymous",
+        id="",
+        label="somebody who is not signed in",
+        surface="web",
+        address=address,
+    )
 
 
 class SecurityHeadersMiddleware(Middleware):
@@ -91,16 +107,25 @@ class SecurityHeadersMiddleware(Middleware):
         response = self.get_response(request)
         headers = response.headers
         is_mail_frame = getattr(response, "is_mail_frame", False)
-        headers["Content-Security-Policy"] = _FRAME_POLICY if is_mail_frame else self._policy(request)
+        headers["Content-Security-Policy"] = (
+            _FRAME_POLICY if is_mail_frame else self._policy(request)
+        )
         headers["X-Frame-Options"] = "SAMEORIGIN" if is_mail_frame else "DENY"
         headers["X-Content-Type-Options"] = "nosniff"
         headers["Referrer-Policy"] = "same-origin"
         headers["Cross-Origin-Opener-Policy"] = "same-origin"
         headers["Cross-Origin-Resource-Policy"] = "same-origin"
-        headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+        headers["Permissions-Policy"] = (
+            "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+        )
         if settings.HTTPS:
-            headers["Strict-Transport-Security"] = f"max-age={ONE_YEAR}; includeSubDomains"
-        if not request.path.startswith(settings.STATIC_URL) or response.status_code >= 400:
+            headers["Strict-Transport-Security"] = (
+                f"max-age={ONE_YEAR}; includeSubDomains"
+            )
+        if (
+            not request.path.startswith(settings.STATIC_URL)
+            or response.status_code >= 400
+        ):
             headers["Cache-Control"] = "no-store"
         return response
 

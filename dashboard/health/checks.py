@@ -1,4 +1,5 @@
-"""Checks PostgreSQL, Redis, the disk and the clock. Each finding is a sentence for an operator.
+"""Checks PostgreSQL, Redis, the disk and the clock. Each finding is a sentence for an
+operator.
 
 Nothing here prints, and no finding holds a secret.
 """
@@ -38,7 +39,8 @@ QUEUES = ("decisions", "sync", "alerts", "gateway")
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and what to do. Not `is_stuck`: worth knowing, and nobody has to do anything about it.
+    """One sentence, and what to do. Not `is_stuck`: worth knowing, and nobody has to do
+    anything about it.
 
     `hides_more`: because of it the desk could not be examined.
     """
@@ -50,7 +52,8 @@ class Finding:
 
 
 def is_at_rest() -> bool:
-    """Whether the desk is not running: its own PostgreSQL was started just for this command.
+    """Whether the desk is not running: its own PostgreSQL was started just for this
+    command.
 
     With an external PostgreSQL this is not known: the desk may run on other hosts.
     """
@@ -103,13 +106,17 @@ def examine_redis() -> tuple[list[Finding], str]:
         facts: dict[str, Any] = _redis().info()
         lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}
     except redis.RedisError as error:
-        why = _first_line(error, _redis().connection_pool.connection_kwargs.get("password"))
+        why = _first_line(
+            error, _redis().connection_pool.connection_kwargs.get("password")
+        )
         advice = "No work is lost, but it starts seconds later and open pages poll. Start Redis, or set REDIS_URL."
         return [Finding(f"Redis is not responding: {why}", advice)], ""
     found = []
     if facts.get("maxmemory_policy") != "noeviction":
         sentence = f"Redis discards data when it is full (maxmemory-policy {facts.get('maxmemory_policy')})."
-        found.append(Finding(sentence, "Set maxmemory-policy to noeviction.", is_stuck=False))
+        found.append(
+            Finding(sentence, "Set maxmemory-policy to noeviction.", is_stuck=False)
+        )
     for queue, length in lengths.items():
         if length > MANY_WAITING:
             sentence = f"{length} tasks are waiting in the queue {queue}."
@@ -123,21 +130,37 @@ def examine_postgresql() -> tuple[list[Finding], str]:
     version = connection.pg_version  # type: ignore[attr-defined]
     found = [*_clock(), *_migrations(), *_ledger_guards(), *_idle_transactions()]
     if version < OLDEST_POSTGRESQL:
-        sentence = f"PostgreSQL is version {version // 10_000}, and at least 14 is needed."
+        sentence = (
+            f"PostgreSQL is version {version // 10_000}, and at least 14 is needed."
+        )
         found.insert(0, Finding(sentence, "Update it."))
     return found, f"PostgreSQL {version // 10_000}.{version % 10_000}."
 
 
 def examine_disk() -> list[Finding]:
-    """Return whether the disk under DATA_DIR is nearly full; an embedded PostgreSQL lives there too."""
+    """Return whether the disk under DATA_DIR is nearly full; an embedded PostgreSQL
+    lives there too.
+    """
     try:
         total, _, free = shutil.disk_usage(settings.DATA_DIR)
     except OSError as error:
-        return [Finding(f"DATA_DIR cannot be read: {error.strerror}.", "Set DATA_DIR to an existing folder.")]
+        return [
+            Finding(
+                f"DATA_DIR cannot be read: {error.strerror}.",
+                "Set DATA_DIR to an existing folder.",
+            )
+        ]
     left = f"{free // 1024**2} MB are free."
     if is_full(settings.DATA_DIR):
-        advice = "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed."
-        return [Finding(f"The disk of DATA_DIR is full, and nothing can be stored: {left}", advice)]
+        advice = (
+            "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed."
+        )
+        return [
+            Finding(
+                f"The disk of DATA_DIR is full, and nothing can be stored: {left}",
+                advice,
+            )
+        ]
     if free >= min(LEAST_FREE, total // 20):
         return []
     advice = "Free disk space. When the disk is full, nothing can be decided or stored."
@@ -174,7 +197,11 @@ def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:
     """Return applied migrations that this code does not have."""
     known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
     replaced = {name for migration in known.values() for name in migration.replaces}
-    return [f"{app}.{name}" for app, name in applied if (app, name) not in known.keys() | replaced]
+    return [
+        f"{app}.{name}"
+        for app, name in applied
+        if (app, name) not in known.keys() | replaced
+    ]
 
 
 def first_few(migrations: list[str]) -> str:
@@ -192,8 +219,12 @@ def pending_migrations() -> list[str]:
 
 def _migrations() -> Iterator[Finding]:
     if unknown := unknown_migrations(applied_migrations()):
-        sentence = f"The database was used by a newer Countersign ({first_few(unknown)})."
-        yield Finding(sentence, "Start that version or a newer one: docs/operators/upgrade.md.")
+        sentence = (
+            f"The database was used by a newer Countersign ({first_few(unknown)})."
+        )
+        yield Finding(
+            sentence, "Start that version or a newer one: docs/operators/upgrade.md."
+        )
     if pending := pending_migrations():
         names = ", ".join(pending[:5])
         yield Finding(
@@ -228,7 +259,9 @@ def _idle_transactions() -> Iterator[Finding]:
 
 
 def _redis() -> "redis.Redis":
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1
+    )
 
 
 def _first_line(error: Exception, secret: object) -> str:

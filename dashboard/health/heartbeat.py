@@ -28,12 +28,20 @@ def silent_jobs() -> list[SilentJob]:
     """Return the jobs that last ran too long ago, by the database's clock."""
     ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
     seen = dict(ticks.values_list("job", "last"))
-    awake = set(ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True))
-    return [SilentJob(what, seen.get(job)) for job, what in _WORK.items() if job not in awake]
+    awake = set(
+        ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True)
+    )
+    return [
+        SilentJob(what, seen.get(job))
+        for job, what in _WORK.items()
+        if job not in awake
+    ]
 
 
 def is_warming_up() -> bool:
-    """Whether the jobs have only just started to run again, so that late work may not be done yet."""
+    """Whether the jobs have only just started to run again, so that late work may not
+    be done yet.
+    """
     ticks = Tick.objects.filter(job__in=_WORK)
     before = ticks.filter(at__lte=Now() - START, at__gt=Now() - START - STUCK_AFTER)
     return ticks.filter(at__gt=Now() - STUCK_AFTER).exists() and not before.exists()

@@ -1,6 +1,8 @@
-"""The metrics for Prometheus: counts and ages of waiting, sent and doubtful messages, and the state of reading.
+"""The metrics for Prometheus: counts and ages of waiting, sent and doubtful messages,
+and the state of reading.
 
-Each scrape reads them from the database into a new registry, so that any web process can answer.
+Each scrape reads them from the database into a new registry, so that any web process
+can answer.
 """
 
 import math
@@ -33,17 +35,45 @@ def exposition() -> str:
         for (name, text), value in values.items():
             Gauge(f"countersign_{name}", text, registry=registry).set(value)
     text = "Since the last complete read of what MultiMail holds."
-    ages = Gauge("countersign_complete_age_seconds", text, ["connection"], registry=registry)
+    ages = Gauge(
+        "countersign_complete_age_seconds", text, ["connection"], registry=registry
+    )
     text = "Webhooks that were stored but not applied."
-    unapplied = Gauge("countersign_webhooks_to_look_at", text, ["connection", "result"], registry=registry)
-    stored = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
+    unapplied = Gauge(
+        "countersign_webhooks_to_look_at",
+        text,
+        ["connection", "result"],
+        registry=registry,
+    )
+    stored = (
+        WebhookEvent.objects.to_look_at()
+        .values_list("connection__slug", "result")
+        .annotate(number=Count("pk"))
+    )
     counted = {(slug, result): number for slug, result, number in stored.order_by()}
-    for slug, complete_as_of in Connection.objects.at_work().values_list("slug", "complete_as_of").order_by("slug"):
-        ages.labels(slug).set(_seconds(now - complete_as_of) if complete_as_of else NEVER)
-        for result in (WebhookEvent.Result.POISON, WebhookEvent.Result.LATE, WebhookEvent.Result.REFUTED):
+    for slug, complete_as_of in (
+        Connection.objects.at_work()
+        .values_list("slug", "complete_as_of")
+        .order_by("slug")
+    ):
+        ages.labels(slug).set(
+            _seconds(now - complete_as_of) if complete_as_of else NEVER
+        )
+        for result in (
+            WebhookEvent.Result.POISON,
+            WebhookEvent.Result.LATE,
+            WebhookEvent.Result.REFUTED,
+        ):
             unapplied.labels(slug, result).set(counted.get((slug, result), 0))
-    ticks = Gauge("countersign_last_tick_age_seconds", "Since a background job last ran.", ["job"], registry=registry)
-    for job, at in Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job"):
+    ticks = Gauge(
+        "countersign_last_tick_age_seconds",
+        "Since a background job last ran.",
+        ["job"],
+        registry=registry,
+    )
+    for job, at in (
+        Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job")
+    ):
         ticks.labels(job).set(_seconds(now - at))
     return generate_latest(registry).decode()
 
@@ -61,14 +91,38 @@ def _decisions(now: datetime) -> Figures:
     forged = unsigned.unsigned_total()
     return {
         ("messages_waiting", "Messages waiting for a decision."): waiting.count(),
-        ("oldest_waiting_seconds", "Age of the oldest of them."): _age(waiting, "held_at", now),
-        ("decisions_recorded", "Decisions that are not carried out yet."): recorded.count(),
+        ("oldest_waiting_seconds", "Age of the oldest of them."): _age(
+            waiting, "held_at", now
+        ),
+        (
+            "decisions_recorded",
+            "Decisions that are not carried out yet.",
+        ): recorded.count(),
         ("decisions_due", "Decisions that are due, whatever blocks them."): due.count(),
-        ("oldest_due_seconds", "How long the oldest of them has been due."): _age(due, "due_at", now),
-        ("decisions_in_doubt", "Decisions whose outcome is not known."): in_doubt.count(),
-        ("oldest_in_doubt_seconds", "Age of the oldest of them."): _age(in_doubt, "changed_at", now),
-        ("kill_switches_pulled", "Kill switches that stop something."): KillSwitch.objects.pulled().count(),
-        **({} if forged is None else {("webhooks_unsigned", "Webhooks without a valid signature, ever."): forged}),
+        ("oldest_due_seconds", "How long the oldest of them has been due."): _age(
+            due, "due_at", now
+        ),
+        (
+            "decisions_in_doubt",
+            "Decisions whose outcome is not known.",
+        ): in_doubt.count(),
+        ("oldest_in_doubt_seconds", "Age of the oldest of them."): _age(
+            in_doubt, "changed_at", now
+        ),
+        (
+            "kill_switches_pulled",
+            "Kill switches that stop something.",
+        ): KillSwitch.objects.pulled().count(),
+        **(
+            {}
+            if forged is None
+            else {
+                (
+                    "webhooks_unsigned",
+                    "Webhooks without a valid signature, ever.",
+                ): forged
+            }
+        ),
     }
 
 
@@ -78,7 +132,10 @@ def _connections(now: datetime) -> Figures:
     paused = active.filter(paused_at__isnull=False)
     return {
         ("connections_failing", "Connections that cannot be read."): failing.count(),
-        ("connections_paused", "Connections through which nothing is decided."): paused.count(),
+        (
+            "connections_paused",
+            "Connections through which nothing is decided.",
+        ): paused.count(),
     }
 
 
@@ -89,16 +146,29 @@ def _ledger(now: datetime) -> Figures:
     checked = _seconds(now - check.ended_at) if check and check.ended_at else NEVER
     broken = check is not None and check.state == Check.State.BROKEN
     return {
-        ("ledger_unsealed", "Entries of the ledger that no seal covers, up to 10,001."): state.unsealed,
-        ("ledger_oldest_unsealed_seconds", "Age of the oldest of them."): _seconds(state.age),
+        (
+            "ledger_unsealed",
+            "Entries of the ledger that no seal covers, up to 10,001.",
+        ): state.unsealed,
+        ("ledger_oldest_unsealed_seconds", "Age of the oldest of them."): _seconds(
+            state.age
+        ),
         ("ledger_seal_age_seconds", "Since the ledger was last sealed."): sealed,
-        ("ledger_stopped", "Whether the sealer has stopped because of an error."): state.is_stopped,
-        ("ledger_check_age_seconds", "Since the last full check of the ledger."): checked,
+        (
+            "ledger_stopped",
+            "Whether the sealer has stopped because of an error.",
+        ): state.is_stopped,
+        (
+            "ledger_check_age_seconds",
+            "Since the last full check of the ledger.",
+        ): checked,
         ("ledger_broken", "Whether the last full check failed."): broken,
     }
 
 
-def _age(rows: QuerySet[Message] | QuerySet[Decision], column: str, now: datetime) -> float:
+def _age(
+    rows: QuerySet[Message] | QuerySet[Decision], column: str, now: datetime
+) -> float:
     oldest = rows.aggregate(oldest=Min(column))["oldest"]
     return _seconds(now - oldest) if oldest else 0
 

@@ -46,7 +46,8 @@ def readyz(request: DeskRequest) -> HttpResponse:
         parts["work"] = is_warming_up() or not _has_late_work()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
-        {"status": "ok" if not missing else "not ready", "parts": parts}, status=503 if missing else 200
+        {"status": "ok" if not missing else "not ready", "parts": parts},
+        status=503 if missing else 200,
     )
 
 
@@ -54,30 +55,49 @@ def readyz(request: DeskRequest) -> HttpResponse:
 def metrics(request: DeskRequest) -> HttpResponse:
     """Answer Prometheus, if it is on this host or has the token."""
     if not (comes_from_this_host(request) or _has_metrics_token(request)):
-        sentence = "Only for monitors on the same host, or with METRICS_TOKEN as bearer token."
-        return HttpResponse(sentence, status=403, content_type="text/plain; charset=utf-8")
-    return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        sentence = (
+            "Only for monitors on the same host, or with METRICS_TOKEN as bearer token."
+        )
+        return HttpResponse(
+            sentence, status=403, content_type="text/plain; charset=utf-8"
+        )
+    return HttpResponse(
+        exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
+    )
 
 
 def _has_metrics_token(request: DeskRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     presented = token.strip().encode("utf-8", "surrogateescape")
     wanted = settings.METRICS_TOKEN.encode()
-    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(presented, wanted)
+    return (
+        bool(wanted)
+        and scheme.lower() == "bearer"
+        and hmac.compare_digest(presented, wanted)
+    )
 
 
 def _has_late_work() -> bool:
-    """Whether work that should have been done a minute ago is late, which nothing but a worker keeps waiting.
+    """Whether work that should have been done a minute ago is late, which nothing but a
+    worker keeps waiting.
 
-    What a kill switch, a pause, a failing MultiMail or a slow destination blocks is not late: that is no fault of a
-    worker. The doctor names each item, by what needs attention.
+    What a kill switch, a pause, a failing MultiMail or a slow destination blocks is not
+    late: that is no fault of a worker. The doctor names each item, by what needs
+    attention.
     """
     long_ago = Now() - STUCK_AFTER
     sealing = sealing_state(clock())
-    decisions = Decision.objects.due().filter(due_at__lt=long_ago, message__connection__failing_since=None)
+    decisions = Decision.objects.due().filter(
+        due_at__lt=long_ago, message__connection__failing_since=None
+    )
     return (
         decisions.exists()
         or Message.objects.long_unread().filter(is_well("connection__")).exists()
         or Delivery.objects.overdue().exists()
-        or (sealing.is_on and sealing.is_late and not sealing.is_blocked and not sealing.is_stopped)
+        or (
+            sealing.is_on
+            and sealing.is_late
+            and not sealing.is_blocked
+            and not sealing.is_stopped
+        )
     )

@@ -1,7 +1,9 @@
-"""The home page's figures: waiting messages, decision times, reviewers, rejections and refusals.
+"""The home page's figures: waiting messages, decision times, reviewers, rejections and
+refusals.
 
-It turns what the reads answer into words, charts and tables. It decides nothing, and shows nobody more than they may
-see: every read starts from what is visible to the actor.
+It turns what the reads answer into words, charts and tables. It decides nothing, and
+shows nobody more than they may see: every read starts from what is visible to the
+actor.
 """
 
 from collections import Counter
@@ -53,7 +55,8 @@ _REFUSED = {
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart with its words: `summary` says the same as the picture, `rows` are the table behind it.
+    """One chart with its words: `summary` says the same as the picture, `rows` are the
+    table behind it.
 
     Without data `rows` is empty; then `empty` says so, and what to do next.
     """
@@ -82,7 +85,10 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
         panels.append(people(list(verdicts.of_the_week().paces())))
     panels.append(caught(of_the_week.caught_by_rule()))
     if sum(row["number"] for row in by_day) >= figures.MOST:
-        panels = [replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.") for one in panels]
+        panels = [
+            replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.")
+            for one in panels
+        ]
     return [
         late(list(visible.awaiting_review().late_by_mailbox())),
         waiting(figures.waiting_by_age(visible.in_queue())),
@@ -92,8 +98,13 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
 
 
 def late(found: Sequence[Mapping[str, Any]]) -> Panel:
-    """Return the messages that are past a target of their review plan, by mailbox, the longest late first."""
-    rows = [(row["mailbox__address"] or "Mailbox not known", row["number"], "rose") for row in found]
+    """Return the messages that are past a target of their review plan, by mailbox, the
+    longest late first.
+    """
+    rows = [
+        (row["mailbox__address"] or "Mailbox not known", row["number"], "rose")
+        for row in found
+    ]
     number = sum(count for _, count, _ in rows)
     return _counted_panel(
         rows,
@@ -111,7 +122,10 @@ def waiting(ages: Mapping[str, int]) -> Panel:
     tones = {"hours": "amber", "day": "amber", "longer": "rose"}
     late = sum(ages[name] for name in tones)
     return _counted_panel(
-        [(words, ages[name], tones.get(name, "calm")) for name, words in reversed(_AGES.items())],
+        [
+            (words, ages[name], tones.get(name, "calm"))
+            for name, words in reversed(_AGES.items())
+        ],
         name="waits",
         title="Waiting too long",
         lead=f"Held for more than an hour: {counted(late) if late else 'none'}.",
@@ -125,7 +139,11 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
     """Return how long messages were held until a person decided, day by day."""
     by_day = {row["day"]: row for row in found}
     week = [(day, by_day.get(day)) for day in week_until(now.date())]
-    rows = [(f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"])) for day, row in week if row]
+    rows = [
+        (f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"]))
+        for day, row in week
+        if row
+    ]
     return Panel(
         name="times",
         title="Time to decision",
@@ -133,42 +151,83 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
         head=("Day", "Decisions", "Median", "95th percentile"),
         rows=tuple(rows),
         empty="No decisions in the last 7 days.",
-        summary=_listed(f"{day}: median {half}, 95th percentile {most}" for day, _, half, most in rows),
-        days=days([(day, row["median"] if row else None, row["most"] if row else None) for day, row in week]),
+        summary=_listed(
+            f"{day}: median {half}, 95th percentile {most}"
+            for day, _, half, most in rows
+        ),
+        days=days(
+            [
+                (day, row["median"] if row else None, row["most"] if row else None)
+                for day, row in week
+            ]
+        ),
     )
 
 
 def people(found: Sequence[Mapping[str, Any]]) -> Panel:
-    """Return how much each reviewer decided, and how long messages were open before; sorted by name, not by number."""
+    """Return how much each reviewer decided, and how long messages were open before;
+    sorted by name, not by number.
+    """
     rows = [_person(row) for row in found]
     return Panel(
         name="people",
         title="Decisions by reviewer",
         lead="In the last 7 days, with the median time a message was open. Messages differ, so this is no ranking.",
         head=("Who", "Decisions", "Approved", "Median"),
-        rows=tuple((name, str(number), str(approved), half) for name, number, approved, half in rows),
+        rows=tuple(
+            (name, str(number), str(approved), half)
+            for name, number, approved, half in rows
+        ),
         empty="No decisions in the last 7 days.",
-        summary=_listed(f"{name}: {number}, median {half}" for name, number, _, half in rows),
-        bars=bars([(name, f"{number} · median {half}", [(number, "blue")]) for name, number, _, half in rows]),
+        summary=_listed(
+            f"{name}: {number}, median {half}" for name, number, _, half in rows
+        ),
+        bars=bars(
+            [
+                (name, f"{number} · median {half}", [(number, "blue")])
+                for name, number, _, half in rows
+            ]
+        ),
     )
 
 
 def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
     """Return rejections and change requests, by the findings of the rules."""
-    named = sorted((row for row in found if row[0]), key=lambda row: (-row[1] - row[2], row[0]))
-    findings = [(_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]]
+    named = sorted(
+        (row for row in found if row[0]), key=lambda row: (-row[1] - row[2], row[0])
+    )
+    findings = [
+        (_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]
+    ]
     if others := named[SHOWN:]:
-        findings.append(("Other findings", sum(row[1] for row in others), sum(row[2] for row in others)))
-    findings += [("No finding", rejected, back) for rule, rejected, back in found if not rule]
+        findings.append(
+            (
+                "Other findings",
+                sum(row[1] for row in others),
+                sum(row[2] for row in others),
+            )
+        )
+    findings += [
+        ("No finding", rejected, back) for rule, rejected, back in found if not rule
+    ]
     return Panel(
         name="caught",
         title="Rejections by finding",
         lead="Rejected, or changes requested, in the last 7 days. A message counts under each of its findings.",
         head=("Finding", "Rejected", "Changes requested"),
-        rows=tuple((words, str(rejected), str(back)) for words, rejected, back in findings),
+        rows=tuple(
+            (words, str(rejected), str(back)) for words, rejected, back in findings
+        ),
         empty="Nothing was rejected in the last 7 days.",
-        summary=_listed(f"{words}: {_both(rejected, back)}" for words, rejected, back in findings),
-        bars=bars([(words, _both(one, two), [(one, "rose"), (two, "amber")]) for words, one, two in findings]),
+        summary=_listed(
+            f"{words}: {_both(rejected, back)}" for words, rejected, back in findings
+        ),
+        bars=bars(
+            [
+                (words, _both(one, two), [(one, "rose"), (two, "amber")])
+                for words, one, two in findings
+            ]
+        ),
     )
 
 
@@ -185,8 +244,11 @@ def refused(causes: Counter[str]) -> Panel:
     )
 
 
-def _counted_panel(rows: Iterable[tuple[str, int, str]], *, sentence: str, **more: Any) -> Panel:
-    """Return a panel of rows of words, how many, and a colour; without the rows of which there are none.
+def _counted_panel(
+    rows: Iterable[tuple[str, int, str]], *, sentence: str, **more: Any
+) -> Panel:
+    """Return a panel of rows of words, how many, and a colour; without the rows of
+    which there are none.
 
     `sentence` says one row in the summary.
     """
@@ -194,8 +256,16 @@ def _counted_panel(rows: Iterable[tuple[str, int, str]], *, sentence: str, **mor
     return Panel(
         **more,
         rows=tuple((words, counted(number)) for words, number, _ in some),
-        summary=_listed(sentence.format(words=words, number=counted(number)) for words, number, _ in some),
-        bars=bars([(words, counted(number), [(min(number, COUNTED), tone)]) for words, number, tone in some]),
+        summary=_listed(
+            sentence.format(words=words, number=counted(number))
+            for words, number, _ in some
+        ),
+        bars=bars(
+            [
+                (words, counted(number), [(min(number, COUNTED), tone)])
+                for words, number, tone in some
+            ]
+        ),
     )
 
 
@@ -203,14 +273,21 @@ def cause_of(sentence: str) -> str:
     """Return the cause of a refusal, by its sentence."""
     if "this message first, at" in sentence:
         return "first"
-    return next((cause for start, cause in _CAUSES if sentence.startswith(start)), "other")
+    return next(
+        (cause for start, cause in _CAUSES if sentence.startswith(start)), "other"
+    )
 
 
 def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
     causes: Counter[str] = Counter()
     for rule, explanation, number in made.ended_by_the_desk():
         causes["expired" if rule == "expiry" else cause_of(explanation)] += number
-    refusals = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7)).newest_first()
+    refusals = (
+        Entry.objects.readable_by(actor)
+        .of_action("verdict.refused")
+        .since(timedelta(days=7))
+        .newest_first()
+    )
     sentences = refusals.values_list("detail__fields__explanation", flat=True)[:READ]
     causes.update(cause_of(sentence or "") for sentence in sentences)
     causes["switch"] = count_of(made.held_back_by_switch())
@@ -219,7 +296,12 @@ def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
 
 def _person(row: Mapping[str, Any]) -> tuple[str, int, int, str]:
     half = spoken(row["median"]) if row["noted"] else "an unknown time"
-    return row["person__name"] or row["person__email"], row["number"], row["approved"], half
+    return (
+        row["person__name"] or row["person__email"],
+        row["number"],
+        row["approved"],
+        half,
+    )
 
 
 def _words(rule: str) -> str:

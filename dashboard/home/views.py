@@ -25,11 +25,17 @@ from mirror.states import Outcome
 @login_required
 @require_safe
 def home(request: DeskRequest) -> HttpResponse:
-    """Show waiting messages, the connections' health, and recent events; only the connections for a refresh."""
+    """Show waiting messages, the connections' health, and recent events; only the
+    connections for a refresh.
+    """
     connections = connection_rows(request.actor, now=timezone.now())
     fragment = "dashboard/_home_connections.html"
-    context = {"connections": connections} | ({} if wants_fragment(request) else _today(request.actor))
-    return page_or_fragment(request, page="dashboard/home.html", fragment=fragment, context=context)
+    context = {"connections": connections} | (
+        {} if wants_fragment(request) else _today(request.actor)
+    )
+    return page_or_fragment(
+        request, page="dashboard/home.html", fragment=fragment, context=context
+    )
 
 
 @login_required
@@ -43,7 +49,10 @@ def home_waiting(request: DeskRequest) -> HttpResponse:
 
 def _waiting(actor: Actor) -> dict[str, Any]:
     waiting = desk_messages().visible_to(actor).in_queue()
-    return {"waiting": count_of(waiting), "oldest": waiting.for_name().oldest_first().first()}
+    return {
+        "waiting": count_of(waiting),
+        "oldest": waiting.for_name().oldest_first().first(),
+    }
 
 
 def _today(actor: Actor) -> dict[str, Any]:
@@ -56,7 +65,9 @@ def _today(actor: Actor) -> dict[str, Any]:
         "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
         "in_doubt": visible.in_doubt().count(),
         "failed": visible.failed().changed_since(today).count(),
-        "lines": with_subjects(lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])),
+        "lines": with_subjects(
+            lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])
+        ),
         "panels": overview_of(actor, now=timezone.now()),
         "now": timezone.now(),
     }

@@ -12,7 +12,9 @@ from dashboard.live.stream import LiveConnection, application
 
 
 class LiveServer(uvicorn.Server):  # type: ignore[misc]
-    """Wakes up once a second, and at once after a signal; uvicorn's own looks ten times a second whether to end."""
+    """Wakes up once a second, and at once after a signal; uvicorn's own looks ten times
+    a second whether to end.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -1,4 +1,6 @@
-"""Live updates: after commit, a tiny message to Redis. Nothing depends on it; pages without it poll."""
+"""Live updates: after commit, a tiny message to Redis. Nothing depends on it; pages
+without it poll.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,31 +22,49 @@ from mirror.models import Message
 from people.sign_in.sessions import access_changed
 from rendering import named
 
-# Reading changes nothing that other pages show. Nor does the start of a call: the mail was leaving before, and a hint
-# would only delay it.
+# Reading changes nothing that other pages show. Nor does the start of a call: the mail
+# was leaving before, and a hint would only delay it.
 _QUIET = ("message.served", "message.opened", "decision.calling")
 _CHANGING = (
     *("message.", "decision.", "approval.", "verdict.taken_back", "practice.ended"),
     *("webhook.unconfirmed", "webhook.refuted"),
 )
-# Actions that change every page: the kill-switch banner, and the line on how complete the queue is.
+# Actions that change every page: the kill-switch banner, and the line on how complete
+# the queue is.
 _STANDING = ("kill_switch.", "connection.")
-# Claims, snoozes and comments: the message's state does not change, only the people shown with it.
+# Claims, snoozes and comments: the message's state does not change, only the people
+# shown with it.
 _BESIDE = ("claim.", "snooze.", "comment.")
 MAX_SUBJECT = 120
 # Whom a hint is forwarded to, the live process decides.
 _EVERYBODY = operator("live", Role.AUDITOR)
 
 
-def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
+def on_recorded(
+    entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
+) -> None:
     """Send a hint about a message after the transaction is committed."""
-    if entry.message is not None and entry.action.startswith(_CHANGING) and entry.action not in _QUIET:
+    if (
+        entry.message is not None
+        and entry.action.startswith(_CHANGING)
+        and entry.action not in _QUIET
+    ):
         known = about if isinstance(about, Message | Decision) else None
-        _after_commit(_send, entry.message, entry.action, known, bool(details.get("brake")))
-    elif entry.action.startswith(_BESIDE) and isinstance(about, Claim | Snooze | Comment):
+        _after_commit(
+            _send, entry.message, entry.action, known, bool(details.get("brake"))
+        )
+    elif entry.action.startswith(_BESIDE) and isinstance(
+        about, Claim | Snooze | Comment
+    ):
         _after_commit(_send_collaboration, entry, about)
     elif entry.action.startswith(_STANDING):
-        hint = {"kind": "standing", "action": entry.action, "message": None, "connection": None, "mailbox": None}
+        hint = {
+            "kind": "standing",
+            "action": entry.action,
+            "message": None,
+            "connection": None,
+            "mailbox": None,
+        }
         _after_commit(_publish, hint)
 
 
@@ -57,9 +77,13 @@ def _publish(hint: Mapping[str, Any]) -> None:
     send("PUBLISH", CHANNEL, json.dumps(hint))
 
 
-def _send(public_id: UUID, action: str, known: Message | Decision | None, is_apart: bool) -> None:
+def _send(
+    public_id: UUID, action: str, known: Message | Decision | None, is_apart: bool
+) -> None:
     is_new = action == "message.held"
-    if isinstance(known, Decision) and (action == "decision.recorded" or known.says_all):
+    if isinstance(known, Decision) and (
+        action == "decision.recorded" or known.says_all
+    ):
         message, status = known.message, status_of(known.message, known)
     elif is_new and isinstance(known, Message):
         # It was held just now, so it has no decision yet.
@@ -87,7 +111,9 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None, is_apa
     }
     if is_new:
         # For desktop notifications: only the message's subject, and who started it.
-        starter = started_by(message).partition(":")[2] or str(message.mailbox or message.sender or "")
+        starter = started_by(message).partition(":")[2] or str(
+            message.mailbox or message.sender or ""
+        )
         hint |= {"subject": _called(message), "starter": named(starter)[:MAX_SUBJECT]}
     _publish(hint)
 
@@ -110,7 +136,9 @@ def _send_collaboration(entry: Entry, about: Claim | Snooze | Comment) -> None:
 
 
 def on_access_changed(person: int | None, **_: Any) -> None:
-    """Make a person's streams check the session again: it ended, or the person lost a role."""
+    """Make a person's streams check the session again: it ended, or the person lost a
+    role.
+    """
     hint = {"kind": "reach", "action": "person.reach", "person": str(person)}
     _after_commit(_publish, hint)
 

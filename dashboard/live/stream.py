@@ -1,7 +1,9 @@
-"""The live stream: a small raw-ASGI process that hands hints from Redis to open pages as server-sent events.
+"""The live stream: a small raw-ASGI process that hands hints from Redis to open pages
+as server-sent events.
 
-It uses neither Django nor the database, so that it stays small and a page costs almost nothing. It asks the
-dashboard who may see what, at connect and every half minute. A person gets only hints about their own mailboxes.
+It uses neither Django nor the database, so that it stays small and a page costs almost
+nothing. It asks the dashboard who may see what, at connect and every half minute. A
+person gets only hints about their own mailboxes.
 """
 
 import asyncio
@@ -38,23 +40,28 @@ Reach = list[tuple[int | None, int | None]]
 
 PORT = env_int("PORT", 8000)
 PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
-ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
+ALLOWED_HOSTS = env_list(
+    "ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}"
+)
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 HEARTBEAT = 15.0
-# An event and not a comment, so that the page's script sees it and knows that no proxy buffers the stream.
+# An event and not a comment, so that the page's script sees it and knows that no proxy
+# buffers the stream.
 BEAT = "event: beat\ndata: 1\n\n"
 RECHECK = 30.0
 MAX_WAITING = 100
-# One for each browser of a person, as its tabs share one. A browser whose tabs cannot (plain http from another machine)
-# opens six connections to one address at most.
+# One for each browser of a person, as its tabs share one. A browser whose tabs cannot
+# (plain http from another machine) opens six connections to one address at most.
 STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
-# Streams whose reader is being looked up: of one session, and in all, as a client can present any cookie.
+# Streams whose reader is being looked up: of one session, and in all, as a client can
+# present any cookie.
 MOST_OPENING_OF_SESSION = STREAMS_PER_PERSON
 MOST_OPENING = 200
 RETRY_AFTER = 5
 # As many as Django reads elsewhere.
 MOST_PARAMETERS = 1000
-# Seconds within which the headers must be complete, and for which a client may read nothing.
+# Seconds within which the headers must be complete, and for which a client may read
+# nothing.
 HEADER_SECONDS = 30
 UNREAD_MILLISECONDS = 60_000
 
@@ -65,12 +72,15 @@ class Page:
 
     reach: Reach
     person: str = ""
-    # Whether the reader's session or roles may have changed: they are checked before the next hint is sent.
+    # Whether the reader's session or roles may have changed: they are checked before
+    # the next hint is sent.
     needs_recheck: bool = False
     # Whether a newer page of the same person replaces it.
     is_displaced: bool = False
     opened_at: float = field(default_factory=time.monotonic)
-    hints: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
+    hints: asyncio.Queue[str] = field(
+        default_factory=lambda: asyncio.Queue(MAX_WAITING)
+    )
 
     def recheck(self) -> None:
         """Make the stream look up the page's reader again, at once."""
@@ -88,11 +98,15 @@ class Page:
             self.hints.put_nowait("")
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
-        """Queue a hint if the person may see it; a page that does not keep up misses it and polls."""
+        """Queue a hint if the person may see it; a page that does not keep up misses it
+        and polls.
+        """
         scope = (hint["connection"], hint["mailbox"])
-        # A hint for all pages contains nothing confidential: each page then fetches what its reader may see.
+        # A hint for all pages contains nothing confidential: each page then fetches
+        # what its reader may see.
         if hint.get("kind") == "standing" or any(
-            mailbox == scope[1] if mailbox else connection in (None, scope[0]) for connection, mailbox in self.reach
+            mailbox == scope[1] if mailbox else connection in (None, scope[0])
+            for connection, mailbox in self.reach
         ):
             with contextlib.suppress(asyncio.QueueFull):
                 self.hints.put_nowait(text)
@@ -110,7 +124,9 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     elif scope["type"] == "http":
         path = scope["path"].rstrip("/")
         if scope["query_string"].count(b"&") >= MOST_PARAMETERS:
-            sentence = f"The address has more than {MOST_PARAMETERS:,} query parameters."
+            sentence = (
+                f"The address has more than {MOST_PARAMETERS:,} query parameters."
+            )
             await _answer(send, 400, {"error": sentence, "code": "too_many_parameters"})
         elif path == "/live/health":
             await _answer(send, 200, {"status": "ok", "pages": len(_pages)})
@@ -138,13 +154,18 @@ async def _read_hints() -> None:
     """Keep the one subscription to Redis, and reopen it when it fails."""
     while True:
         try:
-            async with redis.asyncio.Redis.from_url(REDIS_URL) as client, client.pubsub() as subscription:
+            async with (
+                redis.asyncio.Redis.from_url(REDIS_URL) as client,
+                client.pubsub() as subscription,
+            ):
                 await subscription.subscribe(CHANNEL)
                 async for message in subscription.listen():
                     if message["type"] == "message":
                         _hand_out(message["data"].decode(errors="replace"))
         except (redis.RedisError, OSError) as error:
-            log.warning("live updates interrupted", extra={"reason": type(error).__name__})
+            log.warning(
+                "live updates interrupted", extra={"reason": type(error).__name__}
+            )
             await asyncio.sleep(1)
 
 
@@ -159,26 +180,44 @@ def _hand_out(text: str) -> None:
         for page in _pages:
             page.offer(hint, text)
     except (AttributeError, KeyError, TypeError, ValueError):
-        # A malformed message on the channel must not end this task: all pages depend on it.
+        # A malformed message on the channel must not end this task: all pages depend on
+        # it.
         log.warning("hint unreadable")
 
 
 async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in scope["headers"]
+    }
     origin = headers.get("origin", "")
     if origin and not _is_own_origin(origin, headers.get("host", "")):
-        await _answer(send, 403, {"error": "This stream is only for the desk's own pages."})
+        await _answer(
+            send, 403, {"error": "This stream is only for the desk's own pages."}
+        )
         return
     cors = []
     if origin:
-        cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
+        cors = [
+            (b"access-control-allow-origin", origin.encode()),
+            (b"access-control-allow-credentials", b"true"),
+        ]
     try:
         with _counted_opening(headers.get("cookie", "")):
             # Without a cookie do not ask the dashboard.
-            reader = await asyncio.to_thread(_ask_reader, headers) if "cookie" in headers else None
+            reader = (
+                await asyncio.to_thread(_ask_reader, headers)
+                if "cookie" in headers
+                else None
+            )
     except TooManyOpening:
         wait = (b"retry-after", str(RETRY_AFTER).encode())
-        await _answer(send, 429, {"error": "Too many live streams are being opened."}, [*cors, wait])
+        await _answer(
+            send,
+            429,
+            {"error": "Too many live streams are being opened."},
+            [*cors, wait],
+        )
         return
     except OSError:
         await _answer(send, 503, {"error": "The desk is not responding."}, cors)
@@ -236,14 +275,20 @@ async def _begin(send: Send, cors: list[tuple[bytes, bytes]]) -> None:
 def _displace_oldest(person: str) -> None:
     """End the oldest streams of this person, so that one more stays within the limit.
 
-    The oldest, because a page that was just opened is the one that somebody looks at. The others poll for a while.
+    The oldest, because a page that was just opened is the one that somebody looks at.
+    The others poll for a while.
     """
-    own = sorted((page for page in _pages if page.person == person), key=lambda page: page.opened_at)
+    own = sorted(
+        (page for page in _pages if page.person == person),
+        key=lambda page: page.opened_at,
+    )
     for page in own[: max(0, len(own) + 1 - STREAMS_PER_PERSON)]:
         page.displace()
 
 
-async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Send) -> None:
+async def _feed(
+    page: Page, headers: dict[str, str], receive: Receive, send: Send
+) -> None:
     """Write hints and heartbeats until the page is closed or its session ends."""
     clock = asyncio.get_running_loop()
     gone = asyncio.create_task(_disconnected(receive))
@@ -252,7 +297,9 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
     try:
         while not gone.done():
             wait = asyncio.create_task(page.hints.get())
-            await asyncio.wait({wait, gone}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {wait, gone}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED
+            )
             if page.is_displaced:
                 await _write(send, "event: limit\ndata: 1\n\n")
                 return
@@ -277,7 +324,8 @@ async def _may_go_on(page: Page, headers: dict[str, str]) -> bool:
     try:
         reader = await asyncio.to_thread(_ask_reader, headers)
     except OSError:
-        # While the dashboard restarts, trust the last answer, unless the session or roles may have changed.
+        # While the dashboard restarts, trust the last answer, unless the session or
+        # roles may have changed.
         return not was_asked
     if reader is None:
         return False
@@ -295,7 +343,10 @@ async def _write(send: Send, text: str) -> None:
 
 
 async def _answer(
-    send: Send, status: int, body: dict[str, Any], headers: list[tuple[bytes, bytes]] | None = None
+    send: Send,
+    status: int,
+    body: dict[str, Any],
+    headers: list[tuple[bytes, bytes]] | None = None,
 ) -> None:
     start = [
         (b"content-type", b"application/json"),
@@ -303,21 +354,34 @@ async def _answer(
         (b"x-content-type-options", b"nosniff"),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": status, "headers": start + (headers or [])})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": start + (headers or []),
+        }
+    )
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
 def _is_own_origin(origin: str, host: str) -> bool:
-    """Whether the request is from a page of the desk: its own origin, or the dashboard's port on this host."""
+    """Whether the request is from a page of the desk: its own origin, or the
+    dashboard's port on this host.
+    """
     if origin == PUBLIC_URL:
         return True
     asked = urlsplit(f"//{host}").hostname or ""
-    allowed = any(asked == name or (name.startswith(".") and asked.endswith(name)) for name in ALLOWED_HOSTS)
+    allowed = any(
+        asked == name or (name.startswith(".") and asked.endswith(name))
+        for name in ALLOWED_HOSTS
+    )
     return allowed and origin == f"http://{asked}:{PORT}"
 
 
 def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
-    """Ask the dashboard who has these cookies and what they may see; None if nobody is signed in. Raises OSError."""
+    """Ask the dashboard who has these cookies and what they may see; None if nobody is
+    signed in. Raises OSError.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
     sent = {"Host": headers.get("host", ""), "Cookie": headers.get("cookie", "")}
     try:
@@ -326,7 +390,9 @@ def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
         if response.status != 200:
             return None
         reader = json.loads(response.read())
-        return str(reader["person"]), [(one["connection"], one["mailbox"]) for one in reader["reach"]]
+        return str(reader["person"]), [
+            (one["connection"], one["mailbox"]) for one in reader["reach"]
+        ]
     except (http.client.HTTPException, KeyError, ValueError) as error:
         raise OSError("the dashboard's answer cannot be read") from error
     finally:
@@ -334,7 +400,9 @@ def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
 
 
 class LiveConnection(H11Protocol):  # type: ignore[misc]
-    """One connection, with time limits for slow headers and slow readers, which uvicorn does not have."""
+    """One connection, with time limits for slow headers and slow readers, which uvicorn
+    does not have.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin."""

@@ -1,4 +1,6 @@
-"""The dashboard's views for live updates: where the stream is, and what its reader may see."""
+"""The dashboard's views for live updates: where the stream is, and what its reader may
+see.
+"""
 
 from urllib.parse import urlsplit
 
@@ -11,7 +13,9 @@ from common.pages import DeskRequest
 
 
 def live_origin(request: HttpRequest) -> str:
-    """Return the live stream's origin with this browser's host name, so that cookies and the CSP match."""
+    """Return the live stream's origin with this browser's host name, so that cookies
+    and the CSP match.
+    """
     if settings.LIVE_URL:
         parts = urlsplit(settings.LIVE_URL)
         return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
@@ -21,20 +25,29 @@ def live_origin(request: HttpRequest) -> str:
 
 @require_safe
 def live(request: DeskRequest) -> HttpResponse:
-    """Redirect to the live stream, which has a separate port; behind a proxy, the proxy routes it."""
+    """Redirect to the live stream, which has a separate port; behind a proxy, the proxy
+    routes it.
+    """
     if settings.LIVE_URL.startswith("/"):
         sentence = "The proxy in front of this desk must pass this path to LIVE_PORT. Until then, pages poll."
         return JsonResponse({"error": sentence}, status=404)
-    response = HttpResponseRedirect(settings.LIVE_URL or f"{live_origin(request)}/live/")
+    response = HttpResponseRedirect(
+        settings.LIVE_URL or f"{live_origin(request)}/live/"
+    )
     response.status_code = 307
     return response
 
 
 @require_safe
 def live_reach(request: DeskRequest) -> HttpResponse:
-    """Return the connections and mailboxes that the signed-in person may see, for the live process."""
+    """Return the connections and mailboxes that the signed-in person may see, for the
+    live process.
+    """
     actor = request.actor
     if actor.kind != "person":
         return JsonResponse({"error": "Nobody is signed in."}, status=401)
-    reach = [{"connection": scope.connection, "mailbox": scope.mailbox} for scope in actor.scopes]
+    reach = [
+        {"connection": scope.connection, "mailbox": scope.mailbox}
+        for scope in actor.scopes
+    ]
     return JsonResponse({"person": actor.id, "reach": reach})

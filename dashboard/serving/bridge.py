@@ -1,8 +1,9 @@
-"""Runs a WSGI application in a few threads, behind an event loop that waits for slow clients.
+"""Runs a WSGI application in a few threads, behind an event loop that waits for slow
+clients.
 
-A thread gets a request when its body is complete, and is free again when the answer is: neither a client that sends
-slowly nor one that reads slowly holds a thread. A body that is too slow is answered 408. How much one client may have
-in progress is in `usage.py`.
+A thread gets a request when its body is complete, and is free again when the answer is:
+neither a client that sends slowly nor one that reads slowly holds a thread. A body that
+is too slow is answered 408. How much one client may have in progress is in `usage.py`.
 """
 
 import asyncio
@@ -36,7 +37,9 @@ PIECE = 128 * 1024
 
 
 class RequestRules(usage.RequestRules, Protocol):
-    """Says too how many bytes of body to read; 0 means none, so that the headers alone decide the response."""
+    """Says too how many bytes of body to read; 0 means none, so that the headers alone
+    decide the response.
+    """
 
     def most_body(self, environ: Environ) -> int:
         """Return it by the headers alone, without blocking."""
@@ -46,7 +49,9 @@ class RequestRules(usage.RequestRules, Protocol):
 
 
 class TooManyParameters(Refused):
-    """The address has more query parameters than Django reads; not every view would find out."""
+    """The address has more query parameters than Django reads; not every view would
+    find out.
+    """
 
     status = 400
     code = "too_many_parameters"
@@ -103,7 +108,10 @@ class WsgiBridge:
         request = self._usages.request(environ)
         with SpooledTemporaryFile(IN_MEMORY) as body:
             try:
-                if environ["QUERY_STRING"].count("&") >= settings.DATA_UPLOAD_MAX_NUMBER_FIELDS:
+                if (
+                    environ["QUERY_STRING"].count("&")
+                    >= settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+                ):
                     raise TooManyParameters
                 is_read = await self._take_body(environ, request, receive, body)
                 request.begin()
@@ -115,7 +123,10 @@ class WsgiBridge:
                 await self._run(environ, request, send, is_read=is_read)
             except Refused as refusal:
                 if isinstance(refusal, BodyTooSlow):
-                    log.info("request body too slow", extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]})
+                    log.info(
+                        "request body too slow",
+                        extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]},
+                    )
                 # First, as this client may not read the refusal either.
                 request.end()
                 await _refuse(send, refusal)
@@ -123,9 +134,14 @@ class WsgiBridge:
                 request.end()
 
     async def _take_body(
-        self, environ: Environ, request: CountedRequest, receive: Receive, body: "SpooledTemporaryFile[bytes]"
+        self,
+        environ: Environ,
+        request: CountedRequest,
+        receive: Receive,
+        body: "SpooledTemporaryFile[bytes]",
     ) -> bool:
-        """Read the body into `body`, and set its length in `environ`; False if it is not read.
+        """Read the body into `body`, and set its length in `environ`; False if it is
+        not read.
 
         Raises Refused.
         """
@@ -141,18 +157,23 @@ class WsgiBridge:
             request.begin()
             await request.take_thread()
             try:
-                most = await asyncio.get_running_loop().run_in_executor(self._pool, self._rules.most_of_sender, environ)
+                most = await asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._rules.most_of_sender, environ
+                )
             finally:
                 request.give_thread_back()
         if not most:
-            # The application's response says what is missing; it does not read the body.
+            # The application's response says what is missing; it does not read the
+            # body.
             environ.pop("CONTENT_LENGTH", None)
             return False
         await _receive_body(receive, request, body, most=most)
         environ["CONTENT_LENGTH"] = str(body.tell())
         return True
 
-    async def _run(self, environ: Environ, request: CountedRequest, send: Send, *, is_read: bool) -> None:
+    async def _run(
+        self, environ: Environ, request: CountedRequest, send: Send, *, is_read: bool
+    ) -> None:
         """Run the application in a thread, and send its response at the client's pace."""
         answer = BufferedResponse(environ, request, asyncio.get_running_loop())
         self._pool.submit(answer.make, self._application)
@@ -161,9 +182,20 @@ class WsgiBridge:
             if answer.has_failed and not answer.has_begun:
                 await _refuse(send, ApplicationFailed())
                 return
-            # The unread rest of a body would be parsed as the connection's next request.
-            headers = answer.headers if is_read else [*answer.headers, (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            # The unread rest of a body would be parsed as the connection's next
+            # request.
+            headers = (
+                answer.headers
+                if is_read
+                else [*answer.headers, (b"connection", b"close")]
+            )
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": answer.status,
+                    "headers": headers,
+                }
+            )
             while True:
                 piece = answer.take()
                 if not piece and not answer.is_consumed:
@@ -171,14 +203,22 @@ class WsgiBridge:
                     continue
                 is_last = answer.is_consumed
                 if is_last and answer.has_failed:
-                    # Do not end the response, so that the client sees that it is truncated.
+                    # Do not end the response, so that the client sees that it is
+                    # truncated.
                     return
-                await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+                await send(
+                    {
+                        "type": "http.response.body",
+                        "body": piece,
+                        "more_body": not is_last,
+                    }
+                )
                 if is_last:
                     return
         finally:
             answer.is_abandoned = True
-            # The request's body must stay open for as long as the application may read it.
+            # The request's body must stay open for as long as the application may read
+            # it.
             while not answer.is_complete:
                 await _wait_for_change(answer)
             answer.close()
@@ -206,7 +246,8 @@ def environ_of(scope: Scope) -> Environ:
     }
     for name, value in scope["headers"]:
         if b"_" in name:
-            # In the environment it would be the same as the name with a dash, which a proxy may have set.
+            # In the environment it would be the same as the name with a dash, which a
+            # proxy may have set.
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
         key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{key}"
@@ -216,13 +257,19 @@ def environ_of(scope: Scope) -> Environ:
 
 
 async def _receive_body(
-    receive: Receive, request: CountedRequest, body: "SpooledTemporaryFile[bytes]", *, most: int
+    receive: Receive,
+    request: CountedRequest,
+    body: "SpooledTemporaryFile[bytes]",
+    *,
+    most: int,
 ) -> None:
     """Read the body within `seconds_allowed`."""
     began = time.monotonic()
     while True:
         try:
-            async with asyncio.timeout(began + seconds_allowed(body.tell()) - time.monotonic()):
+            async with asyncio.timeout(
+                began + seconds_allowed(body.tell()) - time.monotonic()
+            ):
                 message = await receive()
         except TimeoutError:
             raise BodyTooSlow from None
@@ -238,14 +285,22 @@ async def _receive_body(
 
 
 def seconds_allowed(received: int) -> float:
-    """Return the time limit for a body of this size: a fixed time, plus its bytes at the minimum rate."""
-    return float(settings.REQUEST_BODY_SECONDS + received / max(1, settings.REQUEST_BODY_RATE))
+    """Return the time limit for a body of this size: a fixed time, plus its bytes at
+    the minimum rate.
+    """
+    return float(
+        settings.REQUEST_BODY_SECONDS + received / max(1, settings.REQUEST_BODY_RATE)
+    )
 
 
 class BufferedResponse:
-    """The application's response: written by its thread at full speed, and read by the event loop."""
+    """The application's response: written by its thread at full speed, and read by the
+    event loop.
+    """
 
-    def __init__(self, environ: Environ, request: CountedRequest, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, environ: Environ, request: CountedRequest, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.status = 500
         self.has_begun = False
         self.headers: list[tuple[bytes, bytes]] = []
@@ -299,10 +354,15 @@ class BufferedResponse:
         """Release the buffer. The thread must have finished."""
         self._buffer.close()
 
-    def _start(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
+    def _start(
+        self, status: str, headers: list[tuple[str, str]], _: Any = None
+    ) -> Callable[[bytes], None]:
         self.has_begun = True
         self.status = int(status.split(" ", 1)[0])
-        self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        self.headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers
+        ]
         return self._write
 
     def _write(self, chunk: bytes) -> None:
@@ -319,7 +379,9 @@ class BufferedResponse:
         self._loop.call_soon_threadsafe(self._has_changed)
 
     def _has_changed(self) -> None:
-        """Note what the thread has done. The event loop does this, also while it waits for the client to read."""
+        """Note what the thread has done. The event loop does this, also while it waits
+        for the client to read.
+        """
         self._request.hold_answer(self._written - self._read)
         if self.is_complete:
             self._request.give_thread_back()
@@ -343,5 +405,7 @@ async def _refuse(send: Send, refusal: Refused) -> None:
     ]
     if refusal.retry_after:
         headers.append((b"retry-after", str(refusal.retry_after).encode()))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send(
+        {"type": "http.response.start", "status": refusal.status, "headers": headers}
+    )
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,6 @@
-"""What the desk says about requests by their headers: the largest body of each URL, and whose request it is."""
+"""What the desk says about requests by their headers: the largest body of each URL, and
+whose request it is.
+"""
 
 from typing import Any
 
@@ -18,7 +20,8 @@ _INTERACTIONS = "/discord/interactions/"
 SIGNED_PATHS = (PATH, _INTERACTIONS)
 HEALTH_PATHS = ("/healthz", "/readyz")
 SESSION_THREADS = 2
-# Python runs one thread at a time, so a browser's pages take no longer one after the other; and others keep half of it.
+# Python runs one thread at a time, so a browser's pages take no longer one after the
+# other; and others keep half of it.
 IS_ONE_BY_ONE = True
 # A path's prefix, the largest body there, and the required headers.
 _RULES = (
@@ -29,18 +32,31 @@ _RULES = (
 
 
 def most_body(environ: dict[str, Any]) -> int:
-    """Return how many bytes of body to read; 0 if the headers show that it would be refused anyway."""
+    """Return how many bytes of body to read; 0 if the headers show that it would be
+    refused anyway.
+    """
     for path, most, headers in _RULES:
         if environ["PATH_INFO"].startswith(path):
-            return most if all(f"HTTP_{name.upper().replace('-', '_')}" in environ for name in headers) else 0
+            return (
+                most
+                if all(
+                    f"HTTP_{name.upper().replace('-', '_')}" in environ
+                    for name in headers
+                )
+                else 0
+            )
     return _MOST
 
 
 def most_of_sender(environ: dict[str, Any]) -> int:
-    """Return the same for a large body: signatures can be checked only after it was read."""
+    """Return the same for a large body: signatures can be checked only after it was
+    read.
+    """
     return most_body(environ)
 
 
 def session_of(environ: dict[str, Any]) -> str:
     """Return the session's cookie; empty without one."""
-    return parse_cookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME, "")
+    return parse_cookie(environ.get("HTTP_COOKIE", "")).get(
+        settings.SESSION_COOKIE_NAME, ""
+    )

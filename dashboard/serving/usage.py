@@ -1,12 +1,15 @@
-"""How much of a web process one client may use at a time, so that no session and no address keeps it from the others.
+"""How much of a web process one client may use at a time, so that no session and no
+address keeps it from the others.
 
-A request counts against the session or API key that it presents, against its address, and against the process. Nothing
-here asks the database, so a client can present another cookie with each request: the address is the limit that holds,
-and that of a session protects its neighbours at the same address.
+A request counts against the session or API key that it presents, against its address,
+and against the process. Nothing here asks the database, so a client can present another
+cookie with each request: the address is the limit that holds, and that of a session
+protects its neighbours at the same address.
 
-Threads are shared out: a client's requests wait for a thread of its own share, and take none of the others'. The limits
-on requests and on bytes bound memory and disk, and ordinary use stays far below: a browser opens six connections to one
-host, and a proxy that speaks HTTP/2 to it passes on about a hundred requests at once.
+Threads are shared out: a client's requests wait for a thread of its own share, and take
+none of the others'. The limits on requests and on bytes bound memory and disk, and
+ordinary use stays far below: a browser opens six connections to one host, and a proxy
+that speaks HTTP/2 to it passes on about a hundred requests at once.
 """
 
 import asyncio
@@ -24,7 +27,8 @@ log = logging.getLogger(__name__)
 Environ = dict[str, Any]
 THREADS = 4
 MEBIBYTE = 1024 * 1024
-# A larger body or answer counts as this much: whoever exports a year of history can still open pages meanwhile.
+# A larger body or answer counts as this much: whoever exports a year of history can
+# still open pages meanwhile.
 MOST_COUNTED = 16 * MEBIBYTE
 
 
@@ -45,7 +49,9 @@ class RequestRules(Protocol):
 
 @dataclass(frozen=True)
 class Share:
-    """What one client may have in use at a time, and what is answered to whoever wants more."""
+    """What one client may have in use at a time, and what is answered to whoever wants
+    more.
+    """
 
     requests: int
     held: int
@@ -54,7 +60,8 @@ class Share:
     status: int = 429
     # A request that takes longer does not count against `threads` any more.
     seconds: float | None = None
-    # With more requests in progress, a thread stays unused for as long as the last one used it.
+    # With more requests in progress, a thread stays unused for as long as the last one
+    # used it.
     pauses_above: int | None = None
 
 
@@ -63,13 +70,23 @@ _ADDRESS = "Your network address has too many requests in progress. Try again in
 _SESSION_SHARE = Share(requests=100, held=64 * MEBIBYTE, threads=2, sentence=_SESSION)
 # Browsers open six connections to one host.
 _TURN = replace(_SESSION_SHARE, threads=1, seconds=1.0, pauses_above=6)
-# All clients of one address that have no session, such as people in an office who sign in.
+# All clients of one address that have no session, such as people in an office who sign
+# in.
 _STRANGERS = Share(requests=100, held=64 * MEBIBYTE, threads=2, sentence=_ADDRESS)
-# MultiMail's webhooks and Discord's interactions come from few addresses, and many at once.
+# MultiMail's webhooks and Discord's interactions come from few addresses, and many at
+# once.
 _SIGNED = Share(requests=200, held=64 * MEBIBYTE, threads=3, sentence=_ADDRESS)
 # An office with a hundred people is one address. One thread is left to all the others.
-_ADDRESS_SHARE = Share(requests=300, held=192 * MEBIBYTE, threads=THREADS - 1, sentence=_ADDRESS)
-_HEALTH = Share(requests=16, held=MEBIBYTE, threads=1, sentence="Too many health checks are in progress.", status=503)
+_ADDRESS_SHARE = Share(
+    requests=300, held=192 * MEBIBYTE, threads=THREADS - 1, sentence=_ADDRESS
+)
+_HEALTH = Share(
+    requests=16,
+    held=MEBIBYTE,
+    threads=1,
+    sentence="Too many health checks are in progress.",
+    status=503,
+)
 _PROCESS = Share(
     requests=800,
     held=384 * MEBIBYTE,
@@ -120,7 +137,10 @@ class Usage:
     def refuse(self) -> OverLimit:
         """Return the exception, and log it for the first of many."""
         if not self.is_reported:
-            log.warning("requests refused", extra={"of": self.name, "requests": self.requests, "held": self.held})
+            log.warning(
+                "requests refused",
+                extra={"of": self.name, "requests": self.requests, "held": self.held},
+            )
         self.is_reported = True
         return OverLimit(self.share)
 
@@ -146,7 +166,9 @@ class CountedRequest:
         self._count(1)
 
     def end(self) -> None:
-        """Count neither the request nor its bytes any more, whatever is said of it later."""
+        """Count neither the request nor its bytes any more, whatever is said of it
+        later.
+        """
         self._hold(0)
         self._count(0)
         self.give_thread_back()
@@ -181,7 +203,8 @@ class CountedRequest:
     async def take_thread(self) -> None:
         """Wait until a thread is free in every share.
 
-        First in that of the session: then no session has more in its address's queue than that many.
+        First in that of the session: then no session has more in its address's queue
+        than that many.
         """
         for usage in self._usages:
             await usage.threads.acquire()
@@ -229,7 +252,8 @@ class Usages:
     def _shares(self, environ: Environ) -> Iterator[tuple[str, Share]]:
         path = environ["PATH_INFO"]
         if path.rstrip("/") in self._rules.HEALTH_PATHS:
-            # Where nobody counts against an address or the process: the launcher ends a process that does not answer.
+            # Where nobody counts against an address or the process: the launcher ends a
+            # process that does not answer.
             yield "health", _HEALTH
             return
         address = network_of(address_in(environ))
@@ -238,7 +262,10 @@ class Usages:
         elif session := self._rules.session_of(environ):
             # No secret is kept here.
             digest = hashlib.sha256(session.encode()).hexdigest()
-            yield f"session {digest}", replace(_SESSION_SHARE, threads=self._rules.SESSION_THREADS)
+            yield (
+                f"session {digest}",
+                replace(_SESSION_SHARE, threads=self._rules.SESSION_THREADS),
+            )
             if self._rules.IS_ONE_BY_ONE:
                 yield f"turn {digest}", _TURN
         else:

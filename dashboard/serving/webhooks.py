@@ -1,7 +1,9 @@
-"""A short path for webhooks: the same view and headers as everywhere, without the middleware that only people need.
+"""A short path for webhooks: the same view and headers as everywhere, without the
+middleware that only people need.
 
-A webhook needs no sessions, sign-in, CSRF tokens or messages: its signature authenticates it. MultiMail
-follows no redirects, so a URL without the trailing slash is accepted too.
+A webhook needs no sessions, sign-in, CSRF tokens or messages: its signature
+authenticates it. MultiMail follows no redirects, so a URL without the trailing slash is
+accepted too.
 """
 
 from typing import Any
@@ -28,4 +30,6 @@ class Intake(WSGIHandler):
 
 
 def _answer(request: HttpRequest) -> HttpResponseBase:
-    return multimail_webhook(request, request.path_info.removeprefix(PATH).removesuffix("/"))
+    return multimail_webhook(
+        request, request.path_info.removeprefix(PATH).removesuffix("/")
+    )

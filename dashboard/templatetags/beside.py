@@ -1,4 +1,6 @@
-"""Small tags for the panel beside a message: times in a person's time zone. They never query."""
+"""Small tags for the panel beside a message: times in a person's time zone. They never
+query.
+"""
 
 from datetime import datetime
 
@@ -13,7 +15,9 @@ register = template.Library()
 
 @register.filter
 def local_moment(value: datetime | None, zone: str) -> SafeString | str:
-    """Return date and time in a time zone, with its name: `21 Nov, 09:00 (Europe/Lisbon)`."""
+    """Return date and time in a time zone, with its name: `21 Nov, 09:00
+    (Europe/Lisbon)`.
+    """
     if value is None:
         return ""
     there = zone_of(zone)

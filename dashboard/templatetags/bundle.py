@@ -1,4 +1,6 @@
-"""The tag around the files that a page names together: one address where they were bundled, else each by itself."""
+"""The tag around the files that a page names together: one address where they were
+bundled, else each by itself.
+"""
 
 from typing import Any
 

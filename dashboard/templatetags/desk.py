@@ -1,6 +1,8 @@
-"""Small tags for the desk's templates: icons, ages, short fingerprints, text with its invisible characters drawn.
+"""Small tags for the desk's templates: icons, ages, short fingerprints, text with its
+invisible characters drawn.
 
-They turn values into words and markup; they never query, and never decide what a person may see.
+They turn values into words and markup; they never query, and never decide what a person
+may see.
 """
 
 import re
@@ -22,23 +24,33 @@ from dashboard import words
 from rendering.invisibles import Tally, pieces
 
 if TYPE_CHECKING:
-    # Not at run time: the gateway alone has no ledger, and its process finds this module too.
+    # Not at run time: the gateway alone has no ledger, and its process finds this
+    # module too.
     from audit.models import Entry
 
 register = template.Library()
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}")
+_FRAME_MARK = re.compile(
+    r"(?:hidden|link|part|ink)-[0-9]{1,6}|word-[0-9]{1,6}-[0-9]{1,2}"
+)
 
-# The longest value that a page shows; the whole is under a message's Source and Headers.
+# The longest value that a page shows; the whole is under a message's Source and
+# Headers.
 MAX_INK = 30_000
 
 
 @register.simple_tag
 @cache
 def icon(name: str) -> SafeString:
-    """Draw one icon of the sprite; it is decoration, so the words beside it must say the same."""
-    return format_html('<svg class="i" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons/sprite.svg"), name)
+    """Draw one icon of the sprite; it is decoration, so the words beside it must say
+    the same.
+    """
+    return format_html(
+        '<svg class="i" aria-hidden="true"><use href="{}#{}"/></svg>',
+        static("icons/sprite.svg"),
+        name,
+    )
 
 
 @register.simple_tag(takes_context=True)
@@ -70,7 +82,11 @@ def age(value: datetime | None) -> SafeString | str:
 @register.filter
 def lasting(value: datetime | None) -> SafeString | str:
     """Return for how long, as `24 min`, in the middle of a sentence."""
-    return _time(value, distance(value).replace("just now", "under a minute"), "lasting") if value else ""
+    return (
+        _time(value, distance(value).replace("just now", "under a minute"), "lasting")
+        if value
+        else ""
+    )
 
 
 @register.filter
@@ -84,13 +100,19 @@ def ago(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def clock(value: datetime | None) -> SafeString | str:
-    """Return the time of day, as `10:42:07 UTC`: without the zone it would seem out of date elsewhere."""
-    return _time(value, f"{there(value):%H:%M:%S} {zone_word(value)}", "") if value else ""
+    """Return the time of day, as `10:42:07 UTC`: without the zone it would seem out of
+    date elsewhere.
+    """
+    return (
+        _time(value, f"{there(value):%H:%M:%S} {zone_word(value)}", "") if value else ""
+    )
 
 
 @register.filter
 def moment(value: datetime | None) -> SafeString | str:
-    """Return date and time as `20 Nov, 10:42:07`, where the page says of which zone its times are."""
+    """Return date and time as `20 Nov, 10:42:07`, where the page says of which zone its
+    times are.
+    """
     return _time(value, f"{there(value):%-d %b, %H:%M:%S}", "") if value else ""
 
 
@@ -102,20 +124,26 @@ def instant(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def dated(value: datetime | None) -> SafeString | str:
-    """Return date and time with the year, as `20 Nov 2026, 10:42:07`, where the page says of which zone they are."""
+    """Return date and time with the year, as `20 Nov 2026, 10:42:07`, where the page
+    says of which zone they are.
+    """
     return _time(value, f"{there(value):%-d %b %Y, %H:%M:%S}", "") if value else ""
 
 
 @register.simple_tag
 def times_are() -> str:
-    """Return of which zone a page's times are, to end a sentence: `UTC`, or `those of Europe/Lisbon`."""
+    """Return of which zone a page's times are, to end a sentence: `UTC`, or `those of
+    Europe/Lisbon`.
+    """
     name = zone_name()
     return name if name == "UTC" else f"those of {name.replace('_', ' ')}"
 
 
 @register.simple_tag
 def zone_now() -> str:
-    """Return how far the person's clock is from UTC, in minutes, and its name, for the page's script."""
+    """Return how far the person's clock is from UTC, in minutes, and its name, for the
+    page's script.
+    """
     now = timezone.now()
     return f"{minutes_from_utc(now)} {zone_word(now)}"
 
@@ -123,29 +151,41 @@ def zone_now() -> str:
 def distance(value: datetime) -> str:
     """Return the distance to now in its largest whole unit."""
     seconds = abs((timezone.now() - value).total_seconds())
-    return next((f"{int(seconds // size)} {unit}" for size, unit in _STEPS if seconds >= size), "just now")
+    return next(
+        (f"{int(seconds // size)} {unit}" for size, unit in _STEPS if seconds >= size),
+        "just now",
+    )
 
 
 def _time(value: datetime, words: str, kind: str) -> SafeString:
-    # A page of the queue holds a few hundred of these: isoformat takes a tenth of what strftime does.
+    # A page of the queue holds a few hundred of these: isoformat takes a tenth of what
+    # strftime does.
     utc = value.astimezone(UTC).isoformat(" ", "seconds")
     zone = zone_word(value)
     exact = f"{utc[:19]} UTC"
     if zone != "UTC":
-        exact = f"{there(value).isoformat(' ', 'seconds')[:19]} {zone}, {utc[11:19]} UTC"
+        exact = (
+            f"{there(value).isoformat(' ', 'seconds')[:19]} {zone}, {utc[11:19]} UTC"
+        )
     live = f' data-live="{kind}"' if kind else ""
     # None of these is anybody's text, so nothing is to be escaped.
-    return SafeString(f'<time datetime="{utc.replace(" ", "T")}" title="{exact}"{live}>{words}</time>')
+    return SafeString(
+        f'<time datetime="{utc.replace(" ", "T")}" title="{exact}"{live}>{words}</time>'
+    )
 
 
 @register.filter
 def ink(value: Any) -> SafeString:
-    """Return text from mail with each invisible character drawn as a named box, and its direction kept to itself."""
+    """Return text from mail with each invisible character drawn as a named box, and its
+    direction kept to itself.
+    """
     text = str(value or "")
     if text.isascii() and text.isprintable() and len(text) <= MAX_INK:
         # Most text has nothing to draw.
         return SafeString(f"<bdi>{escape(text)}</bdi>")
-    left_out = f"… ({len(text) - MAX_INK:,} more characters)" if len(text) > MAX_INK else ""
+    left_out = (
+        f"… ({len(text) - MAX_INK:,} more characters)" if len(text) > MAX_INK else ""
+    )
     drawn = format_html_join(
         "",
         "{}",
@@ -159,12 +199,16 @@ def ink(value: Any) -> SafeString:
 
 @register.filter
 def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the sender's claims about who started a message, by short names, and the rest under `others`."""
+    """Return the sender's claims about who started a message, by short names, and the
+    rest under `others`.
+    """
     known: dict[str, Any] = {}
     others: list[tuple[str, str]] = []
     for name, value in (trigger or {}).items():
         if name in words.ORIGIN:
-            known[words.ORIGIN[name]] = str(value).lstrip("#") if name == "discord_channel" else str(value)
+            known[words.ORIGIN[name]] = (
+                str(value).lstrip("#") if name == "discord_channel" else str(value)
+            )
         elif isinstance(value, str | int | float | bool):
             others.append((str(name), str(value)))
     return {**known, "others": others[:20]}
@@ -196,7 +240,9 @@ def spoken(action: str) -> str:
 
 @register.filter
 def sensitive_act(name: str) -> str:
-    """Return what a person is about to do, as words, by the name of its address; empty for what is not sensitive."""
+    """Return what a person is about to do, as words, by the name of its address; empty
+    for what is not sensitive.
+    """
     return words.SENSITIVE.get(name, "")
 
 
@@ -214,21 +260,30 @@ def stuck_tone(kind: str) -> str:
 
 @register.filter
 def head_of_body(head: Any, size: int) -> SafeString:
-    """Return the beginning of a webhook's raw body, which may be anything, as text with its odd characters drawn."""
+    """Return the beginning of a webhook's raw body, which may be anything, as text with
+    its odd characters drawn.
+    """
     raw = bytes(head)
     drawn = ink(raw.decode("utf-8", "replace"))
-    return format_html("{}\n… {} more bytes", drawn, size - len(raw)) if size > len(raw) else drawn
+    return (
+        format_html("{}\n… {} more bytes", drawn, size - len(raw))
+        if size > len(raw)
+        else drawn
+    )
 
 
 @register.filter
 def is_reference(reason: str | None) -> bool:
-    """Whether a reason holds nothing but the mark that ties an answer of MultiMail to our decision."""
+    """Whether a reason holds nothing but the mark that ties an answer of MultiMail to
+    our decision.
+    """
     return references.is_reference(reason or "")
 
 
 @register.filter
 def frame_mark(value: str | None) -> str:
-    """Return what leads to a mark in the message's frame, for the end of its address; empty for an invalid one.
+    """Return what leads to a mark in the message's frame, for the end of its address;
+    empty for an invalid one.
 
     Words are marked when they are asked for.
     """
@@ -245,13 +300,17 @@ def rule_icon(rule: str) -> str:
 
 @register.filter
 def tone(action: str) -> str:
-    """Return the colour of an action's mark in the audit trail: good, bad, open or in doubt."""
+    """Return the colour of an action's mark in the audit trail: good, bad, open or in
+    doubt.
+    """
     return words.TONES.get(action, "plain")
 
 
 @register.filter
 def event_sentence(line: "Entry") -> str:
-    """Return what happened, to follow the actor's name, with the verdict or outcome if the details have one."""
+    """Return what happened, to follow the actor's name, with the verdict or outcome if
+    the details have one.
+    """
     outcome = words.OUTCOMES.get(line.details.get("outcome", ""), "")
     if outcome and line.action == "verdict.given":
         return outcome
@@ -260,7 +319,9 @@ def event_sentence(line: "Entry") -> str:
 
 @register.filter
 def facts(line: "Entry") -> list[tuple[str, str]]:
-    """Return the details that the line's sentence does not contain, with the trigger by its short names."""
+    """Return the details that the line's sentence does not contain, with the trigger by
+    its short names.
+    """
     return [
         (name.removeprefix("trigger.").replace("_", " "), value)
         for name, value in line.details.items()

@@ -1,6 +1,8 @@
-"""Tags for the lines of the ledger: through what somebody acted, and what became of a setting.
+"""Tags for the lines of the ledger: through what somebody acted, and what became of a
+setting.
 
-Like those of the desk, they turn values into words, and never decide what a person may see.
+Like those of the desk, they turn values into words, and never decide what a person may
+see.
 """
 
 from functools import cache, lru_cache
@@ -13,7 +15,17 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
 from dashboard import words
-from dashboard.templatetags.desk import age, dated, event_sentence, facts, ink, is_reference, moment, short, tone
+from dashboard.templatetags.desk import (
+    age,
+    dated,
+    event_sentence,
+    facts,
+    ink,
+    is_reference,
+    moment,
+    short,
+    tone,
+)
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -35,17 +47,25 @@ def surface_word(surface: str) -> str:
 
 @register.filter
 def through(line: "Entry") -> str:
-    """Return through what somebody acted and from where, as `through Discord, from 10.0.0.7`."""
+    """Return through what somebody acted and from where, as `through Discord, from
+    10.0.0.7`.
+    """
     surface = line.surface
     address = line.details.get("address", "")
     # A worker acts through nothing but itself.
-    way = f"through {words.SURFACES.get(surface, surface)}" if surface and surface != "worker" else ""
+    way = (
+        f"through {words.SURFACES.get(surface, surface)}"
+        if surface and surface != "worker"
+        else ""
+    )
     return ", ".join(filter(None, (way, address and f"from {address}")))
 
 
 @register.filter
 def turned(line: "Entry") -> list[tuple[str, str, str]]:
-    """Return what a setting was and is now: by its names where it has names, and of those only what differs."""
+    """Return what a setting was and is now: by its names where it has names, and of
+    those only what differs.
+    """
     was = line.details.get("before", "")
     now = line.details.get("after", "")
     if not was and not now:
@@ -55,13 +75,25 @@ def turned(line: "Entry") -> list[tuple[str, str, str]]:
     if before is None or after is None:
         return [("", "" if was == NOTHING else was, "" if now == NOTHING else now)]
     names = dict.fromkeys((*before, *after))
-    return [(name, before.get(name, ""), after.get(name, "")) for name in names if before.get(name) != after.get(name)]
+    return [
+        (name, before.get(name, ""), after.get(name, ""))
+        for name in names
+        if before.get(name) != after.get(name)
+    ]
 
 
 def _named(written: str) -> dict[str, str] | None:
     """Return what `name: value; other: value` says; None for what is written otherwise."""
-    parts = [part.partition(": ") for part in written.split("; ")] if written not in ("", NOTHING) else []
-    return {name: value for name, _, value in parts} if all(colon for _, colon, _ in parts) else None
+    parts = (
+        [part.partition(": ") for part in written.split("; ")]
+        if written not in ("", NOTHING)
+        else []
+    )
+    return (
+        {name: value for name, _, value in parts}
+        if all(colon for _, colon, _ in parts)
+        else None
+    )
 
 
 _LINE = """<li id="line-{}" class="{}">
@@ -76,7 +108,9 @@ _LINE = """<li id="line-{}" class="{}">
 
 
 @register.simple_tag
-def ledger_line(line: "Entry", *, links: bool = False, brief: bool = False) -> SafeString:
+def ledger_line(
+    line: "Entry", *, links: bool = False, brief: bool = False
+) -> SafeString:
     """Return an entry as one of a list: a tag, because a page holds a hundred of them."""
     return format_html(
         _LINE,
@@ -96,16 +130,28 @@ def line_where(line: "Entry", *, links: bool, brief: bool) -> SafeString:
     whole = line.fingerprint
     form = '<span class="mono" title="{1}">{0}</span>'
     if links and not brief:
-        form = '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
+        form = (
+            '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
+        )
     mark = format_html(form, short(whole), whole, _audit()) if whole else ""
-    number = "" if brief else format_html(' <span class="nums" title="Entry number">#{}</span>', line.pk)
-    return format_html('<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number)
+    number = (
+        ""
+        if brief
+        else format_html(' <span class="nums" title="Entry number">#{}</span>', line.pk)
+    )
+    return format_html(
+        '<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number
+    )
 
 
 def line_message(line: "Entry") -> SafeString:
-    """Return the subject of the message that an entry is about, which leads to its audit trail."""
+    """Return the subject of the message that an entry is about, which leads to its
+    audit trail.
+    """
     subject = Truncator(line.subject).chars(140) or "a message"
-    return format_html(': <a class="text-link" href="{}">{}</a>', _trace(line.message), ink(subject))
+    return format_html(
+        ': <a class="text-link" href="{}">{}</a>', _trace(line.message), ink(subject)
+    )
 
 
 @cache
@@ -120,8 +166,15 @@ def _trace(message: "UUID | None") -> str:
 
 
 @register.simple_tag
-def line_details(line: "Entry", change: list[tuple[str, str, str]] | None = None, *, brief: bool = False) -> SafeString:
-    """Return what an entry says besides its sentence: a tag, because a page holds a hundred of them."""
+def line_details(
+    line: "Entry",
+    change: list[tuple[str, str, str]] | None = None,
+    *,
+    brief: bool = False,
+) -> SafeString:
+    """Return what an entry says besides its sentence: a tag, because a page holds a
+    hundred of them.
+    """
     reason = line.details.get("reason", "")
     explanation = line.details.get("explanation", "")
     parts: list[SafeString | str] = []
@@ -134,14 +187,23 @@ def line_details(line: "Entry", change: list[tuple[str, str, str]] | None = None
         parts.append(_more("{}", explanation))
     if not brief:
         if line.is_redacted:
-            parts.append(format_html('<span class="more faint">{}</span>', "Personal details were removed."))
+            parts.append(
+                format_html(
+                    '<span class="more faint">{}</span>',
+                    "Personal details were removed.",
+                )
+            )
         if change:
             turns = format_html_join(
-                "", "<span>{}{}</span>", ((_name(name), _turn(old, new)) for name, old, new in change)
+                "",
+                "<span>{}{}</span>",
+                ((_name(name), _turn(old, new)) for name, old, new in change),
             )
             parts.append(format_html('<span class="more turned">{}</span>', turns))
         rows = ((name, ink(value)) for name, value in facts(line))
-        parts.append(format_html('<dl class="facts">{}</dl>', format_html_join("", _FACT, rows)))
+        parts.append(
+            format_html('<dl class="facts">{}</dl>', format_html_join("", _FACT, rows))
+        )
     return format_html_join("\n", "{}", ((part,) for part in parts))
 
 
@@ -154,21 +216,31 @@ def _more(form: str, text: str) -> SafeString:
 
 
 def _name(name: str) -> SafeString | str:
-    return format_html('<span class="faint">{}:</span> ', ink(capfirst(name))) if name else ""
+    return (
+        format_html('<span class="faint">{}:</span> ', ink(capfirst(name)))
+        if name
+        else ""
+    )
 
 
 def _turn(old: str, new: str) -> SafeString:
     return format_html(
         "{}{}{}",
-        format_html('<del><span class="sr-only">was </span>{}</del>', ink(old)) if old else "",
+        format_html('<del><span class="sr-only">was </span>{}</del>', ink(old))
+        if old
+        else "",
         format_html(' <span aria-hidden="true">{}</span> ', "→") if old and new else "",
-        format_html('<ins><span class="sr-only">is </span>{}</ins>', ink(new)) if new else "",
+        format_html('<ins><span class="sr-only">is </span>{}</ins>', ink(new))
+        if new
+        else "",
     )
 
 
 @register.simple_tag
 def sentence(one: "Sentence") -> SafeString:
-    """Return a sentence, each piece shown as its kind is: a tag, because no white space may come between them."""
+    """Return a sentence, each piece shown as its kind is: a tag, because no white space
+    may come between them.
+    """
     return format_html_join("", "{}", ((_piece(piece),) for piece in one.pieces))
 
 

@@ -33,13 +33,18 @@ def field_error(sentence: str | None, element_id: str = "") -> SafeString | str:
         return ""
     attribute = format_html(' id="{}"', element_id) if element_id else ""
     return format_html(
-        '<p class="wrong"{} role="alert">{}<span class="whole">{}</span></p>', attribute, icon("warn"), sentence
+        '<p class="wrong"{} role="alert">{}<span class="whole">{}</span></p>',
+        attribute,
+        icon("warn"),
+        sentence,
     )
 
 
 @register.simple_tag
 def invalid(wrong: object, error_id: str, note_id: str = "") -> SafeString | str:
-    """Return the attributes of a field that tie it to its note, and to its error where it has one."""
+    """Return the attributes of a field that tie it to its note, and to its error where
+    it has one.
+    """
     described = " ".join(filter(None, (note_id, error_id if wrong else "")))
     attributes = format_html('aria-describedby="{}"', described) if described else ""
     return format_html('{} aria-invalid="true"', attributes) if wrong else attributes
@@ -48,7 +53,12 @@ def invalid(wrong: object, error_id: str, note_id: str = "") -> SafeString | str
 @register.simple_tag
 def crumb(words: str, view: str, *args: Any) -> SafeString:
     """Return the link to the page above this one."""
-    return format_html('<a class="crumb" href="{}">{}{}</a>', reverse(view, args=args), icon("left"), words)
+    return format_html(
+        '<a class="crumb" href="{}">{}{}</a>',
+        reverse(view, args=args),
+        icon("left"),
+        words,
+    )
 
 
 @register.simple_tag
@@ -61,4 +71,6 @@ def url_with(view: str, query: str | None) -> str:
 def status_chip(status: Any) -> SafeString:
     """Return a message's status chip: a word with its colour and shape."""
     ended = " ended" if status.word in ENDED else ""
-    return format_html('<span class="chip shape {}{}">{}</span>', status.tone, ended, status.word)
+    return format_html(
+        '<span class="chip shape {}{}">{}</span>', status.tone, ended, status.word
+    )

@@ -1,4 +1,6 @@
-"""Small tags for the pages of mailboxes: the tone of an oversight mode, and durations as people say them."""
+"""Small tags for the pages of mailboxes: the tone of an oversight mode, and durations
+as people say them.
+"""
 
 from datetime import timedelta
 
@@ -8,7 +10,13 @@ from mirror import oversight_modes
 
 register = template.Library()
 
-_TONES = {"read_only": "blue", "gated_all": "green", "gated_send": "green", "monitored": "amber", "autonomous": "rose"}
+_TONES = {
+    "read_only": "blue",
+    "gated_all": "green",
+    "gated_send": "green",
+    "monitored": "amber",
+    "autonomous": "rose",
+}
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
 
 
@@ -36,6 +44,13 @@ def lasting_for(value: timedelta | None) -> str:
     if value is None:
         return ""
     seconds = value.total_seconds()
-    size, unit = next(((size, unit) for size, unit in _UNITS if seconds >= size and not seconds % size), (1, "second"))
+    size, unit = next(
+        (
+            (size, unit)
+            for size, unit in _UNITS
+            if seconds >= size and not seconds % size
+        ),
+        (1, "second"),
+    )
     number = f"{seconds / size:g}"
     return f"{number} {unit}{'' if number == '1' else 's'}"

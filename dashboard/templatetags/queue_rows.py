@@ -1,4 +1,6 @@
-"""The tag for a message in the queue. It is a tag and no template, because a page holds fifty of them."""
+"""The tag for a message in the queue. It is a tag and no template, because a page holds
+fifty of them.
+"""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -31,7 +33,9 @@ _SINCE = '<span class="by became"><span data-detail>{}</span> <span data-when>{}
 
 @register.simple_tag(takes_context=True)
 def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
-    """Return the link to a message, with what its row says of it, and the box that selects it."""
+    """Return the link to a message, with what its row says of it, and the box that
+    selects it.
+    """
     one = row.message
     address = f"{row.address}{context['queue_query']}"
     is_open = one == context.get("message")
@@ -41,21 +45,36 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
         *(address, address, one.public_id),
         "" if one.revision_id else " data-fetching",
         format_html(' aria-current="{}"', "true") if is_open else "",
-        format_html(_TO, _correspondent(row), _span("faint", f"+{row.others}") if row.others else "", age(one.held_at)),
+        format_html(
+            _TO,
+            _correspondent(row),
+            _span("faint", f"+{row.others}") if row.others else "",
+            age(one.held_at),
+        ),
         ink(_shortened(one.subject, 300)) if one.subject else _span("quiet", str(one)),
         format_html_join(" ", "{}", ((mark,) for mark in _marks(row))),
     )
     if not context["can_pick"]:
         return link
-    return format_html("{}{}", format_html(_PICK, one.public_id, f"Select: {_shortened(str(one), 200)}"), link)
+    return format_html(
+        "{}{}",
+        format_html(_PICK, one.public_id, f"Select: {_shortened(str(one), 200)}"),
+        link,
+    )
 
 
 def _correspondent(row: "Row") -> SafeString:
     """Return who sent a received message, or the first recipient of any other."""
     one = row.message
     if row.is_inbound:
-        return format_html('<span class="quiet">From</span> {}', ink(one.sender or "sender not known"))
-    return ink(one.recipients[0]) if one.recipients else _span("quiet", "Recipient not known yet")
+        return format_html(
+            '<span class="quiet">From</span> {}', ink(one.sender or "sender not known")
+        )
+    return (
+        ink(one.recipients[0])
+        if one.recipients
+        else _span("quiet", "Recipient not known yet")
+    )
 
 
 def _marks(row: "Row") -> Iterator[SafeString]:
@@ -63,8 +82,12 @@ def _marks(row: "Row") -> Iterator[SafeString]:
     one = row.message
     again = " again" if row.is_back else ""
     is_silent = row.is_held and not row.is_back
-    yield _formatted(_STATUS, row.shape, " hidden" if is_silent else "", f"{row.status.word}{again}")
-    yield _formatted(_SINCE, *(("", "") if row.is_held else (row.status.detail, ago(row.since))))
+    yield _formatted(
+        _STATUS, row.shape, " hidden" if is_silent else "", f"{row.status.word}{again}"
+    )
+    yield _formatted(
+        _SINCE, *(("", "") if row.is_held else (row.status.detail, ago(row.since)))
+    )
     yield from _warnings(row)
     yield from _people(row)
     if one.mailbox:
@@ -75,21 +98,34 @@ def _marks(row: "Row") -> Iterator[SafeString]:
         yield _span("by", f"{one.outside} outside" if one.outside else "all inside")
     if row.starter:
         picture = icon("chat" if row.discord_user else "key")
-        yield _formatted('<span class="by">{}<span class="clip">{}</span></span>', picture, ink(row.starter))
+        yield _formatted(
+            '<span class="by">{}<span class="clip">{}</span></span>',
+            picture,
+            ink(row.starter),
+        )
     if row.expiry and not row.expiry.is_soon:
-        yield format_html('<span class="by">{}{} left</span>', icon("clock"), lasting(row.expiry.at))
+        yield format_html(
+            '<span class="by">{}{} left</span>', icon("clock"), lasting(row.expiry.at)
+        )
 
 
 def _warnings(row: "Row") -> Iterator[SafeString]:
-    """Yield what asks for attention: an unconfirmed end, lateness, risk, another try, its expiry, missing content."""
+    """Yield what asks for attention: an unconfirmed end, lateness, risk, another try,
+    its expiry, missing content.
+    """
     one = row.message
     expiry = row.expiry
     if row.reported:
         yield _chip("amber shape", f"{row.reported} · being checked")
     if row.late_since:
-        yield _chip("rose", format_html("{}Late by {}", icon("clock"), lasting(row.late_since)))
+        yield _chip(
+            "rose", format_html("{}Late by {}", icon("clock"), lasting(row.late_since))
+        )
     if row.score.level == "high":
-        yield _chip("shape rose", _span("clip", f"High: {row.reasons}" if row.reasons else "High"))
+        yield _chip(
+            "shape rose",
+            _span("clip", f"High: {row.reasons}" if row.reasons else "High"),
+        )
     elif row.score.level:
         yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Notice"))
     if one.try_number > 1:
@@ -97,22 +133,41 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
     if expiry and expiry.is_over:
         yield _chip("rose", format_html("{}{}", icon("clock"), "Expired"))
     elif expiry and expiry.is_soon:
-        words = format_html("{}<span>Expires in {}</span>", icon("clock"), lasting(expiry.at))
+        words = format_html(
+            "{}<span>Expires in {}</span>", icon("clock"), lasting(expiry.at)
+        )
         yield _chip("rose" if expiry.is_near else "amber", words)
     if not one.revision_id and one.state == "held":
-        yield _chip("shape rose", "Could not be read") if one.fetch_tries >= 3 else _chip("", "Fetching")
+        yield (
+            _chip("shape rose", "Could not be read")
+            if one.fetch_tries >= 3
+            else _chip("", "Fetching")
+        )
 
 
 def _people(row: "Row") -> Iterator[SafeString]:
-    """Yield how many approved the message, who has it, and whether one was reminded or asked about it."""
+    """Yield how many approved the message, who has it, and whether one was reminded or
+    asked about it.
+    """
     demand = row.demand if row.is_held else None
     if demand and demand.takes_several:
-        yield _formatted(_APPROVALS, f"{demand.progress} approved{', by you too' if demand.has_approved else ''}")
+        yield _formatted(
+            _APPROVALS,
+            f"{demand.progress} approved{', by you too' if demand.has_approved else ''}",
+        )
     if demand and demand.warning:
-        yield _chip("shape rose", format_html("{}{}", icon("warn"), "Too few people may approve: ask an admin"))
+        yield _chip(
+            "shape rose",
+            format_html(
+                "{}{}", icon("warn"), "Too few people may approve: ask an admin"
+            ),
+        )
     if row.holder:
-        # Scripts change who has claimed it while the page is open, and not to whom it is assigned.
-        mark = "data-assigned" if row.claim and row.claim.is_assigned else "data-held-by"
+        # Scripts change who has claimed it while the page is open, and not to whom it
+        # is assigned.
+        mark = (
+            "data-assigned" if row.claim and row.claim.is_assigned else "data-held-by"
+        )
         form = '<span class="chip violet" {}>{}<span>{}</span></span>'
         yield format_html(form, mark, icon("person"), row.holder)
     if row.is_reminded:
@@ -129,11 +184,16 @@ def _span(look: str, words: SafeString | str) -> SafeString:
     return _formatted('<span class="{}">{}</span>', look, words)
 
 
-# Most rows of a page have the same marks. Typed: a text that is safe already is no key for an equal one that is not.
+# Most rows of a page have the same marks. Typed: a text that is safe already is no key
+# for an equal one that is not.
 @lru_cache(maxsize=1000, typed=True)
 def _formatted(form: str, *words: SafeString | str) -> SafeString:
     return format_html(form, *words)
 
 
 def _shortened(text: str, length: int) -> str:
-    return text if text.isascii() and len(text) <= length else Truncator(text).chars(length)
+    return (
+        text
+        if text.isascii() and len(text) <= length
+        else Truncator(text).chars(length)
+    )

@@ -31,9 +31,15 @@ def day(value: datetime | None) -> SafeString | str:
         return ""
     local = there(value)
     datetime_utc = value.astimezone(UTC).isoformat(timespec="seconds")
-    words = f"{local:%-d %b}" if local.year == there(timezone.now()).year else f"{local:%-d %b %Y}"
+    words = (
+        f"{local:%-d %b}"
+        if local.year == there(timezone.now()).year
+        else f"{local:%-d %b %Y}"
+    )
     title = f"{local:%F %T} {zone_word(value)}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words
+    )
 
 
 @register.filter
@@ -58,10 +64,14 @@ def begun(text: str, length: int) -> str:
 
 @register.simple_tag
 def parts(piece: Any, empty: str = "") -> SafeString:
-    """Return a stretch of text with its marks, or words where it is empty. A tag, because white space shows in it."""
+    """Return a stretch of text with its marks, or words where it is empty. A tag,
+    because white space shows in it.
+    """
     if empty and not piece.total:
         return format_html('<span class="quiet">{}</span>', empty)
-    return format_html_join("", "{}", ((_marked(is_mark, text),) for is_mark, text in piece.parts))
+    return format_html_join(
+        "", "{}", ((_marked(is_mark, text),) for is_mark, text in piece.parts)
+    )
 
 
 _RUNS = {
@@ -73,21 +83,31 @@ _RUNS = {
 
 @register.simple_tag
 def text_in_runs(runs: Sequence[tuple[str, Any]], piece: Any) -> SafeString:
-    """Return a text, by the runs of `bulk.groups` marked where it says something else than alike messages."""
+    """Return a text, by the runs of `bulk.groups` marked where it says something else
+    than alike messages.
+    """
     if not runs:
         return parts(piece, "This message has no text.")
-    return format_html_join("", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs))
+    return format_html_join(
+        "", "{}", ((format_html(_RUNS[kind], parts(run)),) for kind, run in runs)
+    )
 
 
 @register.simple_tag
 def runs(row: list[tuple[bool, str]]) -> SafeString:
-    """Return one row of a comparison of two names, with the letters that differ underlined."""
-    return format_html_join("", "{}", ((_underlined(differs, text),) for differs, text in row))
+    """Return one row of a comparison of two names, with the letters that differ
+    underlined.
+    """
+    return format_html_join(
+        "", "{}", ((_underlined(differs, text),) for differs, text in row)
+    )
 
 
 def _underlined(differs: bool, text: str) -> SafeString | str:
     # One character for each that cannot be seen: the rows must stay aligned.
-    seen = "".join("\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally()))
+    seen = "".join(
+        "\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally())
+    )
     return format_html("<u>{}</u>", seen) if differs else seen
 
 

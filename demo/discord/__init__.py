@@ -1,1 +1,3 @@
-"""A stand-in for Discord: its webhook protocol, and a page that shows the channel as Discord would."""
+"""A stand-in for Discord: its webhook protocol, and a page that shows the channel as
+Discord would.
+"""

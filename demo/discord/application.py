@@ -1,6 +1,8 @@
-"""The stand-in's application: its id, the key that signs interactions, and the bot's token. Made once, kept in a file.
+"""The stand-in's application: its id, the key that signs interactions, and the bot's
+token. Made once, kept in a file.
 
-`python -m demo.discord.application FILE` makes the file; it plays the page on which Discord shows these to developers.
+`python -m demo.discord.application FILE` makes the file; it plays the page on which
+Discord shows these to developers.
 """
 
 import secrets
@@ -33,9 +35,13 @@ class Application:
 
 
 def load_or_make(file: Path) -> Application:
-    """Return the application that the file describes, or a new one, which is stored there."""
+    """Return the application that the file describes, or a new one, which is stored
+    there.
+    """
     if not file.exists():
-        made = Application(APP_ID, f"demo.{secrets.token_urlsafe(32)}", Ed25519PrivateKey.generate())
+        made = Application(
+            APP_ID, f"demo.{secrets.token_urlsafe(32)}", Ed25519PrivateKey.generate()
+        )
         values = {
             "DISCORD_APP_ID": made.app_id,
             "DISCORD_PUBLIC_KEY": made.public_key,
@@ -44,7 +50,9 @@ def load_or_make(file: Path) -> Application:
         }
         write_credentials(file, values)
     stored = read_credentials(file)
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(stored["DISCORD_PRIVATE_KEY"]))
+    key = Ed25519PrivateKey.from_private_bytes(
+        bytes.fromhex(stored["DISCORD_PRIVATE_KEY"])
+    )
     return Application(stored["DISCORD_APP_ID"], stored["DISCORD_BOT_TOKEN"], key)
 
 

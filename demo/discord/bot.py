@@ -1,4 +1,5 @@
-"""Discord's bot API, as far as the desk uses it: messages of a channel, and the application's commands.
+"""Discord's bot API, as far as the desk uses it: messages of a channel, and the
+application's commands.
 
 Speaks the protocol of version 10; shows nothing.
 """
@@ -11,12 +12,24 @@ from demo.discord.application import Application
 from demo.discord.channel import Channel
 from demo.discord.commands import Commands
 from demo.discord.gate import Gate
-from demo.discord.messages import Outcome, Refused, act_on, new_content, read_json, read_payload, written
+from demo.discord.messages import (
+    Outcome,
+    Refused,
+    act_on,
+    new_content,
+    read_json,
+    read_payload,
+    written,
+)
 from demo.web import Answer, Request, json_answer
 
 BOT_NAME = "Countersign"
-_MESSAGES = re.compile(r"/api(?:/v\d{1,2})?/channels/(\d{1,20})/messages(?:/(\d{1,20}))?/?")
-_COMMANDS = re.compile(r"/api(?:/v\d{1,2})?/applications/(\d{1,20})(?:/guilds/(\d{1,20}))?/commands/?")
+_MESSAGES = re.compile(
+    r"/api(?:/v\d{1,2})?/channels/(\d{1,20})/messages(?:/(\d{1,20}))?/?"
+)
+_COMMANDS = re.compile(
+    r"/api(?:/v\d{1,2})?/applications/(\d{1,20})(?:/guilds/(\d{1,20}))?/commands/?"
+)
 _MOST_READ = 100
 
 
@@ -52,7 +65,9 @@ class BotApi:
                 return refused.answer
         return None
 
-    def _in_channel(self, request: Request, channel_id: str, message_id: str | None) -> Outcome:
+    def _in_channel(
+        self, request: Request, channel_id: str, message_id: str | None
+    ) -> Outcome:
         token = self.application.bot_token
         if request.authorization != f"Bot {token}":
             raise Refused(401, 0, "401: Unauthorized")
@@ -62,14 +77,24 @@ class BotApi:
         match request.method, message_id:
             case "GET", None:
                 asked = request.query.get("limit", "50")
-                if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked) <= _MOST_READ:
+                if (
+                    not asked.isascii()
+                    or not asked.isdigit()
+                    or not 1 <= int(asked) <= _MOST_READ
+                ):
                     raise Refused(400, 50035, "Invalid Form Body")
                 newest = self.channel.snapshot(channel_id)[-int(asked) :]
-                return json_answer([message.content for message in reversed(newest)]), None
+                return json_answer(
+                    [message.content for message in reversed(newest)]
+                ), None
             case "POST", None:
                 payload = read_payload(request)
                 author = {"id": app_id, "username": BOT_NAME}
-                message = written(new_content(self.channel.snowflake(), channel_id, author, payload), payload, token)
+                message = written(
+                    new_content(self.channel.snowflake(), channel_id, author, payload),
+                    payload,
+                    token,
+                )
                 self.channel.put(message)
                 return json_answer(message.content), message
             case _, None:

@@ -1,4 +1,5 @@
-"""What the channels hold: messages in memory, and a journal of every request, from which they are read at the start.
+"""What the channels hold: messages in memory, and a journal of every request, from
+which they are read at the start.
 
 Keeps no token in clear: a webhook's address is a secret, here as with Discord.
 """
@@ -32,12 +33,15 @@ class Message:
 
 @dataclass(slots=True)
 class Channel:
-    """The messages of all channels, newest last, and the journal. Every method may be called from any thread."""
+    """The messages of all channels, newest last, and the journal. Every method may be
+    called from any thread.
+    """
 
     journal_path: Path
     messages: dict[str, Message] = field(default_factory=dict)
     deleted_webhooks: set[str] = field(default_factory=set)
-    # By id: a webhook comes into being when it is first used, and has that token from then on.
+    # By id: a webhook comes into being when it is first used, and has that token from
+    # then on.
     tokens: dict[str, str] = field(default_factory=dict)
     changes: int = 0
     _started: int = field(default_factory=time.time_ns)
@@ -73,7 +77,11 @@ class Channel:
         """Return the messages of a channel, oldest first."""
         with self._lock:
             messages = list(self.messages.values())
-        return [message for message in messages if message.content["channel_id"] == channel_id]
+        return [
+            message
+            for message in messages
+            if message.content["channel_id"] == channel_id
+        ]
 
     def get(self, message_id: str) -> Message | None:
         """Return a message, whoever wrote it."""
@@ -90,7 +98,11 @@ class Channel:
     def find(self, webhook_id: str, token: str, message_id: str) -> Message | None:
         """Return the message if this webhook wrote it."""
         message = self.get(message_id)
-        if message and message.content.get("webhook_id") == webhook_id and message.token_hash == hash_token(token):
+        if (
+            message
+            and message.content.get("webhook_id") == webhook_id
+            and message.token_hash == hash_token(token)
+        ):
             return message
         return None
 
@@ -115,7 +127,9 @@ class Channel:
             self.changes += 1
 
     def delete_webhook(self, webhook_id: str, token: str) -> None:
-        """Let the webhook be unknown from now on, as when somebody deletes it in Discord's settings."""
+        """Let the webhook be unknown from now on, as when somebody deletes it in
+        Discord's settings.
+        """
         with self._lock:
             self.deleted_webhooks.add(f"{webhook_id}/{hash_token(token)}")
 
@@ -127,17 +141,30 @@ class Channel:
         """Append one request and its answer's status; `message` as it is afterwards."""
         entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}
         if message is not None:
-            entry |= {"message": message.content, "edits": message.edits, "pings": message.pings}
+            entry |= {
+                "message": message.content,
+                "edits": message.edits,
+                "pings": message.pings,
+            }
         with self._lock:
             if self._journal is not None:
                 self._journal.write(json.dumps(entry) + "\n")
                 self._journal.flush()
 
     def journal_request(
-        self, request: Request, token: str, answer: Answer, message: Message | None, **ids: str | None
+        self,
+        request: Request,
+        token: str,
+        answer: Answer,
+        message: Message | None,
+        **ids: str | None,
     ) -> None:
         """Append a webhook's or a bot's request; of what was refused also the body."""
-        entry = {"method": request.method, "token_hash": hash_token(token), "status": answer.status}
+        entry = {
+            "method": request.method,
+            "token_hash": hash_token(token),
+            "status": answer.status,
+        }
         entry |= {name: value for name, value in ids.items() if value is not None}
         if answer.status >= 400 and request.body:
             entry["refused_body"] = request.body[:20_000].decode("utf-8", "replace")
@@ -155,8 +182,17 @@ class Channel:
         elif entry.get("method") == "DELETE":
             self.deleted_webhooks.add(f"{entry['webhook_id']}/{entry['token_hash']}")
         elif "message" in entry:
-            self.put(Message(entry["message"], entry["token_hash"], entry["edits"], entry["pings"]))
-            self._last_snowflake = max(self._last_snowflake, int(entry["message"]["id"]))
+            self.put(
+                Message(
+                    entry["message"],
+                    entry["token_hash"],
+                    entry["edits"],
+                    entry["pings"],
+                )
+            )
+            self._last_snowflake = max(
+                self._last_snowflake, int(entry["message"]["id"])
+            )
 
 
 def hash_token(token: str) -> str:
@@ -166,9 +202,13 @@ def hash_token(token: str) -> str:
 
 def channel_with_id(channel_id: str) -> GuildChannel:
     """Return the channel of an id; those of made-up webhooks are shown with approvals."""
-    return next((channel for channel in CHANNELS if channel.id == channel_id), APPROVALS)
+    return next(
+        (channel for channel in CHANNELS if channel.id == channel_id), APPROVALS
+    )
 
 
 def time_of(snowflake: str) -> datetime:
     """Return when an id was given out."""
-    return datetime.fromtimestamp(((int(snowflake) >> 22) + DISCORD_EPOCH_MS) / 1000, UTC)
+    return datetime.fromtimestamp(
+        ((int(snowflake) >> 22) + DISCORD_EPOCH_MS) / 1000, UTC
+    )

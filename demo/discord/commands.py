@@ -26,10 +26,15 @@ class Commands:
             commands = json.loads(self.file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return []
-        return [{**one, "id": f"{APP_ID}{number:02d}", "version": "1"} for number, one in enumerate(commands, 1)]
+        return [
+            {**one, "id": f"{APP_ID}{number:02d}", "version": "1"}
+            for number, one in enumerate(commands, 1)
+        ]
 
     def replace(self, commands: Any) -> list[dict[str, Any]]:
-        """Take these in place of all others, and return them. Raises Refused with the tree of errors."""
+        """Take these in place of all others, and return them. Raises Refused with the
+        tree of errors.
+        """
         if errors := find_command_errors(commands):
             raise Refused(400, 50035, "Invalid Form Body", errors)
         with self._lock:

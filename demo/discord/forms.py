@@ -1,4 +1,6 @@
-"""The forms that the page opens: what an application asks for, and what a command takes. Everything is escaped."""
+"""The forms that the page opens: what an application asks for, and what a command
+takes. Everything is escaped.
+"""
 
 from html import escape
 from typing import Any
@@ -12,8 +14,12 @@ _LONG = 1000
 
 def form_dialog(form: dict[str, Any], message_id: str) -> str:
     """Return the dialog of a modal that an application answered a press with."""
-    fields = "".join(_asked(part, number) for number, part in enumerate(form["components"]))
-    attributes = f'data-form="{escape(form["custom_id"])}" data-message="{escape(message_id)}"'
+    fields = "".join(
+        _asked(part, number) for number, part in enumerate(form["components"])
+    )
+    attributes = (
+        f'data-form="{escape(form["custom_id"])}" data-message="{escape(message_id)}"'
+    )
     note = "This form is sent to Countersign. Do not share passwords or other secrets."
     return _dialog("form-asked", str(form["title"]), fields, attributes, note, "Submit")
 
@@ -23,10 +29,21 @@ def command_dialogs(commands: list[dict[str, Any]]) -> str:
     dialogs = []
     for command in commands:
         name = command["name"]
-        fields = "".join(_option(name, option) for option in command.get("options") or [])
+        fields = "".join(
+            _option(name, option) for option in command.get("options") or []
+        )
         fields = fields or "<p>This command takes nothing more.</p>"
         attributes = f'data-command="{escape(name)}"'
-        dialogs.append(_dialog(f"command-{name}", f"/{name}", fields, attributes, str(command["description"]), "Send"))
+        dialogs.append(
+            _dialog(
+                f"command-{name}",
+                f"/{name}",
+                fields,
+                attributes,
+                str(command["description"]),
+                "Send",
+            )
+        )
     return "".join(dialogs)
 
 
@@ -89,11 +106,17 @@ def _field(
     if description:
         described = f'<small id="{identity}-about">{escape(description)}</small>'
         attributes += f' aria-describedby="{identity}-about"'
-    control = f'<textarea rows="4" {attributes}></textarea>' if is_long else f'<input autocomplete="off" {attributes}>'
+    control = (
+        f'<textarea rows="4" {attributes}></textarea>'
+        if is_long
+        else f'<input autocomplete="off" {attributes}>'
+    )
     return f'<label for="{identity}">{escape(label)}</label>{described}{control}'
 
 
-def _dialog(identity: str, title: str, fields: str, attributes: str, note: str, button: str) -> str:
+def _dialog(
+    identity: str, title: str, fields: str, attributes: str, note: str, button: str
+) -> str:
     return (
         f'<dialog id="{escape(identity)}" aria-labelledby="{escape(identity)}-title"><form {attributes}>'
         f'<h2 id="{escape(identity)}-title">{escape(title)}</h2><p class="about">{escape(note)}</p>{fields}'

@@ -1,4 +1,6 @@
-"""What every request to a webhook or a bot's channel passes: a test's script first, then the limits."""
+"""What every request to a webhook or a bot's channel passes: a test's script first,
+then the limits.
+"""
 
 import time
 from collections.abc import Callable
@@ -19,8 +21,15 @@ class Gate:
     rates: RateLimiter = field(default_factory=RateLimiter)
     pause: Callable[[float], None] = time.sleep
 
-    def answer(self, key: str, act: Callable[[], Outcome], record: Callable[[Answer, Message | None], None]) -> Answer:
-        """Answer one request that counts for `key`; `record` writes it down before the answer leaves."""
+    def answer(
+        self,
+        key: str,
+        act: Callable[[], Outcome],
+        record: Callable[[Answer, Message | None], None],
+    ) -> Answer:
+        """Answer one request that counts for `key`; `record` writes it down before the
+        answer leaves.
+        """
         step = self.script.next_step()
         message: Message | None = None
         if step is not None and step.status is not None:
@@ -35,7 +44,11 @@ class Gate:
                     answer = refused.answer
             else:
                 wait = allowance.retry_after
-                body = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
+                body = {
+                    "message": "You are being rate limited.",
+                    "retry_after": wait,
+                    "global": False,
+                }
                 answer = json_answer(body, status=429)
                 answer.headers |= refusal_headers(wait, is_global=False)
             answer.headers |= allowance.headers()

@@ -1,4 +1,6 @@
-"""Buttons, forms and slash commands: signed as Discord signs them, posted to the desk, given three seconds."""
+"""Buttons, forms and slash commands: signed as Discord signs them, posted to the desk,
+given three seconds.
+"""
 
 import json
 import time
@@ -27,7 +29,9 @@ _PERMISSIONS = str((1 << 10) | (1 << 11) | (1 << 14) | (1 << 16) | (1 << 31))
 
 @dataclass(frozen=True, slots=True)
 class InteractionResult:
-    """What the application answered at once: its type, the form to fill in, or why Discord took nothing."""
+    """What the application answered at once: its type, the form to fill in, or why
+    Discord took nothing.
+    """
 
     kind: int = 0
     form: dict[str, Any] | None = None
@@ -48,33 +52,68 @@ class Interactions:
     replies: Replies
     endpoint: str
 
-    def press(self, member: Member, message_id: str, custom_id: str) -> InteractionResult:
-        """Press a button of a message. Raises NotPlayed where it is not there (any more)."""
+    def press(
+        self, member: Member, message_id: str, custom_id: str
+    ) -> InteractionResult:
+        """Press a button of a message. Raises NotPlayed where it is not there (any
+        more).
+        """
         message = self.channel.get(message_id)
         rows = message.content["components"] if message else []
-        pressed = next((one for row in rows for one in row["components"] if one.get("custom_id") == custom_id), None)
+        pressed = next(
+            (
+                one
+                for row in rows
+                for one in row["components"]
+                if one.get("custom_id") == custom_id
+            ),
+            None,
+        )
         if message is None or pressed is None:
             raise NotPlayed("This button is not there any more: the card has changed.")
         channel = channel_with_id(message.content["channel_id"])
         reply = self.replies.begin(member, channel, f"pressed {pressed['label']}")
-        about = {"message": message.content, "data": {"component_type": 2, "custom_id": custom_id, "id": 1}}
+        about = {
+            "message": message.content,
+            "data": {"component_type": 2, "custom_id": custom_id, "id": 1},
+        }
         return self._ask(reply, COMPONENT, about)
 
-    def submit(self, member: Member, message_id: str, custom_id: str, values: dict[str, str]) -> InteractionResult:
+    def submit(
+        self, member: Member, message_id: str, custom_id: str, values: dict[str, str]
+    ) -> InteractionResult:
         """Send a form that a press on this message opened."""
         message = self.channel.get(message_id)
         if message is None:
             raise NotPlayed("The card is not there any more.")
         fields = [
-            {"type": 18, "id": number, "component": {"type": 4, "id": number + 1, "custom_id": name, "value": value}}
+            {
+                "type": 18,
+                "id": number,
+                "component": {
+                    "type": 4,
+                    "id": number + 1,
+                    "custom_id": name,
+                    "value": value,
+                },
+            }
             for number, (name, value) in enumerate(values.items(), 1)
         ]
-        reply = self.replies.begin(member, channel_with_id(message.content["channel_id"]), "sent a form")
-        about = {"message": message.content, "data": {"custom_id": custom_id, "components": fields}}
+        reply = self.replies.begin(
+            member, channel_with_id(message.content["channel_id"]), "sent a form"
+        )
+        about = {
+            "message": message.content,
+            "data": {"custom_id": custom_id, "components": fields},
+        }
         return self._ask(reply, FORM, about)
 
-    def command(self, member: Member, channel: GuildChannel, name: str, values: dict[str, str]) -> InteractionResult:
-        """Use a slash command. Raises NotPlayed where it is not registered, or not filled in as registered."""
+    def command(
+        self, member: Member, channel: GuildChannel, name: str, values: dict[str, str]
+    ) -> InteractionResult:
+        """Use a slash command. Raises NotPlayed where it is not registered, or not
+        filled in as registered.
+        """
         command = self.commands.find(name)
         if command is None:
             raise NotPlayed(f"No command /{name} is registered.")
@@ -84,8 +123,14 @@ class Interactions:
             if not value and option.get("required"):
                 raise NotPlayed(f"{option['name']} is required.")
             if len(value) > option.get("max_length", MAX_VALUE):
-                raise NotPlayed(f"{option['name']} takes {option.get('max_length', MAX_VALUE)} characters at most.")
-            options += [{"name": option["name"], "type": STRING, "value": value}] if value else []
+                raise NotPlayed(
+                    f"{option['name']} takes {option.get('max_length', MAX_VALUE)} characters at most."
+                )
+            options += (
+                [{"name": option["name"], "type": STRING, "value": value}]
+                if value
+                else []
+            )
         reply = self.replies.begin(member, channel, f"used /{name}")
         data = {"id": command["id"], "name": name, "type": 1, "options": options}
         return self._ask(reply, COMMAND, {"data": data})
@@ -107,7 +152,11 @@ class Interactions:
                 # Proxies are for what is outside.
                 session.trust_env = False
                 response = session.post(
-                    self.endpoint, data=body, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False
+                    self.endpoint,
+                    data=body,
+                    headers=headers,
+                    timeout=ANSWER_SECONDS,
+                    allow_redirects=False,
                 )
             status = response.status_code
             answer = response.json()
@@ -131,10 +180,17 @@ class Interactions:
             self.replies.show(reply, "failed")
         return result
 
-    def _interaction(self, reply: Reply, kind: int, about: dict[str, Any]) -> dict[str, Any]:
+    def _interaction(
+        self, reply: Reply, kind: int, about: dict[str, Any]
+    ) -> dict[str, Any]:
         member = reply.member
         channel = reply.channel
-        user = {"id": member.id, "username": member.username, "global_name": member.name, "discriminator": "0"}
+        user = {
+            "id": member.id,
+            "username": member.username,
+            "global_name": member.name,
+            "discriminator": "0",
+        }
         return {
             "id": reply.id,
             "application_id": self.application.app_id,
@@ -143,7 +199,12 @@ class Interactions:
             "version": 1,
             "guild_id": GUILD_ID,
             "channel_id": channel.id,
-            "channel": {"id": channel.id, "name": channel.name, "type": 0, "guild_id": GUILD_ID},
+            "channel": {
+                "id": channel.id,
+                "name": channel.name,
+                "type": 0,
+                "guild_id": GUILD_ID,
+            },
             "member": {
                 "user": {**user, "avatar": None, "public_flags": 0},
                 "roles": [],
@@ -161,7 +222,9 @@ class Interactions:
             **about,
         }
 
-    def _read(self, reply: Reply, kind: int, status: int, answer: Any) -> InteractionResult:
+    def _read(
+        self, reply: Reply, kind: int, status: int, answer: Any
+    ) -> InteractionResult:
         if status == 0:
             return InteractionResult(failed="no answer within three seconds")
         if status != 200 or not isinstance(answer, dict):

@@ -1,4 +1,6 @@
-"""Discord's documented limits of messages, buttons, forms and commands, and its tree of errors. Pure."""
+"""Discord's documented limits of messages, buttons, forms and commands, and its tree of
+errors. Pure.
+"""
 
 import re
 from collections.abc import Callable
@@ -23,7 +25,9 @@ Path = tuple[str | int, ...]
 
 
 class FormErrors:
-    """Collects errors by path and gives them back as the nested `errors` object of code 50035."""
+    """Collects errors by path and gives them back as the nested `errors` object of code
+    50035.
+    """
 
     def __init__(self) -> None:
         """Start with none."""
@@ -49,16 +53,22 @@ def _errors_of(check: Check, value: object, *path: str) -> dict[str, Any]:
 
 
 def _fields(*needed: str, **checks: Check) -> Check:
-    """Return the check of an object; those of its fields that are `needed` are neither missing nor blank."""
+    """Return the check of an object; those of its fields that are `needed` are neither
+    missing nor blank.
+    """
 
     def check(errors: FormErrors, value: Any, path: Path) -> None:
         if not isinstance(value, dict):
-            errors.add(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+            errors.add(
+                path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType"
+            )
             return
         for name, check_field in checks.items():
             part = value.get(name)
             if name in needed and (part is None or not str(part).strip()):
-                errors.add((*path, name), "BASE_TYPE_REQUIRED", "This field is required")
+                errors.add(
+                    (*path, name), "BASE_TYPE_REQUIRED", "This field is required"
+                )
             elif part is not None:
                 check_field(errors, part, (*path, name))
 
@@ -68,12 +78,20 @@ def _fields(*needed: str, **checks: Check) -> Check:
 def _list(most: int, check_one: Check, *, least: int = 0) -> Check:
     def check(errors: FormErrors, value: Any, path: Path) -> None:
         if not isinstance(value, list):
-            errors.add(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+            errors.add(
+                path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"
+            )
             return
         if len(value) > most:
-            errors.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+            errors.add(
+                path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length."
+            )
         elif len(value) < least:
-            errors.add(path, "BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
+            errors.add(
+                path,
+                "BASE_TYPE_BAD_LENGTH",
+                f"Must be between {least} and {most} in length.",
+            )
         for number, one in enumerate(value):
             check_one(errors, one, (*path, number))
 
@@ -83,9 +101,13 @@ def _list(most: int, check_one: Check, *, least: int = 0) -> Check:
 def _text(most: int) -> Check:
     def check(errors: FormErrors, value: Any, path: Path) -> None:
         if not isinstance(value, str):
-            errors.add(path, "STRING_TYPE_CONVERT", f'Could not interpret "{value}" as string.')
+            errors.add(
+                path, "STRING_TYPE_CONVERT", f'Could not interpret "{value}" as string.'
+            )
         elif len(value) > most:
-            errors.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+            errors.add(
+                path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length."
+            )
 
     return check
 
@@ -95,7 +117,11 @@ def _number(least: int, most: int) -> Check:
         if isinstance(value, bool) or not isinstance(value, int):
             errors.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
         elif not least <= value <= most:
-            errors.add(path, "NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
+            errors.add(
+                path,
+                "NUMBER_TYPE_MAX",
+                f"int value should be between {least} and {most}.",
+            )
 
     return check
 
@@ -129,7 +155,9 @@ def _moment(errors: FormErrors, value: Any, path: Path) -> None:
     try:
         datetime.fromisoformat(str(value))
     except ValueError:
-        errors.add(path, "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601.")
+        errors.add(
+            path, "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601."
+        )
 
 
 _web_link = _link(2048, "http", "https")
@@ -147,7 +175,10 @@ _embed = _fields(
 
 def _embeds(errors: FormErrors, value: Any, path: Path) -> None:
     _list(10, _embed)(errors, value, path)
-    if not errors.tree.get("embeds") and sum(map(_characters, value)) > MAX_EMBED_CHARACTERS:
+    if (
+        not errors.tree.get("embeds")
+        and sum(map(_characters, value)) > MAX_EMBED_CHARACTERS
+    ):
         message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
         errors.add(path, "MAX_EMBED_SIZE_EXCEEDED", message)
 
@@ -165,14 +196,22 @@ def _username(errors: FormErrors, value: Any, path: Path) -> None:
     _text(80)(errors, value, path)
     for word in ("discord", "clyde"):
         if word in str(value).lower():
-            errors.add(path, "USERNAME_INVALID_CONTAINS", f'Username cannot contain "{word}"')
+            errors.add(
+                path, "USERNAME_INVALID_CONTAINS", f'Username cannot contain "{word}"'
+            )
 
 
 def _mentions(errors: FormErrors, value: Any, path: Path) -> None:
     some = _list(100, _text(20))
-    _fields(parse=_list(3, _one_of("roles", "users", "everyone")), users=some, roles=some)(errors, value, path)
+    _fields(
+        parse=_list(3, _one_of("roles", "users", "everyone")), users=some, roles=some
+    )(errors, value, path)
     for kind in ("users", "roles"):
-        if not errors.tree.get("allowed_mentions") and kind in (value.get("parse") or []) and value.get(kind):
+        if (
+            not errors.tree.get("allowed_mentions")
+            and kind in (value.get("parse") or [])
+            and value.get(kind)
+        ):
             message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
             errors.add(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)
 
@@ -196,10 +235,16 @@ def _button(errors: FormErrors, value: Any, path: Path) -> None:
         errors.add((*path, wanted), "BASE_TYPE_REQUIRED", "This field is required")
     if wanted == "url" and value.get("custom_id") is not None:
         message = "A custom id and url cannot both be specified"
-        errors.add((*path, "custom_id"), "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE", message)
+        errors.add(
+            (*path, "custom_id"),
+            "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE",
+            message,
+        )
 
 
-_row = _fields("type", "components", type=_one_of(ROW), components=_list(5, _button, least=1))
+_row = _fields(
+    "type", "components", type=_one_of(ROW), components=_list(5, _button, least=1)
+)
 
 
 def _rows(errors: FormErrors, value: Any, path: Path) -> None:
@@ -210,25 +255,39 @@ def _rows(errors: FormErrors, value: Any, path: Path) -> None:
             custom_id = button.get("custom_id")
             if custom_id in seen:
                 at = (*path, number, "components", position, "custom_id")
-                errors.add(at, "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated")
+                errors.add(
+                    at,
+                    "COMPONENT_CUSTOM_ID_DUPLICATED",
+                    "Component custom id cannot be duplicated",
+                )
             elif custom_id is not None:
                 seen.add(custom_id)
 
 
 _message = _fields(
-    content=_text(2000), username=_username, embeds=_embeds, allowed_mentions=_mentions, components=_rows
+    content=_text(2000),
+    username=_username,
+    embeds=_embeds,
+    allowed_mentions=_mentions,
+    components=_rows,
 )
 
 
 def find_errors(payload: object) -> dict[str, Any]:
-    """Return Discord's tree of errors for the body of an execute or edit request, empty when it is acceptable."""
+    """Return Discord's tree of errors for the body of an execute or edit request, empty
+    when it is acceptable.
+    """
     return _errors_of(_message, payload)
 
 
 def is_empty(content: str, embeds: list[Any], components: list[Any]) -> bool:
     """Return whether nothing would be seen, which Discord refuses with 50006."""
     shown = ("title", "description", "fields", "author", "footer", "image", "thumbnail")
-    return not content.strip() and not components and not any(embed.get(part) for embed in embeds for part in shown)
+    return (
+        not content.strip()
+        and not components
+        and not any(embed.get(part) for embed in embeds for part in shown)
+    )
 
 
 def _refused(errors: FormErrors, value: Any, path: Path) -> None:
@@ -261,19 +320,34 @@ _form = _fields(
 
 
 def find_form_errors(form: object) -> dict[str, Any]:
-    """Return what is wrong with a modal; Discord tells the user only that something went wrong."""
+    """Return what is wrong with a modal; Discord tells the user only that something
+    went wrong.
+    """
     return _errors_of(_form, form)
 
 
 def _command_name(errors: FormErrors, value: Any, path: Path) -> None:
-    if not isinstance(value, str) or not _COMMAND_NAME.fullmatch(value) or value != value.lower():
+    if (
+        not isinstance(value, str)
+        or not _COMMAND_NAME.fullmatch(value)
+        or value != value.lower()
+    ):
         errors.add(path, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
 
 
 def _options(errors: FormErrors, value: Any, path: Path) -> None:
-    option = _fields(*("type", "name", "description"), type=_one_of(STRING), name=_command_name, description=_text(100))
+    option = _fields(
+        *("type", "name", "description"),
+        type=_one_of(STRING),
+        name=_command_name,
+        description=_text(100),
+    )
     _list(25, option)(errors, value, path)
-    options = [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+    options = (
+        [one for one in value if isinstance(one, dict)]
+        if isinstance(value, list)
+        else []
+    )
     needed = [bool(one.get("required")) for one in options]
     if needed != sorted(needed, reverse=True):
         message = "Required options must be placed before non-required options"
@@ -290,7 +364,9 @@ _command = _fields(
 
 
 def find_command_errors(commands: Any) -> dict[str, Any]:
-    """Return Discord's tree of errors for a whole set of commands; only options that are text are known here."""
+    """Return Discord's tree of errors for a whole set of commands; only options that
+    are text are known here.
+    """
     errors = FormErrors()
     _list(100, _command)(errors, commands, ())
     names = [] if errors.tree else [one["name"] for one in commands]

@@ -1,6 +1,8 @@
-"""Discord's Markdown, as much of it as cards use, to HTML. Pure. Whatever is not markup here is escaped.
+"""Discord's Markdown, as much of it as cards use, to HTML. Pure. Whatever is not markup
+here is escaped.
 
-Emphasis, code, quotes, masked and bare links, time stamps, mentions; a backslash takes the meaning of what follows.
+Emphasis, code, quotes, masked and bare links, time stamps, mentions; a backslash takes
+the meaning of what follows.
 """
 
 import re
@@ -24,17 +26,29 @@ _TOKENS = re.compile(
     r"|\b_(?P<italic2>[^_\s](?:[^_]*[^_\s])?)_\b",
     re.DOTALL,
 )
-_WRAPS = {"bold": "strong", "underline": "u", "strike": "s", "italic": "em", "italic2": "em"}
+_WRAPS = {
+    "bold": "strong",
+    "underline": "u",
+    "strike": "s",
+    "italic": "em",
+    "italic2": "em",
+}
 
 
 def render(text: str, *, links: bool = True) -> str:
-    """Return HTML of a description or a field's value; with `links` off, of a title or a field's name."""
-    # Characters of the private range in the text itself would turn into others; no card needs them.
+    """Return HTML of a description or a field's value; with `links` off, of a title or
+    a field's name.
+    """
+    # Characters of the private range in the text itself would turn into others; no card
+    # needs them.
     text = re.sub("[\ue000-\ue0ff]", "\ufffd", text)
     out = []
     end = 0
     for block in _BLOCK.finditer(text):
-        out += [_quotes(text[end : block.start()], links), f"<pre>{escape(block[1].strip(chr(10)))}</pre>"]
+        out += [
+            _quotes(text[end : block.start()], links),
+            f"<pre>{escape(block[1].strip(chr(10)))}</pre>",
+        ]
         end = block.end()
     return "".join([*out, _quotes(text[end:], links)])
 
@@ -59,10 +73,13 @@ def _quotes(text: str, links: bool) -> str:
 
 
 def _inline(text: str, links: bool) -> str:
-    # Inside code a backslash is a backslash, so code is cut out before escapes are read.
+    # Inside code a backslash is a backslash, so code is cut out before escapes are
+    # read.
     pieces = re.split(r"((?<!\\)`[^`\n]+`)", text)
     return "".join(
-        f"<code>{escape(piece[1:-1])}</code>" if number % 2 else _reveal(_markup(_hide(piece), links))
+        f"<code>{escape(piece[1:-1])}</code>"
+        if number % 2
+        else _reveal(_markup(_hide(piece), links))
         for number, piece in enumerate(pieces)
     )
 
@@ -72,7 +89,9 @@ def _hide(text: str) -> str:
 
 
 def _reveal(html: str) -> str:
-    return re.sub("[\ue000-\ue0ff]", lambda found: escape(chr(ord(found[0]) - _PRIVATE_USE)), html)
+    return re.sub(
+        "[\ue000-\ue0ff]", lambda found: escape(chr(ord(found[0]) - _PRIVATE_USE)), html
+    )
 
 
 def _markup(text: str, links: bool) -> str:
@@ -93,7 +112,9 @@ def _token(token: re.Match[str], links: bool) -> str:
     if token["time"]:
         return time_element(datetime.fromtimestamp(int(token["epoch"]), UTC))
     if token["link"] and links and "://" not in token["label"]:
-        return anchor(token["bracketed"] or token["target"], _markup(token["label"], links=False))
+        return anchor(
+            token["bracketed"] or token["target"], _markup(token["label"], links=False)
+        )
     address = token["quiet"] or token["bare"]
     if address and links:
         return anchor(address, escape(address))
@@ -102,7 +123,9 @@ def _token(token: re.Match[str], links: bool) -> str:
 
 
 def anchor(address: str, inner: str) -> str:
-    """Return a link that opens apart, or the inner HTML alone when the address is not plain http."""
+    """Return a link that opens apart, or the inner HTML alone when the address is not
+    plain http.
+    """
     target = _reveal_plain(address)
     if not is_plain_http(target):
         return inner
@@ -125,4 +148,6 @@ def time_element(moment: datetime) -> str:
 
 
 def _reveal_plain(text: str) -> str:
-    return re.sub("[\ue000-\ue0ff]", lambda found: chr(ord(found[0]) - _PRIVATE_USE), text)
+    return re.sub(
+        "[\ue000-\ue0ff]", lambda found: chr(ord(found[0]) - _PRIVATE_USE), text
+    )

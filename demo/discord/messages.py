@@ -1,4 +1,6 @@
-"""Messages as Discord's API takes and gives them: what a body must hold, and what is shown of it."""
+"""Messages as Discord's API takes and gives them: what a body must hold, and what is
+shown of it.
+"""
 
 import json
 import re
@@ -20,13 +22,19 @@ _ROLE = re.compile(r"<@&(\d+)>")
 
 
 class Refused(Exception):
-    """Discord says no: status, its numeric code, its words, and the tree of form errors."""
+    """Discord says no: status, its numeric code, its words, and the tree of form
+    errors.
+    """
 
-    def __init__(self, status: int, code: int, message: str, errors: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, status: int, code: int, message: str, errors: dict[str, Any] | None = None
+    ) -> None:
         """Keep what the answer will say."""
         super().__init__(message)
         body = {"message": message, "code": code}
-        self.answer = json_answer({**body, "errors": errors} if errors else body, status)
+        self.answer = json_answer(
+            {**body, "errors": errors} if errors else body, status
+        )
 
 
 def read_json(request: Request) -> Any:
@@ -43,7 +51,9 @@ def read_json(request: Request) -> Any:
 
 
 def read_payload(request: Request) -> dict[str, Any]:
-    """Return a message's body. Raises Refused with the tree of errors where Discord's limits do not hold."""
+    """Return a message's body. Raises Refused with the tree of errors where Discord's
+    limits do not hold.
+    """
     payload = read_json(request)
     if not isinstance(payload, dict):
         raise Refused(400, 50109, "The request body contains invalid JSON.")
@@ -53,19 +63,29 @@ def read_payload(request: Request) -> dict[str, Any]:
 
 
 def written(content: dict[str, Any], payload: dict[str, Any], token: str) -> Message:
-    """Return a new message that whoever has this token wrote. Raises Refused where nothing of it would be seen."""
+    """Return a new message that whoever has this token wrote. Raises Refused where
+    nothing of it would be seen.
+    """
     _refuse_empty(content)
     return Message(content, hash_token(token), pings=_pings(content, payload))
 
 
-def edited(old: Message, payload: dict[str, Any], components: Components = list) -> Message:
-    """Return the message as an edit leaves it. Raises Refused where nothing of it would be seen any more."""
+def edited(
+    old: Message, payload: dict[str, Any], components: Components = list
+) -> Message:
+    """Return the message as an edit leaves it. Raises Refused where nothing of it would
+    be seen any more.
+    """
     content = {**old.content, **_shown(payload, components), "edited_timestamp": _now()}
     _refuse_empty(content)
-    return Message(content, old.token_hash, old.edits + 1, max(old.pings, _pings(content, payload)))
+    return Message(
+        content, old.token_hash, old.edits + 1, max(old.pings, _pings(content, payload))
+    )
 
 
-def act_on(channel: Channel, message: Message, request: Request, components: Components = list) -> Outcome:
+def act_on(
+    channel: Channel, message: Message, request: Request, components: Components = list
+) -> Outcome:
     """Read, edit or delete a message for its author. Raises Refused."""
     match request.method:
         case "GET":
@@ -85,7 +105,8 @@ def _pings(content: dict[str, Any], payload: dict[str, Any]) -> int:
 
 
 def count_pings(content: str, allowed: Mapping[str, Any] | None) -> int:
-    """Return how many people, roles and "everyone" the content pings under its `allowed_mentions`.
+    """Return how many people, roles and "everyone" the content pings under its
+    `allowed_mentions`.
 
     Discord never pings from an embed.
     """
@@ -100,7 +121,11 @@ def count_pings(content: str, allowed: Mapping[str, Any] | None) -> int:
 def _allowed(kind: str, found: set[str], allowed: Mapping[str, Any] | None) -> set[str]:
     if allowed is None or kind in (allowed.get("parse") or []):
         return found
-    return found & {str(name) for name in allowed.get(kind) or []} if kind != "everyone" else set()
+    return (
+        found & {str(name) for name in allowed.get(kind) or []}
+        if kind != "everyone"
+        else set()
+    )
 
 
 def _refuse_empty(content: dict[str, Any]) -> None:
@@ -109,9 +134,15 @@ def _refuse_empty(content: dict[str, Any]) -> None:
 
 
 def new_content(
-    message_id: str, channel_id: str, author: dict[str, Any], payload: dict[str, Any], components: Components = list
+    message_id: str,
+    channel_id: str,
+    author: dict[str, Any],
+    payload: dict[str, Any],
+    components: Components = list,
 ) -> dict[str, Any]:
-    """Return a message object; `components` says which of the components the author may show."""
+    """Return a message object; `components` says which of the components the author may
+    show.
+    """
     return {
         "id": message_id,
         "type": 0,
@@ -134,12 +165,16 @@ def new_content(
 
 
 def _shown(payload: dict[str, Any], components: Components = list) -> dict[str, Any]:
-    """Return the visible parts that the payload names; those it does not name stay as they are on an edit."""
+    """Return the visible parts that the payload names; those it does not name stay as
+    they are on an edit.
+    """
     parts: dict[str, Any] = {}
     if "content" in payload:
         parts["content"] = str(payload["content"] or "").strip()
     if "embeds" in payload:
-        parts["embeds"] = [{"type": "rich", **embed} for embed in payload["embeds"] or []]
+        parts["embeds"] = [
+            {"type": "rich", **embed} for embed in payload["embeds"] or []
+        ]
     if "components" in payload:
         parts["components"] = components(payload["components"] or [])
     return parts

@@ -1,4 +1,6 @@
-"""A channel as Discord would show it. Everything that comes from a card is escaped; no inline style or script."""
+"""A channel as Discord would show it. Everything that comes from a card is escaped; no
+inline style or script.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +18,8 @@ from demo.discord.replies import Replies, Reply
 from demo.shell import fill
 
 _NO_COLOUR = "#1e1f22"
-# Discord loads older messages as one scrolls up; here the newest are enough, and quick to fetch each second.
+# Discord loads older messages as one scrolls up; here the newest are enough, and quick
+# to fetch each second.
 MOST_SHOWN = 100
 
 
@@ -27,7 +30,9 @@ class View:
     channel: GuildChannel
     member: Member
 
-    def address(self, *, channel: GuildChannel | None = None, member: Member | None = None) -> str:
+    def address(
+        self, *, channel: GuildChannel | None = None, member: Member | None = None
+    ) -> str:
         """Return the address of the same view with another channel or member."""
         name = (channel or self.channel).name
         username = (member or self.member).username
@@ -36,7 +41,9 @@ class View:
 
 @dataclass(slots=True)
 class ChannelPages:
-    """The stand-in's pages. Without an application of the stand-in's own there is nothing to press or to type."""
+    """The stand-in's pages. Without an application of the stand-in's own there is
+    nothing to press or to type.
+    """
 
     channel: Channel
     commands: Commands
@@ -67,11 +74,15 @@ class ChannelPages:
         )
 
     def fragment(self, view: View) -> str:
-        """Return the messages alone, oldest first, with a line between days; and what this member alone sees."""
+        """Return the messages alone, oldest first, with a line between days; and what
+        this member alone sees.
+        """
         shown: list[tuple[int, datetime, str]] = []
         for message in self.channel.snapshot(view.channel.id)[-MOST_SHOWN:]:
             written = datetime.fromisoformat(message.content["timestamp"])
-            shown.append((int(message.content["id"]), written, _message(message, written)))
+            shown.append(
+                (int(message.content["id"]), written, _message(message, written))
+            )
         for reply in self.replies.seen_by(view.member, view.channel):
             shown.append((int(reply.id), time_of(reply.id), _reply(reply)))
         out = []
@@ -89,7 +100,9 @@ class ChannelPages:
         for member in MEMBERS:
             current = ' aria-current="true"' if member == view.member else ""
             known = "" if member.email else " <small>guest</small>"
-            members.append(f'<a href="{escape(view.address(member=member))}"{current}>{escape(member.name)}{known}</a>')
+            members.append(
+                f'<a href="{escape(view.address(member=member))}"{current}>{escape(member.name)}{known}</a>'
+            )
         buttons = command_buttons(commands) or _NO_COMMANDS
         return (
             f'<div class="composer" data-as="{escape(view.member.username)}"'
@@ -101,7 +114,8 @@ class ChannelPages:
 
 
 _NO_APPLICATION = (
-    '<p class="composer off">This desk has a Discord application of your own, so nothing can be pressed here.</p>'
+    '<p class="composer off">This desk has a Discord application of your own, so '
+    "nothing can be pressed here.</p>"
 )
 _NO_COMMANDS = "<span>No commands are registered: ./run manage discord_register registers them.</span>"
 
@@ -125,9 +139,19 @@ def _reply(reply: Reply) -> str:
 
 def _message(message: Message, written: datetime) -> str:
     content = message.content
-    edited = '<span class="edited">(edited)</span>' if content["edited_timestamp"] else ""
-    text = f'<div class="text">{render(content["content"])} {edited}</div>' if content["content"] or edited else ""
-    buttons = "".join(_button(content["id"], button) for row in content["components"] for button in row["components"])
+    edited = (
+        '<span class="edited">(edited)</span>' if content["edited_timestamp"] else ""
+    )
+    text = (
+        f'<div class="text">{render(content["content"])} {edited}</div>'
+        if content["content"] or edited
+        else ""
+    )
+    buttons = "".join(
+        _button(content["id"], button)
+        for row in content["components"]
+        for button in row["components"]
+    )
     if buttons:
         buttons = f'<p class="buttons">{buttons}</p>'
     return (
@@ -143,19 +167,31 @@ def _message(message: Message, written: datetime) -> str:
 def _embed(embed: dict[str, Any]) -> str:
     colour = embed.get("color")
     fill_colour = f"#{colour:06x}" if isinstance(colour, int) and colour else _NO_COLOUR
-    # The bar is a drawing because a colour from outside can only be an attribute there, never a style.
-    parts = [f'<svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{fill_colour}"/></svg>']
+    # The bar is a drawing because a colour from outside can only be an attribute there,
+    # never a style.
+    parts = [
+        f'<svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{fill_colour}"/></svg>'
+    ]
     parts.append('<div class="embed-body">')
     if author := embed.get("author"):
-        parts.append(f'<p class="author">{_linked(escape(str(author["name"])), author.get("url"))}</p>')
+        parts.append(
+            f'<p class="author">{_linked(escape(str(author["name"])), author.get("url"))}</p>'
+        )
     if title := embed.get("title"):
-        parts.append(f"<h4>{_linked(render(str(title), links=False), embed.get('url'))}</h4>")
+        parts.append(
+            f"<h4>{_linked(render(str(title), links=False), embed.get('url'))}</h4>"
+        )
     if description := embed.get("description"):
         parts.append(f'<div class="description">{render(str(description))}</div>')
     rows: list[list[dict[str, Any]]] = []
     for field in embed.get("fields") or []:
         # Up to three inline fields share a row, as in Discord.
-        if field.get("inline") and rows and rows[-1][-1].get("inline") and len(rows[-1]) < 3:
+        if (
+            field.get("inline")
+            and rows
+            and rows[-1][-1].get("inline")
+            and len(rows[-1]) < 3
+        ):
             rows[-1].append(field)
         else:
             rows.append([field])
@@ -166,7 +202,9 @@ def _embed(embed: dict[str, Any]) -> str:
             span = 12 // len(row) if field.get("inline") else 12
             name = render(str(field["name"]), links=False)
             value = render(str(field["value"]))
-            parts.append(f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>')
+            parts.append(
+                f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>'
+            )
     if rows:
         parts.append("</dl>")
     footer = embed.get("footer")
@@ -180,13 +218,19 @@ def _embed(embed: dict[str, Any]) -> str:
 
 
 def _linked(inner: str, address: object) -> str:
-    return anchor(address, inner) if isinstance(address, str) and is_plain_http(address) else inner
+    return (
+        anchor(address, inner)
+        if isinstance(address, str) and is_plain_http(address)
+        else inner
+    )
 
 
 def _button(message_id: str, button: dict[str, Any]) -> str:
     label = escape(str(button.get("label") or "Open"))
     if button["style"] == LINK:
-        link = _linked(f'{label}<svg class="i"><use href="#away"/></svg>', button.get("url"))
+        link = _linked(
+            f'{label}<svg class="i"><use href="#away"/></svg>', button.get("url")
+        )
         return f'<span class="button">{link}</span>'
     attributes = f'data-press="{escape(button["custom_id"])}" data-message="{escape(message_id)}"'
     return f'<button type="button" class="button style-{int(button["style"])}" {attributes}>{label}</button>'

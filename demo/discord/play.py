@@ -1,4 +1,6 @@
-"""What the stand-in's page posts when somebody presses a button, sends a form or uses a command. JSON in, JSON out."""
+"""What the stand-in's page posts when somebody presses a button, sends a form or uses a
+command. JSON in, JSON out.
+"""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +22,8 @@ class Play:
 
     def handle(self, request: Request) -> Answer:
         """Do what was asked; 400 with words where Discord's client would not have."""
-        # A form on another site can send text/plain but not this type without asking first.
+        # A form on another site can send text/plain but not this type without asking
+        # first.
         if request.method != "POST" or request.content_type != "application/json":
             return json_answer({"message": "Send application/json."}, 415)
         try:
@@ -37,13 +40,19 @@ class Play:
             self.interactions.replies.dismiss(member, str(asked["reply"]))
             return json_answer({})
         if act == "press":
-            result = self.interactions.press(member, str(asked["message"]), str(asked["custom_id"]))
+            result = self.interactions.press(
+                member, str(asked["message"]), str(asked["custom_id"])
+            )
         elif act == "submit":
             values = _texts(asked["values"])
-            result = self.interactions.submit(member, str(asked["message"]), str(asked["custom_id"]), values)
+            result = self.interactions.submit(
+                member, str(asked["message"]), str(asked["custom_id"]), values
+            )
         elif act == "command":
             channel = channel_named(asked["channel"])
-            result = self.interactions.command(member, channel, str(asked["name"]), _texts(asked["values"]))
+            result = self.interactions.command(
+                member, channel, str(asked["name"]), _texts(asked["values"])
+            )
         else:
             raise KeyError(act)
         fields = {"type": result.kind, "failed": result.failed}
@@ -54,7 +63,9 @@ class Play:
 
 def member_of(username: str) -> Member:
     """Return the member of a username; whoever is not on the server is the first."""
-    return next((member for member in MEMBERS if member.username == username), MEMBERS[0])
+    return next(
+        (member for member in MEMBERS if member.username == username), MEMBERS[0]
+    )
 
 
 def channel_named(name: str) -> GuildChannel:

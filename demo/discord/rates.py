@@ -1,4 +1,6 @@
-"""Discord's limits of a webhook or channel: one reported in headers, and a hidden one. Pure except for a clock."""
+"""Discord's limits of a webhook or channel: one reported in headers, and a hidden one.
+Pure except for a clock.
+"""
 
 import hashlib
 import math
@@ -46,7 +48,9 @@ def refusal_headers(retry_after: float, *, is_global: bool) -> dict[str, str]:
 
 
 class RateLimiter:
-    """Counts requests of each key: in fixed windows that begin with their first request, and in a sliding one."""
+    """Counts requests of each key: in fixed windows that begin with their first
+    request, and in a sliding one.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start with no windows."""
@@ -81,5 +85,7 @@ class RateLimiter:
 
 
 def _up(seconds: float) -> float:
-    """Discord rounds up to the millisecond, so that waiting exactly that long is enough."""
+    """Discord rounds up to the millisecond, so that waiting exactly that long is
+    enough.
+    """
     return math.ceil(seconds * 1000) / 1000

@@ -1,4 +1,6 @@
-"""Ephemeral replies of an application to interactions; they can be deferred for at most 15 minutes."""
+"""Ephemeral replies of an application to interactions; they can be deferred for at most
+15 minutes.
+"""
 
 import re
 import secrets
@@ -16,14 +18,18 @@ from demo.web import Answer, Request, json_answer
 
 TOKEN_SECONDS = 15 * 60
 MOST_REPLIES = 200
-_ORIGINAL = re.compile(r"/api(?:/v\d{1,2})?/webhooks/(\d{1,20})/([\w.-]{1,300})/messages/@original/?")
+_ORIGINAL = re.compile(
+    r"/api(?:/v\d{1,2})?/webhooks/(\d{1,20})/([\w.-]{1,300})/messages/@original/?"
+)
 
 State = Literal["asked", "thinking", "shown", "failed"]
 
 
 @dataclass(slots=True)
 class Reply:
-    """One interaction, and its answer as far as there is one. `asked` says what was done, as Discord shows it."""
+    """One interaction, and its answer as far as there is one. `asked` says what was
+    done, as Discord shows it.
+    """
 
     id: str
     member: Member
@@ -37,7 +43,9 @@ class Reply:
 
 @dataclass(slots=True)
 class Replies:
-    """The replies of this process, oldest first. Every method may be called from any thread."""
+    """The replies of this process, oldest first. Every method may be called from any
+    thread.
+    """
 
     application: Application
     channel: Channel
@@ -47,7 +55,9 @@ class Replies:
 
     def begin(self, member: Member, channel: GuildChannel, asked: str) -> Reply:
         """Note that somebody used a button or a command."""
-        reply = Reply(self.channel.snowflake(), member, channel, asked, begun=self.clock())
+        reply = Reply(
+            self.channel.snowflake(), member, channel, asked, begun=self.clock()
+        )
         with self._lock:
             self._replies[reply.token] = reply
             while len(self._replies) > MOST_REPLIES:
@@ -71,7 +81,11 @@ class Replies:
     def seen_by(self, member: Member, channel: GuildChannel) -> list[Reply]:
         """Return what this member sees in this channel and nobody else does."""
         with self._lock:
-            mine = [one for one in self._replies.values() if (one.member, one.channel) == (member, channel)]
+            mine = [
+                one
+                for one in self._replies.values()
+                if (one.member, one.channel) == (member, channel)
+            ]
         for reply in mine:
             if reply.state == "thinking" and self._is_over(reply):
                 reply.state = "failed"

@@ -1,4 +1,6 @@
-"""Answers that a test asked for in advance (`POST /control`): each is used up by one webhook request."""
+"""Answers that a test asked for in advance (`POST /control`): each is used up by one
+webhook request.
+"""
 
 import json
 import threading
@@ -18,7 +20,9 @@ class BadScript(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One answer in place of the true one; without a status the request is obeyed, then `hang` or `drop` apply."""
+    """One answer in place of the true one; without a status the request is obeyed, then
+    `hang` or `drop` apply.
+    """
 
     status: int | None = None
     retry_after: float = 1.0
@@ -30,7 +34,11 @@ class Step:
         """Return the answer of a step that has a status."""
         status = self.status or 500
         if status == 429:
-            body = {"message": "You are being rate limited.", "retry_after": self.retry_after, "global": self.is_global}
+            body = {
+                "message": "You are being rate limited.",
+                "retry_after": self.retry_after,
+                "global": self.is_global,
+            }
             answer = json_answer(body, 429)
             answer.headers = refusal_headers(self.retry_after, is_global=self.is_global)
             return answer
@@ -58,14 +66,17 @@ class Script:
 
     def control(self, request: Request) -> Answer:
         """Answer `POST /control`: its `next` list replaces what was still waiting."""
-        # A form on another site can send text/plain but not this type without asking first.
+        # A form on another site can send text/plain but not this type without asking
+        # first.
         if request.content_type != "application/json":
             return json_answer({"message": "Send application/json."}, 415)
         try:
             body = json.loads(request.body)
             steps = body.get("next") if isinstance(body, dict) else None
             if not isinstance(steps, list):
-                raise BadScript('expected {"next": [{"status": 429, "retry_after": 1.0}, {"hang": 2}, ...]}')
+                raise BadScript(
+                    'expected {"next": [{"status": 429, "retry_after": 1.0}, {"hang": 2}, ...]}'
+                )
             steps = [_read_step(step) for step in steps]
         except (ValueError, BadScript) as error:
             return json_answer({"message": f"Not a script: {error}"}, 400)

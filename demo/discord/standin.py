@@ -1,4 +1,6 @@
-"""The whole stand-in: one application, its bot and commands, webhooks, the channels, and the page around them."""
+"""The whole stand-in: one application, its bot and commands, webhooks, the channels,
+and the page around them.
+"""
 
 import re
 from pathlib import Path
@@ -17,14 +19,18 @@ from demo.discord.script import Script
 from demo.discord.webhooks import WebhookApi
 from demo.web import Answer, Request, json_answer
 
-_WEBHOOK = re.compile(r"/api(?:/v\d{1,2})?/webhooks/(\d{1,20})/([\w-]{1,200})(?:/messages/(\d{1,20}))?/?")
+_WEBHOOK = re.compile(
+    r"/api(?:/v\d{1,2})?/webhooks/(\d{1,20})/([\w-]{1,200})(?:/messages/(\d{1,20}))?/?"
+)
 
 
 class Standin:
     """Holds the parts together; the demo's site asks it."""
 
     def __init__(self, data_dir: Path, desk_url: str, app_id: str) -> None:
-        """Read the data of an earlier run. `app_id` is the desk's application, which may not be the stand-in's."""
+        """Read the data of an earlier run. `app_id` is the desk's application, which
+        may not be the stand-in's.
+        """
         application = load_or_make(data_dir / APPLICATION_FILE)
         self.channel = Channel(data_dir / "discord.jsonl")
         self.channel.open()
@@ -35,9 +41,15 @@ class Standin:
         self._bot = BotApi(application, self.channel, gate, commands)
         self._replies = Replies(application, self.channel)
         endpoint = f"{desk_url}/discord/interactions/"
-        self.play = Play(Interactions(application, self.channel, commands, self._replies, endpoint))
+        self.play = Play(
+            Interactions(application, self.channel, commands, self._replies, endpoint)
+        )
         self.pages = ChannelPages(
-            self.channel, commands, self._replies, desk_url, is_playable=app_id in ("", application.app_id)
+            self.channel,
+            commands,
+            self._replies,
+            desk_url,
+            is_playable=app_id in ("", application.app_id),
         )
 
     def api(self, request: Request) -> Answer:

@@ -1,1 +1,3 @@
-"""The inbox of everybody the demo writes to: an SMTP server, its Maildir, and pages to read it."""
+"""The inbox of everybody the demo writes to: an SMTP server, its Maildir, and pages to
+read it.
+"""

@@ -20,7 +20,9 @@ class Maildir:
             (self.path / part).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def add(self, content: bytes) -> str:
-        """Store a message so that it survives a crash once this returns; return its key."""
+        """Store a message so that it survives a crash once this returns; return its
+        key.
+        """
         seconds, rest = divmod(time.time_ns(), 1_000_000_000)
         key = f"{seconds}.M{rest // 1000:06d}P{os.getpid()}Q{next(self._numbers):06d}.countersign"
         waiting = self.path / "tmp" / key
@@ -36,7 +38,9 @@ class Maildir:
         return sorted(self._files(), reverse=True)
 
     def read(self, key: str) -> bytes | None:
-        """Return the message with this key, or nothing. A key that is not in the folder never becomes a path."""
+        """Return the message with this key, or nothing. A key that is not in the folder
+        never becomes a path.
+        """
         path = self._files().get(key)
         try:
             return path.read_bytes() if path else None

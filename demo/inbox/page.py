@@ -1,4 +1,6 @@
-"""The inbox pages: a list of what was delivered, and one message. Shows source, never renders a mail's HTML."""
+"""The inbox pages: a list of what was delivered, and one message. Shows source, never
+renders a mail's HTML.
+"""
 
 import unicodedata
 from collections import OrderedDict
@@ -21,7 +23,9 @@ _HEADING = '<{0}>Delivered <span class="small faint">newest first</span></{0}>'
 
 @dataclass(slots=True)
 class InboxPages:
-    """Renders a Maildir; remembers the headers of messages it has listed, because they never change."""
+    """Renders a Maildir; remembers the headers of messages it has listed, because they
+    never change.
+    """
 
     maildir: Maildir
     dashboard_url: str
@@ -40,7 +44,12 @@ class InboxPages:
 
     def index(self) -> str:
         """Return the page of the list alone."""
-        return self._page(chosen="", title="Delivered mail", detail=fill("inbox-empty.html"), view="listing")
+        return self._page(
+            chosen="",
+            title="Delivered mail",
+            detail=fill("inbox-empty.html"),
+            view="listing",
+        )
 
     def fragment(self, chosen: str = "") -> str:
         """Return the rows, newest first."""
@@ -55,13 +64,18 @@ class InboxPages:
         return "".join(rows) or nothing
 
     def detail(self, key: str) -> str | None:
-        """Return the page of one message beside the list, or nothing when there is none with this key."""
+        """Return the page of one message beside the list, or nothing when there is none
+        with this key.
+        """
         content = self.maildir.read(key)
         if content is None:
             return None
         mail = read_mail(key, content)
         return self._page(
-            chosen=key, title=escape(mail.summary.subject or "(no subject)"), detail=_mail(mail), view="reading"
+            chosen=key,
+            title=escape(mail.summary.subject or "(no subject)"),
+            detail=_mail(mail),
+            view="reading",
         )
 
     def _page(self, *, chosen: str, title: str, detail: str, view: str) -> str:
@@ -93,7 +107,9 @@ class InboxPages:
 
 
 def visible(text: str) -> str:
-    """Return HTML in which characters that hide or turn text around are named instead of obeyed."""
+    """Return HTML in which characters that hide or turn text around are named instead
+    of obeyed.
+    """
     shown = []
     for character in text:
         hides = unicodedata.category(character) in ("Cf", "Cc", "Cs", "Zl", "Zp")
@@ -105,7 +121,11 @@ def visible(text: str) -> str:
 
 
 def _mail(mail: Mail) -> str:
-    text = f"<pre>{visible(mail.text)}</pre>" if mail.text else '<p class="faint">This message has no text part.</p>'
+    text = (
+        f"<pre>{visible(mail.text)}</pre>"
+        if mail.text
+        else '<p class="faint">This message has no text part.</p>'
+    )
     source = ""
     if mail.html:
         source = f"<details><summary>HTML part, as source</summary><pre>{visible(mail.html)}</pre></details>"
@@ -126,21 +146,35 @@ def _mail(mail: Mail) -> str:
         files=files,
         text=text,
         source=source,
-        headers="".join(f"<dt>{visible(name)}</dt><dd>{visible(value)}</dd>" for name, value in mail.headers),
+        headers="".join(
+            f"<dt>{visible(name)}</dt><dd>{visible(value)}</dd>"
+            for name, value in mail.headers
+        ),
     )
 
 
 def _addresses(mail: Mail) -> str:
-    reached = [address for address in mail.summary.envelope_to if address.lower() in mail.named]
-    blind = [address for address in mail.summary.envelope_to if address.lower() not in mail.named]
+    reached = [
+        address for address in mail.summary.envelope_to if address.lower() in mail.named
+    ]
+    blind = [
+        address
+        for address in mail.summary.envelope_to
+        if address.lower() not in mail.named
+    ]
     chip = '<span class="chip violet">Not in the headers</span> ' if blind else ""
-    everybody = len(reached) > 1 and {address.lower() for address in reached} == mail.named
+    everybody = (
+        len(reached) > 1 and {address.lower() for address in reached} == mail.named
+    )
     rows = [
         ("From", visible(mail.summary.sender)),
         ("To", visible(mail.to)),
         ("Cc", visible(mail.cc)),
         ("Sent by", visible(mail.envelope_from)),
-        ("Reached", f"all {len(reached)} named above" if everybody else _listed(reached)),
+        (
+            "Reached",
+            f"all {len(reached)} named above" if everybody else _listed(reached),
+        ),
         ("Bcc", chip + _listed(blind)),
     ]
     return "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)

@@ -1,4 +1,6 @@
-"""A stored message, taken apart for a person to look at. Never raises on a malformed one; decides nothing."""
+"""A stored message, taken apart for a person to look at. Never raises on a malformed
+one; decides nothing.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -79,7 +81,9 @@ def read_mail(key: str, content: bytes) -> Mail:
         cc=_header(message, "Cc"),
         named=frozenset(address.lower() for _, address in named if address),
         headers=tuple(
-            (name, _decoded(value)) for name, value in message.items() if name.lower() not in _HEADERS_OF_OURS
+            (name, _decoded(value))
+            for name, value in message.items()
+            if name.lower() not in _HEADERS_OF_OURS
         ),
         text=_body(message, "text/plain"),
         html=_body(message, "text/html"),
@@ -92,7 +96,9 @@ def _summary(key: str, message: Message) -> Summary:
     seconds = key.partition(".")[0]
     return Summary(
         key=key,
-        received_at=datetime.fromtimestamp(int(seconds) if seconds.isascii() and seconds.isdigit() else 0, UTC),
+        received_at=datetime.fromtimestamp(
+            int(seconds) if seconds.isascii() and seconds.isdigit() else 0, UTC
+        ),
         sender=_header(message, "From"),
         envelope_to=tuple(address.strip() for address in recipients if address.strip()),
         subject=_header(message, "Subject"),
@@ -106,7 +112,11 @@ def _header(message: Message, name: str) -> str:
 def _decoded(value: object) -> str:
     try:
         text = str(make_header(decode_header(str(value))))
-    except (MessageError, ValueError, LookupError):  # shown as it came, which is what a reader needs then
+    except (
+        MessageError,
+        ValueError,
+        LookupError,
+    ):  # shown as it came, which is what a reader needs then
         text = str(value)
     return " ".join(text.split())
 
@@ -117,7 +127,11 @@ def _leaves(message: Message) -> Iterator[Message]:
 
 def _is_file(part: Message) -> bool:
     shown = part.get_content_type() in ("text/plain", "text/html")
-    return part.get_content_disposition() == "attachment" or part.get_filename() is not None or not shown
+    return (
+        part.get_content_disposition() == "attachment"
+        or part.get_filename() is not None
+        or not shown
+    )
 
 
 def _body(message: Message, content_type: str) -> str:

@@ -1,6 +1,8 @@
-"""The SMTP server for all outgoing mail: stores each message once, with its envelope, and relays nothing.
+"""The SMTP server for all outgoing mail: stores each message once, with its envelope,
+and relays nothing.
 
-A recipient whose local part begins with "bounce" is refused, so that a bounce can be seen.
+A recipient whose local part begins with "bounce" is refused, so that a bounce can be
+seen.
 """
 
 import asyncio
@@ -26,7 +28,12 @@ class Inbox:
         self._maildir = maildir
 
     async def handle_RCPT(  # noqa: N802  the name aiosmtpd calls
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
+        self,
+        server: SMTP,
+        session: Session,
+        envelope: Envelope,
+        address: str,
+        rcpt_options: list[str],
     ) -> str:
         """Accept a recipient, unless the address asks for a bounce."""
         if address.lower().startswith("bounce"):
@@ -41,13 +48,27 @@ class Inbox:
     ) -> str:
         """Store the message; only then say that it was accepted."""
         content = envelope.content
-        body = content if isinstance(content, bytes) else (content or "").encode("utf-8", "surrogateescape")
-        # They come first, so a header of the same name that the message brought along is not the one that is read.
+        body = (
+            content
+            if isinstance(content, bytes)
+            else (content or "").encode("utf-8", "surrogateescape")
+        )
+        # They come first, so a header of the same name that the message brought along
+        # is not the one that is read.
         sender = _UNSAFE.sub("", envelope.mail_from or "")
-        recipients = ", ".join(_UNSAFE.sub("", address) for address in envelope.rcpt_tos)
+        recipients = ", ".join(
+            _UNSAFE.sub("", address) for address in envelope.rcpt_tos
+        )
         headers = f"X-Envelope-From: {sender}\r\nX-Envelope-To: {recipients}\r\n"
         key = self._maildir.add(headers.encode("utf-8", "surrogateescape") + body)
-        log.info("message kept", extra={"event": "smtp.kept", "key": key, "recipients": len(envelope.rcpt_tos)})
+        log.info(
+            "message kept",
+            extra={
+                "event": "smtp.kept",
+                "key": key,
+                "recipients": len(envelope.rcpt_tos),
+            },
+        )
         return f"250 2.0.0 OK kept as {key}"
 
 

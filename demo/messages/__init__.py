@@ -6,9 +6,12 @@ from demo.messages.risky import RISKY
 from demo.messages.support import SUPPORT
 from demo.messages.unasked import UNASKED
 
-_BY_NAME = {message.name: message for message in (*UNASKED, *SUPPORT, *BUSINESS, *RISKY)}
+_BY_NAME = {
+    message.name: message for message in (*UNASKED, *SUPPORT, *BUSINESS, *RISKY)
+}
 
-# Written at once on the first start: what a newcomer sees. The true Acme comes before the look-alike.
+# Written at once on the first start: what a newcomer sees. The true Acme comes before
+# the look-alike.
 _OPENING = """
     received-acme moved-northwind backup-contoso
     invoice refund meeting look-alike outage pings-everyone contract mass-mail program lying-pdf return-label

@@ -1,4 +1,6 @@
-"""Messages of the rest of the company: invoices, meetings, contracts, outreach, news. Ordinary, with some weight."""
+"""Messages of the rest of the company: invoices, meetings, contracts, outreach, news.
+Ordinary, with some weight.
+"""
 
 from demo.messages.files import DRAFT_PDF, INVOICE_PDF
 from demo.messages.message import ANA, CLEO, Attachment, Message

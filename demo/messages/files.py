@@ -1,4 +1,6 @@
-"""Small real files for the messages to carry. The "programs" among them are text with a program's name."""
+"""Small real files for the messages to carry. The "programs" among them are text with a
+program's name.
+"""
 
 import random
 import struct
@@ -23,7 +25,10 @@ def small_pdf(lines: tuple[str, ...]) -> bytes:
         out += b"%d 0 obj\n%s\nendobj\n" % (number, content)
     table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     size = len(objects) + 1
-    end = b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, len(out))
+    end = b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
+        size,
+        len(out),
+    )
     return bytes(out) + b"xref\n0 %d\n0000000000 65535 f \n%s%s" % (size, table, end)
 
 
@@ -32,7 +37,9 @@ def _quoted(line: str) -> str:
 
 
 def small_picture(width: int, height: int) -> bytes:
-    """Return a PNG of a parcel's label: a frame, a dark head, and bars that mean nothing."""
+    """Return a PNG of a parcel's label: a frame, a dark head, and bars that mean
+    nothing.
+    """
     chance = random.Random(4471)
     bars = bytearray(b"\xff" * width)
     at = 40
@@ -46,19 +53,34 @@ def small_picture(width: int, height: int) -> bytes:
     rows = [blank] * height
     rows[24 : height // 4] = [head] * (height // 4 - 24)
     rows[height // 3 : height - 40] = [bytes(bars)] * (height - 40 - height // 3)
-    framed = [edge] * 4 + [bytes(4) + row[4:-4] + bytes(4) for row in rows[4:-4]] + [edge] * 4
+    framed = (
+        [edge] * 4
+        + [bytes(4) + row[4:-4] + bytes(4) for row in rows[4:-4]]
+        + [edge] * 4
+    )
     lines = zlib.compress(b"".join(b"\x00" + row for row in framed), 9)
     # Eight bits of grey a pixel.
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (header, lines, b"")))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (header, lines, b""))
+    )
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
-INVOICE_PDF = small_pdf(("Invoice", "Team plan, 25 seats", "EUR 1,225.00", "Payable within 14 days"))
-DRAFT_PDF = small_pdf(("Master services agreement", "Draft 3, section 4: liability", "Not for signature"))
+INVOICE_PDF = small_pdf(
+    ("Invoice", "Team plan, 25 seats", "EUR 1,225.00", "Payable within 14 days")
+)
+DRAFT_PDF = small_pdf(
+    ("Master services agreement", "Draft 3, section 4: liability", "Not for signature")
+)
 NOT_A_PROGRAM = b"MZ is how a program begins. This one is a line of text: the demo carries nothing that runs.\n"
 RETURN_LABEL = small_picture(520, 300)
 HOW_TO_RETURN = (

@@ -1,6 +1,7 @@
 """What a message is, and how its blanks are filled. Data only; sends nothing.
 
-Recipients live under names that RFC 2606 and RFC 6761 reserve, so nothing can reach a real person by mistake.
+Recipients live under names that RFC 2606 and RFC 6761 reserve, so nothing can reach a
+real person by mistake.
 """
 
 import random
@@ -22,7 +23,9 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a customer wrote before the message that answers it, and what they write once that waits for approval."""
+    """What a customer wrote before the message that answers it, and what they write
+    once that waits for approval.
+    """
 
     sender: str
     name: str
@@ -43,7 +46,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the small company whose agent the demo plays; `$words` in it are blanks.
+    """One message of the small company whose agent the demo plays; `$words` in it are
+    blanks.
 
     Several addresses stand in one text, with commas between them.
     """
@@ -65,7 +69,9 @@ class Message:
 
 
 def blanks(sequence: int, now: datetime) -> dict[str, str]:
-    """Return what the blanks of the message with this number say: the same each time it is asked for."""
+    """Return what the blanks of the message with this number say: the same each time it
+    is asked for.
+    """
     chance = random.Random(sequence)
     due = now + timedelta(days=14)
     meeting = _weekday(now + timedelta(days=2 + chance.randrange(5)))
@@ -87,16 +93,21 @@ def blanks(sequence: int, now: datetime) -> dict[str, str]:
 
 
 def _weekday(day: datetime) -> datetime:
-    """Return the day, or the Monday after it when people are away or nearly so (Friday to Sunday)."""
+    """Return the day, or the Monday after it when people are away or nearly so (Friday
+    to Sunday).
+    """
     return day if day.weekday() < 4 else day + timedelta(days=7 - day.weekday())
 
 
 def fill_in(text: str, values: dict[str, str]) -> str:
-    """Return the text with its blanks filled; an unknown blank is a mistake in the message and raises."""
+    """Return the text with its blanks filled; an unknown blank is a mistake in the
+    message and raises.
+    """
     return Template(text).substitute(values)
 
 
 ANA = Origin("ana#1", "118000000000000101", "outreach")
 BEN = Origin("ben.okoro", "118000000000000102", "support")
-# By its id, as the program on MultiMail's Discord page names the channel; answers come there as to a name.
+# By its id, as the program on MultiMail's Discord page names the channel; answers come
+# there as to a name.
 CLEO = Origin("cleo_m", "118000000000000103", SUPPORT.id)

@@ -1,6 +1,8 @@
-"""Messages that exercise a reviewer: each has something wrong with it that a hurried eye misses.
+"""Messages that exercise a reviewer: each has something wrong with it that a hurried
+eye misses.
 
-Every trick is spelled out as an escape or in plain markup, so that this file itself hides nothing.
+Every trick is spelled out as an escape or in plain markup, so that this file itself
+hides nothing.
 """
 
 from demo.messages.files import INVOICE_PDF, NOT_A_PDF, NOT_A_PROGRAM
@@ -9,12 +11,15 @@ from demo.messages.message import ANA, BEN, CLEO, Attachment, Message, Origin
 _NAMES = ("ada", "bo", "chi", "dev", "eli", "fay", "gus", "hal", "ivy", "jon")
 _ATTENDEES = ", ".join(f"{name}@attendees.example" for name in _NAMES)
 _BLIND = ", ".join(f"lead{number:02d}@leads.example" for number in range(1, 29))
-_STRANGER = Origin("ana#1 \u200b", "118000000000000666", "random", "Free Nitro Giveaway")
+_STRANGER = Origin(
+    "ana#1 \u200b", "118000000000000666", "random", "Free Nitro Giveaway"
+)
 
 RISKY = (
     Message(
         "look-alike",
-        # "acrne": r and n stand together like an m. Earlier invoices went to acme-corp.example.
+        # "acrne": r and n stand together like an m. Earlier invoices went to
+        # acme-corp.example.
         to="billing@acrne-corp.example",
         bcc="archive@yourteam.example",
         subject="Updated payment details for invoice 2207",
@@ -143,8 +148,11 @@ Ben
         subject="Corrected invoice $invoice",
         why="Correction of the address on invoice $invoice.",
         attachments=(
-            # U+202E turns the rest around: it reads "invoice_exe.pdf" on a careless screen.
-            Attachment("invoice_\u202efdp.exe", NOT_A_PROGRAM, "application/octet-stream"),
+            # U+202E turns the rest around: it reads "invoice_exe.pdf" on a careless
+            # screen.
+            Attachment(
+                "invoice_\u202efdp.exe", NOT_A_PROGRAM, "application/octet-stream"
+            ),
             Attachment("invoice-$invoice.pdf", INVOICE_PDF, "application/pdf"),
         ),
         body="""\

@@ -1,4 +1,6 @@
-"""Messages of the support mailbox: answers, refunds, apologies. Ordinary mail that a reviewer lets go quickly."""
+"""Messages of the support mailbox: answers, refunds, apologies. Ordinary mail that a
+reviewer lets go quickly.
+"""
 
 from demo.messages.files import HOW_TO_RETURN, RETURN_LABEL
 from demo.messages.message import BEN, CLEO, Attachment, Message, Question

@@ -1,4 +1,6 @@
-"""Messages that the second mailbox sends without approval, so that the desk has known recipients."""
+"""Messages that the second mailbox sends without approval, so that the desk has known
+recipients.
+"""
 
 from demo.messages.message import Message
 

@@ -1,4 +1,6 @@
-"""The events that the programs received: in memory, and in a journal that is read at the start."""
+"""The events that the programs received: in memory, and in a journal that is read at
+the start.
+"""
 
 import json
 import threading
@@ -38,7 +40,9 @@ class Record:
         """Read the journal; a line torn by a kill is left out."""
         if not self.journal_path.exists():
             return
-        for line in self.journal_path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in self.journal_path.read_text(
+            encoding="utf-8", errors="replace"
+        ).splitlines():
             try:
                 self._keep(Event(**json.loads(line)))
             except (ValueError, TypeError):
@@ -54,7 +58,9 @@ class Record:
         with self._lock:
             return list(reversed(self._events.values()))
 
-    def take(self, program: str, event_id: str, name: str, body: dict[str, Any]) -> bool:
+    def take(
+        self, program: str, event_id: str, name: str, body: dict[str, Any]
+    ) -> bool:
         """Take an event in, and return whether it is a new one."""
         with self._lock:
             known = self._events.get((program, event_id))
@@ -62,7 +68,13 @@ class Record:
                 known.times += 1
                 self._changes += 1
                 return False
-            event = Event(program, event_id, name, datetime.now(UTC).isoformat(timespec="milliseconds"), body)
+            event = Event(
+                program,
+                event_id,
+                name,
+                datetime.now(UTC).isoformat(timespec="milliseconds"),
+                body,
+            )
             self._keep(event)
             with self.journal_path.open("a", encoding="utf-8") as journal:
                 journal.write(f"\n{json.dumps(asdict(event))}")

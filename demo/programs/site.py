@@ -1,7 +1,9 @@
-"""The programs that receive events, and the page that shows them. Everything shown is escaped.
+"""The programs that receive events, and the page that shows them. Everything shown is
+escaped.
 
-Inngest's event API is answered as it is documented: `POST /e/<event key>` with one event or a list of them. A signed
-webhook is checked as the Standard Webhooks specification asks its users to.
+Inngest's event API is answered as it is documented: `POST /e/<event key>` with one
+event or a list of them. A signed webhook is checked as the Standard Webhooks
+specification asks its users to.
 """
 
 import base64
@@ -53,12 +55,21 @@ class Programs:
         if is_event:
             return _take_events(self.record, request)
         # Read each time: it is made after this process has begun.
-        return _take_hook(self.record, request, read_credentials(self.credentials).get(HOOK_SECRET, ""))
+        return _take_hook(
+            self.record,
+            request,
+            read_credentials(self.credentials).get(HOOK_SECRET, ""),
+        )
 
     def page(self) -> str:
         """Return the whole page."""
         dashboard = escape(self.dashboard_url)
-        return fill("programs.html", rows=self.rows(), version=self.record.version, dashboard_url=dashboard)
+        return fill(
+            "programs.html",
+            rows=self.rows(),
+            version=self.record.version,
+            dashboard_url=dashboard,
+        )
 
     def rows(self) -> str:
         """Return the events, newest first."""
@@ -71,8 +82,16 @@ class Programs:
 
 
 def _row(event: Event) -> str:
-    again = f' <span class="chip">came {event.times} times, counted once</span>' if event.times > 1 else ""
-    signed = ' <span class="chip green">✓ signature holds</span>' if event.program == "webhook" else ""
+    again = (
+        f' <span class="chip">came {event.times} times, counted once</span>'
+        if event.times > 1
+        else ""
+    )
+    signed = (
+        ' <span class="chip green">✓ signature holds</span>'
+        if event.program == "webhook"
+        else ""
+    )
     body = escape(json.dumps(event.body, indent=2, ensure_ascii=False))
     return (
         f'<li class="event"><details><summary><span class="chip">{_TITLES.get(event.program, "")}</span> '
@@ -83,7 +102,9 @@ def _row(event: Event) -> str:
 
 
 def _take_events(record: Record, request: Request) -> Answer:
-    """Take the events in and answer with an id for each; 400 and 413 as Inngest says them."""
+    """Take the events in and answer with an id for each; 400 and 413 as Inngest says
+    them.
+    """
     if len(request.body) > MAX_BODY:
         return _refused(413, "Event payload is too large")
     try:
@@ -131,8 +152,12 @@ def _take_hook(record: Record, request: Request, secret: str) -> Answer:
     return Answer(204)
 
 
-def _is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: float) -> bool:
-    """Return whether one of the signatures is of this secret, over id, time and body, and not from long ago. Pure."""
+def _is_signed(
+    headers: Mapping[str, str], body: bytes, secret: str, now: float
+) -> bool:
+    """Return whether one of the signatures is of this secret, over id, time and body,
+    and not from long ago. Pure.
+    """
     event_id = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
     if not event_id or not timestamp.isascii() or not timestamp.isdigit():
@@ -144,6 +169,10 @@ def _is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: float)
     except (ValueError, binascii.Error):
         return False
     signed = f"{event_id}.{timestamp}.".encode() + body
-    expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    expected = (
+        "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
+    )
     signatures = headers.get("webhook-signature", "").split(" ")
-    return bool(key) and any(hmac.compare_digest(one.encode(), expected.encode()) for one in signatures)
+    return bool(key) and any(
+        hmac.compare_digest(one.encode(), expected.encode()) for one in signatures
+    )

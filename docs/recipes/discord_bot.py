@@ -1,8 +1,9 @@
-"""A Discord bot that sends and reads mail through the gateway: /sendemail, /checkinbox and !reply.
+"""A Discord bot that sends and reads mail through the gateway: /sendemail, /checkinbox
+and !reply.
 
-Needs discord.py (pip install discord.py==2.7.1) and these variables: DISCORD_TOKEN, GATEWAY_URL, AGENT_KEY (scopes
-read and send) and MAILBOX_ADDRESS. !reply reads what people write: switch "Message Content Intent" on in Discord's
-developer portal.
+Needs discord.py (pip install discord.py==2.7.1) and these variables: DISCORD_TOKEN,
+GATEWAY_URL, AGENT_KEY (scopes read and send) and MAILBOX_ADDRESS. !reply reads what
+people write: switch "Message Content Intent" on in Discord's developer portal.
 """
 
 import asyncio
@@ -26,7 +27,9 @@ class MailBot(discord.Client):
         intents = discord.Intents.default()
         intents.message_content = True
         # Nothing that a letter says may ping anybody.
-        super().__init__(intents=intents, allowed_mentions=discord.AllowedMentions.none())
+        super().__init__(
+            intents=intents, allowed_mentions=discord.AllowedMentions.none()
+        )
         self.tree = app_commands.CommandTree(self)
 
     async def setup_hook(self) -> None:
@@ -37,24 +40,34 @@ bot = MailBot()
 
 
 async def call(method: str, path: str, **options: Any) -> dict[str, Any]:
-    """Call the gateway. Repeats when it is asked to wait or hears nothing: the idempotency key makes that safe."""
+    """Call the gateway. Repeats when it is asked to wait or hears nothing: the
+    idempotency key makes that safe.
+    """
     headers = {"Authorization": f"Bearer {AGENT_KEY}"}
-    async with aiohttp.ClientSession(GATEWAY_URL, headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as gateway:
+    async with aiohttp.ClientSession(
+        GATEWAY_URL, headers=headers, timeout=aiohttp.ClientTimeout(total=30)
+    ) as gateway:
         for attempt in range(5):
             wait = 2**attempt
             try:
                 async with gateway.request(method, path, **options) as response:
                     wait = int(response.headers.get("Retry-After", wait))
-                    if response.status < 500 and (response.status != 429 or wait > LONGEST_WAIT):
+                    if response.status < 500 and (
+                        response.status != 429 or wait > LONGEST_WAIT
+                    ):
                         return await response.json()
             except (aiohttp.ClientError, TimeoutError) as error:
                 print(f"gateway: {error!r}")
             await asyncio.sleep(wait)
-    return {"error": "The gateway does not answer. Whether the message was taken is not known."}
+    return {
+        "error": "The gateway does not answer. Whether the message was taken is not known."
+    }
 
 
 def told(answer: dict[str, Any]) -> str:
-    """What the user is told. Held is an answer, not an error: never send again because of it."""
+    """What the user is told. Held is an answer, not an error: never send again because
+    of it.
+    """
     if "error" in answer:
         return f"Not sent: {answer['error']}"
     if answer["oversight_status"] == "pending_approval":
@@ -62,7 +75,9 @@ def told(answer: dict[str, Any]) -> str:
     return f"On its way. Message `{answer['message_id']}`."
 
 
-def origin(user: discord.abc.User, channel: Any, guild: discord.Guild | None) -> dict[str, str]:
+def origin(
+    user: discord.abc.User, channel: Any, guild: discord.Guild | None
+) -> dict[str, str]:
     """Who asked, and where: reviewers see it beside the message."""
     return {
         "discord_user": str(user),
@@ -73,10 +88,14 @@ def origin(user: discord.abc.User, channel: Any, guild: discord.Guild | None) ->
 
 
 @bot.tree.command(description="Send an email; a person reviews it first")
-@app_commands.describe(to="Address of the recipient", subject="Subject", body="Text, as Markdown")
+@app_commands.describe(
+    to="Address of the recipient", subject="Subject", body="Text, as Markdown"
+)
 @app_commands.guild_only()
 @app_commands.default_permissions(manage_messages=True)
-async def sendemail(interaction: discord.Interaction, to: str, subject: str, body: str) -> None:
+async def sendemail(
+    interaction: discord.Interaction, to: str, subject: str, body: str
+) -> None:
     # Discord waits three seconds for a first answer, and this is it.
     await interaction.response.defer(ephemeral=True)
     metadata = origin(interaction.user, interaction.channel, interaction.guild)
@@ -98,7 +117,9 @@ async def sendemail(interaction: discord.Interaction, to: str, subject: str, bod
 @app_commands.default_permissions(manage_messages=True)
 async def checkinbox(interaction: discord.Interaction) -> None:
     await interaction.response.defer(ephemeral=True)
-    answer = await call("GET", "/v1/check_inbox", params={"mailbox": MAILBOX, "limit": "5"})
+    answer = await call(
+        "GET", "/v1/check_inbox", params={"mailbox": MAILBOX, "limit": "5"}
+    )
     if "error" in answer:
         content = f"The inbox cannot be read: {answer['error']}"
     else:
@@ -116,11 +137,16 @@ async def on_message(message: discord.Message) -> None:
     if message.author.bot or not message.content.startswith("!reply"):
         return
     # Slash commands carry Discord's own check of permissions; a message does not.
-    if not isinstance(message.author, discord.Member) or not message.author.guild_permissions.manage_messages:
+    if (
+        not isinstance(message.author, discord.Member)
+        or not message.author.guild_permissions.manage_messages
+    ):
         return
     parts = message.content.split(maxsplit=2)
     if len(parts) < 3:
-        await message.reply("Write `!reply <thread> <text>`; /checkinbox shows the threads.")
+        await message.reply(
+            "Write `!reply <thread> <text>`; /checkinbox shows the threads."
+        )
         return
     reply = {
         "thread_id": parts[1],

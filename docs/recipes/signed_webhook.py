@@ -1,8 +1,9 @@
-"""Receives the desk's own events, signed as the Standard Webhooks specification asks, and believes nothing else.
+"""Receives the desk's own events, signed as the Standard Webhooks specification asks,
+and believes nothing else.
 
-Needs nothing but Python, and SIGNING_SECRET: the whsec_... that the desk showed when the destination was added, or its
-secret changed. For a day after a change the desk signs with both, so put the new one in when it suits you.
-PORT is 9001 unless set.
+Needs nothing but Python, and SIGNING_SECRET: the whsec_... that the desk showed when
+the destination was added, or its secret changed. For a day after a change the desk
+signs with both, so put the new one in when it suits you. PORT is 9001 unless set.
 """
 
 import base64
@@ -21,13 +22,20 @@ seen: set[str] = set()  # in a real program: a table with a unique column
 
 
 def is_signed(body: bytes, event_id: str, timestamp: str, signatures: str) -> bool:
-    """Whether one of the signatures fits id, time and the exact bytes that came. Ask before parsing them."""
+    """Whether one of the signatures fits id, time and the exact bytes that came. Ask
+    before parsing them.
+    """
     if not timestamp.isdigit() or abs(time.time() - int(timestamp)) > TOLERANCE:
         return False
-    digest = hmac.digest(KEY, f"{event_id}.{timestamp}.".encode() + body, hashlib.sha256)
+    digest = hmac.digest(
+        KEY, f"{event_id}.{timestamp}.".encode() + body, hashlib.sha256
+    )
     expected = b"v1," + base64.b64encode(digest)
-    # In constant time: how long a comparison takes must not tell how much of a guess was right.
-    return any(hmac.compare_digest(one.encode(), expected) for one in signatures.split(" "))
+    # In constant time: how long a comparison takes must not tell how much of a guess
+    # was right.
+    return any(
+        hmac.compare_digest(one.encode(), expected) for one in signatures.split(" ")
+    )
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -36,7 +44,8 @@ class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), LARGEST))
         event_id, timestamp, signatures = (
-            self.headers.get(f"webhook-{name}", "") for name in ("id", "timestamp", "signature")
+            self.headers.get(f"webhook-{name}", "")
+            for name in ("id", "timestamp", "signature")
         )
         if not is_signed(body, event_id, timestamp, signatures):
             self.answer(401)
@@ -56,7 +65,15 @@ class Receiver(BaseHTTPRequestHandler):
 def handle(event: dict[str, dict[str, object]]) -> None:
     """Do what the event asks for."""
     data = event["data"]
-    print(event["type"], data.get("message_id"), data.get("decision") or "", data.get("reason") or "", flush=True)
+    print(
+        event["type"],
+        data.get("message_id"),
+        data.get("decision") or "",
+        data.get("reason") or "",
+        flush=True,
+    )
 
 
-ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "9001"))), Receiver).serve_forever()
+ThreadingHTTPServer(
+    ("127.0.0.1", int(os.environ.get("PORT", "9001"))), Receiver
+).serve_forever()

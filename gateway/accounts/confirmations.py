@@ -1,7 +1,8 @@
-"""Administrative acts that a person confirms by a code: asked for once, and done when the code comes along.
+"""Administrative acts that a person confirms by a code: asked for once, and done when
+the code comes along.
 
-The code is shown to an operator (`./run manage gateway_codes`), mailed to the account's oversight address, and never
-shown to the key that asked.
+The code is shown to an operator (`./run manage gateway_codes`), mailed to the account's
+oversight address, and never shown to the key that asked.
 """
 
 import hashlib
@@ -32,29 +33,48 @@ class ConfirmationRequired(GatewayError):
 
     def body(self) -> dict[str, Any]:
         """Return the answer, which is no error and has no `error`."""
-        return {"status": self.code, "code": self.code, "message": self.error, **self.extra}
+        return {
+            "status": self.code,
+            "code": self.code,
+            "message": self.error,
+            **self.extra,
+        }
 
 
 @contextmanager
 def confirmed(
-    key: ApiKey, action: str, what: dict[str, Any], *, summary: str, code: str | None, needed: bool | None = None
+    key: ApiKey,
+    action: str,
+    what: dict[str, Any],
+    *,
+    summary: str,
+    code: str | None,
+    needed: bool | None = None,
 ) -> Iterator[None]:
-    """Run the body of the `with` if its act needs no code or has the right one; `what` says which act exactly.
+    """Run the body of the `with` if its act needs no code or has the right one; `what`
+    says which act exactly.
 
-    Without a code the body runs and is undone, so that an act that is refused anyway is refused at once; then a
-    request is stored and Waiting is raised. Code and act are one transaction: a code is not used up by a failed act.
-    `needed` says whether the act needs one, where that is not the operator's setting to say.
-    Raises Waiting, Forbidden for a wrong code, NotFound when no such act waits.
+    Without a code the body runs and is undone, so that an act that is refused anyway is
+    refused at once; then a request is stored and Waiting is raised. Code and act are
+    one transaction: a code is not used up by a failed act. `needed` says whether the
+    act needs one, where that is not the operator's setting to say. Raises Waiting,
+    Forbidden for a wrong code, NotFound when no such act waits.
     """
     # It binds a code to this act of this key.
-    digest = hashlib.sha256(canonical_json([key.account_id, key.pk, action, what])).hexdigest()
+    digest = hashlib.sha256(
+        canonical_json([key.account_id, key.pk, action, what])
+    ).hexdigest()
     if needed is None:
         asked = settings.GATEWAY_APPROVAL_CODES
-        needed = bool(key.account.oversight_email) if asked == "address" else asked == "1"
+        needed = (
+            bool(key.account.oversight_email) if asked == "address" else asked == "1"
+        )
     if not needed:
         yield
     elif code:
-        waiting = ApprovalRequest.objects.waiting().filter(account_id=key.account_id, action=action, digest=digest)
+        waiting = ApprovalRequest.objects.waiting().filter(
+            account_id=key.account_id, action=action, digest=digest
+        )
         with transaction.atomic():
             request = waiting.select_for_update().first()
             is_right = request is not None and request.matches(code)
@@ -84,9 +104,14 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str) -> ConfirmationReq
         mine = ApprovalRequest.objects.filter(account=account)
         request = mine.waiting().filter(action=action, digest=digest).first()
         if request is None:
-            if mine.filter(created_at__gt=now - timedelta(hours=1)).count() >= MAX_AN_HOUR:
+            if (
+                mine.filter(created_at__gt=now - timedelta(hours=1)).count()
+                >= MAX_AN_HOUR
+            ):
                 sentence = f"Only {MAX_AN_HOUR} codes can be requested per hour."
-                raise TooManyRequests(sentence, code="too_many_approvals", retry_after=3600)
+                raise TooManyRequests(
+                    sentence, code="too_many_approvals", retry_after=3600
+                )
             request = mine.create(
                 account=account,
                 action=action,
@@ -98,7 +123,11 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str) -> ConfirmationReq
             )
             auditing.record("approval.requested", request, key=key, wanted=action)
             notices.mail_code(request)
-    mailed = " The code goes to the account's oversight address." if notices.oversight_address(account) else ""
+    mailed = (
+        " The code goes to the account's oversight address."
+        if notices.oversight_address(account)
+        else ""
+    )
     return ConfirmationRequired(
         "An operator must confirm this. Repeat the same request with the approval_code that the operator gives you."
         + mailed,

@@ -1,4 +1,6 @@
-"""Makes, changes and revokes API keys. No key can make or reach one with more mailboxes than its own."""
+"""Makes, changes and revokes API keys. No key can make or reach one with more mailboxes
+than its own.
+"""
 
 import secrets
 from collections.abc import Collection
@@ -24,52 +26,103 @@ def key_named(key: ApiKey, key_id: str) -> ApiKey:
 
 
 def create_key(
-    *, key: ApiKey, name: str, scopes: list[str], mailboxes: list[str] | None, sandbox: bool | None
+    *,
+    key: ApiKey,
+    name: str,
+    scopes: list[str],
+    mailboxes: list[str] | None,
+    sandbox: bool | None,
 ) -> tuple[ApiKey, str]:
-    """Make a key and return it with its text, which is not stored. Raises NotFound for a mailbox, or Forbidden."""
+    """Make a key and return it with its text, which is not stored. Raises NotFound for
+    a mailbox, or Forbidden.
+    """
     sandbox = key.sandbox if sandbox is None else sandbox
     if key.sandbox and not sandbox:
         raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
-    return _make_key(key.account, name, scopes, _limits(key, mailboxes), sandbox, key=key)
+    return _make_key(
+        key.account, name, scopes, _limits(key, mailboxes), sandbox, key=key
+    )
 
 
 def make_operator_key(
-    *, account: Account, name: str, scopes: list[str], addresses: list[str], sandbox: bool
+    *,
+    account: Account,
+    name: str,
+    scopes: list[str],
+    addresses: list[str],
+    sandbox: bool,
 ) -> tuple[ApiKey, str]:
-    """Make a key on the operator's word and return it with its text. Raises NotFound for an address."""
-    found = {mailbox.address: mailbox.pk for mailbox in Mailbox.objects.filter(account=account, is_active=True)}
+    """Make a key on the operator's word and return it with its text. Raises NotFound
+    for an address.
+    """
+    found = {
+        mailbox.address: mailbox.pk
+        for mailbox in Mailbox.objects.filter(account=account, is_active=True)
+    }
     if unknown := [address for address in addresses if address.lower() not in found]:
-        raise NotFound(f"The account has no mailbox {unknown[0]}.", code="unknown_mailbox")
+        raise NotFound(
+            f"The account has no mailbox {unknown[0]}.", code="unknown_mailbox"
+        )
     limits = list(dict.fromkeys(found[address.lower()] for address in addresses))
     return _make_key(account, name, scopes, limits, sandbox, by="operator")
 
 
 def _make_key(
-    account: Account, name: str, scopes: list[str], mailbox_ids: list[str], sandbox: bool, **facts: Any
+    account: Account,
+    name: str,
+    scopes: list[str],
+    mailbox_ids: list[str],
+    sandbox: bool,
+    **facts: Any,
 ) -> tuple[ApiKey, str]:
     text = new_key_text(sandbox=sandbox)
     with transaction.atomic():
-        made = register_key(account=account, name=name, scopes=scopes, text=text, mailbox_ids=mailbox_ids)
-        auditing.record("api_key.created", made, scopes=scopes, mailboxes=mailbox_ids, sandbox=sandbox, **facts)
+        made = register_key(
+            account=account,
+            name=name,
+            scopes=scopes,
+            text=text,
+            mailbox_ids=mailbox_ids,
+        )
+        auditing.record(
+            "api_key.created",
+            made,
+            scopes=scopes,
+            mailboxes=mailbox_ids,
+            sandbox=sandbox,
+            **facts,
+        )
     made.refresh_from_db(fields=["created_at"])
     return made, text
 
 
 def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiKey:
-    """Change name, scopes or mailboxes of a key, or pause it. Raises Conflict for a revoked one and the last admin."""
-    fields = {name: value for name, value in changes.items() if name not in ("mailboxes", "paused")}
+    """Change name, scopes or mailboxes of a key, or pause it. Raises Conflict for a
+    revoked one and the last admin.
+    """
+    fields = {
+        name: value
+        for name, value in changes.items()
+        if name not in ("mailboxes", "paused")
+    }
     if "mailboxes" in changes:
         fields["mailbox_ids"] = _limits(key, changes["mailboxes"])
     with transaction.atomic():
         changed = _locked(changed)
         if changed.revoked_at is not None:
-            raise Conflict("This key is revoked for good. Create a new one.", code="revoked")
-        if Scope.ADMIN not in fields.get("scopes", [Scope.ADMIN]) or fields.get("mailbox_ids"):
+            raise Conflict(
+                "This key is revoked for good. Create a new one.", code="revoked"
+            )
+        if Scope.ADMIN not in fields.get("scopes", [Scope.ADMIN]) or fields.get(
+            "mailbox_ids"
+        ):
             _check_another_admin(changed)
         facts = {name: value for name, value in fields.items() if name != "name"}
         if "paused" in changes:
             # Paused again it keeps its moment.
-            fields["paused_at"] = (changed.paused_at or timezone.now()) if changes["paused"] else None
+            fields["paused_at"] = (
+                (changed.paused_at or timezone.now()) if changes["paused"] else None
+            )
             facts["paused"] = changes["paused"]
         changed.save_fields(**fields)
         auditing.record("api_key.updated", changed, key=key, **facts)
@@ -77,7 +130,9 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiK
 
 
 def revoke_key(*, key: ApiKey, revoked: ApiKey) -> None:
-    """Revoke a key at once; a key may revoke itself. Twice is no error. Raises Conflict for the last admin."""
+    """Revoke a key at once; a key may revoke itself. Twice is no error. Raises Conflict
+    for the last admin.
+    """
     with transaction.atomic():
         revoked = _locked(revoked)
         if revoked.revoked_at is not None:
@@ -87,16 +142,24 @@ def revoke_key(*, key: ApiKey, revoked: ApiKey) -> None:
         auditing.record("api_key.revoked", revoked, key=key)
 
 
-def needs_approval_code(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
-    """Whether a person confirms that `key` makes a key with `scopes`, or gives them to one that had `before`.
+def needs_approval_code(
+    key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()
+) -> bool:
+    """Whether a person confirms that `key` makes a key with `scopes`, or gives them to
+    one that had `before`.
 
-    That is so for every key that decides, unless the operator switched it off (GATEWAY_OVERSIGHT_CODES); and always
-    where a key that sends would get at one by which it could let its own mail go.
+    That is so for every key that decides, unless the operator switched it off
+    (GATEWAY_OVERSIGHT_CODES); and always where a key that sends would get at one by
+    which it could let its own mail go.
     """
 
     def judges(scopes: Collection[str]) -> bool:
-        """Whether it decides, or administers without sending itself: it sees codes and loosens mailboxes."""
-        return Scope.OVERSIGHT in scopes or (Scope.ADMIN in scopes and Scope.SEND not in scopes)
+        """Whether it decides, or administers without sending itself: it sees codes and
+        loosens mailboxes.
+        """
+        return Scope.OVERSIGHT in scopes or (
+            Scope.ADMIN in scopes and Scope.SEND not in scopes
+        )
 
     decides = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
     frees_sender = key.may(Scope.SEND) and judges(scopes) and not judges(before)
@@ -104,18 +167,22 @@ def needs_approval_code(key: ApiKey, scopes: Collection[str], *, before: Collect
 
 
 def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
-    """Return the ids of the mailboxes named; none of them: all. Names that `key` itself cannot see are not found."""
+    """Return the ids of the mailboxes named; none of them: all. Names that `key` itself
+    cannot see are not found.
+    """
     if names is None:
         if key.mailbox_ids:
             raise Invalid(
-                "mailboxes: this key is limited to some mailboxes, so list those of the new key.", field="mailboxes"
+                "mailboxes: this key is limited to some mailboxes, so list those of the new key.",
+                field="mailboxes",
             )
         return []
     return list(dict.fromkeys(mailbox_named(key, name).pk for name in names))
 
 
 def _locked(key: ApiKey) -> ApiKey:
-    # The account is locked, so that the count of admins stays right until the change is stored.
+    # The account is locked, so that the count of admins stays right until the change is
+    # stored.
     Account.locked(key.account_id)
     return ApiKey.objects.get(pk=key.pk)
 
@@ -125,7 +192,8 @@ def _check_another_admin(key: ApiKey) -> None:
     admins = ApiKey.objects.filter(account_id=key.account_id).account_admins()
     if list(admins[:2]) == [key]:
         raise Conflict(
-            "This is the last key that can administer the whole account. Create another one first.", code="last_admin"
+            "This is the last key that can administer the whole account. Create another one first.",
+            code="last_admin",
         )
 
 
@@ -135,7 +203,12 @@ def new_key_text(*, sandbox: bool = False) -> str:
 
 
 def register_key(
-    *, account: Account, name: str, scopes: list[str], text: str, mailbox_ids: list[str] | None = None
+    *,
+    account: Account,
+    name: str,
+    scopes: list[str],
+    text: str,
+    mailbox_ids: list[str] | None = None,
 ) -> ApiKey:
     """Return the key of this text, made if there is none."""
     defaults = {

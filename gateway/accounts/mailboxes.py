@@ -1,6 +1,7 @@
 """Makes, changes and deletes mailboxes, and loosens their oversight by a one-time code.
 
-`change_mailbox` never loosens: a key asks for a looser mode, and a person passes on the code that allows it.
+`change_mailbox` never loosens: a key asks for a looser mode, and a person passes on the
+code that allows it.
 """
 
 import logging
@@ -13,7 +14,14 @@ from django.utils import timezone
 
 from common.mail_addresses import clean_address, clean_addresses, domain_of
 from gateway import auditing, notices
-from gateway.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, TooManyRequests
+from gateway.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooManyRequests,
+)
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
 from gateway.models.codes import LIFETIME, MAX_WRONG, new_code
@@ -24,11 +32,15 @@ log = logging.getLogger(__name__)
 MAX_AN_HOUR = 3
 
 
-def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dict[str, Any]) -> Mailbox:
-    """Make a mailbox of this address, or of this local part under the account's oldest domain.
+def create_mailbox(
+    *, key: ApiKey, wanted: str, mode: Mode | None, settings: dict[str, Any]
+) -> Mailbox:
+    """Make a mailbox of this address, or of this local part under the account's oldest
+    domain.
 
-    A mode looser than gated_send, or than the account's minimum, makes a mailbox of that: loosening takes a person.
-    Raises Invalid for an address that is not the account's to give, Conflict for one that was ever used, Forbidden.
+    A mode looser than gated_send, or than the account's minimum, makes a mailbox of
+    that: loosening takes a person. Raises Invalid for an address that is not the
+    account's to give, Conflict for one that was ever used, Forbidden.
     """
     check_unlimited(key)
     with transaction.atomic():
@@ -36,7 +48,10 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         account = Account.locked(key.account_id)
         address = _address(account, wanted)
         living = Mailbox.objects.filter(account=account, is_active=True)
-        if account.max_mailboxes is not None and living.count() >= account.max_mailboxes:
+        if (
+            account.max_mailboxes is not None
+            and living.count() >= account.max_mailboxes
+        ):
             raise Forbidden(
                 f"The account's limit is {account.max_mailboxes} mailboxes. Delete one, or ask the operator for more.",
                 code="plan_limit",
@@ -44,30 +59,43 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         _check_settings(account, settings)
         if settings.get("commercial"):
             _check_commercial(account, settings)
-        loosest = stricter(Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND)
+        loosest = stricter(
+            Mode(account.minimum_oversight_mode or Mode.GATED_SEND), Mode.GATED_SEND
+        )
         mode = stricter(mode or loosest, loosest)
         try:
             with transaction.atomic():
-                mailbox = Mailbox.objects.create(account=account, address=address, **settings, oversight_mode=mode)
+                mailbox = Mailbox.objects.create(
+                    account=account, address=address, **settings, oversight_mode=mode
+                )
         except IntegrityError:
             sentence = f"The address {address} is taken. Addresses are never reused."
             raise Conflict(sentence, code="address_taken") from None
         auditing.record(
-            "mailbox.created", mailbox, key=key, oversight_mode=mailbox.oversight_mode, settings=sorted(settings)
+            "mailbox.created",
+            mailbox,
+            key=key,
+            oversight_mode=mailbox.oversight_mode,
+            settings=sorted(settings),
         )
     mailbox.refresh_from_db(fields=["created_at"])
     return mailbox
 
 
-def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]) -> Mailbox:
+def change_mailbox(
+    *, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]
+) -> Mailbox:
     """Change settings, and tighten the oversight mode.
 
-    Raises Forbidden for a looser mode, Invalid for a copy to somebody who is not on the mailbox's list; then nothing
-    changes.
+    Raises Forbidden for a looser mode, Invalid for a copy to somebody who is not on the
+    mailbox's list; then nothing changes.
     """
     for name in ("auto_cc", "auto_bcc"):
-        # A copy to somebody who is not on the list: all mail of the mailbox would be refused.
-        outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, ""))).outsiders
+        # A copy to somebody who is not on the list: all mail of the mailbox would be
+        # refused.
+        outsiders = judge(
+            mailbox=mailbox, recipients=clean_addresses(changes.get(name, ""))
+        ).outsiders
         if outsiders:
             raise Invalid(
                 f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
@@ -81,7 +109,10 @@ def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes:
         if changes.get("commercial", mailbox.commercial):
             # Locked, so that the postal address is not taken away meanwhile.
             account = Account.locked(mailbox.account_id)
-            _check_commercial(account, {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes})
+            _check_commercial(
+                account,
+                {"auto_cc": mailbox.auto_cc, "auto_bcc": mailbox.auto_bcc, **changes},
+            )
         if mode is not None and mode != mailbox.oversight_mode:
             if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
                 raise Forbidden(
@@ -89,31 +120,43 @@ def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes:
                     "Call request-upgrade, then upgrade with the code that an operator gives you.",
                     code="upgrade_needed",
                 )
-            # An open request was made under another mode: its code must not undo this change.
+            # An open request was made under another mode: its code must not undo this
+            # change.
             UpgradeRequest.objects.void(mailbox)
             changes = changes | {"oversight_mode": mode}
         mailbox.save_fields(**changes)
         auditing.record(
-            "mailbox.updated", mailbox, key=key, oversight_mode=mailbox.oversight_mode, fields=sorted(changes)
+            "mailbox.updated",
+            mailbox,
+            key=key,
+            oversight_mode=mailbox.oversight_mode,
+            fields=sorted(changes),
         )
     return mailbox
 
 
 def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
-    """Close a mailbox for good. What waits in it is cancelled after this (`cancel_in_closed_mailboxes`); its address
-    stays taken.
+    """Close a mailbox for good. What waits in it is cancelled after this
+    (`cancel_in_closed_mailboxes`); its address stays taken.
 
     Raises Forbidden for a sandbox key.
     """
     if key.sandbox:
-        raise Forbidden("A sandbox key cannot delete a mailbox, because live mail shares it.", code="sandbox_key")
+        raise Forbidden(
+            "A sandbox key cannot delete a mailbox, because live mail shares it.",
+            code="sandbox_key",
+        )
     with transaction.atomic():
-        if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(is_active=False):
+        if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(
+            is_active=False
+        ):
             auditing.record("mailbox.deleted", mailbox, key=key)
 
 
 def _address(account: Account, wanted: str) -> str:
-    domains = Domain.objects.filter(account=account, status=Domain.Status.ACTIVE).order_by("id")
+    domains = Domain.objects.filter(
+        account=account, status=Domain.Status.ACTIVE
+    ).order_by("id")
     if "@" not in wanted:
         first = domains.values_list("domain", flat=True).first()
         if first is None:
@@ -134,13 +177,16 @@ def _address(account: Account, wanted: str) -> str:
         )
     if address == f"{notices.RESERVED_NAME}@{domain}":
         raise Conflict(
-            f"The address {address} is reserved: the gateway mails approval codes from it.", code="address_taken"
+            f"The address {address} is reserved: the gateway mails approval codes from it.",
+            code="address_taken",
         )
     return address
 
 
 def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
-    """Refuse commercial mail without a postal address, or with copies: its link is for its one recipient."""
+    """Refuse commercial mail without a postal address, or with copies: its link is for
+    its one recipient.
+    """
     if not account.physical_address.strip():
         raise Invalid(
             "commercial: the account has no postal address, which commercial mail must show. Set physical_address "
@@ -157,15 +203,20 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
 
 
 def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRequest:
-    """Store a request for a looser mode with its code; an older request of the mailbox ends.
+    """Store a request for a looser mode with its code; an older request of the mailbox
+    ends.
 
-    Raises BadRequest for a mode that is not looser, Forbidden for one below the account's minimum, TooManyRequests for
-    a fourth request within an hour.
+    Raises BadRequest for a mode that is not looser, Forbidden for one below the
+    account's minimum, TooManyRequests for a fourth request within an hour.
     """
     with transaction.atomic():
         mailbox = Mailbox.locked(mailbox.pk)
         if target == mailbox.oversight_mode:
-            raise BadRequest(f"target_mode: the mailbox is {target} already.", code="same_mode", field="target_mode")
+            raise BadRequest(
+                f"target_mode: the mailbox is {target} already.",
+                code="same_mode",
+                field="target_mode",
+            )
         if stricter(target, Mode(mailbox.oversight_mode)) is target:
             raise BadRequest(
                 f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
@@ -176,7 +227,9 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRe
         _check_minimum(mailbox.account, target)
         now = timezone.now()
         hour = timedelta(hours=1)
-        recent = UpgradeRequest.objects.filter(mailbox=mailbox, created_at__gt=now - hour).order_by("-created_at")
+        recent = UpgradeRequest.objects.filter(
+            mailbox=mailbox, created_at__gt=now - hour
+        ).order_by("-created_at")
         if len(recent) >= MAX_AN_HOUR:
             free_in = recent[MAX_AN_HOUR - 1].created_at + hour - now
             raise TooManyRequests(
@@ -186,23 +239,38 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRe
             )
         UpgradeRequest.objects.void(mailbox)
         request = UpgradeRequest.objects.create(
-            mailbox=mailbox, target_mode=target, code=new_code(), requested_by_key=key, expires_at=now + LIFETIME
+            mailbox=mailbox,
+            target_mode=target,
+            code=new_code(),
+            requested_by_key=key,
+            expires_at=now + LIFETIME,
         )
         auditing.record(
-            "mailbox.upgrade_requested", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode
+            "mailbox.upgrade_requested",
+            mailbox,
+            key=key,
+            request_id=request.pk,
+            target_mode=request.target_mode,
         )
     return request
 
 
 def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
-    """Loosen the mailbox as the request of this code says. Raises NotFound when nothing waits, or Forbidden.
+    """Loosen the mailbox as the request of this code says. Raises NotFound when nothing
+    waits, or Forbidden.
 
-    The request is locked: of two calls with one code the second finds it used. A wrong try is committed.
+    The request is locked: of two calls with one code the second finds it used. A wrong
+    try is committed.
     """
     with transaction.atomic():
         # In the order of request_upgrade: the mailbox first.
         mailbox = Mailbox.locked(mailbox.pk)
-        request = UpgradeRequest.objects.waiting().filter(mailbox=mailbox).select_for_update().first()
+        request = (
+            UpgradeRequest.objects.waiting()
+            .filter(mailbox=mailbox)
+            .select_for_update()
+            .first()
+        )
         is_right = request is not None and request.matches(code)
         if request is not None and is_right:
             # It may have been set after the request was made.
@@ -211,14 +279,28 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str) -> Mailbox:
             mailbox.save_fields(oversight_mode=request.target_mode)
             request.save_fields(used_at=timezone.now())
             auditing.record(
-                "mailbox.upgraded", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode, was=was
+                "mailbox.upgraded",
+                mailbox,
+                key=key,
+                request_id=request.pk,
+                target_mode=request.target_mode,
+                was=was,
             )
     if request is None:
-        raise NotFound("No upgrade is waiting for a code. Call request-upgrade first.", code="no_pending_upgrade")
+        raise NotFound(
+            "No upgrade is waiting for a code. Call request-upgrade first.",
+            code="no_pending_upgrade",
+        )
     if not is_right:
-        log.info("upgrade refused", extra={"mailbox": mailbox.pk, "reason": "wrong_code", "key": key.pk})
+        log.info(
+            "upgrade refused",
+            extra={"mailbox": mailbox.pk, "reason": "wrong_code", "key": key.pk},
+        )
         if request.wrong_attempts >= MAX_WRONG:
-            raise Forbidden("The code was wrong too often. Request the upgrade again.", code="wrong_code")
+            raise Forbidden(
+                "The code was wrong too often. Request the upgrade again.",
+                code="wrong_code",
+            )
         raise Forbidden("The code is wrong.", code="wrong_code")
     return mailbox
 
@@ -245,7 +327,12 @@ def _check_settings(account: Account, changes: dict[str, Any]) -> None:
 
 
 def make_mailbox(
-    *, account: Account, address: str, display_name: str, mode: Mode = Mode.GATED_SEND, looser: bool = False
+    *,
+    account: Account,
+    address: str,
+    display_name: str,
+    mode: Mode = Mode.GATED_SEND,
+    looser: bool = False,
 ) -> Mailbox:
     """Return the account's mailbox of this address, made if there is none."""
     defaults = {
@@ -260,6 +347,10 @@ def make_mailbox(
     Domain.objects.get_or_create(
         domain=domain_of(address),
         status=Domain.Status.ACTIVE,
-        defaults={"account": account, "token": secrets.token_hex(16), "verified_at": timezone.now()},
+        defaults={
+            "account": account,
+            "token": secrets.token_hex(16),
+            "verified_at": timezone.now(),
+        },
     )
     return Mailbox.objects.get_or_create(address=address, defaults=defaults)[0]

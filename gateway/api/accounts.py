@@ -7,12 +7,37 @@ from typing import Annotated, Any, Literal, Self
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    model_validator,
+)
 
 from gateway.accounts import accounts
 from gateway.api import lists
-from gateway.api.answers import BY_OPERATOR, Answer, Changed, Iso, PendingApproval, Problem, answer, not_offered
-from gateway.api.bodies import Confirmable, ConfirmIn, Line, Metadata, OptionalAddress, example, lower, none_if_empty
+from gateway.api.answers import (
+    BY_OPERATOR,
+    Answer,
+    Changed,
+    Iso,
+    PendingApproval,
+    Problem,
+    answer,
+    not_offered,
+)
+from gateway.api.bodies import (
+    Confirmable,
+    ConfirmIn,
+    Line,
+    Metadata,
+    OptionalAddress,
+    example,
+    lower,
+    none_if_empty,
+)
 from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
@@ -26,7 +51,8 @@ from gateway.timestamps import epoch_milliseconds, iso
 _KEPT = ("name", "require_fingerprint", "minimum_oversight_mode")
 _CLEARABLE = ("oversight_email", "physical_address")
 MAX_DAYS = 366
-# The last millisecond of the year 9998: every later step of arithmetic stays within what a date can hold.
+# The last millisecond of the year 9998: every later step of arithmetic stays within
+# what a date can hold.
 _LATEST = 253_370_764_799_999
 
 
@@ -47,13 +73,17 @@ class AccountPatch(Confirmable):
         """Return the fields of the account that are to change, and to what."""
         values = self.model_dump(include={*_KEPT, *_CLEARABLE}, exclude_unset=True)
         changes = {name: value for name, value in values.items() if value is not None}
-        return changes | {name: values[name] or "" for name in _CLEARABLE if name in values}
+        return changes | {
+            name: values[name] or "" for name in _CLEARABLE if name in values
+        }
 
 
 class FeedbackIn(RootModel[Metadata]):
     """What a client reports of the API: any object."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"description": "list_pending is slow"}})
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"description": "list_pending is slow"}}
+    )
 
 
 class FeedbackKept(Answer):
@@ -63,8 +93,14 @@ class FeedbackKept(Answer):
     status: str
 
 
-_Breakdown = Annotated[Literal["summary", "daily"] | None, BeforeValidator(none_if_empty), BeforeValidator(lower)]
-_Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(none_if_empty)]
+_Breakdown = Annotated[
+    Literal["summary", "daily"] | None,
+    BeforeValidator(none_if_empty),
+    BeforeValidator(lower),
+]
+_Milliseconds = Annotated[
+    Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(none_if_empty)
+]
 
 
 class UsageFilters(BaseModel):
@@ -72,8 +108,12 @@ class UsageFilters(BaseModel):
 
     period: _Breakdown = None
     breakdown: _Breakdown = None
-    begin: _Milliseconds = Field(None, alias="from", description="Milliseconds since 1970; default: this month.")
-    end: _Milliseconds = Field(None, alias="to", description="Milliseconds since 1970; default: now.")
+    begin: _Milliseconds = Field(
+        None, alias="from", description="Milliseconds since 1970; default: this month."
+    )
+    end: _Milliseconds = Field(
+        None, alias="to", description="Milliseconds since 1970; default: now."
+    )
 
     @model_validator(mode="after")
     def _is_a_period(self) -> Self:
@@ -89,7 +129,9 @@ class UsageFilters(BaseModel):
         return "daily" in (self.period, self.breakdown)
 
     def bounds(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return the period: this month so far where nothing is said, never longer than MAX_DAYS."""
+        """Return the period: this month so far where nothing is said, never longer than
+        MAX_DAYS.
+        """
         end = now if self.end is None else datetime.fromtimestamp(self.end / 1000, UTC)
         if self.begin is None:
             return start_of_month(end), end
@@ -166,7 +208,9 @@ class AuditLog(Answer):
 
 
 def account_json(account: Account) -> dict[str, Any]:
-    """Return an account under the names that all clients read: at the top, and once more nested."""
+    """Return an account under the names that all clients read: at the top, and once
+    more nested.
+    """
     sent = emails_sent_this_month(account, now=timezone.now())
     quota = account.monthly_email_quota
     facts = {
@@ -210,11 +254,20 @@ router = Router(tags=["account"])
 
 @router.get("/account", auth=ANY_KEY, response=AccountAnswer)
 def read_account(request: KeyedRequest) -> HttpResponse:
-    """Read the account. A key without `read` gets only its id, its scopes and its mailboxes."""
+    """Read the account. A key without `read` gets only its id, its scopes and its
+    mailboxes.
+    """
     key = request.auth
     facts = account_json(key.account) if key.may(Scope.READ) else {}
-    mailboxes = Mailbox.objects.visible_to(key).order_by("id").values("id", "address", "oversight_mode")
-    return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": list(mailboxes)})
+    mailboxes = (
+        Mailbox.objects.visible_to(key)
+        .order_by("id")
+        .values("id", "address", "oversight_mode")
+    )
+    return answer(
+        facts
+        | {"id": key.account_id, "scopes": key.scopes, "mailboxes": list(mailboxes)}
+    )
 
 
 @router.post("/account", auth=None, response={501: Problem})
@@ -225,17 +278,23 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 
 @router.post("/feedback", auth=ANY_KEY, response={201: FeedbackKept})
 def report_issue(request: KeyedRequest, body: FeedbackIn) -> HttpResponse:
-    """Report a problem of the API. Its operator reads it; of each account the newest 100 reports are kept."""
+    """Report a problem of the API. Its operator reads it; of each account the newest
+    100 reports are kept.
+    """
     kept = Feedback.objects.keep(request.auth, body.root)
     return answer({"id": kept.pk, "status": "received"}, status=201)
 
 
-@router.patch("/account", auth=ADMIN, response={200: AccountChanged, 202: PendingApproval})
+@router.patch(
+    "/account", auth=ADMIN, response={200: AccountChanged, 202: PendingApproval}
+)
 def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
-    """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
+    """Change the account. While `hold_all` is true, nothing leaves that is not approved
+    after it was set.
 
-    A key that also sends, or a sandbox key, needs an operator's code to end that; every key needs one to change the
-    oversight address, to switch `require_fingerprint` off and to lower `minimum_oversight_mode`.
+    A key that also sends, or a sandbox key, needs an operator's code to end that; every
+    key needs one to change the oversight address, to switch `require_fingerprint` off
+    and to lower `minimum_oversight_mode`.
     """
     key = request.auth
     check_unlimited(key)
@@ -253,10 +312,15 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     if (wanted := body.minimum_oversight_mode) is not None:
         parts.append(f"Set the minimum oversight mode to {wanted or 'any'}")
         if minimum := account.minimum_oversight_mode:
-            loosens = loosens or wanted == "" or stricter(Mode(wanted), Mode(minimum)) != wanted
+            loosens = (
+                loosens
+                or wanted == ""
+                or stricter(Mode(wanted), Mode(minimum)) != wanted
+            )
     if (copies := changes.get("oversight_email")) is not None:
         parts.append(f"Make the oversight address {copies or 'nobody'}")
-        # Codes, monitored mail and forwarded mail would go to another address from then on.
+        # Codes, monitored mail and forwarded mail would go to another address from then
+        # on.
         loosens = loosens or copies != account.oversight_email
     with body.confirmed(
         key,
@@ -264,7 +328,9 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         summary="; ".join(parts) or "Change the account",
         needed=loosens,
     ):
-        account = accounts.change_account(key=key, changes=changes, hold_all=body.hold_all)
+        account = accounts.change_account(
+            key=key, changes=changes, hold_all=body.hold_all
+        )
     return answer(account_json(account) | {"status": "updated"})
 
 
@@ -274,7 +340,9 @@ def delete_account(
     body: ConfirmIn = ConfirmIn(),  # noqa: B008 - never changed
     approval_code: str = "",
 ) -> HttpResponse:
-    """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
+    """Delete the account: nothing leaves any more, what waits is cancelled, and all its
+    keys are refused.
+    """
     key = request.auth
     check_unlimited(key)
     with body.confirmed(
@@ -290,13 +358,19 @@ def delete_account(
 
 @router.get("/usage", tags=["usage"], auth=READ, response=Usage, by_alias=True)
 def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpResponse:
-    """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked for, day by day on request."""
+    """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked
+    for, day by day on request.
+    """
     begin, end = filters.bounds(timezone.now())
     days = usage_by_day(key=request.auth, begin=begin, end=end)
     total: Counter[str] = Counter()
     for counts in days.values():
         total.update(counts)
-    result: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **total}
+    result: dict[str, Any] = {
+        "from": epoch_milliseconds(begin),
+        "to": epoch_milliseconds(end),
+        **total,
+    }
     result |= _plan(request.auth.account)
     if filters.daily():
         rows = [{"date": day.isoformat(), **counts} for day, counts in days.items()]
@@ -308,4 +382,6 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
 def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    return answer(lists.page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500))
+    return answer(
+        lists.page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500)
+    )

@@ -12,7 +12,17 @@ from common.mail_addresses import clean_addresses
 from common.patterns import MAX_PATTERN, patterns_for, read_pattern
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, PendingApproval, answer
-from gateway.api.bodies import Body, Confirmable, ConfirmIn, Line, Moment, OptionalAddress, ShortLine, example, lower
+from gateway.api.bodies import (
+    Body,
+    Confirmable,
+    ConfirmIn,
+    Line,
+    Moment,
+    OptionalAddress,
+    ShortLine,
+    example,
+    lower,
+)
 from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
 from gateway.lookups import mailbox_named
@@ -29,7 +39,9 @@ _PATH = "/mailboxes/{mailbox}/allowlist"
 
 def _pattern(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be text such as jane@example.org, example.org or *.example.org.")
+        raise ValueError(
+            "must be text such as jane@example.org, example.org or *.example.org."
+        )
     return read_pattern(value)
 
 
@@ -44,9 +56,12 @@ def _few(value: object) -> object:
     return value
 
 
-# Words and not the model's classes: the API's document knows a class by its bare name, and has another `Mode`.
+# Words and not the model's classes: the API's document knows a class by its bare name,
+# and has another `Mode`.
 KindWord = Annotated[Literal["restriction", "bypass"], BeforeValidator(lower)]
-ListModeWord = Annotated[Literal["off", "monitor", "enforce", "contacts"], BeforeValidator(lower)]
+ListModeWord = Annotated[
+    Literal["off", "monitor", "enforce", "contacts"], BeforeValidator(lower)
+]
 
 
 class EntryIn(Body):
@@ -58,7 +73,9 @@ class EntryIn(Body):
 
 
 class AllowlistIn(Confirmable):
-    """A whole list. `version` is the one that the change is made to; a list that was never written is at 0."""
+    """A whole list. `version` is the one that the change is made to; a list that was
+    never written is at 0.
+    """
 
     model_config = example(
         {
@@ -67,7 +84,11 @@ class AllowlistIn(Confirmable):
             "version": 0,
             "entries": [
                 "example.org",
-                {"pattern": "jane@example.com", "expires_at": "2099-01-01T00:00:00Z", "note": "until the fair"},
+                {
+                    "pattern": "jane@example.com",
+                    "expires_at": "2099-01-01T00:00:00Z",
+                    "note": "until the fair",
+                },
             ],
         }
     )
@@ -76,7 +97,14 @@ class AllowlistIn(Confirmable):
     mode: ListModeWord
     version: int = Field(0, ge=0, le=2_000_000_000)
     entries: Annotated[
-        list[Annotated[EntryIn, BeforeValidator(_pattern_as_entry, json_schema_input_type=EntryIn | str)]],
+        list[
+            Annotated[
+                EntryIn,
+                BeforeValidator(
+                    _pattern_as_entry, json_schema_input_type=EntryIn | str
+                ),
+            ]
+        ],
         BeforeValidator(_few),
         Field(max_length=MAX_ENTRIES),
     ]
@@ -84,12 +112,18 @@ class AllowlistIn(Confirmable):
     @model_validator(mode="before")
     @classmethod
     def _may_leave_version_out(cls, value: Any) -> Any:
-        return {k: v for k, v in value.items() if k != "version" or v is not None} if isinstance(value, dict) else value
+        return (
+            {k: v for k, v in value.items() if k != "version" or v is not None}
+            if isinstance(value, dict)
+            else value
+        )
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         if self.kind == "bypass" and self.mode == "contacts":
-            raise ValueError("mode: contacts is for restrictions only; a bypass is off, monitor or enforce.")
+            raise ValueError(
+                "mode: contacts is for restrictions only; a bypass is off, monitor or enforce."
+            )
         return self
 
 
@@ -158,7 +192,8 @@ class BypassEntries(Answer):
 class BypassStatus(Answer):
     """What the bypass list does.
 
-    `notice` says why its entries have no effect now, and `listed` whether one of them names `recipient`.
+    `notice` says why its entries have no effect now, and `listed` whether one of them
+    names `recipient`.
     """
 
     mailbox_id: str
@@ -195,8 +230,11 @@ router = Router(tags=["allowlists"])
 
 
 @router.get(_PATH, auth=READ, response=BypassEntries | AllowlistAnswer)
-def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord | None] = None) -> HttpResponse:
-    """List the live entries of a mailbox's bypass list; with `kind` read one whole list, which needs `admin`.
+def read_allowlist(
+    request: KeyedRequest, mailbox: str, kind: Query[KindWord | None] = None
+) -> HttpResponse:
+    """List the live entries of a mailbox's bypass list; with `kind` read one whole
+    list, which needs `admin`.
 
     `kind` is restriction or bypass. A list that was never written is off, at version 0.
     """
@@ -213,7 +251,8 @@ def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord | N
 def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResponse:
     """Add an entry to the bypass list of a mailbox. It always takes an operator's code.
 
-    The list's mode stays as it is: while that is not enforce, `notice` says that the entry has no effect.
+    The list's mode stays as it is: while that is not enforce, `notice` says that the
+    entry has no effect.
     """
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
@@ -224,17 +263,29 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
         needed=True,
         mailbox=box.pk,
     ):
-        added = allowlists.add_entry(key=key, mailbox=box, pattern=body.pattern, note=body.note or "")
-    return answer(_bypass_entry(added) | {"notice": _idle(added.allowlist, box)}, status=201)
+        added = allowlists.add_entry(
+            key=key, mailbox=box, pattern=body.pattern, note=body.note or ""
+        )
+    return answer(
+        _bypass_entry(added) | {"notice": _idle(added.allowlist, box)}, status=201
+    )
 
 
-@router.put(_PATH + "/mode", auth=ADMIN, response={200: BypassStatus, 202: PendingApproval})
-def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> HttpResponse:
-    """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it takes an operator's code."""
+@router.put(
+    _PATH + "/mode", auth=ADMIN, response={200: BypassStatus, 202: PendingApproval}
+)
+def set_list_mode(
+    request: KeyedRequest, mailbox: str, body: ListModeIn
+) -> HttpResponse:
+    """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it
+    takes an operator's code.
+    """
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
     # In force it lets mail skip the review; both other modes are stricter.
-    loosens = body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
+    loosens = (
+        body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
+    )
     with body.confirmed(
         key,
         "set_allowlist_mode",
@@ -247,13 +298,17 @@ def set_list_mode(request: KeyedRequest, mailbox: str, body: ListModeIn) -> Http
 
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
-def read_list_status(request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]) -> HttpResponse:
+def read_list_status(
+    request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]
+) -> HttpResponse:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
     return answer(_status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient))
 
 
-@router.delete(_PATH + "/{entry_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval})
+@router.delete(
+    _PATH + "/{entry_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval}
+)
 def remove_entry(
     request: KeyedRequest,
     mailbox: str,
@@ -277,13 +332,16 @@ def remove_entry(
 
 
 @router.put(_PATH, auth=ADMIN, response={200: AllowlistAnswer, 202: PendingApproval})
-def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) -> HttpResponse:
+def replace_allowlist(
+    request: KeyedRequest, mailbox: str, body: AllowlistIn
+) -> HttpResponse:
     """Replace one list of a mailbox whole.
 
-    Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to the same `version` one wins;
-    the other gets 409 with the version that the list is at now. From a key that also sends, or a sandbox key, it takes
-    an operator's code; so does a bypass by which more mail skips the review, and any bypass where admin acts need
-    codes.
+    Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to
+    the same `version` one wins; the other gets 409 with the version that the list is at
+    now. From a key that also sends, or a sandbox key, it takes an operator's code; so
+    does a bypass by which more mail skips the review, and any bypass where admin acts
+    need codes.
     """
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
@@ -301,7 +359,11 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
             mode=body.mode,
             version=body.version,
             entries=[
-                AllowlistEntry(pattern=entry.pattern, expires_at=entry.expires_at, note=entry.note or "")
+                AllowlistEntry(
+                    pattern=entry.pattern,
+                    expires_at=entry.expires_at,
+                    note=entry.note or "",
+                )
                 for entry in body.entries
             ],
         )
@@ -323,33 +385,49 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
     ends = dict(_live(found).values_list("pattern", "expires_at"))
     for entry in body.entries:
         end = ends.get(entry.pattern)
-        if entry.pattern not in ends or (end and (entry.expires_at is None or entry.expires_at > end)):
+        if entry.pattern not in ends or (
+            end and (entry.expires_at is None or entry.expires_at > end)
+        ):
             return True
     return None
 
 
-@router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=Refusals)
+@router.get(
+    "/refusals",
+    auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
+    response=Refusals,
+)
 def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
 
     def shown(refusal: Refusal) -> dict[str, Any]:
-        return {"id": refusal.pk, **facts_of(refusal), "created_at": iso(refusal.created_at)}
+        return {
+            "id": refusal.pk,
+            **facts_of(refusal),
+            "created_at": iso(refusal.created_at),
+        }
 
     return answer(lists.page_of(rows, "refusals", shown, filters, default=50, most=100))
 
 
 def _found(box: Mailbox, kind: str) -> Allowlist:
     """Return a list of the mailbox; one that was never written is not stored."""
-    return Allowlist.objects.filter(mailbox=box, kind=kind).first() or Allowlist(mailbox=box, kind=kind)
+    return Allowlist.objects.filter(mailbox=box, kind=kind).first() or Allowlist(
+        mailbox=box, kind=kind
+    )
 
 
 def _live(found: Allowlist) -> AllowlistEntryQuerySet:
-    return AllowlistEntry.objects.filter(allowlist_id=found.pk).live().order_by("pattern")
+    return (
+        AllowlistEntry.objects.filter(allowlist_id=found.pk).live().order_by("pattern")
+    )
 
 
 def _bypass_entry(entry: AllowlistEntry) -> dict[str, Any]:
-    """Return an entry as MultiMail shows it, which writes a whole domain as `*@domain` and knows no end."""
+    """Return an entry as MultiMail shows it, which writes a whole domain as `*@domain`
+    and knows no end.
+    """
     is_domain = "@" not in entry.pattern and not entry.pattern.startswith("*")
     return {
         "id": entry.pk,
@@ -361,7 +439,9 @@ def _bypass_entry(entry: AllowlistEntry) -> dict[str, Any]:
     }
 
 
-def _status(found: Allowlist, box: Mailbox, recipient: str | None = None) -> dict[str, Any]:
+def _status(
+    found: Allowlist, box: Mailbox, recipient: str | None = None
+) -> dict[str, Any]:
     live = _live(found)
     return {
         "mailbox_id": box.pk,
@@ -370,7 +450,9 @@ def _status(found: Allowlist, box: Mailbox, recipient: str | None = None) -> dic
         "notice": _idle(found, box),
         "updated_at": iso(found.updated_at),
         "recipient": recipient,
-        "listed": live.filter(pattern__in=patterns_for(recipient)).exists() if recipient else None,
+        "listed": live.filter(pattern__in=patterns_for(recipient)).exists()
+        if recipient
+        else None,
     }
 
 

@@ -1,7 +1,8 @@
 """What every documented answer has in common, and how one is returned.
 
-Answers are documented by classes, for the OpenAPI document. Where one is a row as it is stored, its class makes it;
-elsewhere handlers build plain objects, which may have more keys.
+Answers are documented by classes, for the OpenAPI document. Where one is a row as it is
+stored, its class makes it; elsewhere handlers build plain objects, which may have more
+keys.
 """
 
 from typing import Annotated, Any
@@ -41,7 +42,13 @@ BY_OPERATOR = "Its operator creates accounts: ./run manage gateway_account --nam
 
 def not_offered(instead: str) -> JsonResponse:
     """Return the answer of a route that is left out, which says what to use instead."""
-    return answer({"error": f"This gateway does not offer this. {instead}", "code": "not_implemented"}, status=501)
+    return answer(
+        {
+            "error": f"This gateway does not offer this. {instead}",
+            "code": "not_implemented",
+        },
+        status=501,
+    )
 
 
 class Changed(Answer):
@@ -61,9 +68,12 @@ class Health(Answer):
 def is_by_mcp_server(request: HttpRequest) -> bool:
     """Whether MultiMail's MCP server asks: it names a JSON type even without a body.
 
-    Its model trusts the whole answer except for the keys that the server takes out as body text.
+    Its model trusts the whole answer except for the keys that the server takes out as
+    body text.
     """
-    return request.headers.get("Content-Type", "").lower().startswith("application/json")
+    return (
+        request.headers.get("Content-Type", "").lower().startswith("application/json")
+    )
 
 
 def answer(body: dict[str, Any], *, status: int = 200) -> JsonResponse:
@@ -72,7 +82,9 @@ def answer(body: dict[str, Any], *, status: int = 200) -> JsonResponse:
 
 
 class PendingApproval(Answer):
-    """Not done yet: an operator has to confirm it, and the same request is repeated with the code."""
+    """Not done yet: an operator has to confirm it, and the same request is repeated
+    with the code.
+    """
 
     status: str
     code: str

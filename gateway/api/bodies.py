@@ -1,7 +1,8 @@
-"""How request bodies are read: JSON of a sane size and depth, fields checked so that what is stored is sound.
+"""How request bodies are read: JSON of a sane size and depth, fields checked so that
+what is stored is sound.
 
-Unknown fields are ignored and named in the answer; only a decision that has one is refused. An error is a sentence for
-people, not the validation library's.
+Unknown fields are ignored and named in the answer; only a decision that has one is
+refused. An error is a sentence for people, not the validation library's.
 """
 
 import difflib
@@ -15,7 +16,15 @@ from typing import Annotated, Any, ClassVar, Self
 
 from django.http import HttpRequest
 from ninja.parser import Parser
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -37,7 +46,8 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
 # The type of validation error for a header injection; `api.site` also records the key.
 INJECTION = "header_injection"
-# The type of validation error for a field that nobody knows, in a body that must not have one.
+# The type of validation error for a field that nobody knows, in a body that must not
+# have one.
 UNKNOWN_FIELD = "unknown_field"
 _GOES_ON = re.compile(r"[\r\n]")
 _PLAIN = {
@@ -66,13 +76,19 @@ _PLAIN = {
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-_NO_FORM = "Forms are not accepted. Send a JSON object with Content-Type: application/json."
+_NO_FORM = (
+    "Forms are not accepted. Send a JSON object with Content-Type: application/json."
+)
 
 
 def _few(value: object) -> object:
     """Count before parsing: the list may be as long as a body can be."""
     number = (
-        len(value) if isinstance(value, list) else sum(map(bool, value.split(","))) if isinstance(value, str) else 0
+        len(value)
+        if isinstance(value, list)
+        else sum(map(bool, value.split(",")))
+        if isinstance(value, str)
+        else 0
     )
     if number > MAX_RECIPIENTS:
         raise ValueError(f"at most {MAX_RECIPIENTS} addresses, and there are {number}.")
@@ -81,13 +97,17 @@ def _few(value: object) -> object:
 
 def _short_subject(subject: str) -> str:
     if len(subject) > MAX_SUBJECT:
-        raise ValueError(f"at most {MAX_SUBJECT} characters, and it has {len(subject)}.")
+        raise ValueError(
+            f"at most {MAX_SUBJECT} characters, and it has {len(subject)}."
+        )
     return subject
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
     if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
-        raise ValueError(f"at most {MAX_METADATA_BYTES} bytes of JSON, and it has {size}.")
+        raise ValueError(
+            f"at most {MAX_METADATA_BYTES} bytes of JSON, and it has {size}."
+        )
     return value
 
 
@@ -102,10 +122,20 @@ def none_if_empty(value: Any) -> Any:
 
 
 def _keeps_its_header(value: object) -> object:
-    """Refuse text that goes on in another line, where `Bcc:` may stand. Lists in one text may be broken at a comma."""
-    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
+    """Refuse text that goes on in another line, where `Bcc:` may stand. Lists in one
+    text may be broken at a comma.
+    """
+    parts = (
+        value.split(",")
+        if isinstance(value, str)
+        else value
+        if isinstance(value, list)
+        else ()
+    )
     if any(isinstance(part, str) and _GOES_ON.search(part.strip()) for part in parts):
-        raise PydanticCustomError(INJECTION, "must be a single line without control characters.")
+        raise PydanticCustomError(
+            INJECTION, "must be a single line without control characters."
+        )
     return value
 
 
@@ -117,9 +147,18 @@ Addresses = Annotated[
     BeforeValidator(_few),
     BeforeValidator(lambda value: [] if value is None else value),
 ]
-Address = Annotated[str, AfterValidator(_keeps_its_header), AfterValidator(clean_address), Field(max_length=320)]
-OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
-Line = Annotated[str, AfterValidator(_keeps_its_header), AfterValidator(check_header_text)]
+Address = Annotated[
+    str,
+    AfterValidator(_keeps_its_header),
+    AfterValidator(clean_address),
+    Field(max_length=320),
+]
+OptionalAddress = Annotated[
+    Address | None, BeforeValidator(lambda value: value or None)
+]
+Line = Annotated[
+    str, AfterValidator(_keeps_its_header), AfterValidator(check_header_text)
+]
 Text = Annotated[str, Field(max_length=MAX_BODY)]
 ShortText = Annotated[str, Field(max_length=200)]
 ShortLine = Annotated[Line, Field(max_length=200)]
@@ -147,7 +186,11 @@ class Body(BaseModel):
     def _note_unknown(cls, data: Any, info: ValidationInfo) -> Any:
         request = (info.context or {}).get("request")
         if request is not None and isinstance(data, dict):
-            known = {word for name, field in cls.model_fields.items() for word in (name, field.alias)}
+            known = {
+                word
+                for name, field in cls.model_fields.items()
+                for word in (name, field.alias)
+            }
             middleware.remember(request, data.keys() - known)
         return data
 
@@ -157,9 +200,11 @@ def _letters(name: str) -> str:
 
 
 class StrictBody(Body):
-    """A body whose unknown fields are refused: what they were to limit would be ignored.
+    """A body whose unknown fields are refused: what they were to limit would be
+    ignored.
 
-    `meant_by` names the field that is probably meant by a word that does not look like it.
+    `meant_by` names the field that is probably meant by a word that does not look like
+    it.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
@@ -213,7 +258,9 @@ class NamesMailbox(Body):
     mailbox_id: str = Field("", max_length=320)
 
     def names_mailbox(self) -> str:
-        """Return the id or address of the mailbox that the body names, or an empty text."""
+        """Return the id or address of the mailbox that the body names, or an empty
+        text.
+        """
         return bare_address(self.sender or self.mailbox or self.mailbox_id)
 
 
@@ -223,16 +270,33 @@ class Confirmable(Body):
     approval_code: Annotated[str | None, Field(max_length=40)] = None
 
     def confirmed(
-        self, key: ApiKey, action: str, *, summary: str, needed: bool | None = None, code: str = "", **about: str
+        self,
+        key: ApiKey,
+        action: str,
+        *,
+        summary: str,
+        needed: bool | None = None,
+        code: str = "",
+        **about: str,
     ) -> AbstractContextManager[None]:
-        """Do the act within this `with` only if it needs no code or has the right one (`confirmations.confirmed`).
+        """Do the act within this `with` only if it needs no code or has the right one
+        (`confirmations.confirmed`).
 
         A code is good for exactly what this body asks for, `about` exactly this.
         """
-        asked = self.model_dump(mode="json", exclude={"approval_code"}, exclude_unset=True)
+        asked = self.model_dump(
+            mode="json", exclude={"approval_code"}, exclude_unset=True
+        )
         # No field of the body stands for what the address names.
         act = asked | about
-        return confirmed(key, action, act, summary=summary, code=self.approval_code or code, needed=needed)
+        return confirmed(
+            key,
+            action,
+            act,
+            summary=summary,
+            code=self.approval_code or code,
+            needed=needed,
+        )
 
 
 class ConfirmIn(Confirmable):
@@ -242,30 +306,46 @@ class ConfirmIn(Confirmable):
 
 
 def sentence_of(error: dict[str, Any]) -> str:
-    """Return what is wrong, without the field's name; for our own rules that is what they say themselves."""
+    """Return what is wrong, without the field's name; for our own rules that is what
+    they say themselves.
+    """
     plain = _PLAIN.get(error["type"])
     if plain is None:
         return str(error["msg"]).removeprefix("Value error, ")
     facts = dict(error.get("ctx", {}))
-    unit = "item" if facts.get("field_type") in ("List", "Set", "Dictionary") else "character"
-    facts["unit"] = unit if 1 in (facts.get("min_length"), facts.get("max_length")) else f"{unit}s"
+    unit = (
+        "item"
+        if facts.get("field_type") in ("List", "Set", "Dictionary")
+        else "character"
+    )
+    facts["unit"] = (
+        unit if 1 in (facts.get("min_length"), facts.get("max_length")) else f"{unit}s"
+    )
     # "'a', 'b' or 'c'" reads better without its signs.
     facts["expected"] = str(facts.get("expected", "")).replace("'", "")
     return plain.format(**facts)
 
 
 class StrictParser(Parser):
-    """Parses a body. An empty one is an empty object; refusals are typed, for the error handlers to find."""
+    """Parses a body. An empty one is an empty object; refusals are typed, for the error
+    handlers to find.
+    """
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        """Return the object in the body. Raises BadRequest, or Invalid for text that cannot be kept."""
+        """Return the object in the body. Raises BadRequest, or Invalid for text that
+        cannot be kept.
+        """
         raw = request.body
         try:
-            value = json.loads(raw, object_pairs_hook=unique_keys) if raw.strip() else {}
+            value = (
+                json.loads(raw, object_pairs_hook=unique_keys) if raw.strip() else {}
+            )
         except DuplicateKey as error:
             raise BadRequest(str(error), code="invalid_json") from error
         except RecursionError as error:
-            raise BadRequest("The body is nested too deeply.", code="invalid_json") from error
+            raise BadRequest(
+                "The body is nested too deeply.", code="invalid_json"
+            ) from error
         except ValueError as error:
             hint = _NO_FORM if request.content_type in _FORMS else ""
             # What is wrong and where, without text of the body.
@@ -273,7 +353,9 @@ class StrictParser(Parser):
             if isinstance(error, json.JSONDecodeError):
                 what = f"{error.msg[:1].lower()}{error.msg[1:]}"
                 where = f"{what}, at line {error.lineno}, column {error.colno}"
-            raise BadRequest(f"The body is not valid JSON: {where}.", code="invalid_json", hint=hint) from error
+            raise BadRequest(
+                f"The body is not valid JSON: {where}.", code="invalid_json", hint=hint
+            ) from error
         if not isinstance(value, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
         _Walk().through(value)
@@ -286,14 +368,23 @@ class _Walk:
     def __init__(self) -> None:
         self.values = 0
 
-    def through(self, parts: dict[str, Any] | list[Any], path: tuple[str | int, ...] = ()) -> None:
-        """Raises Invalid for what cannot be kept: U+0000, half a surrogate pair, infinite numbers, and too much."""
+    def through(
+        self, parts: dict[str, Any] | list[Any], path: tuple[str | int, ...] = ()
+    ) -> None:
+        """Raises Invalid for what cannot be kept: U+0000, half a surrogate pair,
+        infinite numbers, and too much.
+        """
         self.values += len(parts)
         if len(path) > MAX_DEPTH:
-            raise Invalid(f"{path[0]}: is nested deeper than {MAX_DEPTH} levels.", field=str(path[0]))
+            raise Invalid(
+                f"{path[0]}: is nested deeper than {MAX_DEPTH} levels.",
+                field=str(path[0]),
+            )
         if self.values > MAX_VALUES:
             raise Invalid(f"The body holds more than {MAX_VALUES} values.")
-        for name, part in parts.items() if isinstance(parts, dict) else enumerate(parts):
+        for name, part in (
+            parts.items() if isinstance(parts, dict) else enumerate(parts)
+        ):
             if isinstance(name, str):
                 _refuse_text(name, path)
             if isinstance(part, str):

@@ -1,4 +1,5 @@
-"""Other paths to the same calls: the flat dialect (one path a verb, bare and under /v1) and Zapier's, and spam.
+"""Other paths to the same calls: the flat dialect (one path a verb, bare and under /v1)
+and Zapier's, and spam.
 
 Routes of MultiMail that the gateway does not have answer 501, and what to use instead.
 """
@@ -17,7 +18,16 @@ from gateway.api.lists import PendingFilters, SpamFilters, ZapierFilters
 from gateway.api.messages import TagsIn
 from gateway.api.oversight import Verdict
 from gateway.api.sending import ReplyFromIn, SendIn
-from gateway.api.shapes import Decided, Message, Messages, PendingMessages, Sent, SpamLabel, TagWords, Thread
+from gateway.api.shapes import (
+    Decided,
+    Message,
+    Messages,
+    PendingMessages,
+    Sent,
+    SpamLabel,
+    TagWords,
+    Thread,
+)
 from gateway.auth import ADMIN, OVERSIGHT, READ, SEES_HELD, SEND, KeyedRequest
 from gateway.lookups import email_named
 from gateway.messages import labels
@@ -43,10 +53,22 @@ def flat_router(*, listed: bool) -> Router:
     """Return the flat routes; `listed` says whether the OpenAPI document names them."""
     flat = Router(tags=["flat"])
     for method, route, auth, response, handler in _FLAT:
-        # This handler serves the current dialect too, and the document wants an id for each call.
-        named: dict[str, Any] = {"operation_id": "create_mailbox_flat"} if handler is mailboxes.create_mailbox else {}
+        # This handler serves the current dialect too, and the document wants an id for
+        # each call.
+        named: dict[str, Any] = (
+            {"operation_id": "create_mailbox_flat"}
+            if handler is mailboxes.create_mailbox
+            else {}
+        )
         shown = listed and route != "/inbox"
-        flat.api_operation([method], route, auth=auth, response=response, include_in_schema=shown, **named)(handler)
+        flat.api_operation(
+            [method],
+            route,
+            auth=auth,
+            response=response,
+            include_in_schema=shown,
+            **named,
+        )(handler)
     return flat
 
 
@@ -55,13 +77,17 @@ router = Router(tags=["zapier"])
 
 @router.get("/emails", auth=READ, response=Messages)
 def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> HttpResponse:
-    """List received mail of all mailboxes that was put away as spam; with `status` what has another one."""
+    """List received mail of all mailboxes that was put away as spam; with `status` what
+    has another one.
+    """
     return messages.list_of_all(request, filters)
 
 
 @router.post("/emails/send", auth=SEND, response=_SENT)
 def send_email(request: KeyedRequest, body: SendIn) -> HttpResponse:
-    """Send a message; `mailbox` names the sender. Answers `queued` for every accepted message."""
+    """Send a message; `mailbox` names the sender. Answers `queued` for every accepted
+    message.
+    """
     return sending.send_flat(request, body)
 
 
@@ -102,7 +128,12 @@ def tag(request: KeyedRequest, email: str, body: TagsIn) -> HttpResponse:
 
 
 @router.post("/emails/{email}/decide", auth=OVERSIGHT, response=Decided)
-@router.patch("/emails/{email}/decide", auth=OVERSIGHT, response=Decided, operation_id="decide_by_patch")
+@router.patch(
+    "/emails/{email}/decide",
+    auth=OVERSIGHT,
+    response=Decided,
+    operation_id="decide_by_patch",
+)
 def decide_email(request: KeyedRequest, email: str, body: Verdict) -> HttpResponse:
     """Approve or reject a held message."""
     return oversight.decide(request, email, body, flat=True)
@@ -121,11 +152,22 @@ def not_spam(request: KeyedRequest, email: str) -> HttpResponse:
 
 
 def _label(request: KeyedRequest, email: str, user_label: str) -> HttpResponse:
-    found = labels.label(key=request.auth, email=email_named(request.auth, email), user_label=user_label)
-    return answer({"id": found.pk, "email_id": found.pk, "status": found.status, "user_label": found.user_label})
+    found = labels.label(
+        key=request.auth, email=email_named(request.auth, email), user_label=user_label
+    )
+    return answer(
+        {
+            "id": found.pk,
+            "email_id": found.pk,
+            "status": found.status,
+            "user_label": found.user_label,
+        }
+    )
 
 
-def not_implemented(request: HttpRequest, *, instead: str, **named: str) -> HttpResponse:
+def not_implemented(
+    request: HttpRequest, *, instead: str, **named: str
+) -> HttpResponse:
     """Answer for a route that is left out; what its path names is ignored."""
     return not_offered(instead)
 
@@ -149,4 +191,7 @@ _NOT_OFFERED = {
     "v1/support": "Ask its operator; POST /v1/feedback leaves a report for them.",
     "v1/approve/<str:token>": "Decide with POST /v1/oversight/decide.",
 }
-urlpatterns = [path(route, partial(not_implemented, instead=instead)) for route, instead in _NOT_OFFERED.items()]
+urlpatterns = [
+    path(route, partial(not_implemented, instead=instead))
+    for route, instead in _NOT_OFFERED.items()
+]

@@ -1,4 +1,6 @@
-"""Domains of the account: an address can be given to a mailbox only under one that is active."""
+"""Domains of the account: an address can be given to a mailbox only under one that is
+active.
+"""
 
 from typing import Annotated, Any
 
@@ -66,7 +68,9 @@ class Domains(Answer):
 
 
 def domain_json(row: Domain) -> dict[str, Any]:
-    """Return a domain with its records, and what DNS said of each when it was last asked."""
+    """Return a domain with its records, and what DNS said of each when it was last
+    asked.
+    """
     records = []
     for record in records_of(row):
         is_proved = record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE
@@ -85,7 +89,9 @@ def domain_json(row: Domain) -> dict[str, Any]:
         "id": row.pk,
         "domain": row.domain,
         "status": row.status,
-        "dkim_verified": any(key.verified_at and not key.retired_at for key in row.dkim_keys.all()),
+        "dkim_verified": any(
+            key.verified_at and not key.retired_at for key in row.dkim_keys.all()
+        ),
         "spf_verified": row.is_right(SPF),
         "dmarc_verified": row.is_right(DMARC),
         "mx_verified": row.is_right(MX),
@@ -105,7 +111,13 @@ router = Router(tags=["account"])
 def list_domains(request: KeyedRequest) -> HttpResponse:
     """List the account's domains."""
     check_unlimited(request.auth)
-    return answer({"domains": [domain_json(row) for row in Domain.objects.visible_to(request.auth)]})
+    return answer(
+        {
+            "domains": [
+                domain_json(row) for row in Domain.objects.visible_to(request.auth)
+            ]
+        }
+    )
 
 
 @router.post("/domains", auth=ADMIN, response={201: DomainAnswer})
@@ -123,7 +135,9 @@ def read_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
 
 @router.post("/domains/{domain_id}/verify", auth=ADMIN, response=DomainLookedAt)
 def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
-    """Look each of `dns_records` up in DNS. `status` says whether the proof was found, `problem` what is wrong."""
+    """Look each of `dns_records` up in DNS. `status` says whether the proof was found,
+    `problem` what is wrong.
+    """
     domain = _domain_named(request.auth, domain_id)
     message = registration.verify_domain(key=request.auth, domain=domain)
     return answer(domain_json(domain) | {"message": message})
@@ -131,7 +145,9 @@ def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
 
 @router.post("/domains/{domain_id}/rotate-dkim", auth=ADMIN, response=DomainAnswer)
 def rotate_dkim(request: KeyedRequest, domain_id: str) -> HttpResponse:
-    """Make another DKIM key. The old one signs until the new one is in DNS and the domain verified again."""
+    """Make another DKIM key. The old one signs until the new one is in DNS and the
+    domain verified again.
+    """
     domain = _domain_named(request.auth, domain_id)
     return answer(domain_json(registration.rotate_key(key=request.auth, domain=domain)))
 

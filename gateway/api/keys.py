@@ -21,11 +21,15 @@ def _known(scopes: list[str]) -> list[str]:
     if unknown := [scope for scope in scopes if scope not in Scope.values]:
         raise ValueError(f"there is no scope {unknown[0][:40]!a}; there are {_NAMES}.")
     if {Scope.SEND, Scope.OVERSIGHT} <= set(scopes):
-        raise ValueError("one key cannot have both send and oversight: it could approve its own mail. Create two.")
+        raise ValueError(
+            "one key cannot have both send and oversight: it could approve its own mail. Create two."
+        )
     return scopes
 
 
-Scopes = Annotated[list[str], Field(min_length=1, max_length=20), AfterValidator(_known)]
+Scopes = Annotated[
+    list[str], Field(min_length=1, max_length=20), AfterValidator(_known)
+]
 MailboxNames = Annotated[list[MailboxName], Field(min_length=1, max_length=100)]
 KeyName = Annotated[Line, Field(min_length=1, max_length=100)]
 
@@ -55,13 +59,21 @@ class KeyPatch(Confirmable):
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
         if not self.changes():
-            raise ValueError("name: give at least one of name, scopes, mailboxes or paused to change.")
+            raise ValueError(
+                "name: give at least one of name, scopes, mailboxes or paused to change."
+            )
         return self
 
     def changes(self) -> dict[str, Any]:
         """Return the fields that were given; only `mailboxes` may be null."""
-        fields = self.model_dump(include={"name", "scopes", "mailboxes", "paused"}, exclude_unset=True)
-        return {name: value for name, value in fields.items() if value is not None or name == "mailboxes"}
+        fields = self.model_dump(
+            include={"name", "scopes", "mailboxes", "paused"}, exclude_unset=True
+        )
+        return {
+            name: value
+            for name, value in fields.items()
+            if value is not None or name == "mailboxes"
+        }
 
 
 class KeyAnswer(Answer):
@@ -72,7 +84,9 @@ class KeyAnswer(Answer):
     prefix: str
     scopes: list[str]
     # Null: all of them.
-    mailboxes: Annotated[list[str] | None, OrNone] = Field(validation_alias="mailbox_ids")
+    mailboxes: Annotated[list[str] | None, OrNone] = Field(
+        validation_alias="mailbox_ids"
+    )
     sandbox: bool
     created_at: Iso
     last_used_at: Iso | None
@@ -114,7 +128,8 @@ def list_keys(request: KeyedRequest) -> HttpResponse:
 def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     """Make a key. Its text is in this answer and nowhere else.
 
-    One that decides takes an operator's code; from a key that also sends, so does one that administers.
+    One that decides takes an operator's code; from a key that also sends, so does one
+    that administers.
     """
     scopes = body.scopes or [str(Scope.READ)]
     reach = ", ".join(body.mailboxes or ["all mailboxes"])
@@ -125,30 +140,41 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         needed=keys.needs_approval_code(request.auth, scopes) or None,
     ):
         made, text = keys.create_key(
-            key=request.auth, name=body.name, scopes=scopes, mailboxes=body.mailboxes, sandbox=body.sandbox
+            key=request.auth,
+            name=body.name,
+            scopes=scopes,
+            mailboxes=body.mailboxes,
+            sandbox=body.sandbox,
         )
     return answer(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
-@router.patch("/api-keys/{key_id}", auth=ADMIN, response={200: KeyChanged, 202: PendingApproval})
+@router.patch(
+    "/api-keys/{key_id}", auth=ADMIN, response={200: KeyChanged, 202: PendingApproval}
+)
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpResponse:
-    """Change name, scopes or mailboxes, or pause a key: it sends nothing until it is resumed, and may read.
+    """Change name, scopes or mailboxes, or pause a key: it sends nothing until it is
+    resumed, and may read.
 
-    Giving a key the scope oversight takes an operator's code; from a key that also sends, so does letting a key
-    administer without sending, and resuming a paused key.
+    Giving a key the scope oversight takes an operator's code; from a key that also
+    sends, so does letting a key administer without sending, and resuming a paused key.
     """
     found = keys.key_named(request.auth, key_id)
     changes = body.changes()
     summary = f"Change the API key {found.name}"
     if "scopes" in changes:
-        summary = f"Give the API key {found.name} the scopes {', '.join(changes['scopes'])}"
+        summary = (
+            f"Give the API key {found.name} the scopes {', '.join(changes['scopes'])}"
+        )
     elif changes.get("paused") is False:
         summary = f"Resume the API key {found.name}"
     with body.confirmed(
         request.auth,
         "update_api_key",
         summary=summary,
-        needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes)
+        needed=keys.needs_approval_code(
+            request.auth, changes.get("scopes", ()), before=found.scopes
+        )
         or (changes.get("paused") is False and request.auth.has_conflict_of_interest()),
         id=found.pk,
     ):
@@ -156,7 +182,9 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     return answer(KeyAnswer.of(changed) | {"status": "updated"})
 
 
-@router.delete("/api-keys/{key_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval})
+@router.delete(
+    "/api-keys/{key_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval}
+)
 def revoke_key(
     request: KeyedRequest,
     key_id: str,

@@ -1,4 +1,6 @@
-"""Lists: their filters, and pages by cursor. A cursor is the id of the last row; ids are in order of creation."""
+"""Lists: their filters, and pages by cursor. A cursor is the id of the last row; ids
+are in order of creation.
+"""
 
 import re
 from collections.abc import Callable, Sequence
@@ -21,7 +23,9 @@ _NUMBER = re.compile(r"-?[0-9]{1,40}")
 MAX_OFFSET = 1_000_000
 
 
-def clamp(value: str | None, *, default: int, most: int, least: int = 1, name: str = "limit") -> int:
+def clamp(
+    value: str | None, *, default: int, most: int, least: int = 1, name: str = "limit"
+) -> int:
     """Return a number between `least` and `most`. Raises Invalid for what is none."""
     if not value:
         return default
@@ -40,7 +44,9 @@ def read_cursor(value: str | None, *, form: re.Pattern[str] = _ID) -> str | None
 
 
 def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | None]:
-    """Return the page of at most `limit` rows, all of them for None, and the cursor of the next page."""
+    """Return the page of at most `limit` rows, all of them for None, and the cursor of
+    the next page.
+    """
     if limit is None:
         return list(rows), None
     page = list(rows[: limit + 1])
@@ -48,7 +54,9 @@ def cut(rows: QuerySet[Any], limit: int | None) -> tuple[Sequence[Any], str | No
 
 
 class PageFilters(BaseModel):
-    """The parameters of every list. Text, because an empty value means none, and a large number is clamped."""
+    """The parameters of every list. Text, because an empty value means none, and a
+    large number is clamped.
+    """
 
     limit: str = ""
     cursor: str = ""
@@ -64,7 +72,8 @@ def page_of(
     most: int,
     numbered: bool = False,
 ) -> dict[str, Any]:
-    """Return one page of `rows`, newest first, in the given shape under `name`, and the cursor of the next.
+    """Return one page of `rows`, newest first, in the given shape under `name`, and the
+    cursor of the next.
 
     Ids of `numbered` rows are integers.
     """
@@ -77,7 +86,10 @@ def page_of(
 _MaybeStatus = Annotated[Status | None, BeforeValidator(none_if_empty)]
 _MaybeDirection = Annotated[Direction | None, BeforeValidator(none_if_empty)]
 _MaybeFlag = Annotated[bool | None, BeforeValidator(none_if_empty)]
-_MaybeMoment = Annotated[datetime | None, BeforeValidator(lambda value: parse_loosely(value) if value else None)]
+_MaybeMoment = Annotated[
+    datetime | None,
+    BeforeValidator(lambda value: parse_loosely(value) if value else None),
+]
 
 
 class ListFilters(PageFilters):
@@ -98,13 +110,17 @@ class ListFilters(PageFilters):
         return clamp(self.limit, default=20, most=100)
 
     def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
-        """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the order round."""
+        """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the
+        order round.
+        """
         emails = self._narrow(emails)
         cursor = read_cursor(self.cursor)
         if since := self.since_id:
             # 0 stands for the beginning.
             if since != "0" and not _ID.fullmatch(since):
-                raise Invalid("since_id: must be the id of a message, or 0.", field="since_id")
+                raise Invalid(
+                    "since_id: must be the id of a message, or 0.", field="since_id"
+                )
             return emails.filter(id__gt=max(since, cursor or "")).order_by("id")
         if cursor:
             return emails.filter(id__lt=cursor).order_by("-id")
@@ -115,7 +131,8 @@ class ListFilters(PageFilters):
     @field_validator("status")
     @classmethod
     def _is_listed(cls, status: Status | None) -> Status | None:
-        # An internal state that lasts a moment; MultiMail does not accept it here either.
+        # An internal state that lasts a moment; MultiMail does not accept it here
+        # either.
         if status == Status.PENDING_SCAN:
             raise ValueError("messages cannot be listed by pending_scan.")
         return status
@@ -130,22 +147,32 @@ class ListFilters(PageFilters):
             "created_at__lt": self.date_before,
             "has_attachments": self.has_attachments,
         }
-        emails = emails.filter(**{name: value for name, value in wanted.items() if value is not None})
+        emails = emails.filter(
+            **{name: value for name, value in wanted.items() if value is not None}
+        )
         return emails.in_sight() if self.status is None else emails
 
 
 class InboxFilters(ListFilters):
-    """The parameters of `check_inbox`: those of a list, whose mailbox is named here, and `unread`."""
+    """The parameters of `check_inbox`: those of a list, whose mailbox is named here,
+    and `unread`.
+    """
 
     mailbox: MailboxName = ""
     unread: _MaybeFlag = None
 
     def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
-        """Take unread mail, unless a status is named or `unread=false` asks for all that can be read."""
+        """Take unread mail, unless a status is named or `unread=false` asks for all
+        that can be read.
+        """
         emails = super()._narrow(emails)
         if self.status is not None:
             return emails
-        return emails.filter(status__in=(Status.UNREAD, Status.READ) if self.unread is False else (Status.UNREAD,))
+        return emails.filter(
+            status__in=(Status.UNREAD, Status.READ)
+            if self.unread is False
+            else (Status.UNREAD,)
+        )
 
 
 class ZapierFilters(InboxFilters):
@@ -161,9 +188,9 @@ class ZapierFilters(InboxFilters):
 class SpamFilters(ListFilters):
     """The parameters of the list of spam, of all mailboxes."""
 
-    status: Annotated[_MaybeStatus, BeforeValidator(lambda value: value or Status.SPAM_QUARANTINED)] = (
-        Status.SPAM_QUARANTINED
-    )
+    status: Annotated[
+        _MaybeStatus, BeforeValidator(lambda value: value or Status.SPAM_QUARANTINED)
+    ] = Status.SPAM_QUARANTINED
 
 
 class PendingFilters(PageFilters):
@@ -171,8 +198,17 @@ class PendingFilters(PageFilters):
 
     email_id: Annotated[str, Field(max_length=64)] = ""
     mailbox: MailboxName = ""
-    only: Annotated[str, Field(max_length=20, description="`pending`: give the list under this name alone")] = ""
+    only: Annotated[
+        str,
+        Field(
+            max_length=20, description="`pending`: give the list under this name alone"
+        ),
+    ] = ""
 
     def page_size(self) -> int | None:
         """Return how many rows a page has; None when all are asked for."""
-        return clamp(self.limit, default=100, most=500) if self.limit or self.cursor else None
+        return (
+            clamp(self.limit, default=100, most=500)
+            if self.limit or self.cursor
+            else None
+        )

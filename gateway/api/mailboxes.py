@@ -66,18 +66,29 @@ class MailboxSettings(Body):
         return self
 
     def changes(self) -> dict[str, Any]:
-        """Return the fields of a mailbox that are to change, and to what; without the oversight mode."""
-        settings = set(MailboxSettings.model_fields) - {"oversight_mode", "ai_disclosure"}
+        """Return the fields of a mailbox that are to change, and to what; without the
+        oversight mode.
+        """
+        settings = set(MailboxSettings.model_fields) - {
+            "oversight_mode",
+            "ai_disclosure",
+        }
         values = self.model_dump(include=settings, exclude_unset=True)
         changes = {name: value for name, value in values.items() if value is not None}
-        changes |= {name: ", ".join(values[name]) for name in _ADDITIONS if name in values}
+        changes |= {
+            name: ", ".join(values[name]) for name in _ADDITIONS if name in values
+        }
         return changes | {name: values[name] or "" for name in _TEXTS if name in values}
 
 
 class MailboxIn(MailboxSettings, Confirmable):
-    """A mailbox to make: a whole address, or the part before the @ of the account's own domain."""
+    """A mailbox to make: a whole address, or the part before the @ of the account's own
+    domain.
+    """
 
-    model_config = example({"address_local": "outreach", "display_name": "Outreach", "auto_cc": None})
+    model_config = example(
+        {"address_local": "outreach", "display_name": "Outreach", "auto_cc": None}
+    )
 
     address: MailboxName | None = None
     address_local: Annotated[str, Field(max_length=64)] | None = None
@@ -96,7 +107,9 @@ class MailboxIn(MailboxSettings, Confirmable):
 class MailboxPatch(MailboxSettings, Confirmable):
     """What to change about a mailbox."""
 
-    model_config = example({"display_name": "Support", "signature_block": "The support team"})
+    model_config = example(
+        {"display_name": "Support", "signature_block": "The support team"}
+    )
 
 
 class MailboxAnswer(Answer):
@@ -109,7 +122,9 @@ class MailboxAnswer(Answer):
     oversight_mode: str
     allow_looser_per_call: bool
     require_fingerprint: bool
-    account_requires_fingerprint: bool = Field(validation_alias=AliasPath("account", "require_fingerprint"))
+    account_requires_fingerprint: bool = Field(
+        validation_alias=AliasPath("account", "require_fingerprint")
+    )
     auto_cc: Annotated[str | None, OrNone]
     auto_bcc: Annotated[str | None, OrNone]
     signature_block: Annotated[str | None, OrNone]
@@ -145,7 +160,11 @@ MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 @router.get("/mailboxes", auth=READ, response=Mailboxes)
 def list_mailboxes(request: KeyedRequest) -> HttpResponse:
     """List the mailboxes that the key may use."""
-    rows = Mailbox.objects.visible_to(request.auth).select_related("account").order_by("id")
+    rows = (
+        Mailbox.objects.visible_to(request.auth)
+        .select_related("account")
+        .order_by("id")
+    )
     return answer({"mailboxes": [MailboxAnswer.of(mailbox) for mailbox in rows]})
 
 
@@ -157,7 +176,9 @@ def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
 
 @router.post("/mailboxes", auth=ADMIN, response=MADE)
 def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
-    """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the real one."""
+    """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the
+    real one.
+    """
     with body.confirmed(
         request.auth,
         "create_mailbox",
@@ -165,14 +186,24 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
         needed=_loosens_own_oversight(request.auth, body) or None,
     ):
         made = mailboxes.create_mailbox(
-            key=request.auth, wanted=body.wanted(), mode=body.oversight_mode, settings=body.changes()
+            key=request.auth,
+            wanted=body.wanted(),
+            mode=body.oversight_mode,
+            settings=body.changes(),
         )
     return answer(MailboxAnswer.of(made), status=201)
 
 
-@router.patch("/mailboxes/{mailbox}", auth=ADMIN, response={200: MailboxChanged, 202: PendingApproval})
-def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
-    """Change a mailbox. A stricter oversight mode is taken, a looser one needs request-upgrade and a code.
+@router.patch(
+    "/mailboxes/{mailbox}",
+    auth=ADMIN,
+    response={200: MailboxChanged, 202: PendingApproval},
+)
+def update_mailbox(
+    request: KeyedRequest, mailbox: str, body: MailboxPatch
+) -> HttpResponse:
+    """Change a mailbox. A stricter oversight mode is taken, a looser one needs
+    request-upgrade and a code.
 
     Switching `require_fingerprint` off takes an operator's code.
     """
@@ -186,7 +217,10 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         id=found.pk,
     ):
         changed = mailboxes.change_mailbox(
-            key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes()
+            key=request.auth,
+            mailbox=found,
+            mode=body.oversight_mode,
+            changes=body.changes(),
         )
     return answer(MailboxAnswer.of(changed) | {"status": "updated"})
 
@@ -196,19 +230,25 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
     auth=ADMIN,
     response={200: MailboxChanged, 202: PendingApproval},
 )
-def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
+def configure_mailbox(
+    request: KeyedRequest, mailbox: str, body: MailboxPatch
+) -> HttpResponse:
     """Change a mailbox, as MCP clients call it."""
     return update_mailbox(request, mailbox, body)
 
 
-@router.delete("/mailboxes/{mailbox}", auth=ADMIN, response={200: Changed, 202: PendingApproval})
+@router.delete(
+    "/mailboxes/{mailbox}", auth=ADMIN, response={200: Changed, 202: PendingApproval}
+)
 def delete_mailbox(
     request: KeyedRequest,
     mailbox: str,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008
     approval_code: str = "",
 ) -> HttpResponse:
-    """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
+    """Delete a mailbox. What waits in it is cancelled, and its address is never given
+    out again.
+    """
     found = mailbox_named(request.auth, mailbox)
     with body.confirmed(
         request.auth,
@@ -223,7 +263,9 @@ def delete_mailbox(
 
 
 def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
-    """Whether a key would free calls like its own from oversight; that takes a person, whatever the setting."""
+    """Whether a key would free calls like its own from oversight; that takes a person,
+    whatever the setting.
+    """
     # Nor may a sandbox key add somebody who gets live mail.
     adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
     loosens = bool(body.allow_looser_per_call) or body.simplify_html is False

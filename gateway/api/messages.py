@@ -14,10 +14,24 @@ from gateway.api.answers import Changed, answer, is_by_mcp_server
 from gateway.api.bodies import Body, NamesEmail, example
 from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
 from gateway.api.sending import CancelIn
-from gateway.api.shapes import FileLink, Message, Messages, Original, TagDeleted, Tags, Thread
+from gateway.api.shapes import (
+    FileLink,
+    Message,
+    Messages,
+    Original,
+    TagDeleted,
+    Tags,
+    Thread,
+)
 from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
-from gateway.lookups import check_may_read, email_named, mailbox_named, mailbox_named_or_only, thread_named
+from gateway.lookups import (
+    check_may_read,
+    email_named,
+    mailbox_named,
+    mailbox_named_or_only,
+    thread_named,
+)
 from gateway.messages import decisions, labels
 from gateway.messages.labels import parse_tags
 from gateway.models import ApiKey, Attachment, Email, Mailbox
@@ -62,7 +76,9 @@ router = Router(tags=["messages"])
 
 
 @router.get("/mailboxes/{mailbox}/emails", auth=READ, response=Messages)
-def list_emails(request: KeyedRequest, mailbox: str, filters: Query[ListFilters]) -> HttpResponse:
+def list_emails(
+    request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
+) -> HttpResponse:
     """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
     box = mailbox_named(request.auth, mailbox)
     rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box))
@@ -86,7 +102,9 @@ def cancel(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResponse:
     """List received mail, unread if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
-    rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box).received())
+    rows = filters.apply(
+        _searched(request.auth, filters).filter(mailbox=box).received()
+    )
     return _page(request.auth, rows, filters.page_size(), flat=True)
 
 
@@ -96,7 +114,9 @@ def list_of_all(request: KeyedRequest, filters: SpamFilters) -> HttpResponse:
     return _page(request.auth, rows, filters.page_size(), flat=True)
 
 
-def read_flat(request: KeyedRequest, id: str = "", email_id: str = "", message_id: str = "") -> HttpResponse:
+def read_flat(
+    request: KeyedRequest, id: str = "", email_id: str = "", message_id: str = ""
+) -> HttpResponse:
     """Read one message whole, by its id alone."""
     named = id or email_id or message_id
     if not named:
@@ -124,16 +144,33 @@ def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
 
 def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
     page, cursor = lists.cut(rows.with_mailbox(), limit)
-    return answer({"emails": [shapes.row(key, email, flat=flat) for email in page], "cursor": cursor})
+    return answer(
+        {
+            "emails": [shapes.row(key, email, flat=flat) for email in page],
+            "cursor": cursor,
+        }
+    )
 
 
 @router.get("/mailboxes/{mailbox}/threads/{thread}", auth=READ, response=Thread)
-def read_thread(request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False) -> HttpResponse:
-    """List a thread, oldest first; with `bodies` the newest messages, and what they say. Nothing is marked read."""
-    return _thread(request.auth, thread, mailbox_named(request.auth, mailbox), flat=False, bodies=bodies)
+def read_thread(
+    request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False
+) -> HttpResponse:
+    """List a thread, oldest first; with `bodies` the newest messages, and what they
+    say. Nothing is marked read.
+    """
+    return _thread(
+        request.auth,
+        thread,
+        mailbox_named(request.auth, mailbox),
+        flat=False,
+        bodies=bodies,
+    )
 
 
-def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = "") -> HttpResponse:
+def read_thread_flat(
+    request: KeyedRequest, thread_id: str = "", mailbox: str = ""
+) -> HttpResponse:
     """List a thread, oldest first, by its id alone; `to` is text."""
     if not thread_id:
         raise Invalid("thread_id: give the id of the thread.", field="thread_id")
@@ -141,17 +178,31 @@ def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = 
     return _thread(request.auth, thread_id, box, flat=True)
 
 
-def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool, bodies: bool = False) -> HttpResponse:
+def _thread(
+    key: ApiKey,
+    thread_id: str,
+    mailbox: Mailbox | None,
+    *,
+    flat: bool,
+    bodies: bool = False,
+) -> HttpResponse:
     found = thread_named(key, thread_id, mailbox=mailbox)
     most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
     emails = list(found[: most + 1])
     if not emails:
-        raise NotFound("There is no such thread in this account.", code="unknown_thread")
+        raise NotFound(
+            "There is no such thread in this account.", code="unknown_thread"
+        )
     cut = len(emails) > most
     count = found.count() if cut else len(emails)
     emails = emails[:most][::-1]
     # Who wrote and who was written to openly, in the order in which they came in.
-    people = dict.fromkeys(one for email in emails for one in (email.from_address, *email.to, *email.cc) if one)
+    people = dict.fromkeys(
+        one
+        for email in emails
+        for one in (email.from_address, *email.to, *email.cc)
+        if one
+    )
     # An answer that waits for approval counts as one: a second must not be written.
     sent = [email for email in emails if email.status not in _NEVER_SENT]
     result: dict[str, Any] = {
@@ -159,7 +210,8 @@ def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool,
         "message_count": count,
         "participants": list(people),
         "last_activity": iso(emails[-1].created_at),
-        "has_unanswered_inbound": bool(sent) and sent[-1].direction == Direction.INBOUND,
+        "has_unanswered_inbound": bool(sent)
+        and sent[-1].direction == Direction.INBOUND,
         "truncated": cut,
         "emails": [],
     }
@@ -178,17 +230,25 @@ def read_tags(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
 
 
 @router.put(_TAGS, auth=SEND, response=Tags)
-def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) -> HttpResponse:
+def write_tags(
+    request: KeyedRequest, mailbox: str, email: str, body: TagsIn
+) -> HttpResponse:
     """Add tags to a message; those of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
-    return answer({"tags": labels.add_tags(key=request.auth, email=found, tags=body.tags)})
+    return answer(
+        {"tags": labels.add_tags(key=request.auth, email=found, tags=body.tags)}
+    )
 
 
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=TagDeleted)
-def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
+def delete_tag(
+    request: KeyedRequest, mailbox: str, email: str, name: str
+) -> HttpResponse:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)
-    return answer({"deleted": labels.drop_tag(key=request.auth, email=found, name=name)})
+    return answer(
+        {"deleted": labels.drop_tag(key=request.auth, email=found, name=name)}
+    )
 
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> HttpResponse:
@@ -204,12 +264,16 @@ def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> HttpRe
 
 
 def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
-    return email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
+    return email_named(
+        request.auth, email, mailbox=mailbox_named(request.auth, mailbox)
+    )
 
 
 # Before the route of the bytes, which would take this suffix for a part of the name.
 @router.get(_FILE + "/url", auth=READ, response=FileLink)
-def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
+def link_to_file(
+    request: KeyedRequest, mailbox: str, email: str, name: str
+) -> HttpResponse:
     """Get a link to one file that works for an hour and needs no key."""
     found = _email(request, mailbox, email)
     # Where there is no file of this name, the suffix may be a part of one.
@@ -228,7 +292,9 @@ def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> 
 
 
 @router.get(_FILE, auth=READ, include_in_schema=False)
-def read_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
+def read_file(
+    request: KeyedRequest, mailbox: str, email: str, name: str
+) -> HttpResponse:
     """Get the bytes of one file."""
     return _bytes(_file(request.auth, _email(request, mailbox, email), name))
 
@@ -239,19 +305,27 @@ def read_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> Htt
     include_in_schema=False,
 )
 def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse:
-    """Get the bytes of one file of a message that waits: whoever decides may read what they decide on."""
+    """Get the bytes of one file of a message that waits: whoever decides may read what
+    they decide on.
+    """
     found = email_named(request.auth, email)
     if found.status not in AWAITING_DECISION:
-        raise NotFound("This message is no longer held. Reading its files needs a key with the scope read.")
+        raise NotFound(
+            "This message is no longer held. Reading its files needs a key with the scope read."
+        )
     return _bytes(_file(request.auth, found, name))
 
 
 @router.get("/oversight/pending/{email}/original", auth=SEES_HELD, response=Original)
 def read_original(request: KeyedRequest, email: str) -> HttpResponse:
-    """Get the HTML of a message as its author handed it in, and what simplifying it changed."""
+    """Get the HTML of a message as its author handed it in, and what simplifying it
+    changed.
+    """
     found = email_named(request.auth, email)
     check_may_read(request.auth, found)
-    return answer({"html": found.original_html or found.html or "", "changes": found.simplified})
+    return answer(
+        {"html": found.original_html or found.html or "", "changes": found.simplified}
+    )
 
 
 @router.get("/files/{token}", auth=None, include_in_schema=False)
@@ -271,7 +345,10 @@ def _file(key: ApiKey, email: Email, name: str, *, unless: str = "") -> Attachme
 
 def _bytes(file: Attachment) -> HttpResponse:
     response = HttpResponse(bytes(file.content), content_type=file.content_type)
-    # Written by a stranger or an agent: never shown by a browser as a page of this host.
-    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=file.name)
+    # Written by a stranger or an agent: never shown by a browser as a page of this
+    # host.
+    response["Content-Disposition"] = content_disposition_header(
+        as_attachment=True, filename=file.name
+    )
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     return response

@@ -1,4 +1,6 @@
-"""What waits for a decision, the decision, and the one-time codes that loosen a mailbox's oversight."""
+"""What waits for a decision, the decision, and the one-time codes that loosen a
+mailbox's oversight.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -35,13 +37,26 @@ from gateway.models.accounts import Scope
 from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
-_ACTIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
+_ACTIONS = {
+    "approve": "approved",
+    "approved": "approved",
+    "reject": "rejected",
+    "rejected": "rejected",
+}
 # A suggestion travels in webhooks, whose receivers may read no more than 256 KiB.
 MAX_SUGGESTION = 20_000
 # What clients may call a field of a decision that no MultiMail client does.
 _MEANT = {
     **dict.fromkeys(
-        ("fingerprint", "seen_fingerprint", "content_fingerprint", "sha256", "hash", "etag", "if_match"),
+        (
+            "fingerprint",
+            "seen_fingerprint",
+            "content_fingerprint",
+            "sha256",
+            "hash",
+            "etag",
+            "if_match",
+        ),
         "expected_fingerprint",
     ),
     **dict.fromkeys(("comment", "note", "because", "explanation", "message"), "reason"),
@@ -58,7 +73,9 @@ _ASKED = (
 
 
 class FieldChange(StrictBody):
-    """One field as the message had it, and as a person corrected it; recipients are one line with commas."""
+    """One field as the message had it, and as a person corrected it; recipients are one
+    line with commas.
+    """
 
     field: Annotated[Line, Field(max_length=40)]
     before: Annotated[str, Field(max_length=MAX_FIELD)]
@@ -66,7 +83,9 @@ class FieldChange(StrictBody):
 
 
 class Verdict(StrictBody, NamesEmail):
-    """A decision about a message that the path names. A field that is not listed here is refused."""
+    """A decision about a message that the path names. A field that is not listed here
+    is refused.
+    """
 
     model_config = ConfigDict(extra="forbid", **example({"decision": "approve"}))
     meant_by = _MEANT
@@ -84,7 +103,11 @@ class Verdict(StrictBody, NamesEmail):
 
     @model_validator(mode="after")
     def _is_clear(self) -> Self:
-        words = {_ACTIONS.get(word.strip().lower(), "") for word in (self.action, self.decision) if word}
+        words = {
+            _ACTIONS.get(word.strip().lower(), "")
+            for word in (self.action, self.decision)
+            if word
+        }
         if len(words) != 1 or words == {""}:
             raise ValueError("action: must be approve or reject.")
         if words == {"approved"} and self.feedback():
@@ -94,12 +117,16 @@ class Verdict(StrictBody, NamesEmail):
     @model_validator(mode="after")
     def _names_one_email(self) -> Self:
         if len({self.email_id, self.message_id, self.id} - {""}) > 1:
-            raise ValueError("email_id: email_id, message_id and id name different messages. Nothing was decided.")
+            raise ValueError(
+                "email_id: email_id, message_id and id name different messages. Nothing was decided."
+            )
         return self
 
     def feedback(self) -> dict[str, Any]:
         """Return what the agent gets as data; what was not given is left out."""
-        return self.model_dump(include={"suggested_markdown", "replaced_by", "changes"}, exclude_none=True)
+        return self.model_dump(
+            include={"suggested_markdown", "replaced_by", "changes"}, exclude_none=True
+        )
 
     def outcome(self) -> str:
         """Return `approved` or `rejected`."""
@@ -107,9 +134,13 @@ class Verdict(StrictBody, NamesEmail):
 
 
 class DecideIn(Verdict):
-    """A decision about a held message, in any dialect. A field that is not listed here is refused."""
+    """A decision about a held message, in any dialect. A field that is not listed here
+    is refused.
+    """
 
-    model_config = example({"email_id": "01JD0000000000000000000000", "action": "approve"})
+    model_config = example(
+        {"email_id": "01JD0000000000000000000000", "action": "approve"}
+    )
 
     @model_validator(mode="after")
     def _must_name_email(self) -> Self:
@@ -121,7 +152,9 @@ class DecideIn(Verdict):
 class ExpiryIn(MustNameEmail):
     """Until when a held message may be approved; null: without end."""
 
-    model_config = example({"email_id": "01JD0000000000000000000000", "expires_at": "2030-01-01T00:00:00Z"})
+    model_config = example(
+        {"email_id": "01JD0000000000000000000000", "expires_at": "2030-01-01T00:00:00Z"}
+    )
 
     expires_at: Moment | None
 
@@ -178,17 +211,19 @@ router = Router(tags=["oversight"])
 
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
 def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
-    """List held messages, oldest first, with all that a decision needs; with `email_id` only that one.
+    """List held messages, oldest first, with all that a decision needs; with `email_id`
+    only that one.
 
-    To a request that names a JSON type, as the MCP server does, each row gives its body once, as `body_markdown`, and
-    the rows stand under `pending` alone.
+    To a request that names a JSON type, as the MCP server does, each row gives its body
+    once, as `body_markdown`, and the rows stand under `pending` alone.
     """
     if not is_by_mcp_server(request):
         return _list_pending(request, filters, shapes.pending)
     filters.only = "pending"
 
     def with_body_once(email: Email) -> dict[str, Any]:
-        # The server takes bodies out of the rows, and which names it knows is not public.
+        # The server takes bodies out of the rows, and which names it knows is not
+        # public.
         result = shapes.pending(email)
         del result["markdown"], result["html_body"]
         if email.html:
@@ -198,25 +233,35 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpR
     return _list_pending(request, filters, with_body_once)
 
 
-def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
+def list_pending_flat(
+    request: KeyedRequest, filters: Query[PendingFilters]
+) -> HttpResponse:
     """List held messages, oldest first; `to` is text."""
     return _list_pending(request, filters, partial(shapes.pending, flat=True))
 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
 def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
-    """Approve or reject a held message. The first decision wins; 409 says what became of it otherwise.
+    """Approve or reject a held message. The first decision wins; 409 says what became
+    of it otherwise.
 
-    A mailbox or account can require `expected_fingerprint`; a field that is not known is refused, not ignored.
+    A mailbox or account can require `expected_fingerprint`; a field that is not known
+    is refused, not ignored.
     """
     return decide(request, body.names_email(), body, flat=False)
 
 
 @router.post("/oversight/expiry", auth=OVERSIGHT, response=ExpirySet)
 def set_expiry(request: KeyedRequest, body: ExpiryIn) -> HttpResponse:
-    """Set until when a held message may be approved. A later approval gets 409 with the code `approval_expired`."""
-    email = decisions.set_expiry(key=request.auth, email_id=body.names_email(), expires_at=body.expires_at)
-    return answer({**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)})
+    """Set until when a held message may be approved. A later approval gets 409 with the
+    code `approval_expired`.
+    """
+    email = decisions.set_expiry(
+        key=request.auth, email_id=body.names_email(), expires_at=body.expires_at
+    )
+    return answer(
+        {**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)}
+    )
 
 
 def decide_flat(request: KeyedRequest, body: DecideIn) -> HttpResponse:
@@ -225,7 +270,9 @@ def decide_flat(request: KeyedRequest, body: DecideIn) -> HttpResponse:
 
 
 def _list_pending(
-    request: KeyedRequest, filters: PendingFilters, shape: Callable[[Email], dict[str, Any]]
+    request: KeyedRequest,
+    filters: PendingFilters,
+    shape: Callable[[Email], dict[str, Any]],
 ) -> HttpResponse:
     page: Sequence[Email] = []
     following = None
@@ -236,10 +283,15 @@ def _list_pending(
             check_may_read(request.auth, found)
             page = [found]
         else:
-            # Decided, closed or not yet held: nothing to decide, but its outcome is shown.
+            # Decided, closed or not yet held: nothing to decide, but its outcome is
+            # shown.
             outcome = found.outcome() | shapes.delivery(found)
     else:
-        held = Email.objects.visible_to(request.auth).readable_by(request.auth).awaiting_decision()
+        held = (
+            Email.objects.visible_to(request.auth)
+            .readable_by(request.auth)
+            .awaiting_decision()
+        )
         emails = held.with_mailbox().with_key().with_attachments()
         if filters.mailbox:
             emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
@@ -247,15 +299,24 @@ def _list_pending(
             emails = emails.filter(id__gt=cursor)
         page, following = lists.cut(emails, filters.page_size())
     rows = [shape(email) for email in page]
-    names = ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
-    return answer(dict.fromkeys(names, rows) | {"count": len(rows), "cursor": following} | outcome)
+    names = (
+        ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
+    )
+    return answer(
+        dict.fromkeys(names, rows) | {"count": len(rows), "cursor": following} | outcome
+    )
 
 
-def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:
+def decide(
+    request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool
+) -> HttpResponse:
     """Approve or reject the held message of this id."""
     # Ignored, these would decide something else.
     if body.names_email() not in ("", email_id):
-        raise Invalid("email_id: the path names another message. Nothing was decided.", field="email_id")
+        raise Invalid(
+            "email_id: the path names another message. Nothing was decided.",
+            field="email_id",
+        )
     if name := next(iter(request.GET), ""):
         sentence = f"{name[:80]}: a decision takes no parameters in its address, only a body. Nothing was decided."
         raise Invalid(sentence, field=name[:80], code="unknown_field")
@@ -268,8 +329,16 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
         expected_fingerprint=body.expected_fingerprint or "",
         feedback=body.feedback(),
     )
-    waits = email.send_at is not None and email.decided_at is not None and email.send_at > email.decided_at
-    leaves_now = email.decision == Decision.APPROVED and email.direction == Direction.OUTBOUND and not waits
+    waits = (
+        email.send_at is not None
+        and email.decided_at is not None
+        and email.send_at > email.decided_at
+    )
+    leaves_now = (
+        email.decision == Decision.APPROVED
+        and email.direction == Direction.OUTBOUND
+        and not waits
+    )
     result = {
         **email.ids(),
         "status": email.decision if flat or not leaves_now else "approved_and_sent",
@@ -290,31 +359,51 @@ def decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -
     auth=needs(Scope.SEND, Scope.ADMIN),
     response=UpgradeAsked,
 )
-def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> HttpResponse:
-    """Ask for a looser oversight mode; three times an hour at most. The code goes to an operator."""
+def request_upgrade(
+    request: KeyedRequest, mailbox: str, body: UpgradeWish
+) -> HttpResponse:
+    """Ask for a looser oversight mode; three times an hour at most. The code goes to an
+    operator.
+    """
     asked = mailboxes.request_upgrade(
         key=request.auth,
         mailbox=mailbox_named(request.auth, mailbox),
         target=body.target_mode,
     )
-    return answer(UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED})
+    return answer(
+        UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED}
+    )
 
 
-@router.post("/mailboxes/{mailbox}/upgrade", auth=needs(Scope.SEND, Scope.ADMIN), response=MailboxChanged)
+@router.post(
+    "/mailboxes/{mailbox}/upgrade",
+    auth=needs(Scope.SEND, Scope.ADMIN),
+    response=MailboxChanged,
+)
 def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpResponse:
-    """Loosen the mode with the code that an operator gave. Dashes and case do not matter."""
-    changed = mailboxes.upgrade(key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code)
+    """Loosen the mode with the code that an operator gave. Dashes and case do not
+    matter.
+    """
+    changed = mailboxes.upgrade(
+        key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code
+    )
     return answer(MailboxAnswer.of(changed) | {"status": "upgraded"})
 
 
 @router.get("/upgrade-requests", auth=ADMIN, response=UpgradeRequests)
 def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
-    """List what waits for a code, newest first, with who asked, and with the codes for a person to pass on.
+    """List what waits for a code, newest first, with who asked, and with the codes for
+    a person to pass on.
 
-    A key that also sends, or is a sandbox key, gets null for a code: it would loosen oversight in its own favour.
+    A key that also sends, or is a sandbox key, gets null for a code: it would loosen
+    oversight in its own favour.
     """
     key = request.auth
-    rows = UpgradeRequest.objects.visible_to(key).waiting().select_related("requested_by_key")
+    rows = (
+        UpgradeRequest.objects.visible_to(key)
+        .waiting()
+        .select_related("requested_by_key")
+    )
     shown = not key.has_conflict_of_interest()
     result = [
         UpgradeAnswer.of(one)

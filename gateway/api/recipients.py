@@ -1,4 +1,6 @@
-"""Contacts, which live and sandbox keys share as they share mailboxes, and suppressed addresses."""
+"""Contacts, which live and sandbox keys share as they share mailboxes, and suppressed
+addresses.
+"""
 
 from typing import Annotated
 
@@ -9,7 +11,15 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from common.patterns import comparable_text
 from gateway.api import lists
 from gateway.api.answers import Answer, Iso, answer
-from gateway.api.bodies import Address, Body, Line, MailboxName, ShortLine, ShortText, example
+from gateway.api.bodies import (
+    Address,
+    Body,
+    Line,
+    MailboxName,
+    ShortLine,
+    ShortText,
+    example,
+)
 from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
@@ -23,7 +33,9 @@ MAX_TAGS = 50
 
 
 def _tags(value: object) -> object:
-    """Take an array, a text with commas, or a map of which the names count; as tags come on messages."""
+    """Take an array, a text with commas, or a map of which the names count; as tags
+    come on messages.
+    """
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return list(value or ()) if isinstance(value, dict) or value is None else value
@@ -39,12 +51,16 @@ def _few(tags: list[str]) -> list[str]:
 class ContactIn(Body):
     """Somebody to know. Without a name the address is the name."""
 
-    model_config = example({"name": "Jane Doe", "email": "jane@example.org", "tags": ["customer"]})
+    model_config = example(
+        {"name": "Jane Doe", "email": "jane@example.org", "tags": ["customer"]}
+    )
 
     email: Address
     name: ShortLine | None = None
     tags: Annotated[
-        list[Annotated[Line, Field(min_length=1, max_length=100)]], AfterValidator(_few), BeforeValidator(_tags)
+        list[Annotated[Line, Field(min_length=1, max_length=100)]],
+        AfterValidator(_few),
+        BeforeValidator(_tags),
     ] = Field(default_factory=list)
     mailbox: MailboxName | None = None
     mailbox_id: MailboxName | None = None
@@ -58,7 +74,9 @@ class ContactAnswer(Answer):
     email: str
     tags: list[str]
     # A mailbox is written as its address.
-    mailbox: Annotated[str | None, BeforeValidator(lambda mailbox: mailbox and str(mailbox))]
+    mailbox: Annotated[
+        str | None, BeforeValidator(lambda mailbox: mailbox and str(mailbox))
+    ]
     mailbox_id: str | None
     created_at: Annotated[int, BeforeValidator(epoch_milliseconds)]
 
@@ -105,7 +123,9 @@ router = Router(tags=["recipients"])
 
 
 class ContactFilters(PageFilters):
-    """The parameters of the list. Clients that know no pages send no limit, so a page without one is large."""
+    """The parameters of the list. Clients that know no pages send no limit, so a page
+    without one is large.
+    """
 
     q: ShortText = ""
     query: ShortText = ""
@@ -113,15 +133,23 @@ class ContactFilters(PageFilters):
 
 
 @router.get("/contacts", auth=READ, response=Contacts)
-def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> HttpResponse:
-    """List contacts, newest first: those whose name or address holds `q` (or `query`), or that carry it as a tag."""
+def list_contacts(
+    request: KeyedRequest, filters: Query[ContactFilters]
+) -> HttpResponse:
+    """List contacts, newest first: those whose name or address holds `q` (or `query`),
+    or that carry it as a tag.
+    """
     rows = Contact.objects.visible_to(request.auth)
     if filters.mailbox:
         rows = rows.used_by(mailbox_named(request.auth, bare_address(filters.mailbox)))
     # A whole address in the form in which contacts keep it.
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
-    return answer(lists.page_of(rows, "contacts", ContactAnswer.of, filters, default=500, most=1000))
+    return answer(
+        lists.page_of(
+            rows, "contacts", ContactAnswer.of, filters, default=500, most=1000
+        )
+    )
 
 
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
@@ -130,31 +158,57 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
     name = body.mailbox or body.mailbox_id
     mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
     contact = contacts.add_contact(
-        key=request.auth, email=body.email, name=(body.name or "").strip(), tags=body.tags, mailbox=mailbox
+        key=request.auth,
+        email=body.email,
+        name=(body.name or "").strip(),
+        tags=body.tags,
+        mailbox=mailbox,
     )
     return answer(ContactAnswer.of(contact), status=201)
 
 
-@router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN, Scope.SEND), response=ContactDeleted)
+@router.delete(
+    "/contacts/{contact_id}",
+    auth=needs(Scope.ADMIN, Scope.SEND),
+    response=ContactDeleted,
+)
 def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
     """Remove a contact."""
-    contact = first_or_404(Contact.objects.visible_to(request.auth).filter(pk=contact_id), "contact")
+    contact = first_or_404(
+        Contact.objects.visible_to(request.auth).filter(pk=contact_id), "contact"
+    )
     contacts.remove_contact(key=request.auth, contact=contact)
     return answer({"id": contact.pk, "deleted": True})
 
 
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
-def list_suppressions(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
-    """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
+def list_suppressions(
+    request: KeyedRequest, filters: Query[PageFilters]
+) -> HttpResponse:
+    """List suppressed addresses, newest first. Mail to one is refused, until it is
+    taken off the list.
+    """
     rows = Suppression.objects.applying_to(request.auth)
-    return answer(lists.page_of(rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000))
+    return answer(
+        lists.page_of(
+            rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000
+        )
+    )
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)
 def lift_suppression(request: KeyedRequest, address: str) -> HttpResponse:
-    """Take an address off the list, so that it is written to again. It may be percent-encoded or not."""
-    found = Suppression.objects.visible_to(request.auth).filter(email_address=comparable_text(address)).first()
+    """Take an address off the list, so that it is written to again. It may be
+    percent-encoded or not.
+    """
+    found = (
+        Suppression.objects.visible_to(request.auth)
+        .filter(email_address=comparable_text(address))
+        .first()
+    )
     if found is None:
         raise NotFound("This address is not suppressed.")
     suppression.lift(key=request.auth, suppression=found)
-    return answer({"id": found.pk, "email_address": found.email_address, "status": "removed"})
+    return answer(
+        {"id": found.pk, "email_address": found.email_address, "status": "removed"}
+    )

@@ -1,4 +1,6 @@
-"""Sending, replying and changing what is scheduled: in MultiMail's current dialect, and in the flat one."""
+"""Sending, replying and changing what is scheduled: in MultiMail's current dialect, and
+in the flat one.
+"""
 
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -38,7 +40,13 @@ from gateway.lookups import (
     newest_in_thread,
 )
 from gateway.messages import submission
-from gateway.messages.drafts import Draft, new_email, recipients_of, subject_of, thread_after
+from gateway.messages.drafts import (
+    Draft,
+    new_email,
+    recipients_of,
+    subject_of,
+    thread_after,
+)
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Status
@@ -93,8 +101,11 @@ class Composed(Body):
     scheduled_at: Moment | None = None
     gate_timing: TimingWord | None = None
     idempotency_key: Annotated[Line, Field(max_length=MAX_KEY)] | None = None
-    # What the agent claims that it may do (a UCAN), sent as X-Agent-Identity and not checked.
-    ucan: Annotated[str, Field(max_length=MAX_UCAN, pattern=r"^[A-Za-z0-9_.=-]*$")] | None = None
+    # What the agent claims that it may do (a UCAN), sent as X-Agent-Identity and not
+    # checked.
+    ucan: (
+        Annotated[str, Field(max_length=MAX_UCAN, pattern=r"^[A-Za-z0-9_.=-]*$")] | None
+    ) = None
 
     @model_validator(mode="after")
     def _has_body(self) -> Self:
@@ -103,12 +114,28 @@ class Composed(Body):
         return self
 
     def _text(self) -> str | None:
-        return next((text for text in (self.markdown, self.body, self.text) if text is not None), None)
+        return next(
+            (
+                text
+                for text in (self.markdown, self.body, self.text)
+                if text is not None
+            ),
+            None,
+        )
 
     def draft(
-        self, *, key: ApiKey, mailbox: Mailbox, to: list[str], subject: str, header_key: str, thread: dict[str, str]
+        self,
+        *,
+        key: ApiKey,
+        mailbox: Mailbox,
+        to: list[str],
+        subject: str,
+        header_key: str,
+        thread: dict[str, str],
     ) -> Draft:
-        """Return what is to be sent. Raises Invalid or TooLarge for attachments, and Invalid for HTML."""
+        """Return what is to be sent. Raises Invalid or TooLarge for attachments, and
+        Invalid for HTML.
+        """
         files = read_files([file.plain() for file in self.attachments or ()])
         send_at = self.send_at or self.scheduled_at
         timing = self.gate_timing or mailbox.default_gate_timing
@@ -160,7 +187,8 @@ class SendIn(Composed, NamesMailbox):
 
     to: Addresses = Field(min_length=1)
     subject: Subject
-    # The message that this one is sent in place of: it stands in the thread where that one stood.
+    # The message that this one is sent in place of: it stands in the thread where that
+    # one stood.
     replaces: str = Field("", max_length=64)
 
 
@@ -171,7 +199,9 @@ class CancelIn(MustNameEmail):
 
 
 class ReplyIn(Composed):
-    """An answer; who gets it, its subject and its thread follow from the message that it answers."""
+    """An answer; who gets it, its subject and its thread follow from the message that
+    it answers.
+    """
 
     model_config = example({"markdown": _WORDS})
 
@@ -212,13 +242,19 @@ class EditIn(Body):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, value: Any) -> Any:
-        return {name: part for name, part in value.items() if part is not None} if isinstance(value, dict) else value
+        return (
+            {name: part for name, part in value.items() if part is not None}
+            if isinstance(value, dict)
+            else value
+        )
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
         content = self.content()
         if self.time() is None and not content:
-            raise ValueError("send_at: give at least one of send_at, to, cc, bcc, subject or markdown to change.")
+            raise ValueError(
+                "send_at: give at least one of send_at, to, cc, bcc, subject or markdown to change."
+            )
         if content.get("to") == []:
             raise ValueError("to: the message needs a recipient.")
         if not content.get("markdown", "x").strip():
@@ -231,7 +267,11 @@ class EditIn(Body):
 
     def content(self) -> dict[str, Any]:
         """Return the fields of the message that are to change, and to what."""
-        content = {name: getattr(self, name) for name in _CONTENT if name in self.model_fields_set}
+        content = {
+            name: getattr(self, name)
+            for name in _CONTENT
+            if name in self.model_fields_set
+        }
         for name in ("text", "body", "markdown"):
             if name in self.model_fields_set:
                 content["markdown"] = getattr(self, name)
@@ -251,12 +291,22 @@ def accept(
     """Store the message, answer for it, and move it on."""
     header_key = request.headers.get("Idempotency-Key", "").strip()
     if len(header_key) > MAX_KEY:
-        raise Invalid(f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key")
+        raise Invalid(
+            f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key"
+        )
     key = request.auth
-    draft = body.draft(key=key, mailbox=mailbox, to=to, subject=subject, header_key=header_key, thread=thread)
+    draft = body.draft(
+        key=key,
+        mailbox=mailbox,
+        to=to,
+        subject=subject,
+        header_key=header_key,
+        thread=thread,
+    )
     accepted = submission.accept_draft(key=key, draft=draft)
     email = accepted.email
-    # The answer is built before the message moves on, so that its status is always the first one.
+    # The answer is built before the message moves on, so that its status is always the
+    # first one.
     result: dict[str, Any] = {
         **email.ids(),
         "thread_id": email.thread_id,
@@ -304,11 +354,20 @@ def send(request: KeyedRequest, mailbox: str, body: SendIn) -> HttpResponse:
 
 
 def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
-    """Send a message; `from` names the mailbox. Answers `queued` for every accepted message."""
-    return _new(request, mailbox_named_or_only(request.auth, body.names_mailbox()), body, flat=True)
+    """Send a message; `from` names the mailbox. Answers `queued` for every accepted
+    message.
+    """
+    return _new(
+        request,
+        mailbox_named_or_only(request.auth, body.names_mailbox()),
+        body,
+        flat=True,
+    )
 
 
-def _new(request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool) -> HttpResponse:
+def _new(
+    request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool
+) -> HttpResponse:
     thread = {}
     if body.replaces:
         first = email_named(request.auth, body.replaces, mailbox=mailbox)
@@ -317,28 +376,58 @@ def _new(request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool) -
             "in_reply_to": first.in_reply_to,
             "references": first.references,
         }
-    return accept(request, mailbox, body, flat=flat, to=body.to, subject=body.subject, thread=thread)
+    return accept(
+        request,
+        mailbox,
+        body,
+        flat=flat,
+        to=body.to,
+        subject=body.subject,
+        thread=thread,
+    )
 
 
-@router.post("/mailboxes/{mailbox}/reply/{email}", auth=SEND, response={202: Sent, 200: Sent})
-def reply(request: KeyedRequest, mailbox: str, email: str, body: ReplyIn) -> HttpResponse:
-    """Answer a message: its author, or the recipients of one of our own. Gated mailboxes hold the answer for review."""
+@router.post(
+    "/mailboxes/{mailbox}/reply/{email}", auth=SEND, response={202: Sent, 200: Sent}
+)
+def reply(
+    request: KeyedRequest, mailbox: str, email: str, body: ReplyIn
+) -> HttpResponse:
+    """Answer a message: its author, or the recipients of one of our own. Gated
+    mailboxes hold the answer for review.
+    """
     box = mailbox_named(request.auth, mailbox)
-    return _answer(request, box, email_named(request.auth, email, mailbox=box), body, flat=False)
+    return _answer(
+        request, box, email_named(request.auth, email, mailbox=box), body, flat=False
+    )
 
 
-def _answer(request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool) -> HttpResponse:
+def _answer(
+    request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool
+) -> HttpResponse:
     check_may_read(request.auth, parent)
     to = recipients_of(parent)
-    return accept(request, box, body, flat=flat, to=to, subject=subject_of(parent), thread=thread_after(parent))
+    return accept(
+        request,
+        box,
+        body,
+        flat=flat,
+        to=to,
+        subject=subject_of(parent),
+        thread=thread_after(parent),
+    )
 
 
 def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
-    """Answer a message, or the newest one received in a thread. Answers `queued` for every accepted message."""
+    """Answer a message, or the newest one received in a thread. Answers `queued` for
+    every accepted message.
+    """
     return reply_to(request, body.names_email(), body, thread_id=body.thread_id)
 
 
-def reply_to(request: KeyedRequest, email: str, body: ReplyFromIn, *, thread_id: str = "") -> HttpResponse:
+def reply_to(
+    request: KeyedRequest, email: str, body: ReplyFromIn, *, thread_id: str = ""
+) -> HttpResponse:
     """Answer the message of this id, or without one the newest received in the thread."""
     key = request.auth
     named = body.names_mailbox()
@@ -346,16 +435,28 @@ def reply_to(request: KeyedRequest, email: str, body: ReplyFromIn, *, thread_id:
     if email:
         parent = email_named(key, email, mailbox=box)
         if thread_id and parent.thread_id != thread_id:
-            raise Invalid("thread_id: is not the thread of the given message.", field="thread_id")
+            raise Invalid(
+                "thread_id: is not the thread of the given message.", field="thread_id"
+            )
     else:
         parent = newest_in_thread(key, thread_id, mailbox=box)
-    return _answer(request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True)
+    return _answer(
+        request, mailbox_named(key, parent.mailbox_id), parent, body, flat=True
+    )
 
 
-@router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", auth=SEND, response=Message)
-def edit_scheduled(request: KeyedRequest, mailbox: str, email: str, body: EditIn) -> HttpResponse:
+@router.patch(
+    "/mailboxes/{mailbox}/emails/{email}/schedule", auth=SEND, response=Message
+)
+def edit_scheduled(
+    request: KeyedRequest, mailbox: str, email: str, body: EditIn
+) -> HttpResponse:
     """Change a scheduled message. Of an approved one only the time can be moved."""
     box = mailbox_named(request.auth, mailbox)
     found = email_named(request.auth, email, mailbox=box)
-    submission.edit_scheduled(key=request.auth, email=found, send_at=body.time(), content=body.content())
-    return answer(shapes.full(email_named(request.auth, email, mailbox=box), text_body=False))
+    submission.edit_scheduled(
+        key=request.auth, email=found, send_at=body.time(), content=body.content()
+    )
+    return answer(
+        shapes.full(email_named(request.auth, email, mailbox=box), text_body=False)
+    )

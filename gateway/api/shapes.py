@@ -1,6 +1,8 @@
-"""Emails as answers show them: all field names that MultiMail's clients read, on every message.
+"""Emails as answers show them: all field names that MultiMail's clients read, on every
+message.
 
-Body text appears only in a single read and in the pending list; a summary never holds any.
+Body text appears only in a single read and in the pending list; a summary never holds
+any.
 """
 
 from typing import Any
@@ -12,10 +14,18 @@ from gateway.models import ApiKey, Email
 from gateway.states import Decision, Direction, Status
 from gateway.timestamps import iso
 
-_VERDICTS: dict[str, str] = {Status.SPAM_FLAGGED: "flagged", Status.SPAM_QUARANTINED: "quarantined"}
-# Every text in a row that whoever wrote the message chose freely, but for the one address that it is from: lists of
-# addresses can hold whole sentences, too.
-_WITHHELD: dict[str, Any] = {"subject": "", "from_name": "", "message_id_header": None, "in_reply_to": None}
+_VERDICTS: dict[str, str] = {
+    Status.SPAM_FLAGGED: "flagged",
+    Status.SPAM_QUARANTINED: "quarantined",
+}
+# Every text in a row that whoever wrote the message chose freely, but for the one
+# address that it is from: lists of addresses can hold whole sentences, too.
+_WITHHELD: dict[str, Any] = {
+    "subject": "",
+    "from_name": "",
+    "message_id_header": None,
+    "in_reply_to": None,
+}
 _WITHHELD |= {"reply_to": None, "cc": [], "cc_addresses": [], "metadata": {}}
 
 
@@ -71,7 +81,8 @@ def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
         **told,
         "decided_at": decided_at,
         "decided_by": email.decided_by or None,
-        # A client may take approved_at for "was approved", so these two stay empty on a rejected message.
+        # A client may take approved_at for "was approved", so these two stay empty on a
+        # rejected message.
         "approved_at": decided_at if approved else None,
         "approved_by": email.decided_by if approved else None,
         **delivery(email),
@@ -114,10 +125,15 @@ def attachment_rows(email: Email) -> list[dict[str, Any]]:
 def full(email: Email, *, text_body: bool) -> dict[str, Any]:
     """Return a single read in the current dialect.
 
-    An MCP client puts everything but `markdown` into a block it trusts, so no other key may hold body text there.
-    Others read `text_body`; the caller says whether this is one of them.
+    An MCP client puts everything but `markdown` into a block it trusts, so no other key
+    may hold body text there. Others read `text_body`; the caller says whether this is
+    one of them.
     """
-    message = summary(email) | {"markdown": email.markdown, "attachments": attachment_rows(email)} | _feedback(email)
+    message = (
+        summary(email)
+        | {"markdown": email.markdown, "attachments": attachment_rows(email)}
+        | _feedback(email)
+    )
     return message | {"text_body": email.markdown} if text_body else message
 
 
@@ -129,8 +145,15 @@ def full_flat(email: Email) -> dict[str, Any]:
 
 
 def _feedback(email: Email) -> dict[str, Any]:
-    """Return what a person who rejected the message gave its agent as data; these are that person's words."""
-    return {"suggested_markdown": None, "replaced_by": None, "changes": [], **email.feedback}
+    """Return what a person who rejected the message gave its agent as data; these are
+    that person's words.
+    """
+    return {
+        "suggested_markdown": None,
+        "replaced_by": None,
+        "changes": [],
+        **email.feedback,
+    }
 
 
 def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
@@ -139,12 +162,13 @@ def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
         "markdown": email.markdown,
         "body_markdown": email.markdown,
         "html_body": email.html,
-        # How many changes; what they are and the original stand in an answer of their own, as both hold the author's
-        # words under names that clients do not know.
+        # How many changes; what they are and the original stand in an answer of their
+        # own, as both hold the author's words under names that clients do not know.
         "simplified": len(email.simplified),
         "attachments": attachment_rows(email),
         "additions": additions_of(email),
-        # A person who decides knows a key by its name; the id beside it stays when that changes.
+        # A person who decides knows a key by its name; the id beside it stays when that
+        # changes.
         "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
         "fingerprint": fingerprint_of(email),
         "expires_at": iso(email.expires_at),
@@ -157,7 +181,15 @@ def row(key: ApiKey, email: Email, *, flat: bool = False) -> dict[str, Any]:
     if may_read(key, email):
         return result
     own = email.mailbox.address
-    return result | _WITHHELD | {"to": address_list([own], flat=flat), "to_addresses": [own], "recipient": own}
+    return (
+        result
+        | _WITHHELD
+        | {
+            "to": address_list([own], flat=flat),
+            "to_addresses": [own],
+            "recipient": own,
+        }
+    )
 
 
 class Sent(Answer):

@@ -1,4 +1,6 @@
-"""The whole API: its routers, docs page and OpenAPI document, and the one place where errors become answers."""
+"""The whole API: its routers, docs page and OpenAPI document, and the one place where
+errors become answers.
+"""
 
 import logging
 from functools import cached_property
@@ -75,7 +77,8 @@ STATUSES = {
     503: "The database is not available; try again.",
 }
 EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.items()]}
-# Clients generate code from the ids of operations, so an id holds this word for its view and not the name of a module.
+# Clients generate code from the ids of operations, so an id holds this word for its
+# view and not the name of a module.
 OPERATION_GROUPS = {
     "accounts": "read_account sign_up report_issue update_account delete_account",
     "allowlists": (
@@ -87,7 +90,9 @@ OPERATION_GROUPS = {
     "emails": "list_emails read_email cancel check_inbox read_flat cancel_flat",
     "files": "link_to_file",
     "keys": "list_keys create_key update_key revoke_key",
-    "mailboxes": ("list_mailboxes create_mailbox read_mailbox update_mailbox delete_mailbox configure_mailbox"),
+    "mailboxes": (
+        "list_mailboxes create_mailbox read_mailbox update_mailbox delete_mailbox configure_mailbox"
+    ),
     "oversight": "list_pending read_original decide_email set_expiry list_pending_flat decide_flat",
     "replies": "reply reply_flat",
     "schedule": "edit_scheduled",
@@ -103,7 +108,9 @@ OPERATION_GROUPS = {
         " list_deliveries replay"
     ),
 }
-_GROUP_OF = {view: group for group, views in OPERATION_GROUPS.items() for view in views.split()}
+_GROUP_OF = {
+    view: group for group, views in OPERATION_GROUPS.items() for view in views.split()
+}
 
 
 class Document(OpenAPISchema):
@@ -116,15 +123,27 @@ class Document(OpenAPISchema):
         # The first sentence says more on the closed row than the name of a function.
         first, _, more = about.partition(". ")
         result["summary"] = first.rstrip(".").replace("`", "")
-        result["description"] = " ".join(part for part in (more, _needed(operation)) if part)
+        result["description"] = " ".join(
+            part for part in (more, _needed(operation)) if part
+        )
         return result
 
     def responses(self, operation: Operation) -> dict[int, Any]:
-        """Return the answers of one call, by status: its good ones, and the errors that every call can give."""
+        """Return the answers of one call, by status: its good ones, and the errors that
+        every call can give.
+        """
         result: dict[int, Any] = super().responses(operation)
-        # Declared on each route they would make one model per status and route, 25 MB in all.
-        problem = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-        return result | {status: {"description": meaning, **problem} for status, meaning in STATUSES.items()}
+        # Declared on each route they would make one model per status and route, 25 MB
+        # in all.
+        problem = {
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+            }
+        }
+        return result | {
+            status: {"description": meaning, **problem}
+            for status, meaning in STATUSES.items()
+        }
 
     def get_components(self) -> dict[str, Any]:
         """Return the shapes that the calls refer to."""
@@ -138,20 +157,34 @@ def _needed(operation: Operation) -> str:
     if not checks:
         return "Needs no key."
     scopes = [f"`{scope}`" for scope in getattr(checks[0], "scopes", ())]
-    return f"Needs a key with the scope {' or '.join(scopes)}." if scopes else "Any key will do."
+    return (
+        f"Needs a key with the scope {' or '.join(scopes)}."
+        if scopes
+        else "Any key will do."
+    )
 
 
 log = logging.getLogger(__name__)
 
 
 class Docs(Swagger):
-    """The docs page, rendered without a request: context processors are the desk's business."""
+    """The docs page, rendered without a request: context processors are the desk's
+    business.
+    """
 
-    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
+    def render_page(
+        self, request: HttpRequest, api: NinjaAPI, **kwargs: Any
+    ) -> HttpResponse:
         """Return the one HTML page of the gateway."""
-        context = {"swagger_settings": '{"layout": "BaseLayout", "url": "/openapi.json"}', "api": api}
-        # An engine of its own: Django's would import the desk's template tags, whose models are not here.
-        engine = Engine(app_dirs=True, libraries={"static": "django.templatetags.static"})
+        context = {
+            "swagger_settings": '{"layout": "BaseLayout", "url": "/openapi.json"}',
+            "api": api,
+        }
+        # An engine of its own: Django's would import the desk's template tags, whose
+        # models are not here.
+        engine = Engine(
+            app_dirs=True, libraries={"static": "django.templatetags.static"}
+        )
         page = HttpResponse(engine.get_template(self.template).render(Context(context)))
         page["Content-Security-Policy"] = (
             "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -161,7 +194,9 @@ class Docs(Swagger):
 
 
 class GatewayAPI(NinjaAPI):
-    """The API. Its document never changes while the process runs, and takes a tenth of a second to make."""
+    """The API. Its document never changes while the process runs, and takes a tenth of
+    a second to make.
+    """
 
     @cached_property
     def _document(self) -> OpenAPISchema:
@@ -214,7 +249,14 @@ def health(request: HttpRequest) -> HttpResponse:
     try:
         ping()
     except DatabaseError:
-        return answer({"status": "degraded", "software": "countersign-gateway", "database": "away"}, status=503)
+        return answer(
+            {
+                "status": "degraded",
+                "software": "countersign-gateway",
+                "database": "away",
+            },
+            status=503,
+        )
     return answer({"status": "ok", "software": "countersign-gateway"})
 
 
@@ -241,13 +283,19 @@ def _on_gateway_error(request: HttpRequest, error: GatewayError) -> JsonResponse
 
 @api.exception_handler(AuthenticationError)
 def _on_no_key(request: HttpRequest, error: AuthenticationError) -> JsonResponse:
-    return _problem(InvalidKey("No API key was given. Send it as `Authorization: Bearer <key>`.", code="no_key"))
+    return _problem(
+        InvalidKey(
+            "No API key was given. Send it as `Authorization: Bearer <key>`.",
+            code="no_key",
+        )
+    )
 
 
 @api.exception_handler(ValidationError)
 def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     first = error.errors[0]
-    # ("body", "body", "to", 0): where it came from, the handler's parameter, and then the field itself.
+    # ("body", "body", "to", 0): where it came from, the handler's parameter, and then
+    # the field itself.
     path = [str(part) for part in first["loc"][1:]]
     path = path[1:] if path[:1] in (["body"], ["filters"]) else path
     sentence = sentence_of(first)
@@ -273,7 +321,10 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
     # The framework hides what the parser raised behind a 400 of its own.
     if isinstance(error.__cause__, GatewayError):
         return _problem(error.__cause__)
-    return answer({"error": str(error) or "The request failed.", "code": "failed"}, status=error.status_code)
+    return answer(
+        {"error": str(error) or "The request failed.", "code": "failed"},
+        status=error.status_code,
+    )
 
 
 @api.exception_handler(RequestDataTooBig)
@@ -285,11 +336,20 @@ def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> JsonResponse:
 @api.exception_handler(InterfaceError)
 def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
     log.error("database away", extra={"reason": type(error).__name__})
-    why = "The gateway's disk is full." if is_disk_full_error(error) else "The database cannot be reached."
-    return _problem(Unavailable(f"{why} Try again; with an idempotency_key nothing is sent twice."))
+    why = (
+        "The gateway's disk is full."
+        if is_disk_full_error(error)
+        else "The database cannot be reached."
+    )
+    return _problem(
+        Unavailable(f"{why} Try again; with an idempotency_key nothing is sent twice.")
+    )
 
 
 @api.exception_handler(Exception)
 def _on_bug(request: HttpRequest, error: Exception) -> JsonResponse:
     log.exception("request failed")
-    return answer({"error": "The gateway had an error, which was logged.", "code": "internal"}, status=500)
+    return answer(
+        {"error": "The gateway had an error, which was logged.", "code": "internal"},
+        status=500,
+    )

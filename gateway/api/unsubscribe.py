@@ -1,4 +1,6 @@
-"""The page at which recipients of commercial mail unsubscribe: HTML, and without a key, unlike the rest of the API."""
+"""The page at which recipients of commercial mail unsubscribe: HTML, and without a key,
+unlike the rest of the API.
+"""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -32,7 +34,8 @@ _DONE = """<h1>You are unsubscribed</h1>
 router = Router()
 
 
-# Programs that check mail for dangerous links open them, so opening the page changes nothing.
+# Programs that check mail for dangerous links open them, so opening the page changes
+# nothing.
 @router.get("/unsubscribe/{token}", include_in_schema=False)
 def show(request: HttpRequest, token: str) -> HttpResponse:
     """Show the page with its one button."""
@@ -42,7 +45,9 @@ def show(request: HttpRequest, token: str) -> HttpResponse:
 
 @router.post("/unsubscribe/{token}", include_in_schema=False)
 def submit(request: HttpRequest, token: str) -> HttpResponse:
-    """Unsubscribe: the page's button, or one click in a mail program. The body is not read."""
+    """Unsubscribe: the page's button, or one click in a mail program. The body is not
+    read.
+    """
     email = email_of_token(token)
     unsubscribe(email=email)
     return _page(format_html(_DONE, email.to[0], email.account.name))

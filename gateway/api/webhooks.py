@@ -1,4 +1,6 @@
-"""Subscriptions, their secrets, and the log of deliveries. Secrets are shown only by WebhookWithSecret."""
+"""Subscriptions, their secrets, and the log of deliveries. Secrets are shown only by
+WebhookWithSecret.
+"""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -37,13 +39,16 @@ _Secret = Annotated[str, Field(min_length=8, max_length=200)]
 class WebhookIn(Confirmable):
     """A subscription to make."""
 
-    model_config = example({"url": "https://example.com/hook", "events": ["oversight.pending"]})
+    model_config = example(
+        {"url": "https://example.com/hook", "events": ["oversight.pending"]}
+    )
 
     url: _Url
     events: _Events
     mailbox_id: str | None = Field(None, max_length=320)
     secret: _Secret | None = None
-    # Of a live key: whether events of sandbox mail are sent too. A sandbox key hears of nothing else.
+    # Of a live key: whether events of sandbox mail are sent too. A sandbox key hears of
+    # nothing else.
     include_sandbox: bool = True
 
 
@@ -84,7 +89,9 @@ class WebhookAnswer(Answer):
 
 
 class WebhookWithSecret(WebhookAnswer):
-    """One subscription, and what signs its events, or will when the overlap of a rotation is over."""
+    """One subscription, and what signs its events, or will when the overlap of a
+    rotation is over.
+    """
 
     signing_secret: str = Field(validation_alias="secret")
     secret: str
@@ -160,11 +167,16 @@ router = Router(tags=["webhooks"])
 @router.get("/webhooks", auth=ADMIN, response=Webhooks)
 def list_webhooks(request: KeyedRequest) -> HttpResponse:
     """List subscriptions, without their secrets."""
-    shown = [WebhookAnswer.of(webhook) for webhook in Webhook.objects.visible_to(request.auth)]
+    shown = [
+        WebhookAnswer.of(webhook)
+        for webhook in Webhook.objects.visible_to(request.auth)
+    ]
     return answer({"webhooks": shown, "subscriptions": shown})
 
 
-@router.post("/webhooks", auth=ADMIN, response={201: WebhookWithSecret, 202: PendingApproval})
+@router.post(
+    "/webhooks", auth=ADMIN, response={201: WebhookWithSecret, 202: PendingApproval}
+)
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
@@ -186,16 +198,28 @@ def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     return answer(WebhookWithSecret.of(_webhook_named(request.auth, webhook_id)))
 
 
-@router.patch("/webhooks/{webhook_id}", auth=ADMIN, response={200: WebhookAnswer, 202: PendingApproval})
-def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) -> HttpResponse:
-    """Move a subscription to another address, or change what it hears of. A paused one wakes when it is moved."""
+@router.patch(
+    "/webhooks/{webhook_id}",
+    auth=ADMIN,
+    response={200: WebhookAnswer, 202: PendingApproval},
+)
+def change_webhook(
+    request: KeyedRequest, webhook_id: str, body: WebhookChange
+) -> HttpResponse:
+    """Move a subscription to another address, or change what it hears of. A paused one
+    wakes when it is moved.
+    """
     webhook = _webhook_named(request.auth, webhook_id)
-    changes: dict[str, Any] = body.model_dump(include=body.model_fields_set - {"mailbox_id", "approval_code"})
+    changes: dict[str, Any] = body.model_dump(
+        include=body.model_fields_set - {"mailbox_id", "approval_code"}
+    )
     if "mailbox_id" in body.model_fields_set:
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
     summary = _summary(body.url or webhook.url)
     with body.confirmed(request.auth, "update_webhook", summary=summary, id=webhook.pk):
-        changed = subscriptions.change_webhook(key=request.auth, webhook=webhook, changes=changes)
+        changed = subscriptions.change_webhook(
+            key=request.auth, webhook=webhook, changes=changes
+        )
     return answer(WebhookAnswer.of(changed) | {"status": "updated"})
 
 
@@ -208,11 +232,14 @@ def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
 
 
 @router.post("/webhooks/{webhook_id}/rotate", auth=ADMIN, response=WebhookWithSecret)
-def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> HttpResponse:
+def rotate_webhook(
+    request: KeyedRequest, webhook_id: str, body: RotateIn
+) -> HttpResponse:
     """Change the signing secret.
 
-    For `overlap_s` seconds (24 hours if not said, at most 7 days) `X-MultiMail-Signature` is still made with the old
-    secret, and `X-MultiMail-Signature-Next` with the new one; then the new one takes its place.
+    For `overlap_s` seconds (24 hours if not said, at most 7 days)
+    `X-MultiMail-Signature` is still made with the old secret, and
+    `X-MultiMail-Signature-Next` with the new one; then the new one takes its place.
     """
     webhook = subscriptions.rotate_secret(
         key=request.auth,
@@ -225,7 +252,9 @@ def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Ht
 
 @router.post("/webhooks/{webhook_id}/test", auth=ADMIN, response=DeliveryAnswer)
 def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
-    """Send one signed `webhook.test` event, which is about no message; a paused subscription wakes if it is taken."""
+    """Send one signed `webhook.test` event, which is about no message; a paused
+    subscription wakes if it is taken.
+    """
     webhook = _webhook_named(request.auth, webhook_id)
     delivery = subscriptions.test_webhook(key=request.auth, webhook=webhook)
     return answer(delivery_json(delivery))
@@ -240,26 +269,48 @@ class DeliveryFilters(PageFilters):
 
 
 @router.get("/webhook-deliveries", auth=ADMIN, response=Deliveries)
-def list_deliveries(request: KeyedRequest, filters: Query[DeliveryFilters]) -> HttpResponse:
-    """List events on their way and behind it, newest first. `status` is pending, delivered or failed."""
+def list_deliveries(
+    request: KeyedRequest, filters: Query[DeliveryFilters]
+) -> HttpResponse:
+    """List events on their way and behind it, newest first. `status` is pending,
+    delivered or failed.
+    """
     rows = WebhookDelivery.objects.visible_to(request.auth)
     if filters.status:
         if filters.status not in STATUS_WORDS:
-            raise Invalid("status: must be pending, delivered or failed.", field="status")
+            raise Invalid(
+                "status: must be pending, delivered or failed.", field="status"
+            )
         rows = rows.filter(state__in=STATUS_WORDS[filters.status])
     if filters.webhook_id:
         rows = rows.filter(webhook_id=filters.webhook_id)
     if filters.email_id:
         rows = rows.filter(email_id=filters.email_id)
-    return answer(lists.page_of(rows, "deliveries", delivery_json, filters, default=50, most=100, numbered=True))
+    return answer(
+        lists.page_of(
+            rows,
+            "deliveries",
+            delivery_json,
+            filters,
+            default=50,
+            most=100,
+            numbered=True,
+        )
+    )
 
 
-@router.post("/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer)
+@router.post(
+    "/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer
+)
 def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
-    """Send a finished delivery again: the same bytes, with the same `event_id`. 409 while it is on its way."""
+    """Send a finished delivery again: the same bytes, with the same `event_id`. 409
+    while it is on its way.
+    """
     rows = WebhookDelivery.objects.visible_to(request.auth)
     known = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18
-    delivery = first_or_404(rows.filter(pk=delivery_id) if known else rows.none(), "delivery")
+    delivery = first_or_404(
+        rows.filter(pk=delivery_id) if known else rows.none(), "delivery"
+    )
     return answer(delivery_json(replay_delivery(key=request.auth, delivery=delivery)))
 
 
@@ -270,11 +321,15 @@ def _summary(url: str) -> str:
 
 
 def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
-    return first_or_404(Webhook.objects.visible_to(key).filter(pk=webhook_id), "webhook")
+    return first_or_404(
+        Webhook.objects.visible_to(key).filter(pk=webhook_id), "webhook"
+    )
 
 
 def _mailbox(key: ApiKey, name: str | None) -> Mailbox | None:
-    """Return whose events a subscription is for; a limited key must say which of its mailboxes."""
+    """Return whose events a subscription is for; a limited key must say which of its
+    mailboxes.
+    """
     if name:
         return mailbox_named(key, name)
     check_unlimited(key)

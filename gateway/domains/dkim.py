@@ -1,7 +1,8 @@
-"""Keys that sign the mail of domains (DKIM, RFC 6376): making, replacing and using them.
+"""Keys that sign the mail of domains (DKIM, RFC 6376): making, replacing and using
+them.
 
-A key signs once it is seen in DNS, until a newer one replaces it. The old record stays for a week, so that mail on
-its way can still be checked.
+A key signs once it is seen in DNS, until a newer one replaces it. The old record stays
+for a week, so that mail on its way can still be checked.
 """
 
 import base64
@@ -16,12 +17,30 @@ from common.mail_addresses import domain_of
 from gateway.models import DkimKey, Domain
 
 _BITS = 2048
-# Each is signed once more than it occurs, so that adding one breaks the signature (RFC 6376, section 8.15).
+# Each is signed once more than it occurs, so that adding one breaks the signature (RFC
+# 6376, section 8.15).
 _SIGNED = 2 * (
-    *(b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"reply-to", b"in-reply-to", b"references"),
-    *(b"mime-version", b"content-type", b"content-transfer-encoding", b"x-ai-generated", b"x-multimail-identity"),
+    *(
+        b"from",
+        b"to",
+        b"cc",
+        b"subject",
+        b"date",
+        b"message-id",
+        b"reply-to",
+        b"in-reply-to",
+        b"references",
+    ),
+    *(
+        b"mime-version",
+        b"content-type",
+        b"content-transfer-encoding",
+        b"x-ai-generated",
+        b"x-multimail-identity",
+    ),
 )
-# RFC 8058 asks for these. Signed only where they are: mailing lists add their own to other mail.
+# RFC 8058 asks for these. Signed only where they are: mailing lists add their own to
+# other mail.
 _UNSUBSCRIBE = (b"list-unsubscribe", b"list-unsubscribe-post")
 
 
@@ -32,7 +51,9 @@ def make_key(domain: Domain) -> DkimKey:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
     )
     return DkimKey.objects.create(
         domain=domain,
@@ -43,10 +64,14 @@ def make_key(domain: Domain) -> DkimKey:
 
 
 def activate_published(domain: Domain, published: list[str]) -> bool:
-    """Mark the published keys as verified and retire all but the newest; return whether any signs."""
+    """Mark the published keys as verified and retire all but the newest; return whether
+    any signs.
+    """
     now = timezone.now()
     with transaction.atomic():
-        keys = list(domain.dkim_keys.select_for_update().filter(retired_at=None).order_by("-pk"))
+        keys = list(
+            domain.dkim_keys.select_for_update().filter(retired_at=None).order_by("-pk")
+        )
         seen = [key for key in keys if key.selector in published]
         for key in seen:
             if key.verified_at is None:
@@ -58,14 +83,19 @@ def activate_published(domain: Domain, published: list[str]) -> bool:
 
 
 def signed(message: bytes, *, sender: str) -> bytes:
-    """Return a message with a signature of its sender's domain, where that has a key that signs."""
+    """Return a message with a signature of its sender's domain, where that has a key
+    that signs.
+    """
     keys = DkimKey.objects.filter(
-        domain__domain=domain_of(sender), domain__status=Domain.Status.ACTIVE, retired_at=None
+        domain__domain=domain_of(sender),
+        domain__status=Domain.Status.ACTIVE,
+        retired_at=None,
     )
     key = keys.exclude(verified_at=None).select_related("domain").order_by("pk").last()
     if key is None:
         return message
-    # Imported late: with its DNS it needs 4 MB, and a desk may send for no domain of its own.
+    # Imported late: with its DNS it needs 4 MB, and a desk may send for no domain of
+    # its own.
     import dkim
 
     is_commercial = b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]

@@ -1,4 +1,5 @@
-"""Headers of received mail, read by the standard library within limits of time and size.
+"""Headers of received mail, read by the standard library within limits of time and
+size.
 
 Reading never raises, ends soon, and gives text that the database can store.
 """
@@ -13,7 +14,8 @@ from typing import Any
 
 from common.mail_addresses import clean_address
 
-# The library's address parser is quadratic: at this length the worst input takes a tenth of a second.
+# The library's address parser is quadratic: at this length the worst input takes a
+# tenth of a second.
 MAX_HEADER = 4_000
 MAX_MIME_HEADER = 1_000
 # For all headers of a message and its parts; ordinary headers need a hundredth of it.
@@ -38,22 +40,29 @@ class HeaderCache:
 
 
 class BoundedPolicy(EmailPolicy):
-    """The library's modern policy, with bounds on what is parsed. The received bytes stay as they are."""
+    """The library's modern policy, with bounds on what is parsed. The received bytes
+    stay as they are.
+    """
 
     reading: Any = None
 
     def header_fetch_parse(self, name: str, value: Any) -> Any:
-        """Return the header, decoded; as plain text where the library fails over it or has taken too long already."""
+        """Return the header, decoded; as plain text where the library fails over it or
+        has taken too long already.
+        """
         if hasattr(value, "name"):
             return value
-        text = decoded(str(value))[: MAX_MIME_HEADER if name.lower().startswith("content-") else MAX_HEADER]
+        text = decoded(str(value))[
+            : MAX_MIME_HEADER if name.lower().startswith("content-") else MAX_HEADER
+        ]
         # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
             known[name, text] = text
             began = time.thread_time()
             if self.reading.spent <= MAX_SECONDS:
-                # The library's parser fails with errors of a dozen kinds, RecursionError too.
+                # The library's parser fails with errors of a dozen kinds,
+                # RecursionError too.
                 with suppress(Exception):
                     known[name, text] = super().header_fetch_parse(name, text)
             self.reading.spent += time.thread_time() - began
@@ -61,14 +70,22 @@ class BoundedPolicy(EmailPolicy):
 
 
 def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
-    """Return the policy for one message. Parts are returned byte for byte as far as possible."""
+    """Return the policy for one message. Parts are returned byte for byte as far as
+    possible.
+    """
     return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
-        reading=HeaderCache(), message_factory=message_factory, refold_source="none", linesep="\r\n", cte_type="8bit"
+        reading=HeaderCache(),
+        message_factory=message_factory,
+        refold_source="none",
+        linesep="\r\n",
+        cte_type="8bit",
     )
 
 
 def decoded(text: str) -> str:
-    """Decode text whose bytes beyond ASCII were stored as surrogates, in their most probable encoding."""
+    """Decode text whose bytes beyond ASCII were stored as surrogates, in their most
+    probable encoding.
+    """
     try:
         raw = text.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:
@@ -80,7 +97,9 @@ def decoded(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """Return text without what PostgreSQL cannot keep: U+0000 and halves of surrogate pairs."""
+    """Return text without what PostgreSQL cannot keep: U+0000 and halves of surrogate
+    pairs.
+    """
     return _UNKEEPABLE.sub(lambda found: "" if found[0] == "\x00" else "�", text)
 
 
@@ -95,13 +114,17 @@ def one_line(text: str) -> str:
 
 
 def people_of(message: Message, name: str) -> list[tuple[str, str]]:
-    """Return the display names and addresses of a header; what is no usable address is left out."""
+    """Return the display names and addresses of a header; what is no usable address is
+    left out.
+    """
     found: dict[str, str] = {}
     for header in message.get_all(name, [])[:10]:
         if (parsed := getattr(header, "addresses", None)) is None:
             people = [("", address) for address in _ADDRESS.findall(str(header))]
         else:
-            people = [(one.display_name, f"{one.username}@{one.domain}") for one in parsed]
+            people = [
+                (one.display_name, f"{one.username}@{one.domain}") for one in parsed
+            ]
         for shown, address in people:
             try:
                 found.setdefault(clean_address(address), one_line(shown)[:MAX_NAME])
@@ -111,8 +134,12 @@ def people_of(message: Message, name: str) -> list[tuple[str, str]]:
 
 
 def ids_of(message: Message, name: str) -> list[str]:
-    """Return the message ids in a header: of a long list the last, which are the nearest."""
-    value = next((str(value) for key, value in message.raw_items() if key.lower() == name), "")
+    """Return the message ids in a header: of a long list the last, which are the
+    nearest.
+    """
+    value = next(
+        (str(value) for key, value in message.raw_items() if key.lower() == name), ""
+    )
     return list(dict.fromkeys(_ID.findall(value[-MAX_HEADER:])))[-MAX_IDS:]
 
 

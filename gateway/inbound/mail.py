@@ -1,7 +1,9 @@
-"""Received bytes as a message: its text, HTML and attachments, bounded in time and memory, or an SMTP refusal.
+"""Received bytes as a message: its text, HTML and attachments, bounded in time and
+memory, or an SMTP refusal.
 
-Runs in the parser's processes only. The only exception that leaves `read_mail` is NotAccepted. Nothing is trusted:
-character sets are guessed where they are wrong, and file names lose everything that could lead elsewhere.
+Runs in the parser's processes only. The only exception that leaves `read_mail` is
+NotAccepted. Nothing is trusted: character sets are guessed where they are wrong, and
+file names lose everything that could lead elsewhere.
 """
 
 import codecs
@@ -14,8 +16,22 @@ from email.parser import BytesFeedParser
 from typing import Any, TypeVar
 
 from gateway.attachments import File
-from gateway.inbound.headers import bounded_policy, decoded, has_long_header, ids_of, line_of, people_of, storable
-from gateway.inbound.received_mail import END_OF_HEADERS, MAX_HEADERS_BYTES, MAX_LINES, Mail, NotAccepted
+from gateway.inbound.headers import (
+    bounded_policy,
+    decoded,
+    has_long_header,
+    ids_of,
+    line_of,
+    people_of,
+    storable,
+)
+from gateway.inbound.received_mail import (
+    END_OF_HEADERS,
+    MAX_HEADERS_BYTES,
+    MAX_LINES,
+    Mail,
+    NotAccepted,
+)
 from gateway.inbound.reports import read_report
 from simple_form import TooComplex, simplify, text_of
 from simple_form.elements import without_tags
@@ -31,8 +47,11 @@ T = TypeVar("T")
 MAX_BODY = 262_144
 MAX_FILE_NAME = 150
 _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
-# Python knows these as character sets, but no mail is written in them, and reading some takes quadratic time.
-_NO_CHARSETS = frozenset({"ascii", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
+# Python knows these as character sets, but no mail is written in them, and reading some
+# takes quadratic time.
+_NO_CHARSETS = frozenset(
+    {"ascii", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
+)
 _EXTENSIONS = {
     "text/plain": ".txt",
     "text/html": ".html",
@@ -47,19 +66,25 @@ _EXTENSIONS = {
 
 
 def read_mail(content: bytes) -> Mail:
-    """Return the message in `content`. Raises NotAccepted for loops and for what is built to cost time or memory."""
+    """Return the message in `content`. Raises NotAccepted for loops and for what is
+    built to cost time or memory.
+    """
     ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
     if ending is None and len(content) > MAX_HEADERS_BYTES:
         raise NotAccepted("552 5.3.4 The headers are larger than 256 kB")
     headers = content[: ending.start() if ending else None]
     if len(_HOP.findall(headers)) >= MAX_HOPS:
-        raise NotAccepted(f"554 5.4.6 The message has passed {MAX_HOPS} servers: this is a loop")
+        raise NotAccepted(
+            f"554 5.4.6 The message has passed {MAX_HOPS} servers: this is a loop"
+        )
     if content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n") > MAX_LINES:
         raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
     try:
         return _read(content)
     except _TooManyParts:
-        raise NotAccepted(f"554 5.6.0 The message has more than {MAX_PARTS} parts") from None
+        raise NotAccepted(
+            f"554 5.6.0 The message has more than {MAX_PARTS} parts"
+        ) from None
     except MemoryError:
         # That is for the parser to tell.
         raise
@@ -73,7 +98,9 @@ class _TooManyParts(Exception):
 
 
 class _MessageFactory:
-    """Makes the parts of one message, and stops when there are too many: each level costs time for every line."""
+    """Makes the parts of one message, and stops when there are too many: each level
+    costs time for every line.
+    """
 
     def __init__(self) -> None:
         self.made = 0
@@ -95,7 +122,9 @@ def _read(content: bytes) -> Mail:
     senders = people_of(message, "from")
     replies = people_of(message, "reply-to")
     cut = [*(["headers"] if has_long_header(message) else []), *parts.cut]
-    automatic = line_of(message, "auto-submitted", most=100).partition(";")[0].strip().lower()
+    automatic = (
+        line_of(message, "auto-submitted", most=100).partition(";")[0].strip().lower()
+    )
     if automatic == "no":
         automatic = ""
     elif automatic and automatic not in _AUTOMATIC:
@@ -130,9 +159,11 @@ class BodyParts:
 
 
 def split_parts(message: Message) -> BodyParts:
-    """Return the parts of a message: plain parts without a name are its text, the first such HTML part its HTML.
+    """Return the parts of a message: plain parts without a name are its text, the first
+    such HTML part its HTML.
 
-    HTML-only mail gets a text. Bodies of any length are kept, as files where they are too long to be shown.
+    HTML-only mail gets a text. Bodies of any length are kept, as files where they are
+    too long to be shown.
     """
     parts = BodyParts()
     texts: list[str] = []
@@ -148,14 +179,18 @@ def split_parts(message: Message) -> BodyParts:
         name = _safely(leaf.get_filename, None) or ""
         if not _CONTENT_TYPE.fullmatch(kind):
             kind = "application/octet-stream"
-        is_file = bool(name) or _safely(leaf.get_content_disposition, None) == "attachment"
+        is_file = (
+            bool(name) or _safely(leaf.get_content_disposition, None) == "attachment"
+        )
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
             texts.append(_text(leaf))
         elif not is_file and kind == "text/html" and parts.html is None:
             parts.html = _text(leaf)
         else:
             _attach(parts, file_name(name, kind), kind, _content(leaf))
-    parts.text = "\n\n".join(text for text in (text.strip("\n") for text in texts) if text.strip())
+    parts.text = "\n\n".join(
+        text for text in (text.strip("\n") for text in texts) if text.strip()
+    )
     if parts.html is not None:
         if not parts.text:
             try:
@@ -180,7 +215,9 @@ def _text(part: Message) -> str:
 
 
 def decode(content: bytes, charset: str) -> str:
-    """Return text in its declared character set, or where that is missing or none, in the most probable one."""
+    """Return text in its declared character set, or where that is missing or none, in
+    the most probable one.
+    """
     try:
         if codecs.lookup(charset).name not in _NO_CHARSETS:
             return content.decode(charset, "replace")
@@ -192,16 +229,22 @@ def decode(content: bytes, charset: str) -> str:
 def _content(part: Message) -> bytes:
     inner = part.get_payload()
     if isinstance(inner, list):
-        return b"\r\n".join(_safely(one.as_bytes, b"") for one in inner if isinstance(one, Message))
+        return b"\r\n".join(
+            _safely(one.as_bytes, b"") for one in inner if isinstance(one, Message)
+        )
     content: object = _safely(lambda: part.get_payload(decode=True), None)
     return content if isinstance(content, bytes) else b""
 
 
 def file_name(name: str, kind: str) -> str:
-    """Return a safe file name: no path, no invisible or bidirectional control characters."""
+    """Return a safe file name: no path, no invisible or bidirectional control
+    characters.
+    """
     last = re.split(r"[/\\]", storable(name))[-1]
     shown = "".join(
-        one for one in unicodedata.normalize("NFC", last) if unicodedata.category(one)[0] not in "CZ" or one == " "
+        one
+        for one in unicodedata.normalize("NFC", last)
+        if unicodedata.category(one)[0] not in "CZ" or one == " "
     )
     clean = " ".join(shown.split()).lstrip(". ")
     if not clean:

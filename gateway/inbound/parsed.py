@@ -16,10 +16,15 @@ def read_mail(content: bytes) -> Mail:
         raise NotAccepted(_NOT_SAFE) from None
     if "refusal" in fields:
         raise NotAccepted(str(fields["refusal"]))
-    fields["files"] = tuple(File(**one, content=held) for one, held in zip(fields["files"], contents, strict=True))
+    fields["files"] = tuple(
+        File(**one, content=held)
+        for one, held in zip(fields["files"], contents, strict=True)
+    )
     fields["cut"] = tuple(fields["cut"])
     if report := fields["report"]:
         result = tuple(RecipientReport(**one) for one in report["result"])
-        lists = {name: tuple(report[name]) for name in ("message_ids", "return_addresses")}
+        lists = {
+            name: tuple(report[name]) for name in ("message_ids", "return_addresses")
+        }
         fields["report"] = Report(**report | lists | {"result": result})
     return Mail(**fields)

@@ -1,7 +1,7 @@
 """Stores received mail: each message once, in its thread, held or readable.
 
-Nothing is ever sent from here but copies to the oversight address, never of automatic mail, so a mail loop cannot close
-inside the gateway.
+Nothing is ever sent from here but copies to the oversight address, never of automatic
+mail, so a mail loop cannot close inside the gateway.
 """
 
 import hashlib
@@ -27,18 +27,26 @@ def sending_mailbox(email_id: str) -> Mailbox | None:
     """Return the live mailbox that an email left from."""
     email = Email.objects.select_related("mailbox__account").filter(pk=email_id).first()
     mailbox = email.mailbox if email else None
-    return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
+    return (
+        mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
+    )
 
 
-def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str) -> str:
-    """Store one message for one mailbox; return its id, or what made it needless: `known` or `loop`.
+def receive_mail(
+    *, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str
+) -> str:
+    """Store one message for one mailbox; return its id, or what made it needless:
+    `known` or `loop`.
 
-    `digest` is of the bytes as received: a server that repeats them, because our answer was lost, changes nothing.
+    `digest` is of the bytes as received: a server that repeats them, because our answer
+    was lost, changes nothing.
     """
     known = Email.objects.filter(mailbox=mailbox, received_sha256=digest)
     if known.exists():
         return "known"
-    sent = Email.objects.filter(mailbox=mailbox, direction=Direction.OUTBOUND, message_id_header=mail.message_id)
+    sent = Email.objects.filter(
+        mailbox=mailbox, direction=Direction.OUTBOUND, message_id_header=mail.message_id
+    )
     if mail.message_id and sent.exists():
         # A message of the mailbox has come back to it.
         log.warning("mail refused as a loop", extra={"mailbox": mailbox.pk})
@@ -63,8 +71,10 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
         markdown=mail.text,
         html=mail.html,
         has_attachments=bool(mail.files),
-        # One of our own where theirs is missing or unusable, so that an answer has something to refer to.
-        message_id_header=mail.message_id or f"<{pk.lower()}.received@{domain_of(mailbox.address)}>",
+        # One of our own where theirs is missing or unusable, so that an answer has
+        # something to refer to.
+        message_id_header=mail.message_id
+        or f"<{pk.lower()}.received@{domain_of(mailbox.address)}>",
         in_reply_to=next(iter(mail.in_reply_to), ""),
         references=" ".join(mail.references),
         thread_id=_thread_of(mailbox, mail) or ulid(),
@@ -77,8 +87,14 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
         with transaction.atomic():
             email.save(force_insert=True)
             Attachment.objects.attach(email, mail.files)
-            auditing.record("email.received", email, automatic=mail.automatic, cut=list(mail.cut))
-            events.announce(events.PENDING if held else events.RECEIVED, email=email, at=email.created_at)
+            auditing.record(
+                "email.received", email, automatic=mail.automatic, cut=list(mail.cut)
+            )
+            events.announce(
+                events.PENDING if held else events.RECEIVED,
+                email=email,
+                at=email.created_at,
+            )
             if not held:
                 notices.forward(email)
     except IntegrityError:
@@ -90,9 +106,11 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
 
 
 def digest_of(content: bytes, *, now: datetime) -> str:
-    """Return the hash by which received bytes are known again: for good, or without any mark only within a minute.
+    """Return the hash by which received bytes are known again: for good, or without any
+    mark only within a minute.
 
-    A script that writes the same alert every day sends the same bytes; a mail server never does so for two messages.
+    A script that writes the same alert every day sends the same bytes; a mail server
+    never does so for two messages.
     """
     digest = hashlib.sha256(content)
     if not is_marked(content):
@@ -116,13 +134,17 @@ def _facts(mail: Mail, recipient: str, sender: str) -> dict[str, Any]:
 
 
 def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:
-    """Return the thread of the message that this one answers: what In-Reply-To names, else the nearest reference.
+    """Return the thread of the message that this one answers: what In-Reply-To names,
+    else the nearest reference.
 
-    Never by subject. Where several messages share an id the oldest counts, so that nobody can take a thread over.
+    Never by subject. Where several messages share an id the oldest counts, so that
+    nobody can take a thread over.
     """
     ids = list(dict.fromkeys([*mail.in_reply_to, *reversed(mail.references)]))
     known: dict[str, str] = {}
-    rows = Email.objects.filter(mailbox=mailbox, sandbox=False, message_id_header__in=ids).order_by("id")
+    rows = Email.objects.filter(
+        mailbox=mailbox, sandbox=False, message_id_header__in=ids
+    ).order_by("id")
     for message_id, thread_id in rows.values_list("message_id_header", "thread_id"):
         known.setdefault(message_id, thread_id)
     return next((known[one] for one in ids if one in known), None)

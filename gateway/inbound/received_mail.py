@@ -17,7 +17,8 @@ COMPLAINT = "complaint"
 
 @dataclass(frozen=True)
 class RecipientReport:
-    """What is reported of one recipient; `status` is an enhanced code such as 5.1.1, or empty.
+    """What is reported of one recipient; `status` is an enhanced code such as 5.1.1, or
+    empty.
 
     `recipient` is empty where a complaint names nobody.
     """
@@ -30,8 +31,8 @@ class RecipientReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What one report says, and by what it names the mail that it is about: message ids, return addresses, and the
-    envelope id, which mail servers alone know.
+    """What one report says, and by what it names the mail that it is about: message
+    ids, return addresses, and the envelope id, which mail servers alone know.
     """
 
     result: tuple[RecipientReport, ...]
@@ -41,7 +42,9 @@ class Report:
 
 
 class NotAccepted(Exception):
-    """The message is refused for good; the text is the answer that the sending server gets."""
+    """The message is refused for good; the text is the answer that the sending server
+    gets.
+    """
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Mail:
     text: str
     html: str | None
     files: tuple[File, ...]
-    # "" for mail that a person wrote, else what Auto-Submitted says: a program should not answer it.
+    # "" for mail that a person wrote, else what Auto-Submitted says: a program should
+    # not answer it.
     automatic: str
     # Which were longer than the limit: headers, text, html.
     cut: tuple[str, ...]
@@ -69,6 +73,11 @@ class Mail:
 
 
 def is_marked(content: bytes) -> bool:
-    """Whether anything in the headers belongs to this message alone, as every mail program and server puts in."""
+    """Whether anything in the headers belongs to this message alone, as every mail
+    program and server puts in.
+    """
     ending = END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
-    return _MARK.search(content[: ending.start() if ending else MAX_HEADERS_BYTES]) is not None
+    return (
+        _MARK.search(content[: ending.start() if ending else MAX_HEADERS_BYTES])
+        is not None
+    )

@@ -1,4 +1,6 @@
-"""Reads reports of mail servers: delivery notices (RFC 3464) and complaints (RFC 5965). Runs in the parser only."""
+"""Reads reports of mail servers: delivery notices (RFC 3464) and complaints (RFC 5965).
+Runs in the parser only.
+"""
 
 import re
 from email.message import Message
@@ -15,16 +17,23 @@ _MOST_FIELDS = 200
 _MOST_HEADERS = 64 * 1024
 _MOST_IDS = 10
 _ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
-# Other feedback is no complaint: a recipient who calls mail wanted, or a server about a signature (RFC 6430, 6591).
+# Other feedback is no complaint: a recipient who calls mail wanted, or a server about a
+# signature (RFC 6430, 6591).
 _COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "virus", "other"})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_MESSAGE_ID = re.compile(r"^message-id:\s*(<[!-;=?-~]{1,298}>)", re.IGNORECASE | re.MULTILINE)
+_MESSAGE_ID = re.compile(
+    r"^message-id:\s*(<[!-;=?-~]{1,298}>)", re.IGNORECASE | re.MULTILINE
+)
 Fields = dict[str, list[str]]
 
 
 def read_report(message: Message) -> Report | None:
-    """Return the report in a message, which may name no recipient; None for any other mail."""
-    if message.get_content_type() != "multipart/report" or not isinstance(message.get_payload(), list):
+    """Return the report in a message, which may name no recipient; None for any other
+    mail.
+    """
+    if message.get_content_type() != "multipart/report" or not isinstance(
+        message.get_payload(), list
+    ):
         return None
     result: list[RecipientReport] = []
     senders: list[str] = []
@@ -38,13 +47,23 @@ def read_report(message: Message) -> Report | None:
         if kind == "message/delivery-status":
             is_report = True
             envelope_id = envelope_id or _first(first, "original-envelope-id")
-            result += filter(None, (_of_recipient(_fields(block)) for block in blocks[1:]))
+            result += filter(
+                None, (_of_recipient(_fields(block)) for block in blocks[1:])
+            )
         elif kind == "message/feedback-report" and blocks:
             is_report = True
             feedback = _first(first, "feedback-type")
             if feedback.lower() in _COMPLAINTS:
-                named = {_address(one) for one in first.get("original-rcpt-to", [])[:MAX_RECIPIENTS_REPORTED]}
-                result += [RecipientReport(one, COMPLAINT, "", feedback) for one in sorted(named or {""})]
+                named = {
+                    _address(one)
+                    for one in first.get("original-rcpt-to", [])[
+                        :MAX_RECIPIENTS_REPORTED
+                    ]
+                }
+                result += [
+                    RecipientReport(one, COMPLAINT, "", feedback)
+                    for one in sorted(named or {""})
+                ]
             senders.append(_address(_first(first, "original-mail-from")))
         # Of the mail that a report brings back, whole or only its headers.
         elif kind == "message/rfc822" and blocks:
@@ -63,14 +82,20 @@ def read_report(message: Message) -> Report | None:
 
 def _blocks(part: Message) -> list[Message]:
     inner = part.get_payload()
-    return [one for one in inner if isinstance(one, Message)] if isinstance(inner, list) else []
+    return (
+        [one for one in inner if isinstance(one, Message)]
+        if isinstance(inner, list)
+        else []
+    )
 
 
 def _fields(block: Message) -> Fields:
     """Return the values of the first fields of a block, by their names in lower case."""
     found: Fields = {}
     for name, value in islice(block.raw_items(), _MOST_FIELDS):
-        found.setdefault(name.lower(), []).append(one_line(str(value)[: _MOST_TEXT * 2])[:_MOST_TEXT])
+        found.setdefault(name.lower(), []).append(
+            one_line(str(value)[: _MOST_TEXT * 2])[:_MOST_TEXT]
+        )
     return found
 
 
@@ -79,16 +104,25 @@ def _first(fields: Fields, name: str) -> str:
 
 
 def _of_recipient(fields: Fields) -> RecipientReport | None:
-    recipient = _address(_first(fields, "original-recipient")) or _address(_first(fields, "final-recipient"))
+    recipient = _address(_first(fields, "original-recipient")) or _address(
+        _first(fields, "final-recipient")
+    )
     action = _first(fields, "action").lower()
     if not recipient or action not in _ACTIONS:
         return None
     status = _STATUS.search(_first(fields, "status"))
-    return RecipientReport(recipient, action, status[0] if status else "", _first(fields, "diagnostic-code"))
+    return RecipientReport(
+        recipient,
+        action,
+        status[0] if status else "",
+        _first(fields, "diagnostic-code"),
+    )
 
 
 def _address(text: str) -> str:
-    """Return the address of a field such as `rfc822; ann@x.example`, as addresses are compared."""
+    """Return the address of a field such as `rfc822; ann@x.example`, as addresses are
+    compared.
+    """
     try:
         return clean_address(text.rpartition(";")[2].strip().strip("<>")).lower()
     except ValueError:

@@ -1,9 +1,11 @@
-"""The SMTP listener: a thread with its own event loop, its sessions, and what they ask of the database.
+"""The SMTP listener: a thread with its own event loop, its sessions, and what they ask
+of the database.
 
-No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front does those: docs/operators/email.md.
-Database work runs in one thread and parsing in another, one message at a time, so that a hostile one delays neither
-the network nor other sessions. Messages that wait share one budget of memory. No address gets more than its share of
-sessions and memory.
+No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front does
+those: docs/operators/email.md. Database work runs in one thread and parsing in another,
+one message at a time, so that a hostile one delays neither the network nor other
+sessions. Messages that wait share one budget of memory. No address gets more than its
+share of sessions and memory.
 """
 
 import asyncio
@@ -31,14 +33,18 @@ from gateway.messages.verp import ForgedAddress, email_id_in
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# A message may take five minutes, so there must be more places than a few slow clients take.
+# A message may take five minutes, so there must be more places than a few slow clients
+# take.
 MAX_SESSIONS = 300
-# Postfix allows one address as many. A mail server in front is one address, and opens 20 unless told otherwise.
+# Postfix allows one address as many. A mail server in front is one address, and opens
+# 20 unless told otherwise.
 MAX_SESSIONS_OF_ADDRESS = 50
-# The last places are for addresses with fewer sessions than FEW: then no handful of addresses takes all.
+# The last places are for addresses with fewer sessions than FEW: then no handful of
+# addresses takes all.
 RESERVED = 60
 FEW = 3
-# The limits for all messages that are being received or stored, and for those of one address.
+# The limits for all messages that are being received or stored, and for those of one
+# address.
 MAX_BYTES = 64 * 1024 * 1024
 MAX_BYTES_OF_ADDRESS = 32 * 1024 * 1024
 # After this many idle seconds the connection to the database is closed.
@@ -52,13 +58,15 @@ MAX_MESSAGE = 25 * 1024 * 1024
 MAX_RECIPIENTS = 100
 # A client that guesses addresses is disconnected.
 MAX_UNKNOWN = 20
-# For the next command, and for all commands up to DATA. RFC 5321 suggests five minutes, which servers take only for the
-# message: what waits so long before it, holds a place and sends nothing.
+# For the next command, and for all commands up to DATA. RFC 5321 suggests five minutes,
+# which servers take only for the message: what waits so long before it, holds a place
+# and sends nothing.
 COMMAND_SECONDS = 30
 SECONDS_BEFORE_DATA = 60
 # For a whole message, and for storing it.
 MESSAGE_SECONDS = 300
-# How often each command may come in a session; a pool of connections of a busy server stays well below.
+# How often each command may come in a session; a pool of connections of a busy server
+# stays well below.
 _CALLS = {"*": 50, "MAIL": 1_000, "RCPT": 5_000, "DATA": 1_000, "RSET": 1_000}
 _TOO_LARGE = "552 5.3.4 The message is larger than 25 MB"
 _TOO_BUSY = "452 4.3.1 Too much mail at this moment, try again later"
@@ -87,10 +95,16 @@ class Reception:
         """Whether one more session of this address may begin."""
         own = self.sessions_of[address]
         free = MAX_SESSIONS - len(self.connections)
-        return own < MAX_SESSIONS_OF_ADDRESS and free > 0 and (free > RESERVED or own < FEW)
+        return (
+            own < MAX_SESSIONS_OF_ADDRESS
+            and free > 0
+            and (free > RESERVED or own < FEW)
+        )
 
     def take_bytes(self, address: str, size: int) -> bool:
-        """Take memory for so many more bytes of this address; return whether there was enough."""
+        """Take memory for so many more bytes of this address; return whether there was
+        enough.
+        """
         if size > self.bytes or self.bytes_of[address] + size > MAX_BYTES_OF_ADDRESS:
             return False
         self.bytes -= size
@@ -113,12 +127,19 @@ class Reception:
         except ForgedAddress:
             return UNKNOWN
         except (DatabaseError, InterfaceError) as error:
-            log.warning("recipient not looked up", extra={"reason": type(error).__name__})
+            log.warning(
+                "recipient not looked up", extra={"reason": type(error).__name__}
+            )
             return AWAY
         return "250 2.1.5 OK" if found else UNKNOWN
 
     async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
-        self, server: "InboundSession", session: Any, envelope: Any, address: str, options: list[str]
+        self,
+        server: "InboundSession",
+        session: Any,
+        envelope: Any,
+        address: str,
+        options: list[str],
     ) -> str:
         """Take a recipient that is ours."""
         if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
@@ -134,16 +155,30 @@ class Reception:
                 return "421 4.7.0 Too many unknown recipients"
         return answer
 
-    async def take_in(self, *, content: bytes, sender: str, recipients: list[str]) -> str:
-        """Store a message for all its recipients; return the answer, which is good only after everything is committed.
+    async def take_in(
+        self, *, content: bytes, sender: str, recipients: list[str]
+    ) -> str:
+        """Store a message for all its recipients; return the answer, which is good only
+        after everything is committed.
 
-        After any other answer the sending server comes again, and each mailbox that has the message keeps its one.
+        After any other answer the sending server comes again, and each mailbox that has
+        the message keeps its one.
         """
         try:
             async with self._turn:
-                mail = await asyncio.get_running_loop().run_in_executor(self._reading, read_mail, content)
-            store = partial(_store, mail=mail, digest=digest_of(content, now=timezone.now()), sender=sender)
-            results = [await self._in_database(partial(store, recipient=one)) for one in recipients]
+                mail = await asyncio.get_running_loop().run_in_executor(
+                    self._reading, read_mail, content
+                )
+            store = partial(
+                _store,
+                mail=mail,
+                digest=digest_of(content, now=timezone.now()),
+                sender=sender,
+            )
+            results = [
+                await self._in_database(partial(store, recipient=one))
+                for one in recipients
+            ]
         except NotAccepted as refusal:
             return str(refusal)
         except ReportTooEarly:
@@ -164,9 +199,13 @@ class Reception:
         loop = asyncio.get_running_loop()
 
         try:
-            return await loop.run_in_executor(self._storing, _with_fresh_connection, work)
+            return await loop.run_in_executor(
+                self._storing, _with_fresh_connection, work
+            )
         finally:
-            self._idle = loop.call_later(IDLE_SECONDS, self._storing.submit, connections.close_all)
+            self._idle = loop.call_later(
+                IDLE_SECONDS, self._storing.submit, connections.close_all
+            )
 
     def close(self) -> None:
         """Finish the work that was begun, and close the database connection."""
@@ -188,7 +227,9 @@ def _with_fresh_connection(work: Callable[[], T]) -> T:
 def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
     mailbox = mailbox_for(recipient)
     report = mail.report
-    if report and take_report(report=report, mailbox=mailbox, recipient=recipient, sender=sender):
+    if report and take_report(
+        report=report, mailbox=mailbox, recipient=recipient, sender=sender
+    ):
         return "reported"
     if mailbox is None and (email_id := email_id_in(recipient)):
         # Automatic replies go to the return address too (RFC 3834).
@@ -196,16 +237,21 @@ def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
         recipient = mailbox.address if mailbox else recipient
     if mailbox is None:
         return "unknown"
-    return receive_mail(mailbox=mailbox, mail=mail, digest=digest, recipient=recipient, sender=sender)
+    return receive_mail(
+        mailbox=mailbox, mail=mail, digest=digest, recipient=recipient, sender=sender
+    )
 
 
 class InboundSession(SMTP):  # type: ignore[misc]
     """One connection."""
 
-    # Of a line of a message; commands have limits of their own. Servers break at 1,000, scripts do not.
+    # Of a line of a message; commands have limits of their own. Servers break at 1,000,
+    # scripts do not.
     line_length_limit = 16_000
 
-    def __init__(self, reception: Reception, *, address: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, reception: Reception, *, address: str, loop: asyncio.AbstractEventLoop
+    ) -> None:
         super().__init__(
             reception,
             data_size_limit=MAX_MESSAGE,
@@ -240,7 +286,9 @@ class InboundSession(SMTP):  # type: ignore[misc]
         super().connection_lost(error)
 
     def _expect_data(self) -> None:
-        """Begin the time within which the next message must begin, whatever commands come before it."""
+        """Begin the time within which the next message must begin, whatever commands
+        come before it.
+        """
         self._stop_expecting_data()
         self._until_data = self.loop.call_later(SECONDS_BEFORE_DATA, self._timeout_cb)
 
@@ -263,7 +311,9 @@ class InboundSession(SMTP):  # type: ignore[misc]
         if await self.check_helo_needed():
             return
         if arg or not self.envelope.rcpt_tos:
-            await self.push("501 5.5.4 Syntax: DATA" if arg else "503 5.5.1 Name a recipient first")
+            await self.push(
+                "501 5.5.4 Syntax: DATA" if arg else "503 5.5.1 Name a recipient first"
+            )
             return
         envelope = self.envelope
         # Reports and automatic replies have an empty one.
@@ -277,7 +327,10 @@ class InboundSession(SMTP):  # type: ignore[misc]
             self._reset_timeout(MESSAGE_SECONDS)
             self._set_post_data_state()
             await self.push(
-                reply or await self._reception.take_in(content=content, sender=sender, recipients=envelope.rcpt_tos)
+                reply
+                or await self._reception.take_in(
+                    content=content, sender=sender, recipients=envelope.rcpt_tos
+                )
             )
             self._reset_timeout()
             self._expect_data()
@@ -326,9 +379,13 @@ class InboundSession(SMTP):  # type: ignore[misc]
 
 
 class NewConnection(asyncio.Protocol):
-    """Begins a session, or answers 421: a connection's address is known only once it is made."""
+    """Begins a session, or answers 421: a connection's address is known only once it is
+    made.
+    """
 
-    def __init__(self, reception: Reception, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, reception: Reception, *, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._reception = reception
         self._loop = loop
 
@@ -349,10 +406,14 @@ class NewConnection(asyncio.Protocol):
 class Listener:
     """Listens from `start` to `stop`; calls `died` when its thread ends in between."""
 
-    def __init__(self, *, host: str, port: int, died: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, *, host: str, port: int, died: Callable[[], None] = lambda: None
+    ) -> None:
         # Taken at once, so that a port in use is known before anything else starts.
         version = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=version, dualstack_ipv6=host == "::")
+        self._socket = socket.create_server(
+            (host, port), family=version, dualstack_ipv6=host == "::"
+        )
         self.port: int = self._socket.getsockname()[1]
         self._died = died
         self._reception = Reception()
@@ -366,7 +427,9 @@ class Listener:
         log.info("listening for mail", extra={"port": self.port})
 
     def stop(self) -> None:
-        """End; a message that is being stored is stored, and what is not acknowledged comes again."""
+        """End; a message that is being stored is stored, and what is not acknowledged
+        comes again.
+        """
         self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
 
@@ -383,7 +446,9 @@ class Listener:
         reception = self._reception
 
         begin = partial(NewConnection, reception, loop=self._loop)
-        server = await self._loop.create_server(begin, sock=self._socket, backlog=_BACKLOG)
+        server = await self._loop.create_server(
+            begin, sock=self._socket, backlog=_BACKLOG
+        )
         await self._ended.wait()
         server.close()
         for connection in reception.connections:

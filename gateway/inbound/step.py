@@ -1,4 +1,5 @@
-"""Runs the listener in the worker that the process table chooses (INBOUND), in a thread beside its tasks.
+"""Runs the listener in the worker that the process table chooses (INBOUND), in a thread
+beside its tasks.
 
 A process of its own would cost as much memory as a worker.
 """
@@ -24,7 +25,9 @@ class InboundStep(bootsteps.StartStopStep):
         # Imported late: it needs the apps to be loaded.
         from gateway.inbound.smtp_server import Listener
 
-        self.listener = Listener(host=settings.INBOUND_HOST, port=settings.INBOUND_PORT, died=_end_worker)
+        self.listener = Listener(
+            host=settings.INBOUND_HOST, port=settings.INBOUND_PORT, died=_end_worker
+        )
         self.listener.start()
 
     def stop(self, worker: Any) -> None:
@@ -34,5 +37,6 @@ class InboundStep(bootsteps.StartStopStep):
 
 
 def _end_worker() -> None:
-    # The supervisor starts another worker; a worker without its listener would go unnoticed.
+    # The supervisor starts another worker; a worker without its listener would go
+    # unnoticed.
     os.kill(os.getpid(), signal.SIGTERM)

@@ -7,9 +7,13 @@ from gateway.models import Account
 
 
 def account_named(slug: str, accounts: QuerySet[Account]) -> Account:
-    """Return the one of `accounts` with this slug. Raises CommandError, which names those there are."""
+    """Return the one of `accounts` with this slug. Raises CommandError, which names
+    those there are.
+    """
     found = accounts.filter(slug=slug).first()
     if found is None:
         known = ", ".join(accounts.order_by("slug").values_list("slug", flat=True)[:20])
-        raise CommandError(f"There is no account named {slug}. There are: {known or 'none'}.")
+        raise CommandError(
+            f"There is no account named {slug}. There are: {known or 'none'}."
+        )
     return found

@@ -1,8 +1,10 @@
-"""Decides whether an email is accepted, before anything of it is stored, and whether it waits for a person.
+"""Decides whether an email is accepted, before anything of it is stored, and whether it
+waits for a person.
 
-Everything that can refuse an email for its sender or recipients is asked here, in a fixed order: the mailbox's
-restriction, its oversight mode, suppressed addresses, the time, and last the bypass. The lists are asked again when a
-message is approved and when it leaves, because they and the mailbox may have changed.
+Everything that can refuse an email for its sender or recipients is asked here, in a
+fixed order: the mailbox's restriction, its oversight mode, suppressed addresses, the
+time, and last the bypass. The lists are asked again when a message is approved and when
+it leaves, because they and the mailbox may have changed.
 """
 
 import logging
@@ -40,9 +42,11 @@ Recipients = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Admission:
-    """How an email is accepted: its mode, whether it is gated, and the audit entries of the lists.
+    """How an email is accepted: its mode, whether it is gated, and the audit entries of
+    the lists.
 
-    `unlisted` are the recipients because of whom it is gated, where a bypass in force lets others through.
+    `unlisted` are the recipients because of whom it is gated, where a bypass in force
+    lets others through.
     """
 
     mode: Mode
@@ -53,14 +57,17 @@ class Admission:
 
 @dataclass(frozen=True)
 class Recheck:
-    """Whether an accepted message may still leave: a refusal, or that a person has to approve it after all."""
+    """Whether an accepted message may still leave: a refusal, or that a person has to
+    approve it after all.
+    """
 
     refusal: str = ""
     needs_approval: bool = False
 
 
 def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
-    """Return how an outgoing email is accepted; `asked` is the mode that the call names. Raises Forbidden or Invalid.
+    """Return how an outgoing email is accepted; `asked` is the mode that the call
+    names. Raises Forbidden or Invalid.
 
     Must not be called inside a transaction: a refusal is stored in one of its own.
     """
@@ -71,7 +78,9 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
     ruling = judge(mailbox=mailbox, recipients=_addresses(everyone))
     refuse = partial(record_refusal, key=key, mailbox=mailbox, metadata=email.metadata)
     if outsiders := ruling.outsiders:
-        refusal = refuse(recipients=_addresses(everyone), refused=outsiders, rule=ruling.rule)
+        refusal = refuse(
+            recipients=_addresses(everyone), refused=outsiders, rule=ruling.rule
+        )
         raise Forbidden(
             f"{_sentence(everyone, outsiders)} Nothing was queued.",
             code="recipient_not_allowed",
@@ -97,24 +106,35 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
     check_time(mailbox=mailbox, send_at=email.send_at)
     holds_all = mailbox.account.hold_all_at is not None
     gated = is_gated(mode) or holds_all
-    # A call that asks for gated_send is always gated, and nothing skips the gate under hold_all.
+    # A call that asks for gated_send is always gated, and nothing skips the gate under
+    # hold_all.
     may_skip = mode is Mode.GATED_SEND and asked is None and not holds_all
     records: list[tuple[str, dict[str, Any]]] = []
     if strangers := ruling.strangers:
-        facts = {"rule": ruling.rule, "recipients": list(strangers[:_RECORDED]), "count": len(strangers)}
+        facts = {
+            "rule": ruling.rule,
+            "recipients": list(strangers[:_RECORDED]),
+            "count": len(strangers),
+        }
         records.append(("email.would_be_refused", facts))
     if may_skip and ruling.skips:
         gated = False
         records.append(("email.bypassed", {"rule": ruling.bypass_rule}))
     elif may_skip and ruling.would_skip:
         records.append(("email.would_bypass", {"rule": ruling.bypass_rule}))
-    return Admission(mode, gated, tuple(records), unlisted=ruling.unlisted if may_skip else ())
+    return Admission(
+        mode, gated, tuple(records), unlisted=ruling.unlisted if may_skip else ()
+    )
 
 
-def _check_suppressed(fields: Recipients, mailbox: Mailbox, refuse: Callable[..., Refusal]) -> None:
+def _check_suppressed(
+    fields: Recipients, mailbox: Mailbox, refuse: Callable[..., Refusal]
+) -> None:
     recipients = _addresses(fields)
     suppressed = Suppression.objects.among(recipients, account_id=mailbox.account_id)
-    if gone := tuple(one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED):
+    if gone := tuple(
+        one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED
+    ):
         refusal = refuse(recipients=recipients, refused=gone, rule="unsubscribed")
         raise Forbidden(
             f"{_named(gone)} unsubscribed from this account's mail. Nothing was queued.",
@@ -137,13 +157,16 @@ def _check_suppressed(fields: Recipients, mailbox: Mailbox, refuse: Callable[...
 
 
 def recheck(*, email: Email) -> Recheck:
-    """Return whether an accepted email may still go to all its recipients, by the lists as they are now.
+    """Return whether an accepted email may still go to all its recipients, by the lists
+    as they are now.
 
     The copy of monitored mail is not checked: it goes to the account's own overseer.
     """
     additions = additions_of(email)
     fields = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
-    everyone = _with_copies(fields, additions.get("auto_cc", ""), additions.get("auto_bcc", ""))
+    everyone = _with_copies(
+        fields, additions.get("auto_cc", ""), additions.get("auto_bcc", "")
+    )
     mailbox = email.mailbox
     ruling = judge(mailbox=mailbox, recipients=_addresses(everyone))
     if ruling.outsiders:
@@ -152,17 +175,26 @@ def recheck(*, email: Email) -> Recheck:
         return Recheck(refusal=_ONE_RECIPIENT)
     if email.gated or (ruling.skips and mailbox.oversight_mode not in _NEVER_SKIPPED):
         return Recheck()
-    # The mailbox may have become stricter, calls may not loosen it any more, or its bypass has ended.
+    # The mailbox may have become stricter, calls may not loosen it any more, or its
+    # bypass has ended.
     mode = _mode_of(mailbox, Mode(email.oversight_mode))
     return Recheck(needs_approval=is_gated(mode) or mode is Mode.READ_ONLY)
 
 
 def _mode_of(mailbox: Mailbox, asked: Mode | None) -> Mode:
-    return effective_mode(mailbox=Mode(mailbox.oversight_mode), asked=asked, allow_looser=mailbox.allow_looser_per_call)
+    return effective_mode(
+        mailbox=Mode(mailbox.oversight_mode),
+        asked=asked,
+        allow_looser=mailbox.allow_looser_per_call,
+    )
 
 
 def _with_copies(recipients: Recipients, auto_cc: str, auto_bcc: str) -> Recipients:
-    return {**recipients, "auto_cc": clean_addresses(auto_cc), "auto_bcc": clean_addresses(auto_bcc)}
+    return {
+        **recipients,
+        "auto_cc": clean_addresses(auto_cc),
+        "auto_bcc": clean_addresses(auto_bcc),
+    }
 
 
 def _addresses(recipients: Recipients) -> list[str]:
@@ -170,24 +202,41 @@ def _addresses(recipients: Recipients) -> list[str]:
 
 
 def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
-    """Record what the lists did or would have done, in the transaction that stores the email."""
+    """Record what the lists did or would have done, in the transaction that stores the
+    email.
+    """
     for action, facts in admission.records:
         auditing.record(action, email, key=key, **facts)
-        log.info(action, extra={"email": email.pk, "mailbox": email.mailbox_id, "rule": facts["rule"]})
+        log.info(
+            action,
+            extra={
+                "email": email.pk,
+                "mailbox": email.mailbox_id,
+                "rule": facts["rule"],
+            },
+        )
 
 
 def check_time(*, mailbox: Mailbox, send_at: datetime | None) -> None:
-    """Check that mail of `mailbox` may wait until `send_at`. Raises Forbidden or Invalid."""
+    """Check that mail of `mailbox` may wait until `send_at`. Raises Forbidden or
+    Invalid.
+    """
     if send_at is None:
         return
     if not mailbox.scheduling_enabled:
-        raise Forbidden("Scheduling is switched off for this mailbox.", code="scheduling_disabled")
+        raise Forbidden(
+            "Scheduling is switched off for this mailbox.", code="scheduling_disabled"
+        )
     if send_at <= timezone.now():
         raise Invalid("send_at: is in the past.", field="send_at")
 
 
 def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:
-    by_itself = " The mailbox adds it automatically." if _field_of(everyone, outsiders[0]).startswith("auto_") else ""
+    by_itself = (
+        " The mailbox adds it automatically."
+        if _field_of(everyone, outsiders[0]).startswith("auto_")
+        else ""
+    )
     return f"This mailbox may not write to {_named(outsiders)}: not on its list of allowed recipients.{by_itself}"
 
 
@@ -197,4 +246,6 @@ def _named(addresses: tuple[str, ...]) -> str:
 
 
 def _field_of(recipients: Recipients, address: str) -> str:
-    return next(field for field, addresses in recipients.items() if address in addresses)
+    return next(
+        field for field, addresses in recipients.items() if address in addresses
+    )

@@ -1,8 +1,10 @@
-"""What the recipient of an email gets: its content and what the mailbox adds, fingerprinted, and built as MIME.
+"""What the recipient of an email gets: its content and what the mailbox adds,
+fingerprinted, and built as MIME.
 
-Headers stay the same at every attempt. Bcc recipients appear in the envelope only. X-MultiMail-Identity states who
-sends and who watches: a JSON Web Signature (RFC 7515) by ES256, whose public key is at
-/.well-known/multimail-signing-key. Blanks in the header do not count.
+Headers stay the same at every attempt. Bcc recipients appear in the envelope only.
+X-MultiMail-Identity states who sends and who watches: a JSON Web Signature (RFC 7515)
+by ES256, whose public key is at /.well-known/multimail-signing-key. Blanks in the
+header do not count.
 """
 
 from email.headerregistry import Address
@@ -33,7 +35,8 @@ from gateway.timestamps import iso
 AI_DISCLOSURE = "This message was written by an AI agent and sent through Countersign."
 # Additions that hold recipients.
 _COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
-# 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.
+# 7bit: not every server takes anything else. Long lines: a folded or encoded message id
+# would break threads.
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 ALGORITHM = "ES256"
 # A longer word would be folded or encoded.
@@ -41,11 +44,15 @@ _LINE = 120
 
 
 def additions_of(email: Email) -> dict[str, str]:
-    """Return what the mailbox adds: as fixed at approval or sending, before that as the mailbox is now."""
+    """Return what the mailbox adds: as fixed at approval or sending, before that as the
+    mailbox is now.
+    """
     if email.additions is not None or email.direction == Direction.INBOUND:
         return dict(email.additions or {})
     mailbox = email.mailbox
-    copy = email.account.oversight_email if email.oversight_mode == Mode.MONITORED else ""
+    copy = (
+        email.account.oversight_email if email.oversight_mode == Mode.MONITORED else ""
+    )
     additions = {
         "auto_cc": mailbox.auto_cc,
         "auto_bcc": mailbox.auto_bcc,
@@ -64,11 +71,15 @@ def all_recipients(email: Email) -> list[str]:
     """Return all recipients of an outgoing email, those that the mailbox adds included."""
     additions = additions_of(email)
     added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
-    return list(dict.fromkeys([*email.to, *email.cc, *email.bcc, *clean_addresses(added)]))
+    return list(
+        dict.fromkeys([*email.to, *email.cc, *email.bcc, *clean_addresses(added)])
+    )
 
 
 def reaches_a_recipient(email: Email) -> bool:
-    """Whether a recipient of the author has not refused the email; the mailbox's own copies do not count."""
+    """Whether a recipient of the author has not refused the email; the mailbox's own
+    copies do not count.
+    """
     return bool({*email.to, *email.cc, *email.bcc} - email.refused_recipients.keys())
 
 
@@ -86,7 +97,12 @@ def content_of(email: Email) -> Content:
         html=email.html,
         in_reply_to=email.in_reply_to or None,
         attachments=tuple(
-            AttachmentFacts(name=one.name, content_type=one.content_type, size=one.size, sha256=one.sha256)
+            AttachmentFacts(
+                name=one.name,
+                content_type=one.content_type,
+                size=one.size,
+                sha256=one.sha256,
+            )
             for one in (email.attachments.all() if email.has_attachments else ())
         ),
         additions=additions_of(email),
@@ -111,7 +127,8 @@ def build(email: Email) -> bytes:
     if email.reply_to:
         message["Reply-To"] = Address(addr_spec=email.reply_to)
     message["Subject"] = email.subject
-    # The time from which it could leave: the same at every attempt, also after a long review.
+    # The time from which it could leave: the same at every attempt, also after a long
+    # review.
     written_at = max(filter(None, (email.created_at, email.decided_at, email.send_at)))
     message["Date"] = format_datetime(written_at)
     message["Message-ID"] = email.message_id_header
@@ -120,7 +137,9 @@ def build(email: Email) -> bytes:
         message["References"] = email.references or email.in_reply_to
     if additions.get("ai_disclosure"):
         message["X-AI-Generated"] = "true"
-        message["X-MultiMail-Identity"] = statement(email, at=int(written_at.timestamp()))
+        message["X-MultiMail-Identity"] = statement(
+            email, at=int(written_at.timestamp())
+        )
     if identity := additions.get("agent_identity"):
         message["X-Agent-Identity"] = _in_words(identity)
     if link := additions.get("unsubscribe"):
@@ -128,7 +147,9 @@ def build(email: Email) -> bytes:
         message["List-Unsubscribe"] = f"<{link}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     if email.html is None:
-        html = render_markdown(with_signature(email.markdown, additions)) + html_footer(additions)
+        html = render_markdown(with_signature(email.markdown, additions)) + html_footer(
+            additions
+        )
     else:
         html = html_part(email.html, additions)
     message.set_content(text_part(email.markdown, additions), charset="utf-8")
@@ -153,8 +174,12 @@ def statement(email: Email, *, at: int) -> str:
 
 
 def _in_words(token: str) -> str:
-    """Return a long token in words that a header can be folded between; without blanks it is the token."""
-    return " ".join(token[start : start + _LINE] for start in range(0, len(token), _LINE))
+    """Return a long token in words that a header can be folded between; without blanks
+    it is the token.
+    """
+    return " ".join(
+        token[start : start + _LINE] for start in range(0, len(token), _LINE)
+    )
 
 
 def public_key() -> dict[str, Any]:
@@ -166,6 +191,10 @@ def public_key() -> dict[str, Any]:
 @cache
 def _key(secret: str) -> ec.EllipticCurvePrivateKey:
     # More bits than the order of the curve, so that the remainder is not biased.
-    drawn = HKDF(SHA256(), 48, salt=None, info=b"gateway.identity").derive(secret.encode())
+    drawn = HKDF(SHA256(), 48, salt=None, info=b"gateway.identity").derive(
+        secret.encode()
+    )
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-    return ec.derive_private_key(int.from_bytes(drawn) % (order - 1) + 1, ec.SECP256R1())
+    return ec.derive_private_key(
+        int.from_bytes(drawn) % (order - 1) + 1, ec.SECP256R1()
+    )

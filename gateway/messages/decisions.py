@@ -1,7 +1,9 @@
-"""Approves, rejects and cancels messages. The first decision wins; later ones get a 409 with its result.
+"""Approves, rejects and cancels messages. The first decision wins; later ones get a 409
+with its result.
 
-Also cancels what a closed mailbox or account leaves behind. Nothing of a closed mailbox may leave from the moment it is
-closed, so cancelling can take its time: the caller does the first ones, the sweep the rest, one transaction each.
+Also cancels what a closed mailbox or account leaves behind. Nothing of a closed mailbox
+may leave from the moment it is closed, so cancelling can take its time: the caller does
+the first ones, the sweep the rest, one transaction each.
 """
 
 import logging
@@ -22,7 +24,15 @@ from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.models.emails import EmailQuerySet
 from gateway.recipients import suppression
-from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Mode, Status, allows
+from gateway.states import (
+    AWAITING_DECISION,
+    Change,
+    Decision,
+    Direction,
+    Mode,
+    Status,
+    allows,
+)
 from gateway.timestamps import iso
 from gateway.webhooks import events
 
@@ -43,11 +53,12 @@ def decide_email(
 ) -> Email:
     """Approve or reject one held email, bound to its content as it is now.
 
-    `decided_by` is whom the key's owner names as the person who decided; without it the key's name stands there.
-    `feedback` is what the agent gets as data beside the reason.
-    The row is locked while its content is compared, so that what was compared is what is approved: from here on the
-    mailbox's additions are fixed too. Raises NotFound, Forbidden, Invalid without a fingerprint that is required, or
-    Conflict with what became of the email.
+    `decided_by` is whom the key's owner names as the person who decided; without it the
+    key's name stands there. `feedback` is what the agent gets as data beside the
+    reason. The row is locked while its content is compared, so that what was compared
+    is what is approved: from here on the mailbox's additions are fixed too. Raises
+    NotFound, Forbidden, Invalid without a fingerprint that is required, or Conflict
+    with what became of the email.
     """
     now = timezone.now()
     approves = outcome == Decision.APPROVED
@@ -70,26 +81,42 @@ def decide_email(
         if approves and email.direction == Direction.OUTBOUND:
             fields["additions"] = additions_of(email)
             fields["due_at"] = email.send_at if waits else Now()
-        if not Email.objects.move(email, Change.APPROVE if approves else Change.REJECT, **fields):
-            raise Conflict("Somebody else decided this message at the same time.", code="not_pending")
+        if not Email.objects.move(
+            email, Change.APPROVE if approves else Change.REJECT, **fields
+        ):
+            raise Conflict(
+                "Somebody else decided this message at the same time.",
+                code="not_pending",
+            )
         auditing.record(
-            f"email.{outcome}", email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
+            f"email.{outcome}",
+            email,
+            key=key,
+            fingerprint=print_now,
+            reason=reason,
+            decided_by=email.decided_by,
         )
-        events.announce(events.APPROVED if approves else events.REJECTED, email=email, at=now)
+        events.announce(
+            events.APPROVED if approves else events.REJECTED, email=email, at=now
+        )
         if email.status == Status.UNREAD:
             # Received mail can be read only now.
             events.announce(events.RECEIVED, email=email, at=now)
             notices.forward(email)
         if email.status == Status.SCHEDULED and not waits:
             tasks.send_email.delay_on_commit(email.pk)
-    log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
+    log.info(
+        "email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk}
+    )
     return email
 
 
 def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Email:
-    """Set until when a held email may be approved; None: without end. A later time extends it.
+    """Set until when a held email may be approved; None: without end. A later time
+    extends it.
 
-    Raises NotFound, Forbidden, or Conflict with what became of the email where it is not held any more.
+    Raises NotFound, Forbidden, or Conflict with what became of the email where it is
+    not held any more.
     """
     with transaction.atomic():
         email = _locked(key, email_id)
@@ -98,12 +125,20 @@ def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Em
             before = email.expires_at
             email.expires_at = expires_at
             email.save(update_fields=["expires_at"])
-            auditing.record("email.expiry_set", email, key=key, before=iso(before), after=iso(expires_at))
+            auditing.record(
+                "email.expiry_set",
+                email,
+                key=key,
+                before=iso(before),
+                after=iso(expires_at),
+            )
     return email
 
 
 def cancel_email(*, key: ApiKey, email: Email) -> Email:
-    """Cancel an email that has not left and is not about to; doing it twice is no error. Raises Conflict."""
+    """Cancel an email that has not left and is not about to; doing it twice is no
+    error. Raises Conflict.
+    """
     if email.status == Status.CANCELLED:
         return email
     if take_back(key=key, email=email, among=Email.objects.not_leaving()):
@@ -117,21 +152,39 @@ def cancel_email(*, key: ApiKey, email: Email) -> Email:
     raise Conflict(sentence, code="not_cancellable", **email.outcome())
 
 
-def take_back(*, key: ApiKey | None, email: Email, among: EmailQuerySet | None = None, **because: Any) -> bool:
-    """Cancel an unclaimed email; False when its state does not allow it, or another process was faster."""
+def take_back(
+    *,
+    key: ApiKey | None,
+    email: Email,
+    among: EmailQuerySet | None = None,
+    **because: Any,
+) -> bool:
+    """Cancel an unclaimed email; False when its state does not allow it, or another
+    process was faster.
+    """
     with transaction.atomic():
         # A worker that claimed the row may be sending it at this moment.
         free = (Email.objects.all() if among is None else among).unclaimed()
-        if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
+        if not allows(email.status, Change.CANCEL) or not free.move(
+            email, Change.CANCEL, due_at=None
+        ):
             return False
         auditing.record("email.cancelled", email, key=key, **because)
         events.announce(events.CANCELLED, email=email)
-    log.info("email cancelled", extra={"email": email.pk, "key": key.pk if key else None, **because})
+    log.info(
+        "email cancelled",
+        extra={"email": email.pk, "key": key.pk if key else None, **because},
+    )
     return True
 
 
 def _locked(key: ApiKey, email_id: str) -> Email:
-    rows = Email.objects.visible_to(key).with_mailbox().with_attachments().select_for_update(of=("self",))
+    rows = (
+        Email.objects.visible_to(key)
+        .with_mailbox()
+        .with_attachments()
+        .select_for_update(of=("self",))
+    )
     return first_or_404(rows.filter(pk=email_id), "message")
 
 
@@ -139,22 +192,38 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
     if email.status not in AWAITING_DECISION:
         sentence = f"This message is not waiting for a decision: it is {email.status}."
         if email.decision:
-            sentence = f"This message was already {email.decision} by {email.decided_by}."
+            sentence = (
+                f"This message was already {email.decision} by {email.decided_by}."
+            )
         raise Conflict(sentence, code="not_pending", **email.outcome())
     if not email.mailbox.is_active:
         raise Conflict(
-            "The mailbox was deleted, so this message is being cancelled.", code="mailbox_deleted", **email.outcome()
+            "The mailbox was deleted, so this message is being cancelled.",
+            code="mailbox_deleted",
+            **email.outcome(),
         )
     if email.sent_by_key_id == key.pk:
-        raise Forbidden("The key that sent a message cannot decide it.", code="own_message")
+        raise Forbidden(
+            "The key that sent a message cannot decide it.", code="own_message"
+        )
     outgoing = email.direction == Direction.OUTBOUND
-    if outgoing and outcome == Decision.APPROVED and email.mailbox.oversight_mode == Mode.READ_ONLY:
-        raise Conflict("The mailbox is now read_only: it cannot send.", code="read_only", **email.outcome())
+    if (
+        outgoing
+        and outcome == Decision.APPROVED
+        and email.mailbox.oversight_mode == Mode.READ_ONLY
+    ):
+        raise Conflict(
+            "The mailbox is now read_only: it cannot send.",
+            code="read_only",
+            **email.outcome(),
+        )
 
 
 def _check_fingerprint(email: Email, expected: str, print_now: str) -> None:
     required_by = "mailbox" if email.mailbox.require_fingerprint else "account"
-    if not expected and (email.mailbox.require_fingerprint or email.account.require_fingerprint):
+    if not expected and (
+        email.mailbox.require_fingerprint or email.account.require_fingerprint
+    ):
         raise Invalid(
             f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was "
             "decided.",
@@ -172,9 +241,11 @@ def _check_fingerprint(email: Email, expected: str, print_now: str) -> None:
 
 
 def _check_may_approve(email: Email) -> None:
-    """Refuse to approve after the expiry, by the database's clock, and what would not be accepted now.
+    """Refuse to approve after the expiry, by the database's clock, and what would not
+    be accepted now.
 
-    Lists or additions have changed, or somebody unsubscribed. Rejecting is always possible.
+    Lists or additions have changed, or somebody unsubscribed. Rejecting is always
+    possible.
     """
     if email.expires_at is not None and email.expires_at <= clock():
         raise Conflict(
@@ -193,7 +264,9 @@ def _check_may_approve(email: Email) -> None:
             hint="Change the mailbox's list or what it adds, or reject the message.",
             **email.outcome(),
         )
-    gone = suppression.unsubscribed([*email.to, *email.cc, *email.bcc], account_id=email.account_id)
+    gone = suppression.unsubscribed(
+        [*email.to, *email.cc, *email.bcc], account_id=email.account_id
+    )
     if gone and not email.sandbox:
         raise Conflict(
             f"{gone[0]} unsubscribed from this account's mail. Nothing was decided.",
@@ -204,7 +277,9 @@ def _check_may_approve(email: Email) -> None:
 
 
 def cancel_in_closed_mailboxes(*, key: ApiKey | None = None) -> int:
-    """Cancel what waits in closed mailboxes, of the key's account or of all, and return how many."""
+    """Cancel what waits in closed mailboxes, of the key's account or of all, and return
+    how many.
+    """
     mailboxes = Mailbox.objects.closed()
     if key is not None:
         mailboxes = mailboxes.filter(account_id=key.account_id)

@@ -1,4 +1,6 @@
-"""What a caller wants sent, once every field has been checked, and what a reply takes from its parent."""
+"""What a caller wants sent, once every field has been checked, and what a reply takes
+from its parent.
+"""
 
 import hashlib
 import re
@@ -25,7 +27,9 @@ _ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Draft:
-    """A message as its author wants it sent: a row that is not stored yet, and what no row keeps."""
+    """A message as its author wants it sent: a row that is not stored yet, and what no
+    row keeps.
+    """
 
     email: Email
     files: tuple[File, ...] = ()
@@ -37,7 +41,8 @@ class Draft:
     def digest(self) -> str:
         """Return a hash of the content that is the same for a message sent twice.
 
-        Without `agent_identity`: a client that tries again may sign a new one for the same message.
+        Without `agent_identity`: a client that tries again may sign a new one for the
+        same message.
         """
         email = self.email
         parts = [
@@ -51,8 +56,12 @@ class Draft:
         return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
-def new_email(*, key: ApiKey, mailbox: Mailbox, thread: dict[str, str], **content: Any) -> Email:
-    """Return the row of a new message with this content, not stored; `thread` is empty for one that begins a thread."""
+def new_email(
+    *, key: ApiKey, mailbox: Mailbox, thread: dict[str, str], **content: Any
+) -> Email:
+    """Return the row of a new message with this content, not stored; `thread` is empty
+    for one that begins a thread.
+    """
     pk = ulid()
     return Email(
         id=pk,
@@ -64,7 +73,8 @@ def new_email(*, key: ApiKey, mailbox: Mailbox, thread: dict[str, str], **conten
         sent_by_key=key,
         created_at=timezone.now(),
         from_address=mailbox.address,
-        # The name is part of what the recipient sees, so a later change of the mailbox must not reach held mail.
+        # The name is part of what the recipient sees, so a later change of the mailbox
+        # must not reach held mail.
         from_name=mailbox.display_name,
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
         **(thread or {"thread_id": ulid()}),
@@ -73,33 +83,51 @@ def new_email(*, key: ApiKey, mailbox: Mailbox, thread: dict[str, str], **conten
 
 
 def recipients_of(email: Email) -> list[str]:
-    """Return the recipients of a reply: the author of received mail, or those of our own mail. Raises Invalid."""
-    wanted = email.to if email.direction == Direction.OUTBOUND else [email.reply_to or email.from_address]
+    """Return the recipients of a reply: the author of received mail, or those of our
+    own mail. Raises Invalid.
+    """
+    wanted = (
+        email.to
+        if email.direction == Direction.OUTBOUND
+        else [email.reply_to or email.from_address]
+    )
     try:
         addresses = clean_addresses(wanted)
     except ValueError:
         addresses = []
     if not addresses:
-        raise Invalid("The message has no address to reply to.", code="no_reply_address")
+        raise Invalid(
+            "The message has no address to reply to.", code="no_reply_address"
+        )
     return addresses
 
 
 def subject_of(email: Email) -> str:
     """Return the subject of a reply: with one `Re:`, and safe in a header."""
     subject = one_plain_line(email.subject)
-    return (subject if _ANSWER.match(subject) else f"Re: {subject}")[:_MOST_SUBJECT].rstrip()
+    return (subject if _ANSWER.match(subject) else f"Re: {subject}")[
+        :_MOST_SUBJECT
+    ].rstrip()
 
 
 def thread_after(email: Email) -> dict[str, str]:
     """Return by what fields a reply to `email` is in its thread.
 
-    References keep the first message of the thread and the latest ones. Both headers are empty where the id of the
-    message is unusable.
+    References keep the first message of the thread and the latest ones. Both headers
+    are empty where the id of the message is unusable.
     """
     own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
     if own is None:
         return {"thread_id": email.thread_id}
-    line = list(dict.fromkeys([*_MESSAGE_ID.findall(email.references or email.in_reply_to), own[0]]))
+    line = list(
+        dict.fromkeys(
+            [*_MESSAGE_ID.findall(email.references or email.in_reply_to), own[0]]
+        )
+    )
     if len(line) > MAX_REFERENCES:
         line = line[:1] + line[1 - MAX_REFERENCES :]
-    return {"thread_id": email.thread_id, "in_reply_to": own[0], "references": " ".join(line)}
+    return {
+        "thread_id": email.thread_id,
+        "in_reply_to": own[0],
+        "references": " ".join(line),
+    }

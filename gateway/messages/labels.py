@@ -1,4 +1,5 @@
-"""What agents note on messages: tags, which are words with a value and merge, and whether received mail is spam.
+"""What agents note on messages: tags, which are words with a value and merge, and
+whether received mail is spam.
 
 A spam report moves the message to quarantine; not-spam moves it back.
 """
@@ -19,13 +20,17 @@ MAX_VALUE = 1000
 
 
 def parse_tags(value: object) -> dict[str, str]:
-    """Return tags from an object, or from words, whose value is then "true". Raises ValueError."""
+    """Return tags from an object, or from words, whose value is then "true". Raises
+    ValueError.
+    """
     if isinstance(value, str):
         value = [word for word in value.split(",") if word.strip()]
     if isinstance(value, list):
         value = {_word(item): "true" for item in value}
     if not isinstance(value, dict):
-        raise ValueError('must be an object such as {"priority": "high"}, or a list of words.')
+        raise ValueError(
+            'must be an object such as {"priority": "high"}, or a list of words.'
+        )
     if len(value) > MAX_TAGS:
         raise ValueError(f"at most {MAX_TAGS} tags.")
     tags = {}
@@ -37,18 +42,25 @@ def parse_tags(value: object) -> dict[str, str]:
         else:
             raise ValueError(f"the value of {name!a} must be text.")
         if isinstance(one, str) and len(text) > MAX_VALUE:
-            raise ValueError(f"the value of {name!a} has more than {MAX_VALUE} characters.")
+            raise ValueError(
+                f"the value of {name!a} has more than {MAX_VALUE} characters."
+            )
         tags[_word(name)] = text
     return tags
 
 
 def add_tags(*, key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, str]:
-    """Merge `tags` into those of the message, and return them all. Raises Invalid when they become too many."""
+    """Merge `tags` into those of the message, and return them all. Raises Invalid when
+    they become too many.
+    """
     with transaction.atomic():
         held = _locked(email)
         merged = held | tags
         if len(merged) > MAX_TAGS:
-            raise Invalid(f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}.", field="tags")
+            raise Invalid(
+                f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}.",
+                field="tags",
+            )
         if merged != held:
             Email.objects.filter(pk=email.pk).update(tags=merged)
             auditing.record("email.tagged", email, key=key, tags=len(tags))
@@ -68,8 +80,14 @@ def drop_tag(*, key: ApiKey, email: Email, name: str) -> bool:
 
 
 def _locked(email: Email) -> dict[str, str]:
-    """Return the tags as they are now. The row is locked, so that two who add at once both keep theirs."""
-    return dict(Email.objects.select_for_update().values_list("tags", flat=True).get(pk=email.pk))
+    """Return the tags as they are now. The row is locked, so that two who add at once
+    both keep theirs.
+    """
+    return dict(
+        Email.objects.select_for_update()
+        .values_list("tags", flat=True)
+        .get(pk=email.pk)
+    )
 
 
 def _word(name: object) -> str:
@@ -90,19 +108,28 @@ _CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
 def label(*, key: ApiKey, email: Email, user_label: str) -> Email:
     """Label a message as spam or not, and move it; twice is no error. Raises Conflict."""
     if email.direction != Direction.INBOUND:
-        raise Conflict("Only received messages can be marked as spam.", code="not_received")
+        raise Conflict(
+            "Only received messages can be marked as spam.", code="not_received"
+        )
     with transaction.atomic():
         change = _CHANGES[user_label]
         if allows(email.status, change):
-            moved = Email.objects.filter(pk=email.pk).move(email, change, user_label=user_label)
+            moved = Email.objects.filter(pk=email.pk).move(
+                email, change, user_label=user_label
+            )
         else:
             at_home = Email.objects.filter(pk=email.pk, status__in=_AT_HOME[user_label])
             moved = bool(at_home.update(user_label=user_label))
         if not moved:
-            raise Conflict(f"This message cannot be marked as {user_label}: it is {email.status}.", code="not_possible")
+            raise Conflict(
+                f"This message cannot be marked as {user_label}: it is {email.status}.",
+                code="not_possible",
+            )
         email.user_label = user_label
         auditing.record(f"email.{user_label}", email, key=key)
-    log.info("email labelled", extra={"email": email.pk, "label": user_label, "key": key.pk})
+    log.info(
+        "email labelled", extra={"email": email.pk, "label": user_label, "key": key.pk}
+    )
     return email
 
 

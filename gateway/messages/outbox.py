@@ -1,7 +1,9 @@
-"""Sends what is due: one attempt under a lease, in several short transactions, none open while the mail server talks.
+"""Sends what is due: one attempt under a lease, in several short transactions, none
+open while the mail server talks.
 
-A crash at any point neither loses an email nor sends it twice: before the checkpoint (data_attempted_at) an attempt
-can be repeated, after it only the server's answer counts. Without that answer the email is `sent` with fate_unknown.
+A crash at any point neither loses an email nor sends it twice: before the checkpoint
+(data_attempted_at) an attempt can be repeated, after it only the server's answer
+counts. Without that answer the email is `sent` with fate_unknown.
 """
 
 import logging
@@ -32,14 +34,20 @@ from parsing.client import ParserKilled, ParserUnavailable
 
 log = logging.getLogger(__name__)
 
-# After so many attempts a message leaves without recipients that are refused temporarily.
+# After so many attempts a message leaves without recipients that are refused
+# temporarily.
 ATTEMPTS_FOR_ALL = 8
 _ADDRESS = re.compile(r"(?<![^\s<>])[^\s<>@]*+@[^\s<>]*+")
 
 
 def send_due(*, email_id: str) -> str:
-    """Make one attempt at one email, if it is due and free. Returns a word that says how it went."""
-    if not settings.EMAIL_URL and not Email.objects.filter(pk=email_id, sandbox=True).exists():
+    """Make one attempt at one email, if it is due and free. Returns a word that says
+    how it went.
+    """
+    if (
+        not settings.EMAIL_URL
+        and not Email.objects.filter(pk=email_id, sandbox=True).exists()
+    ):
         log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
         return "no mail server"
     if (wait := smtp.rests_for()) and Email.objects.postpone(email_id, seconds=wait):
@@ -47,10 +55,15 @@ def send_due(*, email_id: str) -> str:
     email = Email.objects.claim(email_id)
     if email is None:
         return "not due"
-    if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
+    if email.decision != Decision.APPROVED and (
+        email.gated or email.account.hold_all_at is not None
+    ):
         return "asked" if submission.request_approval(email=email) else "not due"
     if email.attempts > smtp.MAX_ATTEMPTS:
-        return _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"))
+        return _fail(
+            email,
+            smtp.HandoverFailed("given up: every attempt ended without an outcome"),
+        )
     checked = recheck(email=email)
     if checked.needs_approval:
         return "asked" if submission.request_approval(email=email) else "not due"
@@ -66,7 +79,9 @@ def send_due(*, email_id: str) -> str:
 
 
 def settle_lost() -> int:
-    """Mark the emails whose worker died while the mail server may have taken them; they are not sent again."""
+    """Mark the emails whose worker died while the mail server may have taken them; they
+    are not sent again.
+    """
     lost = list(Email.objects.lost().with_mailbox()[:100])
     return sum(_write_off(email, "the worker died") for email in lost)
 
@@ -78,7 +93,9 @@ def _attempt(email: Email) -> str:
         _give_back(email)
         return "put off"
     except ParserKilled:
-        refusal = smtp.HandoverFailed("its text cannot be converted to HTML safely", permanent=True)
+        refusal = smtp.HandoverFailed(
+            "its text cannot be converted to HTML safely", permanent=True
+        )
         return _fail(email, refusal)
     recipients = content.all_recipients(email)
     suppressed = suppression.suppressed_recipients(email=email, recipients=recipients)
@@ -96,11 +113,16 @@ def _attempt(email: Email) -> str:
                 recipients=[one for one in recipients if one not in suppressed],
                 message=signed(message, sender=email.from_address),
                 accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
-                before_message=partial(_checkpoint, email, has_return_address=server.dsn),
+                before_message=partial(
+                    _checkpoint, email, has_return_address=server.dsn
+                ),
                 envelope_id=envelope_id(email),
             )
     except smtp.LeaseLost:
-        log.warning("attempt given up, not its to send", extra={"email": email.pk, "attempt": email.attempts})
+        log.warning(
+            "attempt given up, not its to send",
+            extra={"email": email.pk, "attempt": email.attempts},
+        )
         _give_back(email)
         return "lease lost"
     except smtp.FateUnknown as error:
@@ -113,19 +135,33 @@ def _attempt(email: Email) -> str:
         if wait is None:
             return _fail(email, error)
         _own_attempt(email).update(
-            due_at=Now() + wait, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000]
+            due_at=Now() + wait,
+            lease_until=None,
+            data_attempted_at=None,
+            last_error=str(error)[:2000],
         )
-        log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
+        log.warning(
+            "email put off",
+            extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)},
+        )
         return "put off"
     _record_sent(email, replace(result, refused=result.refused | suppressed))
     return "sent"
 
 
 def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
-    """Commit that the message is about to be offered; False when the lease is lost or the email may not leave."""
+    """Commit that the message is about to be offered; False when the lease is lost or
+    the email may not leave.
+    """
     mine = Email.objects.held_by(email).may_leave().filter(data_attempted_at=None)
     lease = Now() + OUTBOX_LEASE
-    return bool(mine.update(data_attempted_at=Now(), lease_until=lease, has_return_address=has_return_address))
+    return bool(
+        mine.update(
+            data_attempted_at=Now(),
+            lease_until=lease,
+            has_return_address=has_return_address,
+        )
+    )
 
 
 def _give_back(email: Email) -> None:
@@ -139,7 +175,14 @@ def _simulate(email: Email) -> str:
         moved = (
             Email.objects.held_by(email)
             .may_leave()
-            .move(email, Change.SEND, sent_at=now, delivered_at=now, lease_until=None, last_error="")
+            .move(
+                email,
+                Change.SEND,
+                sent_at=now,
+                delivered_at=now,
+                lease_until=None,
+                last_error="",
+            )
         )
         if moved:
             auditing.record("email.sent", email, simulated=True)
@@ -152,18 +195,28 @@ def _simulate(email: Email) -> str:
 def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
     now = timezone.now()
     refused = result.refused
-    fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
+    fields: dict[str, Any] = {
+        "sent_at": now,
+        "lease_until": None,
+        "fate_unknown": False,
+        "last_error": "",
+    }
     reached = [events.SENT]
     if refused:
         email.refused_recipients = refused
         email.bounce_type = _bounce_type(refused)
-        fields |= {"bounced_at": now, "bounce_type": email.bounce_type, "refused_recipients": refused}
+        fields |= {
+            "bounced_at": now,
+            "bounce_type": email.bounce_type,
+            "refused_recipients": refused,
+        }
     # Without delivery reports the mail server's acceptance counts as delivery.
     if not result.reports_delivery and reaches_a_recipient(email):
         fields["delivered_at"] = now
         reached.append(events.DELIVERED)
     with transaction.atomic():
-        # This attempt may have been written off meanwhile; the server's answer corrects that.
+        # This attempt may have been written off meanwhile; the server's answer corrects
+        # that.
         if not _own_attempt(email).move(email, Change.SEND, **fields):
             if not Email.objects.written_off(email).update(**fields):
                 return
@@ -173,30 +226,51 @@ def _record_sent(email: Email, result: smtp.HandoverResult) -> None:
         if refused:
             suppression.suppress_gone(email=email, refused=refused)
             _announce_bounce(email, refused, now)
-    log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(refused)})
+    log.info(
+        "email sent",
+        extra={"email": email.pk, "attempt": email.attempts, "refused": len(refused)},
+    )
 
 
 def _why(error: smtp.HandoverFailed) -> str:
-    """Return what went wrong, for the log: without the addresses that servers and lists name."""
+    """Return what went wrong, for the log: without the addresses that servers and lists
+    name.
+    """
     return _ADDRESS.sub("(address)", str(error)[:500])[:200]
 
 
 def _fail(email: Email, error: smtp.HandoverFailed) -> str:
     now = timezone.now()
     refused = error.refused if error.permanent else {}
-    fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
+    fields: dict[str, Any] = {
+        "lease_until": None,
+        "due_at": None,
+        "last_error": str(error)[:2000],
+    }
     if error.permanent:
         kind = _bounce_type(refused) if refused else "message_refused"
-        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": refused}
+        fields |= {
+            "bounced_at": now,
+            "bounce_type": kind,
+            "refused_recipients": refused,
+        }
     with transaction.atomic():
         if not _own_attempt(email).move(email, Change.FAIL, **fields):
             return "failed"
-        auditing.record("email.send_failed", email, attempts=email.attempts, permanent=error.permanent)
+        auditing.record(
+            "email.send_failed",
+            email,
+            attempts=email.attempts,
+            permanent=error.permanent,
+        )
         if error.permanent:
             suppression.suppress_gone(email=email, refused=refused)
             _announce_bounce(email, refused, now)
         events.announce(events.FAILED, email=email, at=now, diagnostic=str(error)[:500])
-    log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
+    log.warning(
+        "email failed",
+        extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)},
+    )
     return "failed"
 
 
@@ -204,17 +278,28 @@ def _write_off(email: Email, reason: str) -> bool:
     """Write the email off as sent with an unknown fate; no event announces it."""
     with transaction.atomic():
         moved = _own_attempt(email).move(
-            email, Change.SEND, fate_unknown=True, lease_until=None, due_at=None, last_error=reason[:2000]
+            email,
+            Change.SEND,
+            fate_unknown=True,
+            lease_until=None,
+            due_at=None,
+            last_error=reason[:2000],
         )
         if moved:
             auditing.record("email.fate_unknown", email, reason=reason[:200])
-    log.error("email fate unknown", extra={"email": email.pk, "attempt": email.attempts, "reason": reason[:200]})
+    log.error(
+        "email fate unknown",
+        extra={"email": email.pk, "attempt": email.attempts, "reason": reason[:200]},
+    )
     return moved
 
 
 def _own_attempt(email: Email) -> EmailQuerySet:
-    # Ignores the lease's end: no other worker claims a row after its checkpoint, and a newer claim has another number.
-    return Email.objects.filter(pk=email.pk, attempts=email.attempts, status=Status.SCHEDULED)
+    # Ignores the lease's end: no other worker claims a row after its checkpoint, and a
+    # newer claim has another number.
+    return Email.objects.filter(
+        pk=email.pk, attempts=email.attempts, status=Status.SCHEDULED
+    )
 
 
 def _bounce_type(refused: smtp.Replies) -> str:

@@ -1,7 +1,9 @@
-"""Stores what an agent wants sent, moves it on to the gate or the outbox, and changes it while it is scheduled.
+"""Stores what an agent wants sent, moves it on to the gate or the outbox, and changes
+it while it is scheduled.
 
-Accepting and moving on are two transactions. What is accepted survives a crash between them; the sweep moves it on.
-What is approved is what is sent, so only the time of an approved message can be changed.
+Accepting and moving on are two transactions. What is accepted survives a crash between
+them; the sweep moves it on. What is approved is what is sent, so only the time of an
+approved message can be changed.
 """
 
 import logging
@@ -32,7 +34,8 @@ CONTENT_WINDOW = timedelta(seconds=60)
 class SubmissionResult:
     """The stored email; `repeated` when an earlier request with the same key made it.
 
-    `unlisted` are the recipients because of whom it waits: others of this mailbox's bypass would not.
+    `unlisted` are the recipients because of whom it waits: others of this mailbox's
+    bypass would not.
     """
 
     email: Email
@@ -42,54 +45,78 @@ class SubmissionResult:
 
 
 def accept_draft(*, key: ApiKey, draft: Draft) -> SubmissionResult:
-    """Store one message as an email that waits for its scan, or find the one that the same key made before.
+    """Store one message as an email that waits for its scan, or find the one that the
+    same key made before.
 
-    Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
-    nothing is stored.
+    Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without
+    a key within a minute; then nothing is stored.
     """
     email = draft.email
     digest = draft.digest()
     operation = IdempotencyRecord.Operation.CONTENT
     if draft.idempotency_key:
-        operation = IdempotencyRecord.Operation.REPLY if draft.is_reply else IdempotencyRecord.Operation.SEND
+        operation = (
+            IdempotencyRecord.Operation.REPLY
+            if draft.is_reply
+            else IdempotencyRecord.Operation.SEND
+        )
     slot = {
         "mailbox_id": email.mailbox_id,
         "sandbox": key.sandbox,
         "operation": operation,
         "key": draft.idempotency_key or digest,
     }
-    # A repeated key is answered first, whatever the lists, the mode or the quota are now.
-    if draft.idempotency_key and (earlier := IdempotencyRecord.objects.live().filter(**slot).first()):
+    # A repeated key is answered first, whatever the lists, the mode or the quota are
+    # now.
+    if draft.idempotency_key and (
+        earlier := IdempotencyRecord.objects.live().filter(**slot).first()
+    ):
         return _repeated(earlier, draft, digest)
     admission = admit(key=key, email=email, asked=draft.mode)
     email.oversight_mode = admission.mode
     email.gated = admission.gated
     lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
-    record = IdempotencyRecord(**slot, email_id=email.pk, digest=digest, expires_at=Now() + lasts)
+    record = IdempotencyRecord(
+        **slot, email_id=email.pk, digest=digest, expires_at=Now() + lasts
+    )
     with transaction.atomic():
-        # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
+        # The record comes first: who loses the race for a key has then written nothing.
+        # Its foreign key is deferred.
         record = IdempotencyRecord.objects.remember(record)
         if record.email_id != email.pk:
             return _repeated(record, draft, digest)
-        # After the key, so that a repeated one is answered although the quota is used up.
-        limits.check_quota(account=key.account, sandbox=key.sandbox, now=email.created_at)
+        # After the key, so that a repeated one is answered although the quota is used
+        # up.
+        limits.check_quota(
+            account=key.account, sandbox=key.sandbox, now=email.created_at
+        )
         email.save(force_insert=True)
-        auditing.record("email.submitted", email, key=key, oversight_mode=email.oversight_mode)
+        auditing.record(
+            "email.submitted", email, key=key, oversight_mode=email.oversight_mode
+        )
         note_admission(admission, email=email, key=key)
         Attachment.objects.attach(email, draft.files)
     log.info(
         "email accepted",
-        extra={"email": email.pk, "mailbox": email.mailbox_id, "mode": email.oversight_mode, "sandbox": key.sandbox},
+        extra={
+            "email": email.pk,
+            "mailbox": email.mailbox_id,
+            "mode": email.oversight_mode,
+            "sandbox": key.sandbox,
+        },
     )
     return SubmissionResult(email, unlisted=admission.unlisted)
 
 
 def move_on(*, email: Email) -> bool:
-    """Hold an accepted email at the gate or put it into the outbox; False when another process did.
+    """Hold an accepted email at the gate or put it into the outbox; False when another
+    process did.
 
     There is no scanner yet: this is where its verdict will be asked for.
     """
-    waits_first = email.send_at is not None and email.gate_timing == GateTiming.SCHEDULE_FIRST
+    waits_first = (
+        email.send_at is not None and email.gate_timing == GateTiming.SCHEDULE_FIRST
+    )
     with transaction.atomic():
         if email.gated and not waits_first:
             return _hold(email, Change.HOLD)
@@ -128,14 +155,19 @@ def _repeated(record: IdempotencyRecord, draft: Draft, digest: str) -> Submissio
             email_id=record.email_id,
             status=record.email.status,
         )
-    return SubmissionResult(record.email, repeated=True, mismatch=record.digest != digest)
+    return SubmissionResult(
+        record.email, repeated=True, mismatch=record.digest != digest
+    )
 
 
-def edit_scheduled(*, key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any]) -> None:
+def edit_scheduled(
+    *, key: ApiKey, email: Email, send_at: datetime | None, content: dict[str, Any]
+) -> None:
     """Change the time of a message that waits for it, or fields of its content.
 
-    Other content is admitted and scanned like a new message, and may then wait at the gate. Raises Conflict when the
-    message is not waiting or was changed at the same moment, and what admission raises; then nothing is changed.
+    Other content is admitted and scanned like a new message, and may then wait at the
+    gate. Raises Conflict when the message is not waiting or was changed at the same
+    moment, and what admission raises; then nothing is changed.
     """
     if email.status != Status.SCHEDULED:
         raise Conflict(
@@ -144,8 +176,12 @@ def edit_scheduled(*, key: ApiKey, email: Email, send_at: datetime | None, conte
             **email.outcome(),
         )
     if email.send_at is None or email.send_at <= timezone.now():
-        raise Conflict("This message is being sent.", code="not_scheduled", **email.outcome())
-    fields = {name: value for name, value in content.items() if getattr(email, name) != value}
+        raise Conflict(
+            "This message is being sent.", code="not_scheduled", **email.outcome()
+        )
+    fields = {
+        name: value for name, value in content.items() if getattr(email, name) != value
+    }
     if fields and email.decision:
         raise Conflict(
             "This message is approved, so its content and recipients cannot change. Only its time can be changed; to "
@@ -160,7 +196,9 @@ def edit_scheduled(*, key: ApiKey, email: Email, send_at: datetime | None, conte
         _rewrite(key, email, fields)
     elif fields:
         with transaction.atomic():
-            if not Email.objects.editable_as(email).update(send_at=send_at, due_at=send_at):
+            if not Email.objects.editable_as(email).update(
+                send_at=send_at, due_at=send_at
+            ):
                 raise _changed_meanwhile(email)
             auditing.record("email.rescheduled", email, key=key)
         log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
@@ -172,14 +210,22 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any]) -> None:
     changed = copy(email)
     for name, value in fields.items():
         setattr(changed, name, value)
-    admission = admit(key=key, email=changed, asked=None if bypassed else Mode(email.oversight_mode))
+    admission = admit(
+        key=key, email=changed, asked=None if bypassed else Mode(email.oversight_mode)
+    )
     # A message that had to wait for a person stays gated after a change.
-    stored = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
+    stored = {
+        "oversight_mode": admission.mode,
+        "gated": email.gated or admission.gated,
+        "due_at": None,
+    }
     if "markdown" in fields:
         # The HTML body would still hold the old text.
         stored |= {"html": None, "original_html": None, "simplified": []}
     with transaction.atomic():
-        if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **stored):
+        if not Email.objects.editable_as(email).move(
+            email, Change.EDIT, **fields, **stored
+        ):
             raise _changed_meanwhile(email)
         auditing.record("email.edited", email, key=key, fields=sorted(fields))
         note_admission(admission, email=email, key=key)
@@ -192,7 +238,10 @@ def try_move_on(*, email: Email) -> None:
     try:
         move_on(email=email)
     except DatabaseError as error:
-        log.warning("left for the sweep", extra={"email": email.pk, "reason": type(error).__name__})
+        log.warning(
+            "left for the sweep",
+            extra={"email": email.pk, "reason": type(error).__name__},
+        )
 
 
 def _changed_meanwhile(email: Email) -> Conflict:

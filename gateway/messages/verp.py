@@ -1,6 +1,8 @@
-"""Return addresses that name their email (VERP), so that a report or bounce to one is known to be about it.
+"""Return addresses that name their email (VERP), so that a report or bounce to one is
+known to be about it.
 
-Such an address is bounce+<id>.<mac>@<domain of the mailbox>. Who has not got the mail cannot make one up.
+Such an address is bounce+<id>.<mac>@<domain of the mailbox>. Who has not got the mail
+cannot make one up.
 """
 
 import hmac
@@ -26,12 +28,18 @@ def return_address(email: Email) -> str:
 
 
 def envelope_id(email: Email) -> str:
-    """Return the envelope id, which only mail servers see and repeat in reports (ENVID, RFC 3461 section 4.4)."""
-    return salted_hmac("gateway.envelope", email.pk, algorithm="sha256").hexdigest()[:32]
+    """Return the envelope id, which only mail servers see and repeat in reports (ENVID,
+    RFC 3461 section 4.4).
+    """
+    return salted_hmac("gateway.envelope", email.pk, algorithm="sha256").hexdigest()[
+        :32
+    ]
 
 
 def email_id_in(address: str) -> str:
-    """Return the id of the email of a return address; empty for any other address. Raises ForgedAddress."""
+    """Return the id of the email of a return address; empty for any other address.
+    Raises ForgedAddress.
+    """
     found = _LOCAL.fullmatch(address.rpartition("@")[0])
     if found is None:
         return ""

@@ -1,14 +1,28 @@
-"""The gateway's tables, each with its queries, one file a subject. Ids are ULIDs: opaque, and in order of creation.
+"""The gateway's tables, each with its queries, one file a subject. Ids are ULIDs:
+opaque, and in order of creation.
 
 Models hold no commands and know nothing of HTTP. Start at `emails.py`.
 """
 
-from gateway.models.accounts import Account, ApiKey, AuditLogEntry, Feedback, Mailbox, UsageDay
+from gateway.models.accounts import (
+    Account,
+    ApiKey,
+    AuditLogEntry,
+    Feedback,
+    Mailbox,
+    UsageDay,
+)
 from gateway.models.codes import ApprovalRequest, UpgradeRequest
 from gateway.models.domains import DkimKey, Domain
 from gateway.models.emails import Attachment, Email, IdempotencyRecord
 from gateway.models.notices import Notice
-from gateway.models.recipients import Allowlist, AllowlistEntry, Contact, Refusal, Suppression
+from gateway.models.recipients import (
+    Allowlist,
+    AllowlistEntry,
+    Contact,
+    Refusal,
+    Suppression,
+)
 from gateway.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [

@@ -33,7 +33,9 @@ class UlidModel(models.Model):
 
     @classmethod
     def locked(cls, pk: str) -> Self:
-        """Return the row with this id, locked until the transaction ends; rows may still refer to it."""
+        """Return the row with this id, locked until the transaction ends; rows may
+        still refer to it.
+        """
         return cls._default_manager.select_for_update(no_key=True).get(pk=pk)
 
     def save_fields(self, **fields: Any) -> None:
@@ -96,7 +98,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             return None
 
     def used(self, key: ApiKey) -> None:
-        """Store the time of use, at most once a minute, so that most reads write nothing."""
+        """Store the time of use, at most once a minute, so that most reads write
+        nothing.
+        """
         is_old = Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))
         self.filter(is_old, pk=key.pk).update(last_used_at=Now())
 
@@ -106,12 +110,16 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         if key.sandbox:
             keys = keys.filter(sandbox=True)
         if key.mailbox_ids:
-            keys = keys.filter(mailbox_ids__contained_by=key.mailbox_ids).exclude(mailbox_ids=[])
+            keys = keys.filter(mailbox_ids__contained_by=key.mailbox_ids).exclude(
+                mailbox_ids=[]
+            )
         return keys
 
     def account_admins(self) -> Self:
         """Keys that can look after a whole account."""
-        return self.filter(scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None)
+        return self.filter(
+            scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None
+        )
 
 
 class ApiKey(UlidModel):
@@ -122,7 +130,8 @@ class ApiKey(UlidModel):
     prefix = models.CharField(max_length=20)
     sha256 = models.CharField(max_length=64, unique=True)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope))
-    # Ids of the mailboxes this key is limited to; empty: all. An array, so that requests need no join.
+    # Ids of the mailboxes this key is limited to; empty: all. An array, so that
+    # requests need no join.
     mailbox_ids = ArrayField(models.CharField(max_length=26), default=list, blank=True)
     sandbox = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -137,9 +146,12 @@ class ApiKey(UlidModel):
         constraints = [
             # One key that writes and approves would be its own reviewer.
             models.CheckConstraint(
-                condition=~Q(scopes__contains=[Scope.SEND, Scope.OVERSIGHT]), name="key_never_sends_and_decides"
+                condition=~Q(scopes__contains=[Scope.SEND, Scope.OVERSIGHT]),
+                name="key_never_sends_and_decides",
             ),
-            models.CheckConstraint(condition=Q(scopes__contained_by=Scope.values), name="key_scopes_known"),
+            models.CheckConstraint(
+                condition=Q(scopes__contained_by=Scope.values), name="key_scopes_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -151,16 +163,25 @@ class ApiKey(UlidModel):
         return self.revoked_at is None
 
     def limited(self, rows: Rows, column: str = "mailbox_id") -> Rows:
-        """Return those of `rows` whose `column` is a mailbox of the key, which may have all of them."""
-        return rows.filter(**{f"{column}__in": self.mailbox_ids}) if self.mailbox_ids else rows
+        """Return those of `rows` whose `column` is a mailbox of the key, which may have
+        all of them.
+        """
+        return (
+            rows.filter(**{f"{column}__in": self.mailbox_ids})
+            if self.mailbox_ids
+            else rows
+        )
 
     def may(self, *scopes: str) -> bool:
         """Whether the key has one of `scopes`; `admin` includes `read`."""
-        held = set(self.scopes) | ({Scope.READ} if Scope.ADMIN in self.scopes else set())
+        held = set(self.scopes) | (
+            {Scope.READ} if Scope.ADMIN in self.scopes else set()
+        )
         return bool(held & set(scopes))
 
     def has_conflict_of_interest(self) -> bool:
-        """Whether the key would profit from less oversight: it sends, or is a sandbox key.
+        """Whether the key would profit from less oversight: it sends, or is a sandbox
+        key.
 
         Such a key loosens nothing by itself, whatever else it may do.
         """
@@ -169,12 +190,17 @@ class ApiKey(UlidModel):
     def sees_held(self) -> bool:
         """Whether the key may read received mail that nobody has let in yet.
 
-        No key that sends: such mail may hold instructions to the agent that has the key.
+        No key that sends: such mail may hold instructions to the agent that has the
+        key.
         """
-        return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ) and not self.may(Scope.SEND)
+        return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ) and not self.may(
+            Scope.SEND
+        )
 
     def mail_filter(self) -> dict[str, bool]:
-        """Return the filter for the mail that the key knows of: sandbox mail, live mail, or (empty) both."""
+        """Return the filter for the mail that the key knows of: sandbox mail, live
+        mail, or (empty) both.
+        """
         sees_both = self.sees_held() and not self.has_conflict_of_interest()
         return {} if sees_both else {"sandbox": self.sandbox}
 
@@ -191,7 +217,9 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
         return self.filter(Q(is_active=False) | Q(account__is_active=False))
 
     def named(self, name: str, *, key: ApiKey) -> Mailbox | None:
-        """The mailbox with this id or address, if it is among those visible to `key`; both have unique indexes."""
+        """The mailbox with this id or address, if it is among those visible to `key`;
+        both have unique indexes.
+        """
         named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
         try:
             mailbox = self.get(**named)
@@ -210,20 +238,26 @@ class Mailbox(UlidModel):
     """An address that agents send from, and how closely people look at it."""
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="mailboxes")
-    # Unique for ever, also after deletion: an address must not come back under another owner.
+    # Unique for ever, also after deletion: an address must not come back under another
+    # owner.
     address = models.CharField(max_length=254, unique=True)
     display_name = models.CharField(max_length=200, blank=True)
-    oversight_mode = models.CharField(max_length=12, choices=Mode, default=Mode.GATED_SEND)
+    oversight_mode = models.CharField(
+        max_length=12, choices=Mode, default=Mode.GATED_SEND
+    )
     allow_looser_per_call = models.BooleanField(default=False)
     # Every decision about its mail names the fingerprint of what was read.
     require_fingerprint = models.BooleanField(default=False)
     auto_cc = models.CharField(max_length=2000, blank=True)
     auto_bcc = models.CharField(max_length=2000, blank=True)
     signature_block = models.CharField(max_length=200, blank=True)
-    default_gate_timing = models.CharField(max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST)
+    default_gate_timing = models.CharField(
+        max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST
+    )
     scheduling_enabled = models.BooleanField(default=True)
     forward_inbound = models.BooleanField(default=False)
-    # Marketing: its mail carries the account's postal address and a link to unsubscribe.
+    # Marketing: its mail carries the account's postal address and a link to
+    # unsubscribe.
     commercial = models.BooleanField(default=False, db_default=False)
     # Whether HTML is sent in its simple form only.
     simplify_html = models.BooleanField(default=True, db_default=True)
@@ -235,9 +269,12 @@ class Mailbox(UlidModel):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(oversight_mode__in=Mode.values), name="mailbox_mode_known"),
             models.CheckConstraint(
-                condition=Q(default_gate_timing__in=GateTiming.values), name="mailbox_gate_timing_known"
+                condition=Q(oversight_mode__in=Mode.values), name="mailbox_mode_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(default_gate_timing__in=GateTiming.values),
+                name="mailbox_gate_timing_known",
             ),
         ]
         indexes = [
@@ -284,7 +321,8 @@ class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
     """What was done with which key."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's, newest first; to a key that is limited to mailboxes only what is about these.
+        """The account's, newest first; to a key that is limited to mailboxes only what
+        is about these.
 
         A sandbox key sees what sandbox keys did.
         """
@@ -300,7 +338,9 @@ class AuditLogEntry(UlidModel):
     """One act. `metadata` holds facts, never bodies."""
 
     # The index below begins with it.
-    account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
+    account = models.ForeignKey(
+        Account, models.CASCADE, related_name="+", db_index=False
+    )
     action = models.CharField(max_length=40)
     resource_type = models.CharField(max_length=20)
     resource_id = models.CharField(max_length=40)
@@ -324,7 +364,9 @@ class UsageDayQuerySet(models.QuerySet["UsageDay"]):
     """Calls by account and day."""
 
     def add(self, calls: Mapping[tuple[str, date], int]) -> None:
-        """Add calls, in an order that two writers share, all or none. Accounts that are gone are left out."""
+        """Add calls, in an order that two writers share, all or none. Accounts that are
+        gone are left out.
+        """
         if not calls:
             return
         known = Account.objects.in_bulk({account_id for account_id, _ in calls})

@@ -48,9 +48,11 @@ class OneTimeCode(UlidModel):
         abstract = True
 
     def matches(self, code: str) -> bool:
-        """Whether `code` is the right one; a wrong one is counted. The caller holds the row's lock.
+        """Whether `code` is the right one; a wrong one is counted. The caller holds the
+        row's lock.
 
-        Dashes, blanks and case do not matter; the comparison takes the same time wherever the first difference is.
+        Dashes, blanks and case do not matter; the comparison takes the same time
+        wherever the first difference is.
         """
         if hmac.compare_digest(_plain(code), _plain(self.code)):
             return True
@@ -63,7 +65,9 @@ class CodeQuerySet(models.QuerySet[Code]):
 
     def waiting(self) -> Self:
         """Those whose code can still be used, newest first."""
-        return self.filter(used_at=None, expires_at__gt=Now(), wrong_attempts__lt=MAX_WRONG).order_by("-id")
+        return self.filter(
+            used_at=None, expires_at__gt=Now(), wrong_attempts__lt=MAX_WRONG
+        ).order_by("-id")
 
 
 class UpgradeRequestQuerySet(CodeQuerySet["UpgradeRequest"]):
@@ -71,7 +75,9 @@ class UpgradeRequestQuerySet(CodeQuerySet["UpgradeRequest"]):
 
     def visible_to(self, key: ApiKey) -> Self:
         """Those of live mailboxes that the key may see."""
-        return key.limited(self.filter(mailbox__account_id=key.account_id, mailbox__is_active=True))
+        return key.limited(
+            self.filter(mailbox__account_id=key.account_id, mailbox__is_active=True)
+        )
 
     def void(self, mailbox: Mailbox) -> None:
         """End open requests: a newer one, or another mode, replaces them."""
@@ -81,14 +87,18 @@ class UpgradeRequestQuerySet(CodeQuerySet["UpgradeRequest"]):
 class UpgradeRequest(OneTimeCode):
     """A request for a looser oversight mode; its code is shown to admins and used once."""
 
-    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="upgrade_requests")
+    mailbox = models.ForeignKey(
+        Mailbox, models.CASCADE, related_name="upgrade_requests"
+    )
     target_mode = models.CharField(max_length=12, choices=Mode)
 
     objects = UpgradeRequestQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(target_mode__in=Mode.values), name="upgrade_mode_known"),
+            models.CheckConstraint(
+                condition=Q(target_mode__in=Mode.values), name="upgrade_mode_known"
+            ),
         ]
         indexes = [
             # How many were asked for within the hour, and the newest one.
@@ -112,7 +122,9 @@ class ApprovalRequest(OneTimeCode):
 
     class Meta:
         indexes = [
-            models.Index(fields=["account", "action", "-created_at"], name="approval_of_account"),
+            models.Index(
+                fields=["account", "action", "-created_at"], name="approval_of_account"
+            ),
         ]
 
     def __str__(self) -> str:

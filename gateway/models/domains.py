@@ -25,11 +25,20 @@ class DomainQuerySet(models.QuerySet["Domain"]):
 
     def oldest_of(self, account: Account) -> str:
         """The name of the account's oldest active domain, or nothing where it has none."""
-        return self.active().filter(account=account).order_by("id").values_list("domain", flat=True).first() or ""
+        return (
+            self.active()
+            .filter(account=account)
+            .order_by("id")
+            .values_list("domain", flat=True)
+            .first()
+            or ""
+        )
 
 
 class Domain(UlidModel):
-    """A domain, once its owner has proved to be the account (by DNS) or the operator has said so."""
+    """A domain, once its owner has proved to be the account (by DNS) or the operator
+    has said so.
+    """
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -40,7 +49,8 @@ class Domain(UlidModel):
     status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
     # What the owner puts into DNS.
     token = models.CharField(max_length=64)
-    # The error of each record by its key (domains/dns_records.py), from the last look-up in DNS; empty: none.
+    # The error of each record by its key (domains/dns_records.py), from the last
+    # look-up in DNS; empty: none.
     dns_problems = models.JSONField(default=dict)
     looked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -50,10 +60,19 @@ class Domain(UlidModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["account", "domain"], name="domain_once_an_account"),
+            models.UniqueConstraint(
+                fields=["account", "domain"], name="domain_once_an_account"
+            ),
             # Two accounts may claim a domain; only one can have it.
-            models.UniqueConstraint(fields=["domain"], condition=Q(status="active"), name="domain_active_once"),
-            models.CheckConstraint(condition=Q(status__in=["pending", "active"]), name="domain_status_known"),
+            models.UniqueConstraint(
+                fields=["domain"],
+                condition=Q(status="active"),
+                name="domain_active_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["pending", "active"]),
+                name="domain_status_known",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -65,7 +84,9 @@ class Domain(UlidModel):
 
 
 class DkimKey(models.Model):
-    """A key that signs a domain's mail from when DNS is seen to have it until another one takes over."""
+    """A key that signs a domain's mail from when DNS is seen to have it until another
+    one takes over.
+    """
 
     domain = models.ForeignKey(Domain, models.CASCADE, related_name="dkim_keys")
     selector = models.CharField(max_length=63)
@@ -77,7 +98,11 @@ class DkimKey(models.Model):
     retired_at = models.DateTimeField(null=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["domain", "selector"], name="dkim_selector_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["domain", "selector"], name="dkim_selector_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.selector

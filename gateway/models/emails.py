@@ -1,4 +1,6 @@
-"""Emails, their attachments, and idempotency records. `EmailQuerySet.move` is the one way to change a status."""
+"""Emails, their attachments, and idempotency records. `EmailQuerySet.move` is the one
+way to change a status.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,14 @@ from gateway.states import (
 )
 from gateway.timestamps import iso
 
-# Longer than the longest attempt (smtp.py bounds each of its steps), so that only a dead worker loses its lease.
+# Longer than the longest attempt (smtp.py bounds each of its steps), so that only a
+# dead worker loses its lease.
 OUTBOX_LEASE = timedelta(seconds=150)
 _MOMENT = timedelta(seconds=30)
 # Live mail that was sent or may be: what a quota counts.
-CHARGED = Q(direction=Direction.OUTBOUND, sandbox=False) & ~Q(status__in=(Status.REJECTED, Status.CANCELLED))
+CHARGED = Q(direction=Direction.OUTBOUND, sandbox=False) & ~Q(
+    status__in=(Status.REJECTED, Status.CANCELLED)
+)
 
 
 class EmailQuerySet(models.QuerySet["Email"]):
@@ -42,12 +47,15 @@ class EmailQuerySet(models.QuerySet["Email"]):
     def visible_to(self, key: ApiKey) -> Self:
         """What this key may know of: its account, its mailboxes, and live mail.
 
-        A sandbox key knows of sandbox mail alone, and a live one that sees what waits knows of both.
+        A sandbox key knows of sandbox mail alone, and a live one that sees what waits
+        knows of both.
         """
         return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()))
 
     def awaiting_decision(self) -> Self:
-        """Held mail of both directions, oldest first; relies on the partial index email_awaiting_decision."""
+        """Held mail of both directions, oldest first; relies on the partial index
+        email_awaiting_decision.
+        """
         return self.filter(status__in=AWAITING_DECISION).order_by("id")
 
     def received(self) -> Self:
@@ -55,8 +63,14 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.filter(direction=Direction.INBOUND)
 
     def readable_by(self, key: ApiKey) -> Self:
-        """Without received mail that nobody has let in, unless the key may see what waits."""
-        return self if key.sees_held() else self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
+        """Without received mail that nobody has let in, unless the key may see what
+        waits.
+        """
+        return (
+            self
+            if key.sees_held()
+            else self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
+        )
 
     def in_sight(self) -> Self:
         """Without what is only shown when it is asked for."""
@@ -70,10 +84,18 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """What counts against an account's limits; relies on the index email_charged."""
         return self.filter(CHARGED, account=account, created_at__gte=since)
 
-    def by_day(self, moment: str, begin: datetime, end: datetime) -> list[tuple[date, int]]:
-        """How many have their `moment` (a column) on each day (UTC) of a period; relies on an index of that column."""
+    def by_day(
+        self, moment: str, begin: datetime, end: datetime
+    ) -> list[tuple[date, int]]:
+        """How many have their `moment` (a column) on each day (UTC) of a period; relies
+        on an index of that column.
+        """
         some = self.filter(**{f"{moment}__gte": begin, f"{moment}__lt": end})
-        days = some.annotate(day=TruncDate(moment, tzinfo=UTC)).order_by("day").values_list("day")
+        days = (
+            some.annotate(day=TruncDate(moment, tzinfo=UTC))
+            .order_by("day")
+            .values_list("day")
+        )
         return list(days.annotate(number=Count("pk")))
 
     def with_mailbox(self) -> Self:
@@ -85,16 +107,24 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.select_related("sent_by_key")
 
     def with_attachments(self) -> Self:
-        """Loads what there is to know of attachments, without their bytes, in one query for all rows."""
-        return self.prefetch_related(Prefetch("attachments", Attachment.objects.defer("content").order_by("id")))
+        """Loads what there is to know of attachments, without their bytes, in one query
+        for all rows.
+        """
+        return self.prefetch_related(
+            Prefetch("attachments", Attachment.objects.defer("content").order_by("id"))
+        )
 
     def move(self, email: Email, change: Change, **fields: Any) -> bool:
-        """Change the status by compare-and-set, together with `fields`; False when the row has moved on meanwhile.
+        """Change the status by compare-and-set, together with `fields`; False when the
+        row has moved on meanwhile.
 
-        The queryset's own filters are part of the comparison. Raises InvalidTransition where the table has no way.
+        The queryset's own filters are part of the comparison. Raises InvalidTransition
+        where the table has no way.
         """
         target = next_state(email.status, change)
-        if not self.filter(pk=email.pk, status=email.status).update(status=target, **fields):
+        if not self.filter(pk=email.pk, status=email.status).update(
+            status=target, **fields
+        ):
             return False
         email.status = target
         for name, value in fields.items():
@@ -104,25 +134,39 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
     def stuck_before_scan(self) -> Self:
         """Accepted by a request that ended before they were released or held."""
-        return self.filter(status=Status.PENDING_SCAN, created_at__lt=Now() - timedelta(seconds=5)).order_by(
-            "created_at"
-        )
+        return self.filter(
+            status=Status.PENDING_SCAN, created_at__lt=Now() - timedelta(seconds=5)
+        ).order_by("created_at")
 
     def in_outbox(self) -> Self:
-        """Due and unclaimed, or claimed by a worker that died before it offered the message.
+        """Due and unclaimed, or claimed by a worker that died before it offered the
+        message.
 
-        Without approved messages that are blocked by hold_all or read_only: no worker could send them.
+        Without approved messages that are blocked by hold_all or read_only: no worker
+        could send them.
         """
         due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).unclaimed()
         return due.filter(~_approved_but_blocked(), ~_closed())
 
     def lost(self) -> Self:
-        """The worker died after it began to offer the message: nobody knows whether the server has it."""
-        return self.filter(status=Status.SCHEDULED, data_attempted_at__isnull=False, lease_until__lt=Now())
+        """The worker died after it began to offer the message: nobody knows whether the
+        server has it.
+        """
+        return self.filter(
+            status=Status.SCHEDULED,
+            data_attempted_at__isnull=False,
+            lease_until__lt=Now(),
+        )
 
     def claim(self, pk: str) -> Email | None:
-        """Take one email out of the outbox for one attempt, or None when it is not due or somebody has it."""
-        claimed = self.in_outbox().filter(pk=pk).update(attempts=F("attempts") + 1, lease_until=Now() + OUTBOX_LEASE)
+        """Take one email out of the outbox for one attempt, or None when it is not due
+        or somebody has it.
+        """
+        claimed = (
+            self.in_outbox()
+            .filter(pk=pk)
+            .update(attempts=F("attempts") + 1, lease_until=Now() + OUTBOX_LEASE)
+        )
         return self.with_mailbox().get(pk=pk) if claimed else None
 
     def postpone(self, pk: str, *, seconds: float) -> bool:
@@ -131,65 +175,111 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return bool(live.update(due_at=Now() + timedelta(seconds=seconds)))
 
     def held_by(self, email: Email) -> Self:
-        """The row, if `email`'s attempt holds the lease: its number fences a worker that wakes up late."""
-        return self.filter(pk=email.pk, status=Status.SCHEDULED, attempts=email.attempts, lease_until__gt=Now())
+        """The row, if `email`'s attempt holds the lease: its number fences a worker
+        that wakes up late.
+        """
+        return self.filter(
+            pk=email.pk,
+            status=Status.SCHEDULED,
+            attempts=email.attempts,
+            lease_until__gt=Now(),
+        )
 
     def written_off(self, email: Email) -> Self:
-        """The row, if `email`'s attempt was written off as lost while it was still waiting for the mail server."""
-        return self.filter(pk=email.pk, status=Status.SENT, fate_unknown=True, attempts=email.attempts)
+        """The row, if `email`'s attempt was written off as lost while it was still
+        waiting for the mail server.
+        """
+        return self.filter(
+            pk=email.pk, status=Status.SENT, fate_unknown=True, attempts=email.attempts
+        )
 
     def may_leave(self) -> Self:
-        """Not gated or approved, under `hold_all` approved since; and the mailbox is neither closed nor read_only.
+        """Not gated or approved, under `hold_all` approved since; and the mailbox is
+        neither closed nor read_only.
 
-        Subqueries and no joins: an update by this must compare each row again when it has waited for its lock.
+        Subqueries and no joins: an update by this must compare each row again when it
+        has waited for its lock.
         """
-        held = Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__isnull=False)
+        held = Account.objects.filter(
+            pk=OuterRef("account_id"), hold_all_at__isnull=False
+        )
         ungated = Q(gated=False) & ~Exists(held)
         approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
         return self.filter(ungated | approved, ~_closed(), ~_read_only())
 
     def attached_bytes(self, *, account_id: str) -> int:
         """The size of all files of an account."""
-        return self.filter(account_id=account_id, has_attachments=True).aggregate(n=Sum("attachments__size"))["n"] or 0
+        return (
+            self.filter(account_id=account_id, has_attachments=True).aggregate(
+                n=Sum("attachments__size")
+            )["n"]
+            or 0
+        )
 
     def waiting_in(self, closed: list[str]) -> Self:
         """What waits in mailboxes that are closed.
 
-        In no order: with one, PostgreSQL would walk all emails by their ids; so it takes the partial indexes.
+        In no order: with one, PostgreSQL would walk all emails by their ids; so it
+        takes the partial indexes.
         """
-        waiting = Q(status__in=AWAITING_DECISION) | Q(status=Status.SCHEDULED) | Q(status=Status.PENDING_SCAN)
+        waiting = (
+            Q(status__in=AWAITING_DECISION)
+            | Q(status=Status.SCHEDULED)
+            | Q(status=Status.PENDING_SCAN)
+        )
         return self.filter(waiting, mailbox_id__in=closed).unclaimed()
 
     def editable_as(self, email: Email) -> Self:
         """The row, if it is still scheduled, unclaimed and as `email` was read."""
-        same = {name: getattr(email, name) for name in ("to", "cc", "bcc", "send_at", "gated", "decision")}
+        same = {
+            name: getattr(email, name)
+            for name in ("to", "cc", "bcc", "send_at", "gated", "decision")
+        }
         return self.unclaimed().filter(pk=email.pk, status=Status.SCHEDULED, **same)
 
     def not_leaving(self) -> Self:
         """Not just released or approved to leave at once.
 
-        The approver sees that the email is leaving. Until a worker has had time to claim it, nobody else may be told
-        that it was cancelled. Emails that wait longer, or were deferred by the mail server, can be cancelled again.
+        The approver sees that the email is leaving. Until a worker has had time to
+        claim it, nobody else may be told that it was cancelled. Emails that wait
+        longer, or were deferred by the mail server, can be cancelled again.
         """
-        newly_due = Q(status=Status.SCHEDULED, attempts=0, due_at__lte=Now(), due_at__gt=Now() - _MOMENT)
+        newly_due = Q(
+            status=Status.SCHEDULED,
+            attempts=0,
+            due_at__lte=Now(),
+            due_at__gt=Now() - _MOMENT,
+        )
         return self.exclude(newly_due & ~_approved_but_blocked())
 
     def unclaimed(self) -> Self:
         """No worker holds it, and none may have sent it."""
-        return self.filter(data_attempted_at=None).filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+        return self.filter(data_attempted_at=None).filter(
+            Q(lease_until=None) | Q(lease_until__lt=Now())
+        )
 
 
 def _approved_before_hold() -> Exists:
-    return Exists(Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("decided_at")))
+    return Exists(
+        Account.objects.filter(
+            pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("decided_at")
+        )
+    )
 
 
 def _read_only() -> Exists:
-    return Exists(Mailbox.objects.filter(pk=OuterRef("mailbox_id"), oversight_mode=Mode.READ_ONLY))
+    return Exists(
+        Mailbox.objects.filter(pk=OuterRef("mailbox_id"), oversight_mode=Mode.READ_ONLY)
+    )
 
 
 def _approved_but_blocked() -> Q:
-    """Approved but blocked: by a later hold_all, or because the mailbox is read_only now."""
-    return Q(decision=Decision.APPROVED) & (Q(_approved_before_hold()) | Q(_read_only()))
+    """Approved but blocked: by a later hold_all, or because the mailbox is read_only
+    now.
+    """
+    return Q(decision=Decision.APPROVED) & (
+        Q(_approved_before_hold()) | Q(_read_only())
+    )
 
 
 def _closed() -> Q:
@@ -222,7 +312,8 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
     def remember(self, record: IdempotencyRecord) -> IdempotencyRecord:
         """Store the record and return it, or return the live one that is there already.
 
-        A second request with the same key waits here until the first has ended, and then sees its record.
+        A second request with the same key waits here until the first has ended, and
+        then sees its record.
         """
         try:
             with transaction.atomic():
@@ -230,9 +321,14 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
             return record
         except IntegrityError:
             same = self.filter(
-                mailbox=record.mailbox_id, sandbox=record.sandbox, operation=record.operation, key=record.key
+                mailbox=record.mailbox_id,
+                sandbox=record.sandbox,
+                operation=record.operation,
+                key=record.key,
             )
-        same.expired().update(email=record.email_id, digest=record.digest, expires_at=record.expires_at)
+        same.expired().update(
+            email=record.email_id, digest=record.digest, expires_at=record.expires_at
+        )
         return same.get()
 
     def live(self) -> Self:
@@ -248,13 +344,20 @@ class Email(UlidModel):
     """One email, in or out. `status` is written only through EmailQuerySet.move."""
 
     # Both have indexes below that begin with them; every message pays for every index.
-    account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
-    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="emails", db_index=False)
+    account = models.ForeignKey(
+        Account, models.CASCADE, related_name="+", db_index=False
+    )
+    mailbox = models.ForeignKey(
+        Mailbox, models.CASCADE, related_name="emails", db_index=False
+    )
     direction = models.CharField(max_length=8, choices=Direction)
     status = models.CharField(max_length=24, choices=Status)
-    # Set from the key that made it, and never changed: a sandbox message is not delivered, whoever approves it.
+    # Set from the key that made it, and never changed: a sandbox message is not
+    # delivered, whoever approves it.
     sandbox = models.BooleanField()
-    sent_by_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
+    sent_by_key = models.ForeignKey(
+        ApiKey, models.RESTRICT, null=True, related_name="+"
+    )
     created_at = models.DateTimeField()
 
     # What the recipient gets.
@@ -267,13 +370,15 @@ class Email(UlidModel):
     subject = models.CharField(max_length=998, blank=True)
     markdown = models.TextField(blank=True)
     html = models.TextField(null=True)
-    # The HTML as its author handed it in, where it was simplified, and what that changed, in sentences.
+    # The HTML as its author handed it in, where it was simplified, and what that
+    # changed, in sentences.
     original_html = models.TextField(null=True)
     simplified = models.JSONField(default=list, db_default=[])
     # What the agent claims that it may do, sent as X-Agent-Identity.
     agent_identity = models.TextField(blank=True, default="", db_default="")
     has_attachments = models.BooleanField(default=False)
-    # What the mailbox adds. Taken from the mailbox as it is until approval (or sending), fixed from then on.
+    # What the mailbox adds. Taken from the mailbox as it is until approval (or
+    # sending), fixed from then on.
     additions = models.JSONField(null=True)
     message_id_header = models.CharField(max_length=300)
     in_reply_to = models.CharField(max_length=998, blank=True)
@@ -293,11 +398,14 @@ class Email(UlidModel):
     gate_timing = models.CharField(max_length=16, choices=GateTiming, blank=True)
     decision = models.CharField(max_length=8, choices=Decision, blank=True)
     decision_reason = models.TextField(blank=True)
-    # What the decider gives the agent as data: `suggested_markdown`, `replaced_by`, `changes`.
+    # What the decider gives the agent as data: `suggested_markdown`, `replaced_by`,
+    # `changes`.
     feedback = models.JSONField(default=dict, db_default={})
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200, blank=True)
-    decided_by_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
+    decided_by_key = models.ForeignKey(
+        ApiKey, models.RESTRICT, null=True, related_name="+"
+    )
     # Until when it may be approved, as whoever decides has set it; None: without end.
     expires_at = models.DateTimeField(null=True)
 
@@ -305,8 +413,9 @@ class Email(UlidModel):
     due_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
-    # Committed before the message's bytes are offered to the mail server: from here on only the server's answer
-    # tells whether it has them, so an attempt that ends without one is never repeated.
+    # Committed before the message's bytes are offered to the mail server: from here on
+    # only the server's answer tells whether it has them, so an attempt that ends
+    # without one is never repeated.
     data_attempted_at = models.DateTimeField(null=True)
     fate_unknown = models.BooleanField(default=False)
     last_error = models.TextField(blank=True)
@@ -314,24 +423,39 @@ class Email(UlidModel):
     delivered_at = models.DateTimeField(null=True)
     bounced_at = models.DateTimeField(null=True)
     bounce_type = models.CharField(max_length=40, blank=True)
-    # Recipients that the mail server refused, or mail servers after it: address to [code, text].
+    # Recipients that the mail server refused, or mail servers after it: address to
+    # [code, text].
     refused_recipients = models.JSONField(default=dict)
-    # Its envelope sender is an address of its own (messages/verp.py), so a report about it has to come to that.
+    # Its envelope sender is an address of its own (messages/verp.py), so a report about
+    # it has to come to that.
     has_return_address = models.BooleanField(default=False, db_default=False)
-    # What mail servers reported later, by recipient: {"action": ..., "status": ..., "at": ...}.
+    # What mail servers reported later, by recipient: {"action": ..., "status": ...,
+    # "at": ...}.
     reported = models.JSONField(default=dict)
 
     objects = EmailQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(status__in=Status.values), name="email_status_known"),
-            models.CheckConstraint(condition=Q(direction__in=Direction.values), name="email_direction_known"),
-            models.CheckConstraint(condition=Q(oversight_mode__in=Mode.values), name="email_mode_known"),
-            models.CheckConstraint(condition=Q(decision__in=["", *Decision.values]), name="email_decision_known"),
-            # Nothing that is gated leaves without a recorded decision, whatever the code does.
             models.CheckConstraint(
-                condition=~Q(gated=True, status=Status.SENT) | Q(decision=Decision.APPROVED),
+                condition=Q(status__in=Status.values), name="email_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(direction__in=Direction.values),
+                name="email_direction_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(oversight_mode__in=Mode.values), name="email_mode_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(decision__in=["", *Decision.values]),
+                name="email_decision_known",
+            ),
+            # Nothing that is gated leaves without a recorded decision, whatever the
+            # code does.
+            models.CheckConstraint(
+                condition=~Q(gated=True, status=Status.SENT)
+                | Q(decision=Decision.APPROVED),
                 name="email_gated_leaves_approved",
             ),
             models.UniqueConstraint(
@@ -341,30 +465,52 @@ class Email(UlidModel):
             ),
         ]
         indexes = [
-            # The pending list of an account, oldest first; small, because decided mail leaves it.
+            # The pending list of an account, oldest first; small, because decided mail
+            # leaves it.
             models.Index(
-                fields=["account", "id"], condition=Q(status__in=AWAITING_DECISION), name="email_awaiting_decision"
+                fields=["account", "id"],
+                condition=Q(status__in=AWAITING_DECISION),
+                name="email_awaiting_decision",
             ),
             # The outbox: what is due next.
-            models.Index(fields=["due_at"], condition=Q(status=Status.SCHEDULED), name="email_outbox"),
+            models.Index(
+                fields=["due_at"],
+                condition=Q(status=Status.SCHEDULED),
+                name="email_outbox",
+            ),
             # What a crashed request left behind between storing and moving on.
-            models.Index(fields=["created_at"], condition=Q(status=Status.PENDING_SCAN), name="email_unscanned"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status=Status.PENDING_SCAN),
+                name="email_unscanned",
+            ),
             # The list of a mailbox, newest first, also by cursor.
             models.Index(fields=["mailbox", "-id"], name="email_of_mailbox"),
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
             # What an answer refers to.
             models.Index(fields=["message_id_header"], name="email_by_message_id"),
-            # Quotas count what an account sent in a month, at each message: from this index alone.
-            models.Index(fields=["account", "created_at"], condition=CHARGED, name="email_charged"),
+            # Quotas count what an account sent in a month, at each message: from this
+            # index alone.
+            models.Index(
+                fields=["account", "created_at"],
+                condition=CHARGED,
+                name="email_charged",
+            ),
             # Usage counts what came, left and was decided in a period.
             models.Index(
                 fields=["account", "created_at"],
                 condition=Q(direction=Direction.INBOUND),
                 name="email_received_in_period",
             ),
-            models.Index(fields=["account", "sent_at"], condition=~Q(sent_at=None), name="email_sent_in_period"),
             models.Index(
-                fields=["account", "decided_at"], condition=~Q(decided_at=None), name="email_decided_in_period"
+                fields=["account", "sent_at"],
+                condition=~Q(sent_at=None),
+                name="email_sent_in_period",
+            ),
+            models.Index(
+                fields=["account", "decided_at"],
+                condition=~Q(decided_at=None),
+                name="email_decided_in_period",
             ),
         ]
 
@@ -379,19 +525,26 @@ class Email(UlidModel):
         """Attach its files to a message that is built."""
         for file in self.attachments.all() if self.has_attachments else ():
             main, _, sub = file.content_type.partition("/")
-            # A file that is itself a message is sent as plain bytes: it must arrive byte for byte.
+            # A file that is itself a message is sent as plain bytes: it must arrive
+            # byte for byte.
             if main in ("message", "multipart"):
                 main = "application"
                 sub = "octet-stream"
-            message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
+            message.add_attachment(
+                bytes(file.content), maintype=main, subtype=sub, filename=file.name
+            )
 
     def told_reason(self) -> dict[str, str | None]:
-        """Return the words of the reason, which programs quote to people, and the reference of a desk behind them."""
+        """Return the words of the reason, which programs quote to people, and the
+        reference of a desk behind them.
+        """
         words, reference = split_reference(self.decision_reason)
         return {"reason": words or None, "decision_reference": reference or None}
 
     def outcome(self) -> dict[str, Any]:
-        """Return the status and the decision, if any, as errors, events and reads of a closed email show them."""
+        """Return the status and the decision, if any, as errors, events and reads of a
+        closed email show them.
+        """
         shown: dict[str, Any] = {"email_id": self.pk, "status": self.status}
         if self.decision:
             shown |= {
@@ -419,7 +572,9 @@ class Attachment(models.Model):
     class Meta:
         constraints = [
             # Attachments are addressed by name.
-            models.UniqueConstraint(fields=["email", "name"], name="attachment_name_once_an_email"),
+            models.UniqueConstraint(
+                fields=["email", "name"], name="attachment_name_once_an_email"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -427,7 +582,9 @@ class Attachment(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """Remembers which email a key of the caller, or the same content a moment ago, made."""
+    """Remembers which email a key of the caller, or the same content a moment ago,
+    made.
+    """
 
     class Operation(models.TextChoices):
         SEND = "send"
@@ -436,7 +593,9 @@ class IdempotencyRecord(models.Model):
         CONTENT = "content"
 
     # The unique index below begins with it.
-    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="+", db_index=False)
+    mailbox = models.ForeignKey(
+        Mailbox, models.CASCADE, related_name="+", db_index=False
+    )
     sandbox = models.BooleanField()
     operation = models.CharField(max_length=8, choices=Operation)
     key = models.CharField(max_length=200)
@@ -448,10 +607,15 @@ class IdempotencyRecord(models.Model):
 
     class Meta:
         constraints = [
-            # Decides between two requests with the same key: the second waits for the first here.
-            models.UniqueConstraint(fields=["mailbox", "sandbox", "operation", "key"], name="idempotency_key_once"),
+            # Decides between two requests with the same key: the second waits for the
+            # first here.
+            models.UniqueConstraint(
+                fields=["mailbox", "sandbox", "operation", "key"],
+                name="idempotency_key_once",
+            ),
             models.CheckConstraint(
-                condition=Q(operation__in=["send", "reply", "content"]), name="idempotency_operation_known"
+                condition=Q(operation__in=["send", "reply", "content"]),
+                name="idempotency_operation_known",
             ),
         ]
         indexes = [

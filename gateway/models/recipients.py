@@ -1,4 +1,6 @@
-"""Whom an account writes to: allowlists and what they refused, contacts, and suppressed addresses."""
+"""Whom an account writes to: allowlists and what they refused, contacts, and suppressed
+addresses.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +23,38 @@ ListMatch = tuple[str, str, int, str | None]
 class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Lists of mailboxes."""
 
-    def active_matches(self, *, mailbox_id: str, patterns: Iterable[str]) -> list[ListMatch]:
-        """The lists of a mailbox that are not switched off: a row each, or one for each live entry among `patterns`.
+    def active_matches(
+        self, *, mailbox_id: str, patterns: Iterable[str]
+    ) -> list[ListMatch]:
+        """The lists of a mailbox that are not switched off: a row each, or one for each
+        live entry among `patterns`.
 
-        One statement, so that a list is never judged by the mode of one version and the entries of another. It finds
-        entries by the unique index allowlist_pattern_once and reads no others, however long the list is.
+        One statement, so that a list is never judged by the mode of one version and the
+        entries of another. It finds entries by the unique index allowlist_pattern_once
+        and reads no others, however long the list is.
         """
         lists = self.filter(mailbox=mailbox_id)
         if not any(mode != "off" for mode in lists.values_list("mode", flat=True)):
             return []
-        is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=timezone.now())
-        # No entry has an empty pattern. Without any, Django would find nothing to join, and leave out the lists too.
+        is_live = Q(entries__expires_at=None) | Q(
+            entries__expires_at__gt=timezone.now()
+        )
+        # No entry has an empty pattern. Without any, Django would find nothing to join,
+        # and leave out the lists too.
         is_meant = Q(is_live, entries__pattern__in=["", *patterns])
         named = FilteredRelation("entries", condition=is_meant)
         return list(
-            lists.exclude(mode="off").annotate(named=named).values_list("kind", "mode", "version", "named__pattern")
+            lists.exclude(mode="off")
+            .annotate(named=named)
+            .values_list("kind", "mode", "version", "named__pattern")
         )
 
-    def raise_version(self, *, mailbox_id: str, kind: str, version: int, **fields: Any) -> bool:
-        """Make the next version out of `version`, by compare-and-set; False when the list is at another one."""
+    def raise_version(
+        self, *, mailbox_id: str, kind: str, version: int, **fields: Any
+    ) -> bool:
+        """Make the next version out of `version`, by compare-and-set; False when the
+        list is at another one.
+        """
         mine = self.filter(mailbox_id=mailbox_id, kind=kind, version=version)
         return bool(mine.update(version=F("version") + 1, **fields))
 
@@ -48,12 +63,18 @@ class MailRefusalQuerySet(models.QuerySet["Refusal"]):
     """Messages that restrictions refused."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Of the key's account, its mailboxes and the mail that it knows of; newest first."""
-        return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()).order_by("-id"))
+        """Of the key's account, its mailboxes and the mail that it knows of; newest
+        first.
+        """
+        return key.limited(
+            self.filter(account_id=key.account_id, **key.mail_filter()).order_by("-id")
+        )
 
 
 class Allowlist(models.Model):
-    """One list of one mailbox. A restriction refuses who is not on it; a bypass lets who is on it skip the queue."""
+    """One list of one mailbox. A restriction refuses who is not on it; a bypass lets
+    who is on it skip the queue.
+    """
 
     class Kind(models.TextChoices):
         RESTRICTION = "restriction"
@@ -76,13 +97,20 @@ class Allowlist(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["mailbox", "kind"], name="allowlist_kind_once_a_mailbox"),
-            models.CheckConstraint(condition=Q(kind__in=["restriction", "bypass"]), name="allowlist_kind_known"),
-            models.CheckConstraint(
-                condition=Q(mode__in=["off", "monitor", "enforce", "contacts"]), name="allowlist_mode_known"
+            models.UniqueConstraint(
+                fields=["mailbox", "kind"], name="allowlist_kind_once_a_mailbox"
             ),
             models.CheckConstraint(
-                condition=~Q(kind="bypass", mode="contacts"), name="allowlist_contacts_only_restricts"
+                condition=Q(kind__in=["restriction", "bypass"]),
+                name="allowlist_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(mode__in=["off", "monitor", "enforce", "contacts"]),
+                name="allowlist_mode_known",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="bypass", mode="contacts"),
+                name="allowlist_contacts_only_restricts",
             ),
         ]
 
@@ -112,7 +140,9 @@ class AllowlistEntry(UlidModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["allowlist", "pattern"], name="allowlist_pattern_once"),
+            models.UniqueConstraint(
+                fields=["allowlist", "pattern"], name="allowlist_pattern_once"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -120,7 +150,9 @@ class AllowlistEntry(UlidModel):
 
 
 class Refusal(UlidModel):
-    """A message that a restriction refused before anything was queued. It has no body and no subject."""
+    """A message that a restriction refused before anything was queued. It has no body
+    and no subject.
+    """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="+")
@@ -147,9 +179,19 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
     """Contacts. Live and sandbox keys share them, as they share mailboxes."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's contacts; for a key limited to mailboxes those of these mailboxes and those of none."""
-        mine = self.filter(account_id=key.account_id).select_related("mailbox").order_by("-id")
-        return mine.filter(Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids)) if key.mailbox_ids else mine
+        """The account's contacts; for a key limited to mailboxes those of these
+        mailboxes and those of none.
+        """
+        mine = (
+            self.filter(account_id=key.account_id)
+            .select_related("mailbox")
+            .order_by("-id")
+        )
+        return (
+            mine.filter(Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids))
+            if key.mailbox_ids
+            else mine
+        )
 
     def used_by(self, mailbox: Mailbox) -> Self:
         """Contacts of one mailbox, and those of the whole account."""
@@ -157,13 +199,21 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
 
     def matching(self, text: str) -> Self:
         """Contacts whose name or address holds `text`, or that carry it as a tag."""
-        return self.filter(Q(name__icontains=text) | Q(email__icontains=text) | Q(tags__contains=[text]))
+        return self.filter(
+            Q(name__icontains=text)
+            | Q(email__icontains=text)
+            | Q(tags__contains=[text])
+        )
 
     def known(self, *, account_id: str, addresses: Iterable[str]) -> set[str]:
         """Those of `addresses` that are contacts of the account."""
         wanted = list(addresses)
         keys = {comparable(address) for address in wanted}
-        found = set(self.filter(account_id=account_id, email__in=keys).values_list("email", flat=True))
+        found = set(
+            self.filter(account_id=account_id, email__in=keys).values_list(
+                "email", flat=True
+            )
+        )
         return {address for address in wanted if comparable(address) in found}
 
 
@@ -171,26 +221,43 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
     """Suppressed addresses."""
 
     def applying_to(self, key: ApiKey) -> Self:
-        """What mail of this key is kept back from, newest first: from whichever mailbox it bounced.
+        """What mail of this key is kept back from, newest first: from whichever mailbox
+        it bounced.
 
         In the sandbox nothing bounces, and what did elsewhere does not hold there.
         """
-        return self.none() if key.sandbox else self.filter(account_id=key.account_id).order_by("-id")
+        return (
+            self.none()
+            if key.sandbox
+            else self.filter(account_id=key.account_id).order_by("-id")
+        )
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Those that the key may lift: of a key limited to mailboxes, what bounced from these."""
+        """Those that the key may lift: of a key limited to mailboxes, what bounced from
+        these.
+        """
         return key.limited(self.applying_to(key))
 
     def among(self, addresses: Iterable[str], *, account_id: str) -> dict[str, str]:
-        """Those of `addresses` that the account sends nothing to, and why; by the index suppression_once_an_account."""
+        """Those of `addresses` that the account sends nothing to, and why; by the index
+        suppression_once_an_account.
+        """
         wanted = {address: comparable(address) for address in addresses}
-        rows = self.filter(account_id=account_id, email_address__in=set(wanted.values()))
+        rows = self.filter(
+            account_id=account_id, email_address__in=set(wanted.values())
+        )
         found = dict(rows.values_list("email_address", "reason"))
-        return {address: found[compared] for address, compared in wanted.items() if compared in found}
+        return {
+            address: found[compared]
+            for address, compared in wanted.items()
+            if compared in found
+        }
 
 
 class Contact(UlidModel):
-    """Somebody the account knows. `email` is kept as addresses are compared: lower case, domain in ASCII."""
+    """Somebody the account knows. `email` is kept as addresses are compared: lower
+    case, domain in ASCII.
+    """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="contacts")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
@@ -203,7 +270,9 @@ class Contact(UlidModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["account", "email"], name="contact_once_an_account"),
+            models.UniqueConstraint(
+                fields=["account", "email"], name="contact_once_an_account"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -211,7 +280,9 @@ class Contact(UlidModel):
 
 
 class Suppression(UlidModel):
-    """An address that bounced, complained or unsubscribed: nothing is sent to it until somebody takes it off."""
+    """An address that bounced, complained or unsubscribed: nothing is sent to it until
+    somebody takes it off.
+    """
 
     class Reason(models.TextChoices):
         BOUNCE = "bounce"
@@ -229,9 +300,13 @@ class Suppression(UlidModel):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["account", "email_address"], name="suppression_once_an_account"),
+            models.UniqueConstraint(
+                fields=["account", "email_address"], name="suppression_once_an_account"
+            ),
             models.CheckConstraint(
-                condition=Q(reason__in=["bounce", "complaint", "manual", "unsubscribed"]),
+                condition=Q(
+                    reason__in=["bounce", "complaint", "manual", "unsubscribed"]
+                ),
                 name="suppression_reason_known",
             ),
         ]

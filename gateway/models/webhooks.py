@@ -19,7 +19,8 @@ from outgoing.models import Delivery, DeliveryQuerySet
 # The event of a delivery that somebody sends to try a subscription.
 TEST_EVENT = "webhook.test"
 _OPEN = (Delivery.State.DUE, Delivery.State.SENDING)
-# Deliveries of one subscription per sweep, so that one long backlog does not delay others.
+# Deliveries of one subscription per sweep, so that one long backlog does not delay
+# others.
 _TURNS = 20
 # How long finished deliveries are kept, for the log and for a replay.
 RETENTION = timedelta(days=30)
@@ -35,15 +36,21 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         return self.filter(deleted_at=None)
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's; a limited or sandbox key sees only subscriptions to its own mailboxes or the sandbox."""
+        """The account's; a limited or sandbox key sees only subscriptions to its own
+        mailboxes or the sandbox.
+        """
         mine = self.alive().filter(account_id=key.account_id).order_by("id")
         return key.limited(mine.filter(sandbox=True) if key.sandbox else mine)
 
     def listening(self, about: Email | Refusal) -> list[tuple[str, list[str]]]:
-        """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
+        """Id and events of who may want an event of this mailbox, oldest first; by the
+        index webhook_listening.
+        """
         rows = self.filter(account=about.account_id, deleted_at=None).order_by("pk")
         listening = []
-        for row in rows.values_list("pk", "events", "mailbox", "sandbox", "include_sandbox"):
+        for row in rows.values_list(
+            "pk", "events", "mailbox", "sandbox", "include_sandbox"
+        ):
             pk, events, mailbox, sandbox, include_sandbox = row
             hears = sandbox or include_sandbox if about.sandbox else not sandbox
             if hears and mailbox in (None, about.mailbox_id):
@@ -52,12 +59,20 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
 
     def awake(self) -> Self:
         """Those whose endpoint is neither paused nor resting."""
-        return self.filter(paused_at=None).filter(Q(rests_until=None) | Q(rests_until__lte=Now()))
+        return self.filter(paused_at=None).filter(
+            Q(rests_until=None) | Q(rests_until__lte=Now())
+        )
 
     def to_probe(self) -> Self:
         """Paused ones with a waiting delivery whose next probe is due."""
-        waiting = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=Delivery.State.DUE)
-        return self.alive().filter(paused_at__isnull=False, probe_at__lte=Now()).filter(Exists(waiting))
+        waiting = WebhookDelivery.objects.filter(
+            webhook=OuterRef("pk"), state=Delivery.State.DUE
+        )
+        return (
+            self.alive()
+            .filter(paused_at__isnull=False, probe_at__lte=Now())
+            .filter(Exists(waiting))
+        )
 
     def after_overlap(self) -> Self:
         """Those whose previous secret counts no more."""
@@ -67,15 +82,19 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
 class WebhookDeliveryQuerySet(DeliveryQuerySet):
     """Deliveries, with the promise that events of one message arrive in order.
 
-    Conditions on other rows are EXISTS, never joins: an UPDATE that waited for a lock rechecks only its own row.
+    Conditions on other rows are EXISTS, never joins: an UPDATE that waited for a lock
+    rechecks only its own row.
     """
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Those of subscriptions that the key may know of, with the subscription and the email."""
+        """Those of subscriptions that the key may know of, with the subscription and
+        the email.
+        """
         mine = self.filter(webhook__account_id=key.account_id)
         mine = mine.filter(webhook__sandbox=True) if key.sandbox else mine
         if key.mailbox_ids:
-            # A subscription may have had events of other mailboxes before it was limited to this one.
+            # A subscription may have had events of other mailboxes before it was
+            # limited to this one.
             about = Q(email=None) | Q(email__mailbox_id__in=key.mailbox_ids)
             mine = mine.filter(about, webhook__mailbox_id__in=key.mailbox_ids)
         return mine.select_related("webhook", "email").defer("body").order_by("-pk")
@@ -83,38 +102,58 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
     def due(self) -> Self:
         """What should be tried now.
 
-        Not what must wait for another event of its message, nor for an endpoint that is paused or at rest; but what
-        somebody sends as a test goes in any case.
+        Not what must wait for another event of its message, nor for an endpoint that is
+        paused or at rest; but what somebody sends as a test goes in any case.
         """
         awake = Exists(Webhook.objects.awake().filter(pk=OuterRef("webhook")))
         return (
-            super().due().filter(self._its_turn()).exclude(self._endpoint_is_busy()).filter(Q(event=TEST_EVENT) | awake)
+            super()
+            .due()
+            .filter(self._its_turn())
+            .exclude(self._endpoint_is_busy())
+            .filter(Q(event=TEST_EVENT) | awake)
         )
 
     def in_turn(self, most: int) -> list[tuple[int, bool]]:
-        """What the sweep hands out: the oldest of each subscription first, and those of slow endpoints last.
+        """What the sweep hands out: the oldest of each subscription first, and those of
+        slow endpoints last.
 
-        With each, whether it is the last of its subscription here and more wait behind it.
+        With each, whether it is the last of its subscription here and more wait behind
+        it.
         """
         among: dict[str, Any] = {"partition_by": "webhook"}
         counted = self.due().annotate(
-            turn=Window(RowNumber(), order_by="pk", **among), all=Window(Count("pk"), **among)
+            turn=Window(RowNumber(), order_by="pk", **among),
+            all=Window(Count("pk"), **among),
         )
-        handed = counted.filter(turn__lte=_TURNS).order_by("webhook__slow_attempts", "turn", "pk")
+        handed = counted.filter(turn__lte=_TURNS).order_by(
+            "webhook__slow_attempts", "turn", "pk"
+        )
         rows = list(handed.values_list("pk", "webhook", "turn", "all")[:most])
-        last = {webhook_id: pk if turn < count else None for pk, webhook_id, turn, count in rows}
+        last = {
+            webhook_id: pk if turn < count else None
+            for pk, webhook_id, turn, count in rows
+        }
         return [(pk, pk == last[webhook_id]) for pk, webhook_id, _, _ in rows]
 
     def waiting_for(self, webhook_id: str, most: int) -> list[int]:
-        """What this subscription should get now, longest due first; by the index webhook_delivery_open."""
+        """What this subscription should get now, longest due first; by the index
+        webhook_delivery_open.
+        """
         mine = self.due().filter(webhook_id=webhook_id, state__in=_OPEN)
-        return list(mine.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:most])
+        return list(
+            mine.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:most]
+        )
 
     def claim(self, pk: int) -> WebhookDelivery | None:
-        """Take one delivery for one attempt, or None when it is not due or somebody has it."""
+        """Take one delivery for one attempt, or None when it is not due or somebody has
+        it.
+        """
         with transaction.atomic():
             # Claims of a subscription are serialized by its lock.
-            its = Webhook.objects.select_for_update(no_key=True).filter(pk__in=self.filter(pk=pk).values("webhook"))
+            its = Webhook.objects.select_for_update(no_key=True).filter(
+                pk__in=self.filter(pk=pk).values("webhook")
+            )
             webhook = its.first()
             if webhook is None:
                 return None
@@ -126,78 +165,115 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
     def claim_waiting(self, webhook_id: str) -> WebhookDelivery | None:
         """Take the oldest delivery that waits for this endpoint, although it is paused."""
         with transaction.atomic():
-            waiting = self.filter(webhook_id=webhook_id, state=Delivery.State.DUE).filter(self._its_turn())
-            # Choosing and claiming are one step: claims of a subscription are serialized by its lock.
+            waiting = self.filter(
+                webhook_id=webhook_id, state=Delivery.State.DUE
+            ).filter(self._its_turn())
+            # Choosing and claiming are one step: claims of a subscription are
+            # serialized by its lock.
             Webhook.locked(webhook_id)
             pk = waiting.order_by("pk").values_list("pk", flat=True).first()
             claimed = pk is not None and waiting.filter(pk=pk).take()
             return self.select_related("webhook").get(pk=pk) if claimed else None
 
     def next_after(self, delivery: WebhookDelivery) -> int | None:
-        """The next due delivery of the same message and subscription, if any; claiming it checks all the rest."""
-        same = DeliveryQuerySet.due(self).filter(webhook_id=delivery.webhook_id, email_id=delivery.email_id)
-        return same.order_by("pk").values_list("pk", flat=True).first() if delivery.email_id else None
+        """The next due delivery of the same message and subscription, if any; claiming
+        it checks all the rest.
+        """
+        same = DeliveryQuerySet.due(self).filter(
+            webhook_id=delivery.webhook_id, email_id=delivery.email_id
+        )
+        return (
+            same.order_by("pk").values_list("pk", flat=True).first()
+            if delivery.email_id
+            else None
+        )
 
     def next_of(self, webhook_id: str) -> int | None:
-        """The oldest delivery of this subscription that would be due if its endpoint did not rest."""
-        ready = DeliveryQuerySet.due(self).filter(webhook_id=webhook_id).filter(self._its_turn())
+        """The oldest delivery of this subscription that would be due if its endpoint
+        did not rest.
+        """
+        ready = (
+            DeliveryQuerySet.due(self)
+            .filter(webhook_id=webhook_id)
+            .filter(self._its_turn())
+        )
         return ready.order_by("pk").values_list("pk", flat=True).first()
 
     def waiting_too_long(self) -> Self:
         """What has waited for a paused endpoint longer than PATIENCE."""
         paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
-        old = self.filter(state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE)
+        old = self.filter(
+            state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE
+        )
         return old.filter(Exists(paused))
 
     def past_retention(self, most: int) -> Self:
-        """Finished deliveries that are kept no longer; of the oldest `most` only, which the primary key finds."""
+        """Finished deliveries that are kept no longer; of the oldest `most` only, which
+        the primary key finds.
+        """
         oldest = self.order_by("pk").values("pk")[:most]
-        finished = self.filter(pk__in=oldest, state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED])
+        finished = self.filter(
+            pk__in=oldest, state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED]
+        )
         return finished.filter(created_at__lt=Now() - RETENTION)
 
     def _its_turn(self) -> Q:
-        """No earlier event of the message is still on its way, and no later one is being sent at this moment."""
+        """No earlier event of the message is still on its way, and no later one is
+        being sent at this moment.
+        """
         same = self.model._default_manager.filter(
             webhook=OuterRef("webhook"), email=OuterRef("email"), state__in=_OPEN
         ).exclude(pk=OuterRef("pk"))
         in_hands = Q(state=Delivery.State.SENDING, lease_until__gte=Now())
-        # In an OR, so that PostgreSQL asks row by row, by the index webhook_delivery_order. As a join, which it would
-        # plan by what it knew before the backlog, each row could meet all others.
-        return Q(email=None) | Q(~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands)))
+        # In an OR, so that PostgreSQL asks row by row, by the index
+        # webhook_delivery_order. As a join, which it would plan by what it knew before
+        # the backlog, each row could meet all others.
+        return Q(email=None) | Q(
+            ~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands))
+        )
 
     def _endpoint_is_busy(self) -> Q:
-        """Another delivery waits for this endpoint's answer already, and the last attempts were slow and failed."""
+        """Another delivery waits for this endpoint's answer already, and the last
+        attempts were slow and failed.
+        """
         slow = Webhook.objects.filter(pk=OuterRef("webhook"), slow_attempts__gt=0)
         in_hands = self.model._default_manager.filter(
-            webhook=OuterRef("webhook"), state=Delivery.State.SENDING, lease_until__gte=Now()
+            webhook=OuterRef("webhook"),
+            state=Delivery.State.SENDING,
+            lease_until__gte=Now(),
         ).exclude(pk=OuterRef("pk"))
         return Q(Exists(slow)) & Q(Exists(in_hands))
 
 
 class Webhook(UlidModel):
-    """A subscription: an address that gets signed events. Deleting one keeps its row for the delivery log."""
+    """A subscription: an address that gets signed events. Deleting one keeps its row
+    for the delivery log.
+    """
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="webhooks")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     url = models.CharField(max_length=2000)
     # Made by a sandbox key: it gets events of sandbox mail only.
     sandbox = models.BooleanField(default=False)
-    # Made by a live key that did not switch it off: it gets events of live and sandbox mail.
+    # Made by a live key that did not switch it off: it gets events of live and sandbox
+    # mail.
     include_sandbox = models.BooleanField(default=True, db_default=True)
-    # As the subscriber spelled them: events are sent under the first spelling that matches.
+    # As the subscriber spelled them: events are sent under the first spelling that
+    # matches.
     events = ArrayField(models.CharField(max_length=60))
     secret = EncryptedTextField()
     # While a rotation overlaps, until this moment.
     previous_secret = EncryptedTextField(blank=True, default="")
     previous_until = models.DateTimeField(null=True)
-    # Deliveries that failed for good, one after the other; enough of them pause the subscription.
+    # Deliveries that failed for good, one after the other; enough of them pause the
+    # subscription.
     failures = models.PositiveIntegerField(default=0)
     paused_at = models.DateTimeField(null=True)
     # When a paused endpoint is tried again by itself.
     probe_at = models.DateTimeField(null=True)
     probes = models.PositiveIntegerField(default=0)
-    # An endpoint that is slow rests, so that others get their events: until this moment, and after how many attempts
-    # in a row that were slow and failed.
+    # An endpoint that is slow rests, so that others get their events: until this
+    # moment, and after how many attempts in a row that were slow and failed.
     rests_until = models.DateTimeField(null=True)
     slow_attempts = models.PositiveIntegerField(default=0)
     # Why the newest attempt failed; empty after a success.
@@ -210,7 +286,11 @@ class Webhook(UlidModel):
     class Meta:
         indexes = [
             # Every event looks up its subscriptions.
-            models.Index(fields=["account"], condition=Q(deleted_at=None), name="webhook_listening"),
+            models.Index(
+                fields=["account"],
+                condition=Q(deleted_at=None),
+                name="webhook_listening",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -223,7 +303,9 @@ class Webhook(UlidModel):
 
 
 class WebhookDelivery(Delivery):
-    """One event for one subscription. `body` is kept byte for byte, so that every attempt carries the same."""
+    """One event for one subscription. `body` is kept byte for byte, so that every
+    attempt carries the same.
+    """
 
     webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries")
     email = models.ForeignKey(Email, models.CASCADE, null=True, related_name="+")
@@ -237,13 +319,20 @@ class WebhookDelivery(Delivery):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["webhook", "event_id"], name="webhook_event_once"),
-            models.CheckConstraint(condition=Q(state__in=Delivery.State.values), name="webhook_delivery_state_known"),
+            models.UniqueConstraint(
+                fields=["webhook", "event_id"], name="webhook_event_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=Delivery.State.values),
+                name="webhook_delivery_state_known",
+            ),
         ]
         indexes = [
             # The sweep: what should be tried now.
             models.Index(
-                fields=["next_attempt_at"], condition=Q(state__in=["due", "sending"]), name="webhook_delivery_open"
+                fields=["next_attempt_at"],
+                condition=Q(state__in=["due", "sending"]),
+                name="webhook_delivery_open",
             ),
             # Order: is an earlier event of this message still on its way?
             models.Index(
@@ -257,9 +346,14 @@ class WebhookDelivery(Delivery):
         return f"{self.event} {self.event_id}"
 
     def waits(self, *, error: str, status: int | None) -> bool:
-        """Put the row back as it was: the attempt was only a probe of a paused endpoint."""
+        """Put the row back as it was: the attempt was only a probe of a paused
+        endpoint.
+        """
         return self._finish(
-            state=self.State.DUE, attempts=F("attempts") - 1, response_status=status, last_error=error[:2000]
+            state=self.State.DUE,
+            attempts=F("attempts") - 1,
+            response_status=status,
+            last_error=error[:2000],
         )
 
     def _finish(self, **fields: Any) -> bool:

@@ -1,6 +1,8 @@
-"""The allowlists of a mailbox: judging recipients by them, replacing one, and recording what was refused.
+"""The allowlists of a mailbox: judging recipients by them, replacing one, and recording
+what was refused.
 
-A restriction says who may be written to at all, a bypass whose mail need not wait for a decision.
+A restriction says who may be written to at all, a bypass whose mail need not wait for a
+decision.
 """
 
 import logging
@@ -25,10 +27,11 @@ _NAMED = 50
 
 @dataclass(frozen=True)
 class Ruling:
-    """What the lists say to some recipients. `outsiders` keep a message out; `strangers` would, were it not a trial.
+    """What the lists say to some recipients. `outsiders` keep a message out;
+    `strangers` would, were it not a trial.
 
-    `skips` says that a bypass lets all of them through without a decision; `would_skip` that it would. `unlisted` are
-    those for whom a bypass in force does not.
+    `skips` says that a bypass lets all of them through without a decision; `would_skip`
+    that it would. `unlisted` are those for whom a bypass in force does not.
     """
 
     outsiders: tuple[str, ...] = ()
@@ -60,7 +63,8 @@ class _ListStatus:
 def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
     """Return what the lists of `mailbox` say about all `recipients` at this moment.
 
-    A restriction in force lets nobody through whom no live entry names, so an empty or expired list refuses everybody.
+    A restriction in force lets nobody through whom no live entry names, so an empty or
+    expired list refuses everybody.
     """
     patterns = {recipient: patterns_for(recipient) for recipient in recipients}
     wanted = {pattern for each in patterns.values() for pattern in each}
@@ -72,9 +76,13 @@ def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
     if restriction := lists.get(Allowlist.Kind.RESTRICTION):
         missed = restriction.missed_by(patterns)
         if missed and restriction.mode == Allowlist.Mode.CONTACTS:
-            known = Contact.objects.known(account_id=mailbox.account_id, addresses=missed)
+            known = Contact.objects.known(
+                account_id=mailbox.account_id, addresses=missed
+            )
             # An address that no pattern can match is refused, contact or not.
-            missed = tuple(one for one in missed if one not in known or not patterns[one])
+            missed = tuple(
+                one for one in missed if one not in known or not patterns[one]
+            )
         ruling = Ruling(rule=restriction.rule, outsiders=missed)
         if restriction.mode == Allowlist.Mode.MONITOR:
             ruling = Ruling(rule=restriction.rule, strangers=missed)
@@ -88,19 +96,36 @@ def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
 
 
 def replace_list(
-    *, key: ApiKey, mailbox: Mailbox, kind: str, mode: str, version: int, entries: list[AllowlistEntry]
+    *,
+    key: ApiKey,
+    mailbox: Mailbox,
+    kind: str,
+    mode: str,
+    version: int,
+    entries: list[AllowlistEntry],
 ) -> Allowlist:
-    """Replace one list whole, if it still is at `version`. Raises Conflict with the version that it is at.
+    """Replace one list whole, if it still is at `version`. Raises Conflict with the
+    version that it is at.
 
-    `entries` are not stored yet; their patterns have the form that common.patterns.read_pattern gives.
+    `entries` are not stored yet; their patterns have the form that
+    common.patterns.read_pattern gives.
     """
     with transaction.atomic():
-        # Makes sure that a row exists, so that two first versions written at once are compared, too.
-        Allowlist.objects.bulk_create([Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True)
+        # Makes sure that a row exists, so that two first versions written at once are
+        # compared, too.
+        Allowlist.objects.bulk_create(
+            [Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True
+        )
         if not Allowlist.objects.raise_version(
-            mailbox_id=mailbox.pk, kind=kind, version=version, mode=mode, updated_at=timezone.now()
+            mailbox_id=mailbox.pk,
+            kind=kind,
+            version=version,
+            mode=mode,
+            updated_at=timezone.now(),
         ):
-            current = Allowlist.objects.values_list("version", flat=True).get(mailbox=mailbox, kind=kind)
+            current = Allowlist.objects.values_list("version", flat=True).get(
+                mailbox=mailbox, kind=kind
+            )
             raise Conflict(
                 f"The list is now at version {current}. Read it again, and send your change with that version.",
                 code="version_conflict",
@@ -136,7 +161,9 @@ def replace_list(
 
 
 def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
-    """Return one entry for each pattern: the longest of its times, with the first note that was given."""
+    """Return one entry for each pattern: the longest of its times, with the first note
+    that was given.
+    """
     found: dict[str, AllowlistEntry] = {}
     for entry in entries:
         first = found.setdefault(entry.pattern, entry)
@@ -148,8 +175,11 @@ def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
     return found
 
 
-def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str) -> AllowlistEntry:
-    """Add an entry without an end to the bypass of a mailbox; an expired one is replaced.
+def add_entry(
+    *, key: ApiKey, mailbox: Mailbox, pattern: str, note: str
+) -> AllowlistEntry:
+    """Add an entry without an end to the bypass of a mailbox; an expired one is
+    replaced.
 
     Raises Conflict where a live entry has this pattern, and Forbidden for a full list.
     """
@@ -157,14 +187,20 @@ def add_entry(*, key: ApiKey, mailbox: Mailbox, pattern: str, note: str) -> Allo
         bypass = _locked_bypass(mailbox)
         same = bypass.entries.filter(pattern=pattern)
         if live := same.live().first():
-            raise Conflict(f"{pattern} is on the list already.", code="entry_exists", entry_id=live.pk)
+            raise Conflict(
+                f"{pattern} is on the list already.",
+                code="entry_exists",
+                entry_id=live.pk,
+            )
         same.delete()
         if bypass.entries.count() >= MAX_ENTRIES:
             raise Forbidden(
                 f"The list has {MAX_ENTRIES} entries, the most that it may have. Remove one first.",
                 code="plan_limit",
             )
-        entry = bypass.entries.create(pattern=pattern, note=note, added_by_key=key, created_at=timezone.now())
+        entry = bypass.entries.create(
+            pattern=pattern, note=note, added_by_key=key, created_at=timezone.now()
+        )
         _save_change(bypass, key, added=[pattern])
     return entry
 
@@ -191,12 +227,18 @@ def set_bypass_mode(*, key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
 
 def _locked_bypass(mailbox: Mailbox) -> Allowlist:
     kind = Allowlist.Kind.BYPASS
-    Allowlist.objects.bulk_create([Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True)
-    return Allowlist.objects.select_for_update(no_key=True).get(mailbox=mailbox, kind=kind)
+    Allowlist.objects.bulk_create(
+        [Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True
+    )
+    return Allowlist.objects.select_for_update(no_key=True).get(
+        mailbox=mailbox, kind=kind
+    )
 
 
 def _save_change(bypass: Allowlist, key: ApiKey, **facts: Any) -> None:
-    """Store the next version, so that whoever replaces the whole list at the earlier one gets 409."""
+    """Store the next version, so that whoever replaces the whole list at the earlier
+    one gets 409.
+    """
     bypass.version += 1
     bypass.updated_at = timezone.now()
     bypass.save()
@@ -219,8 +261,9 @@ def record_refusal(
 ) -> Refusal:
     """Store a refusal and announce it to subscribers.
 
-    In a transaction of its own, and an error inside of another: nothing else of the message is stored, and what
-    rolls back because of the refusal must not take it along.
+    In a transaction of its own, and an error inside of another: nothing else of the
+    message is stored, and what rolls back because of the refusal must not take it
+    along.
     """
     with transaction.atomic(durable=True):
         refusal = Refusal.objects.create(
@@ -236,13 +279,21 @@ def record_refusal(
         )
         events.announce_refusal(refusal, facts=facts_of(refusal))
     log.warning(
-        "message refused", extra={"refusal": refusal.pk, "mailbox": mailbox.pk, "key": key.pk, "refused": len(refused)}
+        "message refused",
+        extra={
+            "refusal": refusal.pk,
+            "mailbox": mailbox.pk,
+            "key": key.pk,
+            "refused": len(refused),
+        },
     )
     return refusal
 
 
 def facts_of(refusal: Refusal) -> dict[str, Any]:
-    """Return what an event and a list say of a refusal. It has no `id` of a message, because there is none."""
+    """Return what an event and a list say of a refusal. It has no `id` of a message,
+    because there is none.
+    """
     return {
         "refusal_id": refusal.pk,
         "mailbox": refusal.mailbox.address,

@@ -1,4 +1,6 @@
-"""Adds and removes contacts. A list of contacts is no allowlist; see Allowlist.Mode.CONTACTS."""
+"""Adds and removes contacts. A list of contacts is no allowlist; see
+Allowlist.Mode.CONTACTS.
+"""
 
 from django.db import IntegrityError, transaction
 
@@ -8,17 +10,33 @@ from gateway.errors import Conflict
 from gateway.models import ApiKey, Contact, Mailbox
 
 
-def add_contact(*, key: ApiKey, email: str, name: str, tags: list[str], mailbox: Mailbox | None) -> Contact:
-    """Add somebody. Raises Conflict with the contact's id when the account has one of this address."""
+def add_contact(
+    *, key: ApiKey, email: str, name: str, tags: list[str], mailbox: Mailbox | None
+) -> Contact:
+    """Add somebody. Raises Conflict with the contact's id when the account has one of
+    this address.
+    """
     email = comparable(email)
-    contact = Contact(account_id=key.account_id, mailbox=mailbox, name=name or email, email=email, tags=tags)
+    contact = Contact(
+        account_id=key.account_id,
+        mailbox=mailbox,
+        name=name or email,
+        email=email,
+        tags=tags,
+    )
     try:
         with transaction.atomic():
             contact.save(force_insert=True)
             auditing.record("contact.created", contact, key=key)
     except IntegrityError:
-        known = Contact.objects.filter(account_id=key.account_id, email=email).values_list("pk", flat=True).first()
-        raise Conflict(f"{email} is already a contact.", code="contact_exists", contact_id=known) from None
+        known = (
+            Contact.objects.filter(account_id=key.account_id, email=email)
+            .values_list("pk", flat=True)
+            .first()
+        )
+        raise Conflict(
+            f"{email} is already a contact.", code="contact_exists", contact_id=known
+        ) from None
     contact.refresh_from_db(fields=["created_at"])
     return contact
 

@@ -1,10 +1,12 @@
-"""Suppressed addresses: which bounces suppress one, what is not offered to it, and lifting a suppression.
+"""Suppressed addresses: which bounces suppress one, what is not offered to it, and
+lifting a suppression.
 
 Whoever unsubscribes is suppressed too.
 
-Only an address that does not exist or is disabled for good is suppressed. A server that will not relay, rejects the
-sender or has a policy says nothing about the address, or one wrong setting would silence a whole account. Sandbox
-mail neither makes entries nor obeys them: it reaches no server.
+Only an address that does not exist or is disabled for good is suppressed. A server that
+will not relay, rejects the sender or has a policy says nothing about the address, or
+one wrong setting would silence a whole account. Sandbox mail neither makes entries nor
+obeys them: it reaches no server.
 """
 
 import re
@@ -18,13 +20,17 @@ from gateway.models import ApiKey, Email, Suppression
 
 # Used in place of the server's reply code where the server was not asked.
 NOT_ASKED = 0
-_KEPT_BACK = "suppressed: mail to this address bounced or was marked as spam, so it was not sent"
+_KEPT_BACK = (
+    "suppressed: mail to this address bounced or was marked as spam, so it was not sent"
+)
 _UNSUBSCRIBED = "unsubscribed: the recipient wants no more mail, so it was not sent"
-# RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken; mailbox disabled.
-# Not 5.1.7 and 5.1.8, which are about the sender, nor 5.1.0, which may be about anything.
+# RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken;
+# mailbox disabled. Not 5.1.7 and 5.1.8, which are about the sender, nor 5.1.0, which
+# may be about anything.
 _GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 _ENHANCED = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\.?\d)")
-# Where there is no enhanced code: the plain ones that speak of the mailbox, unless the words speak of something else.
+# Where there is no enhanced code: the plain ones that speak of the mailbox, unless the
+# words speak of something else.
 _PLAIN = frozenset({550, 551, 553})
 _OTHER_MATTERS = re.compile(
     r"relay|rcpthosts|polic|permi|prohibit|denied|deny|allow|spam|block|black|listed|reputation|auth|sender|\bfrom\b"
@@ -34,7 +40,9 @@ _OTHER_MATTERS = re.compile(
 
 
 def says_gone(code: int, text: str) -> bool:
-    """Whether a server's refusal of a recipient says that the address does not exist or is switched off for good."""
+    """Whether a server's refusal of a recipient says that the address does not exist or
+    is switched off for good.
+    """
     if not 500 <= code <= 599:
         return False
     if enhanced := _ENHANCED.search(text):
@@ -43,9 +51,17 @@ def says_gone(code: int, text: str) -> bool:
 
 
 def suppress_gone(*, email: Email, refused: smtp.Replies) -> None:
-    """Put the addresses that are gone on the account's list, in the transaction that records the bounce."""
-    gone = {comparable(address) for address, (code, text) in refused.items() if says_gone(code, text)}
-    for address in sorted(gone - Suppression.objects.among(gone, account_id=email.account_id).keys()):
+    """Put the addresses that are gone on the account's list, in the transaction that
+    records the bounce.
+    """
+    gone = {
+        comparable(address)
+        for address, (code, text) in refused.items()
+        if says_gone(code, text)
+    }
+    for address in sorted(
+        gone - Suppression.objects.among(gone, account_id=email.account_id).keys()
+    ):
         suppress(email=email, address=address, reason=Suppression.Reason.BOUNCE)
 
 
@@ -70,10 +86,15 @@ def suppress(*, email: Email, address: str, reason: Suppression.Reason) -> None:
 
 
 def suppressed_recipients(*, email: Email, recipients: list[str]) -> smtp.Replies:
-    """Return those recipients of a live message that it is not offered to, with what its record says of them."""
+    """Return those recipients of a live message that it is not offered to, with what
+    its record says of them.
+    """
     suppressed = Suppression.objects.among(recipients, account_id=email.account_id)
     return {
-        recipient: (NOT_ASKED, _UNSUBSCRIBED if reason == Suppression.Reason.UNSUBSCRIBED else _KEPT_BACK)
+        recipient: (
+            NOT_ASKED,
+            _UNSUBSCRIBED if reason == Suppression.Reason.UNSUBSCRIBED else _KEPT_BACK,
+        )
         for recipient, reason in suppressed.items()
     }
 
@@ -81,7 +102,11 @@ def suppressed_recipients(*, email: Email, recipients: list[str]) -> smtp.Replie
 def unsubscribed(recipients: list[str], *, account_id: str) -> tuple[str, ...]:
     """Return those recipients who want no more mail of the account."""
     suppressed = Suppression.objects.among(recipients, account_id=account_id)
-    return tuple(one for one, reason in suppressed.items() if reason == Suppression.Reason.UNSUBSCRIBED)
+    return tuple(
+        one
+        for one, reason in suppressed.items()
+        if reason == Suppression.Reason.UNSUBSCRIBED
+    )
 
 
 def lift(*, key: ApiKey, suppression: Suppression) -> None:

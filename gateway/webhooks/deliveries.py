@@ -1,6 +1,8 @@
-"""Delivers webhook events: signed over their exact bytes, retried three times, every attempt recorded.
+"""Delivers webhook events: signed over their exact bytes, retried three times, every
+attempt recorded.
 
-`endpoints.judge` decides what the result of an attempt means for the endpoint as a whole.
+`endpoints.judge` decides what the result of an attempt means for the endpoint as a
+whole.
 """
 
 import hmac
@@ -26,7 +28,8 @@ MAX_ATTEMPTS = len(RETRIES) + 3
 # Seconds for the whole of an attempt, whatever the endpoint does.
 TIMEOUT = 10.0
 _GONE = 410
-# Seconds that mail and other subscriptions wait at most, as long as this one answers at once.
+# Seconds that mail and other subscriptions wait at most, as long as this one answers at
+# once.
 MOMENT = 0.25
 _AT_ONCE = 20
 # A paused endpoint may be tried for days with one delivery.
@@ -36,7 +39,9 @@ NEXT_HEADER = "X-MultiMail-Signature-Next"
 
 
 def deliver(*, delivery_id: int) -> int | None:
-    """Make one attempt, if the delivery is due and free. Returns the next delivery of the same message that may go."""
+    """Make one attempt, if the delivery is due and free. Returns the next delivery of
+    the same message that may go.
+    """
     delivery = WebhookDelivery.objects.claim(delivery_id)
     if delivery is None:
         return None
@@ -50,16 +55,23 @@ def probe(*, webhook_id: str) -> bool:
     delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
     if delivery is None:
         return False
-    return attempt(delivery, probing=True) and not Webhook.objects.get(pk=webhook_id).paused_at
+    return (
+        attempt(delivery, probing=True)
+        and not Webhook.objects.get(pk=webhook_id).paused_at
+    )
 
 
 def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
-    """Make one attempt at a claimed delivery; True when it is finished, so that later events of the message may go."""
+    """Make one attempt at a claimed delivery; True when it is finished, so that later
+    events of the message may go.
+    """
     with traced(delivery.trace):
         if delivery.webhook.deleted_at is not None:
             return delivery.failed(error="The subscription was deleted.")
         if delivery.attempts > MAX_ATTEMPTS:
-            return delivery.failed(error="Abandoned: every attempt ended without a result.")
+            return delivery.failed(
+                error="Abandoned: every attempt ended without a result."
+            )
         return _attempt(delivery, probing)
 
 
@@ -76,7 +88,11 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     }
     # Saved with the outcome.
     delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
-    wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
+    wait = (
+        None
+        if outcome.hopeless
+        else retry_after_attempt(delivery.attempts, schedule=RETRIES)
+    )
     if outcome.gone and wait is None:
         # A 410 pauses the endpoint, so this delivery waits like all others.
         wait = 0
@@ -94,7 +110,9 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
             delivery.postponed(seconds=wait, error=error, status=status)
         # The result says nothing about a new address that was set meanwhile.
         if webhook.url == delivery.webhook.url:
-            endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(error))
+            endpoints.judge(
+                webhook=webhook, outcome=outcome, lost=finished and bool(error)
+            )
     facts = {
         "delivery": delivery.pk,
         "event": delivery.event,
@@ -125,7 +143,9 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
     try:
         answer = request("POST", webhook.url, body=body, headers=headers, limit=TIMEOUT)
     except DeliveryError as error:
-        return AttemptResult(seconds=time.monotonic() - began, error=str(error), hopeless=error.refused)
+        return AttemptResult(
+            seconds=time.monotonic() - began, error=str(error), hopeless=error.refused
+        )
     good = 200 <= answer.status < 300
     return AttemptResult(
         seconds=time.monotonic() - began,
@@ -136,9 +156,11 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
 
 
 def drain(*, delivery_id: int) -> int | None:
-    """Deliver this one and then the longest due, for a moment. Returns the delivery to continue with, or None.
+    """Deliver this one and then the longest due, for a moment. Returns the delivery to
+    continue with, or None.
 
-    Also None when the first one is claimed: another worker is busy with this subscription.
+    Also None when the first one is claimed: another worker is busy with this
+    subscription.
     """
     until = time.monotonic() + MOMENT
     first = WebhookDelivery.objects.claim(delivery_id)
@@ -163,10 +185,18 @@ def sign(secret: str, body: bytes) -> str:
 def signatures(webhook: Webhook, body: bytes) -> dict[str, str]:
     """Return the headers that prove to the subscriber who sent `body`.
 
-    While a rotation overlaps, the header that every receiver knows stays with the old secret: a receiver that has not
-    learned the new one yet goes on working, and one that has takes either header. Two signatures in one header would
-    break the published form.
+    While a rotation overlaps, the header that every receiver knows stays with the old
+    secret: a receiver that has not learned the new one yet goes on working, and one
+    that has takes either header. Two signatures in one header would break the published
+    form.
     """
-    if webhook.previous_secret and webhook.previous_until and timezone.now() < webhook.previous_until:
-        return {HEADER: sign(webhook.previous_secret, body), NEXT_HEADER: sign(webhook.secret, body)}
+    if (
+        webhook.previous_secret
+        and webhook.previous_until
+        and timezone.now() < webhook.previous_until
+    ):
+        return {
+            HEADER: sign(webhook.previous_secret, body),
+            NEXT_HEADER: sign(webhook.secret, body),
+        }
     return {HEADER: sign(webhook.secret, body)}

@@ -1,7 +1,8 @@
-"""Judges the endpoint of a subscription by its attempts: a slow one rests, a dead one is paused and probed.
+"""Judges the endpoint of a subscription by its attempts: a slow one rests, a dead one
+is paused and probed.
 
-Events for a paused endpoint wait in their rows. One of them is tried from time to time; its success lets all others go.
-Nothing here delivers.
+Events for a paused endpoint wait in their rows. One of them is tried from time to time;
+its success lets all others go. Nothing here delivers.
 """
 
 from dataclasses import dataclass
@@ -13,17 +14,27 @@ from django.utils import timezone
 from gateway import auditing, tasks
 from gateway.models import Email, Webhook, WebhookDelivery
 
-# So many deliveries that failed for good, or attempts that ran into the time limit, one after the other: paused.
+# So many deliveries that failed for good, or attempts that ran into the time limit, one
+# after the other: paused.
 ENOUGH = 10
 # Minutes between probes of a paused endpoint; the last value repeats.
 PROBES = (5, 10, 20, 40, 60)
 # Seconds that an endpoint rests after slow failures in a row.
 RESTS = (10, 30, 60, 120, 300, 600)
-# An endpoint that takes longer than SLOW seconds while other work waits rests as long as it took, so that it gets no
-# more than half of a worker's time; a failure that took longer than SLOW_FAILURE rests by the table above.
+# An endpoint that takes longer than SLOW seconds while other work waits rests as long
+# as it took, so that it gets no more than half of a worker's time; a failure that took
+# longer than SLOW_FAILURE rests by the table above.
 SLOW = 0.1
 SLOW_FAILURE = 3.0
-_JUDGED = ("last_error", "failures", "slow_attempts", "rests_until", "paused_at", "probe_at", "probes")
+_JUDGED = (
+    "last_error",
+    "failures",
+    "slow_attempts",
+    "rests_until",
+    "paused_at",
+    "probe_at",
+    "probes",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +51,19 @@ class AttemptResult:
 
 
 def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool) -> None:
-    """Write into the (locked) row what an attempt says about its endpoint; `lost` when its delivery failed for good."""
+    """Write into the (locked) row what an attempt says about its endpoint; `lost` when
+    its delivery failed for good.
+    """
     if not outcome.error:
         if webhook.paused_at is not None:
             auditing.record("webhook.resumed", webhook, probes=webhook.probes)
         # Most attempts succeed and change nothing.
-        if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
+        if (
+            webhook.failures
+            or webhook.slow_attempts
+            or webhook.last_error
+            or webhook.paused_at
+        ):
             wake(webhook)
         if outcome.seconds > SLOW:
             _rest(webhook, outcome.seconds)
@@ -56,7 +74,9 @@ def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool) -> None:
     webhook.failures += lost
     webhook.slow_attempts = webhook.slow_attempts + 1 if slow else 0
     if slow:
-        webhook.rests_until = Now() + timedelta(seconds=RESTS[min(webhook.slow_attempts, len(RESTS)) - 1])
+        webhook.rests_until = Now() + timedelta(
+            seconds=RESTS[min(webhook.slow_attempts, len(RESTS)) - 1]
+        )
     else:
         _rest(webhook, outcome.seconds)
     reason = ""
@@ -75,7 +95,9 @@ def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool) -> None:
 
 
 def begin_probe(*, webhook_id: str) -> bool:
-    """Claim a due probe of a paused endpoint, and schedule the next; False when it is not due or claimed."""
+    """Claim a due probe of a paused endpoint, and schedule the next; False when it is
+    not due or claimed.
+    """
     webhook = Webhook.objects.to_probe().filter(pk=webhook_id).first()
     if webhook is None:
         return False
@@ -96,11 +118,15 @@ def wake(webhook: Webhook) -> None:
 def give_up_waiting() -> int:
     """Fail what has waited for a paused endpoint for three days."""
     sentence = "Abandoned: the subscription was paused for three days because its endpoint did not accept events."
-    return WebhookDelivery.objects.waiting_too_long().update(state=WebhookDelivery.State.FAILED, last_error=sentence)
+    return WebhookDelivery.objects.waiting_too_long().update(
+        state=WebhookDelivery.State.FAILED, last_error=sentence
+    )
 
 
 def _rest(webhook: Webhook, seconds: float) -> None:
-    """Let the endpoint rest as long as it took, if other work waits, and enqueue its next delivery after the rest."""
+    """Let the endpoint rest as long as it took, if other work waits, and enqueue its
+    next delivery after the rest.
+    """
     others = WebhookDelivery.objects.due().exclude(webhook=webhook)
     if seconds <= SLOW or not (Email.objects.in_outbox().exists() or others.exists()):
         webhook.rests_until = None

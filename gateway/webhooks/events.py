@@ -1,8 +1,10 @@
-"""The names of webhook events, and adding one delivery row for each subscription that wants an event.
+"""The names of webhook events, and adding one delivery row for each subscription that
+wants an event.
 
-The names are MultiMail's own, and every other spelling that its pages and clients use. No body text travels in an
-event, but for what a person who rejects a message suggests instead. `announce` is called by commands only, inside
-their transaction and after the status changed.
+The names are MultiMail's own, and every other spelling that its pages and clients use.
+No body text travels in an event, but for what a person who rejects a message suggests
+instead. `announce` is called by commands only, inside their transaction and after the
+status changed.
 """
 
 import json
@@ -36,9 +38,20 @@ SPELLINGS: dict[str, frozenset[str]] = {
     DELIVERED: frozenset({DELIVERED, "email.delivered", "delivery"}),
     BOUNCED: frozenset({BOUNCED, "email.bounced", "bounce"}),
     COMPLAINED: frozenset({COMPLAINED, "email.complained", "complaint"}),
-    PENDING: frozenset({PENDING, "message.pending_approval", "email.pending", "message.pending_send_approval"}),
-    APPROVED: frozenset({APPROVED, "message.approved", "email.approved", "email.decided"}),
-    REJECTED: frozenset({REJECTED, "message.rejected", "email.rejected", "email.decided"}),
+    PENDING: frozenset(
+        {
+            PENDING,
+            "message.pending_approval",
+            "email.pending",
+            "message.pending_send_approval",
+        }
+    ),
+    APPROVED: frozenset(
+        {APPROVED, "message.approved", "email.approved", "email.decided"}
+    ),
+    REJECTED: frozenset(
+        {REJECTED, "message.rejected", "email.rejected", "email.decided"}
+    ),
     OPENED: frozenset({OPENED, "open"}),
     CANCELLED: frozenset({CANCELLED}),
     FAILED: frozenset({FAILED}),
@@ -48,24 +61,34 @@ KNOWN = frozenset().union(*SPELLINGS.values())
 
 
 def spelling_for(events: Iterable[str], name: str) -> str | None:
-    """Return the first of the subscriber's spellings that means event `name`, or None when it is not wanted."""
+    """Return the first of the subscriber's spellings that means event `name`, or None
+    when it is not wanted.
+    """
     return next((event for event in events if event in SPELLINGS[name]), None)
 
 
-def announce(*names: str, email: Email, at: datetime | None = None, **details: Any) -> None:
-    """Add a delivery of each event, in this order, for each subscription that wants it; wake the worker on commit.
+def announce(
+    *names: str, email: Email, at: datetime | None = None, **details: Any
+) -> None:
+    """Add a delivery of each event, in this order, for each subscription that wants it;
+    wake the worker on commit.
 
-    `at` is the moment that the email stores of what happened; without one it happens now.
+    `at` is the moment that the email stores of what happened; without one it happens
+    now.
     """
     _add_deliveries(names, email, _facts(email) | details, at or timezone.now())
 
 
 def announce_refusal(refusal: Refusal, *, facts: dict[str, Any]) -> None:
-    """Announce a refusal. Its facts hold no id of a message: there is none, and a receiver would look for it."""
+    """Announce a refusal. Its facts hold no id of a message: there is none, and a
+    receiver would look for it.
+    """
     _add_deliveries((REFUSED,), refusal, facts, refusal.created_at)
 
 
-def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], at: datetime) -> None:
+def _add_deliveries(
+    names: Sequence[str], about: Email | Refusal, facts: dict[str, Any], at: datetime
+) -> None:
     email = about if isinstance(about, Email) else None
     rows = []
     listening = Webhook.objects.listening(about)
@@ -93,10 +116,20 @@ def _add_deliveries(names: Sequence[str], about: Email | Refusal, facts: dict[st
         woken.add(delivery.webhook_id)
 
 
-def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]) -> bytes:
-    """Return the bytes of one event in the form that satisfies every published variant of MultiMail's webhooks."""
+def envelope(
+    spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]
+) -> bytes:
+    """Return the bytes of one event in the form that satisfies every published variant
+    of MultiMail's webhooks.
+    """
     common = {"event_id": event_id, "timestamp": iso(now), **facts}
-    whole = {"event": spelling, "type": spelling, "event_type": spelling, **common, "data": common}
+    whole = {
+        "event": spelling,
+        "type": spelling,
+        "event_type": spelling,
+        **common,
+        "data": common,
+    }
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -107,7 +140,8 @@ def _facts(email: Email) -> dict[str, Any]:
         "mailbox": email.mailbox.address,
         "mailbox_id": email.mailbox_id,
         "from": email.from_address,
-        # Text, because programs put it into fields that must be text; `to_addresses` is the array.
+        # Text, because programs put it into fields that must be text; `to_addresses` is
+        # the array.
         "to": ", ".join(email.to),
         "to_addresses": email.to,
         "subject": email.subject,

@@ -1,4 +1,6 @@
-"""Subscriptions to events: adding, changing, deleting and testing them, and replaying a delivery."""
+"""Subscriptions to events: adding, changing, deleting and testing them, and replaying a
+delivery.
+"""
 
 import re
 import secrets
@@ -27,9 +29,17 @@ _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 
 
 def add_webhook(
-    *, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | None, secret: str | None, include_sandbox: bool
+    *,
+    key: ApiKey,
+    url: str,
+    events: list[str],
+    mailbox: Mailbox | None,
+    secret: str | None,
+    include_sandbox: bool,
 ) -> Webhook:
-    """Subscribe an address to events. Raises Invalid for an address or an event name that is not accepted."""
+    """Subscribe an address to events. Raises Invalid for an address or an event name
+    that is not accepted.
+    """
     check_url(url)
     _check_events(events)
     with transaction.atomic():
@@ -47,8 +57,11 @@ def add_webhook(
     return webhook
 
 
-def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) -> Webhook:
-    """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; a new address starts without failures.
+def change_webhook(
+    *, key: ApiKey, webhook: Webhook, changes: dict[str, Any]
+) -> Webhook:
+    """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; a new
+    address starts without failures.
 
     Raises Invalid.
     """
@@ -78,18 +91,32 @@ def delete_webhook(*, key: ApiKey, webhook: Webhook) -> None:
     """Delete a subscription; its open deliveries fail."""
     with transaction.atomic():
         Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=timezone.now())
-        waiting = WebhookDelivery.objects.filter(webhook=webhook, state=WebhookDelivery.State.DUE)
-        waiting.update(state=WebhookDelivery.State.FAILED, last_error="The subscription was deleted.")
+        waiting = WebhookDelivery.objects.filter(
+            webhook=webhook, state=WebhookDelivery.State.DUE
+        )
+        waiting.update(
+            state=WebhookDelivery.State.FAILED,
+            last_error="The subscription was deleted.",
+        )
         auditing.record("webhook.deleted", webhook, key=key)
 
 
-def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta) -> Webhook:
-    """Give a subscription another secret, which signs when the overlap is over (`signatures`)."""
+def rotate_secret(
+    *, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta
+) -> Webhook:
+    """Give a subscription another secret, which signs when the overlap is over
+    (`signatures`).
+    """
     with transaction.atomic():
         now = timezone.now()
         webhook = Webhook.locked(webhook.pk)
-        overlapping = bool(webhook.previous_secret and webhook.previous_until and now < webhook.previous_until)
-        # Rotated again before the overlap was over: receivers are sure to know only the oldest secret.
+        overlapping = bool(
+            webhook.previous_secret
+            and webhook.previous_until
+            and now < webhook.previous_until
+        )
+        # Rotated again before the overlap was over: receivers are sure to know only the
+        # oldest secret.
         known = webhook.previous_secret if overlapping else webhook.secret
         webhook.save_fields(
             secret=secret or new_secret(),
@@ -106,12 +133,23 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
 
 
 def test_webhook(*, key: ApiKey, webhook: Webhook) -> WebhookDelivery:
-    """Send one signed event about no message; a paused endpoint that accepts it is resumed."""
+    """Send one signed event about no message; a paused endpoint that accepts it is
+    resumed.
+    """
     event_id = ulid()
-    body = envelope(TEST_EVENT, event_id=event_id, now=timezone.now(), facts={"webhook_id": webhook.pk})
+    body = envelope(
+        TEST_EVENT,
+        event_id=event_id,
+        now=timezone.now(),
+        facts={"webhook_id": webhook.pk},
+    )
     with transaction.atomic():
         delivery = WebhookDelivery.objects.create(
-            webhook=webhook, event_id=event_id, event=TEST_EVENT, body=body, trace=event_id
+            webhook=webhook,
+            event_id=event_id,
+            event=TEST_EVENT,
+            body=body,
+            trace=event_id,
         )
         auditing.record("webhook.tested", webhook, key=key)
         tasks.deliver_webhook.delay_on_commit(delivery.pk)
@@ -127,12 +165,16 @@ def new_secret() -> str:
 def _check_events(events: list[str]) -> None:
     if unknown := [name for name in events if name not in KNOWN]:
         names = ", ".join([*SPELLINGS, "email.decided"])
-        raise Invalid(f"events: there is no event named {unknown[0][:60]!a}; there are {names}.", field="events")
+        raise Invalid(
+            f"events: there is no event named {unknown[0][:60]!a}; there are {names}.",
+            field="events",
+        )
 
 
 def check_url(url: str) -> None:
     """Raise Invalid unless events may be sent to `url`."""
-    # URL parsers disagree about these, so the host checked could differ from the host connected to.
+    # URL parsers disagree about these, so the host checked could differ from the host
+    # connected to.
     if _DISPUTED.search(url):
         raise Invalid("url: contains a space or a backslash.", field="url")
     try:
@@ -146,13 +188,21 @@ def check_url(url: str) -> None:
     if origin in {origin_of(one) for one in settings.OUTGOING_ALLOW}:
         return
     if parts.scheme != "https":
-        raise Invalid("url: must be https. The operator can allow exceptions in OUTGOING_ALLOW.", field="url")
+        raise Invalid(
+            "url: must be https. The operator can allow exceptions in OUTGOING_ALLOW.",
+            field="url",
+        )
     if _is_private(host):
-        raise Invalid("url: is a private address. The operator can allow it in OUTGOING_ALLOW.", field="url")
+        raise Invalid(
+            "url: is a private address. The operator can allow it in OUTGOING_ALLOW.",
+            field="url",
+        )
 
 
 def _is_private(host: str) -> bool:
-    """Whether the host is a private address or name, also in the unusual forms that resolvers accept for IPv4."""
+    """Whether the host is a private address or name, also in the unusual forms that
+    resolvers accept for IPv4.
+    """
     try:
         return not is_public(host)
     except ValueError:
@@ -167,15 +217,28 @@ def _is_private(host: str) -> bool:
 
 
 def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
-    """Make a finished delivery due again; how it had ended stays in the audit log. Raises Conflict."""
+    """Make a finished delivery due again; how it had ended stays in the audit log.
+    Raises Conflict.
+    """
     finished = (WebhookDelivery.State.DELIVERED, WebhookDelivery.State.FAILED)
     with transaction.atomic():
         webhook = Webhook.locked(delivery.webhook_id)
         if webhook.deleted_at is not None:
-            raise Conflict("Its subscription was deleted; create a new one.", code="webhook_deleted")
+            raise Conflict(
+                "Its subscription was deleted; create a new one.",
+                code="webhook_deleted",
+            )
         again = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)
-        if not again.update(state=WebhookDelivery.State.DUE, attempts=0, next_attempt_at=Now(), lease_until=None):
-            raise Conflict("This delivery is not finished; only a finished one can be sent again.", code="not_finished")
+        if not again.update(
+            state=WebhookDelivery.State.DUE,
+            attempts=0,
+            next_attempt_at=Now(),
+            lease_until=None,
+        ):
+            raise Conflict(
+                "This delivery is not finished; only a finished one can be sent again.",
+                code="not_finished",
+            )
         auditing.record(
             "webhook.replayed",
             delivery,
@@ -189,7 +252,8 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
         if webhook.paused_at is None:
             tasks.deliver_webhook.delay_on_commit(delivery.pk)
         else:
-            # A replay to a paused endpoint probes it at once, with its oldest waiting delivery.
+            # A replay to a paused endpoint probes it at once, with its oldest waiting
+            # delivery.
             webhook.save_fields(probe_at=Now(), probes=0)
             tasks.probe_webhook.delay_on_commit(webhook.pk)
     delivery.refresh_from_db()

@@ -1,4 +1,5 @@
-"""Attached files: fetched, recognised by their bytes, shown where that is safe, else refused.
+"""Attached files: fetched, recognised by their bytes, shown where that is safe, else
+refused.
 
 Start with `fetch.py`.
 """

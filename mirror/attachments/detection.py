@@ -1,4 +1,5 @@
-"""Detects what a file really is, by its bytes, and what a reviewer must know about it. Nothing is unpacked or run.
+"""Detects what a file really is, by its bytes, and what a reviewer must know about it.
+Nothing is unpacked or run.
 
 Runs in the parser's processes only.
 """
@@ -10,8 +11,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.fingerprint import Attachment
-from mirror.attachments.file_types import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
-from mirror.attachments.flags import Detection, Flag, ending_of, flags_of_name, with_article
+from mirror.attachments.file_types import (
+    KINDS,
+    Kind,
+    by_magic,
+    claimed_by_ending,
+    claimed_by_type,
+)
+from mirror.attachments.flags import (
+    Detection,
+    Flag,
+    ending_of,
+    flags_of_name,
+    with_article,
+)
 from rendering import named
 from rendering.pictures import size_of
 from risk.check_attachments import why_dangerous
@@ -38,11 +51,15 @@ class Member:
 
 
 class UnreadableDirectory(Exception):
-    """The directory cannot be read: cut off, made up, or of a form for archives larger than any message's."""
+    """The directory cannot be read: cut off, made up, or of a form for archives larger
+    than any message's.
+    """
 
 
 def zip_members(content: bytes) -> list[Member]:
-    """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises UnreadableDirectory."""
+    """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises
+    UnreadableDirectory.
+    """
     end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
     if end < 0 or end + _END_SIZE > len(content):
         raise UnreadableDirectory
@@ -58,16 +75,21 @@ def zip_members(content: bytes) -> list[Member]:
         if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
             raise UnreadableDirectory
         (flags,) = struct.unpack_from("<H", content, at + 8)
-        size, name_size, extra_size, comment_size = struct.unpack_from("<IHHH", content, at + 24)
+        size, name_size, extra_size, comment_size = struct.unpack_from(
+            "<IHHH", content, at + 24
+        )
         name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
         # A name may contain any byte; PostgreSQL cannot store U+0000.
-        text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace("\0", "\ufffd")
+        text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace(
+            "\0", "\ufffd"
+        )
         found.append(Member(text, size, bool(flags & 1)))
         at += _ENTRY_SIZE + name_size + extra_size + comment_size
     return found
 
 
-# What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.
+# What an archive says it unpacks to, against its own size: text packs to a tenth, a
+# bomb to a thousandth.
 BOMB_TIMES = 100
 BOMB_SIZE = 100 * 1024 * 1024
 _OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
@@ -80,21 +102,29 @@ _SAME = frozenset(
      ("zip", "xlsx"), ("zip", "pptx"), ("zip", "odf"), ("zip", "epub"), ("jar", "zip"), ("apk", "zip"), ("apk", "jar")}
 )  # fmt: skip
 _MARKUP = re.compile(
-    r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:]++)", re.I
+    r"\s*+(?:<\?xml[^?>]{0,200}+\?>\s*+|<!--(?:[^-]|-(?!->)){0,2000}+-->\s*+)*+<(!doctype\s++)?+([a-z:]++)",
+    re.I,
 )
-_PAGES = frozenset("html head body script style table div p a img meta iframe form br span b i h1 center font".split())
+_PAGES = frozenset(
+    "html head body script style table div p a img meta iframe form br span b i h1 center font".split()
+)
 _VBA = "_VBA_PROJECT".encode("utf-16-le")
 _PDF_NAMES = {
     b"/JavaScript": ("high", "It contains JavaScript, which some PDF readers run."),
     b"/Launch": ("high", "It can start a program."),
     b"/EmbeddedFile": ("notice", "It contains other files."),
-    b"/Encrypt": ("notice", "It is encrypted or protected, so its content cannot be checked here."),
+    b"/Encrypt": (
+        "notice",
+        "It is encrypted or protected, so its content cannot be checked here.",
+    ),
 }
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 
 
 def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
-    """Return what these bytes are, and what contradicts the name and type under which they are sent."""
+    """Return what these bytes are, and what contradicts the name and type under which
+    they are sent.
+    """
     kind, encoding = kind_of(content, name=name)
     members: list[Member] = []
     flags: list[Flag] = []
@@ -103,16 +133,27 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
             members = zip_members(content)
             flags += _about_members(members, len(content))
         except UnreadableDirectory:
-            flags.append(Flag("high", "Its list of files is broken, so its content is not known."))
+            flags.append(
+                Flag(
+                    "high", "Its list of files is broken, so its content is not known."
+                )
+            )
         kind = _zip_kind(members)
     elif KINDS[kind].family == "archive":
         flags.append(Flag("notice", "Its content cannot be listed here."))
-    flags = [*_disagreements(KINDS[kind], name, content_type), *flags, *_inside(content, kind), *_table(content, kind)]
+    flags = [
+        *_disagreements(KINDS[kind], name, content_type),
+        *flags,
+        *_inside(content, kind),
+        *_table(content, kind),
+    ]
     width, height = size_of(kind, content) or (0, 0)
     return Detection(
         kind=kind,
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
-        members=tuple(member.name[:300] for member in members[:MAX_LISTED]) if kind in ("zip", "jar", "apk") else (),
+        members=tuple(member.name[:300] for member in members[:MAX_LISTED])
+        if kind in ("zip", "jar", "apk")
+        else (),
         more=max(0, len(members) - MAX_LISTED),
         width=width,
         height=height,
@@ -129,12 +170,20 @@ def kind_of(content: bytes, *, name: str = "") -> tuple[str, str]:
     if b"%PDF-" in content[:1024]:
         return "pdf", ""
     encoding = encoding_of(content)
-    return (_text_kind(content.decode(encoding, "replace"), name), encoding) if encoding else ("unknown", "")
+    return (
+        (_text_kind(content.decode(encoding, "replace"), name), encoding)
+        if encoding
+        else ("unknown", "")
+    )
 
 
 def encoding_of(content: bytes) -> str:
     """Return how text is encoded; empty for what is no text."""
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+    for mark, encoding in (
+        (b"\xef\xbb\xbf", "utf-8-sig"),
+        (b"\xff\xfe", "utf-16"),
+        (b"\xfe\xff", "utf-16"),
+    ):
         if content.startswith(mark):
             return encoding
     if re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", content):
@@ -154,7 +203,15 @@ def _text_kind(text: str, name: str) -> str:
         return "key"
     if found := _MARKUP.match(head):
         tag = found[2].lower()
-        known = "html" if tag in _PAGES else "svg" if tag.endswith("svg") else "xml" if head.startswith("<?xml") else ""
+        known = (
+            "html"
+            if tag in _PAGES
+            else "svg"
+            if tag.endswith("svg")
+            else "xml"
+            if head.startswith("<?xml")
+            else ""
+        )
         if known:
             return known
     for start, kind in (("BEGIN:VCALENDAR", "calendar"), ("BEGIN:VCARD", "card")):
@@ -182,9 +239,14 @@ def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
     by_name = claimed_by_ending(ending)
     by_type = claimed_by_type(content_type)
     if by_name and not _agrees(by_name, kind):
-        yield Flag("high", f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}.")
+        yield Flag(
+            "high", f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}."
+        )
     if by_type and by_type is not by_name and not _agrees(by_type, kind):
-        yield Flag("high", f"It is declared as {one_word(named(content_type)[:80])}, but {_bytes_are(kind)}.")
+        yield Flag(
+            "high",
+            f"It is declared as {one_word(named(content_type)[:80])}, but {_bytes_are(kind)}.",
+        )
     if kind.family == "program" and not by_name:
         yield Flag("high", f"I{_bytes_are(kind)[1:]}.")
 
@@ -202,52 +264,94 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
 
 
 def _bytes_are(kind: Kind) -> str:
-    words = {"text": "plain text", "json": "JSON text", "unknown": "of an unknown kind", "empty": "empty"}
+    words = {
+        "text": "plain text",
+        "json": "JSON text",
+        "unknown": "of an unknown kind",
+        "empty": "empty",
+    }
     return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
 
 
 def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
     unpacked = sum(member.size for member in members)
-    if len(members) == MAX_ENTRIES or (unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size):
-        yield Flag("high", "It would unpack to far more than any message needs, so it was not opened.")
+    if len(members) == MAX_ENTRIES or (
+        unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size
+    ):
+        yield Flag(
+            "high",
+            "It would unpack to far more than any message needs, so it was not opened.",
+        )
     if any(member.is_locked for member in members):
-        yield Flag("high", "It is encrypted with a password, so no scanner can check it.")
+        yield Flag(
+            "high", "It is encrypted with a password, so no scanner can check it."
+        )
     for member in members[:MAX_LISTED]:
-        why, level = why_dangerous(Attachment(name=member.name, content_type="", size=0))
+        why, level = why_dangerous(
+            Attachment(name=member.name, content_type="", size=0)
+        )
         if why and level == "high":
             yield Flag("high", f"It contains {quoted(named(member.name), 120)}: {why}.")
-        if member.name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.name):
-            yield Flag("high", f"It would write outside its folder: {quoted(named(member.name), 120)}.")
+        if member.name.startswith(("/", "\\")) or ".." in re.split(
+            r"[/\\]", member.name
+        ):
+            yield Flag(
+                "high",
+                f"It would write outside its folder: {quoted(named(member.name), 120)}.",
+            )
 
 
 def _zip_kind(members: list[Member]) -> str:
     names = {member.name for member in members}
     if "[Content_Types].xml" in names:
-        return next((kind for folder, kind in _OFFICE.items() if any(n.startswith(folder) for n in names)), "zip")
+        return next(
+            (
+                kind
+                for folder, kind in _OFFICE.items()
+                if any(n.startswith(folder) for n in names)
+            ),
+            "zip",
+        )
     if "AndroidManifest.xml" in names:
         return "apk"
     if "META-INF/MANIFEST.MF" in names:
         return "jar"
     if "META-INF/container.xml" in names:
         return "epub"
-    return "odf" if "META-INF/manifest.xml" in names and "content.xml" in names else "zip"
+    return (
+        "odf" if "META-INF/manifest.xml" in names and "content.xml" in names else "zip"
+    )
 
 
 def _inside(content: bytes, kind: str) -> Iterator[Flag]:
     """Flags for active content in documents, found without opening them."""
     if kind == "pdf":
         plain = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
-        yield from (Flag(level, words) for name, (level, words) in _PDF_NAMES.items() if name in plain)
-    elif (kind in ("docx", "xlsx", "pptx") and b"vbaProject.bin" in content) or (kind == "ole" and _VBA in content):
+        yield from (
+            Flag(level, words)
+            for name, (level, words) in _PDF_NAMES.items()
+            if name in plain
+        )
+    elif (kind in ("docx", "xlsx", "pptx") and b"vbaProject.bin" in content) or (
+        kind == "ole" and _VBA in content
+    ):
         yield Flag("high", "It contains macros, which run when it is opened.")
     elif kind == "rtf" and re.search(rb"\\obj(?:data|ect|update)", content):
         yield Flag("high", "It contains an embedded object, which can run.")
     elif kind in ("html", "svg"):
         yield Flag("notice", "It opens in the browser and can contain scripts.")
     elif kind == "key" and b"PRIVATE KEY" in content[:200]:
-        yield Flag("high", "It is a private key: anyone who has it can act in its owner's name.")
+        yield Flag(
+            "high",
+            "It is a private key: anyone who has it can act in its owner's name.",
+        )
 
 
 def _table(content: bytes, kind: str) -> Iterator[Flag]:
-    if kind == "csv" and re.search(rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]", content[:1_000_000]):
-        yield Flag("notice", "Some cells start like formulas, which a spreadsheet runs when it opens the file.")
+    if kind == "csv" and re.search(
+        rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]", content[:1_000_000]
+    ):
+        yield Flag(
+            "notice",
+            "Some cells start like formulas, which a spreadsheet runs when it opens the file.",
+        )

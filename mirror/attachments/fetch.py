@@ -1,6 +1,8 @@
-"""Fetches the bytes of one attached file, detects what they are, and stores them. It decides nothing.
+"""Fetches the bytes of one attached file, detects what they are, and stores them. It
+decides nothing.
 
-Each file is fetched separately: an error is stored on its row, and the fetch is retried later.
+Each file is fetched separately: an error is stored on its row, and the fetch is retried
+later.
 """
 
 import hashlib
@@ -38,7 +40,9 @@ def fetch_file(*, file_id: int) -> str:
     if not due.update(tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
     file = (
-        AttachedFile.objects.without_bytes().select_related("message__connection", "message__mailbox").get(pk=file_id)
+        AttachedFile.objects.without_bytes()
+        .select_related("message__connection", "message__mailbox")
+        .get(pk=file_id)
     )
     with traced(file.message.trace):
         return _fetch(file)
@@ -48,9 +52,12 @@ def _fetch(file: AttachedFile) -> str:
     if file.size > MAX_BYTES:
         return _failed(file, _State.TOO_LARGE, "")
     if file.sha256:
-        # Copy the bytes of an earlier version's file with the same hash instead of fetching them again.
+        # Copy the bytes of an earlier version's file with the same hash instead of
+        # fetching them again.
         hash_ = file.sha256.lower()
-        same = AttachedFile.objects.filter(message=file.message_id, found_sha256=hash_, state=_State.FETCHED)
+        same = AttachedFile.objects.filter(
+            message=file.message_id, found_sha256=hash_, state=_State.FETCHED
+        )
         earlier = same.exclude(pk=file.pk).first()
         if earlier and earlier.content is not None:
             return _keep(file, bytes(earlier.content))
@@ -73,17 +80,24 @@ def _fetch(file: AttachedFile) -> str:
 
 
 def _download(file: AttachedFile) -> bytes | None:
-    """Return the file's bytes; None where no key of this connection shows them. Raises UpstreamError."""
+    """Return the file's bytes; None where no key of this connection shows them. Raises
+    UpstreamError.
+    """
     message = file.message
     if message.connection.is_our_gateway:
         # Reviewers must be able to read what they decide on, received mail included.
         overseer = reads.oversight_client(message.connection, for_reading=True)
-        return overseer.download_held(email_id=message.upstream_id, name=file.name, limit=MAX_BYTES)
+        return overseer.download_held(
+            email_id=message.upstream_id, name=file.name, limit=MAX_BYTES
+        )
     reader = reads.read_client(message.connection)
     if reader is None or message.mailbox is None:
         return None
     return reader.download(
-        email_id=message.upstream_id, mailbox_id=message.mailbox.upstream_id, name=file.name, limit=MAX_BYTES
+        email_id=message.upstream_id,
+        mailbox_id=message.mailbox.upstream_id,
+        name=file.name,
+        limit=MAX_BYTES,
     )
 
 
@@ -112,15 +126,27 @@ def _keep(file: AttachedFile, content: bytes) -> str:
                 file.message,
                 actor=ACTOR,
                 fingerprint=file.revision.fingerprint,
-                details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
+                details={
+                    "file": file.name[:300],
+                    "expected": file.sha256,
+                    "found": file.found_sha256,
+                },
             )
         if updated and seen.is_unsafe:
-            store.add_finding(file.revision, not_read_safely(f"The attached file {quoted(file.name)}"))
+            store.add_finding(
+                file.revision, not_read_safely(f"The attached file {quoted(file.name)}")
+            )
     return _State.FETCHED if updated else "somebody else fetched it"
 
 
 def _failed(file: AttachedFile, state: str, sentence: str) -> str:
     mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
-    mine.update(state=state, problem=sentence, not_before=Now() + health.pause_after(file.tries, first=5, factor=4))
-    log.info("file not fetched", extra={"file": file.pk, "state": state, "reason": sentence})
+    mine.update(
+        state=state,
+        problem=sentence,
+        not_before=Now() + health.pause_after(file.tries, first=5, factor=4),
+    )
+    log.info(
+        "file not fetched", extra={"file": file.pk, "state": state, "reason": sentence}
+    )
     return state

@@ -1,11 +1,15 @@
-"""The kinds of files that the desk can tell apart: what each is called, and which names and types claim it."""
+"""The kinds of files that the desk can tell apart: what each is called, and which names
+and types claim it.
+"""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of file. `family` is image, text, document, archive, program, media or other."""
+    """One kind of file. `family` is image, text, document, archive, program, media or
+    other.
+    """
 
     name: str
     words: str
@@ -14,7 +18,9 @@ class Kind:
     types: tuple[str, ...] = ()
 
 
-def _kind(name: str, words: str, family: str, endings: str = "", types: str = "") -> Kind:
+def _kind(
+    name: str, words: str, family: str, endings: str = "", types: str = ""
+) -> Kind:
     return Kind(name, words, family, tuple(endings.split()), tuple(types.split()))
 
 
@@ -151,7 +157,9 @@ def by_magic(content: bytes) -> str:
     """Return the kind that the bytes themselves name; empty where none does."""
     if content.startswith(b"BM") and content[6:10] == bytes(4):
         return "bmp"
-    return next((kind for offset, start, kind in MAGIC if content.startswith(start, offset)), "")
+    return next(
+        (kind for offset, start, kind in MAGIC if content.startswith(start, offset)), ""
+    )
 
 
 def claimed_by_ending(ending: str) -> Kind | None:
@@ -160,5 +168,7 @@ def claimed_by_ending(ending: str) -> Kind | None:
 
 
 def claimed_by_type(content_type: str) -> Kind | None:
-    """Return the kind that a declared type claims; none for one that says nothing, such as octet-stream."""
+    """Return the kind that a declared type claims; none for one that says nothing, such
+    as octet-stream.
+    """
     return _BY_TYPE.get(content_type.partition(";")[0].strip().lower())

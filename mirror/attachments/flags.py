@@ -1,4 +1,6 @@
-"""What is known of a file: the result of looking at its bytes, and what its name and type alone give away."""
+"""What is known of a file: the result of looking at its bytes, and what its name and
+type alone give away.
+"""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ class Flag:
 
 @dataclass(frozen=True)
 class Detection:
-    """What was seen of a file. `members` are the names in an archive, `more` those that are not listed.
+    """What was seen of a file. `members` are the names in an archive, `more` those that
+    are not listed.
 
     `is_unsafe`: the parser was killed over it twice.
     """
@@ -34,11 +37,18 @@ class Detection:
 
 
 def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
-    """Return what the name and the declared type alone give away, before any byte was fetched."""
+    """Return what the name and the declared type alone give away, before any byte was
+    fetched.
+    """
     why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
     flags = [Flag(level, f"Be careful: {why}.")] if why else []
     if invisible := found_in(name):
-        flags.append(Flag("high", f"Its name contains invisible characters: {', '.join(invisible).lower()}."))
+        flags.append(
+            Flag(
+                "high",
+                f"Its name contains invisible characters: {', '.join(invisible).lower()}.",
+            )
+        )
     return tuple(flags)
 
 

@@ -1,4 +1,6 @@
-"""What the parser does with files: says what they are, renders those that people can look at, draws pictures again."""
+"""What the parser does with files: says what they are, renders those that people can
+look at, draws pictures again.
+"""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +43,9 @@ def _read(request: bytes) -> bytes:
 
 def _draw_pages(request: bytes) -> bytes:
     asked, (content,) = unpack(request)
-    return _answer(lambda: ({}, pdf_pages.draw(content, asked["page"], at_once=asked["at_once"])))
+    return _answer(
+        lambda: ({}, pdf_pages.draw(content, asked["page"], at_once=asked["at_once"]))
+    )
 
 
 def _draw_picture(content: bytes) -> bytes:
@@ -49,7 +53,9 @@ def _draw_picture(content: bytes) -> bytes:
 
 
 def _answer(read: Callable[[], tuple[dict[str, Any], Iterable[bytes]]]) -> bytes:
-    """Return what was read and drawn, or `{"error": …}` with a key of `refusals.SENTENCES`."""
+    """Return what was read and drawn, or `{"error": …}` with a key of
+    `refusals.SENTENCES`.
+    """
     try:
         found, pictures = read()
         return pack(found, *_drawn(iter(pictures)))
@@ -62,7 +68,9 @@ def _answer(read: Callable[[], tuple[dict[str, Any], Iterable[bytes]]]) -> bytes
 
 
 def _drawn(pictures: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the pictures up to the first that cannot be drawn, unless that is the first of all."""
+    """Yield the pictures up to the first that cannot be drawn, unless that is the first
+    of all.
+    """
     number = 0
     try:
         for picture in pictures:

@@ -1,4 +1,6 @@
-"""Has files read by the parser: bytes go to a process apart, and plain values and pictures come back."""
+"""Has files read by the parser: bytes go to a process apart, and plain values and
+pictures come back.
+"""
 
 import json
 from collections.abc import Sequence
@@ -15,11 +17,14 @@ LONG_PATIENCE = 60.0
 PNG = b"\x89PNG\r\n\x1a\n"
 # Pages of a PDF that are drawn at once.
 AT_ONCE = 4
-NOT_SAFE = Flag("high", "It could not be read safely: that took too much time or memory, twice.")
+NOT_SAFE = Flag(
+    "high", "It could not be read safely: that took too much time or memory, twice."
+)
 
 
 def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
-    """Return what these bytes are, and what contradicts the name and type under which they are sent.
+    """Return what these bytes are, and what contradicts the name and type under which
+    they are sent.
 
     Of bytes that cannot be read safely only that is known. Raises ParserUnavailable.
     """
@@ -33,31 +38,46 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
 
 
 def read_file(content: bytes, kind: str) -> dict[str, Any]:
-    """Return what a file's reader found: see `read` of the modules in `renderings`. Raises Refused."""
+    """Return what a file's reader found: see `read` of the modules in `renderings`.
+    Raises Refused.
+    """
     found, _ = _asked("read_file", pack({"kind": kind}, content), patience=PATIENCE)
     return found
 
 
 def draw_pages(content: bytes, page: int) -> Sequence[bytes]:
-    """Return a page of a PDF and some that follow, each as a PNG picture. Raises Refused."""
+    """Return a page of a PDF and some that follow, each as a PNG picture. Raises
+    Refused.
+    """
     request = {"page": page, "at_once": AT_ONCE}
     try:
-        _, pictures = _asked("draw_pages", pack(request, content), patience=PATIENCE, tries=1)
+        _, pictures = _asked(
+            "draw_pages", pack(request, content), patience=PATIENCE, tries=1
+        )
     except Refused as refused:
         if refused.reason != "too_much":
             raise
         # Perhaps only one that follows takes too much.
-        _, pictures = _asked("draw_pages", pack({**request, "at_once": 1}, content), patience=PATIENCE, tries=1)
+        _, pictures = _asked(
+            "draw_pages",
+            pack({**request, "at_once": 1}, content),
+            patience=PATIENCE,
+            tries=1,
+        )
     return pictures
 
 
 def draw_picture(content: bytes) -> bytes:
-    """Return a stranger's picture as a PNG picture that was made of it here. Raises Refused."""
+    """Return a stranger's picture as a PNG picture that was made of it here. Raises
+    Refused.
+    """
     _, pictures = _asked("draw_picture", content, patience=LONG_PATIENCE)
     return pictures[0]
 
 
-def _asked(job: str, request: bytes, *, patience: float, tries: int = 2) -> tuple[dict[str, Any], list[bytes]]:
+def _asked(
+    job: str, request: bytes, *, patience: float, tries: int = 2
+) -> tuple[dict[str, Any], list[bytes]]:
     try:
         found, pictures = unpack(parse(job, request, tries=tries, patience=patience))
     except ParserKilled as error:
@@ -65,7 +85,9 @@ def _asked(job: str, request: bytes, *, patience: float, tries: int = 2) -> tupl
     except ParserUnavailable as error:
         raise Refused("busy") from error
     if reason := found.get("error"):
-        raise Refused(reason if reason in SENTENCES else "broken", str(found.get("detail", "")))
+        raise Refused(
+            reason if reason in SENTENCES else "broken", str(found.get("detail", ""))
+        )
     if not (found or pictures) or not all(one.startswith(PNG) for one in pictures):
         raise Refused("broken")
     return found, pictures

@@ -1,7 +1,9 @@
-"""How one attached file is shown: a harmless document for a frame that may load nothing, or a sentence that refuses.
+"""How one attached file is shown: a harmless document for a frame that may load
+nothing, or a sentence that refuses.
 
-Pictures of four plain kinds are shown as they are, text as text, Office files and PDFs as renderings, which are made
-when somebody asks for them; nothing else is shown here at all.
+Pictures of four plain kinds are shown as they are, text as text, Office files and PDFs
+as renderings, which are made when somebody asks for them; nothing else is shown here at
+all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +20,8 @@ from mirror.attachments.renderings import store
 from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.models import AttachedFile
 
-# Kinds that are shown as a rendering. As many pages of a PDF are listed at once as are drawn at once.
+# Kinds that are shown as a rendering. As many pages of a PDF are listed at once as are
+# drawn at once.
 RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
 UNCHANGED = "The download is the original file."
 # A picture that claims to be larger could exhaust the reviewer's memory.
@@ -64,7 +67,9 @@ class FilePreview:
         if not self.kind:
             return ""
         seen = self.file.seen
-        size = f", {seen['width']} × {seen['height']} pixels" if seen.get("width") else ""
+        size = (
+            f", {seen['width']} × {seen['height']} pixels" if seen.get("width") else ""
+        )
         return self.kind.words + size
 
     @cached_property
@@ -81,13 +86,22 @@ class FilePreview:
     @property
     def serious(self) -> tuple[str, ...]:
         """What the bytes reveal and the name does not, as sentences."""
-        known = {flag.sentence for flag in flags_of_name(self.file.name, self.file.content_type)}
-        return tuple(flag.sentence for flag in self.flags if flag.level == "high" and flag.sentence not in known)
+        known = {
+            flag.sentence
+            for flag in flags_of_name(self.file.name, self.file.content_type)
+        }
+        return tuple(
+            flag.sentence
+            for flag in self.flags
+            if flag.level == "high" and flag.sentence not in known
+        )
 
     @property
     def total(self) -> int:
         """How many files are inside an archive, listed by name or not."""
-        return len(self.file.seen.get("members", ())) + int(self.file.seen.get("more", 0))
+        return len(self.file.seen.get("members", ())) + int(
+            self.file.seen.get("more", 0)
+        )
 
     @property
     def has_pages(self) -> bool:
@@ -101,12 +115,22 @@ class FilePreview:
     @property
     def is_short(self) -> bool:
         """Whether it is so little text that a low frame shows all of it."""
-        return not self.is_picture and self.file.kind not in RENDERED and (self.file.found_size or 0) < 400
+        return (
+            not self.is_picture
+            and self.file.kind not in RENDERED
+            and (self.file.found_size or 0) < 400
+        )
 
     @property
     def size_differs(self) -> bool:
-        """Whether more or fewer bytes came than the message says, where it names no hash."""
-        return self.file.found_size is not None and not self.file.sha256 and self.file.found_size != self.file.size
+        """Whether more or fewer bytes came than the message says, where it names no
+        hash.
+        """
+        return (
+            self.file.found_size is not None
+            and not self.file.sha256
+            and self.file.found_size != self.file.size
+        )
 
 
 def refusal_of(file: AttachedFile) -> str:
@@ -124,9 +148,14 @@ def refusal_of(file: AttachedFile) -> str:
             return "Its size is not known, so it is not shown here."
         if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
             return (
-                f"It claims {width} × {height} pixels, which would fill the memory of the browser, so it is not shown."
+                f"It claims {width} × {height} pixels, which would fill the memory of "
+                "the browser, so it is not shown."
             )
-        return "" if (file.found_size or 0) <= MAX_PICTURE else "It is too large to be shown here."
+        return (
+            ""
+            if (file.found_size or 0) <= MAX_PICTURE
+            else "It is too large to be shown here."
+        )
     if kind.family == "text" or kind.name in ("xml", "html", "svg", "script"):
         return "" if seen.get("encoding") else "It cannot be read as text."
     if kind.name in RENDERED:
@@ -139,14 +168,18 @@ def refusal_of(file: AttachedFile) -> str:
 
 @dataclass(frozen=True)
 class FrameDocument:
-    """What the frame of one file shows; `is_shown` says whether that is the file, and not a refusal."""
+    """What the frame of one file shows; `is_shown` says whether that is the file, and
+    not a refusal.
+    """
 
     html: str
     is_shown: bool = True
 
 
 def document_of(file: AttachedFile) -> FrameDocument:
-    """Return the document for the frame: a picture, text, or text and tables; else the sentence that refuses it."""
+    """Return the document for the frame: a picture, text, or text and tables; else the
+    sentence that refuses it.
+    """
     refusal = refusal_of(file)
     if file.kind == "pdf" and not refusal:
         refusal = "Its pages are shown as pictures."
@@ -159,7 +192,9 @@ def document_of(file: AttachedFile) -> FrameDocument:
 
 
 def _refused(sentence: str) -> FrameDocument:
-    return FrameDocument(frame_html.document(frame_html.sentence(sentence)), is_shown=False)
+    return FrameDocument(
+        frame_html.document(frame_html.sentence(sentence)), is_shown=False
+    )
 
 
 def _body(file: AttachedFile, content: bytes) -> str:
@@ -176,7 +211,9 @@ def _body(file: AttachedFile, content: bytes) -> str:
 
 @dataclass(frozen=True)
 class PdfPages:
-    """Some pages of a PDF as its page of pictures lists them; `refusal` says why there are none."""
+    """Some pages of a PDF as its page of pictures lists them; `refusal` says why there
+    are none.
+    """
 
     refusal: str = ""
     count: int = 0
@@ -189,16 +226,22 @@ class PdfPages:
 
 
 def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
-    """Return the pages from `first`, AT_ONCE of them at most, or why this file's pages cannot be shown."""
+    """Return the pages from `first`, AT_ONCE of them at most, or why this file's pages
+    cannot be shown.
+    """
     refusal = refusal_of(file)
     if refusal or file.kind != "pdf":
         return PdfPages(refusal=refusal or "It has no pages that can be shown.")
     try:
         found = store.read_rendering(file)
     except Refused as refused:
-        return PdfPages(refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}", is_busy=refused.reason == "busy")
+        return PdfPages(
+            refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}",
+            is_busy=refused.reason == "busy",
+        )
     with suppress(Refused):
-        # Before a browser asks for these pictures, each at the same time. A page that cannot be drawn says so itself.
+        # Before a browser asks for these pictures, each at the same time. A page that
+        # cannot be drawn says so itself.
         store.page_picture(file, first)
     listed = found["pages"]
     pages = [{**page, "number": number} for number, page in enumerate(listed, start=1)]

@@ -12,8 +12,9 @@ import mirror.models.connections
 from django.db import migrations, models
 
 
-# Whoever changes what the queue is sorted by changes its place, and somebody who pages through it must be told.
-# A practice message stays one, and a real message never becomes one.
+# Whoever changes what the queue is sorted by changes its place, and somebody who pages
+# through it must be told. A practice message stays one, and a real message never
+# becomes one.
 PRACTICE_STAYS = """
 CREATE FUNCTION mirror_keep_practice() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,6 @@
-"""The tables of the mirror: accounts, messages, attachments and threads as MultiMail has them."""
+"""The tables of the mirror: accounts, messages, attachments and threads as MultiMail
+has them.
+"""
 
 from mirror.models.attachments import AttachedFile
 from mirror.models.connections import (

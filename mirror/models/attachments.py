@@ -17,14 +17,18 @@ _OPEN = ("waiting", "failing", "not_visible", "gone")
 
 
 class StoredBytesQuerySet(models.QuerySet[Row]):
-    """Reads of rows that belong to a version of a message, and whose bytes are stored for a while."""
+    """Reads of rows that belong to a version of a message, and whose bytes are stored
+    for a while.
+    """
 
     def without_bytes(self) -> Self:
         """Without the bytes, which are read only to be served."""
         return self.defer("content")
 
     def past_retention(self, age: timedelta) -> Self:
-        """Those whose bytes are stored although their message was decided so long ago, or has a newer version."""
+        """Those whose bytes are stored although their message was decided so long ago,
+        or has a newer version.
+        """
         past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
         replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
         return self.filter(past | replaced, content__isnull=False)
@@ -41,9 +45,11 @@ class AttachedFileQuerySet(StoredBytesQuerySet["AttachedFile"]):
         return self.order_by("place")
 
     def to_fetch(self) -> Self:
-        """Due by the database's clock, of the version that is held, on a connection that can be asked (file_to_fetch).
+        """Due by the database's clock, of the version that is held, on a connection
+        that can be asked (file_to_fetch).
 
-        Files that are gone, or that no key shows, are retried occasionally, because keys are replaced.
+        Files that are gone, or that no key shows, are retried occasionally, because
+        keys are replaced.
         """
         return self.filter(
             is_well("message__connection__"),
@@ -54,12 +60,20 @@ class AttachedFileQuerySet(StoredBytesQuerySet["AttachedFile"]):
         )
 
     def differing(self) -> Self:
-        """Those whose bytes are known to differ from those that the message's fingerprint names."""
-        return self.exclude(sha256="").exclude(found_sha256="").exclude(sha256__iexact=F("found_sha256"))
+        """Those whose bytes are known to differ from those that the message's
+        fingerprint names.
+        """
+        return (
+            self.exclude(sha256="")
+            .exclude(found_sha256="")
+            .exclude(sha256__iexact=F("found_sha256"))
+        )
 
 
 class AttachedFile(models.Model):
-    """One file of one version of a message: its name and type as claimed, and, once it was fetched, what it is."""
+    """One file of one version of a message: its name and type as claimed, and, once it
+    was fetched, what it is.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting", "not fetched yet"
@@ -71,7 +85,9 @@ class AttachedFile(models.Model):
         DELETED = "deleted", "deleted after the retention time"
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="files")
-    revision = models.ForeignKey(Revision, on_delete=models.CASCADE, related_name="files")
+    revision = models.ForeignKey(
+        Revision, on_delete=models.CASCADE, related_name="files"
+    )
     # Its position among the files of that version, from 1.
     place = models.PositiveSmallIntegerField()
     # As the message claims.
@@ -90,14 +106,17 @@ class AttachedFile(models.Model):
     state = models.CharField(max_length=12, choices=State, default=State.WAITING)
     problem = models.TextField(blank=True)
     tries = models.PositiveSmallIntegerField(default=0)
-    # Not fetched before this time, by the database's clock; also the lease of the worker that fetches it.
+    # Not fetched before this time, by the database's clock; also the lease of the
+    # worker that fetches it.
     not_before = models.DateTimeField(db_default=Now())
     fetched_at = models.DateTimeField(null=True, blank=True)
 
     objects = AttachedFileQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["revision", "place"], name="file_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["revision", "place"], name="file_once")
+        ]
         indexes = [
             # Files still to be fetched: few of all.
             models.Index(
@@ -113,5 +132,10 @@ class AttachedFile(models.Model):
 
     @property
     def differs(self) -> bool:
-        """Whether the fetched bytes are known to differ from those in the message's fingerprint."""
-        return bool(self.sha256 and self.found_sha256) and self.sha256.lower() != self.found_sha256
+        """Whether the fetched bytes are known to differ from those in the message's
+        fingerprint.
+        """
+        return (
+            bool(self.sha256 and self.found_sha256)
+            and self.sha256.lower() != self.found_sha256
+        )

@@ -1,4 +1,6 @@
-"""The MultiMail accounts that the desk is connected to, their mailboxes, and what they sent."""
+"""The MultiMail accounts that the desk is connected to, their mailboxes, and what they
+sent.
+"""
 
 import secrets
 from datetime import timedelta
@@ -19,17 +21,23 @@ from upstream.capabilities import WORDS
 def scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
     """Return the connections and the mailboxes that the actor has roles for."""
     connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
-    return connections, [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+    return connections, [
+        scope.mailbox for scope in actor.scopes if scope.mailbox is not None
+    ]
 
 
 def is_rested(path: str = "") -> Q:
-    """Whether the connection at the end of this path is not asked to wait by MultiMail (429)."""
+    """Whether the connection at the end of this path is not asked to wait by MultiMail
+    (429).
+    """
     return Q((f"{path}wait_until", None)) | Q((f"{path}wait_until__lte", Now()))
 
 
 def is_well(path: str = "") -> Q:
     """Whether the connection at the end of this path can be asked now."""
-    return is_rested(path) & Q((f"{path}paused_at", None), (f"{path}failing_since", None))
+    return is_rested(path) & Q(
+        (f"{path}paused_at", None), (f"{path}failing_since", None)
+    )
 
 
 def _webhook_id() -> str:
@@ -44,7 +52,9 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         if actor.sees_all():
             return self
         connections, mailboxes = scoped(actor)
-        return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
+        return self.filter(
+            Q(pk__in=connections) | Q(mailboxes__in=mailboxes)
+        ).distinct()
 
     def at_work(self) -> Self:
         """All but removed ones, of which only history is left."""
@@ -64,41 +74,70 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
 
     def overdue(self) -> Self:
         """Healthy ones not read for longer than a round: a task was lost."""
-        never = Q(complete_as_of=None) | Q(complete_as_of__lt=Now() - timedelta(seconds=45))
-        return self.to_read().filter(never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15)))
+        never = Q(complete_as_of=None) | Q(
+            complete_as_of__lt=Now() - timedelta(seconds=45)
+        )
+        return self.to_read().filter(
+            never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15))
+        )
 
     def turned_stale(self) -> Self:
-        """Those not read whole for so long that the queue may lack mail, and not announced as stale yet.
+        """Those not read whole for so long that the queue may lack mail, and not
+        announced as stale yet.
 
         Those paused by hand are left out: a person did that.
         """
         quiet = self.at_work().filter(stale_since=None, paused_by_hand=False)
-        return quiet.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(as_of__lt=Now() - STALE_AFTER)
+        return quiet.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(
+            as_of__lt=Now() - STALE_AFTER
+        )
 
     def turned_fresh(self) -> Self:
         """Those announced as stale, and read whole since."""
-        return self.at_work().filter(stale_since__isnull=False, complete_as_of__gte=F("stale_since"))
+        return self.at_work().filter(
+            stale_since__isnull=False, complete_as_of__gte=F("stale_since")
+        )
 
     def to_probe(self) -> Self:
-        """Unhealthy ones that are due for a probe: after as long as the failure has lasted, at most a minute.
+        """Unhealthy ones that are due for a probe: after as long as the failure has
+        lasted, at most a minute.
 
-        Paused ones are probed at least every five minutes, in case the key works or was replaced, except those that a
-        person paused.
+        Paused ones are probed at least every five minutes, in case the key works or was
+        replaced, except those that a person paused.
         """
-        most = Case(When(paused_at=None, then=timedelta(minutes=1)), default=timedelta(minutes=5))
-        been_so = Coalesce(F("read_at") - Least(F("failing_since"), F("paused_at")), timedelta(0))
-        wait = Greatest(timedelta(seconds=5), Least(been_so, most), output_field=models.DurationField())
-        unwell = self.at_work().rested().filter(paused_by_hand=False).exclude(paused_at=None, failing_since=None)
+        most = Case(
+            When(paused_at=None, then=timedelta(minutes=1)),
+            default=timedelta(minutes=5),
+        )
+        been_so = Coalesce(
+            F("read_at") - Least(F("failing_since"), F("paused_at")), timedelta(0)
+        )
+        wait = Greatest(
+            timedelta(seconds=5),
+            Least(been_so, most),
+            output_field=models.DurationField(),
+        )
+        unwell = (
+            self.at_work()
+            .rested()
+            .filter(paused_by_hand=False)
+            .exclude(paused_at=None, failing_since=None)
+        )
         unwell = unwell.annotate(wait=wait)
         # A time in the future is left from before the clock was set back.
-        return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
+        return unwell.filter(
+            Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now())
+        )
 
     def to_survey(self) -> Self:
         """Healthy ones whose MultiMail was not asked for a day what it can do."""
-        return self.to_read().filter(Q(surveyed_at=None) | Q(surveyed_at__lt=Now() - timedelta(days=1)))
+        return self.to_read().filter(
+            Q(surveyed_at=None) | Q(surveyed_at__lt=Now() - timedelta(days=1))
+        )
 
     def lacking_minimum(self, minimum: str) -> Self:
-        """Our gateways that lack a minimum oversight mode, although there is a key to bring it there with.
+        """Our gateways that lack a minimum oversight mode, although there is a key to
+        bring it there with.
 
         None where the minimum is empty.
         """
@@ -108,11 +147,15 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return ours.exclude(gate_minimum__in=modes_within(minimum))
 
     def with_unsigned(self) -> Self:
-        """Those that got webhooks with a wrong signature in the last day, as of the last count."""
+        """Those that got webhooks with a wrong signature in the last day, as of the
+        last count.
+        """
         return self.at_work().filter(unsigned_count__gt=0)
 
     def unwell(self) -> Self:
-        """Those that are paused, fail for a while, or were not read for so long that the queue may lack messages."""
+        """Those that are paused, fail for a while, or were not read for so long that
+        the queue may lack messages.
+        """
         failing = Q(failing_since__lt=Now() - FAILING_AFTER)
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
         old = Q(complete_as_of__lt=Now() - STALE_AFTER)
@@ -120,27 +163,36 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
 
 
 class Connection(models.Model):
-    """A MultiMail account, hosted or our own gateway, with the keys that the desk holds for it."""
+    """A MultiMail account, hosted or our own gateway, with the keys that the desk holds
+    for it.
+    """
 
     slug = models.SlugField(unique=True)
     name = models.CharField(max_length=80)
     api_url = models.URLField()
-    # Part of the webhook's address: nobody can post to it by guessing, and each connection has its own secret.
+    # Part of the webhook's address: nobody can post to it by guessing, and each
+    # connection has its own secret.
     webhook_id = models.CharField(max_length=64, unique=True, default=_webhook_id)
     webhook_secret = EncryptedTextField()
     previous_webhook_secret = EncryptedTextField(blank=True)
-    # None with a previous secret: the change of secrets is unfinished, and both are accepted.
+    # None with a previous secret: the change of secrets is unfinished, and both are
+    # accepted.
     previous_secret_until = models.DateTimeField(null=True, blank=True)
     oversight_key = EncryptedTextField()
     read_key = EncryptedTextField(blank=True)
     admin_key = EncryptedTextField(blank=True)
     agent_key = EncryptedTextField(blank=True)
-    # Our own gateway answers for one message by id and compares the fingerprint when it decides.
+    # Our own gateway answers for one message by id and compares the fingerprint when it
+    # decides.
     is_our_gateway = models.BooleanField(default=False)
-    # As last read: whether the account requires a fingerprint of every decision, whatever its mailboxes say.
+    # As last read: whether the account requires a fingerprint of every decision,
+    # whatever its mailboxes say.
     require_fingerprint = models.BooleanField(default=False, db_default=False)
-    # The minimum oversight mode that our gateway had when it was last compared, and why it could not be set there.
-    gate_minimum = models.CharField(max_length=20, blank=True, default="", db_default="")
+    # The minimum oversight mode that our gateway had when it was last compared, and why
+    # it could not be set there.
+    gate_minimum = models.CharField(
+        max_length=20, blank=True, default="", db_default=""
+    )
     gate_minimum_error = models.TextField(blank=True, default="", db_default="")
     gate_minimum_checked_at = models.DateTimeField(null=True, blank=True)
     complete_as_of = models.DateTimeField(null=True, blank=True)
@@ -157,24 +209,33 @@ class Connection(models.Model):
     # The lease of the whole read: one at a time, at most one a second.
     reading_until = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
-    # An approve of unknown outcome that is still held goes out again by itself, instead of asking a person.
+    # An approve of unknown outcome that is still held goes out again by itself, instead
+    # of asking a person.
     repeats_unknown_approvals = models.BooleanField(default=False)
-    # Short hash of the oversight key last found unable to send; each key is checked once.
+    # Short hash of the oversight key last found unable to send; each key is checked
+    # once.
     checked_key = models.CharField(max_length=16, blank=True)
-    # What MultiMail last said that each key may do, by slot: {"oversight": ["oversight"]}; and when it was asked.
+    # What MultiMail last said that each key may do, by slot: {"oversight":
+    # ["oversight"]}; and when it was asked.
     key_scopes = models.JSONField(default=dict, blank=True)
     keys_checked_at = models.DateTimeField(null=True, blank=True)
     # MultiMail's own id of the account, as its keys reported it; empty where none did.
     account_id = models.CharField(max_length=200, blank=True)
     # The webhook that the desk registered there for itself.
     upstream_webhook_id = models.CharField(max_length=200, blank=True)
-    # How many webhooks with a wrong signature came in the last day, and since when there are any.
+    # How many webhooks with a wrong signature came in the last day, and since when
+    # there are any.
     unsigned_count = models.PositiveIntegerField(default=0, db_default=0)
     unsigned_since = models.DateTimeField(null=True, blank=True)
     # Optional fields of calls that MultiMail refused here with 422; they are left out.
-    refused_fields = ArrayField(models.CharField(max_length=40), default=list, blank=True)
-    # Whether MultiMail can do these things here, as reads last showed: {"contacts": true}; and when it was asked.
-    capabilities = models.JSONField(default=dict, blank=True, db_default=models.Value({}, models.JSONField()))
+    refused_fields = ArrayField(
+        models.CharField(max_length=40), default=list, blank=True
+    )
+    # Whether MultiMail can do these things here, as reads last showed: {"contacts":
+    # true}; and when it was asked.
+    capabilities = models.JSONField(
+        default=dict, blank=True, db_default=models.Value({}, models.JSONField())
+    )
     surveyed_at = models.DateTimeField(null=True, blank=True)
     # When an event that was asked for as a test came in.
     webhook_tested_at = models.DateTimeField(null=True, blank=True)
@@ -191,8 +252,14 @@ class Connection(models.Model):
 
     @property
     def lacks(self) -> list[str]:
-        """What MultiMail cannot do here, or not with these keys, in words; whether it is our gateway is said apart."""
-        missing = (name for name in WORDS if self.capabilities.get(name) is False and name != "gateway")
+        """What MultiMail cannot do here, or not with these keys, in words; whether it
+        is our gateway is said apart.
+        """
+        missing = (
+            name
+            for name in WORDS
+            if self.capabilities.get(name) is False and name != "gateway"
+        )
         return [WORDS[name][0] for name in missing]
 
 
@@ -215,7 +282,8 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         return self.filter(is_active=True).order_by("address", "pk")
 
     def below_minimum(self, minimum: str) -> Self:
-        """Those that people can look after, and that are looser than this minimum; none where it is empty.
+        """Those that people can look after, and that are looser than this minimum; none
+        where it is empty.
 
         As `mirror.oversight_modes.is_below` says it, in SQL.
         """
@@ -232,9 +300,13 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         return self.filter(upstream_id=upstream_id).first()
 
     def held_in_each(self) -> dict[int, int]:
-        """Return how many messages are held in each, by its key; those without any are left out."""
+        """Return how many messages are held in each, by its key; those without any are
+        left out.
+        """
         held = self.filter(messages__state="held").order_by("pk")
-        return dict(held.annotate(held=models.Count("messages")).values_list("pk", "held"))
+        return dict(
+            held.annotate(held=models.Count("messages")).values_list("pk", "held")
+        )
 
     def addresses_in(self, connection: int) -> list[str]:
         """Return the addresses of a connection's mailboxes, as far as they are known."""
@@ -245,7 +317,9 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
 class Mailbox(models.Model):
     """A mailbox of a connection, as mirrored, with what the desk adds."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="mailboxes")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="mailboxes"
+    )
     upstream_id = models.CharField(max_length=200)
     address = models.CharField(max_length=320)
     display_name = models.CharField(max_length=200, blank=True)
@@ -260,7 +334,8 @@ class Mailbox(models.Model):
     simplify_html = models.BooleanField(default=False, db_default=False)
     forward_inbound = models.BooleanField(default=False)
     allow_looser_per_call = models.BooleanField(default=False)
-    # Whether decisions about its mail have to name the fingerprint of what was read (our gateway).
+    # Whether decisions about its mail have to name the fingerprint of what was read
+    # (our gateway).
     require_fingerprint = models.BooleanField(default=False, db_default=False)
     scheduling_enabled = models.BooleanField(default=True)
     default_gate_timing = models.CharField(max_length=20, blank=True)
@@ -270,13 +345,18 @@ class Mailbox(models.Model):
     expire_after = models.DurationField(null=True, blank=True)
     # Whether who edited a message may be the one who approves it.
     editor_may_approve = models.BooleanField(default=False, db_default=False)
-    # Whether people may have the remote pictures of its messages fetched, one message at a time.
+    # Whether people may have the remote pictures of its messages fetched, one message
+    # at a time.
     loads_pictures = models.BooleanField(default=False, db_default=False)
 
     objects = MailboxQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="mailbox_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "upstream_id"], name="mailbox_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.address or self.upstream_id
@@ -294,41 +374,63 @@ class Mailbox(models.Model):
 class SuppressedAddress(models.Model):
     """A suppressed address at MultiMail, as last read."""
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="suppressed")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="suppressed"
+    )
     # The bare address in lower case.
     address = models.CharField(max_length=320)
     reason = models.CharField(max_length=60, blank=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "address"], name="suppressed_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "address"], name="suppressed_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.address
 
 
 class KnownContact(models.Model):
-    """An address among the contacts of the account, as the desk last read them; only the list mode `contacts` asks."""
+    """An address among the contacts of the account, as the desk last read them; only
+    the list mode `contacts` asks.
+    """
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="contacts")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="contacts"
+    )
     # In the form that allowlists compare.
     address = models.CharField(max_length=320)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "address"], name="known_contact_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "address"], name="known_contact_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.address
 
 
 class WebhookName(models.Model):
-    """What people here call a webhook of the account. MultiMail keeps no names of webhooks."""
+    """What people here call a webhook of the account. MultiMail keeps no names of
+    webhooks.
+    """
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="webhook_names")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="webhook_names"
+    )
     upstream_id = models.CharField(max_length=200)
     name = models.CharField(max_length=80)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="webhook_name_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "upstream_id"], name="webhook_name_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name

@@ -27,28 +27,41 @@ from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
 
 
 def visible_condition(actor: Actor) -> Q:
-    """Return the condition that limits a query to the mailboxes that the actor may see, by any role."""
+    """Return the condition that limits a query to the mailboxes that the actor may see,
+    by any role.
+    """
     if actor.sees_all():
         return Q()
-    # Matches nothing, for an actor without roles. `none()` would not do: Django composes no SQL for a query that it
-    # knows to be empty, and some statements are built from that SQL.
+    # Matches nothing, for an actor without roles. `none()` would not do: Django
+    # composes no SQL for a query that it knows to be empty, and some statements are
+    # built from that SQL.
     visible = Q(pk__lt=0)
     for scope in actor.scopes:
-        visible |= Q(mailbox_id=scope.mailbox) if scope.mailbox is not None else Q(connection_id=scope.connection)
+        visible |= (
+            Q(mailbox_id=scope.mailbox)
+            if scope.mailbox is not None
+            else Q(connection_id=scope.connection)
+        )
     return visible
 
 
-# Messages of one mailbox that go to the same recipients: connection, mailbox, how many, the highest key, and as JSON
-# all keys and the recipients; None where those were not worked out yet. A tuple of plain values, which the garbage
-# collector does not walk through: it would take longer over ten thousands of lists than all else about them.
+# Messages of one mailbox that go to the same recipients: connection, mailbox, how many,
+# the highest key, and as JSON all keys and the recipients; None where those were not
+# worked out yet. A tuple of plain values, which the garbage collector does not walk
+# through: it would take longer over ten thousands of lists than all else about them.
 SameRecipients = tuple[int, int | None, int, int, str, str | None]
 
 
 def recipients_in(stored: str | None) -> list[str]:
     """Return the recipients of SameRecipients, in the form that allowlists compare."""
     text = stored or "[]"
-    # Without an escape, each quotation mark begins or ends a text; splitting takes a third of the time.
-    return list(json.loads(text)) if "\\" in text or text == "[]" else text[2:-2].split('","')
+    # Without an escape, each quotation mark begins or ends a text; splitting takes a
+    # third of the time.
+    return (
+        list(json.loads(text))
+        if "\\" in text or text == "[]"
+        else text[2:-2].split('","')
+    )
 
 
 def as_json(value: str | ArrayAgg) -> Cast:
@@ -60,23 +73,47 @@ def within(column: str, spans: Iterable[tuple[datetime, datetime]]) -> Func:
     """Return whether a time lies in one of these spans, the end of each excluded."""
     text = ",".join(f"[{start.isoformat()},{end.isoformat()})" for start, end in spans)
     stored = Func(Value("{" + text + "}"), template="(%(expressions)s)::tstzmultirange")
-    return Func(F(column), stored, template="(%(expressions)s)", arg_joiner=" <@ ", output_field=models.BooleanField())
+    return Func(
+        F(column),
+        stored,
+        template="(%(expressions)s)",
+        arg_joiner=" <@ ",
+        output_field=models.BooleanField(),
+    )
 
 
 def is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
-    """Return the condition of rows that belong to the threads of these messages, whose ids are in `field`."""
-    keys = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
-    return reduce(or_, (Q(("mailbox", mailbox), (field, thread)) for mailbox, thread in keys), Q(pk__in=()))
+    """Return the condition of rows that belong to the threads of these messages, whose
+    ids are in `field`.
+    """
+    keys = {
+        (one.mailbox_id, one.thread_id)
+        for one in messages
+        if one.thread_id and one.mailbox_id
+    }
+    return reduce(
+        or_,
+        (Q(("mailbox", mailbox), (field, thread)) for mailbox, thread in keys),
+        Q(pk__in=()),
+    )
 
 
-# What a sender says by these names of who or what started a message: each act on the message is found by it.
+# What a sender says by these names of who or what started a message: each act on the
+# message is found by it.
 NAMED = (
-    *("discord_user", "discord_user_id", "discord_channel", "discord_channel_id", "discord_guild"),
+    *(
+        "discord_user",
+        "discord_user_id",
+        "discord_channel",
+        "discord_channel_id",
+        "discord_guild",
+    ),
     *("discord_interaction_id", "run_id", "runId"),
 )
 
 
-# Its recipients have been written to. A constant of this file: indexes are made from it.
+# Its recipients have been written to. A constant of this file: indexes are made from
+# it.
 _LEFT = ("approved", "sent", "delivered")
 
 
@@ -88,14 +125,26 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(is_practice=False)
 
     def really_sent_since(self, since: datetime) -> Self:
-        """Outbound mail that was held or reported since then and read, without tests (relies on message_changed)."""
-        # What was held since then changed since then; only when it last changed has an index of all.
+        """Outbound mail that was held or reported since then and read, without tests
+        (relies on message_changed).
+        """
+        # What was held since then changed since then; only when it last changed has an
+        # index of all.
         lately = self.real().filter(changed_at__gte=since, held_at__gte=since)
-        return lately.exclude(direction="inbound").filter(sandbox=False, revision__isnull=False)
+        return lately.exclude(direction="inbound").filter(
+            sandbox=False, revision__isnull=False
+        )
 
     def held_since(self, since: datetime) -> Self:
-        """Mail that was held or reported since then and read, without tests (relies on message_changed)."""
-        return self.real().filter(changed_at__gte=since, held_at__gte=since, sandbox=False, revision__isnull=False)
+        """Mail that was held or reported since then and read, without tests (relies on
+        message_changed).
+        """
+        return self.real().filter(
+            changed_at__gte=since,
+            held_at__gte=since,
+            sandbox=False,
+            revision__isnull=False,
+        )
 
     def at(self, connection: int | None, mailbox: int | None) -> Self:
         """Those of one mailbox or connection; all where neither is given."""
@@ -105,18 +154,38 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def alike(self) -> list[SameRecipients]:
         """All of them, grouped by mailbox and stored recipients."""
-        groups = self.order_by().values("connection_id", "mailbox_id", who=as_json("written_to"))
-        counted = groups.annotate(number=Count("pk"), newest=Max("pk"), keys=as_json(ArrayAgg("pk")))
-        return list(counted.values_list("connection_id", "mailbox_id", "number", "newest", "keys", "who"))
+        groups = self.order_by().values(
+            "connection_id", "mailbox_id", who=as_json("written_to")
+        )
+        counted = groups.annotate(
+            number=Count("pk"), newest=Max("pk"), keys=as_json(ArrayAgg("pk"))
+        )
+        return list(
+            counted.values_list(
+                "connection_id", "mailbox_id", "number", "newest", "keys", "who"
+            )
+        )
 
-    def grouped_by(self, columns: Mapping[str, Any], **more: models.Aggregate) -> list[tuple[Any, ...]]:
-        """All of them, grouped by these expressions: their values, those aggregates, and all keys as JSON."""
-        counted = self.order_by().values(**columns).annotate(**more, keys=as_json(ArrayAgg("pk")))
+    def grouped_by(
+        self, columns: Mapping[str, Any], **more: models.Aggregate
+    ) -> list[tuple[Any, ...]]:
+        """All of them, grouped by these expressions: their values, those aggregates,
+        and all keys as JSON.
+        """
+        counted = (
+            self.order_by()
+            .values(**columns)
+            .annotate(**more, keys=as_json(ArrayAgg("pk")))
+        )
         return list(counted.values_list(*columns, *more, "keys"))
 
     def to_count(self) -> Self:
-        """Those whose hits are still to be counted, oldest first (relies on message_to_count)."""
-        found = self.real().filter(hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False)
+        """Those whose hits are still to be counted, oldest first (relies on
+        message_to_count).
+        """
+        found = self.real().filter(
+            hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False
+        )
         return found.order_by("pk")
 
     def visible_to(self, actor: Actor) -> Self:
@@ -144,7 +213,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def to_hydrate(self) -> Self:
         """Those whose connection can be asked for it, and that were not given up."""
-        return self.not_hydrated().filter(is_well("connection__"), fetch_tries__lt=FETCH_TRIES)
+        return self.not_hydrated().filter(
+            is_well("connection__"), fetch_tries__lt=FETCH_TRIES
+        )
 
     def unfetchable(self) -> Self:
         """Held, with content given up after several tries (message_unfetchable)."""
@@ -153,20 +224,29 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def to_ask_about(self) -> Self:
         """Those whose next event is late, and that MultiMail can be asked about.
 
-        After a minute, 5 minutes, half an hour, then every 6 hours for a month. Sent mail is asked about only three
-        times within an hour, because many mail servers never report delivery; so are decided messages without a known
-        subject. That hour bounds how much of message_changed is read; other states use message_on_its_way.
+        After a minute, 5 minutes, half an hour, then every 6 hours for a month. Sent
+        mail is asked about only three times within an hour, because many mail servers
+        never report delivery; so are decided messages without a known subject. That
+        hour bounds how much of message_changed is read; other states use
+        message_on_its_way.
         """
         first = Q(asked_at=None) | Q(asked_at__lt=F("changed_at"))
         again = Q(asked_at__lt=Now() - timedelta(hours=6))
-        for since, wait in ((timedelta(minutes=3), timedelta(minutes=5)), (timedelta(minutes=30),) * 2):
-            again |= Q(asked_at__lt=F("changed_at") + since) & Q(asked_at__lt=Now() - wait)
+        for since, wait in (
+            (timedelta(minutes=3), timedelta(minutes=5)),
+            (timedelta(minutes=30),) * 2,
+        ):
+            again |= Q(asked_at__lt=F("changed_at") + since) & Q(
+                asked_at__lt=Now() - wait
+            )
         unnamed = Q(state__in=DONE, hydrated_at=None, subject="")
         left = Q(state=MessageState.SENT) | unnamed
         left &= Q(changed_at__gt=Now() - timedelta(hours=1))
         left &= first | Q(asked_at__lt=F("changed_at") + timedelta(minutes=30))
         waits = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
-        can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
+        can_be_asked = Q(connection__is_our_gateway=True) | Q(
+            direction="outbound"
+        ) & ~Q(connection__read_key="")
         found = self.real().filter(left | waits, first | again, can_be_asked)
         found = found.filter(changed_at__lt=Now() - timedelta(minutes=1))
         # Sent mail comes last.
@@ -178,56 +258,92 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(changed_at__gte=at)
 
     def long_unread(self) -> Self:
-        """Held for a while, and nobody can read them because their content has not come (message_to_hydrate)."""
-        return self.not_hydrated().filter(held_at__lt=Now() - STUCK_AFTER, fetch_tries__lt=FETCH_TRIES)
+        """Held for a while, and nobody can read them because their content has not come
+        (message_to_hydrate).
+        """
+        return self.not_hydrated().filter(
+            held_at__lt=Now() - STUCK_AFTER, fetch_tries__lt=FETCH_TRIES
+        )
 
     def known_as(self, *, connection: int, upstream_id: str) -> Self:
         """The one of this id at MultiMail."""
         return self.filter(connection=connection, upstream_id=upstream_id)
 
     def come_or_left(self, states: Collection[str]) -> Self:
-        """Those in one of these states, and received mail that is held: it has come all the same."""
-        return self.filter(Q(state__in=states) | Q(direction="inbound", state=MessageState.HELD))
+        """Those in one of these states, and received mail that is held: it has come all
+        the same.
+        """
+        return self.filter(
+            Q(state__in=states) | Q(direction="inbound", state=MessageState.HELD)
+        )
 
     def in_thread(self, mailbox: int, thread_id: str) -> Self:
-        """Those of one conversation of one mailbox (relies on the partial index message_thread)."""
+        """Those of one conversation of one mailbox (relies on the partial index
+        message_thread).
+        """
         return self.filter(mailbox=mailbox, thread_id=thread_id).exclude(thread_id="")
 
     def in_threads_of(self, messages: "Sequence[Message]") -> Self:
-        """Those of the conversations that these belong to, without their texts (message_thread)."""
+        """Those of the conversations that these belong to, without their texts
+        (message_thread).
+        """
         return self.filter(is_of_threads("thread_id", messages)).exclude(thread_id="")
 
     def expiry_to_tell(self) -> Self:
-        """Held at our gateway, which does not know their expiry yet (message_expiry_to_tell)."""
+        """Held at our gateway, which does not know their expiry yet
+        (message_expiry_to_tell).
+        """
         unknown = Q(gate_expires_at=None) | ~Q(gate_expires_at=F("expires_at"))
-        found = self.real().filter(unknown, state=MessageState.HELD, expires_at__isnull=False)
+        found = self.real().filter(
+            unknown, state=MessageState.HELD, expires_at__isnull=False
+        )
         return found.filter(is_well("connection__"), connection__is_our_gateway=True)
 
     def overdue(self) -> Self:
-        """Held and expired for a while, although the expiry rule should have rejected them."""
-        return self.real().filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
+        """Held and expired for a while, although the expiry rule should have rejected
+        them.
+        """
+        return self.real().filter(
+            state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER
+        )
 
     def without_word(self) -> Self:
-        """Recently approved, but not just now, without a report of MultiMail since (message_on_its_way)."""
+        """Recently approved, but not just now, without a report of MultiMail since
+        (message_on_its_way).
+        """
         return self.filter(
-            state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
+            state=MessageState.APPROVED,
+            changed_at__lt=Now() - WORD_AFTER,
+            changed_at__gt=Now() - LATELY,
         )
 
     def reported_unconfirmed(self) -> Self:
-        """Those of which a webhook reported what no read has confirmed or refuted yet (message_reported)."""
+        """Those of which a webhook reported what no read has confirmed or refuted yet
+        (message_reported).
+        """
         return self.exclude(reported="")
 
     def reported_and_ended(self) -> Self:
-        """Those of them that are not held and were not asked about in the last minute (message_reported)."""
-        waits = self.reported_unconfirmed().exclude(state=MessageState.HELD).filter(connection__removed_at=None)
-        return waits.filter(Q(asked_at=None) | Q(asked_at__lt=Now() - timedelta(minutes=1)))
+        """Those of them that are not held and were not asked about in the last minute
+        (message_reported).
+        """
+        waits = (
+            self.reported_unconfirmed()
+            .exclude(state=MessageState.HELD)
+            .filter(connection__removed_at=None)
+        )
+        return waits.filter(
+            Q(asked_at=None) | Q(asked_at__lt=Now() - timedelta(minutes=1))
+        )
 
 
 _Manager = models.Manager.from_queryset(MessageQuerySet)
 
 
 class MessageManager(_Manager):  # type: ignore[type-arg]
-    """Leaves out the columns that only the database reads: the search vector may be larger than all the rest."""
+    """Leaves out the columns that only the database reads: the search vector may be
+    larger than all the rest.
+    """
 
     def get_queryset(self) -> MessageQuerySet:
         """Return all messages without the search columns."""
@@ -235,19 +351,26 @@ class MessageManager(_Manager):  # type: ignore[type-arg]
 
 
 class Message(models.Model):
-    """A message as MultiMail has it. `state` is derived from events; `upstream_status` is stored unchanged."""
+    """A message as MultiMail has it. `state` is derived from events; `upstream_status`
+    is stored unchanged.
+    """
 
     public_id = models.UUIDField(unique=True, default=uuid7, editable=False)
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="messages")
-    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.SET_NULL, related_name="messages")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="messages"
+    )
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, on_delete=models.SET_NULL, related_name="messages"
+    )
     upstream_id = models.CharField(max_length=200)
     direction = models.CharField(max_length=10, default="outbound")
     thread_id = models.CharField(max_length=200, blank=True)
     upstream_status = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=20, choices=MessageState)
     sandbox = models.BooleanField(default=False)
-    # A planted message: it exists at this desk alone (docs/policy.md, "Practice messages"). MultiMail is never asked
-    # about it, and a trigger keeps decisions off it.
+    # A planted message: it exists at this desk alone (docs/policy.md, "Practice
+    # messages"). MultiMail is never asked about it, and a trigger keeps decisions off
+    # it.
     is_practice = models.BooleanField(default=False, db_default=False, editable=False)
     sender = models.CharField(max_length=1000, blank=True)
     recipients = models.JSONField(default=list)
@@ -261,28 +384,38 @@ class Message(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     # The expiry that our gateway was last told.
     gate_expires_at = models.DateTimeField(null=True, blank=True)
-    # When MultiMail was last seen to hold it; an older read that lacks it must not close it.
+    # When MultiMail was last seen to hold it; an older read that lacks it must not
+    # close it.
     seen_at = models.DateTimeField(db_default=Now())
     # When the first complete read began that lacked it, where one read is no proof.
     missing_since = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
     # When MultiMail was last asked what became of it, because its next event is late.
     asked_at = models.DateTimeField(null=True, blank=True)
-    # Fetches of its content that began and did not end, so that content that kills its worker is given up.
+    # Fetches of its content that began and did not end, so that content that kills its
+    # worker is given up.
     fetch_tries = models.PositiveSmallIntegerField(default=0)
-    # What a webhook last reported of its end, until a read confirms or refutes that; mostly empty.
+    # What a webhook last reported of its end, until a read confirms or refutes that;
+    # mostly empty.
     reported = models.CharField(max_length=20, blank=True, default="", db_default="")
-    revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    revision = models.ForeignKey(
+        "Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     upstream_reason = models.TextField(blank=True)
     upstream_decided_by = models.CharField(max_length=200, blank=True)
     # The message whose request for changes this one answers; and which try it is.
     answers = models.ForeignKey(
-        "Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
+        "Message",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="next_versions",
     )
     try_number = models.PositiveSmallIntegerField(default=1)
     # All recipients, and the sender of received mail: normalised, without names.
     addresses = ArrayField(models.TextField(), default=list)
-    # Each recipient in the form that allowlists compare, for rehearsals over many; empty until that was worked out.
+    # Each recipient in the form that allowlists compare, for rehearsals over many;
+    # empty until that was worked out.
     written_to = ArrayField(models.TextField(), null=True)
     outside = models.PositiveIntegerField(default=0)
     has_attachments = models.BooleanField(default=False)
@@ -303,18 +436,27 @@ class Message(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["connection", "upstream_id"], name="message_once"),
-            models.CheckConstraint(condition=Q(state__in=MessageState.values), name="message_state_known"),
+            models.UniqueConstraint(
+                fields=["connection", "upstream_id"], name="message_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=MessageState.values), name="message_state_known"
+            ),
             # A practice message waits, or has ended: it is never approved or sent.
             models.CheckConstraint(
-                condition=Q(is_practice=False) | Q(state__in=("held", "cancelled")), name="message_practice_stays"
+                condition=Q(is_practice=False) | Q(state__in=("held", "cancelled")),
+                name="message_practice_stays",
             ),
         ]
         indexes = [
             # The queue, oldest first: covers only held messages.
-            models.Index(fields=["held_at", "id"], condition=Q(state="held"), name="message_held"),
+            models.Index(
+                fields=["held_at", "id"], condition=Q(state="held"), name="message_held"
+            ),
             # History, newest first.
-            models.Index(F("changed_at").desc(), F("id").desc(), name="message_changed"),
+            models.Index(
+                F("changed_at").desc(), F("id").desc(), name="message_changed"
+            ),
             models.Index(
                 F("changed_at").desc(),
                 F("id").desc(),
@@ -322,13 +464,27 @@ class Message(models.Model):
                 name="message_failed",
             ),
             # Messages whose content is still to be fetched: few.
-            models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),
+            models.Index(
+                fields=["held_at"],
+                condition=Q(state="held", hydrated_at=None),
+                name="message_to_hydrate",
+            ),
             # Messages given up after several tries: hardly any.
-            models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
+            models.Index(
+                fields=["held_at"],
+                condition=Q(state="held", fetch_tries__gte=3),
+                name="message_unfetchable",
+            ),
             # What webhooks reported and no read has confirmed yet: few.
-            models.Index(fields=["connection"], condition=~Q(reported=""), name="message_reported"),
+            models.Index(
+                fields=["connection"],
+                condition=~Q(reported=""),
+                name="message_reported",
+            ),
             # Expired messages, and those whose next event is late.
-            models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
+            models.Index(
+                fields=["expires_at"], condition=Q(state="held"), name="message_expiry"
+            ),
             # Expiries that our gateway does not know yet.
             models.Index(
                 fields=["expires_at"],
@@ -342,41 +498,82 @@ class Message(models.Model):
                 name="message_on_its_way",
             ),
             # Recent recipients, and rejected messages with the same text.
-            models.Index("connection", F("changed_at").desc(), condition=Q(state__in=_LEFT), name="message_left"),
             models.Index(
-                "connection", "shape", F("changed_at").desc(), condition=Q(state="rejected"), name="message_rejected"
+                "connection",
+                F("changed_at").desc(),
+                condition=Q(state__in=_LEFT),
+                name="message_left",
+            ),
+            models.Index(
+                "connection",
+                "shape",
+                F("changed_at").desc(),
+                condition=Q(state="rejected"),
+                name="message_rejected",
             ),
             # Another order of the queue, and its narrower views.
-            models.Index(ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"),
-            models.Index(fields=["mailbox", "held_at", "id"], condition=Q(state="held"), name="message_held_in"),
-            models.Index(fields=["started_by", "held_at", "id"], condition=Q(state="held"), name="message_held_by"),
+            models.Index(
+                ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"
+            ),
+            models.Index(
+                fields=["mailbox", "held_at", "id"],
+                condition=Q(state="held"),
+                name="message_held_in",
+            ),
+            models.Index(
+                fields=["started_by", "held_at", "id"],
+                condition=Q(state="held"),
+                name="message_held_by",
+            ),
             models.Index(
                 fields=["held_at", "id"],
                 condition=Q(state="held", has_attachments=True),
                 name="message_held_with_files",
             ),
-            models.Index(fields=["run_id"], condition=~Q(run_id=""), name="message_run"),
+            models.Index(
+                fields=["run_id"], condition=~Q(run_id=""), name="message_run"
+            ),
             # Whose hits are still to be counted: mostly none.
-            models.Index(fields=["id"], condition=Q(hits_counted_at=None), name="message_to_count"),
-            models.Index(fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"),
+            models.Index(
+                fields=["id"],
+                condition=Q(hits_counted_at=None),
+                name="message_to_count",
+            ),
+            models.Index(
+                fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"
+            ),
             GinIndex(fields=["search"], name="message_search"),
             GinIndex(fields=["addresses"], name="message_addresses"),
-            GinIndex(fields=["bands"], condition=Q(state="rejected"), name="message_rejected_bands"),
+            GinIndex(
+                fields=["bands"],
+                condition=Q(state="rejected"),
+                name="message_rejected_bands",
+            ),
             # Links in cards and in MultiMail's pages name only the upstream id.
             models.Index(fields=["upstream_id"], name="message_upstream"),
         ]
 
     def __str__(self) -> str:
-        return self.subject or ("(subject not known)" if self.is_unnamed else "(no subject)")
+        return self.subject or (
+            "(subject not known)" if self.is_unnamed else "(no subject)"
+        )
 
     def ledger_words(self) -> list[tuple[str, str]]:
-        """Return the search words of ledger entries about this message, with the labels of `common.words`."""
+        """Return the search words of ledger entries about this message, with the labels
+        of `common.words`.
+        """
         origin = [(BY, value) for value in self.origin.values()]
-        return [(CONTENT, self.subject), *((TO, address) for address in self.addresses[:50]), *origin]
+        return [
+            (CONTENT, self.subject),
+            *((TO, address) for address in self.addresses[:50]),
+            *origin,
+        ]
 
     @property
     def origin(self) -> dict[str, str]:
-        """What its sender says of who or what started it: texts and numbers by their common names."""
+        """What its sender says of who or what started it: texts and numbers by their
+        common names.
+        """
         said = {name: self.trigger.get(name) for name in NAMED}
         return {
             name: str(value)[:500]
@@ -393,7 +590,9 @@ class Message(models.Model):
 class Revision(models.Model):
     """The content at one time. It never changes; verdicts and the ledger point to it."""
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="revisions")
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="revisions"
+    )
     number = models.PositiveIntegerField()
     content = models.JSONField()
     coverage = models.JSONField()
@@ -401,14 +600,17 @@ class Revision(models.Model):
     findings = models.JSONField(default=list)
     # The text of its HTML without markup, whether it shows or not.
     html_text = models.TextField(blank=True, default="", db_default="")
-    # The parser was killed over it twice: only its source is shown, and it is not parsed again by itself.
+    # The parser was killed over it twice: only its source is shown, and it is not
+    # parsed again by itself.
     is_unsafe = models.BooleanField(default=False, db_default=False)
     # In how many ways our gateway simplified its HTML when it was handed in.
     simplified = models.PositiveSmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["message", "number"], name="revision_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["message", "number"], name="revision_once")
+        ]
 
     def __str__(self) -> str:
         return f"version {self.number} {self.short_fingerprint}"

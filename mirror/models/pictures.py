@@ -1,4 +1,6 @@
-"""The remote pictures of messages that somebody had fetched. What is stored of them is a view; nothing here decides."""
+"""The remote pictures of messages that somebody had fetched. What is stored of them is
+a view; nothing here decides.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -19,11 +21,17 @@ class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
     """Reads of remote pictures; leases are judged by the database's clock."""
 
     def free(self) -> Self:
-        """Those that no worker has, and of which the ledger does not say yet what came of them."""
-        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()), is_recorded=False)
+        """Those that no worker has, and of which the ledger does not say yet what came
+        of them.
+        """
+        return self.filter(
+            Q(lease_until=None) | Q(lease_until__lt=Now()), is_recorded=False
+        )
 
     def due(self) -> Self:
-        """The first of each message's that a worker has to go on with (relies on remote_picture_to_do)."""
+        """The first of each message's that a worker has to go on with (relies on
+        remote_picture_to_do).
+        """
         return self.free().order_by("message_id", "pk").distinct("message_id")
 
     def over(self) -> Self:
@@ -31,7 +39,9 @@ class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
         return self.filter(state__in=_OVER, is_recorded=False)
 
     def to_retry(self) -> Self:
-        """Those that a person may have tried again: their servers gave nothing that the desk would refuse again."""
+        """Those that a person may have tried again: their servers gave nothing that the
+        desk would refuse again.
+        """
         return self.filter(state="failed", is_recorded=True)
 
     def ask_again(self) -> int:
@@ -49,14 +59,22 @@ class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
         self.filter(pk__in=keys).update(lease_until=Now() + lasting)
 
     def begin(self, row: "RemotePicture") -> bool:
-        """Mark one as being fetched, the last thing before its server is asked; return whether that may be.
+        """Mark one as being fetched, the last thing before its server is asked; return
+        whether that may be.
 
-        It may not where another worker has begun, an admin does not allow it any more, or the message has changed.
+        It may not where another worker has begun, an admin does not allow it any more,
+        or the message has changed.
         """
-        waiting = self.filter(pk=row.pk, state="waiting", tries=row.tries, message__mailbox__loads_pictures=True)
+        waiting = self.filter(
+            pk=row.pk,
+            state="waiting",
+            tries=row.tries,
+            message__mailbox__loads_pictures=True,
+        )
         current = waiting.filter(revision=F("message__revision"))
         with transaction.atomic():
-            # Locked first: an UPDATE with joins would not compare again what it had to wait for.
+            # Locked first: an UPDATE with joins would not compare again what it had to
+            # wait for.
             if not current.select_for_update(of=("self",)).values_list("pk", flat=True):
                 return False
             self.filter(pk=row.pk).update(state="fetching", tries=row.tries + 1)
@@ -69,8 +87,12 @@ class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
         return "changed" if allowed.exists() else "off"
 
     def settle(self, row: "RemotePicture", *, to: str, **fields: Any) -> bool:
-        """Store what became of one, if nobody else has since; return whether that was so."""
-        mine = self.filter(pk=row.pk, tries=row.tries, state__in=("waiting", "fetching"))
+        """Store what became of one, if nobody else has since; return whether that was
+        so.
+        """
+        mine = self.filter(
+            pk=row.pk, tries=row.tries, state__in=("waiting", "fetching")
+        )
         changes = {"state": to, "fetched_at": Now(), **fields}
         return bool(mine.update(**changes))
 
@@ -82,9 +104,11 @@ class RemotePictureQuerySet(StoredBytesQuerySet["RemotePicture"]):
 
 
 class RemotePicture(models.Model):
-    """A picture that a version of a message would load from elsewhere, and that somebody asked the desk to fetch.
+    """A picture that a version of a message would load from elsewhere, and that
+    somebody asked the desk to fetch.
 
-    It is no part of the message: neither its fingerprint nor what is approved covers it.
+    It is no part of the message: neither its fingerprint nor what is approved covers
+    it.
     """
 
     class State(models.TextChoices):
@@ -95,13 +119,18 @@ class RemotePicture(models.Model):
         FAILED = "failed", "not loaded, and can be tried again"
         DELETED = "deleted", "deleted here, its time was over"
 
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="pictures")
-    revision = models.ForeignKey(Revision, on_delete=models.CASCADE, related_name="pictures")
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="pictures"
+    )
+    revision = models.ForeignKey(
+        Revision, on_delete=models.CASCADE, related_name="pictures"
+    )
     url = models.TextField()
     # An address may be longer than an index takes.
     url_sha256 = models.CharField(max_length=64)
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
-    # Why it was not loaded: a key of `approvals.pictures.outcomes`, and what more is to say, such as "404".
+    # Why it was not loaded: a key of `approvals.pictures.outcomes`, and what more is to
+    # say, such as "404".
     reason = models.CharField(max_length=20, blank=True)
     detail = models.CharField(max_length=100, blank=True)
     # The hosts that were named on the way, in order; bytes that came.
@@ -123,12 +152,24 @@ class RemotePicture(models.Model):
     objects = RemotePictureQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["revision", "url_sha256"], name="remote_picture_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["revision", "url_sha256"], name="remote_picture_once"
+            )
+        ]
         indexes = [
             # Pictures that a worker has to go on with: few of all.
-            models.Index(fields=["lease_until"], condition=Q(is_recorded=False), name="remote_picture_to_do"),
+            models.Index(
+                fields=["lease_until"],
+                condition=Q(is_recorded=False),
+                name="remote_picture_to_do",
+            ),
             # Pictures whose bytes are stored, oldest first.
-            models.Index(fields=["fetched_at"], condition=Q(content__isnull=False), name="remote_picture_kept"),
+            models.Index(
+                fields=["fetched_at"],
+                condition=Q(content__isnull=False),
+                name="remote_picture_kept",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,6 @@
-"""Conversations that held drafts belong to, as MultiMail and the desk's mirror report them. Nothing here decides."""
+"""Conversations that held drafts belong to, as MultiMail and the desk's mirror report
+them. Nothing here decides.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,7 +18,11 @@ from mirror.states import MessageState
 
 def _has_held() -> Exists:
     messages = Message.objects
-    held = messages.filter(state=MessageState.HELD, thread_id=OuterRef("upstream_id"), mailbox=OuterRef("mailbox"))
+    held = messages.filter(
+        state=MessageState.HELD,
+        thread_id=OuterRef("upstream_id"),
+        mailbox=OuterRef("mailbox"),
+    )
     return Exists(held.exclude(thread_id=""))
 
 
@@ -24,11 +30,15 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
     """Reads of threads."""
 
     def due(self) -> Self:
-        """To be read, and not before its time nor while somebody reads it, by the database's clock (thread_to_read)."""
+        """To be read, and not before its time nor while somebody reads it, by the
+        database's clock (thread_to_read).
+        """
         return self.filter(wanted=True, not_before__lte=Now())
 
     def to_read(self) -> Self:
-        """Due, with a draft that is held, on a connection that can be asked (also by message_thread)."""
+        """Due, with a draft that is held, on a connection that can be asked (also by
+        message_thread).
+        """
         return self.due().filter(is_well("mailbox__connection__"), _has_held())
 
     def of_message(self, message: "Message") -> Self:
@@ -59,15 +69,19 @@ class Thread(models.Model):
         GONE = "gone", "MultiMail does not know this thread"
         FAILING = "failing", "MultiMail did not return it"
 
-    mailbox = models.ForeignKey(Mailbox, on_delete=models.CASCADE, related_name="threads")
+    mailbox = models.ForeignKey(
+        Mailbox, on_delete=models.CASCADE, related_name="threads"
+    )
     upstream_id = models.CharField(max_length=200)
     # When the last read began that worked; empty: never.
     read_at = models.DateTimeField(null=True, blank=True)
-    # To be read: it is new, something happened in it, or somebody opened it after a while.
+    # To be read: it is new, something happened in it, or somebody opened it after a
+    # while.
     wanted = models.BooleanField(default=True)
     problem = models.CharField(max_length=10, choices=Problem, blank=True)
     tries = models.PositiveSmallIntegerField(default=0)
-    # Not read before this time, by the database's clock; also the lease of the worker that reads it.
+    # Not read before this time, by the database's clock; also the lease of the worker
+    # that reads it.
     not_before = models.DateTimeField(db_default=Now())
     # MultiMail gave the newest messages only.
     is_cut = models.BooleanField(default=False)
@@ -75,18 +89,30 @@ class Thread(models.Model):
     objects = ThreadQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["mailbox", "upstream_id"], name="thread_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mailbox", "upstream_id"], name="thread_once"
+            )
+        ]
         # Threads to be read: few of all.
-        indexes = [models.Index(fields=["not_before"], condition=Q(wanted=True), name="thread_to_read")]
+        indexes = [
+            models.Index(
+                fields=["not_before"], condition=Q(wanted=True), name="thread_to_read"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.upstream_id
 
 
 class ThreadMessage(models.Model):
-    """One message of a conversation. Its key grows in the order in which messages came or left."""
+    """One message of a conversation. Its key grows in the order in which messages came
+    or left.
+    """
 
-    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages")
+    thread = models.ForeignKey(
+        Thread, on_delete=models.CASCADE, related_name="messages"
+    )
     upstream_id = models.CharField(max_length=200)
     direction = models.CharField(max_length=10)
     status = models.CharField(max_length=64, blank=True)
@@ -94,7 +120,8 @@ class ThreadMessage(models.Model):
     sender_name = models.CharField(max_length=1000, blank=True)
     recipients = ArrayField(models.TextField(), default=list)
     subject = models.TextField(blank=True)
-    # What it says, without any markup; empty also where that is not known (`is_read` false).
+    # What it says, without any markup; empty also where that is not known (`is_read`
+    # false).
     text = models.TextField(blank=True)
     is_read = models.BooleanField(default=False)
     has_files = models.BooleanField(default=False)
@@ -104,14 +131,25 @@ class ThreadMessage(models.Model):
     is_fact = models.BooleanField(default=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["thread", "upstream_id"], name="thread_letter_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["thread", "upstream_id"], name="thread_letter_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.sender}: {self.subject}"
 
     @property
     def status_words(self) -> str:
-        """The status of a message that has neither come nor left, as MultiMail or the mirror says."""
-        if self.status in ("held", "pending_send_approval", "pending_inbound_approval", "pending_scan"):
+        """The status of a message that has neither come nor left, as MultiMail or the
+        mirror says.
+        """
+        if self.status in (
+            "held",
+            "pending_send_approval",
+            "pending_inbound_approval",
+            "pending_scan",
+        ):
             return "Waits for approval"
         return self.status.replace("_", " ").capitalize() or "Not sent"

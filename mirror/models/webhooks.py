@@ -23,43 +23,68 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.filter(received_at__lt=Now() - age).order_by("received_at")
 
     def same_as(self, event: "WebhookEvent") -> Self:
-        """The one that was stored with this body, or with this id (relies on event_body_once and event_id_once)."""
+        """The one that was stored with this body, or with this id (relies on
+        event_body_once and event_id_once).
+        """
         same = Q(digest=event.digest)
         if event.event_id:
             same |= Q(event_id=event.event_id)
         return self.filter(same, connection=event.connection_id)
 
     def to_look_at(self) -> Self:
-        """Those that could not be applied, contradict what is known, or were refuted, and that nobody has handled.
+        """Those that could not be applied, contradict what is known, or were refuted,
+        and that nobody has handled.
 
-        MultiMail is asked about contradictions at once, so they are listed only after that has had time.
+        MultiMail is asked about contradictions at once, so they are listed only after
+        that has had time.
         """
         is_asked = Q(result="late", received_at__gte=Now() - STUCK_AFTER)
-        return self.filter(~is_asked, result__in=("poison", "late", "refuted"), handled_at=None)
+        return self.filter(
+            ~is_asked, result__in=("poison", "late", "refuted"), handled_at=None
+        )
 
     def unconfirmed_about(self, message: "Message") -> Self:
-        """Those that report the end of a message, as long as no read confirmed them (event_to_look_at)."""
-        checking = self.filter(result="checking", handled_at=None, connection=message.connection_id)
+        """Those that report the end of a message, as long as no read confirmed them
+        (event_to_look_at).
+        """
+        checking = self.filter(
+            result="checking", handled_at=None, connection=message.connection_id
+        )
         return checking.filter(email_id=message.upstream_id)
 
     def ends_of(self, message: "Message") -> Self:
-        """Those that reported the end of a message since it was held (relies on event_received)."""
-        since = self.filter(received_at__gte=message.held_at - timedelta(minutes=1), connection=message.connection_id)
-        reports = since.filter(email_id=message.upstream_id, result__in=("applied", "late", "checking"))
+        """Those that reported the end of a message since it was held (relies on
+        event_received).
+        """
+        since = self.filter(
+            received_at__gte=message.held_at - timedelta(minutes=1),
+            connection=message.connection_id,
+        )
+        reports = since.filter(
+            email_id=message.upstream_id, result__in=("applied", "late", "checking")
+        )
         return reports.exclude(name__in=PENDING_NAMES)
 
     def late_about(self, message: "Message", *, until: datetime) -> Self:
-        """Those received until then that contradict what is known of a message (relies on event_to_look_at)."""
-        late = self.filter(result="late", handled_at=None, connection=message.connection_id)
+        """Those received until then that contradict what is known of a message (relies
+        on event_to_look_at).
+        """
+        late = self.filter(
+            result="late", handled_at=None, connection=message.connection_id
+        )
         return late.filter(email_id=message.upstream_id, received_at__lte=until)
 
     def with_head_of_body(self) -> Self:
-        """With the beginning of each body as `head` and its length as `size`, instead of the body."""
+        """With the beginning of each body as `head` and its length as `size`, instead
+        of the body.
+        """
         head = Substr("body", 1, BODY_SHOWN, output_field=models.BinaryField())
         return self.annotate(head=head, size=Length("body")).defer("body")
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only those of connections that the actor has a role for whole: a body may be of any of its mailboxes."""
+        """Only those of connections that the actor has a role for whole: a body may be
+        of any of its mailboxes.
+        """
         if actor.sees_all():
             return self
         return self.filter(connection__in=scoped(actor)[0])
@@ -72,7 +97,8 @@ class WebhookEvent(models.Model):
         APPLIED = "applied"
         DUPLICATE = "duplicate"
         LATE = "late"
-        # It reports the end of a message: a read has to confirm it. A read found the opposite.
+        # It reports the end of a message: a read has to confirm it. A read found the
+        # opposite.
         CHECKING = "checking"
         REFUTED = "refuted"
         UNKNOWN = "unknown"
@@ -90,20 +116,30 @@ class WebhookEvent(models.Model):
     error = models.TextField(blank=True)
     trace = models.CharField(max_length=64, blank=True)
     received_at = models.DateTimeField(db_default=Now())
-    # When a person or a later read handled it, if it was poison or late, or had to be checked.
+    # When a person or a later read handled it, if it was poison or late, or had to be
+    # checked.
     handled_at = models.DateTimeField(null=True, blank=True)
 
     objects = WebhookEventQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["connection", "digest"], name="event_body_once"),
-            models.UniqueConstraint(fields=["connection", "event_id"], condition=~Q(event_id=""), name="event_id_once"),
+            models.UniqueConstraint(
+                fields=["connection", "digest"], name="event_body_once"
+            ),
+            models.UniqueConstraint(
+                fields=["connection", "event_id"],
+                condition=~Q(event_id=""),
+                name="event_id_once",
+            ),
         ]
         indexes = [
             models.Index(
                 fields=["connection", "result"],
-                condition=Q(result__in=("poison", "late", "checking", "refuted"), handled_at=None),
+                condition=Q(
+                    result__in=("poison", "late", "checking", "refuted"),
+                    handled_at=None,
+                ),
                 name="event_to_look_at",
             ),
             # Old bodies are deleted in batches.

@@ -1,4 +1,5 @@
-"""Reads of MultiMail: held messages, mailboxes, contacts, suppressions; how fresh and how well each connection is.
+"""Reads of MultiMail: held messages, mailboxes, contacts, suppressions; how fresh and
+how well each connection is.
 
 It decides nothing. Start with `reads.py`.
 """

@@ -1,7 +1,9 @@
-"""Stores two lists of an account as MultiMail has them: its contacts and its suppressed addresses.
+"""Stores two lists of an account as MultiMail has them: its contacts and its suppressed
+addresses.
 
-Contacts are for the list mode `contacts` alone: read longer than a day ago they count as unknown, and the mode refuses.
-Suppressed addresses are only shown; that list stays as it was when it cannot be read.
+Contacts are for the list mode `contacts` alone: read longer than a day ago they count
+as unknown, and the mode refuses. Suppressed addresses are only shown; that list stays
+as it was when it cannot be read.
 """
 
 from collections.abc import Callable
@@ -30,12 +32,17 @@ def read_contacts(*, connection_id: int) -> str:
     connection = Connection.objects.get(pk=connection_id)
     if not connection.read_key:
         # Once the key is removed, its contacts must not be used.
-        Connection.objects.filter(pk=connection_id).exclude(contacts_read_at=None).update(contacts_read_at=None)
+        Connection.objects.filter(pk=connection_id).exclude(
+            contacts_read_at=None
+        ).update(contacts_read_at=None)
         return "no key"
     # MultiMail documents no limit here.
     page = 500 if connection.is_our_gateway else 0
     rows = _read(
-        connection, connection.read_key, lambda client: client.list_contacts(most=MAX_CONTACTS, page=page), "contacts"
+        connection,
+        connection.read_key,
+        lambda client: client.list_contacts(most=MAX_CONTACTS, page=page),
+        "contacts",
     )
     if rows is None:
         return "not now"
@@ -46,7 +53,10 @@ def read_contacts(*, connection_id: int) -> str:
         stored = KnownContact.objects.filter(connection=connection)
         known = set(stored.values_list("address", flat=True))
         stored.filter(address__in=known - addresses).delete()
-        new = [KnownContact(connection=connection, address=address) for address in sorted(addresses - known)]
+        new = [
+            KnownContact(connection=connection, address=address)
+            for address in sorted(addresses - known)
+        ]
         KnownContact.objects.bulk_create(new, ignore_conflicts=True, batch_size=_CHUNK)
         Connection.objects.filter(pk=connection.pk).update(contacts_read_at=Now())
     return "read"
@@ -76,7 +86,11 @@ def read_suppressed(*, connection_id: int) -> str:
     with transaction.atomic():
         stored = SuppressedAddress.objects.filter(connection=connection)
         known = dict(stored.values_list("address", "reason"))
-        stored.filter(address__in=[address for address in known if is_whole and address not in reasons]).delete()
+        stored.filter(
+            address__in=[
+                address for address in known if is_whole and address not in reasons
+            ]
+        ).delete()
         SuppressedAddress.objects.bulk_create(
             [
                 SuppressedAddress(connection=connection, address=address, reason=reason)
@@ -90,7 +104,9 @@ def read_suppressed(*, connection_id: int) -> str:
     return "read"
 
 
-def _read(connection: Connection, key: str, call: Callable[[Client], _Rows], what: str) -> _Rows | None:
+def _read(
+    connection: Connection, key: str, call: Callable[[Client], _Rows], what: str
+) -> _Rows | None:
     try:
         return call(Client(base_url=connection.api_url, key=key))
     except errors.UpstreamError as error:

@@ -1,4 +1,6 @@
-"""Runs one piece of work at a time and shares its result between threads. It knows nothing of MultiMail."""
+"""Runs one piece of work at a time and shares its result between threads. It knows
+nothing of MultiMail.
+"""
 
 import threading
 from collections.abc import Callable
@@ -32,8 +34,9 @@ class Coalesced(Generic[T]):
     def run(self, work: Callable[[], T], *, patience: float) -> T:
         """Return the result of a run that begins after this call.
 
-        The first caller who wants the next run does it, once the running one has ended; all others wait for it. Raises
-        what the work raises, for each of them, and Late after `patience` seconds without a turn or a result.
+        The first caller who wants the next run does it, once the running one has ended;
+        all others wait for it. Raises what the work raises, for each of them, and Late
+        after `patience` seconds without a turn or a result.
         """
         with self._lock:
             run, is_mine = self._join()

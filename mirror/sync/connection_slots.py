@@ -1,7 +1,9 @@
-"""Shares this process's threads among the connections: one that is slow or down must not hold up the others.
+"""Shares this process's threads among the connections: one that is slow or down must
+not hold up the others.
 
-Pure counting under a lock. A job without a slot does not wait in a thread: it is queued, and returned when a slot of
-its connection is free. The periodic sweep finds jobs that are lost with the process.
+Pure counting under a lock. A job without a slot does not wait in a thread: it is
+queued, and returned when a slot of its connection is free. The periodic sweep finds
+jobs that are lost with the process.
 """
 
 import threading
@@ -44,10 +46,14 @@ class ConnectionSlots:
         self._queued: dict[tuple[int, bool], OrderedDict[Job, None]] = {}
 
     @contextmanager
-    def enter(self, connection: int, job: Job, *, is_well: bool, is_urgent: bool) -> Iterator[Entry]:
-        """Take a slot for as long as the block runs, or queue the job; the entry's `is_in` says which.
+    def enter(
+        self, connection: int, job: Job, *, is_well: bool, is_urgent: bool
+    ) -> Iterator[Entry]:
+        """Take a slot for as long as the block runs, or queue the job; the entry's
+        `is_in` says which.
 
-        Urgent jobs (decisions) come before others, which never take more than half of the slots.
+        Urgent jobs (decisions) come before others, which never take more than half of
+        the slots.
         """
         entry = Entry(self._take(connection, job, is_well=is_well, is_urgent=is_urgent))
         began = time.monotonic()
@@ -56,15 +62,20 @@ class ConnectionSlots:
         finally:
             if entry.is_in:
                 is_slow = time.monotonic() - began > SLOW
-                entry.next = self._leave(connection, is_slow=is_slow, is_urgent=is_urgent)
+                entry.next = self._leave(
+                    connection, is_slow=is_slow, is_urgent=is_urgent
+                )
 
-    def _take(self, connection: int, job: Job, *, is_well: bool, is_urgent: bool) -> bool:
+    def _take(
+        self, connection: int, job: Job, *, is_well: bool, is_urgent: bool
+    ) -> bool:
         with self._lock:
             if self._is_free(connection, is_well=is_well, is_urgent=is_urgent):
                 self._busy[connection] += 1
                 self._reading[connection] += not is_urgent
                 return True
-            # Another job of this connection is running, and sends this one again when it ends.
+            # Another job of this connection is running, and sends this one again when
+            # it ends.
             queued = self._queued.setdefault((connection, is_urgent), OrderedDict())
             if len(queued) < MAX_QUEUED:
                 queued[job] = None
@@ -75,23 +86,37 @@ class ConnectionSlots:
         free_to_take = self.threads - KEPT_FREE
         if not mine:
             return True
-        most = WHEN_FAILING if not is_well else WHEN_SLOW if connection in self._slow else free_to_take
+        most = (
+            WHEN_FAILING
+            if not is_well
+            else WHEN_SLOW
+            if connection in self._slow
+            else free_to_take
+        )
         if sum(self._busy.values()) >= free_to_take:
             return False
         if not is_urgent:
-            # One read may run, however many decisions are due: only a read shows that the connection is healthy.
+            # One read may run, however many decisions are due: only a read shows that
+            # the connection is healthy.
             return self._reading[connection] < (max(1, most // 2) if mine < most else 1)
         return mine < most
 
-    def _leave(self, connection: int, *, is_slow: bool, is_urgent: bool) -> tuple[Job, ...]:
+    def _leave(
+        self, connection: int, *, is_slow: bool, is_urgent: bool
+    ) -> tuple[Job, ...]:
         with self._lock:
             for counter, by in ((self._busy, 1), (self._reading, int(not is_urgent))):
                 counter[connection] -= by
                 if not counter[connection]:
                     del counter[connection]
             (self._slow.add if is_slow else self._slow.discard)(connection)
-            # Two, so that a connection which is fast again gets all its slots back; the second one reads.
-            return tuple(job for job in (self._next(connection, True), self._next(connection, False)) if job)
+            # Two, so that a connection which is fast again gets all its slots back; the
+            # second one reads.
+            return tuple(
+                job
+                for job in (self._next(connection, True), self._next(connection, False))
+                if job
+            )
 
     def _next(self, connection: int, urgent_first: bool) -> Job | None:
         for is_urgent in (urgent_first, not urgent_first):

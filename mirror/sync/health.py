@@ -1,6 +1,8 @@
-"""The health of a connection (failing, recovered, paused), and how complete the queue is because of it.
+"""The health of a connection (failing, recovered, paused), and how complete the queue
+is because of it.
 
-Each change of a connection's health is recorded once. "Complete as of" is green, amber after 2 minutes, red after 10.
+Each change of a connection's health is recorded once. "Complete as of" is green, amber
+after 2 minutes, red after 10.
 """
 
 import logging
@@ -23,12 +25,26 @@ ACTOR = worker("sync")
 
 @transaction.atomic
 def note_failure(connection: Connection, sentence: str) -> None:
-    """Record that it could not be read: from now on it is only probed until a whole read works."""
-    began = Connection.objects.filter(pk=connection.pk, failing_since=None).update(failing_since=Now())
-    Connection.objects.filter(pk=connection.pk).exclude(last_error=sentence).update(last_error=sentence)
+    """Record that it could not be read: from now on it is only probed until a whole
+    read works.
+    """
+    began = Connection.objects.filter(pk=connection.pk, failing_since=None).update(
+        failing_since=Now()
+    )
+    Connection.objects.filter(pk=connection.pk).exclude(last_error=sentence).update(
+        last_error=sentence
+    )
     if began:
-        record("connection.failing", actor=ACTOR, connection=connection.pk, details={"explanation": sentence})
-        log.warning("MultiMail unreachable", extra={"connection": connection.slug, "reason": sentence})
+        record(
+            "connection.failing",
+            actor=ACTOR,
+            connection=connection.pk,
+            details={"explanation": sentence},
+        )
+        log.warning(
+            "MultiMail unreachable",
+            extra={"connection": connection.slug, "reason": sentence},
+        )
 
 
 @transaction.atomic
@@ -39,9 +55,13 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
     """
     mine = Connection.objects.filter(pk=connection.pk)
     still_paused = (
-        mine.filter(paused_by_hand=True).exclude(failing_since=None).update(failing_since=None, last_error="")
+        mine.filter(paused_by_hand=True)
+        .exclude(failing_since=None)
+        .update(failing_since=None, last_error="")
     )
-    unwell = mine.filter(paused_by_hand=False).exclude(failing_since=None, paused_at=None)
+    unwell = mine.filter(paused_by_hand=False).exclude(
+        failing_since=None, paused_at=None
+    )
     well = unwell.exclude(paused_at__gte=began).update(
         failing_since=None, last_error="", paused_at=None, paused_because=""
     )
@@ -50,17 +70,31 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
 
 
 def tell_of_staleness() -> int:
-    """Record for each connection, once, that it was not read for long, or that it was read again."""
+    """Record for each connection, once, that it was not read for long, or that it was
+    read again.
+    """
     told = 0
     stale = Connection.objects.turned_stale()
     fresh = Connection.objects.turned_fresh()
-    # Each condition is checked again in the update: another sweep may have recorded it, or a read may have ended.
+    # Each condition is checked again in the update: another sweep may have recorded it,
+    # or a read may have ended.
     for key in stale.values_list("pk", flat=True):
         with transaction.atomic():
             if stale.filter(pk=key).update(stale_since=Now()):
-                as_of = Connection.objects.values_list("complete_as_of", flat=True).get(pk=key)
-                sentence = f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC." if as_of else "Never read completely."
-                record("connection.stale", actor=ACTOR, connection=key, details={"explanation": sentence})
+                as_of = Connection.objects.values_list("complete_as_of", flat=True).get(
+                    pk=key
+                )
+                sentence = (
+                    f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC."
+                    if as_of
+                    else "Never read completely."
+                )
+                record(
+                    "connection.stale",
+                    actor=ACTOR,
+                    connection=key,
+                    details={"explanation": sentence},
+                )
                 told += 1
     for key in fresh.values_list("pk", flat=True):
         with transaction.atomic():
@@ -71,35 +105,63 @@ def tell_of_staleness() -> int:
 
 
 def wait(connection: Connection, seconds: float) -> None:
-    """Make the whole connection wait after a 429; a shorter wait never ends a longer one."""
+    """Make the whole connection wait after a 429; a shorter wait never ends a longer
+    one.
+    """
     until = Now() + timedelta(seconds=seconds)
-    Connection.objects.filter(pk=connection.pk).update(wait_until=Greatest(Coalesce("wait_until", until), until))
+    Connection.objects.filter(pk=connection.pk).update(
+        wait_until=Greatest(Coalesce("wait_until", until), until)
+    )
 
 
 def note_unread(connection: Connection, what: str, error: errors.UpstreamError) -> None:
-    """Log that something beside the held messages could not be read, and wait where MultiMail asked for that."""
+    """Log that something beside the held messages could not be read, and wait where
+    MultiMail asked for that.
+    """
     if isinstance(error, errors.Throttled):
         wait(connection, error.retry_after)
-    log.warning(f"{what} not read", extra={"connection": connection.slug, "reason": error.sentence})
+    log.warning(
+        f"{what} not read",
+        extra={"connection": connection.slug, "reason": error.sentence},
+    )
 
 
 def pause_after(tries: int, *, first: int, factor: int) -> timedelta:
-    """Return how long one file or thread waits after so many failed tries: from `first` seconds to an hour."""
+    """Return how long one file or thread waits after so many failed tries: from `first`
+    seconds to an hour.
+    """
     return timedelta(seconds=min(first * factor ** min(max(tries - 1, 0), 10), 3600))
 
 
 @transaction.atomic
 def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None:
-    """Pause the connection: no decision is sent through it until a whole read works again."""
+    """Pause the connection: no decision is sent through it until a whole read works
+    again.
+    """
     going = Connection.objects.filter(pk=connection.pk, paused_at=None)
     if going.update(paused_at=Now(), paused_because=because):
-        record("connection.paused", actor=actor, connection=connection.pk, details={"explanation": because})
-        log.warning("connection paused", extra={"connection": connection.slug, "reason": because})
+        record(
+            "connection.paused",
+            actor=actor,
+            connection=connection.pk,
+            details={"explanation": because},
+        )
+        log.warning(
+            "connection paused",
+            extra={"connection": connection.slug, "reason": because},
+        )
 
 
 AMBER_AFTER = timedelta(minutes=2)
 # The fields that `freshness_of` reads.
-_JUDGED = ("name", "complete_as_of", "paused_at", "paused_because", "failing_since", "last_error")
+_JUDGED = (
+    "name",
+    "complete_as_of",
+    "paused_at",
+    "paused_because",
+    "failing_since",
+    "last_error",
+)
 
 
 @dataclass(frozen=True)
@@ -112,16 +174,29 @@ class Freshness:
 
 
 def freshness_for(actor: Actor) -> Freshness:
-    """Return how complete the part of the queue is that the actor sees: the worst of its connections.
+    """Return how complete the part of the queue is that the actor sees: the worst of
+    its connections.
 
-    By the database's clock, as reads are: a host's wrong clock must not show stale data as green.
+    By the database's clock, as reads are: a host's wrong clock must not show stale data
+    as green.
     """
-    seen = Connection.objects.at_work().visible_to(actor).only(*_JUDGED).annotate(clock=Now())
+    seen = (
+        Connection.objects.at_work()
+        .visible_to(actor)
+        .only(*_JUDGED)
+        .annotate(clock=Now())
+    )
     judged = [freshness_of(one, now=one.clock) for one in seen]  # type: ignore[attr-defined]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")
     worst = ("red", "amber", "green")
-    return min(judged, key=lambda one: (worst.index(one.level), one.as_of or datetime.min.replace(tzinfo=UTC)))
+    return min(
+        judged,
+        key=lambda one: (
+            worst.index(one.level),
+            one.as_of or datetime.min.replace(tzinfo=UTC),
+        ),
+    )
 
 
 def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
@@ -134,7 +209,9 @@ def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
         reason = f"{connection.name}: {connection.last_error}"
     if as_of is None:
         level = "red" if connection.paused_at else "amber"
-        return Freshness(level, None, reason or f"{connection.name} has not been read yet.")
+        return Freshness(
+            level, None, reason or f"{connection.name} has not been read yet."
+        )
     old = f"{connection.name} was last read {int((now - as_of).total_seconds() // 60)} minutes ago."
     if connection.paused_at or now - as_of > STALE_AFTER:
         return Freshness("red", as_of, reason or old)

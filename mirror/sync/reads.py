@@ -1,4 +1,5 @@
-"""Asks MultiMail what it holds and what became of a message, and records failures on the connection; decides nothing.
+"""Asks MultiMail what it holds and what became of a message, and records failures on
+the connection; decides nothing.
 
 Everything is read with the oversight key, except what only a read key may see.
 """
@@ -28,11 +29,17 @@ log = logging.getLogger(__name__)
 
 # MultiMail asks for at most one whole read a second.
 READ_PAUSE = timedelta(seconds=1)
-# Seconds to wait for a running read; together with the call after it this stays below a decision's lease.
+# Seconds to wait for a running read; together with the call after it this stays below a
+# decision's lease.
 PATIENCE = WHOLE_TIMEOUT + 5
 AUDIT_SECONDS = 10.0
 # Each way that MultiMail's documents name what is held, and what has left.
-_AWAITING = ("pending_send_approval", "pending_inbound_approval", "pending_approval", "pending")
+_AWAITING = (
+    "pending_send_approval",
+    "pending_inbound_approval",
+    "pending_approval",
+    "pending",
+)
 _SENT = ("sent", "delivered", "approved_and_sent")
 _READABLE = ("unread", "read", "archived")
 _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
@@ -40,10 +47,11 @@ _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
 
 @dataclass(frozen=True)
 class UpstreamStatus:
-    """MultiMail's answer about one message: it is held (`row`, if there is one), or its outcome.
+    """MultiMail's answer about one message: it is held (`row`, if there is one), or its
+    outcome.
 
-    `reported` is approved, rejected, cancelled or empty; `later_events` happened to approved mail since;
-    `answer` is the whole answer.
+    `reported` is approved, rejected, cancelled or empty; `later_events` happened to
+    approved mail since; `answer` is the whole answer.
     """
 
     held: bool = False
@@ -57,15 +65,22 @@ class UpstreamStatus:
 
 
 def ask(connection: Connection, email_id: str = "") -> Pending | None:
-    """Read what is held; None when MultiMail could not be read, which is recorded on the connection."""
+    """Read what is held; None when MultiMail could not be read, which is recorded on
+    the connection.
+    """
     try:
         if not email_id:
             return read_all(connection)
-        pending = oversight_client(connection, for_reading=True).list_pending(email_id=email_id)
+        pending = oversight_client(connection, for_reading=True).list_pending(
+            email_id=email_id
+        )
         if pending.is_our_gateway:
             return pending
-        # Another MultiMail answers at this address now, without this query: an empty answer means nothing.
-        Connection.objects.filter(pk=connection.pk).update(is_our_gateway=False, surveyed_at=None)
+        # Another MultiMail answers at this address now, without this query: an empty
+        # answer means nothing.
+        Connection.objects.filter(pk=connection.pk).update(
+            is_our_gateway=False, surveyed_at=None
+        )
         return None
     except errors.UpstreamError as error:
         if email_id and isinstance(error, errors.NotFound):
@@ -81,15 +96,19 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
 
 
 def read_all(connection: Connection) -> Pending:
-    """Read everything that is held: one read at a time in this process, at most one a second in all of them.
+    """Read everything that is held: one read at a time in this process, at most one a
+    second in all of them.
 
-    Callers that ask during a run get the next one, which begins after they asked. Raises UpstreamError.
+    Callers that ask during a run get the next one, which begins after they asked.
+    Raises UpstreamError.
     """
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
     try:
         return reads.run(lambda: _list_pending(connection), patience=PATIENCE)
     except Late:
-        raise errors.NotSent("MultiMail's list of held messages is still being read.") from None
+        raise errors.NotSent(
+            "MultiMail's list of held messages is still being read."
+        ) from None
 
 
 def _list_pending(connection: Connection) -> Pending:
@@ -102,18 +121,28 @@ def _wait_for_turn(connection: Connection) -> None:
     mine = Connection.objects.filter(pk=connection.pk)
     # Only a few tries: a clock that was set back must not block reading.
     for _ in range(5):
-        if mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)).update(read_at=Now()):
+        if mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)).update(
+            read_at=Now()
+        ):
             return
-        rest = ExpressionWrapper(F("read_at") + READ_PAUSE - Now(), output_field=DurationField())
+        rest = ExpressionWrapper(
+            F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
+        )
         left = mine.annotate(rest=rest).values_list("rest", flat=True).first()
-        time.sleep(min(max(left.total_seconds() if left else 0.0, 0.01), READ_PAUSE.total_seconds()))
+        time.sleep(
+            min(
+                max(left.total_seconds() if left else 0.0, 0.01),
+                READ_PAUSE.total_seconds(),
+            )
+        )
 
 
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:
     """Return the client with the oversight key, the only one that decides.
 
-    A key that may also send is refused: with it one program could write and approve. Each key is checked once; until
-    then it may read, but not decide. Raises KeyRefused and, unless it is for reading, NotSent.
+    A key that may also send is refused: with it one program could write and approve.
+    Each key is checked once; until then it may read, but not decide. Raises KeyRefused
+    and, unless it is for reading, NotSent.
     """
     client = Client(base_url=connection.api_url, key=connection.oversight_key)
     if connection.checked_key == _key_hash(connection):
@@ -146,13 +175,21 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
 
 
 def read_client(connection: Connection) -> Client | None:
-    """Return the client that reads threads and attached files; None where the connection has no key for that."""
-    return Client(base_url=connection.api_url, key=connection.read_key) if connection.read_key else None
+    """Return the client that reads threads and attached files; None where the
+    connection has no key for that.
+    """
+    return (
+        Client(base_url=connection.api_url, key=connection.read_key)
+        if connection.read_key
+        else None
+    )
 
 
 @dataclass(frozen=True)
 class Original:
-    """The HTML of a message before our gateway simplified it, and what that changed; or why that is not known."""
+    """The HTML of a message before our gateway simplified it, and what that changed; or
+    why that is not known.
+    """
 
     html: str = ""
     changes: tuple[str, ...] = ()
@@ -160,7 +197,9 @@ class Original:
 
 
 def original_of(message: Message) -> Original | None:
-    """Read what our gateway simplified when the message was handed in; None where it changed nothing."""
+    """Read what our gateway simplified when the message was handed in; None where it
+    changed nothing.
+    """
     if message.revision is None or not message.revision.simplified:
         return None
     connection = message.connection
@@ -170,39 +209,64 @@ def original_of(message: Message) -> Original | None:
     except errors.UpstreamError as error:
         return Original(error=error.sentence)
     changes = answer.get("changes")
-    return Original(str(answer.get("html") or ""), tuple(map(str, changes)) if isinstance(changes, list) else ())
+    return Original(
+        str(answer.get("html") or ""),
+        tuple(map(str, changes)) if isinstance(changes, list) else (),
+    )
 
 
 def deciding_keys(connection: Connection, upstream_ids: Collection[str]) -> set[str]:
-    """Return the API keys that decided these messages, as far as the newest entries of the audit log say."""
+    """Return the API keys that decided these messages, as far as the newest entries of
+    the audit log say.
+    """
     if not connection.admin_key or connection.capabilities.get("audit_log") is False:
         return set()
-    client = AdminClient(base_url=connection.api_url, key=connection.admin_key, within=AUDIT_SECONDS)
+    client = AdminClient(
+        base_url=connection.api_url, key=connection.admin_key, within=AUDIT_SECONDS
+    )
     try:
         entries = client.list_audit_log()
     except errors.UpstreamError as error:
-        log.warning("audit log not read", extra={"connection": connection.slug, "reason": error.sentence})
+        log.warning(
+            "audit log not read",
+            extra={"connection": connection.slug, "reason": error.sentence},
+        )
         return set()
-    decided = [one for one in entries if str(one.get("action")).startswith(("approve", "reject"))]
-    keys = {str(one.get("actor_key_id") or "") for one in decided if str(one.get("resource_id")) in upstream_ids}
+    decided = [
+        one
+        for one in entries
+        if str(one.get("action")).startswith(("approve", "reject"))
+    ]
+    keys = {
+        str(one.get("actor_key_id") or "")
+        for one in decided
+        if str(one.get("resource_id")) in upstream_ids
+    }
     return {f"API key {key[:64]}" for key in keys - {""}}
 
 
 def _key_hash(connection: Connection) -> str:
-    return hashlib.sha256(f"{connection.api_url} {connection.oversight_key}".encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        f"{connection.api_url} {connection.oversight_key}".encode()
+    ).hexdigest()[:16]
 
 
 def can_ask(message: Message) -> bool:
     """Whether MultiMail can be asked about one message.
 
-    Received mail is not read with the read key: reading would mark it as read for the agent that waits for it.
+    Received mail is not read with the read key: reading would mark it as read for the
+    agent that waits for it.
     """
     connection = message.connection
-    return connection.is_our_gateway or bool(connection.read_key and message.direction != "inbound")
+    return connection.is_our_gateway or bool(
+        connection.read_key and message.direction != "inbound"
+    )
 
 
 def ask_status(message: Message) -> UpstreamStatus | None:
-    """Ask what became of one message; None where MultiMail cannot be asked, or did not answer."""
+    """Ask what became of one message; None where MultiMail cannot be asked, or did not
+    answer.
+    """
     connection = message.connection
     if not connection.is_our_gateway:
         return _read_email(message) if can_ask(message) else None
@@ -212,13 +276,24 @@ def ask_status(message: Message) -> UpstreamStatus | None:
     pending = ask(connection, email_id=message.upstream_id)
     if pending is None:
         return None
-    return UpstreamStatus(held=True, row=pending.rows[0]) if pending.rows else status_in(pending.closed or {}, message)
+    return (
+        UpstreamStatus(held=True, row=pending.rows[0])
+        if pending.rows
+        else status_in(pending.closed or {}, message)
+    )
 
 
 def _needs_own_read(message: Message) -> bool:
-    """Whether a decided message has no known subject: our gateway's list gives only its outcome."""
+    """Whether a decided message has no known subject: our gateway's list gives only its
+    outcome.
+    """
     is_past = message.state not in (MessageState.HELD, MessageState.GONE)
-    return message.is_unnamed and is_past and message.direction != "inbound" and bool(message.connection.read_key)
+    return (
+        message.is_unnamed
+        and is_past
+        and message.direction != "inbound"
+        and bool(message.connection.read_key)
+    )
 
 
 def _read_email(message: Message) -> UpstreamStatus | None:
@@ -227,11 +302,16 @@ def _read_email(message: Message) -> UpstreamStatus | None:
     client = Client(base_url=connection.api_url, key=connection.read_key)
     mailbox = message.mailbox.upstream_id if message.mailbox else ""
     try:
-        return status_in(client.read_email(email_id=message.upstream_id, mailbox_id=mailbox), message)
+        return status_in(
+            client.read_email(email_id=message.upstream_id, mailbox_id=mailbox), message
+        )
     except errors.NotFound:
         return UpstreamStatus()
     except errors.UpstreamError as error:
-        log.warning("message not read", extra={"connection": connection.slug, "reason": error.sentence})
+        log.warning(
+            "message not read",
+            extra={"connection": connection.slug, "reason": error.sentence},
+        )
         return None
 
 
@@ -240,16 +320,25 @@ _HIDDEN = ("cc", "bcc", "attachments")
 
 
 def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a row of what is held with the recipients and files that only the read key shows; unchanged without one.
+    """Return a row of what is held with the recipients and files that only the read key
+    shows; unchanged without one.
 
-    Received mail is not read: that would mark it as read. Raises UpstreamError where MultiMail did not answer.
+    Received mail is not read: that would mark it as read. Raises UpstreamError where
+    MultiMail did not answer.
     """
     missing = [name for name in _HIDDEN if name not in row]
-    if not missing or connection.is_our_gateway or not connection.read_key or row.get("direction") != "outbound":
+    if (
+        not missing
+        or connection.is_our_gateway
+        or not connection.read_key
+        or row.get("direction") != "outbound"
+    ):
         return row
     client = Client(base_url=connection.api_url, key=connection.read_key)
     try:
-        answer = client.read_email(email_id=str(row["id"]), mailbox_id=str(row.get("mailbox_id") or ""))
+        answer = client.read_email(
+            email_id=str(row["id"]), mailbox_id=str(row.get("mailbox_id") or "")
+        )
     except (errors.Forbidden, errors.KeyRefused, errors.NotFound, errors.Rejected):
         return row
     return {**row, **{name: answer[name] for name in missing if name in answer}}
@@ -259,7 +348,9 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
     """Read the status in an answer about a message that was held once."""
     status = str(answer.get("status") or "")
     reported = reported_of(str(answer.get("decision") or ""), status)
-    if not reported and (answer.get("approved_at") or status in (*_SENT, "send_failed", *_READABLE)):
+    if not reported and (
+        answer.get("approved_at") or status in (*_SENT, "send_failed", *_READABLE)
+    ):
         # It was held and was sent, so somebody approved it.
         reported = "approved"
     reason = str(answer.get("reason") or answer.get("decision_reason") or "")
@@ -280,7 +371,8 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
 def _later_events(answer: Mapping[str, Any], status: str) -> list[str]:
     """Return what happened to approved mail."""
     if answer.get("fate_unknown"):
-        # The connection broke when the server may have accepted it: the gateway's operator decides which.
+        # The connection broke when the server may have accepted it: the gateway's
+        # operator decides which.
         return []
     happened = {
         MessageEvent.SCHEDULED: status == "scheduled",

@@ -1,4 +1,5 @@
-"""Deletes data past its retention in small batches, and the copies of one message on request.
+"""Deletes data past its retention in small batches, and the copies of one message on
+request.
 
 No statement may block the work of the desk.
 """
@@ -17,8 +18,8 @@ from mirror.models.pictures import RemotePictureQuerySet
 from mirror.states import MessageState
 from mirror.terms import DONE
 
-# How long the bytes of a file or of a fetched picture, and the messages of a thread, are stored after the last message
-# is decided.
+# How long the bytes of a file or of a fetched picture, and the messages of a thread,
+# are stored after the last message is decided.
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
@@ -33,21 +34,32 @@ def forget_webhooks() -> int:
 
 def forget_files() -> int:
     """Delete the bytes of files past retention; their detection and hashes stay."""
-    return _forget(AttachedFile.objects.past_retention(KEEP_FILES), AttachedFileQuerySet.drop_bytes)
+    return _forget(
+        AttachedFile.objects.past_retention(KEEP_FILES), AttachedFileQuerySet.drop_bytes
+    )
 
 
 def forget_pictures() -> int:
-    """Delete the bytes of remote pictures with those of files; what became of them stays."""
-    return _forget(RemotePicture.objects.past_retention(KEEP_FILES), RemotePictureQuerySet.drop_bytes)
+    """Delete the bytes of remote pictures with those of files; what became of them
+    stays.
+    """
+    return _forget(
+        RemotePicture.objects.past_retention(KEEP_FILES),
+        RemotePictureQuerySet.drop_bytes,
+    )
 
 
 def forget_threads() -> int:
-    """Delete threads that no held draft belongs to any more, with the text of their messages."""
+    """Delete threads that no held draft belongs to any more, with the text of their
+    messages.
+    """
     return _forget(Thread.objects.done_with(KEEP_FILES), QuerySet.delete)
 
 
 def _forget(rows: QuerySet[Any], drop: Callable[[Any], object]) -> int:
-    """Delete these rows in batches, and return how many; the rest is deleted the next time."""
+    """Delete these rows in batches, and return how many; the rest is deleted the next
+    time.
+    """
     dropped = 0
     for _ in range(BATCHES):
         keys = list(rows.values_list("pk", flat=True)[:BATCH])
@@ -69,15 +81,22 @@ class Copies:
 
 
 def remove_copies(message: Message) -> Copies:
-    """Remove the bytes of its files and pictures, its webhooks as they came, and its thread.
+    """Remove the bytes of its files and pictures, its webhooks as they came, and its
+    thread.
 
-    In the caller's transaction; the message must be locked. Raises ActNotAllowed while it is held or being sent:
-    reviewers must see all of it.
+    In the caller's transaction; the message must be locked. Raises ActNotAllowed while
+    it is held or being sent: reviewers must see all of it.
     """
     if message.state not in DONE or message.decisions.to_settle().exists():
-        raise ActNotAllowed("This message is not finished yet: decide it, or wait until it is sent or rejected.")
-    files = AttachedFile.objects.filter(message=message, content__isnull=False).drop_bytes()
-    events = WebhookEvent.objects.filter(connection=message.connection_id, email_id=message.upstream_id)
+        raise ActNotAllowed(
+            "This message is not finished yet: decide it, or wait until it is sent or rejected."
+        )
+    files = AttachedFile.objects.filter(
+        message=message, content__isnull=False
+    ).drop_bytes()
+    events = WebhookEvent.objects.filter(
+        connection=message.connection_id, email_id=message.upstream_id
+    )
     webhooks, _ = events.delete()
     pictures = RemotePicture.objects.filter(message=message).erase()
     return Copies(files, pictures, webhooks, _remove_thread(message))
@@ -88,9 +107,13 @@ def _remove_thread(message: Message) -> int:
     if not message.thread_id:
         return 0
     waits = Message.objects.filter(
-        state=MessageState.HELD, thread_id=message.thread_id, connection=message.connection_id
+        state=MessageState.HELD,
+        thread_id=message.thread_id,
+        connection=message.connection_id,
     )
-    found = Thread.objects.filter(upstream_id=message.thread_id, mailbox=message.mailbox_id)
+    found = Thread.objects.filter(
+        upstream_id=message.thread_id, mailbox=message.mailbox_id
+    )
     if waits.exists() or not found.exists():
         return 0
     found.delete()

@@ -1,8 +1,9 @@
 """Stores rows of what MultiMail holds in the mirror, one at a time.
 
-A row that makes the process fail must not do so forever: each try is counted in a transaction of its own before the
-row is stored. After a few tries the message is given up, and shown as unreadable. Its content is parsed before that, by
-the parser, outside of any transaction.
+A row that makes the process fail must not do so forever: each try is counted in a
+transaction of its own before the row is stored. After a few tries the message is given
+up, and shown as unreadable. Its content is parsed before that, by the parser, outside
+of any transaction.
 """
 
 import logging
@@ -32,14 +33,29 @@ log = logging.getLogger(__name__)
 FOUND_BY_READING = "by reading, no webhook had come"
 FOUND_AGAIN = "by reading, it had been taken for gone"
 # The errors of a row with an unexpected shape; other errors are not the row's fault.
-UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+UNREADABLE = (
+    DataError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
-# The messages that threads of this process store now. Each counts one try, however often it is asked for meanwhile.
+# The messages that threads of this process store now. Each counts one try, however
+# often it is asked for meanwhile.
 _in_progress: dict[tuple[int, str], object] = {}
 
 
-def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime, examiner: store.Examiner) -> bool:
-    """Mirror one row; False for an unreadable one, so that it does not stop the others. Raises ParserUnavailable.
+def mirror_row(
+    connection: Connection,
+    row: Mapping[str, Any],
+    now: datetime,
+    examiner: store.Examiner,
+) -> bool:
+    """Mirror one row; False for an unreadable one, so that it does not stop the others.
+    Raises ParserUnavailable.
 
     A row whose message another thread stores at the moment is left to that thread.
     """
@@ -54,7 +70,10 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime, ex
             _store(message, row, _parsed(message, store.content_of(row)), now, examiner)
     except UNREADABLE as error:
         # The error's text may contain the row, and bodies must not be logged.
-        log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
+        log.error(
+            "row not mirrored",
+            extra={"email": upstream_id[:200], "reason": type(error).__name__},
+        )
         return False
     finally:
         del _in_progress[key]
@@ -71,8 +90,12 @@ def _parsed(message: Message, content: Content) -> ParsedContent:
 
 
 @transaction.atomic
-def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message | None:
-    """Count a try, and create the message if it is new; None where its content must not be touched."""
+def _count_try(
+    connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime
+) -> Message | None:
+    """Count a try, and create the message if it is new; None where its content must not
+    be touched.
+    """
     message = store.lock_message(connection, upstream_id=upstream_id)
     if message is None:
         message = _begin(connection, upstream_id, row, now)
@@ -90,7 +113,9 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
     return None
 
 
-def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message:
+def _begin(
+    connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime
+) -> Message:
     message = store.create_message(
         connection,
         upstream_id=upstream_id,
@@ -101,35 +126,53 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
         trace=trace_id.get(),
     )
     assert message is not None, "a pending message can always begin"
-    # The fields that a webhook would have. Nothing else of the row is touched here; recipients come with the content.
+    # The fields that a webhook would have. Nothing else of the row is touched here;
+    # recipients come with the content.
     metadata = row.get("metadata")
     key = row.get("sent_by_key_name") or row.get("sent_by_key")
     trigger = metadata if isinstance(metadata, dict) else {}
-    _record_held(message, FOUND_BY_READING, key if isinstance(key, str) else "", trigger)
+    _record_held(
+        message, FOUND_BY_READING, key if isinstance(key, str) else "", trigger
+    )
     return message
 
 
 @transaction.atomic
 def _store(
-    message: Message, row: Mapping[str, Any], parsed: ParsedContent, now: datetime, examiner: store.Examiner
+    message: Message,
+    row: Mapping[str, Any],
+    parsed: ParsedContent,
+    now: datetime,
+    examiner: store.Examiner,
 ) -> None:
     locked = store.lock_current(message)
     if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE
-    store.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
+    store.move(
+        locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now
+    )
     locked.fetch_tries = 0
     locked.missing_since = None
-    store.store_revision(locked, row=row, parsed=parsed, actor=ACTOR, now=now, examiner=examiner)
+    store.store_revision(
+        locked, row=row, parsed=parsed, actor=ACTOR, now=now, examiner=examiner
+    )
     if was_gone:
         _record_found_again(locked)
 
 
 def _record_found_again(message: Message) -> None:
-    _record_held(message, FOUND_AGAIN, message.sent_by_key_name or message.sent_by_key, message.trigger)
+    _record_held(
+        message,
+        FOUND_AGAIN,
+        message.sent_by_key_name or message.sent_by_key,
+        message.trigger,
+    )
 
 
-def _record_held(message: Message, found: str, key: str, trigger: Mapping[str, Any]) -> None:
+def _record_held(
+    message: Message, found: str, key: str, trigger: Mapping[str, Any]
+) -> None:
     record_about(
         "message.held",
         message,
@@ -145,10 +188,19 @@ def retry_fetch(*, message: UUID, actor: Actor) -> Message:
 
     Raises ActNotAllowed for people who may only read in its mailbox.
     """
-    locked = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True).get(public_id=message)
+    locked = (
+        Message.objects.visible_to(actor)
+        .select_for_update(of=("self",), no_key=True)
+        .get(public_id=message)
+    )
     roles = (Role.REVIEWER, Role.ADMIN)
-    if not any(actor.is_a(role, connection=locked.connection_id, mailbox=locked.mailbox_id) for role in roles):
-        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have its message fetched again.")
+    if not any(
+        actor.is_a(role, connection=locked.connection_id, mailbox=locked.mailbox_id)
+        for role in roles
+    ):
+        raise ActNotAllowed(
+            "Only a reviewer or an admin of this mailbox can have its message fetched again."
+        )
     locked.fetch_tries = 0
     locked.save(update_fields=["fetch_tries"])
     record_about("message.fetch_again", locked, actor=actor)

@@ -1,4 +1,5 @@
-"""The conversations that held drafts belong to, as MultiMail and the mirror report them.
+"""The conversations that held drafts belong to, as MultiMail and the mirror report
+them.
 
 Start with `conversation.py`.
 """

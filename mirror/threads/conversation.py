@@ -1,6 +1,8 @@
-"""The conversation that a held draft belongs to: its messages, and which of them came after the draft was written.
+"""The conversation that a held draft belongs to: its messages, and which of them came
+after the draft was written.
 
-Reads what is stored. `check_read` is the rule, for every surface, that approving requires having read what came since.
+Reads what is stored. `check_read` is the rule, for every surface, that approving
+requires having read what came since.
 """
 
 from collections.abc import Sequence
@@ -10,7 +12,12 @@ from django.db.models import Prefetch
 
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
-from mirror.threads.thread_messages import FACTS, has_come_or_left, message_from_mirror, messages_in
+from mirror.threads.thread_messages import (
+    FACTS,
+    has_come_or_left,
+    message_from_mirror,
+    messages_in,
+)
 from rendering import named
 
 # How many messages of all threads are read at once.
@@ -25,9 +32,11 @@ _WORDS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Conversation:
-    """What the desk knows of a thread: its messages, newest first, without the draft; `late` came after the draft.
+    """What the desk knows of a thread: its messages, newest first, without the draft;
+    `late` came after the draft.
 
-    `late_id` says that all of those were read; 0 where there is none, or one is too new to have a key.
+    `late_id` says that all of those were read; 0 where there is none, or one is too new
+    to have a key.
     """
 
     messages: tuple[ThreadMessage, ...] = ()
@@ -47,7 +56,9 @@ class Conversation:
     @property
     def part(self) -> str:
         """The key of the thread's current version, for `OpenedPart`."""
-        return f"thread:{max((message.pk or 0 for message in self.messages), default=0)}"
+        return (
+            f"thread:{max((message.pk or 0 for message in self.messages), default=0)}"
+        )
 
     @property
     def earlier(self) -> int:
@@ -57,21 +68,36 @@ class Conversation:
     @property
     def is_being_read(self) -> bool:
         """Whether its first read has not ended yet."""
-        return self.has_thread and (self.thread is None or (self.thread.read_at is None and not self.thread.problem))
+        return self.has_thread and (
+            self.thread is None
+            or (self.thread.read_at is None and not self.thread.problem)
+        )
 
     @property
     def words(self) -> str:
         """Why the thread is incomplete here, as a sentence; empty where it is complete."""
         problem = self.thread.problem if self.thread else ""
         if problem:
-            only = " Only messages that this desk knows are shown here." if self.messages else ""
+            only = (
+                " Only messages that this desk knows are shown here."
+                if self.messages
+                else ""
+            )
             return f"{_WORDS[problem]}{only}"
-        return "Only its newest messages are shown here." if self.thread and self.thread.is_cut else ""
+        return (
+            "Only its newest messages are shown here."
+            if self.thread and self.thread.is_cut
+            else ""
+        )
 
     def check_read(self, *, upto: int) -> None:
-        """Raise ThreadMovedOn where a message came after the draft that is newer than the one of this key."""
+        """Raise ThreadMovedOn where a message came after the draft that is newer than
+        the one of this key.
+        """
         if self.is_catching_up:
-            raise ThreadMovedOn("A new message has just arrived in this thread. Read it when it appears here.")
+            raise ThreadMovedOn(
+                "A new message has just arrived in this thread. Read it when it appears here."
+            )
         unread = [message for message in self.late if message.pk > upto]
         if not unread:
             return
@@ -86,13 +112,17 @@ class Conversation:
 
 
 def conversation_of(message: Message) -> Conversation:
-    """Return the thread as the desk knows it, in three queries; none for a message without a thread.
+    """Return the thread as the desk knows it, in three queries; none for a message
+    without a thread.
 
-    Messages of the desk's mirror that no read of the thread has brought yet are among its messages, unsaved.
+    Messages of the desk's mirror that no read of the thread has brought yet are among
+    its messages, unsaved.
     """
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
-    threads = Thread.objects.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)
+    threads = Thread.objects.filter(
+        mailbox=message.mailbox_id, upstream_id=message.thread_id
+    )
     thread = threads.first()
     stored = list(thread.messages.all()) if thread else []
     siblings = messages_in(message.mailbox_id, message.thread_id)
@@ -100,26 +130,39 @@ def conversation_of(message: Message) -> Conversation:
 
 
 def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
-    """Return, by the keys of drafts that messages of their threads came after, the newest of those, without its text.
+    """Return, by the keys of drafts that messages of their threads came after, the
+    newest of those, without its text.
 
-    In three queries whatever the number of drafts, and from the newest messages of their threads.
+    In three queries whatever the number of drafts, and from the newest messages of
+    their threads.
     """
-    drafts = [one for one in messages if one.thread_id and one.mailbox_id and one.direction != "inbound"]
+    drafts = [
+        one
+        for one in messages
+        if one.thread_id and one.mailbox_id and one.direction != "inbound"
+    ]
     if not drafts:
         return {}
     prefetch = Prefetch("messages", queryset=ThreadMessage.objects.defer("text"))
     threads: dict[tuple[int | None, str], Thread] = {
-        (one.mailbox_id, one.upstream_id): one for one in Thread.objects.of_messages(drafts).prefetch_related(prefetch)
+        (one.mailbox_id, one.upstream_id): one
+        for one in Thread.objects.of_messages(drafts).prefetch_related(prefetch)
     }
     siblings: dict[tuple[int | None, str], list[Message]] = {}
-    for one in Message.objects.in_threads_of(drafts).come_or_left(FACTS).order_by("-held_at")[:MAX_SIBLINGS]:
+    for one in (
+        Message.objects.in_threads_of(drafts)
+        .come_or_left(FACTS)
+        .order_by("-held_at")[:MAX_SIBLINGS]
+    ):
         siblings.setdefault((one.mailbox_id, one.thread_id), []).append(one)
     found = {}
     for draft in drafts:
         key = (draft.mailbox_id, draft.thread_id)
         thread = threads.get(key)
         stored = list(thread.messages.all()) if thread else []
-        late = _conversation(draft, thread, stored, siblings.get(key, []), with_text=False).late
+        late = _conversation(
+            draft, thread, stored, siblings.get(key, []), with_text=False
+        ).late
         if late:
             found[draft.pk] = late[0]
     return found
@@ -141,10 +184,16 @@ def _conversation(
             continue
         # By a webhook the mirror may know more than the last read of the thread.
         if known is None or (has_come_or_left(sibling) and not known.is_fact):
-            messages[sibling.upstream_id] = message_from_mirror(sibling, with_text=with_text)
-    newest_first = tuple(sorted(messages.values(), key=lambda one: (one.at, one.pk or 0), reverse=True))
+            messages[sibling.upstream_id] = message_from_mirror(
+                sibling, with_text=with_text
+            )
+    newest_first = tuple(
+        sorted(messages.values(), key=lambda one: (one.at, one.pk or 0), reverse=True)
+    )
     # When it was written: by the thread, but no later than when it was held.
     since = min(draft.held_at, own.at) if own else draft.held_at
     is_draft = draft.direction != "inbound"
-    late = tuple(one for one in newest_first if is_draft and one.is_fact and one.at > since)
+    late = tuple(
+        one for one in newest_first if is_draft and one.is_fact and one.at > since
+    )
     return Conversation(newest_first, late, thread, has_thread=True)

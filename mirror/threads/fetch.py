@@ -1,7 +1,8 @@
-"""Reads the thread of a held draft from MultiMail and stores its messages; enqueues that when one came or left.
+"""Reads the thread of a held draft from MultiMail and stores its messages; enqueues
+that when one came or left.
 
-It marks nothing as read: a message that the agent has not read is never opened by itself, because that would remove it
-from the agent's unread mail.
+It marks nothing as read: a message that the agent has not read is never opened by
+itself, because that would remove it from the agent's unread mail.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,13 @@ from mirror.sync import health, reads
 from mirror.sync.capabilities import without_refused
 from mirror.sync.health import ACTOR
 from mirror.threads.conversation import conversation_of
-from mirror.threads.thread_messages import has_text, message_from_mirror, message_from_row, messages_in, store_messages
+from mirror.threads.thread_messages import (
+    has_text,
+    message_from_mirror,
+    message_from_row,
+    messages_in,
+    store_messages,
+)
 from upstream import errors
 from upstream.client import Client
 
@@ -48,7 +55,11 @@ def freshen_thread(*, message_id: int) -> str:
     if thread is None:
         return "no thread"
     # Also one that waits after a failure, but not one that is being read right now.
-    stale = Thread.objects.filter(pk=thread.pk).older_than(FRESH_FOR).exclude(wanted=False, not_before__gt=Now())
+    stale = (
+        Thread.objects.filter(pk=thread.pk)
+        .older_than(FRESH_FOR)
+        .exclude(wanted=False, not_before__gt=Now())
+    )
     stale.update(wanted=True, not_before=Now())
     return read_thread(thread_id=thread.pk)
 
@@ -60,14 +71,21 @@ def enqueue_freshen(message: Message) -> None:
 
 
 def request_read(*, message: UUID) -> Thread | None:
-    """Mark the thread of a message that came or left as wanted, and return it; None where no draft waits in it."""
+    """Mark the thread of a message that came or left as wanted, and return it; None
+    where no draft waits in it.
+    """
     came = Message.objects.filter(public_id=message).first()
     if came is None:
         return None
-    others = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id).exclude(pk=came.pk)
-    thread = expect_thread(came) if others.filter(state=MessageState.HELD).exists() else None
+    others = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id).exclude(
+        pk=came.pk
+    )
+    thread = (
+        expect_thread(came) if others.filter(state=MessageState.HELD).exists() else None
+    )
     if thread is not None:
-        # A read that is running may have missed the message, so the thread stays wanted until the next read.
+        # A read that is running may have missed the message, so the thread stays wanted
+        # until the next read.
         Thread.objects.filter(pk=thread.pk).update(wanted=True)
     return thread
 
@@ -79,12 +97,17 @@ def read_thread(*, thread_id: int) -> str:
         return "not due"
     thread = Thread.objects.select_related("mailbox__connection").get(pk=thread_id)
     began = clock()
-    messages = {one.upstream_id: message_from_mirror(one) for one in messages_in(thread.mailbox_id, thread.upstream_id)}
+    messages = {
+        one.upstream_id: message_from_mirror(one)
+        for one in messages_in(thread.mailbox_id, thread.upstream_id)
+    }
     answer, problem = _ask(thread)
     for row in answer.get("emails") or []:
         message = message_from_row(row) if isinstance(row, dict) else None
         if message is not None:
-            messages[message.upstream_id] = _merged(message, messages.get(message.upstream_id))
+            messages[message.upstream_id] = _merged(
+                message, messages.get(message.upstream_id)
+            )
     _store(thread, list(messages.values()))
     mine = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
     if problem:
@@ -103,10 +126,17 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
     if client is None:
         return {}, _Problem.NO_KEY
     try:
-        place = {"thread_id": thread.upstream_id, "mailbox_id": thread.mailbox.upstream_id}
+        place = {
+            "thread_id": thread.upstream_id,
+            "mailbox_id": thread.mailbox.upstream_id,
+        }
         answer = without_refused(connection, partial(client.read_thread, **place))
         listed = answer.get("emails") or answer.get("messages")
-        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        rows = (
+            [row for row in listed if isinstance(row, dict)]
+            if isinstance(listed, list)
+            else []
+        )
         return {**answer, "emails": _opened(thread, client, rows)}, ""
     except errors.NotFound:
         return {}, _Problem.GONE
@@ -117,17 +147,27 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
         return {}, _Problem.FAILING
 
 
-def _opened(thread: Thread, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows, the newest of them with what they say where that can be had without opening unread mail."""
-    known = set(thread.messages.filter(is_read=True).values_list("upstream_id", flat=True))
+def _opened(
+    thread: Thread, client: Client, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the rows, the newest of them with what they say where that can be had
+    without opening unread mail.
+    """
+    known = set(
+        thread.messages.filter(is_read=True).values_list("upstream_id", flat=True)
+    )
     closed = [
         row
         for row in rows
-        if row.get("status") in _READ_BEFORE and str(row.get("id")) not in known and not has_text(row)
+        if row.get("status") in _READ_BEFORE
+        and str(row.get("id")) not in known
+        and not has_text(row)
     ]
     for row in closed[-MAX_OPENED:]:
         try:
-            row |= client.read_email(email_id=str(row["id"]), mailbox_id=thread.mailbox.upstream_id)
+            row |= client.read_email(
+                email_id=str(row["id"]), mailbox_id=thread.mailbox.upstream_id
+            )
         except (errors.NotFound, errors.Forbidden):
             continue
     return rows
@@ -152,7 +192,9 @@ def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
     news = {one.pk for one in store_messages(thread, messages)}
     if not news:
         return
-    held = Message.objects.in_thread(thread.mailbox_id, thread.upstream_id).filter(state=MessageState.HELD)
+    held = Message.objects.in_thread(thread.mailbox_id, thread.upstream_id).filter(
+        state=MessageState.HELD
+    )
     for message in held.select_related("revision"):
         late = [one for one in conversation_of(message).late if one.pk in news]
         if late:
@@ -161,26 +203,41 @@ def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
                 message,
                 actor=ACTOR,
                 fingerprint=message.revision.fingerprint if message.revision else "",
-                details={"from": late[0].sender, "subject": late[0].subject[:300], "at": late[0].at.isoformat()},
+                details={
+                    "from": late[0].sender,
+                    "subject": late[0].subject[:300],
+                    "at": late[0].at.isoformat(),
+                },
             )
 
 
 _NEWS = ("message.received", "message.released", "message.sent")
 
 
-def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
+def on_recorded(
+    entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
+) -> None:
     """Wake a worker after the commit, where a draft waits in that thread."""
-    if not isinstance(about, Message) or not about.thread_id or about.mailbox_id is None:
+    if (
+        not isinstance(about, Message)
+        or not about.thread_id
+        or about.mailbox_id is None
+    ):
         return
     # Received mail that is held has arrived nevertheless.
-    if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
+    if entry.action in _NEWS or (
+        entry.action == "message.held" and about.direction == "inbound"
+    ):
         transaction.on_commit(lambda: _wake_reader(about), robust=True)
 
 
 def _wake_reader(came: Message) -> None:
-    # By its public id: a message that was inserted in a batch does not know its primary key.
+    # By its public id: a message that was inserted in a batch does not know its primary
+    # key.
     assert came.mailbox_id is not None, "only messages of a mailbox have a thread"
-    others = Message.objects.in_thread(came.mailbox_id, came.thread_id).exclude(public_id=came.public_id)
+    others = Message.objects.in_thread(came.mailbox_id, came.thread_id).exclude(
+        public_id=came.public_id
+    )
     if others.filter(state=MessageState.HELD).exists():
         tasks.hear_of_letter.delay_on_commit(str(came.public_id))
 

@@ -1,4 +1,6 @@
-"""Turns MultiMail's rows and the mirror's messages of a thread into `ThreadMessage`s, and stores them. No calls."""
+"""Turns MultiMail's rows and the mirror's messages of a thread into `ThreadMessage`s,
+and stores them. No calls.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -26,21 +28,37 @@ FACTS = (
 _LEFT = ("sent", "delivered", "bounced")
 _NOT_RECEIVED = ("rejected", "cancelled", "deleted", "spam_quarantined", "pending_scan")
 _BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body")
-_COLUMNS = ("direction", "status", "sender", "sender_name", "recipients", "subject", "has_files", "at", "is_fact")
+_COLUMNS = (
+    "direction",
+    "status",
+    "sender",
+    "sender_name",
+    "recipients",
+    "subject",
+    "has_files",
+    "at",
+    "is_fact",
+)
 # Longer texts are cut beside a draft; how much is left out is said at the end.
 MAX_TEXT = 20_000
 MAX_MESSAGES = 100
 
 
 def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
-    """Return the thread's message from a row of MultiMail; None for a row without an id or a time."""
-    written = read_time(row.get("received_at") or row.get("created_at") or row.get("timestamp"))
+    """Return the thread's message from a row of MultiMail; None for a row without an id
+    or a time.
+    """
+    written = read_time(
+        row.get("received_at") or row.get("created_at") or row.get("timestamp")
+    )
     if not row.get("id") or written is None:
         return None
     content = content_of(row)
     status = str(row.get("status") or "")
     direction = "inbound" if row.get("direction") == "inbound" else "outbound"
-    is_fact = status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
+    is_fact = (
+        status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
+    )
     is_known = has_text(row)
     return ThreadMessage(
         upstream_id=_fit("upstream_id", row["id"]),
@@ -53,7 +71,8 @@ def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
         text=_shown_text(render_message(content)) if is_known else "",
         is_read=is_known,
         has_files=bool(row.get("has_attachments") or row.get("attachments")),
-        at=(is_fact and direction == "outbound" and read_time(row.get("sent_at"))) or written,
+        at=(is_fact and direction == "outbound" and read_time(row.get("sent_at")))
+        or written,
         is_fact=is_fact,
     )
 
@@ -64,17 +83,32 @@ def has_text(row: Mapping[str, Any]) -> bool:
 
 
 def has_come_or_left(message: Message) -> bool:
-    """Whether a message of the mirror came or left; received mail that is held has arrived nevertheless."""
-    return message.state in FACTS or (message.direction == "inbound" and message.state == MessageState.HELD)
+    """Whether a message of the mirror came or left; received mail that is held has
+    arrived nevertheless.
+    """
+    return message.state in FACTS or (
+        message.direction == "inbound" and message.state == MessageState.HELD
+    )
 
 
 def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMessage:
-    """Return the thread's message from a message of the mirror; without its text where that is not needed."""
-    content = stored_content(message.revision) if with_text and message.revision else None
-    text = _shown_text(rendered_content(message.revision, content)) if content and message.revision else ""
+    """Return the thread's message from a message of the mirror; without its text where
+    that is not needed.
+    """
+    content = (
+        stored_content(message.revision) if with_text and message.revision else None
+    )
+    text = (
+        _shown_text(rendered_content(message.revision, content))
+        if content and message.revision
+        else ""
+    )
     is_fact = has_come_or_left(message)
     # When it left is known only if nothing was reported of it since.
-    has_just_left = message.direction != "inbound" and message.state in (MessageState.APPROVED, MessageState.SENT)
+    has_just_left = message.direction != "inbound" and message.state in (
+        MessageState.APPROVED,
+        MessageState.SENT,
+    )
     return ThreadMessage(
         upstream_id=message.upstream_id,
         direction=message.direction,
@@ -98,18 +132,27 @@ def messages_in(mailbox: int, thread_id: str) -> list[Message]:
 
 
 def _shown_text(rendered: RenderedMessage) -> str:
-    """Return what a message says as plain text, with everything hidden or invisible in it named."""
+    """Return what a message says as plain text, with everything hidden or invisible in
+    it named.
+    """
     text = rendered.text.strip()
     more = len(text) - MAX_TEXT
-    return f"{text[:MAX_TEXT]}\n… {more} more characters are left out here." if more > 0 else text
+    return (
+        f"{text[:MAX_TEXT]}\n… {more} more characters are left out here."
+        if more > 0
+        else text
+    )
 
 
 @transaction.atomic
-def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[ThreadMessage]:
-    """Store messages of a thread, and return those that came or left since the last time.
+def store_messages(
+    thread: Thread, messages: Iterable[ThreadMessage]
+) -> list[ThreadMessage]:
+    """Store messages of a thread, and return those that came or left since the last
+    time.
 
-    A waiting one that has come or left since is stored again: keys grow in the order in which that happened, and a
-    reviewer confirms having read up to a key.
+    A waiting one that has come or left since is stored again: keys grow in the order in
+    which that happened, and a reviewer confirms having read up to a key.
     """
     Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
     known = {message.upstream_id: message for message in thread.messages.all()}
@@ -120,10 +163,13 @@ def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[Th
             message.text = old.text
             message.is_read = old.is_read
         if old is not None and (old.is_fact or not message.is_fact):
-            # A message that came or left stays so, even if an outdated source says otherwise.
+            # A message that came or left stays so, even if an outdated source says
+            # otherwise.
             message.is_fact = old.is_fact
             differing = [
-                name for name in (*_COLUMNS, "text", "is_read") if getattr(old, name) != getattr(message, name)
+                name
+                for name in (*_COLUMNS, "text", "is_read")
+                if getattr(old, name) != getattr(message, name)
             ]
             if differing:
                 values = {name: getattr(message, name) for name in differing}
@@ -138,4 +184,6 @@ def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[Th
 
 
 def _fit(column: str, value: Any) -> str:
-    return str(value or "")[: getattr(ThreadMessage._meta.get_field(column), "max_length", None)]
+    return str(value or "")[
+        : getattr(ThreadMessage._meta.get_field(column), "max_length", None)
+    ]

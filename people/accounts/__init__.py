@@ -1,5 +1,6 @@
-"""A person's own account: name, time zone, password, second factors, sessions, shortcuts, Discord accounts.
+"""A person's own account: name, time zone, password, second factors, sessions,
+shortcuts, Discord accounts.
 
-Everything here changes a person's own account; what admins change is in `people.directory`. Start
-reading at `views.py`.
+Everything here changes a person's own account; what admins change is in
+`people.directory`. Start reading at `views.py`.
 """

@@ -1,4 +1,6 @@
-"""Links Discord accounts to people, by a one-time link sent to the Discord account and confirmed when signed in."""
+"""Links Discord accounts to people, by a one-time link sent to the Discord account and
+confirmed when signed in.
+"""
 
 from datetime import timedelta
 
@@ -24,25 +26,36 @@ NOT_GOOD = "This link no longer works. Ask for a new one on Discord: each works 
 
 @atomic_with_retry
 def offer_link(*, discord_id: str, name: str) -> str:
-    """Return the URL of a page that links this Discord account to the signed-in person who confirms it.
+    """Return the URL of a page that links this Discord account to the signed-in person
+    who confirms it.
 
-    Show it only to that Discord account. Asking twice makes two links; using one voids the other.
+    Show it only to that Discord account. Asking twice makes two links; using one voids
+    the other.
     """
     if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
         raise ValueError("a Discord id is a number")
     offers = DiscordLink.objects.filter(discord_id=discord_id, used_at=None)
-    newest = offers.filter(expires_at__gt=Now()).order_by("-pk").values_list("pk", flat=True)[: MAX_LINKS - 1]
+    newest = (
+        offers.filter(expires_at__gt=Now())
+        .order_by("-pk")
+        .values_list("pk", flat=True)[: MAX_LINKS - 1]
+    )
     offers.exclude(pk__in=list(newest)).delete()
     token = new_token()
     DiscordLink.objects.create(
-        discord_id=discord_id, name=name[:MAX_NAME], token_hash=hash_of(token), expires_at=Now() + LASTS
+        discord_id=discord_id,
+        name=name[:MAX_NAME],
+        token_hash=hash_of(token),
+        expires_at=Now() + LASTS,
     )
     return f"{settings.PUBLIC_URL}{reverse('link-discord', kwargs={'token': token})}"
 
 
 def read_offer(token: str) -> DiscordLink:
     """Return the valid link with this token. It changes nothing. Raises LinkNotGood."""
-    offer = DiscordLink.objects.filter(token_hash=hash_of(token), used_at=None, expires_at__gt=Now()).first()
+    offer = DiscordLink.objects.filter(
+        token_hash=hash_of(token), used_at=None, expires_at__gt=Now()
+    ).first()
     if offer is None:
         raise LinkNotGood(NOT_GOOD)
     return offer
@@ -52,13 +65,16 @@ def read_offer(token: str) -> DiscordLink:
 def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     """Link the Discord account to the actor, unless it belongs to another person."""
     offer = read_offer(token)
-    if not DiscordLink.objects.filter(pk=offer.pk, used_at=None, expires_at__gt=Now()).update(used_at=Now()):
+    if not DiscordLink.objects.filter(
+        pk=offer.pk, used_at=None, expires_at__gt=Now()
+    ).update(used_at=Now()):
         raise LinkNotGood(NOT_GOOD)
     DiscordLink.objects.filter(discord_id=offer.discord_id, used_at=None).delete()
     try:
         with transaction.atomic():
             account, is_new = DiscordAccount.objects.get_or_create(
-                discord_id=offer.discord_id, defaults={"person_id": int(actor.id), "name": offer.name}
+                discord_id=offer.discord_id,
+                defaults={"person_id": int(actor.id), "name": offer.name},
             )
     except IntegrityError:
         # Two people used two links of one account at once: the first one gets it.
@@ -74,7 +90,9 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
 
 @atomic_with_retry
 def unlink_own(*, actor: Actor, account_id: int) -> bool:
-    """Unlink one of the actor's own Discord accounts; False if it is not theirs (any more)."""
+    """Unlink one of the actor's own Discord accounts; False if it is not theirs (any
+    more).
+    """
     account = DiscordAccount.objects.filter(pk=account_id, person=int(actor.id)).first()
     return account is not None and _unlink(actor, account)
 
@@ -100,7 +118,9 @@ def _unlink(actor: Actor, account: DiscordAccount) -> bool:
     return bool(removed)
 
 
-def _record(action: str, actor: Actor, account: DiscordAccount, *, was: str = "", now: str = "") -> None:
+def _record(
+    action: str, actor: Actor, account: DiscordAccount, *, was: str = "", now: str = ""
+) -> None:
     details = {
         "person": str(account.person),
         "email": account.person.email,

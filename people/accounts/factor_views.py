@@ -1,4 +1,6 @@
-"""The pages of a person's own second factors: passkeys, an authenticator app, recovery codes. Loads 7 MB, so lazily."""
+"""The pages of a person's own second factors: passkeys, an authenticator app, recovery
+codes. Loads 7 MB, so lazily.
+"""
 
 from base64 import b64encode
 from io import BytesIO
@@ -9,7 +11,11 @@ from allauth.account.internal.flows.login import record_authentication
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 from qrcode.image.svg import SvgPathFillImage
 
 from common.encryption import decrypt, encrypt
@@ -37,7 +43,9 @@ def list_factors(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def app(request: DeskRequest) -> HttpResponse:
-    """Show the secret for an authenticator app, and check the code that proves that the app has it."""
+    """Show the secret for an authenticator app, and check the code that proves that the
+    app has it.
+    """
     # The pending secret is encrypted too: sessions are stored in the database.
     stored = request.session.get(_SECRET)
     secret = decrypt(stored) if stored else totp.make_secret()
@@ -48,7 +56,9 @@ def app(request: DeskRequest) -> HttpResponse:
     if not form.is_valid():
         return _app(request, secret, error=first_error(form)[1])
     try:
-        factors.add_app(actor=request.actor, secret=secret, code=form.cleaned_data["code"])
+        factors.add_app(
+            actor=request.actor, secret=secret, code=form.cleaned_data["code"]
+        )
     except FactorNotAllowed as error:
         return _app(request, secret, error=error.sentence)
     request.session.pop(_SECRET, None)
@@ -69,7 +79,11 @@ def passkey(request: DeskRequest) -> HttpResponse:
         factors.add_passkey(actor=request.actor, **form.cleaned_data)
     except FactorNotAllowed as error:
         return _passkey(request, error=error.sentence)
-    return _added(request, factors.PASSKEY.value, "Your passkey is saved. It signs you in without a password.")
+    return _added(
+        request,
+        factors.PASSKEY.value,
+        "Your passkey is saved. It signs you in without a password.",
+    )
 
 
 @login_required
@@ -83,7 +97,9 @@ def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
     form = PasskeyNameForm(request.POST)
     if not form.is_valid():
         return _list(request, error="Enter a name of up to 60 characters.", status=422)
-    factors.rename_passkey(actor=request.actor, factor_id=factor_id, name=form.cleaned_data["name"])
+    factors.rename_passkey(
+        actor=request.actor, factor_id=factor_id, name=form.cleaned_data["name"]
+    )
     return redirect("factors")
 
 
@@ -140,7 +156,8 @@ def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpRe
 
 def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
     uri, drawn = totp.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
-    # A data: URI needs no file, script or style. Black on white in every colour scheme, so that cameras can read it.
+    # A data: URI needs no file, script or style. Black on white in every colour scheme,
+    # so that cameras can read it.
     qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(drawn)
     context = {
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
@@ -161,7 +178,13 @@ def _passkey(request: DeskRequest, *, error: str = "") -> HttpResponse:
     return _render(request, "factor_passkey", context, status=422 if error else 200)
 
 
-def _render(request: DeskRequest, page: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    """Render a page in the desk's layout, or in a bare one for people who must add a factor first."""
+def _render(
+    request: DeskRequest, page: str, context: dict[str, Any], *, status: int = 200
+) -> HttpResponse:
+    """Render a page in the desk's layout, or in a bare one for people who must add a
+    factor first.
+    """
     frame = "plain.html" if factors.lacks_second_factor(request) else "base.html"
-    return render(request, f"people/{page}.html", {**context, "frame": frame}, status=status)
+    return render(
+        request, f"people/{page}.html", {**context, "frame": frame}, status=status
+    )

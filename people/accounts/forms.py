@@ -1,4 +1,6 @@
-"""Forms for a person's own account: name, time zone, password, and an authenticator app's code."""
+"""Forms for a person's own account: name, time zone, password, and an authenticator
+app's code.
+"""
 
 from functools import cache
 from typing import Any
@@ -26,13 +28,17 @@ class NameForm(forms.Form):
 class TimeZoneForm(forms.Form):
     """The person's time zone, by name."""
 
-    zone = forms.CharField(max_length=64, error_messages={"required": "Choose a time zone from the list."})
+    zone = forms.CharField(
+        max_length=64, error_messages={"required": "Choose a time zone from the list."}
+    )
 
     def clean_zone(self) -> str:
         typed = str(self.cleaned_data["zone"]).replace(" ", "_").casefold()
         found = next((zone for zone in zones() if zone.casefold() == typed), None)
         if found is None:
-            raise forms.ValidationError("There is no such time zone. Choose one from the list, such as Europe/Lisbon.")
+            raise forms.ValidationError(
+                "There is no such time zone. Choose one from the list, such as Europe/Lisbon."
+            )
         return found
 
 
@@ -49,7 +55,9 @@ class AwayForm(forms.Form):
         first = cleaned.get("away_first")
         last = cleaned.get("away_last")
         if not self.errors and (first is None) != (last is None):
-            self.add_error("away_last" if first else "away_first", "Enter both days, or neither.")
+            self.add_error(
+                "away_last" if first else "away_first", "Enter both days, or neither."
+            )
         elif first and last and last < first:
             self.add_error("away_last", "The last day is before the first one.")
         return cleaned
@@ -91,7 +99,9 @@ class PasswordForm(forms.Form):
 class AppForm(forms.Form):
     """The code that an authenticator app shows."""
 
-    code = forms.CharField(max_length=20, error_messages={"required": "Enter the code from the app."})
+    code = forms.CharField(
+        max_length=20, error_messages={"required": "Enter the code from the app."}
+    )
 
 
 class PasskeyNameForm(forms.Form):
@@ -108,6 +118,12 @@ class DiscordAccountForm(forms.Form):
 
 @cache
 def zones() -> tuple[str, ...]:
-    """Return the time zones to choose from: UTC, and those that are named after a place."""
-    regional = {zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/"))}
+    """Return the time zones to choose from: UTC, and those that are named after a
+    place.
+    """
+    regional = {
+        zone
+        for zone in available_timezones()
+        if "/" in zone and not zone.startswith(("Etc/", "SystemV/"))
+    }
     return ("UTC", *sorted(regional))

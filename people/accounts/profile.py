@@ -26,19 +26,30 @@ def choose_time_zone(*, actor: Actor, zone: str) -> None:
 
 @atomic_with_retry
 def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
-    """Set from which day to which the actor is out of office, by their own clock; recorded if it changed."""
+    """Set from which day to which the actor is out of office, by their own clock;
+    recorded if it changed.
+    """
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     before = away_in_words(person)
     zone = ZoneInfo(person.time_zone)
     person.away_from = datetime.combine(first, time(), zone) if first else None
-    person.away_until = datetime.combine(last + timedelta(days=1), time(), zone) if last else None
+    person.away_until = (
+        datetime.combine(last + timedelta(days=1), time(), zone) if last else None
+    )
     if (after := away_in_words(person)) != before:
         person.save(update_fields=["away_from", "away_until"])
-        record("person.away_set", actor=actor, details=changed(before=before, after=after), about=person)
+        record(
+            "person.away_set",
+            actor=actor,
+            details=changed(before=before, after=after),
+            about=person,
+        )
 
 
 def away_days(person: Person) -> tuple[date | None, date | None]:
-    """Return the first and the last day on which a person is out of office, by their own clock."""
+    """Return the first and the last day on which a person is out of office, by their
+    own clock.
+    """
     if person.away_from is None or person.away_until is None:
         return None, None
     zone = ZoneInfo(person.time_zone)
@@ -57,7 +68,13 @@ def away_in_words(person: Person) -> str:
 def set_text_first(*, actor: Actor, wanted: bool) -> None:
     """Set whether messages open as text or rendered; recorded if it changed."""
     action = "person.reads_text_first" if wanted else "person.reads_laid_out"
-    _set(actor, "text_first", wanted, action=action, words=["laid out", "as text"].__getitem__)
+    _set(
+        actor,
+        "text_first",
+        wanted,
+        action=action,
+        words=["laid out", "as text"].__getitem__,
+    )
 
 
 @atomic_with_retry
@@ -69,7 +86,8 @@ def switch_shortcuts(*, actor: Actor, off: bool) -> None:
 
 @atomic_with_retry
 def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
-    """Change the actor's password, and end all their sessions except the one with `this_key`.
+    """Change the actor's password, and end all their sessions except the one with
+    `this_key`.
 
     That session still holds the old password's hash: the caller must renew it.
     """
@@ -77,14 +95,27 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     person.set_password(password)
     person.save(update_fields=["password"])
     ended = end_sessions(person, except_key=this_key)
-    record("person.password_changed", actor=actor, details={"sessions ended": str(ended)}, about=person)
+    record(
+        "person.password_changed",
+        actor=actor,
+        details={"sessions ended": str(ended)},
+        about=person,
+    )
     return person
 
 
 def _set(
-    actor: Actor, field: str, value: Any, *, action: str, words: Callable[[Any], str] = str, is_about: bool = False
+    actor: Actor,
+    field: str,
+    value: Any,
+    *,
+    action: str,
+    words: Callable[[Any], str] = str,
+    is_about: bool = False,
 ) -> None:
-    """Set a field of the actor if it differs, and record its values before and after, as `words` formats them."""
+    """Set a field of the actor if it differs, and record its values before and after,
+    as `words` formats them.
+    """
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     before = getattr(person, field)
     if before != value:

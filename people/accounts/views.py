@@ -1,4 +1,6 @@
-"""The pages of a person's own account: profile and password, sessions, shortcuts, Discord accounts."""
+"""The pages of a person's own account: profile and password, sessions, shortcuts,
+Discord accounts.
+"""
 
 from typing import Any
 
@@ -8,19 +10,37 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from common.forms import first_error
 from common.pages import DeskRequest, redirect_with_notice
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
-from people.accounts.forms import AwayForm, DiscordAccountForm, NameForm, PasswordForm, TimeZoneForm, zones
+from people.accounts.forms import (
+    AwayForm,
+    DiscordAccountForm,
+    NameForm,
+    PasswordForm,
+    TimeZoneForm,
+    zones,
+)
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
 from people.roles.targets import grants_of, target_of
 from people.sign_in.limits import limited
 from people.sign_in.reauthentication import reauthenticated
-from people.sign_in.sessions import IDLE, LONGEST, NoSuchSession, end_other_sessions, renew_session, sessions_of
+from people.sign_in.sessions import (
+    IDLE,
+    LONGEST,
+    NoSuchSession,
+    end_other_sessions,
+    renew_session,
+    sessions_of,
+)
 from people.sign_in.sessions import end_session as end
 
 
@@ -51,7 +71,9 @@ def own_time_zone(request: DeskRequest) -> HttpResponse:
         return _account_page(request, form)
     zone = form.cleaned_data["zone"]
     profile.choose_time_zone(actor=request.actor, zone=zone)
-    return redirect_with_notice(request, f"Times are now shown in the zone {zone.replace('_', ' ')}.", "account")
+    return redirect_with_notice(
+        request, f"Times are now shown in the zone {zone.replace('_', ' ')}.", "account"
+    )
 
 
 @login_required
@@ -64,7 +86,11 @@ def own_away(request: DeskRequest) -> HttpResponse:
     first = form.cleaned_data["away_first"]
     last = form.cleaned_data["away_last"]
     profile.set_away(actor=request.actor, first=first, last=last)
-    notice = "Nothing is assigned to you on these days." if first else "You are not out of office."
+    notice = (
+        "Nothing is assigned to you on these days."
+        if first
+        else "You are not out of office."
+    )
     return redirect_with_notice(request, notice, "account")
 
 
@@ -74,20 +100,35 @@ def own_away(request: DeskRequest) -> HttpResponse:
 def own_password(request: DeskRequest) -> HttpResponse:
     """Change the password. The old one is always required, so no other confirmation is."""
     person = _person(request)
-    form = PasswordForm(request.POST or None, person=person) if person.has_usable_password() else None
+    form = (
+        PasswordForm(request.POST or None, person=person)
+        if person.has_usable_password()
+        else None
+    )
     wrong = ""
     error = ""
     if request.method == "POST" and form is not None:
         if form.is_valid():
             this_key = str(request.session.session_key)
-            changed = profile.change_password(actor=request.actor, password=form.cleaned_data["new"], this_key=this_key)
+            changed = profile.change_password(
+                actor=request.actor,
+                password=form.cleaned_data["new"],
+                this_key=this_key,
+            )
             renew_session(request, with_password_of=changed)
             notice = "Your password is changed. You are signed out everywhere else."
             return redirect_with_notice(request, notice, "account")
         wrong, error = first_error(form)
     advice = password_validators_help_texts()[-1]
-    context = {"has_password": form is not None, "wrong": wrong, "error": error, "advice": advice}
-    return render(request, "people/account_password.html", context, status=422 if error else 200)
+    context = {
+        "has_password": form is not None,
+        "wrong": wrong,
+        "error": error,
+        "advice": advice,
+    }
+    return render(
+        request, "people/account_password.html", context, status=422 if error else 200
+    )
 
 
 def _person(request: DeskRequest) -> Person:
@@ -102,7 +143,9 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
     first, last = profile.away_days(person)
     context = {
         "person": person,
-        "roles": [(grant.get_role_display(), target_of(grant)) for grant in grants_of(person)],
+        "roles": [
+            (grant.get_role_display(), target_of(grant)) for grant in grants_of(person)
+        ],
         "name": typed.get("name", person.name),
         "zone": typed.get("zone", person.time_zone),
         "zones": zones(),
@@ -123,9 +166,18 @@ def sessions(request: DeskRequest) -> HttpResponse:
     """List the browsers in which the person is signed in."""
     person: Any = request.user
     found = sessions_of(person, this_key=request.session.session_key)
-    hours = {"idle": int(IDLE.total_seconds() // 3600), "longest": int(LONGEST.total_seconds() // 3600)}
-    context = {"sessions": found, "others": sum(not one.is_this for one in found), "hours": hours}
-    return render(request, "people/account_sessions.html", {**context, "now": timezone.now()})
+    hours = {
+        "idle": int(IDLE.total_seconds() // 3600),
+        "longest": int(LONGEST.total_seconds() // 3600),
+    }
+    context = {
+        "sessions": found,
+        "others": sum(not one.is_this for one in found),
+        "hours": hours,
+    }
+    return render(
+        request, "people/account_sessions.html", {**context, "now": timezone.now()}
+    )
 
 
 @login_required
@@ -143,8 +195,14 @@ def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
 @require_POST
 def end_others(request: DeskRequest) -> HttpResponse:
     """End all of the person's own sessions except this one."""
-    count = end_other_sessions(actor=request.actor, this_key=str(request.session.session_key))
-    notice = f"{count} other session{'' if count == 1 else 's'} ended." if count else "There was no other session."
+    count = end_other_sessions(
+        actor=request.actor, this_key=str(request.session.session_key)
+    )
+    notice = (
+        f"{count} other session{'' if count == 1 else 's'} ended."
+        if count
+        else "There was no other session."
+    )
     return redirect_with_notice(request, notice, "sessions")
 
 
@@ -165,7 +223,9 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
 def own_discord(request: DeskRequest) -> HttpResponse:
     """List the person's own Discord accounts."""
     assert isinstance(request.user, Person)
-    return render(request, "people/own_discord.html", {"accounts": accounts_of(request.user)})
+    return render(
+        request, "people/own_discord.html", {"accounts": accounts_of(request.user)}
+    )
 
 
 @login_required
@@ -174,7 +234,9 @@ def own_discord(request: DeskRequest) -> HttpResponse:
 def unlink_discord(request: DeskRequest) -> HttpResponse:
     """Unlink one of the person's own Discord accounts."""
     form = DiscordAccountForm(request.POST)
-    if form.is_valid() and unlink_own(actor=request.actor, account_id=form.cleaned_data["account"]):
+    if form.is_valid() and unlink_own(
+        actor=request.actor, account_id=form.cleaned_data["account"]
+    ):
         notice = "The Discord account is unlinked."
         return redirect_with_notice(request, notice, "own-discord")
     return redirect("own-discord")
@@ -183,8 +245,14 @@ def unlink_discord(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def link_discord(request: DeskRequest, token: str) -> HttpResponse:
-    """Ask whether the Discord account of a link is the person's, and link it when they confirm."""
-    return _link_discord(request, token) if request.method == "POST" else _link_page(request, token)
+    """Ask whether the Discord account of a link is the person's, and link it when they
+    confirm.
+    """
+    return (
+        _link_discord(request, token)
+        if request.method == "POST"
+        else _link_page(request, token)
+    )
 
 
 @reauthenticated
@@ -195,12 +263,23 @@ def _link_discord(request: DeskRequest, token: str) -> HttpResponse:
         return _link_page(request, token, error=error.sentence, status=409)
     except LinkNotGood as error:
         raise Http404(error.sentence) from None
-    return redirect_with_notice(request, f"What {account} does on Discord now counts as done by you.", "own-discord")
+    return redirect_with_notice(
+        request,
+        f"What {account} does on Discord now counts as done by you.",
+        "own-discord",
+    )
 
 
-def _link_page(request: DeskRequest, token: str, *, error: str = "", status: int = 200) -> HttpResponse:
+def _link_page(
+    request: DeskRequest, token: str, *, error: str = "", status: int = 200
+) -> HttpResponse:
     try:
         offer = read_offer(token)
     except LinkNotGood as unusable:
         raise Http404(unusable.sentence) from None
-    return render(request, "people/link_discord.html", {"offer": offer, "error": error}, status=status)
+    return render(
+        request,
+        "people/link_discord.html",
+        {"offer": offer, "error": error},
+        status=status,
+    )

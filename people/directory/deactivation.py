@@ -18,9 +18,11 @@ from people.sign_in.sessions import end_sessions
 
 @atomic_with_retry
 def deactivate(*, actor: Actor, person_id: int) -> Person:
-    """Deactivate a person: end their sessions, release their claims, and withdraw their open links.
+    """Deactivate a person: end their sessions, release their claims, and withdraw their
+    open links.
 
-    Their decisions that were not executed yet are refused when due, because the ruling is checked again then.
+    Their decisions that were not executed yet are refused when due, because the ruling
+    is checked again then.
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
@@ -66,8 +68,8 @@ def _gives_no_role(*, person_id: int, **_: Any) -> bool:
 def reactivate(*, actor: Actor, person_id: int) -> Person:
     """Reactivate a person, with their old password, second factor and roles.
 
-    Who they were at the sign-in provider is forgotten: they may have a new account there, which is found by its
-    verified address.
+    Who they were at the sign-in provider is forgotten: they may have a new account
+    there, which is found by its verified address.
     """
     now, person = lock_for(actor, person_id)
     check_covers(now, person)
@@ -80,7 +82,9 @@ def reactivate(*, actor: Actor, person_id: int) -> Person:
     return person
 
 
-def _record(action: str, actor: Actor, person: Person, *, before: str, after: str) -> None:
+def _record(
+    action: str, actor: Actor, person: Person, *, before: str, after: str
+) -> None:
     details = {
         "person": str(person),
         "email": person.email,

@@ -16,9 +16,12 @@ class RoleForm(GrantTargetForm):
     """One role for one target."""
 
     role = forms.ChoiceField(
-        choices=ROLE_CHOICES, error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a role.")
+        choices=ROLE_CHOICES,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a role."),
     )
-    place = forms.CharField(error_messages={"required": "Choose the scope of the role."})
+    place = forms.CharField(
+        error_messages={"required": "Choose the scope of the role."}
+    )
 
     def clean_role(self) -> Role:
         return Role(self.cleaned_data["role"])

@@ -1,4 +1,6 @@
-"""The page of changes that wait for a second admin, and the page that asks for the reason of one."""
+"""The page of changes that wait for a second admin, and the page that asks for the
+reason of one.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -27,9 +29,19 @@ from people.second_admin.asking import (
     pack,
     unpack,
 )
-from people.second_admin.ending import accept, check_may_accept, decline, reveal_secret, withdraw_change
+from people.second_admin.ending import (
+    accept,
+    check_may_accept,
+    decline,
+    reveal_secret,
+    withdraw_change,
+)
 from people.second_admin.registry import AskedChange, SecondAdminNeeded, command_of
-from people.second_admin.setting import has_another_admin, organisation_settings, set_second_admin
+from people.second_admin.setting import (
+    has_another_admin,
+    organisation_settings,
+    set_second_admin,
+)
 from people.sign_in.reauthentication import reauthenticated
 
 # How many ended changes the page shows.
@@ -52,12 +64,16 @@ class AnswerForm(SentenceForm):
     """What an admin adds when they accept or decline: an operator's code, or a reason."""
 
     code = forms.CharField(
-        required=False, max_length=40, error_messages={"max_length": "A code has at most 40 characters."}
+        required=False,
+        max_length=40,
+        error_messages={"max_length": "A code has at most 40 characters."},
     )
     reason = WordsField(
         required=False,
         max_length=MAX_REASON,
-        error_messages={"max_length": f"Keep the reason under {MAX_REASON} characters."},
+        error_messages={
+            "max_length": f"Keep the reason under {MAX_REASON} characters."
+        },
     )
 
 
@@ -68,7 +84,9 @@ class SwitchForm(SentenceForm):
 
 
 class SecondAdminMiddleware:
-    """Asks for a reason where a view's command needs a second admin, on a page of its own."""
+    """Asks for a reason where a view's command needs a second admin, on a page of its
+    own.
+    """
 
     def __init__(self, get_response: Any) -> None:
         self.get_response = get_response
@@ -77,14 +95,20 @@ class SecondAdminMiddleware:
         response: HttpResponseBase = self.get_response(request)
         return response
 
-    def process_exception(self, request: DeskRequest, exception: Exception) -> HttpResponse | None:
-        """Answer with the page that asks for the reason; other exceptions are not its business."""
+    def process_exception(
+        self, request: DeskRequest, exception: Exception
+    ) -> HttpResponse | None:
+        """Answer with the page that asks for the reason; other exceptions are not its
+        business.
+        """
         if not isinstance(exception, SecondAdminNeeded):
             return None
         return _ask_page(request, exception.asked)
 
 
-def _ask_page(request: DeskRequest, asked: AskedChange, *, error: str = "") -> HttpResponse:
+def _ask_page(
+    request: DeskRequest, asked: AskedChange, *, error: str = ""
+) -> HttpResponse:
     try:
         packed = pack(asked, request.actor)
     except NotYours as too_long:
@@ -97,7 +121,9 @@ def _ask_page(request: DeskRequest, asked: AskedChange, *, error: str = "") -> H
         "reason": request.POST.get("reason", "") if error else "",
         "most": MAX_REASON,
     }
-    response = render(request, "people/ask_second_admin.html", context, status=422 if error else 200)
+    response = render(
+        request, "people/ask_second_admin.html", context, status=422 if error else 200
+    )
     # Where a part of a page asked, the whole page answers.
     response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "body", "innerHTML"
     return response
@@ -112,10 +138,14 @@ def ask(request: DeskRequest) -> HttpResponse:
         form = ReasonForm(request.POST)
         if not form.is_valid():
             return _ask_page(request, asked, error=form.first_error())
-        ask_second_admin(asked=asked, reason=form.cleaned_data["reason"], actor=request.actor)
+        ask_second_admin(
+            asked=asked, reason=form.cleaned_data["reason"], actor=request.actor
+        )
     except NotYours as error:
         return _changes_page(request, status=403, error=error.sentence)
-    return redirect_with_notice(request, f"Waiting for a second admin: {asked.words.title}.", asked.words.page)
+    return redirect_with_notice(
+        request, f"Waiting for a second admin: {asked.words.title}.", asked.words.page
+    )
 
 
 @login_required
@@ -134,30 +164,48 @@ def set_setting(request: DeskRequest) -> HttpResponse:
         raise PermissionDenied
     form = SwitchForm(request.POST)
     if not form.is_valid():
-        return _changes_page(request, status=422, error="Choose whether changes wait for a second admin.")
+        return _changes_page(
+            request, status=422, error="Choose whether changes wait for a second admin."
+        )
     on = form.cleaned_data["on"] == "yes"
     try:
         set_second_admin(actor=request.actor, on=on)
     except NotYours as error:
         return _changes_page(request, status=409, error=error.sentence)
-    words = "Loosening waits for a second admin from now on." if on else "Loosening applies at once again."
+    words = (
+        "Loosening waits for a second admin from now on."
+        if on
+        else "Loosening applies at once again."
+    )
     return redirect_with_notice(request, words, "pending-changes")
 
 
 def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Decorate a view of the change in its URL, and pass what was typed; what is wrong is shown at the change."""
+    """Decorate a view of the change in its URL, and pass what was typed; what is wrong
+    is shown at the change.
+    """
 
     @wraps(view)
     def answered(request: DeskRequest, change_id: int) -> HttpResponse:
-        if not PendingChange.objects.visible_to(request.actor).filter(pk=change_id).exists():
-            raise Http404("There is no such change, or you do not manage what it changes.")
+        if (
+            not PendingChange.objects.visible_to(request.actor)
+            .filter(pk=change_id)
+            .exists()
+        ):
+            raise Http404(
+                "There is no such change, or you do not manage what it changes."
+            )
         form = AnswerForm(request.POST)
         if not form.is_valid():
-            return _changes_page(request, status=422, error=form.first_error(), at=change_id)
+            return _changes_page(
+                request, status=422, error=form.first_error(), at=change_id
+            )
         try:
             return view(request, change_id, form.cleaned_data)
         except ChangeNotWaiting as error:
-            return _changes_page(request, status=409, error=error.sentence, at=change_id)
+            return _changes_page(
+                request, status=409, error=error.sentence, at=change_id
+            )
 
     return answered
 
@@ -166,7 +214,9 @@ def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 @require_POST
 @reauthenticated
 @_of_change
-def accept_change(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
+def accept_change(
+    request: DeskRequest, change_id: int, typed: dict[str, str]
+) -> HttpResponse:
     """Accept a change, which carries it out."""
     ended = accept(change_id=change_id, actor=request.actor, code=typed["code"])
     change = ended.change
@@ -174,17 +224,23 @@ def accept_change(request: DeskRequest, change_id: int, typed: dict[str, str]) -
         return _changes_page(request, status=409, error=change.outcome, at=change_id)
     if change.command == "invite" and isinstance(ended.result, NewLink):
         return show_link(request, ended.result, roles=roles_of(ended.result.invitation))
-    return redirect_with_notice(request, f"Accepted and carried out: {change.title}.", "pending-changes")
+    return redirect_with_notice(
+        request, f"Accepted and carried out: {change.title}.", "pending-changes"
+    )
 
 
 @login_required
 @require_POST
 @reauthenticated
 @_of_change
-def show_secret(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
+def show_secret(
+    request: DeskRequest, change_id: int, typed: dict[str, str]
+) -> HttpResponse:
     """Show the secret that an accepted change made, once, to whoever asked for it."""
     change, secret = reveal_secret(change_id=change_id, actor=request.actor)
-    response = render(request, "people/change_secret.html", {"change": change, "secret": secret})
+    response = render(
+        request, "people/change_secret.html", {"change": change, "secret": secret}
+    )
     response["Cache-Control"] = "no-store"
     return response
 
@@ -192,25 +248,37 @@ def show_secret(request: DeskRequest, change_id: int, typed: dict[str, str]) -> 
 @login_required
 @require_POST
 @_of_change
-def decline_change(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
+def decline_change(
+    request: DeskRequest, change_id: int, typed: dict[str, str]
+) -> HttpResponse:
     """Decline a change of another admin's."""
     change = decline(change_id=change_id, actor=request.actor, reason=typed["reason"])
-    return redirect_with_notice(request, f"Declined: {change.title}. Nothing was changed.", "pending-changes")
+    return redirect_with_notice(
+        request, f"Declined: {change.title}. Nothing was changed.", "pending-changes"
+    )
 
 
 @login_required
 @require_POST
 @_of_change
-def withdraw(request: DeskRequest, change_id: int, typed: dict[str, str]) -> HttpResponse:
+def withdraw(
+    request: DeskRequest, change_id: int, typed: dict[str, str]
+) -> HttpResponse:
     """Withdraw one's own change."""
     change = withdraw_change(change_id=change_id, actor=request.actor)
     # Whoever is no admin any more has no such page.
     page = "pending-changes" if request.actor.has(Role.ADMIN) else "home"
-    return redirect_with_notice(request, f"Withdrawn: {change.title}. Nothing was changed.", page)
+    return redirect_with_notice(
+        request, f"Withdrawn: {change.title}. Nothing was changed.", page
+    )
 
 
-def _changes_page(request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0) -> HttpResponse:
-    """Render the page; `error` is shown at the change `at` while that waits, otherwise at the top."""
+def _changes_page(
+    request: DeskRequest, *, status: int = 200, error: str = "", at: int = 0
+) -> HttpResponse:
+    """Render the page; `error` is shown at the change `at` while that waits, otherwise
+    at the top.
+    """
     actor = request.actor
     if not actor.has(Role.ADMIN):
         raise PermissionDenied

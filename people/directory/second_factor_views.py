@@ -1,4 +1,6 @@
-"""The page on which an admin of everything sets which roles need a second factor, and sees who lacks one."""
+"""The page on which an admin of everything sets which roles need a second factor, and
+sees who lacks one.
+"""
 
 from typing import Any
 
@@ -34,14 +36,22 @@ def set_rule(request: DeskRequest) -> HttpResponse:
         return ask_first(request)
     form = RoleRuleForm(request.POST)
     if not form.is_valid():
-        return _rules_page(request, status=422, error="Choose a role, and whether it needs a second factor.")
+        return _rules_page(
+            request,
+            status=422,
+            error="Choose a role, and whether it needs a second factor.",
+        )
     role = Role(form.cleaned_data["role"])
     needed = form.cleaned_data["needed"] == "yes"
     try:
         set_role_rule(actor=request.actor, role=role, needed=needed)
     except FactorNotAllowed as error:
         return _rules_page(request, status=409, error=error.sentence)
-    rule = "needs a second factor from now on" if needed else "no longer needs a second factor"
+    rule = (
+        "needs a second factor from now on"
+        if needed
+        else "no longer needs a second factor"
+    )
     return redirect_with_notice(request, f"Every {role} {rule}.", "second-factor")
 
 
@@ -59,7 +69,11 @@ def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
         number = remove_factors_of(actor=request.actor, person=person)
     except FactorNotAllowed as error:
         return _rules_page(request, status=409, error=error.sentence)
-    notice = f"{person} signs in by password alone now, and was signed out." if number else f"{person} had none."
+    notice = (
+        f"{person} signs in by password alone now, and was signed out."
+        if number
+        else f"{person} had none."
+    )
     return redirect_with_notice(request, notice, "second-factor")
 
 
@@ -68,7 +82,9 @@ def _check_admin_of_all(request: DeskRequest) -> None:
         raise PermissionDenied
 
 
-def _rules_page(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
+def _rules_page(
+    request: DeskRequest, *, error: str = "", status: int = 200
+) -> HttpResponse:
     rules: dict[str, Any] = RoleRule.objects.select_related("changed_by").in_bulk()
     people = people_by_factor()
     roles = [
@@ -83,5 +99,10 @@ def _rules_page(request: DeskRequest, *, error: str = "", status: int = 200) -> 
         for role in Role
     ]
     waiting = PendingChange.objects.at("second-factor")
-    context = {"roles": roles, "people": people, "error": error, "waiting_changes": waiting}
+    context = {
+        "roles": roles,
+        "people": people,
+        "error": error,
+        "waiting_changes": waiting,
+    }
     return render(request, "people/second_factor.html", context, status=status)

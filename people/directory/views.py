@@ -1,4 +1,6 @@
-"""The list of people and of open invitations, and the page of one person, with what admins change there."""
+"""The list of people and of open invitations, and the page of one person, with what
+admins change there.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,13 +21,31 @@ from people.accounts.discord import accounts_of, unlink_of
 from people.accounts.forms import DiscordAccountForm
 from people.directory.deactivation import deactivate, reactivate
 from people.directory.forms import GrantForm, RoleForm, SearchForm
-from people.directory.listing import PersonRow, directory, look_up, open_invitations, open_password_link
+from people.directory.listing import (
+    PersonRow,
+    directory,
+    look_up,
+    open_invitations,
+    open_password_link,
+)
 from people.errors import LastAdmin, PeopleError
-from people.invitations.links import make_password_link, may_handle, renew_invitation, roles_of, withdraw
+from people.invitations.links import (
+    make_password_link,
+    may_handle,
+    renew_invitation,
+    roles_of,
+    withdraw,
+)
 from people.invitations.views import show_link
 from people.models import Invitation, PendingChange, Person
 from people.roles.grants import give_role, is_last_admin, take_role
-from people.roles.targets import ROLES_TO_GIVE, has_admin_beyond, is_covered_by, targets_to_give, widest_first
+from people.roles.targets import (
+    ROLES_TO_GIVE,
+    has_admin_beyond,
+    is_covered_by,
+    targets_to_give,
+    widest_first,
+)
 from people.sign_in.reauthentication import reauthenticated
 
 # The number of ledger entries on a person's page.
@@ -39,7 +59,9 @@ def people(request: DeskRequest) -> HttpResponse:
     return _list_page(request)
 
 
-def _list_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
+def _list_page(
+    request: DeskRequest, *, status: int = 200, error: str = ""
+) -> HttpResponse:
     """Render the list, with an error if something was refused."""
     actor = request.actor
     if not actor.looks_after_people:
@@ -69,14 +91,21 @@ def person(request: DeskRequest, person_id: int) -> HttpResponse:
 
 def _find(request: DeskRequest, person_id: int) -> PersonRow:
     """Return the person of a URL. Raises Http404 if the actor may not see them."""
-    found = look_up(request.actor, person_id) if request.actor.looks_after_people else None
+    found = (
+        look_up(request.actor, person_id) if request.actor.looks_after_people else None
+    )
     if found is None:
         raise Http404("There is no such person, or you do not manage them.")
     return found
 
 
 def _person_page(
-    request: DeskRequest, person_id: int, *, status: int = 200, error: str = "", at: str = ""
+    request: DeskRequest,
+    person_id: int,
+    *,
+    status: int = 200,
+    error: str = "",
+    at: str = "",
 ) -> HttpResponse:
     """Render a person's page; `error` is shown at the form named `at`."""
     actor = request.actor
@@ -85,18 +114,28 @@ def _person_page(
     is_self = actor.id == str(person_id)
     is_admin = actor.has(Role.ADMIN)
     # The person's latest entries that the actor may read.
-    did = Entry.objects.readable_by(actor).of_person(person_id).without_steps().since(timedelta(days=30))
+    did = (
+        Entry.objects.readable_by(actor)
+        .of_person(person_id)
+        .without_steps()
+        .since(timedelta(days=30))
+    )
     context = {
         "one": found,
         "is_self": is_self,
         "is_covered": is_covered_by(actor, grants),
-        "may_change_roles": is_admin and (is_self or not has_admin_beyond(actor, grants)),
+        "may_change_roles": is_admin
+        and (is_self or not has_admin_beyond(actor, grants)),
         "is_last_admin": is_last_admin(found.person),
-        "places": list(targets_to_give(actor).values()) if is_admin and not is_self else [],
+        "places": list(targets_to_give(actor).values())
+        if is_admin and not is_self
+        else [],
         "roles": ROLES_TO_GIVE,
         "password_link": open_password_link(actor, found.person),
         "discord": accounts_of(found.person),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("person", person_id),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(
+            "person", person_id
+        ),
         "lines": with_subjects(lines(did.newest_first()[:MAX_LINES])),
         "error": error,
         "at": at,
@@ -105,14 +144,19 @@ def _person_page(
     return render(request, "people/person.html", context, status=status)
 
 
-def _changes(at: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
-    """Decorate a view that changes the person of its URL and returns the notice to show.
+def _changes(
+    at: str,
+) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
+    """Decorate a view that changes the person of its URL and returns the notice to
+    show.
 
-    The view runs for every admin; the commands check what exactly they may do, and an error is
-    shown at the form named `at`.
+    The view runs for every admin; the commands check what exactly they may do, and an
+    error is shown at the form named `at`.
     """
 
-    def decorate(view: Callable[..., HttpResponse | str]) -> Callable[..., HttpResponse]:
+    def decorate(
+        view: Callable[..., HttpResponse | str],
+    ) -> Callable[..., HttpResponse]:
         @wraps(view)
         def changed(request: DeskRequest, person_id: int) -> HttpResponse:
             person = _find(request, person_id).person
@@ -122,8 +166,14 @@ def _changes(at: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[
                 answered = view(request, person)
             except PeopleError as error:
                 status = 409 if isinstance(error, LastAdmin) else 403
-                return _person_page(request, person_id, status=status, error=error.sentence, at=at)
-            return answered if isinstance(answered, HttpResponse) else _done(request, person_id, answered)
+                return _person_page(
+                    request, person_id, status=status, error=error.sentence, at=at
+                )
+            return (
+                answered
+                if isinstance(answered, HttpResponse)
+                else _done(request, person_id, answered)
+            )
 
         return changed
 
@@ -138,10 +188,14 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     """Grant a person a role for everything, a connection or a mailbox."""
     form = RoleForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
-        return _person_page(request, person.pk, status=422, error=first_error(form)[1], at="role")
+        return _person_page(
+            request, person.pk, status=422, error=first_error(form)[1], at="role"
+        )
     role = form.cleaned_data["role"]
     target = form.cleaned_data["place"]
-    is_new = give_role(actor=request.actor, person_id=person.pk, role=role, target=target)
+    is_new = give_role(
+        actor=request.actor, person_id=person.pk, role=role, target=target
+    )
     return f"{person} is {role} of {target.name} {'now' if is_new else 'already'}."
 
 
@@ -154,8 +208,12 @@ def remove_role(request: DeskRequest, person: Person) -> str:
     form = GrantForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such role.")
-    take_role(actor=request.actor, person_id=person.pk, grant_id=form.cleaned_data["grant"])
-    return f"The role was removed. {person} must sign in again to use their other roles."
+    take_role(
+        actor=request.actor, person_id=person.pk, grant_id=form.cleaned_data["grant"]
+    )
+    return (
+        f"The role was removed. {person} must sign in again to use their other roles."
+    )
 
 
 @login_required
@@ -184,7 +242,11 @@ def reactivate_person(request: DeskRequest, person: Person) -> str:
 @_changes("password")
 def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     """Make a link for a new password and show it once."""
-    return show_link(request, make_password_link(actor=request.actor, person_id=person.pk), person=person)
+    return show_link(
+        request,
+        make_password_link(actor=request.actor, person_id=person.pk),
+        person=person,
+    )
 
 
 @login_required
@@ -196,7 +258,11 @@ def remove_discord(request: DeskRequest, person: Person) -> str:
     form = DiscordAccountForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such Discord account.")
-    unlink_of(actor=request.actor, person_id=person.pk, account_id=form.cleaned_data["account"])
+    unlink_of(
+        actor=request.actor,
+        person_id=person.pk,
+        account_id=form.cleaned_data["account"],
+    )
     return "The Discord account is unlinked."
 
 
@@ -236,7 +302,9 @@ def withdraw_link(request: DeskRequest, invitation_id: int) -> HttpResponse:
         return _list_page(request, status=403, error=error.sentence)
     notice = f"The link for {found.email} no longer works."
     if found.kind == Invitation.Kind.PASSWORD and found.person_id:
-        return redirect_with_notice(request, notice, "person", person_id=found.person_id)
+        return redirect_with_notice(
+            request, notice, "person", person_id=found.person_id
+        )
     return redirect_with_notice(request, notice, "people")
 
 

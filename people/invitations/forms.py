@@ -16,18 +16,27 @@ from people.roles.targets import GrantTarget, GrantTargetForm
 class InviteForm(GrantTargetForm):
     """An invitation: the address, the roles, and how long the link is valid."""
 
-    email = forms.CharField(max_length=254, error_messages={"required": "Enter the address to invite."})
+    email = forms.CharField(
+        max_length=254, error_messages={"required": "Enter the address to invite."}
+    )
     name = forms.CharField(required=False, max_length=80)
     roles = forms.MultipleChoiceField(
         choices=ROLE_CHOICES,
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose at least one role."),
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose at least one role."
+        ),
     )
-    place = forms.CharField(error_messages={"required": "Choose the scope of the roles."})
+    place = forms.CharField(
+        error_messages={"required": "Choose the scope of the roles."}
+    )
     days = forms.IntegerField(
         required=False,
         min_value=1,
         max_value=MAX_DAYS,
-        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), f"A link works for 1 to {MAX_DAYS} days."),
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"),
+            f"A link works for 1 to {MAX_DAYS} days.",
+        ),
     )
 
     def clean_email(self) -> str:
@@ -38,7 +47,10 @@ class InviteForm(GrantTargetForm):
 
     def wanted(self) -> list[tuple[Role, GrantTarget]]:
         """Return the roles that the link grants."""
-        return [(Role(one), self.cleaned_data["place"]) for one in self.cleaned_data["roles"]]
+        return [
+            (Role(one), self.cleaned_data["place"])
+            for one in self.cleaned_data["roles"]
+        ]
 
     def lasts(self) -> timedelta:
         """Return how long the link is valid."""
@@ -48,8 +60,14 @@ class InviteForm(GrantTargetForm):
 class NewPasswordForm(forms.Form):
     """A new password, typed twice to catch a typing error."""
 
-    password = forms.CharField(strip=False, max_length=4096, error_messages={"required": "Choose a password."})
-    password_again = forms.CharField(strip=False, max_length=4096, error_messages={"required": "Repeat the password."})
+    password = forms.CharField(
+        strip=False, max_length=4096, error_messages={"required": "Choose a password."}
+    )
+    password_again = forms.CharField(
+        strip=False,
+        max_length=4096,
+        error_messages={"required": "Repeat the password."},
+    )
 
     def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,7 +80,10 @@ class NewPasswordForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("password") and cleaned.get("password_again") not in (None, cleaned["password"]):
+        if cleaned.get("password") and cleaned.get("password_again") not in (
+            None,
+            cleaned["password"],
+        ):
             self.add_error("password_again", "The two passwords are not the same.")
         return cleaned
 
@@ -70,6 +91,8 @@ class NewPasswordForm(forms.Form):
 class JoinForm(NewPasswordForm):
     """The name and password of a person who joins."""
 
-    name = forms.CharField(max_length=80, error_messages={"required": "Enter your name: others see it."})
+    name = forms.CharField(
+        max_length=80, error_messages={"required": "Enter your name: others see it."}
+    )
 
     field_order = ("name", "password", "password_again")

@@ -1,7 +1,7 @@
 """One-time links: invitations to join the desk, and links to set a new password.
 
-A link grants only what its maker may grant at that moment. Each works once, for the one address that
-it was made for; only the hash of its token is stored.
+A link grants only what its maker may grant at that moment. Each works once, for the one
+address that it was made for; only the hash of its token is stored.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,14 @@ from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
-from people.roles.grants import add_grant, check_covers, is_self, lock_actor, lock_for, lock_people
+from people.roles.grants import (
+    add_grant,
+    check_covers,
+    is_self,
+    lock_actor,
+    lock_for,
+    lock_people,
+)
 from people.roles.targets import (
     GrantTarget,
     all_targets,
@@ -63,8 +70,12 @@ class Link:
         return self.invitation.kind == Invitation.Kind.PASSWORD
 
 
-def _locked_inviter(actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]]) -> Actor:
-    """Lock the actor, who may invite this address with these roles. Raises NotYours where they may not."""
+def _locked_inviter(
+    actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]]
+) -> Actor:
+    """Lock the actor, who may invite this address with these roles. Raises NotYours
+    where they may not.
+    """
     now = lock_actor(actor)
     for _, target in roles:
         if not is_admin_of(now, target):
@@ -75,14 +86,18 @@ def _locked_inviter(actor: Actor, email: str, roles: Sequence[tuple[Role, GrantT
     if known is not None and is_self(now, known):
         raise NotYours("This is your own address. You cannot give yourself a role.")
     if known is not None and not known.is_active:
-        raise NotYours("The account with this address is deactivated. Reactivate it on its page.")
+        raise NotYours(
+            "The account with this address is deactivated. Reactivate it on its page."
+        )
     targets = all_targets()
     if any(target.value not in targets for _, target in roles):
         raise NotYours("The connection or mailbox of a role is no longer there.")
     return now
 
 
-def _inviting(*, actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]], **_: Any) -> ChangeInWords:
+def _inviting(
+    *, actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarget]], **_: Any
+) -> ChangeInWords:
     _locked_inviter(actor, email, roles)
     target = common_target(target for _, target in roles)
     known = Person.objects.filter(email=email).first()
@@ -100,15 +115,25 @@ def _inviting(*, actor: Actor, email: str, roles: Sequence[tuple[Role, GrantTarg
 @atomic_with_retry
 @second_admin("Invitation", words=_inviting)
 def invite(
-    *, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta
+    *,
+    actor: Actor,
+    email: str,
+    name: str,
+    roles: Sequence[tuple[Role, GrantTarget]],
+    lasts: timedelta,
 ) -> NewLink:
-    """Invite this address with these roles; an earlier invitation of the actor's for it becomes void."""
+    """Invite this address with these roles; an earlier invitation of the actor's for it
+    becomes void.
+    """
     now = _locked_inviter(actor, email, roles)
-    own = Invitation.objects.filter(kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now))
+    own = Invitation.objects.filter(
+        kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now)
+    )
     # An operator's links are for the first admin, and there is only one of them.
     (own.filter(email=email) if now.kind == "person" else own).withdraw()
     grants = [
-        {"role": role.value, "connection": target.connection, "mailbox": target.mailbox} for role, target in roles
+        {"role": role.value, "connection": target.connection, "mailbox": target.mailbox}
+        for role, target in roles
     ]
     made = _make(now, Invitation(email=email, name=name, grants=grants), lasts)
     details = {"email": email, "roles": _words(roles), "until": _until(made)}
@@ -122,10 +147,18 @@ def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
     invitation = _find(lock_actor(actor), invitation_id)
     roles = _stored_roles(invitation)
     if not roles:
-        raise NotYours("The scope of this invitation no longer exists. Invite them again.")
+        raise NotYours(
+            "The scope of this invitation no longer exists. Invite them again."
+        )
     lasts = invitation.expires_at - invitation.created_at
     Invitation.objects.filter(pk=invitation.pk).withdraw()
-    return invite(actor=actor, email=invitation.email, name=invitation.name, roles=roles, lasts=lasts)
+    return invite(
+        actor=actor,
+        email=invitation.email,
+        name=invitation.name,
+        roles=roles,
+        lasts=lasts,
+    )
 
 
 @atomic_with_retry
@@ -134,12 +167,18 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     now = lock_actor(actor)
     invitation = _find(now, invitation_id)
     if Invitation.objects.filter(pk=invitation.pk).withdraw():
-        record("person.invitation_withdrawn", actor=now, details={"email": invitation.email})
+        record(
+            "person.invitation_withdrawn",
+            actor=now,
+            details={"email": invitation.email},
+        )
     return invitation
 
 
 def _locked_without_password(actor: Actor, person_id: int) -> tuple[Actor, Person]:
-    """Lock the actor and a person for whom they may make a password link. Raises NotYours."""
+    """Lock the actor and a person for whom they may make a password link. Raises
+    NotYours.
+    """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
         raise NotYours("This is your own account. Change your password there.")
@@ -166,32 +205,49 @@ def _giving_a_password(*, actor: Actor, person_id: int) -> ChangeInWords:
 @atomic_with_retry
 @second_admin("Password", words=_giving_a_password, made=lambda link: link.url)
 def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
-    """Make a link to set a new password; an earlier one becomes void. The second factor stays."""
+    """Make a link to set a new password; an earlier one becomes void. The second factor
+    stays.
+    """
     now, person = _locked_without_password(actor, person_id)
     Invitation.objects.passwords_of(person).withdraw()
     kind = Invitation.Kind.PASSWORD
-    made = _make(now, Invitation(kind=kind, email=person.email, name=person.name, person=person), PASSWORD_LASTS)
+    made = _make(
+        now,
+        Invitation(kind=kind, email=person.email, name=person.name, person=person),
+        PASSWORD_LASTS,
+    )
     details = {"person": str(person), "email": person.email, "until": _until(made)}
     record("person.password_link_made", actor=now, details=details, about=person)
     return made
 
 
-def may_handle(actor: Actor, invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None) -> bool:
-    """Whether the actor is an admin of all that a link grants. Callers that check many links pass the targets."""
+def may_handle(
+    actor: Actor,
+    invitation: Invitation,
+    targets: Mapping[str, GrantTarget] | None = None,
+) -> bool:
+    """Whether the actor is an admin of all that a link grants. Callers that check many
+    links pass the targets.
+    """
     if invitation.kind == Invitation.Kind.PASSWORD and invitation.person is not None:
         return is_covered_by(actor, grants_of(invitation.person))
     return all(
-        is_admin_of(actor, target) for _, target in _stored_roles(invitation, targets) or [(Role.ADMIN, GrantTarget())]
+        is_admin_of(actor, target)
+        for _, target in _stored_roles(invitation, targets)
+        or [(Role.ADMIN, GrantTarget())]
     )
 
 
-def roles_of(invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None) -> str:
+def roles_of(
+    invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None
+) -> str:
     """Return a description of the roles that a link grants."""
     return _words(_stored_roles(invitation, targets)) or in_words([])
 
 
 def read_link(token: str) -> Link:
-    """Return the link with a token. It changes nothing, because programs that scan mail open links too.
+    """Return the link with a token. It changes nothing, because programs that scan mail
+    open links too.
 
     Raises LinkNotGood for every reason.
     """
@@ -200,7 +256,11 @@ def read_link(token: str) -> Link:
     if invitation is None:
         raise LinkNotGood(NOT_GOOD)
     is_join = invitation.kind == Invitation.Kind.JOIN
-    person = Person.objects.filter(email=invitation.email).first() if is_join else invitation.person
+    person = (
+        Person.objects.filter(email=invitation.email).first()
+        if is_join
+        else invitation.person
+    )
     link = Link(invitation, person, _stored_roles(invitation) if is_join else [])
     if not _maker_still_may(link):
         raise LinkNotGood(NOT_GOOD)
@@ -209,17 +269,28 @@ def read_link(token: str) -> Link:
 
 @atomic_with_retry
 def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
-    """Make an account by a link, with the roles that it grants. `actor` has the address; it is nobody yet."""
+    """Make an account by a link, with the roles that it grants. `actor` has the
+    address; it is nobody yet.
+    """
     link = _use(token)
     if link.is_for_password or link.person is not None:
         raise LinkNotGood(NOT_GOOD)
     try:
-        person = Person.objects.create_user(email=link.invitation.email, name=name, password=password)
+        person = Person.objects.create_user(
+            email=link.invitation.email, name=name, password=password
+        )
     except IntegrityError:
-        # They joined by another link for the same address. The transaction is rolled back, so the link stays valid.
-        raise WrongPerson("An account with this address was created a moment ago. Sign in with it to accept.") from None
+        # They joined by another link for the same address. The transaction is rolled
+        # back, so the link stays valid.
+        raise WrongPerson(
+            "An account with this address was created a moment ago. Sign in with it to accept."
+        ) from None
     _grant(person, link)
-    details = {"email": person.email, "roles": in_words(grants_of(person)), "invited_by": _maker(link)}
+    details = {
+        "email": person.email,
+        "roles": in_words(grants_of(person)),
+        "invited_by": _maker(link),
+    }
     joined = person.actor(surface=actor.surface, address=actor.address)
     record("person.joined", actor=joined, details=details, about=person)
     return person
@@ -233,8 +304,14 @@ def accept_roles(*, token: str, actor: Actor) -> Person:
     if link.is_for_password or person is None:
         raise LinkNotGood(NOT_GOOD)
     if not is_self(actor, person):
-        raise WrongPerson("This link is for a different address from the one you are signed in with.")
-    details = {"person": str(person), "email": person.email, "before": in_words(grants_of(person))}
+        raise WrongPerson(
+            "This link is for a different address from the one you are signed in with."
+        )
+    details = {
+        "person": str(person),
+        "email": person.email,
+        "before": in_words(grants_of(person)),
+    }
     _grant(person, link)
     details |= {"invited_by": _maker(link), "after": in_words(grants_of(person))}
     record("person.grants_changed", actor=actor, details=details, about=person)
@@ -243,7 +320,9 @@ def accept_roles(*, token: str, actor: Actor) -> Person:
 
 @atomic_with_retry
 def set_password(*, token: str, password: str, actor: Actor) -> Person:
-    """Set a new password by a link, and end all sessions. The second factor stays; an admin can remove it."""
+    """Set a new password by a link, and end all sessions. The second factor stays; an
+    admin can remove it.
+    """
     link = _use(token)
     person = link.person
     if not link.is_for_password or person is None:
@@ -259,10 +338,21 @@ def set_password(*, token: str, password: str, actor: Actor) -> Person:
 
 
 def _use(token: str) -> Link:
-    """Mark a link as used, by compare-and-set: of two requests only one succeeds. Lock its maker's roles before."""
+    """Mark a link as used, by compare-and-set: of two requests only one succeeds. Lock
+    its maker's roles before.
+    """
     link = read_link(token)
     invitation = link.invitation
-    lock_people(*(key for key in (invitation.invited_by_id, link.person.pk if link.person else None) if key))
+    lock_people(
+        *(
+            key
+            for key in (
+                invitation.invited_by_id,
+                link.person.pk if link.person else None,
+            )
+            if key
+        )
+    )
     link = read_link(token)
     if not Invitation.objects.good().filter(pk=invitation.pk).update(accepted_at=Now()):
         raise LinkNotGood(NOT_GOOD)
@@ -281,11 +371,15 @@ def _maker_still_may(link: Link) -> bool:
     now = maker.actor(surface="web")
     if link.is_for_password:
         return person is not None and is_covered_by(now, grants_of(person))
-    return bool(link.roles) and all(is_admin_of(now, target) for _, target in link.roles)
+    return bool(link.roles) and all(
+        is_admin_of(now, target) for _, target in link.roles
+    )
 
 
 def _find(actor: Actor, invitation_id: int) -> Invitation:
-    invitation = Invitation.objects.select_related("person").filter(pk=invitation_id).first()
+    invitation = (
+        Invitation.objects.select_related("person").filter(pk=invitation_id).first()
+    )
     if invitation is None or not may_handle(actor, invitation):
         raise NotYours("There is no such invitation, or you do not manage its roles.")
     return invitation
@@ -297,7 +391,13 @@ def _stored_roles(
     """Return the roles of an invitation whose targets still exist."""
     targets = all_targets() if targets is None else targets
     stored: list[dict[str, Any]] = invitation.grants
-    found = [(one["role"], GrantTarget(connection=one["connection"], mailbox=one["mailbox"]).value) for one in stored]
+    found = [
+        (
+            one["role"],
+            GrantTarget(connection=one["connection"], mailbox=one["mailbox"]).value,
+        )
+        for one in stored
+    ]
     return [(Role(role), targets[value]) for role, value in found if value in targets]
 
 
@@ -314,7 +414,9 @@ def _make(actor: Actor, invitation: Invitation, lasts: timedelta) -> NewLink:
     invitation.expires_at = Now() + lasts
     invitation.save()
     invitation.refresh_from_db()
-    return NewLink(invitation, f"{settings.PUBLIC_URL}{reverse('join', kwargs={'token': token})}")
+    return NewLink(
+        invitation, f"{settings.PUBLIC_URL}{reverse('join', kwargs={'token': token})}"
+    )
 
 
 def _key_of(actor: Actor) -> int | None:

@@ -1,7 +1,8 @@
-"""Inviting people, and using a one-time link: joining, accepting roles, setting a new password.
+"""Inviting people, and using a one-time link: joining, accepting roles, setting a new
+password.
 
-Opening a link changes nothing, so that programs that look at links in mail do not use it up. One that is used,
-withdrawn, expired or unknown gets the same answer.
+Opening a link changes nothing, so that programs that look at links in mail do not use
+it up. One that is used, withdrawn, expired or unknown gets the same answer.
 """
 
 from typing import Any
@@ -55,18 +56,28 @@ def _make(request: DeskRequest) -> HttpResponse:
     email = form.cleaned_data["email"]
     name = form.cleaned_data["name"]
     try:
-        made = invite(actor=request.actor, email=email, name=name, roles=form.wanted(), lasts=form.lasts())
+        made = invite(
+            actor=request.actor,
+            email=email,
+            name=name,
+            roles=form.wanted(),
+            lasts=form.lasts(),
+        )
     except PeopleError as error:
         return _form(request, status=403, wrong="email", error=error.sentence)
     return show_link(request, made, roles=roles_of(made.invitation))
 
 
 def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpResponse:
-    """Show a new link once. There is no redirect, because the link would have to be stored until then."""
+    """Show a new link once. There is no redirect, because the link would have to be
+    stored until then.
+    """
     return render(request, "people/link_made.html", {"made": made, **context})
 
 
-def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", error: str = "") -> HttpResponse:
+def _form(
+    request: DeskRequest, *, status: int = 200, wrong: str = "", error: str = ""
+) -> HttpResponse:
     typed = request.POST
     context = {
         "places": list(targets_to_give(request.actor).values()),
@@ -96,10 +107,17 @@ def join_page(request: DeskRequest, token: str) -> HttpResponse:
             form = NewPasswordForm(request.POST, person=link.person)
             if not form.is_valid():
                 return _page(request, link, form=form, status=422)
-            set_password(token=token, password=form.cleaned_data["password"], actor=request.actor)
-            # The link does not sign in: a person with a second factor is still asked for it.
+            set_password(
+                token=token, password=form.cleaned_data["password"], actor=request.actor
+            )
+            # The link does not sign in: a person with a second factor is still asked
+            # for it.
             return render(request, "people/join_password_set.html")
-        return _accept(request, link, token) if link.person else _join(request, link, token)
+        return (
+            _accept(request, link, token)
+            if link.person
+            else _join(request, link, token)
+        )
     except LinkNotGood:
         return render(request, "people/join_not_good.html", status=404)
 
@@ -111,7 +129,12 @@ def _join(request: DeskRequest, link: Link, token: str) -> HttpResponse:
         return _page(request, link, form=form, status=422)
     cleaned = form.cleaned_data
     try:
-        person = join(token=token, name=cleaned["name"], password=cleaned["password"], actor=request.actor)
+        person = join(
+            token=token,
+            name=cleaned["name"],
+            password=cleaned["password"],
+            actor=request.actor,
+        )
     except WrongPerson as error:
         return _page(request, link, error=error.sentence, status=409)
     login(request, person, backend="people.sign_in.backend.PersonBackend")
@@ -129,7 +152,9 @@ def _accept(request: DeskRequest, link: Link, token: str) -> HttpResponse:
 
 def _is_somebody_else(request: DeskRequest, link: Link) -> bool:
     """Whether the link is for another person than the one who is signed in."""
-    return request.user.is_authenticated and (link.person is None or request.user.pk != link.person.pk)
+    return request.user.is_authenticated and (
+        link.person is None or request.user.pk != link.person.pk
+    )
 
 
 def _page(
@@ -140,7 +165,11 @@ def _page(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    errors = {str(name): [str(one) for one in found] for name, found in form.errors.items()} if form else {}
+    errors = (
+        {str(name): [str(one) for one in found] for name, found in form.errors.items()}
+        if form
+        else {}
+    )
     context = {
         "link": link,
         "invitation": link.invitation,

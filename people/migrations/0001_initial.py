@@ -6,7 +6,8 @@ import django.db.models.functions.text
 from django.conf import settings
 from django.db import migrations, models
 
-# The database itself writes who had which role when, so that no way of changing rights forgets it.
+# The database itself writes who had which role when, so that no way of changing rights
+# forgets it.
 HISTORY_OF_RIGHTS = """
 -- With the owner's rights: the application's role may only read this table.
 CREATE FUNCTION people_begin_period(held people_grant, how text) RETURNS void

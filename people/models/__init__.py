@@ -1,9 +1,19 @@
-"""People, their invitations, how they prove who they are, and changes that wait for a second admin."""
+"""People, their invitations, how they prove who they are, and changes that wait for a
+second admin.
+"""
 
 from people.models.changes import WAITS_FOR, OrganisationSettings, PendingChange
 from people.models.history import GrantPeriod
 from people.models.invitation import Invitation
-from people.models.person import DiscordAccount, DiscordLink, Grant, Person, PersonManager, RecoveryCode, RoleRule
+from people.models.person import (
+    DiscordAccount,
+    DiscordLink,
+    Grant,
+    Person,
+    PersonManager,
+    RecoveryCode,
+    RoleRule,
+)
 
 __all__ = [
     "WAITS_FOR",

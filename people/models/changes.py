@@ -1,4 +1,6 @@
-"""What the organisation has set about changes of policy, and the changes that wait for a second admin."""
+"""What the organisation has set about changes of policy, and the changes that wait for
+a second admin.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -18,49 +20,79 @@ WAITS_FOR = timedelta(days=7)
 
 
 class OrganisationSettings(models.Model):
-    """The settings of the whole organisation: one row, or none while nothing was ever set."""
+    """The settings of the whole organisation: one row, or none while nothing was ever
+    set.
+    """
 
     # Since when loosening waits for a second admin; null: it does not wait.
     second_admin_since = models.DateTimeField(null=True, blank=True)
     second_admin_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     # The loosest oversight mode that a mailbox can have; empty: any.
     minimum_oversight = models.CharField(max_length=20, blank=True)
     minimum_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     minimum_set_at = models.DateTimeField(null=True, blank=True)
     # Since when standing approvals may approve messages; null: they may not.
     standing_since = models.DateTimeField(null=True, blank=True)
     standing_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
-    # Since when figures of single people are shown to admins and auditors; null: they are not. With the law or the
-    # agreement that allows it, as the admin named it.
+    # Since when figures of single people are shown to admins and auditors; null: they
+    # are not. With the law or the agreement that allows it, as the admin named it.
     person_figures_since = models.DateTimeField(null=True, blank=True)
     person_figures_set_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
-    person_figures_because = models.CharField(max_length=1000, blank=True, default="", db_default="")
+    person_figures_because = models.CharField(
+        max_length=1000, blank=True, default="", db_default=""
+    )
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(pk=1), name="organisation_settings_once")]
+        constraints = [
+            models.CheckConstraint(condition=Q(pk=1), name="organisation_settings_once")
+        ]
 
     def __str__(self) -> str:
         return "the settings of the organisation"
 
 
 class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
-    """Queries of changes that wait; the database's clock decides whether one has expired."""
+    """Queries of changes that wait; the database's clock decides whether one has
+    expired.
+    """
 
     def waiting(self) -> Self:
         """Those that can still be accepted."""
         return self.filter(state="waiting", expires_at__gt=Now())
 
     def visible_to(self, actor: Actor) -> Self:
-        """Those of targets that the actor is an admin of, and those that they asked for themselves."""
-        own = Q(asked_by=int(actor.id)) if actor.kind == "person" and actor.id.isdecimal() else Q(pk=None)
+        """Those of targets that the actor is an admin of, and those that they asked for
+        themselves.
+        """
+        own = (
+            Q(asked_by=int(actor.id))
+            if actor.kind == "person" and actor.id.isdecimal()
+            else Q(pk=None)
+        )
         return self.filter(_within(actor.acting_as(Role.ADMIN).scopes) | own)
 
     def for_admin(self, actor: Actor) -> Self:
@@ -68,7 +100,9 @@ class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
         return self.waiting().filter(_within(actor.acting_as(Role.ADMIN).scopes))
 
     def at(self, page: str, *args: object) -> Self:
-        """Those that wait for a change of what this page shows, the oldest first, with who asked."""
+        """Those that wait for a change of what this page shows, the oldest first, with
+        who asked.
+        """
         there = self.waiting().filter(url=reverse(page, args=args))
         return there.select_related("asked_by").order_by("pk")
 
@@ -87,12 +121,16 @@ def _within(scopes: Iterable[Scope]) -> Q:
         if scope.mailbox is not None:
             found |= Q(mailbox=scope.mailbox)
         else:
-            found |= Q(connection=scope.connection) | Q(mailbox__connection=scope.connection)
+            found |= Q(connection=scope.connection) | Q(
+                mailbox__connection=scope.connection
+            )
     return found
 
 
 class PendingChange(models.Model):
-    """A change of policy that one admin asked for, and that takes effect once a second admin accepts it."""
+    """A change of policy that one admin asked for, and that takes effect once a second
+    admin accepts it.
+    """
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waiting"
@@ -104,21 +142,32 @@ class PendingChange(models.Model):
     # The name of the command that it calls.
     command = models.CharField(max_length=60)
     # Of which connection or mailbox it is; neither: of everything.
-    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey(
+        Connection, null=True, blank=True, on_delete=models.CASCADE
+    )
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, blank=True, on_delete=models.CASCADE
+    )
     # Whose rights it changes: that person cannot accept it.
     about = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
     )
     title = models.CharField(max_length=400)
     before = models.TextField()
     after = models.TextField()
     # The page of what it changes.
     url = models.CharField(max_length=200)
-    # The arguments of the command, and a fingerprint of what it is based on. `secret`, encrypted: arguments that are
-    # secrets or, once it was accepted, the secret that it made.
+    # The arguments of the command, and a fingerprint of what it is based on. `secret`,
+    # encrypted: arguments that are secrets or, once it was accepted, the secret that it
+    # made.
     change = models.JSONField()
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
     asked_at = models.DateTimeField(db_default=Now())
     reason = models.TextField()
     expires_at = models.DateTimeField()
@@ -126,10 +175,15 @@ class PendingChange(models.Model):
     # While a call to MultiMail carries it out.
     lease_until = models.DateTimeField(null=True, blank=True)
     ended_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     ended_at = models.DateTimeField(null=True, blank=True)
-    # Why it was declined or is no longer possible, or why the last try to carry it out did not finish.
+    # Why it was declined or is no longer possible, or why the last try to carry it out
+    # did not finish.
     outcome = models.TextField(blank=True)
 
     objects = PendingChangeQuerySet.as_manager()
@@ -137,16 +191,34 @@ class PendingChange(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(state__in=["waiting", "accepted", "declined", "withdrawn", "refused"]),
+                condition=Q(
+                    state__in=[
+                        "waiting",
+                        "accepted",
+                        "declined",
+                        "withdrawn",
+                        "refused",
+                    ]
+                ),
                 name="pending_change_state_known",
             ),
             models.CheckConstraint(
-                condition=~Q(state="accepted") | ~Q(ended_by=models.F("asked_by")), name="pending_change_takes_two"
+                condition=~Q(state="accepted") | ~Q(ended_by=models.F("asked_by")),
+                name="pending_change_takes_two",
             ),
-            models.CheckConstraint(condition=Q(connection=None) | Q(mailbox=None), name="pending_change_one_place"),
+            models.CheckConstraint(
+                condition=Q(connection=None) | Q(mailbox=None),
+                name="pending_change_one_place",
+            ),
         ]
         # For every page: nearly always none waits.
-        indexes = [models.Index(fields=["expires_at"], condition=Q(state="waiting"), name="pending_change_waiting")]
+        indexes = [
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(state="waiting"),
+                name="pending_change_waiting",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.title

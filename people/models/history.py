@@ -1,6 +1,8 @@
-"""Who had which role where, and when. Only database triggers write it; a migration of this app defines them.
+"""Who had which role where, and when. Only database triggers write it; a migration of
+this app defines them.
 
-It has no foreign keys, so that rows stay when their person, connection or mailbox is deleted.
+It has no foreign keys, so that rows stay when their person, connection or mailbox is
+deleted.
 """
 
 from datetime import datetime
@@ -17,7 +19,9 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
     """Queries of the history of rights."""
 
     def in_force_at(self, at: datetime) -> Self:
-        """Grants in force at that moment: a period includes its start and excludes its end."""
+        """Grants in force at that moment: a period includes its start and excludes its
+        end.
+        """
         return self.filter(since__lte=at).filter(Q(until=None) | Q(until__gt=at))
 
     def of_person(self, person: int) -> Self:
@@ -25,7 +29,9 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         return self.filter(person=person)
 
     def reaching(self, *, connection: int | None, mailbox: int | None) -> Self:
-        """Those that include a target; without connection and mailbox, those for everything."""
+        """Those that include a target; without connection and mailbox, those for
+        everything.
+        """
         here = Q(connection=None)
         if connection is not None:
             here |= Q(connection=connection, mailbox=None)
@@ -34,7 +40,9 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         return self.filter(here)
 
     def read_by(self, actor: Actor) -> Self:
-        """Those within the actor's visible scope as admin or auditor, as in `PersonManager.read_by`."""
+        """Those within the actor's visible scope as admin or auditor, as in
+        `PersonManager.read_by`.
+        """
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.is_everywhere for scope in scopes):
             return self
@@ -42,14 +50,18 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         for scope in scopes:
             if scope.mailbox is not None:
                 around = Mailbox.objects.filter(pk=scope.mailbox).values("connection")
-                visible |= Q(mailbox=scope.mailbox) | Q(connection__in=around, mailbox=None)
+                visible |= Q(mailbox=scope.mailbox) | Q(
+                    connection__in=around, mailbox=None
+                )
             else:
                 visible |= Q(connection=scope.connection)
         return self.filter(visible) if scopes else self.none()
 
     def by_person(self) -> Self:
         """In the order of a list of people."""
-        return self.order_by("name", "email", "person", "connection", "mailbox", "role", "pk")
+        return self.order_by(
+            "name", "email", "person", "connection", "mailbox", "role", "pk"
+        )
 
     def oldest_first(self) -> Self:
         """In the order of time."""
@@ -57,9 +69,11 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
 
 
 class GrantPeriod(models.Model):
-    """A role that was in force from one moment to another; without an end it is in force now.
+    """A role that was in force from one moment to another; without an end it is in
+    force now.
 
-    A deactivated person's role is not in force; reactivating them starts another period.
+    A deactivated person's role is not in force; reactivating them starts another
+    period.
     """
 
     class Began(models.TextChoices):
@@ -95,9 +109,12 @@ class GrantPeriod(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["grant"], condition=Q(until=None), name="grant_period_once"),
+            models.UniqueConstraint(
+                fields=["grant"], condition=Q(until=None), name="grant_period_once"
+            ),
             models.CheckConstraint(
-                condition=Q(until=None, ended="") | Q(until__gte=models.F("since")) & ~Q(ended=""),
+                condition=Q(until=None, ended="")
+                | Q(until__gte=models.F("since")) & ~Q(ended=""),
                 name="grant_period_ends_late",
             ),
         ]

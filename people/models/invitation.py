@@ -26,7 +26,9 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
     def to_list(self) -> Self:
         """Unused invitations, newest first, without those that expired long ago."""
-        joins = self.unanswered().filter(kind=Invitation.Kind.JOIN, expires_at__gt=Now() - LISTED)
+        joins = self.unanswered().filter(
+            kind=Invitation.Kind.JOIN, expires_at__gt=Now() - LISTED
+        )
         return joins.select_related("invited_by").order_by("-pk")
 
     def passwords_of(self, person: Person) -> Self:
@@ -39,7 +41,9 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(models.Model):
-    """A link that works once, until a date, for one address. Only the hash of its token is stored."""
+    """A link that works once, until a date, for one address. Only the hash of its token
+    is stored.
+    """
 
     class Kind(models.TextChoices):
         JOIN = "join", "Join the desk"
@@ -49,12 +53,21 @@ class Invitation(models.Model):
     email = models.EmailField()
     name = models.CharField(max_length=80, blank=True)
     token_hash = models.CharField(max_length=64, unique=True)
-    # The roles of the person who joins: [{"role": "reviewer", "connection": null, "mailbox": 7}].
+    # The roles of the person who joins: [{"role": "reviewer", "connection": null,
+    # "mailbox": 7}].
     grants = models.JSONField(default=list)
     # The person whose password it sets, or who joined by it.
-    person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.CASCADE, related_name="invitations")
+    person = models.ForeignKey(
+        Person,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="invitations",
+    )
     # Null for the first admin's link, which is made on the command line.
-    invited_by = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    invited_by = models.ForeignKey(
+        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True, blank=True)
@@ -64,7 +77,10 @@ class Invitation(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=models.Q(kind__in=["join", "password"]), name="invitation_kind_known"),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["join", "password"]),
+                name="invitation_kind_known",
+            ),
         ]
 
     def __str__(self) -> str:

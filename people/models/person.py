@@ -1,4 +1,6 @@
-"""People who sign in, their roles, how they prove who they are, and their Discord accounts."""
+"""People who sign in, their roles, how they prove who they are, and their Discord
+accounts.
+"""
 
 from collections.abc import Iterable
 from typing import ClassVar
@@ -12,35 +14,55 @@ from mirror.models import Connection, Mailbox
 
 
 class PersonManager(BaseUserManager["Person"]):
-    """Creates people. Addresses are stored in lower case, so that one person has one account."""
+    """Creates people. Addresses are stored in lower case, so that one person has one
+    account.
+    """
 
-    def create_user(self, *, email: str, name: str, password: str | None = None) -> "Person":
+    def create_user(
+        self, *, email: str, name: str, password: str | None = None
+    ) -> "Person":
         person = self.model(email=email.strip().lower(), name=name)
         person.set_password(password)
         person.save(using=self._db)
         return person
 
-    def seeing(self, *, connection: int, mailbox: int | None) -> "models.QuerySet[Person]":
-        """Return active people with any role that includes this mailbox of this connection, sorted by name."""
+    def seeing(
+        self, *, connection: int, mailbox: int | None
+    ) -> "models.QuerySet[Person]":
+        """Return active people with any role that includes this mailbox of this
+        connection, sorted by name.
+        """
         everything = models.Q(connection=None, mailbox=None)
         here = everything | models.Q(connection=connection, mailbox=None)
         if mailbox is not None:
             here |= models.Q(mailbox=mailbox)
         grants = Grant.objects.filter(here)
-        return self.filter(is_active=True, pk__in=grants.values("person")).order_by("name", "email", "pk")
+        return self.filter(is_active=True, pk__in=grants.values("person")).order_by(
+            "name", "email", "pk"
+        )
 
     def read_by(self, actor: Actor) -> "models.QuerySet[Person]":
-        """Return the people that the actor may see: those with a role within their scope as admin or auditor."""
+        """Return the people that the actor may see: those with a role within their
+        scope as admin or auditor.
+        """
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.is_everywhere for scope in scopes):
             return self.all()
         visible = models.Q(connection=None, mailbox=None)
         for scope in scopes:
             if scope.mailbox is not None:
-                visible |= models.Q(mailbox=scope.mailbox) | models.Q(connection__mailboxes=scope.mailbox)
+                visible |= models.Q(mailbox=scope.mailbox) | models.Q(
+                    connection__mailboxes=scope.mailbox
+                )
             else:
-                visible |= models.Q(connection=scope.connection) | models.Q(mailbox__connection=scope.connection)
-        return self.filter(pk__in=Grant.objects.filter(visible).values("person")) if scopes else self.none()
+                visible |= models.Q(connection=scope.connection) | models.Q(
+                    mailbox__connection=scope.connection
+                )
+        return (
+            self.filter(pk__in=Grant.objects.filter(visible).values("person"))
+            if scopes
+            else self.none()
+        )
 
     def admins_of_all(self) -> "models.QuerySet[Person]":
         """Return the active admins of everything."""
@@ -49,7 +71,9 @@ class PersonManager(BaseUserManager["Person"]):
 
     def present(self) -> "models.QuerySet[Person]":
         """Return active people who are not out of office, by the database's clock."""
-        return self.filter(is_active=True).exclude(away_from__lte=Now(), away_until__gt=Now())
+        return self.filter(is_active=True).exclude(
+            away_from__lte=Now(), away_until__gt=Now()
+        )
 
     def get_by_natural_key(self, username: str | None) -> "Person":
         return self.get(email=(username or "").lower())
@@ -68,7 +92,8 @@ class Person(AbstractBaseUser):
     # Messages open as text instead of laid out.
     text_first = models.BooleanField(default=False)
 
-    # Out of office: nothing is assigned to them meanwhile. They set it on their account page.
+    # Out of office: nothing is assigned to them meanwhile. They set it on their account
+    # page.
     away_from = models.DateTimeField(null=True, blank=True)
     away_until = models.DateTimeField(null=True, blank=True)
     # When a message was last assigned to them in turn.
@@ -81,7 +106,9 @@ class Person(AbstractBaseUser):
     objects = PersonManager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("email"), name="person_email_once")]
+        constraints = [
+            models.UniqueConstraint(Lower("email"), name="person_email_once")
+        ]
 
     def __str__(self) -> str:
         return self.name or self.email
@@ -90,12 +117,20 @@ class Person(AbstractBaseUser):
     def initials(self) -> str:
         """The initials for a small badge, at most two letters."""
         words = (self.name or self.email).split()
-        return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
+        return (
+            words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])
+        ).upper()
 
-    def actor(self, *, surface: str, address: str = "", scopes: Iterable[Scope] | None = None) -> Actor:
-        """Return the frozen actor that commands get, with the person's roles; `scopes`, where they were just read."""
+    def actor(
+        self, *, surface: str, address: str = "", scopes: Iterable[Scope] | None = None
+    ) -> Actor:
+        """Return the frozen actor that commands get, with the person's roles; `scopes`,
+        where they were just read.
+        """
         if scopes is None:
-            scopes = [grant.scope for grant in self.grants.all()] if self.is_active else ()
+            scopes = (
+                [grant.scope for grant in self.grants.all()] if self.is_active else ()
+            )
         return Actor(
             kind="person",
             id=str(self.pk),
@@ -110,7 +145,9 @@ class Person(AbstractBaseUser):
         granted = Grant.objects.filter(person=self.pk, person__is_active=True)
         return [
             Scope(Role(role), connection, mailbox)
-            for role, connection, mailbox in granted.values_list("role", "connection_id", "mailbox_id")
+            for role, connection, mailbox in granted.values_list(
+                "role", "connection_id", "mailbox_id"
+            )
         ]
 
 
@@ -119,16 +156,25 @@ class Grant(models.Model):
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
     role = models.CharField(max_length=10, choices=ROLE_CHOICES)
-    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey(
+        Connection, null=True, blank=True, on_delete=models.CASCADE
+    )
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, blank=True, on_delete=models.CASCADE
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["person", "role", "connection", "mailbox"], nulls_distinct=False, name="grant_once"
+                fields=["person", "role", "connection", "mailbox"],
+                nulls_distinct=False,
+                name="grant_once",
             ),
-            models.CheckConstraint(condition=models.Q(role__in=[role.value for role in Role]), name="grant_role_known"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=[role.value for role in Role]),
+                name="grant_role_known",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -138,7 +184,9 @@ class Grant(models.Model):
     @property
     def scope(self) -> Scope:
         """The role and where it applies."""
-        return Scope(role=Role(self.role), connection=self.connection_id, mailbox=self.mailbox_id)
+        return Scope(
+            role=Role(self.role), connection=self.connection_id, mailbox=self.mailbox_id
+        )
 
 
 class RoleRule(models.Model):
@@ -146,7 +194,9 @@ class RoleRule(models.Model):
 
     role = models.CharField(max_length=10, primary_key=True, choices=ROLE_CHOICES)
     needs_second_factor = models.BooleanField(default=False)
-    changed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    changed_by = models.ForeignKey(
+        Person, null=True, on_delete=models.PROTECT, related_name="+"
+    )
     changed_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -156,7 +206,9 @@ class RoleRule(models.Model):
 class RecoveryCode(models.Model):
     """A one-time code that replaces a lost second factor. Only its hash is stored."""
 
-    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="recovery_codes")
+    person = models.ForeignKey(
+        Person, on_delete=models.CASCADE, related_name="recovery_codes"
+    )
     digest = models.CharField(max_length=200)
     created_at = models.DateTimeField(db_default=Now())
     used_at = models.DateTimeField(null=True, blank=True)
@@ -166,9 +218,13 @@ class RecoveryCode(models.Model):
 
 
 class DiscordAccount(models.Model):
-    """A Discord account that belongs to a person of the desk; one account has one person."""
+    """A Discord account that belongs to a person of the desk; one account has one
+    person.
+    """
 
-    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="discord_accounts")
+    person = models.ForeignKey(
+        Person, on_delete=models.CASCADE, related_name="discord_accounts"
+    )
     discord_id = models.CharField(max_length=32, unique=True)
     name = models.CharField(max_length=100, blank=True)
     linked_at = models.DateTimeField(db_default=Now())
@@ -178,7 +234,9 @@ class DiscordAccount(models.Model):
 
 
 class DiscordLink(models.Model):
-    """A link that was sent to a Discord account. The signed-in person who confirms it is linked to the account."""
+    """A link that was sent to a Discord account. The signed-in person who confirms it
+    is linked to the account.
+    """
 
     discord_id = models.CharField(max_length=32)
     name = models.CharField(max_length=100, blank=True)

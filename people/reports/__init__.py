@@ -1,4 +1,5 @@
-"""The report of who had which role where at a moment, read from the history that database triggers write.
+"""The report of who had which role where at a moment, read from the history that
+database triggers write.
 
 It only reads. Start reading at `rights.py`.
 """

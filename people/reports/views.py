@@ -30,21 +30,44 @@ from people.reports.rights import (
 # Rows on a page; the CSV file has all.
 MAX_ROWS = 500
 _COLUMNS = (
-    *("name", "email", "role", "place", "since_utc", "until_utc", "began", "ended", "role_number", "hindrance"),
+    *(
+        "name",
+        "email",
+        "role",
+        "place",
+        "since_utc",
+        "until_utc",
+        "began",
+        "ended",
+        "role_number",
+        "hindrance",
+    ),
 )
 
 
 class RightsForm(forms.Form):
-    """A moment in the reader's time zone, and a target. Invalid input means now and everywhere."""
+    """A moment in the reader's time zone, and a target. Invalid input means now and
+    everywhere.
+    """
 
     at = forms.DateTimeField(
         required=False,
-        input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
-        error_messages={"invalid": "Write date and time as 2026-11-20 09:30. The roles shown are those of now."},
+        input_formats=[
+            "%Y-%m-%dT%H:%M:%S",
+            "%Y-%m-%dT%H:%M",
+            "%Y-%m-%d %H:%M:%S",
+            "%Y-%m-%d %H:%M",
+            "%Y-%m-%d",
+        ],
+        error_messages={
+            "invalid": "Write date and time as 2026-11-20 09:30. The roles shown are those of now."
+        },
     )
     place = forms.ChoiceField(
         required=False,
-        error_messages={"invalid_choice": "There is no such scope that you may see. All scopes are shown."},
+        error_messages={
+            "invalid_choice": "There is no such scope that you may see. All scopes are shown."
+        },
     )
     person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
@@ -79,7 +102,11 @@ class RightsForm(forms.Form):
     @property
     def problems(self) -> list[str]:
         """The errors, as sentences."""
-        return [str(sentence) for name in ("at", "place") for sentence in self.errors.get(name, ())]
+        return [
+            str(sentence)
+            for name in ("at", "place")
+            for sentence in self.errors.get(name, ())
+        ]
 
 
 @login_required
@@ -98,7 +125,9 @@ def rights(request: DeskRequest) -> HttpResponse:
     now = timezone.now()
     form, at, found = _asked(request, request.GET, now)
     if person := form.cleaned_data.get("person"):
-        shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MAX_ROWS])
+        shown, _ = as_rights(
+            request.actor, timeline_of(request.actor, person)[:MAX_ROWS]
+        )
         if not shown:
             raise Http404("There is no such person, or you may not see their roles.")
         context = {"rights": shown, "who": shown[-1], "is_cut": len(shown) == MAX_ROWS}
@@ -129,7 +158,12 @@ def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     shown, _ = as_rights(actor, found, at=at)
     with transaction.atomic():
         label = dict(form.fields["place"].choices).get(form.wanted_target, "")  # type: ignore[attr-defined]
-        details = {"report": "who could decide where", "as of": _iso(at), "place": label, "rows": str(len(shown))}
+        details = {
+            "report": "who could decide where",
+            "as of": _iso(at),
+            "place": label,
+            "rows": str(len(shown)),
+        }
         record("ledger.report_taken", actor=actor, details=details)
     name = f"rights-{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}.csv"
     return StreamingHttpResponse(
@@ -144,12 +178,22 @@ def _check(request: DeskRequest) -> None:
         raise PermissionDenied
 
 
-def _asked(request: DeskRequest, data: QueryDict, now: datetime) -> tuple[RightsForm, datetime, Any]:
+def _asked(
+    request: DeskRequest, data: QueryDict, now: datetime
+) -> tuple[RightsForm, datetime, Any]:
     """Return the form, the moment, and the matching periods."""
-    form = RightsForm(data, target_choices=target_labels(request.actor), zone=zone_name())
+    form = RightsForm(
+        data, target_choices=target_labels(request.actor), zone=zone_name()
+    )
     at = form.moment(now)
     if form.wanted_target:
-        return form, at, rights_at(request.actor, at, everywhere=False, **target_keys(form.wanted_target))
+        return (
+            form,
+            at,
+            rights_at(
+                request.actor, at, everywhere=False, **target_keys(form.wanted_target)
+            ),
+        )
     return form, at, rights_at(request.actor, at)
 
 

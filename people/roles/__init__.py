@@ -1,4 +1,6 @@
-"""What roles are granted for, and granting and revoking them under locks that keep one admin.
+"""What roles are granted for, and granting and revoking them under locks that keep one
+admin.
 
-It has no pages: `people.directory` and `people.invitations` call it. Start reading at `targets.py`.
+It has no pages: `people.directory` and `people.invitations` call it. Start reading at
+`targets.py`.
 """

@@ -1,6 +1,8 @@
-"""Grants and revokes roles. Changes are serialized, and each is checked against the roles of that moment.
+"""Grants and revokes roles. Changes are serialized, and each is checked against the
+roles of that moment.
 
-A person who loses a role has to sign in again, and the last admin of everything cannot be removed.
+A person who loses a role has to sign in again, and the last admin of everything cannot
+be removed.
 """
 
 from dataclasses import replace
@@ -28,8 +30,12 @@ from people.second_admin.registry import ChangeInWords, second_admin
 from people.sign_in.sessions import access_changed, end_sessions
 
 
-def _locked_receiver(actor: Actor, person_id: int, target: GrantTarget) -> tuple[Actor, Person]:
-    """Lock the actor and whom they give a role for a target. Raises NotYours where they may not."""
+def _locked_receiver(
+    actor: Actor, person_id: int, target: GrantTarget
+) -> tuple[Actor, Person]:
+    """Lock the actor and whom they give a role for a target. Raises NotYours where they
+    may not.
+    """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
         raise NotYours("You cannot give yourself a role. Ask another admin.")
@@ -40,7 +46,9 @@ def _locked_receiver(actor: Actor, person_id: int, target: GrantTarget) -> tuple
     return now, person
 
 
-def _giving(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> ChangeInWords:
+def _giving(
+    *, actor: Actor, person_id: int, role: Role, target: GrantTarget
+) -> ChangeInWords:
     _, person = _locked_receiver(actor, person_id, target)
     new = role_words(role.value, target.name)
     before = in_words(grants_of(person))
@@ -62,7 +70,8 @@ def _has_role(*, person_id: int, role: Role, target: GrantTarget, **_: Any) -> b
 @atomic_with_retry
 @second_admin("Role", words=_giving, tightens=_has_role)
 def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
-    """Grant a person a role for a target that the actor is an admin of; False if they have it already.
+    """Grant a person a role for a target that the actor is an admin of; False if they
+    have it already.
 
     Nobody grants themselves one.
     """
@@ -79,7 +88,11 @@ def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) 
 def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
     """Revoke a role and end the person's sessions; False if they no longer had it."""
     now, person = lock_for(actor, person_id)
-    grant = person.grants.select_related("connection", "mailbox").filter(pk=grant_id).first()
+    grant = (
+        person.grants.select_related("connection", "mailbox")
+        .filter(pk=grant_id)
+        .first()
+    )
     if grant is None:
         return False
     target = target_of(grant)
@@ -102,8 +115,12 @@ def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
 
 
 def _where(target: GrantTarget) -> dict[str, Any]:
-    # A grant for a mailbox must not store the connection: it would be a grant for the whole connection.
-    return {"connection_id": None if target.mailbox else target.connection, "mailbox_id": target.mailbox}
+    # A grant for a mailbox must not store the connection: it would be a grant for the
+    # whole connection.
+    return {
+        "connection_id": None if target.mailbox else target.connection,
+        "mailbox_id": target.mailbox,
+    }
 
 
 def is_self(actor: Actor, person: Person) -> bool:
@@ -112,18 +129,23 @@ def is_self(actor: Actor, person: Person) -> bool:
 
 
 def lock_people(*keys: int) -> None:
-    """Lock these people and all admins of everything, in the order of their keys, for the rest of the transaction.
+    """Lock these people and all admins of everything, in the order of their keys, for
+    the rest of the transaction.
 
-    So of two changes of admins, the second sees the result of the first. FOR NO KEY UPDATE is enough: rows
-    that point to people need not wait.
+    So of two changes of admins, the second sees the result of the first. FOR NO KEY
+    UPDATE is enough: rows that point to people need not wait.
     """
     admins = list(Person.objects.admins_of_all().values_list("pk", flat=True))
     wanted = Person.objects.filter(pk__in={*keys, *admins}).order_by("pk")
-    list(wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
+    list(
+        wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)
+    )
 
 
 def lock_actor(actor: Actor, *also: int) -> Actor:
-    """Lock the actor and other people, and return the actor with the roles of this moment."""
+    """Lock the actor and other people, and return the actor with the roles of this
+    moment.
+    """
     lock_people(*also, *([int(actor.id)] if actor.kind == "person" else []))
     if actor.kind != "person":
         return actor
@@ -135,7 +157,9 @@ def lock_actor(actor: Actor, *also: int) -> Actor:
 
 
 def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
-    """Lock the actor and a person that they may see, and return the current state of both."""
+    """Lock the actor and a person that they may see, and return the current state of
+    both.
+    """
     now = lock_actor(actor, person_id)
     person = Person.objects.read_by(now).filter(pk=person_id).first()
     if person is None:
@@ -144,20 +168,30 @@ def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
 
 
 def check_covers(actor: Actor, person: Person) -> None:
-    """Raise NotYours unless the actor is an admin of every target of the person's roles."""
+    """Raise NotYours unless the actor is an admin of every target of the person's
+    roles.
+    """
     if not is_covered_by(actor, grants_of(person)):
-        raise NotYours(f"{person} has roles that you do not manage. An admin of all of them can do this.")
+        raise NotYours(
+            f"{person} has roles that you do not manage. An admin of all of them can do this."
+        )
 
 
 def check_admin_left(without: Person) -> None:
-    """Raise LastAdmin if nobody else is an admin of everything. The admins must be locked."""
+    """Raise LastAdmin if nobody else is an admin of everything. The admins must be
+    locked.
+    """
     if is_last_admin(without):
-        raise LastAdmin(f"{without} is the last admin of everything. Make somebody else an admin first.")
+        raise LastAdmin(
+            f"{without} is the last admin of everything. Make somebody else an admin first."
+        )
 
 
 def is_last_admin(person: Person) -> bool:
     """Whether a person is an admin of everything and nobody else is."""
-    return list(Person.objects.admins_of_all().values_list("pk", flat=True)[:2]) == [person.pk]
+    return list(Person.objects.admins_of_all().values_list("pk", flat=True)[:2]) == [
+        person.pk
+    ]
 
 
 def _check_admin_of(actor: Actor, target: GrantTarget) -> None:
@@ -167,9 +201,16 @@ def _check_admin_of(actor: Actor, target: GrantTarget) -> None:
 
 def _check_not_above(actor: Actor, person: Person) -> None:
     if has_admin_beyond(actor, grants_of(person)):
-        raise NotYours(f"{person} manages more than you do. An admin of everything can change their roles.")
+        raise NotYours(
+            f"{person} manages more than you do. An admin of everything can change their roles."
+        )
 
 
 def _record(actor: Actor, person: Person, before: str) -> None:
-    details = {"person": str(person), "email": person.email, "before": before, "after": in_words(grants_of(person))}
+    details = {
+        "person": str(person),
+        "email": person.email,
+        "before": before,
+        "after": in_words(grants_of(person)),
+    }
     record("person.grants_changed", actor=actor, details=details, about=person)

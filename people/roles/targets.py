@@ -1,4 +1,6 @@
-"""Targets of roles: everything, a connection or a mailbox; and who may grant and revoke roles for them."""
+"""Targets of roles: everything, a connection or a mailbox; and who may grant and revoke
+roles for them.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ ROLE_MEANINGS = {
     Role.ADMIN: "sets up connections, mailboxes, allowlists and people",
     Role.AUDITOR: "reads everything and decides nothing",
 }
-ROLES_TO_GIVE = [(value, label, ROLE_MEANINGS[Role(value)]) for value, label in ROLE_CHOICES]
+ROLES_TO_GIVE = [
+    (value, label, ROLE_MEANINGS[Role(value)]) for value, label in ROLE_CHOICES
+]
 
 
 @dataclass(frozen=True)
@@ -48,18 +52,29 @@ class GrantTarget:
 
 
 def target_of(grant: Grant) -> GrantTarget:
-    """Return a grant's target; its connection and mailbox must be prefetched with select_related."""
+    """Return a grant's target; its connection and mailbox must be prefetched with
+    select_related.
+    """
     if grant.mailbox is not None:
-        return GrantTarget(connection=grant.mailbox.connection_id, mailbox=grant.mailbox_id, name=str(grant.mailbox))
+        return GrantTarget(
+            connection=grant.mailbox.connection_id,
+            mailbox=grant.mailbox_id,
+            name=str(grant.mailbox),
+        )
     if grant.connection is not None:
         return GrantTarget(connection=grant.connection_id, name=str(grant.connection))
     return GrantTarget()
 
 
 def all_targets() -> dict[str, GrantTarget]:
-    """Return every target by its form value, in two queries, without removed connections."""
+    """Return every target by its form value, in two queries, without removed
+    connections.
+    """
     live = Connection.objects.filter(removed_at=None).order_by("name", "pk")
-    targets = [GrantTarget(), *(GrantTarget(connection=one.pk, name=str(one)) for one in live)]
+    targets = [
+        GrantTarget(),
+        *(GrantTarget(connection=one.pk, name=str(one)) for one in live),
+    ]
     targets += [
         GrantTarget(connection=one.connection_id, mailbox=one.pk, name=str(one))
         for one in Mailbox.objects.filter(connection__in=live).order_by("address", "pk")
@@ -69,12 +84,18 @@ def all_targets() -> dict[str, GrantTarget]:
 
 def is_admin_of(actor: Actor, target: GrantTarget) -> bool:
     """Whether the actor is an admin of the whole target."""
-    return any(scope.role is Role.ADMIN and target.is_within(scope) for scope in actor.scopes)
+    return any(
+        scope.role is Role.ADMIN and target.is_within(scope) for scope in actor.scopes
+    )
 
 
 def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:
     """Return the targets for which the actor may grant and revoke roles."""
-    return {value: target for value, target in all_targets().items() if is_admin_of(actor, target)}
+    return {
+        value: target
+        for value, target in all_targets().items()
+        if is_admin_of(actor, target)
+    }
 
 
 def common_target(targets: Iterable[GrantTarget]) -> GrantTarget:
@@ -90,7 +111,9 @@ def common_target(targets: Iterable[GrantTarget]) -> GrantTarget:
 
 def widest_first(grants: Iterable[Grant]) -> list[Grant]:
     """Sort grants as pages show them: for everything, for connections, for mailboxes."""
-    return sorted(grants, key=lambda one: (one.mailbox_id or 0, one.connection_id or 0, one.role))
+    return sorted(
+        grants, key=lambda one: (one.mailbox_id or 0, one.connection_id or 0, one.role)
+    )
 
 
 def grants_of(person: Person) -> list[Grant]:
@@ -99,13 +122,23 @@ def grants_of(person: Person) -> list[Grant]:
 
 
 def is_covered_by(actor: Actor, grants: Iterable[Grant]) -> bool:
-    """Whether the actor is an admin of every target of these grants; without grants, whether of everything."""
-    return all(is_admin_of(actor, target) for target in [target_of(grant) for grant in grants] or [GrantTarget()])
+    """Whether the actor is an admin of every target of these grants; without grants,
+    whether of everything.
+    """
+    return all(
+        is_admin_of(actor, target)
+        for target in [target_of(grant) for grant in grants] or [GrantTarget()]
+    )
 
 
 def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
-    """Whether one of these is an admin grant for a target that the actor is not an admin of."""
-    return any(grant.role == Role.ADMIN and not is_admin_of(actor, target_of(grant)) for grant in grants)
+    """Whether one of these is an admin grant for a target that the actor is not an
+    admin of.
+    """
+    return any(
+        grant.role == Role.ADMIN and not is_admin_of(actor, target_of(grant))
+        for grant in grants
+    )
 
 
 def role_words(role: str, target_name: str) -> str:
@@ -115,13 +148,20 @@ def role_words(role: str, target_name: str) -> str:
 
 def in_words(grants: Iterable[Grant]) -> str:
     """Describe grants in one line, for the ledger and for pages."""
-    return ", ".join(role_words(one.role, target_of(one).name) for one in grants) or "no role"
+    return (
+        ", ".join(role_words(one.role, target_of(one).name) for one in grants)
+        or "no role"
+    )
 
 
 class GrantTargetForm(forms.Form):
-    """A form whose field `place` is one of the targets that the actor may grant roles for."""
+    """A form whose field `place` is one of the targets that the actor may grant roles
+    for.
+    """
 
-    def __init__(self, *args: Any, targets: Mapping[str, GrantTarget], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, targets: Mapping[str, GrantTarget], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._targets = targets
 

@@ -1,6 +1,8 @@
-"""Turns the arguments of a command into JSON and back, by the types that its signature names.
+"""Turns the arguments of a command into JSON and back, by the types that its signature
+names.
 
-A row becomes its key, a dataclass an object of its fields, a time its text and a length of time its seconds.
+A row becomes its key, a dataclass an object of its fields, a time its text and a length
+of time its seconds.
 """
 
 from collections.abc import Mapping
@@ -35,7 +37,9 @@ def as_json(value: Any) -> Any:
 
 
 def from_json(hint: Any, value: Any) -> Any:
-    """Return what `as_json` turned into JSON, as the type `hint`. Raises NotYours for a row that is gone."""
+    """Return what `as_json` turned into JSON, as the type `hint`. Raises NotYours for a
+    row that is gone.
+    """
     if value is None or hint is Any:
         return value
     choices = [one for one in get_args(hint) if one is not NoneType]
@@ -51,11 +55,18 @@ def from_json(hint: Any, value: Any) -> Any:
         return datetime.fromisoformat(value)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return cast(Any, kind)(**{name: from_json(hints[name], one) for name, one in value.items()})
+        return cast(Any, kind)(
+            **{name: from_json(hints[name], one) for name, one in value.items()}
+        )
     if issubclass(kind, Mapping):
-        return {from_json(choices[0], name): from_json(choices[1], one) for name, one in value.items()}
+        return {
+            from_json(choices[0], name): from_json(choices[1], one)
+            for name, one in value.items()
+        }
     if issubclass(kind, tuple) and choices[-1] is not Ellipsis:
-        return tuple(from_json(one, part) for one, part in zip(choices, value, strict=True))
+        return tuple(
+            from_json(one, part) for one, part in zip(choices, value, strict=True)
+        )
     if isinstance(value, list):
         parts = [from_json(choices[0], part) for part in value]
         return tuple(parts) if issubclass(kind, tuple) else parts
@@ -69,5 +80,7 @@ def _row(model: type[Model], key: Any) -> Model:
         rows = rows.at_work()
     found = rows.filter(pk=key).first()
     if found is None:
-        raise NotYours(f"The {model._meta.verbose_name} that this changes is no longer there.")
+        raise NotYours(
+            f"The {model._meta.verbose_name} that this changes is no longer there."
+        )
     return found

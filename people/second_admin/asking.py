@@ -22,27 +22,37 @@ _SALT = "ask-second-admin:"
 
 
 class ChangeNotWaiting(NotYours):
-    """The change was accepted, declined, withdrawn or has expired meanwhile, or the actor cannot end it so."""
+    """The change was accepted, declined, withdrawn or has expired meanwhile, or the
+    actor cannot end it so.
+    """
 
 
 def covers(change: PendingChange, actor: Actor) -> bool:
-    """Whether the actor is an admin of all that a change is of; without connection and mailbox, of everything."""
+    """Whether the actor is an admin of all that a change is of; without connection and
+    mailbox, of everything.
+    """
     connection, mailbox = place_of(change)
     admin = actor.acting_as(Role.ADMIN)
     if connection is None:
         return admin.is_admin_of_all
-    return any(scope.reaches(connection=connection, mailbox=mailbox) for scope in admin.scopes)
+    return any(
+        scope.reaches(connection=connection, mailbox=mailbox) for scope in admin.scopes
+    )
 
 
 def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[Person]:
-    """Return the active people who could accept a change that `asker` asked for, by name."""
+    """Return the active people who could accept a change that `asker` asked for, by
+    name.
+    """
     connection, mailbox = place_of(change)
     here = Q(grants__connection=None, grants__mailbox=None)
     if connection is not None:
         here |= Q(grants__connection=connection)
         if mailbox is not None:
             here |= Q(grants__mailbox=mailbox)
-    admins = Person.objects.filter(here, grants__role=Role.ADMIN, is_active=True).exclude(pk=asker)
+    admins = Person.objects.filter(
+        here, grants__role=Role.ADMIN, is_active=True
+    ).exclude(pk=asker)
     about = change.about if isinstance(change, ChangeInWords) else change.about_id
     if about is not None:
         admins = admins.exclude(pk=about)
@@ -50,7 +60,9 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
 
 
 def pack(asked: AskedChange, actor: Actor) -> str:
-    """Return a change as signed text for the form that asks for a reason. Raises NotYours where it is too long."""
+    """Return a change as signed text for the form that asks for a reason. Raises
+    NotYours where it is too long.
+    """
     packed = signing.dumps(asdict(asked), salt=_SALT + actor.id, compress=True)
     if len(packed) > MAX_PACKED:
         raise NotYours("These are too many entries for one change. Split them.")
@@ -58,24 +70,37 @@ def pack(asked: AskedChange, actor: Actor) -> str:
 
 
 def unpack(packed: str, actor: Actor) -> AskedChange:
-    """Return the change of a signed text. Raises NotYours where it is another person's, or too old."""
+    """Return the change of a signed text. Raises NotYours where it is another person's,
+    or too old.
+    """
     try:
-        fields: dict[str, Any] = signing.loads(packed, salt=_SALT + actor.id, max_age=_GOOD_FOR)
+        fields: dict[str, Any] = signing.loads(
+            packed, salt=_SALT + actor.id, max_age=_GOOD_FOR
+        )
     except signing.BadSignature:
-        raise NotYours("This form is somebody else's, or more than an hour old. Make the change again.") from None
-    return AskedChange(fields["command"], ChangeInWords(**fields["words"]), fields["change"])
+        raise NotYours(
+            "This form is somebody else's, or more than an hour old. Make the change again."
+        ) from None
+    return AskedChange(
+        fields["command"], ChangeInWords(**fields["words"]), fields["change"]
+    )
 
 
 @atomic_with_retry
 def ask_second_admin(*, asked: AskedChange, reason: str, actor: Actor) -> PendingChange:
-    """Store a change that waits for a second admin. The same change, asked twice, waits once. Raises NotYours."""
+    """Store a change that waits for a second admin. The same change, asked twice, waits
+    once. Raises NotYours.
+    """
     if not actor.has(Role.ADMIN):
         raise NotYours("Only an admin can ask for a change.")
     if not reason.strip():
         raise NotYours("Give a reason: the second admin reads it.")
     words = asked.words
     same = PendingChange.objects.waiting().filter(
-        asked_by=int(actor.id), command=asked.command, url=words.page, change=asked.change
+        asked_by=int(actor.id),
+        command=asked.command,
+        url=words.page,
+        change=asked.change,
     )
     if found := same.first():
         return found
@@ -119,8 +144,12 @@ def record_change(action: str, change: PendingChange, actor: Actor) -> None:
 
 
 def place_of(change: PendingChange | ChangeInWords) -> tuple[int | None, int | None]:
-    """Return the keys of connection and mailbox of a change; a mailbox has its connection's key too."""
+    """Return the keys of connection and mailbox of a change; a mailbox has its
+    connection's key too.
+    """
     if isinstance(change, ChangeInWords):
         return change.connection, change.mailbox
     mailbox = change.mailbox
-    return (mailbox.connection_id if mailbox else change.connection_id), change.mailbox_id
+    return (
+        mailbox.connection_id if mailbox else change.connection_id
+    ), change.mailbox_id

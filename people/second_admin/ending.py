@@ -1,4 +1,5 @@
-"""Ends a change that waits: accepts it, and so carries it out; declines it; or withdraws it.
+"""Ends a change that waits: accepts it, and so carries it out; declines it; or
+withdraws it.
 
 Each locks the row first, so that of two people at one moment the second finds it ended.
 """
@@ -21,7 +22,8 @@ from people.second_admin.asking import ChangeNotWaiting, covers, record_change
 from people.second_admin.registry import WaitingCommand, command_of
 
 State = PendingChange.State
-# Longer than all calls of one change together, so that only a dead process's row is carried out again.
+# Longer than all calls of one change together, so that only a dead process's row is
+# carried out again.
 LEASE = timedelta(minutes=2)
 # For so long a person whose password was set with the asker's link counts as the asker.
 TRUSTED_AFTER = timedelta(days=7)
@@ -36,11 +38,12 @@ class Ended:
 
 
 def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
-    """Accept a change: run its command as the person who asked for it, with the ledger naming both.
+    """Accept a change: run its command as the person who asked for it, with the ledger
+    naming both.
 
-    A change that is no longer possible ends as refused, with the command's sentence. One that calls MultiMail runs
-    outside of a transaction, and waits again where its outcome is not known; `code` is an operator's code for it.
-    Raises ChangeNotWaiting.
+    A change that is no longer possible ends as refused, with the command's sentence.
+    One that calls MultiMail runs outside of a transaction, and waits again where its
+    outcome is not known; `code` is an operator's code for it. Raises ChangeNotWaiting.
     """
     command = command_of(PendingChange.objects.only("command").get(pk=change_id))
     if command.calls_multimail:
@@ -53,7 +56,9 @@ def decline(*, change_id: int, actor: Actor, reason: str = "") -> PendingChange:
     """Decline a change of somebody else's. Raises ChangeNotWaiting."""
     found = _lock_waiting(change_id)
     if found.is_of(actor):
-        raise ChangeNotWaiting("You asked for this change yourself. Withdraw it instead.")
+        raise ChangeNotWaiting(
+            "You asked for this change yourself. Withdraw it instead."
+        )
     _check_covers(found, actor)
     return _end(found, State.DECLINED, actor, reason.strip()[:1000])
 
@@ -63,19 +68,24 @@ def withdraw_change(*, change_id: int, actor: Actor) -> PendingChange:
     """Withdraw one's own change. Raises ChangeNotWaiting."""
     found = _lock_waiting(change_id)
     if not found.is_of(actor):
-        raise ChangeNotWaiting("Only the person who asked for a change can withdraw it.")
+        raise ChangeNotWaiting(
+            "Only the person who asked for a change can withdraw it."
+        )
     return _end(found, State.WITHDRAWN, actor, "")
 
 
 @atomic_with_retry
 def reveal_secret(*, change_id: int, actor: Actor) -> tuple[PendingChange, str]:
-    """Return an accepted change with the secret that it made, once, to whoever asked for it.
+    """Return an accepted change with the secret that it made, once, to whoever asked
+    for it.
 
     Raises ChangeNotWaiting.
     """
     found = _rows().get(pk=change_id)
     if not found.is_of(actor) or not covers(found, actor):
-        raise ChangeNotWaiting("Only the admin who asked for a change is shown the secret that it made.")
+        raise ChangeNotWaiting(
+            "Only the admin who asked for a change is shown the secret that it made."
+        )
     if not found.has_secret:
         raise ChangeNotWaiting("This change made no secret, or it was shown before.")
     secret = decrypt(found.change.pop("secret"))
@@ -96,7 +106,9 @@ def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> Ended:
     return Ended(_end(found, State.ACCEPTED, actor, "", _made(command, result)), result)
 
 
-def _accept_by_call(change_id: int, command: WaitingCommand, actor: Actor, code: str) -> Ended:
+def _accept_by_call(
+    change_id: int, command: WaitingCommand, actor: Actor, code: str
+) -> Ended:
     both = _claim(change_id, actor)
     change = PendingChange.objects.values_list("change", flat=True).get(pk=change_id)
     try:
@@ -104,10 +116,15 @@ def _accept_by_call(change_id: int, command: WaitingCommand, actor: Actor, code:
     except SentenceError as error:
         why = error.sentence[:1000]
         if error.is_final:
-            return Ended(_finish(change_id, lambda one: _end(one, State.REFUSED, actor, why)))
+            return Ended(
+                _finish(change_id, lambda one: _end(one, State.REFUSED, actor, why))
+            )
         return Ended(_finish(change_id, lambda one: _wait_again(one, why)))
     made = _made(command, result)
-    return Ended(_finish(change_id, lambda one: _end(one, State.ACCEPTED, actor, "", made)), result)
+    return Ended(
+        _finish(change_id, lambda one: _end(one, State.ACCEPTED, actor, "", made)),
+        result,
+    )
 
 
 def _made(command: WaitingCommand, result: object) -> str:
@@ -125,18 +142,26 @@ def _claim(change_id: int, actor: Actor) -> Actor:
 
 
 @atomic_with_retry
-def _finish(change_id: int, end: Callable[[PendingChange], PendingChange]) -> PendingChange:
+def _finish(
+    change_id: int, end: Callable[[PendingChange], PendingChange]
+) -> PendingChange:
     return end(_rows().get(pk=change_id))
 
 
 def check_may_accept(change: PendingChange, actor: Actor) -> None:
     """Raise ChangeNotWaiting unless the actor is a second admin for this change."""
     if change.is_of(actor):
-        raise ChangeNotWaiting("You asked for this change yourself. Another admin has to accept it.")
+        raise ChangeNotWaiting(
+            "You asked for this change yourself. Another admin has to accept it."
+        )
     if actor.id == str(change.about_id):
-        raise ChangeNotWaiting("This change is about your own roles. Another admin has to accept it.")
+        raise ChangeNotWaiting(
+            "This change is about your own roles. Another admin has to accept it."
+        )
     _check_covers(change, actor)
-    links = Invitation.objects.filter(kind=Invitation.Kind.PASSWORD, person=int(actor.id), invited_by=change.asked_by)
+    links = Invitation.objects.filter(
+        kind=Invitation.Kind.PASSWORD, person=int(actor.id), invited_by=change.asked_by
+    )
     if links.filter(accepted_at__gt=Now() - TRUSTED_AFTER).exists():
         raise ChangeNotWaiting(
             f"Your password was set in the last 7 days with a link that {change.asked_by} made, so {change.asked_by} "
@@ -145,7 +170,9 @@ def check_may_accept(change: PendingChange, actor: Actor) -> None:
 
 
 def _both(change: PendingChange, second: Actor) -> Actor:
-    """Return the person who asked, with the roles of now, as the actor of the command; its entries name both."""
+    """Return the person who asked, with the roles of now, as the actor of the command;
+    its entries name both.
+    """
     # Without any role once deactivated, so that the command refuses.
     asker = change.asked_by.actor(surface=second.surface, address=second.address)
     proof = (("accepted_by", second.label), ("reason_of_change", change.reason))
@@ -154,7 +181,9 @@ def _both(change: PendingChange, second: Actor) -> Actor:
 
 def _check_covers(change: PendingChange, actor: Actor) -> None:
     if not covers(change, actor):
-        raise ChangeNotWaiting("Only an admin of all that this changes can accept or decline it.")
+        raise ChangeNotWaiting(
+            "Only an admin of all that this changes can accept or decline it."
+        )
 
 
 def _rows() -> QuerySet[PendingChange]:
@@ -166,24 +195,40 @@ def _lock_waiting(change_id: int) -> PendingChange:
     found = _rows().get(pk=change_id)
     now = clock()
     if found.state != State.WAITING:
-        raise ChangeNotWaiting(f"This change is not waiting any more: {found.get_state_display().lower()}.")
+        raise ChangeNotWaiting(
+            f"This change is not waiting any more: {found.get_state_display().lower()}."
+        )
     if found.expires_at <= now:
         raise ChangeNotWaiting("This change has expired. It can be asked for again.")
     if found.lease_until is not None and found.lease_until > now:
-        raise ChangeNotWaiting("This change is being carried out. Reload the page in a moment.")
+        raise ChangeNotWaiting(
+            "This change is being carried out. Reload the page in a moment."
+        )
     return found
 
 
-def _end(change: PendingChange, state: str, actor: Actor, outcome: str, made: str = "") -> PendingChange:
+def _end(
+    change: PendingChange, state: str, actor: Actor, outcome: str, made: str = ""
+) -> PendingChange:
     change.state = state
     change.outcome = outcome
     change.lease_until = None
     change.ended_by_id, change.ended_at = int(actor.id), clock()
-    # Nothing else reads secret arguments any more, and only whoever asked is shown what was made.
+    # Nothing else reads secret arguments any more, and only whoever asked is shown what
+    # was made.
     change.change.pop("secret", None)
     if made:
         change.change["secret"] = made
-    change.save(update_fields=["state", "outcome", "lease_until", "ended_by", "ended_at", "change"])
+    change.save(
+        update_fields=[
+            "state",
+            "outcome",
+            "lease_until",
+            "ended_by",
+            "ended_at",
+            "change",
+        ]
+    )
     record_change(f"change.{state}", change, actor)
     return change
 

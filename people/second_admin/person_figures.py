@@ -1,6 +1,8 @@
-"""Whether figures of single people are shown: off, until an admin of everything says that law and agreements allow it.
+"""Whether figures of single people are shown: off, until an admin of everything says
+that law and agreements allow it.
 
-While it is off nobody sees such a figure, on any page or in any file; figures of teams of three and more are shown.
+While it is off nobody sees such a figure, on any page or in any file; figures of teams
+of three and more are shown.
 """
 
 from typing import Any
@@ -24,7 +26,9 @@ _WORDS = ("Figures of teams only", "Figures of single people too")
 
 def shows_people() -> bool:
     """Whether figures of single people are shown to admins and auditors."""
-    return OrganisationSettings.objects.filter(person_figures_since__isnull=False).exists()
+    return OrganisationSettings.objects.filter(
+        person_figures_since__isnull=False
+    ).exists()
 
 
 def _switching_on(*, actor: Actor, because: str, **_: Any) -> ChangeInWords:
@@ -39,25 +43,36 @@ def _switching_on(*, actor: Actor, because: str, **_: Any) -> ChangeInWords:
 
 def _check_may_set(actor: Actor, because: str | None) -> None:
     if not actor.is_admin_of_all:
-        raise NotYours("Only an admin of everything can set whether figures of single people are shown.")
+        raise NotYours(
+            "Only an admin of everything can set whether figures of single people are shown."
+        )
     if because is not None and not because.strip():
-        raise NotYours("Name the law or the works agreement that allows figures of single people.")
+        raise NotYours(
+            "Name the law or the works agreement that allows figures of single people."
+        )
 
 
 @atomic_with_retry
-@second_admin("Figures of single people", words=_switching_on, tightens=lambda on, **_: not on or shows_people())
+@second_admin(
+    "Figures of single people",
+    words=_switching_on,
+    tightens=lambda on, **_: not on or shows_people(),
+)
 def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> bool:
     """Show figures of single people, or of teams only; return whether that changed.
 
-    `because` names the law or the agreement that allows it. Raises NotYours for anybody but an admin of everything, or
-    without that reason.
+    `because` names the law or the agreement that allows it. Raises NotYours for anybody
+    but an admin of everything, or without that reason.
     """
     _check_may_set(actor, because if on else None)
     because = because.strip()[:MAX_REASON]
     locked = lock_settings()
     if (locked.person_figures_since is not None) == on:
         return False
-    locked.person_figures_since, locked.person_figures_set_by_id = (Now() if on else None), int(actor.id)
+    locked.person_figures_since, locked.person_figures_set_by_id = (
+        (Now() if on else None),
+        int(actor.id),
+    )
     locked.person_figures_because = because if on else ""
     fields = ["person_figures_since", "person_figures_set_by", "person_figures_because"]
     locked.save(update_fields=fields)

@@ -1,7 +1,8 @@
 """The commands that wait for a second admin, where the organisation switched that on.
 
-A command of an admin waits unless `tightening.py` names it as one that can only tighten. It waits before anything of it
-runs: what is stored is its name and its arguments. Accepting calls the same command again.
+A command of an admin waits unless `tightening.py` names it as one that can only
+tighten. It waits before anything of it runs: what is stored is its name and its
+arguments. Accepting calls the same command again.
 """
 
 import hashlib
@@ -22,7 +23,8 @@ from people.second_admin.arguments import as_json, from_json
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Who acts, when, and with which code of MultiMail's operator is said anew when a change is accepted.
+# Who acts, when, and with which code of MultiMail's operator is said anew when a change
+# is accepted.
 _SAID_ANEW = {"actor", "now", "code"}
 _OF_ANOTHER_VERSION = "Another version of the desk stored this change, and this one cannot read it. Ask for it again."
 
@@ -31,8 +33,9 @@ _OF_ANOTHER_VERSION = "Another version of the desk stored this change, and this 
 class ChangeInWords:
     """What the second admin reads of a change, and where it belongs.
 
-    `page` is the address of what it changes. Without connection and mailbox it is of everything. `about` is the person
-    whose rights it changes. Besides `before`, `based_on` has to be the same when the change is accepted.
+    `page` is the address of what it changes. Without connection and mailbox it is of
+    everything. `about` is the person whose rights it changes. Besides `before`,
+    `based_on` has to be the same when the change is accepted.
     """
 
     title: str
@@ -47,11 +50,15 @@ class ChangeInWords:
     @property
     def fingerprint(self) -> str:
         """A hash of what the change is based on."""
-        return hashlib.sha256(json.dumps([self.before, self.based_on], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps([self.before, self.based_on], sort_keys=True).encode()
+        ).hexdigest()
 
 
 def listed(values: Mapping[str, Any]) -> str:
-    """Return the values that are not empty, one a line, as a change reads: "name: Support"."""
+    """Return the values that are not empty, one a line, as a change reads: "name:
+    Support".
+    """
     lines = []
     for name, value in values.items():
         words = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
@@ -70,7 +77,9 @@ class AskedChange:
 
 
 class SecondAdminNeeded(Exception):
-    """A command waits for a second admin, who has to accept it first. Nothing was changed."""
+    """A command waits for a second admin, who has to accept it first. Nothing was
+    changed.
+    """
 
     def __init__(self, asked: AskedChange) -> None:
         super().__init__(asked.words.title)
@@ -81,8 +90,9 @@ class SecondAdminNeeded(Exception):
 class WaitingCommand:
     """A command that waits: `run` carries it out, `words` says what it would change.
 
-    `secrets` are arguments that are stored encrypted. `made` returns a secret that the command made, for the admin who
-    asked for it. One that `calls_multimail` is carried out outside of a transaction.
+    `secrets` are arguments that are stored encrypted. `made` returns a secret that the
+    command made, for the admin who asked for it. One that `calls_multimail` is carried
+    out outside of a transaction.
     """
 
     name: str
@@ -97,27 +107,39 @@ class WaitingCommand:
     def asked(self, arguments: Mapping[str, Any]) -> AskedChange:
         """Return a call of the command as a change that can wait."""
         words = self.words(**arguments)
-        plain = {name: as_json(one) for name, one in arguments.items() if name not in _SAID_ANEW}
+        plain = {
+            name: as_json(one)
+            for name, one in arguments.items()
+            if name not in _SAID_ANEW
+        }
         change = {"arguments": plain, "seen": words.fingerprint}
         if self.secrets:
-            change["secret"] = encrypt(json.dumps({name: plain.pop(name) for name in self.secrets}))
+            change["secret"] = encrypt(
+                json.dumps({name: plain.pop(name) for name in self.secrets})
+            )
         return AskedChange(self.name, words, change)
 
     def carry_out(self, change: Mapping[str, Any], *, actor: Actor, code: str) -> Any:
-        """Call the command with the arguments of a change. Raises NotYours where what it is based on has changed."""
+        """Call the command with the arguments of a change. Raises NotYours where what
+        it is based on has changed.
+        """
         stored = dict(change["arguments"])
         if "secret" in change:
             stored |= json.loads(decrypt(change["secret"]))
         hints = get_type_hints(self.run)
         said = {"actor": actor, "now": clock(), "code": code}
         try:
-            arguments = {name: from_json(hints[name], one) for name, one in stored.items()}
+            arguments = {
+                name: from_json(hints[name], one) for name, one in stored.items()
+            }
             arguments |= {name: one for name, one in said.items() if name in hints}
             inspect.signature(self.run).bind(**arguments)
         except (KeyError, TypeError, ValueError):
             raise NotYours(_OF_ANOTHER_VERSION) from None
         if self.words(**arguments).fingerprint != change["seen"]:
-            raise NotYours("This has changed since it was asked. Look at it as it is now, then ask again.")
+            raise NotYours(
+                "This has changed since it was asked. Look at it as it is now, then ask again."
+            )
         return self.run(**arguments)
 
 
@@ -125,9 +147,18 @@ COMMANDS: dict[str, WaitingCommand] = {}
 
 
 def command_of(change: PendingChange) -> WaitingCommand:
-    """Return the command of a change; where no version has it any more, one that only says so."""
+    """Return the command of a change; where no version has it any more, one that only
+    says so.
+    """
     return COMMANDS.get(change.command) or WaitingCommand(
-        change.command, change.command, _refuse, _refuse, None, calls_multimail=False, secrets=(), made=None
+        change.command,
+        change.command,
+        _refuse,
+        _refuse,
+        None,
+        calls_multimail=False,
+        secrets=(),
+        made=None,
     )
 
 
@@ -137,13 +168,17 @@ def _refuse(**_: Any) -> Any:
 
 def is_second_admin_on() -> bool:
     """Whether the organisation switched on that changes wait for a second admin."""
-    return OrganisationSettings.objects.filter(second_admin_since__isnull=False).exists()
+    return OrganisationSettings.objects.filter(
+        second_admin_since__isnull=False
+    ).exists()
 
 
 def wants_second_admin(actor: Actor) -> bool:
-    """Whether a change that this actor wants has to wait: a person's, unless a second admin accepted it.
+    """Whether a change that this actor wants has to wait: a person's, unless a second
+    admin accepted it.
 
-    Operators on the command line and rules are no admins who could be two; what they may do is decided elsewhere.
+    Operators on the command line and rules are no admins who could be two; what they
+    may do is decided elsewhere.
     """
     return actor.kind == "person" and not actor.second and is_second_admin_on()
 
@@ -158,20 +193,26 @@ def second_admin(
     secrets: tuple[str, ...] = (),
     made: Callable[[Any], str] | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a command: it raises SecondAdminNeeded instead of running where it has to wait for a second admin.
+    """Decorate a command: it raises SecondAdminNeeded instead of running where it has
+    to wait for a second admin.
 
-    `words` gets the command's arguments, raises its errors, and returns what the second admin reads. A call that
-    `tightens`, by its arguments and what is stored, does not wait; what cannot be read counts as loosening. `always`:
-    it takes two admins whatever the organisation has set. Put `atomic_with_retry` above it, so that what `words` and
-    `tightens` read is still so when the command runs.
+    `words` gets the command's arguments, raises its errors, and returns what the second
+    admin reads. A call that `tightens`, by its arguments and what is stored, does not
+    wait; what cannot be read counts as loosening. `always`: it takes two admins
+    whatever the organisation has set. Put `atomic_with_retry` above it, so that what
+    `words` and `tightens` read is still so when the command runs.
     """
 
     def decorate(command: Callable[P, R]) -> Callable[P, R]:
         name = command.__name__
         known = COMMANDS.get(name)
         if known is not None and known.run.__module__ != command.__module__:
-            raise TypeError(f"Two commands are named {name}: {known.run.__module__} and {command.__module__}.")
-        waiting = WaitingCommand(name, kind, command, words, tightens, calls_multimail, secrets, made)
+            raise TypeError(
+                f"Two commands are named {name}: {known.run.__module__} and {command.__module__}."
+            )
+        waiting = WaitingCommand(
+            name, kind, command, words, tightens, calls_multimail, secrets, made
+        )
         COMMANDS[name] = waiting
         signature = inspect.signature(command)
 

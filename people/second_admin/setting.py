@@ -1,4 +1,6 @@
-"""Switches on and off that loosening waits for a second admin. Switching it off waits for one itself."""
+"""Switches on and off that loosening waits for a second admin. Switching it off waits
+for one itself.
+"""
 
 from typing import Any
 
@@ -16,16 +18,23 @@ _WORDS = ("Loosening applies at once", "Loosening waits for a second admin")
 
 
 def organisation_settings() -> OrganisationSettings:
-    """Return the settings of the organisation; where nothing was ever set, a row that is not stored."""
+    """Return the settings of the organisation; where nothing was ever set, a row that
+    is not stored.
+    """
     named = OrganisationSettings.objects.select_related(
-        "second_admin_set_by", "minimum_set_by", "person_figures_set_by", "standing_set_by"
+        "second_admin_set_by",
+        "minimum_set_by",
+        "person_figures_set_by",
+        "standing_set_by",
     )
     return named.filter(pk=1).first() or OrganisationSettings(pk=1)
 
 
 def lock_settings() -> OrganisationSettings:
     """Return the settings under a lock, stored if they were not."""
-    OrganisationSettings.objects.bulk_create([OrganisationSettings(pk=1)], ignore_conflicts=True)
+    OrganisationSettings.objects.bulk_create(
+        [OrganisationSettings(pk=1)], ignore_conflicts=True
+    )
     return OrganisationSettings.objects.select_for_update().get(pk=1)
 
 
@@ -41,7 +50,9 @@ def _switching_off(*, actor: Actor, **_: Any) -> ChangeInWords:
 
 def _check_may_set(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise NotYours("Only an admin of everything can set whether changes wait for a second admin.")
+        raise NotYours(
+            "Only an admin of everything can set whether changes wait for a second admin."
+        )
 
 
 @atomic_with_retry
@@ -49,31 +60,46 @@ def _check_may_set(actor: Actor) -> None:
 def set_second_admin(*, actor: Actor, on: bool) -> bool:
     """Set whether loosening waits for a second admin; return whether that changed.
 
-    Only an admin of everything may, and only while there is another one: otherwise nobody could accept anything.
-    Raises NotYours.
+    Only an admin of everything may, and only while there is another one: otherwise
+    nobody could accept anything. Raises NotYours.
     """
     _check_may_set(actor)
     locked = lock_settings()
     if (locked.second_admin_since is not None) == on:
         return False
     if on and not has_another_admin(actor):
-        raise NotYours("You are the only admin of everything, so nobody could accept a change. Invite another first.")
-    locked.second_admin_since, locked.second_admin_set_by_id = (Now() if on else None), int(actor.id)
+        raise NotYours(
+            "You are the only admin of everything, so nobody could accept a change. Invite another first."
+        )
+    locked.second_admin_since, locked.second_admin_set_by_id = (
+        (Now() if on else None),
+        int(actor.id),
+    )
     locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    record("second_admin.set", actor=actor, details=changed(before=_WORDS[not on], after=_WORDS[on]))
+    record(
+        "second_admin.set",
+        actor=actor,
+        details=changed(before=_WORDS[not on], after=_WORDS[on]),
+    )
     return True
 
 
 @atomic_with_retry
 def switch_off_by_operator(*, actor: Actor) -> bool:
-    """Switch it off on the command line, where no second admin is left; return whether it was on."""
+    """Switch it off on the command line, where no second admin is left; return whether
+    it was on.
+    """
     locked = lock_settings()
     was_on = locked.second_admin_since is not None
     if was_on:
         locked.second_admin_since = None
         locked.second_admin_set_by = None
         locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-        record("second_admin.set", actor=actor, details=changed(before=_WORDS[1], after=_WORDS[0]))
+        record(
+            "second_admin.set",
+            actor=actor,
+            details=changed(before=_WORDS[1], after=_WORDS[0]),
+        )
     return was_on
 
 

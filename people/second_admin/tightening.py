@@ -1,7 +1,8 @@
-"""The commands of admins that never wait for a second admin, each with the reason. Everything else waits.
+"""The commands of admins that never wait for a second admin, each with the reason.
+Everything else waits.
 
-A command stands here only if no call of it can loosen anything. One that can do both is decorated, and shows by its
-arguments that a call tightens (`registry.second_admin`).
+A command stands here only if no call of it can loosen anything. One that can do both is
+decorated, and shows by its arguments that a call tightens (`registry.second_admin`).
 """
 
 NEVER_WAITS = {
@@ -18,7 +19,8 @@ NEVER_WAITS = {
     "end_duty": "ends somebody's duty",
     "end_standing": "ends a standing approval",
     "switch_practice_off": "ends practice messages",
-    # They change nothing that is in force: activating the draft waits, as does a rule that names a group or calendar.
+    # They change nothing that is in force: activating the draft waits, as does a rule
+    # that names a group or calendar.
     "begin_draft": "begins a draft of the policy",
     "begin_ready_made": "begins a draft of the policy",
     "save_rule": "changes the draft of the policy",

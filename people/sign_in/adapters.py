@@ -1,4 +1,6 @@
-"""Adapts allauth: no sign-up, limits answer 429, secrets are encrypted, and messages use the desk's words."""
+"""Adapts allauth: no sign-up, limits answer 429, secrets are encrypted, and messages
+use the desk's words.
+"""
 
 from typing import Any
 
@@ -24,7 +26,9 @@ _METHODS = {
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Closes sign-up, counts tries by the client address behind trusted proxies, and uses the desk's messages."""
+    """Closes sign-up, counts tries by the client address behind trusted proxies, and
+    uses the desk's messages.
+    """
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "email_password_mismatch": "The email address or password is wrong.",
@@ -53,21 +57,32 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return error
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
-        """Return the methods of reauthentication, in the desk's words; the provider is for people without another."""
+        """Return the methods of reauthentication, in the desk's words; the provider is
+        for people without another.
+        """
         methods = []
         for method in super().get_reauthentication_methods(user):
             description, icon = _METHODS[method["id"]]
             methods.append({**method, "description": description, "icon": icon})
         if not methods and user.is_authenticated and settings.OIDC_ISSUER:
             description = f"Use {settings.OIDC_NAME}"
-            methods = [{"id": "provider", "description": description, "icon": "link", "url": reverse("oidc-login")}]
+            methods = [
+                {
+                    "id": "provider",
+                    "description": description,
+                    "icon": "link",
+                    "url": reverse("oidc-login"),
+                }
+            ]
         return methods
 
 
 class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Encrypts the secrets of second factors, and uses the desk's messages."""
 
-    error_messages = DefaultMFAAdapter.error_messages | {"incorrect_code": "This was not accepted. Try again."}
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "incorrect_code": "This was not accepted. Try again."
+    }
 
     def encrypt(self, text: str) -> str:
         return encryption.encrypt(text)

@@ -1,4 +1,6 @@
-"""Loads a session's person with their roles, for every request, and says whether one of these needs a second factor."""
+"""Loads a session's person with their roles, for every request, and says whether one of
+these needs a second factor.
+"""
 
 from allauth.account.auth_backends import AuthenticationBackend
 from django.db.models import prefetch_related_objects
@@ -14,11 +16,15 @@ def needs_second_factor(person: Person) -> bool:
 
 def roles_that_need_it() -> set[str]:
     """Return the roles that need a second factor."""
-    return set(RoleRule.objects.filter(needs_second_factor=True).values_list("role", flat=True))
+    return set(
+        RoleRule.objects.filter(needs_second_factor=True).values_list("role", flat=True)
+    )
 
 
 class PersonBackend(AuthenticationBackend):  # type: ignore[misc]
-    """Checks passwords as allauth does, and loads the signed-in person with their roles."""
+    """Checks passwords as allauth does, and loads the signed-in person with their
+    roles.
+    """
 
     def get_user(self, user_id: int) -> Person | None:
         person: Person | None = super().get_user(user_id)

@@ -1,10 +1,16 @@
-"""Records in the ledger who signed in, failed to sign in, reauthenticated and signed out."""
+"""Records in the ledger who signed in, failed to sign in, reauthenticated and signed
+out.
+"""
 
 from typing import Any
 
 from allauth.account.signals import authentication_step_completed
 from allauth.core import context
-from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.contrib.auth.signals import (
+    user_logged_in,
+    user_logged_out,
+    user_login_failed,
+)
 from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest
@@ -16,13 +22,17 @@ from people.sign_in.sessions import begin_session, forget_session, renew_session
 
 
 def actor_of(request: HttpRequest | None, person: Any) -> Actor:
-    """Return the person, or an unknown visitor, as an actor with the address of the request."""
+    """Return the person, or an unknown visitor, as an actor with the address of the
+    request.
+    """
     # ActorMiddleware has determined the client address behind trusted proxies.
     known: Actor | None = getattr(request, "actor", None)
     address = known.address if known else ""
     if isinstance(person, Person):
         return person.actor(surface="web", address=address)
-    return Actor(kind="anonymous", id="", label="somebody", surface="web", address=address)
+    return Actor(
+        kind="anonymous", id="", label="somebody", surface="web", address=address
+    )
 
 
 @transaction.atomic
@@ -43,9 +53,13 @@ def _on_signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
 
 @receiver(user_login_failed)
 @transaction.atomic
-def _on_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+def _on_failed(
+    credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
+) -> None:
     tried = str(credentials.get("email") or credentials.get("username") or "")[:200]
-    record("person.sign_in_failed", actor=actor_of(request, None), details={"email": tried})
+    record(
+        "person.sign_in_failed", actor=actor_of(request, None), details={"email": tried}
+    )
 
 
 @receiver(user_logged_out)
@@ -61,4 +75,8 @@ def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
 def _on_proved(request: HttpRequest, user: Any, method: str, **more: Any) -> None:
     if more.get("reauthenticated"):
         renew_session(request)
-        record("person.reauthenticated", actor=actor_of(request, user), details={"by": method})
+        record(
+            "person.reauthenticated",
+            actor=actor_of(request, user),
+            details={"by": method},
+        )

@@ -1,6 +1,7 @@
 """Second factors: adding and removing them, and which roles need one.
 
-A passkey counts as two factors: it is on a device, and is unlocked with a fingerprint, a face or a PIN.
+A passkey counts as two factors: it is on a device, and is unlocked with a fingerprint,
+a face or a PIN.
 """
 
 from dataclasses import dataclass
@@ -50,7 +51,13 @@ def factors_of(person_id: int) -> list[Factor]:
     """Return a person's second factors, oldest first."""
     rows = Authenticator.objects.filter(user=person_id, type__in=KINDS).order_by("pk")
     return [
-        Factor(one.pk, one.type, one.data.get("name") or KINDS[one.type], one.created_at, one.last_used_at)
+        Factor(
+            one.pk,
+            one.type,
+            one.data.get("name") or KINDS[one.type],
+            one.created_at,
+            one.last_used_at,
+        )
         for one in rows
     ]
 
@@ -61,54 +68,88 @@ def has_second_factor(person_id: int) -> bool:
 
 
 def lacks_second_factor(request: HttpRequest) -> bool:
-    """Whether the person needs a second factor and proved none in this session: no code, recovery code or passkey."""
+    """Whether the person needs a second factor and proved none in this session: no
+    code, recovery code or passkey.
+    """
     person = request.user
     return (
         isinstance(person, Person)
-        and all(proof.get("method") != "mfa" for proof in get_authentication_records(request, person))
+        and all(
+            proof.get("method") != "mfa"
+            for proof in get_authentication_records(request, person)
+        )
         and needs_second_factor(person)
     )
 
 
 @atomic_with_retry
 def add_app(*, actor: Actor, secret: str, code: str) -> None:
-    """Add an authenticator app to the actor's factors; `code` proves that it has the secret.
+    """Add an authenticator app to the actor's factors; `code` proves that it has the
+    secret.
 
     Raises FactorNotAllowed for a wrong code, or if there is an app already.
     """
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=APP).exists():
-        raise FactorNotAllowed("You already have an authenticator app. Remove it first.")
+        raise FactorNotAllowed(
+            "You already have an authenticator app. Remove it first."
+        )
     counter = totp.counter_of(secret, code, after=0)
     if counter is None:
-        raise FactorNotAllowed("This is not the app's current code. Wait for the next one and enter that.")
+        raise FactorNotAllowed(
+            "This is not the app's current code. Wait for the next one and enter that."
+        )
     # Mark the code as used, so that it cannot also sign in.
-    _add(actor, person, APP, KINDS[APP.value], {"secret": encrypt(secret), "used": counter})
+    _add(
+        actor,
+        person,
+        APP,
+        KINDS[APP.value],
+        {"secret": encrypt(secret), "used": counter},
+    )
 
 
 @atomic_with_retry
 def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
-    """Store a verified passkey of the actor's. Raises FactorNotAllowed if there are too many."""
+    """Store a verified passkey of the actor's. Raises FactorNotAllowed if there are too
+    many.
+    """
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=PASSKEY).count() >= MAX_PASSKEYS:
-        raise FactorNotAllowed(f"You have {MAX_PASSKEYS} passkeys. Remove one that you do not use.")
-    _add(actor, person, PASSKEY, f"{KINDS[PASSKEY.value]} {name}", {"name": name, "credential": credential})
+        raise FactorNotAllowed(
+            f"You have {MAX_PASSKEYS} passkeys. Remove one that you do not use."
+        )
+    _add(
+        actor,
+        person,
+        PASSKEY,
+        f"{KINDS[PASSKEY.value]} {name}",
+        {"name": name, "credential": credential},
+    )
 
 
 @atomic_with_retry
 def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
     """Rename a passkey of the actor's; recorded if the name changed."""
-    passkey = Authenticator.objects.select_for_update().get(pk=factor_id, user=int(actor.id), type=PASSKEY)
+    passkey = Authenticator.objects.select_for_update().get(
+        pk=factor_id, user=int(actor.id), type=PASSKEY
+    )
     before = str(passkey.data.get("name", ""))
     if before != name:
         passkey.data["name"] = name
         passkey.save(update_fields=["data"])
-        record("person.factor_renamed", actor=actor, details=changed(before=before, after=name))
+        record(
+            "person.factor_renamed",
+            actor=actor,
+            details=changed(before=before, after=name),
+        )
 
 
 @atomic_with_retry
 def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
-    """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one if a role needs one."""
+    """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one
+    if a role needs one.
+    """
     person = _lock(actor)
     found = factors_of(person.pk)
     removed = next(one for one in found if one.id == factor_id)
@@ -121,10 +162,14 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
 
 
 def _locked_factors(actor: Actor, person: Person) -> list[Factor]:
-    """Lock a person, and return the factors that the actor may remove. Raises FactorNotAllowed."""
+    """Lock a person, and return the factors that the actor may remove. Raises
+    FactorNotAllowed.
+    """
     _check_may_set(actor)
     if str(person.pk) == actor.id:
-        raise FactorNotAllowed("Remove your own factors under Your account, Second factor.")
+        raise FactorNotAllowed(
+            "Remove your own factors under Your account, Second factor."
+        )
     Person.objects.select_for_update().get(pk=person.pk)
     return factors_of(person.pk)
 
@@ -142,7 +187,9 @@ def _removing(*, actor: Actor, person: Person) -> ChangeInWords:
 
 
 def _protects_nothing(*, person: Person, **_: Any) -> bool:
-    """Whether the person has no factor, or no role into which a password alone would lead then."""
+    """Whether the person has no factor, or no role into which a password alone would
+    lead then.
+    """
     has_role = person.is_active and Grant.objects.filter(person=person).exists()
     return not has_role or not factors_of(person.pk)
 
@@ -150,7 +197,8 @@ def _protects_nothing(*, person: Person, **_: Any) -> bool:
 @atomic_with_retry
 @second_admin("Second factor", words=_removing, tightens=_protects_nothing)
 def remove_factors_of(*, actor: Actor, person: Person) -> int:
-    """Remove all factors of a person who lost them, and return how many; they set up a new one after the password.
+    """Remove all factors of a person who lost them, and return how many; they set up a
+    new one after the password.
 
     Raises FactorNotAllowed.
     """
@@ -176,16 +224,20 @@ def _needing_less(*, actor: Actor, role: Role, **_: Any) -> ChangeInWords:
 
 
 def _needs_no_less(*, role: Role, needed: bool, **_: Any) -> bool:
-    return needed or not RoleRule.objects.filter(role=role, needs_second_factor=True).exists()
+    return (
+        needed
+        or not RoleRule.objects.filter(role=role, needs_second_factor=True).exists()
+    )
 
 
 @atomic_with_retry
 @second_admin("Second factor", words=_needing_less, tightens=_needs_no_less)
 def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
-    """Set whether everybody with `role` needs a second factor; return whether that changed.
+    """Set whether everybody with `role` needs a second factor; return whether that
+    changed.
 
-    Only an admin of everything may do this, and not for their own role without a second factor: that would lock
-    them out. Raises FactorNotAllowed.
+    Only an admin of everything may do this, and not for their own role without a second
+    factor: that would lock them out. Raises FactorNotAllowed.
     """
     _check_may_set(actor)
     if needed and actor.has(role) and not has_second_factor(int(actor.id)):
@@ -197,10 +249,16 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     rule, _ = RoleRule.objects.select_for_update().get_or_create(role=role)
     if rule.needs_second_factor == needed:
         return False
-    RoleRule.objects.filter(pk=rule.pk).update(needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now())
+    RoleRule.objects.filter(pk=rule.pk).update(
+        needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now()
+    )
     if needed:
         # Open streams of people without a factor close at once.
-        for key in Person.objects.filter(grants__role=role).values_list("pk", flat=True).distinct():
+        for key in (
+            Person.objects.filter(grants__role=role)
+            .values_list("pk", flat=True)
+            .distinct()
+        ):
             access_changed.send(sender=Person, person=key)
     details = {"role": role.value, "needed": "yes" if needed else "no"}
     details |= changed(before=_RULES[not needed], after=_RULES[needed])
@@ -209,10 +267,16 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
 
 
 def people_by_factor() -> list[Person]:
-    """Return active people with a role, those without a factor first, with `roles`, `has_factor` and `needs_factor`."""
+    """Return active people with a role, those without a factor first, with `roles`,
+    `has_factor` and `needs_factor`.
+    """
     having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
-    people = Person.objects.filter(is_active=True, pk__in=Grant.objects.values("person"))
-    sorted_people = people.annotate(has_factor=Exists(having)).order_by("has_factor", "name", "email")
+    people = Person.objects.filter(
+        is_active=True, pk__in=Grant.objects.values("person")
+    )
+    sorted_people = people.annotate(has_factor=Exists(having)).order_by(
+        "has_factor", "name", "email"
+    )
     found: list[Person] = list(sorted_people.prefetch_related("grants"))
     needing = roles_that_need_it()
     for person in found:
@@ -224,23 +288,39 @@ def people_by_factor() -> list[Person]:
 
 def _check_may_set(actor: Actor) -> None:
     if not actor.is_admin_of_all:
-        raise FactorNotAllowed("Only an admin of everything can set who needs a second factor.")
+        raise FactorNotAllowed(
+            "Only an admin of everything can set who needs a second factor."
+        )
 
 
 def _lock(actor: Actor) -> Person:
     return Person.objects.select_for_update().get(pk=int(actor.id))
 
 
-def _add(actor: Actor, person: Person, kind: str, words: str, data: dict[str, Any]) -> None:
+def _add(
+    actor: Actor, person: Person, kind: str, words: str, data: dict[str, Any]
+) -> None:
     Authenticator.objects.create(user=person, type=kind, data=data)
-    record("person.factor_added", actor=actor, details={"factor": words, **changed(before="", after=words)})
+    record(
+        "person.factor_added",
+        actor=actor,
+        details={"factor": words, **changed(before="", after=words)},
+    )
 
 
 def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
-    """Delete factors of a locked person, and the recovery codes with the last one: they only replace a factor."""
-    Authenticator.objects.filter(user=person.pk, pk__in=[one.id for one in factors]).delete()
+    """Delete factors of a locked person, and the recovery codes with the last one: they
+    only replace a factor.
+    """
+    Authenticator.objects.filter(
+        user=person.pk, pk__in=[one.id for one in factors]
+    ).delete()
     if not has_second_factor(person.pk):
         RecoveryCode.objects.filter(person=person).delete()
     for one in factors:
-        details = {"factor": one.name, "of": person.email, **changed(before=one.name, after="")}
+        details = {
+            "factor": one.name,
+            "of": person.email,
+            **changed(before=one.name, after=""),
+        }
         record("person.factor_removed", actor=actor, details=details)

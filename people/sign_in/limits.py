@@ -1,7 +1,8 @@
-"""Rate limits of signing in and reauthentication, counted in PostgreSQL for all processes.
+"""Rate limits of signing in and reauthentication, counted in PostgreSQL for all
+processes.
 
-The limits are in the settings (ACCOUNT_RATE_LIMITS). Pages for signed-in people are not counted, so that
-a flood of sign-in attempts does not lock them out.
+The limits are in the settings (ACCOUNT_RATE_LIMITS). Pages for signed-in people are not
+counted, so that a flood of sign-in attempts does not lock them out.
 """
 
 import math
@@ -44,8 +45,15 @@ def too_many(request: HttpRequest, action: str) -> HttpResponse:
     for rate in rates:
         if rate.per != "key":
             # Newest first, as allauth stores them.
-            tries = cache.get(get_cache_key(request, app="allauth.account", action=action, rate=rate), [])
-            left = tries[-1] + rate.duration - time.time() if len(tries) >= rate.amount else 0
+            tries = cache.get(
+                get_cache_key(request, app="allauth.account", action=action, rate=rate),
+                [],
+            )
+            left = (
+                tries[-1] + rate.duration - time.time()
+                if len(tries) >= rate.amount
+                else 0
+            )
             if left > 0:
                 waits.append(left)
     # The tried account is not known here: its own limit lasts at most this long.

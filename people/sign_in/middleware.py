@@ -1,7 +1,9 @@
-"""Checks of every request: extends sessions in use, and requires a second factor where a role needs one.
+"""Checks of every request: extends sessions in use, and requires a second factor where
+a role needs one.
 
-The second factor is checked before every view, so that pages, fragments, JSON answers and the live stream
-are all protected, however the session began: by password, provider, password link, or before the rule.
+The second factor is checked before every view, so that pages, fragments, JSON answers
+and the live stream are all protected, however the session began: by password, provider,
+password link, or before the rule.
 """
 
 import logging
@@ -12,7 +14,13 @@ from urllib.parse import urlencode
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth import SESSION_KEY
 from django.db import OperationalError, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.urls import reverse
 from django.utils import timezone
 
@@ -27,23 +35,40 @@ SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Confirm it first."
 _POLLING = {"pulse", "stop-banner", "live-reach"}
 # Open to everybody, signed in or not.
 PUBLIC = {
-    *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
+    *(
+        "healthz",
+        "readyz",
+        "metrics",
+        "live",
+        "csp-report",
+        "account_login",
+        "account_logout",
+    ),
     *("multimail-webhook", "discord-interactions"),
 }
-# Open to people without a second factor: these pages show and change nothing of the desk.
+# Open to people without a second factor: these pages show and change nothing of the
+# desk.
 SETTING_UP = {"factor-app", "factor-passkey"}
-# Open to people with a factor that is not proved yet. They cannot add another one before.
+# Open to people with a factor that is not proved yet. They cannot add another one
+# before.
 PROVING = {
     "factors",
-    *("account_reauthenticate", "account_resubmit", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
+    *(
+        "account_reauthenticate",
+        "account_resubmit",
+        "mfa_reauthenticate",
+        "mfa_reauthenticate_webauthn",
+    ),
     *("oidc-login", "oidc-callback"),
 }
 
 
 class SignInMiddleware:
-    """Records every few minutes that a session is in use, and stops people who lack a required second factor.
+    """Records every few minutes that a session is in use, and stops people who lack a
+    required second factor.
 
-    The second check needs a query only where no second factor was proved in the session.
+    The second check needs a query only where no second factor was proved in the
+    session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -54,31 +79,53 @@ class SignInMiddleware:
         session = request.session
         now = timezone.now()
         # Do not load the session of a request that did not use it.
-        is_due = isinstance(session, SessionStore) and session.accessed and session.must_be_noted(now)
+        is_due = (
+            isinstance(session, SessionStore)
+            and session.accessed
+            and session.must_be_noted(now)
+        )
         if is_due and SESSION_KEY in session and not _is_made_by_script(request):
             try:
                 with transaction.atomic():
                     note_seen(request, now=now)
             except OperationalError as error:
-                # A later request records it: a page that only reads must not fail because of this.
-                log.warning("session not noted as used", extra={"reason": type(error).__name__})
+                # A later request records it: a page that only reads must not fail
+                # because of this.
+                log.warning(
+                    "session not noted as used", extra={"reason": type(error).__name__}
+                )
         return response
 
-    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
-        """Answer instead of the view if a second factor is missing; otherwise run the view."""
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        """Answer instead of the view if a second factor is missing; otherwise run the
+        view.
+        """
         name = _url_name(request)
         if name in PUBLIC or not lacks_second_factor(request):
             return None
         person: Any = request.user.pk
-        if name not in PROVING and (name not in SETTING_UP or has_second_factor(person)):
+        if name not in PROVING and (
+            name not in SETTING_UP or has_second_factor(person)
+        ):
             return _stopped(request)
-        # These pages run without any role, so that their layout shows nothing of the desk.
+        # These pages run without any role, so that their layout shows nothing of the
+        # desk.
         request.actor = request.actor.acting_as()  # type: ignore[attr-defined]
         return None
 
-    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer before allauth does: it would store the posted data and all headers unencrypted in the session."""
-        return ask_first(request) if isinstance(exception, ReauthenticationRequired) else None
+    def process_exception(
+        self, request: HttpRequest, exception: Exception
+    ) -> HttpResponse | None:
+        """Answer before allauth does: it would store the posted data and all headers
+        unencrypted in the session.
+        """
+        return (
+            ask_first(request)
+            if isinstance(exception, ReauthenticationRequired)
+            else None
+        )
 
 
 def _url_name(request: HttpRequest) -> str | None:
@@ -86,8 +133,12 @@ def _url_name(request: HttpRequest) -> str | None:
 
 
 def _is_made_by_script(request: HttpRequest) -> bool:
-    """Whether a page's script made the request, and not a person who opened a page or posted a form."""
-    return _url_name(request) in _POLLING or (request.method == "GET" and "HX-Request" in request.headers)
+    """Whether a page's script made the request, and not a person who opened a page or
+    posted a form.
+    """
+    return _url_name(request) in _POLLING or (
+        request.method == "GET" and "HX-Request" in request.headers
+    )
 
 
 def _stopped(request: HttpRequest) -> HttpResponse:
@@ -95,9 +146,16 @@ def _stopped(request: HttpRequest) -> HttpResponse:
     path = reverse("factors")
     if request.headers.get("HX-Request"):
         headers = {"HX-Redirect": path}
-        return HttpResponse(SECOND_FACTOR_REQUIRED, status=403, headers=headers, content_type="text/plain")
+        return HttpResponse(
+            SECOND_FACTOR_REQUIRED,
+            status=403,
+            headers=headers,
+            content_type="text/plain",
+        )
     accepted = request.headers.get("Accept", "")
-    if request.GET.get("format") == "json" or ("text/html" not in accepted and "application/json" in accepted):
+    if request.GET.get("format") == "json" or (
+        "text/html" not in accepted and "application/json" in accepted
+    ):
         return JsonResponse({"error": SECOND_FACTOR_REQUIRED}, status=403)
     if request.method == "GET":
         path = f"{path}?{urlencode({'next': request.get_full_path()})}"

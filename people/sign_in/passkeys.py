@@ -1,4 +1,5 @@
-"""Passkeys: where browsers allow them, the options to make one, and the forms that check the answers.
+"""Passkeys: where browsers allow them, the options to make one, and the forms that
+check the answers.
 
 The library that parses answers needs 5 MB, so only modules of lazy views import this.
 """
@@ -13,7 +14,11 @@ from typing import Any
 
 from allauth.core import context
 from allauth.mfa.models import Authenticator
-from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm, LoginWebAuthnForm, ReauthenticateWebAuthnForm
+from allauth.mfa.webauthn.forms import (
+    AuthenticateWebAuthnForm,
+    LoginWebAuthnForm,
+    ReauthenticateWebAuthnForm,
+)
 from allauth.mfa.webauthn.internal import auth
 from django import forms
 from django.conf import settings
@@ -27,7 +32,14 @@ from people.models import Person
 # How long a page's challenge can be answered.
 CHALLENGE_SECONDS = 600
 # Errors of parsing a malformed answer, which no browser sends.
-_UNREADABLE = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError)
+_UNREADABLE = (
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
@@ -39,19 +51,30 @@ class Hindrance:
 
 
 def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
-    """Return why browsers refuse passkeys at this address: they need localhost, or a host name and https."""
+    """Return why browsers refuse passkeys at this address: they need localhost, or a
+    host name and https.
+    """
     host, port = split_domain_port(request.get_host())
     try:
         number = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
         if host == "localhost" or host.endswith(".localhost") or request.is_secure():
             return None
-        return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for that address.")
+        return Hindrance(
+            "Passkeys need a host name and https. Ask whoever runs this desk for that address."
+        )
     if number.is_loopback:
         other = f"http://localhost{f':{port}' if port else ''}{request.path}"
-        can_go = not request.is_secure() and validate_host("localhost", settings.ALLOWED_HOSTS)
-        return Hindrance("Passkeys need a host name, and this address is an IP address.", other if can_go else "")
-    return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for that address.")
+        can_go = not request.is_secure() and validate_host(
+            "localhost", settings.ALLOWED_HOSTS
+        )
+        return Hindrance(
+            "Passkeys need a host name, and this address is an IP address.",
+            other if can_go else "",
+        )
+    return Hindrance(
+        "Passkeys need a host name and https. Ask whoever runs this desk for that address."
+    )
 
 
 class PasskeyForm(forms.Form):
@@ -64,21 +87,31 @@ class PasskeyForm(forms.Form):
         return str(self.cleaned_data["name"]).strip() or "Passkey"
 
     def clean_credential(self) -> dict[str, Any]:
-        """Check that it answers this session's challenge, and that the device verified its user."""
+        """Check that it answers this session's challenge, and that the device verified
+        its user.
+        """
         credential = self.cleaned_data["credential"]
         try:
-            made_at = RegistrationResponse.from_dict(credential).response.client_data.origin
+            made_at = RegistrationResponse.from_dict(
+                credential
+            ).response.client_data.origin
             with only_try(made_at):
                 made = auth.complete_registration(credential)
         except (*_UNREADABLE, ValidationError) as error:
-            raise ValidationError("The browser's answer was not accepted. Press the button again.") from error
+            raise ValidationError(
+                "The browser's answer was not accepted. Press the button again."
+            ) from error
         if not made.is_user_verified():
-            raise ValidationError("This device does not verify its user. Set a PIN, fingerprint or face on it first.")
+            raise ValidationError(
+                "This device does not verify its user. Set a PIN, fingerprint or face on it first."
+            )
         return dict(credential)
 
 
 def registration_options(person: Person) -> str:
-    """Return the registration options as JSON: a passkey that stays on the device and verifies its user."""
+    """Return the registration options as JSON: a passkey that stays on the device and
+    verifies its user.
+    """
     options = auth.begin_registration(person, passwordless=True)
     date_challenge()
     return json.dumps(options)
@@ -91,14 +124,18 @@ def date_challenge() -> None:
 
 @contextmanager
 def only_try(origin: str) -> Iterator[None]:
-    """Check an answer from a page of `origin` inside this block; afterwards the session has no challenge any more.
+    """Check an answer from a page of `origin` inside this block; afterwards the session
+    has no challenge any more.
 
-    Raises ValidationError for an answer that comes too late, or from any other origin than this request's: the library
-    also accepts those of subdomains, other ports and, on localhost, plain http.
+    Raises ValidationError for an answer that comes too late, or from any other origin
+    than this request's: the library also accepts those of subdomains, other ports and,
+    on localhost, plain http.
     """
     try:
         request = context.request
-        is_late = time.time() - (auth.get_state() or {}).get("made_at", 0) > CHALLENGE_SECONDS
+        is_late = (
+            time.time() - (auth.get_state() or {}).get("made_at", 0) > CHALLENGE_SECONDS
+        )
         if is_late or origin != f"{request.scheme}://{request.get_host()}":
             raise ValidationError("This passkey was not accepted. Try again.")
         yield
@@ -111,11 +148,15 @@ class _AnswerForm(forms.Form):
 
     def clean_credential(self) -> Authenticator:
         try:
-            answered_at = AuthenticationResponse.from_dict(self.cleaned_data["credential"]).response.client_data.origin
+            answered_at = AuthenticationResponse.from_dict(
+                self.cleaned_data["credential"]
+            ).response.client_data.origin
             with only_try(answered_at):
                 return super().clean_credential()  # type: ignore[misc]
         except _UNREADABLE as error:
-            raise ValidationError("This passkey was not accepted. Try again.") from error
+            raise ValidationError(
+                "This passkey was not accepted. Try again."
+            ) from error
 
 
 class SignInForm(_AnswerForm, LoginWebAuthnForm):  # type: ignore[misc]

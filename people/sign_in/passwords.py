@@ -1,4 +1,5 @@
-"""Refuses passwords that zxcvbn estimates as easy to guess: words, names, dates, keyboard rows and repetitions.
+"""Refuses passwords that zxcvbn estimates as easy to guess: words, names, dates,
+keyboard rows and repetitions.
 
 It requires no special characters or digits, and makes no network requests.
 """
@@ -12,20 +13,36 @@ from django.core.exceptions import ValidationError
 MIN_GUESSES = 10**12
 # zxcvbn refuses longer text; further characters do not weaken a password.
 _MAX_JUDGED = 72
-_OF_THE_DESK = ("countersign", "countersigned", "multimail", "passwort", "passphrase", "reviewer", "admin")
+_OF_THE_DESK = (
+    "countersign",
+    "countersigned",
+    "multimail",
+    "passwort",
+    "passphrase",
+    "reviewer",
+    "admin",
+)
 
 
 class GuessablePasswordValidator:
-    """Refuses passwords that need few guesses. The names of the person and of the desk count as known words."""
+    """Refuses passwords that need few guesses. The names of the person and of the desk
+    count as known words.
+    """
 
     def validate(self, password: str, user: Any = None) -> None:
         """Raise ValidationError; its message never contains part of the password."""
-        # Imported late: its word lists need 13 MB, and most processes never check a password.
+        # Imported late: its word lists need 13 MB, and most processes never check a
+        # password.
         from zxcvbn import zxcvbn
 
         known = f"{getattr(user, 'name', '')} {getattr(user, 'email', '')}".lower()
         words = [word for word in re.split(r"[^\w]+|_", known) if len(word) > 2]
-        if zxcvbn(password[:_MAX_JUDGED], user_inputs=[*_OF_THE_DESK, *words])["guesses"] < MIN_GUESSES:
+        if (
+            zxcvbn(password[:_MAX_JUDGED], user_inputs=[*_OF_THE_DESK, *words])[
+                "guesses"
+            ]
+            < MIN_GUESSES
+        ):
             raise ValidationError(
                 "This password is easy to guess: it is a common word, a name or a row of keys with little added. Use "
                 "several unrelated words.",

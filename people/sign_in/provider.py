@@ -1,8 +1,9 @@
-"""Signing in through an OpenID Connect provider: it authenticates, and the desk decides who may sign in.
+"""Signing in through an OpenID Connect provider: it authenticates, and the desk decides
+who may sign in.
 
-It never creates accounts. A person is found by the issuer's id of them (its subject), and only before they have one by
-a verified address: whoever gets that address later is somebody else. Requests to the provider go through the guarded
-session.
+It never creates accounts. A person is found by the issuer's id of them (its subject),
+and only before they have one by a verified address: whoever gets that address later is
+somebody else. Requests to the provider go through the guarded session.
 """
 
 import secrets
@@ -17,9 +18,16 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin, SocialToken
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
-from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
-from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
-from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
+from allauth.socialaccount.providers.oauth2.views import (
+    OAuth2CallbackView,
+    OAuth2LoginView,
+)
+from allauth.socialaccount.providers.openid_connect.provider import (
+    OpenIDConnectProvider,
+)
+from allauth.socialaccount.providers.openid_connect.views import (
+    OpenIDConnectOAuth2Adapter,
+)
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
@@ -44,7 +52,9 @@ _UNREADABLE = (ValueError, KeyError, TypeError, RecursionError)
 
 
 class ProviderRefused(OAuth2Error):  # type: ignore[misc]
-    """What the provider sent is not accepted. The sentence is for the person and for the ledger: nothing secret."""
+    """What the provider sent is not accepted. The sentence is for the person and for
+    the ledger: nothing secret.
+    """
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -52,13 +62,18 @@ class ProviderRefused(OAuth2Error):  # type: ignore[misc]
 
 
 class GuardedSession:
-    """The part of the requests.Session API that allauth uses: no redirects, no proxies, limited time and size."""
+    """The part of the requests.Session API that allauth uses: no redirects, no proxies,
+    limited time and size.
+    """
 
     def __enter__(self) -> "GuardedSession":
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Each request closes its own connection."""
 
@@ -69,9 +84,15 @@ class GuardedSession:
         return self.request("POST", url, **kwargs)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
-        """Send one request. Raises ConnectionError of requests, which allauth answers with its page of errors."""
+        """Send one request. Raises ConnectionError of requests, which allauth answers
+        with its page of errors.
+        """
         wanted = requests.Request(
-            method, url, **{name: kwargs.get(name) for name in ("params", "data", "headers", "auth")}
+            method,
+            url,
+            **{
+                name: kwargs.get(name) for name in ("params", "data", "headers", "auth")
+            },
         ).prepare()
         body = wanted.body or b""
         try:
@@ -84,19 +105,29 @@ class GuardedSession:
         except guarded.DeliveryError as error:
             raise requests.ConnectionError(str(error)) from error
         response = requests.Response()
-        response.status_code, response.headers, response.url = answer.status, answer.headers, str(wanted.url)
+        response.status_code, response.headers, response.url = (
+            answer.status,
+            answer.headers,
+            str(wanted.url),
+        )
         response._content = answer.body
         return response
 
 
 class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
-    """The provider, with a nonce that ties its signed token to the sign-in that this browser began."""
+    """The provider, with a nonce that ties its signed token to the sign-in that this
+    browser began.
+    """
 
-    def get_auth_params_from_request(self, request: HttpRequest, action: str) -> dict[str, Any]:
+    def get_auth_params_from_request(
+        self, request: HttpRequest, action: str
+    ) -> dict[str, Any]:
         nonce = secrets.token_urlsafe(24)
         request.session[_BEGUN] = {"nonce": nonce, "at": time.time()}
         # For a reauthentication: an older session at the provider is no proof.
-        fresh = {"prompt": "login", "max_age": "0"} if request.user.is_authenticated else {}
+        fresh = (
+            {"prompt": "login", "max_age": "0"} if request.user.is_authenticated else {}
+        )
         # Ignore the request's query.
         return {**self.get_auth_params(), **fresh, "nonce": nonce}
 
@@ -110,7 +141,8 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
 class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
     """allauth's client, which believes only what the issuer signed for this sign-in."""
 
-    # When the provider last asked the person who they are; 0 where it does not say, or says what cannot be.
+    # When the provider last asked the person who they are; 0 where it does not say, or
+    # says what cannot be.
     auth_time = 0.0
 
     def __init__(self, request: HttpRequest) -> None:
@@ -123,7 +155,10 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
             _check_confidential(settings.OIDC_ISSUER)
             found = _read_object(self.get_provider().server_url)
             issuer = found.get("issuer")
-            if not isinstance(issuer, str) or issuer.rstrip("/") != settings.OIDC_ISSUER:
+            if (
+                not isinstance(issuer, str)
+                or issuer.rstrip("/") != settings.OIDC_ISSUER
+            ):
                 raise ProviderRefused(
                     f"The configuration at OIDC_ISSUER is that of another issuer, {str(issuer)[:100]!r}. Whoever runs "
                     "this desk must set OIDC_ISSUER to the issuer's own address."
@@ -137,16 +172,22 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         return request.build_absolute_uri(reverse("oidc-callback"))
 
     def parse_token(self, data: Any) -> SocialToken:
-        """Return the access token, which is only used to ask for the address, and never stored."""
+        """Return the access token, which is only used to ask for the address, and never
+        stored.
+        """
         if not isinstance(data["access_token"], str):
             raise TypeError("access_token is no text")
         return SocialToken(token=data["access_token"])
 
-    def complete_login(self, request: HttpRequest, app: Any, token: SocialToken, **kwargs: Any) -> SocialLogin:
+    def complete_login(
+        self, request: HttpRequest, app: Any, token: SocialToken, **kwargs: Any
+    ) -> SocialLogin:
         """Return who signed in, by the verified id token."""
         begun = request.session.pop(_BEGUN, None)
         if begun is None:
-            raise ProviderRefused("This sign-in was not begun in this browser, or is used already. Begin again.")
+            raise ProviderRefused(
+                "This sign-in was not begun in this browser, or is used already. Begin again."
+            )
         config = self.openid_config
         try:
             claims = verified_claims(
@@ -157,9 +198,15 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
                 nonce=begun["nonce"],
             )
         except IdTokenRefused as error:
-            raise ProviderRefused(f"The id token of {settings.OIDC_NAME} is not accepted: {error}.") from error
+            raise ProviderRefused(
+                f"The id token of {settings.OIDC_NAME} is not accepted: {error}."
+            ) from error
         subject = claims["sub"]
-        if not (subject.isascii() and subject.isprintable() and 0 < len(subject) <= _MAX_SUBJECT):
+        if not (
+            subject.isascii()
+            and subject.isprintable()
+            and 0 < len(subject) <= _MAX_SUBJECT
+        ):
             raise ProviderRefused(
                 f"{settings.OIDC_NAME} names you by an id of {len(subject)} characters. This desk accepts up to "
                 f"{_MAX_SUBJECT} printable ASCII characters."
@@ -173,20 +220,35 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
                 "use a password, a passkey or an app; an admin can make you a link to set a password."
             )
         person = {"sub": subject, **self._address_of(claims, token)}
-        return self.get_provider().sociallogin_from_response(request, {"id_token": person})
+        return self.get_provider().sociallogin_from_response(
+            request, {"id_token": person}
+        )
 
-    def _address_of(self, claims: Mapping[str, Any], token: SocialToken) -> dict[str, Any]:
-        """Return the person's address and whether it is verified, from the token or the provider's user info."""
-        if "email" not in claims and (address := self.openid_config.get("userinfo_endpoint")):
+    def _address_of(
+        self, claims: Mapping[str, Any], token: SocialToken
+    ) -> dict[str, Any]:
+        """Return the person's address and whether it is verified, from the token or the
+        provider's user info.
+        """
+        if "email" not in claims and (
+            address := self.openid_config.get("userinfo_endpoint")
+        ):
             _check_confidential(address)
             subject = claims["sub"]
-            claims = _read_object(address, headers={"Authorization": f"Bearer {token.token}"})
+            claims = _read_object(
+                address, headers={"Authorization": f"Bearer {token.token}"}
+            )
             if claims.get("sub") != subject:
-                raise ProviderRefused(f"{settings.OIDC_NAME} named two people for one sign-in.")
+                raise ProviderRefused(
+                    f"{settings.OIDC_NAME} named two people for one sign-in."
+                )
         email = claims.get("email")
-        address = email.strip() if isinstance(email, str) and email.isprintable() else ""
+        address = (
+            email.strip() if isinstance(email, str) and email.isprintable() else ""
+        )
         return {
-            # A Kelvin sign in lower case is a k: only letters of ASCII have two cases here.
+            # A Kelvin sign in lower case is a k: only letters of ASCII have two cases
+            # here.
             "email": address.lower() if address.isascii() else address,
             # Require True: the string "false" is truthy.
             "email_verified": claims.get("email_verified") is True,
@@ -202,7 +264,9 @@ def _check_confidential(url: object) -> None:
 
 
 def _read_object(url: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
-    """Fetch a JSON object from the provider. Raises ProviderRefused, and ConnectionError of requests."""
+    """Fetch a JSON object from the provider. Raises ProviderRefused, and
+    ConnectionError of requests.
+    """
     with GuardedSession() as session:
         answer = session.get(url, headers=headers)
     try:
@@ -210,21 +274,29 @@ def _read_object(url: str, headers: dict[str, str] | None = None) -> dict[str, A
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise ProviderRefused(f"{settings.OIDC_NAME} answered {answer.status_code} without usable content.")
+        raise ProviderRefused(
+            f"{settings.OIDC_NAME} answered {answer.status_code} without usable content."
+        )
     return found
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     """Signs in only people who have an account."""
 
-    def get_provider(self, request: HttpRequest, provider: str, client_id: str | None = None) -> DeskProvider:
-        return DeskProvider(request, app=self.get_app(request, provider=provider, client_id=client_id))
+    def get_provider(
+        self, request: HttpRequest, provider: str, client_id: str | None = None
+    ) -> DeskProvider:
+        return DeskProvider(
+            request, app=self.get_app(request, provider=provider, client_id=client_id)
+        )
 
     def get_requests_session(self) -> GuardedSession:
         return GuardedSession()
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Find the person's account and store their id at the provider; everybody else gets an error page."""
+        """Find the person's account and store their id at the provider; everybody else
+        gets an error page.
+        """
         claims = sociallogin.account.extra_data["id_token"]
         address = claims["email"]
         verified = claims["email_verified"]
@@ -234,54 +306,88 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if person is None or not person.is_active:
             record_failure(None, reason="provider: nobody of the desk", email=address)
             raise _unknown(request, address=address, verified=verified)
-        account = sociallogin.account if sociallogin.is_existing else _link(request, person, sociallogin.account)
+        account = (
+            sociallogin.account
+            if sociallogin.is_existing
+            else _link(request, person, sociallogin.account)
+        )
         if account is None:
-            record_failure(None, reason="provider: another identity with the address of an account", email=address)
+            record_failure(
+                None,
+                reason="provider: another identity with the address of an account",
+                email=address,
+            )
             raise _unknown(request, address=address, verified=verified, is_taken=True)
-        # Only the provider's id of this person is stored: no other claims and no token, neither
-        # here nor in the session while a second step is asked.
+        # Only the provider's id of this person is stored: no other claims and no token,
+        # neither here nor in the session while a second step is asked.
         account.extra_data = {}
         account.save(update_fields=["extra_data"])
         sociallogin.account = account
         sociallogin.user = person
         sociallogin.token = None
 
-    def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
+    def on_authentication_error(
+        self, request: HttpRequest, provider: Any, **kwargs: Any
+    ) -> None:
         """Show the same error page for all reasons; the ledger has the reason."""
         cause = kwargs.get("exception")
         if isinstance(cause, ProviderRefused):
             raise ImmediateHttpResponse(_refused(request, cause, status=401))
         reason = f"provider: {cause or kwargs.get('error') or 'unknown'}"
         # The provider's answer may contain a token.
-        record_failure(None, reason=reason[:80] if not isinstance(cause, OAuth2Error) else "provider: refused")
+        record_failure(
+            None,
+            reason=reason[:80]
+            if not isinstance(cause, OAuth2Error)
+            else "provider: refused",
+        )
         raise ImmediateHttpResponse(_failed(request, status=401))
 
 
 @atomic_with_retry
-def _link(request: HttpRequest, person: Person, account: SocialAccount) -> SocialAccount | None:
-    """Store the subject as the person's, for good; None where they have another one of this issuer."""
+def _link(
+    request: HttpRequest, person: Person, account: SocialAccount
+) -> SocialAccount | None:
+    """Store the subject as the person's, for good; None where they have another one of
+    this issuer.
+    """
     # Of two subjects that come at the same moment one waits here for the other.
     Person.objects.select_for_update().get(pk=person.pk)
-    linked: SocialAccount | None = SocialAccount.objects.filter(user=person, provider=account.provider).first()
+    linked: SocialAccount | None = SocialAccount.objects.filter(
+        user=person, provider=account.provider
+    ).first()
     if linked is None:
-        linked = SocialAccount.objects.create(user=person, provider=account.provider, uid=account.uid)
+        linked = SocialAccount.objects.create(
+            user=person, provider=account.provider, uid=account.uid
+        )
         details = {"issuer": account.provider, "subject": account.uid}
-        record("person.provider_linked", actor=actor_of(request, person), details=details, about=person)
+        record(
+            "person.provider_linked",
+            actor=actor_of(request, person),
+            details=details,
+            about=person,
+        )
     return linked if linked.uid == account.uid else None
 
 
 @require_safe
 def begin(request: HttpRequest) -> HttpResponse:
-    """Redirect to the provider. Ask first if another site linked here: it could sign a person in as somebody else."""
+    """Redirect to the provider. Ask first if another site linked here: it could sign a
+    person in as somebody else.
+    """
     _check()
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        return render(request, "socialaccount/begin.html", {"provider": settings.OIDC_NAME})
+        return render(
+            request, "socialaccount/begin.html", {"provider": settings.OIDC_NAME}
+        )
     # Only to sign in: django-allauth's other processes are requested in the query.
     asked = QueryDict(mutable=True)
     asked["next"] = request.GET.get("next", "")
     request.GET = asked  # type: ignore[assignment]
     try:
-        answer: HttpResponse = OAuth2LoginView.adapter_view(DeskClient(request))(request)
+        answer: HttpResponse = OAuth2LoginView.adapter_view(DeskClient(request))(
+            request
+        )
     except ProviderRefused as error:
         return _refused(request, error, status=502)
     except (requests.RequestException, OAuth2Error, *_UNREADABLE) as error:
@@ -292,7 +398,9 @@ def begin(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def come_back(request: HttpRequest) -> HttpResponse:
-    """Handle the provider's callback and sign the person in; a second step follows if they have a factor."""
+    """Handle the provider's callback and sign the person in; a second step follows if
+    they have a factor.
+    """
     _check()
     client = DeskClient(request)
     try:
@@ -301,7 +409,8 @@ def come_back(request: HttpRequest) -> HttpResponse:
         record_failure(None, reason="provider: unreadable answer")
         return _failed(request, status=502)
     if answer.status_code == HTTPStatus.FOUND:
-        # Only now: signing in has begun another session, and a refusal says nothing about who is in this one.
+        # Only now: signing in has begun another session, and a refusal says nothing
+        # about who is in this one.
         request.session[PROVIDER_AUTH_TIME] = client.auth_time
     return answer
 
@@ -313,10 +422,14 @@ def _check() -> None:
 
 def _unknown(request: HttpRequest, **context: Any) -> ImmediateHttpResponse:
     context["provider"] = settings.OIDC_NAME
-    return ImmediateHttpResponse(render(request, "socialaccount/unknown.html", context, status=403))
+    return ImmediateHttpResponse(
+        render(request, "socialaccount/unknown.html", context, status=403)
+    )
 
 
-def _refused(request: HttpRequest, error: ProviderRefused, *, status: int) -> HttpResponse:
+def _refused(
+    request: HttpRequest, error: ProviderRefused, *, status: int
+) -> HttpResponse:
     record_failure(None, reason=f"provider: {error.sentence}")
     return _failed(request, status=status, sentence=error.sentence)
 

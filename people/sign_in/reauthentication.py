@@ -1,8 +1,10 @@
-"""Asks people to reauthenticate before a sensitive act, unless they have done so recently.
+"""Asks people to reauthenticate before a sensitive act, unless they have done so
+recently.
 
-The posted data is stored meanwhile, encrypted, in their session; afterwards the browser posts it again, to its own
-URL and through all middleware. django-allauth would call the view itself instead, with the
-headers of another request, and store the data, which may be a key, unencrypted in the database.
+The posted data is stored meanwhile, encrypted, in their session; afterwards the browser
+posts it again, to its own URL and through all middleware. django-allauth would call the
+view itself instead, with the headers of another request, and store the data, which may
+be a key, unencrypted in the database.
 """
 
 import json
@@ -14,13 +16,21 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from allauth.account.adapter import get_adapter
-from allauth.account.internal.flows.login import get_authentication_records, record_authentication
+from allauth.account.internal.flows.login import (
+    get_authentication_records,
+    record_authentication,
+)
 from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+)
 from django.shortcuts import redirect, render
 from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -34,7 +44,8 @@ from people.sign_in.limits import limited
 R = TypeVar("R", bound=HttpResponseBase)
 
 _SAVED = "kept_request"
-# In the session: when the provider asked the person who they are, in seconds; its own session may be older than ours.
+# In the session: when the provider asked the person who they are, in seconds; its own
+# session may be older than ours.
 PROVIDER_AUTH_TIME = "provider_auth_time"
 # After this time the stored data is dropped, and has to be typed again.
 _SAVED_SECONDS = 900
@@ -54,7 +65,10 @@ class PasswordField(forms.CharField):
     """A password as it was typed, with leading and trailing spaces."""
 
     def __init__(self, *, missing: str) -> None:
-        messages = {"required": missing, "max_length": f"Use a password of at most {MAX_PASSWORD} characters."}
+        messages = {
+            "required": missing,
+            "max_length": f"Use a password of at most {MAX_PASSWORD} characters.",
+        }
         super().__init__(strip=False, max_length=MAX_PASSWORD, error_messages=messages)
 
 
@@ -83,7 +97,8 @@ def is_recently_authenticated(request: HttpRequest) -> bool:
         return False
     at = proofs[-1]["at"]
     if proofs[-1]["method"] == "socialaccount":
-        # Otherwise signing out and in again, without a question at the provider, would do.
+        # Otherwise signing out and in again, without a question at the provider, would
+        # do.
         at = min(at, request.session.get(PROVIDER_AUTH_TIME, 0))
     return bool(time.time() - at < settings.ACCOUNT_REAUTHENTICATION_TIMEOUT)
 
@@ -91,23 +106,34 @@ def is_recently_authenticated(request: HttpRequest) -> bool:
 def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
     """Decorate a view that needs a recent reauthentication.
 
-    It must be a view's last decorator: after method, login and permission. Others are asked first, and the data they
-    posted is stored meanwhile. A view in which only one of several acts is sensitive calls `ask_first` itself.
+    It must be a view's last decorator: after method, login and permission. Others are
+    asked first, and the data they posted is stored meanwhile. A view in which only one
+    of several acts is sensitive calls `ask_first` itself.
     """
 
     @wraps(view)
     def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> R | HttpResponse:
-        return view(request, *args, **kwargs) if is_recently_authenticated(request) else ask_first(request)
+        return (
+            view(request, *args, **kwargs)
+            if is_recently_authenticated(request)
+            else ask_first(request)
+        )
 
     return asked
 
 
 def ask_first(request: HttpRequest) -> HttpResponse:
-    """Redirect to the page to reauthenticate, which leads back to the request afterwards."""
+    """Redirect to the page to reauthenticate, which leads back to the request
+    afterwards.
+    """
     wanted = request.get_full_path()
     if request.method == "POST" and request.FILES:
         # Browsers do not allow a page to fill in a file; it has to be chosen again.
-        messages.info(request, "Your identity is confirmed. Choose the file again and send it.", extra_tags="desk")
+        messages.info(
+            request,
+            "Your identity is confirmed. Choose the file again and send it.",
+            extra_tags="desk",
+        )
         wanted = _page_of(request)
     elif request.method == "POST":
         _save(request)
@@ -123,7 +149,9 @@ def ask_first(request: HttpRequest) -> HttpResponse:
 @limited("reauthenticate")
 def reauthenticate(request: DeskRequest) -> HttpResponse:
     """Ask for the password again; people without one are redirected to another method."""
-    wanted = own_address(request, request.POST.get("next") or request.GET.get("next", ""))
+    wanted = own_address(
+        request, request.POST.get("next") or request.GET.get("next", "")
+    )
     back = own_address(request, request.POST.get("back") or request.GET.get("back", ""))
     person: Any = request.user
     others = [
@@ -139,8 +167,11 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
     form = ConfirmForm(request.POST or None, person=person)
     if request.method == "POST":
         if form.is_valid():
-            # It is recorded in the ledger too, and gives the session another id (people.sign_in.events).
-            record_authentication(request, person, method="password", reauthenticated=True)
+            # It is recorded in the ledger too, and gives the session another id
+            # (people.sign_in.events).
+            record_authentication(
+                request, person, method="password", reauthenticated=True
+            )
             return redirect(wanted)
         with transaction.atomic():
             record("person.confirmation_failed", actor=request.actor)
@@ -152,24 +183,35 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
         "back": back,
         **what_waits(request),
     }
-    return render(request, "account/reauthenticate.html", context, status=422 if request.method == "POST" else 200)
+    return render(
+        request,
+        "account/reauthenticate.html",
+        context,
+        status=422 if request.method == "POST" else 200,
+    )
 
 
 @login_required
 @require_safe
 def resubmit(request: DeskRequest) -> HttpResponse:
-    """Render a form that posts the stored data to its URL again. Opening this page changes nothing."""
+    """Render a form that posts the stored data to its URL again. Opening this page
+    changes nothing.
+    """
     if not is_recently_authenticated(request):
         return ask_first(request)
     waiting = what_waits(request, wanted=request.path)["waiting"]
     saved = _read_saved(request)
     request.session.pop(_SAVED, None)
     context = {"kept": saved, "waiting": waiting}
-    return render(request, "account/go_on.html", context) if saved else redirect("queue")
+    return (
+        render(request, "account/go_on.html", context) if saved else redirect("queue")
+    )
 
 
 def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
-    """Return the name of the address that waits for the confirmation, and whether posted data is stored for it."""
+    """Return the name of the address that waits for the confirmation, and whether
+    posted data is stored for it.
+    """
     wanted = wanted or request.POST.get("next") or request.GET.get("next", "")
     saved = _read_saved(request)
     path = saved.path if saved and wanted == reverse("account_resubmit") else wanted
@@ -189,26 +231,44 @@ def own_address(request: HttpRequest, address: str) -> str:
 
 
 def _save(request: HttpRequest) -> None:
-    posted = ((name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken")
+    posted = (
+        (name, values)
+        for name, values in request.POST.lists()
+        if name != "csrfmiddlewaretoken"
+    )
     fields = [(name, value) for name, values in posted for value in values]
-    saved = {"path": request.get_full_path(), "fields": fields, "at": time.time(), "person": str(request.user.pk)}
+    saved = {
+        "path": request.get_full_path(),
+        "fields": fields,
+        "at": time.time(),
+        "person": str(request.user.pk),
+    }
     request.session[_SAVED] = encrypt(json.dumps(saved))
 
 
 def _read_saved(request: HttpRequest) -> SavedRequest | None:
-    """Return the session's stored request; None where it is too old, or another person's."""
+    """Return the session's stored request; None where it is too old, or another
+    person's.
+    """
     token = request.session.get(_SAVED)
     if not token:
         return None
     saved = json.loads(decrypt(token))
-    if saved["person"] != str(request.user.pk) or time.time() - saved["at"] > _SAVED_SECONDS:
+    if (
+        saved["person"] != str(request.user.pk)
+        or time.time() - saved["at"] > _SAVED_SECONDS
+    ):
         return None
-    return SavedRequest(saved["path"], [(name, value) for name, value in saved["fields"]])
+    return SavedRequest(
+        saved["path"], [(name, value) for name, value in saved["fields"]]
+    )
 
 
 def _page_of(request: HttpRequest) -> str:
     """Return the page that the request came from, by HX-Current-URL or Referer."""
-    parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer", ""))
+    parts = urlsplit(
+        request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+    )
     if parts.netloc != request.get_host():
         return reverse("queue")
     return f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"

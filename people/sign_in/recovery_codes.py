@@ -1,6 +1,7 @@
 """Recovery codes: each replaces a lost second factor, once. Only hashes are stored.
 
-allauth's own recovery codes are derived from a stored seed, which anybody who reads the database could use.
+allauth's own recovery codes are derived from a stored seed, which anybody who reads the
+database could use.
 """
 
 import hashlib
@@ -49,19 +50,27 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
     """
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     if not has_second_factor(person.pk):
-        raise FactorNotAllowed("Recovery codes replace a second factor. Add a passkey or an app first.")
-    codes = ["".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(NUMBER)]
+        raise FactorNotAllowed(
+            "Recovery codes replace a second factor. Add a passkey or an app first."
+        )
+    codes = [
+        "".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(NUMBER)
+    ]
     # One salt for all ten, so that checking a code takes one slow hash instead of ten.
     salt = secrets.token_hex(16)
     RecoveryCode.objects.filter(person=person).delete()
-    RecoveryCode.objects.bulk_create(RecoveryCode(person=person, digest=_digest(code, salt)) for code in codes)
+    RecoveryCode.objects.bulk_create(
+        RecoveryCode(person=person, digest=_digest(code, salt)) for code in codes
+    )
     record("person.recovery_codes_made", actor=actor, details={"number": str(NUMBER)})
     return [f"{code[:5]}-{code[5:]}" for code in codes]
 
 
 @atomic_with_retry
 def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
-    """Use up one of the person's codes; return whether it was valid. Of concurrent uses only one succeeds."""
+    """Use up one of the person's codes; return whether it was valid. Of concurrent uses
+    only one succeeds.
+    """
     plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)
     if len(plain) != LENGTH:
         return False
@@ -73,11 +82,19 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
     # This single statement decides: only the first request changes a row.
     if not unused.filter(digest=digest).update(used_at=Now()):
         return False
-    record("person.recovery_code_used", actor=actor, details={"left": str(codes_of(person.pk).left)})
+    record(
+        "person.recovery_code_used",
+        actor=actor,
+        details={"left": str(codes_of(person.pk).left)},
+    )
     return True
 
 
 def _digest(code: str, salt: str) -> str:
-    """Hash slowly, as for passwords, so that trying all 50 bits is infeasible for a reader of the table."""
-    made = hashlib.scrypt(code.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32)
+    """Hash slowly, as for passwords, so that trying all 50 bits is infeasible for a
+    reader of the table.
+    """
+    made = hashlib.scrypt(
+        code.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32
+    )
     return f"scrypt${salt}${made.hex()}"

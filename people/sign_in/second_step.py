@@ -1,4 +1,6 @@
-"""The second step of signing in, and its repetition before a sensitive act: a code of the app, or a recovery code."""
+"""The second step of signing in, and its repetition before a sensitive act: a code of
+the app, or a recovery code.
+"""
 
 from typing import Any
 
@@ -17,9 +19,13 @@ from people.sign_in.recovery_codes import codes_of, use_recovery_code
 
 
 class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
-    """A code: six digits come from an app, everything else is a recovery code. Tries are limited as for passwords."""
+    """A code: six digits come from an app, everything else is a recovery code. Tries
+    are limited as for passwords.
+    """
 
-    code = forms.CharField(max_length=40, error_messages={"required": "Enter the code."})
+    code = forms.CharField(
+        max_length=40, error_messages={"required": "Enter the code."}
+    )
     is_repetition = False
     authenticator: Authenticator | None = None
 
@@ -40,15 +46,21 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
         if totp.is_code(code):
             self.authenticator = totp.use_code(person_id=person.pk, code=code)
             return self.authenticator is not None
-        return use_recovery_code(person=person, actor=actor_of(context.request, person), code=code)
+        return use_recovery_code(
+            person=person, actor=actor_of(context.request, person), code=code
+        )
 
     def save(self) -> None:
         """Record in the session how the person proved who they are."""
         if self.authenticator is not None:
-            post_authentication(context.request, self.authenticator, reauthenticated=self.is_repetition)
+            post_authentication(
+                context.request, self.authenticator, reauthenticated=self.is_repetition
+            )
             return
         extra: dict[str, Any] = {"reauthenticated": True} if self.is_repetition else {}
-        record_authentication(context.request, self.user, "mfa", type="recovery_codes", **extra)
+        record_authentication(
+            context.request, self.user, "mfa", type="recovery_codes", **extra
+        )
         left = codes_of(self.user.pk).left
         notice = f"That recovery code is used; {left} are left. Create new ones under Your account, Second factor."
         messages.warning(context.request, notice, extra_tags="desk")

@@ -1,8 +1,10 @@
-"""Sessions of people: where they are stored (SESSION_ENGINE), when they end, and ending them.
+"""Sessions of people: where they are stored (SESSION_ENGINE), when they end, and ending
+them.
 
-A session ends IDLE after the last request that a person made, and LONGEST after signing in. Both are checked where a
-session is loaded, so that no reader can skip them; the cookie's age is not relied on. Whatever stays
-open for a session, such as a live stream, listens to `access_changed` and checks the session again.
+A session ends IDLE after the last request that a person made, and LONGEST after signing
+in. Both are checked where a session is loaded, so that no reader can skip them; the
+cookie's age is not relied on. Whatever stays open for a session, such as a live stream,
+listens to `access_changed` and checks the session again.
 """
 
 import ipaddress
@@ -35,22 +37,45 @@ access_changed = Signal()
 
 _NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens on it
 _MAX_AGENT = 200
-# A sign-in deletes at most this many expired rows, so that a large backlog does not delay it.
+# A sign-in deletes at most this many expired rows, so that a large backlog does not
+# delay it.
 _CLEANUP_BATCH = 500
 _BROWSERS = (
-    *(("Edg/", "Edge"), ("OPR/", "Opera"), ("SamsungBrowser/", "Samsung Internet"), ("Firefox/", "Firefox")),
-    *(("FxiOS/", "Firefox"), ("CriOS/", "Chrome"), ("HeadlessChrome/", "Chrome"), ("Chrome/", "Chrome")),
-    *(("Safari/", "Safari"), ("curl/", "curl"), ("python-requests/", "a Python script")),
+    *(
+        ("Edg/", "Edge"),
+        ("OPR/", "Opera"),
+        ("SamsungBrowser/", "Samsung Internet"),
+        ("Firefox/", "Firefox"),
+    ),
+    *(
+        ("FxiOS/", "Firefox"),
+        ("CriOS/", "Chrome"),
+        ("HeadlessChrome/", "Chrome"),
+        ("Chrome/", "Chrome"),
+    ),
+    *(
+        ("Safari/", "Safari"),
+        ("curl/", "curl"),
+        ("python-requests/", "a Python script"),
+    ),
 )
 _SYSTEMS = (
-    *(("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("CrOS", "ChromeOS"), ("Windows", "Windows")),
+    *(
+        ("iPhone", "iPhone"),
+        ("iPad", "iPad"),
+        ("Android", "Android"),
+        ("CrOS", "ChromeOS"),
+        ("Windows", "Windows"),
+    ),
     *(("Macintosh", "Mac"), ("Mac OS X", "Mac"), ("Linux", "Linux")),
 )
 UNKNOWN_DEVICE = "An unknown program"
 
 
 class SessionStore(DatabaseSessions):
-    """A session. Its row expires IDLE after its last stored use, and its content LONGEST after signing in."""
+    """A session. Its row expires IDLE after its last stored use, and its content
+    LONGEST after signing in.
+    """
 
     seen_at: datetime | None = None
 
@@ -104,7 +129,9 @@ def sessions_of(person: Person, *, this_key: str | None) -> list[OwnSession]:
             seen_at=max(one.last_seen_at, row.expire_date - IDLE),
             is_this=row.session_key == this_key,
         )
-        for row in Session.objects.filter(session_key__in=noted, expire_date__gt=timezone.now())
+        for row in Session.objects.filter(
+            session_key__in=noted, expire_date__gt=timezone.now()
+        )
     ]
     return sorted(found, key=lambda one: (one.is_this, one.seen_at), reverse=True)
 
@@ -115,7 +142,8 @@ def is_signed_in(key: str) -> bool:
 
 
 def end_sessions(person: Person, *, except_key: str | None = None) -> int:
-    """End all sessions of a person except `except_key`, in the caller's transaction; return how many.
+    """End all sessions of a person except `except_key`, in the caller's transaction;
+    return how many.
 
     It records nothing: the caller's own entry in the ledger says why.
     """
@@ -140,7 +168,11 @@ def end_other_sessions(*, actor: Actor, this_key: str) -> int:
 
 
 def _end(person: int, which: Q) -> int:
-    noted = dict(UserSession.objects.filter(which, user_id=person).values_list("pk", "session_key"))
+    noted = dict(
+        UserSession.objects.filter(which, user_id=person).values_list(
+            "pk", "session_key"
+        )
+    )
     Session.objects.filter(session_key__in=noted.values()).delete()
     UserSession.objects.filter(pk__in=noted).delete()
     access_changed.send(sender=Person, person=person)
@@ -148,7 +180,9 @@ def _end(person: int, which: Q) -> int:
 
 
 def begin_session(request: HttpRequest, person: Person) -> None:
-    """Record that a person signed in with this request's session, and delete expired ones."""
+    """Record that a person signed in with this request's session, and delete expired
+    ones.
+    """
     now = timezone.now()
     if BEGAN in request.session:
         # Signing in again within a session changes its id too.
@@ -159,9 +193,18 @@ def begin_session(request: HttpRequest, person: Person) -> None:
     agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT]
     UserSession.objects.update_or_create(
         session_key=request.session.session_key,
-        defaults={"user": person, "last_seen_at": now, "ip": client_ip(request), "user_agent": agent},
+        defaults={
+            "user": person,
+            "last_seen_at": now,
+            "ip": client_ip(request),
+            "user_agent": agent,
+        },
     )
-    expired = list(Session.objects.filter(expire_date__lt=now).values_list("session_key", flat=True)[:_CLEANUP_BATCH])
+    expired = list(
+        Session.objects.filter(expire_date__lt=now).values_list(
+            "session_key", flat=True
+        )[:_CLEANUP_BATCH]
+    )
     Session.objects.filter(session_key__in=expired).delete()
     UserSession.objects.filter(session_key__in=expired).delete()
 
@@ -171,14 +214,20 @@ def forget_session(request: HttpRequest) -> None:
     UserSession.objects.filter(session_key=request.session.session_key).delete()
 
 
-def renew_session(request: HttpRequest, *, with_password_of: Person | None = None) -> None:
-    """Change the session's id, so that the old one is void; after a new password also its hash."""
+def renew_session(
+    request: HttpRequest, *, with_password_of: Person | None = None
+) -> None:
+    """Change the session's id, so that the old one is void; after a new password also
+    its hash.
+    """
     before = request.session.session_key
     if with_password_of:
         update_session_auth_hash(request, with_password_of)
     else:
         request.session.cycle_key()
-    UserSession.objects.filter(session_key=before).update(session_key=request.session.session_key)
+    UserSession.objects.filter(session_key=before).update(
+        session_key=request.session.session_key
+    )
 
 
 def note_seen(request: HttpRequest, *, now: datetime) -> None:
@@ -186,7 +235,9 @@ def note_seen(request: HttpRequest, *, now: datetime) -> None:
     key = request.session.session_key
     # Do not save the whole session: another request may be changing its content.
     Session.objects.filter(session_key=key).update(expire_date=now + IDLE)
-    UserSession.objects.filter(session_key=key).update(last_seen_at=now, ip=client_ip(request))
+    UserSession.objects.filter(session_key=key).update(
+        last_seen_at=now, ip=client_ip(request)
+    )
 
 
 def client_ip(request: HttpRequest) -> str:
@@ -198,7 +249,9 @@ def client_ip(request: HttpRequest) -> str:
 
 
 def device_name(user_agent: str) -> str:
-    """Return the browser and system from the User-Agent, such as `Firefox on Windows`: a hint, not a proof."""
+    """Return the browser and system from the User-Agent, such as `Firefox on Windows`:
+    a hint, not a proof.
+    """
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
     if browser and system:

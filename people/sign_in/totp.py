@@ -1,4 +1,6 @@
-"""Codes of authenticator apps (TOTP, RFC 6238): each is accepted once over all processes."""
+"""Codes of authenticator apps (TOTP, RFC 6238): each is accepted once over all
+processes.
+"""
 
 import hmac
 import logging
@@ -38,7 +40,9 @@ def is_code(code: str) -> bool:
 
 
 def counter_of(secret: str, code: str, *, after: int) -> int | None:
-    """Return the time step of `code` if it is valid now and later than `after`; otherwise None."""
+    """Return the time step of `code` if it is valid now and later than `after`;
+    otherwise None.
+    """
     digits = _digits(code)
     current = int(time.time()) // PERIOD
     for counter in range(max(current - DRIFT, after + 1), current + DRIFT + 1):
@@ -50,18 +54,27 @@ def counter_of(secret: str, code: str, *, after: int) -> int | None:
 def use_code(*, person_id: int, code: str) -> Authenticator | None:
     """Use a code up and return its app; None if it is wrong, too old, or used.
 
-    The row is locked and stores the last time step that was used. So of two processes that get the same code only
-    one accepts it, and a code that somebody else has seen is useless afterwards.
+    The row is locked and stores the last time step that was used. So of two processes
+    that get the same code only one accepts it, and a code that somebody else has seen
+    is useless afterwards.
     """
     with transaction.atomic():
-        app = Authenticator.objects.select_for_update().filter(user=person_id, type=Authenticator.Type.TOTP).first()
+        app = (
+            Authenticator.objects.select_for_update()
+            .filter(user=person_id, type=Authenticator.Type.TOTP)
+            .first()
+        )
         if app is None:
             return None
         try:
             secret = decrypt(app.data["secret"])
         except ImproperlyConfigured:
-            # If the secret cannot be decrypted, no code is valid; recovery codes still work.
-            log.error("no key reads the secret of an authenticator app", extra={"person": person_id})
+            # If the secret cannot be decrypted, no code is valid; recovery codes still
+            # work.
+            log.error(
+                "no key reads the secret of an authenticator app",
+                extra={"person": person_id},
+            )
             return None
         counter = counter_of(secret, code, after=app.data.get("used", 0))
         if counter is None:
@@ -73,4 +86,8 @@ def use_code(*, person_id: int, code: str) -> Authenticator | None:
 
 def _digits(code: str) -> str:
     digits = "".join(code.split())
-    return digits if len(digits) == DIGITS and digits.isascii() and digits.isdecimal() else ""
+    return (
+        digits
+        if len(digits) == DIGITS and digits.isascii() and digits.isdecimal()
+        else ""
+    )

@@ -1,4 +1,6 @@
-"""The pages of signing in and out: password, passkey, the second step, and confirming by a code or a passkey."""
+"""The pages of signing in and out: password, passkey, the second step, and confirming
+by a code or a passkey.
+"""
 
 import json
 from typing import Any
@@ -23,7 +25,9 @@ from people.sign_in.reauthentication import what_waits
 from people.sign_in.recovery_codes import codes_of
 from people.sign_in.sessions import access_changed
 
-_NOT_ACCEPTED = "This passkey was not accepted. Try again, or sign in with your password."
+_NOT_ACCEPTED = (
+    "This passkey was not accepted. Try again, or sign in with your password."
+)
 
 
 class DeskLoginView(LoginView):  # type: ignore[misc]
@@ -38,7 +42,9 @@ class DeskLoginView(LoginView):  # type: ignore[misc]
 
 
 class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
-    """Gives the page's script the passkey options, and checks the answer; the passkey identifies the person."""
+    """Gives the page's script the passkey options, and checks the answer; the passkey
+    identifies the person.
+    """
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, *args, **kwargs)
@@ -50,11 +56,16 @@ class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
         record_failure(None, reason="passkey")
         messages.error(self.request, _NOT_ACCEPTED, extra_tags="door")
         wanted = self.request.POST.get("next", "")
-        return redirect(reverse("account_login") + (f"?{urlencode({'next': wanted})}" if wanted else ""))
+        return redirect(
+            reverse("account_login")
+            + (f"?{urlencode({'next': wanted})}" if wanted else "")
+        )
 
 
 class StepView(AuthenticateView):  # type: ignore[misc]
-    """The second step after a password or the provider: a code, a passkey, or a recovery code."""
+    """The second step after a password or the provider: a code, a passkey, or a
+    recovery code.
+    """
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)
@@ -71,7 +82,9 @@ class StepView(AuthenticateView):  # type: ignore[misc]
         return context | {
             "has_app": any(not one.is_passkey for one in found),
             "has_codes": bool(codes_of(person.pk).left),
-            "options": json.dumps(context["js_data"]["request_options"]) if has_passkey else "",
+            "options": json.dumps(context["js_data"]["request_options"])
+            if has_passkey
+            else "",
             "hindrance": passkey_hindrance(self.request),
         }
 
@@ -84,7 +97,9 @@ class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
         return context | what_waits(self.request)
 
     def form_invalid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = self.render_to_response(self.get_context_data(form=form), status=422)
+        response: HttpResponse = self.render_to_response(
+            self.get_context_data(form=form), status=422
+        )
         return response
 
 
@@ -101,7 +116,11 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
             "options": json.dumps(context["js_data"]["request_options"]),
             "hindrance": passkey_hindrance(self.request),
         }
-        return context | asked | ({"error": _NOT_ACCEPTED} if self.request.method == "POST" else {})
+        return (
+            context
+            | asked
+            | ({"error": _NOT_ACCEPTED} if self.request.method == "POST" else {})
+        )
 
 
 @require_POST
@@ -109,7 +128,8 @@ def sign_out(request: HttpRequest) -> HttpResponse:
     """End the session and clear what the browser stored of the desk."""
     person = request.user.pk
     logout(request)
-    # Notify this browser's other pages only after the session is deleted, or they would find it still valid.
+    # Notify this browser's other pages only after the session is deleted, or they would
+    # find it still valid.
     access_changed.send(sender=Person, person=person)
     response = redirect("account_login")
     response.headers["Clear-Site-Data"] = '"cache", "storage"'

@@ -1,6 +1,8 @@
-"""Reads the lists that apply to messages and judges many messages at once; counts what their entries let through.
+"""Reads the lists that apply to messages and judges many messages at once; counts what
+their entries let through.
 
-The cost does not grow with the lists: entries are found by their patterns (index allow_entry_pattern).
+The cost does not grow with the lists: entries are found by their patterns (index
+allow_entry_pattern).
 """
 
 import logging
@@ -19,7 +21,15 @@ from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from mirror.models import Connection, KnownContact, Message
 from mirror.recipients import in_compared_form, written_to, written_to_in
-from policy.allowlists.judgement import CONTACTS, ApplicableList, Entry, Judgement, judge, patterns_of, strictest
+from policy.allowlists.judgement import (
+    CONTACTS,
+    ApplicableList,
+    Entry,
+    Judgement,
+    judge,
+    patterns_of,
+    strictest,
+)
 from policy.models import AllowEntry, Allowlist
 
 log = logging.getLogger(__name__)
@@ -39,20 +49,35 @@ class ListsInForce:
     def for_mailbox(self, connection: int, mailbox: int | None) -> list[ApplicableList]:
         """Return the lists that apply to a mailbox, the narrowest first.
 
-        Mail whose mailbox is not known may belong to any mailbox of its connection: the modes of all of them apply to
-        it, and none of their entries.
+        Mail whose mailbox is not known may belong to any mailbox of its connection: the
+        modes of all of them apply to it, and none of their entries.
         """
         found = []
         for one in self.lists:
             if one.mailbox_id is None and one.connection_id in (None, connection):
-                found.append((2 if one.connection_id is None else 1, self._applicable(one, counts=True)))
-            elif one.mailbox and one.mailbox.connection_id == connection and mailbox in (None, one.mailbox_id):
+                found.append(
+                    (
+                        2 if one.connection_id is None else 1,
+                        self._applicable(one, counts=True),
+                    )
+                )
+            elif (
+                one.mailbox
+                and one.mailbox.connection_id == connection
+                and mailbox in (None, one.mailbox_id)
+            ):
                 found.append((0, self._applicable(one, counts=mailbox is not None)))
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def _applicable(self, one: Allowlist, *, counts: bool) -> ApplicableList:
         label = str(one.mailbox or one.connection or "all")
-        return ApplicableList(one.pk, label, one.mode, one.version, self.entries.get(one.pk, {}) if counts else {})
+        return ApplicableList(
+            one.pk,
+            label,
+            one.mode,
+            one.version,
+            self.entries.get(one.pk, {}) if counts else {},
+        )
 
 
 def lists_in_force(
@@ -62,24 +87,39 @@ def lists_in_force(
     patterns: Collection[str],
     also: Allowlist | None = None,
 ) -> ListsInForce:
-    """Return the restrictions in force for these connections with the entries of these patterns, in two queries.
+    """Return the restrictions in force for these connections with the entries of these
+    patterns, in two queries.
 
-    Those of `mailboxes`, else of any mailbox of the connections. `also` is a list that is read whatever its mode is.
+    Those of `mailboxes`, else of any mailbox of the connections. `also` is a list that
+    is read whatever its mode is.
     """
     kind = Allowlist.Kind.RESTRICTION
-    lists = list(Allowlist.objects.in_force(kind=kind, connections=connections, mailboxes=mailboxes))
-    lists += [also] if also is not None and (also.pk is None or also not in lists) else []
+    lists = list(
+        Allowlist.objects.in_force(
+            kind=kind, connections=connections, mailboxes=mailboxes
+        )
+    )
+    lists += (
+        [also] if also is not None and (also.pk is None or also not in lists) else []
+    )
     entries: dict[int | None, dict[str, Entry]] = {}
     stored = [one.pk for one in lists if one.pk is not None]
     # As values: a rehearsal asks for tens of thousands.
-    rows = AllowEntry.objects.naming(patterns, lists=stored).values_list("allowlist_id", "pattern", "expires_at", "pk")
+    rows = AllowEntry.objects.naming(patterns, lists=stored).values_list(
+        "allowlist_id", "pattern", "expires_at", "pk"
+    )
     for list_id, pattern, expires_at, key in rows:
         entries.setdefault(list_id, {})[pattern] = Entry(pattern, expires_at, key)
     return ListsInForce(lists, entries)
 
 
 def with_change(
-    in_force: ListsInForce, changed: Allowlist, *, mode: str | None, put: Iterable[Entry], remove: Iterable[str]
+    in_force: ListsInForce,
+    changed: Allowlist,
+    *,
+    mode: str | None,
+    put: Iterable[Entry],
+    remove: Iterable[str],
 ) -> ListsInForce:
     """Return the lists as they would be after this change of one of them."""
     other = copy(changed)
@@ -87,15 +127,27 @@ def with_change(
     entries = dict(in_force.entries.get(changed.pk, {}))
     for pattern in remove:
         entries.pop(stored_pattern(pattern), None)
-    entries |= {pattern: replace(one, pattern=pattern) for one in put for pattern in (read_pattern(one.pattern),)}
-    lists = [other if one is changed or one == changed else one for one in in_force.lists]
+    entries |= {
+        pattern: replace(one, pattern=pattern)
+        for one in put
+        for pattern in (read_pattern(one.pattern),)
+    }
+    lists = [
+        other if one is changed or one == changed else one for one in in_force.lists
+    ]
     return ListsInForce(lists, {**in_force.entries, changed.pk: entries})
 
 
-def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, Judgement]:
-    """Return the judgement of each message by its key, in four queries at most. No list applies to received mail."""
+def judge_messages(
+    messages: Sequence[Message], *, now: datetime
+) -> dict[int, Judgement]:
+    """Return the judgement of each message by its key, in four queries at most. No list
+    applies to received mail.
+    """
     restricted = [one for one in messages if _is_restricted(one) and one.revision]
-    recipients = {one.pk: written_to_in(one.revision) for one in restricted if one.revision}
+    recipients = {
+        one.pk: written_to_in(one.revision) for one in restricted if one.revision
+    }
     judged = {one.pk: Judgement() for one in messages}
     for message, lists, contacts in _applying(restricted, recipients):
         judged[message.pk] = judge(recipients[message.pk], lists, contacts, now)
@@ -103,7 +155,9 @@ def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, J
 
 
 def judge_content(message: Message, content: Content) -> Judgement:
-    """Return the judgement of a content that has just been read, by the current lists and the database's clock."""
+    """Return the judgement of a content that has just been read, by the current lists
+    and the database's clock.
+    """
     recipients = written_to(content) if _is_restricted(message) else ()
     applying = _applying([message], {message.pk: recipients}) if recipients else []
     if not applying:
@@ -115,7 +169,9 @@ def judge_content(message: Message, content: Content) -> Judgement:
 def _applying(
     messages: Sequence[Message], recipients: Mapping[int, Collection[str]]
 ) -> list[tuple[Message, list[ApplicableList], Collection[str] | None]]:
-    """Return each message with the lists that apply to it, and its account's contacts where these go by them."""
+    """Return each message with the lists that apply to it, and its account's contacts
+    where these go by them.
+    """
     if not messages:
         return []
     mailboxes = {one.mailbox_id for one in messages if one.mailbox_id is not None}
@@ -124,27 +180,48 @@ def _applying(
         connections={one.connection_id for one in messages},
         # A message whose mailbox is not known may belong to any of its connection.
         mailboxes=None if is_unknown else mailboxes,
-        patterns=patterns_of(address for one in messages for address in recipients[one.pk]),
+        patterns=patterns_of(
+            address for one in messages for address in recipients[one.pk]
+        ),
     )
     if not in_force.lists:
         return []
-    lists = {one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id) for one in messages}
-    by_contacts = [one for one in messages if strictest(each.mode for each in lists[one.pk]) == CONTACTS]
-    addresses = in_compared_form(address for one in by_contacts for address in recipients[one.pk])
+    lists = {
+        one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id)
+        for one in messages
+    }
+    by_contacts = [
+        one
+        for one in messages
+        if strictest(each.mode for each in lists[one.pk]) == CONTACTS
+    ]
+    addresses = in_compared_form(
+        address for one in by_contacts for address in recipients[one.pk]
+    )
     contacts = contacts_among({one.connection_id for one in by_contacts}, addresses)
     return [(one, lists[one.pk], contacts.get(one.connection_id)) for one in messages]
 
 
-def contacts_among(connections: Collection[int], addresses: Collection[str]) -> dict[int, set[str]]:
-    """Return by connection those of `addresses` that are contacts, for connections that were read lately enough."""
+def contacts_among(
+    connections: Collection[int], addresses: Collection[str]
+) -> dict[int, set[str]]:
+    """Return by connection those of `addresses` that are contacts, for connections that
+    were read lately enough.
+    """
     if not connections:
         return {}
-    fresh = Connection.objects.filter(pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST)
+    fresh = Connection.objects.filter(
+        pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST
+    )
     return stored_contacts(list(fresh.values_list("pk", flat=True)), addresses)
 
 
-def stored_contacts(connections: Iterable[int], addresses: Collection[str]) -> dict[int, set[str]]:
-    """Return by connection those of `addresses` that are contacts as last read, however long ago."""
+def stored_contacts(
+    connections: Iterable[int], addresses: Collection[str]
+) -> dict[int, set[str]]:
+    """Return by connection those of `addresses` that are contacts as last read, however
+    long ago.
+    """
     found: dict[int, set[str]] = {one: set() for one in connections}
     rows = KnownContact.objects.filter(connection__in=found, address__in=addresses)
     for connection, address in rows.values_list("connection_id", "address"):
@@ -158,9 +235,13 @@ def _is_restricted(message: Message) -> bool:
 
 @transaction.atomic
 def count_hits(*, limit: int) -> int:
-    """Count the hits of some messages that were not counted yet; return how many messages."""
+    """Count the hits of some messages that were not counted yet; return how many
+    messages.
+    """
     # Locked, so that none is counted twice; one locked by a decision is counted later.
-    rows = Message.objects.to_count().select_for_update(of=("self",), no_key=True, skip_locked=True)
+    rows = Message.objects.to_count().select_for_update(
+        of=("self",), no_key=True, skip_locked=True
+    )
     messages = list(rows.select_related("revision")[:limit])
     if not messages:
         return 0
@@ -168,17 +249,32 @@ def count_hits(*, limit: int) -> int:
     hits: Counter[int] = Counter()
     for judged in judge_messages(counted, now=clock()).values():
         # A message counts once for each entry.
-        hits.update({listed.entry for listed in judged.passed.values() if listed.entry is not None})
+        hits.update(
+            {
+                listed.entry
+                for listed in judged.passed.values()
+                if listed.entry is not None
+            }
+        )
     # In a fixed order, so that two counts at once do not deadlock.
     for entry, number in sorted(hits.items()):
-        AllowEntry.objects.filter(pk=entry).update(hits=F("hits") + number, last_hit_at=Now())
-    Message.objects.filter(pk__in=[one.pk for one in messages]).update(hits_counted_at=Now())
+        AllowEntry.objects.filter(pk=entry).update(
+            hits=F("hits") + number, last_hit_at=Now()
+        )
+    Message.objects.filter(pk__in=[one.pk for one in messages]).update(
+        hits_counted_at=Now()
+    )
     return len(messages)
 
 
 def _is_readable(message: Message) -> bool:
-    """Whether the stored content names recipients; one that does not must not keep all others from being counted."""
+    """Whether the stored content names recipients; one that does not must not keep all
+    others from being counted.
+    """
     content = message.revision.content if message.revision else None
     if not isinstance(content, dict):
-        log.error("hits not counted: the content is not readable", extra={"email": message.upstream_id})
+        log.error(
+            "hits not counted: the content is not readable",
+            extra={"email": message.upstream_id},
+        )
     return isinstance(content, dict)

@@ -1,4 +1,5 @@
-"""What a change of a list would block, for its preview: the words of the button, and recipients that can be allowed.
+"""What a change of a list would block, for its preview: the words of the button, and
+recipients that can be allowed.
 
 Pure: it works on what a rehearsal counted.
 """
@@ -14,12 +15,18 @@ from policy.allowlists.rehearsal import Rehearsal
 
 # How many recipients a preview offers to allow, those with the most messages first.
 MAX_OFFERED = 200
-_VERBS = {OFF: "Switch off", MONITOR: "Switch to Monitor", CONTACTS: "Allow contacts and entries", ENFORCE: "Enforce"}
+_VERBS = {
+    OFF: "Switch off",
+    MONITOR: "Switch to Monitor",
+    CONTACTS: "Allow contacts and entries",
+    ENFORCE: "Enforce",
+}
 
 
 @dataclass(frozen=True)
 class BlockedRecipient:
-    """A recipient that the change would block: in how many messages, the entry that names it, and whether it is ticked.
+    """A recipient that the change would block: in how many messages, the entry that
+    names it, and whether it is ticked.
 
     Without a `pattern` no entry can name it.
     """
@@ -32,7 +39,9 @@ class BlockedRecipient:
 
 @dataclass(frozen=True)
 class BlockedDomain:
-    """The blocked recipients at one domain. Without a `pattern` the domain cannot be allowed as a whole."""
+    """The blocked recipients at one domain. Without a `pattern` the domain cannot be
+    allowed as a whole.
+    """
 
     domain: str
     pattern: str
@@ -40,19 +49,29 @@ class BlockedDomain:
     recipients: tuple[BlockedRecipient, ...]
 
 
-def blocked_domains(blocked: Mapping[str, int], *, ticked: Collection[str] | None = None) -> list[BlockedDomain]:
+def blocked_domains(
+    blocked: Mapping[str, int], *, ticked: Collection[str] | None = None
+) -> list[BlockedDomain]:
     """Return the blocked recipients by domain, those with the most messages first.
 
-    `ticked` are the entries that a person chose; None ticks every address and no domain.
+    `ticked` are the entries that a person chose; None ticks every address and no
+    domain.
     """
     by_domain: dict[str, list[BlockedRecipient]] = {}
-    for address, number in sorted(blocked.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_OFFERED]:
+    for address, number in sorted(
+        blocked.items(), key=lambda pair: (-pair[1], pair[0])
+    )[:MAX_OFFERED]:
         pattern = allowable(address) or ""
         is_ticked = bool(pattern) and (ticked is None or pattern in ticked)
         row = BlockedRecipient(address, number, pattern, is_ticked)
         by_domain.setdefault(domain_of(pattern), []).append(row)
     return [
-        BlockedDomain(domain, domain if is_pattern(domain) else "", domain in (ticked or ()), tuple(rows))
+        BlockedDomain(
+            domain,
+            domain if is_pattern(domain) else "",
+            domain in (ticked or ()),
+            tuple(rows),
+        )
         for domain, rows in by_domain.items()
     ]
 
@@ -63,8 +82,11 @@ def without_repeats(patterns: Iterable[str]) -> list[str]:
     return [one for one in chosen if "@" not in one or domain_of(one) not in chosen]
 
 
-def save_label(shown: Preview, rehearsal: Rehearsal | None, *, saw_version: int | None = None) -> str:
-    """Return the words of the button that saves a change: what it does, and how many messages it would block.
+def save_label(
+    shown: Preview, rehearsal: Rehearsal | None, *, saw_version: int | None = None
+) -> str:
+    """Return the words of the button that saves a change: what it does, and how many
+    messages it would block.
 
     `saw_version` is the current version where somebody else changed the list meanwhile.
     """
@@ -72,6 +94,12 @@ def save_label(shown: Preview, rehearsal: Rehearsal | None, *, saw_version: int 
     verb = _VERBS[shown.mode_after] if changes_mode else "Save"
     if saw_version is not None:
         verb = f"{verb} over version {saw_version}"
-    if rehearsal is None or not (rehearsal.more or (changes_mode and shown.mode_after in (CONTACTS, ENFORCE))):
+    if rehearsal is None or not (
+        rehearsal.more or (changes_mode and shown.mode_after in (CONTACTS, ENFORCE))
+    ):
         return verb
-    return f"{verb}, blocking {rehearsal.more:,}" if rehearsal.more else f"{verb}, blocking none"
+    return (
+        f"{verb}, blocking {rehearsal.more:,}"
+        if rehearsal.more
+        else f"{verb}, blocking none"
+    )

@@ -1,6 +1,8 @@
-"""Changes allowlists: one version at a time, with the history of each entry, and marks the gates to be updated.
+"""Changes allowlists: one version at a time, with the history of each entry, and marks
+the gates to be updated.
 
-A change based on an older version is refused, so that nobody overwrites a change that they have not seen.
+A change based on an older version is refused, so that nobody overwrites a change that
+they have not seen.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,11 @@ MAX_NOTE = 300
 # How many rows are written at once, and how many patterns an entry of the ledger names.
 _CHUNK = 5000
 _RECORDED = 50
-_ACTIONS = {"changed": "allowlist.changed", "imported": "allowlist.imported", "allowed": "allowlist.allowed"}
+_ACTIONS = {
+    "changed": "allowlist.changed",
+    "imported": "allowlist.imported",
+    "allowed": "allowlist.allowed",
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class Change:
     remove: tuple[str, ...] = ()
 
 
-def _lock_at(version: int, scope: ListScope, kind: str, change: Change, actor: Actor) -> Allowlist:
+def _lock_at(
+    version: int, scope: ListScope, kind: str, change: Change, actor: Actor
+) -> Allowlist:
     """Lock a list that is still at this version, for a change that is possible."""
     locked = _lock(scope, kind, actor)
     if locked.version != version:
@@ -68,11 +76,17 @@ def _lock_at(version: int, scope: ListScope, kind: str, change: Change, actor: A
     return locked
 
 
-def _changing(*, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str) -> ChangeInWords:
+def _changing(
+    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str
+) -> ChangeInWords:
     locked = _lock_at(version, scope, kind, change, actor)
     mode = change.mode or locked.mode
     lines = [f"mode: {mode}"] if mode != locked.mode else []
-    lines += [f"with {_first_few([one.pattern for one in change.put])}"] if change.put else []
+    lines += (
+        [f"with {_first_few([one.pattern for one in change.put])}"]
+        if change.put
+        else []
+    )
     lines += [f"without {_first_few(list(change.remove))}"] if change.remove else []
     title = f"{locked.title} for {locked.label}: {'import' if how == 'imported' else 'change'}"
     return _in_words(locked, title, "\n".join(lines) or "no change")
@@ -89,21 +103,33 @@ def _in_words(locked: Allowlist, title: str, after: str) -> ChangeInWords:
     )
 
 
-def _tightens(*, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, **_: Any) -> bool:
+def _tightens(
+    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, **_: Any
+) -> bool:
     return not _loosens(_lock_at(version, scope, kind, change, actor), change)
 
 
 @atomic_with_retry
 @second_admin("Allowlist", words=_changing, tightens=_tightens)
 def apply_change(
-    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str = "changed"
+    *,
+    scope: ListScope,
+    kind: str,
+    change: Change,
+    version: int,
+    actor: Actor,
+    how: str = "changed",
 ) -> Allowlist:
-    """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
+    """Change one list, if it still is at `version` (0: it was never written), and have
+    it pushed to the gates.
 
-    `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises ActNotAllowed,
-    and StaleAllowlist with the current list where somebody else was faster.
+    `how` is "changed", "imported" or "allowed". What changes nothing makes no new
+    version. Raises ActNotAllowed, and StaleAllowlist with the current list where
+    somebody else was faster.
     """
-    return _save_change(_lock_at(version, scope, kind, change, actor), change, actor, how)
+    return _save_change(
+        _lock_at(version, scope, kind, change, actor), change, actor, how
+    )
 
 
 @dataclass(frozen=True)
@@ -123,13 +149,19 @@ def _allowing(address: str, mailbox: int, days: int, actor: Actor) -> _Allowing:
     at = clock()
     mode = _mode_to_join(locked, at)
     ends = at + timedelta(days=days)
-    wanted = WantedEntry(pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends)
+    wanted = WantedEntry(
+        pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends
+    )
     before = locked.entries.live(at).filter(pattern=pattern).first()
-    lasts = before is not None and (before.expires_at is None or before.expires_at >= ends)
+    lasts = before is not None and (
+        before.expires_at is None or before.expires_at >= ends
+    )
     return _Allowing(locked, pattern, Change(mode=mode, put=() if lasts else (wanted,)))
 
 
-def _allowing_in_words(*, address: str, mailbox: int, days: int, actor: Actor) -> ChangeInWords:
+def _allowing_in_words(
+    *, address: str, mailbox: int, days: int, actor: Actor
+) -> ChangeInWords:
     found = _allowing(address, mailbox, days, actor)
     title = f"{found.locked.label}: allow {found.pattern} for {days} days"
     after = f"{found.pattern} may be written to for {days} days from the moment this is accepted"
@@ -142,8 +174,11 @@ def _is_allowed(*, address: str, mailbox: int, days: int, actor: Actor) -> bool:
 
 @atomic_with_retry
 @second_admin("Allowed address", words=_allowing_in_words, tightens=_is_allowed)
-def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -> Allowlist:
-    """Allow one address for one mailbox for some days; only an admin of the mailbox may.
+def allow_for_days(
+    *, address: str, mailbox: int, days: int = 7, actor: Actor
+) -> Allowlist:
+    """Allow one address for one mailbox for some days; only an admin of the mailbox
+    may.
 
     Raises ActNotAllowed where that would do more than allow this address, or nothing.
     """
@@ -152,10 +187,11 @@ def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
-    """Return the mode in which an entry of this mailbox's list counts, where it is another than the list's.
+    """Return the mode in which an entry of this mailbox's list counts, where it is
+    another than the list's.
 
-    A list that is off does not count. In monitor mode its entries count beside those of the lists in force, and it
-    refuses nobody by itself once they are switched off.
+    A list that is off does not count. In monitor mode its entries count beside those of
+    the lists in force, and it refuses nobody by itself once they are switched off.
     """
     if locked.mode != OFF:
         return None
@@ -166,9 +202,13 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
         )
     assert locked.mailbox is not None, "it is the list of a mailbox"
     connection = locked.mailbox.connection_id
-    in_force = lists_in_force(connections=[connection], patterns=()).for_mailbox(connection, locked.mailbox_id)
+    in_force = lists_in_force(connections=[connection], patterns=()).for_mailbox(
+        connection, locked.mailbox_id
+    )
     if judge((), in_force, None, at).mode == OFF:
-        raise ActNotAllowed("No allowlist is enforced for this mailbox, so there is nothing to allow.")
+        raise ActNotAllowed(
+            "No allowlist is enforced for this mailbox, so there is nothing to allow."
+        )
     return MONITOR
 
 
@@ -176,14 +216,21 @@ def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
     """Return the list of a scope under a lock, made where there is none."""
     key = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
     if not Allowlist(**key).is_administered_by(actor):
-        raise ActNotAllowed("Only an admin of everything that this list covers can change it.")
-    # There is always a row to lock: of two first versions at once, the second waits here.
+        raise ActNotAllowed(
+            "Only an admin of everything that this list covers can change it."
+        )
+    # There is always a row to lock: of two first versions at once, the second waits
+    # here.
     Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)
-    rows = Allowlist.objects.select_for_update(of=("self",)).select_related("mailbox", "connection")
+    rows = Allowlist.objects.select_for_update(of=("self",)).select_related(
+        "mailbox", "connection"
+    )
     return rows.get(**key)
 
 
-def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allowlist:
+def _save_change(
+    locked: Allowlist, change: Change, actor: Actor, how: str
+) -> Allowlist:
     """Write a change of a locked list, with its history and its entry in the ledger."""
     before = _summary(locked)
     number = locked.version + 1
@@ -207,21 +254,38 @@ def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> A
     return locked
 
 
-def _remove_entries(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:
+def _remove_entries(
+    locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor
+) -> list[AllowChange]:
     stored = [stored_pattern(one) for one in patterns]
     gone = list(locked.entries.not_removed().filter(pattern__in=stored))
     for pattern in {*stored} - {one.pattern for one in gone}:
         _read(pattern)
     AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
     return [
-        _history_row(locked, number, actor, AllowChange.What.REMOVED, entry=one, before=_state_of(one)) for one in gone
+        _history_row(
+            locked,
+            number,
+            actor,
+            AllowChange.What.REMOVED,
+            entry=one,
+            before=_state_of(one),
+        )
+        for one in gone
     ]
 
 
-def _put_entries(locked: Allowlist, put: tuple[WantedEntry, ...], number: int, actor: Actor) -> list[AllowChange]:
-    """Write the entries that are new or differ; of two with one pattern the last counts."""
+def _put_entries(
+    locked: Allowlist, put: tuple[WantedEntry, ...], number: int, actor: Actor
+) -> list[AllowChange]:
+    """Write the entries that are new or differ; of two with one pattern the last
+    counts.
+    """
     wanted = {_read(one.pattern): one for one in put}
-    there = {one.pattern: one for one in locked.entries.not_removed().filter(pattern__in=list(wanted))}
+    there = {
+        one.pattern: one
+        for one in locked.entries.not_removed().filter(pattern__in=list(wanted))
+    }
     fresh = [
         AllowEntry(
             allowlist=locked,
@@ -236,7 +300,15 @@ def _put_entries(locked: Allowlist, put: tuple[WantedEntry, ...], number: int, a
     ]
     AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
     lines = [
-        _history_row(locked, number, actor, AllowChange.What.ADDED, entry=one, after=_state_of(one)) for one in fresh
+        _history_row(
+            locked,
+            number,
+            actor,
+            AllowChange.What.ADDED,
+            entry=one,
+            after=_state_of(one),
+        )
+        for one in fresh
     ]
     altered = []
     for pattern, entry in there.items():
@@ -249,10 +321,18 @@ def _put_entries(locked: Allowlist, put: tuple[WantedEntry, ...], number: int, a
             altered.append(entry)
             lines.append(
                 _history_row(
-                    locked, number, actor, AllowChange.What.CHANGED, entry=entry, before=before, after=_state_of(entry)
+                    locked,
+                    number,
+                    actor,
+                    AllowChange.What.CHANGED,
+                    entry=entry,
+                    before=before,
+                    after=_state_of(entry),
                 )
             )
-    AllowEntry.objects.bulk_update(altered, ["note", "owner", "expires_at"], batch_size=_CHUNK)
+    AllowEntry.objects.bulk_update(
+        altered, ["note", "owner", "expires_at"], batch_size=_CHUNK
+    )
     return lines
 
 
@@ -265,22 +345,34 @@ def _read(pattern: str) -> str:
 
 def _state_of(entry: AllowEntry) -> dict[str, Any]:
     ends = entry.expires_at.isoformat() if entry.expires_at else None
-    return {"pattern": entry.pattern, "note": entry.note, "owner": entry.owner_id, "expires_at": ends}
+    return {
+        "pattern": entry.pattern,
+        "note": entry.note,
+        "owner": entry.owner_id,
+        "expires_at": ends,
+    }
 
 
-def _history_row(locked: Allowlist, number: int, actor: Actor, what: str, **fields: Any) -> AllowChange:
-    return AllowChange(allowlist=locked, version=number, what=what, by_id=int(actor.id), **fields)
+def _history_row(
+    locked: Allowlist, number: int, actor: Actor, what: str, **fields: Any
+) -> AllowChange:
+    return AllowChange(
+        allowlist=locked, version=number, what=what, by_id=int(actor.id), **fields
+    )
 
 
 def _mark_gates_behind(locked: Allowlist) -> None:
-    """Mark for each mailbox that its gate does not have the list yet, and enqueue the push."""
+    """Mark for each mailbox that its gate does not have the list yet, and enqueue the
+    push.
+    """
     mailboxes = Mailbox.objects.order_by("pk")
     if locked.mailbox_id is not None:
         mailboxes = mailboxes.filter(pk=locked.mailbox_id)
     elif locked.connection_id is not None:
         mailboxes = mailboxes.filter(connection=locked.connection_id)
     GateList.objects.bulk_create(
-        [GateList(mailbox=one, kind=locked.kind, wanted=0) for one in mailboxes], ignore_conflicts=True
+        [GateList(mailbox=one, kind=locked.kind, wanted=0) for one in mailboxes],
+        ignore_conflicts=True,
     )
     GateList.objects.filter(mailbox__in=mailboxes, kind=locked.kind).update(
         wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0
@@ -292,7 +384,9 @@ def _summary(locked: Allowlist) -> str:
     return f"mode: {locked.mode}; version: {locked.version}; entries: {locked.entries.not_removed().count()}"
 
 
-def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str, before: str) -> None:
+def _record(
+    locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str, before: str
+) -> None:
     patterns: dict[str, list[str]] = {}
     for one in changes:
         state = one.after or one.before
@@ -307,7 +401,11 @@ def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: st
             "list": locked.kind,
             "mode": locked.mode,
             "version": str(locked.version),
-            **{what: _first_few(found) for what, found in patterns.items() if what != AllowChange.What.MODE},
+            **{
+                what: _first_few(found)
+                for what, found in patterns.items()
+                if what != AllowChange.What.MODE
+            },
             **changed(before=before, after=_summary(locked)),
         },
     )
@@ -321,12 +419,20 @@ def _first_few(patterns: list[str]) -> str:
 def _loosens(locked: Allowlist, change: Change) -> bool:
     # A rule may ask for more of whoever is on the list, for as long as they are.
     naming = [{"when": {"lists": [locked.pk]}}]
-    is_named = PolicyVersion.objects.filter(state="active", rules__contains=naming).exists()
+    is_named = PolicyVersion.objects.filter(
+        state="active", rules__contains=naming
+    ).exists()
     if is_named and (change.put or change.remove):
         return True
     put = [(_read(one.pattern), one.expires_at) for one in change.put]
-    there = locked.entries.not_removed().filter(pattern__in=[pattern for pattern, _ in put])
-    others = Allowlist.objects.exclude(pk=locked.pk).exclude(mode=OFF).filter(kind=locked.kind)
+    there = locked.entries.not_removed().filter(
+        pattern__in=[pattern for pattern, _ in put]
+    )
+    others = (
+        Allowlist.objects.exclude(pk=locked.pk)
+        .exclude(mode=OFF)
+        .filter(kind=locked.kind)
+    )
     return loosens(
         kind=locked.kind,
         mode_before=locked.mode,

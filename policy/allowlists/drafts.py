@@ -1,6 +1,8 @@
-"""A change of a list between its form and its saving: its preview, and the signed text that carries it there.
+"""A change of a list between its form and its saving: its preview, and the signed text
+that carries it there.
 
-Exactly the previewed change is saved: the signed text is valid only for this list, version and person.
+Exactly the previewed change is saved: the signed text is valid only for this list,
+version and person.
 """
 
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ class InvalidDraft(Exception):
 
 @dataclass(frozen=True)
 class Draft(Change):
-    """A wanted change of a list. With `whole` the list will contain exactly the `put` entries."""
+    """A wanted change of a list. With `whole` the list will contain exactly the `put`
+    entries.
+    """
 
     whole: bool = False
     is_import: bool = False
@@ -56,7 +60,10 @@ class Preview:
     @property
     def is_nothing(self) -> bool:
         """Whether it changes nothing."""
-        return not (self.added or self.changed or self.removed) and self.mode_before == self.mode_after
+        return (
+            not (self.added or self.changed or self.removed)
+            and self.mode_before == self.mode_after
+        )
 
 
 def preview(draft: Draft, at: Allowlist, *, now: datetime) -> Preview:
@@ -64,15 +71,28 @@ def preview(draft: Draft, at: Allowlist, *, now: datetime) -> Preview:
     wanted = {one.pattern: one for one in draft.put}
     rows = AllowEntry.objects.of_list(at)
     named = rows if draft.whole else rows.filter(pattern__in=[*wanted, *draft.remove])
-    there = {one.pattern: one for one in named.select_related("owner").order_by("pattern")}
-    gone = [one for one in there if one not in wanted] if draft.whole else [one for one in draft.remove if one in there]
-    added = tuple(EntryChange(pattern, after=one) for pattern, one in wanted.items() if pattern not in there)
+    there = {
+        one.pattern: one for one in named.select_related("owner").order_by("pattern")
+    }
+    gone = (
+        [one for one in there if one not in wanted]
+        if draft.whole
+        else [one for one in draft.remove if one in there]
+    )
+    added = tuple(
+        EntryChange(pattern, after=one)
+        for pattern, one in wanted.items()
+        if pattern not in there
+    )
     removed = tuple(EntryChange(one, there[one]) for one in gone)
-    both = [(there[pattern], one) for pattern, one in wanted.items() if pattern in there]
+    both = [
+        (there[pattern], one) for pattern, one in wanted.items() if pattern in there
+    ]
     changed = tuple(
         EntryChange(before.pattern, before, after)
         for before, after in both
-        if (before.note, before.owner_id, before.expires_at) != (after.note, after.owner, after.expires_at)
+        if (before.note, before.owner_id, before.expires_at)
+        != (after.note, after.owner, after.expires_at)
     )
     live = rows.live(now).count()
     for step in (*added, *changed, *removed):
@@ -94,9 +114,21 @@ def _is_live(one: AllowEntry | WantedEntry | None, now: datetime) -> int:
 
 
 def pack(draft: Draft, at: Allowlist, actor: Actor) -> str:
-    """Return the draft as signed text for the form that saves it. Raises ValueError where it is too long."""
-    put = [[w.pattern, w.note, w.owner, w.expires_at.isoformat() if w.expires_at else None] for w in draft.put]
-    fields = [at.version, draft.mode, put, list(draft.remove), draft.whole, draft.is_import]
+    """Return the draft as signed text for the form that saves it. Raises ValueError
+    where it is too long.
+    """
+    put = [
+        [w.pattern, w.note, w.owner, w.expires_at.isoformat() if w.expires_at else None]
+        for w in draft.put
+    ]
+    fields = [
+        at.version,
+        draft.mode,
+        put,
+        list(draft.remove),
+        draft.whole,
+        draft.is_import,
+    ]
     packed = signing.dumps(fields, salt=_salt(at, actor), compress=True)
     if len(packed) > MAX_PACKED:
         raise ValueError("These are too many entries for one change. Split them.")
@@ -111,7 +143,8 @@ def unpack(packed: str, at: Allowlist, actor: Actor) -> tuple[int, Draft]:
         raise InvalidDraft from None
     version, mode, put, remove, whole, is_import = fields
     wanted = (
-        WantedEntry(p, note, owner, datetime.fromisoformat(ends) if ends else None) for p, note, owner, ends in put
+        WantedEntry(p, note, owner, datetime.fromisoformat(ends) if ends else None)
+        for p, note, owner, ends in put
     )
     return version, Draft(mode, tuple(wanted), tuple(remove), whole, is_import)
 

@@ -11,12 +11,23 @@ from common.patterns import MAX_TYPED, read_pattern
 from people.models import Person
 from policy.allowlists.blocked import MAX_OFFERED, without_repeats
 from policy.allowlists.changes import MAX_NOTE, WantedEntry
-from policy.allowlists.csv_files import MAX_BYTES, ParsedEntries, UnreadableFile, read_file, read_lines
+from policy.allowlists.csv_files import (
+    MAX_BYTES,
+    ParsedEntries,
+    UnreadableFile,
+    read_file,
+    read_lines,
+)
 from policy.allowlists.drafts import Draft
 from policy.models import Allowlist
 
 _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
-SHOWN = (("", "all"), ("ending", "ending within two weeks"), ("expired", "expired"), ("unused", "never used"))
+SHOWN = (
+    ("", "all"),
+    ("ending", "ending within two weeks"),
+    ("expired", "expired"),
+    ("unused", "never used"),
+)
 
 
 class NoteForm(SentenceForm):
@@ -33,17 +44,23 @@ class NoteForm(SentenceForm):
 
 
 class ChangeForm(NoteForm):
-    """A change of a list as its pages offer it: entries to put in, entries to take out, or another mode."""
+    """A change of a list as its pages offer it: entries to put in, entries to take out,
+    or another mode.
+    """
 
     lines = forms.CharField(required=False, widget=forms.Textarea)
     owner = forms.CharField(required=False, max_length=254)
     expires_at = forms.DateTimeField(
-        required=False, input_formats=_TIMES, error_messages={"invalid": "Enter a date and time, or leave it empty."}
+        required=False,
+        input_formats=_TIMES,
+        error_messages={"invalid": "Enter a date and time, or leave it empty."},
     )
     # In the request as often as something is ticked.
     remove = forms.Field(required=False, widget=forms.MultipleHiddenInput)
     mode = forms.ChoiceField(
-        required=False, choices=Allowlist.Mode.choices, error_messages={"invalid_choice": "Choose one of the modes."}
+        required=False,
+        choices=Allowlist.Mode.choices,
+        error_messages={"invalid_choice": "Choose one of the modes."},
     )
 
     parsed = ParsedEntries()
@@ -58,7 +75,9 @@ class ChangeForm(NoteForm):
             return None
         owner = owners().get(typed.lower())
         if owner is None:
-            raise forms.ValidationError("Nobody here has this address. Leave it empty, or enter somebody at this desk.")
+            raise forms.ValidationError(
+                "Nobody here has this address. Leave it empty, or enter somebody at this desk."
+            )
         return owner
 
     def clean_expires_at(self) -> datetime | None:
@@ -73,14 +92,19 @@ class ChangeForm(NoteForm):
     def clean_mode(self) -> str:
         mode = str(self.cleaned_data["mode"])
         if self.at.is_bypass and mode == Allowlist.Mode.CONTACTS:
-            raise forms.ValidationError("A list of mail sent without review cannot use contacts.")
+            raise forms.ValidationError(
+                "A list of mail sent without review cannot use contacts."
+            )
         return mode
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if not self.errors:
             self.parsed = read_lines(
-                cleaned["lines"], note=cleaned["note"], owner=cleaned["owner"], expires_at=cleaned["expires_at"]
+                cleaned["lines"],
+                note=cleaned["note"],
+                owner=cleaned["owner"],
+                expires_at=cleaned["expires_at"],
             )
             if not (self.parsed.put or cleaned["remove"] or cleaned["mode"]):
                 why = (
@@ -94,19 +118,28 @@ class ChangeForm(NoteForm):
     def draft(self) -> Draft:
         """Return the change that was asked for."""
         cleaned = self.cleaned_data
-        return Draft(cleaned["mode"] or None, self.parsed.put, tuple(str(one)[:320] for one in cleaned["remove"]))
+        return Draft(
+            cleaned["mode"] or None,
+            self.parsed.put,
+            tuple(str(one)[:320] for one in cleaned["remove"]),
+        )
 
 
 class AllowBlockedForm(NoteForm):
-    """Which of the recipients that a change would block are allowed with it: addresses or whole domains."""
+    """Which of the recipients that a change would block are allowed with it: addresses
+    or whole domains.
+    """
 
     # In the request as often as something is ticked.
     allow = forms.Field(
-        widget=forms.MultipleHiddenInput, error_messages={"required": "Select at least one address or domain."}
+        widget=forms.MultipleHiddenInput,
+        error_messages={"required": "Select at least one address or domain."},
     )
 
     def clean_allow(self) -> list[str]:
-        ticked = [one[:MAX_TYPED] for one in self.cleaned_data["allow"][: 2 * MAX_OFFERED]]
+        ticked = [
+            one[:MAX_TYPED] for one in self.cleaned_data["allow"][: 2 * MAX_OFFERED]
+        ]
         try:
             return without_repeats([read_pattern(one) for one in ticked])
         except ValueError as error:
@@ -114,7 +147,10 @@ class AllowBlockedForm(NoteForm):
 
     def put(self, *, owner: int) -> tuple[WantedEntry, ...]:
         """Return the entries that were ticked, with the note."""
-        return tuple(WantedEntry(pattern, self.cleaned_data["note"], owner) for pattern in self.cleaned_data["allow"])
+        return tuple(
+            WantedEntry(pattern, self.cleaned_data["note"], owner)
+            for pattern in self.cleaned_data["allow"]
+        )
 
 
 class ImportForm(SentenceForm):
@@ -128,7 +164,10 @@ class ImportForm(SentenceForm):
     )
     how = forms.ChoiceField(
         choices=[("add", "Add and change"), ("replace", "Replace the whole list")],
-        error_messages={"required": "Choose what happens to the other entries.", "invalid_choice": "Choose one."},
+        error_messages={
+            "required": "Choose what happens to the other entries.",
+            "invalid_choice": "Choose one.",
+        },
     )
 
     parsed = ParsedEntries()
@@ -156,7 +195,11 @@ class ImportForm(SentenceForm):
 
     def draft(self) -> Draft:
         """Return the change that the file asks for."""
-        return Draft(put=self.parsed.put, whole=self.cleaned_data["how"] == "replace", is_import=True)
+        return Draft(
+            put=self.parsed.put,
+            whole=self.cleaned_data["how"] == "replace",
+            is_import=True,
+        )
 
 
 class FindForm(forms.Form):
@@ -167,10 +210,16 @@ class FindForm(forms.Form):
     after = forms.CharField(required=False, max_length=254)
 
     def found(self) -> tuple[str, str, str]:
-        """Return words, filter, and the pattern to begin after; empty where they are invalid."""
+        """Return words, filter, and the pattern to begin after; empty where they are
+        invalid.
+        """
         self.is_valid()
         cleaned = self.cleaned_data
-        return cleaned.get("q") or "", cleaned.get("show") or "", cleaned.get("after") or ""
+        return (
+            cleaned.get("q") or "",
+            cleaned.get("show") or "",
+            cleaned.get("after") or "",
+        )
 
 
 class CodeForm(forms.Form):
@@ -181,4 +230,9 @@ class CodeForm(forms.Form):
 
 def owners() -> dict[str, int]:
     """Return the keys of those who can answer for an entry, by address in lower case."""
-    return {email.lower(): pk for email, pk in Person.objects.filter(is_active=True).values_list("email", "pk")}
+    return {
+        email.lower(): pk
+        for email, pk in Person.objects.filter(is_active=True).values_list(
+            "email", "pk"
+        )
+    }

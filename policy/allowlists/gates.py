@@ -1,7 +1,9 @@
-"""Pushes the allowlists of a mailbox to its gate, as one versioned list of each kind, and reports their status.
+"""Pushes the allowlists of a mailbox to its gate, as one versioned list of each kind,
+and reports their status.
 
-The desk's lists are the source of truth. What is sent is built again for each attempt, after reading which change it
-has to include: after a crash or a lost answer `pushed` stays below `wanted`, and the next attempt reads the gate first.
+The desk's lists are the source of truth. What is sent is built again for each attempt,
+after reading which change it has to include: after a crash or a lost answer `pushed`
+stays below `wanted`, and the next attempt reads the gate first.
 """
 
 import logging
@@ -29,7 +31,9 @@ from upstream.events import read_time
 
 @dataclass(frozen=True)
 class GateContent:
-    """One list as the gate should have it: of each pattern its end, as the gate writes times, and its note."""
+    """One list as the gate should have it: of each pattern its end, as the gate writes
+    times, and its note.
+    """
 
     mode: str
     entries: dict[str, tuple[str | None, str]]
@@ -38,27 +42,41 @@ class GateContent:
 def content_for(gate: GateList, *, now: datetime) -> GateContent:
     """Return the one list that the gate should have.
 
-    A restriction is the union of those that are not off, in the strictest of their modes. Of bypasses one on trial
-    lets nobody skip the queue because another one is in force: in force, those on trial stay out of it.
+    A restriction is the union of those that are not off, in the strictest of their
+    modes. Of bypasses one on trial lets nobody skip the queue because another one is in
+    force: in force, those on trial stay out of it.
     """
     everybody = Q(connection=None, mailbox=None)
     theirs = Q(connection=gate.mailbox.connection_id) | Q(mailbox=gate.mailbox_id)
-    lists = list(Allowlist.objects.filter(everybody | theirs, kind=gate.kind).exclude(mode=Allowlist.Mode.OFF))
+    lists = list(
+        Allowlist.objects.filter(everybody | theirs, kind=gate.kind).exclude(
+            mode=Allowlist.Mode.OFF
+        )
+    )
     mode = strictest(one.mode for one in lists)
     if gate.kind == Allowlist.Kind.BYPASS:
         lists = [one for one in lists if one.mode == mode]
-    rows = AllowEntry.objects.live(now).filter(allowlist__in=lists).order_by("pattern", "pk")
+    rows = (
+        AllowEntry.objects.live(now)
+        .filter(allowlist__in=lists)
+        .order_by("pattern", "pk")
+    )
     ends: dict[str, datetime | None] = {}
     notes: dict[str, str] = {}
-    for pattern, expires_at, note in rows.values_list("pattern", "expires_at", "note").iterator():
+    for pattern, expires_at, note in rows.values_list(
+        "pattern", "expires_at", "note"
+    ).iterator():
         if not is_pattern(pattern):
-            # Stored under older rules: it allows nobody, and a gate would refuse the whole list because of it.
+            # Stored under older rules: it allows nobody, and a gate would refuse the
+            # whole list because of it.
             continue
         # Of several entries with one pattern the latest end and the first note count.
         known = ends.get(pattern, expires_at)
         ends[pattern] = max(known, expires_at) if known and expires_at else None
         notes[pattern] = notes.get(pattern) or _one_line(note)
-    return GateContent(mode, {pattern: (_iso(end), notes[pattern]) for pattern, end in ends.items()})
+    return GateContent(
+        mode, {pattern: (_iso(end), notes[pattern]) for pattern, end in ends.items()}
+    )
 
 
 def _one_line(note: str) -> str:
@@ -76,12 +94,21 @@ _PAUSES = (2, 5, 15, 60, 300)
 LONGEST_PAUSE = 600
 # How often one push may find that somebody else wrote at the same moment.
 _ROUNDS = 3
-NO_LISTS = "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
+NO_LISTS = (
+    "This MultiMail has no allowlists of this form, or no longer knows this mailbox."
+)
 WAITS_FOR_CODE = "An operator of the gate must confirm it with a code."
 
 
-def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTOR, within: float = WITHIN) -> str:
-    """Push one list to its gate if the gate lacks it, and return a short word. Several transactions, and a call.
+def push_list(
+    *,
+    gate_list_id: int,
+    approval_code: str = "",
+    actor: Actor = ACTOR,
+    within: float = WITHIN,
+) -> str:
+    """Push one list to its gate if the gate lacks it, and return a short word. Several
+    transactions, and a call.
 
     With an operator's code the same list is sent again that waits for it.
     """
@@ -93,7 +120,8 @@ def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTO
         try:
             return _push(gate, approval_code, actor, within, overwritten)
         except errors.Conflict:
-            # Somebody else wrote between our two calls: read the gate and the wanted list again.
+            # Somebody else wrote between our two calls: read the gate and the wanted
+            # list again.
             overwritten = "Somebody else changed it at the gate at the same moment. The gate now has the desk's list."
             _release(gate, next_attempt_at=Now())
         except errors.UpstreamError as error:
@@ -106,9 +134,13 @@ def push_soon(gate_list_id: int) -> None:
     GateList.objects.behind().filter(pk=gate_list_id).update(next_attempt_at=Now())
 
 
-def _push(gate: GateList, approval_code: str, actor: Actor, within: float, overwritten: str) -> str:
+def _push(
+    gate: GateList, approval_code: str, actor: Actor, within: float, overwritten: str
+) -> str:
     connection = gate.mailbox.connection
-    client = AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
+    client = AdminClient(
+        base_url=connection.api_url, key=connection.admin_key, within=within
+    )
     content = content_for(gate, now=clock())
     there = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)
     if _is_at_gate(content, there):
@@ -127,16 +159,26 @@ def _push(gate: GateList, approval_code: str, actor: Actor, within: float, overw
         approval_code=approval_code,
     )
     if put.waits_for:
-        _postpone(gate, f"{WAITS_FOR_CODE} {put.waits_for}", seconds=LONGEST_PAUSE, actor=actor)
+        _postpone(
+            gate,
+            f"{WAITS_FOR_CODE} {put.waits_for}",
+            seconds=LONGEST_PAUSE,
+            actor=actor,
+        )
         return "waits for a code"
     _done(gate, put, content, actor, overwritten)
     return "pushed"
 
 
 def _is_at_gate(content: GateContent, there: ListAtGate) -> bool:
-    """Whether the gate has this already, as after a lost answer; entries that expired there do not matter."""
+    """Whether the gate has this already, as after a lost answer; entries that expired
+    there do not matter.
+    """
     theirs = {
-        str(one.get("pattern")): (_iso(read_time(one.get("expires_at"))), str(one.get("note") or ""))
+        str(one.get("pattern")): (
+            _iso(read_time(one.get("expires_at"))),
+            str(one.get("note") or ""),
+        )
         for one in there.entries
         if not one.get("expired")
     }
@@ -144,7 +186,9 @@ def _is_at_gate(content: GateContent, there: ListAtGate) -> bool:
 
 
 def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
-    """Return what the ledger says where the gate had a version that the desk did not write, as far as it can know."""
+    """Return what the ledger says where the gate had a version that the desk did not
+    write, as far as it can know.
+    """
     if not gate.pushed or gate.last_error or there.version == gate.gate_version:
         return ""
     return (
@@ -154,7 +198,13 @@ def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
 
 
 @transaction.atomic
-def _done(gate: GateList, at_gate: ListAtGate, content: GateContent, actor: Actor, overwritten: str) -> None:
+def _done(
+    gate: GateList,
+    at_gate: ListAtGate,
+    content: GateContent,
+    actor: Actor,
+    overwritten: str,
+) -> None:
     if not _release(
         gate,
         # The version wanted when the row was claimed; a later change is pushed again.
@@ -176,7 +226,10 @@ def _done(gate: GateList, at_gate: ListAtGate, content: GateContent, actor: Acto
             "explanation": overwritten,
         },
     )
-    log.info("allowlist at the gate", extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "of": at_gate.version})
+    log.info(
+        "allowlist at the gate",
+        extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "of": at_gate.version},
+    )
 
 
 def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
@@ -185,31 +238,56 @@ def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
         health.wait(connection, error.retry_after)
         _postpone(gate, error.sentence, seconds=error.retry_after, actor=actor)
         return "not now"
-    is_useless = isinstance(error, errors.NotFound | errors.Forbidden | errors.KeyRefused | errors.Rejected)
-    sentence = NO_LISTS if isinstance(error, errors.NotFound | errors.FieldsRefused) else error.sentence
+    is_useless = isinstance(
+        error, errors.NotFound | errors.Forbidden | errors.KeyRefused | errors.Rejected
+    )
+    sentence = (
+        NO_LISTS
+        if isinstance(error, errors.NotFound | errors.FieldsRefused)
+        else error.sentence
+    )
     tried = min(gate.attempts, len(_PAUSES))
-    seconds = LONGEST_PAUSE if is_useless or gate.attempts > tried else _PAUSES[tried - 1]
+    seconds = (
+        LONGEST_PAUSE if is_useless or gate.attempts > tried else _PAUSES[tried - 1]
+    )
     _postpone(gate, sentence, seconds=seconds, actor=actor)
-    log.warning("allowlist not at the gate", extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "reason": sentence})
+    log.warning(
+        "allowlist not at the gate",
+        extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "reason": sentence},
+    )
     return "not now"
 
 
 def _release(gate: GateList, **fields: Any) -> int:
-    """End the lease and set these fields; 0 where somebody else has claimed the row since."""
-    return GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until).update(lease_until=None, **fields)
+    """End the lease and set these fields; 0 where somebody else has claimed the row
+    since.
+    """
+    return GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until).update(
+        lease_until=None, **fields
+    )
 
 
 @transaction.atomic
 def _postpone(gate: GateList, sentence: str, *, seconds: float, actor: Actor) -> None:
-    """Release the row until later; record the failure once a change, and each time that a person asked for it."""
-    if not _release(gate, next_attempt_at=Now() + timedelta(seconds=seconds), last_error=sentence[:500]):
+    """Release the row until later; record the failure once a change, and each time that
+    a person asked for it.
+    """
+    if not _release(
+        gate,
+        next_attempt_at=Now() + timedelta(seconds=seconds),
+        last_error=sentence[:500],
+    ):
         return
     if not gate.last_error or actor.kind == "person":
         record(
             "allowlist.push_failed",
             actor=actor,
             connection=gate.mailbox.connection_id,
-            details={"mailbox": str(gate.mailbox), "list": gate.kind, "explanation": sentence},
+            details={
+                "mailbox": str(gate.mailbox),
+                "list": gate.kind,
+                "explanation": sentence,
+            },
         )
 
 
@@ -217,7 +295,10 @@ def _iso(moment: datetime | None) -> str | None:
     """Return a time as the gate writes it, to the millisecond."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    return (
+        moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
+        + "Z"
+    )
 
 
 @dataclass(frozen=True)
@@ -236,40 +317,70 @@ class GateStatus:
     @property
     def is_recent(self) -> bool:
         """Whether it was pushed so recently that the time of day is enough."""
-        return self.since is not None and timezone.now() - self.since < timedelta(hours=12)
+        return self.since is not None and timezone.now() - self.since < timedelta(
+            hours=12
+        )
 
 
 def gate_status(gate: GateList) -> GateStatus:
-    """Return in words whether the gate has a list; its mailbox and connection are loaded."""
+    """Return in words whether the gate has a list; its mailbox and connection are
+    loaded.
+    """
     connection = gate.mailbox.connection
     if gate.pushed >= gate.wanted:
-        return GateStatus(gate, "green", "At the gate", f"version {gate.gate_version}", since=gate.pushed_at)
+        return GateStatus(
+            gate,
+            "green",
+            "At the gate",
+            f"version {gate.gate_version}",
+            since=gate.pushed_at,
+        )
     has = f" The gate still has version {gate.gate_version}." if gate.pushed else ""
     here = "The desk enforces the list when somebody decides, and again before sending."
     if gate.kind == Allowlist.Kind.BYPASS:
         here = "This list has no effect without the gate: everything waits for review."
     if not connection.admin_key:
-        return GateStatus(gate, "plain", "Only here", f"This connection has no admin key. {here}{has}")
+        return GateStatus(
+            gate, "plain", "Only here", f"This connection has no admin key. {here}{has}"
+        )
     if gate.last_error == NO_LISTS:
-        return GateStatus(gate, "plain", "Only here", f"{gate.last_error} {here}", next_try=gate.next_attempt_at)
+        return GateStatus(
+            gate,
+            "plain",
+            "Only here",
+            f"{gate.last_error} {here}",
+            next_try=gate.next_attempt_at,
+        )
     if connection.paused_at:
         return GateStatus(gate, "amber", "Not yet", f"The connection is paused.{has}")
     if gate.last_error.startswith(WAITS_FOR_CODE):
         sentence = f"{WAITS_FOR_CODE}{has}"
-        return GateStatus(gate, "amber", "Needs a code", sentence, can_try=True, wants_code=True)
+        return GateStatus(
+            gate, "amber", "Needs a code", sentence, can_try=True, wants_code=True
+        )
     if gate.last_error:
         sentence = f"{gate.last_error}{has}"
-        return GateStatus(gate, "amber", "Not yet", sentence, next_try=gate.next_attempt_at, can_try=True)
+        return GateStatus(
+            gate,
+            "amber",
+            "Not yet",
+            sentence,
+            next_try=gate.next_attempt_at,
+            can_try=True,
+        )
     return GateStatus(gate, "blue", "On its way", f"It is being copied there.{has}")
 
 
 def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
     """Push a list that its gate lacks now, with an operator's code where there is one.
 
-    Returns the result as a word. Raises ActNotAllowed for anybody but an admin of the mailbox.
+    Returns the result as a word. Raises ActNotAllowed for anybody but an admin of the
+    mailbox.
     """
     gate = GateList.objects.visible_to(actor).select_related("mailbox").get(pk=gate_id)
     if not gate.mailbox.is_administered_by(actor):
-        raise ActNotAllowed("Only an admin of this mailbox can copy its list to the gate.")
+        raise ActNotAllowed(
+            "Only an admin of this mailbox can copy its list to the gate."
+        )
     push_soon(gate.pk)
     return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)

@@ -1,7 +1,9 @@
-"""Judges which recipients the allowlists allow: a pure function of the lists that apply.
+"""Judges which recipients the allowlists allow: a pure function of the lists that
+apply.
 
-A mailbox is under the lists for all, of its connection and of its own. Their live entries count together, and the
-strictest of their modes holds; a list that is off does not count.
+A mailbox is under the lists for all, of its connection and of its own. Their live
+entries count together, and the strictest of their modes holds; a list that is off does
+not count.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,19 +29,25 @@ def is_weaker(mode: str, *, than: str) -> bool:
 
 @dataclass(frozen=True)
 class ListScope:
-    """What a list applies to: one mailbox, one connection, or neither, which means all mail."""
+    """What a list applies to: one mailbox, one connection, or neither, which means all
+    mail.
+    """
 
     connection: int | None = None
     mailbox: int | None = None
 
     def __post_init__(self) -> None:
         if self.connection is not None and self.mailbox is not None:
-            raise ValueError("a list is for a connection or for a mailbox, not for both")
+            raise ValueError(
+                "a list is for a connection or for a mailbox, not for both"
+            )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a list, in the form of `common.patterns.read_pattern`. `id` is its row, where there is one."""
+    """One entry of a list, in the form of `common.patterns.read_pattern`. `id` is its
+    row, where there is one.
+    """
 
     pattern: str
     expires_at: datetime | None = None
@@ -52,9 +60,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class ApplicableList:
-    """A list that applies to a mailbox: its mode, and those of its entries, by pattern, that could name a recipient.
+    """A list that applies to a mailbox: its mode, and those of its entries, by pattern,
+    that could name a recipient.
 
-    `label` says in words whom it is for: "all", "Main account", "support@yourteam.example".
+    `label` says in words whom it is for: "all", "Main account",
+    "support@yourteam.example".
     """
 
     list_id: int | None
@@ -66,7 +76,9 @@ class ApplicableList:
 
 @dataclass(frozen=True)
 class AllowedBy:
-    """Why an address may be written to: which entry of which list names it. Without a pattern it is a contact."""
+    """Why an address may be written to: which entry of which list names it. Without a
+    pattern it is a contact.
+    """
 
     pattern: str
     label: str
@@ -75,13 +87,16 @@ class AllowedBy:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The judgement of recipients. `would_be_refused`: those that a list in monitor mode does not name."""
+    """The judgement of recipients. `would_be_refused`: those that a list in monitor
+    mode does not name.
+    """
 
     mode: str = OFF
     passed: Mapping[str, AllowedBy] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     would_be_refused: tuple[str, ...] = ()
-    # "all and support@yourteam.example", and the versions of these lists: "version 7 and version 3".
+    # "all and support@yourteam.example", and the versions of these lists: "version 7
+    # and version 3".
     labels: str = ""
     versions: str = ""
     # The mode asks the contacts of the account, and they were never read.
@@ -89,13 +104,18 @@ class Judgement:
 
 
 def judge(
-    recipients: Iterable[str], lists: Sequence[ApplicableList], contacts: Collection[str] | None, now: datetime
+    recipients: Iterable[str],
+    lists: Sequence[ApplicableList],
+    contacts: Collection[str] | None,
+    now: datetime,
 ) -> Judgement:
-    """Return what `lists`, the narrowest first, say to each of these recipients at this instant.
+    """Return what `lists`, the narrowest first, say to each of these recipients at this
+    instant.
 
-    `contacts` are the known ones among them in the form that lists compare; None: they could not be read, so nobody is
-    known. Under a mode in force a recipient passes by a live entry or, in mode contacts, by being known; all others,
-    and what is no address at all, are refused.
+    `contacts` are the known ones among them in the form that lists compare; None: they
+    could not be read, so nobody is known. Under a mode in force a recipient passes by a
+    live entry or, in mode contacts, by being known; all others, and what is no address
+    at all, are refused.
     """
     counting = [one for one in lists if one.mode != OFF]
     if not counting:
@@ -121,9 +141,14 @@ def judge(
 
 
 def let_through(
-    patterns: Sequence[str], lists: Sequence[ApplicableList], mode: str, contacts: Collection[str] | None, now: datetime
+    patterns: Sequence[str],
+    lists: Sequence[ApplicableList],
+    mode: str,
+    contacts: Collection[str] | None,
+    now: datetime,
 ) -> AllowedBy | None:
-    """Return why a recipient passes lists of which none is off: the most exact entry of the narrowest list.
+    """Return why a recipient passes lists of which none is off: the most exact entry of
+    the narrowest list.
 
     `patterns` are those of `patterns_of` for this recipient alone.
     """
@@ -132,7 +157,12 @@ def let_through(
             entry = listing.entries.get(pattern)
             if entry is not None and entry.is_live(now):
                 return AllowedBy(pattern, listing.label, entry.id)
-    if mode == CONTACTS and contacts is not None and patterns and patterns[0] in contacts:
+    if (
+        mode == CONTACTS
+        and contacts is not None
+        and patterns
+        and patterns[0] in contacts
+    ):
         return AllowedBy("", "the contacts of the account")
     return None
 
@@ -143,24 +173,34 @@ def strictest(modes: Iterable[str]) -> str:
 
 
 def allowable(recipient: str) -> str | None:
-    """Return the entry that names this recipient and nobody else; None where there is none.
+    """Return the entry that names this recipient and nobody else; None where there is
+    none.
 
-    `*@domain` is an address too, that somebody could have written to: as an entry it would let in the whole domain.
+    `*@domain` is an address too, that somebody could have written to: as an entry it
+    would let in the whole domain.
     """
     one = compared(recipient)
     return one if one and is_pattern(one) else None
 
 
 def patterns_of(recipients: Iterable[str]) -> list[str]:
-    """Return every entry that could let one of these recipients through; of one the most exact, itself, first."""
+    """Return every entry that could let one of these recipients through; of one the
+    most exact, itself, first.
+    """
     known = filter(None, map(compared, recipients))
-    return list(dict.fromkeys(pattern for one in known for pattern in patterns_for(one)))
+    return list(
+        dict.fromkeys(pattern for one in known for pattern in patterns_for(one))
+    )
 
 
 def named(addresses: Sequence[str]) -> str:
     """Return the first few addresses in words, and how many more there are."""
     more = len(addresses) - _NAMED
-    return _and(addresses) if more <= 0 else f"{', '.join(addresses[:_NAMED])} and {more:,} more"
+    return (
+        _and(addresses)
+        if more <= 0
+        else f"{', '.join(addresses[:_NAMED])} and {more:,} more"
+    )
 
 
 def _and(words: Iterable[str]) -> str:

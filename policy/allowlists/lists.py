@@ -1,4 +1,6 @@
-"""Allowlists for their pages: the list of a URL, and its scope, and its history in words."""
+"""Allowlists for their pages: the list of a URL, and its scope, and its history in
+words.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +19,10 @@ from policy.allowlists.judgement import ListScope
 from policy.models import AllowChange, Allowlist
 
 _SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
-_MODELS: Mapping[str, type[Connection] | type[Mailbox]] = {"connection": Connection, "mailbox": Mailbox}
+_MODELS: Mapping[str, type[Connection] | type[Mailbox]] = {
+    "connection": Connection,
+    "mailbox": Mailbox,
+}
 
 
 def scope_of(row: Allowlist) -> ListScope:
@@ -28,14 +33,18 @@ def scope_of(row: Allowlist) -> ListScope:
 def get_visible_list_or_404(scope: str, kind: str, actor: Actor) -> Allowlist:
     """Return the list that a URL names, unsaved where it was never written.
 
-    Raises Http404 where there can be none, or the actor may not see it. The list for all mail applies to every mailbox,
-    so everybody who sees a mailbox may see it.
+    Raises Http404 where there can be none, or the actor may not see it. The list for
+    all mail applies to every mailbox, so everybody who sees a mailbox may see it.
     """
     missing = Http404("There is no such list, or you may not see it.")
     named = _SCOPE.fullmatch(scope)
     if named is None or kind not in Allowlist.Kind.values or not actor.scopes:
         raise missing
-    target = _MODELS[named[1]].objects.visible_to(actor).filter(pk=int(named[2])).first() if named[1] else None
+    target = (
+        _MODELS[named[1]].objects.visible_to(actor).filter(pk=int(named[2])).first()
+        if named[1]
+        else None
+    )
     if named[1] and target is None:
         raise missing
     keys = {named[1]: target.pk} if target else {}
@@ -59,15 +68,22 @@ class ChangeInWords:
 def changes_in_words(changes: Iterable[AllowChange]) -> list[ChangeInWords]:
     """Return changes in words, with one query for all owners."""
     listed = list(changes)
-    owners = {state.get("owner") for one in listed for state in (one.before, one.after)} - {None}
+    owners = {
+        state.get("owner") for one in listed for state in (one.before, one.after)
+    } - {None}
     names = {pk: str(person) for pk, person in Person.objects.in_bulk(owners).items()}
     found = []
     for one in listed:
         if one.what == AllowChange.What.MODE:
-            modes = (one.allowlist.words_of(str(state.get("mode"))).name for state in (one.before, one.after))
+            modes = (
+                one.allowlist.words_of(str(state.get("mode"))).name
+                for state in (one.before, one.after)
+            )
             found.append(ChangeInWords(one, "", "", *modes))
         else:
-            found.append(ChangeInWords(one, _words(one.before, names), _words(one.after, names)))
+            found.append(
+                ChangeInWords(one, _words(one.before, names), _words(one.after, names))
+            )
     return found
 
 
@@ -77,12 +93,22 @@ def _words(state: Mapping[str, Any], names: Mapping[int, str]) -> str:
     note = f"“{state['note']}”" if state.get("note") else "no note"
     owner = names.get(state.get("owner") or 0, "")
     ends = state.get("expires_at")
-    until = f"ends {datetime.fromisoformat(ends).astimezone(UTC):%Y-%m-%d %H:%M} UTC" if ends else "never ends"
-    return ", ".join(part for part in (note, f"owner {owner}" if owner else "no owner", until) if part)
+    until = (
+        f"ends {datetime.fromisoformat(ends).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        if ends
+        else "never ends"
+    )
+    return ", ".join(
+        part
+        for part in (note, f"owner {owner}" if owner else "no owner", until)
+        if part
+    )
 
 
 @transaction.atomic
-def note_export(*, at: Allowlist, actor: Actor, number: int, text: str, show: str) -> None:
+def note_export(
+    *, at: Allowlist, actor: Actor, number: int, text: str, show: str
+) -> None:
     """Record who exported how many entries of which list."""
     record(
         "allowlist.exported",

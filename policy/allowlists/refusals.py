@@ -1,4 +1,5 @@
-"""Reads what the gate refused because of an allowlist into `GateRefusal`, each once, with its line in the ledger.
+"""Reads what the gate refused because of an allowlist into `GateRefusal`, each once,
+with its line in the ledger.
 
 A webhook about a refusal only triggers this read: the list is complete.
 """
@@ -23,36 +24,50 @@ from upstream.events import read_time
 log = logging.getLogger(__name__)
 
 WITHIN = 20.0
-# At a time; the newest come first. What is older is left out, and only where the desk did not look for very long.
+# At a time; the newest come first. What is older is left out, and only where the desk
+# did not look for very long.
 MOST = 2000
 
 
 def read_refusals(*, connection_id: int) -> str:
-    """Read what the gate of one connection refused since the last time, and return a short word."""
+    """Read what the gate of one connection refused since the last time, and return a
+    short word.
+    """
     connection = Connection.objects.get(pk=connection_id)
     key = connection.admin_key or connection.oversight_key
     if not connection.is_our_gateway or not key or connection.removed_at:
         return "cannot be asked"
     try:
-        rows = _new_rows(connection, AdminClient(base_url=connection.api_url, key=key, within=WITHIN))
+        rows = _new_rows(
+            connection, AdminClient(base_url=connection.api_url, key=key, within=WITHIN)
+        )
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
-        log.warning("refusals not read", extra={"connection": connection.slug, "reason": error.sentence})
+        log.warning(
+            "refusals not read",
+            extra={"connection": connection.slug, "reason": error.sentence},
+        )
         return "not now"
     _store(connection, rows)
     return f"{len(rows)} read"
 
 
 def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, Any]]:
-    """Return what is not known yet, the oldest first. All pages or none: what is known shows where the rest was."""
+    """Return what is not known yet, the oldest first. All pages or none: what is known
+    shows where the rest was.
+    """
     rows: dict[str, Mapping[str, Any]] = {}
     cursor = ""
     seen = {""}
     while len(rows) < MOST:
         page, cursor = client.list_refusals(cursor=cursor)
         by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
-        known = set(connection.refusals.filter(upstream_id__in=by_id).values_list("upstream_id", flat=True))
+        known = set(
+            connection.refusals.filter(upstream_id__in=by_id).values_list(
+                "upstream_id", flat=True
+            )
+        )
         rows |= {name: row for name, row in by_id.items() if name not in known}
         if known or not cursor or cursor in seen:
             break
@@ -87,7 +102,9 @@ def _addresses(value: Any) -> list[str]:
     return [str(one)[:320] for one in value[:500]] if isinstance(value, list) else []
 
 
-def _record(connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]) -> None:
+def _record(
+    connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]
+) -> None:
     record(
         "message.refused_at_gate",
         # The gate acted; the desk learned of it by a read.

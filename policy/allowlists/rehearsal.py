@@ -1,7 +1,9 @@
-"""Rehearses a change of an allowlist on the mail of the last 30 days: what it would refuse or let through.
+"""Rehearses a change of an allowlist on the mail of the last 30 days: what it would
+refuse or let through.
 
-Messages are judged as the ruling would, before the change and after it, both at this instant; messages to the same
-recipients once, and each recipient once. Mail that the gate refused is no message here and is rehearsed separately.
+Messages are judged as the ruling would, before the change and after it, both at this
+instant; messages to the same recipients once, and each recipient once. Mail that the
+gate refused is no message here and is rehearsed separately.
 """
 
 import json
@@ -17,7 +19,13 @@ from common.actors import Actor
 from mirror.models import Message
 from mirror.models.messages import SameRecipients, recipients_in
 from mirror.recipients import in_compared_form, written_to_in
-from policy.allowlists.applicable import ListsInForce, contacts_among, lists_in_force, stored_contacts, with_change
+from policy.allowlists.applicable import (
+    ListsInForce,
+    contacts_among,
+    lists_in_force,
+    stored_contacts,
+    with_change,
+)
 from policy.allowlists.changes import Change
 from policy.allowlists.judgement import (
     CONTACTS,
@@ -43,7 +51,9 @@ _CHUNK = 500
 
 @dataclass(frozen=True)
 class ChangedMessage:
-    """One message that the change would have refused or let through: who is refused, before it and after it."""
+    """One message that the change would have refused or let through: who is refused,
+    before it and after it.
+    """
 
     message: Message
     before: tuple[str, ...]
@@ -52,10 +62,12 @@ class ChangedMessage:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What a change would have done since then: `more` messages refused that were not, `fewer` the other way round.
+    """What a change would have done since then: `more` messages refused that were not,
+    `fewer` the other way round.
 
-    `noted` would be refused after it if the list were in force. `rows` are the newest messages that it affects.
-    `blocked` are the recipients because of whom messages are refused that were not, with how many messages each.
+    `noted` would be refused after it if the list were in force. `rows` are the newest
+    messages that it affects. `blocked` are the recipients because of whom messages are
+    refused that were not, with how many messages each.
     """
 
     looked_at: int
@@ -66,10 +78,14 @@ class Rehearsal:
     blocked: Mapping[str, int] = field(default_factory=dict)
 
 
-def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, limit: int = LIMIT) -> Rehearsal:
-    """Return what a change of a restriction would have done to the real mail that the actor may see.
+def rehearse(
+    *, scope: ListScope, change: Change, actor: Actor, now: datetime, limit: int = LIMIT
+) -> Rehearsal:
+    """Return what a change of a restriction would have done to the real mail that the
+    actor may see.
 
-    Nothing is written. A bypass is judged at the gate alone, so the desk can say nothing of one.
+    Nothing is written. A bypass is judged at the gate alone, so the desk can say
+    nothing of one.
     """
     since = now - timedelta(days=DAYS)
     mail = list(_mail(scope, actor, since))
@@ -79,21 +95,29 @@ def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, l
     blocked: Counter[str] = Counter()
     for group in mail:
         connection, mailbox, number, _, _, recipients = group
-        was, becomes, noted_after = sides.of(connection, mailbox, recipients_in(recipients))
+        was, becomes, noted_after = sides.of(
+            connection, mailbox, recipients_in(recipients)
+        )
         looked_at += number
         if was != becomes:
             turned.append(group)
             more, fewer = (more + number, fewer) if becomes else (more, fewer + number)
         if becomes and not was:
-            for address in sides.missed_after(connection, mailbox, recipients_in(recipients)):
+            for address in sides.missed_after(
+                connection, mailbox, recipients_in(recipients)
+            ):
                 blocked[address] += number
         noted += number if noted_after else 0
-    return Rehearsal(looked_at, more, fewer, _rows(_newest(turned, limit), sides), noted, blocked)
+    return Rehearsal(
+        looked_at, more, fewer, _rows(_newest(turned, limit), sides), noted, blocked
+    )
 
 
 @dataclass
 class _Side:
-    """The judgement of recipients before or after, computed once for all mailboxes under the same lists."""
+    """The judgement of recipients before or after, computed once for all mailboxes
+    under the same lists.
+    """
 
     lists: Sequence[ApplicableList]
     contacts: Collection[str] | None
@@ -106,7 +130,9 @@ class _Side:
 
 @dataclass
 class _Sides:
-    """The lists before a change and after it, for every mailbox whose mail is rehearsed."""
+    """The lists before a change and after it, for every mailbox whose mail is
+    rehearsed.
+    """
 
     before: ListsInForce
     after: ListsInForce
@@ -114,13 +140,17 @@ class _Sides:
     # Of each recipient, those of `patterns_of`.
     patterns: Mapping[str, Sequence[str]]
     now: datetime
-    _pairs: dict[tuple[int, int | None], tuple[_Side, _Side, dict[str, tuple[bool, bool]]]] = field(
-        default_factory=dict
-    )
+    _pairs: dict[
+        tuple[int, int | None], tuple[_Side, _Side, dict[str, tuple[bool, bool]]]
+    ] = field(default_factory=dict)
     _known: dict[object, dict[str, tuple[bool, bool]]] = field(default_factory=dict)
 
-    def of(self, connection: int, mailbox: int | None, recipients: Iterable[str]) -> tuple[bool, bool, bool]:
-        """Return whether such mail is refused before, and after, and whether it is only noted after."""
+    def of(
+        self, connection: int, mailbox: int | None, recipients: Iterable[str]
+    ) -> tuple[bool, bool, bool]:
+        """Return whether such mail is refused before, and after, and whether it is only
+        noted after.
+        """
         before, after, known = self._pair(connection, mailbox)
         missed_before = missed_after = False
         for address in recipients:
@@ -130,10 +160,18 @@ class _Sides:
             missed_before = missed_before or missed[0]
             missed_after = missed_after or missed[1]
         watches = after.mode == MONITOR
-        return missed_before and before.mode != MONITOR, missed_after and not watches, missed_after and watches
+        return (
+            missed_before and before.mode != MONITOR,
+            missed_after and not watches,
+            missed_after and watches,
+        )
 
-    def missed_after(self, connection: int, mailbox: int | None, recipients: Iterable[str]) -> list[str]:
-        """Return which of the recipients of such mail, judged by `of` before, no list names after the change."""
+    def missed_after(
+        self, connection: int, mailbox: int | None, recipients: Iterable[str]
+    ) -> list[str]:
+        """Return which of the recipients of such mail, judged by `of` before, no list
+        names after the change.
+        """
         known = self._pair(connection, mailbox)[2]
         return [address for address in dict.fromkeys(recipients) if known[address][1]]
 
@@ -141,33 +179,53 @@ class _Sides:
         """Return whom the lists refuse of one message, before and after."""
         before, after, _ = self._pair(message.connection_id, message.mailbox_id)
         asked = written_to_in(message.revision) if message.revision else ()
-        refused = [judge(asked, side.lists, side.contacts, self.now).refused for side in (before, after)]
+        refused = [
+            judge(asked, side.lists, side.contacts, self.now).refused
+            for side in (before, after)
+        ]
         return refused[0], refused[1]
 
     def _missed(self, address: str, *sides: _Side) -> tuple[bool, bool]:
         patterns = self.patterns[address]
         before, after = (
-            bool(side.lists) and let_through(patterns, side.lists, side.mode, side.contacts, self.now) is None
+            bool(side.lists)
+            and let_through(patterns, side.lists, side.mode, side.contacts, self.now)
+            is None
             for side in sides
         )
         return before, after
 
-    def _pair(self, connection: int, mailbox: int | None) -> tuple[_Side, _Side, dict[str, tuple[bool, bool]]]:
+    def _pair(
+        self, connection: int, mailbox: int | None
+    ) -> tuple[_Side, _Side, dict[str, tuple[bool, bool]]]:
         pair = self._pairs.get((connection, mailbox))
         if pair is None:
             contacts = self.contacts.get(connection)
             before, after = (
-                _Side(lists.for_mailbox(connection, mailbox), contacts) for lists in (self.before, self.after)
+                _Side(lists.for_mailbox(connection, mailbox), contacts)
+                for lists in (self.before, self.after)
             )
             # For mailboxes under the same lists each address is judged once.
             goes_by = connection if CONTACTS in (before.mode, after.mode) else None
-            same = (goes_by, mailbox is None, *(tuple(one.list_id for one in side.lists) for side in (before, after)))
-            pair = self._pairs[connection, mailbox] = (before, after, self._known.setdefault(same, {}))
+            same = (
+                goes_by,
+                mailbox is None,
+                *(tuple(one.list_id for one in side.lists) for side in (before, after)),
+            )
+            pair = self._pairs[connection, mailbox] = (
+                before,
+                after,
+                self._known.setdefault(same, {}),
+            )
         return pair
 
 
 def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecipients]:
-    sent = Message.objects.visible_to(actor).really_sent_since(since).at(scope.connection, scope.mailbox)
+    sent = (
+        Message.objects.visible_to(actor)
+        .really_sent_since(since)
+        .at(scope.connection, scope.mailbox)
+    )
     not_worked_out = False
     for group in sent.alike():
         if group[-1] is None:
@@ -176,29 +234,57 @@ def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecip
             yield group
     if not not_worked_out:
         return
-    for message in sent.filter(written_to=None).select_related("revision").iterator(chunk_size=_CHUNK):
+    for message in (
+        sent.filter(written_to=None)
+        .select_related("revision")
+        .iterator(chunk_size=_CHUNK)
+    ):
         assert message.revision is not None, "only what was fetched is rehearsed"
         # Without spaces, as PostgreSQL writes it.
-        recipients = json.dumps(in_compared_form(written_to_in(message.revision)), separators=(",", ":"))
-        yield message.connection_id, message.mailbox_id, 1, message.pk, f"[{message.pk}]", recipients
+        recipients = json.dumps(
+            in_compared_form(written_to_in(message.revision)), separators=(",", ":")
+        )
+        yield (
+            message.connection_id,
+            message.mailbox_id,
+            1,
+            message.pk,
+            f"[{message.pk}]",
+            recipients,
+        )
 
 
-def _sides(scope: ListScope, change: Change, mail: Sequence[SameRecipients], now: datetime) -> _Sides:
-    everybody = {address for *_, recipients in mail for address in recipients_in(recipients)}
+def _sides(
+    scope: ListScope, change: Change, mail: Sequence[SameRecipients], now: datetime
+) -> _Sides:
+    everybody = {
+        address for *_, recipients in mail for address in recipients_in(recipients)
+    }
     patterns = {address: tuple(patterns_of([address])) for address in everybody}
     connections = {connection for connection, *_ in mail}
-    before, after = _before_and_after(scope, change, connections, set(chain.from_iterable(patterns.values())))
-    contacts = contacts_among(connections, everybody) if _asks_contacts(before, after) else {}
+    before, after = _before_and_after(
+        scope, change, connections, set(chain.from_iterable(patterns.values()))
+    )
+    contacts = (
+        contacts_among(connections, everybody) if _asks_contacts(before, after) else {}
+    )
     return _Sides(before, after, contacts, patterns, now)
 
 
 def _before_and_after(
-    scope: ListScope, change: Change, connections: Collection[int], patterns: Collection[str]
+    scope: ListScope,
+    change: Change,
+    connections: Collection[int],
+    patterns: Collection[str],
 ) -> tuple[ListsInForce, ListsInForce]:
-    target = Allowlist.objects.for_scope(scope.connection, scope.mailbox, Allowlist.Kind.RESTRICTION)
+    target = Allowlist.objects.for_scope(
+        scope.connection, scope.mailbox, Allowlist.Kind.RESTRICTION
+    )
     before = lists_in_force(connections=connections, patterns=patterns, also=target)
     put = [Entry(one.pattern, one.expires_at) for one in change.put]
-    return before, with_change(before, target, mode=change.mode, put=put, remove=change.remove)
+    return before, with_change(
+        before, target, mode=change.mode, put=put, remove=change.remove
+    )
 
 
 def _asks_contacts(*sides: ListsInForce) -> bool:
@@ -206,40 +292,65 @@ def _asks_contacts(*sides: ListsInForce) -> bool:
 
 
 def _newest(groups: Iterable[SameRecipients], limit: int) -> list[int]:
-    """Return the keys of the newest messages, which are all in the groups with the newest."""
+    """Return the keys of the newest messages, which are all in the groups with the
+    newest.
+    """
     latest = nlargest(limit, groups, key=itemgetter(3))
     return nlargest(limit, (key for *_, keys, _ in latest for key in json.loads(keys)))
 
 
 def _rows(keys: Sequence[int], sides: _Sides) -> tuple[ChangedMessage, ...]:
-    found = Message.objects.filter(pk__in=keys).select_related("revision", "mailbox", "connection").order_by("-pk")
+    found = (
+        Message.objects.filter(pk__in=keys)
+        .select_related("revision", "mailbox", "connection")
+        .order_by("-pk")
+    )
     return tuple(ChangedMessage(message, *sides.refused(message)) for message in found)
 
 
 @dataclass(frozen=True)
 class PassingRefusals:
-    """Refusals that the change would have let through, the newest first; and how many were judged."""
+    """Refusals that the change would have let through, the newest first; and how many
+    were judged.
+    """
 
     rows: tuple[GateRefusal, ...]
     looked_at: int
 
 
-def rehearse_refusals(*, scope: ListScope, change: Change, actor: Actor, now: datetime) -> PassingRefusals:
-    """Return which refusals of the last 30 days would pass after the change, and would not pass by the lists of now."""
+def rehearse_refusals(
+    *, scope: ListScope, change: Change, actor: Actor, now: datetime
+) -> PassingRefusals:
+    """Return which refusals of the last 30 days would pass after the change, and would
+    not pass by the lists of now.
+    """
     visible = GateRefusal.objects.visible_to(actor).since(now - timedelta(days=DAYS))
-    in_scope = visible.under(connection=scope.connection, mailbox=scope.mailbox).for_page(None)
+    in_scope = visible.under(
+        connection=scope.connection, mailbox=scope.mailbox
+    ).for_page(None)
     refusals = list(in_scope[:MAX_REFUSALS])
     patterns = patterns_of(address for one in refusals for address in one.recipients)
     connections = {one.connection_id for one in refusals}
     before, after = _before_and_after(scope, change, connections, patterns)
     addresses = {address.lower() for one in refusals for address in one.recipients}
     # However old: the gate decided, not the desk.
-    contacts = stored_contacts(connections, addresses) if _asks_contacts(before, after) else {}
+    contacts = (
+        stored_contacts(connections, addresses) if _asks_contacts(before, after) else {}
+    )
     found = []
     for one in refusals:
-        known = contacts.get(one.connection_id) if one.connection.contacts_read_at else None
+        known = (
+            contacts.get(one.connection_id) if one.connection.contacts_read_at else None
+        )
         is_refused = [
-            bool(judge(one.recipients, lists.for_mailbox(one.connection_id, one.mailbox_id), known, now).refused)
+            bool(
+                judge(
+                    one.recipients,
+                    lists.for_mailbox(one.connection_id, one.mailbox_id),
+                    known,
+                    now,
+                ).refused
+            )
             for lists in (before, after)
         ]
         if is_refused == [True, False]:

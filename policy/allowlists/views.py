@@ -1,4 +1,6 @@
-"""The pages of allowlists: all of them, one with its entries and history, changing it after a preview, and refusals."""
+"""The pages of allowlists: all of them, one with its entries and history, changing it
+after a preview, and refusals.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -22,10 +24,22 @@ from policy.allowlists.blocked import MAX_OFFERED, blocked_domains, save_label
 from policy.allowlists.changes import allow_for_days, apply_change
 from policy.allowlists.csv_files import LineError, written
 from policy.allowlists.drafts import Draft, InvalidDraft, pack, preview, unpack
-from policy.allowlists.forms import SHOWN, AllowBlockedForm, ChangeForm, CodeForm, FindForm, ImportForm
+from policy.allowlists.forms import (
+    SHOWN,
+    AllowBlockedForm,
+    ChangeForm,
+    CodeForm,
+    FindForm,
+    ImportForm,
+)
 from policy.allowlists.gates import gate_status, try_now
 from policy.allowlists.judgement import judge, patterns_of
-from policy.allowlists.lists import changes_in_words, get_visible_list_or_404, note_export, scope_of
+from policy.allowlists.lists import (
+    changes_in_words,
+    get_visible_list_or_404,
+    note_export,
+    scope_of,
+)
 from policy.allowlists.rehearsal import rehearse, rehearse_refusals
 from policy.errors import StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal
@@ -41,7 +55,8 @@ DAYS = 7
 PREVIEWED = 200
 # The note of an address that is allowed from a preview, unless another one is typed.
 NOTE = "Written to in the last 30 days"
-# How many entries our own gateway accepts in one list (docs/allowlists.md); with more it keeps the one that it has.
+# How many entries our own gateway accepts in one list (docs/allowlists.md); with more
+# it keeps the one that it has.
 TAKEN_AT_GATE = 5000
 _NOT_YOURS = "Only an admin of everything that this list covers can change it."
 _TOO_OLD = "This preview is of another list or person, or more than a day old. Make the change again."
@@ -50,13 +65,17 @@ _TOO_OLD = "This preview is of another list or person, or more than a day old. M
 @login_required
 @require_safe
 def allowlists(request: DeskRequest) -> HttpResponse:
-    """Show every list that applies to visible mailboxes and its status at the gates, and search all entries."""
+    """Show every list that applies to visible mailboxes and its status at the gates,
+    and search all entries.
+    """
     actor = request.actor
     if chosen := request.GET.get("list"):
         scope, _, kind = chosen.partition("/")
         return redirect(get_visible_list_or_404(scope, kind, request.actor).url)
     text, _, _ = FindForm(request.GET).found()
-    entries = AllowEntry.objects.not_removed().visible_to(actor).found_by(text).for_page("")
+    entries = (
+        AllowEntry.objects.not_removed().visible_to(actor).found_by(text).for_page("")
+    )
     named = entries.select_related("allowlist__connection", "allowlist__mailbox")
     found = list(named[: FOUND + 1]) if text else []
     gates = GateList.objects.visible_to(actor).for_page()
@@ -74,7 +93,9 @@ def allowlists(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
-    """Show one list: its mode, its status at the gates, and its entries, a page at a time."""
+    """Show one list: its mode, its status at the gates, and its entries, a page at a
+    time.
+    """
     return answer_list(request, get_visible_list_or_404(scope, kind, request.actor))
 
 
@@ -84,7 +105,9 @@ def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what was changed in a list, by whom, with before and after."""
     at = get_visible_list_or_404(scope, kind, request.actor)
     number = _page_before(request)
-    changes = list(AllowChange.objects.filter(allowlist=at.pk).for_page(number)[: PAGE + 1])
+    changes = list(
+        AllowChange.objects.filter(allowlist=at.pk).for_page(number)[: PAGE + 1]
+    )
     context = {
         **head_of(at, request.actor),
         "changes": changes_in_words(changes[:PAGE]),
@@ -99,8 +122,13 @@ def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     """Show one entry, removed or not, with its history and a form for it."""
     found = AllowEntry.objects.visible_to(request.actor).for_page("")
-    named = found.select_related("owner", "added_by", "allowlist__connection", "allowlist__mailbox")
-    row = first_or_404(named.filter(pk=entry_id), "There is no such entry, or you may not see its list.")
+    named = found.select_related(
+        "owner", "added_by", "allowlist__connection", "allowlist__mailbox"
+    )
+    row = first_or_404(
+        named.filter(pk=entry_id),
+        "There is no such entry, or you may not see its list.",
+    )
     context = {
         **head_of(row.allowlist, request.actor),
         "entry": row,
@@ -114,12 +142,19 @@ def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
     return {
         "at": at,
         "may_change": at.is_administered_by(actor),
-        "waiting_changes": PendingChange.objects.visible_to(actor).at("allowlist", at.scope, at.kind),
+        "waiting_changes": PendingChange.objects.visible_to(actor).at(
+            "allowlist", at.scope, at.kind
+        ),
     }
 
 
 def answer_list(
-    request: DeskRequest, at: Allowlist, *, status: int = 200, error: str = "", form: ChangeForm | None = None
+    request: DeskRequest,
+    at: Allowlist,
+    *,
+    status: int = 200,
+    error: str = "",
+    form: ChangeForm | None = None,
 ) -> HttpResponse:
     """Show a list, where a form was wrong with what was typed."""
     actor = request.actor
@@ -129,8 +164,13 @@ def answer_list(
     matching = rows.found_by(text).showing(show, now)
     entries = list(matching.for_page(after)[: PAGE + 1])
     gates = GateList.objects.visible_to(actor).for_page()
-    mine = gates.of_lists(connection=at.connection_id, mailbox=at.mailbox_id, kind=at.kind)
-    initial = {"owner": getattr(request.user, "email", ""), "lines": request.GET.get("add", "")[:320]}
+    mine = gates.of_lists(
+        connection=at.connection_id, mailbox=at.mailbox_id, kind=at.kind
+    )
+    initial = {
+        "owner": getattr(request.user, "email", ""),
+        "lines": request.GET.get("add", "")[:320],
+    }
     context = {
         **head_of(at, actor),
         "entries": entries[:PAGE],
@@ -149,9 +189,15 @@ def answer_list(
 
 
 def _page_before(request: DeskRequest) -> int | None:
-    """Return the row that a page begins after; None for the first page, also where the parameter is no number."""
+    """Return the row that a page begins after; None for the first page, also where the
+    parameter is no number.
+    """
     before = request.GET.get("before", "")
-    return int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+    return (
+        int(before)
+        if before.isascii() and before.isdecimal() and len(before) < 19
+        else None
+    )
 
 
 def _choices(actor: Actor) -> list[tuple[str, str]]:
@@ -164,7 +210,9 @@ def _choices(actor: Actor) -> list[tuple[str, str]]:
     mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
     scopes += [(f"mailbox-{one.pk}", f"Mailbox {one}") for one in mailboxes]
     return [
-        (f"{scope}/{kind}", f"{label}: {words.lower()}") for scope, label in scopes for kind, words in KINDS.items()
+        (f"{scope}/{kind}", f"{label}: {words.lower()}")
+        for scope, label in scopes
+        for kind, words in KINDS.items()
     ]
 
 
@@ -184,7 +232,9 @@ def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 
 
 def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
-    """Show a previewed change once more, with the ticked ones of those it would block as further entries."""
+    """Show a previewed change once more, with the ticked ones of those it would block
+    as further entries.
+    """
     try:
         _, draft = unpack(request.POST.get("change", ""), at, request.actor)
     except InvalidDraft:
@@ -202,7 +252,9 @@ def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
 @require_safe
 @reauthenticated
 def import_page(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
-    """Show the form that takes a file. Reauthentication comes first, because it would lose a chosen file."""
+    """Show the form that takes a file. Reauthentication comes first, because it would
+    lose a chosen file.
+    """
     return _import_form(request, get_visible_list_or_404(scope, kind, request.actor))
 
 
@@ -235,10 +287,19 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     how = "imported" if draft.is_import else "changed"
     shown = preview(draft, at, now=timezone.now()).change
     try:
-        saved = apply_change(scope=scope_of(at), kind=at.kind, change=shown, version=version, actor=actor, how=how)
+        saved = apply_change(
+            scope=scope_of(at),
+            kind=at.kind,
+            change=shown,
+            version=version,
+            actor=actor,
+            how=how,
+        )
     except StaleAllowlist as error:
         fresh = get_visible_list_or_404(scope, kind, request.actor)
-        return _show(request, fresh, draft, stale=error.sentence, saw=version, status=409)
+        return _show(
+            request, fresh, draft, stale=error.sentence, saw=version, status=409
+        )
     except ActNotAllowed as error:
         return answer_list(request, at, status=403, error=error.sentence)
     notice = f"Saved as version {saved.version}. It is copied to the gates now."
@@ -256,9 +317,15 @@ def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
     text, show, _ = FindForm(request.POST).found()
     rows = AllowEntry.objects.of_list(at)
     matching = rows.found_by(text).showing(show, timezone.now())
-    note_export(at=at, actor=request.actor, number=matching.count(), text=text, show=show)
-    answer = StreamingHttpResponse(written(matching.for_export()), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="allowlist-{at.scope}-{at.kind}.csv"'
+    note_export(
+        at=at, actor=request.actor, number=matching.count(), text=text, show=show
+    )
+    answer = StreamingHttpResponse(
+        written(matching.for_export()), content_type="text/csv; charset=utf-8"
+    )
+    answer["Content-Disposition"] = (
+        f'attachment; filename="allowlist-{at.scope}-{at.kind}.csv"'
+    )
     return answer
 
 
@@ -273,7 +340,9 @@ def _show(
     form: AllowBlockedForm | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Show what a draft would change; where it is `stale`, because the list is no longer at the version it `saw`."""
+    """Show what a draft would change; where it is `stale`, because the list is no
+    longer at the version it `saw`.
+    """
     actor = request.actor
     now = timezone.now()
     shown = preview(draft, at, now=now)
@@ -284,8 +353,12 @@ def _show(
     rehearsal = passing = None
     # A bypass is judged at the gate alone.
     if not at.is_bypass and not shown.is_nothing:
-        rehearsal = rehearse(scope=scope_of(at), change=shown.change, actor=actor, now=now)
-        passing = rehearse_refusals(scope=scope_of(at), change=shown.change, actor=actor, now=now)
+        rehearsal = rehearse(
+            scope=scope_of(at), change=shown.change, actor=actor, now=now
+        )
+        passing = rehearse_refusals(
+            scope=scope_of(at), change=shown.change, actor=actor, now=now
+        )
     blocked = rehearsal.blocked if rehearsal else {}
     ticked = form["allow"].value() if form else None
     changes = AllowChange.objects.filter(allowlist=at.pk)
@@ -300,22 +373,36 @@ def _show(
         "rehearsal": rehearsal,
         "passing": passing,
         "fewer": rehearsal.fewer + len(passing.rows) if rehearsal and passing else 0,
-        "save_label": save_label(shown, rehearsal, saw_version=at.version if stale else None),
+        "save_label": save_label(
+            shown, rehearsal, saw_version=at.version if stale else None
+        ),
         "blocked": blocked_domains(blocked, ticked=ticked),
         "blocked_number": len(blocked),
         "blocked_more": max(0, len(blocked) - MAX_OFFERED),
         "form": form or AllowBlockedForm(initial={"note": NOTE}),
         "stale": stale,
-        "meanwhile": changes_in_words(changes.after_version(saw)[:PREVIEWED]) if stale else [],
+        "meanwhile": changes_in_words(changes.after_version(saw)[:PREVIEWED])
+        if stale
+        else [],
     }
     return render(request, "policy/allowlist_preview.html", context, status=status)
 
 
 def _import_form(
-    request: DeskRequest, at: Allowlist, *, status: int = 200, error: str = "", form: ImportForm | None = None
+    request: DeskRequest,
+    at: Allowlist,
+    *,
+    status: int = 200,
+    error: str = "",
+    form: ImportForm | None = None,
 ) -> HttpResponse:
     form = form or ImportForm(initial={"how": "add"})
-    context = {**head_of(at, request.actor), "form": form, "problems": form.parsed.problems, "error": error}
+    context = {
+        **head_of(at, request.actor),
+        "form": form,
+        "problems": form.parsed.problems,
+        "error": error,
+    }
     return render(request, "policy/allowlist_import.html", context, status=status)
 
 
@@ -332,12 +419,19 @@ def refusals(request: DeskRequest) -> HttpResponse:
 def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
     """Allow a refused address for seven days."""
     visible = GateRefusal.objects.visible_to(request.actor).for_page(None)
-    refusal = first_or_404(visible.filter(pk=refusal_id), "There is no such refusal, or you may not see its mailbox.")
+    refusal = first_or_404(
+        visible.filter(pk=refusal_id),
+        "There is no such refusal, or you may not see its mailbox.",
+    )
     address = request.POST.get("address", "")
     if address not in refusal.refused or refusal.mailbox_id is None:
-        return _answer(request, status=422, error="Choose one of the addresses that were refused.")
+        return _answer(
+            request, status=422, error="Choose one of the addresses that were refused."
+        )
     try:
-        changed = allow_for_days(address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor)
+        changed = allow_for_days(
+            address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor
+        )
     except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
@@ -357,21 +451,37 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     try:
         word = try_now(gate_id=gate_id, code=code, actor=request.actor)
     except GateList.DoesNotExist:
-        raise Http404("There is no such list at a gate, or you may not see its mailbox.") from None
+        raise Http404(
+            "There is no such list at a gate, or you may not see its mailbox."
+        ) from None
     except ActNotAllowed as error:
         raise PermissionDenied(error.sentence) from error
     gate = GateList.objects.for_page().get(pk=gate_id)
     now = gate_status(gate)
-    notice = "The gate now has the list." if word in ("pushed", "there already") else f"{now.word}: {now.sentence}"
-    return redirect_with_notice(request, notice, "allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind)
+    notice = (
+        "The gate now has the list."
+        if word in ("pushed", "there already")
+        else f"{now.word}: {now.sentence}"
+    )
+    return redirect_with_notice(
+        request, notice, "allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind
+    )
 
 
-def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
+def _answer(
+    request: DeskRequest, *, status: int = 200, error: str = ""
+) -> HttpResponse:
     number = _page_before(request)
-    found = list(GateRefusal.objects.visible_to(request.actor).for_page(number)[: REFUSALS_PAGE + 1])
+    found = list(
+        GateRefusal.objects.visible_to(request.actor).for_page(number)[
+            : REFUSALS_PAGE + 1
+        ]
+    )
     context = {
         "rows": _rows(request, found[:REFUSALS_PAGE]),
-        "next_before": found[REFUSALS_PAGE - 1].pk if len(found) > REFUSALS_PAGE else None,
+        "next_before": found[REFUSALS_PAGE - 1].pk
+        if len(found) > REFUSALS_PAGE
+        else None,
         "is_first_page": number is None,
         "error": error,
         "days": DAYS,
@@ -380,11 +490,15 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> Http
 
 
 def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]]:
-    """Return each refusal with its recipients, and what the actor may do about refused ones."""
+    """Return each refusal with its recipients, and what the actor may do about refused
+    ones.
+    """
     now = timezone.now()
     rows = []
     patterns = patterns_of(address for one in found for address in one.refused)
-    in_force = lists_in_force(connections={one.connection_id for one in found}, patterns=patterns)
+    in_force = lists_in_force(
+        connections={one.connection_id for one in found}, patterns=patterns
+    )
     for one in found:
         lists = in_force.for_mailbox(one.connection_id, one.mailbox_id)
         passed = judge(one.refused, lists, None, now).passed
@@ -392,9 +506,12 @@ def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]
             {
                 "refusal": one,
                 "scope": f"mailbox-{one.mailbox_id}",
-                "may_allow": one.mailbox is not None and one.mailbox.is_administered_by(request.actor),
+                "may_allow": one.mailbox is not None
+                and one.mailbox.is_administered_by(request.actor),
                 "refused": [(address, address in passed) for address in one.refused],
-                "others": [address for address in one.recipients if address not in one.refused],
+                "others": [
+                    address for address in one.recipients if address not in one.refused
+                ],
             }
         )
     return rows

@@ -1,1 +1,3 @@
-"""Working hours with holidays: the arithmetic (`opening`, pure), and the pages on which admins set them."""
+"""Working hours with holidays: the arithmetic (`opening`, pure), and the pages on which
+admins set them.
+"""

@@ -1,7 +1,9 @@
-"""Working hours: when a calendar is open, and when so much working time is over. Pure; it knows no rows.
+"""Working hours: when a calendar is open, and when so much working time is over. Pure;
+it knows no rows.
 
-Weekly hours are by the clock of the calendar's time zone: it is open whenever that clock shows a time within them.
-Where the clock is put back, hours that come twice are open twice; hours that are left out are never open.
+Weekly hours are by the clock of the calendar's time zone: it is open whenever that
+clock shows a time within them. Where the clock is put back, hours that come twice are
+open twice; hours that are left out are never open.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,9 +23,11 @@ _Time = TypeVar("_Time", int, datetime)
 
 @dataclass(frozen=True)
 class Calendar:
-    """Weekly hours, Monday first: for each day pairs of minutes since midnight, in order, the end not included.
+    """Weekly hours, Monday first: for each day pairs of minutes since midnight, in
+    order, the end not included.
 
-    An end of more than `DAY` is on the next day. Hours belong to the day on which they begin: a holiday closes those.
+    An end of more than `DAY` is on the next day. Hours belong to the day on which they
+    begin: a holiday closes those.
     """
 
     name: str
@@ -36,23 +40,32 @@ class NeverOpen(ValueError):
     """The calendar has no working hours, or a holiday on each of them."""
 
 
-# Kept: many rules share their hours, and a page asks about all of its rows at one moment.
+# Kept: many rules share their hours, and a page asks about all of its rows at one
+# moment.
 @lru_cache(maxsize=1024)
 def is_open(calendar: Calendar, at: datetime) -> bool:
     """Return whether it is working time."""
-    return next(((begin <= at) for begin, end in _spans(calendar, at) if end > at), False)
+    return next(
+        ((begin <= at) for begin, end in _spans(calendar, at) if end > at), False
+    )
 
 
 def next_opening(calendar: Calendar, at: datetime) -> datetime:
-    """Return this time where it is working time, otherwise when the calendar opens next. Raises NeverOpen."""
+    """Return this time where it is working time, otherwise when the calendar opens
+    next. Raises NeverOpen.
+    """
     for begin, end in _spans(calendar, at):
         if end > at:
             return max(begin, at)
     raise NeverOpen(calendar.name)
 
 
-def open_spans(calendar: Calendar, since: datetime, until: datetime) -> list[tuple[datetime, datetime]]:
-    """Return from when until when, in UTC, it is open on the days between these times, in their order."""
+def open_spans(
+    calendar: Calendar, since: datetime, until: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return from when until when, in UTC, it is open on the days between these times,
+    in their order.
+    """
     found = []
     for span in _spans(calendar, since):
         if span[0] >= until:
@@ -61,8 +74,11 @@ def open_spans(calendar: Calendar, since: datetime, until: datetime) -> list[tup
     return found
 
 
-def after_working_time(calendar: Calendar, start: datetime, duration: timedelta) -> datetime:
-    """Return the first time by which so much working time has passed since `start`. Raises NeverOpen.
+def after_working_time(
+    calendar: Calendar, start: datetime, duration: timedelta
+) -> datetime:
+    """Return the first time by which so much working time has passed since `start`.
+    Raises NeverOpen.
 
     That is inside working time or just where it ends; without a duration it is `start`.
     """
@@ -80,7 +96,9 @@ def after_working_time(calendar: Calendar, start: datetime, duration: timedelta)
 
 
 def is_within(one: Calendar, other: Calendar) -> bool:
-    """Return whether `other` is open whenever `one` is; False also where their zones differ, which would not tell."""
+    """Return whether `other` is open whenever `one` is; False also where their zones
+    differ, which would not tell.
+    """
     if one.zone.key != other.zone.key:
         return False
     if not set(other.holidays) <= set(one.holidays):
@@ -93,7 +111,9 @@ def is_within(one: Calendar, other: Calendar) -> bool:
 
 
 def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield the spans of working time in UTC, in order and apart, from the day before this time on."""
+    """Yield the spans of working time in UTC, in order and apart, from the day before
+    this time on.
+    """
     day = around.astimezone(calendar.zone).date() - timedelta(days=1)
     closed_days = 0
     while closed_days < _LONGEST_CLOSED:
@@ -104,13 +124,19 @@ def _spans(calendar: Calendar, around: datetime) -> Iterator[tuple[datetime, dat
 
 
 def _hours_of(calendar: Calendar, day: date) -> list[tuple[int, int]]:
-    """Return the hours of one day, with those that began the day before, cut at midnight."""
+    """Return the hours of one day, with those that began the day before, cut at
+    midnight.
+    """
     found = []
     before = day - timedelta(days=1)
     if before not in calendar.holidays:
-        found += [(0, end - DAY) for _, end in calendar.weekly[before.weekday()] if end > DAY]
+        found += [
+            (0, end - DAY) for _, end in calendar.weekly[before.weekday()] if end > DAY
+        ]
     if day not in calendar.holidays:
-        found += [(begin, min(end, DAY)) for begin, end in calendar.weekly[day.weekday()]]
+        found += [
+            (begin, min(end, DAY)) for begin, end in calendar.weekly[day.weekday()]
+        ]
     return _joined(sorted(found))
 
 
@@ -125,8 +151,12 @@ def _joined(spans: Iterable[tuple[_Time, _Time]]) -> list[tuple[_Time, _Time]]:
     return found
 
 
-def _moments(zone: ZoneInfo, day: date, hours: Sequence[tuple[int, int]]) -> list[tuple[datetime, datetime]]:
-    """Return hours of a day in UTC: everything for which the clock shows a time within them, once or twice."""
+def _moments(
+    zone: ZoneInfo, day: date, hours: Sequence[tuple[int, int]]
+) -> list[tuple[datetime, datetime]]:
+    """Return hours of a day in UTC: everything for which the clock shows a time within
+    them, once or twice.
+    """
     midnight = datetime.combine(day, time(), UTC)
     before, change, after = _offsets(zone, day)
     found = []
@@ -143,10 +173,14 @@ def _moments(zone: ZoneInfo, day: date, hours: Sequence[tuple[int, int]]) -> lis
 
 @lru_cache(maxsize=4096)
 def _offsets(zone: ZoneInfo, day: date) -> tuple[timedelta, datetime | None, timedelta]:
-    """Return how far the clock is from UTC before and after its change about this day; None where it has none."""
+    """Return how far the clock is from UTC before and after its change about this day;
+    None where it has none.
+    """
     low = datetime.combine(day, time(), UTC) - timedelta(hours=15)
     high = low + timedelta(hours=54)
-    before, after = (at.astimezone(zone).utcoffset() or timedelta(0) for at in (low, high))
+    before, after = (
+        at.astimezone(zone).utcoffset() or timedelta(0) for at in (low, high)
+    )
     if before == after:
         return before, None, after
     while high - low > timedelta(seconds=1):

@@ -11,7 +11,9 @@ from policy.models import WorkCalendar
 
 def calendar_of(row: WorkCalendar) -> Calendar:
     """Return the calendar of a row."""
-    return _calendar(row.name, row.zone, json.dumps(row.weekly), json.dumps(row.holidays))
+    return _calendar(
+        row.name, row.zone, json.dumps(row.weekly), json.dumps(row.holidays)
+    )
 
 
 def all_calendars() -> dict[int, Calendar]:
@@ -21,13 +23,21 @@ def all_calendars() -> dict[int, Calendar]:
 
 @lru_cache(maxsize=256)
 def _calendar(name: str, zone: str, weekly: str, holidays: str) -> Calendar:
-    days = tuple(tuple((begin, end) for begin, end in day) for day in json.loads(weekly))
-    closed = {date.fromisoformat(day): called for day, called in json.loads(holidays).items()}
+    days = tuple(
+        tuple((begin, end) for begin, end in day) for day in json.loads(weekly)
+    )
+    closed = {
+        date.fromisoformat(day): called for day, called in json.loads(holidays).items()
+    }
     return Calendar(name, ZoneInfo(zone), days, closed)
 
 
-def working_time_after(row: WorkCalendar | None, start: datetime, duration: timedelta) -> datetime | None:
-    """Return when so much working time has passed; without a calendar all time counts. None where it is never open."""
+def working_time_after(
+    row: WorkCalendar | None, start: datetime, duration: timedelta
+) -> datetime | None:
+    """Return when so much working time has passed; without a calendar all time counts.
+    None where it is never open.
+    """
     if row is None:
         return start + duration
     try:

@@ -13,7 +13,8 @@ _WRONG = "Write hours as 09:00-12:00, 13:00-17:00, in order. Empty: closed."
 
 
 def read_day(typed: str) -> list[tuple[int, int]]:
-    """Return the hours of a day as minutes since midnight. Raises ValueError with a sentence.
+    """Return the hours of a day as minutes since midnight. Raises ValueError with a
+    sentence.
 
     Only the last hours of a day may end on the next one.
     """
@@ -36,8 +37,13 @@ def _spans(typed: str) -> Iterator[tuple[int, int]]:
 
 
 def write_day(spans: Sequence[Sequence[int]], to: str = "-") -> list[str]:
-    """Return each of the hours of a day as `read_day` reads them, with another word between where one is given."""
-    return [f"{clock(begin)}{to}{clock(end if end <= DAY else end - DAY)}" for begin, end in spans]
+    """Return each of the hours of a day as `read_day` reads them, with another word
+    between where one is given.
+    """
+    return [
+        f"{clock(begin)}{to}{clock(end if end <= DAY else end - DAY)}"
+        for begin, end in spans
+    ]
 
 
 def clock(minute: int) -> str:

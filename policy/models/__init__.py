@@ -5,7 +5,12 @@ from policy.models.gates import GateList, GateRefusal
 from policy.models.kill_switch import KillSwitch
 from policy.models.plans import DutyTurn, LadderStep, ReviewPlan, WorkCalendar
 from policy.models.rules import Group, KeyOwner, PolicyVersion
-from policy.models.standing import SAMPLE_OF, StandingApproval, StandingUse, standing_words
+from policy.models.standing import (
+    SAMPLE_OF,
+    StandingApproval,
+    StandingUse,
+    standing_words,
+)
 
 __all__ = [
     "SAMPLE_OF",

@@ -33,14 +33,36 @@ class ModeWords:
 
 RESTRICTION_MODES = (
     ModeWords("off", "Off", "plain", "Blocks nobody; its entries do not count."),
-    ModeWords("monitor", "Monitor", "blue", "Blocks nobody; records who would be blocked."),
-    ModeWords("contacts", "Contacts and entries", "green", "Allows the account's contacts and the entries."),
-    ModeWords("enforce", "Enforce", "green", "Allows only the entries. An empty list blocks everyone."),
+    ModeWords(
+        "monitor", "Monitor", "blue", "Blocks nobody; records who would be blocked."
+    ),
+    ModeWords(
+        "contacts",
+        "Contacts and entries",
+        "green",
+        "Allows the account's contacts and the entries.",
+    ),
+    ModeWords(
+        "enforce",
+        "Enforce",
+        "green",
+        "Allows only the entries. An empty list blocks everyone.",
+    ),
 )
 BYPASS_MODES = (
     ModeWords("off", "Off", "plain", "Everything waits for review."),
-    ModeWords("monitor", "Monitor", "blue", "Everything waits; records what would have been sent."),
-    ModeWords("enforce", "Enforce", "rose", "Sends mail without review if every recipient is on the list."),
+    ModeWords(
+        "monitor",
+        "Monitor",
+        "blue",
+        "Everything waits; records what would have been sent.",
+    ),
+    ModeWords(
+        "enforce",
+        "Enforce",
+        "rose",
+        "Sends mail without review if every recipient is on the list.",
+    ),
 )
 
 
@@ -54,40 +76,71 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         everybody = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
         connections = Connection.objects.visible_to(actor)
         mailboxes = Mailbox.objects.visible_to(actor)
-        return self.filter(everybody | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
+        return self.filter(
+            everybody | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
+        )
 
     def for_overview(self, at: datetime) -> Self:
-        """Those that were ever written, with their names, and of each how many entries live and what they let through.
+        """Those that were ever written, with their names, and of each how many entries
+        live and what they let through.
 
         Those for all come first, then those of connections.
         """
-        live = Q(entries__removed_at=None) & (Q(entries__expires_at=None) | Q(entries__expires_at__gt=at))
-        there = self.filter(connection__removed_at=None, mailbox__connection__removed_at=None)
+        live = Q(entries__removed_at=None) & (
+            Q(entries__expires_at=None) | Q(entries__expires_at__gt=at)
+        )
+        there = self.filter(
+            connection__removed_at=None, mailbox__connection__removed_at=None
+        )
         counted = there.filter(version__gt=0).annotate(
             live=Count("entries", filter=live), hits=Coalesce(Sum("entries__hits"), 0)
         )
-        named = counted.select_related("connection", "mailbox__connection", "changed_by")
-        return named.order_by(F("mailbox").asc(nulls_first=True), F("connection").asc(nulls_first=True), "-kind")
+        named = counted.select_related(
+            "connection", "mailbox__connection", "changed_by"
+        )
+        return named.order_by(
+            F("mailbox").asc(nulls_first=True),
+            F("connection").asc(nulls_first=True),
+            "-kind",
+        )
 
-    def in_force(self, *, kind: str, connections: Collection[int], mailboxes: Collection[int] | None = None) -> Self:
-        """Those that are not off, for all, for these connections, or for these mailboxes, with their names.
+    def in_force(
+        self,
+        *,
+        kind: str,
+        connections: Collection[int],
+        mailboxes: Collection[int] | None = None,
+    ) -> Self:
+        """Those that are not off, for all, for these connections, or for these
+        mailboxes, with their names.
 
         Without `mailboxes`, for any mailbox of the connections.
         """
         here = Q(connection=None, mailbox=None) | Q(connection__in=connections)
-        here |= Q(mailbox__connection__in=connections) if mailboxes is None else Q(mailbox__in=mailboxes)
+        here |= (
+            Q(mailbox__connection__in=connections)
+            if mailboxes is None
+            else Q(mailbox__in=mailboxes)
+        )
         named = self.exclude(mode="off").prefetch_related("mailbox", "connection")
         return named.filter(here, kind=kind).order_by("pk")
 
-    def for_scope(self, connection: int | None, mailbox: int | None, kind: str) -> "Allowlist":
-        """Return the list of one scope with its names; where there is none yet, one that is off and not stored."""
+    def for_scope(
+        self, connection: int | None, mailbox: int | None, kind: str
+    ) -> "Allowlist":
+        """Return the list of one scope with its names; where there is none yet, one
+        that is off and not stored.
+        """
         named = self.select_related("mailbox__connection", "connection")
         found = named.filter(connection=connection, mailbox=mailbox, kind=kind)
-        return found.first() or self.model(connection_id=connection, mailbox_id=mailbox, kind=kind)
+        return found.first() or self.model(
+            connection_id=connection, mailbox_id=mailbox, kind=kind
+        )
 
 
 class Allowlist(models.Model):
-    """One list of one scope. A restriction says who may be written to; a bypass whose mail need not wait (at the gate).
+    """One list of one scope. A restriction says who may be written to; a bypass whose
+    mail need not wait (at the gate).
 
     `version` is raised by each change; a change based on an older one is refused.
     """
@@ -103,14 +156,22 @@ class Allowlist(models.Model):
         ENFORCE = "enforce", "Enforce"
 
     # Neither: for all mail.
-    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey(
+        Connection, null=True, blank=True, on_delete=models.CASCADE
+    )
+    mailbox = models.ForeignKey(
+        Mailbox, null=True, blank=True, on_delete=models.CASCADE
+    )
     kind = models.CharField(max_length=12, choices=Kind)
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.OFF)
     version = models.PositiveIntegerField(default=0)
     changed_at = models.DateTimeField(db_default=Now())
     changed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
 
     objects = AllowlistQuerySet.as_manager()
@@ -118,16 +179,25 @@ class Allowlist(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["connection", "mailbox", "kind"], nulls_distinct=False, name="allowlist_once"
+                fields=["connection", "mailbox", "kind"],
+                nulls_distinct=False,
+                name="allowlist_once",
             ),
-            models.CheckConstraint(condition=Q(connection=None) | Q(mailbox=None), name="allowlist_one_scope"),
-            models.CheckConstraint(condition=Q(kind__in=["restriction", "bypass"]), name="policy_allowlist_kind_known"),
+            models.CheckConstraint(
+                condition=Q(connection=None) | Q(mailbox=None),
+                name="allowlist_one_scope",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["restriction", "bypass"]),
+                name="policy_allowlist_kind_known",
+            ),
             models.CheckConstraint(
                 condition=Q(mode__in=["off", "monitor", "contacts", "enforce"]),
                 name="policy_allowlist_mode_known",
             ),
             models.CheckConstraint(
-                condition=~Q(kind="bypass", mode="contacts"), name="policy_allowlist_contacts_only_restricts"
+                condition=~Q(kind="bypass", mode="contacts"),
+                name="policy_allowlist_contacts_only_restricts",
             ),
         ]
 
@@ -156,7 +226,9 @@ class Allowlist(models.Model):
 
     def words_of(self, mode: str) -> ModeWords:
         """Return the words of a mode that it can have."""
-        return next((one for one in self.modes if one.mode == mode), RESTRICTION_MODES[0])
+        return next(
+            (one for one in self.modes if one.mode == mode), RESTRICTION_MODES[0]
+        )
 
     def is_administered_by(self, actor: Actor) -> bool:
         """Whether the actor may change it: an admin of everything that it covers."""
@@ -176,7 +248,9 @@ class Allowlist(models.Model):
         """How a URL names whom it is for."""
         if self.mailbox_id is not None:
             return f"mailbox-{self.mailbox_id}"
-        return "all" if self.connection_id is None else f"connection-{self.connection_id}"
+        return (
+            "all" if self.connection_id is None else f"connection-{self.connection_id}"
+        )
 
     @property
     def url(self) -> str:
@@ -201,7 +275,9 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         return self.filter(removed_at=None)
 
     def naming(self, patterns: Collection[str], *, lists: Collection[int]) -> Self:
-        """Those of these lists that have one of the patterns (relies on allow_entry_pattern)."""
+        """Those of these lists that have one of the patterns (relies on
+        allow_entry_pattern).
+        """
         return self.not_removed().filter(allowlist__in=lists, pattern__in=patterns)
 
     def live(self, at: datetime) -> Self:
@@ -213,7 +289,9 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         return self.filter(allowlist__in=Allowlist.objects.visible_to(actor))
 
     def showing(self, which: str, at: datetime) -> Self:
-        """Only the expired, those that end within two weeks, or those that never let anybody through."""
+        """Only the expired, those that end within two weeks, or those that never let
+        anybody through.
+        """
         if which == "expired":
             return self.filter(expires_at__lte=at)
         if which == "ending":
@@ -221,7 +299,9 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         return self.filter(hits=0) if which == "unused" else self
 
     def found_by(self, text: str) -> Self:
-        """Those that let this address through, or that contain these words; empty finds all."""
+        """Those that let this address through, or that contain these words; empty finds
+        all.
+        """
         if not text:
             return self
         words = Q(pattern__icontains=text) | Q(note__icontains=text)
@@ -232,31 +312,49 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
             return self.filter(words)
 
     def for_page(self, after: str) -> Self:
-        """In the order of their patterns from behind `after` on, with names (relies on allow_entry_once)."""
+        """In the order of their patterns from behind `after` on, with names (relies on
+        allow_entry_once).
+        """
         named = self.select_related("owner", "added_by").order_by("pattern")
         return named.filter(pattern__gt=after) if after else named
 
     def for_export(self) -> Iterator[tuple[str, str, str, datetime | None]]:
-        """Pattern, note, owner's address and end of each, in the order of the pages, without all of them in memory."""
+        """Pattern, note, owner's address and end of each, in the order of the pages,
+        without all of them in memory.
+        """
         fields = ("pattern", "note", "owner__email", "expires_at")
         rows = self.order_by("pattern").values_list(*fields).iterator(chunk_size=2000)
-        return ((pattern, note, owner or "", ends) for pattern, note, owner, ends in rows)
+        return (
+            (pattern, note, owner or "", ends) for pattern, note, owner, ends in rows
+        )
 
 
 class AllowEntry(models.Model):
-    """Whom a list names, in the form of `common.patterns.read_pattern`. A removed one stays, with its hits."""
+    """Whom a list names, in the form of `common.patterns.read_pattern`. A removed one
+    stays, with its hits.
+    """
 
-    allowlist = models.ForeignKey(Allowlist, on_delete=models.CASCADE, related_name="entries")
+    allowlist = models.ForeignKey(
+        Allowlist, on_delete=models.CASCADE, related_name="entries"
+    )
     pattern = models.CharField(max_length=254)
     note = models.CharField(max_length=300, blank=True)
     # Who answers for it, and is asked when it ends.
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     added_at = models.DateTimeField(db_default=Now())
     added_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     removed_at = models.DateTimeField(null=True, blank=True)
     # Messages that it let through, each counted once.
@@ -268,13 +366,24 @@ class AllowEntry(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["allowlist", "pattern"], condition=Q(removed_at=None), name="allow_entry_once"
+                fields=["allowlist", "pattern"],
+                condition=Q(removed_at=None),
+                name="allow_entry_once",
             ),
         ]
         indexes = [
-            # For the ruling: finds the lists that name an address, whatever their length.
-            models.Index(fields=["pattern"], condition=Q(removed_at=None), name="allow_entry_pattern"),
-            models.Index(fields=["expires_at"], condition=Q(removed_at=None), name="allow_entry_end"),
+            # For the ruling: finds the lists that name an address, whatever their
+            # length.
+            models.Index(
+                fields=["pattern"],
+                condition=Q(removed_at=None),
+                name="allow_entry_pattern",
+            ),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(removed_at=None),
+                name="allow_entry_end",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -283,14 +392,18 @@ class AllowEntry(models.Model):
     @property
     def is_live(self) -> bool:
         """Whether it is neither removed nor expired."""
-        return self.removed_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+        return self.removed_at is None and (
+            self.expires_at is None or self.expires_at > timezone.now()
+        )
 
 
 class AllowChangeQuerySet(models.QuerySet["AllowChange"]):
     """Reads of what was changed in allowlists."""
 
     def for_page(self, before: int | None) -> Self:
-        """The newest first, from behind the row `before` on, with names (relies on allow_change_of_list)."""
+        """The newest first, from behind the row `before` on, with names (relies on
+        allow_change_of_list).
+        """
         named = self.select_related("by", "entry", "allowlist").order_by("-pk")
         return named.filter(pk__lt=before) if before is not None else named
 
@@ -300,7 +413,9 @@ class AllowChangeQuerySet(models.QuerySet["AllowChange"]):
 
 
 class AllowChange(models.Model):
-    """One change of a list: of its mode, or of one entry, with what it was before and after."""
+    """One change of a list: of its mode, or of one entry, with what it was before and
+    after.
+    """
 
     class What(models.TextChoices):
         MODE = "mode", "Mode"
@@ -308,19 +423,35 @@ class AllowChange(models.Model):
         CHANGED = "changed", "Changed"
         REMOVED = "removed", "Removed"
 
-    allowlist = models.ForeignKey(Allowlist, on_delete=models.CASCADE, related_name="changes")
-    entry = models.ForeignKey(AllowEntry, null=True, blank=True, on_delete=models.CASCADE, related_name="changes")
+    allowlist = models.ForeignKey(
+        Allowlist, on_delete=models.CASCADE, related_name="changes"
+    )
+    entry = models.ForeignKey(
+        AllowEntry,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="changes",
+    )
     version = models.PositiveIntegerField()
     what = models.CharField(max_length=8, choices=What)
     before = models.JSONField(default=dict)
     after = models.JSONField(default=dict)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+    )
     at = models.DateTimeField(db_default=Now())
 
     objects = AllowChangeQuerySet.as_manager()
 
     class Meta:
-        indexes = [models.Index(fields=["allowlist", "-id"], name="allow_change_of_list")]
+        indexes = [
+            models.Index(fields=["allowlist", "-id"], name="allow_change_of_list")
+        ]
 
     def __str__(self) -> str:
         return f"{self.what} in version {self.version}"

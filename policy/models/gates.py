@@ -12,32 +12,47 @@ from mirror.models import Connection, Mailbox
 from mirror.models.connections import scoped
 from policy.models.allowlists import Allowlist
 
-# Longer than the time limits of both calls of one attempt, so that only a dead worker's row is claimed again.
+# Longer than the time limits of both calls of one attempt, so that only a dead worker's
+# row is claimed again.
 PUSH_LEASE = timedelta(seconds=90)
 
 
 class GateListQuerySet(models.QuerySet["GateList"]):
-    """Reads and claims of what the gates have; due times and leases use the database's clock."""
+    """Reads and claims of what the gates have; due times and leases use the database's
+    clock.
+    """
 
     def behind(self) -> Self:
         """Those whose gate does not have what it should (relies on gate_list_to_push)."""
         return self.filter(pushed__lt=F("wanted"))
 
     def to_push(self) -> Self:
-        """Those to push to their gate now; without an admin key only the desk enforces the list."""
+        """Those to push to their gate now; without an admin key only the desk enforces
+        the list.
+        """
         due = self.behind().filter(next_attempt_at__lte=Now())
-        there = due.unleased().filter(mailbox__is_active=True, mailbox__connection__removed_at=None)
+        there = due.unleased().filter(
+            mailbox__is_active=True, mailbox__connection__removed_at=None
+        )
         asked = there.filter(mailbox__connection__paused_at=None)
-        return asked.exclude(mailbox__connection__admin_key="").order_by("next_attempt_at")
+        return asked.exclude(mailbox__connection__admin_key="").order_by(
+            "next_attempt_at"
+        )
 
     def unleased(self) -> Self:
         """Those that no worker has claimed, or whose worker died."""
         return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
     def claim(self, pk: int) -> "GateList | None":
-        """Claim one for one attempt; None when it is not due, or somebody else has claimed it."""
-        mine = self.filter(pk__in=self.to_push().filter(pk=pk).values("pk"), pushed__lt=F("wanted"))
-        if not mine.unleased().update(lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1):
+        """Claim one for one attempt; None when it is not due, or somebody else has
+        claimed it.
+        """
+        mine = self.filter(
+            pk__in=self.to_push().filter(pk=pk).values("pk"), pushed__lt=F("wanted")
+        )
+        if not mine.unleased().update(
+            lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1
+        ):
             return None
         return self.select_related("mailbox__connection").get(pk=pk)
 
@@ -49,18 +64,26 @@ class GateListQuerySet(models.QuerySet["GateList"]):
 
     def for_page(self) -> Self:
         """With their mailboxes and connections, by mailbox."""
-        named = self.select_related("mailbox__connection").filter(mailbox__connection__removed_at=None)
+        named = self.select_related("mailbox__connection").filter(
+            mailbox__connection__removed_at=None
+        )
         return named.order_by("mailbox__address", "mailbox", "-kind")
 
-    def of_lists(self, *, connection: int | None, mailbox: int | None, kind: str) -> Self:
+    def of_lists(
+        self, *, connection: int | None, mailbox: int | None, kind: str
+    ) -> Self:
         """Those that a list of this scope and kind is part of."""
         mine = self.filter(kind=kind)
         if mailbox is not None:
             return mine.filter(mailbox=mailbox)
-        return mine if connection is None else mine.filter(mailbox__connection=connection)
+        return (
+            mine if connection is None else mine.filter(mailbox__connection=connection)
+        )
 
     def ensure(self) -> None:
-        """Give a row to each mailbox that a list concerns and that has none yet, as new ones do."""
+        """Give a row to each mailbox that a list concerns and that has none yet, as new
+        ones do.
+        """
         for kind in Allowlist.Kind.values:
             lists = Allowlist.objects.filter(kind=kind, version__gt=0)
             everybody = Q(connection=None, mailbox=None)
@@ -72,12 +95,16 @@ class GateListQuerySet(models.QuerySet["GateList"]):
 
 
 class GateList(models.Model):
-    """What the gate of one mailbox has of its lists of one kind, and what it should have.
+    """What the gate of one mailbox has of its lists of one kind, and what it should
+    have.
 
-    `wanted` is raised by each change that concerns the mailbox; where `pushed` is less, the gate does not have it yet.
+    `wanted` is raised by each change that concerns the mailbox; where `pushed` is less,
+    the gate does not have it yet.
     """
 
-    mailbox = models.ForeignKey(Mailbox, on_delete=models.CASCADE, related_name="gate_lists")
+    mailbox = models.ForeignKey(
+        Mailbox, on_delete=models.CASCADE, related_name="gate_lists"
+    )
     kind = models.CharField(max_length=12, choices=Allowlist.Kind)
     wanted = models.PositiveIntegerField(default=1)
     pushed = models.PositiveIntegerField(default=0)
@@ -92,9 +119,15 @@ class GateList(models.Model):
     objects = GateListQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["mailbox", "kind"], name="gate_list_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["mailbox", "kind"], name="gate_list_once")
+        ]
         indexes = [
-            models.Index(fields=["next_attempt_at"], condition=Q(pushed__lt=F("wanted")), name="gate_list_to_push")
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=Q(pushed__lt=F("wanted")),
+                name="gate_list_to_push",
+            )
         ]
 
     def __str__(self) -> str:
@@ -105,7 +138,9 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
     """What was refused before anything was queued."""
 
     def visible_to(self, actor: Actor) -> Self:
-        """Of what the actor has a role for; where the mailbox is not known, for the whole connection."""
+        """Of what the actor has a role for; where the mailbox is not known, for the
+        whole connection.
+        """
         if actor.sees_all():
             return self
         connections, mailboxes = scoped(actor)
@@ -118,23 +153,47 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         return self if connection is None else self.filter(connection=connection)
 
     def since(self, at: datetime) -> Self:
-        """Of real mail, refused from then on, newest first (relies on gate_refusal_newest)."""
-        return self.filter(refused_at__gte=at, sandbox=False).order_by("-refused_at", "-id")
+        """Of real mail, refused from then on, newest first (relies on
+        gate_refusal_newest).
+        """
+        return self.filter(refused_at__gte=at, sandbox=False).order_by(
+            "-refused_at", "-id"
+        )
 
     def for_page(self, before: int | None) -> Self:
-        """Newest first from behind the row `before` on, with names (relies on gate_refusal_newest)."""
-        named = self.select_related("connection", "mailbox").order_by("-refused_at", "-id")
-        last = self.filter(pk=before).values_list("refused_at", "pk").first() if before else None
+        """Newest first from behind the row `before` on, with names (relies on
+        gate_refusal_newest).
+        """
+        named = self.select_related("connection", "mailbox").order_by(
+            "-refused_at", "-id"
+        )
+        last = (
+            self.filter(pk=before).values_list("refused_at", "pk").first()
+            if before
+            else None
+        )
         if last is None:
             return named
-        return named.filter(Q(refused_at__lt=last[0]) | Q(refused_at=last[0], pk__lt=last[1]))
+        return named.filter(
+            Q(refused_at__lt=last[0]) | Q(refused_at=last[0], pk__lt=last[1])
+        )
 
 
 class GateRefusal(models.Model):
-    """Mail that the gate refused before anything was queued, because of an allowlist. It has no body and no subject."""
+    """Mail that the gate refused before anything was queued, because of an allowlist.
+    It has no body and no subject.
+    """
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="refusals")
-    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.SET_NULL, related_name="refusals")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="refusals"
+    )
+    mailbox = models.ForeignKey(
+        Mailbox,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="refusals",
+    )
     upstream_id = models.CharField(max_length=200)
     recipients = models.JSONField(default=list)
     refused = models.JSONField(default=list)
@@ -148,8 +207,14 @@ class GateRefusal(models.Model):
     objects = GateRefusalQuerySet.as_manager()
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="gate_refusal_once")]
-        indexes = [models.Index(fields=["-refused_at", "-id"], name="gate_refusal_newest")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "upstream_id"], name="gate_refusal_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["-refused_at", "-id"], name="gate_refusal_newest")
+        ]
 
     def __str__(self) -> str:
         return ", ".join(self.refused[:3])

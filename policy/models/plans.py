@@ -9,7 +9,9 @@ from policy.models.rules import Group
 
 
 class WorkCalendar(models.Model):
-    """Working hours: weekly, by the clock of a time zone, with holidays. `calendars.opening` computes with them."""
+    """Working hours: weekly, by the clock of a time zone, with holidays.
+    `calendars.opening` computes with them.
+    """
 
     name = models.CharField(max_length=60, unique=True)
     zone = models.CharField(max_length=64)
@@ -23,29 +25,49 @@ class WorkCalendar(models.Model):
 
 
 class ReviewPlan(models.Model):
-    """How soon messages of a mailbox are to be reviewed, and what happens when they are not.
+    """How soon messages of a mailbox are to be reviewed, and what happens when they are
+    not.
 
     The plan without a mailbox is for all that have no plan of their own.
     """
 
-    mailbox = models.OneToOneField(Mailbox, null=True, blank=True, on_delete=models.CASCADE, related_name="review_plan")
+    mailbox = models.OneToOneField(
+        Mailbox,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="review_plan",
+    )
     # Without one, all hours count.
-    calendar = models.ForeignKey(WorkCalendar, null=True, blank=True, on_delete=models.PROTECT, related_name="plans")
-    # Minutes until the first look and until the decision, by risk: {"high": [30, 120], "notice": [60, null]}.
+    calendar = models.ForeignKey(
+        WorkCalendar,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="plans",
+    )
+    # Minutes until the first look and until the decision, by risk: {"high": [30, 120],
+    # "notice": [60, null]}.
     targets = models.JSONField(default=dict, blank=True)
     # Whether each new message is assigned to those on duty in turn.
     assigns_in_turn = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=0)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["mailbox"], nulls_distinct=False, name="review_plan_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["mailbox"], nulls_distinct=False, name="review_plan_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"review plan of {self.mailbox or 'all mailboxes'}"
 
 
 class LadderStep(models.Model):
-    """One step of a plan's ladder: who is reminded of a late message, or gets it, and when."""
+    """One step of a plan's ladder: who is reminded of a late message, or gets it, and
+    when.
+    """
 
     class Basis(models.TextChoices):
         LOOK = "look", "first look"
@@ -69,18 +91,31 @@ class LadderStep(models.Model):
     act = models.CharField(max_length=6, choices=Act)
     whom = models.CharField(max_length=12, choices=Whom)
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
     )
-    group = models.ForeignKey(Group, null=True, blank=True, on_delete=models.CASCADE, related_name="+")
+    group = models.ForeignKey(
+        Group, null=True, blank=True, on_delete=models.CASCADE, related_name="+"
+    )
 
     class Meta:
         ordering = ["basis", "minutes", "pk"]
         constraints = [
             models.CheckConstraint(
-                condition=~Q(act="assign", whom__in=("destinations", "holder")), name="step_assigns_to_people"
+                condition=~Q(act="assign", whom__in=("destinations", "holder")),
+                name="step_assigns_to_people",
             ),
-            models.CheckConstraint(condition=Q(person__isnull=False) | ~Q(whom="person"), name="step_names_person"),
-            models.CheckConstraint(condition=Q(group__isnull=False) | ~Q(whom="group"), name="step_names_group"),
+            models.CheckConstraint(
+                condition=Q(person__isnull=False) | ~Q(whom="person"),
+                name="step_names_person",
+            ),
+            models.CheckConstraint(
+                condition=Q(group__isnull=False) | ~Q(whom="group"),
+                name="step_names_group",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -88,16 +123,34 @@ class LadderStep(models.Model):
 
 
 class DutyTurn(models.Model):
-    """A person on duty for a mailbox, or without one for all; with a calendar, only while that is open."""
+    """A person on duty for a mailbox, or without one for all; with a calendar, only
+    while that is open.
+    """
 
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="duty_turns")
-    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.CASCADE, related_name="duty_turns")
-    calendar = models.ForeignKey(WorkCalendar, null=True, blank=True, on_delete=models.PROTECT, related_name="turns")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="duty_turns"
+    )
+    mailbox = models.ForeignKey(
+        Mailbox,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="duty_turns",
+    )
+    calendar = models.ForeignKey(
+        WorkCalendar,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="turns",
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["person", "mailbox", "calendar"], nulls_distinct=False, name="duty_turn_once"
+                fields=["person", "mailbox", "calendar"],
+                nulls_distinct=False,
+                name="duty_turn_once",
             )
         ]
 

@@ -11,14 +11,24 @@ from mirror.models import Connection
 
 
 class KeyOwner(models.Model):
-    """The owner of the program with an API key; that person may not approve what it sends."""
+    """The owner of the program with an API key; that person may not approve what it
+    sends.
+    """
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="key_owners")
+    connection = models.ForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="key_owners"
+    )
     upstream_key_id = models.CharField(max_length=200)
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "upstream_key_id"], name="key_owner_once")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "upstream_key_id"], name="key_owner_once"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.upstream_key_id} of {self.person}"
@@ -28,11 +38,15 @@ class Group(models.Model):
     """People whose approval a rule can ask for, or who may not give it."""
 
     name = models.CharField(max_length=60)
-    members = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="policy_groups", blank=True)
+    members = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, related_name="policy_groups", blank=True
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        constraints = [models.UniqueConstraint(Lower("name"), name="policy_group_name_once")]
+        constraints = [
+            models.UniqueConstraint(Lower("name"), name="policy_group_name_once")
+        ]
         ordering = ["name"]
 
     def __str__(self) -> str:
@@ -51,16 +65,19 @@ class PolicyVersionQuerySet(models.QuerySet["PolicyVersion"]):
         return self.filter(state="draft")
 
     def activated(self) -> Self:
-        """Those that are or were active, the newest first, with who wrote and activated them."""
+        """Those that are or were active, the newest first, with who wrote and activated
+        them.
+        """
         named = self.exclude(state="draft").select_related("author", "activated_by")
         return named.order_by("-activated_at", "-number")
 
 
 class PolicyVersion(models.Model):
-    """One version of the rules: a draft that can still be changed, the active one, or one that was.
+    """One version of the rules: a draft that can still be changed, the active one, or
+    one that was.
 
-    A trigger keeps number and rules as they are once it is no draft. Without an active version one approval of any
-    reviewer is needed.
+    A trigger keeps number and rules as they are once it is no draft. Without an active
+    version one approval of any reviewer is needed.
     """
 
     class State(models.TextChoices):
@@ -78,13 +95,21 @@ class PolicyVersion(models.Model):
     edits = models.PositiveIntegerField(default=0)
     note = models.TextField(blank=True)
     author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     created_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
     activated_at = models.DateTimeField(null=True, blank=True)
     activated_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     retired_at = models.DateTimeField(null=True, blank=True)
 
@@ -93,10 +118,19 @@ class PolicyVersion(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(state__in=["draft", "active", "retired"]), name="policy_version_state_known"
+                condition=Q(state__in=["draft", "active", "retired"]),
+                name="policy_version_state_known",
             ),
-            models.UniqueConstraint(fields=["state"], condition=Q(state="active"), name="policy_version_one_active"),
-            models.UniqueConstraint(fields=["state"], condition=Q(state="draft"), name="policy_version_one_draft"),
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=Q(state="active"),
+                name="policy_version_one_active",
+            ),
+            models.UniqueConstraint(
+                fields=["state"],
+                condition=Q(state="draft"),
+                name="policy_version_one_draft",
+            ),
             models.CheckConstraint(
                 condition=Q(state="draft") | Q(activated_at__isnull=False),
                 name="policy_version_activated",

@@ -1,4 +1,6 @@
-"""The tables of standing approvals: what two admins signed, and the messages that it met."""
+"""The tables of standing approvals: what two admins signed, and the messages that it
+met.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -19,10 +21,16 @@ SAMPLE_OF = 10
 
 
 def standing_words(rule: str) -> str:
-    """Return what `StandingApproval.rule` names, for the middle of a sentence; empty for another rule."""
+    """Return what `StandingApproval.rule` names, for the middle of a sentence; empty
+    for another rule.
+    """
     kind, _, rest = rule.partition(" ")
     number, _, version = rest.partition(" version ")
-    return f"standing approval {number}, version {version}" if kind == "standing" and version else ""
+    return (
+        f"standing approval {number}, version {version}"
+        if kind == "standing" and version
+        else ""
+    )
 
 
 class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
@@ -33,7 +41,9 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
         return self.filter(state="active")
 
     def in_force(self) -> Self:
-        """Those that may approve now: not ended, before their date, and switched on for the organisation."""
+        """Those that may approve now: not ended, before their date, and switched on for
+        the organisation.
+        """
         is_on = OrganisationSettings.objects.filter(standing_since__isnull=False)
         return self.active().filter(Exists(is_on), ends_at__gt=Now())
 
@@ -50,16 +60,24 @@ class StandingApprovalQuerySet(models.QuerySet["StandingApproval"]):
         if actor.sees_all():
             return self
         connections, mailboxes = scoped(actor)
-        return self.filter(Q(mailbox__connection__in=connections) | Q(mailbox__in=mailboxes))
+        return self.filter(
+            Q(mailbox__connection__in=connections) | Q(mailbox__in=mailboxes)
+        )
 
     def for_page(self) -> Self:
-        """With the names that pages show: those that have not ended first, then the newest."""
-        named = self.select_related("mailbox__connection", "asked_by", "accepted_by", "ended_by")
+        """With the names that pages show: those that have not ended first, then the
+        newest.
+        """
+        named = self.select_related(
+            "mailbox__connection", "asked_by", "accepted_by", "ended_by"
+        )
         return named.order_by("state", "-number", "-version")
 
 
 class StandingApproval(models.Model):
-    """One version of a standing approval, as two admins signed it. A trigger keeps what they signed as it is."""
+    """One version of a standing approval, as two admins signed it. A trigger keeps what
+    they signed as it is.
+    """
 
     class State(models.TextChoices):
         ACTIVE = "active", "Active"
@@ -69,30 +87,43 @@ class StandingApproval(models.Model):
     number = models.PositiveIntegerField()
     version = models.PositiveIntegerField(default=1)
     state = models.CharField(max_length=6, choices=State, default=State.ACTIVE)
-    mailbox = models.ForeignKey(Mailbox, on_delete=models.PROTECT, related_name="standing_approvals")
+    mailbox = models.ForeignKey(
+        Mailbox, on_delete=models.PROTECT, related_name="standing_approvals"
+    )
     # Of the scope, for looking up which standing approval a message could meet.
     sent_by_key = models.CharField(max_length=200)
     shape = models.CharField(max_length=32)
     # As `StandingScope.as_json` writes it, and as a sentence with the names of then.
     scope = models.JSONField()
     sentence = models.TextField()
-    # What the key was called, and the keys of the people who owned it: another name or owner ends it.
+    # What the key was called, and the keys of the people who owned it: another name or
+    # owner ends it.
     key_name = models.CharField(max_length=200, blank=True)
     key_owners = models.JSONField(default=list)
-    # In how long anybody can stop a message, how many it approves in an hour, how many percent may bounce.
+    # In how long anybody can stop a message, how many it approves in an hour, how many
+    # percent may bounce.
     delay = models.DurationField()
     cap_an_hour = models.PositiveIntegerField()
     bounce_percent = models.PositiveSmallIntegerField()
     ends_at = models.DateTimeField()
-    # The record as it was shown to whoever signed: `approvals.standing.record.Evidence`.
+    # The record as it was shown to whoever signed:
+    # `approvals.standing.record.Evidence`.
     evidence = models.JSONField(default=dict)
-    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    accepted_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    asked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
     accepted_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True, blank=True)
     # None: it ended by itself.
     ended_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     ended_because = models.TextField(blank=True)
     # How many messages it has met, and which of the current ten is the sample.
@@ -103,15 +134,32 @@ class StandingApproval(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["number", "version"], name="standing_version_once"),
-            models.UniqueConstraint(fields=["number"], condition=Q(state="active"), name="standing_one_active"),
-            models.CheckConstraint(condition=~Q(asked_by=F("accepted_by")), name="standing_two_signatures"),
-            models.CheckConstraint(condition=Q(state__in=("active", "ended")), name="standing_state_known"),
+            models.UniqueConstraint(
+                fields=["number", "version"], name="standing_version_once"
+            ),
+            models.UniqueConstraint(
+                fields=["number"],
+                condition=Q(state="active"),
+                name="standing_one_active",
+            ),
             models.CheckConstraint(
-                condition=Q(cap_an_hour__gte=1, delay__gte=timedelta(minutes=1)), name="standing_bounded"
+                condition=~Q(asked_by=F("accepted_by")), name="standing_two_signatures"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=("active", "ended")), name="standing_state_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(cap_an_hour__gte=1, delay__gte=timedelta(minutes=1)),
+                name="standing_bounded",
             ),
         ]
-        indexes = [models.Index(fields=["shape", "mailbox"], condition=Q(state="active"), name="standing_active")]
+        indexes = [
+            models.Index(
+                fields=["shape", "mailbox"],
+                condition=Q(state="active"),
+                name="standing_active",
+            )
+        ]
 
     def __str__(self) -> str:
         return f"standing approval {self.number}"
@@ -128,7 +176,9 @@ class StandingApproval(models.Model):
 
     def is_for(self, actor: Actor) -> bool:
         """Whether the actor may sign and end it: an admin of its mailbox."""
-        return actor.is_a(Role.ADMIN, connection=self.mailbox.connection_id, mailbox=self.mailbox_id)
+        return actor.is_a(
+            Role.ADMIN, connection=self.mailbox.connection_id, mailbox=self.mailbox_id
+        )
 
 
 class StandingUseQuerySet(models.QuerySet["StandingUse"]):
@@ -138,15 +188,23 @@ class StandingUseQuerySet(models.QuerySet["StandingUse"]):
         """Those that were approved within this span until now."""
         return self.filter(kind="approved", at__gt=Now() - span)
 
-    def numbers(self, standings: Iterable[int]) -> QuerySet[Any, tuple[int, str, str, str, int]]:
-        """Return how many there are of each: standing approval, kind, outcome and reason."""
+    def numbers(
+        self, standings: Iterable[int]
+    ) -> QuerySet[Any, tuple[int, str, str, str, int]]:
+        """Return how many there are of each: standing approval, kind, outcome and
+        reason.
+        """
         of_these = self.filter(standing__in=list(standings)).order_by()
-        counted = of_these.values("standing", "kind", "outcome", "why").annotate(number=Count("pk"))
+        counted = of_these.values("standing", "kind", "outcome", "why").annotate(
+            number=Count("pk")
+        )
         return counted.values_list("standing", "kind", "outcome", "why", "number")
 
 
 class StandingUse(models.Model):
-    """One message that fits a standing approval's key, mailbox and text, and what became of it: once a message."""
+    """One message that fits a standing approval's key, mailbox and text, and what
+    became of it: once a message.
+    """
 
     class Kind(models.TextChoices):
         APPROVED = "approved", "Approved"
@@ -161,8 +219,12 @@ class StandingUse(models.Model):
         AGREED = "agreed", "Approved by the person too"
         DISAGREED = "disagreed", "Not approved by the person"
 
-    standing = models.ForeignKey(StandingApproval, on_delete=models.PROTECT, related_name="uses")
-    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="standing_use")
+    standing = models.ForeignKey(
+        StandingApproval, on_delete=models.PROTECT, related_name="uses"
+    )
+    message = models.OneToOneField(
+        Message, on_delete=models.CASCADE, related_name="standing_use"
+    )
     kind = models.CharField(max_length=8, choices=Kind)
     why = models.TextField(blank=True)
     at = models.DateTimeField(db_default=Now())
@@ -170,7 +232,11 @@ class StandingUse(models.Model):
     outcome = models.CharField(max_length=9, choices=Outcome, blank=True)
     decided_at = models.DateTimeField(null=True, blank=True)
     person = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
 
     objects = StandingUseQuerySet.as_manager()
@@ -179,7 +245,11 @@ class StandingUse(models.Model):
         indexes = [
             models.Index(fields=["standing", "kind", "at"], name="standing_used"),
             # Samples that nobody has decided yet.
-            models.Index(fields=["at"], condition=Q(kind="sampled", outcome=""), name="standing_sample"),
+            models.Index(
+                fields=["at"],
+                condition=Q(kind="sampled", outcome=""),
+                name="standing_sample",
+            ),
         ]
 
     def __str__(self) -> str:

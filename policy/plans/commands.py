@@ -1,4 +1,6 @@
-"""Sets calendars, review plans and who is on duty. Messages that are held follow a change at once."""
+"""Sets calendars, review plans and who is on duty. Messages that are held follow a
+change at once.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +29,8 @@ from policy.plans.deadlines import RISKS
 from policy.rules.changes import policies
 from policy.rules.rules import PolicyRule, listed
 
-# A review plan, its calendar or who is on duty changed: of `mailbox`, or of all for None.
+# A review plan, its calendar or who is on duty changed: of `mailbox`, or of all for
+# None.
 plan_changed = Signal()
 
 
@@ -66,7 +69,9 @@ class WantedPlan:
 
 def may_set(actor: Actor, mailbox: Mailbox | None) -> bool:
     """Whether the actor may set the plan and duty of a mailbox, or of all."""
-    return actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
+    return (
+        actor.is_admin_of_all if mailbox is None else mailbox.is_administered_by(actor)
+    )
 
 
 def _check(actor: Actor, mailbox: Mailbox | None) -> None:
@@ -77,17 +82,30 @@ def _check(actor: Actor, mailbox: Mailbox | None) -> None:
 
 def seen_calendar(calendar: WorkCalendar) -> str:
     """Return what a form sends back to say which calendar it showed."""
-    shown = [calendar.name, calendar.zone, calendar.weekly, sorted(calendar.holidays.items())]
+    shown = [
+        calendar.name,
+        calendar.zone,
+        calendar.weekly,
+        sorted(calendar.holidays.items()),
+    ]
     return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
 
 
-def _locked_as_seen(actor: Actor, calendar: WorkCalendar | None, seen: str) -> WorkCalendar | None:
+def _locked_as_seen(
+    actor: Actor, calendar: WorkCalendar | None, seen: str
+) -> WorkCalendar | None:
     """Lock a calendar that is still as it was shown; None for one that is new."""
     _check(actor, None)
-    stored = WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first() if calendar else None
+    stored = (
+        WorkCalendar.objects.select_for_update().filter(pk=calendar.pk).first()
+        if calendar
+        else None
+    )
     if calendar and (stored is None or seen_calendar(stored) != seen):
         now = f"it is now {_calendar_in_words(stored)}" if stored else "it was removed"
-        raise StalePlan(f"Somebody else changed this calendar meanwhile: {now}. Save again to replace that.")
+        raise StalePlan(
+            f"Somebody else changed this calendar meanwhile: {now}. Save again to replace that."
+        )
     return stored
 
 
@@ -95,7 +113,9 @@ def _as_wanted(wanted: WantedCalendar, stored: WorkCalendar | None) -> WorkCalen
     return WorkCalendar(pk=stored.pk if stored else None, **asdict(wanted))
 
 
-def _changing_hours(*, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str) -> ChangeInWords:
+def _changing_hours(
+    *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str
+) -> ChangeInWords:
     stored = _locked_as_seen(actor, calendar, seen)
     assert stored is not None, "no rule names the hours of a new calendar"
     return ChangeInWords(
@@ -106,7 +126,9 @@ def _changing_hours(*, wanted: WantedCalendar, actor: Actor, calendar: WorkCalen
     )
 
 
-def _asks_no_less(*, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str) -> bool:
+def _asks_no_less(
+    *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None, seen: str
+) -> bool:
     stored = _locked_as_seen(actor, calendar, seen)
     return stored is None or not _loosens(stored, _as_wanted(wanted, stored))
 
@@ -114,9 +136,14 @@ def _asks_no_less(*, wanted: WantedCalendar, actor: Actor, calendar: WorkCalenda
 @atomic_with_retry
 @second_admin("Calendar", words=_changing_hours, tightens=_asks_no_less)
 def save_calendar(
-    *, wanted: WantedCalendar, actor: Actor, calendar: WorkCalendar | None = None, seen: str = ""
+    *,
+    wanted: WantedCalendar,
+    actor: Actor,
+    calendar: WorkCalendar | None = None,
+    seen: str = "",
 ) -> WorkCalendar:
-    """Make a calendar, or change one if it is still as `seen_calendar` says that it was shown.
+    """Make a calendar, or change one if it is still as `seen_calendar` says that it was
+    shown.
 
     Raises ActNotAllowed, StalePlan, or PlanRefused for a name that is taken.
     """
@@ -128,7 +155,10 @@ def save_calendar(
             row.save()
     except IntegrityError:
         raise PlanRefused("There is a calendar of this name already.") from None
-    details = {"calendar": row.name, **changed(before=before, after=_calendar_in_words(row))}
+    details = {
+        "calendar": row.name,
+        **changed(before=before, after=_calendar_in_words(row)),
+    }
     record("calendar.set", actor=actor, details=details)
     plan_changed.send(sender=ReviewPlan, mailbox=None, is_removed=False)
     return row
@@ -138,26 +168,41 @@ def save_calendar(
 def remove_calendar(*, calendar: WorkCalendar, actor: Actor) -> None:
     """Remove a calendar that nothing uses. Raises ActNotAllowed, PlanRefused."""
     _check(actor, None)
-    details = {"calendar": calendar.name, **changed(before=_calendar_in_words(calendar), after="")}
+    details = {
+        "calendar": calendar.name,
+        **changed(before=_calendar_in_words(calendar), after=""),
+    }
     now = policies()
-    if naming := rules_naming_calendar(calendar.pk, (*now.active_rules, *now.draft_rules)):
-        names = listed([f"“{one}”" for one in dict.fromkeys(one.name for one in naming)])
-        raise PlanRefused(f"{calendar.name} cannot be removed: rules of the policy name it ({names}).")
+    if naming := rules_naming_calendar(
+        calendar.pk, (*now.active_rules, *now.draft_rules)
+    ):
+        names = listed(
+            [f"“{one}”" for one in dict.fromkeys(one.name for one in naming)]
+        )
+        raise PlanRefused(
+            f"{calendar.name} cannot be removed: rules of the policy name it ({names})."
+        )
     try:
         with transaction.atomic():
             calendar.delete()
     except ProtectedError:
-        raise PlanRefused(f"{calendar.name} is used by a review plan or by somebody's duty.") from None
+        raise PlanRefused(
+            f"{calendar.name} is used by a review plan or by somebody's duty."
+        ) from None
     record("calendar.removed", actor=actor, details=details)
 
 
-def rules_naming_calendar(calendar: int, rules: Iterable[PolicyRule]) -> list[PolicyRule]:
+def rules_naming_calendar(
+    calendar: int, rules: Iterable[PolicyRule]
+) -> list[PolicyRule]:
     """Return the rules that name the hours of a calendar."""
     return [one for one in rules if calendar in one.calendars]
 
 
 def _loosens(before: WorkCalendar, after: WorkCalendar) -> bool:
-    """Whether a rule that is on may ask less: open longer for one that holds outside its hours, or the opposite."""
+    """Whether a rule that is on may ask less: open longer for one that holds outside
+    its hours, or the opposite.
+    """
     was = calendar_of(before)
     becomes = calendar_of(after)
     opens = not is_within(becomes, was)
@@ -165,7 +210,9 @@ def _loosens(before: WorkCalendar, after: WorkCalendar) -> bool:
     now = policies()
     if now.unreadable:
         return True
-    for one in rules_naming_calendar(before.pk, [rule for rule in now.active_rules if rule.is_on]):
+    for one in rules_naming_calendar(
+        before.pk, [rule for rule in now.active_rules if rule.is_on]
+    ):
         if closes and one.when.during and one.when.during.calendar == before.pk:
             return True
         outside = (one.when.outside, *one.then.office_hours)
@@ -174,7 +221,9 @@ def _loosens(before: WorkCalendar, after: WorkCalendar) -> bool:
     return False
 
 
-def _plan_in_change(title: str, mailbox: Mailbox | None, actor: Actor, after: str) -> ChangeInWords:
+def _plan_in_change(
+    title: str, mailbox: Mailbox | None, actor: Actor, after: str
+) -> ChangeInWords:
     _check(actor, mailbox)
     plan = ReviewPlan.objects.filter(mailbox=mailbox).first()
     return ChangeInWords(
@@ -188,8 +237,14 @@ def _plan_in_change(title: str, mailbox: Mailbox | None, actor: Actor, after: st
     )
 
 
-def _saving_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> ChangeInWords:
-    plan = ReviewPlan(calendar=wanted.calendar, targets=wanted.targets, assigns_in_turn=wanted.assigns_in_turn)
+def _saving_plan(
+    *, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor
+) -> ChangeInWords:
+    plan = ReviewPlan(
+        calendar=wanted.calendar,
+        targets=wanted.targets,
+        assigns_in_turn=wanted.assigns_in_turn,
+    )
     steps = [LadderStep(**asdict(step)) for step in wanted.steps]
     return _plan_in_change("Review plan", mailbox, actor, plan_in_words(plan, steps))
 
@@ -199,20 +254,36 @@ def _removing_plan(*, mailbox: Mailbox | None, actor: Actor) -> ChangeInWords:
 
 
 def _adding_duty(
-    *, person: Person, mailbox: Mailbox | None, calendar: WorkCalendar | None, actor: Actor
+    *,
+    person: Person,
+    mailbox: Mailbox | None,
+    calendar: WorkCalendar | None,
+    actor: Actor,
 ) -> ChangeInWords:
     after = _turn_in_words(DutyTurn(person=person, mailbox=mailbox, calendar=calendar))
-    return replace(_plan_in_change("Duty", mailbox, actor, after), before="not on duty", based_on=None)
+    return replace(
+        _plan_in_change("Duty", mailbox, actor, after),
+        before="not on duty",
+        based_on=None,
+    )
 
 
 @atomic_with_retry
 @second_admin("Review plan", words=_saving_plan)
-def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> ReviewPlan:
+def save_plan(
+    *, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor
+) -> ReviewPlan:
     """Make or change the plan of a mailbox, or of all. Raises ActNotAllowed, StalePlan."""
     _check(actor, mailbox)
-    plan = ReviewPlan.objects.select_for_update(no_key=True).filter(mailbox=mailbox).first()
+    plan = (
+        ReviewPlan.objects.select_for_update(no_key=True)
+        .filter(mailbox=mailbox)
+        .first()
+    )
     if (plan.version if plan else 0) != wanted.version:
-        raise StalePlan("Somebody else changed this plan meanwhile. Check it as it is now, then save yours.")
+        raise StalePlan(
+            "Somebody else changed this plan meanwhile. Check it as it is now, then save yours."
+        )
     before = plan_in_words(plan) if plan else ""
     try:
         with transaction.atomic():
@@ -223,9 +294,13 @@ def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> R
             plan.version = wanted.version + 1
             plan.save()
     except IntegrityError:
-        raise StalePlan("Somebody else made this plan meanwhile. Check it as it is now, then save yours.") from None
+        raise StalePlan(
+            "Somebody else made this plan meanwhile. Check it as it is now, then save yours."
+        ) from None
     plan.steps.all().delete()
-    LadderStep.objects.bulk_create([LadderStep(plan=plan, **asdict(step)) for step in wanted.steps])
+    LadderStep.objects.bulk_create(
+        [LadderStep(plan=plan, **asdict(step)) for step in wanted.steps]
+    )
     plan = ReviewPlan.objects.get(pk=plan.pk)
     _record("review_plan.set", mailbox, actor, before=before, after=plan_in_words(plan))
     plan_changed.send(sender=ReviewPlan, mailbox=mailbox, is_removed=False)
@@ -237,7 +312,11 @@ def save_plan(*, mailbox: Mailbox | None, wanted: WantedPlan, actor: Actor) -> R
 def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
     """Remove a plan; a mailbox then follows the one for all. Raises ActNotAllowed."""
     _check(actor, mailbox)
-    plan = ReviewPlan.objects.select_for_update(no_key=True).filter(mailbox=mailbox).first()
+    plan = (
+        ReviewPlan.objects.select_for_update(no_key=True)
+        .filter(mailbox=mailbox)
+        .first()
+    )
     if plan is not None:
         before = plan_in_words(plan)
         plan.delete()
@@ -247,10 +326,18 @@ def remove_plan(*, mailbox: Mailbox | None, actor: Actor) -> None:
 
 @atomic_with_retry
 @second_admin("Duty", words=_adding_duty)
-def add_duty(*, person: Person, mailbox: Mailbox | None, calendar: WorkCalendar | None, actor: Actor) -> None:
+def add_duty(
+    *,
+    person: Person,
+    mailbox: Mailbox | None,
+    calendar: WorkCalendar | None,
+    actor: Actor,
+) -> None:
     """Put a person on duty. Raises ActNotAllowed."""
     _check(actor, mailbox)
-    turn, is_new = DutyTurn.objects.get_or_create(person=person, mailbox=mailbox, calendar=calendar)
+    turn, is_new = DutyTurn.objects.get_or_create(
+        person=person, mailbox=mailbox, calendar=calendar
+    )
     if is_new:
         _record("duty.set", mailbox, actor, before="", after=_turn_in_words(turn))
         plan_changed.send(sender=ReviewPlan, mailbox=mailbox, is_removed=False)
@@ -265,9 +352,14 @@ def end_duty(*, turn: DutyTurn, actor: Actor) -> None:
         _record("duty.set", turn.mailbox, actor, before=before, after="")
 
 
-def _record(action: str, mailbox: Mailbox | None, actor: Actor, *, before: str, after: str) -> None:
+def _record(
+    action: str, mailbox: Mailbox | None, actor: Actor, *, before: str, after: str
+) -> None:
     connection = mailbox.connection_id if mailbox else None
-    details = {"mailbox": str(mailbox or "all mailboxes"), **changed(before=before, after=after)}
+    details = {
+        "mailbox": str(mailbox or "all mailboxes"),
+        **changed(before=before, after=after),
+    }
     record(action, actor=actor, connection=connection, details=details)
 
 
@@ -280,14 +372,20 @@ def plan_in_words(plan: ReviewPlan, steps: Iterable[LadderStep] | None = None) -
         for look, decision in [plan.targets.get(risk) or (None, None)]
     ]
     turn = ["new messages are assigned in turn"] if plan.assigns_in_turn else []
-    return "; ".join([str(plan.calendar or "all hours"), *targets, *turn, *map(step_in_words, steps)])
+    return "; ".join(
+        [str(plan.calendar or "all hours"), *targets, *turn, *map(step_in_words, steps)]
+    )
 
 
 def step_in_words(step: LadderStep) -> str:
-    """Return when a step is done, and what: "1 h after the decision is due: assign to those on duty"."""
+    """Return when a step is done, and what: "1 h after the decision is due: assign to
+    those on duty".
+    """
     side = "before" if step.minutes < 0 else "after"
     when = f"{minutes_in_words(abs(step.minutes))} {side}" if step.minutes else "when"
-    whom = {"person": str(step.person), "group": f"the group {step.group}"}.get(step.whom, str(step.get_whom_display()))
+    whom = {"person": str(step.person), "group": f"the group {step.group}"}.get(
+        step.whom, str(step.get_whom_display())
+    )
     act = "notify" if step.whom == "destinations" else step.get_act_display().lower()
     return f"{when} the {step.get_basis_display()} is due: {act} {whom}"
 
@@ -298,7 +396,11 @@ def _target(minutes: int | None) -> str:
 
 def _calendar_in_words(calendar: WorkCalendar) -> str:
     holidays = ", ".join(sorted(calendar.holidays))
-    days = [f"{day} {', '.join(write_day(hours))}" for day, hours in zip(DAYS, calendar.weekly, strict=True) if hours]
+    days = [
+        f"{day} {', '.join(write_day(hours))}"
+        for day, hours in zip(DAYS, calendar.weekly, strict=True)
+        if hours
+    ]
     return f"{calendar.zone}; {'; '.join(days)}; holidays: {holidays or 'none'}"
 
 
@@ -307,8 +409,14 @@ def _turn_in_words(turn: DutyTurn) -> str:
 
 
 def people_for(mailbox: Mailbox | None) -> dict[str, str]:
-    """Return the active people that a plan can name, by key: those who see the mailbox, or anybody with a role."""
-    people: Any = Person.objects.filter(is_active=True, grants__role=Role.REVIEWER).distinct()
+    """Return the active people that a plan can name, by key: those who see the mailbox,
+    or anybody with a role.
+    """
+    people: Any = Person.objects.filter(
+        is_active=True, grants__role=Role.REVIEWER
+    ).distinct()
     if mailbox is not None:
-        people = Person.objects.seeing(connection=mailbox.connection_id, mailbox=mailbox.pk)
+        people = Person.objects.seeing(
+            connection=mailbox.connection_id, mailbox=mailbox.pk
+        )
     return {str(one.pk): str(one) for one in people.order_by("name", "email", "pk")}

@@ -1,4 +1,6 @@
-"""By when a message is to be looked at and decided, and when each step of the ladder is due. It reads no messages."""
+"""By when a message is to be looked at and decided, and when each step of the ladder is
+due. It reads no messages.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ class Deadlines:
 
 @dataclass(frozen=True)
 class DueStep:
-    """A step and when it is due. `key` is the same whoever works it out, and another after an extension."""
+    """A step and when it is due. `key` is the same whoever works it out, and another
+    after an extension.
+    """
 
     step: LadderStep
     at: datetime
@@ -33,28 +37,42 @@ class DueStep:
 
 
 def plan_for(mailbox: int | None) -> ReviewPlan | None:
-    """Return the plan of a mailbox: its own, otherwise the one for all; None where there is neither."""
-    plans = ReviewPlan.objects.select_related("calendar").prefetch_related("steps__person", "steps__group")
+    """Return the plan of a mailbox: its own, otherwise the one for all; None where
+    there is neither.
+    """
+    plans = ReviewPlan.objects.select_related("calendar").prefetch_related(
+        "steps__person", "steps__group"
+    )
     own = plans.filter(mailbox=mailbox).first() if mailbox is not None else None
     return own or plans.filter(mailbox=None).first()
 
 
-def deadlines_of(plan: ReviewPlan, *, risk: str, held_at: datetime, extended_to: datetime | None) -> Deadlines:
+def deadlines_of(
+    plan: ReviewPlan, *, risk: str, held_at: datetime, extended_to: datetime | None
+) -> Deadlines:
     """Return the deadlines of a message that has been held since then."""
     look, decision = _minutes(plan, risk)
-    look_by, decide_by = (_after(plan, held_at, minutes) for minutes in (look, decision))
+    look_by, decide_by = (
+        _after(plan, held_at, minutes) for minutes in (look, decision)
+    )
     if extended_to is not None:
-        look_by, decide_by = (max(at, extended_to) if at else None for at in (look_by, decide_by))
+        look_by, decide_by = (
+            max(at, extended_to) if at else None for at in (look_by, decide_by)
+        )
     return Deadlines(look_by, decide_by, extended_to)
 
 
-def steps_of(plan: ReviewPlan, deadlines: Deadlines, *, risk: str, held_at: datetime) -> Sequence[DueStep]:
+def steps_of(
+    plan: ReviewPlan, deadlines: Deadlines, *, risk: str, held_at: datetime
+) -> Sequence[DueStep]:
     """Return the steps of a plan's ladder with their times, the earliest first."""
     look, decision = _minutes(plan, risk)
     found = []
     for step in plan.steps.all():
         is_look = step.basis == LadderStep.Basis.LOOK
-        deadline, minutes = (deadlines.look_by, look) if is_look else (deadlines.decide_by, decision)
+        deadline, minutes = (
+            (deadlines.look_by, look) if is_look else (deadlines.decide_by, decision)
+        )
         if deadline is None or minutes is None:
             continue
         if step.minutes >= 0:
@@ -64,19 +82,27 @@ def steps_of(plan: ReviewPlan, deadlines: Deadlines, *, risk: str, held_at: date
         else:
             at = deadline + timedelta(minutes=step.minutes)
         if at is not None:
-            again = f" of {deadlines.extended_to.isoformat()}" if deadlines.extended_to else ""
+            again = (
+                f" of {deadlines.extended_to.isoformat()}"
+                if deadlines.extended_to
+                else ""
+            )
             found.append(DueStep(step, at, f"{step}{again}"))
     return sorted(found, key=lambda due: (due.at, due.key))
 
 
 def plans_in_order() -> Sequence[ReviewPlan]:
     """Return all plans, the one for all mailboxes first."""
-    plans = ReviewPlan.objects.select_related("calendar", "mailbox").prefetch_related("steps__person", "steps__group")
+    plans = ReviewPlan.objects.select_related("calendar", "mailbox").prefetch_related(
+        "steps__person", "steps__group"
+    )
     return list(plans.order_by(F("mailbox__address").asc(nulls_first=True), "pk"))
 
 
 def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
-    """Return the minutes until the first look and the decision; what a risk does not have is that of the others."""
+    """Return the minutes until the first look and the decision; what a risk does not
+    have is that of the others.
+    """
     own = plan.targets.get(risk) or (None, None)
     others = plan.targets.get("") or (None, None)
     look, decision = (others[n] if own[n] is None else own[n] for n in (0, 1))
@@ -84,4 +110,8 @@ def _minutes(plan: ReviewPlan, risk: str) -> tuple[int | None, int | None]:
 
 
 def _after(plan: ReviewPlan, start: datetime, minutes: int | None) -> datetime | None:
-    return None if minutes is None else working_time_after(plan.calendar, start, timedelta(minutes=minutes))
+    return (
+        None
+        if minutes is None
+        else working_time_after(plan.calendar, start, timedelta(minutes=minutes))
+    )

@@ -27,20 +27,34 @@ class CalendarForm(SentenceForm):
 
     name = forms.CharField(
         max_length=60,
-        error_messages={"required": "Give it a name.", "max_length": "Keep the name under 60 characters."},
+        error_messages={
+            "required": "Give it a name.",
+            "max_length": "Keep the name under 60 characters.",
+        },
     )
-    zone = forms.CharField(max_length=64, error_messages={"required": "Choose a time zone, such as Europe/Lisbon."})
+    zone = forms.CharField(
+        max_length=64,
+        error_messages={"required": "Choose a time zone, such as Europe/Lisbon."},
+    )
     holidays = WordsField(
-        required=False, max_length=40_000, error_messages={"max_length": f"At most {MAX_HOLIDAYS} holidays."}
+        required=False,
+        max_length=40_000,
+        error_messages={"max_length": f"At most {MAX_HOLIDAYS} holidays."},
     )
 
     # Which calendar the form showed.
     seen = forms.CharField(required=False)
 
     def __init__(self, data: Any, *, calendar: WorkCalendar | None) -> None:
-        row = calendar or WorkCalendar(weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name())
-        holidays = "\n".join(f"{day} {name}".strip() for day, name in sorted(row.holidays.items()))
-        super().__init__(data, initial={"name": row.name, "zone": row.zone, "holidays": holidays})
+        row = calendar or WorkCalendar(
+            weekly=[[[540, 1020]]] * 5 + [[], []], zone=zone_name()
+        )
+        holidays = "\n".join(
+            f"{day} {name}".strip() for day, name in sorted(row.holidays.items())
+        )
+        super().__init__(
+            data, initial={"name": row.name, "zone": row.zone, "holidays": holidays}
+        )
         for number, day in enumerate(DAYS):
             hours = ", ".join(write_day(row.weekly[number]))
             self.fields[f"day-{number}"] = forms.CharField(
@@ -54,17 +68,23 @@ class CalendarForm(SentenceForm):
     def clean_zone(self) -> str:
         zone = zone_named(self.cleaned_data["zone"])
         if zone is None:
-            raise forms.ValidationError("There is no such time zone. Choose one such as Europe/Lisbon.")
+            raise forms.ValidationError(
+                "There is no such time zone. Choose one such as Europe/Lisbon."
+            )
         return str(zone)
 
     def clean_holidays(self) -> dict[str, str]:
         found = {}
-        for line in filter(None, map(str.strip, self.cleaned_data["holidays"].split("\n"))):
+        for line in filter(
+            None, map(str.strip, self.cleaned_data["holidays"].split("\n"))
+        ):
             day, _, name = line.partition(" ")
             try:
                 found[date.fromisoformat(day).isoformat()] = name.strip()[:100]
             except ValueError:
-                raise forms.ValidationError(f"“{line[:40]}” does not begin with a date such as 2026-12-25.") from None
+                raise forms.ValidationError(
+                    f"“{line[:40]}” does not begin with a date such as 2026-12-25."
+                ) from None
         if len(found) > MAX_HOLIDAYS:
             raise forms.ValidationError(f"At most {MAX_HOLIDAYS} holidays.")
         return found
@@ -74,22 +94,36 @@ class CalendarForm(SentenceForm):
         weekly = []
         for number in range(7):
             try:
-                weekly.append([list(span) for span in read_day(cleaned.get(f"day-{number}") or "")])
+                weekly.append(
+                    [
+                        list(span)
+                        for span in read_day(cleaned.get(f"day-{number}") or "")
+                    ]
+                )
             except ValueError as error:
                 self.add_error(f"day-{number}", str(error))
                 weekly.append([])
         if not any(weekly) and not self.errors:
-            self.add_error("day-0", "A calendar needs working hours on at least one day.")
+            self.add_error(
+                "day-0", "A calendar needs working hours on at least one day."
+            )
         cleaned["weekly"] = weekly
         return cleaned
 
     def wanted(self) -> WantedCalendar:
         """Return the calendar as it is to be."""
-        return WantedCalendar(**{name: self.cleaned_data[name] for name in ("name", "zone", "weekly", "holidays")})
+        return WantedCalendar(
+            **{
+                name: self.cleaned_data[name]
+                for name in ("name", "zone", "weekly", "holidays")
+            }
+        )
 
 
 class MinutesField(forms.CharField):
-    """A length of time such as 1 h 30 min, as minutes; None where it is empty or nothing."""
+    """A length of time such as 1 h 30 min, as minutes; None where it is empty or
+    nothing.
+    """
 
     def clean(self, value: Any) -> int | None:
         typed = super().clean(value)
@@ -112,15 +146,29 @@ def _from_list(label: str, **more: Any) -> forms.ChoiceField:
 
 
 class StepForm(SentenceForm):
-    """One step of a plan's ladder. Without anybody whom it is for, there is no such step."""
+    """One step of a plan's ladder. Without anybody whom it is for, there is no such
+    step.
+    """
 
     offset = MinutesField(label="Time", required=False)
-    side = _from_list("When", choices=[(one, one) for one in ("before", "after")], initial="after")
-    basis = _from_list("Target", choices=LadderStep.Basis.choices, initial=LadderStep.Basis.DECISION)
-    act = _from_list("Do", choices=LadderStep.Act.choices, initial=LadderStep.Act.REMIND)
+    side = _from_list(
+        "When", choices=[(one, one) for one in ("before", "after")], initial="after"
+    )
+    basis = _from_list(
+        "Target", choices=LadderStep.Basis.choices, initial=LadderStep.Basis.DECISION
+    )
+    act = _from_list(
+        "Do", choices=LadderStep.Act.choices, initial=LadderStep.Act.REMIND
+    )
     whom = _from_list("Whom", required=False)
 
-    def __init__(self, number: int, data: Any, step: LadderStep | None, whom: Iterable[tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        number: int,
+        data: Any,
+        step: LadderStep | None,
+        whom: Iterable[tuple[str, str]],
+    ) -> None:
         initial = {}
         if step:
             key = step.person_id or step.group_id
@@ -137,9 +185,14 @@ class StepForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("act") == LadderStep.Act.ASSIGN and cleaned.get("whom") in ("destinations", "holder"):
+        if cleaned.get("act") == LadderStep.Act.ASSIGN and cleaned.get("whom") in (
+            "destinations",
+            "holder",
+        ):
             whom = LadderStep.Whom(cleaned["whom"]).label
-            self.add_error("whom", f"a message can be assigned to people, not to {whom}.")
+            self.add_error(
+                "whom", f"a message can be assigned to people, not to {whom}."
+            )
         return cleaned
 
     def wanted(self) -> WantedStep:
@@ -167,31 +220,49 @@ class PlanForm(SentenceForm):
         error_messages={"invalid_choice": "Choose one of the calendars."},
     )
     assigns_in_turn = forms.BooleanField(required=False)
-    version = forms.IntegerField(min_value=0, error_messages={"required": "Load the page again."})
+    version = forms.IntegerField(
+        min_value=0, error_messages={"required": "Load the page again."}
+    )
 
-    def __init__(self, data: Any, *, plan: ReviewPlan | None, people: Mapping[str, str]) -> None:
+    def __init__(
+        self, data: Any, *, plan: ReviewPlan | None, people: Mapping[str, str]
+    ) -> None:
         initial: dict[str, Any] = {}
         stored: list[LadderStep] = []
         if plan:
-            initial = {"calendar": plan.calendar_id, "assigns_in_turn": plan.assigns_in_turn}
+            initial = {
+                "calendar": plan.calendar_id,
+                "assigns_in_turn": plan.assigns_in_turn,
+            }
             stored = list(plan.steps.all())
         super().__init__(data, initial=initial)
         for risk in RISKS:
             own = plan.targets.get(risk) if plan else None
-            for name, label, minutes in zip(_targets(risk), KINDS.values(), own or (None, None), strict=True):
-                self.fields[name] = MinutesField(label=label, required=False, initial=minutes or None)
+            for name, label, minutes in zip(
+                _targets(risk), KINDS.values(), own or (None, None), strict=True
+            ):
+                self.fields[name] = MinutesField(
+                    label=label, required=False, initial=minutes or None
+                )
         number = MAX_STEPS if data is not None else min(MAX_STEPS, len(stored) + 3)
         steps: list[LadderStep | None] = [*stored, *[None] * number]
         whom = [*whom_choices(people).items()]
-        self.steps = [StepForm(n, data, step, whom) for n, step in enumerate(steps[:number], 1)]
+        self.steps = [
+            StepForm(n, data, step, whom) for n, step in enumerate(steps[:number], 1)
+        ]
 
     def targets(self) -> list[tuple[str, list[forms.BoundField]]]:
         """Return each risk in words with its fields."""
-        return [(words, [self[name] for name in _targets(risk)]) for risk, words in RISKS.items()]
+        return [
+            (words, [self[name] for name in _targets(risk)])
+            for risk, words in RISKS.items()
+        ]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        cleaned["targets"] = {risk: [cleaned.get(name) for name in _targets(risk)] for risk in RISKS}
+        cleaned["targets"] = {
+            risk: [cleaned.get(name) for name in _targets(risk)] for risk in RISKS
+        }
         cleaned["steps"] = []
         for step in self.steps:
             if not step["whom"].value():
@@ -200,9 +271,14 @@ class PlanForm(SentenceForm):
                 cleaned["steps"].append(step.wanted())
             else:
                 self.add_error(None, f"Step {step.number}: {step.first_error()}")
-        if not self.errors and not any(any(both) for both in cleaned["targets"].values()):
+        if not self.errors and not any(
+            any(both) for both in cleaned["targets"].values()
+        ):
             if cleaned["steps"]:
-                self.add_error(None, "The steps need a target: set one for the first look or the decision.")
+                self.add_error(
+                    None,
+                    "The steps need a target: set one for the first look or the decision.",
+                )
             elif not cleaned["assigns_in_turn"]:
                 self.add_error(None, "Set a target, or assign messages in turn.")
         return cleaned
@@ -220,7 +296,11 @@ def _targets(risk: str) -> list[str]:
 
 def whom_choices(people: Mapping[str, str]) -> dict[str, str]:
     """Return whom a step can name, by what the form sends: `duty`, `person-3`."""
-    fixed = {one.value: str(one.label).capitalize() for one in LadderStep.Whom if one.value not in ("person", "group")}
+    fixed = {
+        one.value: str(one.label).capitalize()
+        for one in LadderStep.Whom
+        if one.value not in ("person", "group")
+    }
     groups = {f"group-{one.pk}": f"Group {one}" for one in Group.objects.all()}
     return fixed | groups | {f"person-{key}": name for key, name in people.items()}
 
@@ -228,13 +308,23 @@ def whom_choices(people: Mapping[str, str]) -> dict[str, str]:
 class DutyForm(SentenceForm):
     """A person to be on duty, for which mailbox and when."""
 
-    person = forms.ChoiceField(error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a person."))
-    mailbox = forms.ChoiceField(error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a mailbox."))
+    person = forms.ChoiceField(
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a person.")
+    )
+    mailbox = forms.ChoiceField(
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose a mailbox."
+        )
+    )
     calendar = forms.ModelChoiceField(
-        WorkCalendar.objects.order_by("name"), required=False, error_messages={"invalid_choice": "Choose a calendar."}
+        WorkCalendar.objects.order_by("name"),
+        required=False,
+        error_messages={"invalid_choice": "Choose a calendar."},
     )
 
-    def __init__(self, data: Any, *, people: Mapping[str, str], scopes: Mapping[str, str]) -> None:
+    def __init__(
+        self, data: Any, *, people: Mapping[str, str], scopes: Mapping[str, str]
+    ) -> None:
         super().__init__(data)
         self.fields["person"].choices = list(people.items())  # type: ignore[attr-defined]
         self.fields["mailbox"].choices = list(scopes.items())  # type: ignore[attr-defined]

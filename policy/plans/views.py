@@ -1,4 +1,6 @@
-"""The pages of review plans: all of them with calendars and who is on duty, one plan, and one calendar."""
+"""The pages of review plans: all of them with calendars and who is on duty, one plan,
+and one calendar.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +10,11 @@ from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import (
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from common.actors import Actor
 from common.durations import minutes_in_words
@@ -33,24 +39,53 @@ ALL = "all"
 @login_required
 @require_safe
 def review_plans(request: DeskRequest) -> HttpResponse:
-    """Show the plans of the mailboxes that the actor sees, who is on duty, and the calendars."""
+    """Show the plans of the mailboxes that the actor sees, who is on duty, and the
+    calendars.
+    """
     return _overview(request)
 
 
-def _overview(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
+def _overview(
+    request: DeskRequest, *, error: str = "", status: int = 200
+) -> HttpResponse:
     actor: Actor = request.actor
     now = timezone.now()
-    seen = {box.pk: box for box in Mailbox.objects.at_work().there().visible_to(actor).order_by("address", "pk")}
-    plans = [plan for plan in plans_in_order() if plan.mailbox_id is None or plan.mailbox_id in seen]
-    turns = DutyTurn.objects.select_related("person", "mailbox", "calendar").order_by("person__name", "pk")
-    shown = [turn for turn in turns if turn.mailbox_id is None or turn.mailbox_id in seen]
-    present = set(Person.objects.present().filter(duty_turns__in=shown).values_list("pk", flat=True))
+    seen = {
+        box.pk: box
+        for box in Mailbox.objects.at_work()
+        .there()
+        .visible_to(actor)
+        .order_by("address", "pk")
+    }
+    plans = [
+        plan
+        for plan in plans_in_order()
+        if plan.mailbox_id is None or plan.mailbox_id in seen
+    ]
+    turns = DutyTurn.objects.select_related("person", "mailbox", "calendar").order_by(
+        "person__name", "pk"
+    )
+    shown = [
+        turn for turn in turns if turn.mailbox_id is None or turn.mailbox_id in seen
+    ]
+    present = set(
+        Person.objects.present()
+        .filter(duty_turns__in=shown)
+        .values_list("pk", flat=True)
+    )
     planned = {_scope(plan.mailbox) for plan in plans}
     scopes = _scopes(actor, seen)
     context = {
         "plans": [(plan, _scope(plan.mailbox), *_in_words(plan)) for plan in plans],
-        "others": [(key, "all mailboxes" if key == ALL else scopes[key]) for key in scopes if key not in planned],
-        "turns": [(turn, _status(turn, present, now), commands.may_set(actor, turn.mailbox)) for turn in shown],
+        "others": [
+            (key, "all mailboxes" if key == ALL else scopes[key])
+            for key in scopes
+            if key not in planned
+        ],
+        "turns": [
+            (turn, _status(turn, present, now), commands.may_set(actor, turn.mailbox))
+            for turn in shown
+        ],
         "calendars": WorkCalendar.objects.order_by("name"),
         "may_set_all": commands.may_set(actor, None),
         "scopes": scopes,
@@ -61,12 +96,18 @@ def _overview(request: DeskRequest, *, error: str = "", status: int = 200) -> Ht
 
 
 def _scopes(actor: Actor, seen: Mapping[int, Mailbox]) -> dict[str, str]:
-    """Return the mailboxes whose plans the actor may set, by what forms and addresses call them."""
+    """Return the mailboxes whose plans the actor may set, by what forms and addresses
+    call them.
+    """
     found = {ALL: "All mailboxes"} if commands.may_set(actor, None) else {}
-    return found | {_scope(box): str(box) for box in seen.values() if commands.may_set(actor, box)}
+    return found | {
+        _scope(box): str(box) for box in seen.values() if commands.may_set(actor, box)
+    }
 
 
-def _people_of(scopes: Mapping[str, str], seen: Mapping[int, Mailbox]) -> dict[str, str]:
+def _people_of(
+    scopes: Mapping[str, str], seen: Mapping[int, Mailbox]
+) -> dict[str, str]:
     if ALL in scopes:
         return commands.people_for(None)
     found: dict[str, str] = {}
@@ -79,7 +120,11 @@ def _status(turn: DutyTurn, present: set[int], now: Any) -> tuple[str, str]:
     """Return whether a person is on duty now, in words, and the tone of that."""
     if turn.person_id not in present:
         return ("Out of office" if turn.person.is_active else "Deactivated"), "amber"
-    return ("On duty now", "green") if is_working_time(turn.calendar, now) else ("Off duty now", "")
+    return (
+        ("On duty now", "green")
+        if is_working_time(turn.calendar, now)
+        else ("Off duty now", "")
+    )
 
 
 def _scope(mailbox: Mailbox | None) -> str:
@@ -90,7 +135,10 @@ def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Return the targets of a plan by risk, and the steps of its ladder."""
     found = []
     for risk, words in RISKS.items():
-        look, decision = (minutes_in_words(one) if one else "" for one in plan.targets.get(risk) or (None, None))
+        look, decision = (
+            minutes_in_words(one) if one else ""
+            for one in plan.targets.get(risk) or (None, None)
+        )
         if look or decision:
             found.append((words, look, decision))
     return found, [commands.step_in_words(step) for step in plan.steps.all()]
@@ -110,14 +158,23 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Save a plan."""
     mailbox = _get_visible_scope_or_404(request, scope)
     if not commands.may_set(request.actor, mailbox):
-        return _plan_page(request, mailbox, status=403, error="Only an admin of what it is for can change this plan.")
+        return _plan_page(
+            request,
+            mailbox,
+            status=403,
+            error="Only an admin of what it is for can change this plan.",
+        )
     form = PlanForm(request.POST, plan=None, people=commands.people_for(mailbox))
     if not form.is_valid():
-        return _plan_page(request, mailbox, form=form, status=422, error=form.first_error())
+        return _plan_page(
+            request, mailbox, form=form, status=422, error=form.first_error()
+        )
     try:
         commands.save_plan(mailbox=mailbox, wanted=form.wanted(), actor=request.actor)
     except StalePlan as stale:
-        return _plan_page(request, mailbox, form=form, status=409, error=stale.sentence, is_stale=True)
+        return _plan_page(
+            request, mailbox, form=form, status=409, error=stale.sentence, is_stale=True
+        )
     notice = "The plan is saved. Messages that are waiting follow it from now on."
     return redirect_with_notice(request, notice, "review-plans")
 
@@ -137,9 +194,15 @@ def remove_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
 def _get_visible_scope_or_404(request: DeskRequest, scope: str) -> Mailbox | None:
     if scope == ALL:
         return None
-    visible = Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    visible = (
+        Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    )
     key = scope.removeprefix("mailbox-")
-    found = visible.filter(pk=int(key)).first() if key != scope and key.isdecimal() and len(key) < 19 else None
+    found = (
+        visible.filter(pk=int(key)).first()
+        if key != scope and key.isdecimal() and len(key) < 19
+        else None
+    )
     if found is None:
         raise Http404("There is no such mailbox, or you do not see it.")
     return found
@@ -154,7 +217,9 @@ def _plan_page(
     is_stale: bool = False,
     status: int = 200,
 ) -> HttpResponse:
-    plans = ReviewPlan.objects.select_related("calendar").prefetch_related("steps__person", "steps__group")
+    plans = ReviewPlan.objects.select_related("calendar").prefetch_related(
+        "steps__person", "steps__group"
+    )
     plan = plans.filter(mailbox=mailbox).first()
     may_change = commands.may_set(request.actor, mailbox)
     if form is None and may_change:
@@ -178,8 +243,17 @@ def _plan_page(
 def add_calendar(request: DeskRequest) -> HttpResponse:
     """Show the form for a new calendar; make it."""
     if not commands.may_set(request.actor, None):
-        return _calendar_page(request, None, status=403, error="Only an admin of everything can set calendars.")
-    return _save_calendar(request, None) if request.method == "POST" else _calendar_page(request, None)
+        return _calendar_page(
+            request,
+            None,
+            status=403,
+            error="Only an admin of everything can set calendars.",
+        )
+    return (
+        _save_calendar(request, None)
+        if request.method == "POST"
+        else _calendar_page(request, None)
+    )
 
 
 @login_required
@@ -192,10 +266,17 @@ def calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
-    """Change a calendar. That asks to confirm who one is where a rule names it: it changes who approves when."""
+    """Change a calendar. That asks to confirm who one is where a rule names it: it
+    changes who approves when.
+    """
     found = _get_calendar_or_404(calendar_id)
     if not commands.may_set(request.actor, None):
-        return _calendar_page(request, found, status=403, error="Only an admin of everything can set calendars.")
+        return _calendar_page(
+            request,
+            found,
+            status=403,
+            error="Only an admin of everything can set calendars.",
+        )
     if _rules_with(found) and not is_recently_authenticated(request):
         return ask_first(request)
     return _save_calendar(request, found)
@@ -203,7 +284,9 @@ def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
 
 def _rules_with(found: WorkCalendar) -> list[PolicyRule]:
     now = policies()
-    return commands.rules_naming_calendar(found.pk, (*now.active_rules, *now.draft_rules))
+    return commands.rules_naming_calendar(
+        found.pk, (*now.active_rules, *now.draft_rules)
+    )
 
 
 @login_required
@@ -221,7 +304,9 @@ def remove_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
 
 
 def _get_calendar_or_404(calendar_id: int) -> WorkCalendar:
-    return first_or_404(WorkCalendar.objects.filter(pk=calendar_id), "There is no such calendar.")
+    return first_or_404(
+        WorkCalendar.objects.filter(pk=calendar_id), "There is no such calendar."
+    )
 
 
 def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResponse:
@@ -230,11 +315,16 @@ def _save_calendar(request: DeskRequest, found: WorkCalendar | None) -> HttpResp
         return _calendar_page(request, found, form=form, status=422)
     try:
         seen = form.cleaned_data["seen"]
-        saved = commands.save_calendar(wanted=form.wanted(), actor=request.actor, calendar=found, seen=seen)
+        saved = commands.save_calendar(
+            wanted=form.wanted(), actor=request.actor, calendar=found, seen=seen
+        )
     except StalePlan as stale:
-        # With the form as it was typed, so that saving once more replaces what is stored now.
+        # With the form as it was typed, so that saving once more replaces what is
+        # stored now.
         stored = WorkCalendar.objects.filter(pk=found.pk).first() if found else None
-        return _calendar_page(request, stored, form=form, status=409, error=stale.sentence)
+        return _calendar_page(
+            request, stored, form=form, status=409, error=stale.sentence
+        )
     except PlanRefused as refused:
         form.add_error("name", refused.sentence)
         return _calendar_page(request, found, form=form, status=422)
@@ -256,8 +346,12 @@ def _calendar_page(
         # After an error of the form it is still the one that was shown first.
         "seen": form["seen"].value() if form and form.errors else seen,
         "note": NOTE,
-        "rules": dict.fromkeys(one.name for one in _rules_with(found)) if found and request.actor.scopes else (),
-        "waiting_changes": PendingChange.objects.at("calendar", found.pk) if found else (),
+        "rules": dict.fromkeys(one.name for one in _rules_with(found))
+        if found and request.actor.scopes
+        else (),
+        "waiting_changes": PendingChange.objects.at("calendar", found.pk)
+        if found
+        else (),
         "error": error,
         "may_change": commands.may_set(request.actor, None),
     }
@@ -269,17 +363,29 @@ def _calendar_page(
 def add_duty(request: DeskRequest) -> HttpResponse:
     """Put a person on duty."""
     actor: Actor = request.actor
-    seen = {box.pk: box for box in Mailbox.objects.at_work().there().visible_to(actor).select_related("connection")}
+    seen = {
+        box.pk: box
+        for box in Mailbox.objects.at_work()
+        .there()
+        .visible_to(actor)
+        .select_related("connection")
+    }
     scopes = _scopes(actor, seen)
     if not scopes:
-        return _overview(request, status=403, error="Only an admin can set who is on duty.")
+        return _overview(
+            request, status=403, error="Only an admin can set who is on duty."
+        )
     form = DutyForm(request.POST, people=_people_of(scopes, seen), scopes=scopes)
     if not form.is_valid():
         return _overview(request, status=422, error=form.first_error())
     asked = form.cleaned_data
-    mailbox = next((box for box in seen.values() if _scope(box) == asked["mailbox"]), None)
+    mailbox = next(
+        (box for box in seen.values() if _scope(box) == asked["mailbox"]), None
+    )
     person = Person.objects.get(pk=int(asked["person"]))
-    commands.add_duty(person=person, mailbox=mailbox, calendar=asked["calendar"], actor=actor)
+    commands.add_duty(
+        person=person, mailbox=mailbox, calendar=asked["calendar"], actor=actor
+    )
     return redirect_with_notice(request, f"{person} is on duty.", "review-plans")
 
 
@@ -288,10 +394,17 @@ def add_duty(request: DeskRequest) -> HttpResponse:
 def end_duty(request: DeskRequest, turn_id: int) -> HttpResponse:
     """End a person's duty."""
     visible = Q(mailbox=None) | Q(mailbox__in=Mailbox.objects.visible_to(request.actor))
-    turns = DutyTurn.objects.select_related("person", "mailbox__connection", "calendar").filter(visible, pk=turn_id)
-    turn = first_or_404(turns, "This duty has ended already, or it is for a mailbox that you do not see.")
+    turns = DutyTurn.objects.select_related(
+        "person", "mailbox__connection", "calendar"
+    ).filter(visible, pk=turn_id)
+    turn = first_or_404(
+        turns,
+        "This duty has ended already, or it is for a mailbox that you do not see.",
+    )
     try:
         commands.end_duty(turn=turn, actor=request.actor)
     except ActNotAllowed as error:
         return _overview(request, status=403, error=error.sentence)
-    return redirect_with_notice(request, f"{turn.person} is no longer on duty there.", "review-plans")
+    return redirect_with_notice(
+        request, f"{turn.person} is no longer on duty there.", "review-plans"
+    )

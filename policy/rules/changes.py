@@ -1,7 +1,9 @@
-"""Begins, changes, discards and activates the draft of the policy, each with its entry in the ledger.
+"""Begins, changes, discards and activates the draft of the policy, each with its entry
+in the ledger.
 
-There is one draft at most. A change that saw another state of it is refused, so that nobody overwrites what they have
-not seen; what is activated is exactly what was shown, in place of the version that was shown as active.
+There is one draft at most. A change that saw another state of it is refused, so that
+nobody overwrites what they have not seen; what is activated is exactly what was shown,
+in place of the version that was shown as active.
 """
 
 import secrets
@@ -21,7 +23,16 @@ from mirror.errors import ActNotAllowed
 from people.second_admin.registry import ChangeInWords, second_admin
 from policy.errors import PolicyRefused, StalePolicy
 from policy.models import Allowlist, Group, PolicyVersion, WorkCalendar
-from policy.rules.drafts import Difference, Rules, arranged, described, differences, in_text, rules_loosen, with_rule
+from policy.rules.drafts import (
+    Difference,
+    Rules,
+    arranged,
+    described,
+    differences,
+    in_text,
+    rules_loosen,
+    with_rule,
+)
 from policy.rules.names import names_of_all
 from policy.rules.rules import MOST_RULES, PolicyRule, RuleError, rules_from_json
 
@@ -31,9 +42,11 @@ _NOT_YOURS = "Only an admin of everything can change the policy."
 
 @dataclass(frozen=True)
 class Policies:
-    """The active version, the draft, and the rules of each; no version and no rules where there is none.
+    """The active version, the draft, and the rules of each; no version and no rules
+    where there is none.
 
-    `unreadable` says why the rules of one of them could not be read, for instance after a downgrade.
+    `unreadable` says why the rules of one of them could not be read, for instance after
+    a downgrade.
     """
 
     active: PolicyVersion | None
@@ -50,12 +63,20 @@ class Policies:
 
 def policies() -> Policies:
     """Return the active version and the draft, as they are now."""
-    found = PolicyVersion.objects.filter(state__in=("active", "draft")).select_related("author", "activated_by")
+    found = PolicyVersion.objects.filter(state__in=("active", "draft")).select_related(
+        "author", "activated_by"
+    )
     by_state = {one.state: one for one in found}
     active = by_state.get("active")
     draft = by_state.get("draft")
     sides = [_read(one) for one in (active, draft)]
-    return Policies(active, draft, sides[0][0], sides[1][0], next((why for _, why in sides if why), ""))
+    return Policies(
+        active,
+        draft,
+        sides[0][0],
+        sides[1][0],
+        next((why for _, why in sides if why), ""),
+    )
 
 
 def rules_in(version: PolicyVersion) -> Rules:
@@ -69,7 +90,10 @@ def _read(version: PolicyVersion | None) -> tuple[Rules, str]:
     try:
         return rules_from_json(version.rules), ""
     except RuleError as error:
-        return (), f"The rules of version {version.number} cannot be read: {error.sentence}"
+        return (
+            (),
+            f"The rules of version {version.number} cannot be read: {error.sentence}",
+        )
 
 
 def new_rule_id() -> str:
@@ -78,15 +102,21 @@ def new_rule_id() -> str:
 
 
 @atomic_with_retry
-def begin_draft(*, actor: Actor, rules: Iterable[PolicyRule], based_on: int, source: str = "") -> PolicyVersion:
-    """Begin the draft with these rules, which are those of version `based_on`, or of something else: its `source`.
+def begin_draft(
+    *, actor: Actor, rules: Iterable[PolicyRule], based_on: int, source: str = ""
+) -> PolicyVersion:
+    """Begin the draft with these rules, which are those of version `based_on`, or of
+    something else: its `source`.
 
-    Raises StalePolicy where there is a draft already: somebody else would lose their work.
+    Raises StalePolicy where there is a draft already: somebody else would lose their
+    work.
     """
     now = _lock(actor)
     if now.draft is not None:
         by = f" by {now.draft.author}" if now.draft.author else ""
-        raise StalePolicy(f"There is a draft{by} already. Continue with it, or discard it first.")
+        raise StalePolicy(
+            f"There is a draft{by} already. Continue with it, or discard it first."
+        )
     highest = PolicyVersion.objects.aggregate(most=Max("number"))["most"] or 0
     draft = PolicyVersion.objects.create(
         number=highest + 1,
@@ -95,23 +125,35 @@ def begin_draft(*, actor: Actor, rules: Iterable[PolicyRule], based_on: int, sou
         based_on=based_on,
     )
     begun_from = source or (f"version {based_on}" if based_on else "no rules")
-    record("policy.draft_begun", actor=actor, details={"version": str(draft.number), "based_on": begun_from})
+    record(
+        "policy.draft_begun",
+        actor=actor,
+        details={"version": str(draft.number), "based_on": begun_from},
+    )
     return draft
 
 
 def save_rule(*, actor: Actor, edits: int, rule: PolicyRule) -> PolicyVersion:
-    """Put a rule into the draft, new or in place of the one with its id, if the draft is still as it was seen."""
+    """Put a rule into the draft, new or in place of the one with its id, if the draft
+    is still as it was seen.
+    """
     return _change_draft(actor, edits, lambda rules: with_rule(rules, rule))
 
 
 def arrange_rules(*, actor: Actor, edits: int, rule_id: str, act: str) -> PolicyVersion:
-    """Move, copy, switch or delete a rule of the draft, if the draft is still as it was seen."""
+    """Move, copy, switch or delete a rule of the draft, if the draft is still as it was
+    seen.
+    """
     new_id = new_rule_id()
-    return _change_draft(actor, edits, lambda rules: arranged(rules, rule_id, act, new_id=new_id))
+    return _change_draft(
+        actor, edits, lambda rules: arranged(rules, rule_id, act, new_id=new_id)
+    )
 
 
 @atomic_with_retry
-def _change_draft(actor: Actor, edits: int, change: Callable[[Rules], Rules]) -> PolicyVersion:
+def _change_draft(
+    actor: Actor, edits: int, change: Callable[[Rules], Rules]
+) -> PolicyVersion:
     now = _lock(actor)
     draft = _draft_as_seen(now, edits)
     try:
@@ -133,7 +175,9 @@ def _change_draft(actor: Actor, edits: int, change: Callable[[Rules], Rules]) ->
 
 @atomic_with_retry
 def discard_draft(*, actor: Actor, edits: int) -> None:
-    """Delete the draft, if it is still as it was seen. The ledger keeps its rules as sentences."""
+    """Delete the draft, if it is still as it was seen. The ledger keeps its rules as
+    sentences.
+    """
     now = _lock(actor)
     draft = _draft_as_seen(now, edits)
     names = names_of_all(now.draft_rules)
@@ -143,8 +187,12 @@ def discard_draft(*, actor: Actor, edits: int) -> None:
     record("policy.draft_discarded", actor=actor, details=details)
 
 
-def _lock_as_seen(actor: Actor, edits: int, active: int) -> tuple[Policies, PolicyVersion]:
-    """Lock the policies, and return them with the draft, if that and the active version are as they were seen."""
+def _lock_as_seen(
+    actor: Actor, edits: int, active: int
+) -> tuple[Policies, PolicyVersion]:
+    """Lock the policies, and return them with the draft, if that and the active version
+    are as they were seen.
+    """
     now = _lock(actor)
     draft = _draft_as_seen(now, edits)
     if now.active_number != active:
@@ -162,15 +210,22 @@ def _activating(*, actor: Actor, edits: int, active: int, note: str) -> ChangeIn
         before=in_text(found, "before") or "no rules",
         after=in_text(found, "after") or "no rules",
         page=reverse("policy"),
-        # A draft that is begun anew has the same numbers, so its rules are compared, and what they name: while no
-        # active rule names that too, one admin changes it alone.
+        # A draft that is begun anew has the same numbers, so its rules are compared,
+        # and what they name: while no active rule names that too, one admin changes it
+        # alone.
         based_on=[draft.rules, *_named_by(now.draft_rules)],
     )
 
 
 def _named_by(rules: Rules) -> list[Any]:
-    """Return the members, hours and list versions of what these rules name, as they are now."""
-    groups = {group for one in rules for group in (*one.then.approvals, *one.then.barred_groups)}
+    """Return the members, hours and list versions of what these rules name, as they are
+    now.
+    """
+    groups = {
+        group
+        for one in rules
+        for group in (*one.then.approvals, *one.then.barred_groups)
+    }
     calendars = {calendar for one in rules for calendar in one.calendars}
     lists = {named for one in rules for named in one.when.lists}
     members = Group.objects.filter(pk__in=groups).order_by("pk", "members")
@@ -191,21 +246,33 @@ def _asks_no_less(*, actor: Actor, edits: int, active: int, note: str) -> bool:
 
 @atomic_with_retry
 @second_admin("Policy", words=_activating, tightens=_asks_no_less)
-def activate_draft(*, actor: Actor, edits: int, active: int, note: str = "") -> PolicyVersion:
-    """Make the draft the active version, if it and the active version are still as they were seen.
+def activate_draft(
+    *, actor: Actor, edits: int, active: int, note: str = ""
+) -> PolicyVersion:
+    """Make the draft the active version, if it and the active version are still as they
+    were seen.
 
-    `active` is the number of the version that was shown as active, 0 for none. Decisions that were recorded before are
-    asked again by the new rules when they are carried out.
+    `active` is the number of the version that was shown as active, 0 for none.
+    Decisions that were recorded before are asked again by the new rules when they are
+    carried out.
     """
     now, draft = _lock_as_seen(actor, edits, active)
     found = _differences(now.active_rules, now.draft_rules)
     if now.active is not None:
-        PolicyVersion.objects.filter(pk=now.active.pk).update(state="retired", retired_at=Now())
-    draft.state, draft.activated_by_id, draft.note = "active", int(actor.id), note.strip()[:MAX_NOTE]
+        PolicyVersion.objects.filter(pk=now.active.pk).update(
+            state="retired", retired_at=Now()
+        )
+    draft.state, draft.activated_by_id, draft.note = (
+        "active",
+        int(actor.id),
+        note.strip()[:MAX_NOTE],
+    )
     draft.activated_at = Now()
     draft.save(update_fields=["state", "activated_by", "activated_at", "note"])
     draft.refresh_from_db()
-    _record_change("policy.activated", actor, found, version=str(draft.number), note=draft.note)
+    _record_change(
+        "policy.activated", actor, found, version=str(draft.number), note=draft.note
+    )
     return draft
 
 
@@ -220,9 +287,13 @@ def _lock(actor: Actor) -> Policies:
 
 def _draft_as_seen(now: Policies, edits: int) -> PolicyVersion:
     if now.draft is None:
-        raise StalePolicy("There is no draft any more: somebody activated or discarded it.")
+        raise StalePolicy(
+            "There is no draft any more: somebody activated or discarded it."
+        )
     if now.draft.edits != edits:
-        raise StalePolicy("Somebody changed the draft meanwhile. Check it as it is now, then repeat your change.")
+        raise StalePolicy(
+            "Somebody changed the draft meanwhile. Check it as it is now, then repeat your change."
+        )
     return now.draft
 
 
@@ -230,6 +301,12 @@ def _differences(before: Rules, after: Rules) -> list[Difference]:
     return differences(before, after, names_of_all((*before, *after)))
 
 
-def _record_change(action: str, actor: Actor, found: list[Difference], **details: str) -> None:
+def _record_change(
+    action: str, actor: Actor, found: list[Difference], **details: str
+) -> None:
     sides = changed(before=in_text(found, "before"), after=in_text(found, "after"))
-    record(action, actor=actor, details={**{name: text for name, text in details.items() if text}, **sides})
+    record(
+        action,
+        actor=actor,
+        details={**{name: text for name, text in details.items() if text}, **sides},
+    )

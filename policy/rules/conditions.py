@@ -1,10 +1,12 @@
 """When a rule applies to a message. Pure.
 
-All conditions of a rule must hold; of several values of one, a single one that fits is enough. Rules only ask for more,
-so whatever the desk does not know makes a condition hold.
+All conditions of a rule must hold; of several values of one, a single one that fits is
+enough. Rules only ask for more, so whatever the desk does not know makes a condition
+hold.
 
-To add a condition: its field and check here, where its value comes from in `facts.py`, its sentence in `rules.py`, and
-its field in the editor, `approvals/policy_rules/rule_form.py`.
+To add a condition: its field and check here, where its value comes from in `facts.py`,
+its sentence in `rules.py`, and its field in the editor,
+`approvals/policy_rules/rule_form.py`.
 """
 
 import re
@@ -44,7 +46,9 @@ _QUOTES = re.compile("[“”„‟«»\"']")
 
 @dataclass(frozen=True)
 class Amount:
-    """A sum that a message names. Without a currency it is not certain which, and it counts as any."""
+    """A sum that a message names. Without a currency it is not certain which, and it
+    counts as any.
+    """
 
     value: Decimal
     currency: str = ""
@@ -54,9 +58,10 @@ class Amount:
 class MessageFacts:
     """What conditions ask of a message. None means that the desk does not know.
 
-    `key` is "connection:API key"; `recipients` are in the form that allowlists compare, and one without @ stands for
-    somebody whom the key does not show. `lists` are the allowlists that name one of them, `attachments` families and
-    names of kinds, and `origins` everything that the message may have come from.
+    `key` is "connection:API key"; `recipients` are in the form that allowlists compare,
+    and one without @ stands for somebody whom the key does not show. `lists` are the
+    allowlists that name one of them, `attachments` families and names of kinds, and
+    `origins` everything that the message may have come from.
     """
 
     connection: int
@@ -84,7 +89,9 @@ class MessageFacts:
     @cached_property
     def sees_all_recipients(self) -> bool:
         """Whether it is known who gets it."""
-        return self.recipients is not None and all("@" in one for one in self.recipients)
+        return self.recipients is not None and all(
+            "@" in one for one in self.recipients
+        )
 
     @cached_property
     def entries(self) -> list[frozenset[str]]:
@@ -96,8 +103,9 @@ class MessageFacts:
 class Conditions:
     """What must hold of a message for a rule to apply; an empty condition asks nothing.
 
-    `recipients` are entries as in allowlists, one of which must name somebody; `recipients_except` must leave somebody
-    unnamed. `amount` is the least sum that it must name, 0 for any.
+    `recipients` are entries as in allowlists, one of which must name somebody;
+    `recipients_except` must leave somebody unnamed. `amount` is the least sum that it
+    must name, 0 for any.
     """
 
     mailboxes: frozenset[int] = frozenset()
@@ -143,11 +151,17 @@ class Conditions:
     # Cached: 200 rules are asked about each row of a page.
     @cached_property
     def _asked(self) -> list[tuple[str, "_Check"]]:
-        return [(name, check) for name, check in _CHECKS.items() if _is_set(getattr(self, name))]
+        return [
+            (name, check)
+            for name, check in _CHECKS.items()
+            if _is_set(getattr(self, name))
+        ]
 
 
 def own_word_key(word: str) -> str:
-    """Return an own word in the form in which findings name it: capitals and quotation marks do not count."""
+    """Return an own word in the form in which findings name it: capitals and quotation
+    marks do not count.
+    """
     return _QUOTES.sub("'", word[:80]).casefold().strip()
 
 
@@ -155,11 +169,15 @@ _Check = Callable[[Conditions, MessageFacts], bool]
 
 
 def _recipient(when: Conditions, facts: MessageFacts) -> bool:
-    return not facts.sees_all_recipients or any(not one.isdisjoint(when.recipients) for one in facts.entries)
+    return not facts.sees_all_recipients or any(
+        not one.isdisjoint(when.recipients) for one in facts.entries
+    )
 
 
 def _other_recipient(when: Conditions, facts: MessageFacts) -> bool:
-    return not facts.sees_all_recipients or any(one.isdisjoint(when.recipients_except) for one in facts.entries)
+    return not facts.sees_all_recipients or any(
+        one.isdisjoint(when.recipients_except) for one in facts.entries
+    )
 
 
 def _list(when: Conditions, facts: MessageFacts) -> bool:
@@ -179,15 +197,22 @@ def _amount(when: Conditions, facts: MessageFacts) -> bool:
         return True
     least = when.amount or Decimal(0)
     currency = when.currency
-    return any(one.value >= least and (not currency or one.currency in ("", currency)) for one in facts.amounts)
+    return any(
+        one.value >= least and (not currency or one.currency in ("", currency))
+        for one in facts.amounts
+    )
 
 
 def _risk(when: Conditions, facts: MessageFacts) -> bool:
-    return facts.risk_level is None or facts.risk_level in (("high",) if when.risk == "high" else RISKS)
+    return facts.risk_level is None or facts.risk_level in (
+        ("high",) if when.risk == "high" else RISKS
+    )
 
 
 def _one_of(name: str) -> _Check:
-    """Return the check that a condition's values and those of the fact of its name have one in common."""
+    """Return the check that a condition's values and those of the fact of its name have
+    one in common.
+    """
 
     def check(when: Conditions, facts: MessageFacts) -> bool:
         found: frozenset[Any] | None = getattr(facts, name)
@@ -197,7 +222,9 @@ def _one_of(name: str) -> _Check:
 
 
 _CHECKS: dict[str, _Check] = {
-    "mailboxes": lambda when, facts: facts.mailbox is None or facts.mailbox in when.mailboxes,
+    "mailboxes": lambda when, facts: (
+        facts.mailbox is None or facts.mailbox in when.mailboxes
+    ),
     "keys": lambda when, facts: _may_be_key(when, facts),
     "key_owners": _one_of("key_owners"),
     "recipients": _recipient,
@@ -211,9 +238,15 @@ _CHECKS: dict[str, _Check] = {
     "attachments": _one_of("attachments"),
     "recipients_from": _number,
     "origins": _one_of("origins"),
-    "during": lambda when, facts: not when.during or is_open(when.during, facts.now, facts.calendars) is not False,
-    "outside": lambda when, facts: not when.outside or not is_open(when.outside, facts.now, facts.calendars),
-    "tries_from": lambda when, facts: facts.tries is None or facts.tries >= (when.tries_from or 0),
+    "during": lambda when, facts: (
+        not when.during or is_open(when.during, facts.now, facts.calendars) is not False
+    ),
+    "outside": lambda when, facts: (
+        not when.outside or not is_open(when.outside, facts.now, facts.calendars)
+    ),
+    "tries_from": lambda when, facts: (
+        facts.tries is None or facts.tries >= (when.tries_from or 0)
+    ),
 }
 
 
@@ -226,9 +259,11 @@ def _may_be_key(when: Conditions, facts: MessageFacts) -> bool:
 
 @lru_cache(maxsize=4096)
 def entries_of(recipient: str) -> frozenset[str]:
-    """Return every entry that names a recipient. One whose address names a next hop is named by its domain too.
+    """Return every entry that names a recipient. One whose address names a next hop is
+    named by its domain too.
 
-    An allowlist lets no such address through; a rule asks for more, so it applies in doubt.
+    An allowlist lets no such address through; a rule asks for more, so it applies in
+    doubt.
     """
     domain = recipient.rpartition("@")[2]
     entries = patterns_for(recipient) or [recipient, *patterns_for(f"x@{domain}")[1:]]
@@ -237,10 +272,13 @@ def entries_of(recipient: str) -> frozenset[str]:
 
 def read_entry(typed: str) -> str:
     """Return an entry of recipients in its one form. Raises ValueError with a sentence."""
-    # A whole top-level domain is too much for an allowlist, but not for a rule, which asks for more.
+    # A whole top-level domain is too much for an allowlist, but not for a rule, which
+    # asks for more.
     return typed.lower() if _TOP_LEVEL.match(typed) else read_pattern(typed)
 
 
 def _is_set(value: object) -> bool:
     # An amount of 0 asks for any amount.
-    return isinstance(value, Decimal) or (value is not None and value not in (False, "", (), frozenset()))
+    return isinstance(value, Decimal) or (
+        value is not None and value not in (False, "", (), frozenset())
+    )

@@ -1,4 +1,6 @@
-"""What the rules ask of one message now: how many approvals are given, and what the person who looks may give. Pure."""
+"""What the rules ask of one message now: how many approvals are given, and what the
+person who looks may give. Pure.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +15,9 @@ from policy.rules.rules import Names, effects_in_words, listed, unread_sums_in_w
 
 @dataclass(frozen=True)
 class Approval:
-    """One live approval of the current version. `may` is false for a giver who is no reviewer here any more."""
+    """One live approval of the current version. `may` is false for a giver who is no
+    reviewer here any more.
+    """
 
     person: int
     name: str
@@ -27,8 +31,8 @@ class Approval:
 class Demand:
     """What is asked of a message, what is given, and who asks.
 
-    `authors` may not approve; nor may `last_editor`, where a rule says so. `is_decided`: it is asked again because the
-    decision is to be carried out.
+    `authors` may not approve; nor may `last_editor`, where a rule says so.
+    `is_decided`: it is asked again because the decision is to be carried out.
     """
 
     requirement: Requirement = field(default_factory=Requirement)
@@ -57,12 +61,18 @@ class Demand:
     def counted(self) -> tuple[Approval, ...]:
         """The approvals that count."""
         barred = self.effects.barred_groups
-        return tuple(one for one in self.approvals if one.may and not barred & one.groups and self.may_give(one.person))
+        return tuple(
+            one
+            for one in self.approvals
+            if one.may and not barred & one.groups and self.may_give(one.person)
+        )
 
     @cached_property
     def progress(self) -> Progress:
         """How many of the needed approvals are given."""
-        return progress(self.effects, [one.person for one in self.counted], _members(self.counted))
+        return progress(
+            self.effects, [one.person for one in self.counted], _members(self.counted)
+        )
 
     @property
     def has_approved(self) -> bool:
@@ -76,7 +86,9 @@ class Demand:
 
     @property
     def is_last(self) -> bool:
-        """Whether the approval of the person who looks would be the last that is missing."""
+        """Whether the approval of the person who looks would be the last that is
+        missing.
+        """
         return self.after().is_complete
 
     @property
@@ -86,28 +98,40 @@ class Demand:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What each rule that applies asks, in their order: "Payments: 2 approvals of Finance are needed."."""
+        """What each rule that applies asks, in their order: "Payments: 2 approvals of
+        Finance are needed.".
+        """
         names = Names(groups=self.groups, calendars=self._calendar_names)
         spoke = self.requirement.spoke
         asks_sums = any(one.when.amount is not None for one in spoke)
         unread = unread_sums_in_words(self.unread_sums) if asks_sums else ""
-        sentences = [f"{one.name}: {effects_in_words(one.then, names)}." for one in spoke]
+        sentences = [
+            f"{one.name}: {effects_in_words(one.then, names)}." for one in spoke
+        ]
         return tuple(filter(None, (*sentences, unread)))
 
     @property
     def version_in_words(self) -> str:
-        """Which version of the policy was asked: "version 3"; empty where none is active."""
+        """Which version of the policy was asked: "version 3"; empty where none is
+        active.
+        """
         return f"version {self.requirement.version}" if self.requirement.version else ""
 
     @property
     def asks_people(self) -> bool:
         """Whether the rules ask for more, or other, people than any one reviewer."""
-        return self.takes_several or bool(self.effects.named_groups or self.effects.barred_groups)
+        return self.takes_several or bool(
+            self.effects.named_groups or self.effects.barred_groups
+        )
 
     @property
     def warning(self) -> str:
         """That nobody can complete it, and whom to ask; empty where somebody can."""
-        return "" if self.is_possible else "Too few people may give that: ask an admin to change the rule or the group."
+        return (
+            ""
+            if self.is_possible
+            else "Too few people may give that: ask an admin to change the rule or the group."
+        )
 
     def after(self) -> Progress:
         """Return how many approvals are given once the person who looks has approved."""
@@ -115,13 +139,17 @@ class Demand:
         return progress(self.effects, givers, self._with_person())
 
     def forbidding(self) -> list[tuple[str, str]]:
-        """Return the rules that keep the person from approving: a word for each, and its sentence."""
+        """Return the rules that keep the person from approving: a word for each, and
+        its sentence.
+        """
         if not self.is_readable:
             sentence = "The rules of the policy could not be read, so nothing can be approved. Tell an admin."
             return [("policy", sentence)]
         found = []
         if self.effects.reject:
-            found.append(("policy", f"A rule rejects this message: {self.effects.reject}"))
+            found.append(
+                ("policy", f"A rule rejects this message: {self.effects.reject}")
+            )
         if closed := self._closed():
             found.append(("hours", closed))
         if self.is_decided:
@@ -132,31 +160,42 @@ class Demand:
         return found
 
     def _why_not(self) -> str:
-        """Return why one more approval of this person would not count; empty where it would."""
+        """Return why one more approval of this person would not count; empty where it
+        would.
+        """
         barring = self.effects.barred_groups & self.own_groups
         if barring:
             return f"A rule keeps members of {self._named(barring)} from approving this message."
         if self.effects.bar_editor and self.person == self.last_editor:
             return "You edited this message last, and a rule wants somebody else to approve it."
         if self.progress.is_complete:
-            # Nobody has decided yet, because fewer are asked for than when they approved: one more press does.
+            # Nobody has decided yet, because fewer are asked for than when they
+            # approved: one more press does.
             return ""
         if self.has_approved:
             return f"You have approved this: {self.progress} approvals are given. {self.missing_in_words()}"
         givers = [one.person for one in self.counted]
         if not helps(self.effects, givers, self.person, self._with_person()):
-            given = f"{self.progress} approvals are given. " if self.takes_several else ""
+            given = (
+                f"{self.progress} approvals are given. " if self.takes_several else ""
+            )
             return f"{given}{self.missing_in_words()}"
         return ""
 
     def missing_in_words(self) -> str:
-        """Return who must still approve, as a sentence: "1 more is needed: 1 of Finance."; empty where nobody must."""
+        """Return who must still approve, as a sentence: "1 more is needed: 1 of
+        Finance."; empty where nobody must.
+        """
         missing = self.progress.missing
         if not missing:
             return ""
         parts = []
         for group, n in sorted(missing.items()):
-            whose = "of any reviewer" if group == ANY_REVIEWER else f"of {self._named({group})}"
+            whose = (
+                "of any reviewer"
+                if group == ANY_REVIEWER
+                else f"of {self._named({group})}"
+            )
             parts.append(f"{n} {whose}")
         left = sum(missing.values())
         verb = "is" if left == 1 else "are"
@@ -174,7 +213,11 @@ class Demand:
         """Return when it can be approved and sent, where a rule's hours are over now."""
         if self.now is None:
             return ""
-        closed = [one for one in self.effects.office_hours if not is_open(one, self.now, self.calendars)]
+        closed = [
+            one
+            for one in self.effects.office_hours
+            if not is_open(one, self.now, self.calendars)
+        ]
         if not closed:
             return ""
         only = f"A rule lets this be approved and sent only within {hours_in_words(closed[0], self._calendar_names)}"
@@ -189,7 +232,9 @@ class Demand:
         return {key: one.name for key, one in self.calendars.items()}
 
     def may_give(self, person: int) -> bool:
-        """Whether nothing but their groups keeps a reviewer from approving: no author, and no editor where asked."""
+        """Whether nothing but their groups keeps a reviewer from approving: no author,
+        and no editor where asked.
+        """
         if person in self.authors or person in self.editors:
             return False
         return not (self.effects.bar_editor and person == self.last_editor)
@@ -201,7 +246,13 @@ class Demand:
         return members
 
     def _named(self, groups: set[int] | frozenset[int]) -> str:
-        return listed(sorted(self.groups.get(one, f"a group that was deleted ({one})") for one in groups), "or")
+        return listed(
+            sorted(
+                self.groups.get(one, f"a group that was deleted ({one})")
+                for one in groups
+            ),
+            "or",
+        )
 
 
 def _members(approvals: tuple[Approval, ...]) -> dict[int, set[int]]:

@@ -1,4 +1,6 @@
-"""What can be done with the rules of a draft, and what differs between two policies, as sentences. Pure."""
+"""What can be done with the rules of a draft, and what differs between two policies, as
+sentences. Pure.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +22,9 @@ ACTS = {
 
 @dataclass(frozen=True)
 class Difference:
-    """What one rule was before and is after; one of them is empty where there was none. `what` is a word for it."""
+    """What one rule was before and is after; one of them is empty where there was none.
+    `what` is a word for it.
+    """
 
     what: str
     name: str
@@ -34,7 +38,9 @@ class Difference:
 
     @property
     def sides(self) -> tuple[str, str]:
-        """What it was before and is after, without the name where that is its name still."""
+        """What it was before and is after, without the name where that is its name
+        still.
+        """
         prefix = f"{self.name}: "
         return self.before.removeprefix(prefix), self.after.removeprefix(prefix)
 
@@ -45,14 +51,17 @@ def find(rules: Iterable[PolicyRule], rule_id: str) -> PolicyRule | None:
 
 
 def with_rule(rules: Rules, rule: PolicyRule) -> Rules:
-    """Return the rules with this one in the place of the one with its id; at the end where there is none."""
+    """Return the rules with this one in the place of the one with its id; at the end
+    where there is none.
+    """
     if find(rules, rule.id) is None:
         return (*rules, rule)
     return tuple(rule if one.id == rule.id else one for one in rules)
 
 
 def arranged(rules: Rules, rule_id: str, act: str, *, new_id: str) -> Rules:
-    """Return the rules after one of ACTS; a copy has the id `new_id`, is off, and stands behind its original.
+    """Return the rules after one of ACTS; a copy has the id `new_id`, is off, and
+    stands behind its original.
 
     Raises RuleError where there is no such rule or act.
     """
@@ -75,14 +84,24 @@ def arranged(rules: Rules, rule_id: str, act: str, *, new_id: str) -> Rules:
 
 
 def described(rule: PolicyRule, names: Names) -> str:
-    """Return all of a rule as text: its sentence, whether it is off, who answers for it, and its note."""
-    owner = f" Owner: {names.people.get(rule.owner) or 'somebody who left'}." if rule.owner else ""
+    """Return all of a rule as text: its sentence, whether it is off, who answers for
+    it, and its note.
+    """
+    owner = (
+        f" Owner: {names.people.get(rule.owner) or 'somebody who left'}."
+        if rule.owner
+        else ""
+    )
     note = f" Note: {rule.note}" if rule.note else ""
     return f"{rule.name}{'' if rule.is_on else ' (off)'}: {as_sentence(rule, names)}{owner}{note}"
 
 
-def differences(before: Sequence[PolicyRule], after: Sequence[PolicyRule], names: Names) -> list[Difference]:
-    """Return what was added, changed and removed, in the order of the rules after, and whether the order changed."""
+def differences(
+    before: Sequence[PolicyRule], after: Sequence[PolicyRule], names: Names
+) -> list[Difference]:
+    """Return what was added, changed and removed, in the order of the rules after, and
+    whether the order changed.
+    """
     found = []
     for rule in after:
         old = find(before, rule.id)
@@ -90,11 +109,18 @@ def differences(before: Sequence[PolicyRule], after: Sequence[PolicyRule], names
             found.append(Difference("Added", rule.name, "", described(rule, names)))
         elif old != rule:
             what = _what_changed(old, rule)
-            found.append(Difference(what, rule.name, described(old, names), described(rule, names)))
+            found.append(
+                Difference(
+                    what, rule.name, described(old, names), described(rule, names)
+                )
+            )
     for rule in before:
         if find(after, rule.id) is None:
             found.append(Difference("Removed", rule.name, described(rule, names), ""))
-    orders = [[one.id for one in side if find(other, one.id)] for side, other in ((before, after), (after, before))]
+    orders = [
+        [one.id for one in side if find(other, one.id)]
+        for side, other in ((before, after), (after, before))
+    ]
     if orders[0] != orders[1]:
         in_words = ["; ".join(one.name for one in side) for side in (before, after)]
         found.append(Difference("Order", "Order of the rules", *in_words))
@@ -110,11 +136,14 @@ def _what_changed(old: PolicyRule, new: PolicyRule) -> str:
 def rules_loosen(before: Iterable[PolicyRule], after: Iterable[PolicyRule]) -> bool:
     """Whether `after` may ask less of some message than `before`.
 
-    Each rule that is on needs one among the later ones that is on, applies wherever it applied, and asks at least as
-    much: the order of rules does not matter, because the strictest wins. In doubt the later list is looser.
+    Each rule that is on needs one among the later ones that is on, applies wherever it
+    applied, and asks at least as much: the order of rules does not matter, because the
+    strictest wins. In doubt the later list is looser.
     """
     later = [rule for rule in after if rule.is_on]
-    return not all(any(_replaces(one, rule) for one in later) for rule in before if rule.is_on)
+    return not all(
+        any(_replaces(one, rule) for one in later) for rule in before if rule.is_on
+    )
 
 
 def _replaces(later: PolicyRule, rule: PolicyRule) -> bool:

@@ -22,9 +22,11 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of the needed approvals are given: "1 of 2". `missing` says how many more each group must give.
+    """How many of the needed approvals are given: "1 of 2". `missing` says how many
+    more each group must give.
 
-    In place of a group it has `ANY_REVIEWER` where anybody may give what is missing besides them.
+    In place of a group it has `ANY_REVIEWER` where anybody may give what is missing
+    besides them.
     """
 
     given: int
@@ -40,17 +42,28 @@ class Progress:
         return f"{self.given} of {self.needed}"
 
 
-def required(rules: Iterable[PolicyRule], facts: MessageFacts, *, version: int = 0) -> Requirement:
-    """Return what the rules that are on and apply to a message ask for together: the strictest of each."""
+def required(
+    rules: Iterable[PolicyRule], facts: MessageFacts, *, version: int = 0
+) -> Requirement:
+    """Return what the rules that are on and apply to a message ask for together: the
+    strictest of each.
+    """
     spoke = tuple(rule for rule in rules if rule.is_on and rule.when.apply_to(facts))
-    return Requirement(merged(rule.then for rule in spoke), spoke, version) if spoke else Requirement(version=version)
+    return (
+        Requirement(merged(rule.then for rule in spoke), spoke, version)
+        if spoke
+        else Requirement(version=version)
+    )
 
 
-def progress(effects: Effects, givers: Collection[int], members: Mapping[int, Collection[int]]) -> Progress:
-    """Return how far the approvals of these people go; `members` are the people of each group by its key.
+def progress(
+    effects: Effects, givers: Collection[int], members: Mapping[int, Collection[int]]
+) -> Progress:
+    """Return how far the approvals of these people go; `members` are the people of each
+    group by its key.
 
-    Each person counts once, for one of the named groups at most: where two groups must each give one, one person in
-    both is not enough.
+    Each person counts once, for one of the named groups at most: where two groups must
+    each give one, one person in both is not enough.
     """
     named = effects.named_groups
     slots = [group for group, n in named.items() for _ in range(n)]
@@ -66,14 +79,25 @@ def progress(effects: Effects, givers: Collection[int], members: Mapping[int, Co
     return Progress(effects.total - more, effects.total, missing)
 
 
-def helps(effects: Effects, givers: Collection[int], person: int, members: Mapping[int, Collection[int]]) -> bool:
-    """Whether the approval of one more person brings the message closer to being approved."""
+def helps(
+    effects: Effects,
+    givers: Collection[int],
+    person: int,
+    members: Mapping[int, Collection[int]],
+) -> bool:
+    """Whether the approval of one more person brings the message closer to being
+    approved.
+    """
     before = progress(effects, givers, members)
     return progress(effects, {*givers, person}, members).given > before.given
 
 
-def _assigned(slots: Sequence[int], people: Sequence[int], members: Mapping[int, Collection[int]]) -> dict[int, int]:
-    """Return which person fills which slot of a group, as many as possible (augmenting paths)."""
+def _assigned(
+    slots: Sequence[int], people: Sequence[int], members: Mapping[int, Collection[int]]
+) -> dict[int, int]:
+    """Return which person fills which slot of a group, as many as possible (augmenting
+    paths).
+    """
     filled: dict[int, int] = {}
 
     def place(person: int, seen: set[int]) -> bool:

@@ -1,4 +1,6 @@
-"""Rules as JSON and back, by the types of their fields: whatever has another type is an error with a sentence. Pure."""
+"""Rules as JSON and back, by the types of their fields: whatever has another type is an
+error with a sentence. Pure.
+"""
 
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
@@ -9,10 +11,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as it is stored: of a dataclass only the fields that are not as they are by default."""
+    """Return a value as it is stored: of a dataclass only the fields that are not as
+    they are by default.
+    """
     if is_dataclass(value):
         stored = [(one, getattr(value, one.name)) for one in fields(value)]
-        return {one.name: as_json(found) for one, found in stored if found != _default(one)}
+        return {
+            one.name: as_json(found) for one, found in stored if found != _default(one)
+        }
     if isinstance(value, Mapping):
         return {str(key): as_json(one) for key, one in sorted(value.items())}
     if isinstance(value, frozenset):
@@ -23,11 +29,15 @@ def as_json(value: Any) -> Any:
 
 
 def _default(field: Field[Any]) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()
+    return (
+        field.default if field.default_factory is MISSING else field.default_factory()
+    )
 
 
 def from_json(kind: Any, value: Any) -> Any:
-    """Return what `as_json` wrote, as a value of this type. Raises ValueError with a sentence for anything else."""
+    """Return what `as_json` wrote, as a value of this type. Raises ValueError with a
+    sentence for anything else.
+    """
     parts = get_args(kind)
     if NoneType in parts:
         return None if value is None else from_json(parts[0], value)
@@ -37,12 +47,20 @@ def from_json(kind: Any, value: Any) -> Any:
         hints = _hints(dataclass)
         if unknown := sorted(value.keys() - hints.keys()):
             raise ValueError(f"There is no field {unknown[0][:40]!a}.")
-        return dataclass(**{name: from_json(hints[name], one) for name, one in value.items()})
+        return dataclass(
+            **{name: from_json(hints[name], one) for name, one in value.items()}
+        )
     if origin is Mapping and isinstance(value, Mapping):
         return {parts[0](key): from_json(parts[1], one) for key, one in value.items()}
     if origin in (tuple, frozenset) and isinstance(value, list):
-        kinds = parts if origin is tuple and Ellipsis not in parts else [parts[0]] * len(value)
-        return origin(from_json(one, part) for one, part in zip(kinds, value, strict=True))
+        kinds = (
+            parts
+            if origin is tuple and Ellipsis not in parts
+            else [parts[0]] * len(value)
+        )
+        return origin(
+            from_json(one, part) for one, part in zip(kinds, value, strict=True)
+        )
     if kind is Decimal and isinstance(value, str):
         try:
             amount = Decimal(value)

@@ -31,7 +31,11 @@ def seen_state(group: Group) -> str:
 
 def rules_naming(group: int, rules: Iterable[PolicyRule]) -> list[PolicyRule]:
     """Return the rules that ask for approvals of this group, or keep it from approving."""
-    return [one for one in rules if group in one.then.approvals or group in one.then.barred_groups]
+    return [
+        one
+        for one in rules
+        if group in one.then.approvals or group in one.then.barred_groups
+    ]
 
 
 @atomic_with_retry
@@ -41,7 +45,11 @@ def add_group(*, actor: Actor, name: str, members: Collection[int]) -> Group:
     group = Group(name=name)
     _store(group)
     group.members.set(members)
-    record("policy.group_added", actor=actor, details={"group": name, **changed(before="", after=_in_words(group))})
+    record(
+        "policy.group_added",
+        actor=actor,
+        details={"group": name, **changed(before="", after=_in_words(group))},
+    )
     return group
 
 
@@ -49,11 +57,15 @@ def _locked_as_seen(actor: Actor, group_id: int, seen: str) -> Group:
     _check(actor)
     group = _locked(group_id)
     if seen_state(group) != seen:
-        raise StalePolicy("Somebody changed this group meanwhile. Check it as it is now, then save your change.")
+        raise StalePolicy(
+            "Somebody changed this group meanwhile. Check it as it is now, then save your change."
+        )
     return group
 
 
-def _changing(*, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]) -> ChangeInWords:
+def _changing(
+    *, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]
+) -> ChangeInWords:
     group = _locked_as_seen(actor, group_id, seen)
     people = Person.objects.filter(pk__in=members).order_by("name", "email")
     new = {one.pk for one in people} - set(group.members.values_list("pk", flat=True))
@@ -67,8 +79,12 @@ def _changing(*, actor: Actor, group_id: int, seen: str, name: str, members: Col
     )
 
 
-def _tightens(*, actor: Actor, group_id: int, seen: str, members: Collection[int], **_: Any) -> bool:
-    """Whether nobody joins a group that approves by a rule, or leaves one that a rule bars."""
+def _tightens(
+    *, actor: Actor, group_id: int, seen: str, members: Collection[int], **_: Any
+) -> bool:
+    """Whether nobody joins a group that approves by a rule, or leaves one that a rule
+    bars.
+    """
     group = _locked_as_seen(actor, group_id, seen)
     rules = policies()
     now = set(group.members.values_list("pk", flat=True))
@@ -81,10 +97,14 @@ def _tightens(*, actor: Actor, group_id: int, seen: str, members: Collection[int
 
 @atomic_with_retry
 @second_admin("Group", words=_changing, tightens=_tightens)
-def change_group(*, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]) -> Group:
-    """Rename a group and set its members, if it is still as `seen_state` says that it was shown.
+def change_group(
+    *, actor: Actor, group_id: int, seen: str, name: str, members: Collection[int]
+) -> Group:
+    """Rename a group and set its members, if it is still as `seen_state` says that it
+    was shown.
 
-    The approvals that members gave stay; whether they count is asked again when the message is carried out.
+    The approvals that members gave stay; whether they count is asked again when the
+    message is carried out.
     """
     group = _locked_as_seen(actor, group_id, seen)
     before = _in_words(group)
@@ -93,17 +113,26 @@ def change_group(*, actor: Actor, group_id: int, seen: str, name: str, members: 
     group.members.set(members)
     after = _in_words(group)
     if before != after:
-        record("policy.group_changed", actor=actor, details={"group": name, **changed(before=before, after=after)})
+        record(
+            "policy.group_changed",
+            actor=actor,
+            details={"group": name, **changed(before=before, after=after)},
+        )
     return group
 
 
 @atomic_with_retry
 def delete_group(*, actor: Actor, group_id: int) -> str:
-    """Delete a group that no rule of the active version or the draft names; return its name."""
+    """Delete a group that no rule of the active version or the draft names; return its
+    name.
+    """
     _check(actor)
     group = _locked(group_id)
     now = policies()
-    for version, rules in (("active version", now.active_rules), ("draft", now.draft_rules)):
+    for version, rules in (
+        ("active version", now.active_rules),
+        ("draft", now.draft_rules),
+    ):
         if naming := rules_naming(group_id, rules):
             names = listed([f"“{one.name}”" for one in naming])
             raise PolicyRefused(
@@ -113,7 +142,11 @@ def delete_group(*, actor: Actor, group_id: int) -> str:
     before = _in_words(group)
     name = group.name
     group.delete()
-    record("policy.group_deleted", actor=actor, details={"group": name, **changed(before=before, after="")})
+    record(
+        "policy.group_deleted",
+        actor=actor,
+        details={"group": name, **changed(before=before, after="")},
+    )
     return name
 
 
@@ -144,9 +177,11 @@ def _in_words(group: Group) -> str:
 
 @atomic_with_retry
 def begin_ready_made(*, actor: Actor, policy: ReadyMade) -> list[str]:
-    """Begin the draft with a ready-made policy, and make the groups that it names and nobody has made yet.
+    """Begin the draft with a ready-made policy, and make the groups that it names and
+    nobody has made yet.
 
-    Return the names of those; they have no members. Raises StalePolicy where there is a draft.
+    Return the names of those; they have no members. Raises StalePolicy where there is a
+    draft.
     """
     _check(actor)
     keys = {}

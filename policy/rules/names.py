@@ -1,4 +1,6 @@
-"""What the rules refer to by key, with names: for their sentences, and to choose from in a form."""
+"""What the rules refer to by key, with names: for their sentences, and to choose from
+in a form.
+"""
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
@@ -16,10 +18,13 @@ from policy.rules.rules import Names, PolicyRule
 from risk import RULES
 
 FINDINGS: Mapping[str, str] = {one.name: one.words for one in RULES.values()}
-# How long an API key that sent nothing is offered; its owner, where it has one, is known for ever.
+# How long an API key that sent nothing is offered; its owner, where it has one, is
+# known for ever.
 _KEYS_SEEN = timedelta(days=30)
 _UNSEEN = "another mailbox"
-_EVERYTHING = Actor(kind="rule", id="policy", label="", surface="worker", scopes=(Scope(Role.AUDITOR),))
+_EVERYTHING = Actor(
+    kind="rule", id="policy", label="", surface="worker", scopes=(Scope(Role.AUDITOR),)
+)
 
 
 def names_of_all(rules: Iterable[PolicyRule]) -> Names:
@@ -28,23 +33,35 @@ def names_of_all(rules: Iterable[PolicyRule]) -> Names:
 
 
 def names_for(actor: Actor, rules: Iterable[PolicyRule]) -> Names:
-    """Return the names of all that these rules refer to, for the actor: mailboxes that they do not see stay unnamed."""
+    """Return the names of all that these rules refer to, for the actor: mailboxes that
+    they do not see stay unnamed.
+    """
     rules = list(rules)
-    mailboxes = Mailbox.objects.filter(pk__in=set(chain.from_iterable(one.when.mailboxes for one in rules)))
-    lists = Allowlist.objects.filter(pk__in=set(chain.from_iterable(one.when.lists for one in rules)))
+    mailboxes = Mailbox.objects.filter(
+        pk__in=set(chain.from_iterable(one.when.mailboxes for one in rules))
+    )
+    lists = Allowlist.objects.filter(
+        pk__in=set(chain.from_iterable(one.when.lists for one in rules))
+    )
     seen_lists = lists.visible_to(actor).select_related("mailbox", "connection")
     keys = set(chain.from_iterable(one.when.keys for one in rules))
     owners = {one.owner for one in rules if one.owner is not None}
     people = owners.union(*(one.when.key_owners for one in rules))
     calendars = set(chain.from_iterable(one.calendars for one in rules))
     return Names(
-        mailboxes=_named(mailboxes, {one.pk: str(one) for one in mailboxes.visible_to(actor)}),
-        keys={key: name for key, name in api_keys(actor).items() if key in keys} if keys else {},
+        mailboxes=_named(
+            mailboxes, {one.pk: str(one) for one in mailboxes.visible_to(actor)}
+        ),
+        keys={key: name for key, name in api_keys(actor).items() if key in keys}
+        if keys
+        else {},
         people={one.pk: str(one) for one in Person.objects.filter(pk__in=people)},
         lists=_named(lists, {one.pk: one.label for one in seen_lists}),
         groups=dict(Group.objects.values_list("pk", "name")),
         findings=FINDINGS,
-        calendars=dict(WorkCalendar.objects.filter(pk__in=calendars).values_list("pk", "name")),
+        calendars=dict(
+            WorkCalendar.objects.filter(pk__in=calendars).values_list("pk", "name")
+        ),
     )
 
 
@@ -54,16 +71,32 @@ def _named(rows: QuerySet[Any], seen: Mapping[int, str]) -> dict[int, str]:
 
 
 def api_keys(actor: Actor) -> dict[str, str]:
-    """Return the API keys that sent something in the last 30 days or have an owner, of connections that are visible.
+    """Return the API keys that sent something in the last 30 days or have an owner, of
+    connections that are visible.
 
     Only our own gateway says which key sent a message (relies on message_changed).
     """
     connections = Connection.objects.visible_to(actor).at_work()
     names = dict(connections.values_list("pk", "name"))
-    owned = KeyOwner.objects.filter(connection__in=names).values_list("connection_id", "upstream_key_id")
-    found = {f"{connection}:{key}": f"{key} ({names[connection]})" for connection, key in owned}
-    sent = Message.objects.filter(changed_at__gte=Now() - _KEYS_SEEN, connection__in=names).exclude(sent_by_key="")
-    rows = sent.order_by().values_list("connection_id", "sent_by_key").annotate(name=Max("sent_by_key_name"))
+    owned = KeyOwner.objects.filter(connection__in=names).values_list(
+        "connection_id", "upstream_key_id"
+    )
+    found = {
+        f"{connection}:{key}": f"{key} ({names[connection]})"
+        for connection, key in owned
+    }
+    sent = Message.objects.filter(
+        changed_at__gte=Now() - _KEYS_SEEN, connection__in=names
+    ).exclude(sent_by_key="")
+    rows = (
+        sent.order_by()
+        .values_list("connection_id", "sent_by_key")
+        .annotate(name=Max("sent_by_key_name"))
+    )
     for connection, key, name in rows:
-        found[f"{connection}:{key}"] = f"{name or key} ({names[connection]})" if len(names) > 1 else str(name or key)
+        found[f"{connection}:{key}"] = (
+            f"{name or key} ({names[connection]})"
+            if len(names) > 1
+            else str(name or key)
+        )
     return found

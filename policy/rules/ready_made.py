@@ -1,6 +1,8 @@
-"""Three policies to begin with. Each can be read, and loaded as a draft; docs/policy.md says when to take which.
+"""Three policies to begin with. Each can be read, and loaded as a draft; docs/policy.md
+says when to take which.
 
-They name groups by their names; those that do not exist yet are made without members when one is loaded.
+They name groups by their names; those that do not exist yet are made without members
+when one is loaded.
 """
 
 from collections.abc import Mapping
@@ -17,7 +19,11 @@ from policy.rules.rules import PolicyRule
 FINANCE = 1
 LEGAL = 2
 CLIENT_LEADS = 3
-GROUPS: Mapping[int, str] = {FINANCE: "Finance", LEGAL: "Legal", CLIENT_LEADS: "Client leads"}
+GROUPS: Mapping[int, str] = {
+    FINANCE: "Finance",
+    LEGAL: "Legal",
+    CLIENT_LEADS: "Client leads",
+}
 _OFFICE = Hours.on((0, 1, 2, 3, 4), time(8), time(18), "UTC")
 _DAY = 24 * 60
 
@@ -34,20 +40,32 @@ class ReadyMade:
     @property
     def groups(self) -> dict[int, str]:
         """The groups that its rules name."""
-        keys = {key for one in self.rules for key in (*one.then.named_groups, *one.then.barred_groups)}
+        keys = {
+            key
+            for one in self.rules
+            for key in (*one.then.named_groups, *one.then.barred_groups)
+        }
         return {key: GROUPS[key] for key in sorted(keys)}
 
     def rules_with(self, groups: Mapping[int, int]) -> tuple[PolicyRule, ...]:
         """Return its rules with the keys of these groups in place of those of GROUPS."""
-        return tuple(replace(one, then=_with_groups(one.then, groups)) for one in self.rules)
+        return tuple(
+            replace(one, then=_with_groups(one.then, groups)) for one in self.rules
+        )
 
 
 def _with_groups(then: Effects, groups: Mapping[int, int]) -> Effects:
     approvals = {groups.get(key, key): n for key, n in then.approvals.items()}
-    return replace(then, approvals=approvals, barred_groups=frozenset(groups[one] for one in then.barred_groups))
+    return replace(
+        then,
+        approvals=approvals,
+        barred_groups=frozenset(groups[one] for one in then.barred_groups),
+    )
 
 
-def _rule(number: int, name: str, when: Conditions, then: Effects, note: str = "") -> PolicyRule:
+def _rule(
+    number: int, name: str, when: Conditions, then: Effects, note: str = ""
+) -> PolicyRule:
     return PolicyRule(id=f"ready{number}", name=name, note=note, when=when, then=then)
 
 
@@ -85,7 +103,9 @@ READY_MADE = {
                     4,
                     "Programs are never sent",
                     Conditions(findings=frozenset({"attachment_runs_code"})),
-                    Effects(reject="Attachments that run code are never sent. Send a link instead."),
+                    Effects(
+                        reject="Attachments that run code are never sent. Send a link instead."
+                    ),
                 ),
             ),
         ),
@@ -106,7 +126,11 @@ READY_MADE = {
                     2,
                     "High risk",
                     Conditions(risk="high"),
-                    Effects(approvals={CLIENT_LEADS: 1, ANY_REVIEWER: 2}, high_risk_page=True, bar_editor=True),
+                    Effects(
+                        approvals={CLIENT_LEADS: 1, ANY_REVIEWER: 2},
+                        high_risk_page=True,
+                        bar_editor=True,
+                    ),
                 ),
                 _rule(
                     3,
@@ -121,7 +145,12 @@ READY_MADE = {
                     Effects(office_hours=(_OFFICE,)),
                     "Set your own time zone.",
                 ),
-                _rule(5, "Nothing waits for ever", Conditions(), Effects(expire_minutes=3 * _DAY)),
+                _rule(
+                    5,
+                    "Nothing waits for ever",
+                    Conditions(),
+                    Effects(expire_minutes=3 * _DAY),
+                ),
                 _rule(
                     6,
                     "Third try",
@@ -147,13 +176,17 @@ READY_MADE = {
                     2,
                     "Payments",
                     Conditions(amount=Decimal(1000)),
-                    Effects(approvals={FINANCE: 2}, reauthenticate=True, never_in_bulk=True),
+                    Effects(
+                        approvals={FINANCE: 2}, reauthenticate=True, never_in_bulk=True
+                    ),
                 ),
                 _rule(
                     3,
                     "Bank details",
                     Conditions(findings=frozenset({"payment_details"})),
-                    Effects(approvals={FINANCE: 1}, reauthenticate=True, high_risk_page=True),
+                    Effects(
+                        approvals={FINANCE: 1}, reauthenticate=True, high_risk_page=True
+                    ),
                 ),
                 _rule(
                     4,
@@ -165,13 +198,21 @@ READY_MADE = {
                     5,
                     "High risk",
                     Conditions(risk="high"),
-                    Effects(approvals={LEGAL: 1, ANY_REVIEWER: 2}, reauthenticate=True, high_risk_page=True),
+                    Effects(
+                        approvals={LEGAL: 1, ANY_REVIEWER: 2},
+                        reauthenticate=True,
+                        high_risk_page=True,
+                    ),
                 ),
                 _rule(
                     6,
                     "Secrets and programs are never sent",
-                    Conditions(findings=frozenset({"secret_in_body", "attachment_runs_code"})),
-                    Effects(reject="Keys, passwords and programs are never sent by mail."),
+                    Conditions(
+                        findings=frozenset({"secret_in_body", "attachment_runs_code"})
+                    ),
+                    Effects(
+                        reject="Keys, passwords and programs are never sent by mail."
+                    ),
                 ),
                 _rule(
                     7,

@@ -1,4 +1,6 @@
-"""One rule: when it applies, what it asks for, who answers for it, and the sentence that says so. Pure."""
+"""One rule: when it applies, what it asks for, who answers for it, and the sentence
+that says so. Pure.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +24,9 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True)
 class PolicyRule:
-    """A rule. Its `id` stays the same from version to version; `owner` is the key of the person who answers for it."""
+    """A rule. Its `id` stays the same from version to version; `owner` is the key of
+    the person who answers for it.
+    """
 
     id: str
     name: str
@@ -34,7 +38,9 @@ class PolicyRule:
 
     @classmethod
     def from_json(cls, value: object) -> "PolicyRule":
-        """Return the rule that `as_json` wrote. Raises RuleError for unknown fields and impossible values."""
+        """Return the rule that `as_json` wrote. Raises RuleError for unknown fields and
+        impossible values.
+        """
         try:
             found: PolicyRule = from_json(cls, value)
         except (TypeError, ValueError) as error:
@@ -47,15 +53,22 @@ class PolicyRule:
             raise RuleError("A rule needs an id of letters and digits.")
         if not self.name.strip():
             raise RuleError("A rule needs a name.")
-        if self.when.risk not in ("", *RISKS) or not self.when.origins <= ORIGINS.keys():
+        if (
+            self.when.risk not in ("", *RISKS)
+            or not self.when.origins <= ORIGINS.keys()
+        ):
             raise RuleError("A condition has a value that it cannot have.")
         if self.when.currency and self.when.amount is None:
             raise RuleError("A currency says nothing without an amount.")
         numbers = self.then.approvals.values()
         if any(n < 1 for n in numbers) or sum(numbers) > MOST_APPROVALS:
-            raise RuleError(f"Between 1 and {MOST_APPROVALS} approvals can be asked for.")
+            raise RuleError(
+                f"Between 1 and {MOST_APPROVALS} approvals can be asked for."
+            )
         if self.then.is_empty:
-            raise RuleError(f"“{self.name}” asks for nothing beyond the one approval that is always needed.")
+            raise RuleError(
+                f"“{self.name}” asks for nothing beyond the one approval that is always needed."
+            )
         return self
 
     @property
@@ -71,7 +84,9 @@ class PolicyRule:
 
 
 def rules_from_json(value: object) -> tuple[PolicyRule, ...]:
-    """Return the rules of a version in their order. Raises RuleError, also where two have one id."""
+    """Return the rules of a version in their order. Raises RuleError, also where two
+    have one id.
+    """
     if not isinstance(value, list) or len(value) > MOST_RULES:
         raise RuleError(f"A policy is a list of at most {MOST_RULES} rules.")
     found = tuple(map(PolicyRule.from_json, value))
@@ -82,7 +97,9 @@ def rules_from_json(value: object) -> tuple[PolicyRule, ...]:
 
 @dataclass(frozen=True)
 class Names:
-    """How a sentence names what a rule refers to by key; what is missing is named by its key."""
+    """How a sentence names what a rule refers to by key; what is missing is named by
+    its key.
+    """
 
     mailboxes: Mapping[int, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -94,14 +111,20 @@ class Names:
 
 
 def as_sentence(rule: PolicyRule, names: Names) -> str:
-    """Return a rule as a sentence: "When a message goes to *.gov, then 2 approvals of Finance are needed."."""
+    """Return a rule as a sentence: "When a message goes to *.gov, then 2 approvals of
+    Finance are needed.".
+    """
     conditions = conditions_in_words(rule.when, names)
     when = f"When a message {conditions}" if conditions else "For every message"
-    return f"{when}{', then' if conditions else ','} {effects_in_words(rule.then, names)}."
+    return (
+        f"{when}{', then' if conditions else ','} {effects_in_words(rule.then, names)}."
+    )
 
 
 def conditions_in_words(when: Conditions, names: Names) -> str:
-    """Return conditions as the middle of a sentence about a message; empty where nothing is asked."""
+    """Return conditions as the middle of a sentence about a message; empty where
+    nothing is asked.
+    """
     return listed(list(_conditions(when, names)))
 
 
@@ -111,7 +134,9 @@ def effects_in_words(then: Effects, names: Names) -> str:
 
 
 def outcome_in_words(then: Effects, names: Names) -> str:
-    """Return what becomes of a message as the middle of a sentence: where it is rejected, only that."""
+    """Return what becomes of a message as the middle of a sentence: where it is
+    rejected, only that.
+    """
     return effects_in_words(Effects(reject=then.reject) if then.reject else then, names)
 
 
@@ -126,7 +151,11 @@ def approvals_in_words(approvals: Mapping[int, int], names: Names) -> str:
     parts: list[str] = []
     for group, n in sorted(approvals.items()):
         word = ("approval" if n == 1 else "approvals") if not parts else ""
-        whose = "of any reviewer" if group == ANY_REVIEWER else f"of {_named(names.groups, group, 'group')}"
+        whose = (
+            "of any reviewer"
+            if group == ANY_REVIEWER
+            else f"of {_named(names.groups, group, 'group')}"
+        )
         parts.append(" ".join(filter(None, (str(n), word, whose))))
     return listed(parts)
 
@@ -149,7 +178,11 @@ def _conditions(when: Conditions, names: Names) -> Iterator[str]:
         yield f"contains {_any(f'“{one}”' for one in when.own_words)}"
     if when.amount is not None:
         currency = f" {when.currency}" if when.currency else ""
-        yield f"names an amount of at least {when.amount:f}{currency}" if when.amount else f"names any{currency} amount"
+        yield (
+            f"names an amount of at least {when.amount:f}{currency}"
+            if when.amount
+            else f"names any{currency} amount"
+        )
     if when.attachments:
         yield f"has {_any(FAMILIES.get(one, f'a file of kind {one}') for one in when.attachments)} attached"
     if when.during is not None:

@@ -1,6 +1,8 @@
-"""Finds rules that nobody can satisfy, that contradict each other, or that name what is not there any more. Pure.
+"""Finds rules that nobody can satisfy, that contradict each other, or that name what is
+not there any more. Pure.
 
-Asked when rules are saved, and daily by `doctor`: people leave after a rule was written.
+Asked when rules are saved, and daily by `doctor`: people leave after a rule was
+written.
 """
 
 from bisect import bisect_left
@@ -16,15 +18,18 @@ from policy.rules.rules import Names, PolicyRule, approvals_in_words, listed
 
 _MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 _STEP = timedelta(minutes=15)
-# How many sets of rules are looked at; each takes up to a few milliseconds, while somebody waits for the page.
+# How many sets of rules are looked at; each takes up to a few milliseconds, while
+# somebody waits for the page.
 MOST_CHECKS = 500
 
 
 @dataclass(frozen=True)
 class Staff:
-    """Who is there: the active reviewers of each mailbox, the members of each group, and what rules may name.
+    """Who is there: the active reviewers of each mailbox, the members of each group,
+    and what rules may name.
 
-    Members who left, or lost their role, are still in their group; they are no reviewers of any mailbox.
+    Members who left, or lost their role, are still in their group; they are no
+    reviewers of any mailbox.
     """
 
     reviewers: Mapping[int, frozenset[int]] = field(default_factory=dict)
@@ -38,7 +43,9 @@ class Staff:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a rule, by its id, as a sentence. `blocks`: what it applies to can be approved by nobody."""
+    """What is wrong with a rule, by its id, as a sentence. `blocks`: what it applies to
+    can be approved by nobody.
+    """
 
     rule: str
     sentence: str
@@ -48,15 +55,26 @@ class Problem:
 def problems(rules: Sequence[PolicyRule], staff: Staff) -> list[Problem]:
     """Return what is wrong with rules that are on, in their order."""
     on = [rule for rule in rules if rule.is_on]
-    found = [problem for rule in on for problem in (*_missing(rule, staff), *_unsatisfiable(rule, staff))]
+    found = [
+        problem
+        for rule in on
+        for problem in (*_missing(rule, staff), *_unsatisfiable(rule, staff))
+    ]
     # What is named already would only be named again with others.
     broken = {problem.rule for problem in found if problem.blocks}
-    return [*found, *_contradictions([rule for rule in on if rule.id not in broken], staff)]
+    return [
+        *found,
+        *_contradictions([rule for rule in on if rule.id not in broken], staff),
+    ]
 
 
-def can_be_completed(effects: Effects, people: Iterable[int], groups: Mapping[int, frozenset[int]]) -> bool:
+def can_be_completed(
+    effects: Effects, people: Iterable[int], groups: Mapping[int, frozenset[int]]
+) -> bool:
     """Whether these people could give all approvals that are asked for."""
-    barred = frozenset().union(*(groups.get(one, frozenset()) for one in effects.barred_groups))
+    barred = frozenset().union(
+        *(groups.get(one, frozenset()) for one in effects.barred_groups)
+    )
     return progress(effects, set(people) - barred, groups).is_complete
 
 
@@ -67,14 +85,21 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
         return Problem(rule.id, f"“{rule.name}” names {what}.")
 
     names = staff.names
-    for group in sorted({*rule.then.named_groups, *rule.then.barred_groups} - set(staff.groups)):
+    for group in sorted(
+        {*rule.then.named_groups, *rule.then.barred_groups} - set(staff.groups)
+    ):
         yield problem(f"a group that was deleted ({group})")
     if rule.owner is not None and rule.owner not in staff.people:
-        yield Problem(rule.id, f"{names.people.get(rule.owner, 'The owner')}, the owner of “{rule.name}”, has left.")
+        yield Problem(
+            rule.id,
+            f"{names.people.get(rule.owner, 'The owner')}, the owner of “{rule.name}”, has left.",
+        )
     for person in sorted(rule.when.key_owners - staff.people):
         yield problem(f"{names.people.get(person, 'somebody')}, who has left")
     for mailbox in sorted(rule.when.mailboxes - set(staff.reviewers)):
-        yield problem(f"a mailbox that was removed ({names.mailboxes.get(mailbox, mailbox)})")
+        yield problem(
+            f"a mailbox that was removed ({names.mailboxes.get(mailbox, mailbox)})"
+        )
     for one in sorted(rule.when.lists - staff.lists):
         yield problem(f"an allowlist that was removed ({one})")
     for one in sorted(rule.calendars - set(staff.calendars)):
@@ -85,20 +110,28 @@ def _missing(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
     for group in sorted({*rule.then.named_groups} & set(staff.groups)):
         if left := sorted(staff.groups[group] - staff.people):
             gone = ", ".join(names.people.get(one, str(one)) for one in left)
-            yield problem(f"{names.groups.get(group, f'group {group}')}, in which {gone} cannot approve any more")
+            yield problem(
+                f"{names.groups.get(group, f'group {group}')}, in which {gone} cannot approve any more"
+            )
 
 
 def _unsatisfiable(rule: PolicyRule, staff: Staff) -> Iterator[Problem]:
     """Yield that too few people may approve what a rule applies to, and where."""
     if rule.then.reject:
         return
-    where = [one for one in _mailboxes(rule, staff) if not _is_possible(rule.then, one, staff)]
+    where = [
+        one
+        for one in _mailboxes(rule, staff)
+        if not _is_possible(rule.then, one, staff)
+    ]
     if where:
         asked = approvals_in_words(rule.then.approvals or {0: 1}, staff.names)
         sentence = f"“{rule.name}” asks for {asked}, and too few people may give that in {_named(where, staff)}."
         yield Problem(rule.id, sentence, blocks=True)
     if rule.then.office_hours and not _ever_open(rule.then, staff):
-        yield Problem(rule.id, f"“{rule.name}” names hours that are never open.", blocks=True)
+        yield Problem(
+            rule.id, f"“{rule.name}” names hours that are never open.", blocks=True
+        )
 
 
 class _TooManyChecks(Exception):
@@ -113,7 +146,9 @@ class _Checks:
     left: int
 
     def fits(self, rules: Sequence[PolicyRule], mailbox: int) -> bool:
-        """Whether people can give what these rules ask together, within hours in which all of them are open."""
+        """Whether people can give what these rules ask together, within hours in which
+        all of them are open.
+        """
         self.left -= 1
         if self.left < 0:
             raise _TooManyChecks
@@ -123,15 +158,21 @@ class _Checks:
 
 
 def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Problem]:
-    """Yield the smallest sets of rules that can apply together, each of which can be satisfied alone, but not all.
+    """Yield the smallest sets of rules that can apply together, each of which can be
+    satisfied alone, but not all.
 
-    If people can satisfy all rules of a mailbox together, then any of them; so sets are looked for only where they
-    cannot. Mailboxes of the same reviewers and rules are asked once.
+    If people can satisfy all rules of a mailbox together, then any of them; so sets are
+    looked for only where they cannot. Mailboxes of the same reviewers and rules are
+    asked once.
     """
     asking = [rule for rule in rules if not rule.then.reject]
     alike: dict[tuple[tuple[str, ...], frozenset[int]], list[int]] = {}
     for mailbox, reviewers in sorted(staff.reviewers.items()):
-        names = tuple(rule.id for rule in asking if not rule.when.mailboxes or mailbox in rule.when.mailboxes)
+        names = tuple(
+            rule.id
+            for rule in asking
+            if not rule.when.mailboxes or mailbox in rule.when.mailboxes
+        )
         alike.setdefault((names, reviewers), []).append(mailbox)
     checks = _Checks(staff, MOST_CHECKS)
     where = dict[tuple[str, ...], list[int]]()
@@ -155,19 +196,27 @@ def _contradictions(rules: Sequence[PolicyRule], staff: Staff) -> Iterator[Probl
             why = "their hours are never open together."
         else:
             why = f"nobody can satisfy {'both' if len(found) == 2 else 'all of them'} in {_named(places, staff)}."
-        yield Problem(found[-1].id, f"{named} contradict each other: {why}", blocks=True)
+        yield Problem(
+            found[-1].id, f"{named} contradict each other: {why}", blocks=True
+        )
 
 
-def _smallest(rules: Sequence[PolicyRule], mailbox: int, checks: _Checks) -> list[PolicyRule]:
-    """Return rules of which all are needed to contradict each other, out of rules that do, in their order.
+def _smallest(
+    rules: Sequence[PolicyRule], mailbox: int, checks: _Checks
+) -> list[PolicyRule]:
+    """Return rules of which all are needed to contradict each other, out of rules that
+    do, in their order.
 
-    The last of the shortest beginning that contradicts is needed; with it kept, so is the last of the next shortest.
+    The last of the shortest beginning that contradicts is needed; with it kept, so is
+    the last of the next shortest.
     """
     needed: list[PolicyRule] = []
     left = list(rules)
     while not needed or checks.fits(needed, mailbox):
         before = bisect_left(
-            range(len(left) - 1), True, key=lambda n: not checks.fits([*left[: n + 1], *needed], mailbox)
+            range(len(left) - 1),
+            True,
+            key=lambda n: not checks.fits([*left[: n + 1], *needed], mailbox),
         )
         needed.insert(0, left[before])
         left = left[:before]
@@ -175,21 +224,33 @@ def _smallest(rules: Sequence[PolicyRule], mailbox: int, checks: _Checks) -> lis
 
 
 def _mailboxes(rule: PolicyRule, staff: Staff) -> list[int]:
-    return sorted(rule.when.mailboxes & set(staff.reviewers) if rule.when.mailboxes else staff.reviewers)
+    return sorted(
+        rule.when.mailboxes & set(staff.reviewers)
+        if rule.when.mailboxes
+        else staff.reviewers
+    )
 
 
 def _is_possible(effects: Effects, mailbox: int, staff: Staff) -> bool:
-    return can_be_completed(effects, staff.reviewers.get(mailbox, frozenset()), staff.groups)
+    return can_be_completed(
+        effects, staff.reviewers.get(mailbox, frozenset()), staff.groups
+    )
 
 
 def _ever_open(effects: Effects, staff: Staff) -> bool:
-    """Whether there is a quarter of an hour of a week without holidays in which all hours are open."""
+    """Whether there is a quarter of an hour of a week without holidays in which all
+    hours are open.
+    """
     calendars = [calendar_of(one, staff.calendars) for one in effects.office_hours]
     weeks = [replace(one, holidays={}) for one in calendars if one is not None]
     instants = (_MONDAY + _STEP * number for number in range(7 * 24 * 4))
-    return len(weeks) == len(calendars) and any(all(is_open(one, at) for one in weeks) for at in instants)
+    return len(weeks) == len(calendars) and any(
+        all(is_open(one, at) for one in weeks) for at in instants
+    )
 
 
 def _named(mailboxes: Sequence[int], staff: Staff) -> str:
     shown = [staff.names.mailboxes.get(one, f"mailbox {one}") for one in mailboxes[:3]]
-    return ", ".join(shown) + (f" and {len(mailboxes) - 3} more" if len(mailboxes) > 3 else "")
+    return ", ".join(shown) + (
+        f" and {len(mailboxes) - 3} more" if len(mailboxes) > 3 else ""
+    )

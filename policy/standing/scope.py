@@ -1,6 +1,7 @@
 """Which messages a standing approval admits. Pure.
 
-The opposite of a rule's conditions: those ask for more in doubt, this admits only what is certain to fit.
+The opposite of a rule's conditions: those ask for more in doubt, this admits only what
+is certain to fit.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ _UNCERTAIN = "with an uncertain currency"
 
 @dataclass(frozen=True)
 class Draft:
-    """What a standing approval asks of a message besides its facts. `is_followed`: its thread has gone on since."""
+    """What a standing approval asks of a message besides its facts. `is_followed`: its
+    thread has gone on since.
+    """
 
     shape: str
     sender_name: str = ""
@@ -33,9 +36,11 @@ class Draft:
 
 @dataclass(frozen=True)
 class StandingScope:
-    """The class of messages: from one API key and mailbox, of one shape, to these addresses or domains only.
+    """The class of messages: from one API key and mailbox, of one shape, to these
+    addresses or domains only.
 
-    `sums` is the most that a message may name in each currency, by its code: what is not in it may not be named.
+    `sums` is the most that a message may name in each currency, by its code: what is
+    not in it may not be named.
     """
 
     connection: int
@@ -48,41 +53,76 @@ class StandingScope:
     reply_to: str = ""
 
     def misfits(self, facts: MessageFacts, draft: Draft) -> tuple[str, ...]:
-        """Return why a message does not belong to the class, a sentence for each reason."""
-        return tuple(sentence for sentence, fits in self._asked(facts, draft) if not fits)
+        """Return why a message does not belong to the class, a sentence for each
+        reason.
+        """
+        return tuple(
+            sentence for sentence, fits in self._asked(facts, draft) if not fits
+        )
 
     def _asked(self, facts: MessageFacts, draft: Draft) -> tuple[tuple[str, bool], ...]:
-        is_from = facts.connection == self.connection and facts.mailbox == self.mailbox and not facts.is_inbound
+        is_from = (
+            facts.connection == self.connection
+            and facts.mailbox == self.mailbox
+            and not facts.is_inbound
+        )
         has_this_key = bool(self.key) and facts.key == f"{self.connection}:{self.key}"
         return (
             ("It is from another mailbox.", is_from),
             ("It came with another API key.", has_this_key),
-            ("Its text is not the usual one.", bool(self.shape) and draft.shape == self.shape),
+            (
+                "Its text is not the usual one.",
+                bool(self.shape) and draft.shape == self.shape,
+            ),
             ("It goes to somebody else.", self._names_all(facts)),
-            ("It has a finding.", facts.findings == frozenset() and facts.risk_level == ""),
+            (
+                "It has a finding.",
+                facts.findings == frozenset() and facts.risk_level == "",
+            ),
             ("It contains an own word.", facts.own_words == frozenset()),
-            ("Nobody has written to a recipient before.", facts.is_first_contact is False),
+            (
+                "Nobody has written to a recipient before.",
+                facts.is_first_contact is False,
+            ),
             ("It has an attachment.", facts.attachments == frozenset()),
-            ("A sum in it could not be read.", facts.amounts is not None and facts.unread_sums == ()),
-            ("It names a larger sum, or one in another currency.", self._bounds_all(facts)),
+            (
+                "A sum in it could not be read.",
+                facts.amounts is not None and facts.unread_sums == (),
+            ),
+            (
+                "It names a larger sum, or one in another currency.",
+                self._bounds_all(facts),
+            ),
             ("It did not come from an agent.", facts.origins == ORIGINS),
             ("Changes were requested of it before.", facts.tries == 1),
-            ("The sender's name is another one.", draft.sender_name == self.sender_name),
+            (
+                "The sender's name is another one.",
+                draft.sender_name == self.sender_name,
+            ),
             ("Replies would go to another address.", draft.reply_to == self.reply_to),
             ("It is a test message.", not draft.is_sandbox),
             ("It is to be sent at a certain time.", not draft.is_scheduled),
             ("It came with too many others.", not draft.is_apart),
-            ("A message came in its thread after it was written.", not draft.is_followed),
+            (
+                "A message came in its thread after it was written.",
+                not draft.is_followed,
+            ),
         )
 
     def _names_all(self, facts: MessageFacts) -> bool:
         if not facts.recipients or not facts.sees_all_recipients:
             return False
-        return all(not set(self.recipients).isdisjoint(patterns_for(one)) for one in facts.recipients)
+        return all(
+            not set(self.recipients).isdisjoint(patterns_for(one))
+            for one in facts.recipients
+        )
 
     def _bounds_all(self, facts: MessageFacts) -> bool:
         bounds = dict(self.sums)
-        return all(one.currency in bounds and one.value <= bounds[one.currency] for one in facts.amounts or ())
+        return all(
+            one.currency in bounds and one.value <= bounds[one.currency]
+            for one in facts.amounts or ()
+        )
 
     @property
     def sums_in_words(self) -> str:
@@ -101,12 +141,16 @@ class StandingScope:
         try:
             found: StandingScope = from_json(cls, stored)
         except (TypeError, ValueError) as error:
-            raise ValueError("The scope of this standing approval cannot be read.") from error
+            raise ValueError(
+                "The scope of this standing approval cannot be read."
+            ) from error
         return found
 
 
 def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> str:
-    """Return what a scope admits as a sentence, with the names of its key and mailbox and an example's subject."""
+    """Return what a scope admits as a sentence, with the names of its key and mailbox
+    and an example's subject.
+    """
     return (
         f"Messages of the API key {key} from {mailbox} to {listed_recipients(scope.recipients)}, with the text of "
         f"“{subject}”, where only names, numbers, dates, addresses in the text and the paths of links may differ; with "
@@ -115,6 +159,15 @@ def sentence(scope: StandingScope, *, key: str, mailbox: str, subject: str) -> s
 
 
 def listed_recipients(patterns: Sequence[str]) -> str:
-    """Return recipients for the middle of a sentence: "dana@northwind.example or anybody at acme.example"."""
-    words = [one if "@" in one else f"anybody at {one.removeprefix('*.')}" for one in patterns]
-    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1]))) if words else "nobody"
+    """Return recipients for the middle of a sentence: "dana@northwind.example or
+    anybody at acme.example".
+    """
+    words = [
+        one if "@" in one else f"anybody at {one.removeprefix('*.')}"
+        for one in patterns
+    ]
+    return (
+        " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+        if words
+        else "nobody"
+    )

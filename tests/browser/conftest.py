@@ -1,4 +1,6 @@
-"""Chromium on the running product. Any console error, policy report or request to elsewhere fails the test."""
+"""Chromium on the running product. Any console error, policy report or request to
+elsewhere fails the test.
+"""
 
 import os
 import time
@@ -30,12 +32,18 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
         if "tests/browser" in str(item.path):
             item.add_marker(pytest.mark.xdist_group("stack"))
             if CHROMIUM is None:
-                item.add_marker(pytest.mark.skip(reason="no Chromium: install chromium-headless-shell"))
+                item.add_marker(
+                    pytest.mark.skip(
+                        reason="no Chromium: install chromium-headless-shell"
+                    )
+                )
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_queue(product: Product) -> None:
-    """Start with few messages, so that a new one appears on the first page of the queue."""
+    """Start with few messages, so that a new one appears on the first page of the
+    queue.
+    """
     product.make_room(but=MANY)
 
 
@@ -50,19 +58,29 @@ def chromium() -> Iterator[Chromium]:
         browser.close()
 
 
-# After ten minutes a sensitive act requires reauthentication; tests of that sign in by themselves.
+# After ten minutes a sensitive act requires reauthentication; tests of that sign in by
+# themselves.
 PROOF_SECONDS = 7 * 60
 
 
 class Watch:
-    """Violations of one page. `expected` are parts of console errors that a test provokes on purpose."""
+    """Violations of one page. `expected` are parts of console errors that a test
+    provokes on purpose.
+    """
 
     def __init__(self, page: Page, hosts: set[str]) -> None:
         self.expected: list[str] = []
         self.found: list[str] = []
-        page.on("console", lambda message: self._note(message.text, message.type == "error"))
+        page.on(
+            "console", lambda message: self._note(message.text, message.type == "error")
+        )
         page.on("pageerror", lambda error: self._note(str(error), True))
-        page.on("request", lambda request: self._note(f"request to {request.url}", self._is_elsewhere(request.url)))
+        page.on(
+            "request",
+            lambda request: self._note(
+                f"request to {request.url}", self._is_elsewhere(request.url)
+            ),
+        )
         self._hosts = hosts
 
     def _is_elsewhere(self, url: str) -> bool:
@@ -77,7 +95,9 @@ class Watch:
 
 @pytest.fixture(scope="session")
 def cookies_of(chromium: Chromium, product: Product) -> Callable[[str], Any]:
-    """Return a function that returns somebody's cookies from one shared sign-in: sign-ins are slow and limited."""
+    """Return a function that returns somebody's cookies from one shared sign-in:
+    sign-ins are slow and limited.
+    """
     stored: dict[str, tuple[float, Any]] = {}
 
     def cookies_of(prefix: str) -> Any:
@@ -110,14 +130,18 @@ def sign_in(page: Page, product: Product, prefix: str) -> None:
 
 @pytest.fixture
 def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
-    """Open pages in fresh browser contexts; a violation in any of them fails the test at its end."""
+    """Open pages in fresh browser contexts; a violation in any of them fails the test
+    at its end.
+    """
     known = product.known
     hosts = {urlsplit(known[name]).netloc for name in ("DASHBOARD_URL", "DISCORD_URL")}
     hosts.add(f"127.0.0.1:{product.stack.env['LIVE_PORT']}")
     opened: list[tuple[Any, Watch]] = []
 
     def open_page(**options: Any) -> Page:
-        context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
+        context = chromium.new_context(
+            viewport={"width": 1440, "height": 900}, **options
+        )
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.watch = Watch(page, hosts)  # type: ignore[attr-defined]
@@ -132,8 +156,12 @@ def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
 
 @pytest.fixture
 def open_as(open_page: Any, cookies_of: Callable[[str], Any]) -> Callable[..., Page]:
-    """Return a function that opens a page of REVIEWER2, ADMIN or AUDITOR, who are signed in already."""
-    return lambda prefix, **options: open_page(storage_state=cookies_of(prefix), **options)
+    """Return a function that opens a page of REVIEWER2, ADMIN or AUDITOR, who are
+    signed in already.
+    """
+    return lambda prefix, **options: open_page(
+        storage_state=cookies_of(prefix), **options
+    )
 
 
 @pytest.fixture

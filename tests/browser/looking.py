@@ -11,7 +11,15 @@ from playwright.sync_api import Page
 # Whether Tab has returned to the first focused element.
 IS_AT_FIRST_FOCUS = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice")
+LEVELS = (
+    "wcag2a",
+    "wcag2aa",
+    "wcag21a",
+    "wcag21aa",
+    "wcag22a",
+    "wcag22aa",
+    "best-practice",
+)
 # A phone and a window, which axe-core's findings are asked for.
 WINDOWS = {390: 844, 1440: 900}
 
@@ -27,13 +35,18 @@ def _ours() -> str:
 
 
 def violations(page: Page, *rules: str) -> list[str]:
-    """Return axe-core's findings at levels A and AA and of best practice, or of these rules alone.
+    """Return axe-core's findings at levels A and AA and of best practice, or of these
+    rules alone.
 
     What frames hold is left out: a message's body is not of the desk.
     """
     if page.evaluate("typeof axe === 'undefined'"):
         page.evaluate(_axe())
-    return _ask(page, "violations", {"type": "rule" if rules else "tag", "values": rules or LEVELS})
+    return _ask(
+        page,
+        "violations",
+        {"type": "rule" if rules else "tag", "values": rules or LEVELS},
+    )
 
 
 def too_wide(page: Page) -> list[str]:
@@ -45,11 +58,19 @@ def is_narrow(page: Page) -> bool:
     """Whether the page fits the width of its window."""
     # Its style sheets are there then.
     page.wait_for_load_state()
-    return bool(page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"))
+    return bool(
+        page.evaluate(
+            "document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"
+        )
+    )
 
 
-def faults(page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ...] = ()) -> list[str]:
-    """Return what overflows at these widths, or the smallest, and axe-core's findings at a wide one."""
+def faults(
+    page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ...] = ()
+) -> list[str]:
+    """Return what overflows at these widths, or the smallest, and axe-core's findings
+    at a wide one.
+    """
     found = []
     for width in widths or (320,):
         page.set_viewport_size({"width": width, "height": 800})
@@ -59,7 +80,9 @@ def faults(page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ..
 
 
 def violations_in(page: Page, *schemes: Literal["light", "dark"]) -> list[str]:
-    """Return axe-core's findings as the page is, or in these schemes, which differ only in colours."""
+    """Return axe-core's findings as the page is, or in these schemes, which differ only
+    in colours.
+    """
     if not schemes:
         return violations(page)
     found = []
@@ -84,9 +107,15 @@ def everywhere(page: Page, *, but: Collection[str] = ()) -> list[str]:
 
 
 def unfolded(page: Page, *, but: Collection[str] = ()) -> list[str]:
-    """Unfold whatever is folded up, and return axe-core's findings; nothing where there is nothing to unfold."""
+    """Unfold whatever is folded up, and return axe-core's findings; nothing where there
+    is nothing to unfold.
+    """
     # What opens over other controls covers them, until it is shut again.
-    return _but(violations_in(page, *SCHEMES), {*but, "target-size"}) if _ask(page, "unfold") else []
+    return (
+        _but(violations_in(page, *SCHEMES), {*but, "target-size"})
+        if _ask(page, "unfold")
+        else []
+    )
 
 
 def _but(found: list[str], rules: Collection[str]) -> list[str]:
@@ -104,11 +133,15 @@ def moving(page: Page) -> list[str]:
 
 
 def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
-    """Return where the focus is invisible or covered while Tab goes through the page once."""
+    """Return where the focus is invisible or covered while Tab goes through the page
+    once.
+    """
     for _ in range(presses):
         page.keyboard.press("Tab")
         # The page scrolls to the focused element before the next frame.
-        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
         if page.evaluate(IS_AT_FIRST_FOCUS):
             return
         if found := _ask(page, "lostFocus"):
@@ -122,7 +155,9 @@ def settled(page: Page, address: str) -> None:
 
 
 def open_up(page: Page, steps: Iterable[str], there: str) -> None:
-    """Press these keys and elements one after the other, and wait for what is there then."""
+    """Press these keys and elements one after the other, and wait for what is there
+    then.
+    """
     for step in steps:
         if step[0] in "#.":
             page.locator(step).first.click()
@@ -148,6 +183,7 @@ def _rest(page: Page) -> None:
 def _ask(page: Page, name: str, argument: Any = None) -> Any:
     # A press that navigates returns before the new page is ready.
     page.wait_for_load_state("domcontentloaded")
-    # Injected through the protocol: the page's policy allows no foreign script elements.
+    # Injected through the protocol: the page's policy allows no foreign script
+    # elements.
     page.evaluate(_ours())
     return page.evaluate(f"(argument) => looking.{name}(argument)", argument)

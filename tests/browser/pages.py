@@ -1,4 +1,6 @@
-"""The pages that tests and screenshots open, by name; tests/showcase.py fills in what is in braces."""
+"""The pages that tests and screenshots open, by name; tests/showcase.py fills in what
+is in braces.
+"""
 
 from tests.showcase import STATES
 
@@ -70,7 +72,8 @@ ADMIN_PAGES = {
     "reports": "/audit/reports/",
     "report-rights": "/audit/reports/rights/",
 }
-# Pages of an admin with a policy in force, plans and what waits: tests/policy_showcase.py fills in what is in braces.
+# Pages of an admin with a policy in force, plans and what waits:
+# tests/policy_showcase.py fills in what is in braces.
 POLICY_PAGES = {
     "policy with a draft": "/policy/",
     "policy-rule": "/policy/draft/rules/money/",
@@ -101,21 +104,29 @@ POLICY_REVIEWER_PAGES = {
 ERRORS = {"404": "/nothing/here/", "405": "{held}verdict/", "500": "{broken}"}
 # The other pages: tabs, orders, and a message in each state.
 MORE = {
-    **{f"tab {tab}": f"/queue/?tab={tab}" for tab in ("mine", "leaving", "unknown", "failed", "done")},
+    **{
+        f"tab {tab}": f"/queue/?tab={tab}"
+        for tab in ("mine", "leaving", "unknown", "failed", "done")
+    },
     "search": "/queue/?q=nothing-has-this-word",
     "by risk": "/queue/?order=riskiest",
     "sent-back": "{sent back}",
     **{f"message {state}": f"{{{state}}}" for state in STATES},
     **{f"error {status}": path for status, path in ERRORS.items()},
 }
-# What opens on a page: where, what is typed as a key or pressed for it one after the other, and what is there then.
+# What opens on a page: where, what is typed as a key or pressed for it one after the
+# other, and what is there then.
 OPENED = {
     "keys open": ("{held}", ("?",), "#keys[open]"),
     "rejecting": ("{held}", ("#reject > summary",), "#reject .reason"),
     "requesting changes": ("{held}", ("#send-back > summary",), "#send-back .reason"),
     "later": ("{held}", ("#later > summary",), "#later .reason"),
     "snoozing": ("{held}", ("#snooze-button",), "#snooze-button ~ *"),
-    "high-risk rejecting": ("{crowded}approve/", ("#reject > summary",), "#reject .reason"),
+    "high-risk rejecting": (
+        "{crowded}approve/",
+        ("#reject > summary",),
+        "#reject .reason",
+    ),
     "high-risk later": ("{crowded}approve/", ("#later > summary",), "#later .row .btn"),
     "selection": ("/queue/", (".pick",), "#bulk"),
     "sheet of several": ("/queue/", ("#pick-all", "#bulk .go"), ".batch"),

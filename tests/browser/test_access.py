@@ -1,4 +1,5 @@
-"""Everybody can use the pages: each state, what opens, errors, zoomed windows, the keyboard, a phone.
+"""Everybody can use the pages: each state, what opens, errors, zoomed windows, the
+keyboard, a phone.
 
 That axe-core finds nothing on any page is proven by tests/browser/test_every_page.py.
 """
@@ -52,7 +53,9 @@ def visit(open_page, signed_in, address):
     return visit
 
 
-def test_every_state_of_a_message_passes_axe_and_fits_320_pixels(open_page, signed_in, address):
+def test_every_state_of_a_message_passes_axe_and_fits_320_pixels(
+    open_page, signed_in, address
+):
     page, found = open_page(storage_state=signed_in), {}
     page.watch.expected += [*ERRORS]
     for name, path in MORE.items():
@@ -81,7 +84,9 @@ def test_axe_finds_nothing_on_paper(open_page, signed_in, address):
     assert found == {"message held": [], "trace": []}
 
 
-def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed_in, address):
+def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(
+    open_page, signed_in, address
+):
     page = open_page(storage_state=signed_in)
     page.watch.expected += [*ERRORS, "403"]
     sizes = [{"width": 1440, "height": 640}, {"width": 320, "height": 640}]
@@ -113,14 +118,20 @@ def test_zoomed_message_can_be_read_and_decided(visit):
         button.scroll_into_view_if_needed()
         expect(button).to_be_in_viewport(ratio=0.99)
         button.click(trial=True)
-        page.get_by_role("tab", name="Text").or_(page.locator(".sheet .tab").nth(1)).first.click(trial=True)
+        page.get_by_role("tab", name="Text").or_(
+            page.locator(".sheet .tab").nth(1)
+        ).first.click(trial=True)
 
 
-def test_focus_is_seen_on_every_page_and_nothing_covers_it(open_page, signed_in, address):
+def test_focus_is_seen_on_every_page_and_nothing_covers_it(
+    open_page, signed_in, address
+):
     page, found = open_page(storage_state=signed_in), {}
     page.watch.expected += [*ERRORS]
     for name, path in {**PAGES, "message held": MORE["message held"]}.items():
-        page.set_viewport_size({"width": 1440 if name == "message held" else 1024, "height": 700})
+        page.set_viewport_size(
+            {"width": 1440 if name == "message held" else 1024, "height": 700}
+        )
         settled(page, address(path))
         found[name] = list(lost_focus(page, presses=45))
     assert {name: some for name, some in found.items() if some} == {}
@@ -148,7 +159,8 @@ def test_phone_has_the_decision_at_the_bottom_and_the_risk_above_the_message(vis
     assert boxes["bar"]["height"] <= 844 / 5
     assert boxes["addresses"]["y"] < boxes["letter"]["y"]
     assert boxes["findings"]["y"] < boxes["letter"]["y"]
-    # Unopened parts are named next to the approval; opening them all moves nothing else.
+    # Unopened parts are named next to the approval; opening them all moves nothing
+    # else.
     page.locator("#unread").evaluate("(one) => { one.hidden = true; }")
     approve = page.locator("#message form.approve button").bounding_box()
     reject = page.locator("#message #reject > summary").bounding_box()

@@ -1,4 +1,6 @@
-"""Seen in Chromium: confirming who one is keeps what was typed, and a session that is ended elsewhere is out."""
+"""Seen in Chromium: confirming who one is keeps what was typed, and a session that is
+ended elsewhere is out.
+"""
 
 import pytest
 from django.contrib.sessions.serializers import JSONSerializer
@@ -18,7 +20,11 @@ SALT = "django.contrib.sessions.SessionStore"
 
 
 def session_of(page):
-    return next(one["value"] for one in page.context.cookies() if one["name"].startswith("session"))
+    return next(
+        one["value"]
+        for one in page.context.cookies()
+        if one["name"].startswith("session")
+    )
 
 
 def let_time_pass(product, page, *, minutes):
@@ -26,12 +32,18 @@ def let_time_pass(product, page, *, minutes):
     secret = keys.read_assignments(product.stack.data / "secrets.env")["SECRET_KEY"]
     signed = {"key": secret, "salt": SALT, "serializer": JSONSerializer}
     where = "WHERE session_key = %s"
-    [(stored,)] = product.sql(f"SELECT session_data FROM django_session {where}", session_of(page))
+    [(stored,)] = product.sql(
+        f"SELECT session_data FROM django_session {where}", session_of(page)
+    )
     data = signing.loads(stored, **signed)
     for proof in data["account_authentication_methods"]:
         proof["at"] -= minutes * 60
     changed = signing.dumps(data, compress=True, **signed)
-    product.sql(f"UPDATE django_session SET session_data = %s {where}", changed, session_of(page))
+    product.sql(
+        f"UPDATE django_session SET session_data = %s {where}",
+        changed,
+        session_of(page),
+    )
 
 
 @pytest.fixture
@@ -47,7 +59,9 @@ def open_as(open_page, product):
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done_after_it(open_as, product, scripts):
+def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done_after_it(
+    open_as, product, scripts
+):
     page = open_as("ADMIN", java_script_enabled=scripts)
     let_time_pass(product, page, minutes=11)
     page.set_viewport_size({"width": 360, "height": 740})
@@ -93,20 +107,27 @@ def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product)
     expect(desk.get_by_text("Safari on iPhone")).to_have_count(0)
 
 
-def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_them(open_as, product):
+def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_them(
+    open_as, product
+):
     page = open_as("AUDITOR")
     url = product.known["DASHBOARD_URL"]
     page.goto(url + "/people/me/")
     try:
         page.get_by_label("Time zone").fill("Asia/Kolkata")
         page.get_by_label("Time zone").press("Enter")
-        expect(page.get_by_text("Times are now shown in the zone Asia/Kolkata.")).to_be_visible()
+        expect(
+            page.get_by_text("Times are now shown in the zone Asia/Kolkata.")
+        ).to_be_visible()
         page.goto(url + "/queue/")
         clock = page.locator(".rail .as-of time")
         expect(clock).to_have_text(_in_india(page))
         # The script writes the same text as the server.
         read = clock.get_attribute("datetime")
-        page.wait_for_function("before => document.querySelector('.rail .as-of time').dateTime !== before", arg=read)
+        page.wait_for_function(
+            "before => document.querySelector('.rail .as-of time').dateTime !== before",
+            arg=read,
+        )
         expect(clock).to_have_text(_in_india(page))
     finally:
         page.goto(url + "/people/me/")

@@ -1,4 +1,6 @@
-"""Seen in Chromium: the pages of an account at MultiMail, the records of a domain, and the preview of events."""
+"""Seen in Chromium: the pages of an account at MultiMail, the records of a domain, and
+the preview of events.
+"""
 
 import uuid
 
@@ -24,7 +26,9 @@ def test_form_of_a_webhook_shows_what_each_event_sends(admin):
     page = admin("/webhooks/")
     page.get_by_role("link", name="New webhook").click()
     page.get_by_role("checkbox", name="message.pending_approval").check()
-    expect(page.get_by_role("group", name="The event message.pending_approval")).to_contain_text('"to": "dana@')
+    expect(
+        page.get_by_role("group", name="The event message.pending_approval")
+    ).to_contain_text('"to": "dana@')
 
 
 def test_domain_is_added_with_its_records_checked_and_removed(admin, product):

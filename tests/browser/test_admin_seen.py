@@ -1,4 +1,6 @@
-"""Seen in Chromium: one primary button on each admin page, and an allowlist enforced with what it would block."""
+"""Seen in Chromium: one primary button on each admin page, and an allowlist enforced
+with what it would block.
+"""
 
 import re
 import uuid
@@ -7,7 +9,13 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import expect
 
-from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
+from tests.admin_doors import (
+    ACCOUNT_DOORS,
+    ALERT_DOORS,
+    CONNECTION_DOORS,
+    OWN_DOORS,
+    PEOPLE_DOORS,
+)
 from tests.browser.conftest import sign_in
 from tests.showcase import showcase
 from tests.walk import BARE, PATHS, POST_ONLY, PUBLIC
@@ -15,13 +23,37 @@ from tests.walk import BARE, PATHS, POST_ONLY, PUBLIC
 pytestmark = pytest.mark.slow
 
 POLICY = {
-    *("attention", "stop", "alerts", "connections", "rules-findings", "rule", "own-words", "own-word", "add-own-word"),
-    *("usual-texts", "allowlists", "allowlist", "allowlist-history", "allow-entry", "import-allowlist", "refusals"),
+    *(
+        "attention",
+        "stop",
+        "alerts",
+        "connections",
+        "rules-findings",
+        "rule",
+        "own-words",
+        "own-word",
+        "add-own-word",
+    ),
+    *(
+        "usual-texts",
+        "allowlists",
+        "allowlist",
+        "allowlist-history",
+        "allow-entry",
+        "import-allowlist",
+        "refusals",
+    ),
     *("reports", "report-rights"),
 }
 # Needs a link that is shown once, or is no page.
 LEFT_OUT = {"link-discord", "webhook-bodies"}
-DOORS = {**OWN_DOORS, **PEOPLE_DOORS, **CONNECTION_DOORS, **ACCOUNT_DOORS, **ALERT_DOORS}
+DOORS = {
+    **OWN_DOORS,
+    **PEOPLE_DOORS,
+    **CONNECTION_DOORS,
+    **ACCOUNT_DOORS,
+    **ALERT_DOORS,
+}
 PAGES = sorted((DOORS.keys() | POLICY) - POST_ONLY - PUBLIC - BARE - LEFT_OUT)
 # The first row of each kind; the showcase adds more of each, which are shown in lists.
 ROWS = {
@@ -38,7 +70,8 @@ LIST = (
     " VALUES (%s, 'bypass', 'monitor', 1, now()) RETURNING id"
 )
 ENTRY = (
-    "INSERT INTO policy_allowentry (allowlist_id, pattern, note, added_at, hits) VALUES (%s, 'x.example', '', now(), 3)"
+    "INSERT INTO policy_allowentry (allowlist_id, pattern, note, added_at, hits) "
+    "VALUES (%s, 'x.example', '', now(), 3)"
 )
 GATES = "DELETE FROM policy_gatelist g USING mirror_mailbox m WHERE m.id = g.mailbox_id AND m.connection_id = %s"
 WORD = (
@@ -49,7 +82,9 @@ WORD = (
 
 @pytest.fixture(scope="module")
 def shown(product, ana):
-    """Messages in every state, an entry of a list that holds nothing back, and a word of the same mailbox."""
+    """Messages in every state, an entry of a list that holds nothing back, and a word
+    of the same mailbox.
+    """
     row = product.hold(ana, f"Model {uuid.uuid4().hex[:8]}")
     with showcase(product.known["DATABASE_URL"], like=row["upstream_id"]) as made:
         [(listed,)] = product.sql(LIST, made.empty)
@@ -69,11 +104,18 @@ def arguments(product):
     found = {}
     for name, query in ROWS.items():
         parts = re.split(r"%\((\w+)\)s", query)
-        [(found[name],)] = product.sql("%s".join(parts[::2]), *(values[one] for one in parts[1::2]))
+        [(found[name],)] = product.sql(
+            "%s".join(parts[::2]), *(values[one] for one in parts[1::2])
+        )
     keys = product.call("GET", "/v1/api-keys", key="ADMIN_KEY").json()["api_keys"]
     hooks = product.call("GET", "/v1/webhooks", key="ADMIN_KEY").json()["webhooks"]
     found |= {"key_id": keys[0]["id"], "subscription_id": hooks[0]["id"]}
-    return found | {"rule": "first_contact", "scope": "all", "kind": "restriction", "text_kind": "reject"}
+    return found | {
+        "rule": "first_contact",
+        "scope": "all",
+        "kind": "restriction",
+        "text_kind": "reject",
+    }
 
 
 MAILBOX = "SELECT min(id) FROM mirror_mailbox WHERE upstream_id = %s"
@@ -83,19 +125,33 @@ MAIL = (
 )
 
 
-def test_enforcing_says_how_many_messages_it_blocks_and_allows_their_recipients(open_as, product, ana):
-    for to in (["lee@contoso.example", "kim@contoso.example"], ["mallory@outside.example"]):
+def test_enforcing_says_how_many_messages_it_blocks_and_allows_their_recipients(
+    open_as, product, ana
+):
+    for to in (
+        ["lee@contoso.example", "kim@contoso.example"],
+        ["mallory@outside.example"],
+    ):
         product.hold(ana, to=to, **{"from": product.known["MAILBOX2_ADDRESS"]})
     [(mailbox,)] = product.sql(MAILBOX, product.known["MAILBOX2_ID"])
     [(number,)] = product.sql(MAIL, mailbox)
     page = open_as("ADMIN")
     page.watch.expected += ["422"]
-    page.goto(f"{product.known['DASHBOARD_URL']}/allowlists/mailbox-{mailbox}/restriction/")
+    page.goto(
+        f"{product.known['DASHBOARD_URL']}/allowlists/mailbox-{mailbox}/restriction/"
+    )
     page.get_by_role("radio", name="Enforce").check()
-    page.get_by_role("region", name="Mode").get_by_role("button", name="Preview changes").click()
-    enforce, boxes = page.locator(".allow-sum .btn.go"), page.locator("#blocked").get_by_role("checkbox")
+    page.get_by_role("region", name="Mode").get_by_role(
+        "button", name="Preview changes"
+    ).click()
+    enforce, boxes = (
+        page.locator(".allow-sum .btn.go"),
+        page.locator("#blocked").get_by_role("checkbox"),
+    )
     expect(enforce).to_have_text(f"Enforce, blocking {number}")
-    expect(page.locator("#rehearsal")).to_contain_text(f"{number} more messages blocked")
+    expect(page.locator("#rehearsal")).to_contain_text(
+        f"{number} more messages blocked"
+    )
     ticked = page.locator("#blocked input:checked")
     chosen = ticked.count()
     assert chosen > 0
@@ -123,7 +179,11 @@ def test_every_admin_page_has_at_most_one_primary_button(open_page, product, sho
         kwargs = {key: values[key] for key in re.findall(r"<\w+:(\w+)>", PATHS[name])}
         asked = f"{reverse(name, kwargs=kwargs)}{'?to=autonomous' if name == 'loosen-mailbox' else ''}"
         answer = page.goto(product.known["DASHBOARD_URL"] + asked)
-        buttons = page.locator("main :is(.btn.go, .btn.strong, .btn.careful):visible").all_inner_texts()
-        if (answer.status, "reauthenticate" in page.url) != (200, False) or len(buttons) > 1:
+        buttons = page.locator(
+            "main :is(.btn.go, .btn.strong, .btn.careful):visible"
+        ).all_inner_texts()
+        if (answer.status, "reauthenticate" in page.url) != (200, False) or len(
+            buttons
+        ) > 1:
             found[name] = (answer.status, page.url, buttons)
     assert found == {}

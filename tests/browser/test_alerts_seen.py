@@ -1,4 +1,6 @@
-"""Alerts, seen in Chromium: a signed webhook is added, gets a route with its preview, and a delivery is sent again."""
+"""Alerts, seen in Chromium: a signed webhook is added, gets a route with its preview,
+and a delivery is sent again.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -19,7 +21,9 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     admin.get_by_role("button", name="Add destination").click()
     expect(admin.locator("#secret")).to_contain_text("whsec_")
     admin.get_by_role("link", name="I have copied it").click()
-    section = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
+    section = admin.locator(
+        "section.card", has=admin.get_by_role("heading", name="Billing")
+    )
     section.get_by_role("button", name="Switch off").click()
     expect(section.get_by_text("Switched off since")).to_be_visible()
     section.get_by_role("button", name="Switch on again").click()
@@ -28,11 +32,13 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     admin.get_by_label("a message is delivered").check()
     admin.get_by_role("button", name="Preview").click()
     expect(admin.get_by_text("events would have been sent there")).to_be_visible()
-    expect(admin.get_by_role("group", name="The event when a message is delivered")).to_contain_text(
-        '"type": "email.delivered"'
-    )
+    expect(
+        admin.get_by_role("group", name="The event when a message is delivered")
+    ).to_contain_text('"type": "email.delivered"')
     admin.get_by_role("button", name="Add the route").click()
-    expect(admin.locator("#routes .chip", has_text="A message is delivered")).to_be_visible()
+    expect(
+        admin.locator("#routes .chip", has_text="A message is delivered")
+    ).to_be_visible()
     product.sql(
         "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
         " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"

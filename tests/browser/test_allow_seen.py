@@ -1,4 +1,6 @@
-"""Seen in Chromium: a recipient who is on no allowlist, allowed for seven days from the message, and the mail sent."""
+"""Seen in Chromium: a recipient who is on no allowlist, allowed for seven days from the
+message, and the mail sent.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -27,14 +29,22 @@ ADMIN = """
 INSERT INTO people_grant (person_id, role, mailbox_id, created_at)
 SELECT id, 'admin', %s, now() FROM people_person WHERE email = %s RETURNING id
 """
-BEHIND = "SELECT count(*) FROM policy_gatelist WHERE mailbox_id = %s AND pushed < wanted"
+BEHIND = (
+    "SELECT count(*) FROM policy_gatelist WHERE mailbox_id = %s AND pushed < wanted"
+)
 
 
 @pytest.fixture
 def held(product, ana):
-    """A message of the second mailbox to two people, of whom the list there names one. Ana is an admin of it."""
+    """A message of the second mailbox to two people, of whom the list there names one.
+    Ana is an admin of it.
+    """
     known = product.known
-    row = product.hold(ana, to=["dana@northwind.example", MALLORY], **{"from": known["MAILBOX2_ADDRESS"]})
+    row = product.hold(
+        ana,
+        to=["dana@northwind.example", MALLORY],
+        **{"from": known["MAILBOX2_ADDRESS"]},
+    )
     # Left by an earlier test.
     for (there,) in product.sql(THERE, known["MAILBOX2_ID"]):
         take_away(product, there)
@@ -46,26 +56,41 @@ def held(product, ana):
     # What was pushed to the gate is removed too.
     product.sql("DELETE FROM people_grant WHERE id = %s", grant)
     product.sql(
-        "UPDATE policy_gatelist SET wanted = wanted + 1, next_attempt_at = now() WHERE mailbox_id = %s", mailbox
+        "UPDATE policy_gatelist SET wanted = wanted + 1, next_attempt_at = now() WHERE mailbox_id = %s",
+        mailbox,
     )
-    product.wait_for(lambda: product.sql(BEHIND, mailbox) == [(0,)], timeout=TIMEOUT, what="the gate without the list")
+    product.wait_for(
+        lambda: product.sql(BEHIND, mailbox) == [(0,)],
+        timeout=TIMEOUT,
+        what="the gate without the list",
+    )
 
 
 def take_away(product, allowlist):
-    for table, column in (("allowchange", "allowlist_id"), ("allowentry", "allowlist_id"), ("allowlist", "id")):
+    for table, column in (
+        ("allowchange", "allowlist_id"),
+        ("allowentry", "allowlist_id"),
+        ("allowlist", "id"),
+    ):
         product.sql(f"DELETE FROM policy_{table} WHERE {column} = %s", allowlist)
 
 
-def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_approved_then(open_page, product, held):
+def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_approved_then(
+    open_page, product, held
+):
     page = open_page()
     # Again, because allowing an address requires reauthentication.
     sign_in(page, product, "REVIEWER")
     page.goto(product.page(held))
     people = page.locator("#addresses")
-    expect(people.get_by_text("allowed by northwind.example on the list for")).to_be_visible()
+    expect(
+        people.get_by_text("allowed by northwind.example on the list for")
+    ).to_be_visible()
     expect(people.get_by_text("Off the allowlist")).to_be_visible()
     notice = page.locator("#off-list")
-    expect(notice).to_contain_text(f"{MALLORY} is on no allowlist for {product.known['MAILBOX2_ADDRESS']}")
+    expect(notice).to_contain_text(
+        f"{MALLORY} is on no allowlist for {product.known['MAILBOX2_ADDRESS']}"
+    )
     approve = page.get_by_role("button", name="Approve and send")
     expect(approve).to_have_count(0)
     for width in (768, 360, 1440):
@@ -79,11 +104,22 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
     expect(page.get_by_role("button", name="Undo").first).to_be_visible()
     # In its five seconds to undo, the gate gets the list; here it is due at once.
     behind = (
-        "SELECT 1 FROM policy_gatelist JOIN mirror_message USING (mailbox_id) WHERE pushed < wanted AND public_id = %s"
+        "SELECT 1 FROM policy_gatelist JOIN mirror_message USING (mailbox_id) WHERE "
+        "pushed < wanted AND public_id = %s"
     )
-    product.wait_for(lambda: not product.sql(behind, held["id"]), timeout=TIMEOUT, what="the list at the gate")
+    product.wait_for(
+        lambda: not product.sql(behind, held["id"]),
+        timeout=TIMEOUT,
+        what="the list at the gate",
+    )
     # The button appears before the decision is recorded.
     mine = "message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
     due = f"UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded' AND {mine} RETURNING id"
-    product.wait_for(lambda: product.sql(due, held["id"]), timeout=TIMEOUT, what="the decision")
-    product.wait_for(lambda: product.mails(held["subject"]), timeout=TIMEOUT, what="the mail at its recipients")
+    product.wait_for(
+        lambda: product.sql(due, held["id"]), timeout=TIMEOUT, what="the decision"
+    )
+    product.wait_for(
+        lambda: product.mails(held["subject"]),
+        timeout=TIMEOUT,
+        what="the mail at its recipients",
+    )

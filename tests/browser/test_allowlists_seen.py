@@ -1,4 +1,6 @@
-"""Seen in Chromium: an allowlist from its first entry to the gate, and what the gate refuses allowed in one press."""
+"""Seen in Chromium: an allowlist from its first entry to the gate, and what the gate
+refuses allowed in one press.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -13,7 +15,9 @@ MALLORY, LEE = "mallory@outside.example", "lee@contoso.example"
 
 @pytest.fixture
 def lists(open_as, product):
-    """The list of the second mailbox, which no other test uses; switched off and emptied afterwards."""
+    """The list of the second mailbox, which no other test uses; switched off and
+    emptied afterwards.
+    """
     page = open_as("ADMIN")
     page.goto(f"{product.known['DASHBOARD_URL']}/allowlists/")
     page.get_by_label("Open the list for").select_option(
@@ -35,7 +39,9 @@ def lists(open_as, product):
 
 def set_mode(page, name):
     page.get_by_role("radio", name=name).check()
-    page.get_by_role("region", name="Mode").get_by_role("button", name="Preview changes").click()
+    page.get_by_role("region", name="Mode").get_by_role(
+        "button", name="Preview changes"
+    ).click()
     if page.locator(".allow-sum .btn.go").count():
         page.locator(".allow-sum .btn.go").click()
     else:
@@ -54,11 +60,20 @@ def wait_for_gate(page):
 
 
 def send(product, to):
-    body = {"to": [to], "subject": some_words()[:40], "markdown": some_words(), "metadata": {"discord_user": "ana#1"}}
-    return product.call("POST", f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/send", json=body)
+    body = {
+        "to": [to],
+        "subject": some_words()[:40],
+        "markdown": some_words(),
+        "metadata": {"discord_user": "ana#1"},
+    }
+    return product.call(
+        "POST", f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/send", json=body
+    )
 
 
-def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed_in_one_press(lists, product):
+def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed_in_one_press(
+    lists, product
+):
     page, at = lists, lists.url
     long = f"{'a' * 60}@{'b' * 60}.example"
     page.get_by_label("Addresses and domains, one a line").fill(f"{LEE}\n{long}\n*.com")

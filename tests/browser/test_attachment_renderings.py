@@ -1,4 +1,6 @@
-"""Attachments that can be looked at, in Chromium: pages of a PDF, a sheet with what it hides, a picture's metadata."""
+"""Attachments that can be looked at, in Chromium: pages of a PDF, a sheet with what it
+hides, a picture's metadata.
+"""
 
 from pathlib import Path
 
@@ -13,7 +15,11 @@ pytestmark = pytest.mark.slow
 
 FILES = (
     ("invoice.pdf", INVOICE_PDF, "application/pdf"),
-    ("offer.xlsx", workbook(), "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+    (
+        "offer.xlsx",
+        workbook(),
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ),
     ("label.png", RETURN_LABEL, "image/png"),
     ("locked.pdf", locked_pdf(), "application/pdf"),
     ("plans.pdf", pdf_of(6), "application/pdf"),
@@ -26,14 +32,18 @@ def with_files(product, ana):
     return product.hold_with_files(ana, FILES)
 
 
-def test_files_open_in_place_as_renderings_and_count_as_viewed(desk, product, with_files):
+def test_files_open_in_place_as_renderings_and_count_as_viewed(
+    desk, product, with_files
+):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     parts_unread(desk, 5)
     for number in range(1, 6):
         desk.locator(f"#file-{number} .look > summary").click()
     drawn = desk.locator("#file-1 .pdf-pages img")
     expect(drawn).to_have_js_property("naturalWidth", 1190, timeout=30_000)
-    expect(desk.locator("#file-1 .pdf-pages")).to_contain_text("A rendering. The file itself is what is approved.")
+    expect(desk.locator("#file-1 .pdf-pages")).to_contain_text(
+        "A rendering. The file itself is what is approved."
+    )
     desk.locator("#file-1 .pdf-pages summary").click()
     expect(desk.locator("#file-1 .pdf-pages .words")).to_contain_text("EUR 1,225.00")
 
@@ -41,8 +51,12 @@ def test_files_open_in_place_as_renderings_and_count_as_viewed(desk, product, wi
     expect(sheet.locator("code").first).to_have_text("=B1*0.4", timeout=30_000)
     expect(sheet.get_by_role("heading", name="Sheet “Costs” hidden")).to_be_visible()
     expect(sheet.get_by_role("rowheader", name="2 hidden")).to_be_visible()
-    expect(desk.frame_locator("#file-3 iframe").locator("body")).to_contain_text("The file has no metadata")
-    expect(desk.locator("#file-4 .pdf-pages")).to_contain_text("It is encrypted with a password")
+    expect(desk.frame_locator("#file-3 iframe").locator("body")).to_contain_text(
+        "The file has no metadata"
+    )
+    expect(desk.locator("#file-4 .pdf-pages")).to_contain_text(
+        "It is encrypted with a password"
+    )
     # Nobody could look into the locked one.
     parts_unread(desk, 1)
     # The next pages come when somebody scrolls to them.
@@ -56,7 +70,9 @@ def test_files_open_in_place_as_renderings_and_count_as_viewed(desk, product, wi
         desk.set_viewport_size({"width": width, "height": 800})
         assert desk.evaluate("document.scrollingElement.scrollWidth") <= width
         overflow = desk.locator("#file-2 iframe").element_handle().content_frame()
-        assert overflow.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+        assert overflow.evaluate(
+            "document.scrollingElement.scrollWidth <= window.innerWidth"
+        )
 
 
 def test_without_scripts_files_open_on_a_page_of_their_own_and_no_other_counts(

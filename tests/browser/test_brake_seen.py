@@ -1,4 +1,6 @@
-"""The brake in Chromium: an admin sets a cap, an agent passes it, a reviewer pauses its key and rejects the flood."""
+"""The brake in Chromium: an admin sets a cap, an agent passes it, a reviewer pauses its
+key and rejects the flood.
+"""
 
 import uuid
 
@@ -48,7 +50,11 @@ def test_flood_is_set_apart_and_ended_by_a_reviewer(desk, open_as, product, agen
 
     sent = [send().json()["id"] for _ in range(6)]
     read = "SELECT 1 FROM mirror_message WHERE upstream_id = ANY(%s) AND hydrated_at IS NOT NULL"
-    product.wait_for(lambda: len(product.sql(read, sent)) == 6, timeout=60, what="the messages to be read")
+    product.wait_for(
+        lambda: len(product.sql(read, sent)) == 6,
+        timeout=60,
+        what="the messages to be read",
+    )
     # Webhooks may come in another order than the messages were sent in.
     apart = product.sql(IS_APART, sent)
     desk.goto(f"{home}/queue/")
@@ -68,6 +74,10 @@ def test_flood_is_set_apart_and_ended_by_a_reviewer(desk, open_as, product, agen
         " ON message.id = decision.message_id WHERE outcome = 'reject' AND reason = 'The agent ran wild.'"
         " ORDER BY 1"
     )
-    product.wait_for(lambda: product.sql(rejected) == sorted(apart), timeout=60, what="all to be rejected once")
+    product.wait_for(
+        lambda: product.sql(rejected) == sorted(apart),
+        timeout=60,
+        what="all to be rejected once",
+    )
     desk.reload()
     expect(desk.get_by_text("Nothing is left here.")).to_be_visible()

@@ -1,4 +1,6 @@
-"""Several messages decided together, seen in Chromium: by keys, by touch, without scripts, and by how few actions."""
+"""Several messages decided together, seen in Chromium: by keys, by touch, without
+scripts, and by how few actions.
+"""
 
 import uuid
 
@@ -19,17 +21,27 @@ OBSERVED = "new Promise((done) => new IntersectionObserver(() => done()).observe
 
 @pytest.fixture
 def batch(product):
-    """Return a function that makes distinct messages and returns the address of the list with only these."""
+    """Return a function that makes distinct messages and returns the address of the
+    list with only these.
+    """
 
     def make(number):
         name = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
         found = []
         for word in WORDS[:number]:
             body = f"Hello,\n\nabout {word} and {name} there is nothing else to say."
-            sent = product.send(f"Batch {word} {name}", body=body, **{"from": product.known["MAILBOX2_ADDRESS"]})
+            sent = product.send(
+                f"Batch {word} {name}",
+                body=body,
+                **{"from": product.known["MAILBOX2_ADDRESS"]},
+            )
             found.append(sent[0])
         read = "SELECT count(*) FROM mirror_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
-        product.wait_for(lambda: product.sql(read, found) == [(number,)], timeout=60, what="the contents of all")
+        product.wait_for(
+            lambda: product.sql(read, found) == [(number,)],
+            timeout=60,
+            what="the contents of all",
+        )
         return f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none", found
 
     yield make
@@ -46,23 +58,32 @@ def states_of(product, upstream_ids):
 
 
 def number_unread(page):
-    """How many of the ticked messages the page calls unread, once it has reported what was on screen."""
+    """How many of the ticked messages the page calls unread, once it has reported what
+    was on screen.
+    """
     page.locator("#together:not([data-reporting])").wait_for(state="attached")
     return int(page.locator("#with-unread summary [data-number]").text_content())
 
 
 def read_all(page):
     """Bring beginning and end of each message into view, until none is unread."""
-    marks, one = page.locator("[data-unread]"), page.locator(".one:has([data-unread])").first
+    marks, one = (
+        page.locator("[data-unread]"),
+        page.locator(".one:has([data-unread])").first,
+    )
     while number := marks.count():
         for place, block in (("header", "start"), ("> .end", "center")):
-            one.locator(place).evaluate("(part, block) => part.scrollIntoView({ block })", block)
+            one.locator(place).evaluate(
+                "(part, block) => part.scrollIntoView({ block })", block
+            )
             page.evaluate(OBSERVED)
         expect(marks).not_to_have_count(number)
 
 
 def ready(page):
-    """Wait until a page that was reached by a press handles keys; a page that is opened directly does so at once."""
+    """Wait until a page that was reached by a press handles keys; a page that is opened
+    directly does so at once.
+    """
     page.locator("#keys[data-ready]").wait_for(state="attached")
 
 
@@ -93,7 +114,9 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, product):
     expect(desk.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
 
 
-def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a_tick_decide(desk, batch, product):
+def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a_tick_decide(
+    desk, batch, product
+):
     address, ids = batch(3)
     desk.goto(address)
     picks, selected = desk.locator(".pick"), desk.locator("#bulk")
@@ -101,7 +124,9 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     picks.nth(0).check()
     picks.nth(2).click(modifiers=["Shift"])
     expect(selected).to_contain_text("3 selected")
-    desk.evaluate("htmx.ajax('GET', document.getElementById('list').dataset.url, {target: '#list', swap: 'outerHTML'})")
+    desk.evaluate(
+        "htmx.ajax('GET', document.getElementById('list').dataset.url, {target: '#list', swap: 'outerHTML'})"
+    )
     expect(selected).to_contain_text("3 selected")
     assert [picks.nth(at).is_checked() for at in range(3)] == [True] * 3
     desk.get_by_role("button", name="Clear").click()
@@ -114,7 +139,8 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     heading = desk.get_by_role("heading", name="Review 3 messages")
     expect(heading).to_be_visible()
     ready(desk)
-    # As if the key that focuses the reason field was lost. An empty reason would approve at once.
+    # As if the key that focuses the reason field was lost. An empty reason would
+    # approve at once.
     desk.keyboard.type("Name all the dates, please")
     expect(heading).to_be_visible()
     tick = desk.locator(".tick").first
@@ -125,12 +151,17 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     read_all(desk)
     expect(desk.get_by_role("button", name="Approve 2 read")).to_be_visible()
     assert states_of(product, ids) == []
-    desk.wait_for_function("typed => performance.now() > typed + 500", arg=desk.evaluate("performance.now()"))
+    desk.wait_for_function(
+        "typed => performance.now() > typed + 500",
+        arg=desk.evaluate("performance.now()"),
+    )
     desk.keyboard.press("a")
     expect(desk.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
 
 
-def test_batch_is_decided_by_touch_on_a_narrow_phone(open_page, signed_in, batch, product):
+def test_batch_is_decided_by_touch_on_a_narrow_phone(
+    open_page, signed_in, batch, product
+):
     address, ids = batch(2)
     page = open_page(storage_state=signed_in, has_touch=True)
     page.set_viewport_size({"width": 320, "height": 640})
@@ -171,7 +202,9 @@ HOLD_SECONDS = """
 """
 
 
-def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(open_page, signed_in, batch, product):
+def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(
+    open_page, signed_in, batch, product
+):
     address, ids = batch(12)
     page = open_page(storage_state=signed_in)
     page.watch.expected.append("422")
@@ -211,7 +244,9 @@ def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(open
     query = "UPDATE mirror_revision r SET fingerprint = %s FROM mirror_message m WHERE r.id = m.revision_id"
     product.sql(f"{query} AND m.upstream_id = %s", "cd" * 32, ids[11])
     field.fill(str(unread))
-    page.get_by_role("button", name=f"Approve {number} read and {unread} unread").dblclick()
+    page.get_by_role(
+        "button", name=f"Approve {number} read and {unread} unread"
+    ).dblclick()
     expect(page.get_by_role("heading", name="Approved: 11 of 12")).to_be_visible()
     expect(page.locator(".ends .failed")).to_have_count(1)
     assert len(states_of(product, ids)) == 11
@@ -222,14 +257,22 @@ def test_what_was_on_screen_is_approved_first_and_the_rest_takes_its_number(open
 REFUND = "Hello Dana,\n\nthe refund of {} EUR for order {} was paid.\n\n{}"
 
 
-def test_alike_messages_are_judged_by_one_and_what_differs(open_page, signed_in, product):
+def test_alike_messages_are_judged_by_one_and_what_differs(
+    open_page, signed_in, product
+):
     words, found = some_words(), []
     for number in range(8):
         text = REFUND.format("900.00" if number == 5 else "90.00", 4471 + number, words)
-        sent = product.send("Your refund", body=text, **{"from": product.known["MAILBOX2_ADDRESS"]})
+        sent = product.send(
+            "Your refund", body=text, **{"from": product.known["MAILBOX2_ADDRESS"]}
+        )
         found.append(sent[0])
     read = "SELECT count(*) FROM mirror_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
-    product.wait_for(lambda: product.sql(read, found) == [(8,)], timeout=60, what="the contents of all")
+    product.wait_for(
+        lambda: product.sql(read, found) == [(8,)],
+        timeout=60,
+        what="the contents of all",
+    )
     address = f"{product.known['DASHBOARD_URL']}/queue/?q={words.split()[0]}&group=none"
     plain = open_page(storage_state=signed_in, java_script_enabled=False)
     page = open_page(storage_state=signed_in)
@@ -243,9 +286,13 @@ def test_alike_messages_are_judged_by_one_and_what_differs(open_page, signed_in,
         cards = one.locator(".one")
         expect(cards.nth(0).locator(".differences mark")).to_have_text("900.00")
         expect(cards.nth(0).locator(".prose mark")).to_contain_text("900.00")
-        expect(cards.nth(1).locator(".prose")).to_contain_text("the refund of 90.00 EUR for order 4471")
+        expect(cards.nth(1).locator(".prose")).to_contain_text(
+            "the refund of 90.00 EUR for order 4471"
+        )
         expect(one.locator(".one.like")).to_have_count(6)
-        expect(cards.nth(2).locator(".differences")).to_have_text("the refund of 90.00 EUR for order 4472")
+        expect(cards.nth(2).locator(".differences")).to_have_text(
+            "the refund of 90.00 EUR for order 4472"
+        )
         expect(cards.nth(2).locator(".prose")).to_be_hidden()
         assert (is_narrow(one), too_wide(one)) == (True, [])
     read_all(page)

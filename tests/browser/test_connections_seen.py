@@ -1,4 +1,6 @@
-"""A connection from its first key to its removal, through the pages only, with the product's real gateway."""
+"""A connection from its first key to its removal, through the pages only, with the
+product's real gateway.
+"""
 
 import re
 import uuid
@@ -15,7 +17,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def account(product):
     """Keys of another account of the gateway, as its operator creates them."""
-    output = product.stack.run("manage", "gateway_account", "--name", "Second team").stdout
+    output = product.stack.run(
+        "manage", "gateway_account", "--name", "Second team"
+    ).stdout
     keys = dict(re.findall(r"^(\w+) +(mm_live_\w+)$", output, re.M))
     return {**keys, "address": re.search(r"\S+@\S+", output)[0]}
 
@@ -29,7 +33,12 @@ def admin(open_as):
 
 
 def _writes(product, account, subject):
-    body = {"from": account["address"], "to": "dana@northwind.example", "subject": subject, "body": "Hello Dana"}
+    body = {
+        "from": account["address"],
+        "to": "dana@northwind.example",
+        "subject": subject,
+        "body": "Hello Dana",
+    }
     answer = requests.post(
         f"{product.known['GATEWAY_URL']}/v1/send_email",
         json=body,
@@ -40,7 +49,9 @@ def _writes(product, account, subject):
     return answer.json()["message_id"]
 
 
-def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admin, product, account, ana):
+def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(
+    admin, product, account, ana
+):
     page, base = admin, product.known["DASHBOARD_URL"]
     page.goto(f"{base}/connections/")
     page.get_by_role("link", name="Add a connection").click()
@@ -55,11 +66,15 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     expect(page.get_by_role("heading", name="Second team")).to_be_visible()
     page.get_by_role("button", name="Register webhook").click()
     page.get_by_role("button", name="Send a test").click()
-    expect(page.get_by_text(re.compile(r"The test arrived \d+\.\d s later"))).to_be_visible()
+    expect(
+        page.get_by_text(re.compile(r"The test arrived \d+\.\d s later"))
+    ).to_be_visible()
 
     subject = f"From the second team {uuid.uuid4().hex[:8]}"
     held = _writes(product, account, subject)
-    product.wait_for(lambda: ana.find(held), timeout=90, what="the held message on the desk")
+    product.wait_for(
+        lambda: ana.find(held), timeout=90, what="the held message on the desk"
+    )
     page.get_by_role("button", name="Change the secret").click()
     expect(page.get_by_text("The old secret is valid until").first).to_be_visible()
     later = _writes(product, account, f"Later {uuid.uuid4().hex[:8]}")
@@ -79,7 +94,9 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     def is_removed():
         # Refused for as long as the account is being read, which it is after a pause.
         page.get_by_label("Type").fill("Second team")
-        with page.expect_response(lambda answer: answer.request.method == "POST") as answered:
+        with page.expect_response(
+            lambda answer: answer.request.method == "POST"
+        ) as answered:
             page.get_by_role("button", name="Remove connection").click()
         return answered.value.status == 302
 

@@ -1,4 +1,6 @@
-"""Every hostile mail of the corpus, rendered in Chromium: none loads, moves or requests anything."""
+"""Every hostile mail of the corpus, rendered in Chromium: none loads, moves or requests
+anything.
+"""
 
 from urllib.parse import urlsplit
 
@@ -15,16 +17,23 @@ LOUD = f'<img src="{ORIGIN}/seen"><link rel="stylesheet" href="{ORIGIN}/seen"><s
 # Number of mails on one page: a page for each would take minutes.
 FRAMES_A_PAGE = 16
 NAMES = list(MAILS)
-PAGES = [NAMES[first : first + FRAMES_A_PAGE] for first in range(0, len(NAMES), FRAMES_A_PAGE)]
+PAGES = [
+    NAMES[first : first + FRAMES_A_PAGE]
+    for first in range(0, len(NAMES), FRAMES_A_PAGE)
+]
 
 
 def answer(route):
-    """Answer with a mail as the desk does below /safe/, without its policy below /open/; the loud one as it is."""
+    """Answer with a mail as the desk does below /safe/, without its policy below
+    /open/; the loud one as it is.
+    """
     kind, _, name = urlsplit(route.request.url).path[1:].partition("/")
     if kind == "page":
         how, _, names = name.partition("/")
         sandbox = "sandbox" if how == "safe" else ""
-        frame = f'<iframe {sandbox} src="/{how}/{{}}" width="900" height="700"></iframe>'
+        frame = (
+            f'<iframe {sandbox} src="/{how}/{{}}" width="900" height="700"></iframe>'
+        )
         text = "<!doctype html>" + "".join(map(frame.format, names.split(",")))
     elif name == "loud":
         text = LOUD
@@ -44,14 +53,26 @@ class Acts:
     def __init__(self, page):
         self.found = []
         page.on("request", self._asked)
-        page.on("dialog", lambda dialog: (self.found.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "dialog",
+            lambda dialog: (
+                self.found.append(f"dialog {dialog.message}"),
+                dialog.dismiss(),
+            ),
+        )
         page.on("popup", lambda popup: self.found.append(f"window {popup.url}"))
         page.on("download", lambda load: self.found.append(f"download {load.url}"))
         page.on("pageerror", lambda error: self.found.append(f"error {error}"))
-        page.on("console", lambda line: self.found.append(line.text) if line.type == "error" else None)
+        page.on(
+            "console",
+            lambda line: self.found.append(line.text) if line.type == "error" else None,
+        )
 
     def _asked(self, request):
-        ours = tuple(f"{ORIGIN}/{kind}" for kind in ("page/", "safe/", "open/", "raw/", "favicon"))
+        ours = tuple(
+            f"{ORIGIN}/{kind}"
+            for kind in ("page/", "safe/", "open/", "raw/", "favicon")
+        )
         if not request.url.startswith(("data:", *ours)):
             self.found.append(f"request {request.url}")
 
@@ -81,17 +102,27 @@ def look_at(page, kind, names):
 
 @pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
 def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, kind):
-    # "open": without policy and sandbox, sanitised mail still loads nothing and runs nothing.
-    wrong = {names[0]: found for names in PAGES if (found := look_at(watched, kind, names))}
+    # "open": without policy and sandbox, sanitised mail still loads nothing and runs
+    # nothing.
+    wrong = {
+        names[0]: found for names in PAGES if (found := look_at(watched, kind, names))
+    }
     assert wrong == {}
     assert len(NAMES) >= 80
 
 
-def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched):
+def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(
+    watched,
+):
     # Chromium also reports requests that the policy blocks.
     asked = []
-    watched.route("**/seen", lambda route: (asked.append(route.request.url), answer(route)))
-    for kind, expect in (("safe", watched.expect_request), ("raw", watched.expect_response)):
+    watched.route(
+        "**/seen", lambda route: (asked.append(route.request.url), answer(route))
+    )
+    for kind, expect in (
+        ("safe", watched.expect_request),
+        ("raw", watched.expect_response),
+    ):
         with expect(lambda it: it.url == f"{ORIGIN}/seen"):
             assert f"request {ORIGIN}/seen" in look_at(watched, kind, ["loud"])
         assert bool(asked) == (kind == "raw")
@@ -106,8 +137,14 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 
 
 def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched):
-    shown = {name: render_message(mail.content).word_differences for name, mail in MAILS.items()}
-    passages = {name: [one.passage for one in found if one.passage and one.mark] for name, found in shown.items()}
+    shown = {
+        name: render_message(mail.content).word_differences
+        for name, mail in MAILS.items()
+    }
+    passages = {
+        name: [one.passage for one in found if one.passage and one.mark]
+        for name, found in shown.items()
+    }
     names, wrong = [name for name in NAMES if any(one.mark for one in shown[name])], {}
     assert len(names) > 30
     for first in range(0, len(names), FRAMES_A_PAGE):
@@ -116,7 +153,11 @@ def test_what_may_look_different_is_marked_in_a_box_that_a_person_sees(watched):
             name = frame.url.rpartition("/")[2]
             boxes = frame.evaluate(SEEN)
             whole = "".join(frame.locator("body").inner_text().split())
-            missing = [text for text in passages[name] if not any(word in whole for word in text.split())]
+            missing = [
+                text
+                for text in passages[name]
+                if not any(word in whole for word in text.split())
+            ]
             if missing or not boxes or not all(is_seen for is_seen, _ in boxes):
                 wrong[name] = missing or boxes
     assert wrong == {}

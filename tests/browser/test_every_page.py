@@ -1,7 +1,9 @@
-"""Every page of the desk passes axe-core, best practices included, narrow and wide, light and dark, and fits 320 px.
+"""Every page of the desk passes axe-core, best practices included, narrow and wide,
+light and dark, and fits 320 px.
 
-Django's test client asks for the pages: every address of `tests/doors.py`, with its form empty and filled in, and what
-no address answers by itself. Chromium is shown what came back. A page that is looked at nowhere fails here.
+Django's test client asks for the pages: every address of `tests/doors.py`, with its
+form empty and filled in, and what no address answers by itself. Chromium is shown what
+came back. A page that is looked at nowhere fails here.
 """
 
 from functools import partial
@@ -30,11 +32,23 @@ from people.models import OrganisationSettings, PendingChange
 from people.second_admin.person_figures import set_person_figures
 from tests.browser.looking import bones, everywhere, too_wide, unfolded, violations
 from tests.doors import DOORS
-from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
+from tests.factories import (
+    make_connection,
+    make_message,
+    make_person,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import decide
 from tests.integration.gateway_served import make_account, served_gateway
 from tests.integration.practising import make_approved, make_planted
-from tests.integration.standing import let_through, make_record, make_refund, sign, switch_on
+from tests.integration.standing import (
+    let_through,
+    make_record,
+    make_refund,
+    sign,
+    switch_on,
+)
 from tests.integration.test_bulk import HIGH
 from tests.integration.test_bulk import decide as decide_sheet
 from tests.integration.test_invitations import TYPED, link_of, token_in
@@ -44,18 +58,42 @@ from tests.walk import POST_ONLY, Persona, standing_before, takes_a_form
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 TEMPLATES = _settings.BASE_DIR / "templates"
-# Addresses that answer a look with no page: parts of a page, files, data, and redirects.
+# Addresses that answer a look with no page: parts of a page, files, data, and
+# redirects.
 NO_PAGE = {
-    *("home-waiting", "pulse", "stop-banner", "message-files", "beside", "unread-parts", "decided", "message-view"),
+    *(
+        "home-waiting",
+        "pulse",
+        "stop-banner",
+        "message-files",
+        "beside",
+        "unread-parts",
+        "decided",
+        "message-view",
+    ),
     *("message-pictures", "message-people"),
-    *("file-page", "file-download", "verifier", "export-file", "webhook-bodies", "loosen-mailbox"),
+    *(
+        "file-page",
+        "file-download",
+        "verifier",
+        "export-file",
+        "webhook-bodies",
+        "loosen-mailbox",
+    ),
     # They redirect where the rows of the walk give nothing to show: see of_messages.
     *("approve", "bulk", "bulk-done", "by-upstream-id"),
 }
-# The frame holds what a stranger wrote, in their colours: of ours are its language, its title and its width.
-OF_STRANGERS = {"message-body", "seen-body", "edit-preview, empty", "edit-preview, filled in"}
+# The frame holds what a stranger wrote, in their colours: of ours are its language, its
+# title and its width.
+OF_STRANGERS = {
+    "message-body",
+    "seen-body",
+    "edit-preview, empty",
+    "edit-preview, filled in",
+}
 OURS = ("html-has-lang", "document-title", "meta-viewport")
-# A frame has no landmarks of its own; the outcome of a sheet is the content, without a decision to skip to.
+# A frame has no landmarks of its own; the outcome of a sheet is the content, without a
+# decision to skip to.
 BONELESS = {"file-view", "several decided"}
 # In a frame, the page around it has the headings and landmarks.
 OF_A_PAGE = ("landmark-one-main", "page-has-heading-one", "region", "bypass")
@@ -70,7 +108,9 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """Answers by name, alike ones once; and the names of the templates they were made of."""
+    """Answers by name, alike ones once; and the names of the templates they were made
+    of.
+    """
 
     def __init__(self):
         self.found, self.templates, self._made_of = {}, set(), set()
@@ -82,12 +122,20 @@ class Pages:
             return False
         assert answer.status_code != 500 or name == "500", name
         self.templates |= {one.name for one in answer.templates}
-        headers, policy = {"Content-Type": kind}, answer.get("Content-Security-Policy", "")
-        # In a sandbox axe-core could not run, and a file that was downloaded has its own policy.
+        headers, policy = (
+            {"Content-Type": kind},
+            answer.get("Content-Security-Policy", ""),
+        )
+        # In a sandbox axe-core could not run, and a file that was downloaded has its
+        # own policy.
         if "sandbox" not in policy and "Content-Disposition" not in answer:
             headers["Content-Security-Policy"] = policy
-        # Made of the same templates with the same outcome: the same page with other words.
-        made_of = (answer.status_code, *sorted({str(one.name) for one in answer.templates}))
+        # Made of the same templates with the same outcome: the same page with other
+        # words.
+        made_of = (
+            answer.status_code,
+            *sorted({str(one.name) for one in answer.templates}),
+        )
         if made_of not in self._made_of or not answer.templates:
             self._made_of.add(made_of)
             self.found[name] = Page(answer.wsgi_request.get_full_path(), body, headers)
@@ -97,7 +145,9 @@ class Pages:
         """Keep a page of which only a sign-in with others' help is answered."""
         body = render_to_string(template, context).encode()
         self.templates.add(template)
-        self.found[template] = Page(f"/{template}", body, {"Content-Type": "text/html; charset=utf-8"})
+        self.found[template] = Page(
+            f"/{template}", body, {"Content-Type": "text/html; charset=utf-8"}
+        )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,10 +163,14 @@ def look(chromium):
 
     def serve(route):
         path = urlsplit(route.request.url).path
-        if route.request.is_navigation_request() and route.request.frame == page.main_frame:
+        if (
+            route.request.is_navigation_request()
+            and route.request.frame == page.main_frame
+        ):
             shown = showing["page"]
             return route.fulfill(status=200, headers=shown.headers, body=shown.body)
-        # That script presses the button of its page at once, which is there for who has no scripts.
+        # That script presses the button of its page at once, which is there for who has
+        # no scripts.
         is_ours = path.startswith("/static/") and not path.endswith("/resubmit.js")
         file = is_ours and finders.find(path.removeprefix("/static/"))
         return route.fulfill(path=Path(file)) if file else route.abort()
@@ -136,33 +190,63 @@ def look(chromium):
     context.close()
 
 
-def test_axe_finds_nothing_on_what_any_address_answers(client, look, settings, monkeypatch):
+def test_axe_finds_nothing_on_what_any_address_answers(
+    client, look, settings, monkeypatch
+):
     # Hashed slowly by design.
-    monkeypatch.setattr("people.sign_in.recovery_codes._digest", lambda code, salt: f"scrypt${salt}${code}")
+    monkeypatch.setattr(
+        "people.sign_in.recovery_codes._digest",
+        lambda code, salt: f"scrypt${salt}${code}",
+    )
     pages = Pages()
     with rolled_back():
         without = of_every_address(client, pages.take)
-    gathers = (of_messages, of_practice, of_standing, of_signing_in, of_joining, of_two_admins, of_policy)
+    gathers = (
+        of_messages,
+        of_practice,
+        of_standing,
+        of_signing_in,
+        of_joining,
+        of_two_admins,
+        of_policy,
+    )
     for gather in (*gathers, of_an_account, of_errors):
         client.cookies.clear()
         with rolled_back():
             gather(client, pages.take, settings=settings, monkeypatch=monkeypatch)
     for template in ("account/inactive.html", "socialaccount/begin.html"):
         pages.take_template(template, provider="Acme")
-    pages.take_template("socialaccount/failed.html", provider="Acme", sentence="The id token of Acme is not accepted.")
+    pages.take_template(
+        "socialaccount/failed.html",
+        provider="Acme",
+        sentence="The id token of Acme is not accepted.",
+    )
     pages.take_template("mfa/webauthn/reauthenticate.html", options="{}")
-    pages.take_template("socialaccount/unknown.html", provider="Acme", address="eve@elsewhere.example", verified=True)
+    pages.take_template(
+        "socialaccount/unknown.html",
+        provider="Acme",
+        address="eve@elsewhere.example",
+        verified=True,
+    )
 
-    there_are = {str(path.relative_to(TEMPLATES)) for path in TEMPLATES.rglob("*.html") if path.name[0] != "_"}
+    there_are = {
+        str(path.relative_to(TEMPLATES))
+        for path in TEMPLATES.rglob("*.html")
+        if path.name[0] != "_"
+    }
     assert (without, there_are - pages.templates) == (NO_PAGE, set())
     found = {name: look(name, page) for name, page in pages.found.items()}
     assert {name: some for name, some in found.items() if some} == {}
 
 
 def of_every_address(client, take):
-    """Ask for each address, with every role, and post its form; return those that answer a look with no page."""
+    """Ask for each address, with every role, and post its form; return those that
+    answer a look with no page.
+    """
     without = set()
-    names = [name for name, door in DOORS.items() if door.reach not in ("public", "host")]
+    names = [
+        name for name, door in DOORS.items() if door.reach not in ("public", "host")
+    ]
     for name, walk in standing_before(client, partial(resume, client), names):
         for role in Role:
             walk.become(Persona(role, "everything"))
@@ -170,7 +254,10 @@ def of_every_address(client, take):
         if name not in POST_ONLY and not take(name, client.get(path)):
             without.add(name)
         if takes_a_form(name):
-            for how, form in (("empty", {}), ("filled in", fields(walk) if fields else {})):
+            for how, form in (
+                ("empty", {}),
+                ("filled in", fields(walk) if fields else {}),
+            ):
                 with rolled_back():
                     take(f"{name}, {how}", client.post(path, form))
     return without
@@ -188,27 +275,47 @@ def all_round(client, email="rosa@yourteam.example"):
 def of_messages(client, take, *, monkeypatch, **_):
     """Pages of messages in states that an address alone does not bring about."""
     person, connection = all_round(client), make_connection()
-    take("rights of a person", client.get(reverse("report-rights"), {"person": person.pk}))
+    take(
+        "rights of a person",
+        client.get(reverse("report-rights"), {"person": person.pk}),
+    )
     take("queue, empty", client.get("/queue/"))
     take("home, empty", client.get("/"))
-    messages = [make_message(connection, subject=f"Subject {word}", markdown=f"On {word}") for word in "abcde"]
+    messages = [
+        make_message(connection, subject=f"Subject {word}", markdown=f"On {word}")
+        for word in "abcde"
+    ]
     monkeypatch.setattr(queue_views, "PAGE", 2)
     take("queue, several pages", client.get("/queue/"))
-    high = make_message(connection, subject="High", to_addresses=["dana@x.example", "lee@x.example"], **HIGH)
+    high = make_message(
+        connection,
+        subject="High",
+        to_addresses=["dana@x.example", "lee@x.example"],
+        **HIGH,
+    )
     path = f"/queue/{high.public_id}/"
     for view in ("rendered", "text", "parts", "source", "headers", "changes"):
         take(f"message, high risk, {view}", client.get(f"{path}?view={view}"))
     take("high risk", client.get(f"{path}approve/"))
-    take("high risk, refused", client.post(f"{path}approve/", {"later": "yes", "when": "time", "zone": "x"}))
+    take(
+        "high risk, refused",
+        client.post(f"{path}approve/", {"later": "yes", "when": "time", "zone": "x"}),
+    )
     ids = [str(one.public_id) for one in (high, *messages)]
     sheet = client.post("/queue/bulk/", {"id": ids})
     take("sheet of several", sheet)
-    take("several decided", client.get(decide_sheet(client, sheet, messages[3:])["Location"]))
+    take(
+        "several decided",
+        client.get(decide_sheet(client, sheet, messages[3:])["Location"]),
+    )
     first, second, third = messages[:3]
     old = first.revision.fingerprint
     show_row(first, markdown="Changed since", subject="Changed")
     form = {"outcome": "approve", "fingerprint": old, "reason": ""}
-    take("message, changed meanwhile", client.post(f"/queue/{first.public_id}/verdict/", form))
+    take(
+        "message, changed meanwhile",
+        client.post(f"/queue/{first.public_id}/verdict/", form),
+    )
     client.post(f"/queue/{second.public_id}/comments/", {"text": "Look here, please."})
     take("message, commented", client.get(f"/queue/{second.public_id}/"))
     decide(third, person, "reject", reason="Not like this")
@@ -221,22 +328,31 @@ def of_messages(client, take, *, monkeypatch, **_):
 
 
 def of_practice(client, take, **_):
-    """Practice messages: reviewers are told, one waits and has ended; and the report with people."""
+    """Practice messages: reviewers are told, one waits and has ended; and the report
+    with people.
+    """
     person, connection = all_round(client), make_connection()
     make_approved(connection, person)
-    planted, other = make_planted(connection), make_person("otto@yourteam.example", "Otto Vale", "admin")
+    planted, other = (
+        make_planted(connection),
+        make_person("otto@yourteam.example", "Otto Vale", "admin"),
+    )
     PracticeSetting.objects.create(one_in=50, asked_by=person, accepted_by=other)
     take("queue, told of practice", client.get("/queue/"))
     take("practice, on", client.get(reverse("practice")))
     take("account, told of practice", client.get("/people/me/"))
     decide(planted.message, person)
     take("message, practice", client.get(f"/queue/{planted.message.public_id}/"))
-    set_person_figures(actor=person.actor(surface="web"), on=True, because="Works agreement of 3 May")
+    set_person_figures(
+        actor=person.actor(surface="web"), on=True, because="Works agreement of 3 May"
+    )
     take("decisions, with people", client.get(reverse("report-decisions")))
 
 
 def of_standing(client, take, **_):
-    """Standing approvals: proposed, refused, in force, ended; and what one approved, until somebody stops it."""
+    """Standing approvals: proposed, refused, in force, ended; and what one approved,
+    until somebody stops it.
+    """
     person, connection = all_round(client), make_connection()
     other = make_person("sam@yourteam.example", "Sam Roe", "admin")
     switch_on()
@@ -250,7 +366,10 @@ def of_standing(client, take, **_):
     message = make_refund(connection, 3999)
     approve_due()
     take("standing, in force", client.get(reverse("standing")))
-    take("standing, not ended", client.post(reverse("end-standing", args=[made.pk]), {"reason": ""}))
+    take(
+        "standing, not ended",
+        client.post(reverse("end-standing", args=[made.pk]), {"reason": ""}),
+    )
     take("queue, leaving by it", client.get("/queue/?tab=leaving&standing=yes"))
     take("queue, with what leaves by it", client.get("/queue/"))
     take("message, leaving by it", client.get(f"/queue/{message.public_id}/"))
@@ -265,7 +384,10 @@ def of_signing_in(client, take, *, settings, **_):
     """The ways in, and asking again who somebody is."""
     person = make_person("sam@yourteam.example", "Sam Roe", "reviewer")
     take("sign-in", client.get("/accounts/login/?next=/queue/"))
-    take("sign-in, refused", client.post("/accounts/login/", {"login": person.email, "password": "wrong"}))
+    take(
+        "sign-in, refused",
+        client.post("/accounts/login/", {"login": person.email, "password": "wrong"}),
+    )
     settings.OIDC_ISSUER, settings.OIDC_NAME = "https://id.acme.example", "Acme"
     take("sign-in, with a provider", client.get("/accounts/login/"))
     settings.OIDC_ISSUER = ""
@@ -279,8 +401,13 @@ def of_signing_in(client, take, *, settings, **_):
     take("go on", client.get(resubmit))
     give_app(person)
     resume(client, person, minutes=11)
-    take("confirm by a code", client.get(reverse("mfa_reauthenticate"), {"next": wanted}))
-    take("confirm by a code, refused", client.post(reverse("mfa_reauthenticate"), {"next": wanted, "code": "1"}))
+    take(
+        "confirm by a code", client.get(reverse("mfa_reauthenticate"), {"next": wanted})
+    )
+    take(
+        "confirm by a code, refused",
+        client.post(reverse("mfa_reauthenticate"), {"next": wanted, "code": "1"}),
+    )
     person.set_unusable_password()
     person.save()
     guest = Client()
@@ -292,10 +419,18 @@ def of_signing_in(client, take, *, settings, **_):
     guest = Client()
     sign_in(guest, other)
     take("second step", guest.get("/accounts/login/second/"))
-    take("second step, refused", guest.post("/accounts/login/second/", {"code": code_now(steps=9)}))
-    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "1/m/ip,1/5m/key"}
+    take(
+        "second step, refused",
+        guest.post("/accounts/login/second/", {"code": code_now(steps=9)}),
+    )
+    settings.ACCOUNT_RATE_LIMITS = {
+        **settings.ACCOUNT_RATE_LIMITS,
+        "login_failed": "1/m/ip,1/5m/key",
+    }
     for _ in range(3):
-        answer = Client().post("/accounts/login/", {"login": person.email, "password": "wrong"})
+        answer = Client().post(
+            "/accounts/login/", {"login": person.email, "password": "wrong"}
+        )
     assert answer.status_code == 429
     take("too many tries", answer)
 
@@ -305,7 +440,10 @@ def of_joining(client, take, **_):
     admin = make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
     path = f"/join/{link_of(admin)}/"
     take("join", client.get(path))
-    take("join, refused", client.post(path, {"name": "", "password": "short", "password_again": "other"}))
+    take(
+        "join, refused",
+        client.post(path, {"name": "", "password": "short", "password_again": "other"}),
+    )
     take("join, not good", client.get(f"/join/{'n' * 43}/"))
     resume(client, admin)
     take("join, as somebody else", client.get(path))
@@ -317,19 +455,35 @@ def of_joining(client, take, **_):
 
 
 def of_two_admins(client, take, **_):
-    """What waits for a second admin: asking, one's own change, somebody else's, and one that did not finish."""
-    OrganisationSettings.objects.create(pk=1, second_admin_since=timezone.now(), minimum_oversight="gated_send")
+    """What waits for a second admin: asking, one's own change, somebody else's, and one
+    that did not finish.
+    """
+    OrganisationSettings.objects.create(
+        pk=1, second_admin_since=timezone.now(), minimum_oversight="gated_send"
+    )
     all_round(client)
     ned = make_person("ned@yourteam.example", "Ned Roe", "reviewer")
-    asked = client.post(reverse("add-role", args=[ned.pk]), {"role": "auditor", "place": "all"})
+    asked = client.post(
+        reverse("add-role", args=[ned.pk]), {"role": "auditor", "place": "all"}
+    )
     take("ask a second admin, alone", asked)
-    packed = asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
-    take("ask a second admin, without a reason", client.post(reverse("ask-second-admin"), {"change": packed}))
-    client.post(reverse("ask-second-admin"), {"change": packed, "reason": "She reads the ledger."})
+    packed = (
+        asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    )
+    take(
+        "ask a second admin, without a reason",
+        client.post(reverse("ask-second-admin"), {"change": packed}),
+    )
+    client.post(
+        reverse("ask-second-admin"),
+        {"change": packed, "reason": "She reads the ledger."},
+    )
     take("changes, one's own", client.get(reverse("pending-changes")))
     take("person, waiting", client.get(reverse("person", args=[ned.pk])))
     other = make_person("sam@yourteam.example", "Sam Roe", "admin")
-    PendingChange.objects.update(asked_by=other, command="loosen", outcome="Enter a code.")
+    PendingChange.objects.update(
+        asked_by=other, command="loosen", outcome="Enter a code."
+    )
     take("changes, unfinished", client.get(reverse("pending-changes")))
     change = PendingChange.objects.get()
     take("changes, refused", client.post(reverse("withdraw-change", args=[change.pk])))
@@ -338,23 +492,38 @@ def of_two_admins(client, take, **_):
 
 
 def of_policy(client, take, **_):
-    """Pages of a draft and of a plan, as an admin and as a reviewer, and what is stale about them."""
+    """Pages of a draft and of a plan, as an admin and as a reviewer, and what is stale
+    about them.
+    """
     all_round(client)
     message = make_message(make_connection(), markdown="We refund 1,250.00 EUR today.")
     client.post(reverse("begin-draft"), {"from": "ready-small-team"})
     take("policy, with a draft", client.get(reverse("policy")))
-    stale = client.post(reverse("arrange-policy-rule", args=["ready1"]), {"edits": 99, "act": "down"})
+    stale = client.post(
+        reverse("arrange-policy-rule", args=["ready1"]), {"edits": 99, "act": "down"}
+    )
     take("policy, with a stale draft", stale)
     take("policy, to activate", client.get(reverse("activate-draft")))
-    take("playground, with a result", client.get(reverse("policy-playground"), {"message": str(message.public_id)}))
-    save, plan = reverse("save-review-plan", args=["all"]), {"version": 0, "decision-other": "4 h"}
+    take(
+        "playground, with a result",
+        client.get(reverse("policy-playground"), {"message": str(message.public_id)}),
+    )
+    save, plan = (
+        reverse("save-review-plan", args=["all"]),
+        {"version": 0, "decision-other": "4 h"},
+    )
     client.post(save, plan)
     take("review plan, stale", client.post(save, plan))
-    take("review plan, wrong", client.post(save, {**plan, "version": 1, "look-high": "soon"}))
+    take(
+        "review plan, wrong",
+        client.post(save, {**plan, "version": 1, "look-high": "soon"}),
+    )
     reviewer = Client()
     resume(reviewer, make_person("ned@yourteam.example", "Ned Roe", "reviewer"))
     take("policy, as a reviewer", reviewer.get(reverse("policy")))
-    take("review plan, as a reviewer", reviewer.get(reverse("review-plan", args=["all"])))
+    take(
+        "review plan, as a reviewer", reviewer.get(reverse("review-plan", args=["all"]))
+    )
 
 
 def of_an_account(client, take, *, settings, **_):
@@ -365,13 +534,23 @@ def of_an_account(client, take, *, settings, **_):
     with served_gateway() as gateway:
         account = make_account(gateway)
         world, at = account.world, {"connection_id": account.connection.pk}
-        hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
+        hook = world.listen(
+            "oversight.pending", url="https://elsewhere.example.org/hook"
+        )
         WebhookDelivery.objects.create(
-            webhook=hook, state="failed", event_id="01E", event="oversight.pending", body=b"{}", trace="t"
+            webhook=hook,
+            state="failed",
+            event_id="01E",
+            event="oversight.pending",
+            body=b"{}",
+            trace="t",
         )
         Domain.objects.create(account=world.account, domain="shop.example", token="t")
         key = at | {"key_id": ApiKey.objects.get(name="Key agent").pk}
-        box, of_hook = {"mailbox_id": account.mailbox.pk}, at | {"subscription_id": hook.pk}
+        box, of_hook = (
+            {"mailbox_id": account.mailbox.pk},
+            at | {"subscription_id": hook.pk},
+        )
         looks = [
             ({}, ("mailboxes", "api-keys", "domains", "webhooks", "add-mailbox")),
             (box, ("mailbox", "loosen-mailbox", "delete-mailbox")),
@@ -384,10 +563,17 @@ def of_an_account(client, take, *, settings, **_):
                 take(f"{name} of an account", client.get(reverse(name, kwargs=kwargs)))
         made = {
             "add-api-key": {"name": "Bot", "scopes": ["read"]},
-            "add-webhook": {"name": "Orders", "url": "https://x.example.org/h", "events": ["message.sent"]},
+            "add-webhook": {
+                "name": "Orders",
+                "url": "https://x.example.org/h",
+                "events": ["message.sent"],
+            },
         }
         for name, form in made.items():
-            take(f"{name}, made", client.post(reverse(name, kwargs=at), {**form, "ticket": uuid4().hex}))
+            take(
+                f"{name}, made",
+                client.post(reverse(name, kwargs=at), {**form, "ticket": uuid4().hex}),
+            )
             take(f"{name}, refused", client.post(reverse(name, kwargs=at), {}))
 
 
@@ -402,7 +588,15 @@ def of_errors(client, take, **_):
     take("403", strict.post(f"/queue/{message.public_id}/verdict/"))
     nobody = Client()
     resume(nobody, make_person("ned@yourteam.example", "Ned Roe"))
-    for name in ("people", "reports", "alerts", "add-destination", "queue", "home", "attention"):
+    for name in (
+        "people",
+        "reports",
+        "alerts",
+        "add-destination",
+        "queue",
+        "home",
+        "attention",
+    ):
         take(f"{name}, without a role", nobody.get(reverse(name)))
     client.raise_request_exception = False
     Revision.objects.filter(pk=message.revision_id).update(content=[])

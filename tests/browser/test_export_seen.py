@@ -1,4 +1,6 @@
-"""Exports in Chromium: from the ledger's filter to the complete file, and the progress on the way."""
+"""Exports in Chromium: from the ledger's filter to the complete file, and the progress
+on the way.
+"""
 
 import hashlib
 import json
@@ -30,13 +32,25 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     assert {json.loads(line)["message"] for line in whole.splitlines()} == {row["id"]}
     rows = len(whole.splitlines())
     assert rows > 1
-    expect(auditor.locator(".export-rows")).to_have_text(re.compile(rf"\s*{rows} of {rows} rows\s*"))
-    expect(auditor.locator(".export-sum")).to_have_text(hashlib.sha256(whole).hexdigest())
+    expect(auditor.locator(".export-rows")).to_have_text(
+        re.compile(rf"\s*{rows} of {rows} rows\s*")
+    )
+    expect(auditor.locator(".export-sum")).to_have_text(
+        hashlib.sha256(whole).hexdigest()
+    )
     auditor.get_by_role("link", name="Exports").click()
     expect(auditor.locator(".exports tbody tr").first).to_contain_text("Done")
     # One half-finished download, and one whose reader left.
-    key = auditor.locator(".exports tbody tr").first.get_attribute("id").removeprefix("export-")
-    for state, words in (("running", "1 of"), ("broken_off", "The file is incomplete"), ("asked", "Download the file")):
+    key = (
+        auditor.locator(".exports tbody tr")
+        .first.get_attribute("id")
+        .removeprefix("export-")
+    )
+    for state, words in (
+        ("running", "1 of"),
+        ("broken_off", "The file is incomplete"),
+        ("asked", "Download the file"),
+    ):
         alter(product, key, state)
         auditor.goto(f"{desk}{EXPORT}{key}/")
         expect(auditor.locator("#export")).to_contain_text(words)
@@ -45,4 +59,8 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
 
 
 def alter(product, key, state):
-    product.sql("UPDATE audit_export SET state = %s, rows_done = 1, changed_at = now() WHERE id = %s", state, key)
+    product.sql(
+        "UPDATE audit_export SET state = %s, rows_done = 1, changed_at = now() WHERE id = %s",
+        state,
+        key,
+    )

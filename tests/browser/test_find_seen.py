@@ -1,4 +1,6 @@
-"""Find in Chromium: a key opens it, words are typed, and Enter goes to the first result."""
+"""Find in Chromium: a key opens it, words are typed, and Enter goes to the first
+result.
+"""
 
 import pytest
 from playwright.sync_api import expect

@@ -1,4 +1,6 @@
-"""Findings in Chromium: links lead to the evidence, by key and without scripts, and rules are weighted."""
+"""Findings in Chromium: links lead to the evidence, by key and without scripts, and
+rules are weighted.
+"""
 
 import uuid
 
@@ -19,7 +21,9 @@ BODY = f"""Dear Anna,
 @pytest.fixture(scope="module")
 def risky(product, ana):
     """A held message with findings in its body, its parts and its addresses."""
-    return product.hold(ana, f"Findings {uuid.uuid4().hex[:8]}", to="bob@xn--80ak6aa92e.com", body=BODY)
+    return product.hold(
+        ana, f"Findings {uuid.uuid4().hex[:8]}", to="bob@xn--80ak6aa92e.com", body=BODY
+    )
 
 
 def mark(page, name):
@@ -35,12 +39,17 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
 ):
     desk.goto(product.page(risky, "?order=riskiest"))
     before = desk.evaluate("history.length")
-    for words, name in (("Show it: misleading link", "link-1"), ("Show it: may look different", "hidden-1")):
+    for words, name in (
+        ("Show it: misleading link", "link-1"),
+        ("Show it: may look different", "hidden-1"),
+    ):
         expect(mark(desk, name)).not_to_be_in_viewport()
         jump(desk, words).focus()
         desk.keyboard.press("Enter")
         expect(mark(desk, name)).to_be_in_viewport()
-    assert desk.evaluate("history.length") == before, "a jump is no step that one goes back"
+    assert desk.evaluate("history.length") == before, (
+        "a jump is no step that one goes back"
+    )
     # A message body that is not shown is opened at the mark.
     desk.locator("#tab-text").click()
     expect(desk.locator("#sheet iframe[name=letter]")).to_have_count(0)

@@ -1,6 +1,8 @@
-"""The whole first run without the demo, as somebody does it who has never seen the project: two commands, then pages.
+"""The whole first run without the demo, as somebody does it who has never seen the
+project: two commands, then pages.
 
-What is typed wrongly on the way is told in words; the next step stands on the page of the set-up each time.
+What is typed wrongly on the way is told in words; the next step stands on the page of
+the set-up each time.
 """
 
 import json
@@ -36,7 +38,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def discord(desk: Stack) -> Iterator[Any]:
-    """A stand-in for Discord's webhooks, where the product may connect; `posts` are the received requests."""
+    """A stand-in for Discord's webhooks, where the product may connect; `posts` are the
+    received requests.
+    """
     posts: list[dict[str, Any]] = []
 
     class Discord(Handler):
@@ -123,10 +127,14 @@ def hook(page: Page) -> None:
 def alert(page: Page, discord: Any) -> None:
     go(page, "alerts", "Add a destination")
     page.get_by_label("Name", exact=True).fill("#approvals")
-    page.get_by_label("Address of the Discord webhook").fill("https://discord.com/channels/1/2")
+    page.get_by_label("Address of the Discord webhook").fill(
+        "https://discord.com/channels/1/2"
+    )
     page.get_by_role("button", name="Add destination").click()
     expect(page.get_by_text("This is the address of a channel")).to_be_visible()
-    page.get_by_label("Address of the Discord webhook").fill(discord.origin + WEBHOOK[:-1].replace("token", "other"))
+    page.get_by_label("Address of the Discord webhook").fill(
+        discord.origin + WEBHOOK[:-1].replace("token", "other")
+    )
     page.get_by_role("button", name="Add destination").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.get_by_text("Discord does not know this webhook")).to_be_visible()
@@ -151,9 +159,15 @@ def invite(page: Page) -> str:
 
 
 def test_newcomer_sets_the_desk_up_and_decides_the_first_message(desk, browse, discord):
-    link = re.search(r"http\S+/join/\S+", desk.run("manage", "first_admin", "--email", "you@example.com").stdout)[0]
+    link = re.search(
+        r"http\S+/join/\S+",
+        desk.run("manage", "first_admin", "--email", "you@example.com").stdout,
+    )[0]
     made = desk.run("manage", "gateway_account", "--name", "Your team").stdout
-    keys = {name.strip(): key for name, key in re.findall(r"^(.*?)\s+(mm_\w+)$", made, re.MULTILINE)}
+    keys = {
+        name.strip(): key
+        for name, key in re.findall(r"^(.*?)\s+(mm_\w+)$", made, re.MULTILINE)
+    }
     admin = browse()
     join(admin, link, "Yara Doe")
     admin.wait_for_url("**/setup/")
@@ -162,7 +176,11 @@ def test_newcomer_sets_the_desk_up_and_decides_the_first_message(desk, browse, d
     see(admin, "keys", "Done")
     hook(admin)
     see(admin, "webhook", "Done")
-    desk.wait_for(lambda: see(admin, "queue", "Done") is None, timeout=120, what="the queue to be read")
+    desk.wait_for(
+        lambda: see(admin, "queue", "Done") is None,
+        timeout=120,
+        what="the queue to be read",
+    )
     alert(admin, discord)
     expect(admin.get_by_text("1 of 5 steps is left")).to_be_visible()
     expect(step(admin, "mail")).to_contain_text("EMAIL_URL is not set")
@@ -181,7 +199,9 @@ def send_the_first_message(admin: Page, key: str) -> None:
     line = step(admin, "letter").locator("pre").inner_text()
     url = re.search(r"http\S+/v1/send_email", line)[0]  # type: ignore[index]
     body = json.loads(re.search(r"-d '(.*)'", line)[1])  # type: ignore[index]
-    answer = requests.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    answer = requests.post(
+        url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10
+    )
     assert answer.status_code == 202, answer.text
 
 
@@ -190,13 +210,23 @@ def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
     row = reviewer.locator("#list .item", has_text="Hello from the first run")
     reviewer.goto(f"{desk.url}/queue/")
     # A message that arrives while the list is open is announced above it.
-    desk.wait_for(lambda: reviewer.reload() and row.count(), 120, "the message in the queue")
+    desk.wait_for(
+        lambda: reviewer.reload() and row.count(), 120, "the message in the queue"
+    )
     row.click()
     reviewer.get_by_role("button", name=re.compile("^Approve")).first.click()
-    expect(reviewer.get_by_text(re.compile("Sending|Approved|approved")).first).to_be_visible()
+    expect(
+        reviewer.get_by_text(re.compile("Sending|Approved|approved")).first
+    ).to_be_visible()
     cards = lambda: [post["embeds"][0] for post in discord.posts if "embeds" in post]  # noqa: E731
-    desk.wait_for(lambda: any("Hello from the first run" in one["title"] for one in cards()), 120, "the card")
-    desk.wait_for(lambda: "Held" not in cards()[-1]["description"], 120, "the card to turn")
+    desk.wait_for(
+        lambda: any("Hello from the first run" in one["title"] for one in cards()),
+        120,
+        "the card",
+    )
+    desk.wait_for(
+        lambda: "Held" not in cards()[-1]["description"], 120, "the card to turn"
+    )
 
 
 def assert_nobody_else_becomes_admin(desk: Stack) -> None:

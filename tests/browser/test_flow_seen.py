@@ -1,4 +1,6 @@
-"""The flow of a queue in Chromium: one cursor, decisions that show at once, and one truth for the second reviewer."""
+"""The flow of a queue in Chromium: one cursor, decisions that show at once, and one
+truth for the second reviewer.
+"""
 
 from collections import Counter
 
@@ -10,8 +12,9 @@ from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
-# The keystroke-level model (Card, Moran and Newell, 1980), in seconds: a key of somebody who types well; a judgement.
-# A page or a message is there within 100 ms: the desk's own goal, which `desk_keys` measures.
+# The keystroke-level model (Card, Moran and Newell, 1980), in seconds: a key of
+# somebody who types well; a judgement. A page or a message is there within 100 ms: the
+# desk's own goal, which `desk_keys` measures.
 KEY, JUDGEMENT, WAIT = 0.2, 1.35, 0.1
 LIE = "[https://northwind.example/pay](https://northvvind.example/pay)"
 IBAN = "Our account is DE89 3704 0044 0532 0130 00."
@@ -50,11 +53,18 @@ WATCH = """(id) => {
 
 @pytest.fixture
 def make(product, ana):
-    """Return a function that lets nothing but so many messages wait, whose decisions can be undone."""
+    """Return a function that lets nothing but so many messages wait, whose decisions
+    can be undone.
+    """
 
     def make(number):
         product.make_room(but=0)
-        sent = [product.send(body=some_words(), **{"from": product.known["MAILBOX2_ADDRESS"]}) for _ in range(number)]
+        sent = [
+            product.send(
+                body=some_words(), **{"from": product.known["MAILBOX2_ADDRESS"]}
+            )
+            for _ in range(number)
+        ]
         return [product.held(ana, upstream_id) for upstream_id, _ in sent]
 
     return make
@@ -71,10 +81,14 @@ def is_open(page, one):
 
 
 def wait_for_ahead(page):
-    page.wait_for_selector("article[inert][data-letter=here]:not(.leaves)", state="attached")
+    page.wait_for_selector(
+        "article[inert][data-letter=here]:not(.leaves)", state="attached"
+    )
 
 
-def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into_one_line(desk, product, make):
+def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into_one_line(
+    desk, product, make
+):
     rows = make(14)
     # htmx reports a request that a newer one replaces.
     desk.watch.expected += ["htmx:afterRequest", "htmx:sendAbort"]
@@ -88,7 +102,8 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
     for row in rows[12:9:-1]:
         desk.keyboard.press("k")
         is_open(desk, row)
-    # Faster than the desk answers: the cursor is where the keys led, and what is not on screen is not decided.
+    # Faster than the desk answers: the cursor is where the keys led, and what is not on
+    # screen is not decided.
     for row in rows[7:10]:
         desk.route(f"**/queue/{row['id']}/", lambda route: route.fulfill(status=204))
     for key in "kkka":
@@ -115,7 +130,8 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
     desk.keyboard.press("z")
     is_open(desk, rows[8])
     expect(folded).to_have_text("2 decided · show")
-    # What comes next may stand on the next page: then the list goes on with it, and comes back for an undo.
+    # What comes next may stand on the next page: then the list goes on with it, and
+    # comes back for an undo.
     for row in rows[9:11]:
         row_of(desk, row).evaluate("row => row.closest('li').remove()")
     desk.evaluate(PAUSE)
@@ -127,7 +143,9 @@ def test_keys_open_the_neighbour_the_list_follows_and_what_is_decided_folds_into
     is_open(desk, rows[8])
 
 
-def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_that_was_pressed(desk, product, make, ana):
+def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_that_was_pressed(
+    desk, product, make, ana
+):
     first, second, third = make(3)
     desk.watch.expected += ["ERR_FAILED"]
     desk.goto(product.page(first))
@@ -135,9 +153,14 @@ def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_tha
     routes = []
     desk.route("**/verdict/", lambda route: routes.append(route))
     shown = desk.evaluate(NEXT_FRAME, ["a", first["id"]])
-    assert (shown["open"], shown["chip"], shown["leaves"]) == (second["id"], "Approving", ["leave"])
+    assert (shown["open"], shown["chip"], shown["leaves"]) == (
+        second["id"],
+        "Approving",
+        ["leave"],
+    )
     assert "Approved" in shown["notice"]
-    # For who wants no motion it is gone at once. What is pressed meanwhile is shown as well, and waits for the first.
+    # For who wants no motion it is gone at once. What is pressed meanwhile is shown as
+    # well, and waits for the first.
     wait_for_ahead(desk)
     desk.emulate_media(reduced_motion="reduce")
     desk.evaluate(PAUSE)
@@ -154,17 +177,24 @@ def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_tha
     routes[0].abort()
     is_open(desk, first)
     expect(desk.get_by_text("The desk cannot be reached.")).to_be_visible()
-    expect(desk.get_by_text(f"It is waiting again: {second['subject']}")).to_be_visible()
+    expect(
+        desk.get_by_text(f"It is waiting again: {second['subject']}")
+    ).to_be_visible()
     expect(desk.locator("#folded")).to_be_hidden()
     desk.unroute("**/verdict/")
     desk.keyboard.press("j")
     is_open(desk, second)
     expect(desk.locator("#reject-reason")).to_have_value("Too soon")
-    assert [ana.find(one["upstream_id"])["decision"] for one in (first, second)] == [None, None]
+    assert [ana.find(one["upstream_id"])["decision"] for one in (first, second)] == [
+        None,
+        None,
+    ]
     assert len(routes) == 1
 
 
-def test_second_reviewer_sees_chip_bar_and_notice_change_together(open_as, product, make, ana):
+def test_second_reviewer_sees_chip_bar_and_notice_change_together(
+    open_as, product, make, ana
+):
     own, other, _ = make(3)
     ben = open_as("REVIEWER2")
     ben.goto(product.page(own))
@@ -177,9 +207,16 @@ def test_second_reviewer_sees_chip_bar_and_notice_change_together(open_as, produ
     expect(row_of(ben, own)).to_contain_text("Sending")
     ben.evaluate(WATCH, other["id"])
     assert ana.decide(other["id"], "approve", other["fingerprint"]).status_code == 302
-    expect(ben.locator("#message-notes [data-news]")).to_contain_text("Approved by Ana Ferreira just now")
+    expect(ben.locator("#message-notes [data-news]")).to_contain_text(
+        "Approved by Ana Ferreira just now"
+    )
     before = {"row": "Held", "bar": "Held", "banner": "", "takes": True}
-    after = {"row": "Sending", "bar": "Sending", "banner": "Approved by Ana Ferreira just now", "takes": False}
+    after = {
+        "row": "Sending",
+        "bar": "Sending",
+        "banner": "Approved by Ana Ferreira just now",
+        "takes": False,
+    }
     assert ben.evaluate("window.noted") == [before, after]
     page = ana.get(f"/queue/{other['id']}/")
     ana.post(f"/queue/{other['id']}/undo/", page)
@@ -206,12 +243,19 @@ def test_row_that_is_painted_again_shows_what_was_heard_last(desk, product, make
     desk.wait_for_selector("[data-stream='open']", state="attached")
     asked, answers = [], []
     desk.route("**/queue/", lambda route: answers.append((route, route.fetch())))
-    desk.on("request", lambda request: request.url.endswith("/queue/") and asked.append(request))
+    desk.on(
+        "request",
+        lambda request: request.url.endswith("/queue/") and asked.append(request),
+    )
     tell = """(message) => document.dispatchEvent(new CustomEvent("desk:hint", { detail: {
       kind: "changed", action: "message.changed", message, word: "Held", tone: "amber" } }))"""
 
     def change(subject):
-        product.sql("UPDATE mirror_message SET subject = %s WHERE public_id = %s", subject, row["id"])
+        product.sql(
+            "UPDATE mirror_message SET subject = %s WHERE public_id = %s",
+            subject,
+            row["id"],
+        )
         desk.evaluate(tell, row["id"])
 
     def answer():
@@ -232,11 +276,18 @@ def test_row_that_is_painted_again_shows_what_was_heard_last(desk, product, make
     assert len(asked) == 2
 
 
-def test_what_an_open_message_needs_comes_with_the_first_or_its_page_comes_whole(desk, product, make):
+def test_what_an_open_message_needs_comes_with_the_first_or_its_page_comes_whole(
+    desk, product, make
+):
     first, second = make(2)
     queue = product.known["DASHBOARD_URL"] + "/queue/"
     fetched = []
-    desk.on("request", lambda request: fetched.append(request.url) if "/bundle/message." in request.url else None)
+    desk.on(
+        "request",
+        lambda request: (
+            fetched.append(request.url) if "/bundle/message." in request.url else None
+        ),
+    )
     desk.goto(queue)
     desk.wait_for_selector("[data-stream='open']", state="attached")
     assert fetched == []
@@ -259,14 +310,18 @@ def test_what_an_open_message_needs_comes_with_the_first_or_its_page_comes_whole
 
 @pytest.fixture
 def mixed(product, ana):
-    """Let only twenty messages wait: 14 plain, 4 with a notice, 2 of high risk. Return them, oldest first."""
+    """Let only twenty messages wait: 14 plain, 4 with a notice, 2 of high risk. Return
+    them, oldest first.
+    """
     product.make_room(but=0)
     for number in range(20):
         more = {0: LIE, 3: IBAN, 7: IBAN}.get(number % 10, "")
         body = f"Hello Dana,\n\n{some_words()}\n\n{more}".strip()
         product.send(body=body, **{"from": product.known["MAILBOX2_ADDRESS"]})
     held = "SELECT count(*) FROM mirror_message WHERE state = 'held' AND revision_id IS NOT NULL"
-    product.wait_for(lambda: product.sql(held) == [(20,)], timeout=120, what="the contents of all")
+    product.wait_for(
+        lambda: product.sql(held) == [(20,)], timeout=120, what="the contents of all"
+    )
     return ana.queue()
 
 
@@ -285,7 +340,9 @@ class Person:
         self.judgements += 1
 
     def approve_high_risk(self):
-        """On its own page: each finding is judged and ticked, and the recipient's domain is typed."""
+        """On its own page: each finding is judged and ticked, and the recipient's
+        domain is typed.
+        """
         self.press("a")
         self.page.wait_for_url("**/approve/**")
         self.page.locator("#keys[data-ready]").wait_for(state="attached")
@@ -304,15 +361,24 @@ class Person:
         return self.presses * KEY + self.judgements * JUDGEMENT + self.waits * WAIT
 
 
-def test_twenty_of_mixed_risk_take_a_practised_person_at_most_a_minute(desk, product, mixed):
-    """By the keystroke-level model: 0.2 s a key, 1.35 s a judgement, 0.1 s for each page or message to come.
+def test_twenty_of_mixed_risk_take_a_practised_person_at_most_a_minute(
+    desk, product, mixed
+):
+    """By the keystroke-level model: 0.2 s a key, 1.35 s a judgement, 0.1 s for each
+    page or message to come.
 
-    Of 14 plain messages 12 are approved (one judgement, one key) and 2 rejected with a usual reason (two judgements,
-    two keys). Of 4 with a notice, whose finding is one more judgement, one is rejected. Both of high risk are approved,
-    which takes longest: one judgement each of message, finding and recipient, and 22 keys, 17 of them the domain. That
-    is 31 x 1.35 s + 66 x 0.2 s + 23 x 0.1 s = 57.4 s; a hundred of them take less than five minutes.
+    Of 14 plain messages 12 are approved (one judgement, one key) and 2 rejected with a
+    usual reason (two judgements, two keys). Of 4 with a notice, whose finding is one
+    more judgement, one is rejected. Both of high risk are approved, which takes
+    longest: one judgement each of message, finding and recipient, and 22 keys, 17 of
+    them the domain. That is 31 x 1.35 s + 66 x 0.2 s + 23 x 0.1 s = 57.4 s; a hundred
+    of them take less than five minutes.
     """
-    assert Counter(row["risk_level"] for row in mixed) == {"": 14, "notice": 4, "high": 2}
+    assert Counter(row["risk_level"] for row in mixed) == {
+        "": 14,
+        "notice": 4,
+        "high": 2,
+    }
     loads = []
     desk.goto(product.known["DASHBOARD_URL"] + "/")
     desk.on("load", lambda page: loads.append(page.url))
@@ -340,8 +406,16 @@ def test_twenty_of_mixed_risk_take_a_practised_person_at_most_a_minute(desk, pro
     expect(desk.get_by_role("heading", name="No messages waiting")).to_be_visible()
     outcomes = "SELECT outcome, count(*) FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
     ids = [row["upstream_id"] for row in mixed]
-    found = product.sql(f"{outcomes} WHERE m.upstream_id = ANY(%s) GROUP BY 1 ORDER BY 1", ids)
+    found = product.sql(
+        f"{outcomes} WHERE m.upstream_id = ANY(%s) GROUP BY 1 ORDER BY 1", ids
+    )
     assert found == [("approve", 17), ("reject", 3)]
-    # A whole page is loaded for the first message, and for the page of each of high risk and back.
-    assert (person.judgements, person.presses, person.waits, len(loads)) == (31, 66, 23, 5)
+    # A whole page is loaded for the first message, and for the page of each of high
+    # risk and back.
+    assert (person.judgements, person.presses, person.waits, len(loads)) == (
+        31,
+        66,
+        23,
+        5,
+    )
     assert person.seconds <= 60

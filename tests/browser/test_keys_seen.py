@@ -1,4 +1,6 @@
-"""Single keys in Chromium: what each does, where none acts, and how a person switches them off."""
+"""Single keys in Chromium: what each does, where none acts, and how a person switches
+them off.
+"""
 
 import random
 import re
@@ -20,7 +22,10 @@ def row(product, ana):
 def keys_on_again(product):
     """Switch Ana's keys on after the test."""
     yield
-    product.sql("UPDATE people_person SET keys_off = false WHERE email = %s", product.known["REVIEWER_EMAIL"])
+    product.sql(
+        "UPDATE people_person SET keys_off = false WHERE email = %s",
+        product.known["REVIEWER_EMAIL"],
+    )
 
 
 def is_undecided(ana, row):
@@ -28,7 +33,9 @@ def is_undecided(ana, row):
     return found is not None and found["decision"] is None
 
 
-def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_down(desk, product, ana, row):
+def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_down(
+    desk, product, ana, row
+):
     desk.goto(product.page(row))
     desk.locator("#q").focus()
     desk.keyboard.type("abzjx?/A")
@@ -48,7 +55,9 @@ def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_do
     assert is_undecided(ana, row)
 
 
-def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, product, ana):
+def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(
+    desk, product, ana
+):
     word = "".join(random.choices("abcdefghijklmnop", k=12))
 
     def send(number):
@@ -64,7 +73,8 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, p
     for key, opened in (("j", first), ("j", second), ("k", first)):
         desk.keyboard.press(key)
         expect(desk.locator(f"#message[data-message='{opened['id']}']")).to_be_visible()
-    # A rendered message takes the focus shortly after it becomes visible, and again when its content has been fetched.
+    # A rendered message takes the focus shortly after it becomes visible, and again
+    # when its content has been fetched.
     expect(desk.locator("#message #links")).to_be_visible()
     expect(desk.locator("#subject")).to_be_focused()
     for key, target in (("l", "#links"), ("t", "#thread")):
@@ -85,7 +95,11 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, p
     before = count_in_title()
     send(3)
     expect(desk.locator("#new")).to_be_visible()
-    product.wait_for(lambda: count_in_title() == before + 1, timeout=60, what="the count in the tab's title")
+    product.wait_for(
+        lambda: count_in_title() == before + 1,
+        timeout=60,
+        what="the count in the tab's title",
+    )
     desk.keyboard.press("n")
     expect(items).to_have_count(3)
     desk.keyboard.press("g")

@@ -1,4 +1,6 @@
-"""Approving for later in Chromium: by keys, undone, refused with what was typed, without scripts, and sent once."""
+"""Approving for later in Chromium: by keys, undone, refused with what was typed,
+without scripts, and sent once.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -12,7 +14,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 @pytest.fixture
 def held(product, ana):
     """Two held messages of the mailbox whose decisions can be undone."""
-    sent = [product.send(body=some_words(), **{"from": product.known["MAILBOX2_ADDRESS"]}) for _ in range(2)]
+    sent = [
+        product.send(body=some_words(), **{"from": product.known["MAILBOX2_ADDRESS"]})
+        for _ in range(2)
+    ]
     return [(product.held(ana, upstream_id), subject) for upstream_id, subject in sent]
 
 
@@ -32,7 +37,9 @@ def test_approval_for_later_is_chosen_by_keys_undone_refused_and_sent_once_when_
     later.get_by_label("Day and time").fill("2020-01-01T09:00")
     zone.fill("tokyo")
     desk.keyboard.press("Enter")
-    expect(desk.get_by_text("That time is in the past. Choose a later one.")).to_be_visible()
+    expect(
+        desk.get_by_text("That time is in the past. Choose a later one.")
+    ).to_be_visible()
     expect(later.get_by_label("Day and time")).to_have_value("2020-01-01T09:00")
     expect(later.get_by_label("Another time")).to_be_checked()
     later.get_by_label("Day and time").fill("")
@@ -42,9 +49,16 @@ def test_approval_for_later_is_chosen_by_keys_undone_refused_and_sent_once_when_
     desk.keyboard.press("Enter")
     notice = desk.locator(f"#decided[data-message='{first['id']}']")
     expect(notice).to_contain_text("09:00 (Asia/Tokyo)")
-    assert desk.evaluate("document.getElementById('message').dataset.message") == second["id"]
+    assert (
+        desk.evaluate("document.getElementById('message').dataset.message")
+        == second["id"]
+    )
     desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
+    expect(
+        desk.locator("#message").get_by_text(
+            "Undone. The message is held again; nothing was sent."
+        )
+    ).to_be_visible()
 
     plain = open_page(java_script_enabled=False, storage_state=signed_in)
     plain.set_viewport_size({"width": 320, "height": 700})
@@ -57,9 +71,17 @@ def test_approval_for_later_is_chosen_by_keys_undone_refused_and_sent_once_when_
     expect(plain.locator("#decide")).to_contain_text("09:00 (Asia/Tokyo)")
     assert is_narrow(plain)
     plain.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=leaving")
-    expect(plain.locator(f".item[data-message='{first['id']}']")).to_contain_text("Approved for later")
+    expect(plain.locator(f".item[data-message='{first['id']}']")).to_contain_text(
+        "Approved for later"
+    )
     assert product.mails(subject) == []
-    product.sql("UPDATE approvals_decision SET due_at = now(), later_at = now() WHERE state = 'recorded'")
-    product.wait_for(lambda: ana.find(first["upstream_id"], tab="done"), timeout=90, what="the approval for later")
+    product.sql(
+        "UPDATE approvals_decision SET due_at = now(), later_at = now() WHERE state = 'recorded'"
+    )
+    product.wait_for(
+        lambda: ana.find(first["upstream_id"], tab="done"),
+        timeout=90,
+        what="the approval for later",
+    )
     product.wait_for(lambda: product.mails(subject), timeout=90, what="the mail")
     assert len(product.mails(subject)) == 1

@@ -1,4 +1,6 @@
-"""Ledger search in Chromium: words, a facet, a saved search, paging back and forth, and the layout."""
+"""Ledger search in Chromium: words, a facet, a saved search, paging back and forth, and
+the layout.
+"""
 
 import re
 

@@ -1,4 +1,6 @@
-"""The ledger status page: a check with live progress, and a compared checkpoint, on the real product."""
+"""The ledger status page: a check with live progress, and a compared checkpoint, on the
+real product.
+"""
 
 import json
 
@@ -16,9 +18,13 @@ def auditor(open_as):
     return page
 
 
-def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(auditor, product):
+def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(
+    auditor, product
+):
     page, address = auditor, f"{product.known['DASHBOARD_URL']}/audit/verify/"
-    head = product.wait_for(lambda: _head(page, address), timeout=60, what="the first seal")
+    head = product.wait_for(
+        lambda: _head(page, address), timeout=60, what="the first seal"
+    )
     page.goto(address)
     page.get_by_role("button", name="Check now").click()
     # The page updates without a reload.
@@ -28,11 +34,17 @@ def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(audit
 
     page.get_by_label("Checkpoint or proof").fill("no head")
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("This is neither a checkpoint nor a proof.")).to_be_visible()
+    expect(
+        page.get_by_text("This is neither a checkpoint nor a proof.")
+    ).to_be_visible()
     page.get_by_label("Checkpoint or proof").fill(json.dumps(head))
     page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("Everything under this checkpoint is still there.")).to_be_visible()
-    page.get_by_label("Checkpoint or proof").fill(json.dumps({**head, "entries": "0" * 64}))
+    expect(
+        page.get_by_text("Everything under this checkpoint is still there.")
+    ).to_be_visible()
+    page.get_by_label("Checkpoint or proof").fill(
+        json.dumps({**head, "entries": "0" * 64})
+    )
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_text("Its signature does not match")).to_be_visible()
 

@@ -1,4 +1,6 @@
-"""The live stream is lost or stalls, or the computer sleeps: pages poll, catch up, and say when they cannot."""
+"""The live stream is lost or stalls, or the computer sleeps: pages poll, catch up, and
+say when they cannot.
+"""
 
 import contextlib
 import os
@@ -12,16 +14,24 @@ from playwright.sync_api import expect
 
 from tests.desk import TIMEOUT
 
-# Longer than the stream may be silent, and longer than a page waits before it reports that.
+# Longer than the stream may be silent, and longer than a page waits before it reports
+# that.
 SILENT, UNHEARD = 26_000, 31_000
 
 
 @pytest.fixture
 def queue(open_page, signed_in, product, ana):
-    """The queue in Chromium, with a working stream and a clock that the test can advance."""
+    """The queue in Chromium, with a working stream and a clock that the test can
+    advance.
+    """
     product.make_room(but=20)
     page = open_page(storage_state=signed_in)
-    page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CON"]
+    page.watch.expected += [
+        "ERR_INTERNET_DISCONNECTED",
+        "ERR_FAILED",
+        "ERR_INCOMPLETE_CHUNKED_ENCODING",
+        "ERR_CON",
+    ]
     page.clock.install()
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
     page.wait_for_selector("body[data-stream='open']")
@@ -71,11 +81,15 @@ def test_page_whose_stream_is_cut_off_polls_and_announces_new_rows(queue, produc
     assert queue.locator("body").get_attribute("data-stream") == "polling"
 
 
-def test_page_whose_stream_gives_way_to_newer_ones_polls_and_announces_new_rows(queue, product, ana):
+def test_page_whose_stream_gives_way_to_newer_ones_polls_and_announces_new_rows(
+    queue, product, ana
+):
     live = queue.locator("body").get_attribute("data-live")
     with contextlib.ExitStack() as opened:
         for _ in range(settings.LIVE_STREAMS_PER_PERSON):
-            stream = opened.enter_context(ana.session.get(live, stream=True, timeout=TIMEOUT))
+            stream = opened.enter_context(
+                ana.session.get(live, stream=True, timeout=TIMEOUT)
+            )
             assert stream.status_code == 200
         queue.wait_for_selector("body[data-stream='polling']")
         product.hold(ana)
@@ -84,7 +98,11 @@ def test_page_whose_stream_gives_way_to_newer_ones_polls_and_announces_new_rows(
 
 @pytest.mark.slow
 def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
-    browsers = [one.pid for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+    browsers = [
+        one.pid
+        for one in psutil.Process().children(recursive=True)
+        if "chrom" in one.name()
+    ]
     assert browsers, "no process of the browser was found"
     with stopped(*browsers):
         product.hold(ana)

@@ -1,4 +1,5 @@
-"""The Chromium tests of the ordinary run: reading and deciding, by keys, by touch, at once, and hostile mail.
+"""The Chromium tests of the ordinary run: reading and deciding, by keys, by touch, at
+once, and hostile mail.
 
 The other files look at every page and at what else can happen, with --all.
 """
@@ -9,7 +10,14 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import bones, everywhere, lost_focus, moving, settled, too_wide
+from tests.browser.looking import (
+    bones,
+    everywhere,
+    lost_focus,
+    moving,
+    settled,
+    too_wide,
+)
 from tests.browser.pages import PAGES
 from tests.desk import TIMEOUT, some_words
 from tests.showcase import showcase
@@ -22,19 +30,29 @@ PAUSE = "new Promise((done) => setTimeout(done, 450))"
 
 def held(product, ana, **fields):
     """A distinct held message of the mailbox whose decisions can be undone."""
-    fields = {"from": product.known["MAILBOX2_ADDRESS"], "body": f"Hello Dana.\n\n{some_words()}", **fields}
+    fields = {
+        "from": product.known["MAILBOX2_ADDRESS"],
+        "body": f"Hello Dana.\n\n{some_words()}",
+        **fields,
+    }
     return product.hold(ana, **fields)
 
 
 def rows_of(page):
     """The messages in the list, from top to bottom."""
-    return page.locator("#list .item").evaluate_all("rows => rows.map((row) => row.dataset.message)")
+    return page.locator("#list .item").evaluate_all(
+        "rows => rows.map((row) => row.dataset.message)"
+    )
 
 
-def test_open_queue_announces_a_message_that_is_read_approved_and_leaves(desk, product, ana):
+def test_open_queue_announces_a_message_that_is_read_approved_and_leaves(
+    desk, product, ana
+):
     desk.wait_for_selector("[data-stream='open']", state="attached")
     before = rows_of(desk)
-    upstream_id, subject = product.send(body=f"Hello **Dana**, your *refund* is on its way.\n\n{some_words()}")
+    upstream_id, subject = product.send(
+        body=f"Hello **Dana**, your *refund* is on its way.\n\n{some_words()}"
+    )
     expect(desk.get_by_role("link", name="1 new")).to_be_visible()
     # Nothing moves under the cursor until the reader loads it.
     assert (desk.title()[0], rows_of(desk)) == ("(", before)
@@ -62,7 +80,8 @@ def opened(ana, row):
     return [one for one in ana.trace(row["id"]) if one["action"] == "message.opened"]
 
 
-# Inside the page, because on a busy machine two presses from outside may be too far apart.
+# Inside the page, because on a busy machine two presses from outside may be too far
+# apart.
 PRESS_TWICE = """async (next) => {
   const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "a", bubbles: true}));
   press();
@@ -71,18 +90,23 @@ PRESS_TWICE = """async (next) => {
 }"""
 
 
-def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, product, ana):
+def test_one_key_decides_and_the_next_message_is_there_before_the_answer(
+    desk, product, ana
+):
     first, second, third = (held(product, ana) for _ in range(3))
     desk.goto(product.page(first))
     wait_for_ahead(desk)
     asked = []
-    # The answer is delayed: the screen shows the prefetched message. A double press decides one message.
+    # The answer is delayed: the screen shows the prefetched message. A double press
+    # decides one message.
     desk.route("**/verdict/", lambda route: asked.append(route))
     desk.evaluate(PRESS_TWICE, second["id"])
     expect(desk.locator("#decided")).to_contain_text("Recording")
     assert on_screen(desk) == second["id"]
     assert desk.url.endswith(f"/queue/{second['id']}/")
-    expect(desk.locator(f".item[data-message='{second['id']}'][aria-current=true]")).to_be_visible()
+    expect(
+        desk.locator(f".item[data-message='{second['id']}'][aria-current=true]")
+    ).to_be_visible()
     product.wait_for(lambda: asked, timeout=TIMEOUT, what="one request")
     asked[0].continue_()
     notice = desk.locator("#decided")
@@ -91,14 +115,22 @@ def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, p
     # Screen readers announce only text outside the countdown.
     expect(notice.locator("[data-seconds]")).to_have_attribute("aria-hidden", "true")
     expect(desk.get_by_role("alert").filter(has_text="Approved.")).to_be_visible()
-    expect(desk.locator(f".item[data-message='{first['id']}'] [data-chip]")).to_contain_text("Sending")
+    expect(
+        desk.locator(f".item[data-message='{first['id']}'] [data-chip]")
+    ).to_contain_text("Sending")
     assert len(asked) == 1
-    product.wait_for(lambda: opened(ana, second), timeout=TIMEOUT, what="the second to be noted as opened")
+    product.wait_for(
+        lambda: opened(ana, second),
+        timeout=TIMEOUT,
+        what="the second to be noted as opened",
+    )
     assert opened(ana, third) == [], "fetched ahead is not read"
     assert ana.find(second["upstream_id"])["decision"] is None
 
 
-def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(open_page, signed_in, product, ana):
+def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(
+    open_page, signed_in, product, ana
+):
     first, second = (held(product, ana) for _ in range(2))
     page = open_page(storage_state=signed_in)
     page.watch.expected += ["409", "ERR_FAILED"]
@@ -106,12 +138,21 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(op
         page.route(pattern, lambda route: route.abort())
     page.goto(product.page(first))
     wait_for_ahead(page)
-    product.sql("UPDATE gateway_email SET markdown = 'Pay somebody else' WHERE id = %s", second["upstream_id"])
+    product.sql(
+        "UPDATE gateway_email SET markdown = 'Pay somebody else' WHERE id = %s",
+        second["upstream_id"],
+    )
     of_second = "FROM mirror_message WHERE upstream_id = %s"
-    [(connection,)] = product.sql(f"SELECT connection_id {of_second}", second["upstream_id"])
+    [(connection,)] = product.sql(
+        f"SELECT connection_id {of_second}", second["upstream_id"]
+    )
     ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
     revisions = f"SELECT count(*) FROM mirror_revision WHERE message_id = (SELECT id {of_second})"
-    product.wait_for(lambda: product.sql(revisions, second["upstream_id"]) == [(2,)], TIMEOUT, "the new version")
+    product.wait_for(
+        lambda: product.sql(revisions, second["upstream_id"]) == [(2,)],
+        TIMEOUT,
+        "the new version",
+    )
     routes = []
     page.route("**/verdict/", lambda route: routes.append(route))
     page.keyboard.press("a")
@@ -121,13 +162,20 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(op
     product.wait_for(lambda: routes, timeout=TIMEOUT, what="the first verdict")
     page.unroute("**/verdict/")
     routes[0].continue_()
-    # Either the second verdict was refused, or the page announced the changed message in time.
+    # Either the second verdict was refused, or the page announced the changed message
+    # in time.
     expect(page.get_by_text("changed").first).to_be_visible()
     assert ana.find(second["upstream_id"])["decision"] is None
-    product.wait_for(lambda: ana.find(first["upstream_id"], tab="leaving"), timeout=TIMEOUT, what="the first decision")
+    product.wait_for(
+        lambda: ana.find(first["upstream_id"], tab="leaving"),
+        timeout=TIMEOUT,
+        what="the first decision",
+    )
 
 
-def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, product, ana):
+def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(
+    open_as, product, ana
+):
     row = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"]})
     pages = [open_as("REVIEWER"), open_as("REVIEWER2")]
     for page in pages:
@@ -141,19 +189,35 @@ def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, 
     pages[0].evaluate(press, "#decide [data-key=a]")
     pages[1].evaluate(press, "#reject button")
     notices = [page.get_by_text("this message first, at") for page in pages]
-    product.wait_for(lambda: any(one.count() for one in notices), timeout=TIMEOUT, what="the second is told")
+    product.wait_for(
+        lambda: any(one.count() for one in notices),
+        timeout=TIMEOUT,
+        what="the second is told",
+    )
     (loser,) = [index for index, one in enumerate(notices) if one.count()]
     name = ("Ben Okafor rejected", "Ana Ferreira approved")[loser]
-    expect(pages[loser].get_by_text(f"{name} this message first, at").first).to_be_visible()
+    expect(
+        pages[loser].get_by_text(f"{name} this message first, at").first
+    ).to_be_visible()
     if loser == 1:
-        expect(pages[1].locator("#message").get_by_text("“A careful reason”")).to_be_visible()
-    product.wait_for(lambda: ana.find(row["upstream_id"], tab="done"), timeout=TIMEOUT, what="the decision to be done")
+        expect(
+            pages[1].locator("#message").get_by_text("“A careful reason”")
+        ).to_be_visible()
+    product.wait_for(
+        lambda: ana.find(row["upstream_id"], tab="done"),
+        timeout=TIMEOUT,
+        what="the decision to be done",
+    )
     if loser == 1:
-        product.wait_for(lambda: product.mails(row["subject"]), timeout=TIMEOUT, what="the mail")
+        product.wait_for(
+            lambda: product.mails(row["subject"]), timeout=TIMEOUT, what="the mail"
+        )
     assert len(product.mails(row["subject"])) == loser
 
 
-def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk, product, ana):
+def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(
+    desk, product, ana
+):
     word = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
     row = held(product, ana, subject=f"Keys {word}")
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
@@ -182,7 +246,11 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
     desk.keyboard.press("Control+Enter")
     expect(desk.locator("#decided")).to_contain_text("Rejected. Takes effect in")
     desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
+    expect(
+        desk.locator("#message").get_by_text(
+            "Undone. The message is held again; nothing was sent."
+        )
+    ).to_be_visible()
     desk.evaluate(PAUSE)
     desk.keyboard.press("a")
     expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
@@ -194,23 +262,31 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
 @pytest.fixture(scope="module")
 def shown(product, ana):
     """Messages in every state."""
-    upstream_id, _ = product.send(f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example")
+    upstream_id, _ = product.send(
+        f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example"
+    )
     product.held(ana, upstream_id)
     with showcase(product.known["DATABASE_URL"], like=upstream_id) as made:
         yield made
 
 
-def test_queue_message_and_sign_in_pass_axe_and_fit_320_pixels(open_page, signed_in, product, shown):
+def test_queue_message_and_sign_in_pass_axe_and_fit_320_pixels(
+    open_page, signed_in, product, shown
+):
     found = {}
     for name in ("queue", "message", "sign-in"):
         page = open_page(storage_state=None if name == "sign-in" else signed_in)
         page.set_viewport_size({"width": 320, "height": 700})
-        settled(page, product.known["DASHBOARD_URL"] + PAGES[name].format(**shown.pages))
+        settled(
+            page, product.known["DASHBOARD_URL"] + PAGES[name].format(**shown.pages)
+        )
         found[name] = [*too_wide(page), *everywhere(page), *bones(page)]
     assert found == {"queue": [], "message": [], "sign-in": []}
 
 
-def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(open_page, signed_in, product, ana, shown):
+def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(
+    open_page, signed_in, product, ana, shown
+):
     page = open_page(storage_state=signed_in, reduced_motion="reduce")
     page.set_viewport_size({"width": 390, "height": 844})
     settled(page, product.known["DASHBOARD_URL"] + shown.pages["held"])
@@ -218,12 +294,18 @@ def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(open
     row = held(product, ana)
     ana.decide(row["id"], "approve", row["fingerprint"])
     page.goto(product.page(row))
-    expect(page.locator("#decide [data-seconds]")).to_have_text(re.compile(r"Sends in \d+ s"))
+    expect(page.locator("#decide [data-seconds]")).to_have_text(
+        re.compile(r"Sends in \d+ s")
+    )
     assert moving(page) == []
 
 
-def test_without_scripts_one_can_list_search_read_and_decide(open_page, signed_in, product, ana):
-    upstream_id, subject = product.send(f"Plain {uuid.uuid4().hex[:8]}", **{"from": product.known["MAILBOX2_ADDRESS"]})
+def test_without_scripts_one_can_list_search_read_and_decide(
+    open_page, signed_in, product, ana
+):
+    upstream_id, subject = product.send(
+        f"Plain {uuid.uuid4().hex[:8]}", **{"from": product.known["MAILBOX2_ADDRESS"]}
+    )
     product.held(ana, upstream_id)
     page = open_page(java_script_enabled=False, storage_state=signed_in)
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
@@ -234,7 +316,9 @@ def test_without_scripts_one_can_list_search_read_and_decide(open_page, signed_i
     page.wait_for_url("**q=**")
     assert page.locator(".rows .item").count() == 1
     page.get_by_role("link", name=subject).click()
-    expect(page.frame_locator("#message iframe").get_by_text("your refund for order 4471")).to_be_visible()
+    expect(
+        page.frame_locator("#message iframe").get_by_text("your refund for order 4471")
+    ).to_be_visible()
     page.get_by_role("link", name="Text", exact=True).first.click()
     expect(page.get_by_text("your refund for order 4471").first).to_be_visible()
     page.locator("#reject > summary").click()
@@ -272,18 +356,33 @@ IS_ON_TOP = """element => {
 }"""
 
 
-def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(desk, product, ana):
+def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(
+    desk, product, ana
+):
     row = held(product, ana, body=f"{HOSTILE}\n\n{some_words()}")
     asked = []
     desk.on("request", lambda request: asked.append(request.url))
     desk.goto(product.page(row))
     face = desk.frame_locator("#message iframe.face")
-    expect(face.get_by_text("remote picture not loaded: track.evil.example").first).to_be_visible()
+    expect(
+        face.get_by_text("remote picture not loaded: track.evil.example").first
+    ).to_be_visible()
     expect(desk.locator("#strip")).to_contain_text("not loaded")
-    for selector in ("#decide [data-key=a]", "#decide [data-key=r]", "#tab-source", "#message-bar .push a"):
+    for selector in (
+        "#decide [data-key=a]",
+        "#decide [data-key=r]",
+        "#tab-source",
+        "#message-bar .push a",
+    ):
         one = desk.locator(selector).first
         one.scroll_into_view_if_needed()
         assert one.evaluate(IS_ON_TOP), selector
-    assert face.locator("button, form, input, iframe, script, img[src^='http']").count() == 0
-    assert ("owned" in desk.title(), desk.locator("#message iframe").get_attribute("sandbox")) == (False, "")
+    assert (
+        face.locator("button, form, input, iframe, script, img[src^='http']").count()
+        == 0
+    )
+    assert (
+        "owned" in desk.title(),
+        desk.locator("#message iframe").get_attribute("sandbox"),
+    ) == (False, "")
     assert [url for url in asked if "evil.example" in url] == []

@@ -1,4 +1,6 @@
-"""What pages are called: by the message, by what was found, by what is folded, and by the act that waits."""
+"""What pages are called: by the message, by what was found, by what is folded, and by
+the act that waits.
+"""
 
 import re
 import uuid
@@ -17,10 +19,17 @@ def first_heading(page):
 
 
 @pytest.mark.usefixtures("ana")
-def test_pages_are_called_by_the_message_and_history_and_audit_are_searched(desk, open_as, product, ana):
+def test_pages_are_called_by_the_message_and_history_and_audit_are_searched(
+    desk, open_as, product, ana
+):
     word = uuid.uuid4().hex[:8]
     rows = [
-        product.hold(ana, f"Names {word} {n}", **{"from": product.known["MAILBOX2_ADDRESS"]}, body=some_words())
+        product.hold(
+            ana,
+            f"Names {word} {n}",
+            **{"from": product.known["MAILBOX2_ADDRESS"]},
+            body=some_words(),
+        )
         for n in (1, 2)
     ]
     # Opened in the list, by a key, by an address of its own: always the message first.
@@ -39,7 +48,11 @@ def test_pages_are_called_by_the_message_and_history_and_audit_are_searched(desk
     expect(desk).to_have_title(re.compile(rf"Names {word} 2 · Countersign$"))
     expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
     product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    product.wait_for(lambda: ana.find(rows[0]["upstream_id"], "done"), timeout=60, what="the message among the done")
+    product.wait_for(
+        lambda: ana.find(rows[0]["upstream_id"], "done"),
+        timeout=60,
+        what="the message among the done",
+    )
     # The history has the search, the filters and the dates of the queue.
     desk.goto(product.known["DASHBOARD_URL"] + "/history/")
     desk.keyboard.press("/")
@@ -57,13 +70,16 @@ def test_pages_are_called_by_the_message_and_history_and_audit_are_searched(desk
     desk.get_by_role("textbox", name="Until").fill("2020-01-02")
     desk.get_by_role("button", name="Show").click()
     expect(desk.get_by_text("No matches")).to_be_visible()
-    # The audit shows what people did; one control shows the rest, and the address keeps it.
+    # The audit shows what people did; one control shows the rest, and the address keeps
+    # it.
     auditor = open_as("AUDITOR")
     auditor.goto(f"{product.known['DASHBOARD_URL']}/audit/?q={word}")
     lines = auditor.locator("#ledger .lines")
     expect(lines).to_contain_text("approved")
     expect(lines).not_to_contain_text("fetched the content")
-    auditor.get_by_role("link", name=re.compile(r"Show technical entries \(\d+\)")).click()
+    auditor.get_by_role(
+        "link", name=re.compile(r"Show technical entries \(\d+\)")
+    ).click()
     auditor.wait_for_url("**technical=1")
     expect(lines).to_contain_text("fetched the content")
     expect(auditor.get_by_role("link", name="Hide technical entries")).to_be_visible()

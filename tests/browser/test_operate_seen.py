@@ -1,4 +1,6 @@
-"""In Chromium: the kill switch on open pages, stuck work with its one action, and reading now."""
+"""In Chromium: the kill switch on open pages, stuck work with its one action, and
+reading now.
+"""
 
 import uuid
 
@@ -34,7 +36,9 @@ def release(page, product):
         page.wait_for_load_state()
 
 
-def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(desk, admin, product):
+def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(
+    desk, admin, product
+):
     desk.wait_for_selector("[data-stream='open']", state="attached")
     page = admin("/stop/")
     try:
@@ -56,8 +60,13 @@ def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(desk, adm
 def test_poison_is_looked_at_and_put_away(admin, product):
     name = f"odd.{uuid.uuid4().hex[:8]}"
     # The page lists the fifty oldest.
-    product.sql("UPDATE mirror_webhookevent SET handled_at = now() WHERE handled_at IS NULL")
-    body = b'{"event": "oversight.pending", "email_id": {"<b>not</b>": "%s"}}' % name.encode()
+    product.sql(
+        "UPDATE mirror_webhookevent SET handled_at = now() WHERE handled_at IS NULL"
+    )
+    body = (
+        b'{"event": "oversight.pending", "email_id": {"<b>not</b>": "%s"}}'
+        % name.encode()
+    )
     assert product.post_webhook(body).ok
     page = admin("/attention/")
     item = page.get_by_role("listitem").filter(has_text=name)
@@ -75,7 +84,9 @@ def test_poison_is_looked_at_and_put_away(admin, product):
 
 def test_connection_with_much_to_say_fits_a_phone_and_is_read_now(admin, product):
     headers = {HEADER: "0" * 64, "Content-Type": "application/json"}
-    forged = requests.post(product.known["WEBHOOK_URL"], data=b"{}", headers=headers, timeout=60)
+    forged = requests.post(
+        product.known["WEBHOOK_URL"], data=b"{}", headers=headers, timeout=60
+    )
     assert forged.status_code == 401
     page = admin("/connections/")
     card = page.get_by_role("region", name="Demo gateway")
@@ -98,7 +109,9 @@ def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
     page = admin("/")
     card = page.locator("#home-connections")
     expect(card.get_by_text("Healthy", exact=True)).to_be_visible()
-    product.sql("UPDATE mirror_connection SET wait_until = now() + interval '5 minutes'")
+    product.sql(
+        "UPDATE mirror_connection SET wait_until = now() + interval '5 minutes'"
+    )
     try:
         # The effect of a hint about the connection; writing only the row sends none.
         page.evaluate("document.dispatchEvent(new Event('desk:ask-pulse'))")
@@ -113,7 +126,10 @@ def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
     try:
         card.get_by_role("button", name="Hold all mail at the gateway").click()
         expect(card.get_by_text("Holds all", exact=True)).to_be_visible()
-        assert product.call("GET", "/v1/account", key="ADMIN_KEY").json()["hold_all"] is True
+        assert (
+            product.call("GET", "/v1/account", key="ADMIN_KEY").json()["hold_all"]
+            is True
+        )
     finally:
         product.call("PATCH", "/v1/account", key="ADMIN_KEY", json={"hold_all": False})
     page.reload()
@@ -122,14 +138,22 @@ def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
 
 def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, product):
     page = open_page(storage_state=signed_in)
-    page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED", "Failed to load resource"]
+    page.watch.expected += [
+        "ERR_INTERNET_DISCONNECTED",
+        "ERR_NETWORK_CHANGED",
+        "Failed to load resource",
+    ]
     page.clock.install()
     page.goto(product.known["DASHBOARD_URL"] + "/history/")
     expect(page.locator("#fresh[data-level='green']")).to_be_visible()
     page.context.set_offline(True)
     page.clock.run_for(150_000)
-    expect(page.locator("#fresh[data-level='amber']")).to_contain_text("had no contact with the desk for 2 minutes")
+    expect(page.locator("#fresh[data-level='amber']")).to_contain_text(
+        "had no contact with the desk for 2 minutes"
+    )
     page.context.set_offline(False)
-    with page.expect_response(lambda answer: "/queue/pulse/" in answer.url and answer.ok):
+    with page.expect_response(
+        lambda answer: "/queue/pulse/" in answer.url and answer.ok
+    ):
         page.clock.run_for(60_000)
     expect(page.locator("#fresh[data-level='green']")).to_be_visible()

@@ -1,4 +1,6 @@
-"""Quoting a passage, completing names and ticking what was viewed in Chromium: by mouse, by keys, without scripts."""
+"""Quoting a passage, completing names and ticking what was viewed in Chromium: by
+mouse, by keys, without scripts.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -8,7 +10,8 @@ from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
-# Selects these words in the text of the message, as a mouse or the keys of a browser would.
+# Selects these words in the text of the message, as a mouse or the keys of a browser
+# would.
 SELECT = """words => {
     const text = document.querySelector('#sheet pre.text').firstChild;
     const start = text.data.indexOf(words);
@@ -20,7 +23,9 @@ SELECT = """words => {
 def held(product, ana):
     """A held message of the mailbox whose decisions can be undone, with a finding."""
     body = f"Hello **Dana**,\n\nwe pay **9000** euros to DE89370400440532013000 today.\n\n{some_words()}"
-    upstream_id, _ = product.send(body=body, **{"from": product.known["MAILBOX2_ADDRESS"]})
+    upstream_id, _ = product.send(
+        body=body, **{"from": product.known["MAILBOX2_ADDRESS"]}
+    )
     return product.held(ana, upstream_id)
 
 
@@ -28,7 +33,9 @@ def reason_of(held, product):
     """The reason of the decision on the message, once it is recorded."""
     reasons = "SELECT d.reason FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
     query = f"{reasons} WHERE m.public_id = %s"
-    [(reason,)] = product.wait_for(lambda: product.sql(query, held["id"]), timeout=60, what="the decision")
+    [(reason,)] = product.wait_for(
+        lambda: product.sql(query, held["id"]), timeout=60, what="the decision"
+    )
     return reason
 
 
@@ -45,10 +52,14 @@ def test_comment_completes_a_name_and_asks_that_person(desk, product, held):
     expect(desk.locator("#comment-text")).to_have_value("Is that so, @Ben Okafor ")
     expect(names).to_have_count(0)
     desk.keyboard.press("Control+Enter")
-    expect(desk.locator("#comments .outcome")).to_contain_text("Ben Okafor will see it under Mine")
+    expect(desk.locator("#comments .outcome")).to_contain_text(
+        "Ben Okafor will see it under Mine"
+    )
 
 
-def test_selected_words_are_quoted_in_a_request_for_changes_by_mouse_and_by_key(desk, product, held):
+def test_selected_words_are_quoted_in_a_request_for_changes_by_mouse_and_by_key(
+    desk, product, held
+):
     desk.goto(product.page(held, "?view=text"))
     desk.evaluate(SELECT, "we pay **9000** euros")
     bar = desk.get_by_role("toolbar", name="Selected words")
@@ -61,7 +72,9 @@ def test_selected_words_are_quoted_in_a_request_for_changes_by_mouse_and_by_key(
     desk.evaluate(SELECT, "to DE89370400440532013000")
     expect(bar).to_be_visible()
     desk.keyboard.press("b")
-    expect(desk.locator("#send_back-passage")).to_have_value("to DE89370400440532013000")
+    expect(desk.locator("#send_back-passage")).to_have_value(
+        "to DE89370400440532013000"
+    )
     assert faults(desk, 320, 390, schemes=SCHEMES) == []
     desk.locator("#send-back-reason").fill("Ask sales first.")
     desk.keyboard.press("Control+Enter")
@@ -69,7 +82,9 @@ def test_selected_words_are_quoted_in_a_request_for_changes_by_mouse_and_by_key(
     assert reason_of(held, product) == "> to DE89370400440532013000\n\nAsk sales first."
 
 
-def test_finding_is_ticked_as_viewed_in_place_and_the_tick_is_there_when_the_page_opens_again(desk, product, held):
+def test_finding_is_ticked_as_viewed_in_place_and_the_tick_is_there_when_the_page_opens_again(
+    desk, product, held
+):
     desk.goto(product.page(held))
     tick = desk.locator("#findings").get_by_role("button", name="Viewed").first
     expect(tick).to_have_attribute("aria-pressed", "false")
@@ -82,7 +97,9 @@ def test_finding_is_ticked_as_viewed_in_place_and_the_tick_is_there_when_the_pag
     expect(tick).to_have_attribute("aria-pressed", "true")
 
 
-def test_passage_is_pasted_and_a_finding_ticked_without_scripts(open_page, signed_in, product, held):
+def test_passage_is_pasted_and_a_finding_ticked_without_scripts(
+    open_page, signed_in, product, held
+):
     page = open_page(storage_state=signed_in, java_script_enabled=False)
     page.set_viewport_size({"width": 320, "height": 700})
     page.goto(product.page(held))

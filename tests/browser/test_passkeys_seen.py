@@ -1,4 +1,6 @@
-"""Passkeys in a browser, with Chromium's virtual authenticator: made, used to sign in, used as a second step."""
+"""Passkeys in a browser, with Chromium's virtual authenticator: made, used to sign in,
+used as a second step.
+"""
 
 import re
 from typing import Any
@@ -28,8 +30,14 @@ def newcomer(product: Product) -> Any:
         product.known["REVIEWER_EMAIL"],
     )
     yield email
-    product.sql("DELETE FROM mfa_authenticator USING people_person p WHERE user_id = p.id AND email = %s", email)
-    product.sql("UPDATE people_person SET is_active = false, email = 'was-' || id || email WHERE email = %s", email)
+    product.sql(
+        "DELETE FROM mfa_authenticator USING people_person p WHERE user_id = p.id AND email = %s",
+        email,
+    )
+    product.sql(
+        "UPDATE people_person SET is_active = false, email = 'was-' || id || email WHERE email = %s",
+        email,
+    )
 
 
 @pytest.fixture
@@ -37,14 +45,22 @@ def page(open_page: Any, home: str) -> Page:
     """A browser with a virtual authenticator that verifies its user."""
     page: Page = open_page()
     # The desk under another name, and its live stream.
-    page.watch._hosts |= {host.replace("127.0.0.1", "localhost") for host in page.watch._hosts}
+    page.watch._hosts |= {
+        host.replace("127.0.0.1", "localhost") for host in page.watch._hosts
+    }
     device = page.context.new_cdp_session(page)
     device.send("WebAuthn.enable")
-    options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+    options = {
+        "protocol": "ctap2",
+        "transport": "internal",
+        "hasResidentKey": True,
+        "hasUserVerification": True,
+    }
     options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
     made = device.send("WebAuthn.addVirtualAuthenticator", {"options": options})
     page.nobody_is_there = lambda: device.send(  # type: ignore[attr-defined]
-        "WebAuthn.setUserVerified", {"authenticatorId": made["authenticatorId"], "isUserVerified": False}
+        "WebAuthn.setUserVerified",
+        {"authenticatorId": made["authenticatorId"], "isUserVerified": False},
     )
     return page
 
@@ -68,7 +84,9 @@ def add_passkey(page: Page, name: str) -> None:
     page.wait_for_url("**/people/me/factors/")
 
 
-def test_passkey_is_made_named_and_signs_in_without_the_password(page, home, product, newcomer):
+def test_passkey_is_made_named_and_signs_in_without_the_password(
+    page, home, product, newcomer
+):
     sign_in(page, home, product, newcomer)
     add_passkey(page, "Kim's laptop")
     row = page.locator(".factor-list li", has_text="Kim's laptop")
@@ -106,16 +124,22 @@ def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs
 
 
 @pytest.mark.slow
-def test_role_that_needs_a_factor_leads_to_the_set_up_in_which_a_passkey_is_added(page, home, product, newcomer):
+def test_role_that_needs_a_factor_leads_to_the_set_up_in_which_a_passkey_is_added(
+    page, home, product, newcomer
+):
     grant = "INSERT INTO people_grant (person_id, role) SELECT id, 'auditor' FROM people_person WHERE email = %s"
     product.sql(grant, newcomer)
     sign_in(page, home, product, newcomer)
     # The live stream of the page that is open closes.
     page.watch.expected.append("401")
-    product.sql("INSERT INTO people_rolerule (role, needs_second_factor) VALUES ('auditor', true)")
+    product.sql(
+        "INSERT INTO people_rolerule (role, needs_second_factor) VALUES ('auditor', true)"
+    )
     try:
         page.goto(f"{home}/history/")
-        expect(page.get_by_role("heading", name="Set up a second factor")).to_be_visible()
+        expect(
+            page.get_by_role("heading", name="Set up a second factor")
+        ).to_be_visible()
         add_passkey(page, "Phone")
         page.goto(f"{home}/history/")
         expect(page.get_by_role("heading", name="History")).to_be_visible()

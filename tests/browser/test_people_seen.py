@@ -1,4 +1,6 @@
-"""An invitation in Chromium: the link that is shown once, joining by it, and the first page."""
+"""An invitation in Chromium: the link that is shown once, joining by it, and the first
+page.
+"""
 
 import uuid
 
@@ -22,7 +24,9 @@ def invite(page, product, who):
     return email, page.locator("#made-link").inner_text()
 
 
-def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as, open_page, product):
+def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(
+    open_as, open_page, product
+):
     admin, guest, base = open_as("ADMIN"), open_page(), product.known["DASHBOARD_URL"]
     email, link = invite(admin, product, "nora")
     guest.goto(link)
@@ -52,4 +56,6 @@ def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as
     expect(guest.get_by_role("heading", name="Sign in")).to_be_visible()
     # The link no longer works.
     guest.goto(link)
-    expect(guest.get_by_role("heading", name="This link no longer works")).to_be_visible()
+    expect(
+        guest.get_by_role("heading", name="This link no longer works")
+    ).to_be_visible()

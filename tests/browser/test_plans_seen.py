@@ -1,4 +1,6 @@
-"""Review plans in Chromium: an admin sets calendar, plan and duty; what is late stands first, is assigned, extended."""
+"""Review plans in Chromium: an admin sets calendar, plan and duty; what is late stands
+first, is assigned, extended.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -13,10 +15,14 @@ def held(product, ana):
     yield row
     for table in ("ladderstep", "reviewplan", "dutyturn", "workcalendar"):
         product.sql(f"DELETE FROM policy_{table}")
-    product.sql("UPDATE approvals_review SET late_since = NULL, look_by = NULL, decide_by = NULL, watch_at = now()")
+    product.sql(
+        "UPDATE approvals_review SET late_since = NULL, look_by = NULL, decide_by = NULL, watch_at = now()"
+    )
 
 
-def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, product, ana, held):
+def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(
+    desk, open_as, product, ana, held
+):
     admin, home = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{home}/review-plans/")
     admin.get_by_role("link", name="Add a calendar").click()
@@ -39,7 +45,10 @@ def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, pr
     expect(admin.locator("#problem")).to_contain_text("soon: Write it as 45 min")
     admin.get_by_label("Decision, Others").fill("30 min")
     admin.locator("#step-1-whom").select_option(label="Those on duty")
-    product.sql("UPDATE mirror_message SET held_at = now() - interval '2 hours' WHERE public_id = %s", held["id"])
+    product.sql(
+        "UPDATE mirror_message SET held_at = now() - interval '2 hours' WHERE public_id = %s",
+        held["id"],
+    )
     admin.get_by_role("button", name="Save").click()
     expect(admin.get_by_text("decision in 30 min", exact=False)).to_be_visible()
 
@@ -47,7 +56,9 @@ def test_admin_sets_a_plan_and_the_reviewer_meets_what_is_late(desk, open_as, pr
         "SELECT 1 FROM mirror_message JOIN approvals_review ON message_id = id"
         " WHERE public_id = %s AND late_since IS NOT NULL"
     )
-    product.wait_for(lambda: product.sql(late, held["id"]), timeout=60, what="the message to be late")
+    product.wait_for(
+        lambda: product.sql(late, held["id"]), timeout=60, what="the message to be late"
+    )
     desk.goto(f"{home}/queue/")
     first = desk.locator("#list .item").first
     expect(first).to_contain_text("A late one")

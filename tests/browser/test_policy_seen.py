@@ -1,4 +1,6 @@
-"""The policy in Chromium: from a ready-made policy over the editor, playground and rehearsal to the active version."""
+"""The policy in Chromium: from a ready-made policy over the editor, playground and
+rehearsal to the active version.
+"""
 
 import json
 
@@ -15,15 +17,25 @@ def no_policy(product):
     """Leave no policy behind: the other tests of the product decide by one approval."""
     yield
     product.sql("DELETE FROM policy_policyversion WHERE state = 'draft'")
-    product.sql("UPDATE policy_policyversion SET state = 'retired', retired_at = now() WHERE state = 'active'")
+    product.sql(
+        "UPDATE policy_policyversion SET state = 'retired', retired_at = now() WHERE state = 'active'"
+    )
     product.sql("DELETE FROM policy_group_members")
     product.sql("DELETE FROM policy_group")
     product.sql("DELETE FROM policy_workcalendar WHERE name = 'Holidays only'")
 
 
-@pytest.mark.parametrize("options", [{}, {"java_script_enabled": False}], ids=["scripts", "no scripts"])
-def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, ana, options):
-    row = product.hold(ana, f"Refund {some_words()[:40]}", body=f"We refund 1,250.00 EUR today. {some_words()}")
+@pytest.mark.parametrize(
+    "options", [{}, {"java_script_enabled": False}], ids=["scripts", "no scripts"]
+)
+def test_admin_goes_from_a_ready_made_policy_to_an_active_one(
+    open_as, product, ana, options
+):
+    row = product.hold(
+        ana,
+        f"Refund {some_words()[:40]}",
+        body=f"We refund 1,250.00 EUR today. {some_words()}",
+    )
     week = json.dumps([[[0, 1440]]] * 7)
     product.sql(
         "INSERT INTO policy_workcalendar (name, zone, weekly, holidays) VALUES ('Holidays only', 'UTC', "
@@ -44,16 +56,22 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     admin.get_by_label("Note", exact=True).fill("Agreed with the owner.")
     admin.get_by_role("button", name="Preview").click()
     expect(admin.locator("#amount-wrong")).to_contain_text("Write an amount such as")
-    expect(admin.get_by_label("Note", exact=True)).to_have_value("Agreed with the owner.")
+    expect(admin.get_by_label("Note", exact=True)).to_have_value(
+        "Agreed with the owner."
+    )
     admin.get_by_label("An amount of at least").fill("500")
     admin.get_by_role("button", name="Preview").click()
     sentence = "When a message names an amount of at least 500, then 2 approvals of any reviewer are needed."
     expect(admin.locator("#preview")).to_contain_text(sentence)
-    hours = admin.locator("details", has=admin.get_by_text("Only within these hours", exact=True))
+    hours = admin.locator(
+        "details", has=admin.get_by_text("Only within these hours", exact=True)
+    )
     hours.locator("summary").click()
     hours.get_by_label("Calendar").select_option("Holidays only")
     admin.get_by_role("button", name="Preview").click()
-    expect(admin.locator("#preview")).to_contain_text("sent only within the hours of Holidays only.")
+    expect(admin.locator("#preview")).to_contain_text(
+        "sent only within the hours of Holidays only."
+    )
     admin.get_by_role("button", name="Save in the draft").click()
     expect(admin.locator(".policy-draft")).to_contain_text(sentence[:-1])
 
@@ -62,7 +80,9 @@ def test_admin_goes_from_a_ready_made_policy_to_an_active_one(open_as, product, 
     admin.get_by_label("A past message").fill(product.page(row))
     admin.get_by_role("button", name="Run").first.click()
     result = admin.locator("#result")
-    expect(result.locator(".policy-rule", has_text="Large amounts")).to_contain_text("Spoke")
+    expect(result.locator(".policy-rule", has_text="Large amounts")).to_contain_text(
+        "Spoke"
+    )
     expect(result.locator(".policy-rule", has_text="Many recipients")).to_contain_text(
         "Not met: goes to at least 10 recipients."
     )

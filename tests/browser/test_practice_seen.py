@@ -1,4 +1,6 @@
-"""Practice messages in Chromium: two admins switch them on, reviewers are told, and whoever lets one pass learns it."""
+"""Practice messages in Chromium: two admins switch them on, reviewers are told, and
+whoever lets one pass learns it.
+"""
 
 import re
 
@@ -17,7 +19,9 @@ def tidy(product):
     yield
     for table in ("practicesetting", "practicenotice"):
         product.sql(f"DELETE FROM approvals_{table}")
-    product.sql("UPDATE mirror_message SET state = 'cancelled' WHERE is_practice AND state = 'held'")
+    product.sql(
+        "UPDATE mirror_message SET state = 'cancelled' WHERE is_practice AND state = 'held'"
+    )
     product.sql("DELETE FROM people_organisationsettings")
 
 
@@ -29,20 +33,27 @@ def let_pass(page, product, message):
     page.locator("#decide a[href*='/approve/']").first.click()
     for tick in page.locator(".read-it input").all():
         tick.check()
-    [(recipient,)] = product.sql("SELECT recipients ->> 0 FROM mirror_message WHERE public_id = %s", message)
+    [(recipient,)] = product.sql(
+        "SELECT recipients ->> 0 FROM mirror_message WHERE public_id = %s", message
+    )
     page.locator("#typed").fill(recipient.rpartition("@")[2].strip("> "))
     page.locator("#typed").press("Enter")
 
 
-def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(desk, open_as, second_admin, product, ana, tidy):
+def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(
+    desk, open_as, second_admin, product, ana, tidy
+):
     home, ida = product.known["DASHBOARD_URL"], open_as("ADMIN")
     text = "Hello Dana,\n\nyou get 120.00 EUR back within a week."
-    # At the mailbox's own domain no recipient is exchanged, which would need the page for high risk.
+    # At the mailbox's own domain no recipient is exchanged, which would need the page
+    # for high risk.
     to = f"dana@{product.known['MAILBOX_ADDRESS'].partition('@')[2]}"
     row = product.hold(ana, "Refund of order 99", text=text, to=to)
     ana.decide(row["id"], "approve", row["fingerprint"])
     left = "SELECT 1 FROM mirror_message WHERE public_id = %s AND state IN ('approved', 'sent', 'delivered')"
-    product.wait_for(lambda: product.sql(left, row["id"]), timeout=60, what="the message to be sent")
+    product.wait_for(
+        lambda: product.sql(left, row["id"]), timeout=60, what="the message to be sent"
+    )
 
     ida.goto(f"{home}/policy/practice/")
     ida.watch.expected += ["422"]
@@ -54,7 +65,9 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(desk, open_
     expect(ida.get_by_text("always take two admins")).to_be_visible()
     ida.get_by_label("Reason").fill("To keep attention awake")
     ida.get_by_role("button", name="Ask a second admin").click()
-    expect(ida.locator(".waiting-change")).to_contain_text("Practice messages in all mailboxes")
+    expect(ida.locator(".waiting-change")).to_contain_text(
+        "Practice messages in all mailboxes"
+    )
     second_admin.goto(f"{home}/changes/")
     second_admin.get_by_role("button", name="Accept").click()
     ida.goto(f"{home}/policy/practice/")
@@ -69,8 +82,12 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(desk, open_
 
     product.hold(ana, "An ordinary one")
     product.hold(ana, "Another ordinary one")
-    planted = "SELECT public_id FROM mirror_message WHERE is_practice AND state = 'held'"
-    product.wait_for(lambda: product.sql(planted), timeout=60, what="a practice message")
+    planted = (
+        "SELECT public_id FROM mirror_message WHERE is_practice AND state = 'held'"
+    )
+    product.wait_for(
+        lambda: product.sql(planted), timeout=60, what="a practice message"
+    )
     [(message,)] = product.sql(planted)
     desk.goto(f"{home}/queue/{message}/")
     expect(desk.locator("#message")).not_to_contain_text("ractice")
@@ -79,7 +96,9 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(desk, open_
         desk.locator("[data-letter='here']").wait_for(state="attached")
     let_pass(desk, product, message)
     expect(desk).to_have_url(re.compile(str(message)))
-    expect(desk.locator("#practice")).to_contain_text("This was a practice message. Nothing was sent.")
+    expect(desk.locator("#practice")).to_contain_text(
+        "This was a practice message. Nothing was sent."
+    )
     expect(desk.locator("#practice")).to_contain_text("easily missed")
     ida.goto(f"{home}/policy/practice/")
     expect(ida.locator("main")).to_contain_text("Let pass")
@@ -87,7 +106,9 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(desk, open_
     expect(ida.locator("#toasts")).to_contain_text("Practice messages are off")
 
 
-def test_report_shows_teams_and_people_only_once_an_admin_allows_it(open_as, product, ana, tidy):
+def test_report_shows_teams_and_people_only_once_an_admin_allows_it(
+    open_as, product, ana, tidy
+):
     home, ida = product.known["DASHBOARD_URL"], open_as("ADMIN")
     row = product.hold(ana)
     ana.decide(row["id"], "reject", row["fingerprint"], "Not this one")

@@ -1,4 +1,6 @@
-"""The demo's Discord in Chromium: a command sends a message, buttons decide it, and the answer comes back."""
+"""The demo's Discord in Chromium: a command sends a message, buttons decide it, and the
+answer comes back.
+"""
 
 import pytest
 import requests
@@ -17,10 +19,14 @@ def at(product, channel, who):
 
 
 def card_of(page, subject):
-    return page.locator("li.message").filter(has=page.get_by_role("heading", name=subject, exact=True))
+    return page.locator("li.message").filter(
+        has=page.get_by_role("heading", name=subject, exact=True)
+    )
 
 
-def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel(open_page, product):
+def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel(
+    open_page, product
+):
     subject = some_words()[:30]
     page = open_page()
     page.goto(at(product, "support", "ana.ferreira"))
@@ -36,12 +42,16 @@ def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel
 
     page.goto(at(product, "approvals", "ana.ferreira"))
     card_of(page, subject).get_by_role("button", name="Approve").click()
-    expect(page.locator("li.private").last).to_contain_text("somebody else must approve it")
+    expect(page.locator("li.private").last).to_contain_text(
+        "somebody else must approve it"
+    )
     page.goto(at(product, "approvals", "ben.okafor"))
     card_of(page, subject).get_by_role("button", name="Approve").click()
     expect(page.locator("li.private").last).to_contain_text("Approved")
     expect(card_of(page, subject)).to_contain_text("Ben Okafor", timeout=PATIENCE)
-    expect(card_of(page, subject).get_by_role("button", name="Approve")).to_have_count(0)
+    expect(card_of(page, subject).get_by_role("button", name="Approve")).to_have_count(
+        0
+    )
     product.wait_for(lambda: product.mails(subject), timeout=60, what="the mail")
     assert len(product.mails(subject)) == 1
 
@@ -51,11 +61,18 @@ def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel
         expect(answer.filter(has_text=word)).to_be_visible(timeout=PATIENCE)
 
     def decided():
-        events = requests.get(f"{product.known['DISCORD_URL']}/programs.json", timeout=TIMEOUT).json()["events"]
+        events = requests.get(
+            f"{product.known['DISCORD_URL']}/programs.json", timeout=TIMEOUT
+        ).json()["events"]
         return {
             one["program"]
             for one in events
-            if one["name"].endswith("email.decided") and one["body"]["data"].get("subject") == subject
+            if one["name"].endswith("email.decided")
+            and one["body"]["data"].get("subject") == subject
         }
 
-    product.wait_for(lambda: decided() == {"inngest", "webhook"}, timeout=60, what="the programs' events")
+    product.wait_for(
+        lambda: decided() == {"inngest", "webhook"},
+        timeout=60,
+        what="the programs' events",
+    )

@@ -1,4 +1,6 @@
-"""The queue in Chromium: search, menus, a flood in one row, the restored position, the counts."""
+"""The queue in Chromium: search, menus, a flood in one row, the restored position, the
+counts.
+"""
 
 import uuid
 
@@ -45,8 +47,12 @@ def test_search_is_typed_shown_as_fields_and_cleared(queue, product, ana):
     page.get_by_label("Search recipients").fill(f"to:{name}@con {name}")
     page.keyboard.press("Enter")
     expect(page.locator("#list .item")).to_have_count(1)
-    assert page.url.endswith(f"/queue/?q=to%3A{name}%40con+{name}"), "an address says nothing of what was not asked"
-    expect(page.get_by_role("link", name=f"Remove the filter To {name}@con")).to_be_visible()
+    assert page.url.endswith(f"/queue/?q=to%3A{name}%40con+{name}"), (
+        "an address says nothing of what was not asked"
+    )
+    expect(
+        page.get_by_role("link", name=f"Remove the filter To {name}@con")
+    ).to_be_visible()
     page.locator("#filters summary").click()
     expect(page.locator("#f-to")).to_have_value(f"{name}@con")
     page.locator("#f-to").fill("nobody")
@@ -76,7 +82,10 @@ def test_menus_are_used_by_keyboard_and_fit_a_phone(queue):
 def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, product, ana):
     # Far enough down that the list had to be scrolled.
     name = word()
-    sent = [send(product, f"{name} {chr(97 + index)}", body=f"{word()} {name}") for index in range(14)]
+    sent = [
+        send(product, f"{name} {chr(97 + index)}", body=f"{word()} {name}")
+        for index in range(14)
+    ]
     for one in sent:
         product.held(ana, one)
     page = queue(f"?q={name}&group=none")
@@ -114,4 +123,6 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     expect(page.get_by_role("heading", level=1)).to_contain_text("100,000 waiting")
     assert page.title().startswith("(100,000) ")
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=mine")
-    expect(page.locator(f"#list .item[data-message='{row['id']}']")).to_contain_text("Claimed by you")
+    expect(page.locator(f"#list .item[data-message='{row['id']}']")).to_contain_text(
+        "Claimed by you"
+    )

@@ -14,11 +14,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 @pytest.fixture(scope="module")
 def message(product, ana):
     """A held message whose decision can be undone."""
-    fields = {"from": product.known["MAILBOX2_ADDRESS"], "cc": ["billing@acme-corp.example"]}
+    fields = {
+        "from": product.known["MAILBOX2_ADDRESS"],
+        "cc": ["billing@acme-corp.example"],
+    }
     return product.hold(ana, body=f"Hello **Dana**.\n\n{some_words()}", **fields)
 
 
-def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(desk, product, message):
+def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(
+    desk, product, message
+):
     desk.goto(product.page(message))
     expect(desk.locator("#sheet")).to_be_visible()
     signs = {
@@ -45,9 +50,13 @@ def test_key_v_cycles_the_tabs_of_a_message_which_stay_in_the_url(desk, product,
     expect(source).to_be_visible()
 
 
-def test_no_tab_pushes_a_phone_sideways_also_with_scripts_off(open_page, signed_in, product, ana):
+def test_no_tab_pushes_a_phone_sideways_also_with_scripts_off(
+    open_page, signed_in, product, ana
+):
     body = f"{'word' * 200}\n\n[{'x' * 90}](https://{'y' * 60}.example/{'z' * 200})"
-    row = product.hold(ana, "W" * 300, body=body, metadata={"run_id": "r" * 190, "reason": "q" * 300})
+    row = product.hold(
+        ana, "W" * 300, body=body, metadata={"run_id": "r" * 190, "reason": "q" * 300}
+    )
     page = open_page(java_script_enabled=False, storage_state=signed_in)
     page.set_viewport_size({"width": 320, "height": 640})
     page.goto(product.page(row))

@@ -1,4 +1,6 @@
-"""The reports, seen in Chromium: from a number to its rows, and who could decide at a moment."""
+"""The reports, seen in Chromium: from a number to its rows, and who could decide at a
+moment.
+"""
 
 import re
 
@@ -21,17 +23,25 @@ def people_shown(product):
     product.sql("DELETE FROM people_organisationsettings")
 
 
-def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as, product, ana, people_shown):
+def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(
+    open_as, product, ana, people_shown
+):
     auditor = open_as("AUDITOR")
     row = product.hold(ana)
     ana.decide(row["id"], "reject", row["fingerprint"], "Not this one")
     auditor.goto(product.known["DASHBOARD_URL"] + REPORTS)
     auditor.get_by_role("link", name="Who decided what").click()
-    mine = auditor.get_by_role("table", name="By person").get_by_role("row").filter(has_text="Ana Ferreira")
+    mine = (
+        auditor.get_by_role("table", name="By person")
+        .get_by_role("row")
+        .filter(has_text="Ana Ferreira")
+    )
     rejected = mine.get_by_role("cell").nth(1).get_by_role("link")
     number = int(rejected.inner_text().replace(",", ""))
     rejected.click()
-    expect(auditor.get_by_role("heading", level=1)).to_contain_text("rejected, by Ana Ferreira")
+    expect(auditor.get_by_role("heading", level=1)).to_contain_text(
+        "rejected, by Ana Ferreira"
+    )
     expect(auditor.locator(".lines > li")).to_have_count(min(number, 100))
     expect(auditor.locator(".lines > li").first).to_contain_text(row["subject"])
     auditor.get_by_role("link", name=row["subject"]).click()
@@ -39,10 +49,16 @@ def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as,
     # Who could have decided it at that time.
     auditor.goto(product.known["DASHBOARD_URL"] + REPORTS)
     auditor.get_by_role("link", name="Who could decide where").click()
-    expect(auditor.get_by_role("table", name="Could decide")).to_contain_text("Ana Ferreira")
-    auditor.get_by_label("Where").select_option(label=f"Mailbox {product.known['MAILBOX_ADDRESS']}")
+    expect(auditor.get_by_role("table", name="Could decide")).to_contain_text(
+        "Ana Ferreira"
+    )
+    auditor.get_by_label("Where").select_option(
+        label=f"Mailbox {product.known['MAILBOX_ADDRESS']}"
+    )
     auditor.get_by_role("button", name="Show").click()
-    expect(auditor.get_by_role("table", name="Could decide")).to_contain_text("Ben Okafor")
+    expect(auditor.get_by_role("table", name="Could decide")).to_contain_text(
+        "Ben Okafor"
+    )
     auditor.get_by_role("link", name="Ana Ferreira").click()
     expect(auditor.get_by_role("heading", level=1)).to_have_text("Ana Ferreira")
     auditor.go_back()

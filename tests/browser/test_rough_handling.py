@@ -1,4 +1,6 @@
-"""Unexpected actions of senders and people, in Chromium: the desk stays consistent and says the truth."""
+"""Unexpected actions of senders and people, in Chromium: the desk stays consistent and
+says the truth.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -8,14 +10,18 @@ from tests.browser.looking import is_narrow
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
-def test_long_words_of_a_sender_push_neither_the_queue_nor_the_addresses_away(desk, product, ana):
+def test_long_words_of_a_sender_push_neither_the_queue_nor_the_addresses_away(
+    desk, product, ana
+):
     metadata = {"discord_user": "a" * 300, "discord_channel": "c" * 300}
     row = product.hold(ana, subject="S" * 998, metadata=metadata)
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/")
     for width in (390, 1440):
         desk.set_viewport_size({"width": width, "height": 844})
         assert is_narrow(desk)
-        assert desk.evaluate("[...document.querySelectorAll('.item')].every(one => one.scrollWidth <= one.clientWidth)")
+        assert desk.evaluate(
+            "[...document.querySelectorAll('.item')].every(one => one.scrollWidth <= one.clientWidth)"
+        )
     item = desk.locator(f".item[data-message='{row['id']}']")
     item.click()
     expect(desk.locator("#addresses")).to_be_in_viewport(ratio=1)

@@ -1,4 +1,6 @@
-"""Two admins in Chromium: one asks to loosen a mailbox, the other accepts; on a phone, and without scripts."""
+"""Two admins in Chromium: one asks to loosen a mailbox, the other accepts; on a phone,
+and without scripts.
+"""
 
 import uuid
 
@@ -12,7 +14,9 @@ PASSWORD = "a gannet counts slow wagons"
 
 @pytest.fixture
 def second_admin(open_as, open_page, product):
-    """Another admin of everything, who has just joined, without scripts; all is as it was afterwards."""
+    """Another admin of everything, who has just joined, without scripts; all is as it
+    was afterwards.
+    """
     ida, base = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     ida.goto(base + "/people/invite/")
     email = f"sam-{uuid.uuid4().hex[:8]}@yourteam.example"
@@ -43,7 +47,9 @@ def test_one_admin_asks_and_another_accepts(open_as, second_admin, product):
     ida.get_by_role("button", name="Switch on").click()
     expect(ida.get_by_role("button", name="Switch off")).to_be_visible()
     # A looser setting of a mailbox asks for a reason, and changes nothing.
-    [[mailbox]] = product.sql("SELECT id FROM mirror_mailbox WHERE address LIKE 'support@%%' LIMIT 1")
+    [[mailbox]] = product.sql(
+        "SELECT id FROM mirror_mailbox WHERE address LIKE 'support@%%' LIMIT 1"
+    )
     ida.goto(f"{base}/mailboxes/{mailbox}/")
     ida.get_by_label("Remote pictures on request").check()
     ida.locator("form[action$='/windows/']").get_by_role("button", name="Save").click()

@@ -1,4 +1,6 @@
-"""In Chromium: a hostile message opened alone, Back after signing out, and who decided first."""
+"""In Chromium: a hostile message opened alone, Back after signing out, and who decided
+first.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -38,7 +40,8 @@ def test_back_after_signing_out_shows_nothing(open_page, product, ana):
     expect(page.get_by_role("heading", name=row["subject"])).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/accounts/login/**")
-    # Where the browser also requests the message frame, it gets the sign-in page, which refuses framing.
+    # Where the browser also requests the message frame, it gets the sign-in page, which
+    # refuses framing.
     page.watch.expected += ["Framing", "csp-report"]
     page.go_back()
     expect(page.get_by_role("heading", name=row["subject"])).to_have_count(0)

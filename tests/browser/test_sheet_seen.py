@@ -1,4 +1,6 @@
-"""The message's sheet in Chromium: as high as the message, with the thread and a reason beside it, and high risk."""
+"""The message's sheet in Chromium: as high as the message, with the thread and a reason
+beside it, and high risk.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -19,7 +21,9 @@ def height(page, selector):
 
 def overlap(page, first, second):
     """Whether two elements lie over each other on the screen."""
-    one, other = (page.locator(selector).first.bounding_box() for selector in (first, second))
+    one, other = (
+        page.locator(selector).first.bounding_box() for selector in (first, second)
+    )
     return (
         one["x"] < other["x"] + other["width"] - 1
         and other["x"] < one["x"] + one["width"] - 1
@@ -33,10 +37,18 @@ def test_short_message_is_a_short_sheet_and_a_long_one_scrolls_in_its_frame(
     open_page, signed_in, product, ana, java_script_enabled
 ):
     page = open_page(storage_state=signed_in, java_script_enabled=java_script_enabled)
-    page.goto(product.page(product.hold(ana, body=f"Hello Dana,\nall is well.\n\n{some_words()}")))
-    expect(page.frame_locator("#sheet iframe").get_by_text("all is well")).to_be_visible()
+    page.goto(
+        product.page(
+            product.hold(ana, body=f"Hello Dana,\nall is well.\n\n{some_words()}")
+        )
+    )
+    expect(
+        page.frame_locator("#sheet iframe").get_by_text("all is well")
+    ).to_be_visible()
     assert 120 <= height(page, "#sheet iframe") <= 360
-    assert page.frame_locator("#sheet iframe").locator("br").count() == 1, "line breaks are kept"
+    assert page.frame_locator("#sheet iframe").locator("br").count() == 1, (
+        "line breaks are kept"
+    )
     expect(page.locator("#comments")).to_be_in_viewport()
     page.goto(product.page(product.hold(ana, body=f"{LONG}{some_words()}")))
     assert height(page, "#sheet iframe") == pytest.approx(0.64 * 900, abs=2)
@@ -50,7 +62,10 @@ def test_thread_stands_beside_the_draft(desk, product, answered):
     assert thread["x"] >= sheet["x"] + sheet["width"]
     assert thread["y"] < 840
     desk.set_viewport_size({"width": 390, "height": 844})
-    assert desk.locator("#thread").bounding_box()["y"] > desk.locator("#sheet").bounding_box()["y"]
+    assert (
+        desk.locator("#thread").bounding_box()["y"]
+        > desk.locator("#sheet").bounding_box()["y"]
+    )
     assert is_narrow(desk)
 
 
@@ -71,7 +86,9 @@ def test_reason_is_written_beside_the_message_and_on_a_phone_under_it_with_cance
     phone.goto(product.page(row))
     # Not by its locator, which scrolls: a press leaves the message where it is.
     phone.locator("#sheet").evaluate("(sheet) => sheet.scrollIntoView()")
-    top, box = (phone.locator(one).bounding_box() for one in ("#sheet", "#reject summary"))
+    top, box = (
+        phone.locator(one).bounding_box() for one in ("#sheet", "#reject summary")
+    )
     phone.touchscreen.tap(box["x"] + 20, box["y"] + 20)
     send = phone.get_by_role("button", name="Reject with this reason")
     expect(send).to_be_visible()
@@ -93,14 +110,18 @@ def test_reason_is_written_beside_the_message_and_on_a_phone_under_it_with_cance
 
 @pytest.fixture
 def alike(product, ana):
-    """A held message to a domain that looks like the desk's own, which is known from the beginning."""
+    """A held message to a domain that looks like the desk's own, which is known from
+    the beginning.
+    """
     sender = product.known["MAILBOX2_ADDRESS"]
     true = sender.rpartition("@")[2]
     false = true.replace("o", "0", 1)
     return product.hold(ana, to=f"dana@{false}", **{"from": sender}), false, true
 
 
-def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(desk, product, ana, alike):
+def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(
+    desk, product, ana, alike
+):
     row, false, true = alike
     desk.watch.expected += ["422"]
     desk.goto(product.page(row))
@@ -113,22 +134,33 @@ def test_high_risk_marks_the_letters_and_asks_in_place_with_the_message_beside(d
     assert edges[0]["width"] == pytest.approx(edges[1]["width"], abs=0.5)
     # Rejecting is the stronger of the two, and stands beside.
     fill = "one => getComputedStyle(one).backgroundColor"
-    careful, reject = desk.locator("#decide .careful"), desk.locator("#reject > summary")
+    careful, reject = (
+        desk.locator("#decide .careful"),
+        desk.locator("#reject > summary"),
+    )
     assert careful.evaluate(fill) == desk.locator("#send-back > summary").evaluate(fill)
     assert reject.evaluate(fill) != careful.evaluate(fill)
-    assert careful.bounding_box()["y"] == pytest.approx(reject.bounding_box()["y"], abs=1)
+    assert careful.bounding_box()["y"] == pytest.approx(
+        reject.bounding_box()["y"], abs=1
+    )
 
     careful.click()
     desk.wait_for_url("**/approve/")
-    expect(desk.get_by_role("heading").first).to_have_text(f"High risk: {row['subject']}, to dana@{false}")
-    expect(desk.frame_locator("iframe.face").get_by_text("your refund for order 4471")).to_be_visible()
+    expect(desk.get_by_role("heading").first).to_have_text(
+        f"High risk: {row['subject']}, to dana@{false}"
+    )
+    expect(
+        desk.frame_locator("iframe.face").get_by_text("your refund for order 4471")
+    ).to_be_visible()
     assert desk.locator(".alike u").all_inner_texts() == ["0", "o"]
     desk.get_by_role("button", name="Approve and send").click()
     expect(desk.get_by_text("Nothing was decided.")).to_be_visible()
     for field in ("#typed", "[name=risk_read]"):
         wrong = desk.locator(field).first
         assert wrong.get_attribute("aria-invalid") == "true"
-        expect(desk.locator(f"#{wrong.get_attribute('aria-describedby').split()[-1]}")).to_be_visible()
+        expect(
+            desk.locator(f"#{wrong.get_attribute('aria-describedby').split()[-1]}")
+        ).to_be_visible()
     desk.locator("#reject > summary").click()
     desk.get_by_label("Wrong recipient").check()
     desk.get_by_role("button", name="Reject with this reason").click()

@@ -1,4 +1,6 @@
-"""Standing approvals in Chromium: one admin asks, another accepts, and what it approves can be stopped."""
+"""Standing approvals in Chromium: one admin asks, another accepts, and what it approves
+can be stopped.
+"""
 
 import re
 import uuid
@@ -46,7 +48,8 @@ WHERE m.upstream_id = %s AND copied.id = copy.message_id AND copied.upstream_id 
 
 def make_past(product: Product, ana: Any, number: int = 4000) -> None:
     """Let Ana have approved such messages for weeks: one at the desk, and copies of it."""
-    # Whom nobody has written to before is a finding, and a message with one belongs to no class.
+    # Whom nobody has written to before is a finding, and a message with one belongs to
+    # no class.
     approve(product, ana, product.hold(ana, "Hello", metadata={}))
     row = approve(product, ana, send(product, ana, number))
     product.sql(COPIES, *[row["upstream_id"]] * 3)
@@ -57,13 +60,17 @@ def approve(product: Product, ana: Any, row: Any) -> Any:
     """Approve a message, wait until it was sent, and return its row."""
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
     left = "SELECT 1 FROM mirror_message WHERE upstream_id = %s AND state IN ('approved', 'sent', 'delivered')"
-    product.wait_for(lambda: product.sql(left, row["upstream_id"]), timeout=90, what="the approval")
+    product.wait_for(
+        lambda: product.sql(left, row["upstream_id"]), timeout=90, what="the approval"
+    )
     return row
 
 
 def send(product: Product, ana: Any, number: int) -> Any:
     """Send a message of the class, and return its row once the desk shows it."""
-    return product.hold(ana, f"Your refund for order {number}", body=TEXT.format(number), metadata={})
+    return product.hold(
+        ana, f"Your refund for order {number}", body=TEXT.format(number), metadata={}
+    )
 
 
 @pytest.fixture
@@ -71,7 +78,9 @@ def past(product: Product, ana: Any) -> Any:
     make_past(product, ana)
     yield
     product.sql("UPDATE people_organisationsettings SET standing_since = NULL")
-    product.sql("UPDATE policy_standingapproval SET state = 'ended', ended_at = now() WHERE state = 'active'")
+    product.sql(
+        "UPDATE policy_standingapproval SET state = 'ended', ended_at = now() WHERE state = 'active'"
+    )
 
 
 def accept(page: Page, base: str) -> None:
@@ -85,7 +94,9 @@ def ask(page: Page, reason: str) -> None:
     expect(page.get_by_role("heading", name="Ask a second admin?")).to_be_visible()
     page.get_by_label("Reason").fill(reason)
     page.get_by_role("button", name="Ask a second admin").click()
-    expect(page.locator(".waiting-change")).to_contain_text("Waiting for a second admin")
+    expect(page.locator(".waiting-change")).to_contain_text(
+        "Waiting for a second admin"
+    )
 
 
 @pytest.mark.usefixtures("past")
@@ -102,25 +113,35 @@ def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
     accept(sam, base)
 
     ida.goto(f"{base}/policy/standing/")
-    expect(ida.locator(".standing-list")).to_contain_text("approved unchanged in a median of 9 s")
+    expect(ida.locator(".standing-list")).to_contain_text(
+        "approved unchanged in a median of 9 s"
+    )
     ida.get_by_role("button", name="Look at it").first.click()
     ida.watch.expected.append("422")
     ida.get_by_label("Recipients").fill("gmail.com")
     ida.get_by_role("button", name="Rehearse these terms").click()
-    expect(ida.locator("p[role=alert]")).to_contain_text("Anybody can have an address at gmail.com")
+    expect(ida.locator("p[role=alert]")).to_contain_text(
+        "Anybody can have an address at gmail.com"
+    )
     ida.get_by_label("Recipients").fill("dana@northwind.example")
     ida.get_by_role("button", name="Rehearse these terms").click()
-    expect(ida.locator("#rehearsal")).to_contain_text("Nothing that people did not approve")
+    expect(ida.locator("#rehearsal")).to_contain_text(
+        "Nothing that people did not approve"
+    )
     ida.get_by_role("button", name="Ask a second admin").click()
     ask(ida, "It saves an hour a day.")
     # Sam has no scripts: what waits shows the proposal and the record.
     sam.goto(f"{base}/changes/")
     sam.get_by_role("link", name="See the proposal").click()
     expect(sam.get_by_text("It saves an hour a day.")).to_be_visible()
-    expect(sam.locator("#rehearsal")).to_contain_text("Nothing that people did not approve")
+    expect(sam.locator("#rehearsal")).to_contain_text(
+        "Nothing that people did not approve"
+    )
     accept(sam, base)
     ida.goto(f"{base}/policy/standing/")
-    expect(ida.locator(".standing-list").first).to_contain_text("Ida Lindqvist and Sam Okoro")
+    expect(ida.locator(".standing-list").first).to_contain_text(
+        "Ida Lindqvist and Sam Okoro"
+    )
 
     # The next one is no sample.
     product.sql("UPDATE policy_standingapproval SET met = 1, sample_at = 0")
@@ -130,7 +151,11 @@ def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
     desk.get_by_role("link", name="see them").click()
     item = desk.locator(f'#list .item[data-message="{row}"]')
     # Before midnight it leaves on the next day.
-    expect(item).to_contain_text(re.compile(r"version 1 \(signed by Ida Lindqvist and Sam Okoro\)\. Leaves (?:at|on)"))
+    expect(item).to_contain_text(
+        re.compile(
+            r"version 1 \(signed by Ida Lindqvist and Sam Okoro\)\. Leaves (?:at|on)"
+        )
+    )
     item.click()
     expect(desk.locator("#decide")).to_contain_text("unless somebody stops it.")
     desk.locator("#decide").get_by_role("button", name="Stop").click()
@@ -142,9 +167,15 @@ def test_two_admins_sign_and_a_reviewer_stops_what_was_approved(
 
 def sent(product: Product, *, number: int) -> str:
     """Send one, and return its public id once a standing approval has approved it."""
-    upstream_id, _ = product.send(f"Your refund for order {number}", body=TEXT.format(number), metadata={})
+    upstream_id, _ = product.send(
+        f"Your refund for order {number}", body=TEXT.format(number), metadata={}
+    )
     found = "SELECT m.public_id FROM mirror_message m JOIN approvals_decision d ON d.message_id = m.id"
     waits = f"{found} WHERE m.upstream_id = %s AND d.standing_id IS NOT NULL AND d.state = 'recorded'"
-    rows = product.wait_for(lambda: product.sql(waits, upstream_id), timeout=90, what="the standing approval")
+    rows = product.wait_for(
+        lambda: product.sql(waits, upstream_id),
+        timeout=90,
+        what="the standing approval",
+    )
     public_id: uuid.UUID = rows[0][0]
     return str(public_id)

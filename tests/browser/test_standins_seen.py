@@ -1,4 +1,6 @@
-"""The demo's stand-ins, for Discord, for everybody's inbox and for programs, pass axe-core and fit a phone."""
+"""The demo's stand-ins, for Discord, for everybody's inbox and for programs, pass
+axe-core and fit a phone.
+"""
 
 import pytest
 from playwright.sync_api import expect
@@ -11,7 +13,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alerts")]
 
 @pytest.fixture
 def delivered(product, ana):
-    """The path of a mail in the inbox; its card is in the channel, and programs were told of it."""
+    """The path of a mail in the inbox; its card is in the channel, and programs were
+    told of it.
+    """
     row = product.hold(ana, body=some_words())
     ana.decide(row["id"], "approve", row["fingerprint"])
     product.wait_for(lambda: product.mails(row["subject"]), timeout=90, what="the mail")
@@ -21,13 +25,24 @@ def delivered(product, ana):
 
 def faults_of(page):
     page.set_viewport_size({"width": 390, "height": 844})
-    return [*([] if is_narrow(page) else ["too wide"]), *everywhere(page), *unfolded(page)]
+    return [
+        *([] if is_narrow(page) else ["too wide"]),
+        *everywhere(page),
+        *unfolded(page),
+    ]
 
 
 def test_stand_ins_pass_axe_and_fit_a_phone(open_page, product, delivered):
     base, page, found = product.known["DISCORD_URL"], open_page(), {}
     page.watch.expected += ["404"]
-    for path in ("/", "/?channel=support", "/?channel=mail-log", "/inbox/", "/programs/", "/nothing/"):
+    for path in (
+        "/",
+        "/?channel=support",
+        "/?channel=mail-log",
+        "/inbox/",
+        "/programs/",
+        "/nothing/",
+    ):
         settled(page, base + path)
         found[path] = faults_of(page)
     page.goto(f"{base}/inbox/")

@@ -23,7 +23,9 @@ EMPTY = {
 @pytest.fixture(scope="module")
 def shown(product, ana):
     product.make_room(but=15)
-    upstream_id, _ = product.send(f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example")
+    upstream_id, _ = product.send(
+        f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example"
+    )
     product.held(ana, upstream_id)
     with showcase(product.known["DATABASE_URL"], like=upstream_id) as made:
         made.make_newcomer(product.known["REVIEWER_EMAIL"])
@@ -35,7 +37,9 @@ def base(product):
     return product.known["DASHBOARD_URL"]
 
 
-def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, shown, product, base):
+def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(
+    open_page, shown, product, base
+):
     page = open_page()
     page.goto(base + "/queue/")
     page.get_by_label("Email").fill(NEWCOMER)
@@ -72,6 +76,8 @@ def test_stale_account_is_shown_with_its_reason(open_page, signed_in, shown, bas
         expect(page.locator("#stale")).to_contain_text("This list may be incomplete.")
         expect(page.locator("#fresh")).to_have_attribute("data-level", "red")
         page.goto(base + "/")
-        expect(page.locator("#home-connections")).to_contain_text("MultiMail does not answer (503).")
+        expect(page.locator("#home-connections")).to_contain_text(
+            "MultiMail does not answer (503)."
+        )
     finally:
         shown.refresh()

@@ -20,32 +20,56 @@ def decided(product, ana):
     """A message that was approved and sent, and whose entries are sealed."""
     row = product.hold(ana, f"{HOSTILE} 4711", metadata=STARTED)
     page = ana.get(f"/queue/{row['id']}/")
-    fields = {"outcome": "approve", "fingerprint": row["fingerprint"], "reason": "Sums agree"}
+    fields = {
+        "outcome": "approve",
+        "fingerprint": row["fingerprint"],
+        "reason": "Sums agree",
+    }
     assert ana.post(f"/queue/{row['id']}/verdict/", page, **fields).status_code < 400
     path = f"/audit/trace/{row['id']}/"
 
     def has_left():
         text = ana.get(path).text
-        return "sent the message" in text and re.search(r"([1-9]\d*) of \1 entries are sealed", text)
+        return "sent the message" in text and re.search(
+            r"([1-9]\d*) of \1 entries are sealed", text
+        )
 
-    product.wait_for(has_left, timeout=90, what="the message sent and its entries sealed")
+    product.wait_for(
+        has_left, timeout=90, what="the message sent and its entries sealed"
+    )
     return path
 
 
-def test_trace_is_read_its_past_decision_opened_and_its_proof_checked(desk, product, decided, open_page, tmp_path):
+def test_trace_is_read_its_past_decision_opened_and_its_proof_checked(
+    desk, product, decided, open_page, tmp_path
+):
     desk.goto(product.known["DASHBOARD_URL"] + decided)
     answers = desk.locator(".answers")
-    for expected in ("dana", "#sales", "Northwind", "99001", "Ana", "Sums agree", "It was sent", "sealed"):
+    for expected in (
+        "dana",
+        "#sales",
+        "Northwind",
+        "99001",
+        "Ana",
+        "Sums agree",
+        "It was sent",
+        "sealed",
+    ):
         expect(answers).to_contain_text(expected)
     files = {}
-    for button, name in (("Readable proof", "proof.html"), ("Proof file", "proof.json")):
+    for button, name in (
+        ("Readable proof", "proof.html"),
+        ("Proof file", "proof.json"),
+    ):
         with desk.expect_download() as download:
             desk.get_by_role("button", name=button).click()
         files[button] = tmp_path / name
         download.value.save_as(files[button])
     desk.get_by_role("link", name="as it was seen").first.click()
     expect(desk.get_by_role("heading", level=1)).to_contain_text("As it was seen on")
-    expect(desk.frame_locator("iframe").get_by_text("your refund for order 4471")).to_be_visible()
+    expect(
+        desk.frame_locator("iframe").get_by_text("your refund for order 4471")
+    ).to_be_visible()
     _see_readable_page(files["Readable proof"], open_page)
     _have_it_checked(desk, product.known["DASHBOARD_URL"], files["Proof file"])
 
@@ -60,7 +84,12 @@ def _see_readable_page(file, open_page):
     expect(page.locator("body")).to_contain_text("Sums agree")
     assert page.locator("script").count() == 0
     # The policy allows its own style.
-    assert page.locator(".notice").evaluate("notice => getComputedStyle(notice).borderTopStyle") == "solid"
+    assert (
+        page.locator(".notice").evaluate(
+            "notice => getComputedStyle(notice).borderTopStyle"
+        )
+        == "solid"
+    )
 
 
 def _have_it_checked(desk, address, file):
@@ -70,6 +99,8 @@ def _have_it_checked(desk, address, file):
     shown = desk.locator("#compare .compared")
     expect(shown).to_contain_text("This proof holds.")
     expect(shown).to_contain_text("Action: verdict.given (approve)")
-    desk.get_by_label("Checkpoint or proof").fill(file.read_text(encoding="utf-8").replace("Sums agree", "Sums agreed"))
+    desk.get_by_label("Checkpoint or proof").fill(
+        file.read_text(encoding="utf-8").replace("Sums agree", "Sums agreed")
+    )
     desk.get_by_role("button", name="Compare").click()
     expect(shown).to_contain_text("This proof does not hold.")

@@ -51,7 +51,9 @@ def test_claim_shows_at_once_and_can_be_taken_over_and_released(two, message):
     expect(ben.locator("#decide [data-key=a]")).to_be_visible()
     ben.watch.expected.append("409")
     ben.keyboard.press("c")
-    expect(ben.get_by_role("button", name="Take over from Ana Ferreira")).to_be_focused()
+    expect(
+        ben.get_by_role("button", name="Take over from Ana Ferreira")
+    ).to_be_focused()
     expect(ana.locator("#claim")).to_contain_text("Claimed by you")
     ben.keyboard.press("Enter")
     expect(ben.locator("#claim")).to_contain_text("Claimed by you")
@@ -98,13 +100,17 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     ana.keyboard.press("m")
     ana.keyboard.type("@Ben Okafor, is this theirs?")
     ana.keyboard.press("Control+Enter")
-    expect(ana.locator("#comments .outcome")).to_contain_text("Ben Okafor will see it under Mine")
+    expect(ana.locator("#comments .outcome")).to_contain_text(
+        "Ben Okafor will see it under Mine"
+    )
     expect(ana.locator("#comment-text")).to_have_value("")
     expect(ben.locator("#story .comment-line")).to_contain_text("is this theirs?")
     expect(ben.locator("#comment-text")).to_have_value("half a thou")
     expect(ben.locator("#comment-text")).to_be_focused()
     expect(ben.locator("[data-asked-count]")).to_have_text(str(asked_before + 1))
-    expect(ben.locator("[data-tab-of=mine] [data-count]")).to_have_text(re.compile("[1-9]"))
+    expect(ben.locator("[data-tab-of=mine] [data-count]")).to_have_text(
+        re.compile("[1-9]")
+    )
     ben.keyboard.type("ght")
     ben.keyboard.press("Control+Enter")
     expect(ben.locator("[data-asked-count]")).to_have_text(str(asked_before or ""))
@@ -117,7 +123,8 @@ def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_an
 ):
     page, other = two
     product.hold(ana)
-    # The list must show the message that opens next; otherwise it is read again, without the snoozed one.
+    # The list must show the message that opens next; otherwise it is read again,
+    # without the snoozed one.
     page.reload()
     expect(page.locator("body[data-stream=open]")).to_be_attached()
     open_message(page, message)
@@ -129,7 +136,9 @@ def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_an
     expect(row(page, message)).to_contain_text("Snoozed")
     expect(row(other, message)).not_to_contain_text("Snoozed")
     page.get_by_role("link", name="See it in Mine").click()
-    page.locator(f'.put-off-row[action*="{message}"]').get_by_role("button", name="Unsnooze").click()
+    page.locator(f'.put-off-row[action*="{message}"]').get_by_role(
+        "button", name="Unsnooze"
+    ).click()
     expect(page.locator("#toasts")).to_contain_text("The message is back in your list.")
     expect(page.locator(f'.put-off-row[action*="{message}"]')).to_have_count(0)
 
@@ -148,7 +157,9 @@ def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_an
     expect(other.locator("#decide")).to_contain_text("Ana Ferreira")
 
 
-def test_snooze_menu_fits_the_smallest_phone_and_shows_times_of_its_zone(open_page, signed_in, product, message):
+def test_snooze_menu_fits_the_smallest_phone_and_shows_times_of_its_zone(
+    open_page, signed_in, product, message
+):
     page = open_page(storage_state=signed_in, timezone_id="Asia/Tokyo")
     page.set_viewport_size({"width": 320, "height": 640})
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
@@ -188,8 +199,12 @@ def test_browser_notifies_of_waiting_messages_only_when_asked_to_and_while_no_pa
     product.send("Seen while it came")
     expect(page.locator("#new")).to_be_visible()
     hide(page)
-    product.send("Came while nobody looked", body="The word of the message is heliotrope.")
-    product.wait_for(lambda: page.evaluate("window.told.length"), timeout=60, what="the notification")
+    product.send(
+        "Came while nobody looked", body="The word of the message is heliotrope."
+    )
+    product.wait_for(
+        lambda: page.evaluate("window.told.length"), timeout=60, what="the notification"
+    )
     notifications = page.evaluate("window.told")
     assert [one["title"] for one in notifications] == ["Came while nobody looked"]
     assert notifications[0]["body"].endswith("wants to send it")

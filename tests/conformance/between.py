@@ -1,4 +1,6 @@
-"""A proxy between a client and the gateway that spoils an answer when a test asks for it."""
+"""A proxy between a client and the gateway that spoils an answer when a test asks for
+it.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,7 +20,9 @@ _PASSED = ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key")
 
 @dataclass
 class Between:
-    """`faults` are used up one a request, oldest first; `calls` are (method, path, status)."""
+    """`faults` are used up one a request, oldest first; `calls` are (method, path,
+    status).
+    """
 
     url: str = ""
     faults: list[str] = field(default_factory=list)
@@ -35,17 +39,30 @@ def between(gateway_url: str) -> Iterator[Between]:
             body = self.body() or None
             fault = proxy.faults.pop(0) if proxy.faults else ""
             if fault in _WAITS:
-                return self.reply(429, {"error": "Too much.", "code": "-"}, **{"Retry-After": _WAITS[fault]})
-            headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
+                return self.reply(
+                    429,
+                    {"error": "Too much.", "code": "-"},
+                    **{"Retry-After": _WAITS[fault]},
+                )
+            headers = {
+                name: self.headers[name] for name in _PASSED if name in self.headers
+            }
             answer = requests.request(
-                self.command, gateway_url + self.path, data=body, headers=headers, timeout=60, allow_redirects=False
+                self.command,
+                gateway_url + self.path,
+                data=body,
+                headers=headers,
+                timeout=60,
+                allow_redirects=False,
             )
             proxy.calls.append((self.command, self.path, answer.status_code))
             if fault == LOST:
                 self.close_connection = True
                 return None
             passed_on = {
-                name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers
+                name: answer.headers[name]
+                for name in ("Content-Type", "Retry-After")
+                if name in answer.headers
             }
             return self.reply(answer.status_code, answer.content, **passed_on)
 

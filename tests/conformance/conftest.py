@@ -1,4 +1,6 @@
-"""Shared fixtures: the gateway in this process. Tests of the line use the shared product."""
+"""Shared fixtures: the gateway in this process. Tests of the line use the shared
+product.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,13 +27,22 @@ def hooks() -> Iterator[Program]:
 
 
 @pytest.fixture
-def gateway(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, mails: MailServer, hooks: Program) -> Gateway:
-    """The served gateway, with a mail server that accepts everything unless the test changes that."""
+def gateway(
+    db: None,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    mails: MailServer,
+    hooks: Program,
+) -> Gateway:
+    """The served gateway, with a mail server that accepts everything unless the test
+    changes that.
+    """
     settings.ROOT_URLCONF = "gateway.urls"
     settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
     settings.EMAIL_URL = mails.url
-    # The accounts have an oversight address, and MultiMail's package cannot send an approval code.
+    # The accounts have an oversight address, and MultiMail's package cannot send an
+    # approval code.
     settings.GATEWAY_APPROVAL_CODES = "0"
     # A slow machine must not make the gateway pause the mail server.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600.0)

@@ -1,4 +1,6 @@
-"""Runs a discord.py program unchanged against the stand-in: argv is its address and the program."""
+"""Runs a discord.py program unchanged against the stand-in: argv is its address and the
+program.
+"""
 
 import runpy
 import sys
@@ -9,5 +11,7 @@ import yarl
 
 standin, program = sys.argv[1:]
 discord.http.Route.BASE = f"{standin}/api/v10"
-discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(standin.replace("http", "ws") + "/ws")
+discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(
+    standin.replace("http", "ws") + "/ws"
+)
 runpy.run_path(program, run_name="__main__")

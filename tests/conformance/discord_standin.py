@@ -1,7 +1,9 @@
-"""A stand-in for Discord's bot API: REST and the websocket gateway, as Discord documents them for version 10.
+"""A stand-in for Discord's bot API: REST and the websocket gateway, as Discord
+documents them for version 10.
 
-Real discord.py and discord.js programs log in here. It dispatches interactions and messages to them, and keeps what
-they answer. It knows one guild, one channel, one member who may manage messages, and one who may not.
+Real discord.py and discord.js programs log in here. It dispatches interactions and
+messages to them, and keeps what they answer. It knows one guild, one channel, one
+member who may manage messages, and one who may not.
 """
 
 import asyncio
@@ -17,24 +19,53 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 TOKEN = "MTAwMDAwMDAwMDAwMDAwMDAx.stand.in"
-BOT, GUILD, CHANNEL, MEMBER, GUEST, ROLE = "1001", "2001", "3001", "4001", "4002", "5001"
+BOT, GUILD, CHANNEL, MEMBER, GUEST, ROLE = (
+    "1001",
+    "2001",
+    "3001",
+    "4001",
+    "4002",
+    "5001",
+)
 MANAGE_MESSAGES, EVERYBODY_MAY = 1 << 13, (1 << 10) | (1 << 11)
 MESSAGE_CONTENT = 1 << 15
 HELLO, DISPATCH, HEARTBEAT, IDENTIFY, ACK = 10, 0, 1, 2, 11
 COMMAND, DEFERRED, EPHEMERAL = 2, 5, 64
 JOINED = "2026-01-05T09:00:00+00:00"
-_APPLICATION = {"id": BOT, "name": "mailbot", "description": "", "icon": None, "flags": 0, "verify_key": "0" * 64}
+_APPLICATION = {
+    "id": BOT,
+    "name": "mailbot",
+    "description": "",
+    "icon": None,
+    "flags": 0,
+    "verify_key": "0" * 64,
+}
 _APPLICATION |= {"bot_public": True, "bot_require_code_grant": False, "summary": ""}
 
 
 def user(user_id: str = MEMBER, name: str = "ana", **more: Any) -> dict[str, Any]:
     """A user object."""
-    return {"id": user_id, "username": name, "global_name": None, "discriminator": "0", "avatar": None, **more}
+    return {
+        "id": user_id,
+        "username": name,
+        "global_name": None,
+        "discriminator": "0",
+        "avatar": None,
+        **more,
+    }
 
 
 def member(**more: Any) -> dict[str, Any]:
     """A member of the guild who may manage messages."""
-    return {"roles": [ROLE], "joined_at": JOINED, "deaf": False, "mute": False, "flags": 0, "nick": None, **more}
+    return {
+        "roles": [ROLE],
+        "joined_at": JOINED,
+        "deaf": False,
+        "mute": False,
+        "flags": 0,
+        "nick": None,
+        **more,
+    }
 
 
 @dataclass
@@ -58,11 +89,20 @@ class Interaction:
 
     def callback(self) -> Call | None:
         """The first answer."""
-        return next(iter(self.discord.calls_to("POST", f"/interactions/{self.id}/{self.token}/callback")), None)
+        return next(
+            iter(
+                self.discord.calls_to(
+                    "POST", f"/interactions/{self.id}/{self.token}/callback"
+                )
+            ),
+            None,
+        )
 
     def final_message(self) -> dict[str, Any] | None:
         """The message that the user reads in the end."""
-        edits = self.discord.calls_to("PATCH", f"/webhooks/{BOT}/{self.token}/messages/@original")
+        edits = self.discord.calls_to(
+            "PATCH", f"/webhooks/{BOT}/{self.token}/messages/@original"
+        )
         return edits[-1].body if edits else None
 
 
@@ -80,7 +120,9 @@ class Discord:
 
     def calls_to(self, method: str, path: str) -> list[Call]:
         """The requests to a path, oldest first."""
-        return [call for call in self.calls if (call.method, call.path) == (method, path)]
+        return [
+            call for call in self.calls if (call.method, call.path) == (method, path)
+        ]
 
     def commands(self) -> list[dict[str, Any]] | None:
         """The commands as the bot registered them last, or None."""
@@ -93,8 +135,16 @@ class Discord:
 
     def slash(self, name: str, **options: str) -> Interaction:
         """Use a slash command as Ana in the channel."""
-        interaction = Interaction(self.next_id(), f"token-{self._last_id}", time.monotonic(), self)
-        data = {"id": "6001", "name": name, "type": 1, "guild_id": GUILD, "options": _options(options)}
+        interaction = Interaction(
+            self.next_id(), f"token-{self._last_id}", time.monotonic(), self
+        )
+        data = {
+            "id": "6001",
+            "name": name,
+            "type": 1,
+            "guild_id": GUILD,
+            "options": _options(options),
+        }
         self._dispatch(
             "INTERACTION_CREATE",
             {
@@ -107,8 +157,16 @@ class Discord:
                 "guild_id": GUILD,
                 "guild": {"id": GUILD, "features": [], "locale": "en-US"},
                 "channel_id": CHANNEL,
-                "channel": {"id": CHANNEL, "type": 0, "name": "outreach", "permissions": "0", "guild_id": GUILD},
-                "member": member(user=user(), permissions=str(MANAGE_MESSAGES | EVERYBODY_MAY)),
+                "channel": {
+                    "id": CHANNEL,
+                    "type": 0,
+                    "name": "outreach",
+                    "permissions": "0",
+                    "guild_id": GUILD,
+                },
+                "member": member(
+                    user=user(), permissions=str(MANAGE_MESSAGES | EVERYBODY_MAY)
+                ),
                 "app_permissions": str(EVERYBODY_MAY),
                 "locale": "en-US",
                 "guild_locale": "en-US",
@@ -126,13 +184,23 @@ class Discord:
         seen = content if (self.intents or 0) & MESSAGE_CONTENT else ""
         roles = [ROLE] if author == MEMBER else []
         more = {"guild_id": GUILD, "member": member(roles=roles)}
-        self._dispatch("MESSAGE_CREATE", message(message_id, seen, user(author, "ana" if roles else "guest")) | more)
+        self._dispatch(
+            "MESSAGE_CREATE",
+            message(message_id, seen, user(author, "ana" if roles else "guest")) | more,
+        )
         return message_id
 
     def answers_to(self, message_id: str) -> list[dict[str, Any]]:
         """What the bot wrote as replies to a message."""
-        posted = [call.body for call in self.calls_to("POST", f"/channels/{CHANNEL}/messages")]
-        return [body for body in posted if str((body.get("message_reference") or {}).get("message_id")) == message_id]
+        posted = [
+            call.body for call in self.calls_to("POST", f"/channels/{CHANNEL}/messages")
+        ]
+        return [
+            body
+            for body in posted
+            if str((body.get("message_reference") or {}).get("message_id"))
+            == message_id
+        ]
 
     def next_id(self) -> str:
         """A new snowflake."""
@@ -142,13 +210,20 @@ class Discord:
     def _dispatch(self, event: str, data: dict[str, Any]) -> None:
         assert self._loop is not None
         assert self._socket is not None, "no bot is connected"
-        asyncio.run_coroutine_threadsafe(self._socket.dispatch(event, data), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(
+            self._socket.dispatch(event, data), self._loop
+        ).result(5)
 
 
 def message(message_id: str, content: str, author: dict[str, Any]) -> dict[str, Any]:
     """A message object of the channel."""
     empty = ("attachments", "embeds", "mentions", "mention_roles", "components")
-    flags = {"tts": False, "mention_everyone": False, "pinned": False, "edited_timestamp": None}
+    flags = {
+        "tts": False,
+        "mention_everyone": False,
+        "pinned": False,
+        "edited_timestamp": None,
+    }
     return {
         "id": message_id,
         "channel_id": CHANNEL,
@@ -163,18 +238,58 @@ def message(message_id: str, content: str, author: dict[str, Any]) -> dict[str, 
 
 
 def _options(options: dict[str, str]) -> list[dict[str, Any]]:
-    return [{"name": name, "type": 3, "value": value} for name, value in options.items()]
+    return [
+        {"name": name, "type": 3, "value": value} for name, value in options.items()
+    ]
 
 
 def _guild() -> dict[str, Any]:
-    role = {"color": 0, "hoist": False, "position": 0, "managed": False, "mentionable": False, "flags": 0}
-    role |= {"colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None}}
-    everyone = role | {"id": GUILD, "name": "@everyone", "permissions": str(EVERYBODY_MAY)}
-    editors = role | {"id": ROLE, "name": "Editors", "permissions": str(MANAGE_MESSAGES)}
-    channel = {"id": CHANNEL, "type": 0, "name": "outreach", "position": 0, "permission_overwrites": []}
-    empty = ("emojis", "stickers", "features", "threads", "presences", "voice_states", "stage_instances")
+    role = {
+        "color": 0,
+        "hoist": False,
+        "position": 0,
+        "managed": False,
+        "mentionable": False,
+        "flags": 0,
+    }
+    role |= {
+        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None}
+    }
+    everyone = role | {
+        "id": GUILD,
+        "name": "@everyone",
+        "permissions": str(EVERYBODY_MAY),
+    }
+    editors = role | {
+        "id": ROLE,
+        "name": "Editors",
+        "permissions": str(MANAGE_MESSAGES),
+    }
+    channel = {
+        "id": CHANNEL,
+        "type": 0,
+        "name": "outreach",
+        "position": 0,
+        "permission_overwrites": [],
+    }
+    empty = (
+        "emojis",
+        "stickers",
+        "features",
+        "threads",
+        "presences",
+        "voice_states",
+        "stage_instances",
+    )
     levels = dict.fromkeys(
-        ("verification_level", "default_message_notifications", "explicit_content_filter", "mfa_level", "nsfw_level"), 0
+        (
+            "verification_level",
+            "default_message_notifications",
+            "explicit_content_filter",
+            "mfa_level",
+            "nsfw_level",
+        ),
+        0,
     )
     return {
         "id": GUILD,
@@ -185,7 +300,10 @@ def _guild() -> dict[str, Any]:
         "large": False,
         "joined_at": JOINED,
         "member_count": 2,
-        "members": [member(user=user()), member(user=user(BOT, "mailbot", bot=True), roles=[])],
+        "members": [
+            member(user=user()),
+            member(user=user(BOT, "mailbot", bot=True), roles=[]),
+        ],
         "channels": [channel],
         "roles": [everyone, editors],
         "premium_tier": 0,
@@ -202,7 +320,9 @@ def _guild() -> dict[str, Any]:
 class _Socket:
     """One connection of a bot to the websocket gateway."""
 
-    def __init__(self, discord: Discord, socket: web.WebSocketResponse, *, compressed: bool) -> None:
+    def __init__(
+        self, discord: Discord, socket: web.WebSocketResponse, *, compressed: bool
+    ) -> None:
         self._discord, self._socket = discord, socket
         # With compress=zlib-stream all messages are parts of one stream, each flushed.
         self._zlib = zlib.compressobj() if compressed else None
@@ -210,7 +330,9 @@ class _Socket:
 
     async def serve(self) -> None:
         """Say hello, and speak until the bot goes."""
-        await self._send({"op": HELLO, "d": {"heartbeat_interval": 41_250}, "s": None, "t": None})
+        await self._send(
+            {"op": HELLO, "d": {"heartbeat_interval": 41_250}, "s": None, "t": None}
+        )
         async for frame in self._socket:
             if frame.type != WSMsgType.TEXT:
                 continue
@@ -229,7 +351,15 @@ class _Socket:
         if fields["token"] != TOKEN:
             await self._socket.close(code=4004, message=b"Authentication failed.")
             return
-        me = user(BOT, "mailbot", bot=True, email=None, mfa_enabled=False, verified=True, flags=0)
+        me = user(
+            BOT,
+            "mailbot",
+            bot=True,
+            email=None,
+            mfa_enabled=False,
+            verified=True,
+            flags=0,
+        )
         ready = {
             "v": 10,
             "user": me,
@@ -250,13 +380,19 @@ class _Socket:
             await self._socket.send_str(text)
         else:
             await self._socket.send_bytes(
-                self._zlib.compress(text.encode()) + self._zlib.flush(zlib.Z_SYNC_FLUSH), compress=0
+                self._zlib.compress(text.encode())
+                + self._zlib.flush(zlib.Z_SYNC_FLUSH),
+                compress=0,
             )
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
     # As Discord names it: without a charset.
-    return web.Response(body=json.dumps(value).encode(), status=status, headers={"Content-Type": "application/json"})
+    return web.Response(
+        body=json.dumps(value).encode(),
+        status=status,
+        headers={"Content-Type": "application/json"},
+    )
 
 
 class _Rest:
@@ -267,36 +403,62 @@ class _Rest:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix("/api/v10")
-        body = json.loads(await request.read() or "null") if request.can_read_body else None
+        body = (
+            json.loads(await request.read() or "null")
+            if request.can_read_body
+            else None
+        )
         self._discord.calls.append(Call(request.method, path, body, time.monotonic()))
         by_token = path.startswith(("/interactions/", "/webhooks/"))
         if not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
             return _json({"message": "401: Unauthorized", "code": 0}, status=401)
         if path.endswith("/callback"):
             return self._callback(
-                path.split("/")[2], body, wants_message=request.query.get("with_response") in ("1", "true")
+                path.split("/")[2],
+                body,
+                wants_message=request.query.get("with_response") in ("1", "true"),
             )
         return self._found(request.method, path, body)
 
     def _found(self, method: str, path: str, body: Any) -> web.StreamResponse:
         me = user(BOT, "mailbot", bot=True)
         socket = self._discord.url.replace("http", "ws") + "/ws"
-        limit = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
+        limit = {
+            "total": 1000,
+            "remaining": 999,
+            "reset_after": 0,
+            "max_concurrency": 1,
+        }
         match (method, path.strip("/").split("/")):
             case ("GET", ["gateway", "bot"]):
                 return _json({"url": socket, "shards": 1, "session_start_limit": limit})
             case ("GET", ["users", "@me"]):
                 return _json(me)
             case ("GET", ["oauth2" | "applications", *_]):
-                return _json(_APPLICATION | {"bot": me, "owner": user("4999", "owner"), "team": None})
+                return _json(
+                    _APPLICATION
+                    | {"bot": me, "owner": user("4999", "owner"), "team": None}
+                )
             case ("PUT", ["applications", _, "commands"]):
                 command_fields = {"application_id": BOT, "version": "1", "type": 1}
-                return _json([command_fields | one | {"id": self._discord.next_id()} for one in body])
-            case ("PATCH", ["webhooks", _, _, "messages", "@original"]) | ("POST", ["channels", _, "messages"]):
-                return _json(message(self._discord.next_id(), body.get("content") or "", me))
+                return _json(
+                    [
+                        command_fields | one | {"id": self._discord.next_id()}
+                        for one in body
+                    ]
+                )
+            case ("PATCH", ["webhooks", _, _, "messages", "@original"]) | (
+                "POST",
+                ["channels", _, "messages"],
+            ):
+                return _json(
+                    message(self._discord.next_id(), body.get("content") or "", me)
+                )
         return _json({"message": "404: Not Found", "code": 0}, status=404)
 
-    def _callback(self, interaction: str, body: Any, *, wants_message: bool) -> web.StreamResponse:
+    def _callback(
+        self, interaction: str, body: Any, *, wants_message: bool
+    ) -> web.StreamResponse:
         if self._discord.forgets_next:
             self._discord.forgets_next = False
             return _json({"message": "Unknown interaction", "code": 10062}, status=404)
@@ -305,9 +467,14 @@ class _Rest:
         message_id = self._discord.next_id()
         is_ephemeral = bool((body.get("data") or {}).get("flags", 0) & EPHEMERAL)
         about = {"id": interaction, "type": COMMAND, "response_message_id": message_id}
-        about |= {"response_message_loading": body["type"] == DEFERRED, "response_message_ephemeral": is_ephemeral}
+        about |= {
+            "response_message_loading": body["type"] == DEFERRED,
+            "response_message_ephemeral": is_ephemeral,
+        }
         shown = message(message_id, "", user(BOT, "mailbot", bot=True)) | {"flags": 192}
-        return _json({"interaction": about, "resource": {"type": body["type"], "message": shown}})
+        return _json(
+            {"interaction": about, "resource": {"type": body["type"], "message": shown}}
+        )
 
 
 @contextlib.contextmanager
@@ -319,7 +486,9 @@ def discord() -> Iterator[Discord]:
     async def connect(request: web.Request) -> web.StreamResponse:
         socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
-        await _Socket(standin, socket, compressed=request.query.get("compress") == "zlib-stream").serve()
+        await _Socket(
+            standin, socket, compressed=request.query.get("compress") == "zlib-stream"
+        ).serve()
         return socket
 
     async def serve(started: threading.Event, stop: asyncio.Event) -> None:
@@ -338,7 +507,9 @@ def discord() -> Iterator[Discord]:
     loop = asyncio.new_event_loop()
     standin._loop = loop
     started, stop = threading.Event(), asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(started, stop),), daemon=True)
+    thread = threading.Thread(
+        target=loop.run_until_complete, args=(serve(started, stop),), daemon=True
+    )
     thread.start()
     assert started.wait(5), "the stand-in for Discord does not start"
     try:

@@ -1,8 +1,9 @@
-"""A stand-in for Inngest's dev server: takes registrations and events, and calls functions step by step.
+"""A stand-in for Inngest's dev server: takes registrations and events, and calls
+functions step by step.
 
-It speaks the protocol that Inngest documents for its SDKs: a call carries the steps that are done, the answer 206 names
-the next one, 200 ends the run. Time never passes here by itself: the test says how a wait ends. Of events with one id
-it takes the first.
+It speaks the protocol that Inngest documents for its SDKs: a call carries the steps
+that are done, the answer 206 names the next one, 200 ends the run. Time never passes
+here by itself: the test says how a wait ends. Of events with one id it takes the first.
 """
 
 import contextlib
@@ -19,7 +20,9 @@ from tests.serving import Handler, serving
 
 @dataclass
 class Inngest:
-    """The state of the stand-in: the functions of the app, and events. Without `keys` it accepts any event key."""
+    """The state of the stand-in: the functions of the app, and events. Without `keys`
+    it accepts any event key.
+    """
 
     url: str = ""
     keys: set[str] = field(default_factory=set)
@@ -28,7 +31,9 @@ class Inngest:
 
     def sync(self, app: str) -> None:
         """Ask the app to register its functions."""
-        answer = requests.put(app, headers={"X-Inngest-Server-Kind": "dev"}, json={}, timeout=10)
+        answer = requests.put(
+            app, headers={"X-Inngest-Server-Kind": "dev"}, json={}, timeout=10
+        )
         assert answer.status_code == 200, answer.text
 
     def named(self, name: str) -> list[dict[str, Any]]:
@@ -38,12 +43,18 @@ class Inngest:
     def take(self, events: list[dict[str, Any]]) -> None:
         """Take those whose id has not been seen."""
         for event in events:
-            if not event.get("id") or event["id"] not in {one.get("id") for one in self.events}:
+            if not event.get("id") or event["id"] not in {
+                one.get("id") for one in self.events
+            }:
                 self.events.append(event)
 
     def wake(self, run: "Run", step: dict[str, Any]) -> dict[str, Any]:
         """Wake a run that waits, by the first event that it waits for."""
-        fits = (event for event in self.named(step["name"]) if matches(step["opts"]["if"], run.event, event))
+        fits = (
+            event
+            for event in self.named(step["name"])
+            if matches(step["opts"]["if"], run.event, event)
+        )
         return run.woken(step, next(fits))
 
 
@@ -61,8 +72,19 @@ class Run:
     def call(self) -> requests.Response:
         """Call the function once, with all that is done."""
         done = {"stack": list(self.steps), "current": len(self.steps)}
-        context = {"attempt": 0, "disable_immediate_execution": False, "run_id": self.id, "stack": done}
-        body = {"ctx": context, "event": self.event, "events": [self.event], "steps": self.steps, "use_api": False}
+        context = {
+            "attempt": 0,
+            "disable_immediate_execution": False,
+            "run_id": self.id,
+            "stack": done,
+        }
+        body = {
+            "ctx": context,
+            "event": self.event,
+            "events": [self.event],
+            "steps": self.steps,
+            "use_api": False,
+        }
         return requests.post(
             self.app,
             params={"fnId": self.function, "stepId": "step"},
@@ -72,7 +94,9 @@ class Run:
         )
 
     def next(self) -> dict[str, Any]:
-        """Run steps until the function waits for an event, which is returned, or ends: then its output."""
+        """Run steps until the function waits for an event, which is returned, or ends:
+        then its output.
+        """
         while True:
             answer = self.call()
             if answer.status_code == 200:
@@ -85,14 +109,18 @@ class Run:
             assert step["op"] == "StepRun", step
             self.steps[step["id"]] = {"data": step["data"]}
 
-    def woken(self, step: dict[str, Any], event: dict[str, Any] | None) -> dict[str, Any]:
+    def woken(
+        self, step: dict[str, Any], event: dict[str, Any] | None
+    ) -> dict[str, Any]:
         """Go on after a wait, with its event, or with None when the time is over."""
         self.steps[step["id"]] = event
         return self.next()
 
 
 def matches(expression: str, event: dict[str, Any], arrived: dict[str, Any]) -> bool:
-    """Whether an event matches what a run waits for: `event.` is the first event, `async.` the new one."""
+    """Whether an event matches what a run waits for: `event.` is the first event,
+    `async.` the new one.
+    """
 
     def value(term: str) -> Any:
         if term[0] in "'\"":
@@ -122,10 +150,18 @@ def inngest() -> Iterator[Inngest]:
             if standin.keys and self.path.removeprefix("/e/") not in standin.keys:
                 return self.reply(401, {"error": "Event key not found", "status": 401})
             events = posted if isinstance(posted, list) else [posted]
-            if not all(isinstance(event.get("name"), str) and isinstance(event.get("data"), dict) for event in events):
-                return self.reply(400, {"error": "An event needs a name and data", "status": 400})
+            if not all(
+                isinstance(event.get("name"), str)
+                and isinstance(event.get("data"), dict)
+                for event in events
+            ):
+                return self.reply(
+                    400, {"error": "An event needs a name and data", "status": 400}
+                )
             standin.take(events)
-            return self.reply(200, {"ids": [uuid.uuid4().hex for _ in events], "status": 200})
+            return self.reply(
+                200, {"ids": [uuid.uuid4().hex for _ in events], "status": 200}
+            )
 
     with serving(Answers) as origin:
         standin.url = origin

@@ -1,7 +1,8 @@
-"""Runs the tools of a published package, unchanged: argv is the package's module and the gateway's address.
+"""Runs the tools of a published package, unchanged: argv is the package's module and
+the gateway's address.
 
-Each line of standard input is JSON with `key`, `tool` and `arguments`; each line of output is what the tool returned,
-or the error that it raised.
+Each line of standard input is JSON with `key`, `tool` and `arguments`; each line of
+output is what the tool returned, or the error that it raised.
 """
 
 import importlib
@@ -20,10 +21,17 @@ def tools_of(key):
     """Return the package's tools as functions, by name."""
     if module == "llamaindex_multimail":
         tools = package.MultiMailToolSpec(key, base_url=address).to_tool_list()
-        return {tool.metadata.name: lambda tool=tool, **fields: tool.call(**fields).raw_output for tool in tools}
+        return {
+            tool.metadata.name: lambda tool=tool, **fields: (
+                tool.call(**fields).raw_output
+            )
+            for tool in tools
+        }
     tools = package.MultiMailToolkit(key, base_url=address).get_tools()
     if module == "langchain_multimail":
-        return {tool.name: lambda tool=tool, **fields: tool.invoke(fields) for tool in tools}
+        return {
+            tool.name: lambda tool=tool, **fields: tool.invoke(fields) for tool in tools
+        }
     return {tool.name: lambda tool=tool, **fields: tool.run(**fields) for tool in tools}
 
 

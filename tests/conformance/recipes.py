@@ -21,10 +21,16 @@ _SHELL = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
 
 def environment(product: Product, *names: str, **more: str) -> dict[str, str]:
     """Return the named variables of the credentials file, and others."""
-    return {**_SHELL, **{name: product.known[name] for name in ("GATEWAY_URL", *names)}, **more}
+    return {
+        **_SHELL,
+        **{name: product.known[name] for name in ("GATEWAY_URL", *names)},
+        **more,
+    }
 
 
-def run(name: str, *arguments: str, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+def run(
+    name: str, *arguments: str, env: Mapping[str, str]
+) -> "subprocess.CompletedProcess[str]":
     """Run a program to its end."""
     return subprocess.run(
         [sys.executable, str(RECIPES / name), *arguments],
@@ -58,31 +64,52 @@ def recipe(name: str, *arguments: str) -> list[str]:
 def decide(product: Product, email_id: str, action: str, reason: str = "") -> None:
     """Decide a held message at the gateway itself, as another desk would."""
     body = {"email_id": email_id, "action": action, "reason": reason}
-    answer = product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
+    answer = product.call(
+        "POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body
+    )
     assert answer.status_code == 200, answer.text
 
 
-def receive(product: Product, subject: str, *, sender: str = "dana@northwind.example") -> dict[str, Any]:
-    """Deliver a message to the mailbox by SMTP, as the internet would, and return its row in the list."""
+def receive(
+    product: Product, subject: str, *, sender: str = "dana@northwind.example"
+) -> dict[str, Any]:
+    """Deliver a message to the mailbox by SMTP, as the internet would, and return its
+    row in the list.
+    """
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = sender, product.known["MAILBOX_ADDRESS"], subject
+    mail["From"], mail["To"], mail["Subject"] = (
+        sender,
+        product.known["MAILBOX_ADDRESS"],
+        subject,
+    )
     mail.set_content("It was due on Monday.")
-    with smtplib.SMTP("127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=60) as server:
+    with smtplib.SMTP(
+        "127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=60
+    ) as server:
         server.send_message(mail)
 
     def arrived() -> dict[str, Any] | None:
         path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
-        rows = product.call("GET", path, params={"direction": "inbound", "subject_contains": subject}).json()["emails"]
+        rows = product.call(
+            "GET", path, params={"direction": "inbound", "subject_contains": subject}
+        ).json()["emails"]
         return rows[0] if rows else None
 
     return product.wait_for(arrived, timeout=60, what=f"the message {subject!r}")
 
 
 @contextlib.contextmanager
-def webhook(product: Product, *events: str, path: str = "/hooks/multimail") -> Iterator[dict[str, Any]]:
+def webhook(
+    product: Product, *events: str, path: str = "/hooks/multimail"
+) -> Iterator[dict[str, Any]]:
     """A subscription to the only address where the product may reach a test."""
     url = f"http://127.0.0.1:{product.stack.hook_port}{path}"
-    made = product.call("POST", "/v1/webhooks", key="ADMIN_KEY", json={"url": url, "events": list(events)})
+    made = product.call(
+        "POST",
+        "/v1/webhooks",
+        key="ADMIN_KEY",
+        json={"url": url, "events": list(events)},
+    )
     assert made.status_code == 201, made.text
     try:
         yield made.json()

@@ -1,8 +1,10 @@
-"""The gateway in this process, with a mail server, a receiver of webhooks, and accounts.
+"""The gateway in this process, with a mail server, a receiver of webhooks, and
+accounts.
 
-It is asked as clients ask, through its own addresses and middleware. Nothing runs beside a test: what the worker would
-do is done when a test waits for it. The database is touched for two things only: to let time pass, and to set what an
-operator alone can set. That real clients come through real servers is proven by the tests of the line.
+It is asked as clients ask, through its own addresses and middleware. Nothing runs
+beside a test: what the worker would do is done when a test waits for it. The database
+is touched for two things only: to let time pass, and to set what an operator alone can
+set. That real clients come through real servers is proven by the tests of the line.
 """
 
 import contextlib
@@ -39,7 +41,11 @@ class Answer:
     """An answer of the gateway, with the interface of the clients' libraries."""
 
     def __init__(self, asked: str, response: Any) -> None:
-        self.asked, self.status_code, self.headers = asked, response.status_code, response.headers
+        self.asked, self.status_code, self.headers = (
+            asked,
+            response.status_code,
+            response.headers,
+        )
         self.content: bytes = response.getvalue()
 
     @property
@@ -62,18 +68,27 @@ class Gateway:
         self._client = Client(raise_request_exception=False)
         self._due: list[tuple[Any, Any]] = []
 
-    def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> Answer:
-        """Send one request; any answer but a JSON object fails the test, unless `raw` allows other bytes."""
+    def call(
+        self, method: str, path: str, *, key: str | None = None, **options: Any
+    ) -> Answer:
+        """Send one request; any answer but a JSON object fails the test, unless `raw`
+        allows other bytes.
+        """
         headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
         headers |= options.get("headers", {})
         body = options.get("data") or b""
         if "json" in options:
-            body, headers["Content-Type"] = json.dumps(options["json"]), "application/json"
+            body, headers["Content-Type"] = (
+                json.dumps(options["json"]),
+                "application/json",
+            )
         if params := options.get("params"):
             path += ("&" if "?" in path else "?") + urlencode(params)
         kind = headers.get("Content-Type", "")
         with self._wake_ups():
-            response = self._client.generic(method, path, body, content_type=kind, headers=headers)
+            response = self._client.generic(
+                method, path, body, content_type=kind, headers=headers
+            )
         answer = Answer(f"{method} {path}", response)
         if not (options.get("raw") and answer.status_code == 200):
             assert_json_object(answer)
@@ -92,7 +107,10 @@ class Gateway:
         def send(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
             self._due.append((task, *args))
 
-        with patch.object(AfterCommitTask, "_send", send), TestCase.captureOnCommitCallbacks(execute=True):
+        with (
+            patch.object(AfterCommitTask, "_send", send),
+            TestCase.captureOnCommitCallbacks(execute=True),
+        ):
             yield
 
     def work(self) -> None:
@@ -114,37 +132,69 @@ class Gateway:
 
     def recipients(self, subject: str) -> set[str]:
         """Whom mails with this subject were handed over for, blind copies included."""
-        return {address for mail, to in self._received() if mail["Subject"] == subject for address in to}
+        return {
+            address
+            for mail, to in self._received()
+            if mail["Subject"] == subject
+            for address in to
+        }
 
     def _received(self) -> list[tuple[EmailMessage, list[str]]]:
         taken: Any = self.mail.taken
-        return [(message_from_bytes(one.content, policy=modern), one.rcpt_tos) for one in taken]
+        return [
+            (message_from_bytes(one.content, policy=modern), one.rcpt_tos)
+            for one in taken
+        ]
 
-    def deliver(self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example") -> str:
-        """Bring a mail in, as the gateway's own mail server does with what another one handed over; return its id."""
+    def deliver(
+        self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example"
+    ) -> str:
+        """Bring a mail in, as the gateway's own mail server does with what another one
+        handed over; return its id.
+        """
         mailbox, content = mailbox_for(to), mail.as_bytes()
         assert mailbox is not None, f"nobody takes mail for {to}"
         digest = digest_of(content, now=timezone.now())
         with self._wake_ups():
-            return receive_mail(mailbox=mailbox, mail=read_mail(content), digest=digest, recipient=to, sender=sender)
+            return receive_mail(
+                mailbox=mailbox,
+                mail=read_mail(content),
+                digest=digest,
+                recipient=to,
+                sender=sender,
+            )
 
     def make_account(self, mode: str) -> dict[str, str]:
-        """Make an account with `gateway_account`, and return its ids and the texts of its keys."""
+        """Make an account with `gateway_account`, and return its ids and the texts of
+        its keys.
+        """
         context = io.StringIO()
-        account = {"name": f"Tenant {next(_numbers)}", "mode": mode, "oversight_email": "eve@overseer.example"}
+        account = {
+            "name": f"Tenant {next(_numbers)}",
+            "mode": mode,
+            "oversight_email": "eve@overseer.example",
+        }
         call_command("gateway_account", **account, stdout=context)
-        lines = [line for text in context.getvalue().splitlines() if (line := _LINE.match(text))]
+        lines = [
+            line
+            for text in context.getvalue().splitlines()
+            if (line := _LINE.match(text))
+        ]
         known = {line["what"]: line["value"] for line in lines}
         [mailbox] = [line for line in lines if line["what"] == "mailbox"]
         return known | {"address": mailbox["rest"]}
 
 
 def assert_json_object(answer: Answer) -> dict[str, Any]:
-    """docs/multimail.md, Errors and limits: an object with the JSON type; never 204, empty, HTML, nor a redirect."""
+    """docs/multimail.md, Errors and limits: an object with the JSON type; never 204,
+    empty, HTML, nor a redirect.
+    """
     context = f"{answer.asked}: {answer.status_code}"
     assert answer.status_code != 204, context
     assert not 300 <= answer.status_code < 400, context
-    assert answer.headers.get("Content-Type", "").startswith("application/json"), context
+    assert answer.headers.get("Content-Type", "").startswith("application/json"), (
+        context
+    )
     if answer.asked.startswith("HEAD"):
         return {}
     body = answer.json()

@@ -1,4 +1,6 @@
-"""One account of the running gateway, with a key of every kind and the calls that its people and agents make."""
+"""One account of the running gateway, with a key of every kind and the calls that its
+people and agents make.
+"""
 
 import itertools
 import time
@@ -27,15 +29,23 @@ def ok(response: Answer, status: int = 200) -> dict[str, Any]:
 
 
 class Tenant:
-    """An account of one's own. Keys by purpose: agent, oversight, read, admin, sandbox agent, sandbox oversight."""
+    """An account of one's own. Keys by purpose: agent, oversight, read, admin, sandbox
+    agent, sandbox oversight.
+    """
 
     def __init__(self, gateway: Gateway, known: dict[str, str]) -> None:
         self.gateway = gateway
         self.keys = known
-        self.account, self.mailbox, self.address = known["account"], known["mailbox"], known["address"]
+        self.account, self.mailbox, self.address = (
+            known["account"],
+            known["mailbox"],
+            known["address"],
+        )
         self.base = f"/v1/mailboxes/{self.mailbox}"
 
-    def call(self, method: str, path: str, *, key: str | None = "agent", **options: Any) -> Answer:
+    def call(
+        self, method: str, path: str, *, key: str | None = "agent", **options: Any
+    ) -> Answer:
         """Send one request with one of the account's keys, or without any."""
         return self.gateway.call(method, path, key=key and self.keys[key], **options)
 
@@ -44,20 +54,41 @@ class Tenant:
         return ok(self.call("GET", path, key=key, params=params))
 
     def add_key(self, name: str, *scopes: str, **fields: Any) -> dict[str, Any]:
-        """Make a key by the API, with the operator's code where it needs one; it is then known under `name`."""
+        """Make a key by the API, with the operator's code where it needs one; it is
+        then known under `name`.
+        """
         body = {"name": name, "scopes": scopes, **fields}
         answer = self.call("POST", "/v1/api-keys", key="admin", json=body)
         if answer.status_code == 202:
-            body["approval_code"] = ApprovalRequest.objects.filter(account=self.account).latest("created_at").code
+            body["approval_code"] = (
+                ApprovalRequest.objects.filter(account=self.account)
+                .latest("created_at")
+                .code
+            )
             answer = self.call("POST", "/v1/api-keys", key="admin", json=body)
         made = ok(answer, 201)
         self.keys[name] = made["api_key"]
         return made
 
-    def submit(self, *, key: str = "agent", headers: dict[str, str] | None = None, **fields: Any) -> Answer:
-        """Send a message by the current path, of content of its own; return whatever comes."""
-        body = {"to": ["dana@northwind.example"], "subject": unique("Letter"), "markdown": "Hello **Dana**", **fields}
-        return self.call("POST", f"{self.base}/send", key=key, json=body, headers=headers or {})
+    def submit(
+        self,
+        *,
+        key: str = "agent",
+        headers: dict[str, str] | None = None,
+        **fields: Any,
+    ) -> Answer:
+        """Send a message by the current path, of content of its own; return whatever
+        comes.
+        """
+        body = {
+            "to": ["dana@northwind.example"],
+            "subject": unique("Letter"),
+            "markdown": "Hello **Dana**",
+            **fields,
+        }
+        return self.call(
+            "POST", f"{self.base}/send", key=key, json=body, headers=headers or {}
+        )
 
     def send(self, **fields: Any) -> dict[str, Any]:
         """Send a message that is accepted."""
@@ -69,8 +100,11 @@ class Tenant:
 
     def status(self, email_id: str, *, key: str = "read") -> str:
         """A message's status, by the list, which changes nothing."""
-        # List what sorts after the id without its last character, oldest first: the message, and hardly another.
-        rows = self.get(f"{self.base}/emails", key=key, since_id=email_id[:10] + "0" * 16, limit=100)["emails"]
+        # List what sorts after the id without its last character, oldest first: the
+        # message, and hardly another.
+        rows = self.get(
+            f"{self.base}/emails", key=key, since_id=email_id[:10] + "0" * 16, limit=100
+        )["emails"]
         return next((row["status"] for row in rows if row["id"] == email_id), "absent")
 
     def wait_for_status(self, email_id: str, *wanted: str, key: str = "read") -> str:
@@ -92,18 +126,29 @@ class Tenant:
     def held(self, *, key: str = "agent", **fields: Any) -> dict[str, Any]:
         """Send a message and wait until it is at the gate."""
         sent = self.send(key=key, **fields)
-        self.wait_for_status(sent["id"], "pending_send_approval", key="sandbox agent" if "sandbox" in key else "read")
+        self.wait_for_status(
+            sent["id"],
+            "pending_send_approval",
+            key="sandbox agent" if "sandbox" in key else "read",
+        )
         return sent
 
     def pending(self, *, key: str = "oversight", **params: Any) -> list[dict[str, Any]]:
         """What waits for a decision."""
-        rows: list[dict[str, Any]] = self.get("/v1/oversight/pending", key=key, **params)["pending"]
+        rows: list[dict[str, Any]] = self.get(
+            "/v1/oversight/pending", key=key, **params
+        )["pending"]
         return rows
 
-    def decide(self, email_id: str, action: str, *, key: str = "oversight", **fields: Any) -> Answer:
+    def decide(
+        self, email_id: str, action: str, *, key: str = "oversight", **fields: Any
+    ) -> Answer:
         """Decide by the current path; return whatever comes."""
         return self.call(
-            "POST", "/v1/oversight/decide", key=key, json={"email_id": email_id, "action": action} | fields
+            "POST",
+            "/v1/oversight/decide",
+            key=key,
+            json={"email_id": email_id, "action": action} | fields,
         )
 
     def cancel(self, email_id: str, *, key: str = "agent") -> Answer:
@@ -112,29 +157,45 @@ class Tenant:
 
     def wait_for_mails(self, subject: str) -> list[EmailMessage]:
         """Wait until a mail with this subject has really left."""
-        return self.wait(lambda: self.gateway.mails(subject), f"a mail {subject!r} to leave")
+        return self.wait(
+            lambda: self.gateway.mails(subject), f"a mail {subject!r} to leave"
+        )
 
-    def receive(self, *, to: str = "", files: dict[str, bytes] | None = None, **headers: str) -> dict[str, Any]:
+    def receive(
+        self, *, to: str = "", files: dict[str, bytes] | None = None, **headers: str
+    ) -> dict[str, Any]:
         """Bring a mail in by SMTP, wait until it is listed, and return its row."""
         subject = headers.pop("subject", unique("Question"))
         mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = "Dana <dana@northwind.example>", to or self.address, subject
+        mail["From"], mail["To"], mail["Subject"] = (
+            "Dana <dana@northwind.example>",
+            to or self.address,
+            subject,
+        )
         mail["Message-ID"] = f"<{unique('q').replace(' ', '')}@northwind.example>"
         mail.set_content(headers.pop("body", "Where is my order?"))
         for name, value in headers.items():
             mail[name.replace("_", "-")] = value
         for name, content in (files or {}).items():
-            mail.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
+            mail.add_attachment(
+                content, maintype="application", subtype="octet-stream", filename=name
+            )
         # By its id: a key that may not read held mail does not see its subject.
         email_id = self.gateway.deliver(mail, to=to or self.address)
-        rows = self.get(f"{self.base}/emails", key="read", direction="inbound", limit=100)["emails"]
+        rows = self.get(
+            f"{self.base}/emails", key="read", direction="inbound", limit=100
+        )["emails"]
         return next(row for row in rows if row["id"] == email_id)
 
     def subscribe(self, *events: str, **fields: Any) -> dict[str, Any]:
-        """Subscribe a path of one's own at the test's receiver; the answer, with the path beside it."""
+        """Subscribe a path of one's own at the test's receiver; the answer, with the
+        path beside it.
+        """
         path = f"/{self.account}/{unique('hook').replace(' ', '')}"
         body = {"url": self.gateway.hooks.url + path, "events": list(events), **fields}
-        return ok(self.call("POST", "/v1/webhooks", key="admin", json=body), 201) | {"path": path}
+        return ok(self.call("POST", "/v1/webhooks", key="admin", json=body), 201) | {
+            "path": path
+        }
 
     def events(self, hook: dict[str, Any]) -> list[Post]:
         """What a subscription has got so far."""
@@ -143,12 +204,15 @@ class Tenant:
     def wait_for_events(self, hook: dict[str, Any], count: int = 1) -> list[Post]:
         """Wait until it has got so many."""
         return self.wait(
-            lambda: self.events(hook) if len(self.events(hook)) >= count else [], f"{count} events at {hook['path']}"
+            lambda: self.events(hook) if len(self.events(hook)) >= count else [],
+            f"{count} events at {hook['path']}",
         )
 
     def audit(self) -> list[dict[str, Any]]:
         """The account's audit log."""
-        entries: list[dict[str, Any]] = self.get("/v1/audit-log", key="admin", limit=500)["entries"]
+        entries: list[dict[str, Any]] = self.get(
+            "/v1/audit-log", key="admin", limit=500
+        )["entries"]
         return entries
 
     def pass_time(self, email_id: str) -> None:

@@ -1,4 +1,6 @@
-"""The desk pushes its allowlists to a real gateway. Whatever fails on the way, the right list arrives."""
+"""The desk pushes its allowlists to a real gateway. Whatever fails on the way, the
+right list arrives.
+"""
 
 import io
 import threading
@@ -38,9 +40,15 @@ class InProcess(Proxy):
 
     def ask_gateway(self, request):
         try:
-            headers = {name: text for name, text in request.headers.items() if name not in ("host", "content-length")}
+            headers = {
+                name: text
+                for name, text in request.headers.items()
+                if name not in ("host", "content-length")
+            }
             headers["Content-Type"] = headers.pop("content-type", "")
-            answer = self._gateway.call(request.method, request.path, data=request.body, headers=headers)
+            answer = self._gateway.call(
+                request.method, request.path, data=request.body, headers=headers
+            )
             return Answer(answer.status_code, answer.content, dict(answer.headers))
         finally:
             database.close()
@@ -60,16 +68,22 @@ def proxy(gateway):
 def desk(tenant, proxy):
     """A connection to the tenant's account, through the proxy."""
     connection = make_connection(api_url=proxy.url, admin_key=tenant.keys["admin"])
-    Mailbox.objects.filter(connection=connection).update(upstream_id=tenant.mailbox, address=tenant.address)
+    Mailbox.objects.filter(connection=connection).update(
+        upstream_id=tenant.mailbox, address=tenant.address
+    )
     return connection
 
 
 @pytest.fixture
 def ida(desk):
-    return make_person("ida@yourteam.example", "Ida Lindqvist", "admin").actor(surface="web")
+    return make_person("ida@yourteam.example", "Ida Lindqvist", "admin").actor(
+        surface="web"
+    )
 
 
-def change(ida, scope, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted):
+def change(
+    ida, scope, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted
+):
     put = tuple(WantedEntry(one, **wanted) for one in patterns)
     made = Change(mode=mode, put=put, remove=tuple(remove))
     return apply_change(scope=scope, kind=kind, change=made, version=version, actor=ida)
@@ -85,13 +99,21 @@ def push(*, at_once=True, kind="restriction", **options):
 
 def at_gate(tenant, kind="restriction"):
     listed = tenant.get(f"{tenant.base}/allowlist", key="admin", kind=kind)
-    return listed["mode"], sorted(one["pattern"] for one in listed["entries"]), listed["version"]
+    return (
+        listed["mode"],
+        sorted(one["pattern"] for one in listed["entries"]),
+        listed["version"],
+    )
 
 
 def code_for(tenant):
     output = io.StringIO()
     call_command("gateway_codes", stdout=output)
-    [code] = [line.split()[0] for line in output.getvalue().splitlines() if tenant.address in line]
+    [code] = [
+        line.split()[0]
+        for line in output.getvalue().splitlines()
+        if tenant.address in line
+    ]
     return code
 
 
@@ -108,18 +130,36 @@ def pushes():
     return Entry.objects.filter(action="allowlist.pushed").order_by("pk")
 
 
-def test_lists_of_all_connection_and_mailbox_stand_at_the_gate_as_one_and_it_judges_by_it(desk, ida, tenant):
+def test_lists_of_all_connection_and_mailbox_stand_at_the_gate_as_one_and_it_judges_by_it(
+    desk, ida, tenant
+):
     mailbox = desk.mailboxes.get()
     change(ida, ListScope(), "northwind.example", mode="monitor")
-    change(ida, ListScope(connection=desk.pk), "*.fabrikam.example", mode="enforce", note="the\nfair")
+    change(
+        ida,
+        ListScope(connection=desk.pk),
+        "*.fabrikam.example",
+        mode="enforce",
+        note="the\nfair",
+    )
     change(ida, ListScope(mailbox=mailbox.pk), "lee@contoso.example", mode="off")
     assert push() == "pushed"
-    assert at_gate(tenant) == ("enforce", ["*.fabrikam.example", "northwind.example"], 1)
+    assert at_gate(tenant) == (
+        "enforce",
+        ["*.fabrikam.example", "northwind.example"],
+        1,
+    )
     assert is_there()
     assert (gate_row().gate_version, gate_row().attempts) == (1, 0)
     assert tenant.submit(to=[DANA]).status_code == 202
-    assert ok(tenant.submit(to=["lee@contoso.example"]), 403)["code"] == "recipient_not_allowed"
-    assert pushes().get().detail.fields["list"] == "restriction, enforce, 2 entries, version 1"
+    assert (
+        ok(tenant.submit(to=["lee@contoso.example"]), 403)["code"]
+        == "recipient_not_allowed"
+    )
+    assert (
+        pushes().get().detail.fields["list"]
+        == "restriction, enforce, 2 entries, version 1"
+    )
     assert push() == "not due"
 
 
@@ -128,32 +168,60 @@ def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(desk, ida, t
     soon = timezone.now() + timedelta(days=1)
     change(ida, ListScope(), "a.example", mode="enforce", expires_at=soon)
     change(ida, ListScope(connection=desk.pk), "a.example", mode="enforce", note="kept")
-    change(ida, ListScope(), "b.example", version=1, expires_at=timezone.now() - timedelta(seconds=1))
+    change(
+        ida,
+        ListScope(),
+        "b.example",
+        version=1,
+        expires_at=timezone.now() - timedelta(seconds=1),
+    )
     push()
-    entries = tenant.get(f"{tenant.base}/allowlist", key="admin", kind="restriction")["entries"]
-    assert [(one["pattern"], one["expires_at"], one["note"]) for one in entries] == [("a.example", None, "kept")]
+    entries = tenant.get(f"{tenant.base}/allowlist", key="admin", kind="restriction")[
+        "entries"
+    ]
+    assert [(one["pattern"], one["expires_at"], one["note"]) for one in entries] == [
+        ("a.example", None, "kept")
+    ]
 
 
-def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(desk, ida, tenant):
+def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(
+    desk, ida, tenant
+):
     change(ida, ListScope(), "northwind.example", mode="enforce")
     lists = Allowlist.objects.get(kind="restriction")
-    AllowEntry.objects.create(allowlist=lists, pattern="eve%evil.example@northwind.example")
+    AllowEntry.objects.create(
+        allowlist=lists, pattern="eve%evil.example@northwind.example"
+    )
     assert push() == "pushed"
     assert at_gate(tenant) == ("enforce", ["northwind.example"], 1)
 
 
 @pytest.mark.slow
-def test_bypass_on_trial_lets_nobody_skip_because_another_is_in_force(desk, ida, tenant):
+def test_bypass_on_trial_lets_nobody_skip_because_another_is_in_force(
+    desk, ida, tenant
+):
     change(ida, ListScope(), "tried.example", mode="monitor", kind="bypass")
-    change(ida, ListScope(connection=desk.pk), "northwind.example", mode="enforce", kind="bypass")
+    change(
+        ida,
+        ListScope(connection=desk.pk),
+        "northwind.example",
+        mode="enforce",
+        kind="bypass",
+    )
     assert push(kind="bypass") == "waits for a code"
     assert push(kind="bypass", approval_code=code_for(tenant)) == "pushed"
     assert at_gate(tenant, "bypass") == ("enforce", ["northwind.example"], 1)
     sent = tenant.send(to=["x@tried.example"])["id"]
-    assert tenant.wait_for_status(sent, "pending_send_approval", "sent") == "pending_send_approval"
+    assert (
+        tenant.wait_for_status(sent, "pending_send_approval", "sent")
+        == "pending_send_approval"
+    )
 
 
-FAULTS = {"something between": wire.answering(502, b"<html>bad gateway</html>"), "answer lost": wire.lose_answer}
+FAULTS = {
+    "something between": wire.answering(502, b"<html>bad gateway</html>"),
+    "answer lost": wire.lose_answer,
+}
 MORE_FAULTS = {
     "500": wire.answering(500),
     "cut": wire.cut_before,
@@ -164,10 +232,18 @@ MORE_FAULTS = {
 
 @pytest.mark.parametrize(
     ("method", "faults"),
-    [("PUT", FAULTS), *(pytest.param(one, FAULTS | MORE_FAULTS, marks=pytest.mark.slow) for one in ("PUT", "GET"))],
+    [
+        ("PUT", FAULTS),
+        *(
+            pytest.param(one, FAULTS | MORE_FAULTS, marks=pytest.mark.slow)
+            for one in ("PUT", "GET")
+        ),
+    ],
     ids=["PUT", "all of PUT", "all of GET"],
 )
-def test_fault_while_read_or_written_ends_in_the_right_list(desk, ida, tenant, proxy, method, faults):
+def test_fault_while_read_or_written_ends_in_the_right_list(
+    desk, ida, tenant, proxy, method, faults
+):
     wrong = {}
     for number, (name, fault) in enumerate(faults.items()):
         change(ida, ListScope(), f"n{number}.example", mode="enforce", version=number)
@@ -180,7 +256,12 @@ def test_fault_while_read_or_written_ends_in_the_right_list(desk, ida, tenant, p
         pushed = push() in ("pushed", "there already") and is_there()
         mode, patterns, _ = at_gate(tenant)
         expected = [f"n{one}.example" for one in range(number + 1)]
-        if (failed, pushed, mode, patterns) != (("not now", False, None, 1), True, "enforce", expected):
+        if (failed, pushed, mode, patterns) != (
+            ("not now", False, None, 1),
+            True,
+            "enforce",
+            expected,
+        ):
             wrong[name] = (failed, pushed, mode, patterns)
     assert wrong == {}
     assert Entry.objects.filter(action="allowlist.push_failed").count() == len(faults)
@@ -204,19 +285,31 @@ def test_gate_that_is_away_is_tried_again_later_and_later(desk, ida, tenant, pro
 def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(desk, ida, tenant):
     change(ida, ListScope(), "northwind.example", mode="enforce")
     push()
-    theirs = {"kind": "restriction", "mode": "off", "version": 1, "entries": ["evil.example"]}
+    theirs = {
+        "kind": "restriction",
+        "mode": "off",
+        "version": 1,
+        "entries": ["evil.example"],
+    }
     ok(tenant.call("PUT", f"{tenant.base}/allowlist", key="admin", json=theirs))
     change(ida, ListScope(), "contoso.example", version=1)
     assert push() == "pushed"
     assert at_gate(tenant) == ("enforce", ["contoso.example", "northwind.example"], 3)
-    assert "Somebody else had changed it" in pushes().last().detail.fields["explanation"]
+    assert (
+        "Somebody else had changed it" in pushes().last().detail.fields["explanation"]
+    )
     assert "explanation" not in pushes().first().detail.fields
 
 
 @pytest.mark.slow
 def test_change_between_read_and_write_is_pushed_over_too(desk, ida, tenant, proxy):
     change(ida, ListScope(), "northwind.example", mode="enforce")
-    theirs = {"kind": "restriction", "mode": "monitor", "version": 0, "entries": ["evil.example"]}
+    theirs = {
+        "kind": "restriction",
+        "mode": "monitor",
+        "version": 0,
+        "entries": ["evil.example"],
+    }
 
     def meddle(exchange):
         if exchange.request.method == "PUT":
@@ -276,7 +369,9 @@ def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, 
 
 
 @pytest.mark.slow
-def test_worker_that_slept_after_it_wrote_leaves_the_newer_note_alone(desk, ida, tenant, proxy):
+def test_worker_that_slept_after_it_wrote_leaves_the_newer_note_alone(
+    desk, ida, tenant, proxy
+):
     change(ida, ListScope(), "northwind.example", mode="enforce")
     GateList.objects.ensure()
     hold = wire.Hold(after_answer=True)
@@ -306,7 +401,9 @@ def _push_in_a_thread():
         database.close()
 
 
-def test_killed_between_write_and_note_the_next_finds_it_there(desk, ida, tenant, monkeypatch):
+def test_killed_between_write_and_note_the_next_finds_it_there(
+    desk, ida, tenant, monkeypatch
+):
     change(ida, ListScope(), "northwind.example", mode="enforce")
 
     def die(*_, **__):

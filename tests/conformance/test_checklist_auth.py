@@ -7,7 +7,8 @@ from tests.conformance.tenant import ok
 JSON = {"Content-Type": "application/json"}
 READ, SEND, ADMIN = {"read"}, {"send"}, {"admin"}
 DECIDE, SEE, UPGRADE = {"oversight"}, {"oversight", "oversight_read"}, {"send", "admin"}
-# docs/multimail.md, Accounts and keys: what each call needs. {m} is the mailbox, x is nothing that exists.
+# docs/multimail.md, Accounts and keys: what each call needs. {m} is the mailbox, x is
+# nothing that exists.
 SCOPES = {
     "GET /v1/mailboxes": READ,
     "GET {m}": READ,
@@ -97,8 +98,20 @@ SCOPES = {
 }
 ALL = ("read", "send", "oversight", "oversight_read", "admin")
 # As WSGI hands headers on: bytes that are no ASCII come as Latin-1.
-BAD_KEYS = ("mm_live_unknown", "mm_test_unknown", "secret", "x", "ümlaut", "mm_live_" + "a" * 5000)
-NO_KEYS = ({"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}, {"X-API-Key": ""}, {})
+BAD_KEYS = (
+    "mm_live_unknown",
+    "mm_test_unknown",
+    "secret",
+    "x",
+    "ümlaut",
+    "mm_live_" + "a" * 5000,
+)
+NO_KEYS = (
+    {"Authorization": "Basic eDp5"},
+    {"Authorization": "Bearer"},
+    {"X-API-Key": ""},
+    {},
+)
 
 
 def operations(tenant):
@@ -108,10 +121,20 @@ def operations(tenant):
 
 
 def test_every_call_without_a_key_and_every_unknown_key_is_401(tenant):
-    answers = {one: tenant.call(method, path, key=None, headers=JSON) for one, method, path in operations(tenant)}
-    bad = [{"Authorization": f"Bearer {key}"} for key in BAD_KEYS] + [{"X-API-Key": key} for key in BAD_KEYS]
-    answers |= {str(sent)[:60]: tenant.call("GET", "/v1/account", key=None, headers=sent) for sent in (*bad, *NO_KEYS)}
-    assert {one: answer.text for one, answer in answers.items() if answer.status_code != 401} == {}
+    answers = {
+        one: tenant.call(method, path, key=None, headers=JSON)
+        for one, method, path in operations(tenant)
+    }
+    bad = [{"Authorization": f"Bearer {key}"} for key in BAD_KEYS] + [
+        {"X-API-Key": key} for key in BAD_KEYS
+    ]
+    answers |= {
+        str(sent)[:60]: tenant.call("GET", "/v1/account", key=None, headers=sent)
+        for sent in (*bad, *NO_KEYS)
+    }
+    assert {
+        one: answer.text for one, answer in answers.items() if answer.status_code != 401
+    } == {}
 
 
 def test_either_header_will_do_and_bearer_wins(tenant):
@@ -119,13 +142,22 @@ def test_either_header_will_do_and_bearer_wins(tenant):
     alone = tenant.call("GET", "/v1/account", key=None, headers={"X-API-Key": read})
     assert ok(alone)["scopes"] == ["read"]
     both = {"X-API-Key": admin, "Authorization": f"bEARER  {read} "}
-    assert ok(tenant.call("GET", "/v1/account", key=None, headers=both))["scopes"] == ["read"]
-    bad = tenant.call("GET", "/v1/account", key=None, headers={"X-API-Key": admin, "Authorization": "Bearer wrong"})
+    assert ok(tenant.call("GET", "/v1/account", key=None, headers=both))["scopes"] == [
+        "read"
+    ]
+    bad = tenant.call(
+        "GET",
+        "/v1/account",
+        key=None,
+        headers={"X-API-Key": admin, "Authorization": "Bearer wrong"},
+    )
     assert bad.status_code == 401
 
 
 def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
-    """Test each scope that is sufficient alone, and all others combined; no key can both send and decide."""
+    """Test each scope that is sufficient alone, and all others combined; no key can
+    both send and decide.
+    """
 
     def is_refused(method, path, scopes):
         name = " ".join(sorted(scopes))
@@ -137,32 +169,60 @@ def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
     wrong = []
     for operation, method, path in operations(tenant):
         enough = SCOPES[operation] | (ADMIN if "read" in SCOPES[operation] else set())
-        wrong += [(operation, "needs more than", one) for one in enough if is_refused(method, path, {one})]
+        wrong += [
+            (operation, "needs more than", one)
+            for one in enough
+            if is_refused(method, path, {one})
+        ]
         others = set(ALL) - enough
-        both_apart = [others - {"send"}, others - {"oversight"}] if {"send", "oversight"} <= others else [others]
-        wrong += [(operation, "is open to", some) for some in both_apart if not is_refused(method, path, some)]
+        both_apart = (
+            [others - {"send"}, others - {"oversight"}]
+            if {"send", "oversight"} <= others
+            else [others]
+        )
+        wrong += [
+            (operation, "is open to", some)
+            for some in both_apart
+            if not is_refused(method, path, some)
+        ]
     assert wrong == []
 
 
 def test_account_tells_a_key_that_does_not_read_its_scopes_alone(tenant):
     account = ok(tenant.call("GET", "/v1/account", key="oversight"))
-    assert (set(account), account["scopes"]) == ({"id", "scopes", "mailboxes"}, ["oversight"])
+    assert (set(account), account["scopes"]) == (
+        {"id", "scopes", "mailboxes"},
+        ["oversight"],
+    )
 
 
 def test_messages_of_another_account_are_404_on_every_path(tenant, other):
-    file = {"name": "f", "content_base64": base64.b64encode(b"x").decode(), "content_type": "text/plain"}
+    file = {
+        "name": "f",
+        "content_base64": base64.b64encode(b"x").decode(),
+        "content_type": "text/plain",
+    }
     sent = other.held(attachments=[file])
     email_id, thread_id = sent["id"], sent["thread_id"]
     calls = [
         (method, f"{base}/emails/{email_id}{rest}", body)
         for base in (other.base, tenant.base)
         for method, rest, body in (
-            *(("GET", "", None), ("GET", "/tags", None), ("GET", "/attachments/f", None)),
+            *(
+                ("GET", "", None),
+                ("GET", "/tags", None),
+                ("GET", "/attachments/f", None),
+            ),
             *(("GET", "/attachments/f/url", None), ("POST", "/cancel", None)),
-            *(("PUT", "/tags", {"tags": {"a": "b"}}), ("PATCH", "/schedule", {"subject": "x"})),
+            *(
+                ("PUT", "/tags", {"tags": {"a": "b"}}),
+                ("PATCH", "/schedule", {"subject": "x"}),
+            ),
         )
     ]
-    calls += [("GET", f"{version}/read_email?id={email_id}", None) for version in ("", "/v1")]
+    calls += [
+        ("GET", f"{version}/read_email?id={email_id}", None) for version in ("", "/v1")
+    ]
     calls += [
         ("GET", f"/get_thread?thread_id={thread_id}", None),
         ("GET", f"/check_inbox?mailbox={other.address}", None),
@@ -171,13 +231,30 @@ def test_messages_of_another_account_are_404_on_every_path(tenant, other):
     verdict = {"id": email_id, "action": "approve"}
     calls += [("POST", path, flat) for path in ("/cancel_message", "/tag_email")]
     calls += [("POST", "/decide_email", verdict)]
-    calls += [("POST", "/send_email", {"from": other.address, "to": "a@x.example", "subject": "x", "body": "y"})]
-    calls += [("POST", "/reply_email", {name: sent[name], "body": "y"}) for name in ("email_id", "thread_id")]
+    calls += [
+        (
+            "POST",
+            "/send_email",
+            {"from": other.address, "to": "a@x.example", "subject": "x", "body": "y"},
+        )
+    ]
+    calls += [
+        ("POST", "/reply_email", {name: sent[name], "body": "y"})
+        for name in ("email_id", "thread_id")
+    ]
     calls += [("POST", "/v1/oversight/decide", verdict | {"email_id": email_id})]
     keys = {"/decide_email": "oversight", "/v1/oversight/decide": "oversight"}
-    answers = {f"{m} {p}": tenant.call(m, p, key=keys.get(p, "agent"), json=body) for m, p, body in calls}
-    assert {one: answer.text for one, answer in answers.items() if answer.status_code != 404} == {}
-    assert (other.status(email_id), other.read(email_id)["tags"]) == ("pending_send_approval", {})
+    answers = {
+        f"{m} {p}": tenant.call(m, p, key=keys.get(p, "agent"), json=body)
+        for m, p, body in calls
+    }
+    assert {
+        one: answer.text for one, answer in answers.items() if answer.status_code != 404
+    } == {}
+    assert (other.status(email_id), other.read(email_id)["tags"]) == (
+        "pending_send_approval",
+        {},
+    )
 
 
 def test_things_of_another_account_are_404_to_its_admin(tenant, other):
@@ -187,14 +264,41 @@ def test_things_of_another_account_are_404_to_its_admin(tenant, other):
     body = {"domain": f"{other.mailbox}.example".lower()}
     domain = ok(other.call("POST", "/v1/domains", key="admin", json=body), 201)
     for method, path in (
-        *(("GET", other.base), ("PATCH", other.base), ("PATCH", f"{other.base}/configure"), ("DELETE", other.base)),
-        *(("GET", f"{other.base}/allowlist?kind=bypass"), ("GET", f"{other.base}/threads/x")),
-        *(("GET", f"/v1/webhooks/{hook['id']}"), ("DELETE", f"/v1/webhooks/{hook['id']}")),
-        *(("POST", f"/v1/webhooks/{hook['id']}/rotate"), ("POST", f"/v1/webhooks/{hook['id']}/test")),
-        *(("PATCH", f"/v1/api-keys/{key['id']}"), ("DELETE", f"/v1/api-keys/{key['id']}")),
-        *(("DELETE", f"/v1/contacts/{contact['id']}"), ("GET", f"/v1/domains/{domain['id']}")),
-        *(("POST", f"/v1/domains/{domain['id']}/verify"), ("DELETE", f"/v1/domains/{domain['id']}")),
+        *(
+            ("GET", other.base),
+            ("PATCH", other.base),
+            ("PATCH", f"{other.base}/configure"),
+            ("DELETE", other.base),
+        ),
+        *(
+            ("GET", f"{other.base}/allowlist?kind=bypass"),
+            ("GET", f"{other.base}/threads/x"),
+        ),
+        *(
+            ("GET", f"/v1/webhooks/{hook['id']}"),
+            ("DELETE", f"/v1/webhooks/{hook['id']}"),
+        ),
+        *(
+            ("POST", f"/v1/webhooks/{hook['id']}/rotate"),
+            ("POST", f"/v1/webhooks/{hook['id']}/test"),
+        ),
+        *(
+            ("PATCH", f"/v1/api-keys/{key['id']}"),
+            ("DELETE", f"/v1/api-keys/{key['id']}"),
+        ),
+        *(
+            ("DELETE", f"/v1/contacts/{contact['id']}"),
+            ("GET", f"/v1/domains/{domain['id']}"),
+        ),
+        *(
+            ("POST", f"/v1/domains/{domain['id']}/verify"),
+            ("DELETE", f"/v1/domains/{domain['id']}"),
+        ),
     ):
-        answer = tenant.call(method, path, key="admin", json={"display_name": "x", "name": "x"})
-        assert answer.status_code == 404, f"{method} {path}: {answer.status_code} {answer.text}"
+        answer = tenant.call(
+            method, path, key="admin", json={"display_name": "x", "name": "x"}
+        )
+        assert answer.status_code == 404, (
+            f"{method} {path}: {answer.status_code} {answer.text}"
+        )
     assert other.call("GET", "/v1/account", key="theirs").status_code == 200

@@ -14,10 +14,17 @@ def stored(tenant):
 
 def test_same_key_twice_is_one_message(tenant):
     body = {"to": [INSIDER], "subject": "Once", "markdown": "Hello"}
-    for key_fields in ({"headers": {"Idempotency-Key": "k-1"}}, {"idempotency_key": "k-2"}):
+    for key_fields in (
+        {"headers": {"Idempotency-Key": "k-1"}},
+        {"idempotency_key": "k-2"},
+    ):
         first = tenant.send(**body, **key_fields)
         again = ok(tenant.submit(**body, **key_fields))
-        assert (again["id"], again["status"], again["idempotent"]) == (first["id"], "pending_send_approval", True)
+        assert (again["id"], again["status"], again["idempotent"]) == (
+            first["id"],
+            "pending_send_approval",
+            True,
+        )
         assert again["thread_id"] == first["thread_id"]
         assert again["email_id"] == again["message_id"] == first["id"]
         assert not again.get("idempotency_mismatch")
@@ -27,21 +34,36 @@ def test_same_key_twice_is_one_message(tenant):
         tenant.wait_for_status(first["id"], "sent")
         assert ok(tenant.submit(**body, **key_fields))["status"] == "already_sent"
     assert len(stored(tenant)) == 2
-    assert ok(tenant.submit(key="sandbox agent", **body, idempotency_key="k-2"), 202)["id"] != first["id"]
+    assert (
+        ok(tenant.submit(key="sandbox agent", **body, idempotency_key="k-2"), 202)["id"]
+        != first["id"]
+    )
     flat = {"from": tenant.address, "to": INSIDER, "subject": "Flat", "text": "Hello"}
-    answers = [tenant.call("POST", "/send_email", json=flat, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    answers = [
+        tenant.call("POST", "/send_email", json=flat, headers={"Idempotency-Key": "k"})
+        for _ in range(2)
+    ]
     first, again = ok(answers[0], 202), ok(answers[1])
-    assert (again["id"], again["status"], again["idempotent"]) == (first["id"], "queued", True)
+    assert (again["id"], again["status"], again["idempotent"]) == (
+        first["id"],
+        "queued",
+        True,
+    )
 
 
-def test_body_wins_over_header_replies_have_keys_of_their_own_and_a_failed_send_uses_none(tenant):
+def test_body_wins_over_header_replies_have_keys_of_their_own_and_a_failed_send_uses_none(
+    tenant,
+):
     received = tenant.receive()
     assert tenant.submit(idempotency_key="body", to=["nobody"]).status_code == 422
     first = tenant.send(idempotency_key="body", headers={"Idempotency-Key": "header"})
     second = tenant.send(headers={"Idempotency-Key": "header"})
     assert second["id"] != first["id"]
     assert ok(tenant.submit(idempotency_key="body"))["id"] == first["id"]
-    path, body = f"{tenant.base}/reply/{received['id']}", {"markdown": "Hello", "idempotency_key": "body"}
+    path, body = (
+        f"{tenant.base}/reply/{received['id']}",
+        {"markdown": "Hello", "idempotency_key": "body"},
+    )
     reply = ok(tenant.call("POST", path, json=body), 202)
     assert reply["id"] != first["id"]
     assert ok(tenant.call("POST", path, json=body))["id"] == reply["id"]
@@ -74,34 +96,57 @@ def test_same_content_is_refused_for_a_minute(tenant):
         )
         assert tenant.submit(**body).status_code == status, passed
     path = f"{tenant.base}/reply/{tenant.receive()['id']}"
-    assert [tenant.call("POST", path, json={"markdown": "Soon"}).status_code for _ in range(2)] == [202, 409]
+    assert [
+        tenant.call("POST", path, json={"markdown": "Soon"}).status_code
+        for _ in range(2)
+    ] == [202, 409]
 
 
 def test_live_agents_and_sandbox_keys_do_not_see_each_others_mail(tenant):
     for mine, theirs in (("sandbox agent", "agent"), ("agent", "sandbox agent")):
         sent = tenant.held(key=mine)
         assert tenant.status(sent["id"], key=theirs) == "absent"
-        assert tenant.call("GET", f"{tenant.base}/emails/{sent['id']}", key=theirs).status_code == 404
-        assert tenant.call("GET", f"/read_email?id={sent['id']}", key=theirs).status_code == 404
+        assert (
+            tenant.call(
+                "GET", f"{tenant.base}/emails/{sent['id']}", key=theirs
+            ).status_code
+            == 404
+        )
+        assert (
+            tenant.call("GET", f"/read_email?id={sent['id']}", key=theirs).status_code
+            == 404
+        )
         assert tenant.cancel(sent["id"], key=theirs).status_code == 404
         assert tenant.status(sent["id"], key=mine) == "pending_send_approval"
 
 
 def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
     """Point 3."""
-    live, trial = tenant.held(), tenant.held(key="sandbox agent", subject=unique("Trial"))
+    live, trial = (
+        tenant.held(),
+        tenant.held(key="sandbox agent", subject=unique("Trial")),
+    )
     rows = {row["id"]: row for row in tenant.pending()}
     assert (rows[live["id"]]["sandbox"], rows[trial["id"]]["sandbox"]) == (False, True)
-    assert [row["id"] for row in tenant.pending(key="sandbox oversight")] == [trial["id"]]
-    assert tenant.decide(live["id"], "approve", key="sandbox oversight").status_code == 404
+    assert [row["id"] for row in tenant.pending(key="sandbox oversight")] == [
+        trial["id"]
+    ]
+    assert (
+        tenant.decide(live["id"], "approve", key="sandbox oversight").status_code == 404
+    )
     assert tenant.decide(trial["id"], "approve").status_code == 200
     tenant.wait_for_status(trial["id"], "sent", key="sandbox agent")
     assert tenant.gateway.mails(rows[trial["id"]]["subject"]) == []
 
 
 def test_live_webhook_hears_of_sandbox_mail_unless_it_was_switched_off(tenant):
-    both, live = tenant.subscribe("oversight.pending"), tenant.subscribe("oversight.pending", include_sandbox=False)
+    both, live = (
+        tenant.subscribe("oversight.pending"),
+        tenant.subscribe("oversight.pending", include_sandbox=False),
+    )
     trial, real = tenant.held(key="sandbox agent"), tenant.held()
-    sandbox_of = {one.said["id"]: one.said["sandbox"] for one in tenant.wait_for_events(both, 2)}
+    sandbox_of = {
+        one.said["id"]: one.said["sandbox"] for one in tenant.wait_for_events(both, 2)
+    }
     assert sandbox_of == {trial["id"]: True, real["id"]: False}
     assert [one.said["id"] for one in tenant.events(live)] == [real["id"]]

@@ -25,64 +25,116 @@ BODIES = {"markdown", "body", "text", "text_body", "body_markdown", "html_body"}
 
 
 def file_of(content, name="a.bin", content_type="application/octet-stream"):
-    return {"name": name, "content_type": content_type, "content_base64": base64.b64encode(content).decode()}
+    return {
+        "name": name,
+        "content_type": content_type,
+        "content_base64": base64.b64encode(content).decode(),
+    }
 
 
 def test_send_is_accepted_for_scanning_and_then_waits(make_tenant):
     tenant = make_tenant("gated_all")
     sent = tenant.send()
-    assert (sent["status"], sent["oversight_status"]) == ("pending_scan", "pending_approval")
+    assert (sent["status"], sent["oversight_status"]) == (
+        "pending_scan",
+        "pending_approval",
+    )
     assert sent["thread_id"]
     assert sent["id"] == sent["email_id"] == sent["message_id"]
     assert tenant.wait_for_status(sent["id"], "pending_send_approval")
     assert tenant.read(sent["id"])["thread_id"] == sent["thread_id"]
 
 
-def test_monitored_and_autonomous_go_out_and_monitored_with_a_copy_to_the_overseer(make_tenant):
+def test_monitored_and_autonomous_go_out_and_monitored_with_a_copy_to_the_overseer(
+    make_tenant,
+):
     monitored, autonomous = make_tenant("monitored"), make_tenant("autonomous")
     subject = unique("Monitored")
     sent = monitored.send(subject=subject)
     assert sent["oversight_status"] == "not_required"
     monitored.wait_for_status(sent["id"], "sent")
-    heard = [one for one in monitored.gateway.mail.taken if subject.encode() in one.content.replace(b"\r\n ", b" ")]
-    assert {to for one in heard for to in one.rcpt_tos} == {"dana@northwind.example", "eve@overseer.example"}
+    heard = [
+        one
+        for one in monitored.gateway.mail.taken
+        if subject.encode() in one.content.replace(b"\r\n ", b" ")
+    ]
+    assert {to for one in heard for to in one.rcpt_tos} == {
+        "dana@northwind.example",
+        "eve@overseer.example",
+    }
     assert monitored.pending() == []
     subject = unique("Autonomous")
     sent = autonomous.send(subject=subject, bcc=["bea@northwind.example"])
-    assert (sent["status"], sent["oversight_status"]) == ("pending_scan", "not_required")
+    assert (sent["status"], sent["oversight_status"]) == (
+        "pending_scan",
+        "not_required",
+    )
     [mail] = autonomous.wait_for_mails(subject)
     assert mail["Bcc"] is None
-    assert autonomous.gateway.recipients(subject) == {"dana@northwind.example", "bea@northwind.example"}
+    assert autonomous.gateway.recipients(subject) == {
+        "dana@northwind.example",
+        "bea@northwind.example",
+    }
     autonomous.wait_for_status(sent["id"], "sent")
-    assert "email.sent" in [entry["action"] for entry in autonomous.audit() if entry["resource_id"] == sent["id"]]
+    assert "email.sent" in [
+        entry["action"]
+        for entry in autonomous.audit()
+        if entry["resource_id"] == sent["id"]
+    ]
 
 
 @pytest.mark.parametrize(
     ("mode", "path"),
-    [("gated_send", "/send_email"), pytest.param("autonomous", "/v1/send_email", marks=pytest.mark.slow)],
+    [
+        ("gated_send", "/send_email"),
+        pytest.param("autonomous", "/v1/send_email", marks=pytest.mark.slow),
+    ],
 )
 def test_flat_send_is_queued_in_every_mode_and_keeps_metadata(make_tenant, mode, path):
     tenant = make_tenant(mode)
     hook = tenant.subscribe("oversight.pending", "message.sent")
     metadata = {"discord_user": "ana#1", "nested": {"a": [1, None, "ü"]}}
-    body = {"from": tenant.address, "to": "dana@northwind.example, bo@x.example", "subject": "Flat", "body": "Hello"}
+    body = {
+        "from": tenant.address,
+        "to": "dana@northwind.example, bo@x.example",
+        "subject": "Flat",
+        "body": "Hello",
+    }
     sent = ok(tenant.call("POST", path, json=body | {"metadata": metadata}), 202)
     assert sent["status"] == "queued"
     assert sent["id"] == sent["message_id"]
     if mode == "gated_send":
         assert [row["metadata"] for row in tenant.pending()] == [metadata]
     event = tenant.wait_for_events(hook)[0].said
-    assert (event["metadata"], event["data"]["metadata"], event["message_id"]) == (metadata, metadata, sent["id"])
+    assert (event["metadata"], event["data"]["metadata"], event["message_id"]) == (
+        metadata,
+        metadata,
+        sent["id"],
+    )
     read = tenant.read(sent["id"])
-    assert (read["metadata"], read["to"]) == (metadata, ["dana@northwind.example", "bo@x.example"])
+    assert (read["metadata"], read["to"]) == (
+        metadata,
+        ["dana@northwind.example", "bo@x.example"],
+    )
 
 
 def test_flat_send_without_from_uses_the_only_mailbox(tenant):
     body = {"to": "dana@northwind.example", "subject": "No from", "body": "Hello"}
     sent = ok(tenant.call("POST", "/send_email", json=body), 202)
     assert tenant.read(sent["id"])["from"] == tenant.address
-    ok(tenant.call("POST", "/create_mailbox", key="admin", json={"address": "two", "display_name": "Two"}), 201)
-    assert tenant.call("POST", "/send_email", json=body | {"subject": "Again"}).status_code == 422
+    ok(
+        tenant.call(
+            "POST",
+            "/create_mailbox",
+            key="admin",
+            json={"address": "two", "display_name": "Two"},
+        ),
+        201,
+    )
+    assert (
+        tenant.call("POST", "/send_email", json=body | {"subject": "Again"}).status_code
+        == 422
+    )
 
 
 def test_only_a_single_read_marks_as_read(tenant, make_tenant):
@@ -111,7 +163,8 @@ def test_ids_sort_in_the_order_of_creation_and_lists_turn_pages_as_promised(tena
     assert ids == sorted(set(ids))
     # More messages than the largest page, a moment apart.
     copied = (
-        "jsonb_build_object('id', left(id, 23) || (100 + number), 'created_at', created_at + number * interval '1ms')"
+        "jsonb_build_object('id', left(id, 23) || (100 + number), 'created_at', "
+        "created_at + number * interval '1ms')"
     )
     tenant.gateway.sql(
         f"INSERT INTO gateway_email SELECT (jsonb_populate_record(one, {copied})).*"
@@ -120,7 +173,10 @@ def test_ids_sort_in_the_order_of_creation_and_lists_turn_pages_as_promised(tena
     )
     path = f"{tenant.base}/emails"
     ids = sorted(
-        id for (id,) in tenant.gateway.sql("SELECT id FROM gateway_email WHERE mailbox_id = %s", tenant.mailbox)
+        id
+        for (id,) in tenant.gateway.sql(
+            "SELECT id FROM gateway_email WHERE mailbox_id = %s", tenant.mailbox
+        )
     )
 
     def page(**params):
@@ -161,17 +217,24 @@ def check_aliases(message):
 
 def test_aliases_are_equal_in_pending_lists_and_reads(tenant):
     """Test a message that used every field, before and after its approval."""
-    fields = {"cc": ["cee@x.example"], "bcc": ["bea@x.example"], "attachments": [file_of(b"x")]}
+    fields = {
+        "cc": ["cee@x.example"],
+        "bcc": ["bea@x.example"],
+        "attachments": [file_of(b"x")],
+    }
     email_id = tenant.send(markdown=f"Ein {WORD}", metadata={"a": "b"}, **fields)["id"]
     [row] = tenant.pending()
     check_aliases(row)
     assert row["body_markdown"] == f"Ein {WORD}"
     assert {"mailbox_id", "thread_id", "oversight_mode", "send_at", "bcc"} <= set(row)
-    # The MCP server takes bodies out of the rows; which arrays and names it knows is not public.
+    # The MCP server takes bodies out of the rows; which arrays and names it knows is
+    # not public.
     pending = "/v1/oversight/pending"
     to_mcp = ok(tenant.call("GET", pending, key="oversight", headers=JSON))
     assert [name for name, value in to_mcp.items() if WORD in str(value)] == ["pending"]
-    assert [name for name, value in to_mcp["pending"][0].items() if WORD in str(value)] == ["body_markdown"]
+    assert [
+        name for name, value in to_mcp["pending"][0].items() if WORD in str(value)
+    ] == ["body_markdown"]
     [shown] = tenant.get("/list_pending", key="oversight")["messages"]
     assert shown["to"] == "dana@northwind.example"
     check_aliases(shown)
@@ -189,12 +252,24 @@ def test_aliases_are_equal_in_pending_lists_and_reads(tenant):
         assert message["approved_at"]
         assert message["approved_by"]
         assert message["received_at"].endswith("Z")
-    assert (row["to"], row["mailbox_id"], row["mailbox"]) == (row["to_addresses"], tenant.mailbox, tenant.address)
+    assert (row["to"], row["mailbox_id"], row["mailbox"]) == (
+        row["to_addresses"],
+        tenant.mailbox,
+        tenant.address,
+    )
 
     # Its text is only in the allowed fields.
-    to_mcp, to_sdk = ok(tenant.call("GET", path, headers=JSON)), ok(tenant.call("GET", path))
-    assert [name for name, value in to_mcp.items() if WORD in str(value)] == ["markdown"]
-    assert sorted(name for name, value in to_sdk.items() if WORD in str(value)) == ["markdown", "text_body"]
+    to_mcp, to_sdk = (
+        ok(tenant.call("GET", path, headers=JSON)),
+        ok(tenant.call("GET", path)),
+    )
+    assert [name for name, value in to_mcp.items() if WORD in str(value)] == [
+        "markdown"
+    ]
+    assert sorted(name for name, value in to_sdk.items() if WORD in str(value)) == [
+        "markdown",
+        "text_body",
+    ]
     assert flat["text"] == flat["body"] == f"Ein {WORD}"
     assert WORD not in str(row) + tenant.call("GET", "/check_inbox").text
     assert not BODIES & set(row)
@@ -206,7 +281,11 @@ def test_inbound_has_the_same_names(tenant):
     for message in (received, in_box, tenant.read(received["id"])):
         assert message["from"] == message["from_address"] == "dana@northwind.example"
         assert message["to_addresses"] == [tenant.address]
-        assert (message["cc"], message["bcc"], message["direction"]) == (["cee@x.example"], [], "inbound")
+        assert (message["cc"], message["bcc"], message["direction"]) == (
+            ["cee@x.example"],
+            [],
+            "inbound",
+        )
     assert in_box["to"] == tenant.address
     assert WORD in tenant.read(received["id"])["markdown"]
 
@@ -215,14 +294,24 @@ def test_tag_key_of_any_text_works_and_tags_merge(tenant):
     sent = tenant.send()
     path = f"{tenant.base}/emails/{sent['id']}/tags"
     for number, key in enumerate(("a/b", "ü/ö c", "a%2Fb", "tags", "x?y#z+")):
-        assert ok(tenant.call("PUT", path, json={"tags": {key: "1"}}))["tags"] == {key: "1"}
+        assert ok(tenant.call("PUT", path, json={"tags": {key: "1"}}))["tags"] == {
+            key: "1"
+        }
         # The SDK leaves the slash as it is, the MCP server writes %2F.
         address = f"{path}/{quote(key, safe='/' if number % 2 else '')}"
-        assert [ok(tenant.call("DELETE", address))["deleted"] for _ in range(2)] == [True, False], key
+        assert [ok(tenant.call("DELETE", address))["deleted"] for _ in range(2)] == [
+            True,
+            False,
+        ], key
         assert tenant.get(path)["tags"] == {}
     ok(tenant.call("PUT", path, json={"tags": {"a": "1"}}))
-    assert ok(tenant.call("PUT", path, json={"tags": {"b": "2"}}))["tags"] == {"a": "1", "b": "2"}
-    answer = ok(tenant.call("POST", "/tag_email", json={"id": sent["id"], "tags": ["urgent"]}))
+    assert ok(tenant.call("PUT", path, json={"tags": {"b": "2"}}))["tags"] == {
+        "a": "1",
+        "b": "2",
+    }
+    answer = ok(
+        tenant.call("POST", "/tag_email", json={"id": sent["id"], "tags": ["urgent"]})
+    )
     assert sorted(answer["tags"]) == ["a", "b", "urgent"]
     assert tenant.get(path)["tags"]["urgent"] == "true"
 
@@ -231,7 +320,9 @@ FILE_NAMES = ("Grüße (1).pdf", "a/b.txt", "url", "a+b%20c.txt", "#1?.txt")
 
 
 def test_file_of_any_name_is_found(tenant):
-    sent = tenant.send(attachments=[file_of(name.encode(), name) for name in FILE_NAMES])
+    sent = tenant.send(
+        attachments=[file_of(name.encode(), name) for name in FILE_NAMES]
+    )
     for name in FILE_NAMES:
         path = f"{tenant.base}/emails/{sent['id']}/attachments/{quote(name)}"
         assert tenant.call("GET", path, raw=True).content == name.encode()

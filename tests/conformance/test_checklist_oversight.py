@@ -18,8 +18,13 @@ def test_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
     for path in PENDING:
         answer = tenant.get(path, key="oversight")
         assert answer["pending"] == answer["emails"] == answer["messages"], path
-        assert ([row["id"] for row in answer["pending"]], answer["count"]) == (ids, 3), path
-    assert [row["status"] for row in answer["pending"]].count("pending_inbound_approval") == 1
+        assert ([row["id"] for row in answer["pending"]], answer["count"]) == (
+            ids,
+            3,
+        ), path
+    assert [row["status"] for row in answer["pending"]].count(
+        "pending_inbound_approval"
+    ) == 1
 
 
 def test_pending_turns_pages_narrows_and_leaves_out_what_is_scheduled_or_closed(tenant):
@@ -30,14 +35,31 @@ def test_pending_turns_pages_narrows_and_leaves_out_what_is_scheduled_or_closed(
     walked, cursor = [], ""
     while cursor is not None:
         answer = tenant.get(PENDING[0], key="oversight", limit=2, cursor=cursor)
-        walked, cursor = walked + [row["id"] for row in answer["pending"]], answer["cursor"]
+        walked, cursor = (
+            walked + [row["id"] for row in answer["pending"]],
+            answer["cursor"],
+        )
     assert walked == ids
-    assert len(tenant.get(PENDING[0], key="oversight", mailbox=tenant.address)["messages"]) == 3
-    assert [row["id"] for row in tenant.get(PENDING[1], key="oversight", email_id=ids[2])["messages"]] == [ids[2]]
-    assert tenant.call("GET", PENDING[0], key="oversight", params={"mailbox": "no@such.example"}).status_code == 404
+    assert (
+        len(tenant.get(PENDING[0], key="oversight", mailbox=tenant.address)["messages"])
+        == 3
+    )
+    assert [
+        row["id"]
+        for row in tenant.get(PENDING[1], key="oversight", email_id=ids[2])["messages"]
+    ] == [ids[2]]
+    assert (
+        tenant.call(
+            "GET", PENDING[0], key="oversight", params={"mailbox": "no@such.example"}
+        ).status_code
+        == 404
+    )
     answer = tenant.get(PENDING[0], key="oversight", email_id=gone["id"])
     assert (answer["pending"], answer["status"]) == ([], "cancelled")
-    assert tenant.get(PENDING[0], key="oversight", email_id=later["id"])["status"] == "scheduled"
+    assert (
+        tenant.get(PENDING[0], key="oversight", email_id=later["id"])["status"]
+        == "scheduled"
+    )
 
 
 def test_approved_mail_leaves_once_and_is_on_record(tenant):
@@ -45,14 +67,21 @@ def test_approved_mail_leaves_once_and_is_on_record(tenant):
     sent = tenant.held(subject=subject)
     answer = ok(tenant.decide(sent["id"], "approve", reason="  "))
     assert answer["status"] == "approved_and_sent"
-    assert (answer["decision"], answer["action"], answer["reason"]) == ("approved", "approve", None)
+    assert (answer["decision"], answer["action"], answer["reason"]) == (
+        "approved",
+        "approve",
+        None,
+    )
     assert answer["id"] == answer["email_id"] == answer["message_id"] == sent["id"]
     assert answer["postmark_message_id"]
     tenant.wait_for_mails(subject)
     tenant.wait_for_status(sent["id"], "sent")
     tenant.gateway.sweep()
     read = tenant.read(sent["id"])
-    assert (read["approved_at"], read["approved_by"]) == (answer["decided_at"], answer["decided_by"])
+    assert (read["approved_at"], read["approved_by"]) == (
+        answer["decided_at"],
+        answer["decided_by"],
+    )
     assert read["approved_at"].endswith("Z")
     assert read["approved_by"]
     approvals = [entry for entry in tenant.audit() if "approved" in entry["action"]]
@@ -61,16 +90,30 @@ def test_approved_mail_leaves_once_and_is_on_record(tenant):
     assert len(tenant.gateway.mails(subject)) == 1
 
 
-def test_decide_takes_either_word_on_every_path_and_decides_nothing_that_is_unclear(tenant):
+def test_decide_takes_either_word_on_every_path_and_decides_nothing_that_is_unclear(
+    tenant,
+):
     words = (
         ({"email_id": None, "action": "Approve"}, "approved", "approved_and_sent"),
         ({"message_id": None, "decision": "approved"}, "approved", "approved"),
-        ({"id": None, "action": "reject", "decision": "rejected"}, "rejected", "rejected"),
+        (
+            {"id": None, "action": "reject", "decision": "rejected"},
+            "rejected",
+            "rejected",
+        ),
     )
-    unclear = {}, {"action": "maybe"}, {"action": "approve", "decision": "rejected"}, {"action": 1}, {"action": ""}
+    unclear = (
+        {},
+        {"action": "maybe"},
+        {"action": "approve", "decision": "rejected"},
+        {"action": 1},
+        {"action": ""},
+    )
     sent = tenant.send()["id"]
     for body in unclear:
-        answer = tenant.call("POST", DECIDE[0], key="oversight", json={"email_id": sent} | body)
+        answer = tenant.call(
+            "POST", DECIDE[0], key="oversight", json={"email_id": sent} | body
+        )
         assert ok(answer, 422)["error"], body
     for path, (word, decision, status) in zip(DECIDE, words, strict=True):
         sent = tenant.send()["id"]
@@ -81,12 +124,19 @@ def test_decide_takes_either_word_on_every_path_and_decides_nothing_that_is_uncl
 
 def test_rejected_mail_stays_and_its_reason_is_kept(tenant):
     sent = tenant.held(subject=(subject := unique("Rejected")))
-    assert ok(tenant.decide(sent["id"], "reject", reason="wrong order"))["status"] == "rejected"
+    assert (
+        ok(tenant.decide(sent["id"], "reject", reason="wrong order"))["status"]
+        == "rejected"
+    )
     read = tenant.read(sent["id"])
     assert (read["status"], read["decision"]) == ("rejected", "rejected")
     assert read["decision_reason"] == read["reason"] == "wrong order"
     assert (read["approved_at"], read["approved_by"]) == (None, None)
-    [entry] = [one for one in tenant.audit() if "rejected" in one["action"] and one["resource_id"] == sent["id"]]
+    [entry] = [
+        one
+        for one in tenant.audit()
+        if "rejected" in one["action"] and one["resource_id"] == sent["id"]
+    ]
     assert entry["metadata"]["reason"] == "wrong order"
     tenant.gateway.sweep()
     assert tenant.gateway.mails(subject) == []
@@ -99,7 +149,10 @@ def test_second_decision_is_409_and_tells_the_first(tenant):
         answer = ok(tenant.decide(sent["id"], second, reason="second"), 409)
         assert answer["status"] in ("rejected", "sent", "scheduled")
         assert (answer["decision"], answer["reason"]) == (before["decision"], "first")
-        assert (answer["decided_at"], answer["decided_by"]) == (before["decided_at"], before["decided_by"])
+        assert (answer["decided_at"], answer["decided_by"]) == (
+            before["decided_at"],
+            before["decided_by"],
+        )
     cancelled = tenant.held()
     ok(tenant.cancel(cancelled["id"]))
     answer = ok(tenant.decide(cancelled["id"], "approve"), 409)
@@ -119,13 +172,20 @@ def test_key_that_composed_does_not_decide(tenant):
     made = tenant.add_key("turncoat", "send")
     sent = tenant.held(key="turncoat")
     # No key may send and decide, so an operator has changed this key's scope meanwhile.
-    tenant.gateway.sql("UPDATE gateway_apikey SET scopes = '{oversight}' WHERE id = %s", made["id"])
-    assert ok(tenant.decide(sent["id"], "approve", key="turncoat"), 403)["code"] != "missing_scope"
+    tenant.gateway.sql(
+        "UPDATE gateway_apikey SET scopes = '{oversight}' WHERE id = %s", made["id"]
+    )
+    assert (
+        ok(tenant.decide(sent["id"], "approve", key="turncoat"), 403)["code"]
+        != "missing_scope"
+    )
     assert tenant.status(sent["id"]) == "pending_send_approval"
     assert tenant.decide(sent["id"], "approve").status_code == 200
 
 
-def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_sends_at_once(tenant):
+def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_sends_at_once(
+    tenant,
+):
     early, late = unique("Early"), unique("Late")
     sent = tenant.held(subject=early, send_at=in_hours(1), gate_timing="gate_first")
     assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved"
@@ -143,10 +203,20 @@ def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_se
 def test_schedule_first_asks_when_its_time_has_come(tenant):
     subject = unique("Schedule first")
     # Without a value in the call the mailbox's setting applies.
-    ok(tenant.call("PATCH", tenant.base, key="admin", json={"default_gate_timing": "schedule_first"}))
+    ok(
+        tenant.call(
+            "PATCH",
+            tenant.base,
+            key="admin",
+            json={"default_gate_timing": "schedule_first"},
+        )
+    )
     sent = tenant.send(subject=subject, send_at=in_hours(1))
     assert tenant.wait_for_status(sent["id"], "scheduled")
-    assert (tenant.pending(), tenant.read(sent["id"])["gate_timing"]) == ([], "schedule_first")
+    assert (tenant.pending(), tenant.read(sent["id"])["gate_timing"]) == (
+        [],
+        "schedule_first",
+    )
     tenant.pass_time(sent["id"])
     assert tenant.wait_for_status(sent["id"], "pending_send_approval")
     assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved_and_sent"
@@ -158,34 +228,70 @@ def test_approved_content_is_not_edited_and_its_time_is_moved(tenant):
     ok(tenant.decide(sent["id"], "approve"))
     path = f"{tenant.base}/emails/{sent['id']}/schedule"
     before = tenant.read(sent["id"])
-    for change in ({"subject": "Other"}, {"markdown": "Other"}, {"to": ["o@x.example"]}, {"cc": ["o@x.example"]}):
+    for change in (
+        {"subject": "Other"},
+        {"markdown": "Other"},
+        {"to": ["o@x.example"]},
+        {"cc": ["o@x.example"]},
+    ):
         assert ok(tenant.call("PATCH", path, json=change), 409)["status"] == "scheduled"
-    assert ok(tenant.call("PATCH", path, json={"subject": "Other", "send_at": in_hours(2)}), 409)
+    assert ok(
+        tenant.call("PATCH", path, json={"subject": "Other", "send_at": in_hours(2)}),
+        409,
+    )
     assert tenant.read(sent["id"]) == before
     moved = in_hours(3)
     answer = ok(tenant.call("PATCH", path, json={"send_at": moved}))
-    assert (answer["status"], datetime.fromisoformat(answer["send_at"])) == ("scheduled", datetime.fromisoformat(moved))
+    assert (answer["status"], datetime.fromisoformat(answer["send_at"])) == (
+        "scheduled",
+        datetime.fromisoformat(moved),
+    )
     assert tenant.read(sent["id"])["approved_at"]
 
 
-def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejected(make_tenant):
+def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejected(
+    make_tenant,
+):
     tenant = make_tenant("gated_all")
     row = tenant.receive(body="Geheimwort")
-    assert ok(tenant.decide(row["id"], "reject"))["status"] == tenant.status(row["id"]) == "rejected"
-    assert "Geheimwort" not in tenant.call("GET", f"{tenant.base}/emails/{row['id']}").text
+    assert (
+        ok(tenant.decide(row["id"], "reject"))["status"]
+        == tenant.status(row["id"])
+        == "rejected"
+    )
+    assert (
+        "Geheimwort" not in tenant.call("GET", f"{tenant.base}/emails/{row['id']}").text
+    )
 
     hook = tenant.subscribe("message.received", "oversight.pending")
-    row = tenant.receive(subject="Geheimwort", body="Geheimwort", files={"secret.txt": b"Geheimwort"})
+    row = tenant.receive(
+        subject="Geheimwort", body="Geheimwort", files={"secret.txt": b"Geheimwort"}
+    )
     assert row["status"] == "pending_inbound_approval"
     path = f"{tenant.base}/emails/{row['id']}"
-    for one in (path, f"{path}/attachments/secret.txt", f"{path}/attachments/secret.txt/url"):
+    for one in (
+        path,
+        f"{path}/attachments/secret.txt",
+        f"{path}/attachments/secret.txt/url",
+    ):
         assert tenant.call("GET", one).status_code == 403, one
-    assert tenant.call("GET", "/read_email", params={"id": row["id"]}).status_code == 403
-    for one in (f"{tenant.base}/emails", f"{tenant.base}/threads/{row['thread_id']}", "/check_inbox?unread=false"):
+    assert (
+        tenant.call("GET", "/read_email", params={"id": row["id"]}).status_code == 403
+    )
+    for one in (
+        f"{tenant.base}/emails",
+        f"{tenant.base}/threads/{row['thread_id']}",
+        "/check_inbox?unread=false",
+    ):
         assert "Geheimwort" not in tenant.call("GET", one).text, one
     assert [r["body_markdown"].strip() for r in tenant.pending()] == ["Geheimwort"]
-    assert [event.said["event"] for event in tenant.wait_for_events(hook)] == ["oversight.pending"]
+    assert [event.said["event"] for event in tenant.wait_for_events(hook)] == [
+        "oversight.pending"
+    ]
     assert ok(tenant.decide(row["id"], "approve"))["status"] == "approved"
     events = tenant.wait_for_events(hook, 2)
-    assert [event.said["event"] for event in events] == ["oversight.pending", "message.received"]
+    assert [event.said["event"] for event in events] == [
+        "oversight.pending",
+        "message.received",
+    ]
     assert "Geheimwort" in tenant.read(row["id"], key="agent")["markdown"]

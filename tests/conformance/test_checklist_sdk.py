@@ -16,10 +16,18 @@ def wired_to(gateway, monkeypatch):
     """Route the SDK's own HTTP client to the gateway in this process, without a socket."""
 
     def answer(transport, request):
-        headers = {name: text for name, text in request.headers.items() if name != "content-length"}
+        headers = {
+            name: text
+            for name, text in request.headers.items()
+            if name != "content-length"
+        }
         path = request.url.raw_path.decode()
-        answer = gateway.call(request.method, path, data=request.read(), headers=headers, raw=True)
-        return httpx.Response(answer.status_code, headers=dict(answer.headers), content=answer.content)
+        answer = gateway.call(
+            request.method, path, data=request.read(), headers=headers, raw=True
+        )
+        return httpx.Response(
+            answer.status_code, headers=dict(answer.headers), content=answer.content
+        )
 
     async def answer_async(transport, request):
         await request.aread()
@@ -31,12 +39,16 @@ def wired_to(gateway, monkeypatch):
 
 
 class Sdk:
-    """The SDK with the account's keys, with one interface for its two clients; it records the methods used."""
+    """The SDK with the account's keys, with one interface for its two clients; it
+    records the methods used.
+    """
 
     def __init__(self, kind, tenant):
         self.is_async = kind is AsyncMultiMail
         kinds = ("agent", "oversight", "read", "admin")
-        self.clients = {name: kind(tenant.keys[name], base_url="http://localhost") for name in kinds}
+        self.clients = {
+            name: kind(tenant.keys[name], base_url="http://localhost") for name in kinds
+        }
         self.all = {name for name in vars(kind) if not name.startswith("_")}
         self.used = set()
 
@@ -51,7 +63,10 @@ class Sdk:
 
 
 # The tests of the line prove that the other client works with the product.
-@pytest.fixture(params=[MultiMail, pytest.param(AsyncMultiMail, marks=pytest.mark.slow)], ids=["sync", "async"])
+@pytest.fixture(
+    params=[MultiMail, pytest.param(AsyncMultiMail, marks=pytest.mark.slow)],
+    ids=["sync", "async"],
+)
 def sdk(request, gateway, tenant, monkeypatch):
     wired_to(gateway, monkeypatch)
     client = Sdk(request.param, tenant)
@@ -60,7 +75,11 @@ def sdk(request, gateway, tenant, monkeypatch):
 
 
 def use_messages(sdk, tenant):
-    file = {"name": "a b.bin", "content_base64": base64.b64encode(FILE).decode(), "content_type": "application/x-t"}
+    file = {
+        "name": "a b.bin",
+        "content_base64": base64.b64encode(FILE).decode(),
+        "content_type": "application/x-t",
+    }
     sent = sdk(
         *("agent", "send_email", tenant.mailbox),
         to=["dana@northwind.example"],
@@ -72,46 +91,80 @@ def use_messages(sdk, tenant):
         idempotency_key="first",
     )
     assert sent["status"] == "pending_scan"
-    assert sdk("agent", "download_attachment", tenant.mailbox, sent["id"], "a b.bin") == FILE
+    assert (
+        sdk("agent", "download_attachment", tenant.mailbox, sent["id"], "a b.bin")
+        == FILE
+    )
     assert sdk("agent", "get_email", tenant.mailbox, sent["id"])["text_body"] == "Hello"
-    assert sdk("agent", "get_thread", tenant.mailbox, sent["thread_id"])["message_count"] == 1
+    assert (
+        sdk("agent", "get_thread", tenant.mailbox, sent["thread_id"])["message_count"]
+        == 1
+    )
     listed = sdk("agent", "list_emails", tenant.mailbox)["emails"]
     assert [row["id"] for row in listed] == [sent["id"]]
-    assert sdk("agent", "list_emails", tenant.mailbox, direction="inbound")["emails"] == []
-    assert sdk("agent", "list_emails", tenant.mailbox, limit=1, offset=1)["emails"] == []
+    assert (
+        sdk("agent", "list_emails", tenant.mailbox, direction="inbound")["emails"] == []
+    )
+    assert (
+        sdk("agent", "list_emails", tenant.mailbox, limit=1, offset=1)["emails"] == []
+    )
     return sent
 
 
 def use_replies(sdk, tenant):
     received = tenant.receive()
     reply = sdk(
-        "agent", "reply_email", tenant.mailbox, received["id"], markdown="On its way", cc=["c@northwind.example"]
+        "agent",
+        "reply_email",
+        tenant.mailbox,
+        received["id"],
+        markdown="On its way",
+        cc=["c@northwind.example"],
     )
     assert reply["thread_id"] == received["thread_id"]
     thread = sdk("agent", "get_thread", tenant.mailbox, received["thread_id"])
     assert [row["id"] for row in thread["emails"]] == [received["id"], reply["id"]]
-    assert sdk("agent", "cancel_email", tenant.mailbox, reply["id"])["status"] == "cancelled"
+    assert (
+        sdk("agent", "cancel_email", tenant.mailbox, reply["id"])["status"]
+        == "cancelled"
+    )
 
 
 def use_tags(sdk, tenant, email_id):
-    assert sdk("agent", "set_tags", tenant.mailbox, email_id, {"order": "4471", "a/b": "c"})["tags"]["order"] == "4471"
+    assert (
+        sdk(
+            "agent", "set_tags", tenant.mailbox, email_id, {"order": "4471", "a/b": "c"}
+        )["tags"]["order"]
+        == "4471"
+    )
     sdk("agent", "delete_tag", tenant.mailbox, email_id, "a/b")
-    assert sdk("agent", "get_tags", tenant.mailbox, email_id)["tags"] == {"order": "4471"}
+    assert sdk("agent", "get_tags", tenant.mailbox, email_id)["tags"] == {
+        "order": "4471"
+    }
 
 
 def use_oversight(sdk, tenant, email_id):
     assert [row["id"] for row in sdk("oversight", "list_pending")] == [email_id]
     decided = sdk("oversight", "decide", email_id, "approve", reason="looks right")
-    assert (decided["status"], decided["reason"]) == ("approved_and_sent", "looks right")
+    assert (decided["status"], decided["reason"]) == (
+        "approved_and_sent",
+        "looks right",
+    )
     assert tenant.wait_for_mails("With everything")
     assert sdk("oversight", "list_pending") == []
 
 
 def use_contacts(sdk):
-    made = sdk("agent", "add_contact", "dana@northwind.example", "Dana Fox", tags=["vip"])
+    made = sdk(
+        "agent", "add_contact", "dana@northwind.example", "Dana Fox", tags=["vip"]
+    )
     sdk("agent", "add_contact", "nameless@northwind.example")
-    assert {row["email"] for row in sdk("read", "list_contacts")} >= {"dana@northwind.example"}
-    assert [row["id"] for row in sdk("read", "list_contacts", q="dana fox")] == [made["id"]]
+    assert {row["email"] for row in sdk("read", "list_contacts")} >= {
+        "dana@northwind.example"
+    }
+    assert [row["id"] for row in sdk("read", "list_contacts", q="dana fox")] == [
+        made["id"]
+    ]
     sdk("admin", "delete_contact", made["id"])
     assert made["id"] not in [row["id"] for row in sdk("read", "list_contacts")]
 
@@ -120,14 +173,25 @@ def use_keys(sdk, tenant):
     made = sdk("admin", "create_api_key", "A key")
     assert made["scopes"] == ["read"]
     sending = sdk("admin", "create_api_key", "Another", ["send"])
-    assert {made["id"], sending["id"]} <= {row["id"] for row in sdk("admin", "list_api_keys")}
+    assert {made["id"], sending["id"]} <= {
+        row["id"] for row in sdk("admin", "list_api_keys")
+    }
     sdk("admin", "revoke_api_key", made["id"])
-    assert tenant.gateway.call("GET", "/v1/account", key=made["api_key"]).status_code == 401
+    assert (
+        tenant.gateway.call("GET", "/v1/account", key=made["api_key"]).status_code
+        == 401
+    )
 
 
 def use_webhooks(sdk, tenant):
     made = sdk(
-        *("admin", "create_webhook", tenant.gateway.hooks.url + "/sdk", ["oversight.pending"]), secret="geheimnis"
+        *(
+            "admin",
+            "create_webhook",
+            tenant.gateway.hooks.url + "/sdk",
+            ["oversight.pending"],
+        ),
+        secret="geheimnis",
     )
     assert made["signing_secret"] == "geheimnis"
     assert [row["id"] for row in sdk("admin", "list_webhooks")] == [made["id"]]
@@ -137,9 +201,19 @@ def use_webhooks(sdk, tenant):
 
 def use_mailboxes(sdk, tenant):
     address = f"second@{tenant.address.partition('@')[2]}"
-    made = sdk("admin", "create_mailbox", address, "Second", oversight_mode="gated_all", signature_block="-- us")
+    made = sdk(
+        "admin",
+        "create_mailbox",
+        address,
+        "Second",
+        oversight_mode="gated_all",
+        signature_block="-- us",
+    )
     assert (made["address"], made["oversight_mode"]) == (address, "gated_all")
-    assert sdk("admin", "update_mailbox", made["id"], display_name="The second")["status"] == "updated"
+    assert (
+        sdk("admin", "update_mailbox", made["id"], display_name="The second")["status"]
+        == "updated"
+    )
     shown = {row["id"]: row for row in sdk("read", "list_mailboxes")}
     assert shown[made["id"]]["display_name"] == "The second"
     sdk("admin", "delete_mailbox", made["id"])
@@ -160,7 +234,10 @@ def use_suppressions(sdk, tenant):
     tenant.gateway.mail.refuse[gone] = "550 no such user"
     sent = tenant.send(to=[gone])
     sdk("oversight", "decide", sent["id"], "approve")
-    tenant.wait(lambda: sdk("admin", "list_suppressions"), "the refused recipient to be suppressed")
+    tenant.wait(
+        lambda: sdk("admin", "list_suppressions"),
+        "the refused recipient to be suppressed",
+    )
     assert [row["email_address"] for row in sdk("admin", "list_suppressions")] == [gone]
     sdk("admin", "remove_suppression", gone)
     assert sdk("admin", "list_suppressions") == []
@@ -170,14 +247,25 @@ def use_account(sdk):
     assert sdk("admin", "update_account", name="A new name")["status"] == "updated"
     assert sdk("read", "get_account")["name"] == "A new name"
     assert sdk("read", "get_usage")["emails_sent"] >= 1
-    assert {"account.updated"} <= {row["action"] for row in sdk("admin", "get_audit_log")}
+    assert {"account.updated"} <= {
+        row["action"] for row in sdk("admin", "get_audit_log")
+    }
     assert len(sdk("admin", "get_audit_log", limit=2)) == 2
 
 
 def test_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
-    for key, method in (("oversight", "list_pending"), ("read", "list_contacts"), ("admin", "list_webhooks")):
+    for key, method in (
+        ("oversight", "list_pending"),
+        ("read", "list_contacts"),
+        ("admin", "list_webhooks"),
+    ):
         assert sdk(key, method) == []
-    for method in ("list_api_keys", "list_domains", "list_suppressions", "get_audit_log"):
+    for method in (
+        "list_api_keys",
+        "list_domains",
+        "list_suppressions",
+        "get_audit_log",
+    ):
         assert isinstance(sdk("admin", method), list), method
     sent = use_messages(sdk, tenant)
     use_tags(sdk, tenant, sent["id"])
@@ -191,5 +279,7 @@ def test_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
     use_replies(sdk, tenant)
     use_account(sdk)
     sdk("admin", "delete_account")
-    assert tenant.gateway.call("GET", "/v1/account", key=tenant.keys["read"]).status_code in (401, 403)
+    assert tenant.gateway.call(
+        "GET", "/v1/account", key=tenant.keys["read"]
+    ).status_code in (401, 403)
     assert sdk.all - {"close"} <= sdk.used

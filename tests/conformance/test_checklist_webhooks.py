@@ -11,7 +11,11 @@ from tests.conformance.tenant import ok, unique
 
 # Contract 6.2: each event, its aliases, and the action that causes it.
 SPELLINGS = {
-    "oversight.pending": ("message.pending_approval", "email.pending", "message.pending_send_approval"),
+    "oversight.pending": (
+        "message.pending_approval",
+        "email.pending",
+        "message.pending_send_approval",
+    ),
     "oversight.approved": ("message.approved", "email.approved", "email.decided"),
     "oversight.rejected": ("message.rejected", "email.rejected", "email.decided"),
     "message.sent": ("email.sent",),
@@ -32,20 +36,33 @@ def bring_about(tenant, name, **fields):
         fields["to"] = [gone]
     sent = tenant.held(**fields)["id"]
     if name != "oversight.pending":
-        ok(tenant.decide(sent, "reject" if name == "oversight.rejected" else "approve", reason="because"))
+        ok(
+            tenant.decide(
+                sent,
+                "reject" if name == "oversight.rejected" else "approve",
+                reason="because",
+            )
+        )
     return sent
 
 
-def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the_gateways(tenant):
+def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the_gateways(
+    tenant,
+):
     own = "whsec_of our own, with ü and blanks"
-    hooks = [tenant.subscribe("oversight.pending", secret=own), tenant.subscribe("oversight.pending")]
+    hooks = [
+        tenant.subscribe("oversight.pending", secret=own),
+        tenant.subscribe("oversight.pending"),
+    ]
     assert hooks[0]["secret"] == hooks[0]["signing_secret"] == own
     assert re.fullmatch(r"whsec_.{26,}", hooks[1]["signing_secret"])
     subject = unique("Grüße ☕ 漢字")
     tenant.send(subject=subject, metadata={"ü": "é"})
     for hook in hooks:
         event = tenant.wait_for_events(hook)[0]
-        expected = hmac.new(hook["signing_secret"].encode(), event.body, hashlib.sha256).hexdigest()
+        expected = hmac.new(
+            hook["signing_secret"].encode(), event.body, hashlib.sha256
+        ).hexdigest()
         assert event.headers["X-MultiMail-Signature"] == f"sha256={expected}"
         assert event.headers["Content-Type"].startswith("application/json")
         assert event.headers["X-MultiMail-Event"] == event.said["event"]
@@ -53,35 +70,66 @@ def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the
         assert event.said["subject"] == subject
 
 
-@pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)]
+)
 def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
     hook = tenant.subscribe("email.decided", "oversight.pending")
-    fields = {"subject": "Four", "metadata": {"discord_user": "ana#1"}, "markdown": "Geheimwort"}
+    fields = {
+        "subject": "Four",
+        "metadata": {"discord_user": "ana#1"},
+        "markdown": "Geheimwort",
+    }
     email_id = bring_about(tenant, f"oversight.{decision}", **fields)
     events = tenant.wait_for_events(hook, 2)
-    assert [event.said["event"] for event in events if b"Geheimwort" in event.body] == []
+    assert [
+        event.said["event"] for event in events if b"Geheimwort" in event.body
+    ] == []
     pending, decided = (event.said for event in events)
     for body, name in ((pending, "oversight.pending"), (decided, "email.decided")):
         inner = body["data"]
         # A: event, timestamp, data.email_id and the message in data.
-        assert (body["event"], inner["email_id"], inner["subject"]) == (name, email_id, "Four")
-        assert (inner["from"], inner["direction"], inner["has_attachments"]) == (tenant.address, "outbound", False)
+        assert (body["event"], inner["email_id"], inner["subject"]) == (
+            name,
+            email_id,
+            "Four",
+        )
+        assert (inner["from"], inner["direction"], inner["has_attachments"]) == (
+            tenant.address,
+            "outbound",
+            False,
+        )
         # B: type, data.message_id, `to` as text, metadata in data.
         assert (body["type"], inner["message_id"]) == (name, email_id)
-        assert (inner["to"], inner["metadata"]) == ("dana@northwind.example", {"discord_user": "ana#1"})
+        assert (inner["to"], inner["metadata"]) == (
+            "dana@northwind.example",
+            {"discord_user": "ana#1"},
+        )
         # C: type and ids at the top, all flat.
         assert body["id"] == body["message_id"] == email_id
         # D: event_type, thread and mailbox at the top, timestamp.
-        assert (body["event_type"], body["mailbox"], body["subject"]) == (name, tenant.address, "Four")
+        assert (body["event_type"], body["mailbox"], body["subject"]) == (
+            name,
+            tenant.address,
+            "Four",
+        )
         assert body["thread_id"]
         assert datetime.fromisoformat(body["timestamp"]).tzinfo
         assert body["to_addresses"] == ["dana@northwind.example"]
-    assert (decided["decision"], decided["data"]["decision"], decided["reason"]) == (decision, decision, "because")
+    assert (decided["decision"], decided["data"]["decision"], decided["reason"]) == (
+        decision,
+        decision,
+        "because",
+    )
     assert pending.get("decision") is None
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in SPELLINGS]
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow])
+        for name in SPELLINGS
+    ],
 )
 def test_subscriber_gets_its_own_word_once(tenant, name):
     hooks = {word: tenant.subscribe(word) for word in (name, *SPELLINGS[name])}
@@ -90,13 +138,26 @@ def test_subscriber_gets_its_own_word_once(tenant, name):
         [body] = [event.said for event in tenant.wait_for_events(hook)]
         assert body["event"] == body["type"] == body["event_type"] == word
         assert body["email_id"] == email_id
-        assert (body["to"], body["data"]["to"]) == (", ".join(body["to_addresses"]),) * 2, word
+        assert (body["to"], body["data"]["to"]) == (
+            ", ".join(body["to_addresses"]),
+        ) * 2, word
 
 
 def test_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
-    made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": "two", "display_name": "2"}), 201)
+    made = ok(
+        tenant.call(
+            "POST",
+            "/v1/mailboxes",
+            key="admin",
+            json={"address": "two", "display_name": "2"},
+        ),
+        201,
+    )
     elsewhere = tenant.subscribe("oversight.pending", mailbox_id=made["id"])
-    decided, everywhere = tenant.subscribe("email.decided"), tenant.subscribe("oversight.pending")
+    decided, everywhere = (
+        tenant.subscribe("email.decided"),
+        tenant.subscribe("oversight.pending"),
+    )
     bring_about(tenant, "oversight.pending")
     tenant.wait_for_events(everywhere)
     assert tenant.events(elsewhere) == tenant.events(decided) == []
@@ -104,7 +165,8 @@ def test_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
 
 def let_the_pause_pass(tenant, hook):
     tenant.gateway.sql(
-        "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE webhook_id = %s AND state = 'due'", hook["id"]
+        "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE webhook_id = %s AND state = 'due'",
+        hook["id"],
     )
     tenant.gateway.sweep()
 
@@ -128,7 +190,11 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     for attempt, pause in ((1, 10), (2, 60), (3, 300)):
         assert len(tenant.wait_for_events(hook, attempt)) == attempt
         shown = delivery_of(tenant, hook)
-        assert (shown["attempts"], shown["status"], shown["response_status"]) == (attempt, "pending", status)
+        assert (shown["attempts"], shown["status"], shown["response_status"]) == (
+            attempt,
+            "pending",
+            status,
+        )
         assert pause - 1 <= waits_of(tenant, hook) <= pause * 1.5
         tenant.gateway.hooks.statuses[hook["path"]] = status = 500
         let_the_pause_pass(tenant, hook)
@@ -139,7 +205,11 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     assert len({event.body for event in got}) == 1
     assert len({event.headers["X-MultiMail-Event-Id"] for event in got}) == 1
     shown = delivery_of(tenant, hook)
-    assert (shown["attempts"], shown["response_status"], shown["event_type"]) == (4, 500, "oversight.pending")
+    assert (shown["attempts"], shown["response_status"], shown["event_type"]) == (
+        4,
+        500,
+        "oversight.pending",
+    )
 
 
 def test_events_of_one_message_come_in_their_order(tenant):
@@ -151,7 +221,12 @@ def test_events_of_one_message_come_in_their_order(tenant):
     tenant.gateway.hooks.statuses[hook["path"]] = 200
     let_the_pause_pass(tenant, hook)
     names = [event.said["event"] for event in tenant.events(hook)]
-    assert names == ["oversight.pending", "oversight.pending", "oversight.approved", "message.sent"]
+    assert names == [
+        "oversight.pending",
+        "oversight.pending",
+        "oversight.approved",
+        "message.sent",
+    ]
 
 
 def test_secret_stands_in_no_list_and_no_log(tenant):
@@ -164,4 +239,7 @@ def test_secret_stands_in_no_list_and_no_log(tenant):
     assert [row["id"] for row in listed.json()["webhooks"]] == [hook["id"]]
     for path in ("/v1/webhooks", "/v1/webhook-deliveries", "/v1/audit-log"):
         assert "my own secret" not in tenant.call("GET", path, key="admin").text
-    assert tenant.get(f"/v1/webhooks/{hook['id']}", key="admin")["signing_secret"] == "my own secret"
+    assert (
+        tenant.get(f"/v1/webhooks/{hook['id']}", key="admin")["signing_secret"]
+        == "my own secret"
+    )

@@ -1,4 +1,6 @@
-"""Reuse of a connection whose answer is known before the body arrives: clients reuse connections."""
+"""Reuse of a connection whose answer is known before the body arrives: clients reuse
+connections.
+"""
 
 import http.client
 import socket
@@ -10,7 +12,9 @@ BODY = b'{"email_id": "x", "action": "approve"}' + b" " * 100_000
 
 def post(product, key):
     """Begin a request that lacks the scope or the key; its body is still to come."""
-    connection = http.client.HTTPConnection(product.known["GATEWAY_URL"].removeprefix("http://"), timeout=60)
+    connection = http.client.HTTPConnection(
+        product.known["GATEWAY_URL"].removeprefix("http://"), timeout=60
+    )
     connection.putrequest("POST", "/v1/oversight/decide")
     connection.putheader("Authorization", f"Bearer {key}")
     connection.putheader("Content-Type", "application/json")
@@ -21,7 +25,8 @@ def post(product, key):
 
 def test_connection_of_a_key_without_the_scope_can_be_used_again(product):
     connection = post(product, product.known["AGENT_KEY"])
-    # The answer waits for the body; otherwise its rest would be read as the next request.
+    # The answer waits for the body; otherwise its rest would be read as the next
+    # request.
     connection.sock.settimeout(0.3)
     with pytest.raises(TimeoutError):
         connection.sock.recv(1, socket.MSG_PEEK)

@@ -1,4 +1,6 @@
-"""The demo's customer asks, its agent answers, and the customer writes again before anybody approves the answer."""
+"""The demo's customer asks, its agent answers, and the customer writes again before
+anybody approves the answer.
+"""
 
 import uuid
 from datetime import UTC, datetime
@@ -22,11 +24,22 @@ def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     assert reply.status == 202, reply
     row = product.held(ana, reply.body["id"])
     assert row["subject"] == "Re: two broken mugs"
-    about = {"to": account.address, "port": account.inbound_port, "run": run, "sequence": 0}
-    assert customers.write_again(MESSAGE.question, values=blanks(0, datetime.now(UTC)), **about)
+    about = {
+        "to": account.address,
+        "port": account.inbound_port,
+        "run": run,
+        "sequence": 0,
+    }
+    assert customers.write_again(
+        MESSAGE.question, values=blanks(0, datetime.now(UTC)), **about
+    )
     page = f"/queue/{row['id']}/"
     late = "rather have the EUR 36.00 back."
-    product.wait_for(lambda: late in ana.get(f"{page}thread/").text, timeout=60, what="the second thought")
+    product.wait_for(
+        lambda: late in ana.get(f"{page}thread/").text,
+        timeout=60,
+        what="the second thought",
+    )
     shown = ana.get(f"{page}thread/").text
     assert "Two of the six mugs" in shown
     assert shown.count("Came after this draft") == 1

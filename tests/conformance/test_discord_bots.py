@@ -1,4 +1,6 @@
-"""The Discord bots of the documentation, unchanged, with real discord.py and discord.js, against the gateway."""
+"""The Discord bots of the documentation, unchanged, with real discord.py and
+discord.js, against the gateway.
+"""
 
 import fcntl
 import shutil
@@ -11,7 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import between, discord_standin, recipes
-from tests.conformance.discord_standin import DEFERRED, EPHEMERAL, GUEST, MEMBER, Discord
+from tests.conformance.discord_standin import (
+    DEFERRED,
+    EPHEMERAL,
+    GUEST,
+    MEMBER,
+    Discord,
+)
 from tests.conformance.recipes import RECIPES
 
 HERE = Path(__file__).parent
@@ -28,17 +36,27 @@ class Bot:
     log: Path
 
 
-@pytest.fixture(scope="module", params=["python", pytest.param("javascript", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=["python", pytest.param("javascript", marks=pytest.mark.slow)],
+)
 def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
     """A bot of the documentation, logged in."""
     log = tmp_path_factory.mktemp("bot") / "bot.log"
-    with discord_standin.discord() as discord, between.between(product.known["GATEWAY_URL"]) as gateway:
+    with (
+        discord_standin.discord() as discord,
+        between.between(product.known["GATEWAY_URL"]) as gateway,
+    ):
         if request.param == "python":
             command, more = _python(discord), {}
         else:
-            command, more = _javascript(discord, Path(request.config.cache.mkdir("discord-js")))
+            command, more = _javascript(
+                discord, Path(request.config.cache.mkdir("discord-js"))
+            )
         variables = {"DISCORD_TOKEN": discord_standin.TOKEN, "GATEWAY_URL": gateway.url}
-        env = recipes.environment(product, "AGENT_KEY", "MAILBOX_ADDRESS", **variables, **more)
+        env = recipes.environment(
+            product, "AGENT_KEY", "MAILBOX_ADDRESS", **variables, **more
+        )
         with recipes.running(command, env=env, log=log):
             running = Bot(request.param, discord, gateway, log)
             _wait(product, running, discord.is_ready, "the bot to log in")
@@ -46,18 +64,30 @@ def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
 
 
 def _python(discord: Discord) -> list[str]:
-    return [sys.executable, str(HERE / "discord_py_runner.py"), discord.url, str(RECIPES / "discord_bot.py")]
+    return [
+        sys.executable,
+        str(HERE / "discord_py_runner.py"),
+        discord.url,
+        str(RECIPES / "discord_bot.py"),
+    ]
 
 
 def _javascript(discord: Discord, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Install the bot as a developer would: in a folder with the dependencies of its package.json."""
+    """Install the bot as a developer would: in a folder with the dependencies of its
+    package.json.
+    """
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("The JavaScript bot needs node and npm, and this machine has none.")
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _install(folder)
         shutil.copy(RECIPES / "discord_bot.mjs", folder)
-    command = ["node", "--require", str(HERE / "discord_js_preload.cjs"), str(folder / "discord_bot.mjs")]
+    command = [
+        "node",
+        "--require",
+        str(HERE / "discord_js_preload.cjs"),
+        str(folder / "discord_bot.mjs"),
+    ]
     return command, {"STANDIN_URL": discord.url, "STANDIN_BOT_FOLDER": str(folder)}
 
 
@@ -69,17 +99,30 @@ def _install(folder: Path) -> None:
         return
     for name in ("package.json", "package-lock.json"):
         shutil.copy(RECIPES / name, folder)
-    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=20000"]
+    options = [
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--fetch-retries=1",
+        "--fetch-timeout=20000",
+    ]
     try:
         ran = subprocess.run(
-            ["npm", "ci", *options], cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+            ["npm", "ci", *options],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=INSTALL_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         pytest.skip("npm did not fetch discord.js in time: no network?")
     if ran.returncode:
         assert "EINTEGRITY" not in ran.stderr
         assert "EUSAGE" not in ran.stderr, "package-lock.json does not fit package.json"
-        pytest.skip(f"npm cannot fetch discord.js: {ran.stderr.strip().splitlines()[:2]}")
+        pytest.skip(
+            f"npm cannot fetch discord.js: {ran.stderr.strip().splitlines()[:2]}"
+        )
     installed.write_bytes(lock)
 
 
@@ -92,8 +135,12 @@ def _wait(product, bot, function, what):
 
 
 def answered(product, bot, interaction) -> dict:
-    """Return the answer that the user reads, and check that the bot obeys Discord's rules."""
-    reply = _wait(product, bot, interaction.final_message, "an answer to the slash command")
+    """Return the answer that the user reads, and check that the bot obeys Discord's
+    rules.
+    """
+    reply = _wait(
+        product, bot, interaction.final_message, "an answer to the slash command"
+    )
     first = interaction.callback()
     assert (first.body["type"], first.body["data"]["flags"]) == (DEFERRED, EPHEMERAL)
     assert reply["allowed_mentions"]["parse"] == []
@@ -109,19 +156,29 @@ def newest(product, **wanted):
 
 def subjects(product, subject):
     path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
-    return product.call("GET", path, params={"subject_contains": subject}).json()["emails"]
+    return product.call("GET", path, params={"subject_contains": subject}).json()[
+        "emails"
+    ]
 
 
 def send(bot, subject):
-    return bot.discord.slash("sendemail", to="dana@northwind.example", subject=subject, body="Hello **Dana**")
+    return bot.discord.slash(
+        "sendemail", to="dana@northwind.example", subject=subject, body="Hello **Dana**"
+    )
 
 
 def test_bot_registers_its_commands_for_those_who_may_manage_messages(bot):
     commands = {command["name"]: command for command in bot.discord.commands()}
     assert commands.keys() == {"sendemail", "checkinbox"}
-    assert [option["name"] for option in commands["sendemail"]["options"]] == ["to", "subject", "body"]
+    assert [option["name"] for option in commands["sendemail"]["options"]] == [
+        "to",
+        "subject",
+        "body",
+    ]
     assert all(option["required"] for option in commands["sendemail"]["options"])
-    assert {str(command["default_member_permissions"]) for command in commands.values()} == {"8192"}
+    assert {
+        str(command["default_member_permissions"]) for command in commands.values()
+    } == {"8192"}
 
 
 def test_sendemail_is_held_and_the_user_is_asked_not_to_repeat(product, bot):
@@ -158,7 +215,9 @@ def test_refusal_is_shown_and_not_waited_for_until_tomorrow(product, bot):
     assert answered(product, bot, interaction)["content"].startswith("Not sent: to")
     bot.gateway.faults.append(between.USED_UP)
     subject = f"Used up {bot.language}"
-    assert answered(product, bot, send(bot, subject))["content"] == "Not sent: Too much."
+    assert (
+        answered(product, bot, send(bot, subject))["content"] == "Not sent: Too much."
+    )
     assert subjects(product, subject) == []
 
 
@@ -173,17 +232,31 @@ def test_bot_outlives_an_interaction_that_discord_has_forgotten(product, bot):
 
 
 def test_unread_mail_is_shown_with_the_line_that_answers_it(product, bot):
-    received = recipes.receive(product, f"Where is *my* order, {bot.language}? @everyone")
+    received = recipes.receive(
+        product, f"Where is *my* order, {bot.language}? @everyone"
+    )
     content = answered(product, bot, bot.discord.slash("checkinbox"))["content"]
     shown, line = content.splitlines()[:2]
-    assert shown == f"Where is \\*my\\* order, {bot.language}? @everyone · dana@northwind.example"
+    assert (
+        shown
+        == f"Where is \\*my\\* order, {bot.language}? @everyone · dana@northwind.example"
+    )
     assert received["thread_id"] in line
-    message_id = bot.discord.write(line.strip("`").replace("your answer", "It comes today."))
-    _wait(product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply")
+    message_id = bot.discord.write(
+        line.strip("`").replace("your answer", "It comes today.")
+    )
+    _wait(
+        product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply"
+    )
     reply = newest(product, direction="outbound")
-    assert (reply["to"], reply["thread_id"]) == (["dana@northwind.example"], received["thread_id"])
+    assert (reply["to"], reply["thread_id"]) == (
+        ["dana@northwind.example"],
+        received["thread_id"],
+    )
     assert reply["markdown"] == "It comes today."
-    unread = product.call("GET", "/v1/check_inbox", params={"mailbox": product.known["MAILBOX_ADDRESS"]}).json()
+    unread = product.call(
+        "GET", "/v1/check_inbox", params={"mailbox": product.known["MAILBOX_ADDRESS"]}
+    ).json()
     assert received["id"] in [row["id"] for row in unread["emails"]]
 
 
@@ -191,12 +264,19 @@ def test_unread_mail_is_shown_with_the_line_that_answers_it(product, bot):
 def test_reply_is_held_in_its_thread(product, bot):
     answered(product, bot, send(bot, f"Asked {bot.language}"))
     asked = newest(product)
-    message_id = bot.discord.write(f"!reply {asked['thread_id']} It is on its way.\nAna")
-    (answer,) = _wait(product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply")
+    message_id = bot.discord.write(
+        f"!reply {asked['thread_id']} It is on its way.\nAna"
+    )
+    (answer,) = _wait(
+        product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply"
+    )
     reply = newest(product)
     assert reply["thread_id"] == asked["thread_id"]
     assert reply["id"] != asked["id"]
-    assert (reply["markdown"], reply["status"]) == ("It is on its way.\nAna", "pending_send_approval")
+    assert (reply["markdown"], reply["status"]) == (
+        "It is on its way.\nAna",
+        "pending_send_approval",
+    )
     assert reply["metadata"]["discord_user_id"] == MEMBER
     assert reply["metadata"]["discord_channel"] == "outreach"
     assert "Held for review" in answer["content"]
@@ -205,10 +285,15 @@ def test_reply_is_held_in_its_thread(product, bot):
 
 
 @pytest.mark.slow
-def test_reply_without_a_text_is_explained_and_one_of_somebody_without_the_right_ignored(product, bot):
+def test_reply_without_a_text_is_explained_and_one_of_somebody_without_the_right_ignored(
+    product, bot
+):
     ignored = bot.discord.write("!reply", author=GUEST)
-    # Messages are handled in order: when the second is answered, the first has been skipped.
+    # Messages are handled in order: when the second is answered, the first has been
+    # skipped.
     heard = bot.discord.write("!reply")
-    (reply,) = _wait(product, bot, lambda: bot.discord.answers_to(heard), "an answer to !reply")
+    (reply,) = _wait(
+        product, bot, lambda: bot.discord.answers_to(heard), "an answer to !reply"
+    )
     assert reply["content"].startswith("Write `!reply")
     assert bot.discord.answers_to(ignored) == []

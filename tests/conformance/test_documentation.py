@@ -1,4 +1,6 @@
-"""The commands of the documentation work as it says: each block is run unchanged against the product."""
+"""The commands of the documentation work as it says: each block is run unchanged
+against the product.
+"""
 
 import ast
 import json
@@ -14,7 +16,11 @@ from gateway import errors
 from tests.conformance import recipes
 from tests.conformance.recipes import RECIPES, ROOT
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "bot-developers.md", ROOT / "docs" / "gateway.md")
+DOCUMENTS = (
+    ROOT / "README.md",
+    ROOT / "docs" / "bot-developers.md",
+    ROOT / "docs" / "gateway.md",
+)
 # A block that is run, and the optional answer after it.
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```(?:\s*```json\n(.*?)```)?", re.S)
 # One of each kind: the others run with --all.
@@ -26,7 +32,9 @@ BLOCKS = [
     for name in [f"{path.stem}-{number}"]
 ]
 ERRORS = ROOT / "docs" / "errors.md"
-ERROR_CLASSES = {name: one.status for name, one in vars(errors).items() if hasattr(one, "status")}
+ERROR_CLASSES = {
+    name: one.status for name, one in vars(errors).items() if hasattr(one, "status")
+}
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +47,24 @@ def _something_received(product):
 @pytest.mark.usefixtures("_something_received", "_no_webhook_stays")
 @pytest.mark.parametrize(("language", "code", "answer"), BLOCKS)
 def test_command_of_the_documentation_works(product, language, code, answer):
-    code = code.replace("var/credentials.env", str(product.stack.data / "credentials.env"))
+    code = code.replace(
+        "var/credentials.env", str(product.stack.data / "credentials.env")
+    )
     code = code.replace("127.0.0.1:9000", f"127.0.0.1:{product.stack.hook_port}")
     # Others may have changed the list before.
     code = code.replace('"version": 0', f'"version": {list_version(product)}')
-    command = ["sh", "-euc", code] if language == "sh" else [sys.executable, "-W", "ignore", "-c", code]
+    command = (
+        ["sh", "-euc", code]
+        if language == "sh"
+        else [sys.executable, "-W", "ignore", "-c", code]
+    )
     ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env={**os.environ, **product.known}, check=False
+        command,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **product.known},
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()
@@ -58,12 +77,16 @@ def test_command_of_the_documentation_works(product, language, code, answer):
 
 def list_version(product):
     path = f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/allowlist"
-    return product.call("GET", path, key="ADMIN_KEY", params={"kind": "restriction"}).json()["version"]
+    return product.call(
+        "GET", path, key="ADMIN_KEY", params={"kind": "restriction"}
+    ).json()["version"]
 
 
 @pytest.fixture
 def _no_webhook_stays(product):
-    """End the subscriptions that a block made, so that they receive nothing from later tests."""
+    """End the subscriptions that a block made, so that they receive nothing from later
+    tests.
+    """
     yield
     port = f":{product.stack.hook_port}/"
     for hook in product.call("GET", "/v1/webhooks", key="ADMIN_KEY").json()["webhooks"]:
@@ -72,7 +95,9 @@ def _no_webhook_stays(product):
 
 
 def assert_shown(shown, real):
-    """Check that the real answer has what the page shows; … stands for any text, an empty list for any list."""
+    """Check that the real answer has what the page shows; … stands for any text, an
+    empty list for any list.
+    """
     if isinstance(shown, dict):
         assert shown.keys() <= real.keys()
         for name, value in shown.items():
@@ -87,28 +112,43 @@ def assert_shown(shown, real):
 
 
 def test_every_link_between_documents_leads_somewhere():
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+    for document in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
 def test_every_recipe_is_explained():
     page = (ROOT / "docs" / "bot-developers.md").read_text()
-    programs = {path.name for path in RECIPES.iterdir() if path.suffix in (".py", ".mjs")}
+    programs = {
+        path.name for path in RECIPES.iterdir() if path.suffix in (".py", ".mjs")
+    }
     assert programs == set(re.findall(r"\]\(recipes/([\w.]+\.(?:py|mjs))\)", page))
 
 
 def test_page_of_errors_has_every_code_with_its_status_and_no_other():
     rows = [
-        (int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", ERRORS.read_text(), re.M)
+        (int(status), code)
+        for status, code in re.findall(
+            r"^\| (\d{3}) \| `([a-z_]+)` \|", ERRORS.read_text(), re.M
+        )
     ]
     assert len(rows) == len(set(rows))
-    raised = set().union(*(answers_of(path) for path in (ROOT / "gateway").rglob("*.py")))
+    raised = set().union(
+        *(answers_of(path) for path in (ROOT / "gateway").rglob("*.py"))
+    )
     # Where the framework chooses the status, only the code is ours.
     anywhere = {code for status, code in raised if status is None}
     listed = {row for row in rows if row[1] not in anywhere}
-    assert sorted({pair for pair in raised if pair[0]} - listed) == [], "docs/errors.md lacks what the gateway gives"
-    assert sorted(listed - raised) == [], "docs/errors.md has what the gateway does not give"
+    assert sorted({pair for pair in raised if pair[0]} - listed) == [], (
+        "docs/errors.md lacks what the gateway gives"
+    )
+    assert sorted(listed - raised) == [], (
+        "docs/errors.md has what the gateway does not give"
+    )
     assert {code for _, code in rows} >= anywhere
 
 
@@ -119,19 +159,33 @@ def answers_of(path: Path) -> set[tuple[int | None, str]]:
         if isinstance(node, ast.Call):
             found += _of_call(node)
         elif isinstance(node, ast.ClassDef):
-            set_here = {one.targets[0].id: one.value for one in node.body if isinstance(one, ast.Assign)}
+            set_here = {
+                one.targets[0].id: one.value
+                for one in node.body
+                if isinstance(one, ast.Assign)
+            }
             if "code" in set_here:
                 found.append((set_here.get("status"), set_here["code"]))
-    # The answers of the middleware: (sentence, word) by status, and for what has none, 500.
+    # The answers of the middleware: (sentence, word) by status, and for what has none,
+    # 500.
     if path.name == "middleware.py":
         tables = {
-            node.targets[0].id: node.value for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)
+            node.targets[0].id: node.value
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Assign)
         }
         sentences = tables["_SENTENCES"]
-        found += [(key, pair.elts[1]) for key, pair in zip(sentences.keys, sentences.values, strict=True)]
+        found += [
+            (key, pair.elts[1])
+            for key, pair in zip(sentences.keys, sentences.values, strict=True)
+        ]
         found.append((ast.Constant(500), tables["_BROKEN"].elts[1]))
     pairs = {(_constant(status), _constant(word)) for status, word in found}
-    return {(status, word) for status, word in pairs if isinstance(word, str) and re.fullmatch("[a-z_]+", word)}
+    return {
+        (status, word)
+        for status, word in pairs
+        if isinstance(word, str) and re.fullmatch("[a-z_]+", word)
+    }
 
 
 def _constant(node: object) -> object:

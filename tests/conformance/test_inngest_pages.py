@@ -1,4 +1,6 @@
-"""Functions of MultiMail's Inngest page, with the real package, on the events that the desk posts (point 5)."""
+"""Functions of MultiMail's Inngest page, with the real package, on the events that the
+desk posts (point 5).
+"""
 
 import fcntl
 import shutil
@@ -19,14 +21,24 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def folder(request):
-    """The program's folder with the package installed; fetched once, and cached by pytest."""
+    """The program's folder with the package installed; fetched once, and cached by
+    pytest.
+    """
     if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("The functions in JavaScript need node and npm, and this machine has none.")
+        pytest.skip(
+            "The functions in JavaScript need node and npm, and this machine has none."
+        )
     folder = Path(request.config.cache.mkdir("inngest-js"))
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "node_modules" / "inngest").exists():
-            options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-timeout=20000"]
+            options = [
+                "--no-save",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--fetch-timeout=20000",
+            ]
             ran = subprocess.run(
                 ["npm", "install", PACKAGE, *options],
                 cwd=folder,
@@ -36,7 +48,9 @@ def folder(request):
                 check=False,
             )
             if ran.returncode:
-                pytest.skip(f"npm cannot fetch {PACKAGE}: {ran.stderr.strip().splitlines()[:2]}")
+                pytest.skip(
+                    f"npm cannot fetch {PACKAGE}: {ran.stderr.strip().splitlines()[:2]}"
+                )
         shutil.copy(HERE / "inngest_pages.mjs", folder)
     return folder
 
@@ -46,12 +60,20 @@ def app(product, folder, tmp_path_factory):
     """The program, and the stand-in for Inngest that calls it."""
     port = str(product.stack.hook_port)
     with inngest_standin.inngest() as inngest:
-        variables = {"KEY": product.known["AGENT_KEY"], "PORT": port, "INNGEST_DEV": inngest.url}
+        variables = {
+            "KEY": product.known["AGENT_KEY"],
+            "PORT": port,
+            "INNGEST_DEV": inngest.url,
+        }
         env = recipes.environment(product, "MAILBOX_ADDRESS", **variables)
         url = f"http://127.0.0.1:{port}/api/inngest"
         log = tmp_path_factory.mktemp("pages") / "app.log"
-        with recipes.running(["node", str(folder / "inngest_pages.mjs")], env=env, log=log):
-            product.wait_for(lambda: requests.get(url, timeout=60).ok, 60, "the program to answer")
+        with recipes.running(
+            ["node", str(folder / "inngest_pages.mjs")], env=env, log=log
+        ):
+            product.wait_for(
+                lambda: requests.get(url, timeout=60).ok, 60, "the program to answer"
+            )
             inngest.sync(url)
             product.post_alerts()
             yield lambda name, event: Run(url, f"pages-{name}", event)
@@ -62,16 +84,26 @@ def event_of(product, name, message_id):
     """Wait for an event that the desk posted to Inngest, which stores it unchanged."""
 
     def posted():
-        events = requests.get(f"{product.known['DISCORD_URL']}/programs.json", timeout=60).json()["events"]
-        mine = (one["body"] for one in events if (one["program"], one["name"]) == ("inngest", name))
-        return next((one for one in mine if one["data"].get("message_id") == message_id), None)
+        events = requests.get(
+            f"{product.known['DISCORD_URL']}/programs.json", timeout=60
+        ).json()["events"]
+        mine = (
+            one["body"]
+            for one in events
+            if (one["program"], one["name"]) == ("inngest", name)
+        )
+        return next(
+            (one for one in mine if one["data"].get("message_id") == message_id), None
+        )
 
     return product.wait_for(posted, timeout=90, what=f"{name} of {message_id}")
 
 
 def test_triage_reads_and_tags_the_message_of_the_event(product, app):
     received = recipes.receive(product, f"Refund {time.time_ns()}")
-    ended = app("triage", event_of(product, "multimail/email.received", received["id"])).next()
+    ended = app(
+        "triage", event_of(product, "multimail/email.received", received["id"])
+    ).next()
     assert ended["output"] == {"id": received["id"], "tag": "refund"}
     path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails/{received['id']}/tags"
     assert product.call("GET", path).json()["tags"].keys() == {"refund"}
@@ -79,17 +111,26 @@ def test_triage_reads_and_tags_the_message_of_the_event(product, app):
 
 def test_digest_lists_what_waits_and_what_is_unread(product, app):
     _, subject = product.send()
-    ended = app("digest", {"name": "inngest/scheduled.timer", "data": {"cron": "0 8 * * 1-5"}}).next()
+    ended = app(
+        "digest", {"name": "inngest/scheduled.timer", "data": {"cron": "0 8 * * 1-5"}}
+    ).next()
     assert f"{subject} to dana@northwind.example" in ended["output"]["pending"]
     assert isinstance(ended["output"]["unread"], int)
 
 
 def test_function_waits_for_the_decision_that_the_desk_posts(product, app):
-    message = {"to": "dana@northwind.example", "subject": f"Pages {time.time_ns()}", "text": "Hello Dana"}
+    message = {
+        "to": "dana@northwind.example",
+        "subject": f"Pages {time.time_ns()}",
+        "text": "Hello Dana",
+    }
     run = app("send", {"name": "app/letter.written", "data": message})
     waiting = run.next()
     [sent] = [step["data"]["id"] for step in run.steps.values()]
-    assert (waiting["op"], waiting["name"]) == ("WaitForEvent", "multimail/email.decided")
+    assert (waiting["op"], waiting["name"]) == (
+        "WaitForEvent",
+        "multimail/email.decided",
+    )
     recipes.decide(product, sent, "approve", "As agreed.")
     event = event_of(product, "multimail/email.decided", sent)
     assert inngest_standin.matches(waiting["opts"]["if"], run.event, event)

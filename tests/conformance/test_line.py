@@ -1,4 +1,6 @@
-"""The whole line, from a real MultiMail client to a mail in an inbox, against processes that ./run started."""
+"""The whole line, from a real MultiMail client to a mail in an inbox, against processes
+that ./run started.
+"""
 
 import asyncio
 import json
@@ -14,7 +16,11 @@ from multimail import AsyncMultiMail, MultiMail
 from common.fingerprint import short_fingerprint
 
 AMBER = 0xF59E0B
-TRIGGER = {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"}
+TRIGGER = {
+    "discord_user": "ana#1",
+    "discord_channel": "outreach",
+    "discord_guild": "Acme",
+}
 STEPS = {
     "message.held", "message.fetched", "message.opened", "verdict.given", "decision.recorded", "decision.calling",
     "decision.applied", "message.approved", "message.sent", "alert.delivered",
@@ -24,9 +30,15 @@ STEPS = {
 def wait_for_outcome(product, subject, word):
     def turned():
         cards = product.cards(subject)
-        return cards if cards and f"**{word}" in cards[0]["embeds"][0]["description"] else None
+        return (
+            cards
+            if cards and f"**{word}" in cards[0]["embeds"][0]["description"]
+            else None
+        )
 
-    return product.wait_for(turned, timeout=120, what=f"the card of {subject!r} to say {word}")
+    return product.wait_for(
+        turned, timeout=120, what=f"the card of {subject!r} to say {word}"
+    )
 
 
 def sdk(product, key="AGENT_KEY"):
@@ -39,109 +51,177 @@ def line(product, ana, alerts):
     subject = f"SDK {time.time_ns()}"
     with sdk(product) as client:
         fields = {"subject": subject, "markdown": "Hello **Dana**"}
-        sent = client.send_email(product.known["MAILBOX_ID"], to=["dana@northwind.example"], **fields)
+        sent = client.send_email(
+            product.known["MAILBOX_ID"], to=["dana@northwind.example"], **fields
+        )
         read = client.get_email(product.known["MAILBOX_ID"], sent["id"])
     # The SDK has no metadata; the origin is written as the flat call writes it.
     row = product.held(ana, sent["id"])
-    before = product.wait_for(lambda: product.cards(subject), timeout=120, what="the card")
+    before = product.wait_for(
+        lambda: product.cards(subject), timeout=120, what="the card"
+    )
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
     after = wait_for_outcome(product, subject, "Delivered")
-    return SimpleNamespace(subject=subject, sent=sent, read=read, row=row, before=before, after=after)
+    return SimpleNamespace(
+        subject=subject, sent=sent, read=read, row=row, before=before, after=after
+    )
 
 
 def test_sdk_message_is_approved_and_leaves_exactly_once(product, ana, line):
-    assert (line.sent["status"], line.sent["oversight_status"]) == ("pending_scan", "pending_approval")
+    assert (line.sent["status"], line.sent["oversight_status"]) == (
+        "pending_scan",
+        "pending_approval",
+    )
     assert line.read["status"] == "pending_send_approval"
     [mail] = product.mails(line.subject)
     assert mail["X-Envelope-To"] == "dana@northwind.example"
     assert "<strong>Dana</strong>" in mail.get_body(("html",)).get_content()
-    assert product.wait_for(lambda: ana.find(line.sent["id"], "done"), timeout=60, what="the message under Done")
+    assert product.wait_for(
+        lambda: ana.find(line.sent["id"], "done"),
+        timeout=60,
+        what="the message under Done",
+    )
 
 
 def test_card_names_the_message_and_is_updated(product, ana, line):
     [card], [after] = line.before, line.after
     embed = card["embeds"][0]
-    fields = {field["name"]: field["value"].replace("\\", "") for field in embed["fields"]}
+    fields = {
+        field["name"]: field["value"].replace("\\", "") for field in embed["fields"]
+    }
     assert (embed["color"], card["pings"]) == (AMBER, 0)
     assert fields["From"] == product.known["MAILBOX_ADDRESS"]
     assert fields["To"] == "dana@northwind.example"
     assert fields["Message ID"] == line.sent["id"]
     assert fields["Fingerprint"] == short_fingerprint(line.row["fingerprint"])
-    assert embed["url"] == f"{product.known['DASHBOARD_URL']}/approvals/{line.sent['id']}/"
+    assert (
+        embed["url"] == f"{product.known['DASHBOARD_URL']}/approvals/{line.sent['id']}/"
+    )
     link = ana.get(f"/approvals/{line.sent['id']}/")
     assert link.headers["Location"] == f"/queue/{line.row['id']}/"
     assert (after["id"], after["edits"] >= 1) == (card["id"], True)
     assert after["embeds"][0]["color"] != AMBER
 
 
-def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(product, ana, line):
+def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(
+    product, ana, line
+):
     def whole():
         entries = ana.trace(line.row["id"])
-        return entries if any(entry["details"].get("shows") == "Delivered" for entry in entries) else None
+        return (
+            entries
+            if any(entry["details"].get("shows") == "Delivered" for entry in entries)
+            else None
+        )
 
     entries = product.wait_for(whole, timeout=60, what="the turned card in the trace")
     by_action = {entry["action"]: entry for entry in reversed(entries)}
     assert set(by_action) >= STEPS
-    assert all(entry["at"] and entry["surface"] and entry["actor_kind"] for entry in entries)
+    assert all(
+        entry["at"] and entry["surface"] and entry["actor_kind"] for entry in entries
+    )
     entry = by_action["verdict.given"]
     assert (entry["actor"], entry["surface"]) == ("Ana Ferreira", "web")
     assert by_action["decision.applied"]["fingerprint"] == line.row["fingerprint"]
-    assert [entry["id"] for entry in entries] == sorted(entry["id"] for entry in entries)
-    # One trace, which the logs also name, covers the arrival to the first post in Discord. A message may arrive by
-    # its webhook or, when the periodic comparison with MultiMail sees it a moment earlier, in a worker.
-    [trace] = {by_action[name]["trace"] for name in ("message.held", "message.fetched", "alert.delivered")}
-    arrived_in = "worker-desk" if "found" in by_action["message.held"]["details"] else "web"
+    assert [entry["id"] for entry in entries] == sorted(
+        entry["id"] for entry in entries
+    )
+    # One trace, which the logs also name, covers the arrival to the first post in
+    # Discord. A message may arrive by its webhook or, when the periodic comparison with
+    # MultiMail sees it a moment earlier, in a worker.
+    [trace] = {
+        by_action[name]["trace"]
+        for name in ("message.held", "message.fetched", "alert.delivered")
+    }
+    arrived_in = (
+        "worker-desk" if "found" in by_action["message.held"]["details"] else "web"
+    )
     for name in {arrived_in, "worker-desk"}:
         assert trace in product.stack.log(name), name
 
 
-def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(product, line):
+def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(
+    product, line
+):
     upstream_id = line.sent["id"]
     with psycopg.connect(product.known["DATABASE_URL"]) as database:
         query = "SELECT body FROM mirror_webhookevent WHERE position(%s in body) > 0 ORDER BY id DESC"
-        bodies = [bytes(body) for (body,) in database.execute(query, [upstream_id.encode()])]
+        bodies = [
+            bytes(body) for (body,) in database.execute(query, [upstream_id.encode()])
+        ]
         assert len(bodies) >= 3
         for body in [*bodies, *reversed(bodies)]:
             assert product.post_webhook(body).json()["result"] == "duplicate"
-        # The newest first, with new ids, as if the sender had lost its memory and its order.
+        # The newest first, with new ids, as if the sender had lost its memory and its
+        # order.
         for body in bodies:
             again = json.loads(body) | {"event_id": f"again-{time.time_ns()}"}
-            assert product.post_webhook(json.dumps(again).encode()).json()["result"] == "late"
+            assert (
+                product.post_webhook(json.dumps(again).encode()).json()["result"]
+                == "late"
+            )
         count = "SELECT count(*), min(state) FROM mirror_message WHERE upstream_id = %s"
         assert database.execute(count, [upstream_id]).fetchone() == (1, "delivered")
-    assert (len(product.cards(line.subject)), len(product.mails(line.subject))) == (1, 1)
+    assert (len(product.cards(line.subject)), len(product.mails(line.subject))) == (
+        1,
+        1,
+    )
 
 
 async def _send_async(product, subject):
-    async with AsyncMultiMail(product.known["AGENT_KEY"], base_url=product.known["GATEWAY_URL"]) as client:
+    async with AsyncMultiMail(
+        product.known["AGENT_KEY"], base_url=product.known["GATEWAY_URL"]
+    ) as client:
         return await client.send_email(
-            product.known["MAILBOX_ID"], to=["dana@northwind.example"], subject=subject, markdown="Hi"
+            product.known["MAILBOX_ID"],
+            to=["dana@northwind.example"],
+            subject=subject,
+            markdown="Hi",
         )
 
 
 def test_async_sdk_and_both_flat_paths_are_held(product, ana):
     # In a thread, because the browser tests keep an event loop running in this one.
     with ThreadPoolExecutor() as threads:
-        sent = threads.submit(asyncio.run, _send_async(product, f"Async {time.time_ns()}")).result(60)
+        sent = threads.submit(
+            asyncio.run, _send_async(product, f"Async {time.time_ns()}")
+        ).result(60)
     assert sent["status"] == "pending_scan"
     ids = [sent["id"]]
     for path in ("/v1/send_email", "/send_email"):
-        body = {"from": product.known["MAILBOX_ADDRESS"], "to": "dana@northwind.example", "body": "From a command"}
-        body |= {"subject": f"Flat {time.time_ns()}", "oversight_mode": "gated_send", "metadata": TRIGGER}
+        body = {
+            "from": product.known["MAILBOX_ADDRESS"],
+            "to": "dana@northwind.example",
+            "body": "From a command",
+        }
+        body |= {
+            "subject": f"Flat {time.time_ns()}",
+            "oversight_mode": "gated_send",
+            "metadata": TRIGGER,
+        }
         answer = product.call("POST", path, json=body).json()
         assert (answer["status"], answer["message_id"]) == ("queued", answer["id"])
         ids.append(answer["id"])
-    assert [product.held(ana, upstream_id)["state"] for upstream_id in ids] == ["held"] * 3
+    assert [product.held(ana, upstream_id)["state"] for upstream_id in ids] == [
+        "held"
+    ] * 3
 
 
-def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webhook(product, ana):
+def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webhook(
+    product, ana
+):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
     assert ana.decide(row["id"], "reject", row["fingerprint"]).status_code == 422
     reason = "Wrong amount: it is 49, not 94."
     ana.decide(row["id"], "reject", row["fingerprint"], reason=reason)
-    product.wait_for(lambda: ana.find(upstream_id, "done"), timeout=60, what="the message under Done")
-    headers = {"Authorization": f"Bearer {product.known['AGENT_KEY']}", "Content-Type": "application/json"}
+    product.wait_for(
+        lambda: ana.find(upstream_id, "done"), timeout=60, what="the message under Done"
+    )
+    headers = {
+        "Authorization": f"Bearer {product.known['AGENT_KEY']}",
+        "Content-Type": "application/json",
+    }
     address = f"{product.known['GATEWAY_URL']}/v1/mailboxes/{product.known['MAILBOX_ID']}/emails/{upstream_id}"
     by_mcp = requests.get(address, headers=headers, timeout=60).json()
     assert by_mcp["decision_reason"].startswith(reason)
@@ -155,24 +235,42 @@ def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webh
     assert email["decision_reason"].startswith(reason)
     assert product.mails(subject) == []
     entries = {entry["action"]: entry for entry in ana.trace(row["id"])}
-    trigger = {k: v for k, v in entries["message.held"]["details"].items() if k.startswith("trigger.")}
+    trigger = {
+        k: v
+        for k, v in entries["message.held"]["details"].items()
+        if k.startswith("trigger.")
+    }
     assert trigger == {f"trigger.{name}": word for name, word in TRIGGER.items()}
     page = ana.get(f"/audit/trace/{row['id']}/").text
     assert all(word in page for word in ("Ana Ferreira", "ana#1", "outreach", "Acme"))
 
 
 def test_test_mail_is_decided_at_the_desk_and_never_leaves(product, ana):
-    """Point 3: it is in the queue of a live connection, marked, and only this desk decides it."""
+    """Point 3: it is in the queue of a live connection, marked, and only this desk
+    decides it.
+    """
     wish = {"name": "Trying", "scopes": ["read", "send"], "sandbox": True}
-    product.known["TEST_KEY"] = product.call("POST", "/v1/api-keys", key="ADMIN_KEY", json=wish).json()["api_key"]
+    product.known["TEST_KEY"] = product.call(
+        "POST", "/v1/api-keys", key="ADMIN_KEY", json=wish
+    ).json()["api_key"]
     for outcome in ("approve", "reject"):
         upstream_id, subject = product.send(key="TEST_KEY")
         row = product.held(ana, upstream_id)
-        assert (row["sandbox"], ana.decide(row["id"], outcome, row["fingerprint"], reason="Tried.").ok) == (True, True)
-        done = product.wait_for(lambda sent=upstream_id: ana.find(sent, "done"), timeout=60, what="it under Done")
+        assert (
+            row["sandbox"],
+            ana.decide(row["id"], outcome, row["fingerprint"], reason="Tried.").ok,
+        ) == (True, True)
+        done = product.wait_for(
+            lambda sent=upstream_id: ana.find(sent, "done"),
+            timeout=60,
+            what="it under Done",
+        )
         assert done["decision"] == "applied"
         actions = [entry["action"] for entry in ana.trace(row["id"])]
-        assert ("decision.applied" in actions, "decision.superseded" in actions) == (True, False)
+        assert ("decision.applied" in actions, "decision.superseded" in actions) == (
+            True,
+            False,
+        )
         assert product.mails(subject) == []
 
 
@@ -192,7 +290,18 @@ def test_application_role_cannot_rewrite_the_ledger(product):
 def test_no_secret_and_no_body_reaches_a_log(product, ana):
     marker = f"confidential-{time.time_ns()}"
     product.held(ana, product.send(body=f"The word is {marker}")[0])
-    secrets = ("AGENT_KEY", "OVERSIGHT_KEY", "ADMIN_KEY", "WEBHOOK_SECRET", "REVIEWER_PASSWORD")
+    secrets = (
+        "AGENT_KEY",
+        "OVERSIGHT_KEY",
+        "ADMIN_KEY",
+        "WEBHOOK_SECRET",
+        "REVIEWER_PASSWORD",
+    )
     words = {"the body": marker} | {name: product.known[name] for name in secrets}
     logs = {name: product.stack.log(name) for name in product.stack.pids()}
-    assert [(word, log) for word, text in words.items() for log, lines in logs.items() if text in lines] == []
+    assert [
+        (word, log)
+        for word, text in words.items()
+        for log, lines in logs.items()
+        if text in lines
+    ] == []

@@ -1,4 +1,6 @@
-"""Every request of MultiMail's MCP server (docs/mcp-tools.md): what it sends, and what it reads of the answer."""
+"""Every request of MultiMail's MCP server (docs/mcp-tools.md): what it sends, and what
+it reads of the answer.
+"""
 
 import base64
 import json
@@ -19,23 +21,45 @@ def words_of(cell):
 
 
 def rows():
-    """Return the requests of the page: the request, its tools in 0.7.0 and in 0.13.0, its body, and the answer."""
+    """Return the requests of the page: the request, its tools in 0.7.0 and in 0.13.0,
+    its body, and the answer.
+    """
     lines = PAGE.read_text().split("|---|\n")[1].partition("\n\n")[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 LISTED = {"id", "from", "to", "subject", "status", "received_at", "has_attachments"}
-MAILBOX = {"id", "oversight_mode", "display_name", "auto_cc", "auto_bcc", "default_gate_timing", "signature_block"}
-WORK = {"algorithm": "SHA-256", "challenge": "0" * 64, "number": 1, "salt": "s", "signature": "0" * 64}
+MAILBOX = {
+    "id",
+    "oversight_mode",
+    "display_name",
+    "auto_cc",
+    "auto_bcc",
+    "default_gate_timing",
+    "signature_block",
+}
+WORK = {
+    "algorithm": "SHA-256",
+    "challenge": "0" * 64,
+    "number": 1,
+    "salt": "s",
+    "signature": "0" * 64,
+}
 MESSAGE = {"to": ["dana@northwind.example"], "subject": "M", "markdown": "Hello"}
 NEEDED = {"request_challenge": ["oversight_email"], "activate_account": ["code"]}
 NEEDED |= {"resend_confirmation": ["oversight_email"]}
-FILE = {"name": "a b.txt", "content_type": "text/plain", "content_base64": base64.b64encode(b"hello").decode()}
+FILE = {
+    "name": "a b.txt",
+    "content_type": "text/plain",
+    "content_base64": base64.b64encode(b"hello").decode(),
+}
 
 
 @pytest.fixture
 def use(tenant):
-    """Return a function that calls as a tool does: always a JSON type, often no body. It records the requests."""
+    """Return a function that calls as a tool does: always a JSON type, often no body.
+    It records the requests.
+    """
     by_tool = {}
     for row in rows():
         for tool in words_of(row[1]) + words_of(row[2]):
@@ -43,10 +67,17 @@ def use(tenant):
 
     def call(tool, body=None, status=200, *, key="agent", **ids):
         request, _, _, known, wanted = by_tool[tool]
-        method, path = words_of(request)[0].format(mailbox=tenant.base, **ids).split(" ")
+        method, path = (
+            words_of(request)[0].format(mailbox=tenant.base, **ids).split(" ")
+        )
         assert known == "any" or set(body or ()) <= set(words_of(known)), tool
-        data, headers = json.dumps(body) if body else None, {"Content-Type": "application/json"}
-        answer = ok(tenant.call(method, path, key=key, data=data, headers=headers), status)
+        data, headers = (
+            json.dumps(body) if body else None,
+            {"Content-Type": "application/json"},
+        )
+        answer = ok(
+            tenant.call(method, path, key=key, data=data, headers=headers), status
+        )
         if status in (200, 201, 202) and answer.get("code") != "pending_approval":
             assert answer.keys() >= set(words_of(wanted)), tool
         call.used.add(request)
@@ -63,11 +94,22 @@ def in_an_hour():
 def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     """Point 9."""
     # Mail.
-    sent = use("send_email", MESSAGE | {"attachments": [FILE], "idempotency_key": "m-1", "ucan": "a.b.c"}, 202)
+    sent = use(
+        "send_email",
+        MESSAGE | {"attachments": [FILE], "idempotency_key": "m-1", "ucan": "a.b.c"},
+        202,
+    )
     assert use("send_email", MESSAGE | {"idempotency_key": "m-1"})["id"] == sent["id"]
-    later = MESSAGE | {"subject": "Later", "send_at": in_an_hour(), "gate_timing": "schedule_first"}
+    later = MESSAGE | {
+        "subject": "Later",
+        "send_at": in_an_hour(),
+        "gate_timing": "schedule_first",
+    }
     scheduled = use("schedule_email", later, 202)["id"]
-    assert use("edit_scheduled_email", {"subject": "Later still"}, email=scheduled)["id"] == scheduled
+    assert (
+        use("edit_scheduled_email", {"subject": "Later still"}, email=scheduled)["id"]
+        == scheduled
+    )
     older, received = tenant.receive(), tenant.receive(files={"a b.txt": b"hello"})
     ids = {"email": received["id"]}
     [row] = use("check_inbox")["emails"]
@@ -82,12 +124,17 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     for tool, body in (("set_tags", {"tags": {"a": "b"}}), ("get_tags", None)):
         assert use(tool, body, **ids)["tags"] == {"a": "b"}
     assert use("delete_tag", **ids)["deleted"] is True
-    for tool, status, listed in (("report_spam", "spam_quarantined", [received["id"]]), ("not_spam", "unread", [])):
+    for tool, status, listed in (
+        ("report_spam", "spam_quarantined", [received["id"]]),
+        ("not_spam", "unread", []),
+    ):
         for _ in range(2):
             labelled = use(tool, **ids)
             assert (labelled["id"], labelled["status"]) == (received["id"], status)
         assert [row["id"] for row in use("list_spam")["emails"]] == listed
-        assert [row["id"] for row in use("check_inbox")["emails"]] == ([] if listed else [received["id"]])
+        assert [row["id"] for row in use("check_inbox")["emails"]] == (
+            [] if listed else [received["id"]]
+        )
     assert use("report_spam", None, 409, email=sent["id"])["code"] == "not_received"
     assert use("cancel_message", email=sent["id"])["status"] == "cancelled"
     [waits] = use("list_pending", key="oversight")["pending"]
@@ -96,53 +143,139 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     assert use("decide_email", verdict, key="oversight")["status"] == "rejected"
 
     # The account, and unsupported features.
-    contact = use("add_contact", {"name": "Dana", "email": "dana@northwind.example", "tags": ["a"]}, 201)["id"]
+    contact = use(
+        "add_contact",
+        {"name": "Dana", "email": "dana@northwind.example", "tags": ["a"]},
+        201,
+    )["id"]
     assert [row["id"] for row in use("search_contacts")["contacts"]] == [contact]
     assert use("delete_contact", contact=contact)["deleted"] is True
     account = use("get_account")
     assert (account["enforcement_tier"], account["sending_enabled"]) == ("none", True)
     usage = use("get_usage")
-    assert (usage["plan"], usage["max_mailboxes"]) == (account["plan"], account["max_mailboxes"])
-    assert use("update_account", {"physical_address": "1 Main Street"}, key="admin")["status"] == "updated"
+    assert (usage["plan"], usage["max_mailboxes"]) == (
+        account["plan"],
+        account["max_mailboxes"],
+    )
+    assert (
+        use("update_account", {"physical_address": "1 Main Street"}, key="admin")[
+            "status"
+        ]
+        == "updated"
+    )
     assert use("get_audit_log", key="admin")["entries"]
     for tool in ("get_billing_portal", "upgrade_plan", "cancel_subscription"):
         assert "there is no billing" in use(tool, None, 501, key="admin")["error"]
-    assert use("report_issue", {"category": "bug", "description": "slow"}, 201)["status"] == "received"
-    asked = {"code": "SKP-7D2-4V8", "oversight_email": "a@x.example", "operator_name": "Acme", "pow_solution": WORK}
-    asked |= dict.fromkeys(("accepted_tos", "accepted_operator_agreement", "accepted_anti_spam_policy"), True)
-    for tool in ("request_challenge", "create_account", "activate_account", "resend_confirmation"):
-        body = {name: value for name, value in asked.items() if tool == "create_account" or name in NEEDED[tool]}
+    assert (
+        use("report_issue", {"category": "bug", "description": "slow"}, 201)["status"]
+        == "received"
+    )
+    asked = {
+        "code": "SKP-7D2-4V8",
+        "oversight_email": "a@x.example",
+        "operator_name": "Acme",
+        "pow_solution": WORK,
+    }
+    asked |= dict.fromkeys(
+        ("accepted_tos", "accepted_operator_agreement", "accepted_anti_spam_policy"),
+        True,
+    )
+    for tool in (
+        "request_challenge",
+        "create_account",
+        "activate_account",
+        "resend_confirmation",
+    ):
+        body = {
+            name: value
+            for name, value in asked.items()
+            if tool == "create_account" or name in NEEDED[tool]
+        }
         assert "operator" in use(tool, body, 501, key=None)["error"]
 
     # Settings.
     assert [box["id"] for box in use("list_mailboxes")["mailboxes"]] == [tenant.mailbox]
-    assert use("update_mailbox", {"forward_inbound": True}, key="admin")["forward_inbound"] == 1
-    assert use("update_mailbox", {"auto_cc": None, "ai_disclosure": True}, key="admin")["status"] == "updated"
-    assert "cannot be switched off" in use("update_mailbox", {"ai_disclosure": False}, 400, key="admin")["error"]
-    flags = {"mcp_configured": 1, "ai_disclosure": 1, "scheduling_enabled": 1, "auto_cc": "cee@northwind.example"}
+    assert (
+        use("update_mailbox", {"forward_inbound": True}, key="admin")["forward_inbound"]
+        == 1
+    )
+    assert (
+        use("update_mailbox", {"auto_cc": None, "ai_disclosure": True}, key="admin")[
+            "status"
+        ]
+        == "updated"
+    )
+    assert (
+        "cannot be switched off"
+        in use("update_mailbox", {"ai_disclosure": False}, 400, key="admin")["error"]
+    )
+    flags = {
+        "mcp_configured": 1,
+        "ai_disclosure": 1,
+        "scheduling_enabled": 1,
+        "auto_cc": "cee@northwind.example",
+    }
     flags |= {"signature_block": "-- Desk", "default_gate_timing": "gate_first"}
     use("configure_mailbox", flags, key="admin")
     shown = tenant.get(tenant.base)
-    assert ({name: shown[name] for name in flags}, shown.keys() >= MAILBOX) == (flags, True)
-    assert use("request_upgrade", {"target_mode": "monitored"}, key="admin")["status"] == "upgrade_requested"
+    assert ({name: shown[name] for name in flags}, shown.keys() >= MAILBOX) == (
+        flags,
+        True,
+    )
+    assert (
+        use("request_upgrade", {"target_mode": "monitored"}, key="admin")["status"]
+        == "upgrade_requested"
+    )
     code = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
     assert use("apply_upgrade", {"code": code}, key="admin")["status"] == "upgraded"
     entry = {"pattern": "*@northwind.example", "note": "Customer"}
-    assert use("add_allowlist_entry", entry, 202, key="admin")["status"] == "pending_approval"
-    entry |= {"approval_code": ApprovalRequest.objects.filter(account=tenant.account).latest("id").code}
+    assert (
+        use("add_allowlist_entry", entry, 202, key="admin")["status"]
+        == "pending_approval"
+    )
+    entry |= {
+        "approval_code": ApprovalRequest.objects.filter(account=tenant.account)
+        .latest("id")
+        .code
+    }
     added = use("add_allowlist_entry", entry, 201, key="admin")["id"]
-    assert [row["pattern"] for row in use("list_allowlist")["entries"]] == ["*@northwind.example"]
-    assert use("remove_allowlist_entry", key="admin", entry=added)["status"] == "removed"
-    key = use("create_api_key", {"name": "K", "scopes": ["read"]}, 201, key="admin")["id"]
-    both = use("create_api_key", {"name": "K", "scopes": ["send", "oversight"]}, 422, key="admin")
+    assert [row["pattern"] for row in use("list_allowlist")["entries"]] == [
+        "*@northwind.example"
+    ]
+    assert (
+        use("remove_allowlist_entry", key="admin", entry=added)["status"] == "removed"
+    )
+    key = use("create_api_key", {"name": "K", "scopes": ["read"]}, 201, key="admin")[
+        "id"
+    ]
+    both = use(
+        "create_api_key",
+        {"name": "K", "scopes": ["send", "oversight"]},
+        422,
+        key="admin",
+    )
     assert "Create two" in both["error"]
-    assert {row["id"]: row["name"] for row in use("list_api_keys", key="admin")["api_keys"]}[key] == "K"
+    assert {
+        row["id"]: row["name"] for row in use("list_api_keys", key="admin")["api_keys"]
+    }[key] == "K"
     assert use("revoke_api_key", key="admin", made=key)["status"] == "revoked"
-    box = use("create_mailbox", {"address_local": "desk", "display_name": "Desk"}, 201, key="admin")["id"]
-    assert not tenant.get(f"/v1/mailboxes/{box}", key="admin")["mcp_configured"], "the server asks for set-up then"
-    hook = {"url": tenant.gateway.hooks.url + "/mcp", "events": ["message.received", "oversight.pending"]}
+    box = use(
+        "create_mailbox",
+        {"address_local": "desk", "display_name": "Desk"},
+        201,
+        key="admin",
+    )["id"]
+    assert not tenant.get(f"/v1/mailboxes/{box}", key="admin")["mcp_configured"], (
+        "the server asks for set-up then"
+    )
+    hook = {
+        "url": tenant.gateway.hooks.url + "/mcp",
+        "events": ["message.received", "oversight.pending"],
+    }
     hook_id = use("create_webhook", hook, 201, key="admin")["id"]
-    assert [row["id"] for row in use("list_webhooks", key="admin")["webhooks"]] == [hook_id]
+    assert [row["id"] for row in use("list_webhooks", key="admin")["webhooks"]] == [
+        hook_id
+    ]
     assert use("delete_webhook", key="admin", hook=hook_id)["status"] == "deleted"
 
     # Permanent deletions.
@@ -156,5 +289,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
 
 
 def test_page_has_every_tool_of_both_versions():
-    old, new = ({tool for row in rows() for tool in words_of(row[column])} for column in (1, 2))
+    old, new = (
+        {tool for row in rows() for tool in words_of(row[column])} for column in (1, 2)
+    )
     assert (len(old), len(new)) == (46, 50)

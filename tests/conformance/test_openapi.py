@@ -1,4 +1,6 @@
-"""The OpenAPI document is correct: its examples run, and every answer is one that it lists."""
+"""The OpenAPI document is correct: its examples run, and every answer is one that it
+lists.
+"""
 
 import contextlib
 import io
@@ -17,7 +19,8 @@ from tests.conformance.tenant import ok, unique
 EXAMPLES = 6
 # Operations that would delete the account of the requests.
 LAST = {("DELETE", "/v1/account")}
-# Answers 501 and what to use instead, which is an error to whoever looks for errors of the server.
+# Answers 501 and what to use instead, which is an error to whoever looks for errors of
+# the server.
 NOT_OFFERED = {("POST", "/v1/account")}
 
 
@@ -25,17 +28,28 @@ def things(tenant):
     """An existing object for every name in a path."""
     for name, scopes in (("spare", ["read"]), ("gone", ["read"])):
         tenant.add_key(name, *scopes)
-    sent = tenant.send(attachments=[{"name": "a", "content_base64": "YQ==", "content_type": "text/plain"}])
-    keys = {row["name"]: row["id"] for row in tenant.get("/v1/api-keys", key="admin")["api_keys"]}
+    sent = tenant.send(
+        attachments=[
+            {"name": "a", "content_base64": "YQ==", "content_type": "text/plain"}
+        ]
+    )
+    keys = {
+        row["name"]: row["id"]
+        for row in tenant.get("/v1/api-keys", key="admin")["api_keys"]
+    }
     hook = tenant.subscribe("oversight.pending")
     tenant.held()
     tenant.wait_for_events(hook)
     deliveries = tenant.get("/v1/webhook-deliveries", key="admin")["deliveries"]
-    contact = ok(tenant.call("POST", "/v1/contacts", json={"email": "c@x.example"}), 201)
+    contact = ok(
+        tenant.call("POST", "/v1/contacts", json={"email": "c@x.example"}), 201
+    )
     domain = {"domain": f"{unique('d').replace(' ', '')}.example"}
     allowed = {"pattern": "dana@northwind.example"}
     tenant.call("POST", f"{tenant.base}/allowlist", key="admin", json=allowed)
-    allowed["approval_code"] = ApprovalRequest.objects.filter(account=tenant.account).latest("created_at").code
+    allowed["approval_code"] = (
+        ApprovalRequest.objects.filter(account=tenant.account).latest("created_at").code
+    )
     ok(tenant.call("POST", f"{tenant.base}/allowlist", key="admin", json=allowed), 201)
     return {
         "mailbox": tenant.mailbox,
@@ -47,7 +61,9 @@ def things(tenant):
         "contact_id": contact["id"],
         "webhook_id": hook["id"],
         "delivery_id": deliveries[0]["id"],
-        "domain_id": ok(tenant.call("POST", "/v1/domains", key="admin", json=domain), 201)["id"],
+        "domain_id": ok(
+            tenant.call("POST", "/v1/domains", key="admin", json=domain), 201
+        )["id"],
         "address": "c@x.example",
     }
 
@@ -60,24 +76,49 @@ class InProcess(requests.adapters.HTTPAdapter):
         self.gateway = gateway
 
     def send(self, request, **_):
-        headers = {name: text for name, text in request.headers.items() if name not in ("Content-Length", "Host")}
-        answer = self.gateway.call(request.method, request.path_url, data=request.body, headers=headers, raw=True)
-        answers = {"status": answer.status_code, "headers": dict(answer.headers), "preload_content": False}
-        return self.build_response(request, urllib3.HTTPResponse(body=io.BytesIO(answer.content), **answers))
+        headers = {
+            name: text
+            for name, text in request.headers.items()
+            if name not in ("Content-Length", "Host")
+        }
+        answer = self.gateway.call(
+            request.method,
+            request.path_url,
+            data=request.body,
+            headers=headers,
+            raw=True,
+        )
+        answers = {
+            "status": answer.status_code,
+            "headers": dict(answer.headers),
+            "preload_content": False,
+        }
+        return self.build_response(
+            request, urllib3.HTTPResponse(body=io.BytesIO(answer.content), **answers)
+        )
 
 
 class Prober:
-    """Sends generated requests, half of them about existing objects, and records violations of the document."""
+    """Sends generated requests, half of them about existing objects, and records
+    violations of the document.
+    """
 
     def __init__(self, tenant):
-        # Not at the top: they take seconds to import, and every test process imports this file to collect it.
+        # Not at the top: they take seconds to import, and every test process imports
+        # this file to collect it.
         import schemathesis
         from schemathesis.checks import not_a_server_error
         from schemathesis.specs.openapi import checks
 
-        self.modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+        self.modes = (
+            schemathesis.GenerationMode.POSITIVE,
+            schemathesis.GenerationMode.NEGATIVE,
+        )
         document = tenant.gateway.call("GET", "/openapi.json").json()
-        self.operations = [found.ok() for found in schemathesis.openapi.from_dict(document).get_all_operations()]
+        self.operations = [
+            found.ok()
+            for found in schemathesis.openapi.from_dict(document).get_all_operations()
+        ]
         self.session = requests.Session()
         self.session.mount("http://", InProcess(tenant.gateway))
         self.failures = (schemathesis.errors.FailureGroup, AssertionError)
@@ -92,12 +133,17 @@ class Prober:
         self.turn += 1
         if self.turn % 2:
             named = case.path_parameters or {}
-            case.path_parameters = {name: self.real.get(name, value) for name, value in named.items()}
-        # Every third as the desk, the others as an agent. Admin comes last: it may delete the object of the request.
+            case.path_parameters = {
+                name: self.real.get(name, value) for name, value in named.items()
+            }
+        # Every third as the desk, the others as an agent. Admin comes last: it may
+        # delete the object of the request.
         for key in ("agent" if self.turn % 3 else "oversight", "admin"):
             bearer = {"Authorization": f"Bearer {self.tenant.keys[key]}"}
             try:
-                response = case.call(base_url="http://localhost", session=self.session, headers=bearer)
+                response = case.call(
+                    base_url="http://localhost", session=self.session, headers=bearer
+                )
                 self.statuses.add(response.status_code)
                 case.validate_response(response, checks=self.checks)
             except self.failures as failure:
@@ -140,16 +186,30 @@ def example_of(document, operation):
 
 def with_real_things(tenant, path, example, real):
     """The example with existing ids, mailboxes and codes, otherwise unchanged."""
-    ids = {"from": tenant.address, "mailbox": tenant.address, "mailbox_id": tenant.mailbox}
-    if "{email}" in path or {"email_id", "message_id", "id", "thread_id"} & set(example):
-        at = {"send_at": "2099-01-01T00:00:00Z", "gate_timing": "schedule_first"} if "schedule" in path else {}
+    ids = {
+        "from": tenant.address,
+        "mailbox": tenant.address,
+        "mailbox_id": tenant.mailbox,
+    }
+    if "{email}" in path or {"email_id", "message_id", "id", "thread_id"} & set(
+        example
+    ):
+        at = (
+            {"send_at": "2099-01-01T00:00:00Z", "gate_timing": "schedule_first"}
+            if "schedule" in path
+            else {}
+        )
         email = tenant.send(**at)
         real = real | {"email": email["id"]}
-        ids |= dict.fromkeys(("email_id", "message_id", "id"), email["id"]) | {"thread_id": email["thread_id"]}
+        ids |= dict.fromkeys(("email_id", "message_id", "id"), email["id"]) | {
+            "thread_id": email["thread_id"]
+        }
     if path.endswith("/upgrade"):
         body = {"target_mode": "monitored"}
         ok(tenant.call("POST", f"{tenant.base}/request-upgrade", json=body))
-        ids["code"] = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
+        ids["code"] = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0][
+            "code"
+        ]
     if "domain" in example:
         ids["domain"] = f"{tenant.mailbox.lower()}.example"
     if "address_local" in example:
@@ -170,15 +230,25 @@ def test_every_example_of_a_body_runs(make_tenant):
         if "requestBody" in operation
     ]
     assert len(bodies) > 20
-    # Operations that loosen the mailbox or delete objects come last, the longest paths first.
+    # Operations that loosen the mailbox or delete objects come last, the longest paths
+    # first.
     late = sorted(
         bodies,
-        key=lambda body: (body[:2] in LAST, body[0] == "DELETE", body[1].endswith("upgrade"), -body[1].count("/")),
+        key=lambda body: (
+            body[:2] in LAST,
+            body[0] == "DELETE",
+            body[1].endswith("upgrade"),
+            -body[1].count("/"),
+        ),
     )
     for method, path, example in late:
         where, filled = with_real_things(tenant, path, example, real)
-        # Several paths share an example, and the same message is refused within a minute.
-        tenant.gateway.sql("DELETE FROM gateway_idempotencyrecord WHERE mailbox_id = %s", tenant.mailbox)
+        # Several paths share an example, and the same message is refused within a
+        # minute.
+        tenant.gateway.sql(
+            "DELETE FROM gateway_idempotencyrecord WHERE mailbox_id = %s",
+            tenant.mailbox,
+        )
         answers = []
         for key in ("agent", "oversight", "admin"):
             answer = tenant.call(method, where, key=key, json=filled)

@@ -1,4 +1,6 @@
-"""Hostile mails as files, each with what must and must not come of it. See README.md for the form of a file."""
+"""Hostile mails as files, each with what must and must not come of it. See README.md
+for the form of a file.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,9 @@
-"""Sets the clock of single processes: a few lines of C between them and the C library, stepped while they run.
+"""Sets the clock of single processes: a few lines of C between them and the C library,
+stepped while they run.
 
-Only the time of day is moved; the monotonic clock of a real machine does not jump either. Debian's libfaketime is no
-help here: under it `time.sleep` of Python 3.11 and newer fails.
+Only the time of day is moved; the monotonic clock of a real machine does not jump
+either. Debian's libfaketime is no help here: under it `time.sleep` of Python 3.11 and
+newer fails.
 """
 
 import contextlib
@@ -69,14 +71,30 @@ class Clock:
 @contextlib.contextmanager
 def clock(folder: Path) -> Iterator[Clock]:
     """Skip the test where no compiler can be installed."""
-    if not _compiler() and not (os.geteuid() == 0 and shutil.which("apt-get") and install_debian_packages(["tcc"])):
-        pytest.skip("Setting a process's clock needs a C compiler, and none is here or can be installed.")
+    if not _compiler() and not (
+        os.geteuid() == 0
+        and shutil.which("apt-get")
+        and install_debian_packages(["tcc"])
+    ):
+        pytest.skip(
+            "Setting a process's clock needs a C compiler, and none is here or can be installed."
+        )
     source, library = folder / "clock.c", folder / "clock.so"
     source.write_text(_SOURCE)
-    command = [str(_compiler()), "-shared", "-fPIC", "-w", "-o", str(library), str(source)]
+    command = [
+        str(_compiler()),
+        "-shared",
+        "-fPIC",
+        "-w",
+        "-o",
+        str(library),
+        str(source),
+    ]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     if built.returncode:
-        pytest.skip(f"Setting a process's clock needs a C compiler that works: {built.stderr.strip()[-200:]}")
+        pytest.skip(
+            f"Setting a process's clock needs a C compiler that works: {built.stderr.strip()[-200:]}"
+        )
     yield Clock(folder, library)
 
 

@@ -1,6 +1,8 @@
-"""Products for the fault tests: one with proxies between its two halves, and one that is killed and stopped.
+"""Products for the fault tests: one with proxies between its two halves, and one that
+is killed and stopped.
 
-The main faults, which the ordinary run injects, share the product of all other tests and come last there.
+The main faults, which the ordinary run injects, share the product of all other tests
+and come last there.
 """
 
 from collections.abc import Iterator
@@ -15,7 +17,9 @@ from tests.stack import Stack, group_of, running_stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the soak first, and tests that break the shared product after those that only use it."""
+    """Run the soak first, and tests that break the shared product after those that only
+    use it.
+    """
 
     def group_order(item: pytest.Item) -> int:
         breaks = item.path.parent.name == "faults" and group_of(item) == "stack"
@@ -32,7 +36,9 @@ def _launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def launched(_launched: Stack) -> Stack:
-    """The product of the group launcher, running: its tests kill and end it, in any order."""
+    """The product of the group launcher, running: its tests kill and end it, in any
+    order.
+    """
     if not _launched.is_running():
         _launched.start()
     return _launched
@@ -54,14 +60,20 @@ def desk_of_all(stack: Stack) -> Iterator[DeskRig]:
 
 @pytest.fixture
 def shared_desk(request: pytest.FixtureRequest) -> DeskRig:
-    """The product of the test's group: a test that breaks it repairs it, or starts its own with `desk_rig`."""
-    desk: DeskRig = request.getfixturevalue("desk_of_all" if group_of(request.node) == "stack" else "desk_of_its_own")
+    """The product of the test's group: a test that breaks it repairs it, or starts its
+    own with `desk_rig`.
+    """
+    desk: DeskRig = request.getfixturevalue(
+        "desk_of_all" if group_of(request.node) == "stack" else "desk_of_its_own"
+    )
     return desk
 
 
 @pytest.fixture
 def desk(shared_desk: DeskRig, tmp_path: Path) -> Iterator[DeskRig]:
-    """The product, a history file, and the test's own messages, which must satisfy all invariants at the end."""
+    """The product, a history file, and the test's own messages, which must satisfy all
+    invariants at the end.
+    """
     shared_desk.mine, shared_desk.history = [], tmp_path / "history.jsonl"
     yield shared_desk
     check_invariants(shared_desk)

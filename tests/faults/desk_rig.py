@@ -1,7 +1,9 @@
-"""One running product with a proxy between desk and gateway and one between gateway and desk, for faults of decisions.
+"""One running product with a proxy between desk and gateway and one between gateway and
+desk, for faults of decisions.
 
-Everything is done and seen from outside: people by HTTP, the agent by the gateway's API, what left by the Maildir. The
-database is touched for three things only: to let time pass, to read the two products' records, and to hold locks.
+Everything is done and seen from outside: people by HTTP, the agent by the gateway's
+API, what left by the Maildir. The database is touched for three things only: to let
+time pass, to read the two products' records, and to hold locks.
 """
 
 import contextlib
@@ -43,7 +45,11 @@ class DeskRig(Records):
         # The last checked entry of the ledger.
         self.verified = 0
         self.history: Path | None = None
-        broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+        broker = (
+            stack.env["REDIS_URL"]
+            .replace("unix://", "redis+socket://", 1)
+            .replace("?db=", "?virtual_host=")
+        )
         self.celery = Celery(broker=broker, set_as_current=False)
         self.redis = Redis.from_url(stack.env["REDIS_URL"])
         # Tasks of workers that were killed.
@@ -53,13 +59,23 @@ class DeskRig(Records):
 
     def stand_between(self) -> None:
         """Lead both ways through the proxies."""
-        self.sql("UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'", self.upstream.url)
-        webhook = self.known["WEBHOOK_URL"].replace(self.known["DASHBOARD_URL"], self.hooks.url)
-        self.sql("UPDATE gateway_webhook SET url = %s WHERE url = %s", webhook, self.known["WEBHOOK_URL"])
+        self.sql(
+            "UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'",
+            self.upstream.url,
+        )
+        webhook = self.known["WEBHOOK_URL"].replace(
+            self.known["DASHBOARD_URL"], self.hooks.url
+        )
+        self.sql(
+            "UPDATE gateway_webhook SET url = %s WHERE url = %s",
+            webhook,
+            self.known["WEBHOOK_URL"],
+        )
         self.product.set_undo_window("0")
         # Cards are planned but not posted: the alerts have their own fault tests.
         self.product.hold_alerts()
-        # A whole read each half minute could settle a doubt too early: `reconcile` runs one on request.
+        # A whole read each half minute could settle a doubt too early: `reconcile` runs
+        # one on request.
         self.sql(
             "INSERT INTO dashboard_tick (job, period) SELECT 'approvals.tasks.reconcile_all', "
             "floor(extract(epoch FROM now()) / 30) + ahead FROM generate_series(0, 240) AS ahead ON CONFLICT DO NOTHING"
@@ -86,53 +102,87 @@ class DeskRig(Records):
         return self.person("REVIEWER2")
 
     def hold(self, **fields: Any) -> Held:
-        """Send a message that waits for a decision, and return it once the desk shows its content."""
+        """Send a message that waits for a decision, and return it once the desk shows
+        its content.
+        """
         upstream_id, subject = self.send(**fields)
         return self.shown(upstream_id, subject)
 
     def send(self, **fields: Any) -> tuple[str, str]:
-        """Send a message by the flat call; return its id at the gateway and its subject."""
+        """Send a message by the flat call; return its id at the gateway and its
+        subject.
+        """
         upstream_id, subject = self.product.send(**fields)
         self.note("agent", "send", upstream_id=upstream_id, subject=subject)
         return upstream_id, subject
 
     def shown(self, upstream_id: str, subject: str) -> Held:
-        """Wait until the desk shows the content of a message, and count it as the test's own."""
-        row = self.wait(lambda: self.fetched(upstream_id), f"{upstream_id} in the queue with its content")
+        """Wait until the desk shows the content of a message, and count it as the
+        test's own.
+        """
+        row = self.wait(
+            lambda: self.fetched(upstream_id),
+            f"{upstream_id} in the queue with its content",
+        )
         held = Held(upstream_id, subject, str(row["public_id"]), row["fingerprint"])
         self.mine.append(held)
         return held
 
-    def decide(self, held: Held, outcome: str = "approve", who: str = "REVIEWER", reason: str = "") -> int:
-        """Give a verdict as a person does, on what was shown; return the status of the answer."""
+    def decide(
+        self,
+        held: Held,
+        outcome: str = "approve",
+        who: str = "REVIEWER",
+        reason: str = "",
+    ) -> int:
+        """Give a verdict as a person does, on what was shown; return the status of the
+        answer.
+        """
         reason = reason or ("" if outcome == "approve" else "Not like this.")
         answer = self.person(who).decide(held.id, outcome, held.fingerprint, reason)
         self.note(who, outcome, upstream_id=held.upstream_id, status=answer.status_code)
         return answer.status_code
 
     def confirm(self, held: Held) -> bool:
-        """Confirm as the reviewer that an approval in doubt goes out again; False where the desk does not offer it."""
+        """Confirm as the reviewer that an approval in doubt goes out again; False where
+        the desk does not offer it.
+        """
         page = self.ana.get(f"/queue/{held.id}/")
         if f"/queue/{held.id}/send-again/" not in page.text:
             return False
         answer = self.ana.post(f"/queue/{held.id}/send-again/", page)
-        self.note("REVIEWER", "send again", upstream_id=held.upstream_id, status=answer.status_code)
+        self.note(
+            "REVIEWER",
+            "send again",
+            upstream_id=held.upstream_id,
+            status=answer.status_code,
+        )
         return answer.status_code == 302
 
-    def decide_elsewhere(self, held: Held, action: str, reason: str = "decided elsewhere") -> requests.Response:
+    def decide_elsewhere(
+        self, held: Held, action: str, reason: str = "decided elsewhere"
+    ) -> requests.Response:
         """Decide at the gateway itself, as MultiMail's own page would."""
         self.decided_elsewhere.add(held.upstream_id)
         body = {"email_id": held.upstream_id, "action": action, "reason": reason}
-        answer = self.product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
-        self.note("elsewhere", action, upstream_id=held.upstream_id, status=answer.status_code)
+        answer = self.product.call(
+            "POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body
+        )
+        self.note(
+            "elsewhere", action, upstream_id=held.upstream_id, status=answer.status_code
+        )
         return answer
 
     def python(self, code: str) -> Any:
-        """Run code in one `./run manage shell`, as an operator would, and return what it left in `result`."""
+        """Run code in one `./run manage shell`, as an operator would, and return what
+        it left in `result`.
+        """
         return self.shell.run(code)
 
     def other_worker(self, task: str, *arguments: int) -> Any:
-        """Run a task, and what it wakes, in a process of its own, as another worker would."""
+        """Run a task, and what it wakes, in a process of its own, as another worker
+        would.
+        """
         return self.shell.work(task, *arguments)
 
     def calls(self, held: Held) -> int:
@@ -140,7 +190,9 @@ class DeskRig(Records):
         return len(self.upstream.requests(DECIDE, held.upstream_id))
 
     def without_webhooks(self, held: Held) -> AbstractContextManager[Rule]:
-        """MultiMail tells nothing of this message any more: what becomes known was read."""
+        """MultiMail tells nothing of this message any more: what becomes known was
+        read.
+        """
         return self.hooks.fault(answering(200), WEBHOOK, held.upstream_id)
 
     # Waiting, and letting time pass
@@ -148,35 +200,55 @@ class DeskRig(Records):
     def wait(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
         return wait_for(function, timeout, what, report=self.stack.report)
 
-    def wait_for_decision(self, held: Held, *states: str, timeout: float = SOON) -> dict[str, Any]:
+    def wait_for_decision(
+        self, held: Held, *states: str, timeout: float = SOON
+    ) -> dict[str, Any]:
         """Wait until the newest decision is in one of these states, and return it."""
 
         def reached() -> dict[str, Any] | None:
             decision = self.decision(held)
-            assert decision.get("state") in states, f"it is {decision.get('state')}: {decision.get('explanation')}"
+            assert decision.get("state") in states, (
+                f"it is {decision.get('state')}: {decision.get('explanation')}"
+            )
             return decision
 
-        return self.wait(reached, f"the decision on {held.subject} to be {' or '.join(states)}", timeout)
+        return self.wait(
+            reached,
+            f"the decision on {held.subject} to be {' or '.join(states)}",
+            timeout,
+        )
 
-    def wait_for_message(self, held: Held, *states: str, timeout: float = SOON) -> dict[str, Any]:
-        """Wait until the mirror shows the message in one of these states, and return its row."""
+    def wait_for_message(
+        self, held: Held, *states: str, timeout: float = SOON
+    ) -> dict[str, Any]:
+        """Wait until the mirror shows the message in one of these states, and return
+        its row.
+        """
 
         def reached() -> dict[str, Any] | None:
             message = self.message(held)
             assert message["state"] in states, f"it is {message['state']}"
             return message
 
-        return self.wait(reached, f"{held.subject} to be {' or '.join(states)}", timeout)
+        return self.wait(
+            reached, f"{held.subject} to be {' or '.join(states)}", timeout
+        )
 
     def let_lease_end(self, held: Held) -> None:
         """The lease of the call that is under way is over; nobody has noticed yet."""
-        self._set(held, "lease_until = now() - interval '1 second'", "state = 'calling'")
+        self._set(
+            held, "lease_until = now() - interval '1 second'", "state = 'calling'"
+        )
 
     def let_settle(self, held: Held) -> None:
-        """Everything about the decision happened long enough ago for a read to prove something."""
+        """Everything about the decision happened long enough ago for a read to prove
+        something.
+        """
         self._set(held, "changed_at = changed_at - interval '5 minutes'")
         # For a decision in doubt this is when another read counts.
-        self._set(held, "due_at = now()", "state IN ('unknown', 'withdrawn', 'unattributed')")
+        self._set(
+            held, "due_at = now()", "state IN ('unknown', 'withdrawn', 'unattributed')"
+        )
 
     def let_its_event_be_late(self, held: Held) -> None:
         """What MultiMail should have told of a message on its way is overdue."""
@@ -184,9 +256,14 @@ class DeskRig(Records):
         self.sql(f"UPDATE mirror_message SET {late} WHERE public_id = %s", held.id)
 
     def let_outbox_lease_end(self, held: Held) -> None:
-        """An attempt to send keeps its lease for minutes if PostgreSQL was killed; a live one needs it for seconds."""
+        """An attempt to send keeps its lease for minutes if PostgreSQL was killed; a
+        live one needs it for seconds.
+        """
         overdue = "status = 'scheduled' AND lease_until < now() + interval '2 minutes'"
-        self.sql(f"UPDATE gateway_email SET lease_until = now() WHERE id = %s AND {overdue}", held.upstream_id)
+        self.sql(
+            f"UPDATE gateway_email SET lease_until = now() WHERE id = %s AND {overdue}",
+            held.upstream_id,
+        )
 
     def let_fall_due(self, held: Held) -> None:
         self._set(held, "due_at = now()", "state = 'recorded'")
@@ -200,8 +277,12 @@ class DeskRig(Records):
         finally:
             self.product.set_undo_window("0")
 
-    def bring_to_end(self, *messages: Held, states: tuple[str, ...] = ("applied",)) -> None:
-        """Let leases, settle times and back-off be over; sweeps do the rest, and the reviewer confirms."""
+    def bring_to_end(
+        self, *messages: Held, states: tuple[str, ...] = ("applied",)
+    ) -> None:
+        """Let leases, settle times and back-off be over; sweeps do the rest, and the
+        reviewer confirms.
+        """
 
         def ended() -> bool:
             for held in messages:
@@ -210,7 +291,8 @@ class DeskRig(Records):
                 self.let_fall_due(held)
                 state = self.decision(held)["state"]
                 if state == "unknown":
-                    # An approval whose call never arrived is sent again only when a person says so.
+                    # An approval whose call never arrived is sent again only when a
+                    # person says so.
                     self.confirm(held)
                 assert state in states, f"{held.subject} is {state}"
             return True
@@ -224,11 +306,17 @@ class DeskRig(Records):
     def reconcile(self) -> None:
         """Begin now the whole read that the worker begins by itself every half minute."""
         ours = "slug IN ('demo', 'neighbour')"
-        self.sql(f"UPDATE mirror_connection SET read_at = NULL, wait_until = NULL WHERE {ours}")
+        self.sql(
+            f"UPDATE mirror_connection SET read_at = NULL, wait_until = NULL WHERE {ours}"
+        )
         self.celery.send_task("approvals.tasks.reconcile_all", queue="sync")
 
-    def sweep_until(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
-        """Wait for something that a sweep brings about, with a sweep at once, and others where one is not enough."""
+    def sweep_until(
+        self, function: Callable[[], T], what: str, timeout: float = SOON
+    ) -> T:
+        """Wait for something that a sweep brings about, with a sweep at once, and
+        others where one is not enough.
+        """
         # The function advances time before the first sweep.
         with contextlib.suppress(AssertionError):
             if found := function():
@@ -250,35 +338,62 @@ class DeskRig(Records):
         self.wait_for_idle()
 
     def wait_for_idle(self, but: int = 0) -> None:
-        """Wait until the desk's workers have nothing more to do, but for so many tasks that are kept from ending."""
-        # Twice in a row: a task in transit to Redis or to a worker is in neither for a moment.
-        self.wait(lambda: self._is_idle(but) and (time.sleep(0.15) or self._is_idle(but)), "the workers to be idle")
+        """Wait until the desk's workers have nothing more to do, but for so many tasks
+        that are kept from ending.
+        """
+        # Twice in a row: a task in transit to Redis or to a worker is in neither for a
+        # moment.
+        self.wait(
+            lambda: self._is_idle(but) and (time.sleep(0.15) or self._is_idle(but)),
+            "the workers to be idle",
+        )
 
     def _is_idle(self, but: int) -> bool:
-        """Whether no message of the desk's queues waits or is in the hands of a worker, but for those of later."""
+        """Whether no message of the desk's queues waits or is in the hands of a worker,
+        but for those of later.
+        """
         waiting = self.redis.llen("decisions") + self.redis.llen("sync")
         unacked = self.redis.hgetall("unacked").items()
-        unacknowledged = [json.loads(text) for tag, text in unacked if tag not in self._lost]
+        unacknowledged = [
+            json.loads(text) for tag, text in unacked if tag not in self._lost
+        ]
         now = [
-            one for one, _, queue in unacknowledged if queue in ("decisions", "sync") and not one["headers"].get("eta")
+            one
+            for one, _, queue in unacknowledged
+            if queue in ("decisions", "sync") and not one["headers"].get("eta")
         ]
         return not waiting and len(now) == but
 
-    def sweep_to(self, held: Held, *states: str, timeout: float = SOON) -> dict[str, Any]:
-        """Sweep until the newest decision on a message is in one of these states, and return it."""
+    def sweep_to(
+        self, held: Held, *states: str, timeout: float = SOON
+    ) -> dict[str, Any]:
+        """Sweep until the newest decision on a message is in one of these states, and
+        return it.
+        """
 
         def reached() -> dict[str, Any]:
             decision = self.decision(held)
-            assert decision.get("state") in states, f"it is {decision.get('state')}: {decision.get('explanation')}"
+            assert decision.get("state") in states, (
+                f"it is {decision.get('state')}: {decision.get('explanation')}"
+            )
             return decision
 
-        return self.sweep_until(reached, f"the decision on {held.subject} to be {' or '.join(states)}", timeout)
+        return self.sweep_until(
+            reached,
+            f"the decision on {held.subject} to be {' or '.join(states)}",
+            timeout,
+        )
 
     @contextlib.contextmanager
     def lock(self, held: Held) -> Iterator[psycopg.Connection[Any]]:
-        """Hold the row lock of the newest decision on a message, as a slow transaction of somebody else would."""
+        """Hold the row lock of the newest decision on a message, as a slow transaction
+        of somebody else would.
+        """
         with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"]) as database:
-            database.execute("SELECT 1 FROM approvals_decision WHERE id = %s FOR UPDATE", [self.decision(held)["id"]])
+            database.execute(
+                "SELECT 1 FROM approvals_decision WHERE id = %s FOR UPDATE",
+                [self.decision(held)["id"]],
+            )
             yield database
             database.rollback()
 
@@ -287,16 +402,22 @@ class DeskRig(Records):
         killed = self.stack.kill(name)
         self.give_up_unacked()
         self.note("test", "SIGKILL", process=name)
-        self.wait(lambda: self.stack.pids().get(name, killed) != killed, f"another {name}")
+        self.wait(
+            lambda: self.stack.pids().get(name, killed) != killed, f"another {name}"
+        )
 
     def give_up_unacked(self) -> None:
-        """Wait no more for what dead workers had in hand: the broker gives it out again in some minutes only."""
+        """Wait no more for what dead workers had in hand: the broker gives it out again
+        in some minutes only.
+        """
         self._lost |= set(self.redis.hkeys("unacked"))
 
     def note(self, who: str, action: str, **facts: Any) -> None:
         """Write one line of the history."""
         if self.history:
-            line = json.dumps({"at": time.time(), "who": who, "action": action, **facts}, default=str)
+            line = json.dumps(
+                {"at": time.time(), "who": who, "action": action, **facts}, default=str
+            )
             with self.history.open("a") as history:
                 history.write(line + os.linesep)
 
@@ -305,16 +426,24 @@ class DeskRig(Records):
 
     def _set(self, held: Held, change: str, condition: str = "true") -> None:
         query = "message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
-        self.sql(f"UPDATE approvals_decision SET {change} WHERE {query} AND {condition}", held.id)
+        self.sql(
+            f"UPDATE approvals_decision SET {change} WHERE {query} AND {condition}",
+            held.id,
+        )
 
 
 @contextlib.contextmanager
 def desk_rig(
-    tmp_path_factory: pytest.TempPathFactory, *, running: Any = running_stack, **variables: str
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    running: Any = running_stack,
+    **variables: str,
 ) -> Iterator[DeskRig]:
-    """Start a product whose two halves speak through proxies, and whose decisions leave at once.
+    """Start a product whose two halves speak through proxies, and whose decisions leave
+    at once.
 
-    The second mailbox keeps its five seconds to undo. `running` starts it in another way than others are.
+    The second mailbox keeps its five seconds to undo. `running` starts it in another
+    way than others are.
     """
     upstream, hooks = Proxy(), Proxy()
     allow = f"{upstream.url},{hooks.url}"
@@ -325,7 +454,9 @@ def desk_rig(
 
 @contextlib.contextmanager
 def between_proxies(stack: Stack, upstream: Proxy, hooks: Proxy) -> Iterator[DeskRig]:
-    """Connect the two halves of a running product through these proxies, and close them at the end."""
+    """Connect the two halves of a running product through these proxies, and close them
+    at the end.
+    """
     rig = DeskRig(stack, upstream, hooks)
     upstream.serve(rig.known["GATEWAY_URL"])
     hooks.serve(rig.known["DASHBOARD_URL"])

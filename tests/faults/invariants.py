@@ -1,7 +1,9 @@
-"""Invariants after every fault, checked from outside: by records of the gateway, the mail box and the proxies.
+"""Invariants after every fault, checked from outside: by records of the gateway, the
+mail box and the proxies.
 
-The invariants have numbers, I1 to I12. I10 needs a second connection: test_desk_neighbours. Of I9 only the plan is
-checked here; that cards are posted takes Discord's own time, and test_line_survives waits for it.
+The invariants have numbers, I1 to I12. I10 needs a second connection:
+test_desk_neighbours. Of I9 only the plan is checked here; that cards are posted takes
+Discord's own time, and test_line_survives waits for it.
 """
 
 import hashlib
@@ -23,14 +25,26 @@ _MIRRORED = {
     "cancelled": ("cancelled",),
 }
 _DOUBTFUL = ("unknown", "unattributed", "withdrawn")
-_ENDS = ("decision.applied", "decision.superseded", "decision.refused", "decision.undone")
-_CLOSED = ("message.rejected", "message.cancelled", "message.sent", "message.delivered", "message.failed")
+_ENDS = (
+    "decision.applied",
+    "decision.superseded",
+    "decision.refused",
+    "decision.undone",
+)
+_CLOSED = (
+    "message.rejected",
+    "message.cancelled",
+    "message.sent",
+    "message.delivered",
+    "message.failed",
+)
 
 
 def check_invariants(rig: DeskRig, *, fate_may_be_unknown: bool = False) -> None:
     """Fail with the first violated invariant for the messages of this test.
 
-    `fate_may_be_unknown`: the gateway may have lost a mail server's answer; it does not send such a mail again.
+    `fate_may_be_unknown`: the gateway may have lost a mail server's answer; it does not
+    send such a mail again.
     """
     for held in rig.mine:
         _i12_nothing_is_left_over(rig, held)
@@ -63,7 +77,9 @@ def _i4_mirror_is_what_the_gateway_has(rig: DeskRig, held: Held) -> None:
         if state not in _MIRRORED[status]:
             rig.reconcile()
             rig.let_its_event_be_late(held)
-        assert state in _MIRRORED[status], f"{held.subject} is {status} at the gateway and {state} here"
+        assert state in _MIRRORED[status], (
+            f"{held.subject} is {status} at the gateway and {state} here"
+        )
         return True
 
     rig.sweep_until(equal, "I4: the mirror to show what the gateway has")
@@ -74,50 +90,98 @@ def _i1_at_most_one_effect(rig: DeskRig, held: Held, fate_may_be_unknown: bool) 
         return fate_may_be_unknown and rig.email(held)["fate_unknown"]
 
     effects, approved = rig.effects(held), rig.email(held)["decision"] == "approved"
-    assert len(effects) <= 1, f"I1: the gateway decided {held.subject} {len(effects)} times"
-    effective = [seen for seen in rig.upstream.reached("decide", held.upstream_id) if seen.status == 200]
-    assert len(effective) <= 1, f"I1: {len(effective)} calls for {held.subject} had an effect"
+    assert len(effects) <= 1, (
+        f"I1: the gateway decided {held.subject} {len(effects)} times"
+    )
+    effective = [
+        seen
+        for seen in rig.upstream.reached("decide", held.upstream_id)
+        if seen.status == 200
+    ]
+    assert len(effective) <= 1, (
+        f"I1: {len(effective)} calls for {held.subject} had an effect"
+    )
     if approved:
         what = f"I1: the mail {held.subject} that was approved to leave"
-        rig.wait(lambda: rig.mails(held) or in_doubt() or rig.let_outbox_lease_end(held), what)
+        rig.wait(
+            lambda: rig.mails(held) or in_doubt() or rig.let_outbox_lease_end(held),
+            what,
+        )
     if in_doubt():
         assert rig.mails(held) <= 1
         return
     # I11 too: unapproved messages have not been sent.
-    assert rig.mails(held) == approved, f"I1: {rig.mails(held)} mails with the subject {held.subject}"
+    assert rig.mails(held) == approved, (
+        f"I1: {rig.mails(held)} mails with the subject {held.subject}"
+    )
 
 
 def _i2_every_effect_has_an_earlier_decision(rig: DeskRig, held: Held) -> None:
     for effect in rig.effects(held):
         references = references_in(effect["metadata"]["reason"])
         if not references:
-            assert held.upstream_id in rig.decided_elsewhere, f"I2: nobody decided {held.subject}"
+            assert held.upstream_id in rig.decided_elsewhere, (
+                f"I2: nobody decided {held.subject}"
+            )
             continue
         reference = references[-1]
-        [decision] = [one for one in rig.decisions(held) if one["reference"] == reference]
+        [decision] = [
+            one for one in rig.decisions(held) if one["reference"] == reference
+        ]
         recorded = rig.entries(held, "decision.recorded")
-        [entry] = [entry for entry in recorded if entry["details"]["reference"] == reference]
+        [entry] = [
+            entry for entry in recorded if entry["details"]["reference"] == reference
+        ]
         assert decision["recorded_at"] < effect["created_at"]
-        assert entry["at"] < effect["created_at"], f"I2: {held.subject} was carried out before it was written down"
+        assert entry["at"] < effect["created_at"], (
+            f"I2: {held.subject} was carried out before it was written down"
+        )
         if decision["given_by_id"]:
-            assert (entry["actor_kind"], entry["actor_id"]) == ("person", str(decision["given_by_id"]))
+            assert (entry["actor_kind"], entry["actor_id"]) == (
+                "person",
+                str(decision["given_by_id"]),
+            )
         else:
-            assert decision["rule"], f"I2: neither person nor rule decided {held.subject}"
+            assert decision["rule"], (
+                f"I2: neither person nor rule decided {held.subject}"
+            )
         _i6_what_was_shown_was_executed(rig, held, decision, entry, effect)
 
 
 def _i6_what_was_shown_was_executed(
-    rig: DeskRig, held: Held, decision: dict[str, Any], entry: dict[str, Any], effect: dict[str, Any]
+    rig: DeskRig,
+    held: Held,
+    decision: dict[str, Any],
+    entry: dict[str, Any],
+    effect: dict[str, Any],
 ) -> None:
-    [revision] = rig.sql("SELECT fingerprint FROM mirror_revision WHERE id = %s", decision["revision_id"])
-    calls = [seen for seen in rig.upstream.reached("decide", held.upstream_id) if seen.status == 200]
+    [revision] = rig.sql(
+        "SELECT fingerprint FROM mirror_revision WHERE id = %s", decision["revision_id"]
+    )
+    calls = [
+        seen
+        for seen in rig.upstream.reached("decide", held.upstream_id)
+        if seen.status == 200
+    ]
     # A rule judges the message, not its words.
-    sent = {seen.request.json.get("expected_fingerprint") for seen in calls if decision["given_by_id"]}
-    assert sent <= {revision["fingerprint"]}, f"I6: {held.subject} was carried out with another fingerprint"
-    assert entry["fingerprint"] == effect["metadata"]["fingerprint"] == revision["fingerprint"]
+    sent = {
+        seen.request.json.get("expected_fingerprint")
+        for seen in calls
+        if decision["given_by_id"]
+    }
+    assert sent <= {revision["fingerprint"]}, (
+        f"I6: {held.subject} was carried out with another fingerprint"
+    )
+    assert (
+        entry["fingerprint"]
+        == effect["metadata"]["fingerprint"]
+        == revision["fingerprint"]
+    )
     if decision["given_by_id"]:
         shown = rig.entries(held, "message.opened", "message.served")
-        assert revision["fingerprint"] in {one["fingerprint"] for one in shown}, f"I6: {held.subject} was never shown"
+        assert revision["fingerprint"] in {one["fingerprint"] for one in shown}, (
+            f"I6: {held.subject} was never shown"
+        )
 
 
 def _i5_ends_are_ends(rig: DeskRig, held: Held) -> None:
@@ -125,11 +189,15 @@ def _i5_ends_are_ends(rig: DeskRig, held: Held) -> None:
     closed = ""
     for entry in rig.entries(held):
         action = entry["action"]
-        assert not (closed and action == "message.held"), f"I5: {held.subject} was held again after {closed}"
+        assert not (closed and action == "message.held"), (
+            f"I5: {held.subject} was held again after {closed}"
+        )
         closed = action if action in _CLOSED else closed
         reference = (entry["details"] or {}).get("reference", "")
         if action.startswith("decision.") and reference:
-            assert reference not in ended, f"I5: {action} after {ended.get(reference)} for {held.subject}"
+            assert reference not in ended, (
+                f"I5: {action} after {ended.get(reference)} for {held.subject}"
+            )
             if action in _ENDS:
                 ended[reference] = action
 
@@ -137,7 +205,9 @@ def _i5_ends_are_ends(rig: DeskRig, held: Held) -> None:
 def _i7_doubt_is_shown(rig: DeskRig, held: Held) -> None:
     shown = rig.person("AUDITOR").find(held.upstream_id, tab="unknown") is not None
     doubtful = any(decision["state"] in _DOUBTFUL for decision in rig.decisions(held))
-    assert shown == doubtful, f"I7: {held.subject} is {'' if doubtful else 'not '}in doubt, shown: {shown}"
+    assert shown == doubtful, (
+        f"I7: {held.subject} is {'' if doubtful else 'not '}in doubt, shown: {shown}"
+    )
 
 
 def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
@@ -146,14 +216,20 @@ def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
         "JOIN mirror_message m ON m.id = c.message_id WHERE m.public_id = %s"
     )
-    assert rig.sql(query, held.id)[0]["n"], f"I9: nobody was to be told of {held.subject}"
+    assert rig.sql(query, held.id)[0]["n"], (
+        f"I9: nobody was to be told of {held.subject}"
+    )
 
 
 def _i3_every_accepted_webhook_is_stored(rig: DeskRig) -> None:
     accepted = [seen for seen in rig.hooks.reached("webhook") if seen.status == 200]
     digests = {hashlib.sha256(seen.request.body).hexdigest() for seen in accepted}
-    found = rig.sql("SELECT digest FROM mirror_webhookevent WHERE digest = ANY(%s)", list(digests))
-    assert {row["digest"] for row in found} == digests, "I3: a webhook that was answered 200 is not kept"
+    found = rig.sql(
+        "SELECT digest FROM mirror_webhookevent WHERE digest = ANY(%s)", list(digests)
+    )
+    assert {row["digest"] for row in found} == digests, (
+        "I3: a webhook that was answered 200 is not kept"
+    )
 
 
 def _i8_ledger_verifies(rig: DeskRig) -> None:
@@ -167,5 +243,7 @@ def _i8_ledger_verifies(rig: DeskRig) -> None:
         entry = Entry(**row)
         assert entry.hash == entry_hash(entry), f"I8: entry {entry.pk} was altered"
         hashes = {name: detail_hash(salt, name, text) for name, text in fields.items()}
-        assert hashes == entry.detail_hashes, f"I8: the details of entry {entry.pk} were altered"
+        assert hashes == entry.detail_hashes, (
+            f"I8: the details of entry {entry.pk} were altered"
+        )
         rig.verified = entry.pk

@@ -1,7 +1,9 @@
-"""A TCP proxy before one of our servers that can answer, cut, hold and delay for it, and keeps a record.
+"""A TCP proxy before one of our servers that can answer, cut, hold and delay for it,
+and keeps a record.
 
-A fault is a function of one exchange (tests/faults/wire.py). It is set for requests of one kind, most often for those
-of one message, so that the rest of the product goes on. Another such proxy stands before the desk, for webhooks.
+A fault is a function of one exchange (tests/faults/wire.py). It is set for requests of
+one kind, most often for those of one message, so that the rest of the product goes on.
+Another such proxy stands before the desk, for webhooks.
 """
 
 import contextlib
@@ -62,17 +64,24 @@ class Answer:
 
     status: int
     body: bytes = b"{}"
-    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+    headers: dict[str, str] = field(
+        default_factory=lambda: {"Content-Type": "application/json"}
+    )
 
     def head(self, length: int) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} Said by the proxy", f"Content-Length: {length}"]
+        lines = [
+            f"HTTP/1.1 {self.status} Said by the proxy",
+            f"Content-Length: {length}",
+        ]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 @dataclass
 class Seen:
-    """One line of the record: the request and its time, whether it reached the gateway, and the answer."""
+    """One line of the record: the request and its time, whether it reached the gateway,
+    and the answer.
+    """
 
     request: Request
     at: float
@@ -134,7 +143,9 @@ def pass_on(exchange: Exchange) -> None:
 
 @dataclass
 class Rule:
-    """A fault for requests of one kind (any when empty), of one message (any when empty), so many times."""
+    """A fault for requests of one kind (any when empty), of one message (any when
+    empty), so many times.
+    """
 
     fault: Fault
     kind: str
@@ -143,10 +154,18 @@ class Rule:
     met: list[Seen] = field(default_factory=list)
 
     def takes(self, request: Request) -> bool:
-        return self.left > 0 and self.kind in ("", request.kind) and self.email_id in ("", request.email_id)
+        return (
+            self.left > 0
+            and self.kind in ("", request.kind)
+            and self.email_id in ("", request.email_id)
+        )
 
     def wait(self, times: int = 1, timeout: float = PATIENCE) -> None:
-        wait_for(lambda: len(self.met) >= times, timeout, f"{times} requests of kind {self.kind!r}")
+        wait_for(
+            lambda: len(self.met) >= times,
+            timeout,
+            f"{times} requests of kind {self.kind!r}",
+        )
 
 
 class Proxy:
@@ -175,7 +194,9 @@ class Proxy:
 
     @contextlib.contextmanager
     def refusing(self, *, keep_open: bool = False) -> Iterator[None]:
-        """Refuse connections, as a port does where nothing listens; what is open breaks, unless it is kept."""
+        """Refuse connections, as a port does where nothing listens; what is open
+        breaks, unless it is kept.
+        """
         self._unlisten(keep_open=keep_open)
         # Bound, so that no other process gets the port meanwhile.
         self._bound = self._bind(self.port)
@@ -185,7 +206,13 @@ class Proxy:
             self.serve(self.gateway)
 
     @contextlib.contextmanager
-    def fault(self, fault: Fault, kind: str = DECIDE, email_id: str = "", times: int = 1_000_000) -> Iterator[Rule]:
+    def fault(
+        self,
+        fault: Fault,
+        kind: str = DECIDE,
+        email_id: str = "",
+        times: int = 1_000_000,
+    ) -> Iterator[Rule]:
         """Meet requests with this fault. A newer rule comes before an older one."""
         rule = Rule(fault, kind, email_id, times)
         with self._lock:
@@ -198,22 +225,38 @@ class Proxy:
     def requests(self, kind: str, email_id: str = "") -> list[Seen]:
         """What arrived of this kind, oldest first."""
         return [
-            seen for seen in list(self.seen) if seen.request.kind == kind and email_id in ("", seen.request.email_id)
+            seen
+            for seen in list(self.seen)
+            if seen.request.kind == kind and email_id in ("", seen.request.email_id)
         ]
 
     def reached(self, kind: str, email_id: str = "") -> list[Seen]:
         """What of it went on to the gateway."""
-        return [seen for seen in self.requests(kind, email_id) if seen.reached_at is not None]
+        return [
+            seen
+            for seen in self.requests(kind, email_id)
+            if seen.reached_at is not None
+        ]
 
     def ask_gateway(self, request: Request) -> Answer:
         address = urlsplit(self.gateway)
         upstream = HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE)
         try:
-            headers = {name: text for name, text in request.headers.items() if name != "connection"}
-            upstream.request(request.method, request.path, request.body or None, headers)
+            headers = {
+                name: text
+                for name, text in request.headers.items()
+                if name != "connection"
+            }
+            upstream.request(
+                request.method, request.path, request.body or None, headers
+            )
             response = upstream.getresponse()
             passed_on = ("content-type", "retry-after", "x-countersign-gateway")
-            answer_headers = {name: value for name, value in response.getheaders() if name.lower() in passed_on}
+            answer_headers = {
+                name: value
+                for name, value in response.getheaders()
+                if name.lower() in passed_on
+            }
             return Answer(response.status, response.read(), answer_headers)
         except (OSError, HTTPException):
             return Answer(502, b'{"error": "The proxy could not reach the gateway."}')
@@ -239,7 +282,9 @@ class Proxy:
                 connection, _ = listener.accept()
                 self._connections += 1
                 arguments = [connection, self._connections]
-                threading.Thread(target=self._serve_one, args=arguments, daemon=True).start()
+                threading.Thread(
+                    target=self._serve_one, args=arguments, daemon=True
+                ).start()
 
     def _serve_one(self, connection: socket.socket, number: int) -> None:
         self._open.add(connection)
@@ -254,8 +299,16 @@ class Proxy:
             self._open.discard(connection)
             connection.close()
 
-    def _meet(self, connection: socket.socket, request: Request, number: int, request_number: int) -> bool:
-        """Answer one request, or do to it what a rule says; whether the connection can be used again."""
+    def _meet(
+        self,
+        connection: socket.socket,
+        request: Request,
+        number: int,
+        request_number: int,
+    ) -> bool:
+        """Answer one request, or do to it what a rule says; whether the connection can
+        be used again.
+        """
         seen = Seen(request, time.monotonic(), number, request_number)
         exchange = Exchange(self, connection, seen)
         with self._lock:
@@ -268,7 +321,10 @@ class Proxy:
             exchange.reset()
         else:
             (rule.fault if rule else pass_on)(exchange)
-        return exchange.is_open and request.headers.get("connection", "").lower() != "close"
+        return (
+            exchange.is_open
+            and request.headers.get("connection", "").lower() != "close"
+        )
 
 
 def _read_request(stream: Any) -> Request | None:

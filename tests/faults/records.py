@@ -1,4 +1,6 @@
-"""The records of the desk, the gateway and the mail box, read without the code that wrote them."""
+"""The records of the desk, the gateway and the mail box, read without the code that
+wrote them.
+"""
 
 import mailbox
 from dataclasses import dataclass
@@ -64,7 +66,9 @@ class Records:
 
     def email(self, held: Held) -> dict[str, Any]:
         """The gateway's own row."""
-        return self.sql("SELECT * FROM gateway_email WHERE id = %s", held.upstream_id)[0]
+        return self.sql("SELECT * FROM gateway_email WHERE id = %s", held.upstream_id)[
+            0
+        ]
 
     def effects(self, held: Held) -> list[dict[str, Any]]:
         """What the gateway's audit log says was decided on a message."""
@@ -73,12 +77,18 @@ class Records:
         return self.sql(query, held.upstream_id, actions)
 
     def entries(self, held: Held, *actions: str) -> list[dict[str, Any]]:
-        """The ledger's entries about a message, oldest first, with their details; of these actions, or all."""
+        """The ledger's entries about a message, oldest first, with their details; of
+        these actions, or all.
+        """
         query = (
             "SELECT e.*, d.fields AS details FROM audit_entry e LEFT JOIN audit_entrydetail d ON d.entry_id = e.id "
             "WHERE e.message = %s ORDER BY e.id"
         )
-        return [entry for entry in self.sql(query, held.id) if not actions or entry["action"] in actions]
+        return [
+            entry
+            for entry in self.sql(query, held.id)
+            if not actions or entry["action"] in actions
+        ]
 
     def mails(self, held: Held) -> int:
         """How many mails with its subject really left."""
@@ -86,14 +96,18 @@ class Records:
         for key in folder.keys():  # noqa: SIM118 - a Maildir is no dict
             if key not in self._left:
                 # A mail file never changes, so each is read once.
-                self._left[key] = str(message_from_bytes(folder.get_bytes(key), policy=modern)["Subject"])
+                self._left[key] = str(
+                    message_from_bytes(folder.get_bytes(key), policy=modern)["Subject"]
+                )
         return list(self._left.values()).count(held.subject)
 
     def connection(self) -> dict[str, Any]:
         return self.sql("SELECT * FROM mirror_connection WHERE slug = 'demo'")[0]
 
     def fetched(self, upstream_id: str) -> dict[str, Any] | None:
-        """The desk's id and fingerprint of a message whose content it has; None until then."""
+        """The desk's id and fingerprint of a message whose content it has; None until
+        then.
+        """
         query = (
             "SELECT m.public_id, r.fingerprint FROM mirror_message m "
             "JOIN mirror_revision r ON r.id = m.revision_id WHERE m.upstream_id = %s"

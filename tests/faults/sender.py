@@ -1,4 +1,6 @@
-"""Signed webhooks of the test's own, posted to the desk past the gateway: one by one, or as traffic with a record."""
+"""Signed webhooks of the test's own, posted to the desk past the gateway: one by one,
+or as traffic with a record.
+"""
 
 import contextlib
 import hashlib
@@ -19,11 +21,28 @@ PATIENCE = 120
 
 
 def event(name: str = "message.received", **fields: Any) -> bytes:
-    """A current event, by default about received mail, which is not held and has no card."""
-    upstream_id = fields.setdefault("email_id", f"01FAULT{uuid.uuid4().hex[:18].upper()}")
-    inner = {"subject": f"Fault {upstream_id}", "to": ["dana@northwind.example"], "direction": "inbound", **fields}
+    """A current event, by default about received mail, which is not held and has no
+    card.
+    """
+    upstream_id = fields.setdefault(
+        "email_id", f"01FAULT{uuid.uuid4().hex[:18].upper()}"
+    )
+    inner = {
+        "subject": f"Fault {upstream_id}",
+        "to": ["dana@northwind.example"],
+        "direction": "inbound",
+        **fields,
+    }
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return json.dumps({"event": name, "event_id": uuid.uuid4().hex, "timestamp": at, **inner, "data": inner}).encode()
+    return json.dumps(
+        {
+            "event": name,
+            "event_id": uuid.uuid4().hex,
+            "timestamp": at,
+            **inner,
+            "data": inner,
+        }
+    ).encode()
 
 
 def digest(body: bytes) -> str:
@@ -32,7 +51,9 @@ def digest(body: bytes) -> str:
 
 @dataclass
 class Sender:
-    """A sender that posts to one webhook address with one secret, and stores each answer."""
+    """A sender that posts to one webhook address with one secret, and stores each
+    answer.
+    """
 
     url: str
     secret: str
@@ -42,7 +63,9 @@ class Sender:
     def of(cls, desk: DeskRig) -> "Sender":
         return cls(desk.known["WEBHOOK_URL"], desk.known["WEBHOOK_SECRET"])
 
-    def post(self, body: bytes, signature: str | None = None, timeout: float = PATIENCE) -> requests.Response:
+    def post(
+        self, body: bytes, signature: str | None = None, timeout: float = PATIENCE
+    ) -> requests.Response:
         signed = sign(body, self.secret) if signature is None else signature
         headers = {"Content-Type": "application/json", HEADER: signed}
         answer = requests.post(self.url, data=body, headers=headers, timeout=timeout)
@@ -50,7 +73,9 @@ class Sender:
         return answer
 
     def post_until_accepted(self, body: bytes) -> int:
-        """Post as MultiMail does: the same bytes again until they are taken; returns how many answers were none."""
+        """Post as MultiMail does: the same bytes again until they are taken; returns
+        how many answers were none.
+        """
         deadline, failures = time.monotonic() + PATIENCE, 0
         while time.monotonic() < deadline:
             with contextlib.suppress(requests.RequestException):
@@ -61,8 +86,12 @@ class Sender:
         raise AssertionError(f"not taken within {PATIENCE} s: {body[:80]!r}")
 
     @contextlib.contextmanager
-    def traffic(self, threads: int = 2, make: Callable[[], bytes] = event) -> Iterator[list[bytes]]:
-        """Post from several threads for as long as the block lasts; the list holds what was taken."""
+    def traffic(
+        self, threads: int = 2, make: Callable[[], bytes] = event
+    ) -> Iterator[list[bytes]]:
+        """Post from several threads for as long as the block lasts; the list holds what
+        was taken.
+        """
         accepted: list[bytes] = []
         problems: list[BaseException] = []
         is_over = threading.Event()
@@ -90,9 +119,14 @@ class Sender:
 
 
 def assert_stored_once(desk: DeskRig, bodies: list[bytes]) -> None:
-    """Assert that each was stored once, made one message, and has one entry in the ledger besides those of alerts."""
+    """Assert that each was stored once, made one message, and has one entry in the
+    ledger besides those of alerts.
+    """
     digests = [digest(body) for body in bodies]
-    rows = desk.sql("SELECT digest, result, email_id FROM mirror_webhookevent WHERE digest = ANY(%s)", digests)
+    rows = desk.sql(
+        "SELECT digest, result, email_id FROM mirror_webhookevent WHERE digest = ANY(%s)",
+        digests,
+    )
     assert sorted(row["digest"] for row in rows) == sorted(digests)
     assert {row["result"] for row in rows} == {"applied"}
     query = (

@@ -1,4 +1,6 @@
-"""A separate process in which a test runs Python: as an operator does, or as another worker would."""
+"""A separate process in which a test runs Python: as an operator does, or as another
+worker would.
+"""
 
 import json
 from typing import Any

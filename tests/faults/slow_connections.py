@@ -1,4 +1,6 @@
-"""Connections of clients that are slow on purpose: with headers, with a body, or with reading what is answered."""
+"""Connections of clients that are slow on purpose: with headers, with a body, or with
+reading what is answered.
+"""
 
 import contextlib
 import socket
@@ -18,7 +20,9 @@ def slow_headers() -> bytes:
 
 def slow_body(path: str, **headers: str) -> bytes:
     """Return a request whose body is to come."""
-    named = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    named = "".join(
+        f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()
+    )
     return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {_DECLARED}\r\n{named}\r\n".encode()
 
 
@@ -28,8 +32,12 @@ def slow_reader(path: str) -> bytes:
 
 
 @contextlib.contextmanager
-def slow_connections(port: int, beginnings: Iterable[bytes]) -> Iterator[list[socket.socket]]:
-    """Open a connection for each beginning and send that; none of them reads, and more of it comes by `drip`."""
+def slow_connections(
+    port: int, beginnings: Iterable[bytes]
+) -> Iterator[list[socket.socket]]:
+    """Open a connection for each beginning and send that; none of them reads, and more
+    of it comes by `drip`.
+    """
     with contextlib.ExitStack() as stack:
         opened = []
         for beginning in beginnings:

@@ -1,7 +1,9 @@
-"""The load of the soak: agents that send, reviewers who decide over HTTP, and faults meanwhile.
+"""The load of the soak: agents that send, reviewers who decide over HTTP, and faults
+meanwhile.
 
-What each message meets is drawn from the seed and its number, whoever comes to it and when. Who decided what, and what
-they were answered, is kept by those who asked: it is one of the outside records that must add up in the end.
+What each message meets is drawn from the seed and its number, whoever comes to it and
+when. Who decided what, and what they were answered, is kept by those who asked: it is
+one of the outside records that must add up in the end.
 """
 
 import contextlib
@@ -23,7 +25,14 @@ from tests.faults.desk_rig import DeskRig
 from tests.faults.proxy import DECIDE, READ, WEBHOOK, Fault
 
 # The outcomes of messages, and their frequencies.
-PLANS = {"approve": 60, "reject": 12, "send_back": 8, "undo": 8, "elsewhere": 2, "leave": 10}
+PLANS = {
+    "approve": 60,
+    "reject": 12,
+    "send_back": 8,
+    "undo": 8,
+    "elsewhere": 2,
+    "leave": 10,
+}
 _DECIDED = ("approve", "reject", "send_back", "undo")
 # How often each process is killed or stopped, and each store emptied.
 TIMES = 2
@@ -45,14 +54,18 @@ class Diary:
 
     def plan(self, number: int) -> str:
         """What the message of this number is to meet."""
-        return random.Random(f"{self.seed}:{number}").choices([*PLANS], [*PLANS.values()])[0]
+        return random.Random(f"{self.seed}:{number}").choices(
+            [*PLANS], [*PLANS.values()]
+        )[0]
 
     def subject(self, number: int) -> str:
         return f"Soak {self.seed}-{number:05}"
 
 
 def send(rig: DeskRig, diary: Diary, numbers: list[int]) -> None:
-    """Send messages until the numbers run out; after a lost answer, send again with the same key."""
+    """Send messages until the numbers run out; after a lost answer, send again with the
+    same key.
+    """
     while True:
         try:
             number = numbers.pop()
@@ -61,7 +74,9 @@ def send(rig: DeskRig, diary: Diary, numbers: list[int]) -> None:
         subject = diary.subject(number)
         while number not in diary.sent.values():
             try:
-                upstream_id, _ = rig.product.send(subject=subject, idempotency_key=f"{subject} once")
+                upstream_id, _ = rig.product.send(
+                    subject=subject, idempotency_key=f"{subject} once"
+                )
                 diary.sent[upstream_id] = number
             except _LOST:
                 diary.answers["send: again"] += 1
@@ -69,7 +84,9 @@ def send(rig: DeskRig, diary: Diary, numbers: list[int]) -> None:
 
 
 class Reviewer:
-    """A reviewer with a session who works through the queue, page by page, in a random order."""
+    """A reviewer with a session who works through the queue, page by page, in a random
+    order.
+    """
 
     def __init__(self, rig: DeskRig, diary: Diary, prefix: str, number: int) -> None:
         self.rig, self.diary = rig, diary
@@ -89,8 +106,12 @@ class Reviewer:
                 time.sleep(0.3)
 
     def work_through_page(self) -> None:
-        page = self.browser.get(f"/queue/?tab=waiting&after={self.after}&format=json").json()
-        rows = [row for row in page["messages"] if row["fingerprint"] and self._is_mine(row)]
+        page = self.browser.get(
+            f"/queue/?tab=waiting&after={self.after}&format=json"
+        ).json()
+        rows = [
+            row for row in page["messages"] if row["fingerprint"] and self._is_mine(row)
+        ]
         self.random.shuffle(rows)
         for row in rows:
             self._decide(row)
@@ -110,14 +131,25 @@ class Reviewer:
         )
 
     def _decide(self, row: dict[str, Any]) -> None:
-        upstream_id, plan = row["upstream_id"], self.diary.plan(self.diary.sent[row["upstream_id"]])
-        if row["decision"] is None and upstream_id in self.diary.accepted and self.random.random() > 0.1:
+        upstream_id, plan = (
+            row["upstream_id"],
+            self.diary.plan(self.diary.sent[row["upstream_id"]]),
+        )
+        if (
+            row["decision"] is None
+            and upstream_id in self.diary.accepted
+            and self.random.random() > 0.1
+        ):
             return
         outcome = "approve" if plan == "undo" else plan
         if self.random.random() < 0.1:
             self.browser.get(f"/queue/{row['id']}/")
         answer = self.post(
-            row["id"], "verdict", outcome=outcome, fingerprint=row["fingerprint"], reason="Not like this."
+            row["id"],
+            "verdict",
+            outcome=outcome,
+            fingerprint=row["fingerprint"],
+            reason="Not like this.",
         )
         self.diary.answers[f"verdict: {answer}"] += 1
         if answer != 302:
@@ -129,17 +161,27 @@ class Reviewer:
     def post(self, message_id: str, act: str, **fields: str) -> int:
         """Post a form, and return the status: 302 only for what was done."""
         answer = self.browser.post(f"/queue/{message_id}/{act}/", self.form, **fields)
-        signed_out = answer.status_code == 302 and "/accounts/" in answer.headers["Location"]
+        signed_out = (
+            answer.status_code == 302 and "/accounts/" in answer.headers["Location"]
+        )
         return 401 if signed_out else answer.status_code
 
     def look_after_doubt(self) -> None:
         """Confirm what reading has shown to be held still; reject what was withdrawn."""
         for row in self.browser.queue("unknown"):
             if row["decision"] == "withdrawn":
-                fields = {"outcome": "reject", "fingerprint": row["fingerprint"], "reason": "Stopped."}
-                self.diary.answers[f"reject after withdrawing: {self.post(row['id'], 'verdict', **fields)}"] += 1
+                fields = {
+                    "outcome": "reject",
+                    "fingerprint": row["fingerprint"],
+                    "reason": "Stopped.",
+                }
+                self.diary.answers[
+                    f"reject after withdrawing: {self.post(row['id'], 'verdict', **fields)}"
+                ] += 1
             elif row["decision"] == "unknown":
-                self.diary.answers[f"confirm: {self.post(row['id'], 'send-again')}"] += 1
+                self.diary.answers[
+                    f"confirm: {self.post(row['id'], 'send-again')}"
+                ] += 1
 
     def withdraw_some(self) -> None:
         """Stop a few of those whose outcome is not known."""
@@ -150,11 +192,17 @@ class Reviewer:
 
 def decide_elsewhere(rig: DeskRig, diary: Diary, upstream_id: str, number: int) -> None:
     """Decide at MultiMail itself, without the desk."""
-    action = random.Random(f"{diary.seed}:{number}:elsewhere").choice(["approve", "reject"])
+    action = random.Random(f"{diary.seed}:{number}:elsewhere").choice(
+        ["approve", "reject"]
+    )
     body = {"email_id": upstream_id, "action": action, "reason": "decided elsewhere"}
     with contextlib.suppress(requests.RequestException):
-        answer = rig.product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
-        if answer.status_code == 200 or (answer.status_code == 409 and "elsewhere" in answer.text):
+        answer = rig.product.call(
+            "POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body
+        )
+        if answer.status_code == 200 or (
+            answer.status_code == 409 and "elsewhere" in answer.text
+        ):
             diary.elsewhere[upstream_id] = action
 
 
@@ -194,14 +242,17 @@ class Chaos:
 
     def _one(self) -> None:
         # Each fault occurs once before any repeats.
-        self._bag = self._bag or self.random.sample([*self._wire, *self._acts], len(self._wire) + len(self._acts))
+        self._bag = self._bag or self.random.sample(
+            [*self._wire, *self._acts], len(self._wire) + len(self._acts)
+        )
         name = self._bag.pop()
         if name in self._acts:
             if self.diary.faults[name] < TIMES:
                 self.diary.faults[name] += 1
                 with contextlib.suppress(OSError, RedisError):
                     self._acts[name]()
-                # A killed or emptied process must work again before the next fault: that is what the soak tests.
+                # A killed or emptied process must work again before the next fault:
+                # that is what the soak tests.
                 time.sleep(self.random.uniform(3, 8))
             return
         self.diary.faults[name] += 1

@@ -37,9 +37,17 @@ def url_of(host, role, database):
     return f"postgresql://{role}@/{database}?host={host}"
 
 
-@pytest.fixture(scope="module", params=["the same version", pytest.param("an older server", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=[
+        "the same version",
+        pytest.param("an older server", marks=pytest.mark.slow),
+    ],
+)
 def cluster(request, django_db_setup):
-    """The folder with the socket of a PostgreSQL that is not the embedded one of the restored desk."""
+    """The folder with the socket of a PostgreSQL that is not the embedded one of the
+    restored desk.
+    """
     if request.param == "the same version":
         yield settings.DATABASES["default"]["HOST"]
         return
@@ -57,7 +65,10 @@ def target(cluster):
     name = f"restored_{os.urandom(4).hex()}"
     with psycopg.connect(url_of(cluster, OWNER, "postgres"), autocommit=True) as owner:
         owner.execute(f"CREATE DATABASE {name}")
-    yield {"DATABASE_URL": url_of(cluster, APPLICATION, name), "DATABASE_OWNER_URL": url_of(cluster, OWNER, name)}
+    yield {
+        "DATABASE_URL": url_of(cluster, APPLICATION, name),
+        "DATABASE_OWNER_URL": url_of(cluster, OWNER, name),
+    }
     with psycopg.connect(url_of(cluster, OWNER, "postgres"), autocommit=True) as owner:
         owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -66,9 +77,14 @@ def target(cluster):
 def desk(monkeypatch):
     """A desk with a held message, an unfinished decision and a sealed ledger."""
     here = connection.get_connection_params()
-    monkeypatch.setenv("DATABASE_OWNER_URL", url_of(here["host"], OWNER, here["dbname"]))
+    monkeypatch.setenv(
+        "DATABASE_OWNER_URL", url_of(here["host"], OWNER, here["dbname"])
+    )
     monkeypatch.setenv("BACKUP_PASSPHRASE", PASSPHRASE)
-    ana, main = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer"), make_connection()
+    ana, main = (
+        make_person("ana@yourteam.example", "Ana Ferreira", "reviewer"),
+        make_connection(),
+    )
     make_message(main)
     decide(make_message(main, subject="On its way"), ana)
     Decision.objects.update(due_at=Now())
@@ -89,9 +105,19 @@ def make_backup(folder):
 
 def restore(folder, target, path, *arguments):
     """Call `./run restore` with a new data folder."""
-    ours = {*environment.PRODUCT_VARIABLES, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
+    ours = {
+        *environment.PRODUCT_VARIABLES,
+        "DJANGO_SETTINGS_MODULE",
+        "DJANGO_ALLOW_ASYNC_UNSAFE",
+        "MALLOC_ARENA_MAX",
+    }
     outer = {name: value for name, value in os.environ.items() if name not in ours}
-    variables = {"DATA_DIR": str(folder), "DEMO": "0", "REDIS_URL": settings.REDIS_URL, "BACKUP_PASSPHRASE": PASSPHRASE}
+    variables = {
+        "DATA_DIR": str(folder),
+        "DEMO": "0",
+        "REDIS_URL": settings.REDIS_URL,
+        "BACKUP_PASSPHRASE": PASSPHRASE,
+    }
     ports = dict.fromkeys(environment.PORTS, "0")
     return subprocess.run(
         [ROOT / "run", "restore", str(path), *map(str, arguments)],
@@ -114,7 +140,9 @@ def tables(target):
         return session.execute(query).fetchone()[0]
 
 
-def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(desk, target, tmp_path):
+def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(
+    desk, target, tmp_path
+):
     path = make_backup(tmp_path)
     held = Entry.objects.count()
     seal_and_anchor(5)
@@ -123,25 +151,41 @@ def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(desk, t
     folder = tmp_path / "new"
     done = restore(folder, target, path, "--seals", outside)
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("The ledger is intact", f"Lost are at least {lost} entries", "Decisions under way: 1.", "Start it"):
+    for words in (
+        "The ledger is intact",
+        f"Lost are at least {lost} entries",
+        "Decisions under way: 1.",
+        "Start it",
+    ):
         assert words in done.stdout, done.stdout
     assert left_in(folder) == ["log", "seals.jsonl", "secrets.env", "sockets"]
     with psycopg.connect(target["DATABASE_URL"]) as session:
-        last = session.execute("SELECT kind, note FROM audit_seal ORDER BY number DESC LIMIT 1").fetchone()
+        last = session.execute(
+            "SELECT kind, note FROM audit_seal ORDER BY number DESC LIMIT 1"
+        ).fetchone()
         assert last[0] == "restored"
         assert f"Lost are at least {lost} entries" in last[1]
-        assert session.execute("SELECT state FROM approvals_decision").fetchall() == [("unknown",)]
-        assert session.execute("SELECT paused_by_hand FROM mirror_connection").fetchall() == [(True,)]
+        assert session.execute("SELECT state FROM approvals_decision").fetchall() == [
+            ("unknown",)
+        ]
+        assert session.execute(
+            "SELECT paused_by_hand FROM mirror_connection"
+        ).fetchall() == [(True,)]
         assert session.execute("SELECT to_regclass(%s)", [MARKER]).fetchone() == (None,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute("DELETE FROM audit_entry")
     # Existing data is never overwritten.
     used = restore(folder, target, path)
-    assert (used.returncode, "is in use (log, seals.jsonl, secrets.env)" in used.stderr) == (1, True), used.stderr
+    assert (
+        used.returncode,
+        "is in use (log, seals.jsonl, secrets.env)" in used.stderr,
+    ) == (1, True), used.stderr
     assert "secrets.env" in left_in(folder)
 
 
-def test_dump_that_breaks_off_while_it_is_loaded_leaves_the_database_empty(desk, target, tmp_path):
+def test_dump_that_breaks_off_while_it_is_loaded_leaves_the_database_empty(
+    desk, target, tmp_path
+):
     dump = Backup(make_backup(tmp_path)).open(DUMP).read()
     for part in (dump[: len(dump) // 2], dump[:-1000]):
         with pytest.raises(BackupError, match="could not be read"):
@@ -154,47 +198,74 @@ def test_database_that_holds_anything_is_left_as_it_is(desk, target, tmp_path):
     with psycopg.connect(target["DATABASE_OWNER_URL"]) as session:
         session.execute("CREATE TABLE public.of_somebody_else (x int)")
     refused = restore(tmp_path / "new", target, make_backup(tmp_path))
-    assert (refused.returncode, "holds 1 tables (of_somebody_else" in refused.stderr) == (1, True), refused.stderr
+    assert (
+        refused.returncode,
+        "holds 1 tables (of_somebody_else" in refused.stderr,
+    ) == (1, True), refused.stderr
     assert (left_in(tmp_path / "new"), tables(target)) == ([], 1)
 
 
 @pytest.mark.slow
-def test_backup_whose_ledger_does_not_hold_or_that_cannot_be_loaded_leaves_nothing(desk, target, tmp_path):
-    as_superuser("UPDATE audit_entry SET surface = 'web' WHERE id = (SELECT min(id) FROM audit_entry)")
+def test_backup_whose_ledger_does_not_hold_or_that_cannot_be_loaded_leaves_nothing(
+    desk, target, tmp_path
+):
+    as_superuser(
+        "UPDATE audit_entry SET surface = 'web' WHERE id = (SELECT min(id) FROM audit_entry)"
+    )
     path = make_backup(tmp_path)
     refused = restore(tmp_path / "new", target, path)
-    assert (refused.returncode, "is not the one that was sealed" in refused.stderr) == (1, True), refused.stderr
+    assert (refused.returncode, "is not the one that was sealed" in refused.stderr) == (
+        1,
+        True,
+    ), refused.stderr
     assert (left_in(tmp_path / "new"), tables(target)) == ([], 0)
     with psycopg.connect(target["DATABASE_OWNER_URL"]) as session:
-        session.execute("CREATE FUNCTION public.audit_append() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        session.execute(
+            "CREATE FUNCTION public.audit_append() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+        )
         session.execute("CREATE DOMAIN public.audit_seal AS int")
     refused = restore(tmp_path / "new", target, path)
-    assert (refused.returncode, "could not be loaded" in refused.stderr) == (1, True), refused.stderr
+    assert (refused.returncode, "could not be loaded" in refused.stderr) == (1, True), (
+        refused.stderr
+    )
     assert (left_in(tmp_path / "new"), tables(target)) == ([], 0)
 
 
 @pytest.mark.slow
-def test_seals_of_another_desk_and_backups_of_a_newer_one_are_refused(desk, target, tmp_path):
+def test_seals_of_another_desk_and_backups_of_a_newer_one_are_refused(
+    desk, target, tmp_path
+):
     path = make_backup(tmp_path)
     other = tmp_path / "other.jsonl"
     lines = Path(settings.SEAL_FILE).read_text().splitlines(keepends=True)
     other.write_text(lines[-1].replace('"signature":"', '"signature":"00'))
     refused = restore(tmp_path / "new", target, path, "--seals", other)
-    assert (refused.returncode, "knows another seal" in refused.stderr) == (1, True), refused.stderr
+    assert (refused.returncode, "knows another seal" in refused.stderr) == (1, True), (
+        refused.stderr
+    )
     with connection.cursor() as cursor:
-        cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('people', '9999_later', now())")
+        cursor.execute(
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('people', '9999_later', now())"
+        )
     try:
         newer = make_backup(tmp_path / "new")
     finally:
         as_superuser("DELETE FROM django_migrations WHERE name = '9999_later'")
     newer = newer.rename(tmp_path / "newer.backup")
     refused = restore(tmp_path / "new", target, newer)
-    assert (refused.returncode, "newer Countersign: it has migrations" in refused.stderr) == (1, True), refused.stderr
+    assert (
+        refused.returncode,
+        "newer Countersign: it has migrations" in refused.stderr,
+    ) == (1, True), refused.stderr
     assert (left_in(tmp_path / "new"), tables(target)) == ([], 0)
 
 
-def test_every_seal_of_the_copy_is_in_the_dump_also_when_seals_are_made_meanwhile(desk, tmp_path, monkeypatch):
-    """The copy of the seals is never newer than the dump: otherwise an honest restore would look forged."""
+def test_every_seal_of_the_copy_is_in_the_dump_also_when_seals_are_made_meanwhile(
+    desk, tmp_path, monkeypatch
+):
+    """The copy of the seals is never newer than the dump: otherwise an honest restore
+    would look forged.
+    """
     copied = backup_command._copy_seals
 
     def seal_before_and_after(target):
@@ -204,11 +275,16 @@ def test_every_seal_of_the_copy_is_in_the_dump_also_when_seals_are_made_meanwhil
 
     monkeypatch.setattr(backup_command, "_copy_seals", seal_before_and_after)
     backup = Backup(make_backup(tmp_path))
-    numbers = [int(line.partition(b'"number":')[2].partition(b",")[0]) for line in backup.open(SEALS)]
+    numbers = [
+        int(line.partition(b'"number":')[2].partition(b",")[0])
+        for line in backup.open(SEALS)
+    ]
     assert max(numbers) == backup.manifest["seal"]["number"] - 1
 
 
 def test_pg_dump_that_is_too_old_is_named_with_what_to_install():
     assert postgres_clients(server=14) == postgres_programs()
-    with pytest.raises(LaunchError, match=r"The server is PostgreSQL 99.*postgresql-client-99"):
+    with pytest.raises(
+        LaunchError, match=r"The server is PostgreSQL 99.*postgresql-client-99"
+    ):
         postgres_clients(server=99)

@@ -1,4 +1,6 @@
-"""MultiMail's answer to a decision is lost, late, wrong or unreadable: doubt is shown, and settled by reads only."""
+"""MultiMail's answer to a decision is lost, late, wrong or unreadable: doubt is shown,
+and settled by reads only.
+"""
 
 import contextlib
 
@@ -27,8 +29,12 @@ NOT_COMMITTED = {
 
 def in_doubt(desk, held):
     """Wait until the decision is in doubt, and check that the reviewer sees that."""
-    # On a slow machine a sweep may settle the doubt before it is seen; the ledger has it.
-    desk.wait(lambda: desk.entries(held, "decision.unknown"), f"the decision on {held.subject} to come into doubt")
+    # On a slow machine a sweep may settle the doubt before it is seen; the ledger has
+    # it.
+    desk.wait(
+        lambda: desk.entries(held, "decision.unknown"),
+        f"the decision on {held.subject} to come into doubt",
+    )
     shown = desk.ana.find(held.upstream_id, tab="unknown")
     decision = desk.decision(held)
     assert (shown and shown["decision"]) == "unknown" or decision["state"] != "unknown"
@@ -36,13 +42,16 @@ def in_doubt(desk, held):
 
 
 def read_twice(desk, *messages):
-    """Let two reads, a settle time apart, show that MultiMail still holds them, or end the doubt."""
+    """Let two reads, a settle time apart, show that MultiMail still holds them, or end
+    the doubt.
+    """
 
     def seen_held():
         for held in messages:
             desk.let_settle(held)
         return all(
-            decision["state"] != "unknown" or decision["seen_held"] >= 2 for decision in map(desk.decision, messages)
+            decision["state"] != "unknown" or decision["seen_held"] >= 2
+            for decision in map(desk.decision, messages)
         )
 
     desk.sweep_until(seen_held, "two reads that show what is held")
@@ -55,17 +64,28 @@ def test_spoiled_answer_is_doubt_and_reading_shows_whether_multimail_committed(d
         for what, held in messages.items():
             faults.enter_context(desk.without_webhooks(held))
             times = 1 if what in NOT_COMMITTED else 2
-            faults.enter_context(desk.upstream.fault(spoiled[what], DECIDE, held.upstream_id, times=times))
+            faults.enter_context(
+                desk.upstream.fault(
+                    spoiled[what], DECIDE, held.upstream_id, times=times
+                )
+            )
             outcome = "approve" if what in COMMITTED else "reject"
             assert desk.decide(held, outcome, reason="Wrong customer") == 302
             doubted[what] = in_doubt(desk, held)
-            assert desk.email(held)["status"] == "pending_send_approval" or what in COMMITTED
+            assert (
+                desk.email(held)["status"] == "pending_send_approval"
+                or what in COMMITTED
+            )
         read_twice(desk, *messages.values())
         for held in messages.values():
             desk.sweep_to(held, "applied")
     for what, held in messages.items():
         settled, calls = desk.decision(held), 1 if what in COMMITTED else 2
-        assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted[what]["id"], calls, calls), what
+        assert (settled["id"], settled["attempt"], desk.calls(held)) == (
+            doubted[what]["id"],
+            calls,
+            calls,
+        ), what
         assert len(desk.effects(held)) == 1, what
         assert "500" not in what or "500" in doubted[what]["explanation"]
 
@@ -93,4 +113,8 @@ def test_late_and_dripping_answers_are_doubt_that_a_webhook_or_reading_ends(desk
         desk.sweep_to(dripping, "applied")
     for held in messages:
         settled = desk.decision(held)
-        assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted[held]["id"], 1, 1)
+        assert (settled["id"], settled["attempt"], desk.calls(held)) == (
+            doubted[held]["id"],
+            1,
+            1,
+        )

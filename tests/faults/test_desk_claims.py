@@ -1,4 +1,6 @@
-"""Concurrency: one claim of a decision, one decision on a message, and all others get a conflict."""
+"""Concurrency: one claim of a decision, one decision on a message, and all others get a
+conflict.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +25,9 @@ def test_wake_up_published_many_times_is_one_call(desk):
         desk.let_fall_due(held)
         decision = desk.decision(held)["id"]
         for _ in range(40):
-            desk.celery.send_task("approvals.tasks.execute_decision", args=[decision], queue="decisions")
+            desk.celery.send_task(
+                "approvals.tasks.execute_decision", args=[decision], queue="decisions"
+            )
         call.wait()
         # During the call all others find nothing to claim.
         desk.sweep()
@@ -35,15 +39,27 @@ def test_wake_up_published_many_times_is_one_call(desk):
 
 
 def click(desk, who, held, outcome):
-    """Return a function that posts one verdict, with a page's token but without asking for the page each time."""
+    """Return a function that posts one verdict, with a page's token but without asking
+    for the page each time.
+    """
     browser = desk.person(who)
     page = browser.get(f"/queue/{held.id}/").text
     token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
-    data = {"csrfmiddlewaretoken": token, "outcome": outcome, "fingerprint": held.fingerprint, "reason": "Because"}
-    url, cookies = f"{browser.base_url}/queue/{held.id}/verdict/", browser.session.cookies.get_dict()
+    data = {
+        "csrfmiddlewaretoken": token,
+        "outcome": outcome,
+        "fingerprint": held.fingerprint,
+        "reason": "Because",
+    }
+    url, cookies = (
+        f"{browser.base_url}/queue/{held.id}/verdict/",
+        browser.session.cookies.get_dict(),
+    )
 
     def post():
-        return requests.post(url, data=data, cookies=cookies, timeout=120, allow_redirects=False)
+        return requests.post(
+            url, data=data, cookies=cookies, timeout=120, allow_redirects=False
+        )
 
     return post
 
@@ -62,12 +78,17 @@ def at_once(calls):
 
 def test_two_reviewers_at_once_make_one_decision(desk):
     held = desk.hold()
-    ana, ben = click(desk, "REVIEWER", held, "approve"), click(desk, "REVIEWER2", held, "reject")
+    ana, ben = (
+        click(desk, "REVIEWER", held, "approve"),
+        click(desk, "REVIEWER2", held, "reject"),
+    )
     answers = at_once([ana, ben] * (TIMES // 2))
     assert sorted({answer.status_code for answer in answers}) == [302, 409]
     assert [answer.status_code for answer in answers].count(302) == 1
     [decision] = desk.decisions(held)
-    first = desk.sql("SELECT name FROM people_person WHERE id = %s", decision["given_by_id"])[0]["name"]
+    first = desk.sql(
+        "SELECT name FROM people_person WHERE id = %s", decision["given_by_id"]
+    )[0]["name"]
     conflicts = [answer.text for answer in answers if answer.status_code == 409]
     assert all(first in text and "first, at" in text for text in conflicts)
     assert desk.wait_for_decision(held, "applied")["attempt"] == 1

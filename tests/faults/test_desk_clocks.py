@@ -1,4 +1,6 @@
-"""A web process and a worker whose clocks jump: leases, due times, expiry and the ledger go by the database's clock."""
+"""A web process and a worker whose clocks jump: leases, due times, expiry and the
+ledger go by the database's clock.
+"""
 
 import contextlib
 import os
@@ -58,20 +60,36 @@ def giving_up(desk):
 
 @pytest.fixture
 def elsewhere(desk, tmp_path):
-    """A host with its own clock, whose web process and worker do all the work; yields its address."""
+    """A host with its own clock, whose web process and worker do all the work; yields
+    its address.
+    """
     port = pick_free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
     with clock(tmp_path) as hands:
         web = http("web-elsewhere", port=port, serve="dashboard", path="/readyz")
-        command = (*web.command[:1], "-m", "dashboard.worker", "elsewhere", "decisions,sync", "4")
-        worker = Process(name="worker-elsewhere", command=command, environment={"BEAT": "dashboard"})
+        command = (
+            *web.command[:1],
+            "-m",
+            "dashboard.worker",
+            "elsewhere",
+            "decisions,sync",
+            "4",
+        )
+        worker = Process(
+            name="worker-elsewhere", command=command, environment={"BEAT": "dashboard"}
+        )
         with (
             giving_up(desk),
             extra_process(desk, web, **hands.variables),
             extra_process(desk, worker, **hands.variables),
         ):
             desk.wait(
-                lambda: Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"]).post(event()).ok, "the web process"
+                lambda: (
+                    Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"])
+                    .post(event())
+                    .ok
+                ),
+                "the web process",
             )
             desk.stack.kill("worker-desk", signal.SIGSTOP)
             # Its unfinished work stays until it continues.
@@ -91,7 +109,10 @@ def _path(desk):
 
 def seconds_off(desk, query, *parameters):
     """Return the difference of a time in the database to the database's own clock."""
-    [row] = desk.sql(f"SELECT abs(extract(epoch FROM clock_timestamp() - ({query}))) AS off", *parameters)
+    [row] = desk.sql(
+        f"SELECT abs(extract(epoch FROM clock_timestamp() - ({query}))) AS off",
+        *parameters,
+    )
     return row["off"]
 
 
@@ -105,7 +126,10 @@ def a_day_ahead_ends_no_lease(desk, hands):
         hands.step(DAY)
         desk.sweep()
         desk.wait_for_idle(but=1)
-        assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == ("calling", 1)
+        assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == (
+            "calling",
+            1,
+        )
         hold.release()
         desk.wait_for_decision(held, "applied")
     assert desk.calls(held) == 1
@@ -116,7 +140,10 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
     a_day_ahead_ends_no_lease(desk, hands)
     hands.step(0)
     waits = desk.hold()
-    desk.sql("UPDATE mirror_message SET expires_at = now() + interval '2 hours' WHERE public_id = %s", waits.id)
+    desk.sql(
+        "UPDATE mirror_message SET expires_at = now() + interval '2 hours' WHERE public_id = %s",
+        waits.id,
+    )
     over = desk.hold()
     sender = Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"])
     for jump in (HOUR, -HOUR, DAY, -DAY):
@@ -125,15 +152,29 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
         sender.post_until_accepted(body)
         assert_stored_once(desk, [body])
         held = desk.hold()
-        assert seconds_off(desk, "SELECT held_at FROM mirror_message WHERE public_id = %s", held.id) < NEAR
-        ana = Browser(url, desk.known["REVIEWER_EMAIL"], desk.known["REVIEWER_PASSWORD"])
+        assert (
+            seconds_off(
+                desk, "SELECT held_at FROM mirror_message WHERE public_id = %s", held.id
+            )
+            < NEAR
+        )
+        ana = Browser(
+            url, desk.known["REVIEWER_EMAIL"], desk.known["REVIEWER_PASSWORD"]
+        )
         assert ana.decide(held.id, "approve", held.fingerprint).status_code == 302
         desk.wait_for_decision(held, "applied")
         assert desk.decision(waits) == {}, "it is not over by the database's clock"
-    # A message that expired by database time is settled although this clock is a day behind.
-    desk.sql("UPDATE mirror_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", over.id)
+    # A message that expired by database time is settled although this clock is a day
+    # behind.
+    desk.sql(
+        "UPDATE mirror_message SET expires_at = now() - interval '1 second' WHERE public_id = %s",
+        over.id,
+    )
     desk.wait_for_decision(over, "applied")
-    assert (desk.decision(over)["rule"], desk.decision(over)["outcome"]) == ("expiry", "reject")
+    assert (desk.decision(over)["rule"], desk.decision(over)["outcome"]) == (
+        "expiry",
+        "reject",
+    )
     newest = "SELECT max(at) FROM audit_entry"
     assert seconds_off(desk, newest) < NEAR
     disorder = (

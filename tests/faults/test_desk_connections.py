@@ -1,4 +1,6 @@
-"""Connections to MultiMail break: what was not sent is sent again. test_upstream_wire.py has what is unreachable."""
+"""Connections to MultiMail break: what was not sent is sent again.
+test_upstream_wire.py has what is unreachable.
+"""
 
 import contextlib
 
@@ -17,7 +19,10 @@ def test_port_that_closes_between_read_and_call_is_known_as_not_sent(desk):
         closing.enter_context(desk.upstream.refusing(keep_open=True))
         exchange.reply(answer)
 
-    with contextlib.ExitStack() as closing, desk.upstream.fault(close_behind, READ, held.upstream_id, times=1):
+    with (
+        contextlib.ExitStack() as closing,
+        desk.upstream.fault(close_behind, READ, held.upstream_id, times=1),
+    ):
         assert desk.decide(held) == 302
         desk.wait(lambda: desk.decision(held)["explanation"], "the attempt to fail")
         assert desk.wait_for_decision(held, "recorded")["may_have_left"] is False
@@ -36,7 +41,11 @@ def test_idle_connections_that_are_reset_cost_no_decision(desk):
             assert desk.wait_for_decision(held, "applied")["attempt"] == 1
     finally:
         desk.upstream.resets_idle = False
-    calls = [call for held in messages for call in desk.upstream.requests(DECIDE, held.upstream_id)]
+    calls = [
+        call
+        for held in messages
+        for call in desk.upstream.requests(DECIDE, held.upstream_id)
+    ]
     assert [call.request_number for call in calls] == [1, 1]
     assert not {call.connection for call in calls} & {
         seen.connection for seen in desk.upstream.seen if seen not in calls

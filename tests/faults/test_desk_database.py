@@ -1,4 +1,6 @@
-"""PostgreSQL dies, runs out of sessions, or aborts transactions: acknowledged work stays, the rest is redone."""
+"""PostgreSQL dies, runs out of sessions, or aborts transactions: acknowledged work
+stays, the rest is redone.
+"""
 
 import contextlib
 import threading
@@ -16,17 +18,24 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 @contextlib.contextmanager
 def every_session(desk):
     """Hold all sessions of the application; the product's own are terminated."""
-    with contextlib.ExitStack() as sessions, psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as owner:
+    with (
+        contextlib.ExitStack() as sessions,
+        psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as owner,
+    ):
         owner.autocommit = True
         mine = []
 
         def fill():
             with contextlib.suppress(psycopg.OperationalError):
                 while True:
-                    session = sessions.enter_context(psycopg.connect(desk.stack.env["DATABASE_URL"]))
+                    session = sessions.enter_context(
+                        psycopg.connect(desk.stack.env["DATABASE_URL"])
+                    )
                     mine.append(session.info.backend_pid)
 
-        theirs = "FROM pg_stat_activity WHERE usename = 'countersign' AND NOT pid = ANY(%s)"
+        theirs = (
+            "FROM pg_stat_activity WHERE usename = 'countersign' AND NOT pid = ANY(%s)"
+        )
 
         def are_gone():
             return owner.execute(f"SELECT count(*) {theirs}", [mine]).fetchone() == (0,)
@@ -53,10 +62,16 @@ def test_exhausted_connections_are_reported_at_once_and_recover_automatically(de
     with every_session(desk):
         for body in bodies:
             answer = sender.post(body)
-            assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (503, True)
+            assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (
+                503,
+                True,
+            )
         fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
         answer = desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields)
-        assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (503, True)
+        assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (
+            503,
+            True,
+        )
         assert "The database is not responding" in answer.text
     for body in bodies:
         sender.post_until_accepted(body)
@@ -67,7 +82,9 @@ def test_exhausted_connections_are_reported_at_once_and_recover_automatically(de
 
 
 class Hostile:
-    """A session that locks rows in the other order, and is never the one that PostgreSQL aborts."""
+    """A session that locks rows in the other order, and is never the one that
+    PostgreSQL aborts.
+    """
 
     def __init__(self, desk, table):
         self.desk, self.table = desk, table
@@ -78,11 +95,18 @@ class Hostile:
     def wait(self):
         """Until a transaction of the product waits for the table."""
         query = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
-        self.desk.wait(lambda: self.desk.sql(query, self.table)[0]["n"], f"somebody to wait for {self.table}")
+        self.desk.wait(
+            lambda: self.desk.sql(query, self.table)[0]["n"],
+            f"somebody to wait for {self.table}",
+        )
 
     def turn(self, held):
-        """Want the message that the product has locked: now each waits for the other, until PostgreSQL ends one."""
-        self.session.execute("SELECT 1 FROM mirror_message WHERE public_id = %s FOR UPDATE", [held.id])
+        """Want the message that the product has locked: now each waits for the other,
+        until PostgreSQL ends one.
+        """
+        self.session.execute(
+            "SELECT 1 FROM mirror_message WHERE public_id = %s FOR UPDATE", [held.id]
+        )
 
     def close(self):
         self.session.rollback()
@@ -91,18 +115,24 @@ class Hostile:
 
 def in_thread(function, *arguments):
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(function(*arguments)), daemon=True)
+    thread = threading.Thread(
+        target=lambda: answers.append(function(*arguments)), daemon=True
+    )
     thread.start()
     return thread, answers
 
 
 def decide_on_its_page(desk, held, outcome, who):
-    """Decide; a transaction that is aborted several times in a row asks the person to try again."""
+    """Decide; a transaction that is aborted several times in a row asks the person to
+    try again.
+    """
     return desk.wait(lambda: desk.decide(held, outcome, who), "the page with its form")
 
 
 def deadlocks(desk):
-    return desk.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0]["deadlocks"]
+    return desk.sql(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )[0]["deadlocks"]
 
 
 def test_deadlocked_verdict_counts_once(desk):
@@ -134,7 +164,8 @@ def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
             hold.release()
             hostile.wait()
             hostile.session.execute(
-                "SELECT 1 FROM approvals_decision WHERE id = %s FOR UPDATE", [desk.decision(held)["id"]]
+                "SELECT 1 FROM approvals_decision WHERE id = %s FOR UPDATE",
+                [desk.decision(held)["id"]],
             )
         finally:
             hostile.close()
@@ -155,15 +186,24 @@ def test_serialization_failure_leaves_one_decision(desk):
     try:
         with sender.traffic(threads=2) as accepted:
             for held in messages:
-                first, ana = in_thread(decide_on_its_page, desk, held, "approve", "REVIEWER")
-                second, ben = in_thread(decide_on_its_page, desk, held, "reject", "REVIEWER2")
+                first, ana = in_thread(
+                    decide_on_its_page, desk, held, "approve", "REVIEWER"
+                )
+                second, ben = in_thread(
+                    decide_on_its_page, desk, held, "reject", "REVIEWER2"
+                )
                 first.join(120), second.join(120)
                 assert sorted(ana + ben) == [302, 409]
             seen = len(accepted)
             desk.wait(lambda: len(accepted) > seen + 5, "webhooks to be taken")
         desk.bring_to_end(*messages, states=("applied", "superseded"))
         for held in messages:
-            desk.wait(lambda held=held: desk.mails(held) == (desk.email(held)["decision"] == "approved"), "the mails")
+            desk.wait(
+                lambda held=held: (
+                    desk.mails(held) == (desk.email(held)["decision"] == "approved")
+                ),
+                "the mails",
+            )
     finally:
         desk.sql(level.format("read committed"))
         desk.sql(again)

@@ -1,4 +1,6 @@
-"""The message changes, or is withdrawn by its sender, between the decision and the call."""
+"""The message changes, or is withdrawn by its sender, between the decision and the
+call.
+"""
 
 import pytest
 
@@ -10,20 +12,32 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 def edit(desk, held, text="Hello Dana, please pay to another account."):
     """Change the content at MultiMail, as its own editor would."""
-    desk.sql("UPDATE gateway_email SET markdown = %s, html = NULL WHERE id = %s", text, held.upstream_id)
+    desk.sql(
+        "UPDATE gateway_email SET markdown = %s, html = NULL WHERE id = %s",
+        text,
+        held.upstream_id,
+    )
     desk.note("elsewhere", "edit", upstream_id=held.upstream_id)
 
 
 def cancel(desk, held):
-    answer = desk.product.call("POST", "/v1/cancel_message", json={"message_id": held.upstream_id})
-    desk.note("agent", "cancel", upstream_id=held.upstream_id, status=answer.status_code)
+    answer = desk.product.call(
+        "POST", "/v1/cancel_message", json={"message_id": held.upstream_id}
+    )
+    desk.note(
+        "agent", "cancel", upstream_id=held.upstream_id, status=answer.status_code
+    )
     assert answer.status_code == 200, answer.text
 
 
 def changed(desk, held):
     """Wait until the desk has read the change, and return the new fingerprint."""
     return desk.wait(
-        lambda: (now := desk.fetched(held.upstream_id)["fingerprint"]) != held.fingerprint and now, "the change"
+        lambda: (
+            (now := desk.fetched(held.upstream_id)["fingerprint"]) != held.fingerprint
+            and now
+        ),
+        "the change",
     )
 
 
@@ -42,7 +56,10 @@ def test_edit_or_cancel_before_the_call_ends_the_decision(desk):
         desk.wait_for_decision(held, "refused")
         assert (desk.calls(held), desk.effects(held)) == (moment == DECIDE, [])
     for held in cancelled.values():
-        assert "withdrawn by its sender" in desk.sweep_to(held, "superseded")["explanation"]
+        assert (
+            "withdrawn by its sender"
+            in desk.sweep_to(held, "superseded")["explanation"]
+        )
         desk.wait_for_message(held, "cancelled")
     desk.reconcile()
     for held in edited.values():

@@ -1,4 +1,6 @@
-"""Webhooks that come many times at once, or are cut off by a death: accepted ones are stored once."""
+"""Webhooks that come many times at once, or are cut off by a death: accepted ones are
+stored once.
+"""
 
 import json
 import uuid
@@ -18,7 +20,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 def hurry(desk, upstream_id):
     """Make the gateway's next delivery try for a message due."""
     desk.sql(
-        "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE state = 'due' AND email_id = %s", upstream_id
+        "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE state = 'due' AND email_id = %s",
+        upstream_id,
     )
     desk.celery.send_task("gateway.tasks.sweep", queue="gateway")
 
@@ -30,9 +33,13 @@ def test_retry_is_accepted_after_a_death_between_insert_and_commit(desk):
         database.execute("LOCK TABLE audit_entry IN SHARE MODE")
         with pytest.raises(requests.RequestException):
             sender.post(body, timeout=0.3)
-        desk.wait(lambda: desk.sql(waiting)[0]["n"], "the webhook to wait for the ledger")
+        desk.wait(
+            lambda: desk.sql(waiting)[0]["n"], "the webhook to wait for the ledger"
+        )
         desk.restart("web")
-    desk.wait(lambda: desk.sql(waiting)[0]["n"] == 0, "the dead process's transaction to end")
+    desk.wait(
+        lambda: desk.sql(waiting)[0]["n"] == 0, "the dead process's transaction to end"
+    )
     sender.post_until_accepted(body)
     assert sender.post(body).json() == {"result": "duplicate"}
     assert_stored_once(desk, [body])
@@ -51,11 +58,16 @@ def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):
         upstream_id, _ = desk.send(subject=subject)
         desk.wait(lambda: lost and lost[0].status == 200, "the desk to have stored it")
     desk.restart("web")
-    desk.wait(lambda: desk.ana.get("/healthz").status_code == 200, "the web process to answer")
+    desk.wait(
+        lambda: desk.ana.get("/healthz").status_code == 200, "the web process to answer"
+    )
     hurry(desk, upstream_id)
     held = desk.shown(upstream_id, subject)
     tries = desk.wait(lambda: answered(desk, upstream_id), "the gateway's second try")
-    assert json.loads(tries[0].request.body)["event_id"] == json.loads(tries[-1].request.body)["event_id"]
+    assert (
+        json.loads(tries[0].request.body)["event_id"]
+        == json.loads(tries[-1].request.body)["event_id"]
+    )
     assert tries[-1].answer == {"result": "duplicate"}
     assert len(desk.entries(held, "message.held")) == 1
 
@@ -75,15 +87,23 @@ def events(desk, upstream_id):
 def deliver(desk, request):
     """Post a webhook to the desk as MultiMail did, with its signature."""
     url = desk.known["DASHBOARD_URL"] + request.path
-    headers = {name: text for name, text in request.headers.items() if name not in ("host", "connection")}
+    headers = {
+        name: text
+        for name, text in request.headers.items()
+        if name not in ("host", "connection")
+    }
     answer = requests.post(url, data=request.body, headers=headers, timeout=30)
-    desk.note("MultiMail", "webhook", body=request.body.decode(), status=answer.status_code)
+    desk.note(
+        "MultiMail", "webhook", body=request.body.decode(), status=answer.status_code
+    )
     return answer
 
 
 def rows(desk, digest_of):
     """The desk's rows of webhooks about a message."""
-    return desk.sql("SELECT * FROM mirror_webhookevent WHERE email_id = %s ORDER BY id", digest_of)
+    return desk.sql(
+        "SELECT * FROM mirror_webhookevent WHERE email_id = %s ORDER BY id", digest_of
+    )
 
 
 def test_same_webhook_a_hundred_times_is_one_row(desk):

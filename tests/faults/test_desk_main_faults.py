@@ -1,4 +1,5 @@
-"""One fault of each main family, in the ordinary run: a lost answer, a dead worker, a dead database, an empty Redis.
+"""One fault of each main family, in the ordinary run: a lost answer, a dead worker, a
+dead database, an empty Redis.
 
 The other files test_desk_*.py tell each family whole, with --all.
 """
@@ -20,7 +21,9 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 
 def applied(desk, *messages):
-    """Return whether the decisions have taken effect, after enough time for a conclusive read."""
+    """Return whether the decisions have taken effect, after enough time for a
+    conclusive read.
+    """
     for held in messages:
         desk.let_settle(held)
     return all(desk.decision(held)["state"] == "applied" for held in messages)
@@ -28,7 +31,10 @@ def applied(desk, *messages):
 
 def test_lost_answer_is_doubt_that_reading_ends(desk):
     held = desk.hold()
-    with desk.without_webhooks(held), desk.upstream.fault(wire.lose_answer, DECIDE, held.upstream_id):
+    with (
+        desk.without_webhooks(held),
+        desk.upstream.fault(wire.lose_answer, DECIDE, held.upstream_id),
+    ):
         assert desk.decide(held) == 302
         doubted = desk.wait_for_decision(held, "unknown")
         shown = desk.ana.find(held.upstream_id, tab="unknown")
@@ -40,14 +46,36 @@ def test_lost_answer_is_doubt_that_reading_ends(desk):
     assert (desk.calls(held), settled["attempt"]) == (1, 1)
 
 
-# Point: what is held there, and how; whether a row lock then keeps the executor; what it must be taken for once the
-# lease is over; how often it calls in all, and the attempt that counts.
+# Point: what is held there, and how; whether a row lock then keeps the executor; what
+# it must be taken for once the lease is over; how often it calls in all, and the
+# attempt that counts.
 POINTS = {
     "after the lease": (READ, {"then": wire.cut_before}, False, "recorded", 1, 2),
     "before the call": (READ, {"after_answer": True}, True, "recorded", 1, 2),
-    "after the request is written": (DECIDE, {"then": wire.cut_before}, False, "unknown", 2, 2),
-    "after the request is handed on": (DECIDE, {"after_answer": True}, False, "unknown", 1, 1),
-    "after the answer, before the commit": (DECIDE, {"after_answer": True}, True, "unknown", 1, 1),
+    "after the request is written": (
+        DECIDE,
+        {"then": wire.cut_before},
+        False,
+        "unknown",
+        2,
+        2,
+    ),
+    "after the request is handed on": (
+        DECIDE,
+        {"after_answer": True},
+        False,
+        "unknown",
+        1,
+        1,
+    ),
+    "after the answer, before the commit": (
+        DECIDE,
+        {"after_answer": True},
+        True,
+        "unknown",
+        1,
+        1,
+    ),
 }
 
 
@@ -57,13 +85,19 @@ def blocked_sessions(desk):
 
 @contextlib.contextmanager
 def executors_at_their_points(desk, messages):
-    """Decide each message, and enter the block once its executor reaches its point; release all afterwards."""
+    """Decide each message, and enter the block once its executor reaches its point;
+    release all afterwards.
+    """
     stops = {point: wire.Hold(**how) for point, (_, how, *_) in POINTS.items()}
     with contextlib.ExitStack() as faults, contextlib.ExitStack() as locks:
         for point, held in messages.items():
             # Outcomes come from reads: webhooks would arrive too early.
             faults.enter_context(desk.without_webhooks(held))
-            faults.enter_context(desk.upstream.fault(stops[point], POINTS[point][0], held.upstream_id, times=1))
+            faults.enter_context(
+                desk.upstream.fault(
+                    stops[point], POINTS[point][0], held.upstream_id, times=1
+                )
+            )
             assert desk.decide(held, "reject") == 302
         for stop in stops.values():
             stop.wait()
@@ -71,7 +105,10 @@ def executors_at_their_points(desk, messages):
         for point in locked:
             locks.enter_context(desk.lock(messages[point]))
             stops[point].release()
-        desk.wait(lambda: len(blocked_sessions(desk)) >= len(locked), "the executors to wait for their rows")
+        desk.wait(
+            lambda: len(blocked_sessions(desk)) >= len(locked),
+            "the executors to wait for their rows",
+        )
         yield locks
         for stop in stops.values():
             stop.release()
@@ -79,7 +116,9 @@ def executors_at_their_points(desk, messages):
             decision = desk.decision(held)
             assert (decision["state"], decision["attempt"]) == ("calling", 1)
             desk.let_lease_end(held)
-        desk.sweep_until(lambda: applied(desk, *messages.values()), "every decision to end")
+        desk.sweep_until(
+            lambda: applied(desk, *messages.values()), "every decision to end"
+        )
 
 
 def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(desk):
@@ -92,8 +131,13 @@ def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(d
         locks.close()
     for point, (*_, becomes, expected_calls, attempt) in POINTS.items():
         held = messages[point]
-        assert len(desk.entries(held, "decision.unknown")) == (becomes == "unknown"), point
-        assert (desk.calls(held), desk.decision(held)["attempt"]) == (expected_calls, attempt), point
+        assert len(desk.entries(held, "decision.unknown")) == (becomes == "unknown"), (
+            point
+        )
+        assert (desk.calls(held), desk.decision(held)["attempt"]) == (
+            expected_calls,
+            attempt,
+        ), point
         assert len(desk.effects(held)) == 1, point
 
 
@@ -124,12 +168,18 @@ def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
         desk.stack.kill("postgres", signal.SIGQUIT)
         insist(desk, after)
         seen = len(accepted)
-        desk.wait(lambda: len(accepted) > seen + 4, "traffic after the immediate shutdown")
+        desk.wait(
+            lambda: len(accepted) > seen + 4, "traffic after the immediate shutdown"
+        )
     assert_stored_once(desk, accepted)
     assert {status for _, status in sender.answers} <= {200, 503}
 
     desk.bring_to_end(before, between, after)
-    assert [desk.decision(held)["outcome"] for held in (before, between, after)] == ["approve", "reject", "approve"]
+    assert [desk.decision(held)["outcome"] for held in (before, between, after)] == [
+        "approve",
+        "reject",
+        "approve",
+    ]
 
 
 def test_redis_emptied_of_all_wake_ups_loses_and_doubles_nothing(desk):
@@ -138,7 +188,12 @@ def test_redis_emptied_of_all_wake_ups_loses_and_doubles_nothing(desk):
     try:
         sent = desk.send()
         assert [desk.decide(held) for held in messages] == [302] * 2
-        desk.wait(lambda: desk.sql("SELECT 1 FROM mirror_message WHERE upstream_id = %s", sent[0]), "the webhook")
+        desk.wait(
+            lambda: desk.sql(
+                "SELECT 1 FROM mirror_message WHERE upstream_id = %s", sent[0]
+            ),
+            "the webhook",
+        )
         desk.redis.flushall()
         assert desk.ana.get("/queue/").status_code == 200
     finally:
@@ -160,27 +215,45 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
         upstream_id, subject = desk.send()
         desk.wait(lambda: webhooks_of(desk, upstream_id), "the webhook, which is lost")
-        desk.wait(lambda: desk.email(Held(upstream_id, "", "", ""))["status"] == "pending_send_approval", "the gate")
+        desk.wait(
+            lambda: (
+                desk.email(Held(upstream_id, "", "", ""))["status"]
+                == "pending_send_approval"
+            ),
+            "the gate",
+        )
         # An empty list closes nothing that MultiMail itself reports as held.
-        empty = wire.answering(200, b'{"pending": [], "count": 0}', X_Countersign_Gateway="1")
+        empty = wire.answering(
+            200, b'{"pending": [], "count": 0}', X_Countersign_Gateway="1"
+        )
         with desk.upstream.fault(empty, LIST) as lists:
             desk.reconcile()
             lists.wait()
             desk.wait_for_idle()
-        assert desk.sql("SELECT 1 FROM mirror_message WHERE upstream_id = %s", upstream_id) == []
-        assert (desk.message(still)["state"], desk.entries(still, "message.gone")) == ("held", [])
+        assert (
+            desk.sql("SELECT 1 FROM mirror_message WHERE upstream_id = %s", upstream_id)
+            == []
+        )
+        assert (desk.message(still)["state"], desk.entries(still, "message.gone")) == (
+            "held",
+            [],
+        )
         assert desk.decide_elsewhere(approved, "approve").status_code == 200
         assert desk.decide_elsewhere(rejected, "reject").status_code == 200
         desk.reconcile()
         new = desk.shown(upstream_id, subject)
         desk.wait_for_message(rejected, "rejected")
-        desk.wait_for_message(approved, "scheduled_approved", "approved", "sent", "delivered")
+        desk.wait_for_message(
+            approved, "scheduled_approved", "approved", "sent", "delivered"
+        )
     [entry] = desk.entries(new, "message.held")
     assert "no webhook" in entry["details"]["found"]
     for held in (approved, rejected):
         assert desk.ana.find(held.upstream_id) is None
         assert "decided elsewhere" in desk.message(held)["upstream_reason"]
-    desk.wait(lambda: not desk.connection()["failing_since"], "the connection to be well")
+    desk.wait(
+        lambda: not desk.connection()["failing_since"], "the connection to be well"
+    )
     assert desk.decide(new) == 302
     desk.wait_for_decision(new, "applied")
 
@@ -188,21 +261,35 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
 def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
     decided, twice, theirs, gone, refused = messages = [desk.hold() for _ in range(5)]
     call = wire.Hold()
-    faults = {twice: wire.deliver_twice, theirs: call, gone: wire.answering(404), refused: wire.answering(422)}
+    faults = {
+        twice: wire.deliver_twice,
+        theirs: call,
+        gone: wire.answering(404),
+        refused: wire.answering(422),
+    }
     with contextlib.ExitStack() as stack:
         for held in messages:
             stack.enter_context(desk.without_webhooks(held))
         for held, fault in faults.items():
-            stack.enter_context(desk.upstream.fault(fault, DECIDE, held.upstream_id, times=1))
+            stack.enter_context(
+                desk.upstream.fault(fault, DECIDE, held.upstream_id, times=1)
+            )
         for held in messages:
             assert desk.decide(held, "reject", reason="No such order") == 302
         call.wait()
         assert desk.decide_elsewhere(theirs, "approve").status_code == 200
         call.release()
-        for held, state in zip(messages, ("applied", "applied", "superseded", "refused", "refused"), strict=True):
+        for held, state in zip(
+            messages,
+            ("applied", "applied", "superseded", "refused", "refused"),
+            strict=True,
+        ):
             desk.wait_for_decision(held, state)
         # It does not wait for the lost webhook, nor for the next whole read.
-        assert (desk.ana.find(decided.upstream_id), desk.ana.find(decided.upstream_id, "leaving") is None) == (
+        assert (
+            desk.ana.find(decided.upstream_id),
+            desk.ana.find(decided.upstream_id, "leaving") is None,
+        ) == (
             None,
             False,
         )
@@ -222,7 +309,9 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
     first, _ = desk.decisions(refused)
     assert "422: Said by the proxy." in first["explanation"]
     assert desk.decision(decided)["upstream_answer"]["decision"] == "rejected"
-    assert desk.email(decided)["decision_reason"].startswith("No such order (Ana Ferreira via Countersign, reference ")
+    assert desk.email(decided)["decision_reason"].startswith(
+        "No such order (Ana Ferreira via Countersign, reference "
+    )
     assert "approved" in desk.decision(theirs)["explanation"]
     assert "outside this desk" in desk.ana.get(f"/queue/{theirs.id}/").text
 
@@ -235,48 +324,77 @@ def test_hostile_words_are_text_on_every_page_and_who_when_and_why_is_kept(desk)
         subject=f"Refund {MARK}",
         body=f"Hello {MARK} <script>alert(2)</script>",
         to="o'neil&ltimg@northwind.example",
-        metadata={"discord_user": MARK, MARK: "x", "discord_channel": "\"'><svg onload=alert(3)>"},
+        metadata={
+            "discord_user": MARK,
+            MARK: "x",
+            "discord_channel": "\"'><svg onload=alert(3)>",
+        },
     )
     before = datetime.datetime.now(datetime.UTC)
     assert desk.decide(held, "reject", who="REVIEWER2", reason=f"No {MARK}") == 302
     decision = desk.wait_for_decision(held, "applied")
     desk.wait_for_message(held, "rejected")
     auditor = desk.person("AUDITOR")
-    for path in ("/queue/?tab=done", "/history/", f"/queue/{held.id}/", "/audit/", f"/audit/trace/{held.id}/"):
+    for path in (
+        "/queue/?tab=done",
+        "/history/",
+        f"/queue/{held.id}/",
+        "/audit/",
+        f"/audit/trace/{held.id}/",
+    ):
         page = auditor.get(path)
         assert (page.status_code, "Refund" in page.text) == (200, True), path
         for live in ("<img src=x", "<svg onload", "<script>alert"):
             assert live not in page.text, f"{path} shows {live} as markup"
-    [person] = desk.sql("SELECT name FROM people_person WHERE id = %s", decision["given_by_id"])
+    [person] = desk.sql(
+        "SELECT name FROM people_person WHERE id = %s", decision["given_by_id"]
+    )
     assert (person["name"], decision["reason"]) == ("Ben Okafor", f"No {MARK}")
     assert before < decision["recorded_at"] < datetime.datetime.now(datetime.UTC)
-    [entry] = [one for one in auditor.trace(held.id) if one["action"] == "decision.recorded"]
+    [entry] = [
+        one for one in auditor.trace(held.id) if one["action"] == "decision.recorded"
+    ]
     assert (entry["actor"], entry["details"]["reason"]) == ("Ben Okafor", f"No {MARK}")
 
 
 def card_of(desk, subject):
     """Return the card of a message in the demo's Discord: its id, and its buttons."""
-    cards = requests.get(f"{desk.known['DISCORD_URL']}/messages.json", timeout=60).json()["messages"]
+    cards = requests.get(
+        f"{desk.known['DISCORD_URL']}/messages.json", timeout=60
+    ).json()["messages"]
     for card in cards:
         if any(embed.get("title") == subject for embed in card["embeds"]):
-            return card["id"], [button["label"] for row in card["components"] for button in row["components"]]
+            return card["id"], [
+                button["label"]
+                for row in card["components"]
+                for button in row["components"]
+            ]
     return None
 
 
-@pytest.mark.parametrize("ever", [pytest.param(True, marks=pytest.mark.slow, id="for ever"), False])
+@pytest.mark.parametrize(
+    "ever", [pytest.param(True, marks=pytest.mark.slow, id="for ever"), False]
+)
 def test_card_gets_its_buttons_however_late_the_content_comes(desk, ever):
-    """Point 4: its first reading hangs until its card has been posted with a link only, or never ends at all."""
+    """Point 4: its first reading hangs until its card has been posted with a link only,
+    or never ends at all.
+    """
     late = wire.Hold()
     desk.product.post_alerts()
     try:
         with desk.upstream.fault(late, READ):
             _, subject = desk.send()
-            card_id, shown = desk.wait(lambda: card_of(desk, subject), "the card without content")
+            card_id, shown = desk.wait(
+                lambda: card_of(desk, subject), "the card without content"
+            )
             assert shown == ["Open"]
         if not ever:
             late.released.set()
         buttons = ["Approve", "Reject", "Claim", "Open"]
-        desk.sweep_until(lambda: card_of(desk, subject) == (card_id, buttons), "the card with its buttons")
+        desk.sweep_until(
+            lambda: card_of(desk, subject) == (card_id, buttons),
+            "the card with its buttons",
+        )
     finally:
         late.released.set()
         desk.product.hold_alerts()

@@ -1,4 +1,6 @@
-"""A connection that is down, slow, throttled or refused does not affect the others (I10)."""
+"""A connection that is down, slow, throttled or refused does not affect the others
+(I10).
+"""
 
 import uuid
 
@@ -29,14 +31,26 @@ result = {{**made, "webhook_id": connection.webhook_id}}
 @pytest.fixture(scope="module")
 def neighbour(desk_of_its_own):
     """The keys of the other account, whose webhooks reach the desk."""
-    made = desk_of_its_own.python(CONNECT.format(url=desk_of_its_own.known["GATEWAY_URL"]))
-    desk_of_its_own.known |= {"NEIGHBOUR_KEY": made["agent"], "NEIGHBOUR_ADMIN_KEY": made["admin"]}
+    made = desk_of_its_own.python(
+        CONNECT.format(url=desk_of_its_own.known["GATEWAY_URL"])
+    )
+    desk_of_its_own.known |= {
+        "NEIGHBOUR_KEY": made["agent"],
+        "NEIGHBOUR_ADMIN_KEY": made["admin"],
+    }
     body = {
         "url": f"{desk_of_its_own.hooks.url}/webhooks/multimail/{made['webhook_id']}/",
-        "events": ["oversight.pending", "oversight.approved", "oversight.rejected", "message.sent"],
+        "events": [
+            "oversight.pending",
+            "oversight.approved",
+            "oversight.rejected",
+            "message.sent",
+        ],
         "secret": "whsec_neighbour_secret",
     }
-    answer = desk_of_its_own.product.call("POST", "/v1/webhooks", key="NEIGHBOUR_ADMIN_KEY", json=body)
+    answer = desk_of_its_own.product.call(
+        "POST", "/v1/webhooks", key="NEIGHBOUR_ADMIN_KEY", json=body
+    )
     assert answer.status_code == 201, answer.text
     return made
 
@@ -44,11 +58,18 @@ def neighbour(desk_of_its_own):
 def neighbour_decides(desk):
     """Send a message of the other account, approve it, and wait for its effect."""
     subject = f"Neighbour {uuid.uuid4().hex[:10]}"
-    body = {"from": "agent@neighbour.example", "to": "dana@northwind.example", "subject": subject, "body": "Hello"}
+    body = {
+        "from": "agent@neighbour.example",
+        "to": "dana@northwind.example",
+        "subject": subject,
+        "body": "Hello",
+    }
     answer = desk.product.call("POST", "/v1/send_email", key="NEIGHBOUR_KEY", json=body)
     assert answer.status_code == 202, answer.text
     held = desk.shown(answer.json()["message_id"], subject)
-    desk.sql("UPDATE mirror_mailbox SET undo_window = '0' WHERE address = 'agent@neighbour.example'")
+    desk.sql(
+        "UPDATE mirror_mailbox SET undo_window = '0' WHERE address = 'agent@neighbour.example'"
+    )
     assert desk.decide(held) == 302
     desk.wait_for_decision(held, "applied")
 
@@ -56,7 +77,13 @@ def neighbour_decides(desk):
 def mend(desk):
     desk.sql("UPDATE mirror_connection SET wait_until = NULL WHERE slug = 'demo'")
     desk.reconcile()
-    desk.wait(lambda: not desk.connection()["paused_at"] and not desk.connection()["failing_since"], "it to be well")
+    desk.wait(
+        lambda: (
+            not desk.connection()["paused_at"]
+            and not desk.connection()["failing_since"]
+        ),
+        "it to be well",
+    )
 
 
 def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
@@ -83,13 +110,22 @@ def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, troub
     fault = {
         "refused": desk.upstream.refusing(),
         "revoked": desk.upstream.fault(wire.answering(401), kind=""),
-        "throttled": desk.upstream.fault(wire.answering(429, Retry_After="3600"), kind=""),
+        "throttled": desk.upstream.fault(
+            wire.answering(429, Retry_After="3600"), kind=""
+        ),
     }[trouble]
     try:
         with fault:
             assert desk.decide(held) == 302
-            # Reading its thread may be throttled first, and then the decision is not even tried.
-            desk.wait(lambda: desk.decision(held)["explanation"] or desk.connection()["wait_until"], "the trouble")
+            # Reading its thread may be throttled first, and then the decision is not
+            # even tried.
+            desk.wait(
+                lambda: (
+                    desk.decision(held)["explanation"]
+                    or desk.connection()["wait_until"]
+                ),
+                "the trouble",
+            )
             neighbour_decides(desk)
     finally:
         mend(desk)

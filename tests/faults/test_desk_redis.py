@@ -1,4 +1,6 @@
-"""Redis is gone, full, read-only or outdated: it only wakes workers, so nothing is lost or doubled."""
+"""Redis is gone, full, read-only or outdated: it only wakes workers, so nothing is lost
+or doubled.
+"""
 
 import contextlib
 import os
@@ -16,7 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @pytest.fixture(autouse=True)
 def _wait_for_no_dead_worker(desk):
-    """A worker stops when Redis refuses writes, and its tasks are redelivered only after some minutes."""
+    """A worker stops when Redis refuses writes, and its tasks are redelivered only
+    after some minutes.
+    """
     yield
     desk.give_up_unacked()
 
@@ -69,8 +73,15 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
         with way(desk):
             for body in bodies:
                 assert sender.post(body).status_code == 200, way.__name__
-            fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
-            assert desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code == 302, way.__name__
+            fields = {
+                "outcome": "approve",
+                "fingerprint": held.fingerprint,
+                "reason": "",
+            }
+            assert (
+                desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code
+                == 302
+            ), way.__name__
             assert desk.decision(held)["outcome"] == "approve"
             upstream_id, subject = desk.send()
         assert_stored_once(desk, bodies)
@@ -87,10 +98,13 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
     launcher = desk.stack.launcher.pid
     desk.stack.kill("worker-desk", signal.SIGSTOP)
     try:
-        # One message of each is delivered to the worker that cannot run it; the others stay in the queue.
+        # One message of each is delivered to the worker that cannot run it; the others
+        # stay in the queue.
         desk.sweep(), desk.sweep()
         assert [desk.decide(held) for held in messages] == [302] * 3
-        desk.wait(lambda: desk.redis.llen("decisions") >= 3, "the wake-ups to wait in Redis")
+        desk.wait(
+            lambda: desk.redis.llen("decisions") >= 3, "the wake-ups to wait in Redis"
+        )
         copy = shutil.copytree(data, data.with_name("redis.copy"))
     finally:
         desk.stack.kill("worker-desk", signal.SIGCONT)
@@ -114,7 +128,9 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
 
 
 def wake_ups(desk):
-    """Return the number of queued wake-ups for decisions; None while Redis is unavailable."""
+    """Return the number of queued wake-ups for decisions; None while Redis is
+    unavailable.
+    """
     try:
         return desk.redis.llen("decisions")
     except RedisError:
@@ -123,6 +139,9 @@ def wake_ups(desk):
 
 def _lives(pid):
     try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return (
+            "Z"
+            not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        )
     except OSError:
         return False

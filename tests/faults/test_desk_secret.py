@@ -1,4 +1,6 @@
-"""The webhook's secret is rotated on its page while our gateway sends: no event is refused, whatever breaks."""
+"""The webhook's secret is rotated on its page while our gateway sends: no event is
+refused, whatever breaks.
+"""
 
 import contextlib
 import threading
@@ -40,7 +42,9 @@ def hook(desk):
 
 @contextlib.contextmanager
 def gateway_sending(desk, hook):
-    """Make the gateway send events during the block; the list has the ids of the requested ones."""
+    """Make the gateway send events during the block; the list has the ids of the
+    requested ones.
+    """
     asked, problems, is_over = [], [], threading.Event()
 
     def go_on():
@@ -50,7 +54,9 @@ def gateway_sending(desk, hook):
                 if desk.sql(waiting)[0]["n"] > AHEAD:
                     is_over.wait(0.05)
                     continue
-                answer = desk.product.call("POST", f"/v1/webhooks/{hook}/test", key="ADMIN_KEY", json={})
+                answer = desk.product.call(
+                    "POST", f"/v1/webhooks/{hook}/test", key="ADMIN_KEY", json={}
+                )
                 assert answer.status_code == 200, answer.text
                 asked.append(answer.json()["event_id"])
                 is_over.wait(0.05)
@@ -69,16 +75,25 @@ def gateway_sending(desk, hook):
 
 def rotate(desk, overlap):
     """Rotate the secret as an admin does, and return the status of the answer."""
-    ida, number = desk.person("ADMIN"), desk.sql("SELECT id FROM mirror_connection WHERE slug = 'demo'")[0]["id"]
+    ida, number = (
+        desk.person("ADMIN"),
+        desk.sql("SELECT id FROM mirror_connection WHERE slug = 'demo'")[0]["id"],
+    )
     page = ida.get(f"/connections/{number}/")
-    return ida.post(f"/connections/{number}/webhook/rotate/", page, overlap=overlap).status_code
+    return ida.post(
+        f"/connections/{number}/webhook/rotate/", page, overlap=overlap
+    ).status_code
 
 
 def arrived(desk, asked):
-    """Wait until all requested events have arrived, and return the secrets that signed them."""
+    """Wait until all requested events have arrived, and return the secrets that signed
+    them.
+    """
     ids = list(asked)
     query = "SELECT secret_used FROM mirror_webhookevent WHERE event_id = ANY(%s)"
-    desk.wait(lambda: len(desk.sql(query, ids)) == len(ids), f"{len(ids)} events to arrive")
+    desk.wait(
+        lambda: len(desk.sql(query, ids)) == len(ids), f"{len(ids)} events to arrive"
+    )
     return {row["secret_used"] for row in desk.sql(query, ids)}
 
 
@@ -91,21 +106,35 @@ def more(desk, asked, number=10):
 
 def let_overlap_end(desk):
     """End the old secret, first at the gateway and then here."""
-    desk.sql("UPDATE gateway_webhook SET previous_until = now() WHERE previous_secret <> ''")
-    return "UPDATE mirror_connection SET previous_secret_until = now() WHERE slug = 'demo'"
+    desk.sql(
+        "UPDATE gateway_webhook SET previous_until = now() WHERE previous_secret <> ''"
+    )
+    return (
+        "UPDATE mirror_connection SET previous_secret_until = now() WHERE slug = 'demo'"
+    )
 
 
 def only_rotation(fault):
-    return lambda exchange: fault(exchange) if exchange.request.path.endswith("/rotate") else pass_on(exchange)
+    return lambda exchange: (
+        fault(exchange)
+        if exchange.request.path.endswith("/rotate")
+        else pass_on(exchange)
+    )
 
 
 def assert_nothing_was_refused(desk, asked, *, most=1):
     """Each event was taken at once, or at the latest by that attempt."""
     query = "SELECT attempts, response_status FROM gateway_webhookdelivery WHERE event_id = ANY(%s)"
     # The record is written after the answer.
-    desk.wait(lambda: {row["response_status"] for row in desk.sql(query, asked)} == {200}, "every answer to be noted")
+    desk.wait(
+        lambda: {row["response_status"] for row in desk.sql(query, asked)} == {200},
+        "every answer to be noted",
+    )
     rows = desk.sql(query, asked)
-    assert (len(rows), max(row["attempts"] for row in rows) <= most) == (len(asked), True)
+    assert (len(rows), max(row["attempts"] for row in rows) <= most) == (
+        len(asked),
+        True,
+    )
 
 
 def test_secret_changed_by_its_page_refuses_nothing_that_the_gateway_sends(desk, hook):
@@ -127,14 +156,19 @@ def test_secret_changed_by_its_page_refuses_nothing_that_the_gateway_sends(desk,
     assert_nothing_was_refused(desk, asked)
 
 
-def test_secret_whose_change_breaks_off_refuses_nothing_and_is_finished_later(desk, hook):
+def test_secret_whose_change_breaks_off_refuses_nothing_and_is_finished_later(
+    desk, hook
+):
     with gateway_sending(desk, hook) as asked:
         for broken in (wire.cut_before, wire.lose_answer):
             with desk.upstream.fault(only_rotation(broken), OTHER):
                 assert rotate(desk, "none") == 502
             more(desk, asked)
             held = desk.connection()
-            assert (held["previous_webhook_secret"] != "", held["previous_secret_until"]) == (True, None)
+            assert (
+                held["previous_webhook_secret"] != "",
+                held["previous_secret_until"],
+            ) == (True, None)
             assert rotate(desk, "none") == 302
             assert more(desk, asked) == {"current"}
     arrived(desk, asked)

@@ -1,4 +1,6 @@
-"""The disk is full: no decision goes unrecorded, pages say so, and work resumes when there is space again."""
+"""The disk is full: no decision goes unrecorded, pages say so, and work resumes when
+there is space again.
+"""
 
 import contextlib
 import os
@@ -28,7 +30,9 @@ def small_disk(folder):
     folder.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("A full disk needs a small file system, and this machine lets nobody mount one.")
+        pytest.skip(
+            "A full disk needs a small file system, and this machine lets nobody mount one."
+        )
     try:
         yield
     finally:
@@ -82,19 +86,35 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
             refused = until_refused(desk, sender, fill)
             answers = []
             for held, page in zip(messages[2:], pages[2:], strict=True):
-                fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
-                answers.append(desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code)
+                fields = {
+                    "outcome": "approve",
+                    "fingerprint": held.fingerprint,
+                    "reason": "",
+                }
+                answers.append(
+                    desk.ana.post(
+                        f"/queue/{held.id}/verdict/", page, **fields
+                    ).status_code
+                )
             desk.stack.kill("worker-desk", signal.SIGCONT)
             still = [event() for _ in range(20)]
             refused += [body for body in still if not is_accepted(sender, body)]
             assert_it_reads_and_says_so(desk)
-            called = [held for held in messages if desk.upstream.requests(DECIDE, held.upstream_id)]
+            called = [
+                held
+                for held in messages
+                if desk.upstream.requests(DECIDE, held.upstream_id)
+            ]
         desk.wait(lambda: desk.sql("SELECT 1"), "PostgreSQL to answer", timeout=60)
         for held in called:
-            assert desk.entries(held, "decision.calling"), "called without a word in the ledger"
+            assert desk.entries(held, "decision.calling"), (
+                "called without a word in the ledger"
+            )
         for held, status in zip(messages[2:], answers, strict=True):
             recorded = len(desk.entries(held, "decision.recorded"))
-            assert (status == 302) == bool(desk.decision(held)) == bool(recorded), f"{status}, {recorded} entries"
+            assert (status == 302) == bool(desk.decision(held)) == bool(recorded), (
+                f"{status}, {recorded} entries"
+            )
         accepted = [body for body, status in sender.answers if status == 200]
         for body in refused:
             sender.post_until_accepted(body)
@@ -102,27 +122,42 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
         for held in messages:
             if not desk.decision(held):
                 assert desk.decide(held) == 302
-        desk.sweep_until(lambda: all(ended(desk, held) for held in messages), "every decision to end", timeout=60)
+        desk.sweep_until(
+            lambda: all(ended(desk, held) for held in messages),
+            "every decision to end",
+            timeout=60,
+        )
         check_invariants(desk)
 
 
 def assert_it_reads_and_says_so(desk):
-    """Assert that reading works, under a banner, and that health and the doctor name the disk."""
+    """Assert that reading works, under a banner, and that health and the doctor name
+    the disk.
+    """
     queue = desk.ana.get("/queue/")
     assert queue.status_code == 200
     assert "The disk is full." in queue.text
     ready = desk.ana.get("/readyz")
-    assert (ready.status_code, ready.json()["parts"]["disk"], ready.json()["parts"]["postgresql"]) == (503, False, True)
+    assert (
+        ready.status_code,
+        ready.json()["parts"]["disk"],
+        ready.json()["parts"]["postgresql"],
+    ) == (503, False, True)
 
     def is_named():
         report = desk.stack.run("manage", "doctor")
-        return report.returncode == 2 and "The disk of DATA_DIR is full" in report.stdout
+        return (
+            report.returncode == 2 and "The disk of DATA_DIR is full" in report.stdout
+        )
 
-    # PostgreSQL may restart at any moment on a full disk; while it does, the doctor cannot examine the desk.
+    # PostgreSQL may restart at any moment on a full disk; while it does, the doctor
+    # cannot examine the desk.
     desk.wait(is_named, "the doctor to name the disk", timeout=60)
 
 
-def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_factory):
+def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(
+    tmp_path_factory,
+):
     with desk_rig(tmp_path_factory, running=running_on_small_disk) as desk:
         held, before = desk.hold(), desk.stack.pids()
         desk.stack.kill("worker-desk", signal.SIGSTOP)
@@ -132,16 +167,29 @@ def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_
                 desk.stack.kill(name)
                 fill()
             noticed = [f"{name} ended" for name in KILLED]
-            desk.wait(lambda: all(line in desk.stack.output.read_text() for line in noticed), "the launcher to notice")
+            desk.wait(
+                lambda: all(line in desk.stack.output.read_text() for line in noticed),
+                "the launcher to notice",
+            )
             # PostgreSQL may find the two blocks that its lock files need to start.
-            desk.wait(lambda: "The disk is full" in desk.ana.get("/queue/").text, "the desk to say why")
-        desk.wait(lambda: everything_answers(desk.stack), "everything to answer", timeout=60)
+            desk.wait(
+                lambda: "The disk is full" in desk.ana.get("/queue/").text,
+                "the desk to say why",
+            )
+        desk.wait(
+            lambda: everything_answers(desk.stack), "everything to answer", timeout=60
+        )
         assert desk.stack.is_running()
         # What runs is written down once there is room.
-        desk.wait(lambda: set(KILLED) <= set(desk.stack.pids()), "the new processes to be written down", timeout=60)
+        desk.wait(
+            lambda: set(KILLED) <= set(desk.stack.pids()),
+            "the new processes to be written down",
+            timeout=60,
+        )
         after = desk.stack.pids()
         assert not [name for name in KILLED if after[name] == before[name]]
-        # Its call may have met the full disk of the gateway; then the reviewer confirms that it goes out again.
+        # Its call may have met the full disk of the gateway; then the reviewer confirms
+        # that it goes out again.
         desk.bring_to_end(held)
         # So may its attempt to send: what the mail server answered is lost then.
         check_invariants(desk, fate_may_be_unknown=True)
@@ -154,14 +202,19 @@ def is_accepted(sender, body):
 
 
 def until_refused(desk, sender, fill):
-    """Post until the free space of the tables is used up; return the refused bodies, the first with its answer."""
+    """Post until the free space of the tables is used up; return the refused bodies,
+    the first with its answer.
+    """
     refused = []
     for _ in range(400):
         fill()
         body = event(padding="x" * 20_000)
         answer = sender.post(body)
         if answer.status_code != 200:
-            assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (503, True)
+            assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (
+                503,
+                True,
+            )
             refused.append(body)
         if len(refused) == 5:
             return refused

@@ -11,7 +11,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @contextlib.contextmanager
 def killing(desk, seconds):
-    """Kill each worker this long after it was ready, during the block; the list has the killed ones."""
+    """Kill each worker this long after it was ready, during the block; the list has the
+    killed ones.
+    """
     killed, is_over = [], threading.Event()
 
     def lives():
@@ -61,14 +63,22 @@ def test_beat_that_stops_for_half_an_hour_is_reported_and_recovers_automatically
     desk.stack.kill("worker-desk", signal.SIGSTOP)
     try:
         sent = desk.send()
-        desk.wait(lambda: desk.sql("SELECT 1 FROM mirror_message WHERE upstream_id = %s", sent[0]), "the webhook")
+        desk.wait(
+            lambda: desk.sql(
+                "SELECT 1 FROM mirror_message WHERE upstream_id = %s", sent[0]
+            ),
+            "the webhook",
+        )
         desk.sql("UPDATE dashboard_tick SET at = at - interval '30 minutes'")
         desk.sql(
             "UPDATE mirror_connection SET complete_as_of = complete_as_of - interval '30 minutes', "
             "read_at = read_at - interval '30 minutes', reading_until = NULL"
         )
         answer = desk.ana.get("/readyz")
-        assert (answer.status_code, answer.json()["parts"]["beat and worker"]) == (503, False)
+        assert (answer.status_code, answer.json()["parts"]["beat and worker"]) == (
+            503,
+            False,
+        )
         doctor = desk.stack.run("manage", "doctor")
         assert doctor.returncode == 2
         assert "Decisions are not carried out" in doctor.stdout
@@ -76,7 +86,12 @@ def test_beat_that_stops_for_half_an_hour_is_reported_and_recovers_automatically
     finally:
         desk.stack.kill("worker-desk", signal.SIGCONT)
     held = desk.shown(*sent)
-    desk.wait(lambda: desk.ana.get("/readyz").status_code == 200, "the desk to be ready again")
-    desk.wait(lambda: 'data-level="green"' in desk.ana.get("/queue/").text, "the page to be fresh")
+    desk.wait(
+        lambda: desk.ana.get("/readyz").status_code == 200, "the desk to be ready again"
+    )
+    desk.wait(
+        lambda: 'data-level="green"' in desk.ana.get("/queue/").text,
+        "the page to be fresh",
+    )
     assert desk.decide(held) == 302
     desk.wait_for_decision(held, "applied")

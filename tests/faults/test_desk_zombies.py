@@ -28,7 +28,9 @@ def stopped(desk):
 
 
 def settle_by_another_worker(desk, held, *states):
-    """Expire the lease, and run another worker until the decision is in one of these states."""
+    """Expire the lease, and run another worker until the decision is in one of these
+    states.
+    """
     desk.let_lease_end(held)
 
     def reached():
@@ -51,42 +53,70 @@ def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk)
             assert desk.decide(held) == 302
             stop.wait()
         with stopped(desk):
-            settled = [settle_by_another_worker(desk, held, "applied") for held in (calling, reading)]
+            settled = [
+                settle_by_another_worker(desk, held, "applied")
+                for held in (calling, reading)
+            ]
             call.release()
             read.release()
         desk.sweep_through()
     assert [desk.decision(held) for held in (calling, reading)] == settled
-    assert [entry["action"] for entry in desk.entries(calling)].count("decision.unknown") == 1
-    assert (settled[1]["attempt"], desk.calls(calling), desk.calls(reading)) == (2, 1, 1)
+    assert [entry["action"] for entry in desk.entries(calling)].count(
+        "decision.unknown"
+    ) == 1
+    assert (settled[1]["attempt"], desk.calls(calling), desk.calls(reading)) == (
+        2,
+        1,
+        1,
+    )
 
 
 def test_zombie_that_marked_its_call_does_not_call(desk):
     held = desk.hold()
     read = wire.Hold(after_answer=True)
-    with desk.without_webhooks(held), desk.upstream.fault(read, READ, held.upstream_id, times=1):
+    with (
+        desk.without_webhooks(held),
+        desk.upstream.fault(read, READ, held.upstream_id, times=1),
+    ):
         assert desk.decide(held, "reject") == 302
         read.wait()
         with desk.lock(held) as lock:
             read.release()
-            desk.wait(lambda: desk.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), "the mark")
+            desk.wait(
+                lambda: desk.sql(
+                    "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                ),
+                "the mark",
+            )
             with stopped(desk):
                 began = time.monotonic()
                 lock.rollback()
-                desk.wait(lambda: desk.decision(held)["may_have_left"], "the mark to be written")
+                desk.wait(
+                    lambda: desk.decision(held)["may_have_left"],
+                    "the mark to be written",
+                )
                 settled = settle_by_another_worker(desk, held, "applied")
-                desk.wait(lambda: time.monotonic() - began > FRESH_FOR, "the worker to have stood still too long")
+                desk.wait(
+                    lambda: time.monotonic() - began > FRESH_FOR,
+                    "the worker to have stood still too long",
+                )
         desk.sweep_through()
     assert (settled["attempt"], desk.calls(held)) == (2, 1)
 
 
 @contextlib.contextmanager
 def another_is_calling(desk, held, first):
-    """Stop the worker that stands at `first`, and let another take over as far as its own call, which the proxy holds.
+    """Stop the worker that stands at `first`, and let another take over as far as its
+    own call, which the proxy holds.
 
-    Then the first gets its answer and wakes up, and has nothing more to do when the body begins.
+    Then the first gets its answer and wakes up, and has nothing more to do when the
+    body begins.
     """
     call = wire.Hold()
-    with ThreadPoolExecutor(1) as pool, desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        desk.upstream.fault(call, DECIDE, held.upstream_id, times=1),
+    ):
         try:
             with stopped(desk):
                 other = pool.submit(settle_by_another_worker, desk, held, "applied")
@@ -106,5 +136,8 @@ def test_late_refusal_does_not_end_a_newer_attempt(desk):
         assert desk.decide(held, "reject") == 302
         call.wait()
         with another_is_calling(desk, held, call):
-            assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == ("calling", 2)
+            assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == (
+                "calling",
+                2,
+            )
     assert desk.calls(held) == 2

@@ -1,6 +1,8 @@
-"""`./run gateway` whose worker is killed while mail comes in: what was acknowledged is there, and there once.
+"""`./run gateway` whose worker is killed while mail comes in: what was acknowledged is
+there, and there once.
 
-That mail which goes out leaves once, whenever its worker dies, is proven in process by tests/integration/gateway.
+That mail which goes out leaves once, whenever its worker dies, is proven in process by
+tests/integration/gateway.
 """
 
 import re
@@ -63,7 +65,11 @@ def test_worker_killed_under_load_loses_nothing_that_it_acknowledged(gateway):
         for number in range(EACH):
             subject = f"{mark}-{sender}-{number}"
             content = message(subject, gateway.address)
-            wait_for(lambda content=content: is_accepted(gateway, content), PATIENCE, f"{subject} to be taken")
+            wait_for(
+                lambda content=content: is_accepted(gateway, content),
+                PATIENCE,
+                f"{subject} to be taken",
+            )
             accepted.append(subject)
             if len(accepted) >= SENDERS * EACH // 3:
                 enough.set()
@@ -75,5 +81,8 @@ def test_worker_killed_under_load_loses_nothing_that_it_acknowledged(gateway):
         for one in offers:
             one.result()
     assert gateway.stack.pids()["worker-out"] != before
-    rows = gateway.sql("SELECT subject FROM gateway_email WHERE subject LIKE %s ORDER BY subject", f"{mark}-%")
+    rows = gateway.sql(
+        "SELECT subject FROM gateway_email WHERE subject LIKE %s ORDER BY subject",
+        f"{mark}-%",
+    )
     assert [subject for (subject,) in rows] == sorted(accepted)

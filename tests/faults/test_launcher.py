@@ -1,4 +1,5 @@
-"""What `./run` promises about processes: none is left behind, and a crash needs no hand.
+"""What `./run` promises about processes: none is left behind, and a crash needs no
+hand.
 
 That none stays dead is proved by test_line_survives, on the same product.
 """
@@ -34,7 +35,10 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     assert launched.launcher is not None
     before = _lasting(launched.credentials)
     # As if it had been down for an hour.
-    _sql(launched, "UPDATE mirror_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
+    _sql(
+        launched,
+        "UPDATE mirror_connection SET complete_as_of = now() - interval '1 hour' RETURNING id",
+    )
     # Stopped first, so that none of them reacts to the end of another.
     for signum in (signal.SIGSTOP, signal.SIGKILL):
         for pid in [launched.launcher.pid, *launched.processes()]:
@@ -46,9 +50,14 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     launched.start()
     assert everything_answers(launched)
     assert _lasting(launched.credentials) == before
-    # Changes during the outage are read at once, not with the next round in half a minute.
+    # Changes during the outage are read at once, not with the next round in half a
+    # minute.
     query = "SELECT bool_and(complete_as_of > %s) FROM mirror_connection"
-    launched.wait_for(lambda: _sql(launched, query, began) == [(True,)], 120, "every account to be read")
+    launched.wait_for(
+        lambda: _sql(launched, query, began) == [(True,)],
+        120,
+        "every account to be read",
+    )
 
 
 def _sql(launched: Stack, query: str, *parameters: object) -> list[tuple[object, ...]]:
@@ -57,11 +66,19 @@ def _sql(launched: Stack, query: str, *parameters: object) -> list[tuple[object,
 
 
 def _lasting(credentials: dict[str, str]) -> dict[str, str]:
-    """Return what survives a restart: keys and people; addresses change with the free ports."""
-    return {name: value for name, value in credentials.items() if name.endswith(("_KEY", "_PASSWORD", "_EMAIL", "_ID"))}
+    """Return what survives a restart: keys and people; addresses change with the free
+    ports.
+    """
+    return {
+        name: value
+        for name, value in credentials.items()
+        if name.endswith(("_KEY", "_PASSWORD", "_EMAIL", "_ID"))
+    }
 
 
-def test_stop_verb_ends_a_detached_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_stop_verb_ends_a_detached_run(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     stack = Stack(tmp_path_factory.mktemp("detached"), DEMO="0")
     try:
         detached = stack.run("--detach")
@@ -81,7 +98,9 @@ def test_stop_verb_ends_a_detached_run(tmp_path_factory: pytest.TempPathFactory)
     assert [entry.name for entry in stack.data.iterdir()] == ["run.lock"]
 
 
-def test_failed_preparation_is_a_sentence(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_failed_preparation_is_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     stack = Stack(tmp_path_factory.mktemp("bad"), LOG_FORMAT="xml")
     refused = stack.run()
     assert refused.returncode == 1

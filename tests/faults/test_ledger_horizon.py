@@ -19,9 +19,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def application_url(settings, monkeypatch):
-    """The address of the tests' own database, whose sessions may sit in a transaction for a moment only."""
+    """The address of the tests' own database, whose sessions may sit in a transaction
+    for a moment only.
+    """
     params = connection.get_connection_params()
-    url = psycopg.conninfo.make_conninfo(host=params["host"], dbname=params["dbname"], user=params["user"])
+    url = psycopg.conninfo.make_conninfo(
+        host=params["host"], dbname=params["dbname"], user=params["user"]
+    )
     settings.OWN_DATABASE_URL = url
     monkeypatch.setattr("dashboard.management.commands.prepare.LONGEST_IDLE", "700ms")
     Command()._set_role_defaults()

@@ -1,4 +1,6 @@
-"""The ledger is copied into a freshly made cluster, whose transactions are counted from the beginning again."""
+"""The ledger is copied into a freshly made cluster, whose transactions are counted from
+the beginning again.
+"""
 
 import os
 import subprocess
@@ -30,14 +32,27 @@ TABLES = (
 def fresh_cluster(django_db_setup):
     """A cluster of its own making, with the product's tables and nothing in them."""
     here = settings.DATABASES["default"]
-    source = ["--host", here["HOST"], "--username", OWNER, connection.settings_dict["NAME"]]
+    source = [
+        "--host",
+        here["HOST"],
+        "--username",
+        OWNER,
+        connection.settings_dict["NAME"],
+    ]
     tables = subprocess.run(
-        [postgres_programs() / "pg_dump", "--schema-only", *source], capture_output=True, check=True
+        [postgres_programs() / "pg_dump", "--schema-only", *source],
+        capture_output=True,
+        check=True,
     ).stdout
     with temporary_servers() as servers:
         assert servers.postgres is not None
         goal = ["--host", str(servers.postgres.sockets), "--username", OWNER, DATABASE]
-        subprocess.run([postgres_programs() / "psql", "-q", *goal], input=tables, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [postgres_programs() / "psql", "-q", *goal],
+            input=tables,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         yield servers.postgres
 
 
@@ -45,13 +60,17 @@ def fresh_cluster(django_db_setup):
 def target(fresh_cluster):
     """The address of an empty database of its own in there."""
     name = f"restored_{os.urandom(4).hex()}"
-    with psycopg.connect(fresh_cluster.url(OWNER), dbname="postgres", autocommit=True) as owner:
+    with psycopg.connect(
+        fresh_cluster.url(OWNER), dbname="postgres", autocommit=True
+    ) as owner:
         owner.execute(f"CREATE DATABASE {name} TEMPLATE {DATABASE}")
     return {"host": str(fresh_cluster.sockets), "user": OWNER, "dbname": name}
 
 
 def _copy_to(target):
-    """What a dump holds and a restore puts in: rows as they are, and where the sequences stand."""
+    """What a dump holds and a restore puts in: rows as they are, and where the
+    sequences stand.
+    """
     source = connection.connection
     with psycopg.connect(**target) as new, new.cursor() as into, source.cursor() as out:
         into.execute("SET session_replication_role = 'replica'")
@@ -64,13 +83,17 @@ def _copy_to(target):
                 for data in read:
                     write.write(data)
         for sequence in ("audit_entry_id_seq", "audit_anchor_id_seq"):
-            last = out.execute(sql.SQL("SELECT last_value FROM {}").format(sql.Identifier(sequence))).fetchone()[0]
+            last = out.execute(
+                sql.SQL("SELECT last_value FROM {}").format(sql.Identifier(sequence))
+            ).fetchone()[0]
             into.execute("SELECT setval(%s, %s)", [sequence, last])
 
 
 def _spend_transactions(number):
     with connection.cursor() as cursor:
-        cursor.execute(f"DO $$ BEGIN FOR i IN 1..{number} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
+        cursor.execute(
+            f"DO $$ BEGIN FOR i IN 1..{number} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
+        )
 
 
 def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
@@ -107,4 +130,7 @@ def test_altered_backup_is_not_adopted(target):
         as_superuser("UPDATE audit_entry SET surface = 'web' WHERE id = %s", [entry.pk])
         append()
         assert seal_all() == 0
-        assert sealing_state(clock()).why == f"Entry {entry.pk} is not the one that was sealed."
+        assert (
+            sealing_state(clock()).why
+            == f"Entry {entry.pk} is not the one that was sealed."
+        )

@@ -1,4 +1,6 @@
-"""The sealer is killed anywhere, and several seal at once: one chain, with every entry in it once."""
+"""The sealer is killed anywhere, and several seal at once: one chain, with every entry
+in it once.
+"""
 
 import json
 import os
@@ -17,7 +19,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def _in_another_process(work):
-    """Run it in a process of its own, with a session of its own; return the process's number."""
+    """Run it in a process of its own, with a session of its own; return the process's
+    number.
+    """
     connection.close()
     if process := os.fork():
         return process
@@ -28,7 +32,9 @@ def _in_another_process(work):
 
 
 def _seal_until_statement(number):
-    """Seal, and be killed right before the so many-th statement, or while the file is written."""
+    """Seal, and be killed right before the so many-th statement, or while the file is
+    written.
+    """
     sent = iter(range(number))
 
     def count(execute, *arguments):
@@ -56,7 +62,9 @@ def test_sealer_killed_anywhere_leaves_one_chain(settings):
     statements = 0
     while True:
         append(2)
-        if not _was_killed(_in_another_process(lambda number=statements: _seal_until_statement(number))):
+        if not _was_killed(
+            _in_another_process(lambda number=statements: _seal_until_statement(number))
+        ):
             break
         statements += 1
         check_chain()
@@ -68,7 +76,9 @@ def test_sealer_killed_anywhere_leaves_one_chain(settings):
     seals = check_chain()
     assert seals[-1].size == Entry.objects.count()
     heads = [json.loads(line) for line in settings.SEAL_FILE.read_text().splitlines()]
-    assert [(head["number"], head["signature"]) for head in heads] == [(one.number, one.signature) for one in seals]
+    assert [(head["number"], head["signature"]) for head in heads] == [
+        (one.number, one.signature) for one in seals
+    ]
 
 
 def test_four_sealers_at_once_make_one_chain():

@@ -1,7 +1,9 @@
-"""Fault 44: the ledger is altered beneath the application, and both verifiers name what was altered.
+"""Fault 44: the ledger is altered beneath the application, and both verifiers name what
+was altered.
 
-A superuser of the database does it by SQL, past every trigger. The desk's own check looks at the rows; the offline
-verifier looks at a bundle that the altered desk writes, in a virtual environment that holds nothing.
+A superuser of the database does it by SQL, past every trigger. The desk's own check
+looks at the rows; the offline verifier looks at a bundle that the altered desk writes,
+in a virtual environment that holds nothing.
 """
 
 import json
@@ -44,7 +46,9 @@ class Desk:
         """Take a bundle, as it is now, and check it with what was kept outside."""
         target = self.folder / f"bundle-{len(list(self.folder.iterdir()))}"
         write_bundle(target)
-        heads = verifier.Heads.read(self.file.read_bytes()) if "--head" in options else None
+        heads = (
+            verifier.Heads.read(self.file.read_bytes()) if "--head" in options else None
+        )
         trust = verifier.Trust([self.key]) if "--key" in options else None
         return verifier.check_bundle(str(target), trust, heads).findings
 
@@ -56,18 +60,26 @@ def desk(settings, tmp_path):
         append(turn)
         seal()
     append(2)
-    entries = list(SealedEntry.objects.order_by("position").values_list("entry", flat=True))
+    entries = list(
+        SealedEntry.objects.order_by("position").values_list("entry", flat=True)
+    )
     (tmp_path / "bundles").mkdir()
     key = verifier.fingerprint_of(signing.public_key())
     return Desk(tmp_path / "bundles", settings.SEAL_FILE, key, entries[4], entries[5])
 
 
 def _sign_again(first: int = 1, key: Ed25519PrivateKey | None = None) -> None:
-    """Make the chain valid again from one seal on; without the key, each keeps its signature."""
+    """Make the chain valid again from one seal on; without the key, each keeps its
+    signature.
+    """
     for one in Seal.objects.filter(number__gte=first).order_by("number"):
         before = Seal.objects.filter(number=one.number - 1).first()
         one.previous = before.hash if before else ""
-        under = SealedEntry.objects.filter(seal=one.number).order_by("position").values_list("hash", flat=True)
+        under = (
+            SealedEntry.objects.filter(seal=one.number)
+            .order_by("position")
+            .values_list("hash", flat=True)
+        )
         one.entries = batch_hash([bytes(digest) for digest in under])
         if key:
             one.key = key.public_key().public_bytes_raw().hex()
@@ -91,7 +103,9 @@ def _change_with_its_hash(desk: Desk) -> None:
 def _change_with_its_sealed_hash(desk: Desk) -> None:
     _change_with_its_hash(desk)
     digest = bytes.fromhex(Entry.objects.get(pk=desk.entry).hash)
-    as_superuser("UPDATE audit_sealedentry SET hash = %s WHERE entry = %s", [digest, desk.entry])
+    as_superuser(
+        "UPDATE audit_sealedentry SET hash = %s WHERE entry = %s", [digest, desk.entry]
+    )
 
 
 def _change_with_sealed_hash_and_seals(desk: Desk) -> None:
@@ -101,7 +115,8 @@ def _change_with_sealed_hash_and_seals(desk: Desk) -> None:
 
 def _change_details(desk: Desk) -> None:
     as_superuser(
-        """UPDATE audit_entrydetail SET fields = fields || '{"reason": "other"}' WHERE entry_id = %s""", [desk.entry]
+        """UPDATE audit_entrydetail SET fields = fields || '{"reason": "other"}' WHERE entry_id = %s""",
+        [desk.entry],
     )
 
 
@@ -120,9 +135,16 @@ def _delete_with_its_sealed_hash(desk: Desk) -> None:
 
 
 def _insert(desk: Desk) -> int:
-    """Put in an entry of the past, as whoever knows the format would: with the transaction of another, and its hash."""
+    """Put in an entry of the past, as whoever knows the format would: with the
+    transaction of another, and its hash.
+    """
     made = Entry.objects.get(pk=desk.entry)
-    made.pk, made.action, made.detail_hashes, made.mac = 10_000, "message.approved", {}, ""
+    made.pk, made.action, made.detail_hashes, made.mac = (
+        10_000,
+        "message.approved",
+        {},
+        "",
+    )
     made.hash = entry_hash(made)
     as_superuser(
         "INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint,"
@@ -136,8 +158,13 @@ def _insert(desk: Desk) -> int:
 def _insert_with_a_sealed_hash(desk: Desk) -> None:
     number = _insert(desk)
     position = SealedEntry.objects.get(entry=desk.entry).position
-    as_superuser("UPDATE audit_sealedentry SET position = -position - 2 WHERE position > %s", [position])
-    as_superuser("UPDATE audit_sealedentry SET position = -position - 1 WHERE position < 0")
+    as_superuser(
+        "UPDATE audit_sealedentry SET position = -position - 2 WHERE position > %s",
+        [position],
+    )
+    as_superuser(
+        "UPDATE audit_sealedentry SET position = -position - 1 WHERE position < 0"
+    )
     digest = bytes.fromhex(Entry.objects.get(pk=number).hash)
     SealedEntry.objects.create(entry=number, seal=2, position=position + 1, hash=digest)
 
@@ -145,7 +172,10 @@ def _insert_with_a_sealed_hash(desk: Desk) -> None:
 def _swap(desk: Desk) -> None:
     position = SealedEntry.objects.get(entry=desk.entry).position
     for before, after in ((position, -1), (position + 1, position), (-1, position + 1)):
-        as_superuser("UPDATE audit_sealedentry SET position = %s WHERE position = %s", [after, before])
+        as_superuser(
+            "UPDATE audit_sealedentry SET position = %s WHERE position = %s",
+            [after, before],
+        )
 
 
 def _cut(desk: Desk) -> None:
@@ -153,20 +183,26 @@ def _cut(desk: Desk) -> None:
     as_superuser(
         "DELETE FROM audit_entrydetail WHERE entry_id NOT IN (SELECT entry FROM audit_sealedentry WHERE seal < 3)"
     )
-    as_superuser("DELETE FROM audit_entry WHERE id NOT IN (SELECT entry FROM audit_sealedentry WHERE seal < 3)")
+    as_superuser(
+        "DELETE FROM audit_entry WHERE id NOT IN (SELECT entry FROM audit_sealedentry WHERE seal < 3)"
+    )
     as_superuser("DELETE FROM audit_sealedentry WHERE seal > 2")
     as_superuser("DELETE FROM audit_seal WHERE number > 2")
 
 
 def _play_back(desk: Desk) -> None:
-    """An older state comes back, and the desk works on: the sealer refuses, so it makes no seal over the break."""
+    """An older state comes back, and the desk works on: the sealer refuses, so it makes
+    no seal over the break.
+    """
     _cut(desk)
     append(3)
     seal()
 
 
 def _change_words(desk: Desk) -> None:
-    as_superuser("UPDATE audit_entrydetail SET words = '' WHERE entry_id = %s", [desk.entry])
+    as_superuser(
+        "UPDATE audit_entrydetail SET words = '' WHERE entry_id = %s", [desk.entry]
+    )
 
 
 def _remove_anchor(desk: Desk) -> None:
@@ -190,14 +226,25 @@ def _swap_key_midway(desk: Desk) -> None:
     _sign_again(3, Ed25519PrivateKey.generate())
 
 
-# What is done, what the desk's check says; what the offline verifier says if it is something else, given what.
+# What is done, what the desk's check says; what the offline verifier says if it is
+# something else, given what.
 CHANGES = [
     (_change, "Entry {entry} was changed"),
-    (_change_with_its_hash, "Entry {entry} and the list of sealed entries", "Entry {entry} was changed"),
+    (
+        _change_with_its_hash,
+        "Entry {entry} and the list of sealed entries",
+        "Entry {entry} was changed",
+    ),
     (_change_with_its_sealed_hash, "One of the entries {first} to {last} is not"),
-    (_change_with_sealed_hash_and_seals, "Seal 4 is not signed by its key: it, or a seal before it, was edited"),
+    (
+        _change_with_sealed_hash_and_seals,
+        "Seal 4 is not signed by its key: it, or a seal before it, was edited",
+    ),
     (_change_details, 'The details of entry {entry} do not fit: "reason"'),
-    (_delete_details, "The details of 1 entries are missing, and no entry tells of their removal: {entry}"),
+    (
+        _delete_details,
+        "The details of 1 entries are missing, and no entry tells of their removal: {entry}",
+    ),
     (_delete, "Entry {entry} was removed"),
     (
         _delete_with_its_sealed_hash,
@@ -211,22 +258,52 @@ CHANGES = [
     (_play_back, "seal 3 of", "seal 3 of", "--head"),
     (_edit_seal, "Seal 2 is not signed by its key"),
     (_delete_seal, "Seal 2 is missing"),
-    (_swap_key, "None of the seals is signed by the key that you trust", "None of the seals is signed by", "--key"),
-    (_swap_key, "is not the seal 1 that is here", "is not the seal 1 that is here", "--head"),
+    (
+        _swap_key,
+        "None of the seals is signed by the key that you trust",
+        "None of the seals is signed by",
+        "--key",
+    ),
+    (
+        _swap_key,
+        "is not the seal 1 that is here",
+        "is not the seal 1 that is here",
+        "--head",
+    ),
     (_swap_key_midway, "Seal 3 is signed with the key"),
 ]
 # What only the desk's check can see.
 UNSEEN_OUTSIDE = [
     (_change_words, "The search words of entry {entry} were changed"),
-    (_remove_anchor, "Seal 2 was written to the seals' file before seal 3, and its anchor was removed."),
+    (
+        _remove_anchor,
+        "Seal 2 was written to the seals' file before seal 3, and its anchor was removed.",
+    ),
 ]
-TABLES = ("audit_entry", "audit_entrydetail", "audit_sealedentry", "audit_seal", "audit_anchor")
+TABLES = (
+    "audit_entry",
+    "audit_entrydetail",
+    "audit_sealedentry",
+    "audit_seal",
+    "audit_anchor",
+)
 
 
 def test_what_is_altered_beneath_the_application_is_named(desk):
-    """One test for all, each on the same ledger: making a new one takes longer than checking it."""
-    sealed = list(SealedEntry.objects.filter(seal=2).order_by("position").values_list("entry", flat=True))
-    names = {"entry": desk.entry, "next": desk.next, "first": sealed[0], "last": sealed[-1]}
+    """One test for all, each on the same ledger: making a new one takes longer than
+    checking it.
+    """
+    sealed = list(
+        SealedEntry.objects.filter(seal=2)
+        .order_by("position")
+        .values_list("entry", flat=True)
+    )
+    names = {
+        "entry": desk.entry,
+        "next": desk.next,
+        "first": sealed[0],
+        "last": sealed[-1],
+    }
     for table in TABLES:
         as_superuser(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}")
     not_named = []
@@ -249,26 +326,33 @@ def test_what_is_altered_beneath_the_application_is_named(desk):
 
 
 def put_in(like: int, *, ago: str = "0 s", mac: str | None = None, **says: str) -> int:
-    """Put in an entry as whoever knows the format would: with the next number, a transaction of now, and its hash."""
+    """Put in an entry as whoever knows the format would: with the next number, a
+    transaction of now, and its hash.
+    """
     made = Entry.objects.get(pk=like)
     for name, text in says.items():
         setattr(made, name, text)
     made.mac = mac_of(made) if mac is None else mac
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp() - %s::interval", [ago]
+            "SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp() - %s::interval",
+            [ago],
         )
         made.pk, xid, made.at = cursor.fetchone()
         made.xid = int(xid)
         made.hash = entry_hash(made)
         made.save(force_insert=True)
         detail = EntryDetail.objects.get(pk=like)
-        EntryDetail.objects.create(entry_id=made.pk, salt=detail.salt, fields=detail.fields, words=detail.words)
+        EntryDetail.objects.create(
+            entry_id=made.pk, salt=detail.salt, fields=detail.fields, words=detail.words
+        )
     return made.pk
 
 
 def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
-    """Issue 18, point 1: whoever has the database alone cannot make the code, and one is good once."""
+    """Issue 18, point 1: whoever has the database alone cannot make the code, and one
+    is good once.
+    """
     seal()
     mine = Entry.objects.get(pk=desk.entry).mac
     for fields, why in (
@@ -278,8 +362,15 @@ def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
     ):
         number, sealed = put_in(desk.entry, **fields), Seal.objects.count()
         seal()
-        reported = Entry.objects.of_action("ledger.broken").select_related("detail").latest("pk")
-        assert (Seal.objects.count(), f"Entry {number} " in reported.detail.fields["reason"]) == (sealed, True)
+        reported = (
+            Entry.objects.of_action("ledger.broken")
+            .select_related("detail")
+            .latest("pk")
+        )
+        assert (
+            Seal.objects.count(),
+            f"Entry {number} " in reported.detail.fields["reason"],
+        ) == (sealed, True)
         assert why in reported.detail.fields["reason"]
         as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = %s", [number])
         as_superuser("DELETE FROM audit_entry WHERE id = %s", [number])
@@ -294,18 +385,33 @@ def test_time_out_of_order_is_reported_by_the_sealer_and_both_verifiers(desk):
     assert reported.detail.fields["numbers"] == str(number)
     seal()
     for findings in (desk.findings(), desk.offline("--head", "--key")):
-        assert [one for one in findings if one.startswith(f"Entry {number} says ")] == findings != []
+        assert (
+            [one for one in findings if one.startswith(f"Entry {number} says ")]
+            == findings
+            != []
+        )
 
 
-def test_bundle_whose_details_were_blanked_does_not_hold_and_one_that_leaves_them_out_says_so(desk):
+def test_bundle_whose_details_were_blanked_does_not_hold_and_one_that_leaves_them_out_says_so(
+    desk,
+):
     for details in (True, False):
         target = desk.folder / f"details-{details}"
         write_bundle(target, details=details)
         lines = (target / "details.jsonl").read_text().splitlines()
-        blank = [json.dumps(json.loads(one) | {"fields": {}, "salt": None}, separators=(",", ":")) for one in lines]
-        (target / "details.jsonl").write_text("\n".join([*blank[:3], *lines[3:]]) + "\n")
+        blank = [
+            json.dumps(
+                json.loads(one) | {"fields": {}, "salt": None}, separators=(",", ":")
+            )
+            for one in lines
+        ]
+        (target / "details.jsonl").write_text(
+            "\n".join([*blank[:3], *lines[3:]]) + "\n"
+        )
         found = verifier.check_bundle(str(target)).findings
-        assert [one for one in found if "are missing, and no entry tells" in one] == found
+        assert [
+            one for one in found if "are missing, and no entry tells" in one
+        ] == found
         assert bool(found) == details
 
 
@@ -313,8 +419,11 @@ def test_lines_of_the_seals_file_that_were_removed_are_named(desk):
     lines = desk.file.read_bytes().splitlines(keepends=True)
     for kept, gone in ((lines[:1] + lines[2:], 2), (lines[:-1], 4)):
         desk.file.write_bytes(b"".join(kept))
-        assert desk.findings() == [f"Seal {gone} was written to the seals' file, and its line is gone."]
-    # One may archive the file, as long as its last line stays; another host has another file.
+        assert desk.findings() == [
+            f"Seal {gone} was written to the seals' file, and its line is gone."
+        ]
+    # One may archive the file, as long as its last line stays; another host has another
+    # file.
     desk.file.write_bytes(lines[-1])
     assert desk.findings() == []
 
@@ -322,7 +431,9 @@ def test_lines_of_the_seals_file_that_were_removed_are_named(desk):
 def test_first_bad_entry_ends_the_command(desk):
     call_command("audit_verify")
     _change(desk)
-    with pytest.raises(CommandError, match=rf"FAILED verification.* Entry {desk.entry} was changed") as ended:
+    with pytest.raises(
+        CommandError, match=rf"FAILED verification.* Entry {desk.entry} was changed"
+    ) as ended:
         call_command("audit_verify")
     assert ended.value.returncode == 1
 
@@ -337,6 +448,11 @@ def test_ledger_without_seals_is_not_reported_as_intact(settings):
 
 def test_untouched_ledger_holds_for_both_and_the_rest_is_counted(desk):
     result = check_database()
-    assert (result.findings, result.entries, result.seals, result.unsealed) == ([], 16, 4, 2)
+    assert (result.findings, result.entries, result.seals, result.unsealed) == (
+        [],
+        16,
+        4,
+        2,
+    )
     assert verifier.fingerprint_of(result.last.key) == desk.key
     assert desk.offline("--head", "--key") == []

@@ -1,4 +1,6 @@
-"""A day's work leaves the memory of all processes together near that of a fresh start with the same data."""
+"""A day's work leaves the memory of all processes together near that of a fresh start
+with the same data.
+"""
 
 import base64
 import os
@@ -25,7 +27,9 @@ LENGTHS = (1, 1, 2, 3, 20, 120)
 pytestmark = pytest.mark.soak
 
 
-def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_days_work_leaves_memory_near_that_of_a_fresh_start(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     with running_stack(tmp_path_factory) as stack:
         Product(stack).set_undo_window("0")
         held = hold(Product(stack), MESSAGES)
@@ -39,22 +43,35 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: py
         fresh = memory(stack)
         work(product, reviewers, held[: MESSAGES // 10])
         report(stack, fresh)
-        # Sessions of PostgreSQL that have grown end when they are used next, a minute later or more.
-        stack.wait_for(lambda: within(stack, fresh), 600, f"memory within {MOST:.0%} of a fresh start")
+        # Sessions of PostgreSQL that have grown end when they are used next, a minute
+        # later or more.
+        stack.wait_for(
+            lambda: within(stack, fresh),
+            600,
+            f"memory within {MOST:.0%} of a fresh start",
+        )
         report(stack, fresh)
 
 
 def wait_for_content(product: Product, held: list[str]) -> None:
     """Wait until the desk has the content of all these messages."""
     query = "SELECT count(*) FROM mirror_message WHERE revision_id IS NOT NULL AND upstream_id = ANY(%s)"
-    product.stack.wait_for(lambda: product.sql(query, held) == [(len(held),)], 3000, "the content of all messages")
+    product.stack.wait_for(
+        lambda: product.sql(query, held) == [(len(held),)],
+        3000,
+        "the content of all messages",
+    )
 
 
 def wait_for_whole_read(product: Product) -> None:
     """Wait until all that is held was read once since now."""
     began = product.sql("SELECT now()")[0][0]
     query = "SELECT bool_and(complete_as_of > %s) FROM mirror_connection"
-    product.stack.wait_for(lambda: product.sql(query, began) == [(True,)], 120, "all that is held to be read")
+    product.stack.wait_for(
+        lambda: product.sql(query, began) == [(True,)],
+        120,
+        "all that is held to be read",
+    )
 
 
 def within(stack: Stack, fresh: dict[str, float]) -> bool:
@@ -72,7 +89,9 @@ def report(stack: Stack, fresh: dict[str, float]) -> None:
 
 
 def memory(stack: Stack) -> dict[str, float]:
-    """What each process and its children hold in MB, with what several share counted once (PSS)."""
+    """What each process and its children hold in MB, with what several share counted
+    once (PSS).
+    """
     assert stack.launcher is not None
     names = {pid: name for name, pid in stack.pids().items()}
     launcher = psutil.Process(stack.launcher.pid)
@@ -81,7 +100,9 @@ def memory(stack: Stack) -> dict[str, float]:
         # A session of PostgreSQL may end meanwhile.
         with suppress(psutil.NoSuchProcess):
             above = (one.pid for one in (process, *process.parents()))
-            held[next((names[pid] for pid in above if pid in names), "launcher")] += process.memory_full_info().pss
+            held[next((names[pid] for pid in above if pid in names), "launcher")] += (
+                process.memory_full_info().pss
+            )
     return {name: size / 1024**2 for name, size in held.items()}
 
 
@@ -105,7 +126,11 @@ def work(product: Product, reviewers: list[Browser], held: list[str]) -> None:
 def send(product: Product, number: int) -> str:
     text = "\n\n".join(some_words() for _ in range(LENGTHS[number % len(LENGTHS)]))
     content = base64.b64encode(os.urandom(30_000)).decode()
-    file = {"filename": f"{number}.bin", "content": content, "content_type": "application/octet-stream"}
+    file = {
+        "filename": f"{number}.bin",
+        "content": content,
+        "content_type": "application/octet-stream",
+    }
     if number % 10 == 0:
         take_in(product, text)
     return product.send(body=text, attachments=[file] if number % 20 == 0 else [])[0]
@@ -113,17 +138,35 @@ def send(product: Product, number: int) -> str:
 
 def take_in(product: Product, text: str) -> None:
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = "dana@northwind.example", product.known["MAILBOX_ADDRESS"], "Order 4471"
+    mail["From"], mail["To"], mail["Subject"] = (
+        "dana@northwind.example",
+        product.known["MAILBOX_ADDRESS"],
+        "Order 4471",
+    )
     mail.set_content(text)
-    mail.add_attachment(os.urandom(500_000), maintype="application", subtype="octet-stream", filename="scan.bin")
-    with smtplib.SMTP("127.0.0.1", int(product.stack.env["INBOUND_PORT"]), timeout=60) as server:
+    mail.add_attachment(
+        os.urandom(500_000),
+        maintype="application",
+        subtype="octet-stream",
+        filename="scan.bin",
+    )
+    with smtplib.SMTP(
+        "127.0.0.1", int(product.stack.env["INBOUND_PORT"]), timeout=60
+    ) as server:
         server.send_message(mail)
 
 
 def read(product: Product, browser: Browser, upstream_id: str) -> dict[str, str]:
     """Open the pages that a reviewer opens, and return the row of the message."""
     row = product.held(browser, upstream_id)
-    for path in ("/queue/", f"/queue/{row['id']}/body/", "/", "/attention/", "/queue/?tab=sent", "/queue/?q=order"):
+    for path in (
+        "/queue/",
+        f"/queue/{row['id']}/body/",
+        "/",
+        "/attention/",
+        "/queue/?tab=sent",
+        "/queue/?q=order",
+    ):
         browser.get(path)
     return row
 

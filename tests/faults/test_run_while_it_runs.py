@@ -14,10 +14,22 @@ from tests.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("stack")
 
-CHILDREN = ["postgres", "redis", "parser", "web", "gateway", "live", "worker-desk", "worker-out", "demo"]
+CHILDREN = [
+    "postgres",
+    "redis",
+    "parser",
+    "web",
+    "gateway",
+    "live",
+    "worker-desk",
+    "worker-out",
+    "demo",
+]
 
 
-def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(stack: Stack) -> None:
+def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(
+    stack: Stack,
+) -> None:
     for name in ("secrets.env", "credentials.env", "run.json", "run.lock"):
         assert stat.S_IMODE((stack.data / name).stat().st_mode) == 0o600
     for name in ("", "postgres", "sockets", "log"):
@@ -50,10 +62,16 @@ def test_second_start_and_a_used_port_are_refused_by_name_and_leave_nothing_behi
     stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     second = stack.run()
-    assert (second.returncode, f"is already running: {stack.url}" in second.stderr) == (1, True)
+    assert (second.returncode, f"is already running: {stack.url}" in second.stderr) == (
+        1,
+        True,
+    )
     other = Stack(tmp_path_factory.mktemp("taken"), PORT=stack.env["PORT"])
     refused = other.run()
-    assert (refused.returncode, f"Port {stack.env['PORT']} is used" in refused.stderr) == (1, True)
+    assert (
+        refused.returncode,
+        f"Port {stack.env['PORT']} is used" in refused.stderr,
+    ) == (1, True)
     assert other.processes() == {}
     assert everything_answers(stack)
 

@@ -1,4 +1,6 @@
-"""Slow clients: others are answered meanwhile, nothing restarts, and the slow ones are disconnected."""
+"""Slow clients: others are answered meanwhile, nothing restarts, and the slow ones are
+disconnected.
+"""
 
 import contextlib
 import json
@@ -8,7 +10,13 @@ import pytest
 import requests
 
 from tests.desk import TIMEOUT, Product
-from tests.faults.slow_connections import dripping, slow_body, slow_connections, slow_headers, slow_reader
+from tests.faults.slow_connections import (
+    dripping,
+    slow_body,
+    slow_connections,
+    slow_headers,
+    slow_reader,
+)
 from tests.stack import running_stack
 from upstream.signatures import HEADER
 
@@ -21,14 +29,20 @@ def slow_on_each_port(product):
     """What is sent to each port, and never ended or read."""
     known = product.known
     webhook = urlsplit(known["WEBHOOK_URL"]).path
-    key, page = f"Bearer {known['AGENT_KEY']}", slow_reader(f"/static/{large_file(product)}")
+    key, page = (
+        f"Bearer {known['AGENT_KEY']}",
+        slow_reader(f"/static/{large_file(product)}"),
+    )
     bodies = [
         slow_body("/csp-report/"),
         slow_body("/discord/interactions/", **BY_DISCORD),
         slow_body(webhook, **{HEADER: "sha256=00"}, Content_Type="application/json"),
         slow_body("/accounts/login/"),
     ]
-    calls = [slow_body("/v1/send_email", Authorization=key), slow_body("/v1/account/challenge")]
+    calls = [
+        slow_body("/v1/send_email", Authorization=key),
+        slow_body("/v1/account/challenge"),
+    ]
     return {
         urlsplit(known["DASHBOARD_URL"]).port: [slow_headers(), page, *bodies],
         urlsplit(known["GATEWAY_URL"]).port: [slow_headers(), page, *calls],
@@ -45,28 +59,45 @@ def large_file(product):
 def live_address(product):
     """Where the desk sends its pages for the live stream."""
     address = f"{product.known['DASHBOARD_URL']}/live/"
-    return requests.get(address, timeout=TIMEOUT, allow_redirects=False).headers["Location"]
+    return requests.get(address, timeout=TIMEOUT, allow_redirects=False).headers[
+        "Location"
+    ]
 
 
 @contextlib.contextmanager
 def all_slow(product, each):
-    """Open so many connections of each kind; gives those that wait for us, and those that we do not read."""
+    """Open so many connections of each kind; gives those that wait for us, and those
+    that we do not read.
+    """
     with contextlib.ExitStack() as stack:
         waiting, unread = [], []
         for port, kinds in slow_on_each_port(product).items():
             for kind in kinds:
                 opened = stack.enter_context(slow_connections(port, [kind] * each))
-                (unread if kind.startswith(b"GET /") and kind.endswith(b"\r\n\r\n") else waiting).extend(opened)
+                (
+                    unread
+                    if kind.startswith(b"GET /") and kind.endswith(b"\r\n\r\n")
+                    else waiting
+                ).extend(opened)
         yield waiting, unread
 
 
 def everybody_is_served(product, browser):
-    """A reviewer's page, an agent's message, MultiMail's webhook, and the stream of an open page."""
+    """A reviewer's page, an agent's message, MultiMail's webhook, and the stream of an
+    open page.
+    """
     row = product.hold(browser)
     assert browser.get(f"/queue/{row['id']}/").status_code == 200
     assert product.post_webhook(b'{"event": "something.new"}').status_code == 200
-    assert requests.get(f"{product.known['DASHBOARD_URL']}/readyz", timeout=TIMEOUT).status_code == 200
-    with browser.session.get(live_address(product), stream=True, timeout=TIMEOUT) as stream:
+    assert (
+        requests.get(
+            f"{product.known['DASHBOARD_URL']}/readyz", timeout=TIMEOUT
+        ).status_code
+        == 200
+    )
+    with browser.session.get(
+        live_address(product), stream=True, timeout=TIMEOUT
+    ) as stream:
         assert b"beat" in next(stream.iter_content(100))
 
 
@@ -78,7 +109,9 @@ def test_slow_clients_on_every_port_hold_up_nobody(product, ana):
 
 
 @pytest.mark.slow
-def test_two_hundred_slow_clients_of_each_kind_are_ended_and_nothing_is_restarted(tmp_path_factory):
+def test_two_hundred_slow_clients_of_each_kind_are_ended_and_nothing_is_restarted(
+    tmp_path_factory,
+):
     with running_stack(tmp_path_factory, REQUEST_BODY_SECONDS="5") as stack:
         product = Product(stack)
         before, browser = stack.pids(), product.reviewer()
@@ -86,8 +119,16 @@ def test_two_hundred_slow_clients_of_each_kind_are_ended_and_nothing_is_restarte
             # A byte now and then keeps none of them open.
             with dripping(waiting):
                 everybody_is_served(product, browser)
-                stack.wait_for(lambda: all(map(is_ended, waiting)), timeout=180, what="the end of slow requests")
-            stack.wait_for(lambda: all(map(is_cut_off, unread)), timeout=180, what="the end of unread answers")
+                stack.wait_for(
+                    lambda: all(map(is_ended, waiting)),
+                    timeout=180,
+                    what="the end of slow requests",
+                )
+            stack.wait_for(
+                lambda: all(map(is_cut_off, unread)),
+                timeout=180,
+                what="the end of unread answers",
+            )
         everybody_is_served(product, browser)
         assert stack.pids() == before
 
@@ -105,7 +146,9 @@ def is_ended(connection):
 
 
 def is_cut_off(connection):
-    """Return whether the server has closed it, without reading: one more byte is then answered with a reset."""
+    """Return whether the server has closed it, without reading: one more byte is then
+    answered with a reset.
+    """
     try:
         connection.send(b"a")
     except BlockingIOError:

@@ -1,4 +1,6 @@
-"""Hundreds of messages under load while things break, and a ledger of equal sums from outside records at the end."""
+"""Hundreds of messages under load while things break, and a ledger of equal sums from
+outside records at the end.
+"""
 
 import os
 import random
@@ -13,11 +15,19 @@ import pytest
 
 from common.references import references_in
 from tests.faults.desk_rig import DeskRig, desk_rig
-from tests.faults.soak_load import Chaos, Diary, Reviewer, decide_elsewhere, in_threads, send
+from tests.faults.soak_load import (
+    Chaos,
+    Diary,
+    Reviewer,
+    decide_elsewhere,
+    in_threads,
+    send,
+)
 
 MESSAGES = int(os.environ.get("SOAK_MESSAGES", "200"))
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
-# How long the last fault may take to be got over by the product itself and the people who are asked; and all before.
+# How long the last fault may take to be got over by the product itself and the people
+# who are asked; and all before.
 RECOVERY, LOAD = 600, 1200
 
 pytestmark = pytest.mark.soak
@@ -27,7 +37,9 @@ pytestmark = pytest.mark.soak
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
     with desk_rig(tmp_path_factory) as rig:
         # Nothing is done for it here: it reads by itself, and leaves time to undo.
-        rig.sql("DELETE FROM dashboard_tick WHERE job = 'approvals.tasks.reconcile_all'")
+        rig.sql(
+            "DELETE FROM dashboard_tick WHERE job = 'approvals.tasks.reconcile_all'"
+        )
         rig.product.set_undo_window("2 seconds")
         yield rig
 
@@ -37,7 +49,11 @@ def test_soak_ends_with_equal_sums(rig: DeskRig) -> None:
     print(f"soak of {MESSAGES} messages with SOAK_SEED={diary.seed}")
     # Everybody signs in before things break.
     ana = Reviewer(rig, diary, "REVIEWER", 9)
-    reviewers = [Reviewer(rig, diary, prefix, n) for n in range(2) for prefix in ("REVIEWER", "REVIEWER2")]
+    reviewers = [
+        Reviewer(rig, diary, prefix, n)
+        for n in range(2)
+        for prefix in ("REVIEWER", "REVIEWER2")
+    ]
     began = time.monotonic()
     load(rig, diary, reviewers, ana)
     loaded = time.monotonic()
@@ -62,14 +78,22 @@ def load(rig: DeskRig, diary: Diary, reviewers: list[Reviewer], ana: Reviewer) -
     for upstream_id, number in list(diary.sent.items()):
         if diary.plan(number) == "elsewhere":
             decide_elsewhere(rig, diary, upstream_id, number)
-    rig.wait(lambda: everything_was_decided(rig, diary) or tidy(ana), "everything to be decided", LOAD)
+    rig.wait(
+        lambda: everything_was_decided(rig, diary) or tidy(ana),
+        "everything to be decided",
+        LOAD,
+    )
     over = True
     [other.join() for other in others]
 
 
 def everything_was_decided(rig: DeskRig, diary: Diary) -> bool:
     """By the desk's own rows: who gave a verdict may never have got the answer."""
-    planned = {key for key, number in diary.sent.items() if diary.plan(number) not in ("leave", "elsewhere")}
+    planned = {
+        key
+        for key, number in diary.sent.items()
+        if diary.plan(number) not in ("leave", "elsewhere")
+    }
     query = "SELECT m.upstream_id FROM mirror_message m JOIN approvals_decision d ON d.message_id = m.id"
     try:
         return planned <= {row["upstream_id"] for row in rig.sql(query)}
@@ -88,7 +112,9 @@ def tidy(reviewer: Reviewer) -> bool:
 
 
 def recover(rig: DeskRig, ana: Reviewer) -> None:
-    """Nothing breaks any more. The product gets over it, and people do what they are asked for."""
+    """Nothing breaks any more. The product gets over it, and people do what they are
+    asked for.
+    """
 
     def is_over() -> bool:
         ana.look_after_doubt()
@@ -113,15 +139,22 @@ def unfinished(rig: DeskRig) -> dict[str, int]:
         ),
         "leaving": "SELECT count(*) AS n FROM gateway_email WHERE status = 'scheduled' AND %s::text[] IS NOT NULL",
     }
-    counted = {name: rig.sql(query, list(OPEN))[0]["n"] for name, query in queries.items()}
+    counted = {
+        name: rig.sql(query, list(OPEN))[0]["n"] for name, query in queries.items()
+    }
     return {name: count for name, count in counted.items() if count}
 
 
 def add_up(rig: DeskRig, diary: Diary) -> dict[str, Any]:
-    """Count what each record says, none of them from what the desk says of itself alone."""
+    """Count what each record says, none of them from what the desk says of itself
+    alone.
+    """
     sent = list(diary.sent)
     emails = {
-        row["id"]: row for row in rig.sql("SELECT id, status, decision FROM gateway_email WHERE id = ANY(%s)", sent)
+        row["id"]: row
+        for row in rig.sql(
+            "SELECT id, status, decision FROM gateway_email WHERE id = ANY(%s)", sent
+        )
     }
     subjects = Counter(mail["Subject"] for mail in rig.product.all_mails())
     mails = {key: subjects[diary.subject(number)] for key, number in diary.sent.items()}
@@ -158,9 +191,18 @@ def add_up(rig: DeskRig, diary: Diary) -> dict[str, Any]:
 def table(diary: Diary, sums: dict[str, Any]) -> str:
     """The ledger as people read it."""
     states = Counter(f"{one['outcome']} {one['state']}" for one in sums["decisions"])
-    lines = [f"{name:<20} {sums[name]:>6}" for name in sums if isinstance(sums[name], int)]
-    for title, counted in (("decisions", states), ("answers", diary.answers), ("faults", diary.faults)):
-        lines += [f"{title}:", *(f"  {name:<34} {count:>5}" for name, count in sorted(counted.items()))]
+    lines = [
+        f"{name:<20} {sums[name]:>6}" for name in sums if isinstance(sums[name], int)
+    ]
+    for title, counted in (
+        ("decisions", states),
+        ("answers", diary.answers),
+        ("faults", diary.faults),
+    ):
+        lines += [
+            f"{title}:",
+            *(f"  {name:<34} {count:>5}" for name, count in sorted(counted.items())),
+        ]
     return "\n".join(lines)
 
 
@@ -172,7 +214,9 @@ def check(diary: Diary, sums: dict[str, Any]) -> None:
     assert sums["left"] == sums["approved here"] + sums["approved elsewhere"]
     assert sums["rejected"] == sums["rejected here"] + sums["rejected elsewhere"]
     assert max(mails.values()) == 1, "a mail left more than once"
-    assert max(Counter(effect["resource_id"] for effect in sums["effects"]).values()) == 1
+    assert (
+        max(Counter(effect["resource_id"] for effect in sums["effects"]).values()) == 1
+    )
     assert {key for key, count in mails.items() if count} == {
         key for key, row in emails.items() if row["decision"] == "approved"
     }
@@ -180,12 +224,18 @@ def check(diary: Diary, sums: dict[str, Any]) -> None:
     for effect in sums["effects"]:
         if ours := references_in(effect["metadata"]["reason"]):
             decision = references[ours[-1]]
-            assert decision["state"] == "applied", f"{effect['resource_id']} was decided and is shown as {decision}"
+            assert decision["state"] == "applied", (
+                f"{effect['resource_id']} was decided and is shown as {decision}"
+            )
             assert decision["upstream_id"] == effect["resource_id"]
         else:
-            assert effect["resource_id"] in diary.elsewhere, f"nobody decided {effect['resource_id']}"
+            assert effect["resource_id"] in diary.elsewhere, (
+                f"nobody decided {effect['resource_id']}"
+            )
     recorded = {one["upstream_id"] for one in sums["decisions"]}
-    assert set(diary.accepted) <= recorded, "a verdict was answered as taken and is not there"
+    assert set(diary.accepted) <= recorded, (
+        "a verdict was answered as taken and is not there"
+    )
     for key in diary.undone:
         assert not mails[key], "a mail left that was undone"
         assert emails[key]["status"] == "pending_send_approval"

@@ -1,4 +1,6 @@
-"""This code over a database that an earlier release left, and an earlier one over a database that a newer one left."""
+"""This code over a database that an earlier release left, and an earlier one over a
+database that a newer one left.
+"""
 
 import gzip
 import subprocess
@@ -39,26 +41,53 @@ def left_by_release(request, django_db_setup, settings, tmp_path):
     with psycopg.connect(**{**target, "dbname": "postgres"}, autocommit=True) as owner:
         owner.execute(f"DROP DATABASE IF EXISTS {target['dbname']}")
         owner.execute(f"CREATE DATABASE {target['dbname']}")
-    program = [postgres_programs() / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
-    options = [f"--host={here['host']}", f"--username={OWNER}", f"--dbname={target['dbname']}"]
+    program = [
+        postgres_programs() / "psql",
+        "--no-psqlrc",
+        "--quiet",
+        "--set=ON_ERROR_STOP=1",
+        "--output=/dev/null",
+    ]
+    options = [
+        f"--host={here['host']}",
+        f"--username={OWNER}",
+        f"--dbname={target['dbname']}",
+    ]
     # The schema itself is in every database.
-    lines = gzip.decompress(request.param.read_bytes()).replace(b"CREATE SCHEMA public;\n", b"")
+    lines = gzip.decompress(request.param.read_bytes()).replace(
+        b"CREATE SCHEMA public;\n", b""
+    )
     subprocess.run([*program, *options], input=lines, check=True)
-    settings.SEAL_KEYS, settings.SEAL_FILE = [KEYS["SEAL_KEY"]], tmp_path / "seals.jsonl"
-    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = [KEYS["ENCRYPTION_KEYS"]], KEYS["SECRET_KEY"]
+    settings.SEAL_KEYS, settings.SEAL_FILE = (
+        [KEYS["SEAL_KEY"]],
+        tmp_path / "seals.jsonl",
+    )
+    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = (
+        [KEYS["ENCRYPTION_KEYS"]],
+        KEYS["SECRET_KEY"],
+    )
     return target
 
 
 @pytest.mark.django_db(transaction=True)
-def test_database_of_the_last_release_is_migrated_with_its_unfinished_work(left_by_release):
+def test_database_of_the_last_release_is_migrated_with_its_unfinished_work(
+    left_by_release,
+):
     with moved_to(left_by_release):
         call_command("prepare", restoring=True)
         assert pending_migrations() == []
-        subjects = desk_messages().awaiting_review().order_by("pk").values_list("subject", flat=True)
+        subjects = (
+            desk_messages()
+            .awaiting_review()
+            .order_by("pk")
+            .values_list("subject", flat=True)
+        )
         assert list(subjects)[:2] == ["Refund 0", "Refund 1"]
         decisions = dict(Decision.objects.values_list("message__subject", "state"))
         wanted = ("recorded", "calling", "unknown", "withdrawn")
-        assert decisions == {f"Refund {number}": state for number, state in enumerate(wanted, start=2)}
+        assert decisions == {
+            f"Refund {number}": state for number, state in enumerate(wanted, start=2)
+        }
         assert Decision.objects.due().count() == 1
         abandon(decision_id=Decision.objects.get(state="calling").pk)
         assert Decision.objects.filter(state="unknown").count() == 2
@@ -82,12 +111,16 @@ def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
         cursor.execute(
             "INSERT INTO django_migrations (app, name, applied) VALUES ('approvals', '9999_what_comes', now())"
         )
-    with pytest.raises(CommandError, match=r"newer Countersign.*\(approvals\.9999_what_comes\).*Nothing was changed"):
+    with pytest.raises(
+        CommandError,
+        match=r"newer Countersign.*\(approvals\.9999_what_comes\).*Nothing was changed",
+    ):
         Command()._refuse_newer()
     found, _ = examine_postgresql()
-    assert "The database was used by a newer Countersign (approvals.9999_what_comes)." in [
-        one.sentence for one in found
-    ]
+    assert (
+        "The database was used by a newer Countersign (approvals.9999_what_comes)."
+        in [one.sentence for one in found]
+    )
 
 
 @pytest.mark.django_db
@@ -95,16 +128,28 @@ def test_database_into_which_a_restore_was_cut_off_is_refused():
     Command()._refuse_half_restored()
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE {MARKER} ()")
-    with pytest.raises(CommandError, match=r"restore into this database was interrupted"):
+    with pytest.raises(
+        CommandError, match=r"restore into this database was interrupted"
+    ):
         Command()._refuse_half_restored()
 
 
-@pytest.mark.parametrize(("version", "advice"), [("99", "start the newer"), ("9", "Make a backup")])
-def test_folder_of_another_postgresql_is_refused_and_left_as_it_is(tmp_path, version, advice):
+@pytest.mark.parametrize(
+    ("version", "advice"), [("99", "start the newer"), ("9", "Make a backup")]
+)
+def test_folder_of_another_postgresql_is_refused_and_left_as_it_is(
+    tmp_path, version, advice
+):
     data = tmp_path / "postgres"
     data.mkdir()
     (data / "PG_VERSION").write_text(f"{version}\n")
     (data / "postmaster.pid").write_text("1\n")
-    with pytest.raises(LaunchError, match=f"made by PostgreSQL {version}.*{advice}.*Nothing was changed"):
+    with pytest.raises(
+        LaunchError,
+        match=f"made by PostgreSQL {version}.*{advice}.*Nothing was changed",
+    ):
         Postgres(data=data, sockets=tmp_path, log=tmp_path / "log").start()
-    assert sorted(file.name for file in data.iterdir()) == ["PG_VERSION", "postmaster.pid"]
+    assert sorted(file.name for file in data.iterdir()) == [
+        "PG_VERSION",
+        "postmaster.pid",
+    ]

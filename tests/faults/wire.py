@@ -35,15 +35,21 @@ def endless(exchange: Exchange) -> None:
         pass
 
 
-def answering(status: int, body: bytes = b'{"error": "Said by the proxy."}', **headers: str) -> Fault:
-    """Answer for the gateway, which sees nothing. Header names are written with underscores."""
+def answering(
+    status: int, body: bytes = b'{"error": "Said by the proxy."}', **headers: str
+) -> Fault:
+    """Answer for the gateway, which sees nothing. Header names are written with
+    underscores.
+    """
     all_headers = {"Content-Type": "application/json"} | {
         name.replace("_", "-"): text for name, text in headers.items()
     }
     return lambda exchange: exchange.reply(Answer(status, body, all_headers))
 
 
-def answering_after(status: int, body: bytes = b'{"error": "Said by the proxy."}') -> Fault:
+def answering_after(
+    status: int, body: bytes = b'{"error": "Said by the proxy."}'
+) -> Fault:
     """Let the gateway commit, and replace its answer."""
 
     def fault(exchange: Exchange) -> None:
@@ -54,7 +60,9 @@ def answering_after(status: int, body: bytes = b'{"error": "Said by the proxy."}
 
 
 def dripping(pause: float) -> Fault:
-    """Let the gateway commit, and give its answer byte by byte: each soon enough, all of them far too late."""
+    """Let the gateway commit, and give its answer byte by byte: each soon enough, all
+    of them far too late.
+    """
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
@@ -68,13 +76,19 @@ def dripping(pause: float) -> Fault:
 
 
 class Hold:
-    """Stops an exchange until told: before the gateway has the request, or when it has answered.
+    """Stops an exchange until told: before the gateway has the request, or when it has
+    answered.
 
-    The request goes on when `release` is called, whether or not the one who sent it still lives.
+    The request goes on when `release` is called, whether or not the one who sent it
+    still lives.
     """
 
     def __init__(self, *, after_answer: bool = False, then: Fault = pass_on) -> None:
-        self.arrived, self.released, self.done = threading.Event(), threading.Event(), threading.Event()
+        self.arrived, self.released, self.done = (
+            threading.Event(),
+            threading.Event(),
+            threading.Event(),
+        )
         self._after_answer, self._then = after_answer, then
 
     def __call__(self, exchange: Exchange) -> None:
@@ -89,7 +103,9 @@ class Hold:
 
     def wait(self) -> None:
         """Until a request stands here."""
-        assert self.arrived.wait(PATIENCE), "no request came to the point where it should be held"
+        assert self.arrived.wait(PATIENCE), (
+            "no request came to the point where it should be held"
+        )
 
     def release(self) -> None:
         """Let it go on, and return when it has."""

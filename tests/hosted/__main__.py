@@ -23,7 +23,11 @@ def handler(host: Host) -> type[BaseHTTPRequestHandler]:
             except ValueError:
                 body = None
             if address.path == "/_control":
-                found = control.carry_out(host, body) if self.command == "POST" else control.shown(host)
+                found = (
+                    control.carry_out(host, body)
+                    if self.command == "POST"
+                    else control.shown(host)
+                )
                 self._send(200, found, {})
                 return
             bearer = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -33,9 +37,17 @@ def handler(host: Host) -> type[BaseHTTPRequestHandler]:
 
         def _send(self, status: int, found: Any, headers: dict[str, str]) -> None:
             raw = found if isinstance(found, bytes) else json.dumps(found).encode()
-            kind = "application/octet-stream" if isinstance(found, bytes) else "application/json"
+            kind = (
+                "application/octet-stream"
+                if isinstance(found, bytes)
+                else "application/json"
+            )
             self.send_response(status)
-            for name, text in {"Content-Type": kind, "Content-Length": str(len(raw)), **headers}.items():
+            for name, text in {
+                "Content-Type": kind,
+                "Content-Length": str(len(raw)),
+                **headers,
+            }.items():
                 self.send_header(name, text)
             self.end_headers()
             self.wfile.write(raw)
@@ -60,13 +72,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.hosted", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0 is a free one")
     parser.add_argument("--temper", choices=TEMPERS, default="lenient")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON", help="a switch of temper.py")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=JSON",
+        help="a switch of temper.py",
+    )
     options = parser.parse_args()
-    switches = {name: json.loads(value) for name, _, value in (one.partition("=") for one in options.set)}
+    switches = {
+        name: json.loads(value)
+        for name, _, value in (one.partition("=") for one in options.set)
+    }
     host = Host(Temper(**TEMPERS[options.temper] | switches))  # type: ignore[arg-type]
     server = Server(("127.0.0.1", options.port), handler(host))
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    print("Keys: " + ", ".join(f"{key.text} ({', '.join(key.scopes)})" for key in host.keys.values()), flush=True)
+    print(
+        "Keys: "
+        + ", ".join(
+            f"{key.text} ({', '.join(key.scopes)})" for key in host.keys.values()
+        ),
+        flush=True,
+    )
     server.serve_forever()
 
 

@@ -1,10 +1,12 @@
-"""Answers that differ from the documents in one point: the switch `alters` of `temper.py`, by call.
+"""Answers that differ from the documents in one point: the switch `alters` of
+`temper.py`, by call.
 
     {"GET /v1/mailboxes/{}/emails": {"rows": {"emails": {"subject": null}}}}
 
-`status` and `headers` replace those of the answer, `body` all of it. `fields` of the object and `rows` of its arrays
-are set, or removed where they are null; `named` gives a field another name, and `reversed` names arrays. With `was`
-only answers of that status are changed.
+`status` and `headers` replace those of the answer, `body` all of it. `fields` of the
+object and `rows` of its arrays are set, or removed where they are null; `named` gives a
+field another name, and `reversed` names arrays. With `was` only answers of that status
+are changed.
 """
 
 import re
@@ -20,7 +22,9 @@ def altered(
     """Return the answer to a call as this host gives it."""
     status, body, headers = answer
     for pattern, how in alters.items():
-        if not re.fullmatch(pattern.replace("{}", "[^/]+"), call) or answer[0] != how.get("was", answer[0]):
+        if not re.fullmatch(pattern.replace("{}", "[^/]+"), call) or answer[
+            0
+        ] != how.get("was", answer[0]):
             continue
         status, headers = how.get("status", status), headers | how.get("headers", {})
         if isinstance(body, dict):
@@ -28,10 +32,17 @@ def altered(
             for name, values in how.get("rows", {}).items():
                 body[name] = [_set(row, values) for row in body.get(name, [])]
             body |= {name: body[name][::-1] for name in how.get("reversed", [])}
-            body = {how.get("named", {}).get(name, name): value for name, value in body.items()}
+            body = {
+                how.get("named", {}).get(name, name): value
+                for name, value in body.items()
+            }
         body = how.get("body", body)
     return status, body, headers
 
 
 def _set(found: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in (found | values).items() if values.get(name, "") is not None}
+    return {
+        name: value
+        for name, value in (found | values).items()
+        if values.get(name, "") is not None
+    }

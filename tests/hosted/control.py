@@ -1,18 +1,21 @@
-"""What tests and other people do to the stand-in: `POST /_control` with some of these acts; `GET` shows everything.
+"""What tests and other people do to the stand-in: `POST /_control` with some of these
+acts; `GET` shows everything.
 
-    {"begin": {"strict": true}}                       forget everything, and have this temper
-    {"set": {"breaks_after": 1}}                      change switches of `temper.py`
-    {"send": {"subject": "Letter"}}                   an agent sends a message, which is held; answers with its id
-    {"receive": {"subject": "Hello"}}                 mail comes from outside
-    {"edit": {"id": ..., "markdown": "Other"}}        somebody changes a held message
-    {"decide": {"ids": [...], "action": "approve"}}   decisions elsewhere; without ids, all that is held
-    {"scopes": {"mm_live_oversight_key": ["read"]}}   a key has other scopes; null revokes it
-    {"rotate": "whsec_other"}                         webhooks have another secret
-    {"emit": {"type": "email.teleported"}}            an event of any form
-    {"release": "forwards"}                           send events that were kept back; or "backwards"
-    {"drain": true}                                   answer when all events were delivered or given up
-    {"before": ["/v1/oversight/decide", {"set": ...}]}    an act right before the next call to that path is answered
-    {"suppress": ["dana@northwind.example"]}          addresses get nothing any more
+    {"begin": {"strict": true}}                       forget everything, and have this
+    temper {"set": {"breaks_after": 1}}                      change switches of
+    `temper.py` {"send": {"subject": "Letter"}}                   an agent sends a
+    message, which is held; answers with its id {"receive": {"subject": "Hello"}}
+    mail comes from outside {"edit": {"id": ..., "markdown": "Other"}}        somebody
+    changes a held message {"decide": {"ids": [...], "action": "approve"}}   decisions
+    elsewhere; without ids, all that is held {"scopes": {"mm_live_oversight_key":
+    ["read"]}}   a key has other scopes; null revokes it {"rotate": "whsec_other"}
+    webhooks have another secret {"emit": {"type": "email.teleported"}}            an
+    event of any form {"release": "forwards"}                           send events that
+    were kept back; or "backwards" {"drain": true}
+    answer when all events were delivered or given up {"before":
+    ["/v1/oversight/decide", {"set": ...}]}    an act right before the next call to that
+    path is answered {"suppress": ["dana@northwind.example"]}          addresses get
+    nothing any more
 
 Several acts of one request are carried out in their order, `drain` first.
 """
@@ -31,12 +34,17 @@ def shown(host: Host) -> dict[str, Any]:
     with host.lock:
         return {
             "effects": [asdict(one) for one in host.effects],
-            "mails": [{**asdict(mail), "mailbox": mail.mailbox.address} for mail in host.mails.values()],
+            "mails": [
+                {**asdict(mail), "mailbox": mail.mailbox.address}
+                for mail in host.mails.values()
+            ],
             "calls": host.calls,
             "temper": asdict(host.temper),
             "mailboxes": [asdict(mailbox) for mailbox in host.mailboxes.values()],
             "webhooks": [asdict(hook) for hook in host.webhooks.values()],
-            "deliveries": [(one.event_type, one.status, one.attempts) for one in host.deliveries],
+            "deliveries": [
+                (one.event_type, one.status, one.attempts) for one in host.deliveries
+            ],
         }
 
 
@@ -83,7 +91,13 @@ def _receive(host: Host, fields: dict[str, Any]) -> dict[str, Any]:
     is_held = mailbox.oversight_mode == "gated_all"
     status = "pending_inbound_approval" if is_held else "unread"
     mail = Mail(
-        host.new_id(), mailbox, "inbound", to=[mailbox.address], status=status, received_at=host.now(), **values
+        host.new_id(),
+        mailbox,
+        "inbound",
+        to=[mailbox.address],
+        status=status,
+        received_at=host.now(),
+        **values,
     )
     host.mails[mail.id] = mail
     host.tell("pending" if is_held else "received", mail)
@@ -100,7 +114,9 @@ def _decide(host: Host, given: dict[str, Any]) -> None:
     held = [mail.id for mail in host.mails.values() if mail.status in HELD]
     for email_id in given.get("ids", held):
         by, reason = given.get("by", "kim@elsewhere.example"), given.get("reason", "")
-        host.decide(host.mail(email_id), given.get("action", "approve"), by=by, reason=reason)
+        host.decide(
+            host.mail(email_id), given.get("action", "approve"), by=by, reason=reason
+        )
 
 
 def _scopes(host: Host, keys: dict[str, list[str] | None]) -> None:
@@ -121,7 +137,12 @@ def _emit(host: Host, payload: dict[str, Any]) -> None:
 
 def _suppress(host: Host, addresses: list[str]) -> None:
     for address in addresses:
-        row = {"id": address, "email_address": address, "reason": "hard_bounce", "mailbox_id": None}
+        row = {
+            "id": address,
+            "email_address": address,
+            "reason": "hard_bounce",
+            "mailbox_id": None,
+        }
         host.suppressed.append(row | {"created_at": int(time.time() * 1000)})
 
 
@@ -137,5 +158,7 @@ ACTS: dict[str, Any] = {
     "emit": _emit,
     "suppress": _suppress,
     "release": lambda host, way: host.deliverer.release(backwards=way == "backwards"),
-    "before": lambda host, given: host.before.append((given[0], lambda: carry_out(host, dict(given[1])))),
+    "before": lambda host, given: host.before.append(
+        (given[0], lambda: carry_out(host, dict(given[1])))
+    ),
 }

@@ -11,43 +11,101 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-# The names of each kind, by envelope: patterns page, Discord page, Inngest page, webhooks page.
+# The names of each kind, by envelope: patterns page, Discord page, Inngest page,
+# webhooks page.
 NAMES = {
-    "pending": ("oversight.pending", "message.pending_approval", "email.pending", "message.pending_send_approval"),
-    "approved": ("oversight.approved", "message.approved", "email.decided", "email.approved"),
-    "rejected": ("oversight.rejected", "message.rejected", "email.decided", "email.rejected"),
+    "pending": (
+        "oversight.pending",
+        "message.pending_approval",
+        "email.pending",
+        "message.pending_send_approval",
+    ),
+    "approved": (
+        "oversight.approved",
+        "message.approved",
+        "email.decided",
+        "email.approved",
+    ),
+    "rejected": (
+        "oversight.rejected",
+        "message.rejected",
+        "email.decided",
+        "email.rejected",
+    ),
     "sent": ("message.sent", "message.sent", "email.sent", "email.sent"),
-    "delivered": ("message.delivered", "message.delivered", "email.delivered", "delivery"),
+    "delivered": (
+        "message.delivered",
+        "message.delivered",
+        "email.delivered",
+        "delivery",
+    ),
     "received": ("message.received", "message.received", "email.received", "inbound"),
     "bounced": ("message.bounced", "message.bounced", "email.bounced", "bounce"),
-    "complained": ("message.complained", "message.complained", "email.complained", "complaint"),
+    "complained": (
+        "message.complained",
+        "message.complained",
+        "email.complained",
+        "complaint",
+    ),
     "opened": ("message.opened", "message.opened", "email.opened", "open"),
 }
-KINDS = {name: kind for kind, names in NAMES.items() for name in names if name != "email.decided"}
+KINDS = {
+    name: kind
+    for kind, names in NAMES.items()
+    for name in names
+    if name != "email.decided"
+}
 DECIDED = {"email.decided": {"approved", "rejected"}}
 RETRIES = 3
 
 
 def wants(names: list[str], kind: str) -> bool:
     """Whether a subscription to these names takes events of this kind."""
-    return any(KINDS.get(name) == kind or kind in DECIDED.get(name, ()) for name in names)
+    return any(
+        KINDS.get(name) == kind or kind in DECIDED.get(name, ()) for name in names
+    )
 
 
 def envelope(shape: str, kind: str, facts: dict[str, Any], at: str) -> dict[str, Any]:
-    """Return the event in one of the shapes A to D. `facts` has id, thread_id, mailbox, from, to and others."""
+    """Return the event in one of the shapes A to D. `facts` has id, thread_id, mailbox,
+    from, to and others.
+    """
     name = NAMES[kind]["ABCD".index(shape)]
     decision = {"decision": kind} if kind in ("approved", "rejected") else {}
     told = {key: facts[key] for key in ("from", "subject", "metadata") if key in facts}
     email_id, to = facts["id"], facts["to"]
     if shape == "A":
         data = {"email_id": email_id, "to": to, "direction": facts["direction"], **told}
-        return {"event": name, "timestamp": at, "data": data | {"has_attachments": facts["has_attachments"]}}
+        return {
+            "event": name,
+            "timestamp": at,
+            "data": data | {"has_attachments": facts["has_attachments"]},
+        }
     if shape == "B":
-        return {"type": name, "data": {"message_id": email_id, "to": ", ".join(to), **told}}
+        return {
+            "type": name,
+            "data": {"message_id": email_id, "to": ", ".join(to), **told},
+        }
     if shape == "C":
-        return {"type": name, ("message_id" if decision else "id"): email_id, "to": ", ".join(to), **told, **decision}
-    where = {"message_id": email_id, "thread_id": facts["thread_id"], "mailbox": facts["mailbox"]}
-    return {"event_type": name, "timestamp": at, **where, "from": facts["from"], "subject": facts["subject"]}
+        return {
+            "type": name,
+            ("message_id" if decision else "id"): email_id,
+            "to": ", ".join(to),
+            **told,
+            **decision,
+        }
+    where = {
+        "message_id": email_id,
+        "thread_id": facts["thread_id"],
+        "mailbox": facts["mailbox"],
+    }
+    return {
+        "event_type": name,
+        "timestamp": at,
+        **where,
+        "from": facts["from"],
+        "subject": facts["subject"],
+    }
 
 
 @dataclass
@@ -110,10 +168,19 @@ class Deliverer:
 
 def _post(delivery: Delivery) -> int | None:
     address = urlsplit(delivery.webhook.url)
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    kind = (
+        http.client.HTTPSConnection
+        if address.scheme == "https"
+        else http.client.HTTPConnection
+    )
     connection = kind(address.hostname or "", address.port, timeout=10)
-    digest = hmac.new(delivery.webhook.secret.encode(), delivery.body, hashlib.sha256).hexdigest()
-    headers = {"Content-Type": "application/json", "X-MultiMail-Signature": f"sha256={digest}"}
+    digest = hmac.new(
+        delivery.webhook.secret.encode(), delivery.body, hashlib.sha256
+    ).hexdigest()
+    headers = {
+        "Content-Type": "application/json",
+        "X-MultiMail-Signature": f"sha256={digest}",
+    }
     try:
         connection.request("POST", address.path or "/", delivery.body, headers)
         return connection.getresponse().status

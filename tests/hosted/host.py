@@ -1,7 +1,9 @@
-"""One account of hosted MultiMail in memory: what its public documents say of each call, and a ledger of effects.
+"""One account of hosted MultiMail in memory: what its public documents say of each
+call, and a ledger of effects.
 
-A call is looked up in `ROUTES`, which the decorator `call` fills: method, path, scope, and the parameters and fields
-that the documents name. `control.py` does what tests and other people do.
+A call is looked up in `ROUTES`, which the decorator `call` fills: method, path, scope,
+and the parameters and fields that the documents name. `control.py` does what tests and
+other people do.
 """
 
 import base64
@@ -21,19 +23,30 @@ from tests.hosted.temper import Temper
 
 HELD = ("pending_send_approval", "pending_inbound_approval")
 STRICTNESS = ("autonomous", "monitored", "gated_send", "gated_all", "read_only")
-SEND_FIELDS = "to cc bcc subject markdown attachments idempotency_key send_at gate_timing"
-FLAT_FIELDS = SEND_FIELDS + " from mailbox body text html oversight_mode metadata scheduled_at"
+SEND_FIELDS = (
+    "to cc bcc subject markdown attachments idempotency_key send_at gate_timing"
+)
+FLAT_FIELDS = (
+    SEND_FIELDS + " from mailbox body text html oversight_mode metadata scheduled_at"
+)
 LIST_PARAMETERS = (
-    "status sender subject_contains date_after date_before direction has_attachments since_id limit cursor"
+    "status sender subject_contains date_after date_before direction has_attachments "
+    "since_id limit cursor"
 )
 
 
 class Refused(Exception):
     """An answer other than success."""
 
-    def __init__(self, code: int, error: str, headers: dict[str, str] | None = None, **more: Any) -> None:
+    def __init__(
+        self, code: int, error: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
         super().__init__(error)
-        self.status, self.body, self.headers = code, {"error": error, **more}, headers or {}
+        self.status, self.body, self.headers = (
+            code,
+            {"error": error, **more},
+            headers or {},
+        )
 
 
 @dataclass
@@ -89,7 +102,9 @@ class Mail:
 
 @dataclass(frozen=True)
 class Effect:
-    """One line of the ledger: a message left, was let in, was rejected or was cancelled."""
+    """One line of the ledger: a message left, was let in, was rejected or was
+    cancelled.
+    """
 
     email_id: str
     what: str
@@ -103,7 +118,9 @@ class Effect:
 
 @dataclass
 class Asked:
-    """One call: the parts of its path, its parameters, its body, and the key that made it."""
+    """One call: the parts of its path, its parameters, its body, and the key that made
+    it.
+    """
 
     parts: list[str]
     query: dict[str, str]
@@ -117,12 +134,17 @@ class Asked:
     def addresses(self, name: str) -> list[str]:
         """Return a field of addresses, which may be a list or a text with commas."""
         value = self.body.get(name) or []
-        return [one.strip() for one in (value.split(",") if isinstance(value, str) else value)]
+        return [
+            one.strip()
+            for one in (value.split(",") if isinstance(value, str) else value)
+        ]
 
 
 @dataclass(frozen=True)
 class Route:
-    """One operation. An empty scope is any key; `query` and `body` are what the documents name."""
+    """One operation. An empty scope is any key; `query` and `body` are what the
+    documents name.
+    """
 
     method: str
     path: "re.Pattern[str]"
@@ -135,11 +157,17 @@ class Route:
 ROUTES: list[Route] = []
 
 
-def call(method: str, path: str, scope: str = "", *, query: str = "", body: str = "") -> Callable[..., Any]:
-    """Serve an operation by the decorated method of Host; `{}` is one segment of the path."""
+def call(
+    method: str, path: str, scope: str = "", *, query: str = "", body: str = ""
+) -> Callable[..., Any]:
+    """Serve an operation by the decorated method of Host; `{}` is one segment of the
+    path.
+    """
     pattern = re.compile(path.replace("{}", "([^/]+)"))
 
-    def register(act: Callable[["Host", Asked], tuple[int, Any]]) -> Callable[["Host", Asked], tuple[int, Any]]:
+    def register(
+        act: Callable[["Host", Asked], tuple[int, Any]],
+    ) -> Callable[["Host", Asked], tuple[int, Any]]:
         known = frozenset(query.split()), frozenset(body.split())
         ROUTES.append(Route(method, pattern, tuple(scope.split()), *known, act))
         return act
@@ -148,7 +176,9 @@ def call(method: str, path: str, scope: str = "", *, query: str = "", body: str 
 
 
 class Host:
-    """The account. `answer` is the whole API; everything else is called by it or by `control.py`."""
+    """The account. `answer` is the whole API; everything else is called by it or by
+    `control.py`.
+    """
 
     def __init__(self, temper: Temper) -> None:
         self.lock = threading.RLock()
@@ -187,7 +217,15 @@ class Host:
         """Return status, body (an object, or bytes) and headers."""
         time.sleep(self.temper.latency)
         with self.lock:
-            self.calls.append({"method": method, "path": path, "query": query, "body": body, "key": secret[:16]})
+            self.calls.append(
+                {
+                    "method": method,
+                    "path": path,
+                    "query": query,
+                    "body": body,
+                    "key": secret[:16],
+                }
+            )
             for number, (awaited, happens) in enumerate(self.before):
                 if awaited == path:
                     del self.before[number]
@@ -200,7 +238,9 @@ class Host:
                 answer = refused.status, refused.body, refused.headers
             return altered(self.temper.alters, f"{method} {path}", answer)
 
-    def _answer(self, method: str, path: str, query: dict[str, str], body: Any, secret: str) -> tuple[int, Any]:
+    def _answer(
+        self, method: str, path: str, query: dict[str, str], body: Any, secret: str
+    ) -> tuple[int, Any]:
         key = self.keys.get(secret)
         if key is None or not key.is_active:
             raise Refused(401, "This API key is missing, unknown or revoked.")
@@ -210,12 +250,16 @@ class Host:
         found = [(one, match) for one in ROUTES if (match := one.path.fullmatch(path))]
         if not found:
             raise Refused(404, "There is no such address.")
-        route, match = next(((one, m) for one, m in found if one.method == method), (None, None))
+        route, match = next(
+            ((one, m) for one, m in found if one.method == method), (None, None)
+        )
         if route is None or match is None:
             raise Refused(405, "This address does not take that method.")
         if not isinstance(body, dict):
             raise Refused(400, "The body must be a JSON object.")
-        if route.scopes and not any(scope in route.scopes or self._implies(scope, route) for scope in key.scopes):
+        if route.scopes and not any(
+            scope in route.scopes or self._implies(scope, route) for scope in key.scopes
+        ):
             raise Refused(403, f"This key lacks the scope {route.scopes[0]}.")
         if self.temper.strict:
             self._refuse_unknown(route, query, body)
@@ -232,18 +276,25 @@ class Host:
         minute, second = divmod(int(time.monotonic()), 60)
         if minute != self.minute:
             self.minute, self.calls_of_minute = minute, 0
-        if self.temper.calls_a_minute and self.calls_of_minute >= self.temper.calls_a_minute:
+        if (
+            self.temper.calls_a_minute
+            and self.calls_of_minute >= self.temper.calls_a_minute
+        ):
             raise Refused(429, "Too many requests.", {"Retry-After": str(60 - second)})
         self.calls_of_minute += 1
 
-    def _refuse_unknown(self, route: Route, query: dict[str, str], body: dict[str, Any]) -> None:
+    def _refuse_unknown(
+        self, route: Route, query: dict[str, str], body: dict[str, Any]
+    ) -> None:
         unknown = [name for name in body if name not in route.body]
         unknown = unknown or [name for name in query if name not in route.query]
         if int(query.get("limit") or 1) > 100:
             raise Refused(422, "limit must be at most 100.", field="limit")
         if unknown:
             named = unknown if self.temper.names_all else unknown[:1]
-            raise Refused(422, "Unknown field: " + ", ".join(named) + ".", field=named[0])
+            raise Refused(
+                422, "Unknown field: " + ", ".join(named) + ".", field=named[0]
+            )
 
     def _change(self, route: Route, asked: Asked) -> tuple[int, Any]:
         temper = self.temper
@@ -266,7 +317,11 @@ class Host:
         return self._iso(time.time() + self.temper.clock_off)
 
     def _iso(self, epoch: float) -> str:
-        return datetime.fromtimestamp(epoch, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return (
+            datetime.fromtimestamp(epoch, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z")
+        )
 
     def new_id(self) -> str:
         """Return an id of the shape that this host uses."""
@@ -282,7 +337,9 @@ class Host:
     def add_key(self, text: str, name: str, scopes: list[str]) -> Key:
         """Add a key with this secret."""
         self.number += 1
-        key = Key(f"key_{self.number}", text, name, scopes, created_at=int(time.time() * 1000))
+        key = Key(
+            f"key_{self.number}", text, name, scopes, created_at=int(time.time() * 1000)
+        )
         self.keys[text] = key
         return key
 
@@ -309,15 +366,26 @@ class Host:
             "from": mail.sender, "to": mail.to, "subject": mail.subject, "metadata": mail.metadata,
             "direction": mail.direction, "has_attachments": bool(mail.attachments),
         }  # fmt: skip
-        body = events.raw(events.envelope(self.temper.envelope, kind, facts, self.now()))
+        body = events.raw(
+            events.envelope(self.temper.envelope, kind, facts, self.now())
+        )
         for webhook in self.webhooks.values():
-            if events.wants(webhook.events, kind) and webhook.mailbox_id in (None, mail.mailbox.id):
-                self.send_event(webhook, events.NAMES[kind]["ABCD".index(self.temper.envelope)], body)
+            if events.wants(webhook.events, kind) and webhook.mailbox_id in (
+                None,
+                mail.mailbox.id,
+            ):
+                self.send_event(
+                    webhook,
+                    events.NAMES[kind]["ABCD".index(self.temper.envelope)],
+                    body,
+                )
 
     def send_event(self, webhook: events.Webhook, name: str, body: bytes) -> None:
         """Send one event, or lose it, or keep it back."""
         self.number += 1
-        delivery = events.Delivery(f"dlv_{self.number}", webhook, name, body, self.now())
+        delivery = events.Delivery(
+            f"dlv_{self.number}", webhook, name, body, self.now()
+        )
         self.deliveries.append(delivery)
         if self.temper.loses_events:
             self.temper.loses_events -= 1
@@ -343,20 +411,36 @@ class Host:
         }  # fmt: skip
 
     def _word(self, status: str) -> str:
-        return {"pending_send_approval": self.temper.held_word, "sent": self.temper.sent_word}.get(status, status)
+        return {
+            "pending_send_approval": self.temper.held_word,
+            "sent": self.temper.sent_word,
+        }.get(status, status)
 
     def _files(self, mail: Mail) -> list[dict[str, Any]]:
-        return [{name: file[name] for name in ("name", "size", "content_type")} for file in mail.attachments]
+        return [
+            {name: file[name] for name in ("name", "size", "content_type")}
+            for file in mail.attachments
+        ]
 
-    def page(self, name: str, rows: list[Any], asked: Asked, **more: Any) -> tuple[int, Any]:
+    def page(
+        self, name: str, rows: list[Any], asked: Asked, **more: Any
+    ) -> tuple[int, Any]:
         """Return one page of a list."""
-        size = min(int(asked.query.get("limit") or self.temper.page_size), self.temper.page_size, 100)
+        size = min(
+            int(asked.query.get("limit") or self.temper.page_size),
+            self.temper.page_size,
+            100,
+        )
         if self.temper.endless:
             self.number += 1
             return 200, {name: rows[:size], "cursor": str(self.number), **more}
         start = int(asked.query.get("cursor") or 0)
         more_rows = start + size < len(rows)
-        return 200, {name: rows[start : start + size], "cursor": str(start + size) if more_rows else None, **more}
+        return 200, {
+            name: rows[start : start + size],
+            "cursor": str(start + size) if more_rows else None,
+            **more,
+        }
 
     def note(self, action: str, mail: Mail, by: str) -> None:
         """Write a line of the account's audit log."""
@@ -369,7 +453,9 @@ class Host:
     def effect(self, what: str, mail: Mail, *, by: str) -> None:
         """Write what really happened."""
         content = mail.to + mail.cc + mail.bcc, mail.subject, mail.markdown
-        self.effects.append(Effect(mail.id, what, self.now(), by, mail.reason or "", *content))
+        self.effects.append(
+            Effect(mail.id, what, self.now(), by, mail.reason or "", *content)
+        )
 
     # --- what becomes of a message ---
 
@@ -393,17 +479,33 @@ class Host:
 
     def _send_what_is_due(self) -> None:
         for mail in self.mails.values():
-            if mail.status == "scheduled" and mail.send_at and mail.send_at <= self.now():
+            if (
+                mail.status == "scheduled"
+                and mail.send_at
+                and mail.send_at <= self.now()
+            ):
                 self.leave(mail, by=mail.decided_by or mail.key_id)
 
-    def decide(self, mail: Mail, action: str, *, by: str, reason: str = "") -> dict[str, Any]:
+    def decide(
+        self, mail: Mail, action: str, *, by: str, reason: str = ""
+    ) -> dict[str, Any]:
         """Carry out a decision, whoever makes it."""
         decision = {"approve": "approved", "reject": "rejected"}[action]
-        repeats = self.temper.repeats and action == "approve" and mail.decision == "approved"
+        repeats = (
+            self.temper.repeats and action == "approve" and mail.decision == "approved"
+        )
         if mail.status not in HELD and not repeats:
             told = {"status": self._word(mail.status)}
-            told |= {"decision": mail.decision, "reason": mail.reason} if mail.decision else {}
-            raise Refused(409, "This email is not pending approval.", **(told if self.temper.tells_outcome else {}))
+            told |= (
+                {"decision": mail.decision, "reason": mail.reason}
+                if mail.decision
+                else {}
+            )
+            raise Refused(
+                409,
+                "This email is not pending approval.",
+                **(told if self.temper.tells_outcome else {}),
+            )
         mail.decision, mail.decided_by, mail.decided_at = decision, by, self.now()
         mail.reason = reason or None
         self.note(action, mail, by)
@@ -428,7 +530,9 @@ class Host:
     def _send(self, asked: Asked, mailbox: Mailbox, *, status: str) -> tuple[int, Any]:
         mode = asked.text("oversight_mode") or mailbox.oversight_mode
         if mode not in STRICTNESS:
-            raise Refused(422, "oversight_mode is not a known mode.", field="oversight_mode")
+            raise Refused(
+                422, "oversight_mode is not a known mode.", field="oversight_mode"
+            )
         mode = max(mode, mailbox.oversight_mode, key=STRICTNESS.index)
         if mode == "read_only":
             raise Refused(403, "This mailbox is read-only. Request an upgrade.")
@@ -436,7 +540,9 @@ class Host:
         subject = asked.text("subject")
         markdown = asked.text("markdown", "body", "text", "html")
         if not to or not markdown:
-            raise Refused(422, "to and a body are required.", field="markdown" if to else "to")
+            raise Refused(
+                422, "to and a body are required.", field="markdown" if to else "to"
+            )
         content = (mailbox.id, *to, subject, markdown)
         repeated = (mailbox.id, "key", asked.text("idempotency_key"))
         if repeated[-1] and repeated in self.sent_before:
@@ -454,7 +560,12 @@ class Host:
         self.sent_before[repeated if repeated[-1] else content] = mail.id
         self.accept(mail, mode=mode)
         email_id = self.shown_id(mail.id)
-        return 202, {"id": email_id, "message_id": email_id, "status": status, "thread_id": mail.thread_id}
+        return 202, {
+            "id": email_id,
+            "message_id": email_id,
+            "status": status,
+            "thread_id": mail.thread_id,
+        }
 
     @call("POST", "/v1/mailboxes/{}/send", "send", body=SEND_FIELDS)
     def send(self, asked: Asked) -> tuple[int, Any]:
@@ -464,7 +575,9 @@ class Host:
     @call("POST", "/v1/send_email", "send", body=FLAT_FIELDS)
     def send_flat(self, asked: Asked) -> tuple[int, Any]:
         """Send as the page on Discord bots does."""
-        return self._send(asked, self.mailbox(asked.text("from", "mailbox")), status="queued")
+        return self._send(
+            asked, self.mailbox(asked.text("from", "mailbox")), status="queued"
+        )
 
     # --- reading ---
 
@@ -503,10 +616,14 @@ class Host:
     @call("GET", "/v1/mailboxes/{}/threads/{}", "read")
     def read_thread(self, asked: Asked) -> tuple[int, Any]:
         """List the messages of a thread, without bodies."""
-        mails = [mail for mail in self.mails.values() if mail.thread_id == asked.parts[1]]
+        mails = [
+            mail for mail in self.mails.values() if mail.thread_id == asked.parts[1]
+        ]
         if not mails:
             raise Refused(404, "There is no such thread in this account.")
-        people = sorted({address for mail in mails for address in (mail.sender, *mail.to)})
+        people = sorted(
+            {address for mail in mails for address in (mail.sender, *mail.to)}
+        )
         return 200, {
             "thread_id": asked.parts[1], "message_count": len(mails), "participants": people,
             "last_activity": mails[-1].received_at, "has_unanswered_inbound": mails[-1].direction == "inbound",
@@ -524,7 +641,9 @@ class Host:
 
     # --- oversight ---
 
-    @call("GET", "/v1/oversight/pending", "oversight oversight_read", query="limit cursor")
+    @call(
+        "GET", "/v1/oversight/pending", "oversight oversight_read", query="limit cursor"
+    )
     def list_pending(self, asked: Asked) -> tuple[int, Any]:
         """List what is held, oldest first, as the OpenAPI document has its rows."""
         rows = []
@@ -548,7 +667,11 @@ class Host:
     def decide_email(self, asked: Asked) -> tuple[int, Any]:
         """Approve or reject."""
         reason = asked.text("reason") if self.temper.takes_reason else ""
-        if "reason" in asked.body and self.temper.strict and not self.temper.takes_reason:
+        if (
+            "reason" in asked.body
+            and self.temper.strict
+            and not self.temper.takes_reason
+        ):
             raise Refused(422, "Unknown field: reason.", field="reason")
         action = asked.text("action")
         if action not in ("approve", "reject"):
@@ -563,7 +686,9 @@ class Host:
     @call("GET", "/v1/account")
     def read_account(self, asked: Asked) -> tuple[int, Any]:
         """Tell about the account."""
-        if self.temper.account_needs_read and not {"read", "admin"} & set(asked.key.scopes):
+        if self.temper.account_needs_read and not {"read", "admin"} & set(
+            asked.key.scopes
+        ):
             raise Refused(403, "This key lacks the scope read.")
         return 200, {
             "id": "acc_1", "name": "Your Team", "slug": "yourteam", "plan": "pro",
@@ -589,7 +714,9 @@ class Host:
     @call("GET", "/v1/mailboxes", "read")
     def list_mailboxes(self, asked: Asked) -> tuple[int, Any]:
         """List all mailboxes."""
-        return 200, {"mailboxes": [self._box(mailbox) for mailbox in self.mailboxes.values()]}
+        return 200, {
+            "mailboxes": [self._box(mailbox) for mailbox in self.mailboxes.values()]
+        }
 
     @call("PATCH", "/v1/mailboxes/{}", "admin", body="display_name oversight_mode auto_cc auto_bcc forward_inbound "
           "signature_block webhook_url oversight_webhook_url")  # fmt: skip
@@ -607,20 +734,33 @@ class Host:
         """List who skips approval."""
         mailbox = self.mailbox(asked.parts[0])
         entries = mailbox.allowlist
-        return 200, {"entries": entries, "mailbox_id": mailbox.id, "count": len(entries)}
+        return 200, {
+            "entries": entries,
+            "mailbox_id": mailbox.id,
+            "count": len(entries),
+        }
 
-    @call("POST", "/v1/mailboxes/{}/allowlist", "admin", body="pattern note approval_code")
+    @call(
+        "POST", "/v1/mailboxes/{}/allowlist", "admin", body="pattern note approval_code"
+    )
     def add_allowlist_entry(self, asked: Asked) -> tuple[int, Any]:
         """Ask for a code, then add an entry."""
         entries, pattern = self.mailbox(asked.parts[0]).allowlist, asked.text("pattern")
         if not pattern or len(pattern) > 254 or len(asked.text("note")) > 200:
-            raise Refused(400, "pattern is an address or *@domain of up to 254 characters.")
+            raise Refused(
+                400, "pattern is an address or *@domain of up to 254 characters."
+            )
         if any(entry["pattern"] == pattern for entry in entries):
             raise Refused(409, "This pattern is on the list.")
         if not asked.text("approval_code"):
             return 202, {"status": "pending_approval"}
         self.number += 1
-        entry = {"id": f"alw_{self.number}", "pattern": pattern, "note": asked.text("note"), "added_at": self.now()}
+        entry = {
+            "id": f"alw_{self.number}",
+            "pattern": pattern,
+            "note": asked.text("note"),
+            "added_at": self.now(),
+        }
         entries.append(entry | {"added_by": asked.key.id})
         return 201, entry
 
@@ -633,14 +773,24 @@ class Host:
     def list_contacts(self, asked: Asked) -> tuple[int, Any]:
         """List contacts."""
         wanted = asked.query.get("q", "")
-        return 200, {"contacts": [one for one in self.contacts if wanted in one["email"] + one["name"]]}
+        return 200, {
+            "contacts": [
+                one for one in self.contacts if wanted in one["email"] + one["name"]
+            ]
+        }
 
     @call("POST", "/v1/contacts", "send", body="name email tags")
     def add_contact(self, asked: Asked) -> tuple[int, Any]:
         """Add a contact."""
         self.number += 1
-        named = {"name": asked.text("name"), "email": asked.text("email"), "tags": asked.body.get("tags") or []}
-        self.contacts.append({"id": f"ctc_{self.number}", **named, "created_at": int(time.time() * 1000)})
+        named = {
+            "name": asked.text("name"),
+            "email": asked.text("email"),
+            "tags": asked.body.get("tags") or [],
+        }
+        self.contacts.append(
+            {"id": f"ctc_{self.number}", **named, "created_at": int(time.time() * 1000)}
+        )
         return 201, self.contacts[-1]
 
     @call("GET", "/v1/api-keys", "admin")
@@ -648,7 +798,11 @@ class Host:
         """List keys without their secrets."""
         shown = []
         for key in self.keys.values():
-            row = asdict(key) | {"prefix": key.text[:12], "last_used_at": None, "is_active": int(key.is_active)}
+            row = asdict(key) | {
+                "prefix": key.text[:12],
+                "last_used_at": None,
+                "is_active": int(key.is_active),
+            }
             del row["text"]
             shown.append(row)
         return 200, {"api_keys": shown}
@@ -656,30 +810,53 @@ class Host:
     @call("GET", "/v1/domains", "admin")
     def list_domains(self, asked: Asked) -> tuple[int, Any]:
         """List the one domain."""
-        verified = dict.fromkeys(("dkim_verified", "spf_verified", "mx_verified", "return_path_verified"), True)
+        verified = dict.fromkeys(
+            ("dkim_verified", "spf_verified", "mx_verified", "return_path_verified"),
+            True,
+        )
         return 200, {"domains": [{"id": "dom_1", "domain": "yourteam.example", "status": "active", **verified,
                                   "dns_records": {}, "created_at": self.now()}]}  # fmt: skip
 
     # --- webhooks ---
 
     def _subscription(self, hook: events.Webhook) -> dict[str, Any]:
-        shown = {"id": hook.id, "url": hook.url, "events": hook.events, "mailbox_id": hook.mailbox_id}
+        shown = {
+            "id": hook.id,
+            "url": hook.url,
+            "events": hook.events,
+            "mailbox_id": hook.mailbox_id,
+        }
         return shown | {"created_at": hook.created_at}
 
     @call("GET", "/v1/webhooks", "admin")
     def list_webhooks(self, asked: Asked) -> tuple[int, Any]:
         """List subscriptions, without secrets."""
-        return 200, {"subscriptions": [self._subscription(hook) for hook in self.webhooks.values()]}
+        return 200, {
+            "subscriptions": [
+                self._subscription(hook) for hook in self.webhooks.values()
+            ]
+        }
 
-    @call("POST", "/v1/webhooks", "admin", body="url events mailbox_id secret approval_code")
+    @call(
+        "POST",
+        "/v1/webhooks",
+        "admin",
+        body="url events mailbox_id secret approval_code",
+    )
     def create_webhook(self, asked: Asked) -> tuple[int, Any]:
         """Subscribe an address."""
         url, names = asked.text("url"), asked.body.get("events") or []
         if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             raise Refused(422, "url must be https.", field="url")
-        unknown = [name for name in names if name not in events.KINDS and name not in events.DECIDED]
+        unknown = [
+            name
+            for name in names
+            if name not in events.KINDS and name not in events.DECIDED
+        ]
         if unknown or not names:
-            raise Refused(422, f"Unknown event: {', '.join(map(str, unknown))}.", field="events")
+            raise Refused(
+                422, f"Unknown event: {', '.join(map(str, unknown))}.", field="events"
+            )
         self.number += 1
         secret = asked.text("secret") or f"whsec_{uuid.uuid4().hex}"
         hook = events.Webhook(

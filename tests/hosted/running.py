@@ -11,7 +11,11 @@ import requests
 
 from tests.hosted.temper import TEMPERS
 
-OVERSIGHT, READ, ADMIN = "mm_live_oversight_key", "mm_live_read_key", "mm_live_admin_key"
+OVERSIGHT, READ, ADMIN = (
+    "mm_live_oversight_key",
+    "mm_live_read_key",
+    "mm_live_admin_key",
+)
 AGENT = "mm_live_agent_key"
 
 
@@ -49,17 +53,29 @@ class Hosted:
         return dict(requests.get(f"{self.url}/_control", timeout=60).json())
 
     def effects(self, email_id: str) -> list[str]:
-        """What became of a message, in order: `left`, `rejected`, `let in`, `cancelled`."""
-        return [one["what"] for one in self.shown["effects"] if one["email_id"] == email_id]
+        """What became of a message, in order: `left`, `rejected`, `let in`,
+        `cancelled`.
+        """
+        return [
+            one["what"] for one in self.shown["effects"] if one["email_id"] == email_id
+        ]
 
     def calls(self, path: str, method: str = "POST") -> list[Any]:
         """The bodies of the calls to a path."""
-        return [one["body"] for one in self.shown["calls"] if (one["method"], one["path"]) == (method, path)]
+        return [
+            one["body"]
+            for one in self.shown["calls"]
+            if (one["method"], one["path"]) == (method, path)
+        ]
 
-    def ask(self, method: str, path: str, *, key: str = ADMIN, **options: Any) -> requests.Response:
+    def ask(
+        self, method: str, path: str, *, key: str = ADMIN, **options: Any
+    ) -> requests.Response:
         """Call its API with a key."""
         headers = {"Authorization": f"Bearer {key}"}
-        return requests.request(method, self.url + path, headers=headers, timeout=60, **options)
+        return requests.request(
+            method, self.url + path, headers=headers, timeout=60, **options
+        )
 
 
 @contextlib.contextmanager

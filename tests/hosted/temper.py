@@ -1,4 +1,5 @@
-"""Every switch of the stand-in: what the public documents leave open, and what goes wrong.
+"""Every switch of the stand-in: what the public documents leave open, and what goes
+wrong.
 
 Each can be changed while it runs.
 """
@@ -15,10 +16,20 @@ class Temper:
     strict: bool = False
     # Whether a 422 names every unknown field, or the first one only.
     names_all: bool = False
-    # Whether `reason` of a decision is a known field; where it is not, it is refused or ignored, and never kept.
+    # Whether `reason` of a decision is a known field; where it is not, it is refused or
+    # ignored, and never kept.
     takes_reason: bool = True
     # What rows of the pending list have beyond the fields of the OpenAPI document.
-    shows: list[str] = field(default_factory=lambda: ["cc", "bcc", "attachments", "thread_id", "metadata", "send_at"])
+    shows: list[str] = field(
+        default_factory=lambda: [
+            "cc",
+            "bcc",
+            "attachments",
+            "thread_id",
+            "metadata",
+            "send_at",
+        ]
+    )
     # Whether a 409 of a decision tells the message's status and how it was decided.
     tells_outcome: bool = True
     # The account answers a key without `read` with 403.
@@ -43,11 +54,13 @@ class Temper:
     clock_off: float = 0.0
     # The account is closed: 403 for everything.
     closed: bool = False
-    # For the next so many changes: carried out and then 500; answered 200 and not carried out; 503 and not carried out.
+    # For the next so many changes: carried out and then 500; answered 200 and not
+    # carried out; 503 and not carried out.
     breaks_after: int = 0
     does_nothing: int = 0
     breaks_before: int = 0
-    # An approval of what was approved sends it again, as a host without first-decision-wins would.
+    # An approval of what was approved sends it again, as a host without
+    # first-decision-wins would.
     repeats: bool = False
     # Events wait until they are released by `/_control`.
     holds_events: bool = False

@@ -1,4 +1,6 @@
-"""docs/findings.md lists every published rule as it is, in the order of weight, and no other."""
+"""docs/findings.md lists every published rule as it is, in the order of weight, and no
+other.
+"""
 
 import re
 from pathlib import Path
@@ -12,9 +14,17 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text(
 
 
 def test_published_rules_stand_in_the_documentation_as_they_are():
-    listed = re.findall(r"^\| `(\w+)` \((\d+)\) \| ([^|]+) \| (\d+) \| (.+) \|$", PAGE, re.MULTILINE)
+    listed = re.findall(
+        r"^\| `(\w+)` \((\d+)\) \| ([^|]+) \| (\d+) \| (.+) \|$", PAGE, re.MULTILINE
+    )
     published = [
-        (rule.name, str(rule.version), rule.words, str(rule.points), f"**{rule.about}** {rule.looks_for}")
+        (
+            rule.name,
+            str(rule.version),
+            rule.words,
+            str(rule.points),
+            f"**{rule.about}** {rule.looks_for}",
+        )
         for rule in RULES.values()
     ]
     assert listed == published

@@ -1,4 +1,6 @@
-"""Rules of the house that a machine can hold: docstrings, templates, documentation, one caller of decide_email."""
+"""Rules of the house that a machine can hold: docstrings, templates, documentation, one
+caller of decide_email.
+"""
 
 import ast
 import re
@@ -26,7 +28,12 @@ APPS = (
     "gateway",
     "demo",
 )
-SOURCES = [path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts]
+SOURCES = [
+    path
+    for app in APPS
+    for path in (ROOT / app).rglob("*.py")
+    if "migrations" not in path.parts
+]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 WEB_SOURCES = sorted(
     path
@@ -43,7 +50,11 @@ def relative(path):
 
 def test_modules_open_with_their_job():
     bodies = {path: ast.parse(path.read_text()) for path in SOURCES}
-    silent = [relative(path) for path, tree in bodies.items() if tree.body and not ast.get_docstring(tree)]
+    silent = [
+        relative(path)
+        for path, tree in bodies.items()
+        if tree.body and not ast.get_docstring(tree)
+    ]
     assert silent == [], "no docstring: say the module's job in a sentence"
 
 
@@ -91,19 +102,26 @@ def test_execute_is_the_only_caller_of_decide_email():
     callers = {
         relative(path)
         for path in SOURCES
-        if re.search(r"\.decide_email\(", path.read_text()) and "gateway" not in path.parts
+        if re.search(r"\.decide_email\(", path.read_text())
+        and "gateway" not in path.parts
     }
     assert callers == {"approvals/decisions/execute.py"}
 
 
 def test_decision_state_is_written_in_one_module():
     pattern = re.compile(r"\bupdate(?:_of)?\([^)]*\bstate=|decision\.state\s*=[^=]")
-    found = {relative(path) for path in (ROOT / "approvals").rglob("*.py") if pattern.search(path.read_text())}
+    found = {
+        relative(path)
+        for path in (ROOT / "approvals").rglob("*.py")
+        if pattern.search(path.read_text())
+    }
     assert found == {"approvals/decisions/settle.py"}
 
 
 def environment_read():
-    read = re.compile(r'env_(?:str|bool|int|choice|list|url|mail_url|secret|server)\(\s*"([A-Z_0-9]+)"')
+    read = re.compile(
+        r'env_(?:str|bool|int|choice|list|url|mail_url|secret|server)\(\s*"([A-Z_0-9]+)"'
+    )
     return set(read.findall((ROOT / "dashboard" / "settings.py").read_text()))
 
 
@@ -111,7 +129,12 @@ def test_every_variable_is_documented_and_every_documented_one_is_read():
     table = (ROOT / "docs" / "operators" / "configure.md").read_text()
     documented = set(
         re.findall(
-            r"`([A-Z][A-Z_0-9]+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+            r"`([A-Z][A-Z_0-9]+)`",
+            "".join(
+                line.split("|")[1]
+                for line in table.splitlines()
+                if line.startswith("| `")
+            ),
         )
     )
     assert environment_read() - documented == set()
@@ -119,12 +142,18 @@ def test_every_variable_is_documented_and_every_documented_one_is_read():
 
 
 def test_no_secret_and_no_path_of_a_machine_is_in_the_repository():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     pattern = re.compile(
         r"/(?:root|home)/\w+|-----BEGIN (?:RSA |EC )?PRIVATE KEY-----\n\w|AKIA(?!IOSFODNN7EXAMPLE)[A-Z0-9]{16}"
     )
     for name in tracked:
         path = ROOT / name
-        if path.suffix in {".py", ".md", ".html", ".js", ".css", ".toml", ".txt", ".in", ""} and path.is_file():
+        if (
+            path.suffix
+            in {".py", ".md", ".html", ".js", ".css", ".toml", ".txt", ".in", ""}
+            and path.is_file()
+        ):
             found = pattern.search(path.read_text(errors="ignore"))
             assert not found, f"{name}: {found}"

@@ -1,4 +1,6 @@
-"""Raw SQL stands in five places of the product, each with the reason why the ORM cannot say it."""
+"""Raw SQL stands in five places of the product, each with the reason why the ORM cannot
+say it.
+"""
 
 import ast
 from pathlib import Path
@@ -8,20 +10,32 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 APART = {"tests", "migrations", "benchmarks", "launcher"}
 PLACES = {
-    "the clock, locks, limits and catalogs": {"common/postgres/__init__.py", "common/postgres/server.py"},
+    "the clock, locks, limits and catalogs": {
+        "common/postgres/__init__.py",
+        "common/postgres/server.py",
+    },
     "numbers and removals of the ledger": {"audit/recording.py", "audit/retention.py"},
     "earlier mail of several addresses": {"mirror/earlier_mail.py"},
     "privileges of roles": {"dashboard/management/commands/prepare.py"},
-    "dumps": {"dashboard/backup/database.py", "dashboard/management/commands/backup.py"},
+    "dumps": {
+        "dashboard/backup/database.py",
+        "dashboard/management/commands/backup.py",
+    },
 }
 # `pipeline.execute()` without a statement is of Redis.
 CALLS = {"cursor", "raw", "extra", "RawSQL", "sql_with_params", "executemany"}
 
 
 def has_raw_sql(source):
-    """Whether a module sends SQL of its own, by a cursor, by psycopg or inside a queryset."""
+    """Whether a module sends SQL of its own, by a cursor, by psycopg or inside a
+    queryset.
+    """
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.module == "psycopg" and any(n.name == "sql" for n in node.names):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "psycopg"
+            and any(n.name == "sql" for n in node.names)
+        ):
             return True
         if not isinstance(node, ast.Call):
             continue
@@ -39,7 +53,8 @@ def test_raw_sql_stands_in_five_places():
         for app in ROOT.iterdir()
         if app.is_dir() and not app.name.startswith(".") and app.name not in APART
         for path in app.rglob("*.py")
-        if APART.isdisjoint(path.relative_to(ROOT).parts) and has_raw_sql(path.read_text())
+        if APART.isdisjoint(path.relative_to(ROOT).parts)
+        and has_raw_sql(path.read_text())
     }
     assert found == set().union(*PLACES.values())
     assert len(PLACES) <= 5
@@ -63,4 +78,6 @@ def test_raw_sql_is_found(source):
 
 
 def test_what_is_no_sql_is_not_found():
-    assert not has_raw_sql("redis.pipeline().execute()\nlog.error('no', extra={})\nMessage.objects.filter(pk=1)")
+    assert not has_raw_sql(
+        "redis.pipeline().execute()\nlog.error('no', extra={})\nMessage.objects.filter(pk=1)"
+    )

@@ -1,4 +1,6 @@
-"""Words that were replaced on pages, cards, mails and errors do not come back; docs/glossary.md has those that stay."""
+"""Words that were replaced on pages, cards, mails and errors do not come back;
+docs/glossary.md has those that stay.
+"""
 
 import ast
 import re
@@ -8,7 +10,9 @@ import pytest
 from tests.house.test_house_rules import ROOT, SOURCES
 
 COMMENTS = {
-    ".html": re.compile(r"\{#.*?#\}|\{% comment.*?endcomment %\}|<!--.*?-->", re.DOTALL),
+    ".html": re.compile(
+        r"\{#.*?#\}|\{% comment.*?endcomment %\}|<!--.*?-->", re.DOTALL
+    ),
     ".js": re.compile(r"^\s*//[^\n]*|/\*.*?\*/", re.DOTALL | re.MULTILINE),
 }
 REPLACED = (
@@ -36,13 +40,23 @@ FORBIDDEN = re.compile("|".join(REPLACED), re.IGNORECASE)
 
 
 def strings_of(path):
-    """Yield the strings of a module that are no docstrings, and of an f-string its parts."""
+    """Yield the strings of a module that are no docstrings, and of an f-string its
+    parts.
+    """
     tree = ast.parse(path.read_text())
     documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-    first = [node.body[0] for node in ast.walk(tree) if isinstance(node, documented) and node.body]
+    first = [
+        node.body[0]
+        for node in ast.walk(tree)
+        if isinstance(node, documented) and node.body
+    ]
     docstrings = {id(one.value) for one in first if isinstance(one, ast.Expr)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in docstrings
+        ):
             yield node.value
 
 
@@ -63,6 +77,9 @@ def test_replaced_words_do_not_come_back():
     assert found == []
 
 
-@pytest.mark.parametrize("words", ["<a>Send back</a>", "a letter like the same letter", "What the desk refused"])
+@pytest.mark.parametrize(
+    "words",
+    ["<a>Send back</a>", "a letter like the same letter", "What the desk refused"],
+)
 def test_replaced_words_are_found(words):
     assert FORBIDDEN.search(words)

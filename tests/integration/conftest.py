@@ -29,7 +29,9 @@ app.conf.broker_transport_options = app.conf.broker_transport_options | patience
 
 @pytest.fixture(autouse=True)
 def _read_without_rest(monkeypatch):
-    """Allow full reads without a pause between them, because MultiMail is a stand-in here."""
+    """Allow full reads without a pause between them, because MultiMail is a stand-in
+    here.
+    """
     monkeypatch.setattr(reads, "READ_PAUSE", timedelta(0))
 
 
@@ -41,10 +43,18 @@ def _redis_does_not_rest(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def _plans_at_once(request, monkeypatch):
-    """Plan what is recorded at once, as no worker runs here: after the commit, where the test has one."""
+    """Plan what is recorded at once, as no worker runs here: after the commit, where
+    the test has one.
+    """
     marker = request.node.get_closest_marker("django_db")
-    commits = "transactional_db" in request.fixturenames or bool(marker and marker.kwargs.get("transaction"))
-    plan = partial(transaction.on_commit, plan_waiting, robust=True) if commits else plan_waiting
+    commits = "transactional_db" in request.fixturenames or bool(
+        marker and marker.kwargs.get("transaction")
+    )
+    plan = (
+        partial(transaction.on_commit, plan_waiting, robust=True)
+        if commits
+        else plan_waiting
+    )
 
     def plan_held(entry, **_):
         if entry.action == HELD:
@@ -101,14 +111,18 @@ def message(connection):
 
 @pytest.fixture
 def account(db) -> ServedAccount:
-    """An account of the real gateway, called over HTTP, and the desk's connection to it."""
+    """An account of the real gateway, called over HTTP, and the desk's connection to
+    it.
+    """
     with served_gateway() as gateway:
         yield make_account(gateway)
 
 
 @pytest.fixture
 def discord(monkeypatch):
-    """A stand-in for Discord's webhooks. Message content is available at once, so cards do not wait for it."""
+    """A stand-in for Discord's webhooks. Message content is available at once, so cards
+    do not wait for it.
+    """
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     with alerting.discord() as standin:
         yield standin

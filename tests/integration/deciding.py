@@ -1,4 +1,6 @@
-"""Helpers for tests of decisions: give a verdict, carry out a decision, and run concurrent sessions."""
+"""Helpers for tests of decisions: give a verdict, carry out a decision, and run
+concurrent sessions.
+"""
 
 import threading
 import time
@@ -24,7 +26,12 @@ def die(*_: Any) -> None:
 
 
 def decide(
-    message: Message, person: Person, outcome: str = "approve", reason: str = "", *, surface: str = "web"
+    message: Message,
+    person: Person,
+    outcome: str = "approve",
+    reason: str = "",
+    *,
+    surface: str = "web",
 ) -> VerdictResult:
     """Give a verdict on the newest version."""
     message.refresh_from_db()
@@ -59,7 +66,9 @@ def waiting_for_a_lock(database: Any) -> None:
 
 
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run `work` in its own session; return its thread and a list that will hold its result or its exception."""
+    """Run `work` in its own session; return its thread and a list that will hold its
+    result or its exception.
+    """
     results: list[Any] = []
 
     def run() -> None:
@@ -76,7 +85,9 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """Run each in its own session, all at the same time; return their results or exceptions."""
+    """Run each in its own session, all at the same time; return their results or
+    exceptions.
+    """
     start = threading.Barrier(len(works))
 
     def after_barrier(work: Callable[[], Any]) -> Callable[[], Any]:

@@ -1,7 +1,9 @@
-"""The real gateway, served over HTTP out of the test's own transaction: what the desk calls is what ships.
+"""The real gateway, served over HTTP out of the test's own transaction: what the desk
+calls is what ships.
 
-A thread answers with the test's connection to the database, which waits for it meanwhile; so a test needs no process
-of its own, and what it leaves behind is rolled back. `lost` answers never come back, `spoiled` ones come otherwise.
+A thread answers with the test's connection to the database, which waits for it
+meanwhile; so a test needs no process of its own, and what it leaves behind is rolled
+back. `lost` answers never come back, `spoiled` ones come otherwise.
 """
 
 import contextlib
@@ -36,7 +38,9 @@ class ServedGateway:
 
     def fault(self, among: Any, method: str, path: str) -> Any:
         """Return the first fault for this call."""
-        return next((one for one in among if one[0] == method and path.endswith(one[1])), None)
+        return next(
+            (one for one in among if one[0] == method and path.endswith(one[1])), None
+        )
 
 
 class _Quiet(WSGIRequestHandler):
@@ -47,14 +51,17 @@ class _Quiet(WSGIRequestHandler):
 class _GatewayHandler(WSGIHandler):
     """Django's handler, with the gateway's addresses whatever the test process has.
 
-    It does not tell that a request began or ended: that would close the connection, which is in a transaction.
+    It does not tell that a request began or ended: that would close the connection,
+    which is in a transaction.
     """
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         request = WSGIRequest(environ)
         request.urlconf = "gateway.urls"  # type: ignore[attr-defined]
         response = self.get_response(request)
-        start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+        start_response(
+            f"{response.status_code} {response.reason_phrase}", list(response.items())
+        )
         return [b"".join(response)]
 
 
@@ -72,7 +79,9 @@ def served_gateway() -> Iterator[ServedGateway]:
         if spoiled := served.fault(served.spoiled, method, path):
             status, body = served.spoiled[spoiled]
             wait = [("Retry-After", served.retry_after)] if served.retry_after else []
-            start_response(f"{status} Spoiled", [("Content-Type", "application/json"), *wait])
+            start_response(
+                f"{status} Spoiled", [("Content-Type", "application/json"), *wait]
+            )
             return [body]
         answer = handler(environ, start_response)
         if served.fault(served.lost, method, path):
@@ -83,7 +92,9 @@ def served_gateway() -> Iterator[ServedGateway]:
     server = WSGIServer(("127.0.0.1", 0), _Quiet)
     server.set_app(application)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     shared.inc_thread_sharing()
     thread.start()
     served.url = f"http://127.0.0.1:{server.server_port}"
@@ -99,29 +110,43 @@ def served_gateway() -> Iterator[ServedGateway]:
 
 @dataclass
 class ServedAccount:
-    """An account of the served gateway, and the desk's connection to it with an oversight and an admin key."""
+    """An account of the served gateway, and the desk's connection to it with an
+    oversight and an admin key.
+    """
 
     gateway: ServedGateway
     world: World
     connection: Connection
 
-    def ask(self, method: str, path: str, *, key: str = "admin", json: Any = None) -> requests.Response:
+    def ask(
+        self, method: str, path: str, *, key: str = "admin", json: Any = None
+    ) -> requests.Response:
         """Call the gateway as somebody with one of the account's keys."""
         headers = {"Authorization": f"Bearer {self.world.keys[key]}"}
-        return requests.request(method, self.gateway.url + path, headers=headers, json=json, timeout=10)
+        return requests.request(
+            method, self.gateway.url + path, headers=headers, json=json, timeout=10
+        )
 
     def asked(self, method: str, path: str) -> int:
         """How often the gateway was called with this method and end of a path."""
-        return sum(1 for one in self.gateway.calls if one[0] == method and one[1].endswith(path))
+        return sum(
+            1
+            for one in self.gateway.calls
+            if one[0] == method and one[1].endswith(path)
+        )
 
     @property
     def mailbox(self) -> Any:
         """The desk's mailbox of the account's first one, as it is now."""
-        return self.connection.mailboxes.select_related("connection").get(upstream_id=self.world.mailbox.pk)
+        return self.connection.mailboxes.select_related("connection").get(
+            upstream_id=self.world.mailbox.pk
+        )
 
 
 def make_account(gateway: ServedGateway, **fields: Any) -> ServedAccount:
-    """Make an account at the gateway and connect the desk to it; its mailboxes are read."""
+    """Make an account at the gateway and connect the desk to it; its mailboxes are
+    read.
+    """
     world = make_world()
     keys = {"oversight_key": world.keys["desk"], "admin_key": world.keys["admin"]}
     connection = make_connection("served", api_url=gateway.url, **{**keys, **fields})

@@ -1,7 +1,8 @@
-"""The desk connected to the hosted stand-in: its process on the one side, the test's transaction on the other.
+"""The desk connected to the hosted stand-in: its process on the one side, the test's
+transaction on the other.
 
-The stand-in posts its webhooks to a server of the test, which keeps them; `take_in` hands them to the desk, because
-only the test's own thread sees the test's transaction.
+The stand-in posts its webhooks to a server of the test, which keeps them; `take_in`
+hands them to the desk, because only the test's own thread sees the test's transaction.
 """
 
 import contextlib
@@ -25,12 +26,19 @@ from tests.hosted.running import ADMIN, AGENT, OVERSIGHT, READ, Hosted
 from tests.integration.deciding import decide, make_due
 from tests.serving import Handler, named, serving
 
-KEYS = {"oversight_key": OVERSIGHT, "read_key": READ, "admin_key": ADMIN, "agent_key": AGENT}
+KEYS = {
+    "oversight_key": OVERSIGHT,
+    "read_key": READ,
+    "admin_key": ADMIN,
+    "agent_key": AGENT,
+}
 
 
 @dataclass
 class HostedDesk:
-    """A host, the connection to it, and the webhooks that the host sent and the desk has not seen yet."""
+    """A host, the connection to it, and the webhooks that the host sent and the desk
+    has not seen yet.
+    """
 
     host: Hosted
     origin: str = ""
@@ -42,12 +50,22 @@ class HostedDesk:
         return Connection.objects.get()
 
     def connect(self, client: Any, **keys: str) -> None:
-        """Connect by the desk's pages as an admin does, register the webhook, and read what is there."""
-        form = {"place": "other", "address": self.host.url, "name": "Hosted", **KEYS, **keys}
+        """Connect by the desk's pages as an admin does, register the webhook, and read
+        what is there.
+        """
+        form = {
+            "place": "other",
+            "address": self.host.url,
+            "name": "Hosted",
+            **KEYS,
+            **keys,
+        }
         answer = client.post("/connections/add/", form)
         assert answer.status_code == 302, text_of(answer)
         if form["admin_key"]:
-            registered = client.post(f"/connections/{self.connection.pk}/webhook/register/")
+            registered = client.post(
+                f"/connections/{self.connection.pk}/webhook/register/"
+            )
             assert registered.status_code == 302, text_of(registered)
         assert read_mailboxes(connection_id=self.connection.pk) == ""
         self.read()
@@ -56,17 +74,23 @@ class HostedDesk:
         """Reconcile, as the sweep does each half minute."""
         Connection.objects.update(read_at=None, reading_until=None)
         for _ in range(10):
-            outcome = reads.read_everything(connection_id=self.connection.pk, now=clock())
+            outcome = reads.read_everything(
+                connection_id=self.connection.pk, now=clock()
+            )
             if not outcome.endswith("continued"):
                 break
         return outcome
 
     def take_in(self, client: Any) -> list[int]:
-        """Hand the desk what the host has sent, in its order; return how each was answered."""
+        """Hand the desk what the host has sent, in its order; return how each was
+        answered.
+        """
         self.host.control(drain=True)
         posted, self.posted[:] = [*self.posted], []
         return [
-            client.post(path, body, content_type="application/json", headers=headers).status_code
+            client.post(
+                path, body, content_type="application/json", headers=headers
+            ).status_code
             for path, body, headers in posted
         ]
 
@@ -76,8 +100,12 @@ class HostedDesk:
         self.read()
         return Message.objects.get(upstream_id=upstream_id)
 
-    def decided(self, message: Message, person: Any, outcome: str = "approve", reason: str = "") -> Decision:
-        """Give a verdict and carry it out, also the calls that the desk makes again at once."""
+    def decided(
+        self, message: Message, person: Any, outcome: str = "approve", reason: str = ""
+    ) -> Decision:
+        """Give a verdict and carry it out, also the calls that the desk makes again at
+        once.
+        """
         decision = decide(message, person, outcome, reason).decision
         return self.carried_out(decision)
 
@@ -92,9 +120,13 @@ class HostedDesk:
         return decision
 
     def resolved(self, decision: Decision) -> Decision:
-        """Let time pass and the sweep read, until a decision in doubt is settled or nothing more is learnt."""
+        """Let time pass and the sweep read, until a decision in doubt is settled or
+        nothing more is learnt.
+        """
         for _ in range(3):
-            Decision.objects.filter(pk=decision.pk).update(due_at=Now(), changed_at=F("changed_at") - SETTLE_TIME)
+            Decision.objects.filter(pk=decision.pk).update(
+                due_at=Now(), changed_at=F("changed_at") - SETTLE_TIME
+            )
             Connection.objects.update(read_at=None)
             resolve(decision_id=decision.pk)
             self.read()

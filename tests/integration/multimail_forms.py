@@ -1,4 +1,6 @@
-"""The forms that change an account at MultiMail, in an order in which each finds what it changes."""
+"""The forms that change an account at MultiMail, in an order in which each finds what
+it changes.
+"""
 
 import re
 from datetime import timedelta
@@ -10,21 +12,40 @@ from gateway.models import ApiKey, Domain, WebhookDelivery
 
 
 def forms_at_multimail(account, person, settings):
-    """Return the name of each address with its arguments, what is posted there, and the entry that it leaves."""
+    """Return the name of each address with its arguments, what is posted there, and the
+    entry that it leaves.
+    """
     box, world = account.mailbox, account.world
     hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
     sent = WebhookDelivery.objects.create(
-        webhook=hook, state="failed", event_id="01E", event="oversight.pending", body=b"{}", trace="t"
+        webhook=hook,
+        state="failed",
+        event_id="01E",
+        event="oversight.pending",
+        body=b"{}",
+        trace="t",
     )
     agent = ApiKey.objects.get(name="Key agent")
     at = {"connection_id": account.connection.pk}
-    changed = {"display_name": "Other", "auto_cc": "", "auto_bcc": "", "signature_block": "", "simplify_html": "1"}
+    changed = {
+        "display_name": "Other",
+        "auto_cc": "",
+        "auto_bcc": "",
+        "signature_block": "",
+        "simplify_html": "1",
+    }
     changed |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1"}
     # Nothing answers there, and no request leaves the machine.
     settings.DNS_SERVER = ("127.0.0.1", 9)
-    domain = Domain.objects.create(account=world.account, domain="shop.example", token="t")
+    domain = Domain.objects.create(
+        account=world.account, domain="shop.example", token="t"
+    )
     of_domain = at | {"domain_id": domain.pk}
-    key, of_hook, of_box = at | {"key_id": agent.pk}, at | {"subscription_id": hook.pk}, {"mailbox_id": box.pk}
+    key, of_hook, of_box = (
+        at | {"key_id": agent.pk},
+        at | {"subscription_id": hook.pk},
+        {"mailbox_id": box.pk},
+    )
     flood = Brake.objects.create(
         connection=account.connection,
         kind="key",
@@ -38,12 +59,22 @@ def forms_at_multimail(account, person, settings):
         ("connection-fingerprint", at, {"required": "1"}, "connection.changed"),
         ("pause-key-of-flood", {"brake_id": flood.pk}, {}, "api_key.paused"),
         ("pause-api-key", key, {"do": "resume"}, "api_key.resumed"),
-        ("add-mailbox", {}, {**at, "connection": account.connection.pk, "address": "more"}, "mailbox.created"),
+        (
+            "add-mailbox",
+            {},
+            {**at, "connection": account.connection.pk, "address": "more"},
+            "mailbox.created",
+        ),
         ("mailbox-settings", of_box, changed, "mailbox.changed"),
         ("mailbox-mode", of_box, {"mode": "read_only"}, "mailbox.changed"),
         ("loosen-mailbox", of_box, {"to": "gated_all"}, "mailbox.loosened"),
         ("add-api-key", at, {"name": "Bot", "scopes": ["read"]}, "api_key.created"),
-        ("change-api-key", key, {"name": "Key agent", "scopes": ["read"]}, "api_key.changed"),
+        (
+            "change-api-key",
+            key,
+            {"name": "Key agent", "scopes": ["read"]},
+            "api_key.changed",
+        ),
         ("api-key-owner", key, {"owner": str(person.pk)}, "api_key.owner_set"),
         ("revoke-api-key", key, {}, "api_key.revoked"),
         ("add-domain", at, {"domain": "more.example"}, "domain.added"),
@@ -52,7 +83,11 @@ def forms_at_multimail(account, person, settings):
         ("delete-domain", of_domain, {}, "domain.removed"),
         (
             *("add-webhook", at),
-            {"name": "Shop", "url": "https://x.example.org/h", "events": ["message.sent"]},
+            {
+                "name": "Shop",
+                "url": "https://x.example.org/h",
+                "events": ["message.sent"],
+            },
             "hook.registered",
         ),
         ("rename-webhook", of_hook, {"name": "Billing"}, "hook.renamed"),
@@ -68,6 +103,8 @@ def post(client, name, kwargs, form):
     """Post a form, with the ticket of its page where it can be sent only once."""
     form = {"oversight_mode": "gated_all", **form}
     if name in ("add-api-key", "add-webhook", "rotate-webhook"):
-        page = client.get(reverse("webhook" if name == "rotate-webhook" else name, kwargs=kwargs)).content.decode()
+        page = client.get(
+            reverse("webhook" if name == "rotate-webhook" else name, kwargs=kwargs)
+        ).content.decode()
         form["ticket"] = re.search(r'name="ticket" value="([^"]+)"', page)[1]
     return client.post(reverse(name, kwargs=kwargs), form)

@@ -1,4 +1,6 @@
-"""Practice messages for tests: a message that somebody approved, and the copy that is planted of it."""
+"""Practice messages for tests: a message that somebody approved, and the copy that is
+planted of it.
+"""
 
 import random
 
@@ -12,15 +14,28 @@ from mirror.models import Connection, Message
 from people.models import Person
 from tests.factories import make_message
 
-TEXT = "Hello Dana,\n\nyou get 120.00 EUR back, see https://portal.northwind.example/4471."
+TEXT = (
+    "Hello Dana,\n\nyou get 120.00 EUR back, see https://portal.northwind.example/4471."
+)
 
 
 def make_approved(connection: Connection, person: Person) -> Message:
     """Make a message that this person approved, and that was sent."""
     message = make_message(connection, markdown=TEXT)
-    fields = {"outcome": "approve", "state": "applied", "reference": "APPROVED", "due_at": Now()}
-    Decision.objects.create(message=message, revision=message.revision, given_by=person, **fields)
-    sent = {"state": "sent", "changed_at": timezone.now(), "upstream_id": "01J" + "8" * 23}
+    fields = {
+        "outcome": "approve",
+        "state": "applied",
+        "reference": "APPROVED",
+        "due_at": Now(),
+    }
+    Decision.objects.create(
+        message=message, revision=message.revision, given_by=person, **fields
+    )
+    sent = {
+        "state": "sent",
+        "changed_at": timezone.now(),
+        "upstream_id": "01J" + "8" * 23,
+    }
     Message.objects.filter(pk=message.pk).update(**sent)
     message.refresh_from_db()
     return message
@@ -30,6 +45,8 @@ def make_planted(connection: Connection, *, seed: int = 5) -> PracticeMessage:
     """Plant one in the connection's only mailbox."""
     with transaction.atomic():
         mailbox = connection.mailboxes.select_related("connection").get()
-        found = planting.plant_in(mailbox, rng=random.Random(seed), signed_by="Ida Lindqvist and Sam Okoro")
+        found = planting.plant_in(
+            mailbox, rng=random.Random(seed), signed_by="Ida Lindqvist and Sam Okoro"
+        )
     assert found is not None
     return found

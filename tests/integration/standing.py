@@ -24,23 +24,41 @@ def make_refund(connection: Connection, number: int = 4471, **fields: Any) -> Me
     """Make a held message of the class that the record is about."""
     markdown = f"Hello Dana,\n\nyour refund of {number / 100:.2f} EUR for order {number} is on its way."
     return make_message(
-        connection, **{"subject": f"Your refund for order {number}", "markdown": markdown, **KEY, **fields}
+        connection,
+        **{
+            "subject": f"Your refund for order {number}",
+            "markdown": markdown,
+            **KEY,
+            **fields,
+        },
     )
 
 
 def make_record(
-    connection: Connection, *people: Person, number: int = 24, outcome: str = "approve", **fields: Any
+    connection: Connection,
+    *people: Person,
+    number: int = 24,
+    outcome: str = "approve",
+    **fields: Any,
 ) -> list[Message]:
-    """Let people have decided so many such messages, one every day until yesterday; return them, the oldest first.
+    """Let people have decided so many such messages, one every day until yesterday;
+    return them, the oldest first.
 
     One is decided as people do; the others are rows like those of that one.
     """
     like = make_refund(connection, 4023, **fields)
-    decision = decide(like, people[0], outcome, "" if outcome == "approve" else "No").decision
+    decision = decide(
+        like, people[0], outcome, "" if outcome == "approve" else "No"
+    ).decision
     like.refresh_from_db()
     made = [like]
     for place in range(1, number):
-        message = _again(like, upstream_id=f"{like.upstream_id}-{place}", public_id=uuid4(), revision=None)
+        message = _again(
+            like,
+            upstream_id=f"{like.upstream_id}-{place}",
+            public_id=uuid4(),
+            revision=None,
+        )
         revision = _again(like.revision, message=message)
         Message.objects.filter(pk=message.pk).update(revision=revision)
         Review.objects.filter(message=message).delete()
@@ -52,36 +70,56 @@ def make_record(
         made.append(message)
     for place, message in enumerate(made):
         ago = Now() - timedelta(days=number - place)
-        Decision.objects.filter(message=message).update(state="applied", recorded_at=ago, changed_at=ago)
+        Decision.objects.filter(message=message).update(
+            state="applied", recorded_at=ago, changed_at=ago
+        )
         Verdict.objects.filter(message=message).update(seconds_shown=9, live=False)
         state = "sent" if outcome == "approve" else "rejected"
-        Message.objects.filter(pk=message.pk).update(state=state, held_at=ago - timedelta(minutes=5), changed_at=ago)
+        Message.objects.filter(pk=message.pk).update(
+            state=state, held_at=ago - timedelta(minutes=5), changed_at=ago
+        )
     return list(Message.objects.filter(pk__in=[one.pk for one in made]).order_by("pk"))
 
 
 def _again(row: Any, **other: Any) -> Any:
     """Store one more row like this one, but for some fields."""
     fields = {
-        one.attname: getattr(row, one.attname) for one in row._meta.concrete_fields if one.name not in ("id", *other)
+        one.attname: getattr(row, one.attname)
+        for one in row._meta.concrete_fields
+        if one.name not in ("id", *other)
     }
     return type(row).objects.create(**(fields | other))
 
 
 def switch_on() -> None:
     """Let standing approvals approve."""
-    OrganisationSettings.objects.update_or_create(pk=1, defaults={"standing_since": Now()})
+    OrganisationSettings.objects.update_or_create(
+        pk=1, defaults={"standing_since": Now()}
+    )
 
 
 def terms(**fields: Any) -> Terms:
     """Return usual terms."""
-    return Terms(**{"ends_at": clock() + timedelta(days=90), "cap_an_hour": 50, **fields})
+    return Terms(
+        **{"ends_at": clock() + timedelta(days=90), "cap_an_hour": 50, **fields}
+    )
 
 
-def sign(like: Message, first: Person, second: Person, **fields: Any) -> StandingApproval:
-    """Sign a standing approval for messages like this one, as if the second admin had accepted it."""
-    actor = replace(Person.objects.get(pk=first.pk).actor(surface="web"), second=str(second.pk))
+def sign(
+    like: Message, first: Person, second: Person, **fields: Any
+) -> StandingApproval:
+    """Sign a standing approval for messages like this one, as if the second admin had
+    accepted it.
+    """
+    actor = replace(
+        Person.objects.get(pk=first.pk).actor(surface="web"), second=str(second.pk)
+    )
     return sign_standing(
-        actor=actor, mailbox=like.mailbox_id, key=like.sent_by_key, shape=like.shape, terms=terms(**fields)
+        actor=actor,
+        mailbox=like.mailbox_id,
+        key=like.sent_by_key,
+        shape=like.shape,
+        terms=terms(**fields),
     )
 
 
@@ -90,4 +128,6 @@ def let_through(standing: StandingApproval) -> None:
     standing.refresh_from_db()
     if standing.met % 10 == 0:
         # The place of the sample is drawn with the first of ten.
-        StandingApproval.objects.filter(pk=standing.pk).update(met=F("met") + 1, sample_at=0)
+        StandingApproval.objects.filter(pk=standing.pk).update(
+            met=F("met") + 1, sample_at=0
+        )

@@ -33,12 +33,22 @@ def delivered(discord, connection):
     return Delivery.objects.get()
 
 
-def test_resent_card_is_edited_or_posted_again_if_it_was_deleted(discord, delivered, admin):
+def test_resent_card_is_edited_or_posted_again_if_it_was_deleted(
+    discord, delivered, admin
+):
     again = resend(delivered.pk, admin.actor(surface="web"))
-    assert (again.again_of, again.kind, again.card_id, again.state) == (delivered, "card", delivered.card_id, "due")
+    assert (again.again_of, again.kind, again.card_id, again.state) == (
+        delivered,
+        "card",
+        delivered.card_id,
+        "due",
+    )
     drain(destination_id=delivered.destination_id)
     entry = Entry.objects.get(action="alert.sent_again")
-    assert (entry.actor_id, entry.message) == (str(admin.pk), delivered.message.public_id)
+    assert (entry.actor_id, entry.message) == (
+        str(admin.pk),
+        delivered.message.public_id,
+    )
 
     discord.posts.clear()
     Card.objects.update(removed=True)
@@ -48,20 +58,33 @@ def test_resent_card_is_edited_or_posted_again_if_it_was_deleted(discord, delive
     assert len(discord.posts_in(1)) == 1
 
 
-def test_channel_id_reported_by_discord_is_stored_until_the_address_changes(delivered, admin):
+def test_channel_id_reported_by_discord_is_stored_until_the_address_changes(
+    delivered, admin
+):
     destination = Destination.objects.get()
     assert destination.posts_in == "91"
-    wanted = Settings(name=destination.name, privacy=destination.privacy, answers_channel="outreach")
+    wanted = Settings(
+        name=destination.name, privacy=destination.privacy, answers_channel="outreach"
+    )
     other = destination.url.replace("/1/", "/2/")
-    change_destination(destination_id=destination.pk, settings=wanted, url=other, actor=admin.actor(surface="web"))
+    change_destination(
+        destination_id=destination.pk,
+        settings=wanted,
+        url=other,
+        actor=admin.actor(surface="web"),
+    )
     destination.refresh_from_db()
     assert destination.posts_in == ""
-    assert try_destination(destination_id=destination.pk, actor=admin.actor(surface="web")).accepted
+    assert try_destination(
+        destination_id=destination.pk, actor=admin.actor(surface="web")
+    ).accepted
     destination.refresh_from_db()
     assert destination.posts_in == "92"
 
 
-def test_resending_is_refused_for_reviewers_and_for_disabled_destinations(delivered, admin, reviewer):
+def test_resending_is_refused_for_reviewers_and_for_disabled_destinations(
+    delivered, admin, reviewer
+):
     with pytest.raises(NotResent, match="Only an admin"):
         resend(delivered.pk, reviewer.actor(surface="web"))
     Destination.objects.update(switched_off_at=Now())
@@ -77,8 +100,13 @@ def test_resending_is_refused_for_reviewers_and_for_disabled_destinations(delive
 def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     upstream, discord, connection, admin, settings, caplog
 ):
-    settings.DISCORD_BOT_TOKEN, settings.DISCORD_API_URL = "a-bot's-token", f"{upstream.url}/api/v10"
-    destination = Destination.objects.create(name="#desk", kind="discord_bot", channel="42")
+    settings.DISCORD_BOT_TOKEN, settings.DISCORD_API_URL = (
+        "a-bot's-token",
+        f"{upstream.url}/api/v10",
+    )
+    destination = Destination.objects.create(
+        name="#desk", kind="discord_bot", channel="42"
+    )
     destination.routes.create(actions=list(HELD))
     path = "/api/v10/channels/42/messages"
     upstream.answers[path] = (200, {"id": "7", "channel_id": "42"})
@@ -87,7 +115,10 @@ def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
     drain(destination_id=destination.pk)
     resend(Delivery.objects.get().pk, admin.actor(surface="web"))
     drain(destination_id=destination.pk)
-    assert [(method, asked) for method, asked, _ in upstream.calls] == [("POST", path), ("PATCH", f"{path}/7")]
+    assert [(method, asked) for method, asked, _ in upstream.calls] == [
+        ("POST", path),
+        ("PATCH", f"{path}/7"),
+    ]
     assert set(upstream.keys) == {"Bot a-bot's-token"}
     last = Delivery.objects.latest("pk")
     assert (last.state, last.response_status) == ("due", 500)
@@ -101,13 +132,23 @@ def claimed_at(destination):
 
 
 def test_event_waits_for_earlier_events_of_the_same_message(connection):
-    destination = Destination.objects.create(name="program", kind="signed_webhook", url="https://program.example/hook")
+    destination = Destination.objects.create(
+        name="program", kind="signed_webhook", url="https://program.example/hook"
+    )
     message, other = make_message(connection), make_message(connection)
     first, second, others = (
-        Delivery.objects.create(kind="event", destination=destination, message=one, entry=number, action="message.held")
+        Delivery.objects.create(
+            kind="event",
+            destination=destination,
+            message=one,
+            entry=number,
+            action="message.held",
+        )
         for number, one in enumerate((message, message, other), start=1)
     )
-    Delivery.objects.filter(pk=first.pk).update(next_attempt_at=Now() + timedelta(hours=1))
+    Delivery.objects.filter(pk=first.pk).update(
+        next_attempt_at=Now() + timedelta(hours=1)
+    )
     assert claimed_at(destination) == others
     assert deliver(delivery_id=second.pk) == "not due"
     assert claimed_at(destination) is None
@@ -116,7 +157,9 @@ def test_event_waits_for_earlier_events_of_the_same_message(connection):
 
 
 @pytest.mark.slow
-def test_destination_that_fails_twice_pauses_and_its_other_deliveries_wait(discord, connection):
+def test_destination_that_fails_twice_pauses_and_its_other_deliveries_wait(
+    discord, connection
+):
     destination = discord.destination(1, actions=HELD)
     discord.next["1"] = [(502, {}, {})] * 9
     free = discord.destination(2, actions=HELD)

@@ -1,4 +1,6 @@
-"""A burst of events to five destinations: one is dead, one slow, one limited, and the workers are killed meanwhile."""
+"""A burst of events to five destinations: one is dead, one slow, one limited, and the
+workers are killed meanwhile.
+"""
 
 import json
 import os
@@ -17,7 +19,13 @@ from audit.models import Entry
 from launcher.paths import ROOT
 from mirror.models import Message
 from tests.alerting import PROGRAM, discord
-from tests.factories import confirm_reports, event_body, make_connection, make_message, post_event
+from tests.factories import (
+    confirm_reports,
+    event_body,
+    make_connection,
+    make_message,
+    post_event,
+)
 from tests.stack import wait_for
 
 # Seconds: the lease of a dead worker, and the channel's rate window.
@@ -37,10 +45,18 @@ def standin():
 
 
 def start_worker(standin):
-    database = make_conninfo(os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"])
-    environment = {**os.environ, "DATABASE_URL": database, "OUTGOING_ALLOW": standin.url}
+    database = make_conninfo(
+        os.environ["DATABASE_URL"], dbname=connection.settings_dict["NAME"]
+    )
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database,
+        "OUTGOING_ALLOW": standin.url,
+    }
     command = [sys.executable, "-m", "tests.alert_worker", str(LEASE), str(WINDOW)]
-    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL
+    )
 
 
 def kill(worker):
@@ -53,14 +69,21 @@ def kill(worker):
 def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     standin.bucket_limit, standin.channel_limit = (10, 0.5), (30, 2.0)
-    destinations = {number: standin.destination(number, actions=ACTIONS) for number in (WELL, DEAD, SLOW, LIMITED)}
+    destinations = {
+        number: standin.destination(number, actions=ACTIONS)
+        for number in (WELL, DEAD, SLOW, LIMITED)
+    }
     standin.gone, standin.slow = {str(DEAD)}, {str(SLOW): 0.15}
     standin.next[str(LIMITED)] = [(429, {}, {"retry_after": 0.3}) for _ in range(3)]
     workers = [start_worker(standin) for _ in range(2)]
     try:
         send_events(client, make_connection(), standin)
         for number in range(1, KILLS + 1):
-            wait_for(lambda least=number * 3: len(standin.calls) >= least or is_over(), 300, "requests")
+            wait_for(
+                lambda least=number * 3: len(standin.calls) >= least or is_over(),
+                300,
+                "requests",
+            )
             kill(workers.pop(0))
             workers.append(start_worker(standin))
         wait_for(is_over, 900, "everything told")
@@ -79,7 +102,10 @@ def send_events(client, gateway, standin):
     """Hold and decide many messages; the program gets an event for each action."""
     kind = "signed_webhook"
     program = Destination.objects.create(
-        name="program", kind=kind, url=f"{standin.url}/hook", secret=channel_of("signed_webhook").new_secret()
+        name="program",
+        kind=kind,
+        url=f"{standin.url}/hook",
+        secret=channel_of("signed_webhook").new_secret(),
     )
     for number in range(MESSAGES):
         message = make_message(gateway, subject=f"Number {number}")
@@ -88,7 +114,13 @@ def send_events(client, gateway, standin):
             confirm_reports()
     rows = {message.public_id: message.pk for message in Message.objects.all()}
     Delivery.objects.bulk_create(
-        Delivery(kind="event", destination=program, message_id=rows[entry.message], entry=entry.pk, action=entry.action)
+        Delivery(
+            kind="event",
+            destination=program,
+            message_id=rows[entry.message],
+            entry=entry.pk,
+            action=entry.action,
+        )
         for entry in Entry.objects.filter(action__in=ACTIONS).order_by("pk")
     )
 
@@ -103,19 +135,32 @@ def check_events(standin):
         events_by_message[call.body["data"]["message_id"]].append(call.body["type"])
     assert len(events_by_message) == MESSAGES
     # An event that was sent twice was sent twice in a row, before the next one.
-    assert all(list(dict.fromkeys(types)) == EVENTS for types in events_by_message.values())
+    assert all(
+        list(dict.fromkeys(types)) == EVENTS for types in events_by_message.values()
+    )
     assert not Delivery.objects.filter(kind="event").exclude(state="delivered").exists()
 
 
 def check_cards(standin, number, destination):
     cards = Card.objects.filter(destination=destination)
-    posted = Counter(call.title for call in standin.of(number, 200) if call.method == "POST")
+    posted = Counter(
+        call.title for call in standin.of(number, 200) if call.method == "POST"
+    )
     assert cards.count() == MESSAGES
     assert not cards.filter(discord_message_id="", digest=None).exists()
-    assert not Delivery.objects.filter(destination=destination).exclude(state="delivered").exists()
+    assert (
+        not Delivery.objects.filter(destination=destination)
+        .exclude(state="delivered")
+        .exists()
+    )
     single = cards.filter(digest=None).values_list("discord_message_id", flat=True)
     assert all("Delivered" in json.dumps(standin.posts[post]) for post in single)
     on_digests = cards.exclude(digest=None)
-    wanted = cards.exclude(discord_message_id="").count() + on_digests.values("digest").distinct().count()
+    wanted = (
+        cards.exclude(discord_message_id="").count()
+        + on_digests.values("digest").distinct().count()
+    )
     assert sum(posted.values()) <= wanted + KILLS
-    assert not posted.keys() & set(on_digests.values_list("message__subject", flat=True))
+    assert not posted.keys() & set(
+        on_digests.values_list("message__subject", flat=True)
+    )

@@ -1,4 +1,6 @@
-"""Alert destinations: who may add, test, change and remove one, its errors, and that its address stays secret."""
+"""Alert destinations: who may add, test, change and remove one, its errors, and that
+its address stays secret.
+"""
 
 from functools import partial
 
@@ -29,7 +31,13 @@ DISCORD = f"https://discord.com{PATH}"
 
 
 def form(url=DISCORD, **fields):
-    return {"name": "#approvals", "url": url, "privacy": "headers", "events": ["email.held"], **fields}
+    return {
+        "name": "#approvals",
+        "url": url,
+        "privacy": "headers",
+        "events": ["email.held"],
+        **fields,
+    }
 
 
 @pytest.fixture
@@ -46,22 +54,41 @@ def changed(destination, **fields):
 
 
 def act(action, message):
-    record(action, actor=worker("test"), connection=message.connection_id, message=message.public_id)
+    record(
+        action,
+        actor=worker("test"),
+        connection=message.connection_id,
+        message=message.public_id,
+    )
 
 
-def test_destination_is_added_with_its_kind_and_event_samples(signed_in, admin, discord):
+def test_destination_is_added_with_its_kind_and_event_samples(
+    signed_in, admin, discord
+):
     other = make_connection("other")
     make_connection("third")
     answer = signed_in(admin).post(
         "/alerts/add/?next=/setup/",
-        form(discord.url + PATH, events=["email.held", "email.failed"], connections=[str(other.pk)], next="/setup/"),
+        form(
+            discord.url + PATH,
+            events=["email.held", "email.failed"],
+            connections=[str(other.pk)],
+            next="/setup/",
+        ),
     )
     added = Destination.objects.get()
     assert answer.status_code == 302
     assert answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{added.pk}"
-    assert (added.name, added.privacy, added.url) == ("#approvals", "headers", discord.url + PATH)
+    assert (added.name, added.privacy, added.url) == (
+        "#approvals",
+        "headers",
+        discord.url + PATH,
+    )
     [route] = added.routes.all()
-    assert (route.connection, route.actions) == (other, ["message.held", "message.failed"])
+    assert (route.connection, route.actions) == (
+        other,
+        ["message.held", "message.failed"],
+    )
     assert Entry.objects.filter(action="destination.added").count() == 1
 
 
@@ -70,7 +97,11 @@ def test_address_is_write_only(signed_in, admin, discord, caplog):
     client.post("/alerts/add/", form(discord.url + PATH))
     key = Destination.objects.get().pk
     client.post(f"/alerts/{key}/test/")
-    pages = [client.get("/alerts/"), client.post(f"/alerts/{key}/", form("not one")), client.get("/audit/")]
+    pages = [
+        client.get("/alerts/"),
+        client.post(f"/alerts/{key}/", form("not one")),
+        client.get("/audit/"),
+    ]
     assert pages[1].status_code == 422
     assert all(TOKEN.encode() not in page.content for page in pages)
     assert b"0427/\xe2\x80\xa2" in pages[0].content
@@ -101,19 +132,32 @@ WRONG = {
 
 def test_only_webhook_addresses_at_discord_or_an_allowed_origin_are_accepted(settings):
     settings.OUTGOING_ALLOW = ["http://10.0.0.5:8080"]
-    assert {url: webhook_error(url) for url, words in WRONG.items() if words not in webhook_error(url)} == {}
+    assert {
+        url: webhook_error(url)
+        for url, words in WRONG.items()
+        if words not in webhook_error(url)
+    } == {}
     assert not any("{" in webhook_error(url) for url in WRONG)
-    for host in ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"):
+    for host in (
+        "discord.com",
+        "discordapp.com",
+        "ptb.discord.com",
+        "canary.discord.com",
+    ):
         assert webhook_error(f"https://{host}{PATH}") == ""
         assert webhook_error(f"https://{host}{PATH}?thread_id=12") == ""
         assert TOKEN not in masked_webhook(f"https://{host}{PATH}")
     assert webhook_error(f"http://10.0.0.5:8080{PATH}") == ""
 
 
-def test_test_is_posted_without_mentions_and_remembered(signed_in, admin, discord, destination):
+def test_test_is_posted_without_mentions_and_remembered(
+    signed_in, admin, discord, destination
+):
     client = signed_in(admin)
     answer = client.post(f"/alerts/{destination.pk}/test/", {"next": "/setup/"})
-    assert answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{destination.pk}"
+    assert (
+        answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{destination.pk}"
+    )
     [call] = discord.calls
     assert (call.method, call.path) == ("POST", f"{PATH}?wait=true")
     assert call.body["allowed_mentions"] == {"parse": []}
@@ -122,13 +166,20 @@ def test_test_is_posted_without_mentions_and_remembered(signed_in, admin, discor
     # A test that does not arrive shows the reason on the destination's page.
     discord.next[NUMBER] = [(403, {}, {})]
     answer = client.post(f"/alerts/{destination.pk}/test/")
-    assert (answer.status_code, "does not let this webhook post" in answer.content.decode()) == (502, True)
+    assert (
+        answer.status_code,
+        "does not let this webhook post" in answer.content.decode(),
+    ) == (502, True)
 
 
 @pytest.mark.slow
-def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, destination, settings, monkeypatch):
+def test_test_that_does_not_arrive_says_why_and_what_to_do(
+    admin, discord, destination, settings, monkeypatch
+):
     def tried():
-        found = trying.test_destination(destination_id=destination.pk, actor=admin.actor(surface="web"))
+        found = trying.test_destination(
+            destination_id=destination.pk, actor=admin.actor(surface="web")
+        )
         assert not found.accepted
         return found.sentence
 
@@ -141,7 +192,8 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
     ):
         discord.next[NUMBER] = [(status, {}, body)]
         assert says in tried()
-    # A failed test does not switch the destination off, and its result is in the ledger.
+    # A failed test does not switch the destination off, and its result is in the
+    # ledger.
     assert not Destination.objects.proved().exists()
     assert Destination.objects.get().switched_off_at is None
     assert Entry.objects.filter(action="destination.tested").count() == 5
@@ -153,7 +205,10 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
     settings.OUTGOING_ALLOW = [discord.url, "http://127.0.0.1:1"]
     discord.slow[NUMBER] = 3.0
     monkeypatch.setattr(trying, "TEST_SECONDS", 0.3)
-    assert "Discord did not answer in time. Check that this server can reach discord.com" in tried()
+    assert (
+        "Discord did not answer in time. Check that this server can reach discord.com"
+        in tried()
+    )
     changed(destination, url=f"http://127.0.0.1:1{PATH}")
     assert "Discord could not be reached. Check that" in tried()
 
@@ -165,7 +220,11 @@ def test_change_without_an_address_preserves_address_and_test_and_redirects_to_t
     client = signed_in(admin)
     client.post(f"/alerts/{destination.pk}/", form("", name="#ops", privacy="minimal"))
     destination.refresh_from_db()
-    assert (destination.name, destination.privacy, destination.url) == ("#ops", "minimal", discord.url + PATH)
+    assert (destination.name, destination.privacy, destination.url) == (
+        "#ops",
+        "minimal",
+        discord.url + PATH,
+    )
     assert destination.tested_at is not None
     # Routes decide which events it gets.
     assert [route.actions for route in destination.routes.all()] == [["message.held"]]
@@ -178,7 +237,12 @@ def test_change_without_an_address_preserves_address_and_test_and_redirects_to_t
 def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     signed_in, admin, connection, discord, destination
 ):
-    changed(destination, tested_at="2026-11-20T10:00Z", failures=3, waits_until="2099-01-01T00:00Z")
+    changed(
+        destination,
+        tested_at="2026-11-20T10:00Z",
+        failures=3,
+        waits_until="2099-01-01T00:00Z",
+    )
     held, decided = make_message(connection), make_message(connection)
     Message.objects.filter(pk=decided.pk).update(state="approved")
     Card.objects.create(destination=destination, about=f"connection/{connection.pk}")
@@ -187,10 +251,17 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     signed_in(admin).post(f"/alerts/{destination.pk}/", form(f"{discord.url}{PATH}x"))
     destination.refresh_from_db()
     digest.refresh_from_db()
-    assert (destination.tested_at, destination.failures, destination.waits_until) == (None, 0, None)
+    assert (destination.tested_at, destination.failures, destination.waits_until) == (
+        None,
+        0,
+        None,
+    )
     assert digest.removed
-    # Waiting messages and connections are posted at the new address on their next event.
-    cards = {(one.message, one.removed, one.discord_message_id) for one in Card.objects.all()}
+    # Waiting messages and connections are posted at the new address on their next
+    # event.
+    cards = {
+        (one.message, one.removed, one.discord_message_id) for one in Card.objects.all()
+    }
     assert cards == {(held, False, ""), (decided, True, "111"), (None, False, "")}
     act("claim.taken", held)
     assert deliver(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"
@@ -217,7 +288,9 @@ def test_removed_destination_gets_no_deliveries_and_its_address_is_deleted(
 
 
 @pytest.mark.slow
-def test_every_action_updates_an_existing_card_while_its_destination_is_on(connection, destination):
+def test_every_action_updates_an_existing_card_while_its_destination_is_on(
+    connection, destination
+):
     message = make_message(connection)
     for action in CARD_ACTIONS:
         Delivery.objects.update(state="delivered")

@@ -1,4 +1,6 @@
-"""Erasing a message also erases the content of its deliveries, and none of them can be resent."""
+"""Erasing a message also erases the content of its deliveries, and none of them can be
+resent.
+"""
 
 import pytest
 
@@ -20,18 +22,34 @@ HELD = ("message.held",)
 
 # The command seals first, and only committed entries can be sealed.
 @pytest.mark.django_db(transaction=True)
-def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(discord, connection, admin, signed_in):
+def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(
+    discord, connection, admin, signed_in
+):
     destination = discord.destination(1, actions=HELD, privacy="full")
     message, other = make_message(connection), make_message(connection)
     drain(destination_id=destination.pk)
     digest = Digest.objects.create(destination=destination, discord_message_id="7")
     Card.objects.filter(message=message).update(digest=digest, discord_message_id="")
     Delivery.objects.create(
-        kind="digest", destination=destination, digest=digest, action="x", state="delivered", request="Your refund"
+        kind="digest",
+        destination=destination,
+        digest=digest,
+        action="x",
+        state="delivered",
+        request="Your refund",
     )
-    program = Destination.objects.create(kind="inngest", name="Functions", url="https://inn.gs/e/key")
-    event = {"kind": "event", "destination": program, "message": message, "action": "message.sent"}
-    gone = Delivery.objects.create(**event, entry=1, state="delivered", request='{"to": "dana@"}', answer="dana@")
+    program = Destination.objects.create(
+        kind="inngest", name="Functions", url="https://inn.gs/e/key"
+    )
+    event = {
+        "kind": "event",
+        "destination": program,
+        "message": message,
+        "action": "message.sent",
+    }
+    gone = Delivery.objects.create(
+        **event, entry=1, state="delivered", request='{"to": "dana@"}', answer="dana@"
+    )
     waits = Delivery.objects.create(**event, entry=2, request='{"to": "dana@"}')
     Message.objects.update(state="rejected")
 
@@ -39,7 +57,10 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(discord, 
     remaining = Delivery.objects.exclude(request="", answer="")
     assert [one.message for one in remaining] == [other]
     waits.refresh_from_db()
-    assert (waits.state, waits.last_error) == ("failed", "The message was erased before this was sent.")
+    assert (waits.state, waits.last_error) == (
+        "failed",
+        "The message was erased before this was sent.",
+    )
     with pytest.raises(NotResent, match="erased with its message"):
         resend(gone.pk, admin.actor(surface="web"))
     page = signed_in(admin).get("/alerts/log/").content.decode()
@@ -47,14 +68,22 @@ def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(discord, 
     assert "what 0 deliveries" in erase(message)
 
 
-@pytest.mark.parametrize("kind", ["card", pytest.param("event", marks=pytest.mark.slow)])
-def test_worker_that_is_sending_during_an_erasure_restores_nothing(discord, connection, monkeypatch, kind):
+@pytest.mark.parametrize(
+    "kind", ["card", pytest.param("event", marks=pytest.mark.slow)]
+)
+def test_worker_that_is_sending_during_an_erasure_restores_nothing(
+    discord, connection, monkeypatch, kind
+):
     destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
     delivery = Delivery.objects.get()
     if kind == "card":
         made = delivering.card_content
-        monkeypatch.setattr(delivering, "card_content", lambda *arguments: (erase_bodies(message), made(*arguments))[1])
+        monkeypatch.setattr(
+            delivering,
+            "card_content",
+            lambda *arguments: (erase_bodies(message), made(*arguments))[1],
+        )
         deliver(delivery_id=delivery.pk)
     else:
         Delivery.objects.update(kind="event", card=None)

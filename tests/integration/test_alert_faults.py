@@ -1,4 +1,6 @@
-"""Discord limits, refuses, is gone, loses responses or is flooded: nothing is lost or posted too often."""
+"""Discord limits, refuses, is gone, loses responses or is flooded: nothing is lost or
+posted too often.
+"""
 
 import json
 import re
@@ -43,7 +45,11 @@ def scope():
 
 def asked_to_wait(seconds, **headers):
     is_global = "X-RateLimit-Global" in headers
-    return 429, {"Retry-After": "1", **headers}, {"retry_after": seconds, "global": is_global}
+    return (
+        429,
+        {"Retry-After": "1", **headers},
+        {"retry_after": seconds, "global": is_global},
+    )
 
 
 def reject(client, message):
@@ -53,7 +59,9 @@ def reject(client, message):
 
 def seconds_left(destination):
     """How long a destination still waits."""
-    [left] = Destination.objects.filter(pk=destination.pk).values_list(F("waits_until") - Now(), flat=True)
+    [left] = Destination.objects.filter(pk=destination.pk).values_list(
+        F("waits_until") - Now(), flat=True
+    )
     return left.total_seconds()
 
 
@@ -64,8 +72,14 @@ def end_waits():
 
 
 def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
-    destination, other = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
-    discord.next["1"] = [asked_to_wait(600), asked_to_wait(600, **{"X-RateLimit-Global": "true"})]
+    destination, other = (
+        discord.destination(1, actions=HELD),
+        discord.destination(2, actions=HELD),
+    )
+    discord.next["1"] = [
+        asked_to_wait(600),
+        asked_to_wait(600, **{"X-RateLimit-Global": "true"}),
+    ]
     make_message(connection, subject="First")
     assert drain(destination_id=destination.pk) == "0 tried, then asked to wait"
     make_message(connection, subject="Second")
@@ -97,13 +111,20 @@ def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
     for number in range(4):
         make_message(connection, subject=f"Number {number}")
     work_to_the_end()
-    assert [(call.title, call.status) for call in discord.calls] == [(f"Number {number}", 200) for number in range(4)]
+    assert [(call.title, call.status) for call in discord.calls] == [
+        (f"Number {number}", 200) for number in range(4)
+    ]
 
 
 @pytest.mark.slow
-def test_responses_that_risk_a_ban_stop_all_sending_early(connection, discord, monkeypatch):
+def test_responses_that_risk_a_ban_stop_all_sending_early(
+    connection, discord, monkeypatch
+):
     monkeypatch.setattr(rates, "INVALID", 2)
-    first, other = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
+    first, other = (
+        discord.destination(1, actions=HELD),
+        discord.destination(2, actions=HELD),
+    )
     discord.next["1"] = [asked_to_wait(0.1) for _ in range(2)]
     make_message(connection)
     for _ in range(2):
@@ -119,8 +140,12 @@ def test_responses_that_risk_a_ban_stop_all_sending_early(connection, discord, m
     assert [call.status for call in discord.calls[2:]] == [200, 200]
 
 
-def test_destination_that_is_gone_is_called_once_and_delays_no_other(connection, discord):
-    gone = {status: discord.destination(status, actions=HELD) for status in (401, 403, 404)}
+def test_destination_that_is_gone_is_called_once_and_delays_no_other(
+    connection, discord
+):
+    gone = {
+        status: discord.destination(status, actions=HELD) for status in (401, 403, 404)
+    }
     for status in gone:
         discord.next[str(status)] = [(status, {}, {"code": 10015})]
     discord.destination(2, actions=HELD)
@@ -145,7 +170,9 @@ def die_after_the_post(monkeypatch, destination):
         patched.setattr("alerts.deliveries.deliver._delivered", kill)
         with pytest.raises(KeyboardInterrupt):
             drain(destination_id=destination.pk)
-    Delivery.objects.filter(state="sending").update(lease_until=Now() - timedelta(seconds=1))
+    Delivery.objects.filter(state="sending").update(
+        lease_until=Now() - timedelta(seconds=1)
+    )
 
 
 @pytest.mark.usefixtures("_small_bursts")
@@ -153,15 +180,24 @@ def die_after_the_post(monkeypatch, destination):
     "kind",
     [
         "answer is lost",
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("digest", "card", "answer", "notice", "shortened")),
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("digest", "card", "answer", "notice", "shortened")
+        ),
     ],
 )
-def test_post_whose_worker_dies_appears_twice_at_most_and_is_marked(client, connection, discord, monkeypatch, kind):
-    destination = discord.destination(1, actions=() if kind == "answer" else (*HELD, "connection.failing"))
+def test_post_whose_worker_dies_appears_twice_at_most_and_is_marked(
+    client, connection, discord, monkeypatch, kind
+):
+    destination = discord.destination(
+        1, actions=() if kind == "answer" else (*HELD, "connection.failing")
+    )
     if kind == "notice":
         record("connection.failing", actor=worker("test"), connection=connection.pk)
     else:
-        messages = [make_message(connection) for _ in range(3 if kind == "digest" else 1)]
+        messages = [
+            make_message(connection) for _ in range(3 if kind == "digest" else 1)
+        ]
     if kind == "answer":
         Destination.objects.update(answers_channel="outreach")
         reject(client, messages[0])
@@ -182,7 +218,9 @@ def test_post_whose_worker_dies_appears_twice_at_most_and_is_marked(client, conn
         reject(client, messages[0])
         work_to_the_end()
         assert [call.method for call in discord.of(1, 200)] == ["POST", "POST", "PATCH"]
-        assert ["Rejected" in str(body["embeds"][0]) for body in discord.posts_in(1)] == [False, True]
+        assert [
+            "Rejected" in str(body["embeds"][0]) for body in discord.posts_in(1)
+        ] == [False, True]
 
 
 def test_refused_card_is_posted_in_a_shortened_form(client, connection, discord):
@@ -207,7 +245,9 @@ def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
     discord.lost["1"] = 1
     before = make_message(connection, subject="Before the burst")
     drain(destination_id=destination.pk)
-    burst = [make_message(connection, subject=f"Number {number}") for number in range(3)]
+    burst = [
+        make_message(connection, subject=f"Number {number}") for number in range(3)
+    ]
     end_waits()
     work_to_the_end()
     assert [call.method for call in discord.calls] == ["POST", "POST", "POST"]
@@ -239,7 +279,9 @@ def test_deleted_digest_is_not_posted_again(client, connection, discord):
     assert not Delivery.objects.unfinished().exists()
 
 
-def test_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connection, discord):
+def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
+    client, connection, discord
+):
     destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
     drain(destination_id=destination.pk)
@@ -247,9 +289,15 @@ def test_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connec
     for _ in range(2):
         reject(client, message)
         drain(destination_id=destination.pk)
-    assert [(call.method, call.status) for call in discord.calls] == [("POST", 200), ("PATCH", 404)]
+    assert [(call.method, call.status) for call in discord.calls] == [
+        ("POST", 200),
+        ("PATCH", 404),
+    ]
     assert Card.objects.get().removed
-    assert Delivery.objects.get(state="failed").last_error == "Somebody deleted the card in Discord."
+    assert (
+        Delivery.objects.get(state="failed").last_error
+        == "Somebody deleted the card in Discord."
+    )
     destination.refresh_from_db()
     assert destination.switched_off_at is None
 
@@ -261,7 +309,11 @@ def test_connection_card_is_posted_again_after_somebody_deleted_it(connection, d
         record(action, actor=worker("test"), connection=connection.pk)
         drain(destination_id=destination.pk)
         discord.posts.clear()
-    assert [(call.method, call.status) for call in discord.calls] == [("POST", 200), ("PATCH", 404), ("POST", 200)]
+    assert [(call.method, call.status) for call in discord.calls] == [
+        ("POST", 200),
+        ("PATCH", 404),
+        ("POST", 200),
+    ]
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     assert not Card.objects.get().removed
 
@@ -270,7 +322,9 @@ def test_failed_post_is_logged_without_the_address_and_an_internal_error_blocks_
     connection, discord, monkeypatch
 ):
     destination = discord.destination(1, actions=HELD)
-    discord.next["1"] = [(500, {"Via": "1.1 somewhere"}, f"broken at {destination.url}")]
+    discord.next["1"] = [
+        (500, {"Via": "1.1 somewhere"}, f"broken at {destination.url}")
+    ]
     make_message(connection)
     drain(destination_id=destination.pk)
     delivery = Delivery.objects.get()
@@ -293,8 +347,14 @@ def test_failed_post_is_logged_without_the_address_and_an_internal_error_blocks_
     assert Delivery.objects.get(pk=delivery.pk).state == "due"
 
 
-def test_only_our_own_rate_limits_count_towards_a_ban_and_a_redis_clock_set_back_does_not(scope, monkeypatch):
-    later = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "900", "X-RateLimit-Bucket": "b"}
+def test_only_our_own_rate_limits_count_towards_a_ban_and_a_redis_clock_set_back_does_not(
+    scope, monkeypatch
+):
+    later = {
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset-After": "900",
+        "X-RateLimit-Bucket": "b",
+    }
     rates.learn(scope, status=200, headers=later)
     assert 800 < rates.take(scope) <= 900
     # A clock that was set back an hour: all of this is in its future.

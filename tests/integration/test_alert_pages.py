@@ -1,4 +1,6 @@
-"""Alert pages: destinations of every kind, routes with their preview, and the log of deliveries."""
+"""Alert pages: destinations of every kind, routes with their preview, and the log of
+deliveries.
+"""
 
 import re
 from datetime import timedelta
@@ -7,7 +9,12 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
-from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
+from alerts.destinations.commands import (
+    Settings,
+    add_destination,
+    change_destination,
+    remove_destination,
+)
 from alerts.destinations.forms import DestinationForm
 from alerts.errors import ChannelInUse
 from alerts.models import Delivery, Destination, Route
@@ -27,16 +34,26 @@ ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
 
 
 def form(kind, **fields):
-    return {"kind": kind, "name": "#ops", "privacy": "headers", "events": ["email.held"], **fields}
+    return {
+        "kind": kind,
+        "name": "#ops",
+        "privacy": "headers",
+        "events": ["email.held"],
+        **fields,
+    }
 
 
 def problems(kind, **fields):
     """The form's errors for a new destination, by field."""
-    return DestinationForm(form(kind, **fields), connections=[], kind="").errors_by_field()
+    return DestinationForm(
+        form(kind, **fields), connections=[], kind=""
+    ).errors_by_field()
 
 
 def make_destination(**fields):
-    return Destination.objects.create(**{"name": "Ours", "kind": "signed_webhook", "url": ENDPOINT, **fields})
+    return Destination.objects.create(
+        **{"name": "Ours", "kind": "signed_webhook", "url": ENDPOINT, **fields}
+    )
 
 
 def make_failed_delivery(destination, message=None, **fields):
@@ -44,11 +61,19 @@ def make_failed_delivery(destination, message=None, **fields):
     return Delivery.objects.create(destination=destination, message=message, **of)
 
 
-def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refused(signed_in, admin, settings):
+def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refused(
+    signed_in, admin, settings
+):
     settings.DISCORD_BOT_TOKEN = ""
     client = signed_in(admin)
-    for typed in ("1180000000000000555", "https://discord.com/channels/1/1180000000000000555"):
-        assert client.post("/alerts/add/", form("discord_bot", channel=typed)).status_code == 302
+    for typed in (
+        "1180000000000000555",
+        "https://discord.com/channels/1/1180000000000000555",
+    ):
+        assert (
+            client.post("/alerts/add/", form("discord_bot", channel=typed)).status_code
+            == 302
+        )
     assert {(one.kind, one.channel, one.url) for one in Destination.objects.all()} == {
         ("discord_bot", "1180000000000000555", "")
     }
@@ -58,11 +83,15 @@ def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refus
     assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
     assert (
         "Only a destination in Discord"
-        in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
+        in problems("signed_webhook", url=ENDPOINT, answers_channel="x")[
+            "answers_channel"
+        ]
     )
 
 
-def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_shown(signed_in, admin):
+def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_shown(
+    signed_in, admin
+):
     client = signed_in(admin)
     make_destination(kind="inngest", url="https://inn.gs/e/an-event-key")
     answer = client.post("/alerts/add/", form("signed_webhook", url=ENDPOINT))
@@ -74,38 +103,72 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
     destination.refresh_from_db()
     assert destination.secret in answer.content.decode()
     assert destination.secret_before == first
-    # A third secret would drop one that the receiver may still use; a leaked one is dropped at once.
+    # A third secret would drop one that the receiver may still use; a leaked one is
+    # dropped at once.
     answer = client.post(f"/alerts/{destination.pk}/secret/")
     assert answer.status_code == 422
     client.post(f"/alerts/{destination.pk}/secret/", {"leaked": "yes"})
     destination.refresh_from_db()
     assert destination.secret_before == ""
-    seen = answer.content + client.get("/alerts/").content + str(list(EntryDetail.objects.values("fields"))).encode()
-    assert [hidden for hidden in (b"whsec_", b"a-secret-path", b"an-event-key") if hidden in seen] == []
+    seen = (
+        answer.content
+        + client.get("/alerts/").content
+        + str(list(EntryDetail.objects.values("fields"))).encode()
+    )
+    assert [
+        hidden
+        for hidden in (b"whsec_", b"a-secret-path", b"an-event-key")
+        if hidden in seen
+    ] == []
 
 
-def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(signed_in, admin):
+def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
+    signed_in, admin
+):
     client, actor = signed_in(admin), admin.actor(surface="web")
-    client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="# Support", events=[]))
+    client.post(
+        "/alerts/add/",
+        form("discord_webhook", url=HOOK, answers_channel="# Support", events=[]),
+    )
     first = Destination.objects.get()
     assert first.answers_channel == "Support"
-    answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel="#support"))
-    assert (answer.status_code, b'id="answers-problem"' in answer.content) == (422, True)
+    answer = client.post(
+        "/alerts/add/", form("discord_bot", channel="12345", answers_channel="#support")
+    )
+    assert (answer.status_code, b'id="answers-problem"' in answer.content) == (
+        422,
+        True,
+    )
     assert "#ops already answers requests from support" in answer.content.decode()
 
     second = make_destination(kind="discord_bot", channel="12345")
     for other in ("support", " ##SUPPORT "):
-        wanted = Settings(name="Second", privacy="headers", kind="discord_bot", channel="12345", answers_channel=other)
+        wanted = Settings(
+            name="Second",
+            privacy="headers",
+            kind="discord_bot",
+            channel="12345",
+            answers_channel=other,
+        )
         with pytest.raises(ChannelInUse):
             add_destination(settings=wanted, url="", actor=actor)
         with pytest.raises(ChannelInUse):
-            change_destination(destination_id=second.pk, settings=wanted, url="", actor=actor)
+            change_destination(
+                destination_id=second.pk, settings=wanted, url="", actor=actor
+            )
     remove_destination(destination_id=first.pk, actor=actor)
-    assert change_destination(destination_id=second.pk, settings=wanted, url="", actor=actor).answers_channel == other
+    assert (
+        change_destination(
+            destination_id=second.pk, settings=wanted, url="", actor=actor
+        ).answers_channel
+        == other
+    )
 
 
 def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connection):
-    destination = make_destination(failures=2, waits_until=timezone.now() + timedelta(hours=2))
+    destination = make_destination(
+        failures=2, waits_until=timezone.now() + timedelta(hours=2)
+    )
     Route.objects.create(destination=destination, actions=["message.held"])
     make_message(connection)
     client = signed_in(admin)
@@ -118,7 +181,10 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     Delivery.objects.update(next_attempt_at=timezone.now())
     assert deliver(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
-    assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == ("failed", "It was switched off.")
+    assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == (
+        "failed",
+        "It was switched off.",
+    )
     assert destination.switched_off_because == f"{admin.name} switched it off."
     for _ in range(2):
         client.post(f"/alerts/{destination.pk}/on/")
@@ -126,11 +192,20 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     assert (destination.switched_off_at, destination.switched_off_because) == (None, "")
     assert (destination.failures, destination.waits_until) == (0, None)
     assert Delivery.objects.count() == 1
-    acts = Entry.objects.filter(action__startswith="destination.").order_by("pk").values_list("action", "actor_kind")
-    assert list(acts) == [("destination.switched_off", "person"), ("destination.switched_on", "person")]
+    acts = (
+        Entry.objects.filter(action__startswith="destination.")
+        .order_by("pk")
+        .values_list("action", "actor_kind")
+    )
+    assert list(acts) == [
+        ("destination.switched_off", "person"),
+        ("destination.switched_on", "person"),
+    ]
 
 
-def test_route_is_previewed_added_and_removed(signed_in, admin, connection, django_assert_num_queries):
+def test_route_is_previewed_added_and_removed(
+    signed_in, admin, connection, django_assert_num_queries
+):
     destination = make_destination(name="#reviews", kind="discord_webhook", url=HOOK)
     make_message(connection, subject="A first message")
     make_message(make_connection("other"), subject="Of others")
@@ -142,46 +217,74 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     assert 'class="discord-card amber"' in page
     assert not Route.objects.exists()
     with django_assert_num_queries(2):
-        assert {act.message.subject for act in newest_acts()} == {"A first message", "Of others"}
+        assert {act.message.subject for act in newest_acts()} == {
+            "A first message",
+            "Of others",
+        }
 
     client.post(path, {**fields, "do": "add"})
     route = Route.objects.get()
     assert (route.actions, route.connection) == (["message.held"], connection)
     again = client.post(path, {**fields, "do": "add"})
-    assert (again.status_code, b"This route exists already" in again.content) == (422, True)
+    assert (again.status_code, b"This route exists already" in again.content) == (
+        422,
+        True,
+    )
     client.post(f"/alerts/{destination.pk}/routes/{route.pk}/remove/")
     assert not Route.objects.exists()
     acts = ["destination.route_added", "destination.route_removed"]
-    assert [one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")] == acts
+    assert [
+        one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")
+    ] == acts
 
 
 @pytest.mark.slow
 def test_log_is_filtered_and_paged(signed_in, admin):
     one, other = make_destination(name="One"), make_destination(name="Other")
-    Delivery.objects.bulk_create(Delivery(destination=one, kind="event", state="failed") for _ in range(51))
+    Delivery.objects.bulk_create(
+        Delivery(destination=one, kind="event", state="failed") for _ in range(51)
+    )
     make_failed_delivery(other, state="delivered")
     client = signed_in(admin)
-    listed = client.get(f"/alerts/log/?destination={one.pk}&state=failed&kind=event&format=json").json()
+    listed = client.get(
+        f"/alerts/log/?destination={one.pk}&state=failed&kind=event&format=json"
+    ).json()
     assert len(listed["deliveries"]) == 50
     following = client.get(listed["next"]).json()
     assert (len(following["deliveries"]), following["next"]) == (1, "")
-    [last] = client.get(f"/alerts/log/?destination={other.pk}&format=json").json()["deliveries"]
+    [last] = client.get(f"/alerts/log/?destination={other.pk}&format=json").json()[
+        "deliveries"
+    ]
     assert last["state"] == "delivered"
-    page = client.get("/alerts/log/?state=nonsense&before=x&destination=99999999999999999999")
+    page = client.get(
+        "/alerts/log/?state=nonsense&before=x&destination=99999999999999999999"
+    )
     assert (page.status_code, b"51 were given up" in page.content) == (200, True)
 
 
-def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies(signed_in, connection):
+def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies(
+    signed_in, connection
+):
     destination = make_destination()
     sent = {"request": "the request", "answer": "the answer"}
-    theirs = make_failed_delivery(destination, make_message(connection, subject="Of theirs"), **sent)
-    others = make_failed_delivery(destination, make_message(make_connection("other"), subject="Of others"), **sent)
+    theirs = make_failed_delivery(
+        destination, make_message(connection, subject="Of theirs"), **sent
+    )
+    others = make_failed_delivery(
+        destination, make_message(make_connection("other"), subject="Of others"), **sent
+    )
     none = make_failed_delivery(destination, **sent)
-    client = signed_in(make_person("r@yourteam.example", "Rita", "reviewer", connection=connection))
+    client = signed_in(
+        make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
+    )
     for path in ("/alerts/log/", f"/alerts/log/{theirs.pk}/"):
         page = client.get(path).content.decode()
         assert "Of theirs" in page
-        assert [one for one in ("Of others", "the request", "the answer", "Send again") if one in page] == []
+        assert [
+            one
+            for one in ("Of others", "the request", "the answer", "Send again")
+            if one in page
+        ] == []
     for hidden in (others, none):
         assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
 
@@ -190,14 +293,28 @@ def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies
 def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connection):
     destination, other = make_destination(), make_connection("other")
     mine, theirs = (
-        Mailbox.objects.create(connection=one, upstream_id="box", address=f"box@{one.slug}.example")
+        Mailbox.objects.create(
+            connection=one, upstream_id="box", address=f"box@{one.slug}.example"
+        )
         for one in (connection, other)
     )
-    for where in ({"connection": connection}, {"connection": other}, {"mailbox": mine}, {"mailbox": theirs}, {}):
+    for where in (
+        {"connection": connection},
+        {"connection": other},
+        {"mailbox": mine},
+        {"mailbox": theirs},
+        {},
+    ):
         Route.objects.create(destination=destination, actions=["message.held"], **where)
-    reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
+    reviewer = make_person(
+        "r@yourteam.example", "Rita", "reviewer", connection=connection
+    )
     page = signed_in(reviewer).get("/alerts/").content.decode()
-    for scope_name in (f"In {connection}", f"In the mailbox {mine}", "In all connections"):
+    for scope_name in (
+        f"In {connection}",
+        f"In the mailbox {mine}",
+        "In all connections",
+    ):
         assert scope_name in page
     assert page.count("For mail that you cannot see") == 2
     assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
@@ -215,20 +332,30 @@ def test_admin_resends_one_or_all_failed_deliveries_once(signed_in, admin):
     again = Delivery.objects.get(state="due")
     assert again.again_of == first
     page = client.get(f"/alerts/log/{first.pk}/").content.decode()
-    for text in ("{\n  &quot;a&quot;: 1\n}", "&lt;the answer", f"/alerts/log/{again.pk}/"):
+    for text in (
+        "{\n  &quot;a&quot;: 1\n}",
+        "&lt;the answer",
+        f"/alerts/log/{again.pk}/",
+    ):
         assert text in page
     for _ in range(2):
         client.post("/alerts/log/again/")
-    assert [one.again_of for one in Delivery.objects.filter(state="due").order_by("pk")] == [first, second]
+    assert [
+        one.again_of for one in Delivery.objects.filter(state="due").order_by("pk")
+    ] == [first, second]
     page = client.get("/alerts/log/").content.decode()
     assert "given up" not in page.replace("what was given up.", "")
     assert f"alert {again.pk}</a>" in page
 
 
 @pytest.mark.slow
-def test_delivery_that_cannot_be_resent_does_not_block_the_others(signed_in, admin, monkeypatch):
+def test_delivery_that_cannot_be_resent_does_not_block_the_others(
+    signed_in, admin, monkeypatch
+):
     monkeypatch.setattr("alerts.views.log.MAX_AGAIN", 1)
-    removed = make_destination(removed_at=timezone.now(), switched_off_at=timezone.now())
+    removed = make_destination(
+        removed_at=timezone.now(), switched_off_at=timezone.now()
+    )
     off, on = make_destination(switched_off_at=timezone.now()), make_destination()
     (
         make_failed_delivery(removed),
@@ -251,7 +378,9 @@ def test_lists_use_the_same_number_of_queries_for_more_rows(
     for number in (1, 5):
         for _ in range(number):
             destination = make_destination()
-            Route.objects.create(destination=destination, connection=connection, actions=["message.held"])
+            Route.objects.create(
+                destination=destination, connection=connection, actions=["message.held"]
+            )
             make_failed_delivery(destination, make_message(connection))
         for path in ("/alerts/", "/alerts/log/"):
             with django_assert_max_num_queries(60) as queries:

@@ -1,4 +1,6 @@
-"""Planning: an action creates cards, events and answers for the destinations with a matching route only."""
+"""Planning: an action creates cards, events and answers for the destinations with a
+matching route only.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -10,8 +12,20 @@ from django.db.models.functions import Now
 
 from alerts import tasks as alert_tasks
 from alerts.channels import channel_of
-from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, plan, plan_waiting, read_acts
-from alerts.destinations.commands import Settings, add_route, change_destination, switch_off, switch_on
+from alerts.deliveries.planning import (
+    ANSWERED,
+    PLANNED_ACTIONS,
+    plan,
+    plan_waiting,
+    read_acts,
+)
+from alerts.destinations.commands import (
+    Settings,
+    add_route,
+    change_destination,
+    switch_off,
+    switch_on,
+)
 from alerts.ledger_events import EVENTS, about_key
 from alerts.models import Card, Delivery, Destination, Route, UnplannedAct
 from alerts.tasks import drain
@@ -36,8 +50,12 @@ KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 
 
 def make_destination(kind="discord_webhook", actions=(), **fields):
-    route = {name: fields.pop(name) for name in ("connection", "mailbox") if name in fields}
-    made = Destination.objects.create(kind=kind, name=f"To {kind}", url=WEBHOOK, **fields)
+    route = {
+        name: fields.pop(name) for name in ("connection", "mailbox") if name in fields
+    }
+    made = Destination.objects.create(
+        kind=kind, name=f"To {kind}", url=WEBHOOK, **fields
+    )
     if actions:
         Route.objects.create(destination=made, actions=list(actions), **route)
     return made
@@ -52,7 +70,13 @@ def act(action, message=None, connection=None, **details):
 def planned():
     """Every delivery: its kind, its action and its subject."""
     return [
-        (one.kind, one.action, one.card.about if one.card and one.card.about else one.message and one.message.pk)
+        (
+            one.kind,
+            one.action,
+            one.card.about
+            if one.card and one.card.about
+            else one.message and one.message.pk,
+        )
         for one in Delivery.objects.order_by("pk")
     ]
 
@@ -74,7 +98,9 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
     asking = list(Route.objects.filter(actions=["asked"]).values_list("pk", flat=True))
     for event in EVENTS:
         Route.objects.filter(pk__in=asking).update(actions=list(event.actions))
-        Route.objects.exclude(pk__in=asking).update(actions=sorted(PLANNED_ACTIONS - set(event.actions)))
+        Route.objects.exclude(pk__in=asking).update(
+            actions=sorted(PLANNED_ACTIONS - set(event.actions))
+        )
         about = message if event.about == "message" else None
         for action in event.actions:
             delete_planned()
@@ -82,9 +108,13 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
             made = Delivery.objects.select_related("destination", "card")
             told = asked | (of_floods if action == "brake.opened" else set())
             assert {one.destination for one in made} == told, action
-            assert {(one.entry, one.action, one.state) for one in made} == {(entry.pk, action, "due")}
+            assert {(one.entry, one.action, one.state) for one in made} == {
+                (entry.pk, action, "due")
+            }
             assert {one.message_id for one in made} == {about and about.pk}
-            kinds = [(one.kind, channel_of(one.destination.kind).posts_cards) for one in made]
+            kinds = [
+                (one.kind, channel_of(one.destination.kind).posts_cards) for one in made
+            ]
             assert set(kinds) == {("card", True), ("event", False)}, action
             on_cards = {one.card.about for one in made if one.card}
             assert on_cards == {"" if about else about_key(entry)}
@@ -104,9 +134,14 @@ def test_connection_card_is_updated_when_it_recovers(connection):
     Delivery.objects.update(state="delivered")
     act("connection.recovered", connection=connection)
     assert Card.objects.get().about == f"connection/{connection.pk}"
-    assert [action for _, action, _ in planned()] == ["connection.failing", "connection.recovered"]
+    assert [action for _, action, _ in planned()] == [
+        "connection.failing",
+        "connection.recovered",
+    ]
     act("connection.failing", connection=connection)
-    assert Delivery.objects.filter(state="due").count() == 1, "what waits shows what is true by then"
+    assert Delivery.objects.filter(state="due").count() == 1, (
+        "what waits shows what is true by then"
+    )
 
 
 def test_late_content_updates_only_cards_that_lack_it(connection):
@@ -128,9 +163,13 @@ def test_late_content_updates_only_cards_that_lack_it(connection):
 
 def test_mailbox_route_gets_its_messages_its_refusals_and_its_connection(message):
     connection, mine = message.connection, message.mailbox
-    other = Mailbox.objects.create(connection=connection, upstream_id="mb2", address="other@yourteam.example")
+    other = Mailbox.objects.create(
+        connection=connection, upstream_id="mb2", address="other@yourteam.example"
+    )
     acts = ["message.sent", "message.refused_at_gate", "connection.failing"]
-    by_mine, by_other = (make_destination("inngest", acts, mailbox=one) for one in (mine, other))
+    by_mine, by_other = (
+        make_destination("inngest", acts, mailbox=one) for one in (mine, other)
+    )
     act("message.sent", message)
     act("message.refused_at_gate", connection=connection, mailbox=mine.address)
     act("message.refused_at_gate", connection=connection, mailbox=other.address)
@@ -160,7 +199,10 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
         Destination.objects.filter(pk=answering.pk).update(answers_channel=mapped)
         Message.objects.update(trigger=trigger)
         act(ANSWERED[0], message)
-        assert planned() == [("answer", ANSWERED[0], message.pk)] * answers, (mapped, trigger)
+        assert planned() == [("answer", ANSWERED[0], message.pk)] * answers, (
+            mapped,
+            trigger,
+        )
     Destination.objects.filter(pk=answering.pk).update(answers_channel="outreach")
     Message.objects.update(trigger={"discord_channel": "outreach"})
     for action in (*ANSWERED, "message.sent", "decision.recorded"):
@@ -169,7 +211,10 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
 
 
 def test_channel_named_by_its_id_is_answered_once_by_the_mapped_destination(message):
-    first, second = (make_destination(posts_in="4711", answers_channel=name) for name in ("support", "sales"))
+    first, second = (
+        make_destination(posts_in="4711", answers_channel=name)
+        for name in ("support", "sales")
+    )
     for trigger, answering in (
         ({"discord_channel": "4711"}, first),
         ({"discord_channel": "sales", "discord_channel_id": "4711"}, second),
@@ -177,14 +222,21 @@ def test_channel_named_by_its_id_is_answered_once_by_the_mapped_destination(mess
         delete_planned()
         Message.objects.update(trigger=trigger)
         act(ANSWERED[0], message)
-        assert [one.destination for one in Delivery.objects.all()] == [answering], trigger
+        assert [one.destination for one in Delivery.objects.all()] == [answering], (
+            trigger
+        )
 
 
 def test_ids_follow_the_order_of_actions_and_each_action_is_planned_once(message):
-    make_destination("inngest", ["message.approved", "message.sent", "message.delivered"])
+    make_destination(
+        "inngest", ["message.approved", "message.sent", "message.delivered"]
+    )
     make_destination(answers_channel="outreach")
     Message.objects.update(trigger={"discord_channel": "outreach"})
-    entries = [act(action, message) for action in ("message.approved", "message.sent", "message.delivered")]
+    entries = [
+        act(action, message)
+        for action in ("message.approved", "message.sent", "message.delivered")
+    ]
     before = planned()
     of_events = Delivery.objects.filter(kind="event").order_by("pk")
     assert [one.entry for one in of_events] == [entry.pk for entry in entries]
@@ -211,14 +263,21 @@ def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
     thread.join(60)
     assert (results, Card.objects.count()) == (["connection.stale"], 1)
     planned = sorted((one.kind, one.action) for one in Delivery.objects.all())
-    assert [action for kind, action in planned if kind == "event"] == ["connection.failing", "connection.stale"]
+    assert [action for kind, action in planned if kind == "event"] == [
+        "connection.failing",
+        "connection.stale",
+    ]
     assert [kind for kind, _ in planned] == ["card", "event", "event"]
 
 
 def test_one_task_delivers_to_all_destinations_and_those_that_fail_come_last(
     message, monkeypatch, sent_tasks, django_capture_on_commit_callbacks
 ):
-    failing, cards, program = make_destination(failures=1), make_destination(), make_destination("inngest")
+    failing, cards, program = (
+        make_destination(failures=1),
+        make_destination(),
+        make_destination("inngest"),
+    )
     for one in (failing, cards, program):
         Route.objects.create(destination=one, actions=["message.approved"])
     drained = []
@@ -226,41 +285,65 @@ def test_one_task_delivers_to_all_destinations_and_those_that_fail_come_last(
         act("message.approved", message)
     keys = [cards.pk, program.pk, failing.pk]
     assert sent_tasks == [("alerts.tasks.drain", ",".join(map(str, keys)))]
-    monkeypatch.setattr("alerts.deliveries.drain.drain", lambda destination_id: str(drained.append(destination_id)))
+    monkeypatch.setattr(
+        "alerts.deliveries.drain.drain",
+        lambda destination_id: str(drained.append(destination_id)),
+    )
     drain(sent_tasks[0][1])
     assert drained == keys
 
 
-def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kind(message, monkeypatch):
+def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kind(
+    message, monkeypatch
+):
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
     Message.objects.update(trigger={"discord_channel": "4711"})
     make_destination(actions=acts, answers_channel="outreach", posts_in="4711")
     make_destination("signed_webhook", acts)
-    box = Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
+    box = Mailbox.objects.create(
+        connection=connection, upstream_id="mb9", address="m@x.example"
+    )
     make_destination("inngest", acts, mailbox=box)
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.planning.plan", None)
         act("message.approved", message)
-        refused = act("message.refused_at_gate", connection=connection, mailbox="m@x.example")
+        refused = act(
+            "message.refused_at_gate", connection=connection, mailbox="m@x.example"
+        )
         act("connection.failing", connection=connection)
     # A program gets no events from before it was added.
-    Destination.objects.filter(pk=make_destination("inngest", acts).pk).update(told_since=Now() + timedelta(hours=1))
+    Destination.objects.filter(pk=make_destination("inngest", acts).pk).update(
+        told_since=Now() + timedelta(hours=1)
+    )
     assert planned() == []
     assert [plan_waiting(), plan_waiting()] == [3, 0]
     found = planned()
     assert len(found) == 9
-    assert sorted(kind for kind, action, _ in found if action == "message.approved") == ["answer", "card", "event"]
+    assert sorted(
+        kind for kind, action, _ in found if action == "message.approved"
+    ) == ["answer", "card", "event"]
     assert {about for kind, _, about in found if kind == "card"} == {
         message.pk, f"refusal/{refused.pk}", f"connection/{connection.pk}",
     }  # fmt: skip
 
 
-def test_worker_is_woken_except_for_what_its_content_follows_and_the_sweep_plans_what_is_left(message, monkeypatch):
+def test_worker_is_woken_except_for_what_its_content_follows_and_the_sweep_plans_what_is_left(
+    message, monkeypatch
+):
     make_destination(actions=["message.held", "message.approved"])
     woken = []
-    monkeypatch.setattr("alerts.tasks.plan.delay_on_commit", lambda: woken.append(Entry.objects.latest("pk").action))
-    for action in ("message.held", "message.fetched", "message.approved", "claim.taken", "alert.delivered"):
+    monkeypatch.setattr(
+        "alerts.tasks.plan.delay_on_commit",
+        lambda: woken.append(Entry.objects.latest("pk").action),
+    )
+    for action in (
+        "message.held",
+        "message.fetched",
+        "message.approved",
+        "claim.taken",
+        "alert.delivered",
+    ):
         act(action, message)
     assert woken == ["message.fetched", "message.approved", "claim.taken"]
     assert UnplannedAct.objects.count() == 3
@@ -268,7 +351,9 @@ def test_worker_is_woken_except_for_what_its_content_follows_and_the_sweep_plans
     assert (UnplannedAct.objects.count(), Delivery.objects.count()) == (0, 1)
 
 
-def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(message, monkeypatch, admin):
+def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(
+    message, monkeypatch, admin
+):
     Message.objects.update(trigger={"discord_channel": "outreach"})
     actor = admin.actor(surface="web")
     cards, program, off, answers = (
@@ -295,10 +380,18 @@ def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later
         broken.setattr("alerts.deliveries.planning.plan", None)
         act("message.approved", message)
     assert plan_waiting() == 1
-    assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]
+    assert sorted(kind for kind, _, _ in planned()) == [
+        "answer",
+        "card",
+        "card",
+        "event",
+        "event",
+    ]
 
 
-def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(message, monkeypatch):
+def test_act_that_cannot_be_planned_is_tried_again_for_ten_minutes(
+    message, monkeypatch
+):
     make_destination(actions=["message.sent"])
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.planning.plan", None)
@@ -314,16 +407,25 @@ def test_expiring_message_is_announced_once_unless_it_is_decided(message, review
     for minutes, of, expected in ((59, 24, 1), (61, 24, 0), (7, 1, 0), (-1, 1, 0)):
         left = timedelta(minutes=minutes)
         with rolled_back():
-            Message.objects.update(expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of))
-            assert [announce_expiring(), announce_expiring()] == [expected, 0], (minutes, of)
+            Message.objects.update(
+                expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of)
+            )
+            assert [announce_expiring(), announce_expiring()] == [expected, 0], (
+                minutes,
+                of,
+            )
             assert entries.count() == expected
     # The sweep announces the one that is not decided.
     make_destination(actions=["message.expiring"])
     decided = factories.make_message(message.connection)
-    Message.objects.update(expires_at=Now() + timedelta(minutes=1), held_at=Now() - timedelta(minutes=59))
+    Message.objects.update(
+        expires_at=Now() + timedelta(minutes=1), held_at=Now() - timedelta(minutes=59)
+    )
     decide(decided, reviewer)
     tasks.sweep()
-    assert [(action, about) for _, action, about in planned()] == [("message.expiring", message.pk)]
+    assert [(action, about) for _, action, about in planned()] == [
+        ("message.expiring", message.pk)
+    ]
 
 
 def test_stale_connection_is_announced_once_per_outage_unless_it_is_paused(connection):
@@ -334,8 +436,16 @@ def test_stale_connection_is_announced_once_per_outage_unless_it_is_paused(conne
         assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
         Connection.objects.update(complete_as_of=Now() + timedelta(seconds=1))
         assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
-        entries = Entry.objects.filter(connection=connection.pk, action__startswith="connection.").order_by("id")
-        assert [one.action for one in entries] == ["connection.stale", "connection.fresh_again"] * spell
-    for fields in ({"paused_by_hand": True, "removed_at": None}, {"paused_by_hand": False, "removed_at": Now()}):
+        entries = Entry.objects.filter(
+            connection=connection.pk, action__startswith="connection."
+        ).order_by("id")
+        assert [one.action for one in entries] == [
+            "connection.stale",
+            "connection.fresh_again",
+        ] * spell
+    for fields in (
+        {"paused_by_hand": True, "removed_at": None},
+        {"paused_by_hand": False, "removed_at": Now()},
+    ):
         Connection.objects.update(complete_as_of=Now() - timedelta(hours=1), **fields)
         assert tell_of_staleness() == 0, fields

@@ -1,4 +1,6 @@
-"""Updating cards: one worker per card, no action lost between two edits, and responses are not trusted."""
+"""Updating cards: one worker per card, no action lost between two edits, and responses
+are not trusted.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -63,7 +65,9 @@ def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
 
 
 @pytest.mark.slow
-def test_card_without_details_is_edited_when_a_late_event_brings_them(client, connection, discord, destination):
+def test_card_without_details_is_edited_when_a_late_event_brings_them(
+    client, connection, discord, destination
+):
     post_event(client, connection, event_body("message.delivered", **NAMELESS))
     # A late event with the details of a message that has no card creates none.
     with rolled_back():
@@ -79,17 +83,28 @@ def test_card_without_details_is_edited_when_a_late_event_brings_them(client, co
     deliver_due()
     (posted, _), (edited, card) = cards(discord)
     assert (posted, edited) == ("POST", "PATCH")
-    assert (card["title"], card["fields"][1]["value"]) == ("Your refund for order 4471", r"dana\@northwind.example")
+    assert (card["title"], card["fields"][1]["value"]) == (
+        "Your refund for order 4471",
+        r"dana\@northwind.example",
+    )
     assert Entry.objects.filter(action="message.named").count() == 1
-    assert {call.body["allowed_mentions"]["parse"] == [] for call in discord.calls} == {True}
+    assert {call.body["allowed_mentions"]["parse"] == [] for call in discord.calls} == {
+        True
+    }
 
 
 @pytest.mark.django_db(transaction=True)
-def test_action_that_commits_while_its_card_is_being_sent_is_shown(client, connection, discord, destination):
+def test_action_that_commits_while_its_card_is_being_sent_is_shown(
+    client, connection, discord, destination
+):
     message = make_message(connection)
     waiting = Delivery.objects.get()
     with transaction.atomic():
-        post_confirmed(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="no"))
+        post_confirmed(
+            client,
+            connection,
+            event_body("oversight.rejected", email_id=message.upstream_id, reason="no"),
+        )
         worker, results = in_thread(lambda: deliver(delivery_id=waiting.pk))
         worker.join(60)
     assert results == ["delivered"]
@@ -100,10 +115,14 @@ def test_action_that_commits_while_its_card_is_being_sent_is_shown(client, conne
 
 
 @pytest.mark.django_db(transaction=True)
-def test_destination_is_served_by_one_worker_at_a_time(connection, discord, destination):
+def test_destination_is_served_by_one_worker_at_a_time(
+    connection, discord, destination
+):
     make_message(connection)
     first = Delivery.objects.get()
-    second = Delivery.objects.create(destination=destination, message=first.message, card=first.card, action="x")
+    second = Delivery.objects.create(
+        destination=destination, message=first.message, card=first.card, action="x"
+    )
     with transaction.atomic():
         Destination.objects.select_for_update(no_key=True).get(pk=destination.pk)
         worker, results = in_thread(lambda: deliver(delivery_id=second.pk))
@@ -114,16 +133,25 @@ def test_destination_is_served_by_one_worker_at_a_time(connection, discord, dest
     assert discord.calls == []
 
 
-def test_deliveries_of_dead_workers_do_not_block_each_other_and_fail_after_too_many(connection, discord, destination):
+def test_deliveries_of_dead_workers_do_not_block_each_other_and_fail_after_too_many(
+    connection, discord, destination
+):
     Destination.objects.update(url=f"{destination.url}?thread_id=42")
     make_message(connection)
     first = Delivery.objects.get()
     with rolled_back():
         Delivery.objects.update(attempts=MAX_ATTEMPTS)
         assert (deliver_due(), discord.calls) == ("failed", [])
-    second = Delivery.objects.create(destination=destination, message=first.message, card=first.card, action="x")
-    Delivery.objects.update(state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1)
-    assert [deliver(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
+    second = Delivery.objects.create(
+        destination=destination, message=first.message, card=first.card, action="x"
+    )
+    Delivery.objects.update(
+        state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1
+    )
+    assert [deliver(delivery_id=one.pk) for one in (first, second)] == [
+        "delivered",
+        "delivered",
+    ]
     # The thread id stays in the address.
     assert discord.calls[0].path == "/api/webhooks/1/token?thread_id=42&wait=true"
 
@@ -133,12 +161,16 @@ def test_unreadable_retry_after_is_a_short_wait(connection, discord, destination
     for body in ({"retry_after": float("nan")}, {}):
         discord.next["1"] = [(429, {}, body)]
         assert deliver_due() == "asked to wait", body
-        assert Delivery.objects.filter(state="due", next_attempt_at__gt=Now()).count() == 1, body
+        assert (
+            Delivery.objects.filter(state="due", next_attempt_at__gt=Now()).count() == 1
+        ), body
         Delivery.objects.update(next_attempt_at=Now())
         Destination.objects.update(waits_until=None)
 
 
-def test_invalid_id_in_a_response_is_not_used_in_an_address(connection, discord, destination):
+def test_invalid_id_in_a_response_is_not_used_in_an_address(
+    connection, discord, destination
+):
     make_message(connection)
     for one in ("1" * 100, "../../../users/1", {"a": 1}):
         discord.next["1"] = [(200, {}, {"id": one})]
@@ -147,7 +179,9 @@ def test_invalid_id_in_a_response_is_not_used_in_an_address(connection, discord,
         Delivery.objects.update(state="due", next_attempt_at=Now())
 
 
-def test_task_that_comes_while_another_drains_makes_that_one_look_once_more(discord, destination, monkeypatch):
+def test_task_that_comes_while_another_drains_makes_that_one_look_once_more(
+    discord, destination, monkeypatch
+):
     looks = []
 
     def look(**_):
@@ -161,10 +195,14 @@ def test_task_that_comes_while_another_drains_makes_that_one_look_once_more(disc
     assert drain(destination_id=destination.pk) == "0 tried, then nothing left"
 
 
-def test_delivery_takes_few_statements(client, connection, discord, destination, reviewer):
+def test_delivery_takes_few_statements(
+    client, connection, discord, destination, reviewer
+):
     with program() as receiver:
         url, secret = f"{receiver.url}/hooks", channel_of("signed_webhook").new_secret()
-        archive = Destination.objects.create(kind="signed_webhook", name="Archive", url=url, secret=secret)
+        archive = Destination.objects.create(
+            kind="signed_webhook", name="Archive", url=url, secret=secret
+        )
         archive.routes.create(actions=["message.held"])
         factories.make_message(connection)
         decide(factories.make_message(connection), reviewer)

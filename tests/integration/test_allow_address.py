@@ -1,4 +1,6 @@
-"""The message page and the allowlists: the status of each recipient, and allowing one for seven days."""
+"""The message page and the allowlists: the status of each recipient, and allowing one
+for seven days.
+"""
 
 import re
 
@@ -28,17 +30,33 @@ def page_of(client, message):
 
 def recipient_status(page, address):
     """Return the text after an address, without tags."""
-    people = page.partition('id="addresses"')[2].partition("</dl>")[0].split('<span class="person"')
-    texts = [" ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<wbr>", "", one)).split()) for one in people]
+    people = (
+        page.partition('id="addresses"')[2]
+        .partition("</dl>")[0]
+        .split('<span class="person"')
+    )
+    texts = [
+        " ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<wbr>", "", one)).split())
+        for one in people
+    ]
     return next(one.partition(address)[2] for one in texts if address in one)
 
 
-def test_refused_approval_lets_an_admin_allow_the_address_and_decide(signed_in, keeper, connection):
+def test_refused_approval_lets_an_admin_allow_the_address_and_decide(
+    signed_in, keeper, connection
+):
     message = make_message(connection, cc=["bo@acme.com"])
     make_list("acme.com", connection=connection)
     client = signed_in(keeper)
     # Only a refused recipient can be allowed.
-    for address in ("bo@acme.com", "eve@evil.io", "", "northwind.example", "*@northwind.example", DANA + "\0"):
+    for address in (
+        "bo@acme.com",
+        "eve@evil.io",
+        "",
+        "northwind.example",
+        "*@northwind.example",
+        DANA + "\0",
+    ):
         answer = client.post(f"/queue/{message.public_id}/allow/", {"address": address})
         assert (answer.status_code, AllowEntry.objects.count()) == (422, 1), address
     sent = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
@@ -49,36 +67,66 @@ def test_refused_approval_lets_an_admin_allow_the_address_and_decide(signed_in, 
     assert f'action="/queue/{message.public_id}/allow/"' in page
     assert page.count("Allow this address for 7 days") == 1
 
-    answer = client.post(f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True)
+    answer = client.post(
+        f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True
+    )
     assert answer.redirect_chain == [(f"/queue/{message.public_id}/", 302)]
     page = answer.content.decode()
-    assert f"support@yourteam.example may write to {DANA} for 7 days. Nothing is decided yet." in page
-    assert f"allowed by {DANA} on the list for support@yourteam.example" in recipient_status(page, DANA)
+    assert (
+        f"support@yourteam.example may write to {DANA} for 7 days. Nothing is decided yet."
+        in page
+    )
+    assert (
+        f"allowed by {DANA} on the list for support@yourteam.example"
+        in recipient_status(page, DANA)
+    )
     assert 'value="approve"' in page
     assert not Decision.objects.exists()
-    assert Entry.objects.filter(action="allowlist.allowed", actor_id=str(keeper.pk)).count() == 1
+    assert (
+        Entry.objects.filter(
+            action="allowlist.allowed", actor_id=str(keeper.pk)
+        ).count()
+        == 1
+    )
 
 
-def test_admin_who_is_no_reviewer_allows_an_address_and_decides_nothing(signed_in, admin, auditor, connection):
+def test_admin_who_is_no_reviewer_allows_an_address_and_decides_nothing(
+    signed_in, admin, auditor, connection
+):
     message = make_message(connection)
     make_list("acme.com", connection=connection)
     for reader in (admin, auditor):
         page = page_of(signed_in(reader), message)
-        assert f"{DANA} is on no allowlist for support@yourteam.example, so this cannot be approved." in page
+        assert (
+            f"{DANA} is on no allowlist for support@yourteam.example, so this cannot be approved."
+            in page
+        )
         assert "only a reviewer of support@yourteam.example can decide it" in page
         assert ("Allow this address for 7 days" in page) == (reader == admin)
-    answer = signed_in(auditor).post(f"/queue/{message.public_id}/allow/", {"address": DANA})
+    answer = signed_in(auditor).post(
+        f"/queue/{message.public_id}/allow/", {"address": DANA}
+    )
     assert (answer.status_code, AllowEntry.objects.count()) == (403, 1)
     client = signed_in(admin)
-    page = client.post(f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True).content.decode()
-    assert f"allowed by {DANA} on the list for support@yourteam.example" in recipient_status(page, DANA)
+    page = client.post(
+        f"/queue/{message.public_id}/allow/", {"address": DANA}, follow=True
+    ).content.decode()
+    assert (
+        f"allowed by {DANA} on the list for support@yourteam.example"
+        in recipient_status(page, DANA)
+    )
     assert ('id="off-list"' in page, 'value="approve"' in page) == (False, False)
-    assert Entry.objects.filter(action="allowlist.allowed", actor_id=str(admin.pk)).count() == 1
+    assert (
+        Entry.objects.filter(action="allowlist.allowed", actor_id=str(admin.pk)).count()
+        == 1
+    )
 
 
 @pytest.mark.slow
 def test_address_that_no_entry_can_name_is_not_offered(signed_in, keeper, connection):
-    message = make_message(connection, to_addresses=["a@acme.com@evil.io", "*@acme.com"])
+    message = make_message(
+        connection, to_addresses=["a@acme.com@evil.io", "*@acme.com"]
+    )
     make_list()
     page = page_of(signed_in(keeper), message)
     assert "for 7 days" not in page
@@ -86,15 +134,22 @@ def test_address_that_no_entry_can_name_is_not_offered(signed_in, keeper, connec
 
 
 @pytest.mark.slow
-def test_sheet_shows_it_too_and_approves_nothing_that_is_off_the_list(signed_in, reviewer, connection):
+def test_sheet_shows_it_too_and_approves_nothing_that_is_off_the_list(
+    signed_in, reviewer, connection
+):
     message = make_message(connection)
     fine = make_message(connection, to_addresses=["bo@acme.com"], subject="fine")
     make_list("acme.com")
     client = signed_in(reviewer)
-    page = client.post("/queue/bulk/", {"id": [str(message.public_id), str(fine.public_id)]}).content.decode()
+    page = client.post(
+        "/queue/bulk/", {"id": [str(message.public_id), str(fine.public_id)]}
+    ).content.decode()
     assert "dana@northwind.example is on no allowlist" in page
     assert "Off the allowlist" in page
     sheet = re.search(r'name="sheet" value="([^"]+)"', page)[1]
     pairs = [f"{one.public_id}.{one.revision.fingerprint}" for one in (message, fine)]
-    client.post("/queue/bulk/decide/", {"sheet": sheet, "item": pairs, "outcome": "approve_unread", "unread": 1})
+    client.post(
+        "/queue/bulk/decide/",
+        {"sheet": sheet, "item": pairs, "outcome": "approve_unread", "unread": 1},
+    )
     assert list(Decision.objects.values_list("message", flat=True)) == [fine.pk]

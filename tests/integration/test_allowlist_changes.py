@@ -1,4 +1,6 @@
-"""The commands that change allowlists: versions, permissions, history, ledger, and updates of the gates."""
+"""The commands that change allowlists: versions, permissions, history, ledger, and
+updates of the gates.
+"""
 
 from datetime import timedelta
 
@@ -25,8 +27,19 @@ def root(db):
     return make_person("root@yourteam.example", "Ruth", "admin")
 
 
-def change(person, *put, scope=None, version=0, mode=None, remove=(), kind="restriction", **more):
-    wanted = tuple(one if isinstance(one, WantedEntry) else WantedEntry(one) for one in put)
+def change(
+    person,
+    *put,
+    scope=None,
+    version=0,
+    mode=None,
+    remove=(),
+    kind="restriction",
+    **more,
+):
+    wanted = tuple(
+        one if isinstance(one, WantedEntry) else WantedEntry(one) for one in put
+    )
     return apply_change(
         scope=scope or ListScope(), kind=kind, change=Change(mode=mode, put=wanted, remove=tuple(remove)),
         version=version, actor=person.actor(surface="web"), **more,
@@ -39,13 +52,27 @@ def patterns(made):
 
 def test_change_makes_one_version_with_before_and_after_of_each_entry(root):
     ends = timezone.now() + timedelta(days=3)
-    made = change(root, "*@ACME.com", WantedEntry("ana@x.example", note="Fair", owner=root.pk), mode="enforce")
+    made = change(
+        root,
+        "*@ACME.com",
+        WantedEntry("ana@x.example", note="Fair", owner=root.pk),
+        mode="enforce",
+    )
     assert (made.version, made.mode, made.changed_by) == (1, "enforce", root)
     assert patterns(made) == ["acme.com", "ana@x.example"]
-    made = change(root, WantedEntry("acme.com", expires_at=ends), "bo@x.example", version=1, remove=["ANA@x.example"])
+    made = change(
+        root,
+        WantedEntry("acme.com", expires_at=ends),
+        "bo@x.example",
+        version=1,
+        remove=["ANA@x.example"],
+    )
     assert (made.version, patterns(made)) == (2, ["acme.com", "bo@x.example"])
     recorded = {
-        (line.version, line.what, (line.after or line.before).get("pattern", "")): (line.before, line.after)
+        (line.version, line.what, (line.after or line.before).get("pattern", "")): (
+            line.before,
+            line.after,
+        )
         for line in AllowChange.objects.all()
     }
     assert set(recorded) == {
@@ -55,7 +82,12 @@ def test_change_makes_one_version_with_before_and_after_of_each_entry(root):
     assert recorded[1, "mode", ""] == ({"mode": "off"}, {"mode": "enforce"})
     before, after = recorded[2, "changed", "acme.com"]
     assert (before["expires_at"], after["expires_at"]) == (None, ends.isoformat())
-    fair = {"pattern": "ana@x.example", "note": "Fair", "owner": root.pk, "expires_at": None}
+    fair = {
+        "pattern": "ana@x.example",
+        "note": "Fair",
+        "owner": root.pk,
+        "expires_at": None,
+    }
     assert recorded[2, "removed", "ana@x.example"][0] == fair
     assert AllowEntry.objects.get(pattern="ana@x.example").removed_at is not None
 
@@ -66,7 +98,9 @@ def test_each_change_is_in_the_ledger_once(root, connection):
     change(root, scope=here, version=1, mode="monitor")
     many = (f"c{number}.example" for number in range(60))
     change(root, *many, scope=here, version=2, how="imported")
-    first, second, third = Entry.objects.filter(action__startswith="allowlist.").oldest_first()
+    first, second, third = Entry.objects.filter(
+        action__startswith="allowlist."
+    ).oldest_first()
     assert [one.action for one in (first, second, third)] == [
         "allowlist.changed", "allowlist.mode_set", "allowlist.imported",
     ]  # fmt: skip
@@ -77,10 +111,22 @@ def test_each_change_is_in_the_ledger_once(root, connection):
     assert third.detail.fields["added"].endswith("c49.example and 10 more")
 
 
-def test_change_without_effect_makes_no_version_and_a_stale_change_is_refused(root, admin):
+def test_change_without_effect_makes_no_version_and_a_stale_change_is_refused(
+    root, admin
+):
     change(root, WantedEntry("acme.com", note="x"))
-    made = change(root, WantedEntry("ACME.com.", note="x"), version=1, mode="off", remove=["nobody.example"])
-    assert (made.version, AllowChange.objects.count(), GateList.objects.count()) == (1, 1, 0)
+    made = change(
+        root,
+        WantedEntry("ACME.com.", note="x"),
+        version=1,
+        mode="off",
+        remove=["nobody.example"],
+    )
+    assert (made.version, AllowChange.objects.count(), GateList.objects.count()) == (
+        1,
+        1,
+        0,
+    )
     assert Entry.objects.filter(action__startswith="allowlist.").count() == 1
     change(admin, "b.example", version=1)
     with pytest.raises(StaleAllowlist, match="you saw version 1, now it is version 2"):
@@ -90,22 +136,38 @@ def test_change_without_effect_makes_no_version_and_a_stale_change_is_refused(ro
 
 def test_entry_that_would_be_invalid_today_can_be_removed(root):
     made = change(root, "acme.com")
-    AllowEntry.objects.create(allowlist=made, pattern="eve%evil.example@acme.com", added_by=root)
-    assert patterns(change(root, version=1, remove=["eve%evil.example@acme.com"])) == ["acme.com"]
+    AllowEntry.objects.create(
+        allowlist=made, pattern="eve%evil.example@acme.com", added_by=root
+    )
+    assert patterns(change(root, version=1, remove=["eve%evil.example@acme.com"])) == [
+        "acme.com"
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_concurrent_changes_to_one_version_one_succeeds(root, connection):
-    found = at_once(*(lambda number=number: change(root, f"c{number}.example") for number in range(4)))
-    assert sorted(type(one).__name__ for one in found) == ["Allowlist", *["StaleAllowlist"] * 3]
+    found = at_once(
+        *(
+            lambda number=number: change(root, f"c{number}.example")
+            for number in range(4)
+        )
+    )
+    assert sorted(type(one).__name__ for one in found) == [
+        "Allowlist",
+        *["StaleAllowlist"] * 3,
+    ]
     assert (Allowlist.objects.get().version, AllowEntry.objects.count()) == (1, 1)
     assert GateList.objects.get().wanted == 1
 
 
-def test_change_is_queued_for_the_gate_of_every_affected_mailbox_and_no_other(root, connection, sent_tasks):
+def test_change_is_queued_for_the_gate_of_every_affected_mailbox_and_no_other(
+    root, connection, sent_tasks
+):
     other = make_connection("other")
     one = connection.mailboxes.get()
-    second = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
+    second = Mailbox.objects.create(
+        connection=connection, upstream_id="01B", address="b@yourteam.example"
+    )
     change(root, "a.example", scope=ListScope(mailbox=one.pk))
     change(root, "a.example", scope=ListScope(connection=connection.pk))
     change(root, "a.example", kind="bypass")
@@ -140,11 +202,21 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
     reached = {
         "everything": {*scopes}, "connection": {"connection", "mailbox"}, "mailbox": {"mailbox"},
     }  # fmt: skip
-    where = {"everything": {}, "connection": {"connection": connection}, "mailbox": {"mailbox": mailbox}}
+    where = {
+        "everything": {},
+        "connection": {"connection": connection},
+        "mailbox": {"mailbox": mailbox},
+    }
     for scope, expected in reached.items():
         for role in Role:
-            person = make_person(f"{role}.{scope}@yourteam.example", "Pat", role, **where[scope])
-            may = {name for name, one in scopes.items() if one.is_administered_by(person.actor(surface="web"))}
+            person = make_person(
+                f"{role}.{scope}@yourteam.example", "Pat", role, **where[scope]
+            )
+            may = {
+                name
+                for name, one in scopes.items()
+                if one.is_administered_by(person.actor(surface="web"))
+            }
             assert may == (expected if role == Role.ADMIN else set()), (role, scope)
     with pytest.raises(ActNotAllowed, match="Only an admin of everything"):
         change(person, "acme.com", scope=ListScope())
@@ -152,16 +224,23 @@ def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
 
 
 def allow(person, mailbox, address="Dana@Northwind.example", **more):
-    return allow_for_days(address=address, mailbox=mailbox.pk, actor=person.actor(surface="web"), **more)
+    return allow_for_days(
+        address=address, mailbox=mailbox.pk, actor=person.actor(surface="web"), **more
+    )
 
 
 def test_temporary_entry_expires_and_has_an_owner(root, connection):
     make_list()
     made = allow(root, connection.mailboxes.get(), days=2)
     entry = AllowEntry.objects.get()
-    assert (entry.pattern, entry.owner, entry.note) == ("dana@northwind.example", root, "Allowed for 2 days")
+    assert (entry.pattern, entry.owner, entry.note) == (
+        "dana@northwind.example",
+        root,
+        "Allowed for 2 days",
+    )
     assert timedelta(days=1, hours=23) < entry.expires_at - clock() <= timedelta(days=2)
-    # In monitor mode its entry counts with enforced ones, and it refuses nobody once those are switched off.
+    # In monitor mode its entry counts with enforced ones, and it refuses nobody once
+    # those are switched off.
     assert (made.mode, made.version) == ("monitor", 1)
     assert Entry.objects.filter(action="allowlist.allowed").count() == 1
     # Allowing again never shortens an entry that lasts longer.

@@ -1,4 +1,6 @@
-"""Allowlists as CSV: common dialects are read, errors are reported by line, and exports hold no formulas."""
+"""Allowlists as CSV: common dialects are read, errors are reported by line, and exports
+hold no formulas.
+"""
 
 import csv
 import io
@@ -41,7 +43,9 @@ def test_files_in_common_csv_dialects_are_read():
         "other order": "note,pattern\nThe fair,*@X.example.\n",
     }.items():
         found = read(text)
-        assert [(one.pattern, one.note) for one in found.put] == [("x.example", "The fair")], name
+        assert [(one.pattern, one.note) for one in found.put] == [
+            ("x.example", "The fair")
+        ], name
         assert found.problems == (), name
 
 
@@ -75,7 +79,9 @@ def test_invalid_rows_are_reported_by_line_and_the_others_count():
         f"f.example,{'x' * 301},,\n"
     )
     found = read(text, {"ana@x.example": 7})
-    assert [(one.pattern, one.note, one.owner, one.expires_at) for one in found.put] == [
+    assert [
+        (one.pattern, one.note, one.owner, one.expires_at) for one in found.put
+    ] == [
         ("a.example", "two lines", 7, datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)),
         ("e.example", "", None, datetime(2026, 12, 31, 16, tzinfo=UTC)),
     ]
@@ -84,11 +90,17 @@ def test_invalid_rows_are_reported_by_line_and_the_others_count():
         4: "none of name@domain", 5: "already on line 2", 6: "nobody@x.example", 7: "'soon'", 8: "5 columns",
         10: "longer than 300",
     }  # fmt: skip
-    assert {line for line, words in wanted.items() if words in sentences[line]} == set(sentences) == set(wanted)
+    assert (
+        {line for line, words in wanted.items() if words in sentences[line]}
+        == set(sentences)
+        == set(wanted)
+    )
 
 
 @pytest.mark.slow
-def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhile(signed_in, admin, connection):
+def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhile(
+    signed_in, admin, connection
+):
     changed(admin, "old.example", "kept.example")
     client = signed_in(admin)
     shown = post_import(client, "pattern\nkept.example\nnew.example\n", how="replace")
@@ -102,7 +114,9 @@ def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhil
 
 def test_missing_file_or_replacement_with_invalid_rows_is_refused(signed_in, admin):
     assert ImportForm({}, {}).first_field_error() == ("file", "Choose a CSV file.")
-    answer = post_import(signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace")
+    answer = post_import(
+        signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace"
+    )
     assert answer.status_code == 422
     assert "must have no errors (1 to correct)" in text_of(answer)
     assert 'value="replace" checked' in answer.content.decode()
@@ -111,14 +125,19 @@ def test_missing_file_or_replacement_with_invalid_rows_is_refused(signed_in, adm
 @pytest.mark.slow
 def test_twenty_thousand_rows_are_previewed_and_saved(signed_in, admin, connection):
     client = signed_in(admin)
-    rows = "".join(f"someone{number}@customer{number % 977}.example,Note number {number}\n" for number in range(20_000))
+    rows = "".join(
+        f"someone{number}@customer{number % 977}.example,Note number {number}\n"
+        for number in range(20_000)
+    )
     shown = post_import(client, f"pattern,note\n{rows}")
     assert shown.status_code == 200
     assert "20000 added" in text_of(shown)
     assert save(client, shown).status_code == 302
     assert AllowEntry.objects.not_removed().count() == 20_000
     monitored = client.post(f"{ALL}preview/", {"mode": "monitor"})
-    assert "20000 live entries are more than the gateway takes in one list." in text_of(monitored)
+    assert "20000 live entries are more than the gateway takes in one list." in text_of(
+        monitored
+    )
     assert "more than the gateway takes" not in text_of(shown)
 
 
@@ -143,7 +162,12 @@ def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, ad
     assert 'filename="allowlist-all-restriction.csv"' in answer["Content-Disposition"]
     assert cells(raw) == [
         ["pattern", "note", "owner", "expires_at"],
-        ["'+ann@x.example", '\'=HYPERLINK("http://evil")', "", ends.astimezone(UTC).isoformat()],
+        [
+            "'+ann@x.example",
+            '\'=HYPERLINK("http://evil")',
+            "",
+            ends.astimezone(UTC).isoformat(),
+        ],
         ["b.example", "'@SUM(A1); Zoë 日本", admin.email, ""],
         ["c.example", "'-1", "", ""],
     ]
@@ -156,10 +180,14 @@ def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, ad
 @given(st.lists(st.tuples(st.text(max_size=40), st.booleans()), max_size=5))
 def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
     expected = [" ".join(note.replace("\0", "").split()) for note, _ in notes]
-    rows = [(f"d{number}.example", note, "", None) for number, note in enumerate(expected)]
+    rows = [
+        (f"d{number}.example", note, "", None) for number, note in enumerate(expected)
+    ]
     text = "".join(written(rows))
     found = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
-    assert not [cell for cell in found if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
+    assert not [
+        cell for cell in found if cell.startswith(("=", "+", "-", "@", "\t", "\r"))
+    ]
     try:
         raw = text.encode()
     except UnicodeEncodeError:
@@ -167,8 +195,13 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
     assert [one.note for one in read(raw).put] == expected
 
 
-def test_reading_is_limited_to_the_maximum_size_of_a_form(signed_in, admin, monkeypatch):
+def test_reading_is_limited_to_the_maximum_size_of_a_form(
+    signed_in, admin, monkeypatch
+):
     monkeypatch.setattr("policy.allowlists.drafts.MAX_PACKED", 100)
-    answer = post_import(signed_in(admin), "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)))
+    answer = post_import(
+        signed_in(admin),
+        "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)),
+    )
     assert (answer.status_code, "Split them" in text_of(answer)) == (422, True)
     assert not Allowlist.objects.filter(version__gt=0).exists()

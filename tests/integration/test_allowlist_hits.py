@@ -1,4 +1,6 @@
-"""Hits of allowlist entries are counted once per message; contacts are read with the read key."""
+"""Hits of allowlist entries are counted once per message; contacts are read with the
+read key.
+"""
 
 from datetime import timedelta
 
@@ -25,7 +27,9 @@ def hits():
 
 def test_hit_is_counted_once_per_message_and_only_for_the_matching_entry(connection):
     make_list("acme.com", "ana@acme.com", "evil.io", "*.acme.com")
-    make_message(connection, to_addresses=["bo@acme.com", "cy@acme.com"], cc=["ana@acme.com"])
+    make_message(
+        connection, to_addresses=["bo@acme.com", "cy@acme.com"], cc=["ana@acme.com"]
+    )
     make_message(connection, to_addresses=["dee@acme.com"], subject="second")
     assert count_hits(limit=10) == 2
     assert hits() == {"acme.com": 2, "ana@acme.com": 1, "evil.io": 0, "*.acme.com": 0}
@@ -38,7 +42,13 @@ def test_no_hits_are_counted_for_tests_received_mail_and_unfetched_messages(conn
     make_list("acme.com")
     to = {"to_addresses": ["bo@acme.com"]}
     make_message(connection, sandbox=True, subject="test", **to)
-    make_message(connection, direction="inbound", status="pending_inbound_approval", subject="received", **to)
+    make_message(
+        connection,
+        direction="inbound",
+        status="pending_inbound_approval",
+        subject="received",
+        **to,
+    )
     waiting = make_message(connection, hydrated=False, to=["bo@acme.com"])
     assert count_hits(limit=10) == 2
     assert hits() == {"acme.com": 0}
@@ -47,17 +57,24 @@ def test_no_hits_are_counted_for_tests_received_mail_and_unfetched_messages(conn
 
 def test_message_whose_content_is_damaged_keeps_no_other_from_being_counted(connection):
     make_list("acme.com")
-    damaged, _ = (make_message(connection, to_addresses=["bo@acme.com"], subject=str(n)) for n in range(2))
+    damaged, _ = (
+        make_message(connection, to_addresses=["bo@acme.com"], subject=str(n))
+        for n in range(2)
+    )
     Revision.objects.filter(message=damaged).update(content=[])
     assert tasks.count_hits() == "done"
     assert hits() == {"acme.com": 1}
     assert not Message.objects.filter(hits_counted_at=None).exists()
 
 
-def test_hits_of_expired_or_removed_entries_and_of_disabled_lists_are_not_counted(connection):
+def test_hits_of_expired_or_removed_entries_and_of_disabled_lists_are_not_counted(
+    connection,
+):
     make_list("acme.com", mode="off")
     make_list("bo@acme.com", "*.acme.com", connection=connection)
-    AllowEntry.objects.filter(pattern="bo@acme.com").update(expires_at=timezone.now() - timedelta(seconds=1))
+    AllowEntry.objects.filter(pattern="bo@acme.com").update(
+        expires_at=timezone.now() - timedelta(seconds=1)
+    )
     AllowEntry.objects.filter(pattern="*.acme.com").update(removed_at=timezone.now())
     make_message(connection, to_addresses=["bo@acme.com", "bo@sub.acme.com"])
     assert count_hits(limit=10) == 1
@@ -69,7 +86,9 @@ def test_hits_of_expired_or_removed_entries_and_of_disabled_lists_are_not_counte
 def test_two_concurrent_counts_count_each_message_once(connection):
     make_list("acme.com")
     for number in range(3):
-        make_message(connection, to_addresses=["bo@acme.com"], subject=f"letter {number}")
+        make_message(
+            connection, to_addresses=["bo@acme.com"], subject=f"letter {number}"
+        )
 
     def count():
         while count_hits(limit=1):
@@ -83,10 +102,15 @@ def test_two_concurrent_counts_count_each_message_once(connection):
 @pytest.fixture
 def read(connection, upstream):
     """A function that reads these addresses as the contacts of an account."""
-    Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url, read_key="mm_live_read")
+    Connection.objects.filter(pk=connection.pk).update(
+        api_url=upstream.url, read_key="mm_live_read"
+    )
 
     def read_with(*addresses):
-        upstream.answers[CONTACTS] = (200, {"contacts": [{"email": one} for one in addresses], "cursor": None})
+        upstream.answers[CONTACTS] = (
+            200,
+            {"contacts": [{"email": one} for one in addresses], "cursor": None},
+        )
         return read_contacts(connection_id=connection.pk)
 
     return read_with
@@ -97,7 +121,9 @@ def known(connection):
     return contacts_among([connection.pk], addresses).get(connection.pk)
 
 
-def test_contacts_are_stored_as_the_read_key_lists_them_in_normalized_form(connection, upstream, read):
+def test_contacts_are_stored_as_the_read_key_lists_them_in_normalized_form(
+    connection, upstream, read
+):
     assert known(connection) is None
     assert read("Ana@ACME.com", "x@bücher.example", "no address") == "read"
     assert upstream.keys[-1] == "mm_live_read"
@@ -106,21 +132,35 @@ def test_contacts_are_stored_as_the_read_key_lists_them_in_normalized_form(conne
     assert known(connection) == {"eve@evil.io"}
 
 
-def test_unreadable_contacts_stay_for_a_day_and_are_then_deleted(connection, upstream, read):
+def test_unreadable_contacts_stay_for_a_day_and_are_then_deleted(
+    connection, upstream, read
+):
     read("ana@acme.com")
-    for answer in ((500, {}), (403, {"error": "scope"}), (200, {"contacts": "x"}), (200, b"no json")):
+    for answer in (
+        (500, {}),
+        (403, {"error": "scope"}),
+        (200, {"contacts": "x"}),
+        (200, b"no json"),
+    ):
         upstream.answers[CONTACTS] = answer
         assert read_contacts(connection_id=connection.pk) == "not now", answer
         assert known(connection) == {"ana@acme.com"}, answer
-    Connection.objects.update(contacts_read_at=timezone.now() - timedelta(days=1, seconds=1))
+    Connection.objects.update(
+        contacts_read_at=timezone.now() - timedelta(days=1, seconds=1)
+    )
     assert known(connection) is None
 
 
-def test_contacts_of_an_account_are_dropped_with_its_read_key(connection, read, sent_tasks):
+def test_contacts_of_an_account_are_dropped_with_its_read_key(
+    connection, read, sent_tasks
+):
     read("ana@acme.com")
     Connection.objects.update(read_key="")
     make_connection("never")
     read_all_contacts()
     assert sent_tasks == [("mirror.tasks.read_contacts", connection.pk)]
-    assert (read_contacts(connection_id=connection.pk), known(connection)) == ("no key", None)
+    assert (read_contacts(connection_id=connection.pk), known(connection)) == (
+        "no key",
+        None,
+    )
     assert KnownContact.objects.exists()

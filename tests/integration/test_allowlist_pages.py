@@ -1,4 +1,6 @@
-"""The pages of the allowlists: search, changes with a preview, conflicts, history, and permissions."""
+"""The pages of the allowlists: search, changes with a preview, conflicts, history, and
+permissions.
+"""
 
 import re
 from datetime import timedelta
@@ -32,13 +34,28 @@ def text_of(answer):
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
 
 
-def changed(person, *patterns, scope=None, kind="restriction", mode=None, version=None, remove=(), **wanted):
+def changed(
+    person,
+    *patterns,
+    scope=None,
+    kind="restriction",
+    mode=None,
+    version=None,
+    remove=(),
+    **wanted,
+):
     scope = scope or ListScope()
     at = Allowlist.objects.for_scope(scope.connection, scope.mailbox, kind)
     number = at.version if version is None else version
     put = tuple(WantedEntry(one, **wanted) for one in patterns)
     change = Change(mode=mode, put=put, remove=tuple(remove))
-    return apply_change(scope=scope, kind=kind, change=change, version=number, actor=person.actor(surface="web"))
+    return apply_change(
+        scope=scope,
+        kind=kind,
+        change=change,
+        version=number,
+        actor=person.actor(surface="web"),
+    )
 
 
 def preview(client, page=ALL, **fields):
@@ -52,7 +69,11 @@ def save(client, shown, page=ALL):
 
 
 def patterns(**which):
-    return sorted(AllowEntry.objects.not_removed().filter(**which).values_list("pattern", flat=True))
+    return sorted(
+        AllowEntry.objects.not_removed()
+        .filter(**which)
+        .values_list("pattern", flat=True)
+    )
 
 
 def spaced(answer):
@@ -69,7 +90,9 @@ def list_for(person, scope="all", kind="restriction"):
     return get_visible_list_or_404(scope, kind, person.actor(surface="web"))
 
 
-def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_ledger(signed_in, admin, connection):
+def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_ledger(
+    signed_in, admin, connection
+):
     changed(admin, "northwind.example", note="Customers")
     GateList.objects.update(pushed=1)
     client = signed_in(admin)
@@ -85,16 +108,34 @@ def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_l
 
     answer = save(client, shown)
     assert (answer.status_code, answer["Location"]) == (302, ALL)
-    assert patterns(note="The fair", owner=admin, added_by=admin) == ["dana@x.example", "northwind.example"]
-    assert GateList.objects.filter(kind="restriction", wanted=2, pushed=1).count() == connection.mailboxes.count()
-    assert Entry.objects.filter(action="allowlist.changed").latest("pk").detail.fields["added"] == "dana@x.example"
+    assert patterns(note="The fair", owner=admin, added_by=admin) == [
+        "dana@x.example",
+        "northwind.example",
+    ]
+    assert (
+        GateList.objects.filter(kind="restriction", wanted=2, pushed=1).count()
+        == connection.mailboxes.count()
+    )
+    assert (
+        Entry.objects.filter(action="allowlist.changed")
+        .latest("pk")
+        .detail.fields["added"]
+        == "dana@x.example"
+    )
     page = client.get(ALL)
     assert "Saved as version 2." in page.content.decode()
     assert missing(page, "2 entries, 2 live") == []
 
 
-def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(signed_in, admin, connection):
-    for to in (["dana@x.example"], ["Dana@X.example", "lee@x.example"], ["eve@y.example"], ["ok@z.example"]):
+def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
+    signed_in, admin, connection
+):
+    for to in (
+        ["dana@x.example"],
+        ["Dana@X.example", "lee@x.example"],
+        ["eve@y.example"],
+        ["ok@z.example"],
+    ):
         make_message(connection, to_addresses=to)
     make_message(connection, to_addresses=["a@b@evil.io"])
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
@@ -104,26 +145,43 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
     assert "Show what Enforce would block" in text_of(client.get(ALL))
     shown = preview(client, mode="enforce")
     assert (
-        missing(shown, "Enforce, blocking 4", "4 more messages blocked, to 4 recipients", "No entry can name it") == []
+        missing(
+            shown,
+            "Enforce, blocking 4",
+            "4 more messages blocked, to 4 recipients",
+            "No entry can name it",
+        )
+        == []
     )
     ticked = re.findall(r'name="allow" value="([^"]+)" checked', spaced(shown))
     assert ticked == ["dana@x.example", "lee@x.example", "eve@y.example"]
 
     def allow(*patterns, page=shown, **fields):
-        packed = unescape(re.search(r'name="change" value="([^"]+)"', page.content.decode())[1])
-        return client.post(f"{ALL}preview/", {"do": "allow", "change": packed, "allow": patterns, **fields})
+        packed = unescape(
+            re.search(r'name="change" value="([^"]+)"', page.content.decode())[1]
+        )
+        return client.post(
+            f"{ALL}preview/",
+            {"do": "allow", "change": packed, "allow": patterns, **fields},
+        )
 
     for patterns_, note, words in (
         ((), "Why not", "Select at least one"), (("nobody@",), "Why not", "is none of"),
         (("y.example",), "x" * 301, "300"),
     ):  # fmt: skip
         wrong = allow(*patterns_, note=note)
-        assert (wrong.status_code, missing(wrong, words, "Enforce, blocking 4")) == (422, []), words
+        assert (wrong.status_code, missing(wrong, words, "Enforce, blocking 4")) == (
+            422,
+            [],
+        ), words
         assert (f'value="{note}"' in wrong.content.decode()) is True
         kept = re.findall(r'name="allow" value="([^"]+)" checked', spaced(wrong))
         assert kept == [one for one in patterns_ if one == "y.example"]
     again = allow("x.example", "dana@x.example", "eve@y.example", note="The  fair")
-    assert missing(again, "Enforce, blocking 1", "2 added", "x.example", "eve@y.example") == []
+    assert (
+        missing(again, "Enforce, blocking 1", "2 added", "x.example", "eve@y.example")
+        == []
+    )
     assert Allowlist.objects.get().mode == "monitor"
     save(client, again)
     assert Allowlist.objects.get().mode == "enforce"
@@ -132,7 +190,9 @@ def test_enforcing_names_what_it_would_block_and_allows_it_with_the_same_change(
     assert (detail["added"], detail["mode"]) == ("x.example, eve@y.example", "enforce")
 
 
-def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(signed_in, admin, connection):
+def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(
+    signed_in, admin, connection
+):
     client = signed_in(admin)
     shown = preview(client, lines="dana@x.example")
     rival = make_person("eve@yourteam.example", "Eve Rival", "admin")
@@ -149,17 +209,27 @@ def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(signed_in, adm
     assert patterns() == ["dana@x.example", "rival.example"]
 
 
-def test_signed_preview_is_valid_only_for_its_list_and_its_person(signed_in, admin, connection):
+def test_signed_preview_is_valid_only_for_its_list_and_its_person(
+    signed_in, admin, connection
+):
     other = make_person("eve@yourteam.example", "Eve", "admin")
     at, actor = list_for(admin), admin.actor(surface="web")
     packet = pack(Draft(put=(WantedEntry("dana@x.example"),)), at, actor)
     assert unpack(packet, at, actor)[0] == 0
-    for there, who in ((list_for(admin, kind="bypass"), actor), (at, other.actor(surface="web"))):
+    for there, who in (
+        (list_for(admin, kind="bypass"), actor),
+        (at, other.actor(surface="web")),
+    ):
         with pytest.raises(InvalidDraft):
             unpack(packet, there, who)
     client = signed_in(other)
     assert client.post(f"{ALL}save/", {"change": packet}).status_code == 422
-    assert client.post(f"{ALL}preview/", {"do": "allow", "change": packet, "allow": "a.example"}).status_code == 422
+    assert (
+        client.post(
+            f"{ALL}preview/", {"do": "allow", "change": packet, "allow": "a.example"}
+        ).status_code
+        == 422
+    )
     assert patterns() == []
 
 
@@ -168,8 +238,16 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
     for fields, field, words in (
         ({"lines": ""}, "lines", "Enter at least one"),
         ({"lines": "x"}, "lines", "No line is an address"),
-        ({"lines": "x.example", "owner": "nobody@x.example"}, "owner", "Nobody here has this address"),
-        ({"lines": "x.example", "expires_at": "2020-01-01T00:00"}, "expires_at", "has passed"),
+        (
+            {"lines": "x.example", "owner": "nobody@x.example"},
+            "owner",
+            "Nobody here has this address",
+        ),
+        (
+            {"lines": "x.example", "expires_at": "2020-01-01T00:00"},
+            "expires_at",
+            "has passed",
+        ),
         ({"mode": "sideways"}, "mode", "Choose one of the modes"),
     ):
         query = QueryDict(mutable=True)
@@ -184,15 +262,26 @@ def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, 
     assert ">x.example</textarea>" in page
 
 
-def test_address_finds_every_entry_that_lets_it_through_in_all_lists(signed_in, admin, connection):
+def test_address_finds_every_entry_that_lets_it_through_in_all_lists(
+    signed_in, admin, connection
+):
     changed(admin, "northwind.example", "evilnorthwind.example")
-    changed(admin, "*.northwind.example", "dana@mail.northwind.example", scope=ListScope(connection=connection.pk))
+    changed(
+        admin,
+        "*.northwind.example",
+        "dana@mail.northwind.example",
+        scope=ListScope(connection=connection.pk),
+    )
     changed(admin, "y.example", note="For the spring fair")
-    found = text_of(signed_in(admin).get("/allowlists/?q=Dana@Mail.NORTHWIND.example.")).partition("Lists")[0]
+    found = text_of(
+        signed_in(admin).get("/allowlists/?q=Dana@Mail.NORTHWIND.example.")
+    ).partition("Lists")[0]
     assert "*.northwind.example" in found
     assert "dana@mail.northwind.example" in found
     assert "evilnorthwind" not in found
-    assert [one.pattern for one in AllowEntry.objects.not_removed().found_by("spring")] == ["y.example"]
+    assert [
+        one.pattern for one in AllowEntry.objects.not_removed().found_by("spring")
+    ] == ["y.example"]
 
 
 @pytest.mark.slow
@@ -202,10 +291,20 @@ def test_filters_show_expired_ending_and_unused_entries(admin):
     changed(admin, "b.example", expires_at=now + timedelta(days=300))
     changed(admin, "c.example")
     AllowEntry.objects.filter(pattern="b.example").update(hits=1, last_hit_at=now)
-    AllowEntry.objects.filter(pattern="c.example").update(expires_at=now - timedelta(seconds=1))
+    AllowEntry.objects.filter(pattern="c.example").update(
+        expires_at=now - timedelta(seconds=1)
+    )
     rows = AllowEntry.objects.not_removed().order_by("pattern")
-    shown = {show: [one.pattern[0] for one in rows.showing(show, now)] for show in ("", "ending", "expired", "unused")}
-    assert shown == {"": ["a", "b", "c"], "ending": ["a"], "expired": ["c"], "unused": ["a", "c"]}
+    shown = {
+        show: [one.pattern[0] for one in rows.showing(show, now)]
+        for show in ("", "ending", "expired", "unused")
+    }
+    assert shown == {
+        "": ["a", "b", "c"],
+        "ending": ["a"],
+        "expired": ["c"],
+        "unused": ["a", "c"],
+    }
 
 
 @pytest.mark.slow
@@ -222,7 +321,9 @@ def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
 
 
 @pytest.mark.slow
-def test_more_lists_and_entries_use_the_same_number_of_queries(signed_in, admin, connection):
+def test_more_lists_and_entries_use_the_same_number_of_queries(
+    signed_in, admin, connection
+):
     changed(admin, *(f"d{number}.example" for number in range(10)), owner=admin.pk)
     client = signed_in(admin)
 
@@ -234,15 +335,25 @@ def test_more_lists_and_entries_use_the_same_number_of_queries(signed_in, admin,
     few = asked(ALL), asked("/allowlists/")
     changed(admin, *(f"e{number}.example" for number in range(300)), owner=admin.pk)
     for number in range(5):
-        changed(admin, "x.example", scope=ListScope(connection=make_connection(f"more{number}").pk))
+        changed(
+            admin,
+            "x.example",
+            scope=ListScope(connection=make_connection(f"more{number}").pk),
+        )
     many = asked(ALL), asked("/allowlists/")
     # The first request of a process may fill caches.
     assert (many[0] <= few[0], many[1] <= few[1], max(few) <= 30) == (True, True, True)
 
 
-def test_only_admins_of_a_list_change_it_and_others_read_it(signed_in, admin, connection):
+def test_only_admins_of_a_list_change_it_and_others_read_it(
+    signed_in, admin, connection
+):
     changed(admin, "a.example")
-    client = signed_in(make_person("x@yourteam.example", "X", "admin", mailbox=connection.mailboxes.get()))
+    client = signed_in(
+        make_person(
+            "x@yourteam.example", "X", "admin", mailbox=connection.mailboxes.get()
+        )
+    )
     page = client.get(ALL).content.decode()
     assert "a.example" in page
     assert "preview/" not in page
@@ -253,10 +364,17 @@ def test_only_admins_of_a_list_change_it_and_others_read_it(signed_in, admin, co
 
 def test_url_of_an_invalid_or_invisible_list_is_404(signed_in, connection):
     mailbox = connection.mailboxes.get()
-    person = make_person("m@yourteam.example", "M", "admin", connection=connection, mailbox=mailbox)
-    assert list_for(person, f"mailbox-{mailbox.pk}").is_administered_by(person.actor(surface="web"))
+    person = make_person(
+        "m@yourteam.example", "M", "admin", connection=connection, mailbox=mailbox
+    )
+    assert list_for(person, f"mailbox-{mailbox.pk}").is_administered_by(
+        person.actor(surface="web")
+    )
     other = f"connection-{make_connection('other').pk}"
-    named = [(scope, "restriction") for scope in ("mailbox-0", "nobody", "connection-x", other)]
+    named = [
+        (scope, "restriction")
+        for scope in ("mailbox-0", "nobody", "connection-x", other)
+    ]
     for scope, kind in (*named, ("all", "sideways")):
         with pytest.raises(Http404):
             list_for(person, scope, kind)
@@ -269,7 +387,9 @@ def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
 
     def status(**fields):
         GateList.objects.update(**fields)
-        found = gate_status(GateList.objects.select_related("mailbox__connection").get())
+        found = gate_status(
+            GateList.objects.select_related("mailbox__connection").get()
+        )
         return found.word, found.sentence
 
     assert status()[0] == "Only here"
@@ -282,7 +402,9 @@ def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
         "MultiMail answered 500.",
     )
     assert "MultiMail answered 500. Next try" in text_of(signed_in(admin).get(ALL))
-    assert status(pushed=1, gate_version=7, pushed_at=timezone.now(), last_error="") == (
+    assert status(
+        pushed=1, gate_version=7, pushed_at=timezone.now(), last_error=""
+    ) == (
         "At the gate",
         "version 7",
     )

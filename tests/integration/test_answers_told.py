@@ -1,4 +1,6 @@
-"""Deferred responses reach Discord or are dropped: over HTTP, with a stand-in for Discord."""
+"""Deferred responses reach Discord or are dropped: over HTTP, with a stand-in for
+Discord.
+"""
 
 import json
 from datetime import timedelta
@@ -35,14 +37,21 @@ def discord(settings):
 def message(connection, reviewer):
     DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana")
     held = make_message(connection)
-    channel = Destination.objects.create(name="Approvals", kind="discord_bot", channel=CHANNEL)
-    Card.objects.get_or_create(destination=channel, message=held, discord_message_id=CARD)
+    channel = Destination.objects.create(
+        name="Approvals", kind="discord_bot", channel=CHANNEL
+    )
+    Card.objects.get_or_create(
+        destination=channel, message=held, discord_message_id=CARD
+    )
     return held
 
 
 def defer(message, act="approve", **fields):
     """Return a press that had to wait for another lock, as the endpoint stores it."""
-    options = {"custom_id": custom_id(act, message.public_id, message.revision_id), "card": CARD}
+    options = {
+        "custom_id": custom_id(act, message.public_id, message.revision_id),
+        "card": CARD,
+    }
     return Interaction.objects.create(
         discord_id=str(next(_numbers)), kind="press", name="press", discord_user_id=ANA, discord_user="ana",
         discord_channel_id=CHANNEL, token=TOKEN, options=json.dumps(options), **fields,
@@ -68,21 +77,34 @@ def test_response_to_a_deferred_press_is_patched_to_discord_once(discord, messag
     row = defer(message)
     assert judged(row) == "approve"
     [(method, path, body, authorization)] = discord.calls
-    assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
+    assert (method, path) == (
+        "PATCH",
+        f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original",
+    )
     assert body["allowed_mentions"] == {"parse": []}
     # The token in the address is the only authentication here.
     assert authorization == ""
     assert discord.shown[TOKEN].startswith("Approved.")
     assert f"/queue/{message.public_id}/" in discord.shown[TOKEN]
-    assert (row.state, row.outcome, Verdict.objects.count()) == ("delivered", "approve", 1)
+    assert (row.state, row.outcome, Verdict.objects.count()) == (
+        "delivered",
+        "approve",
+        1,
+    )
     assert is_forgotten(row)
     assert judged(row) == "not due"
     assert len(discord.calls) == 1
 
 
-def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice(discord, message):
+def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice(
+    discord, message
+):
     row = defer(message)
-    limited = {"message": "You are being rate limited.", "retry_after": 100.2, "global": False}
+    limited = {
+        "message": "You are being rate limited.",
+        "retry_after": 100.2,
+        "global": False,
+    }
     discord.next.append((429, {"Retry-After": "101"}, limited))
     assert judged(row) == "postponed"
     assert wait_of(row) == pytest.approx(101, abs=1)
@@ -98,7 +120,9 @@ def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice
     assert Entry.objects.count() == entries
 
 
-def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dropped(discord, message, caplog):
+def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dropped(
+    discord, message, caplog
+):
     judged(defer(message, "reject"))
     assert "press again" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
@@ -113,8 +137,12 @@ def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dro
     assert [one.outcome for one in Verdict.objects.all()] == ["approve"]
 
 
-@pytest.mark.parametrize("is_judged", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_nothing_is_decided_or_answered_after_fifteen_minutes(discord, message, is_judged):
+@pytest.mark.parametrize(
+    "is_judged", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
+def test_nothing_is_decided_or_answered_after_fifteen_minutes(
+    discord, message, is_judged
+):
     row = defer(message)
     if is_judged:
         discord.status = 503
@@ -127,8 +155,14 @@ def test_nothing_is_decided_or_answered_after_fifteen_minutes(discord, message, 
 
 
 def test_internal_error_is_reported_once_and_logged(discord, message, caplog):
-    Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
+    Revision.objects.filter(pk=message.revision_id).update(
+        findings=["not what a finding is"]
+    )
     assert judged(defer(message)) == "fault"
     assert "The desk had an error" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
-    assert [one.exc_info is not None for one in caplog.records if one.getMessage() == "press not judged"] == [True]
+    assert [
+        one.exc_info is not None
+        for one in caplog.records
+        if one.getMessage() == "press not judged"
+    ] == [True]

@@ -1,4 +1,6 @@
-"""Appending: the database gives the position, and three statements write the entry with its details."""
+"""Appending: the database gives the position, and three statements write the entry with
+its details.
+"""
 
 import pytest
 from django.db import transaction
@@ -13,8 +15,24 @@ from tests.ledger import ACTOR
 
 pytestmark = pytest.mark.django_db
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-AWKWARD = ['"', "\\", "%", "%s", "'", "}{", "\u2028", "é", "\N{PILE OF POO}", "a\nb", "\x7f", "\\x00", "::text"]
+TEXTS = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20
+)
+AWKWARD = [
+    '"',
+    "\\",
+    "%",
+    "%s",
+    "'",
+    "}{",
+    "\u2028",
+    "é",
+    "\N{PILE OF POO}",
+    "a\nb",
+    "\x7f",
+    "\\x00",
+    "::text",
+]
 
 
 def _check(entry):
@@ -22,12 +40,20 @@ def _check(entry):
     assert stored.hash == entry.hash == entry_hash(stored)
     assert (stored.xid, stored.at) == (entry.xid, entry.at)
     detail = EntryDetail.objects.get(pk=entry.pk)
-    hashes = {name: detail_hash(bytes(detail.salt), name, text) for name, text in detail.fields.items()}
+    hashes = {
+        name: detail_hash(bytes(detail.salt), name, text)
+        for name, text in detail.fields.items()
+    }
     assert stored.detail_hashes == entry.detail_hashes == hashes
     return stored
 
 
-@given(st.one_of(TEXTS, st.sampled_from(AWKWARD)), st.dictionaries(TEXTS, TEXTS, max_size=3), st.booleans(), st.uuids())
+@given(
+    st.one_of(TEXTS, st.sampled_from(AWKWARD)),
+    st.dictionaries(TEXTS, TEXTS, max_size=3),
+    st.booleans(),
+    st.uuids(),
+)
 def test_hash_is_that_of_the_stored_columns(text, details, has_message, message):
     actor = Actor(kind="person", id=text, label=text, surface="web", address=text)
     token = trace_id.set(text)
@@ -53,10 +79,18 @@ def test_entry_is_three_statements(django_assert_num_queries):
 def test_entries_of_one_transaction_have_its_id_rising_numbers_and_a_salt_each():
     details = {"text": "the same words", "to": "", "cc": "a\0b"}
     with transaction.atomic():
-        first, second = (record("message.opened", actor=ACTOR, details=details) for _ in range(2))
+        first, second = (
+            record("message.opened", actor=ACTOR, details=details) for _ in range(2)
+        )
     assert first.xid == second.xid
     assert first.pk < second.pk
     # Empty values are left out, and PostgreSQL stores no NUL characters.
-    assert first.details == {"actor": ACTOR.label, "text": "the same words", "cc": "a\ufffdb"}
-    assert first.detail_hashes["text"] != second.detail_hashes["text"], "the same words look alike"
+    assert first.details == {
+        "actor": ACTOR.label,
+        "text": "the same words",
+        "cc": "a\ufffdb",
+    }
+    assert first.detail_hashes["text"] != second.detail_hashes["text"], (
+        "the same words look alike"
+    )
     assert [len(bytes(one.salt)) for one in EntryDetail.objects.all()] == [16, 16]

@@ -1,4 +1,6 @@
-"""The brake on agents that send too much: caps, floods set apart with one alert, and what people do with them."""
+"""The brake on agents that send too much: caps, floods set apart with one alert, and
+what people do with them.
+"""
 
 import json
 import threading
@@ -22,7 +24,14 @@ from dashboard.live import CHANNEL
 from gateway.models import ApiKey
 from mirror.models import Message
 from mirror.sync.rows import mirror_row
-from tests.factories import event_body, make_connection, make_message, make_person, pending_row, post_event
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    pending_row,
+    post_event,
+)
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +49,10 @@ def cap(of=None, **caps):
 
 def come(client, connection, number=1, **fields):
     for _ in range(number):
-        assert post_event(client, connection, event_body(**{**KEY, **fields})).status_code == 200
+        assert (
+            post_event(client, connection, event_body(**{**KEY, **fields})).status_code
+            == 200
+        )
 
 
 def apart():
@@ -48,7 +60,11 @@ def apart():
 
 
 def actions(*begins):
-    return [entry.action for entry in Entry.objects.oldest_first() if entry.action.startswith(begins or ("brake.",))]
+    return [
+        entry.action
+        for entry in Entry.objects.oldest_first()
+        if entry.action.startswith(begins or ("brake.",))
+    ]
 
 
 def later(delta):
@@ -67,10 +83,15 @@ def connection():
         ({"key": (3, 0)}, {}),
         ({"key": (0, 3)}, {}),
         ({"mailbox": (3, 0)}, {"sent_by_key": "", "sent_by_key_name": ""}),
-        ({"recipient": (3, 0)}, {"to": ["Dana <dana@northwind.example>", "DANA@northwind.example"]}),
+        (
+            {"recipient": (3, 0)},
+            {"to": ["Dana <dana@northwind.example>", "DANA@northwind.example"]},
+        ),
     ],
 )
-def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held(client, connection, caps, fields):
+def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held(
+    client, connection, caps, fields
+):
     cap(**caps)
     come(client, connection, 5, **fields)
     assert apart() == [False] * 3 + [True] * 2
@@ -78,9 +99,16 @@ def test_as_many_as_a_cap_allows_are_in_the_queue_and_the_rest_is_apart_and_held
     assert actions() == ["brake.opened"]
     flood = Brake.objects.get()
     assert (flood.kind, flood.cap, flood.reviews.count()) == (next(iter(caps)), 3, 2)
-    # Another key, to somebody else: an agent that sends too much does not stop the others.
+    # Another key, to somebody else: an agent that sends too much does not stop the
+    # others.
     come(
-        client, connection, 1, sent_by_key="01OTHER", to=["lee@x.example"], mailbox_id="01OTHER", mailbox="o@x.example"
+        client,
+        connection,
+        1,
+        sent_by_key="01OTHER",
+        to=["lee@x.example"],
+        mailbox_id="01OTHER",
+        mailbox="o@x.example",
     )
     assert apart()[-1] is False
 
@@ -94,7 +122,9 @@ def test_only_what_is_in_the_queue_is_announced_to_open_pages(
     with django_capture_on_commit_callbacks(execute=True):
         come(client, connection, 4)
     hints = [json.loads(hint) for _, channel, hint in sent if channel == CHANNEL]
-    in_queue = [str(message.public_id) for message in Message.objects.order_by("pk")[:2]]
+    in_queue = [
+        str(message.public_id) for message in Message.objects.order_by("pk")[:2]
+    ]
     assert [hint["message"] for hint in hints if hint["kind"] == "new"] == in_queue
 
 
@@ -121,7 +151,9 @@ def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
         def one(connection=connection, barrier=barrier, failed=failed):
             barrier.wait()
             try:
-                receive_webhook(connection=connection, body=event_body(**KEY), secret_used="current")
+                receive_webhook(
+                    connection=connection, body=event_body(**KEY), secret_used="current"
+                )
             except Exception as error:  # noqa: BLE001 - told by the assertion below
                 failed.append(error)
             finally:
@@ -134,7 +166,10 @@ def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
             thread.join()
         mine = Message.objects.filter(connection=connection)
         assert failed == []
-        assert (mine.filter(review__is_apart=False).count(), mine.filter(review__is_apart=True).count()) == (
+        assert (
+            mine.filter(review__is_apart=False).count(),
+            mine.filter(review__is_apart=True).count(),
+        ) == (
             3,
             already + 1,
         )
@@ -143,13 +178,21 @@ def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
 
 
 def test_flood_makes_one_alert_and_one_card(client, connection):
-    discord = Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/abc")
+    discord = Destination.objects.create(
+        name="Ops", url="https://discord.com/api/webhooks/1/abc"
+    )
     discord.routes.create(actions=["message.held"])
     cap(key=(5, 0))
     come(client, connection, 20)
-    assert (Message.objects.filter(review__is_apart=True).count(), Message.objects.count()) == (15, 20)
+    assert (
+        Message.objects.filter(review__is_apart=True).count(),
+        Message.objects.count(),
+    ) == (15, 20)
     about = list(Card.objects.exclude(about="").values_list("about", flat=True))
-    assert (about, Card.objects.filter(about="").count()) == ([f"brake/{Brake.objects.get().pk}"], 5)
+    assert (about, Card.objects.filter(about="").count()) == (
+        [f"brake/{Brake.objects.get().pk}"],
+        5,
+    )
     assert Delivery.objects.count() == 6
     assert not UnplannedAct.objects.exists()
     # Deciding one makes no card either.
@@ -158,11 +201,19 @@ def test_flood_makes_one_alert_and_one_card(client, connection):
     mirror_row(connection, pending_row(message.upstream_id), clock(), examination)
     message.refresh_from_db()
     assert decide(message, reviewer).decision.state == "recorded"
-    post_event(client, connection, event_body("message.rejected", email_id=message.upstream_id, decision="rejected"))
+    post_event(
+        client,
+        connection,
+        event_body(
+            "message.rejected", email_id=message.upstream_id, decision="rejected"
+        ),
+    )
     assert Card.objects.count() == 6
 
 
-def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again(client, connection):
+def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again(
+    client, connection
+):
     cap(key=(3, 0))
     come(client, connection, 5)
     assert end_over(list(Brake.objects.over().values_list("pk", flat=True))) == 0
@@ -171,7 +222,10 @@ def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again
     assert apart()[-1] is False
     assert tasks.sweep() == "swept"
     flood = Brake.objects.get()
-    assert (flood.ended_at is not None, flood.reviews.filter(is_apart=True).count()) == (True, 2)
+    assert (
+        flood.ended_at is not None,
+        flood.reviews.filter(is_apart=True).count(),
+    ) == (True, 2)
     come(client, connection, 3)
     assert apart()[-1] is True
     assert (Brake.objects.count(), Brake.objects.get().ended_at) == (1, None)
@@ -186,26 +240,45 @@ def test_over_when_the_window_has_passed_and_the_same_flood_when_it_begins_again
     assert Brake.objects.count() == 2
 
 
-def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_dropped(client, connection):
-    discord = Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/abc")
+def test_nearly_identical_ones_are_set_apart_when_they_are_read_and_their_cards_dropped(
+    client, connection
+):
+    discord = Destination.objects.create(
+        name="Ops", url="https://discord.com/api/webhooks/1/abc"
+    )
     discord.routes.create(actions=["message.held"])
     cap(alike=(2, 0))
     for number in range(4):
         come(
-            client, connection, 1, email_id=f"01ALIKE{number}", to=[f"dana{number}@x.example"], sent_by_key=f"k{number}"
+            client,
+            connection,
+            1,
+            email_id=f"01ALIKE{number}",
+            to=[f"dana{number}@x.example"],
+            sent_by_key=f"k{number}",
         )
     assert Card.objects.count() == 4
     for number in range(4):
         row = pending_row(
-            f"01ALIKE{number}", to_addresses=[f"dana{number}@x.example"], markdown=f"You owe {number} EUR."
+            f"01ALIKE{number}",
+            to_addresses=[f"dana{number}@x.example"],
+            markdown=f"You owe {number} EUR.",
         )
         assert mirror_row(connection, row, clock(), examination)
     assert apart() == [False, False, True, True]
-    assert (Card.objects.filter(about="").count(), Card.objects.exclude(about="").count()) == (2, 1)
+    assert (
+        Card.objects.filter(about="").count(),
+        Card.objects.exclude(about="").count(),
+    ) == (2, 1)
     assert Message.objects.filter(hydrated_at=None).count() == 0
     assert len(actions("message.set_apart")) == 2
     # Read again it is the same message, and counts no second time.
-    assert mirror_row(connection, pending_row("01ALIKE0", subject="Your refund for order 9"), clock(), examination)
+    assert mirror_row(
+        connection,
+        pending_row("01ALIKE0", subject="Your refund for order 9"),
+        clock(),
+        examination,
+    )
     assert apart()[0] is False
 
 
@@ -215,13 +288,20 @@ def flood(client, connection):
     cap(key=(2, 0))
     for number in range(5):
         come(client, connection, 1, email_id=f"01FLOOD{number}")
-        mirror_row(connection, pending_row(f"01FLOOD{number}", **KEY), clock(), examination)
+        mirror_row(
+            connection, pending_row(f"01FLOOD{number}", **KEY), clock(), examination
+        )
     return Brake.objects.get()
 
 
-def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, flood, django_assert_num_queries):
+def test_apart_is_not_in_the_queue_and_can_be_put_back(
+    signed_in, reviewer, flood, django_assert_num_queries
+):
     actor = reviewer.actor(surface="web")
-    assert (desk_messages().count_waiting_for(actor), desk_messages().waiting_for(actor).count()) == (2, 2)
+    assert (
+        desk_messages().count_waiting_for(actor),
+        desk_messages().waiting_for(actor).count(),
+    ) == (2, 2)
     client = signed_in(reviewer)
     page = client.get(reverse("queue")).content.decode()
     assert reverse("brakes") in page
@@ -231,16 +311,26 @@ def test_apart_is_not_in_the_queue_and_can_be_put_back(signed_in, reviewer, floo
     set_apart = Message.objects.filter(review__is_apart=True).first()
     page = client.get(reverse("message", args=[set_apart.public_id])).content.decode()
     assert f'href="{reverse("brake", args=[flood.pk])}"' in page
-    assert "from the key “Invoices”" in client.get(reverse("brake", args=[flood.pk])).content.decode()
+    assert (
+        "from the key “Invoices”"
+        in client.get(reverse("brake", args=[flood.pk])).content.decode()
+    )
     # By its own page each can be decided all the same.
-    assert decide(Message.objects.filter(review__is_apart=True).first(), reviewer).decision.state == "recorded"
+    assert (
+        decide(
+            Message.objects.filter(review__is_apart=True).first(), reviewer
+        ).decision.state
+        == "recorded"
+    )
     assert client.post(reverse("put-back", args=[flood.pk])).status_code == 302
     assert desk_messages().count_waiting_for(actor) == 4
     assert client.post(reverse("put-back", args=[flood.pk])).status_code == 403
     assert Entry.objects.get(action="brake.put_back").detail.fields["messages"] == "2"
 
 
-def test_reject_all_decides_each_exactly_once_although_the_worker_dies(signed_in, reviewer, flood, client, monkeypatch):
+def test_reject_all_decides_each_exactly_once_although_the_worker_dies(
+    signed_in, reviewer, flood, client, monkeypatch
+):
     url, page = reverse("reject-all", args=[flood.pk]), signed_in(reviewer)
     assert page.post(url, {"reason": ""}).status_code == 422
     assert page.post(url, {"reason": "The agent ran wild."}).status_code == 302
@@ -265,22 +355,41 @@ def test_reject_all_decides_each_exactly_once_although_the_worker_dies(signed_in
     decisions = Decision.objects.order_by("message__upstream_id").values_list(
         "message__upstream_id", "outcome", "reason"
     )
-    assert list(decisions) == [(f"01FLOOD{n}", "reject", "The agent ran wild.") for n in (2, 3, 4)]
+    assert list(decisions) == [
+        (f"01FLOOD{n}", "reject", "The agent ran wild.") for n in (2, 3, 4)
+    ]
     assert actions("brake.reject") == ["brake.reject_asked", "brake.rejected"]
     assert len(actions("verdict.", "decision.")) == 6
-    assert (Brake.objects.get().reject_to, desk_messages().set_apart().count()) == (None, 1)
+    assert (Brake.objects.get().reject_to, desk_messages().set_apart().count()) == (
+        None,
+        1,
+    )
 
 
-def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(signed_in, admin, reviewer, account):
+def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(
+    signed_in, admin, reviewer, account
+):
     world, key = account.world, ApiKey.objects.get(name="Key agent")
-    fields = {"kind": "key", "what": f"key:{key.pk}", "name": "Key agent", "window": timedelta(hours=1), "cap": 5}
+    fields = {
+        "kind": "key",
+        "what": f"key:{key.pk}",
+        "name": "Key agent",
+        "window": timedelta(hours=1),
+        "cap": 5,
+    }
     flood = Brake.objects.create(
-        connection=account.connection, sent_by_key=key.pk, sent_by_key_name="Key agent", **fields
+        connection=account.connection,
+        sent_by_key=key.pk,
+        sent_by_key_name="Key agent",
+        **fields,
     )
 
     def send():
         answer = account.ask(
-            "POST", f"{world.base}/send", key="agent", json={"to": "d@x.example", "subject": "S", "text": "T"}
+            "POST",
+            f"{world.base}/send",
+            key="agent",
+            json={"to": "d@x.example", "subject": "S", "text": "T"},
         )
         return answer.status_code, answer.json().get("code", "")
 
@@ -298,15 +407,26 @@ def test_paused_key_is_refused_by_the_gateway_until_it_is_resumed(signed_in, adm
 
 def test_multimail_that_cannot_pause_a_key_is_said_so(signed_in, admin, account):
     key = ApiKey.objects.get(name="Key agent")
-    account.gateway.spoiled[("PATCH", f"/api-keys/{key.pk}")] = (200, b'{"id": "1", "status": "updated"}')
-    answer = signed_in(admin).post(reverse("pause-api-key", args=[account.connection.pk, key.pk]), {"do": "pause"})
-    assert (answer.status_code, b"This MultiMail cannot pause a key." in answer.content) == (422, True)
+    account.gateway.spoiled[("PATCH", f"/api-keys/{key.pk}")] = (
+        200,
+        b'{"id": "1", "status": "updated"}',
+    )
+    answer = signed_in(admin).post(
+        reverse("pause-api-key", args=[account.connection.pk, key.pk]), {"do": "pause"}
+    )
+    assert (
+        answer.status_code,
+        b"This MultiMail cannot pause a key." in answer.content,
+    ) == (422, True)
     assert "api_key.paused" not in actions("api_key.")
 
 
 def test_caps_are_set_by_admins_and_dropped_again(signed_in, admin, connection):
     mailbox, page = connection.mailboxes.get(), signed_in(admin)
-    assert page.post(reverse("set-caps"), {"key_hour": "7", "alike_day": ""}).status_code == 302
+    assert (
+        page.post(reverse("set-caps"), {"key_hour": "7", "alike_day": ""}).status_code
+        == 302
+    )
     assert commands.caps_of(mailbox) == {**NONE, "key": (7, 0)}
     assert page.post(reverse("set-caps"), {"key_hour": "-1"}).status_code == 422
     own = reverse("set-mailbox-caps", args=[mailbox.pk])
@@ -318,7 +438,9 @@ def test_caps_are_set_by_admins_and_dropped_again(signed_in, admin, connection):
     assert actions("caps.") == ["caps.changed"] * 3
 
 
-def test_messages_of_ordinary_agents_stay_below_the_caps_of_a_new_desk(client, connection):
+def test_messages_of_ordinary_agents_stay_below_the_caps_of_a_new_desk(
+    client, connection
+):
     make_message(connection)
     come(client, connection, 40)
     assert not any(apart())

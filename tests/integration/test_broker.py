@@ -1,4 +1,6 @@
-"""A worker stays available while Redis stalls: tasks that cannot be acknowledged in time free their slot."""
+"""A worker stays available while Redis stalls: tasks that cannot be acknowledged in
+time free their slot.
+"""
 
 import pytest
 from django.conf import settings
@@ -16,7 +18,9 @@ def stall(*_, **__):
 
 
 @pytest.mark.parametrize("act", ["ack", "reject"])
-def test_broker_that_stalls_at_the_end_of_a_task_does_not_block_its_worker(monkeypatch, act):
+def test_broker_that_stalls_at_the_end_of_a_task_does_not_block_its_worker(
+    monkeypatch, act
+):
     monkeypatch.setattr("kombu.transport.redis.Channel.QoS", PatientQoS)
     be_patient()
     with Connection(settings.CELERY_BROKER_URL) as connection:

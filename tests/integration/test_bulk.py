@@ -1,4 +1,6 @@
-"""Bulk decisions: only messages on the sheet are decided, each separately, and nothing unread without its number."""
+"""Bulk decisions: only messages on the sheet are decided, each separately, and nothing
+unread without its number.
+"""
 
 import base64
 import re
@@ -15,7 +17,14 @@ from django.utils import timezone
 from approvals.bulk import batch
 from approvals.bulk import sheet as bulk_sheet
 from approvals.bulk.batch import decide_batch, undo_batch
-from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
+from approvals.bulk.sheet import (
+    OnSheet,
+    Sheet,
+    SheetNotOurs,
+    gather,
+    read_sheet,
+    sign_sheet,
+)
 from approvals.bulk.views import BatchForm, chosen_messages
 from approvals.decisions.decide import undo_decision
 from approvals.models import Decision, OpenedPart
@@ -30,7 +39,9 @@ from tests.picture_server import png
 
 pytestmark = pytest.mark.django_db
 
-HIGH = {"markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"}
+HIGH = {
+    "markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"
+}
 
 
 def make(connection, name, **fields):
@@ -58,22 +69,41 @@ def decide(client, page, messages, outcome="approve", **fields):
 
 
 def post(client, signed, messages, outcome="approve", **fields):
-    """Decide; an approval is with the number of unread messages, because nobody has read any."""
+    """Decide; an approval is with the number of unread messages, because nobody has
+    read any.
+    """
     if outcome == "approve":
         outcome, fields = "approve_unread", {"unread": len(messages), **fields}
-    posted = {"sheet": signed, "item": [pair(one) for one in messages], "outcome": outcome, **fields}
+    posted = {
+        "sheet": signed,
+        "item": [pair(one) for one in messages],
+        "outcome": outcome,
+        **fields,
+    }
     return client.post("/queue/bulk/decide/", posted)
 
 
 def see(client, page, *messages):
     """Report that messages of an opened sheet are on screen."""
-    return client.post("/queue/bulk/seen/", {"sheet": signed_on(page), "item": [pair(one) for one in messages]})
+    return client.post(
+        "/queue/bulk/seen/",
+        {"sheet": signed_on(page), "item": [pair(one) for one in messages]},
+    )
 
 
 def sheet_of(person, *messages):
     """The sheet of these messages for a person."""
-    gathered = gather([one.public_id for one in messages], actor=person.actor(surface="web"), now=timezone.now())
-    return Sheet([OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone) for one in gathered.items])
+    gathered = gather(
+        [one.public_id for one in messages],
+        actor=person.actor(surface="web"),
+        now=timezone.now(),
+    )
+    return Sheet(
+        [
+            OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone)
+            for one in gathered.items
+        ]
+    )
 
 
 def signed_for(person, *messages):
@@ -81,15 +111,24 @@ def signed_for(person, *messages):
 
 
 def sentences(person, sheet, outcome="approve", reason=""):
-    """Decide all of a sheet without its page; return by subject why a message was not decided."""
+    """Decide all of a sheet without its page; return by subject why a message was not
+    decided.
+    """
     ended = decide_batch(
         sheet=sheet, ticked=sheet.items, actor=person.actor(surface="web"), outcome=outcome, reason=reason,
     )  # fmt: skip
-    return {Message.objects.get(public_id=one.message).subject: one.sentence for one in ended if one.sentence}
+    return {
+        Message.objects.get(public_id=one.message).subject: one.sentence
+        for one in ended
+        if one.sentence
+    }
 
 
 def states():
-    return {subject.split()[1]: state for subject, state in Decision.objects.values_list("message__subject", "state")}
+    return {
+        subject.split()[1]: state
+        for subject, state in Decision.objects.values_list("message__subject", "state")
+    }
 
 
 def ticked(page):
@@ -97,14 +136,23 @@ def ticked(page):
 
 
 @pytest.mark.slow
-def test_sheet_shows_and_selects_each_whole_message_and_records_loading_and_reading_once(desk, connection):
+def test_sheet_shows_and_selects_each_whole_message_and_records_loading_and_reading_once(
+    desk, connection
+):
     one = make(
         connection,
         "plum",
         to_addresses=["dana@northwind.example", "kim@northwind.example"],
         bcc=["hidden@elsewhere.example"],
         markdown="Dear Dana, see [the offer](https://offer.example/42).",
-        attachments=[{"filename": "offer.pdf", "content_type": "application/pdf", "size": 10, "sha256": "ab" * 32}],
+        attachments=[
+            {
+                "filename": "offer.pdf",
+                "content_type": "application/pdf",
+                "size": 10,
+                "sha256": "ab" * 32,
+            }
+        ],
     )
     long = make(connection, "kiwi", markdown="Begin " + "word " * 600 + "the very end")
     open_sheet(desk, one, long)
@@ -125,47 +173,76 @@ def test_sheet_shows_and_selects_each_whole_message_and_records_loading_and_read
     assert [see(desk, page, one, long).status_code for _ in range(2)] == [204, 204]
     open_sheet(desk, one, long)
     for action in ("message.served", "message.opened"):
-        found = Entry.objects.filter(action=action).values_list("message", "fingerprint")
-        assert sorted(found) == sorted((message.public_id, message.revision.fingerprint) for message in (one, long))
-    assert [OpenedPart.objects.filter(message=message).count() for message in (one, long)] == [1, 0]
+        found = Entry.objects.filter(action=action).values_list(
+            "message", "fingerprint"
+        )
+        assert sorted(found) == sorted(
+            (message.public_id, message.revision.fingerprint) for message in (one, long)
+        )
+    assert [
+        OpenedPart.objects.filter(message=message).count() for message in (one, long)
+    ] == [1, 0]
 
 
 def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_entry_for_each(
     desk, connection, reviewer
 ):
-    messages = [make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")]
+    messages = [
+        make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")
+    ]
     page = open_sheet(desk, *messages)
     show_row(messages[2], subject="Subject fig", markdown="Another text")
     answer = decide(desk, page, messages, send_back_reason="Half a sentence")
     assert answer.status_code == 302
     page = desk.get(answer["Location"]).text
-    failed = re.findall(r'class="failed">.*?<bdi>(.*?)</bdi>.*?class="sentence"><bdi>(.*?)</bdi>', page, re.S)
+    failed = re.findall(
+        r'class="failed">.*?<bdi>(.*?)</bdi>.*?class="sentence"><bdi>(.*?)</bdi>',
+        page,
+        re.S,
+    )
     assert [subject for subject, _ in failed] == ["Subject fig"]
     assert "changed after you opened it" in failed[0][1]
     assert "Approved: 4 of 5" in page
-    assert 'name="send_back_reason" value="Half a sentence"' in page, "what was typed comes along to the next sheet"
+    assert 'name="send_back_reason" value="Half a sentence"' in page, (
+        "what was typed comes along to the next sheet"
+    )
 
     done = [one for one in messages if one != messages[2]]
-    assert {one.message_id for one in Decision.objects.all()} == {one.pk for one in done}
+    assert {one.message_id for one in Decision.objects.all()} == {
+        one.pk for one in done
+    }
     verdict_lines = lines(Entry.objects.filter(action="verdict.given"))
-    assert {line.fingerprint for line in verdict_lines} == {one.revision.fingerprint for one in done}
+    assert {line.fingerprint for line in verdict_lines} == {
+        one.revision.fingerprint for one in done
+    }
     (batch_line,) = lines(Entry.objects.filter(action="bulk.decided"))
-    assert {line.details["sheet"] for line in verdict_lines} == {batch_line.details["sheet"]}
+    assert {line.details["sheet"] for line in verdict_lines} == {
+        batch_line.details["sheet"]
+    }
     assert (batch_line.details["decided"], batch_line.details["on_sheet"]) == ("4", "5")
 
 
-def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(desk, connection, reviewer, monkeypatch):
+def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(
+    desk, connection, reviewer, monkeypatch
+):
     shown, other = make(connection, "plum"), make(connection, "kiwi")
     sheet = sheet_of(reviewer, shown)
     for message, version in ((other, other.revision.fingerprint), (shown, "0" * 64)):
         with pytest.raises(SheetNotOurs, match="not on this sheet"):
-            sheet.only([(str(shown.public_id), shown.revision.fingerprint), (str(message.public_id), version)])
+            sheet.only(
+                [
+                    (str(shown.public_id), shown.revision.fingerprint),
+                    (str(message.public_id), version),
+                ]
+            )
     own, person = sign_sheet(sheet, person=str(reviewer.pk)), str(reviewer.pk)
     answer = post(desk, own, [shown, other])
     assert (answer.status_code, "not on this sheet" in answer.text) == (422, True)
 
     items = [[shown.public_id.hex, shown.revision.fingerprint, 0]]
-    others = signing.dumps(["999999", "ab", items], salt="approvals.bulk.sheet", compress=True)
+    others = signing.dumps(
+        ["999999", "ab", items], salt="approvals.bulk.sheet", compress=True
+    )
     monkeypatch.setattr(bulk_sheet, "LASTS", timedelta(seconds=-1))
     for signed in ("", "nonsense", others, own):
         with pytest.raises(SheetNotOurs, match="too old to decide from"):
@@ -187,24 +264,36 @@ def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_lef
         state="received", direction="inbound", sender="dana@northwind.example",
         held_at=draft.held_at + timedelta(hours=1),
     )  # fmt: skip
-    decided, fetching = make(connection, "decided"), make(connection, "fetching", hydrated=False)
+    decided, fetching = (
+        make(connection, "decided"),
+        make(connection, "fetching", hydrated=False),
+    )
     deciding.decide(decided, second_reviewer, "reject", "No")
     hidden = make(make_connection("other"), "secret")
     Grant.objects.filter(person=reviewer).update(connection=connection)
     plain = make(connection, "plain")
-    page = open_sheet(desk, risky, long, draft, picture, decided, fetching, hidden, plain)
+    page = open_sheet(
+        desk, risky, long, draft, picture, decided, fetching, hidden, plain
+    )
     text = page.text
     assert ticked(page) == [pair(plain)]
     whys = {
         "risky": "It is high risk", "long": "too long for this page",
         "draft": "wrote in this thread after the draft", "picture": "It has pictures",
     }  # fmt: skip
-    expected = (*whys.values(), f"Rejected by {second_reviewer}", "still being fetched", "you may not see it")
+    expected = (
+        *whys.values(),
+        f"Rejected by {second_reviewer}",
+        "still being fetched",
+        "you may not see it",
+    )
     assert [words for words in expected if words not in text] == []
     assert "secret" not in text
 
     failed = sentences(reviewer, sheet_of(reviewer, risky, long, draft, picture, plain))
-    assert {name for name, words in whys.items() if words in failed[f"Subject {name}"]} == set(whys)
+    assert {
+        name for name, words in whys.items() if words in failed[f"Subject {name}"]
+    } == set(whys)
     assert states() == {"decided": "recorded", "plain": "recorded"}
     assert sentences(reviewer, sheet_of(reviewer, risky), "reject", "A lie") == {}
 
@@ -213,37 +302,55 @@ def test_sheet_holds_fifty_messages_and_the_reason_joins_preset_and_text():
     ids = [str(uuid.uuid4()) for _ in range(52)]
     chosen, too_many = chosen_messages([*ids, "nonsense", ids[0]])
     assert ([str(one) for one in chosen], too_many) == (ids[:50], 2)
-    form = BatchForm(QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim."))
+    form = BatchForm(
+        QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim.")
+    )
     form.is_valid()
     assert form.cleaned_data["reason"] == "This was already answered.\nBy Kim."
-    assert BatchForm(QueryDict("outcome=reject&item=x&send_back_reason=Half")).first_error().startswith("Say why")
+    assert (
+        BatchForm(QueryDict("outcome=reject&item=x&send_back_reason=Half"))
+        .first_error()
+        .startswith("Say why")
+    )
 
 
 @pytest.mark.slow
-def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(desk, signed_in, connection, reviewer, second_reviewer):
+def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(
+    desk, signed_in, connection, reviewer, second_reviewer
+):
     messages = [make(connection, name) for name in ("plum", "kiwi", "fig")]
     answer = post(desk, signed_for(reviewer, *messages), messages)
     batch = answer["Location"].partition("of=")[2]
     desk.post("/queue/bulk/undo/", {"of": batch, "id": str(messages[2].public_id)})
     assert states() == {"plum": "recorded", "kiwi": "recorded", "fig": "undone"}
-    Decision.objects.filter(message=messages[0]).update(state="calling", may_have_left=True, attempt=1)
+    Decision.objects.filter(message=messages[0]).update(
+        state="calling", may_have_left=True, attempt=1
+    )
     desk.post("/queue/bulk/undo/", {"of": batch})
     assert states() == {"plum": "calling", "kiwi": "undone", "fig": "undone"}
 
     lime = make(connection, "lime")
-    batch = post(desk, signed_for(reviewer, lime), [lime])["Location"].partition("of=")[2]
+    batch = post(desk, signed_for(reviewer, lime), [lime])["Location"].partition("of=")[
+        2
+    ]
     other = signed_in(second_reviewer)
     assert other.get(f"/queue/bulk/done/?of={batch}").status_code == 302
     other.post("/queue/bulk/undo/", {"of": batch})
     assert states()["lime"] == "recorded"
 
 
-def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(connection, reviewer, monkeypatch):
+def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(
+    connection, reviewer, monkeypatch
+):
     quick, slow = make(connection, "plum"), make(connection, "kiwi")
-    never = Mailbox.objects.create(connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0))
+    never = Mailbox.objects.create(
+        connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0)
+    )
     Message.objects.filter(pk=quick.pk).update(mailbox=never)
     sentences(reviewer, sheet_of(reviewer, quick, slow))
-    windows = {one.message: one.due_at - one.recorded_at for one in Decision.objects.all()}
+    windows = {
+        one.message: one.due_at - one.recorded_at for one in Decision.objects.all()
+    }
     assert windows == {quick: timedelta(0), slow: timedelta(seconds=5.2)}
 
     # Both can still be undone.
@@ -256,12 +363,17 @@ def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone
 
     monkeypatch.setattr(batch, "undo_decision", undo_slowly)
     monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
-    undo_batch(messages=[one.public_id for one in (quick, slow)], actor=reviewer.actor(surface="web"))
+    undo_batch(
+        messages=[one.public_id for one in (quick, slow)],
+        actor=reviewer.actor(surface="web"),
+    )
     assert min(waits) > timedelta(minutes=50)
     assert set(states().values()) == {"undone"}
 
 
-def test_second_submit_decides_nothing_and_shows_the_same_outcome(desk, connection, reviewer):
+def test_second_submit_decides_nothing_and_shows_the_same_outcome(
+    desk, connection, reviewer
+):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     signed = signed_for(reviewer, *messages)
     first, second = post(desk, signed, messages), post(desk, signed, messages)
@@ -271,7 +383,9 @@ def test_second_submit_decides_nothing_and_shows_the_same_outcome(desk, connecti
 
 
 @pytest.mark.slow
-def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back(desk, connection, reviewer):
+def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back(
+    desk, connection, reviewer
+):
     out, held = make(connection, "plum"), make(connection, "kiwi")
     Message.objects.filter(pk=held.pk).update(direction="inbound")
     text = open_sheet(desk, out, held).text
@@ -279,7 +393,9 @@ def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back
     assert 'id="send_back"' in text
     assert 'value="send_back"' not in open_sheet(desk, held).text
     failed = sentences(reviewer, sheet_of(reviewer, held), "send_back", "Say 14 days.")
-    assert list(failed.values()) == ["Received messages cannot be changed: release or reject it."]
+    assert list(failed.values()) == [
+        "Received messages cannot be changed: release or reject it."
+    ]
 
 
 def statements(ask, *arguments):
@@ -290,19 +406,33 @@ def statements(ask, *arguments):
 
 
 @pytest.mark.slow
-def test_statements_to_show_a_sheet_are_constant_and_few_per_decision(desk, connection, reviewer, monkeypatch):
+def test_statements_to_show_a_sheet_are_constant_and_few_per_decision(
+    desk, connection, reviewer, monkeypatch
+):
     # A worker plans alerts after.
     monkeypatch.setattr("alerts.tasks.plan.delay_on_commit", lambda: None)
     several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
-    Message.objects.filter(pk__in=[one.pk for one in several]).update(thread_id="01THREAD")
+    Message.objects.filter(pk__in=[one.pk for one in several]).update(
+        thread_id="01THREAD"
+    )
     open_sheet(desk, *several)
-    assert statements(open_sheet, desk, *several[:2])[0] == statements(open_sheet, desk, *several)[0] <= 29
+    assert (
+        statements(open_sheet, desk, *several[:2])[0]
+        == statements(open_sheet, desk, *several)[0]
+        <= 29
+    )
 
     Message.objects.update(thread_id="")
     few, first = statements(post, desk, signed_for(reviewer, *several[:2]), several[:2])
-    many, second = statements(post, desk, signed_for(reviewer, *several[2:]), several[2:])
+    many, second = statements(
+        post, desk, signed_for(reviewer, *several[2:]), several[2:]
+    )
     assert (many - few) / 4 <= 29
-    assert statements(desk.get, first["Location"])[0] == statements(desk.get, second["Location"])[0] <= 16
+    assert (
+        statements(desk.get, first["Location"])[0]
+        == statements(desk.get, second["Location"])[0]
+        <= 16
+    )
 
 
 REFUND = "Hello {},\n\nyour refund of {} EUR for order {} is on its way.\n\nThe team"
@@ -311,15 +441,23 @@ REFUND = "Hello {},\n\nyour refund of {} EUR for order {} is on its way.\n\nThe 
 def buttons(page):
     """What the buttons of an approval say."""
     text = page.text
-    found = (re.search(rf"<span {name}>(.*?)</span>", text) for name in ("data-approve", "data-approve-all"))
+    found = (
+        re.search(rf"<span {name}>(.*?)</span>", text)
+        for name in ("data-approve", "data-approve-all")
+    )
     return [one[1] for one in found if one]
 
 
 def approve(client, page, messages, *, read=(), **fields):
     """Approve what is ticked and read, or with `unread` also the rest."""
     asked = {"outcome": "approve_unread" if "unread" in fields else "approve", **fields}
-    items = {"item": [pair(one) for one in messages], "read": [pair(one) for one in read]}
-    return client.post("/queue/bulk/decide/", {"sheet": signed_on(page), **items, **asked})
+    items = {
+        "item": [pair(one) for one in messages],
+        "read": [pair(one) for one in read],
+    }
+    return client.post(
+        "/queue/bulk/decide/", {"sheet": signed_on(page), **items, **asked}
+    )
 
 
 def decided():
@@ -327,7 +465,9 @@ def decided():
 
 
 def refunds(connection, *amounts):
-    """Messages that are alike: each to somebody else about another order, and about so much money."""
+    """Messages that are alike: each to somebody else about another order, and about so
+    much money.
+    """
     names = ("Dana", "Kim", "Bo", "Lea", "Max", "Eva")
     return [
         make_message(
@@ -340,13 +480,19 @@ def refunds(connection, *amounts):
     ]
 
 
-def test_approval_takes_what_its_person_has_read_by_the_ledger_and_what_the_page_counted(desk, connection):
+def test_approval_takes_what_its_person_has_read_by_the_ledger_and_what_the_page_counted(
+    desk, connection
+):
     plum, kiwi, fig = [make(connection, name) for name in ("plum", "kiwi", "fig")]
-    assert buttons(open_sheet(desk, plum, kiwi, fig)) == ["Approve 0 read", "Approve 3 unread"]
+    assert buttons(open_sheet(desk, plum, kiwi, fig)) == [
+        "Approve 0 read",
+        "Approve 3 unread",
+    ]
     desk.get(f"/queue/{plum.public_id}/")
     page = open_sheet(desk, plum, kiwi, fig)
     assert buttons(page) == ["Approve 1 read", "Approve 1 read and 2 unread"]
-    # What was not read is not approved, whatever a page claims; nor is what was read since without being counted there.
+    # What was not read is not approved, whatever a page claims; nor is what was read
+    # since without being counted there.
     refused = approve(desk, page, [kiwi, fig], read=[kiwi, fig])
     assert (refused.status_code, decided()) == (422, [])
     assert "You have not read any of the ticked messages" in refused.text
@@ -355,20 +501,33 @@ def test_approval_takes_what_its_person_has_read_by_the_ledger_and_what_the_page
     assert decided() == ["Subject plum"]
     done = desk.get(answer["Location"]).text
     assert "Approved: 1 of 1" in done
-    assert re.findall(r'name="id" value="(.*?)"', done)[:2] == [str(kiwi.public_id), str(fig.public_id)]
+    assert re.findall(r'name="id" value="(.*?)"', done)[:2] == [
+        str(kiwi.public_id),
+        str(fig.public_id),
+    ]
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("", "Nothing was approved: 2 of the ticked messages are unread. Type that number"),
-        ("3", "Nothing was approved: you typed 3, and 2 of the ticked messages are unread."),
+        (
+            "",
+            "Nothing was approved: 2 of the ticked messages are unread. Type that number",
+        ),
+        (
+            "3",
+            "Nothing was approved: you typed 3, and 2 of the ticked messages are unread.",
+        ),
     ],
 )
-def test_wrong_or_missing_number_of_unread_messages_changes_nothing_and_keeps_the_rest(desk, connection, typed, said):
+def test_wrong_or_missing_number_of_unread_messages_changes_nothing_and_keeps_the_rest(
+    desk, connection, typed, said
+):
     plum, kiwi, fig = [make(connection, name) for name in ("plum", "kiwi", "fig")]
     page = open_sheet(desk, plum, kiwi, fig)
-    refused = approve(desk, page, [plum, fig], unread=typed, reject_reason="Half a sentence")
+    refused = approve(
+        desk, page, [plum, fig], unread=typed, reject_reason="Half a sentence"
+    )
     text = refused.text
     assert (refused.status_code, decided()) == (422, [])
     assert said in text
@@ -377,7 +536,9 @@ def test_wrong_or_missing_number_of_unread_messages_changes_nothing_and_keeps_th
     assert f'value="{typed}"' in text
 
 
-def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all(desk, connection):
+def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all(
+    desk, connection
+):
     plum, kiwi = make(connection, "plum"), make(connection, "kiwi")
     page = open_sheet(desk, plum, kiwi)
     see(desk, page, plum)
@@ -394,20 +555,33 @@ def test_number_that_is_no_longer_true_is_refused_and_the_right_one_approves_all
     }  # fmt: skip
 
 
-def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_differs_marked(desk, connection):
+def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_differs_marked(
+    desk, connection
+):
     messages = refunds(connection, "50.00", "50.00", "500.00", "50.00", "50.00")
     other = make(connection, "plum")
     text = open_sheet(desk, messages[0], other, *messages[1:]).text
     assert "5 alike, 1 differs" in text
-    shown = re.findall(r'<article class="card one( like)?"[^>]*data-message="(.*?)"', text)
+    shown = re.findall(
+        r'<article class="card one( like)?"[^>]*data-message="(.*?)"', text
+    )
     like = [str(one.public_id) for one in messages]
     whole, rows = [like[2], like[0]], [like[1], like[3], like[4]]
-    expected = [*(("", one) for one in whole), *((" like", one) for one in rows), ("", str(other.public_id))]
+    expected = [
+        *(("", one) for one in whole),
+        *((" like", one) for one in rows),
+        ("", str(other.public_id)),
+    ]
     assert shown == expected
     marked = re.findall(r"<mark>(.*?)</mark>", text)
-    assert [one.rpartition("</span>")[2] for one in marked] == ["marked", "500.00", "500.00"]
+    assert [one.rpartition("</span>")[2] for one in marked] == [
+        "marked",
+        "500.00",
+        "500.00",
+    ]
     assert re.search(r"most: <bdi>50.00</bdi>", text)
-    # One that stands there by its differences shows each of them, and the whole message behind one press.
+    # One that stands there by its differences shows each of them, and the whole message
+    # behind one press.
     row = text[text.index(f'data-message="{like[1]}"') :].partition("</article>")[0]
     differences, _, whole = row.partition("<details")
     assert re.findall(r'<span class="own">(.*?)</span>', differences) == ["Kim", "4472"]
@@ -415,7 +589,9 @@ def test_alike_messages_are_one_group_with_those_that_differ_first_and_what_diff
     assert "is on its way" in whole
 
 
-def test_another_domain_or_copy_among_alike_messages_is_marked_and_a_few_are_no_group(desk, connection):
+def test_another_domain_or_copy_among_alike_messages_is_marked_and_a_few_are_no_group(
+    desk, connection
+):
     messages = refunds(connection, "50.00", "50.00", "50.00")
     odd = make_message(
         connection,
@@ -431,7 +607,9 @@ def test_another_domain_or_copy_among_alike_messages_is_marked_and_a_few_are_no_
     assert found == [("To:", "elsewhere.example"), ("Bcc:", "eve@elsewhere.example")]
 
 
-def test_differences_count_as_read_only_after_the_message_that_is_shown_whole(desk, connection):
+def test_differences_count_as_read_only_after_the_message_that_is_shown_whole(
+    desk, connection
+):
     messages = refunds(connection, "50.00", "50.00", "50.00")
     page = open_sheet(desk, *messages)
     see(desk, page, *messages[1:])
@@ -439,7 +617,10 @@ def test_differences_count_as_read_only_after_the_message_that_is_shown_whole(de
     see(desk, page, messages[0])
     see(desk, page, *messages[1:])
     opened = lines(Entry.objects.filter(action="message.opened").order_by("pk"))
-    assert [line.details.get("like", "") for line in opened] == ["", *[str(messages[0].public_id)] * 2]
+    assert [line.details.get("like", "") for line in opened] == [
+        "",
+        *[str(messages[0].public_id)] * 2,
+    ]
     assert buttons(open_sheet(desk, *messages)) == ["Approve 3 read"]
 
 
@@ -450,16 +631,24 @@ def test_sheet_of_somebody_else_records_nothing(desk, connection, second_reviewe
     assert not Entry.objects.filter(action="message.opened").exists()
 
 
-def test_second_press_at_the_same_time_finds_the_same_decisions(connection, reviewer, second_reviewer):
+def test_second_press_at_the_same_time_finds_the_same_decisions(
+    connection, reviewer, second_reviewer
+):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     sheet = sheet_of(reviewer, *messages)
 
     def press(person):
         return decide_batch(
-            sheet=sheet, ticked=sheet.items, actor=person.actor(surface="web"), outcome="approve", reason=""
+            sheet=sheet,
+            ticked=sheet.items,
+            actor=person.actor(surface="web"),
+            outcome="approve",
+            reason="",
         )
 
     first, second, others = press(reviewer), press(reviewer), press(second_reviewer)
     assert [one.decision for one in second] == [one.decision for one in first]
-    assert [(one.decision, "approved this message first" in one.sentence) for one in others] == [(None, True)] * 2
+    assert [
+        (one.decision, "approved this message first" in one.sentence) for one in others
+    ] == [(None, True)] * 2
     assert Decision.objects.count() == 2

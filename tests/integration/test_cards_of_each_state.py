@@ -27,12 +27,17 @@ from tests.integration.deciding import decide
 from tests.unit.test_card_payloads import read_by_discord_py
 
 pytestmark = pytest.mark.django_db
-METADATA = {"discord_user": "@everyone eve@hidden.example", "discord_channel": "outreach"}
+METADATA = {
+    "discord_user": "@everyone eve@hidden.example",
+    "discord_channel": "outreach",
+}
 
 
 @pytest.fixture
 def destination():
-    return Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/t")
+    return Destination.objects.create(
+        name="#approvals", url="https://discord.com/api/webhooks/1/t"
+    )
 
 
 def reload_message(message):
@@ -51,12 +56,23 @@ def card_fields(card):
 
 def act(message, action, **details):
     actor = webhook(message.connection.slug, surface="worker")
-    record(action, actor=actor, connection=message.connection_id, message=message.public_id, details=details)
+    record(
+        action,
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details=details,
+    )
     return Entry.objects.with_details().latest("pk")
 
 
-def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(connection, reviewer, destination):
-    message, now = make_message(connection, subject="Refund", metadata=METADATA), timezone.now()
+def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(
+    connection, reviewer, destination
+):
+    message, now = (
+        make_message(connection, subject="Refund", metadata=METADATA),
+        timezone.now(),
+    )
     ends = now + timedelta(hours=5)
     fields = card_fields(card_of(message, destination, expires_at=ends))
     assert fields["Held"] == f"<t:{int(message.held_at.timestamp())}:R>"
@@ -67,8 +83,15 @@ def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(con
     assert card_fields(card_of(message, destination))["Claimed by"] == str(reviewer)
     # In the last tenth of its time, text and colour say so, as on the desk.
     ends = now + timedelta(minutes=20)
-    assert card_of(message, destination, held_at=now - timedelta(hours=1), expires_at=ends)["color"] == AMBER
-    soon = card_of(message, destination, held_at=now - timedelta(hours=10), expires_at=ends)
+    assert (
+        card_of(
+            message, destination, held_at=now - timedelta(hours=1), expires_at=ends
+        )["color"]
+        == AMBER
+    )
+    soon = card_of(
+        message, destination, held_at=now - timedelta(hours=10), expires_at=ends
+    )
     assert soon["color"] == COLOURS["orange"] != AMBER
     assert soon["description"].startswith("**Held, expires soon.**")
     assert "Read it and decide" in soon["description"]
@@ -77,25 +100,49 @@ def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(con
     assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
 
 
-def test_each_state_has_its_colour_and_text_and_only_the_held_card_asks_for_a_decision(connection, destination):
+def test_each_state_has_its_colour_and_text_and_only_the_held_card_asks_for_a_decision(
+    connection, destination
+):
     message = make_message(connection)
-    states = {"held": "amber", "sent": "green", "cancelled": "plain", "bounced": "rose", "gone": "violet"}
+    states = {
+        "held": "amber",
+        "sent": "green",
+        "cancelled": "plain",
+        "bounced": "rose",
+        "gone": "violet",
+    }
     for state, tone in states.items():
         card = card_of(message, destination, state=state)
         assert card["color"] == COLOURS[tone], state
-        assert card["description"].startswith(f"**{shown_status(reload_message(message)).word}.**"), state
-        asks = ("Read it and decide" in card["description"], "Claimed by" in card_fields(card))
+        assert card["description"].startswith(
+            f"**{shown_status(reload_message(message)).word}.**"
+        ), state
+        asks = (
+            "Read it and decide" in card["description"],
+            "Claimed by" in card_fields(card),
+        )
         assert asks == (state == "held",) * 2, state
         assert find_errors({"embeds": [card]}) == {}
 
 
 def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
     message = make_message(connection)
-    assert "without review" not in card_of(message, destination, state="sent")["description"]
-    assert Entry.objects.of_message(message.public_id).filter(action="message.held").exists()
+    assert (
+        "without review"
+        not in card_of(message, destination, state="sent")["description"]
+    )
+    assert (
+        Entry.objects.of_message(message.public_id)
+        .filter(action="message.held")
+        .exists()
+    )
     # As mirrored if the first known event is that it was sent.
     Message.objects.update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
-    for mode, word in (("monitored", "monitored"), ("autonomous", "autonomous"), ("gated_send", "not reviewed")):
+    for mode, word in (
+        ("monitored", "monitored"),
+        ("autonomous", "autonomous"),
+        ("gated_send", "not reviewed"),
+    ):
         connection.mailboxes.update(oversight_mode=mode)
         description = card_of(message, destination)["description"]
         assert description.startswith(f"**Sent · {word}.**")
@@ -107,7 +154,10 @@ def test_digest_of_a_burst_reads_few_rows_and_counts_all(
 ):
     monkeypatch.setattr("alerts.cards.digest.MAX_READ", 2)
     digest = Digest.objects.create(destination=destination)
-    messages = [make_message(connection, hydrated=False, subject=f"Letter {n}") for n in range(5)]
+    messages = [
+        make_message(connection, hydrated=False, subject=f"Letter {n}")
+        for n in range(5)
+    ]
     for message in messages:
         Card.objects.create(destination=destination, message=message, digest=digest)
     Message.objects.filter(pk=messages[4].pk).update(state="rejected")
@@ -117,7 +167,11 @@ def test_digest_of_a_burst_reads_few_rows_and_counts_all(
     assert word == "5 messages, 4 waiting"
     assert fields["By state"] == "4 · Held\n1 · Rejected"
     lines = fields["Newest waiting"].splitlines()
-    assert [line.partition(" ·")[0] for line in lines] == ["Letter 3", "Letter 2", "and 2 more"]
+    assert [line.partition(" ·")[0] for line in lines] == [
+        "Letter 3",
+        "Letter 2",
+        "and 2 more",
+    ]
     destination.privacy = "minimal"
     assert "Letter" not in json.dumps(cards.posted(destination, digest=digest, pk=7)[0])
 
@@ -128,73 +182,139 @@ def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     note_failure(connection, "It did not answer @everyone at ops@acme.example.")
     entry = newest_entry(about, None)
     card = notice_body(about, entry, destination)["embeds"][0]
-    assert read_by_discord_py({"embeds": [card]})[0].to_dict()["fields"] == card["fields"]
-    assert (notice_word(about, entry), card["color"]) == ("Not reachable", COLOURS["rose"])
+    assert (
+        read_by_discord_py({"embeds": [card]})[0].to_dict()["fields"] == card["fields"]
+    )
+    assert (notice_word(about, entry), card["color"]) == (
+        "Not reachable",
+        COLOURS["rose"],
+    )
     assert "\\@everyone" in card["description"]
     assert card["url"].endswith(f"/connections/{connection.pk}/")
     destination.privacy = "minimal"
-    assert "ops" not in notice_body(about, entry, destination)["embeds"][0]["description"]
+    assert (
+        "ops" not in notice_body(about, entry, destination)["embeds"][0]["description"]
+    )
     note_recovery(connection, began=began)
     # The post shows the newest state, whichever action planned it.
     newest = newest_entry(about, entry.pk)
     assert notice_word(about, newest) == "Reachable again"
-    assert notice_body(about, newest, destination)["embeds"][0]["color"] == COLOURS["green"]
+    assert (
+        notice_body(about, newest, destination)["embeds"][0]["color"]
+        == COLOURS["green"]
+    )
 
 
 def test_refusal_at_the_gate_has_its_own_notice(connection, destination):
     dana = "dana@acme.example"
-    details = {"recipients": dana, "refused": dana, "rule": "off-list", "mailbox": "a@b.c"}
+    details = {
+        "recipients": dana,
+        "refused": dana,
+        "rule": "off-list",
+        "mailbox": "a@b.c",
+    }
     actor = webhook(connection.slug, surface="worker")
-    record("message.refused_at_gate", actor=actor, connection=connection.pk, details=details)
+    record(
+        "message.refused_at_gate",
+        actor=actor,
+        connection=connection.pk,
+        details=details,
+    )
     about = f"refusal/{Entry.objects.latest('pk').pk}"
     body = notice_body(about, newest_entry(about, None), destination)
     assert notice_word(about, newest_entry(about, None)) == "Refused at the gate"
     assert card_fields(body["embeds"][0])["Refused"] == r"dana\@acme.example"
     assert find_errors(body) == {}
-    assert read_by_discord_py(body)[0].to_dict()["fields"] == body["embeds"][0]["fields"]
+    assert (
+        read_by_discord_py(body)[0].to_dict()["fields"] == body["embeds"][0]["fields"]
+    )
     destination.privacy = "minimal"
-    assert "dana" not in json.dumps(notice_body(about, newest_entry(about, None), destination))
+    assert "dana" not in json.dumps(
+        notice_body(about, newest_entry(about, None), destination)
+    )
 
 
-def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(connection, destination):
+def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(
+    connection, destination
+):
     message = make_message(connection, subject="Refund", metadata=METADATA)
     for word in ("Approved", "Bounced"):
-        entry = act(message, f"message.{word.lower()}", explanation="mailbox full at dana@northwind.example")
+        entry = act(
+            message,
+            f"message.{word.lower()}",
+            explanation="mailbox full at dana@northwind.example",
+        )
         body = answer_body(reload_message(message), entry, destination)
         card = body["embeds"][0]
-        assert answer_card(reload_message(message), entry, destination, MARKDOWN).word == word
+        assert (
+            answer_card(reload_message(message), entry, destination, MARKDOWN).word
+            == word
+        )
         assert card["description"].startswith(f"**{word}**")
-        assert card_fields(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
+        assert card_fields(card)["Message ID"] == message.upstream_id.replace(
+            "-", "\\-"
+        )
         assert card_fields(card)["Requested by"].startswith("\\@everyone")
         assert body["allowed_mentions"] == {"parse": []}
         assert find_errors(body) == {}
         assert read_by_discord_py(body)[0].to_dict()["fields"] == card["fields"]
     destination.privacy = "minimal"
-    assert "dana" not in json.dumps(answer_body(reload_message(message), entry, destination))
+    assert "dana" not in json.dumps(
+        answer_body(reload_message(message), entry, destination)
+    )
 
 
 @pytest.mark.slow
-def test_answer_to_a_decision_names_who_and_why_without_its_reference(connection, reviewer, destination):
+def test_answer_to_a_decision_names_who_and_why_without_its_reference(
+    connection, reviewer, destination
+):
     message = make_message(connection)
     decision = decide(message, reviewer).decision
     for outcome, action, repeated, template in (
-        ("reject", "rejected", "", "**Rejected** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
-        ("send_back", "rejected", "", "**Changes requested** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
-        ("approve", "approved", "{mark}", "**Approved** by Ana Ferreira. It is being sent."),
-        ("approve", "approved", "Looks fine. {mark}", "**Approved** by Ana Ferreira. It is being sent.\n> Looks fine."),
+        (
+            "reject",
+            "rejected",
+            "",
+            "**Rejected** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*.",
+        ),
+        (
+            "send_back",
+            "rejected",
+            "",
+            "**Changes requested** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*.",
+        ),
+        (
+            "approve",
+            "approved",
+            "{mark}",
+            "**Approved** by Ana Ferreira. It is being sent.",
+        ),
+        (
+            "approve",
+            "approved",
+            "Looks fine. {mark}",
+            "**Approved** by Ana Ferreira. It is being sent.\n> Looks fine.",
+        ),
     ):
         reason = "" if outcome == "approve" else "The amount is **wrong**."
         message.decisions.update(state="applied", outcome=outcome, reason=reason)
         mark = f"[countersign:{decision.reference}]"
-        Message.objects.filter(pk=message.pk).update(upstream_reason=repeated.format(mark=mark))
-        answer = answer_body(reload_message(message), act(message, f"message.{action}"), destination)["embeds"][0][
-            "description"
-        ]
+        Message.objects.filter(pk=message.pk).update(
+            upstream_reason=repeated.format(mark=mark)
+        )
+        answer = answer_body(
+            reload_message(message), act(message, f"message.{action}"), destination
+        )["embeds"][0]["description"]
         begins, _, ends = template.partition("{}")
-        assert (answer.startswith(begins), answer.endswith(ends or begins)) == (True, True), answer
+        assert (answer.startswith(begins), answer.endswith(ends or begins)) == (
+            True,
+            True,
+        ), answer
 
 
-def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewer, destination):
+def test_card_says_once_who_decided_and_what_went_wrong_then(
+    connection, reviewer, destination
+):
     message = make_message(connection)
     decide(message, reviewer, "send_back", reason="Please add the amount.")
     description = card_of(message, destination)["description"]
@@ -203,24 +323,44 @@ def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewe
     for outcome, state, says in (
         ("approve", "approved", "**Approved** by Ana Ferreira."),
         ("send_back", "rejected", "**Changes requested** by Ana Ferreira."),
-        ("approve", "bounced", "**Bounced.** The recipient's server refused it; approved by Ana Ferreira."),
+        (
+            "approve",
+            "bounced",
+            "**Bounced.** The recipient's server refused it; approved by Ana Ferreira.",
+        ),
     ):
-        message.decisions.update(state="applied", outcome=outcome, reason="" if outcome == "approve" else "No")
+        message.decisions.update(
+            state="applied",
+            outcome=outcome,
+            reason="" if outcome == "approve" else "No",
+        )
         assert card_of(message, destination, state=state)["description"] == says
 
 
-FILES = [{"name": f"file {number}.pdf", "content_type": "application/pdf", "size": 4} for number in range(7)]
+FILES = [
+    {"name": f"file {number}.pdf", "content_type": "application/pdf", "size": 4}
+    for number in range(7)
+]
 
 
 def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destination):
     copies = [f"c{number}@fabrikam.example" for number in range(7)]
     additions = {"auto_bcc": "archive@yourteam.example"}
-    message = make_message(connection, cc=copies, bcc=["b@fabrikam.example"], attachments=FILES, additions=additions)
+    message = make_message(
+        connection,
+        cc=copies,
+        bcc=["b@fabrikam.example"],
+        attachments=FILES,
+        additions=additions,
+    )
     fields = card_fields(card_of(message, destination))
     assert fields["Cc"].startswith("c0\\@fabrikam.example, c1")
     assert fields["Cc"].endswith(" and 2 more")
     assert fields["Bcc"] == "b\\@fabrikam.example, archive\\@yourteam.example"
-    assert fields["Files"] == "file 0.pdf, file 1.pdf, file 2.pdf, file 3.pdf, file 4.pdf and 2 more"
+    assert (
+        fields["Files"]
+        == "file 0.pdf, file 1.pdf, file 2.pdf, file 3.pdf, file 4.pdf and 2 more"
+    )
     destination.privacy = "minimal"
     card = card_of(message, destination)
     assert card_fields(card)["Files"] == "7"

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.django_db
 
 
 def claim(client, message, headers=None, **fields):
-    return client.post(f"/queue/{message.public_id}/claim/", fields, headers=headers or {})
+    return client.post(
+        f"/queue/{message.public_id}/claim/", fields, headers=headers or {}
+    )
 
 
 def claim_as(message, person, **options):
@@ -43,7 +45,11 @@ def is_held(message):
 
 def acts(message):
     """The ledger entries about claims on the message, oldest first."""
-    entries = Entry.objects.of_message(message.public_id).filter(action__startswith="claim.").oldest_first()
+    entries = (
+        Entry.objects.of_message(message.public_id)
+        .filter(action__startswith="claim.")
+        .oldest_first()
+    )
     return [(one.action, one.detail.fields) for one in entries.select_related("detail")]
 
 
@@ -70,13 +76,19 @@ def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
     decide(message, second_reviewer)
     assert not Claim.objects.exists()
     action, details = acts(message)[-1]
-    assert (action, details["holder"], details["actor"]) == ("claim.released", "Ana Ferreira", "Ben Okafor")
+    assert (action, details["holder"], details["actor"]) == (
+        "claim.released",
+        "Ana Ferreira",
+        "Ben Okafor",
+    )
     assert details["explanation"] == "The message was decided."
     with pytest.raises(AlreadyDecided, match="already decided"):
         claim_as(message, reviewer)
 
 
-def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(signed_in, reviewer, second_reviewer, message):
+def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
+    signed_in, reviewer, second_reviewer, message
+):
     claim_as(message, reviewer)
     client = signed_in(second_reviewer)
     answer = claim(client, message)
@@ -92,21 +104,36 @@ def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(signed_in, re
     assert (new_claim["from"], new_claim["actor"]) == ("Ana Ferreira", "Ben Okafor")
 
 
-def test_taking_over_a_lost_claim_asks_again_and_an_invalid_value_is_a_plain_claim(reviewer, second_reviewer, message):
+def test_taking_over_a_lost_claim_asks_again_and_an_invalid_value_is_a_plain_claim(
+    reviewer, second_reviewer, message
+):
     cleo = make_person("cleo@yourteam.example", "Cleo", "reviewer")
     claim_as(message, cleo)
     with pytest.raises(ClaimedByOther, match="Cleo has this message"):
         claim_as(message, second_reviewer, from_holder=reviewer.pk)
     assert Claim.objects.get().person == cleo
     release_as(message, cleo)
-    assert [ClaimForm({"take_over": one}).value("take_over") for one in ("x", "-1")] == [None, None]
-    claim_as(message, reviewer, from_holder=ClaimForm({"take_over": "9" * 30}).value("take_over"))
+    assert [
+        ClaimForm({"take_over": one}).value("take_over") for one in ("x", "-1")
+    ] == [None, None]
+    claim_as(
+        message,
+        reviewer,
+        from_holder=ClaimForm({"take_over": "9" * 30}).value("take_over"),
+    )
     assert Claim.objects.get().person == reviewer
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_who_claim_at_once_get_one_claim_and_one_question(reviewer, second_reviewer, message):
-    found = at_once(*(lambda person=person: claim_as(message, person) for person in (reviewer, second_reviewer)))
+def test_two_who_claim_at_once_get_one_claim_and_one_question(
+    reviewer, second_reviewer, message
+):
+    found = at_once(
+        *(
+            lambda person=person: claim_as(message, person)
+            for person in (reviewer, second_reviewer)
+        )
+    )
     [made] = [one for one in found if isinstance(one, Claim)]
     [refused] = [one for one in found if isinstance(one, ClaimedByOther)]
     assert Claim.objects.get().person_id == made.person_id == refused.holder
@@ -130,7 +157,9 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     assert mine(client) == "1"
 
 
-def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewer, second_reviewer, message):
+def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(
+    reviewer, second_reviewer, message
+):
     claim_as(message, reviewer)
     let_idle(minutes=9)
     assert end_idle() == 0
@@ -175,7 +204,9 @@ def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     lately = Claim.objects.filter(seen_at__gt=Now() - timedelta(minutes=5))
     touch(message, actor=second_reviewer.actor(surface="web"))
     assert not lately.exists(), "somebody else's look keeps nothing"
-    getattr(signed_in(reviewer), method)(f"/queue/{path.format(message.public_id)}", headers=headers)
+    getattr(signed_in(reviewer), method)(
+        f"/queue/{path.format(message.public_id)}", headers=headers
+    )
     assert lately.exists() is keeps
 
 

@@ -38,9 +38,13 @@ def change_password(monkeypatch, email, *typed):
     call_command("changepassword", email, stdout=io.StringIO(), stderr=io.StringIO())
 
 
-def test_password_changed_by_a_command_is_recorded_and_ends_the_sessions(monkeypatch, admin):
+def test_password_changed_by_a_command_is_recorded_and_ends_the_sessions(
+    monkeypatch, admin
+):
     browser = Client()
-    browser.post("/accounts/login/", {"login": admin.email, "password": "correct horse battery"})
+    browser.post(
+        "/accounts/login/", {"login": admin.email, "password": "correct horse battery"}
+    )
     change_password(monkeypatch, admin.email.upper(), NEW, NEW)
     line = only_entry("person.password_changed")
     assert by(line) == ("command", "changepassword", "command")
@@ -61,7 +65,9 @@ def test_password_that_was_not_set_is_not_recorded(monkeypatch, admin):
 # A command closes its connections to the database when it ends.
 @pytest.mark.django_db(transaction=True)
 def test_command_line_gives_its_actions_a_trace_number(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["manage.py", "first_admin", "--email", "eva@example.com"])
+    monkeypatch.setattr(
+        sys, "argv", ["manage.py", "first_admin", "--email", "eva@example.com"]
+    )
     # This process has set Django up already.
     monkeypatch.setattr("django.setup", lambda: None)
     runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")

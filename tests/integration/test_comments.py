@@ -1,4 +1,6 @@
-"""Comments: what colleagues write about a message, whom they ask, and that it stays on the desk."""
+"""Comments: what colleagues write about a message, whom they ask, and that it stays on
+the desk.
+"""
 
 import json
 import re
@@ -19,22 +21,30 @@ pytestmark = pytest.mark.django_db
 
 
 def comment(client, message, text, headers=None):
-    return client.post(f"/queue/{message.public_id}/comments/", {"text": text}, headers=headers or {})
+    return client.post(
+        f"/queue/{message.public_id}/comments/", {"text": text}, headers=headers or {}
+    )
 
 
 def say(message, person, text):
-    return add_comment(message=message.public_id, actor=person.actor(surface="web"), text=text)
+    return add_comment(
+        message=message.public_id, actor=person.actor(surface="web"), text=text
+    )
 
 
 def names(client, message, typed=""):
     """The names that are offered after @."""
-    page = client.get(f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX).text
+    page = client.get(
+        f"/queue/{message.public_id}/people/", {"q": typed}, headers=HTMX
+    ).text
     return [unescape(name) for name in re.findall(r'data-name="([^"]*)"', page)]
 
 
 @pytest.fixture
 def outsider(message):
-    return make_person("zoe@yourteam.example", "Zoe", "reviewer", connection=make_connection("other"))
+    return make_person(
+        "zoe@yourteam.example", "Zoe", "reviewer", connection=make_connection("other")
+    )
 
 
 def asked():
@@ -42,31 +52,48 @@ def asked():
 
 
 def mine(client):
-    return [row["id"] for row in client.get("/queue/?format=json&tab=mine").json()["messages"]]
+    return [
+        row["id"]
+        for row in client.get("/queue/?format=json&tab=mine").json()["messages"]
+    ]
 
 
 def page(client, message):
     return client.get(f"/queue/{message.public_id}/").text
 
 
-def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(signed_in, reviewer, auditor, message):
-    answer = comment(signed_in(reviewer), message, "Right-to-left: \u202e here\r\nand <b>this</b>")
+def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(
+    signed_in, reviewer, auditor, message
+):
+    answer = comment(
+        signed_in(reviewer), message, "Right-to-left: \u202e here\r\nand <b>this</b>"
+    )
     assert answer["Location"] == f"/queue/{message.public_id}/#comments"
     # An auditor can read it but not comment.
     seen = page(signed_in(auditor), message)
-    assert '<span class="ghost">RIGHT-TO-LEFT OVERRIDE</span> here\nand &lt;b&gt;this&lt;/b&gt;' in seen
+    assert (
+        '<span class="ghost">RIGHT-TO-LEFT OVERRIDE</span> here\nand &lt;b&gt;this&lt;/b&gt;'
+        in seen
+    )
     assert "comment-text" not in seen
     assert "claim-button" not in seen
     # Its text is stored only where it can be erased.
     entry = Entry.objects.of_action("comment.added").get()
     assert entry.detail.fields["comment"] == Comment.objects.get().text
-    columns = {field.name: getattr(entry, field.name) for field in Entry._meta.concrete_fields}
+    columns = {
+        field.name: getattr(entry, field.name) for field in Entry._meta.concrete_fields
+    }
     assert "Right-to-left" not in json.dumps(columns, default=str)
 
 
-def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, reviewer, message):
+def test_invalid_comment_shows_an_error_and_preserves_the_text(
+    signed_in, reviewer, message
+):
     client = signed_in(reviewer)
-    for text, words in (("", "Write something first."), ("x" * 2001, "Keep a comment under 2,000 characters.")):
+    for text, words in (
+        ("", "Write something first."),
+        ("x" * 2001, "Keep a comment under 2,000 characters."),
+    ):
         answer = comment(client, message, text, headers=HTMX)
         shown = answer.text
         assert (answer.status_code, words in shown) == (422, True), words
@@ -77,7 +104,9 @@ def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, review
     assert len(Comment.objects.get().text) == 2000
 
 
-def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(signed_in, reviewer, second_reviewer, message):
+def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(
+    signed_in, reviewer, second_reviewer, message
+):
     client = signed_in(reviewer)
     shown = comment(client, message, "@Ben Okafor Is it?", headers=HTMX).text
     assert "Ben Okafor will see it under Mine." in shown
@@ -90,7 +119,9 @@ def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(signed_in, rev
     assert client.get("/queue/pulse/").json()["asked"] == 1
 
 
-def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(reviewer, second_reviewer, admin, message):
+def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(
+    reviewer, second_reviewer, admin, message
+):
     for text in ("@Ben Okafor, is it?", "ask @ben@yourteam.example", "@ben"):
         say(message, reviewer, text)
         assert asked() == [second_reviewer], text
@@ -117,15 +148,23 @@ def test_question_is_hidden_while_another_decision_is_sending_and_ends_with_it(
     assert asked() == []
 
 
-def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(signed_in, reviewer, connection, message):
+def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(
+    signed_in, reviewer, connection, message
+):
     other = make_connection("other")
-    box = Mailbox.objects.create(connection=connection, upstream_id="M2", address="b@yourteam.example")
+    box = Mailbox.objects.create(
+        connection=connection, upstream_id="M2", address="b@yourteam.example"
+    )
     make_person("zoe@yourteam.example", "Zoe", "reviewer", connection=other)
-    make_person("yan@yourteam.example", "Yan", "reviewer", connection=connection, mailbox=box)
+    make_person(
+        "yan@yourteam.example", "Yan", "reviewer", connection=connection, mailbox=box
+    )
     make_person("una@yourteam.example", "Una")
     left = make_person("lee@yourteam.example", "Lee", "reviewer")
     type(left).objects.filter(pk=left.pk).update(is_active=False)
-    here = make_person("ivo@yourteam.example", "Ivo", "auditor", mailbox=message.mailbox)
+    here = make_person(
+        "ivo@yourteam.example", "Ivo", "auditor", mailbox=message.mailbox
+    )
     client = signed_in(reviewer)
     assert names(client, message) == ["Ivo"]
     answer = comment(client, message, "@Zoe @Yan @Una @Lee @Ivo", headers=HTMX).text
@@ -137,7 +176,10 @@ def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is
     signed_in, reviewer, second_reviewer, auditor, outsider, message
 ):
     make_person("ana.b@yourteam.example", "Ana Be<rg>", "reviewer")
-    twins = [make_person(f"{name}@yourteam.example", "Kim Roe", "reviewer") for name in ("kim", "roe")]
+    twins = [
+        make_person(f"{name}@yourteam.example", "Kim Roe", "reviewer")
+        for name in ("kim", "roe")
+    ]
     client = signed_in(reviewer)
     wanted = {
         "be": ["Ana Be<rg>", "Ben Okafor"],
@@ -156,10 +198,16 @@ def test_names_are_completed_from_the_words_of_a_name_or_its_address_and_what_is
             say(message, reviewer, f"@{name} Look.")
             assert [name in (one.name, one.email) for one in asked()] == [True], name
             Question.objects.all().delete()
-    assert "<rg>" not in client.get(f"/queue/{message.public_id}/people/", headers=HTMX).text
+    assert (
+        "<rg>"
+        not in client.get(f"/queue/{message.public_id}/people/", headers=HTMX).text
+    )
     # Only who may comment here is told who sees it.
     path = f"/queue/{message.public_id}/people/"
-    statuses = [signed_in(one).get(path, headers=HTMX).status_code for one in (auditor, outsider)]
+    statuses = [
+        signed_in(one).get(path, headers=HTMX).status_code
+        for one in (auditor, outsider)
+    ]
     assert statuses == [403, 404]
 
 
@@ -175,7 +223,9 @@ def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
             say(one, second_reviewer, "@Ana Ferreira?")
             say(message, second_reviewer, "@ana look")
             Claim.objects.create(message=one, person=reviewer)
-            Snooze.objects.create(message=one, person=reviewer, until="2999-01-01T00:00Z")
+            Snooze.objects.create(
+                message=one, person=reviewer, until="2999-01-01T00:00Z"
+            )
 
     def cost(path, most):
         with django_assert_max_num_queries(most) as queries:
@@ -187,4 +237,7 @@ def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
     few = [cost(*path) for path in paths]
     fill(5)
     # The first request of a process may fill caches.
-    assert [more <= less for more, less in zip([cost(*path) for path in paths], few, strict=True)] == [True, True]
+    assert [
+        more <= less
+        for more, less in zip([cost(*path) for path in paths], few, strict=True)
+    ] == [True, True]

@@ -12,7 +12,13 @@ from approvals.models import Decision
 from approvals.reconcile import reads
 from audit.models import Entry, EntryDetail
 from connections.accounts import commands
-from connections.accounts.keys import SLOTS, check_all, check_key, scope_error, shown_start
+from connections.accounts.keys import (
+    SLOTS,
+    check_all,
+    check_key,
+    scope_error,
+    shown_start,
+)
 from connections.errors import ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
@@ -21,12 +27,25 @@ from mirror.sync import health
 from mirror.sync.rows import mirror_row
 from policy.kill_switch import pull, release
 from tests.account import account
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
+from tests.factories import (
+    NOW,
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    pending_row,
+    post_event,
+)
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
 
-ALL = {"oversight": ["oversight"], "read": ["read"], "admin": ["admin", "read"], "agent": ["read", "send"]}
+ALL = {
+    "oversight": ["oversight"],
+    "read": ["read"],
+    "admin": ["admin", "read"],
+    "agent": ["read", "send"],
+}
 
 
 @pytest.fixture
@@ -45,7 +64,9 @@ def actions():
 
 
 def all_details():
-    return " ".join(str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True))
+    return " ".join(
+        str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True)
+    )
 
 
 # --- keys
@@ -55,9 +76,17 @@ def test_scopes_of_a_key_decide_which_slot_it_fits():
     for slot, scopes, words in (
         ("oversight", ["oversight"], ""),
         ("oversight", ["oversight", "send"], "may also send"),
-        ("oversight", ["admin", "read"], "an admin key (it may: admin, read); enter it under Admin"),
+        (
+            "oversight",
+            ["admin", "read"],
+            "an admin key (it may: admin, read); enter it under Admin",
+        ),
         ("oversight", ["read"], "a read key"),
-        ("oversight", ["oversight_read"], "Oversight needs a key with the scope oversight"),
+        (
+            "oversight",
+            ["oversight_read"],
+            "Oversight needs a key with the scope oversight",
+        ),
         ("oversight", [], "may: nothing"),
         ("oversight", None, ""),
         ("read", ["admin"], ""),
@@ -81,15 +110,22 @@ def test_check_explains_each_way_a_key_can_fail(there, settings):
     assert "does not accept this key" in unknown.problem
     assert unknown.is_certain
     there.refuses["account"] = 404
-    assert "did not come from MultiMail" in check_key(api_url=there.url, key=key, slot=oversight).problem
+    assert (
+        "did not come from MultiMail"
+        in check_key(api_url=there.url, key=key, slot=oversight).problem
+    )
     there.refuses["account"] = 500
     assert "later" in check_key(api_url=there.url, key=key, slot=oversight).problem
     away = check_key(api_url="http://127.0.0.1:1", key=key, slot=oversight)
     assert ("could not be reached" in away.problem, away.is_certain) == (True, False)
     # The account is read once, not once per key.
-    checks = check_all(api_url="http://127.0.0.1:1", keys=dict.fromkeys(SLOTS, "mm_live_any_key"))
+    checks = check_all(
+        api_url="http://127.0.0.1:1", keys=dict.fromkeys(SLOTS, "mm_live_any_key")
+    )
     assert [check.is_certain for check in checks.values()] == [False] * 4
-    assert sum("could not be reached" in check.problem for check in checks.values()) == 1
+    assert (
+        sum("could not be reached" in check.problem for check in checks.values()) == 1
+    )
     # A key without reported scopes is judged by what it can read.
     there.refuses.clear()
     there.tells_scopes = False
@@ -97,13 +133,25 @@ def test_check_explains_each_way_a_key_can_fail(there, settings):
     other = check_key(api_url=there.url, key="mm_live_admin_key", slot=oversight)
     assert "may not see held messages" in other.problem
     settings.OUTGOING_ALLOW = []
-    assert "OUTGOING_ALLOW" in check_key(api_url=there.url, key=key, slot=oversight).problem
+    assert (
+        "OUTGOING_ALLOW"
+        in check_key(api_url=there.url, key=key, slot=oversight).problem
+    )
 
 
 def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secret(ida):
     keys = {"oversight": "mm_live_hidden_1", "admin": "mm_live_hidden_2"}
-    common = {"actor": ida, "api_url": "", "keys": keys, "is_our_gateway": True, "account": "", "now": NOW}
-    first = commands.add_connection(name="Acme support", scopes={"oversight": ["oversight"]}, **common)
+    common = {
+        "actor": ida,
+        "api_url": "",
+        "keys": keys,
+        "is_our_gateway": True,
+        "account": "",
+        "now": NOW,
+    }
+    first = commands.add_connection(
+        name="Acme support", scopes={"oversight": ["oversight"]}, **common
+    )
     assert (first.slug, len(first.webhook_secret) > 30) == ("acme-support", True)
     assert Connection.objects.get().oversight_key == "mm_live_hidden_1"
     with pytest.raises(ConnectionNotChanged, match="already"):
@@ -113,26 +161,54 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
     assert first.webhook_secret not in all_details()
 
 
-def test_global_admins_add_and_remove_connections_and_their_own_admins_change_them(connection, ida):
-    limited = make_person("lea@yourteam.example", "Lea", "admin", connection=connection).actor(surface="web")
+def test_global_admins_add_and_remove_connections_and_their_own_admins_change_them(
+    connection, ida
+):
+    limited = make_person(
+        "lea@yourteam.example", "Lea", "admin", connection=connection
+    ).actor(surface="web")
     with pytest.raises(ActNotAllowed):
         commands.add_connection(
-            actor=limited, name="X", api_url="", keys={}, scopes={}, is_our_gateway=False, account="", now=NOW
+            actor=limited,
+            name="X",
+            api_url="",
+            keys={},
+            scopes={},
+            is_our_gateway=False,
+            account="",
+            now=NOW,
         )
     with pytest.raises(ActNotAllowed):
-        commands.remove_connection(connection=connection, typed_name=connection.name, actor=limited, now=NOW)
-    assert commands.rename(connection=connection, name="Ours", actor=limited).name == "Ours"
+        commands.remove_connection(
+            connection=connection, typed_name=connection.name, actor=limited, now=NOW
+        )
+    assert (
+        commands.rename(connection=connection, name="Ours", actor=limited).name
+        == "Ours"
+    )
     other = make_connection("other")
     with pytest.raises(ActNotAllowed):
         commands.rename(connection=other, name="Mine", actor=limited)
 
 
-def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(connection, ida):
-    commands.set_key(connection=connection, slot="read", key="mm_live_hidden", scopes=["read"], actor=ida, now=NOW)
+def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(
+    connection, ida
+):
+    commands.set_key(
+        connection=connection,
+        slot="read",
+        key="mm_live_hidden",
+        scopes=["read"],
+        actor=ida,
+        now=NOW,
+    )
     assert Connection.objects.get().read_key == "mm_live_hidden"
     assert Connection.objects.get().key_scopes == {"read": ["read"]}
     commands.remove_key(connection=connection, slot="read", actor=ida)
-    assert (Connection.objects.get().read_key, Connection.objects.get().key_scopes) == ("", {})
+    assert (Connection.objects.get().read_key, Connection.objects.get().key_scopes) == (
+        "",
+        {},
+    )
     with pytest.raises(ConnectionNotChanged, match="Nothing works without"):
         commands.remove_key(connection=connection, slot="oversight", actor=ida)
     assert actions() == ["connection.key_set", "connection.key_removed"]
@@ -143,17 +219,26 @@ def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(connecti
 
 
 def test_manual_pause_survives_successful_reads_and_is_not_probed(connection, ida):
-    commands.pause_by_hand(connection=connection, reason="The account is being moved", actor=ida)
+    commands.pause_by_hand(
+        connection=connection, reason="The account is being moved", actor=ida
+    )
     health.note_failure(connection, "It was away.")
     health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))
     paused = Connection.objects.get()
-    assert (paused.paused_by_hand, paused.failing_since, paused.last_error) == (True, None, "")
+    assert (paused.paused_by_hand, paused.failing_since, paused.last_error) == (
+        True,
+        None,
+        "",
+    )
     assert "being moved" in paused.paused_because
     Connection.objects.update(read_at=None)
     assert not Connection.objects.to_probe().exists()
     assert not Connection.objects.to_read().exists()
     commands.resume(connection=connection, actor=ida)
-    assert (Connection.objects.get().paused_at, Connection.objects.to_read().count()) == (None, 1)
+    assert (
+        Connection.objects.get().paused_at,
+        Connection.objects.to_read().count(),
+    ) == (None, 1)
     assert actions()[0] == "connection.paused_by_hand"
     assert actions()[-1] == "connection.resumed"
 
@@ -169,11 +254,20 @@ def test_manual_pause_survives_successful_reads_and_is_not_probed(connection, id
 # --- removal
 
 
-def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(connection, reviewer, ida, client):
+def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(
+    connection, reviewer, ida, client
+):
     message = make_message(connection, subject="Kept in the history")
-    commands.remove_connection(connection=connection, typed_name=connection.name, actor=ida, now=timezone.now())
+    commands.remove_connection(
+        connection=connection, typed_name=connection.name, actor=ida, now=timezone.now()
+    )
     removed = Connection.objects.get()
-    secrets = [removed.oversight_key, removed.webhook_secret, removed.previous_webhook_secret, removed.admin_key]
+    secrets = [
+        removed.oversight_key,
+        removed.webhook_secret,
+        removed.previous_webhook_secret,
+        removed.admin_key,
+    ]
     assert (secrets, bool(removed.removed_at)) == ([""] * 4, True)
     Connection.objects.update(read_at=None, complete_as_of=None)
     for left in ("to_read", "to_probe", "overdue", "unwell", "at_work"):
@@ -186,24 +280,38 @@ def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(c
     assert actions()[-2:] == ["message.left_behind", "connection.removed"]
 
 
-def test_work_in_progress_while_a_connection_is_removed_restores_nothing(connection, ida, client):
+def test_work_in_progress_while_a_connection_is_removed_restores_nothing(
+    connection, ida, client
+):
     message = make_message(connection)
     Connection.objects.update(reading_until=timezone.now() + timedelta(seconds=30))
-    remove = {"connection": connection, "typed_name": connection.name, "actor": ida, "now": timezone.now()}
+    remove = {
+        "connection": connection,
+        "typed_name": connection.name,
+        "actor": ida,
+        "now": timezone.now(),
+    }
     with pytest.raises(ConnectionNotChanged, match="is being read"):
         commands.remove_connection(**remove)
     Connection.objects.update(reading_until=None)
     commands.remove_connection(**remove)
     # A read of one message, a webhook, and the wake-up for a full read.
     assert mirror_row(connection, pending_row(message.upstream_id), NOW, examination)
-    late = ingest.receive_webhook(connection=connection, body=event_body(), secret_used="current")
+    late = ingest.receive_webhook(
+        connection=connection, body=event_body(), secret_used="current"
+    )
     assert reads.hydrate(message_id=late.fetch.pk, now=timezone.now()) == "left behind"
-    assert reads.read_everything(connection_id=connection.pk, now=timezone.now()) == "not now"
+    assert (
+        reads.read_everything(connection_id=connection.pk, now=timezone.now())
+        == "not now"
+    )
     assert {one.state for one in Message.objects.all()} == {MessageState.GONE}
     assert Connection.objects.get().failing_since is None
 
 
-def test_removal_is_refused_during_decisions_and_kill_switches_and_without_the_name(connection, reviewer, ida):
+def test_removal_is_refused_during_decisions_and_kill_switches_and_without_the_name(
+    connection, reviewer, ida
+):
     remove = {"connection": connection, "actor": ida, "now": timezone.now()}
     with pytest.raises(ConnectionNotChanged, match="Type the connection's name"):
         commands.remove_connection(typed_name="gateway", **remove)

@@ -27,20 +27,34 @@ def moved_to(account):
         yield elsewhere
 
 
-def test_moved_gateway_is_read_and_decided_at_its_new_address(signed_in, admin, reviewer, account, moved_to):
+def test_moved_gateway_is_read_and_decided_at_its_new_address(
+    signed_in, admin, reviewer, account, moved_to
+):
     connection, old = account.connection, account.gateway
-    wanted = [{"to": ["dana@northwind.example"], "subject": one, "markdown": "Hello"} for one in ("First", "Second")]
-    sent = [account.ask("POST", f"{account.world.base}/send", key="agent", json=one).json() for one in wanted]
+    wanted = [
+        {"to": ["dana@northwind.example"], "subject": one, "markdown": "Hello"}
+        for one in ("First", "Second")
+    ]
+    sent = [
+        account.ask("POST", f"{account.world.base}/send", key="agent", json=one).json()
+        for one in wanted
+    ]
     first, second = (one["id"] for one in sent)
     read_everything(connection_id=connection.pk, now=NOW)
     old.calls.clear()
     answer = move(signed_in(admin), connection, f"{moved_to.url}/")
-    assert (answer.status_code, answer["Location"]) == (302, f"/connections/{connection.pk}/")
+    assert (answer.status_code, answer["Location"]) == (
+        302,
+        f"/connections/{connection.pk}/",
+    )
     connection.refresh_from_db()
     assert connection.api_url == moved_to.url
     entry = Entry.objects.get(action="connection.moved")
     fields = entry.detail.fields
-    assert (fields["before"], fields["after"]) == (f"at: {old.url}", f"at: {moved_to.url}")
+    assert (fields["before"], fields["after"]) == (
+        f"at: {old.url}",
+        f"at: {moved_to.url}",
+    )
     assert entry.actor_id == str(admin.pk)
     assert read_everything(connection_id=connection.pk, now=NOW) == "2 held"
     message = Message.objects.get(upstream_id=first)
@@ -51,7 +65,9 @@ def test_moved_gateway_is_read_and_decided_at_its_new_address(signed_in, admin, 
     assert ("POST", "/v1/oversight/decide") in moved_to.calls
 
 
-def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin, account, moved_to):
+def test_address_where_the_account_does_not_answer_is_not_saved(
+    signed_in, admin, account, moved_to
+):
     connection, old, client = account.connection, account.gateway.url, signed_in(admin)
     for address, words in (
         ("https://evil.example", "OUTGOING_ALLOW"),
@@ -63,7 +79,9 @@ def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin
         (old, "present address"),
     ):
         answer = move(client, connection, address)
-        assert (answer.status_code, words in answer.content.decode()) == (422, True), address
+        assert (answer.status_code, words in answer.content.decode()) == (422, True), (
+            address
+        )
     assert moved_to.calls == [], "no key went anywhere"
     for fields, words in (
         ({"account_id": "01ANOTHER"}, "belongs to a different account there"),
@@ -73,12 +91,20 @@ def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin
         with rolled_back():
             Connection.objects.update(**fields)
             answer = move(client, connection, moved_to.url)
-            assert (answer.status_code, words in answer.content.decode()) == (422, True), fields
+            assert (answer.status_code, words in answer.content.decode()) == (
+                422,
+                True,
+            ), fields
     # Its oversight key was revoked meanwhile; and the address is unchanged.
     with rolled_back():
         account.world.account.keys.update(revoked_at=NOW)
-        assert "does not accept this key" in move(client, connection, moved_to.url).content.decode()
-    make_connection("twin", name="Twin", api_url=moved_to.url, account_id=account.world.account.pk)
+        assert (
+            "does not accept this key"
+            in move(client, connection, moved_to.url).content.decode()
+        )
+    make_connection(
+        "twin", name="Twin", api_url=moved_to.url, account_id=account.world.account.pk
+    )
     assert "already, as Twin" in move(client, connection, moved_to.url).content.decode()
     assert Connection.objects.get(pk=connection.pk).api_url == old
     assert not Entry.objects.filter(action="connection.moved").exists()
@@ -92,13 +118,21 @@ def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
     made = decide(message, reviewer).decision
     Decision.objects.update(state="calling", lease_until=Now() + execute.LEASE)
     answer = move(client, account.connection, moved_to.url)
-    assert (answer.status_code, "being carried out at the old address" in answer.content.decode()) == (422, True)
-    # Claimed just before the change: the last statement before the call checks the address.
+    assert (
+        answer.status_code,
+        "being carried out at the old address" in answer.content.decode(),
+    ) == (422, True)
+    # Claimed just before the change: the last statement before the call checks the
+    # address.
     Decision.objects.update(state="recorded", lease_until=None)
     Connection.objects.update(api_url=upstream.url, checked_key="")
     upstream.holds(pending_row(message.upstream_id))
     upstream.decides(200, status="approved_and_sent", decision="approved")
     make_due()
-    monkeypatch.setattr(execute, "_ask_once_more", lambda _: Connection.objects.update(api_url=moved_to.url))
+    monkeypatch.setattr(
+        execute,
+        "_ask_once_more",
+        lambda _: Connection.objects.update(api_url=moved_to.url),
+    )
     assert execute.run_decision(decision_id=made.pk) == "recorded"
     assert (upstream.decisions, Decision.objects.get().may_have_left) == ([], False)

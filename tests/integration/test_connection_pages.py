@@ -1,4 +1,6 @@
-"""The pages of connections: adding, keys, webhook, pause and removal; permissions, and hidden secrets."""
+"""The pages of connections: adding, keys, webhook, pause and removal; permissions, and
+hidden secrets.
+"""
 
 import re
 
@@ -25,7 +27,12 @@ NEW = {"place": "ours", "name": "Acme support", **KEYS}
 
 @pytest.fixture
 def there(settings):
-    scopes = {"oversight": ["oversight"], "read": ["read"], "admin": ["admin", "read"], "agent": ["read", "send"]}
+    scopes = {
+        "oversight": ["oversight"],
+        "read": ["read"],
+        "admin": ["admin", "read"],
+        "agent": ["read", "send"],
+    }
     with account(**scopes, mighty=["oversight", "send"]) as standin:
         settings.MULTIMAIL_API_URL = standin.url
         yield standin
@@ -40,8 +47,12 @@ def problems_of(**fields):
     form = AddConnectionForm({**NEW, **fields})
     if not form.is_valid():
         return form.errors_by_field()
-    checks = check_all(api_url=form.cleaned_data["api_url"], keys=form.keys_of(form.cleaned_data))
-    return {f"{slot}_key": check.problem for slot, check in checks.items() if check.problem}
+    checks = check_all(
+        api_url=form.cleaned_data["api_url"], keys=form.keys_of(form.cleaned_data)
+    )
+    return {
+        f"{slot}_key": check.problem for slot, check in checks.items() if check.problem
+    }
 
 
 def to(name, connection, **more):
@@ -51,21 +62,34 @@ def to(name, connection, **more):
 # --- adding
 
 
-def test_accepted_connection_is_added_once_and_its_page_lists_the_rights_of_each_key(signed_in, admin, there):
+def test_accepted_connection_is_added_once_and_its_page_lists_the_rights_of_each_key(
+    signed_in, admin, there
+):
     client = signed_in(admin)
     answer = add(client)
     made = Connection.objects.get()
     assert (answer.status_code, answer["Location"]) == (302, to("connection", made))
-    assert (made.name, made.api_url, made.is_our_gateway) == ("Acme support", there.url, True)
+    assert (made.name, made.api_url, made.is_our_gateway) == (
+        "Acme support",
+        there.url,
+        True,
+    )
     assert made.key_scopes == {
         "oversight": ["oversight"], "read": ["read"], "admin": ["admin", "read"], "agent": ["read", "send"],
     }  # fmt: skip
     page = client.get(answer["Location"])
     assert "admin read" in text_of(page)
-    assert [secret for secret in (*KEYS.values(), made.webhook_secret) if secret in page.content.decode()] == []
+    assert [
+        secret
+        for secret in (*KEYS.values(), made.webhook_secret)
+        if secret in page.content.decode()
+    ] == []
     assert made.webhook_id in page.content.decode()
     again = add(client, name="The same again")
-    assert (again.status_code, "connected already, as Acme support" in text_of(again)) == (422, True)
+    assert (
+        again.status_code,
+        "connected already, as Acme support" in text_of(again),
+    ) == (422, True)
     assert Connection.objects.count() == 1
 
 
@@ -73,7 +97,11 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
     elsewhere = {"place": "other", "address": ""}
     wrong = []
     for fields, field, words in (
-        ({"oversight_key": "mm_live_of_nobody"}, "oversight_key", "does not accept this key"),
+        (
+            {"oversight_key": "mm_live_of_nobody"},
+            "oversight_key",
+            "does not accept this key",
+        ),
         ({"oversight_key": "mm_live_mighty_key"}, "oversight_key", "may also send"),
         ({"oversight_key": "two words"}, "oversight_key", "This is not a key"),
         ({"oversight_key": ""}, "oversight_key", "Put it in."),
@@ -81,8 +109,16 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
         ({"name": " "}, "name", "Enter a name"),
         (elsewhere, "address", "Enter an address"),
         ({**elsewhere, "address": "https://evil.example"}, "address", "OUTGOING_ALLOW"),
-        ({**elsewhere, "address": "https://api.multimail.dev:x"}, "address", "This is not a valid address"),
-        ({**elsewhere, "address": "http://127.0.0.1:1"}, "oversight_key", "could not be reached"),
+        (
+            {**elsewhere, "address": "https://api.multimail.dev:x"},
+            "address",
+            "This is not a valid address",
+        ),
+        (
+            {**elsewhere, "address": "http://127.0.0.1:1"},
+            "oversight_key",
+            "could not be reached",
+        ),
     ):
         found = problems_of(**fields)
         if words not in found.get(field, ""):
@@ -90,9 +126,13 @@ def test_invalid_connection_shows_the_reason_at_its_field(there):
     assert wrong == []
 
 
-def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys(signed_in, admin, there):
+def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys(
+    signed_in, admin, there
+):
     client = signed_in(admin)
-    answer = add(client, oversight_key="mm_live_of_nobody", place="other", address=there.url)
+    answer = add(
+        client, oversight_key="mm_live_of_nobody", place="other", address=there.url
+    )
     page = answer.content.decode()
     assert (answer.status_code, Connection.objects.count()) == (422, 0)
     assert "does not accept this key" in text_of(answer)
@@ -112,11 +152,16 @@ def test_key_of_another_account_is_refused(signed_in, admin, there):
     assert "of another account" in problems_of()["admin_key"]
     client = signed_in(admin)
     add(client, admin_key="")
-    put = client.post(to("connection-key", Connection.objects.get(), slot="admin"), {"key": "mm_live_admin_key"})
+    put = client.post(
+        to("connection-key", Connection.objects.get(), slot="admin"),
+        {"key": "mm_live_admin_key"},
+    )
     assert (put.status_code, Connection.objects.get().admin_key) == (422, "")
 
 
-def test_reviewer_sees_the_page_without_anything_to_press(signed_in, reviewer, connection):
+def test_reviewer_sees_the_page_without_anything_to_press(
+    signed_in, reviewer, connection
+):
     page = signed_in(reviewer).get(to("connection", connection)).content.decode()
     assert 'type="password"' not in page
     assert "Remove" not in page
@@ -125,7 +170,9 @@ def test_reviewer_sees_the_page_without_anything_to_press(signed_in, reviewer, c
 # --- keys
 
 
-def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(signed_in, admin, there):
+def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(
+    signed_in, admin, there
+):
     found = make_connection(api_url=there.url)
     client, path = signed_in(admin), to("connection-key", found, slot="read")
     wrong = client.post(path, {"key": "mm_live_oversight_key"})
@@ -135,39 +182,69 @@ def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(signe
     assert Connection.objects.get().read_key == "mm_live_read_key"
     assert client.post(path, {"do": "remove"}).status_code == 302
     assert Connection.objects.get().read_key == ""
-    assert client.post(to("connection-key", found, slot="other"), {"key": "mm_live_x_key"}).status_code == 404
+    assert (
+        client.post(
+            to("connection-key", found, slot="other"), {"key": "mm_live_x_key"}
+        ).status_code
+        == 404
+    )
     # A check names each key that is wrong.
-    Connection.objects.update(oversight_key=KEYS["oversight_key"], read_key="mm_live_revoked_key")
+    Connection.objects.update(
+        oversight_key=KEYS["oversight_key"], read_key="mm_live_revoked_key"
+    )
     answer = client.post(to("check-connection", found))
-    assert (answer.status_code, "does not accept this key" in text_of(answer)) == (422, True)
+    assert (answer.status_code, "does not accept this key" in text_of(answer)) == (
+        422,
+        True,
+    )
     Connection.objects.update(read_key=KEYS["read_key"])
     assert client.post(to("check-connection", found)).status_code == 302
-    assert Connection.objects.get().key_scopes == {"oversight": ["oversight"], "read": ["read"]}
+    assert Connection.objects.get().key_scopes == {
+        "oversight": ["oversight"],
+        "read": ["read"],
+    }
 
 
 # --- webhook
 
 
-def test_generated_secret_is_shown_once_and_its_webhook_can_be_registered_by_hand(signed_in, admin, connection):
+def test_generated_secret_is_shown_once_and_its_webhook_can_be_registered_by_hand(
+    signed_in, admin, connection
+):
     client = signed_in(admin)
-    answer = client.post(to("take-secret", connection), {"overlap": "day", "secret": ""})
+    answer = client.post(
+        to("take-secret", connection), {"overlap": "day", "secret": ""}
+    )
     now = Connection.objects.get()
-    assert (answer.status_code, now.webhook_secret in answer.content.decode()) == (200, True)
+    assert (answer.status_code, now.webhook_secret in answer.content.decode()) == (
+        200,
+        True,
+    )
     assert answer["Cache-Control"] == "no-store"
     page = client.get(to("connection", connection))
     assert now.webhook_secret not in page.content.decode()
     assert "By hand: make a webhook at MultiMail" in text_of(page)
     assert client.post(to("end-old-secret", connection)).status_code == 302
-    response = client.post(to("take-secret", connection), {"overlap": "none", "secret": "whsec_pasted_here"})
-    assert (response.status_code, Connection.objects.get().webhook_secret) == (302, "whsec_pasted_here")
+    response = client.post(
+        to("take-secret", connection),
+        {"overlap": "none", "secret": "whsec_pasted_here"},
+    )
+    assert (response.status_code, Connection.objects.get().webhook_secret) == (
+        302,
+        "whsec_pasted_here",
+    )
 
 
 # --- removal
 
 
 @pytest.mark.slow
-def test_removal_explains_itself_needs_the_name_and_leaves_the_history(signed_in, admin, there):
-    found = make_connection(api_url=there.url, admin_key=KEYS["admin_key"], upstream_webhook_id="hook1")
+def test_removal_explains_itself_needs_the_name_and_leaves_the_history(
+    signed_in, admin, there
+):
+    found = make_connection(
+        api_url=there.url, admin_key=KEYS["admin_key"], upstream_webhook_id="hook1"
+    )
     there.hooks["hook1"] = {"id": "hook1", "url": "u", "secret": "s"}
     make_message(found, subject="Remember me")
     client, path = signed_in(admin), to("remove-connection", found)

@@ -1,4 +1,5 @@
-"""A connection that fails has one thread: what it cannot do now waits, and holds up no other connection.
+"""A connection that fails has one thread: what it cannot do now waits, and holds up no
+other connection.
 
 How slots are shared is proven by tests/unit/test_connection_slots.py.
 """
@@ -14,10 +15,14 @@ from tests.integration.deciding import decide
 pytestmark = pytest.mark.django_db
 
 
-def test_task_without_a_slot_of_its_connection_is_sent_again_decisions_first(reviewer, monkeypatch, sent_tasks):
+def test_task_without_a_slot_of_its_connection_is_sent_again_decisions_first(
+    reviewer, monkeypatch, sent_tasks
+):
     monkeypatch.setattr("mirror.tasks.SLOTS", ConnectionSlots(8))
     slow, well = make_connection("slow"), make_connection("well")
-    first, second, elsewhere = (make_message(one, hydrated=False) for one in (slow, slow, well))
+    first, second, elsewhere = (
+        make_message(one, hydrated=False) for one in (slow, slow, well)
+    )
     decision = decide(make_message(slow), reviewer).decision
     Connection.objects.filter(pk=slow.pk).update(failing_since=NOW)
     sent_tasks.clear()
@@ -26,7 +31,11 @@ def test_task_without_a_slot_of_its_connection_is_sent_again_decisions_first(rev
         """What the first does meanwhile takes no thread of the others."""
         if message_id != first.pk:
             return "read"
-        return [tasks.hydrate(second.pk), tasks.execute_decision(decision.pk), tasks.hydrate(elsewhere.pk)]
+        return [
+            tasks.hydrate(second.pk),
+            tasks.execute_decision(decision.pk),
+            tasks.hydrate(elsewhere.pk),
+        ]
 
     monkeypatch.setattr("approvals.reconcile.reads.hydrate", hydrate)
     assert tasks.hydrate(first.pk) == ["no room now", "no room now", "read"]

@@ -1,4 +1,6 @@
-"""The example of docs/contributing-channels.md: a folder alone makes a kind of destination."""
+"""The example of docs/contributing-channels.md: a folder alone makes a kind of
+destination.
+"""
 
 import re
 import shutil
@@ -21,7 +23,11 @@ pytestmark = pytest.mark.django_db
 
 
 def make_folder_of_the_example(channels):
-    text = (ROOT / "docs" / "contributing-channels.md").read_text().partition("## A whole example")[2]
+    text = (
+        (ROOT / "docs" / "contributing-channels.md")
+        .read_text()
+        .partition("## A whole example")[2]
+    )
     code = re.search(r"```python\n(.*?)```", text, re.S)[1]
     (channels / "relay").mkdir()
     (channels / "relay" / "__init__.py").write_text(code)
@@ -31,7 +37,9 @@ def make_folder_of_the_example(channels):
 def relay(tmp_path, monkeypatch):
     """The kind of the example, installed in its own folder while the test runs."""
     make_folder_of_the_example(tmp_path)
-    monkeypatch.setattr(alerts.channels, "__path__", [*alerts.channels.__path__, str(tmp_path)])
+    monkeypatch.setattr(
+        alerts.channels, "__path__", [*alerts.channels.__path__, str(tmp_path)]
+    )
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     all_channels.cache_clear()
     yield
@@ -39,15 +47,30 @@ def relay(tmp_path, monkeypatch):
     sys.modules.pop("alerts.channels.relay", None)
 
 
-def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(relay, signed_in, admin, connection, settings):
+def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(
+    relay, signed_in, admin, connection, settings
+):
     client = signed_in(admin)
-    assert b"Events without a signature. Needs an address." in client.get("/alerts/add/").content
+    assert (
+        b"Events without a signature. Needs an address."
+        in client.get("/alerts/add/").content
+    )
     assert b"Address of the relay" in client.get("/alerts/add/?kind=relay").content
     with program() as receiver:
         settings.OUTGOING_ALLOW = [receiver.url]
-        fields = {"kind": "relay", "name": "Ours", "privacy": "headers", "events": ["email.held"]}
+        fields = {
+            "kind": "relay",
+            "name": "Ours",
+            "privacy": "headers",
+            "events": ["email.held"],
+        }
         assert b"Put in its address." in client.post("/alerts/add/", fields).content
-        assert client.post("/alerts/add/", {**fields, "url": f"{receiver.url}/a-secret"}).status_code == 302
+        assert (
+            client.post(
+                "/alerts/add/", {**fields, "url": f"{receiver.url}/a-secret"}
+            ).status_code
+            == 302
+        )
         destination = Destination.objects.get()
         assert client.post(f"/alerts/{destination.pk}/test/").status_code == 302
         assert b"a-secret" not in client.get("/alerts/").content
@@ -60,13 +83,21 @@ def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(relay, s
         assert (test.said["type"], held.said["type"]) == ("desk.test", "email.held")
         receiver.status = 410
         make_message(connection)
-        assert deliver(delivery_id=Delivery.objects.get(state="due").pk) == "switched off"
+        assert (
+            deliver(delivery_id=Delivery.objects.get(state="due").pk) == "switched off"
+        )
     destination.refresh_from_db()
     assert destination.switched_off_because == "The relay no longer accepts events."
 
 
 def test_contracts_hold_once_the_folder_is_added_as_step_9_says(tmp_path):
-    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for name in listed.stdout.split():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -82,29 +113,51 @@ def test_contracts_hold_once_the_folder_is_added_as_step_9_says(tmp_path):
 
 def test_every_folder_is_a_kind_with_what_the_form_needs():
     kinds = all_channels()
-    assert set(kinds) == {"discord_webhook", "discord_bot", "inngest", "signed_webhook", "slack"}
+    assert set(kinds) == {
+        "discord_webhook",
+        "discord_bot",
+        "inngest",
+        "signed_webhook",
+        "slack",
+    }
     for kind, channel in kinds.items():
         assert len(kind) <= 20
         assert {field.name for field in channel.fields} <= {"url", "channel", "secret"}
-        assert all((channel.label, channel.summary, channel.service, channel.hosts or channel.makes_secret))
+        assert all(
+            (
+                channel.label,
+                channel.summary,
+                channel.service,
+                channel.hosts or channel.makes_secret,
+            )
+        )
 
 
 @pytest.mark.parametrize("kind", ["event", "card"])
 def test_destination_without_its_folder_says_so_and_is_switched_off_by_its_next_delivery(
     kind, signed_in, admin, connection
 ):
-    destination = Destination.objects.create(kind="relay", name="Ours", privacy="headers")
+    destination = Destination.objects.create(
+        kind="relay", name="Ours", privacy="headers"
+    )
     Route.objects.create(destination=destination, actions=["message.held"])
     make_message(connection)
     if kind == "event":
         Delivery.objects.update(kind="event", card=None)
     Delivery.objects.update(next_attempt_at="2026-01-01T00:00Z")
     client = signed_in(admin)
-    for page in ("/alerts/", f"/alerts/{destination.pk}/", f"/alerts/{destination.pk}/routes/add/"):
+    for page in (
+        "/alerts/",
+        f"/alerts/{destination.pk}/",
+        f"/alerts/{destination.pk}/routes/add/",
+    ):
         answer = client.get(page)
         assert answer.status_code == 200
         assert b"Not installed" in answer.content or "routes" in page
-    assert b"This kind is not installed." in client.post(f"/alerts/{destination.pk}/test/").content
+    assert (
+        b"This kind is not installed."
+        in client.post(f"/alerts/{destination.pk}/test/").content
+    )
     assert deliver(delivery_id=Delivery.objects.get().pk) == "switched off"
     destination.refresh_from_db()
     assert destination.switched_off_because == "This kind is not installed."

@@ -1,4 +1,6 @@
-"""Cookies, origins and hosts over http and https (lines 43 and 54), and what a 404 reveals (line 48)."""
+"""Cookies, origins and hosts over http and https (lines 43 and 54), and what a 404
+reveals (line 48).
+"""
 
 import io
 import re
@@ -22,7 +24,9 @@ pytestmark = pytest.mark.django_db
 OVER_HTTPS = "https://countersign.example.com"
 OVER_HTTP = "http://127.0.0.1:8000"
 # Settings that depend on the desk's address and not on the test settings.
-BY_ADDRESS = re.compile(r"(SESSION|CSRF|SECURE)_\w+|ALLOWED_HOSTS|PUBLIC_URL|HTTPS|DEBUG|SILENCED_SYSTEM_CHECKS")
+BY_ADDRESS = re.compile(
+    r"(SESSION|CSRF|SECURE)_\w+|ALLOWED_HOSTS|PUBLIC_URL|HTTPS|DEBUG|SILENCED_SYSTEM_CHECKS"
+)
 
 
 @pytest.fixture
@@ -52,9 +56,17 @@ def desk_at(settings, settings_of):
 @pytest.mark.parametrize(
     ("url", "names", "foreign"),
     [
-        (OVER_HTTPS, "__Host-(session|csrf)", ["https://evil.example", "null", "http://countersign.example.com", ""]),
+        (
+            OVER_HTTPS,
+            "__Host-(session|csrf)",
+            ["https://evil.example", "null", "http://countersign.example.com", ""],
+        ),
         # Cookies ignore ports, so the name distinguishes desks on one host.
-        (OVER_HTTP, r"(session|csrf)-\d+", ["http://evil.example", "null", "http://127.0.0.1:9"]),
+        (
+            OVER_HTTP,
+            r"(session|csrf)-\d+",
+            ["http://evil.example", "null", "http://127.0.0.1:9"],
+        ),
     ],
     ids=["https", "http"],
 )
@@ -65,20 +77,33 @@ def test_cookies_are_kept_from_scripts_and_other_hosts_and_only_the_own_origin_m
     is_https, host = url.startswith("https"), url.partition("//")[2]
     client = Client(enforce_csrf_checks=True, headers={"Host": host})
     client.get("/accounts/login/", secure=is_https)
-    token = next(cookie.value for name, cookie in client.cookies.items() if "csrf" in name)
+    token = next(
+        cookie.value for name, cookie in client.cookies.items() if "csrf" in name
+    )
     posted = {"login": reviewer.email, "password": PASSWORD}
-    assert client.post("/accounts/login/", posted, secure=is_https, headers={"Origin": url}).status_code == 403
+    assert (
+        client.post(
+            "/accounts/login/", posted, secure=is_https, headers={"Origin": url}
+        ).status_code
+        == 403
+    )
     posted["csrfmiddlewaretoken"] = token
     for origin in (*foreign, url):
         # Without an Origin header Django checks the Referer, and there is none.
         headers = {"Origin": origin} if origin else {}
-        answer = client.post("/accounts/login/", posted, secure=is_https, headers=headers)
+        answer = client.post(
+            "/accounts/login/", posted, secure=is_https, headers=headers
+        )
         assert answer.status_code == (302 if origin == url else 403), origin
     assert len(client.cookies) == 2
     for name, cookie in client.cookies.items():
         assert re.fullmatch(names, name)
         assert (bool(cookie["secure"]), bool(cookie["httponly"])) == (is_https, True)
-        assert (cookie["path"], cookie["samesite"], cookie["domain"]) == ("/", "Lax", "")
+        assert (cookie["path"], cookie["samesite"], cookie["domain"]) == (
+            "/",
+            "Lax",
+            "",
+        )
 
 
 def test_deployment_check_is_clean(desk_at, monkeypatch):
@@ -86,7 +111,13 @@ def test_deployment_check_is_clean(desk_at, monkeypatch):
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
     for url in (OVER_HTTPS, "http://countersign.example.com", OVER_HTTP):
         desk_at(url)
-        call_command("check", deploy=True, fail_level="WARNING", stdout=io.StringIO(), stderr=io.StringIO())
+        call_command(
+            "check",
+            deploy=True,
+            fail_level="WARNING",
+            stdout=io.StringIO(),
+            stderr=io.StringIO(),
+        )
 
 
 def test_desk_that_others_can_reach_never_shows_debug_pages(settings_of):
@@ -98,9 +129,18 @@ def test_desk_that_others_can_reach_never_shows_debug_pages(settings_of):
 
 
 def test_only_named_hosts_are_answered_and_none_that_a_proxy_forwards(client):
-    for host in ("evil.example", "testserver.evil.example", "testserver@evil.example", "127.0.0.1.nip.io"):
-        assert client.get("/accounts/login/", headers={"Host": host}).status_code == 400, host
-    answer = client.get("/accounts/login/", headers={"X-Forwarded-Host": "evil.example"})
+    for host in (
+        "evil.example",
+        "testserver.evil.example",
+        "testserver@evil.example",
+        "127.0.0.1.nip.io",
+    ):
+        assert (
+            client.get("/accounts/login/", headers={"Host": host}).status_code == 400
+        ), host
+    answer = client.get(
+        "/accounts/login/", headers={"X-Forwarded-Host": "evil.example"}
+    )
     assert (answer.status_code, b"evil.example" in answer.content) == (200, False)
 
 
@@ -118,7 +158,9 @@ def message(connection):
 
 @pytest.fixture
 def stranger(signed_in):
-    person = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+    person = make_person(
+        "x@yourteam.example", "X", "reviewer", connection=make_connection("other")
+    )
     return signed_in(person)
 
 
@@ -127,17 +169,29 @@ def stranger(signed_in):
     [
         ({}, ("", "body/", "approve/")),
         pytest.param({}, ("thread/", "letter/"), marks=pytest.mark.slow),
-        pytest.param({"HX-Request": "true"}, ("", "body/", "thread/", "approve/", "letter/"), marks=pytest.mark.slow),
+        pytest.param(
+            {"HX-Request": "true"},
+            ("", "body/", "thread/", "approve/", "letter/"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["pages", "more pages", "fragments"],
 )
-def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, headers, pages):
-    """The same response after the same queries, because timing reveals as much as content."""
+def test_message_of_others_is_as_one_that_does_not_exist(
+    stranger, message, headers, pages
+):
+    """The same response after the same queries, because timing reveals as much as
+    content.
+    """
 
     def asked(public_id, page):
         with CaptureQueriesContext(database) as queries:
             answer = stranger.get(f"/queue/{public_id}/{page}", headers=headers)
-        body = re.sub(r'csrfmiddlewaretoken" value="[^"]+"|"X-CSRFToken": "[^"]+"', "", answer.content.decode())
+        body = re.sub(
+            r'csrfmiddlewaretoken" value="[^"]+"|"X-CSRFToken": "[^"]+"',
+            "",
+            answer.content.decode(),
+        )
         return answer.status_code, body.replace(str(public_id), "ID"), len(queries)
 
     asked(uuid7(), "")
@@ -149,11 +203,19 @@ def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, head
 
 @pytest.mark.parametrize(
     "acts",
-    [("verdict", "claim", "comments"), pytest.param(("undo", "snooze", "opened"), marks=pytest.mark.slow)],
+    [
+        ("verdict", "claim", "comments"),
+        pytest.param(("undo", "snooze", "opened"), marks=pytest.mark.slow),
+    ],
     ids=["acts", "more acts"],
 )
-def test_button_of_a_message_of_others_is_as_of_one_that_does_not_exist(stranger, message, acts):
+def test_button_of_a_message_of_others_is_as_of_one_that_does_not_exist(
+    stranger, message, acts
+):
     for act in acts:
-        responses = [stranger.post(f"/queue/{public_id}/{act}/") for public_id in (message.public_id, uuid7())]
+        responses = [
+            stranger.post(f"/queue/{public_id}/{act}/")
+            for public_id in (message.public_id, uuid7())
+        ]
         assert [answer.status_code for answer in responses] == [404, 404], act
         assert responses[0].content == responses[1].content, act

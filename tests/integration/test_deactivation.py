@@ -1,4 +1,6 @@
-"""Deactivating a person: at once, with sessions, claims and links, and never the last admin (line 42)."""
+"""Deactivating a person: at once, with sessions, claims and links, and never the last
+admin (line 42).
+"""
 
 from datetime import timedelta
 
@@ -30,7 +32,9 @@ def otto(db):
     return make_person("otto@yourteam.example", "Otto", "admin")
 
 
-def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let_in_again(signed_in, admin, reviewer):
+def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let_in_again(
+    signed_in, admin, reviewer
+):
     client, session = signed_in(admin), resume(Client(), reviewer)
     answer = client.post(f"/people/{reviewer.pk}/deactivate/")
     assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
@@ -38,7 +42,11 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
     assert session.get("/live/reach/").status_code == 401
     assert sign_in(Client(), reviewer).status_code != 302
     fields = latest_details("person.deactivated")
-    assert (fields["person"], fields["before"], fields["after"]) == ("Ana Ferreira", "active", "deactivated")
+    assert (fields["person"], fields["before"], fields["after"]) == (
+        "Ana Ferreira",
+        "active",
+        "deactivated",
+    )
     # After reactivation the old sessions stay invalid.
     assert client.post(f"/people/{reviewer.pk}/reactivate/").status_code == 302
     assert session.get("/queue/").status_code == 302
@@ -46,13 +54,18 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
     assert [one.role for one in reviewer.grants.all()] == ["reviewer"]
     assert latest_details("person.reactivated")["after"] == "active"
     # Deactivating twice has no further effect.
-    for act, action in ((deactivate, "person.deactivated"), (reactivate, "person.reactivated")):
+    for act, action in (
+        (deactivate, "person.deactivated"),
+        (reactivate, "person.reactivated"),
+    ):
         for _ in range(2):
             act(actor=actor_of(admin), person_id=reviewer.pk)
         assert Entry.objects.filter(action=action).count() == 2
 
 
-def test_open_streams_of_the_deactivated_person_reauthenticate_and_no_others(admin, reviewer):
+def test_open_streams_of_the_deactivated_person_reauthenticate_and_no_others(
+    admin, reviewer
+):
     heard = []
 
     def listen(person, **_):
@@ -66,13 +79,20 @@ def test_open_streams_of_the_deactivated_person_reauthenticate_and_no_others(adm
     assert set(heard) == {reviewer.pk}
 
 
-def test_claims_are_released_at_once_and_roles_and_history_remain(admin, reviewer, second_reviewer, connection):
-    DiscordAccount.objects.create(person=reviewer, discord_id="1180000000000000427", name="ana")
+def test_claims_are_released_at_once_and_roles_and_history_remain(
+    admin, reviewer, second_reviewer, connection
+):
+    DiscordAccount.objects.create(
+        person=reviewer, discord_id="1180000000000000427", name="ana"
+    )
     for person in (reviewer, second_reviewer):
         take(message=make_message(connection).public_id, actor=actor_of(person))
     deactivate(actor=actor_of(admin), person_id=reviewer.pk)
     assert [claim.person for claim in Claim.objects.all()] == [second_reviewer]
-    assert latest_details("claim.released")["explanation"] == "The claimer was deactivated."
+    assert (
+        latest_details("claim.released")["explanation"]
+        == "The claimer was deactivated."
+    )
     assert (reviewer.grants.count(), reviewer.discord_accounts.count()) == (1, 1)
     assert Person.objects.get(pk=reviewer.pk).actor(surface="discord").scopes == ()
 
@@ -86,7 +106,9 @@ def test_links_made_by_and_for_a_deactivated_person_are_void(admin, otto):
     assert [one.email for one in Invitation.objects.good()] == ["b@x.example"]
 
 
-def test_nobody_deactivates_themselves_the_last_admin_or_anybody_after_being_deactivated(admin, otto):
+def test_nobody_deactivates_themselves_the_last_admin_or_anybody_after_being_deactivated(
+    admin, otto
+):
     make_person("third@yourteam.example", "Thea", "admin")
     with pytest.raises(NotYours):
         deactivate(actor=actor_of(admin), person_id=admin.pk)
@@ -96,12 +118,20 @@ def test_nobody_deactivates_themselves_the_last_admin_or_anybody_after_being_dea
         deactivate(actor=as_it_was, person_id=admin.pk)
     # The command line refuses it, too.
     Person.objects.exclude(pk=admin.pk).update(is_active=False)
-    command = Actor(kind="command", id="x", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
+    command = Actor(
+        kind="command",
+        id="x",
+        label="an operator",
+        surface="command",
+        scopes=(Scope(Role.ADMIN),),
+    )
     with pytest.raises(LastAdmin, match="last admin of everything"):
         deactivate(actor=command, person_id=admin.pk)
 
 
-def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(signed_in, connection, reviewer, admin):
+def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(
+    signed_in, connection, reviewer, admin
+):
     mailbox = Mailbox.objects.get(connection=connection)
     kim = make_person("kim@yourteam.example", "Kim", "admin", mailbox=mailbox)
     nia = make_person("near@yourteam.example", "Nia", "reviewer", mailbox=mailbox)
@@ -115,6 +145,11 @@ def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(signed_in, connecti
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_who_deactivate_each_other_at_once_leave_one(admin, otto):
     acts = ((actor_of(admin), otto), (actor_of(otto), admin))
-    found = at_once(*(lambda by=by, whom=whom: deactivate(actor=by, person_id=whom.pk) for by, whom in acts))
+    found = at_once(
+        *(
+            lambda by=by, whom=whom: deactivate(actor=by, person_id=whom.pk)
+            for by, whom in acts
+        )
+    )
     assert Person.objects.admins_of_all().count() == 1
     assert sorted(isinstance(one, PeopleError) for one in found) == [False, True]

@@ -1,4 +1,6 @@
-"""Verdicts and decisions: the first valid verdict wins, and only the version that was shown can be decided."""
+"""Verdicts and decisions: the first valid verdict wins, and only the version that was
+shown can be decided.
+"""
 
 import re
 from datetime import timedelta
@@ -10,7 +12,12 @@ from django.db import connection as database
 from approvals.decisions.decide import BatchInfo, give_verdict, undo_decision
 from approvals.decisions.settle import advance, settle_by_report
 from approvals.decisions.shown import note_opened
-from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
+from approvals.errors import (
+    AlreadyDecided,
+    ContentChanged,
+    StaleDecision,
+    VerdictNotAllowed,
+)
 from approvals.intake import ingest
 from approvals.models import Decision, Verdict
 from audit.models import Entry
@@ -52,51 +59,103 @@ def details(action, **which):
     return Entry.objects.get(action=action, **which).detail.fields
 
 
-def test_verdict_creates_one_decision_about_the_shown_version_and_both_are_in_the_ledger(message, reviewer):
+def test_verdict_creates_one_decision_about_the_shown_version_and_both_are_in_the_ledger(
+    message, reviewer
+):
     result = decide(message, reviewer, "reject", "Not to them")
     verdict, decision = result.verdict, result.decision
-    assert (decision.state, decision.revision, decision.given_by) == ("recorded", message.revision, reviewer)
-    assert (decision.outcome, decision.reason, decision.rule) == ("reject", "Not to them", "")
+    assert (decision.state, decision.revision, decision.given_by) == (
+        "recorded",
+        message.revision,
+        reviewer,
+    )
+    assert (decision.outcome, decision.reason, decision.rule) == (
+        "reject",
+        "Not to them",
+        "",
+    )
     assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{10}", decision.reference)
     assert decision.due_at - decision.recorded_at == timedelta(seconds=5)
     assert (verdict.live, verdict.surface, verdict.person) == (True, "web", reviewer)
     # Empty values are left out of the ledger.
-    recorded = details("verdict.given", fingerprint=message.revision.fingerprint, message=message.public_id)
-    assert (recorded["outcome"], recorded["reason"], recorded["verdict"]) == ("reject", "Not to them", str(verdict.pk))
+    recorded = details(
+        "verdict.given",
+        fingerprint=message.revision.fingerprint,
+        message=message.public_id,
+    )
+    assert (recorded["outcome"], recorded["reason"], recorded["verdict"]) == (
+        "reject",
+        "Not to them",
+        str(verdict.pk),
+    )
     assert not {"sheet", "seconds_shown"} & set(recorded)
-    recorded = details("decision.recorded", fingerprint=message.revision.fingerprint, connection=message.connection_id)
-    assert (recorded["outcome"], recorded["reason"], recorded["subject"]) == ("reject", "Not to them", message.subject)
+    recorded = details(
+        "decision.recorded",
+        fingerprint=message.revision.fingerprint,
+        connection=message.connection_id,
+    )
+    assert (recorded["outcome"], recorded["reason"], recorded["subject"]) == (
+        "reject",
+        "Not to them",
+        message.subject,
+    )
     assert (recorded["reference"], "rule" in recorded) == (decision.reference, False)
 
 
-def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(connection, message, reviewer):
+def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(
+    connection, message, reviewer
+):
     batch = BatchInfo("s1", extra=timedelta(seconds=2))
-    at_most = Mailbox.objects.create(connection=connection, upstream_id="01B", undo_window=timedelta(minutes=1))
-    never = Mailbox.objects.create(connection=connection, upstream_id="01C", undo_window=timedelta(0))
-    for mailbox, more, seconds in ((at_most, {}, 60), (at_most, batch, 62), (never, batch, 0), (None, {}, 5)):
+    at_most = Mailbox.objects.create(
+        connection=connection, upstream_id="01B", undo_window=timedelta(minutes=1)
+    )
+    never = Mailbox.objects.create(
+        connection=connection, upstream_id="01C", undo_window=timedelta(0)
+    )
+    for mailbox, more, seconds in (
+        (at_most, {}, 60),
+        (at_most, batch, 62),
+        (never, batch, 0),
+        (None, {}, 5),
+    ):
         with rolled_back():
             Message.objects.update(mailbox=mailbox)
-            decision = decide(message, reviewer, **({"batch": more} if more else {})).decision
-            assert decision.due_at - decision.recorded_at == timedelta(seconds=seconds), (mailbox, more)
+            decision = decide(
+                message, reviewer, **({"batch": more} if more else {})
+            ).decision
+            assert decision.due_at - decision.recorded_at == timedelta(
+                seconds=seconds
+            ), (mailbox, more)
             assert details("verdict.given").get("sheet", "") == ("s1" if more else "")
 
 
-def test_second_person_learns_who_what_and_when_in_the_same_answer(signed_in, message, reviewer, second_reviewer):
+def test_second_person_learns_who_what_and_when_in_the_same_answer(
+    signed_in, message, reviewer, second_reviewer
+):
     decision = decide(message, reviewer).decision
     answer = signed_in(second_reviewer).post(
         f"/queue/{message.public_id}/verdict/",
-        {"outcome": "reject", "fingerprint": message.revision.fingerprint, "reason": "not like this"},
+        {
+            "outcome": "reject",
+            "fingerprint": message.revision.fingerprint,
+            "reason": "not like this",
+        },
     )
     assert answer.status_code == 409
     when = f"{decision.recorded_at:%H:%M:%S} UTC"
-    assert f"Ana Ferreira approved this message first, at {when}." in answer.content.decode()
+    assert (
+        f"Ana Ferreira approved this message first, at {when}."
+        in answer.content.decode()
+    )
     assert "not like this" in answer.content.decode()
     with pytest.raises(AlreadyDecided) as caught:
         decide(message, second_reviewer)
     assert (caught.value.decision, Decision.objects.count()) == (decision, 1)
 
 
-def test_unfinished_or_effective_decision_allows_no_other_decision(message, reviewer, second_reviewer):
+def test_unfinished_or_effective_decision_allows_no_other_decision(
+    message, reviewer, second_reviewer
+):
     decide(message, reviewer)
     for state, fields, sentence in (
         *((state, {}, "Ana Ferreira approved this message first, at") for state in (
@@ -122,15 +181,27 @@ def test_failed_decision_allows_another(message, reviewer):
     ):  # fmt: skip
         with rolled_back():
             Decision.objects.update(state=state)
-            assert decide(message, reviewer, outcome, "no").decision.state == "recorded", (state, outcome)
+            assert (
+                decide(message, reviewer, outcome, "no").decision.state == "recorded"
+            ), (state, outcome)
 
 
 def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, reviewer):
     decide(message, reviewer)
     about = {"connection": message.connection_id, "message": message.public_id}
     for state, acts, accepted, refused in (
-        ("applied", ("decision.applied", "message.held"), ("reject", "send_back"), ("approve",)),
-        ("superseded", ("decision.superseded", "message.held"), ("approve", "reject"), ()),
+        (
+            "applied",
+            ("decision.applied", "message.held"),
+            ("reject", "send_back"),
+            ("approve",),
+        ),
+        (
+            "superseded",
+            ("decision.superseded", "message.held"),
+            ("approve", "reject"),
+            (),
+        ),
         ("applied", ("message.held", "decision.applied"), (), ("approve", "reject")),
         ("calling", ("message.held",), (), ("reject",)),
     ):
@@ -140,14 +211,23 @@ def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, revi
                 for act in acts:
                     record(act, actor=worker("sync"), **about)
                 if outcome in accepted:
-                    assert decide(message, reviewer, outcome, "no").decision.state == "recorded", (state, outcome)
-                    assert [one.outcome for one in Verdict.objects.filter(live=True)] == [outcome]
+                    assert (
+                        decide(message, reviewer, outcome, "no").decision.state
+                        == "recorded"
+                    ), (state, outcome)
+                    assert [
+                        one.outcome for one in Verdict.objects.filter(live=True)
+                    ] == [outcome]
                 else:
-                    with pytest.raises(AlreadyDecided, match="approved this message first"):
+                    with pytest.raises(
+                        AlreadyDecided, match="approved this message first"
+                    ):
                         decide(message, reviewer, outcome, "no")
 
 
-def test_verdict_stores_how_long_the_version_was_on_screen(message, reviewer, second_reviewer):
+def test_verdict_stores_how_long_the_version_was_on_screen(
+    message, reviewer, second_reviewer
+):
     note_opened(message, actor=second_reviewer.actor(surface="web"))
     note_opened_ago(message, reviewer, hours=2)
     with rolled_back():
@@ -160,7 +240,9 @@ def test_verdict_stores_how_long_the_version_was_on_screen(message, reviewer, se
 
 
 def note_opened_ago(message, person, hours):
-    """Record that the message was opened that long ago; entries cannot be changed, so it is written with that time."""
+    """Record that the message was opened that long ago; entries cannot be changed, so
+    it is written with that time.
+    """
     Entry(
         id=-message.pk, xid=1, at=clock() - timedelta(hours=hours), actor_kind="person", actor_id=str(person.pk),
         surface="web", action="message.opened", message=message.public_id, hash="0" * 64,
@@ -168,12 +250,17 @@ def note_opened_ago(message, person, hours):
     ).save(force_insert=True)  # fmt: skip
 
 
-def test_verdict_on_changed_or_unfetched_content_is_refused_with_the_current_version(connection, message, reviewer):
+def test_verdict_on_changed_or_unfetched_content_is_refused_with_the_current_version(
+    connection, message, reviewer
+):
     shown = message.revision
     now = show_row(message, bcc=["eve@evil.example"]).revision
     with pytest.raises(ContentChanged) as caught:
         decide(message, reviewer, fingerprint=shown.fingerprint)
-    assert (caught.value.shown, caught.value.current) == (shown.fingerprint, now.fingerprint)
+    assert (caught.value.shown, caught.value.current) == (
+        shown.fingerprint,
+        now.fingerprint,
+    )
     assert caught.value.sentence == (
         f"The message changed after you opened it: you saw {shown.short_fingerprint}, "
         f"now it is {now.short_fingerprint}. Read it again, then decide."
@@ -183,8 +270,12 @@ def test_verdict_on_changed_or_unfetched_content_is_refused_with_the_current_ver
     assert not Decision.objects.exists()
 
 
-def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(message, reviewer, admin, auditor):
-    elsewhere = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
+    message, reviewer, admin, auditor
+):
+    elsewhere = make_person(
+        "x@yourteam.example", "X", "reviewer", connection=make_connection("other")
+    )
     away = make_person("away@yourteam.example", "Away", "reviewer")
     away.is_active = False
     for person, sentence in (
@@ -193,7 +284,11 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
     ):  # fmt: skip
         with pytest.raises(VerdictNotAllowed, match=sentence):
             decide(message, person)
-    for state, word in (("rejected", "rejected"), ("gone", "decided elsewhere"), ("sent", "sent")):
+    for state, word in (
+        ("rejected", "rejected"),
+        ("gone", "decided elsewhere"),
+        ("sent", "sent"),
+    ):
         Message.objects.update(state=state)
         with pytest.raises(AlreadyDecided) as caught:
             decide(message, reviewer)
@@ -204,7 +299,10 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
     Message.objects.update(direction="inbound", state="held")
     with pytest.raises(VerdictNotAllowed) as caught:
         decide(message, reviewer, "send_back", "no")
-    assert caught.value.sentence == "Received messages cannot be changed: release or reject it."
+    assert (
+        caught.value.sentence
+        == "Received messages cannot be changed: release or reject it."
+    )
     for outcome in ("approve", "reject"):
         with rolled_back():
             assert decide(message, reviewer, outcome, "no").decision.outcome == outcome
@@ -217,13 +315,23 @@ def test_undo_returns_the_message_to_the_queue(message, reviewer):
         with rolled_back():
             Decision.objects.update(state=state)
             decision = undo(message, reviewer)
-            assert (decision.state, decision.explanation) == ("undone", "Undone by Ana Ferreira."), state
+            assert (decision.state, decision.explanation) == (
+                "undone",
+                "Undone by Ana Ferreira.",
+            ), state
     undo(message, reviewer)
     assert not Verdict.objects.filter(live=True).exists()
-    assert decide(message, reviewer, outcome="reject", reason="on second thought").decision.state == "recorded"
+    assert (
+        decide(
+            message, reviewer, outcome="reject", reason="on second thought"
+        ).decision.state
+        == "recorded"
+    )
 
 
-def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(message, reviewer, admin):
+def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(
+    message, reviewer, admin
+):
     over = "It is too late to undo: the decision has been carried out."
     with pytest.raises(AlreadyDecided) as caught:
         undo(message, reviewer)
@@ -231,12 +339,26 @@ def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(message, re
     decision = decide(message, reviewer).decision
     with pytest.raises(VerdictNotAllowed) as refused:
         undo(message, admin)
-    assert refused.value.sentence == "Only a reviewer of this mailbox can undo a decision."
+    assert (
+        refused.value.sentence == "Only a reviewer of this mailbox can undo a decision."
+    )
     by_rule = "A rule decided this, and would decide the same again."
     for fields, error, sentence in (
-        ({"rule": "expiry", "given_by": None, "outcome": "reject"}, VerdictNotAllowed, by_rule),
-        ({"state": "calling", "attempt": 1, "may_have_left": True}, AlreadyDecided, over),
-        ({"state": "unattributed"}, AlreadyDecided, "It is too late to undo: the decision is being carried out."),
+        (
+            {"rule": "expiry", "given_by": None, "outcome": "reject"},
+            VerdictNotAllowed,
+            by_rule,
+        ),
+        (
+            {"state": "calling", "attempt": 1, "may_have_left": True},
+            AlreadyDecided,
+            over,
+        ),
+        (
+            {"state": "unattributed"},
+            AlreadyDecided,
+            "It is too late to undo: the decision is being carried out.",
+        ),
     ):
         with rolled_back():
             Decision.objects.update(**fields)
@@ -246,7 +368,9 @@ def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(message, re
             assert error is VerdictNotAllowed or caught.value.decision == decision
 
 
-def test_database_allows_one_live_decision_per_message_and_no_late_overwrite(message, reviewer):
+def test_database_allows_one_live_decision_per_message_and_no_late_overwrite(
+    message, reviewer
+):
     decide(message, reviewer)
     with pytest.raises(IntegrityError), transaction.atomic():
         Decision.objects.create(
@@ -269,7 +393,8 @@ def test_report_settles_a_running_call(message, reviewer):
         (False, "approved", mark, "key_desk", "applied"),
         # A webhook without reason and name was shortened, whoever sent it.
         (True, "approved", "", "", "applied"),
-        # Our gateway reports every reason, and each of our calls has one; hosted MultiMail may drop it.
+        # Our gateway reports every reason, and each of our calls has one; hosted
+        # MultiMail may drop it.
         (True, "approved", "", "key_other", "superseded"),
         (False, "approved", "", "key_other", "applied"),
         (True, "approved", "Fine by me", "", "superseded"),
@@ -280,50 +405,90 @@ def test_report_settles_a_running_call(message, reviewer):
     ):
         with rolled_back():
             Connection.objects.update(is_our_gateway=is_our_gateway)
-            now = Decision.objects.select_related("message__connection", "revision").get()
-            settle_by_report(now.message, reported=reported, reason=reason, decided_by=who, actor=worker("sync"))
-            assert Decision.objects.get().state == state, (is_our_gateway, reported, reason, who)
+            now = Decision.objects.select_related(
+                "message__connection", "revision"
+            ).get()
+            settle_by_report(
+                now.message,
+                reported=reported,
+                reason=reason,
+                decided_by=who,
+                actor=worker("sync"),
+            )
+            assert Decision.objects.get().state == state, (
+                is_our_gateway,
+                reported,
+                reason,
+                who,
+            )
 
 
 def test_decision_made_elsewhere_supersedes_a_waiting_one_and_names_its_author(
     client, connection, message, reviewer, second_reviewer
 ):
     decide(message, reviewer)
-    body = event_body("oversight.approved", email_id=message.upstream_id, decided_by="key_other")
+    body = event_body(
+        "oversight.approved", email_id=message.upstream_id, decided_by="key_other"
+    )
     post_confirmed(client, connection, body)
     decision = Decision.objects.get()
     assert (decision.state, "key_other" in decision.explanation) == ("superseded", True)
-    with pytest.raises(AlreadyDecided, match="approved by key_other outside this desk first"):
+    with pytest.raises(
+        AlreadyDecided, match="approved by key_other outside this desk first"
+    ):
         decide(message, second_reviewer)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_people_at_once_one_decides_and_the_other_is_told(message, reviewer, second_reviewer):
-    found = at_once(*(lambda person=person: decide(message, person) for person in (reviewer, second_reviewer)))
+def test_two_people_at_once_one_decides_and_the_other_is_told(
+    message, reviewer, second_reviewer
+):
+    found = at_once(
+        *(
+            lambda person=person: decide(message, person)
+            for person in (reviewer, second_reviewer)
+        )
+    )
     [refused] = [one for one in found if isinstance(one, AlreadyDecided)]
     [decision] = Decision.objects.all()
     assert f"{decision.given_by} approved this message first" in refused.sentence
 
 
 @pytest.mark.django_db(transaction=True)
-def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(connection, message, reviewer):
+def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(
+    connection, message, reviewer
+):
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     decision.refresh_from_db()
-    body = event_body("oversight.approved", email_id=message.upstream_id, reason=f"[countersign:{decision.reference}]")
+    body = event_body(
+        "oversight.approved",
+        email_id=message.upstream_id,
+        reason=f"[countersign:{decision.reference}]",
+    )
     with transaction.atomic():
         advance(decision, event="succeed", actor=worker("decisions"))
         thread, results = in_thread(
-            lambda: ingest.receive_webhook(connection=connection, body=body, secret_used="current").result
+            lambda: (
+                ingest.receive_webhook(
+                    connection=connection, body=body, secret_used="current"
+                ).result
+            )
         )
         waiting_for_a_lock(database)
     thread.join(60)
     message.refresh_from_db()
-    assert (results, message.state, Decision.objects.get().state) == (["applied"], "approved", "applied")
+    assert (results, message.state, Decision.objects.get().state) == (
+        ["applied"],
+        "approved",
+        "applied",
+    )
 
 
 @pytest.mark.django_db(transaction=True)
-def test_verdict_that_waits_while_new_content_is_stored_is_refused_with_the_new_content(message, reviewer):
+def test_verdict_that_waits_while_new_content_is_stored_is_refused_with_the_new_content(
+    message, reviewer
+):
     with transaction.atomic():
         show_row(message, subject="Another one")
         thread, results = in_thread(lambda: decide(message, reviewer))

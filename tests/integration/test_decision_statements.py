@@ -1,4 +1,6 @@
-"""A verdict and an execution take few statements, with their recording; a worker plans the cards after."""
+"""A verdict and an execution take few statements, with their recording; a worker plans
+the cards after.
+"""
 
 import pytest
 from django.db import connection as database
@@ -29,7 +31,10 @@ def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_state
     # The first execution checks the connection's key too.
     assert carry_out(first, reviewer) == "applied"
     monkeypatch.setattr(tasks.plan, "delay_on_commit", lambda: None)
-    shown, actor = Message.objects.with_content().get(pk=second.pk), reviewer.actor(surface="web")
+    shown, actor = (
+        Message.objects.with_content().get(pk=second.pk),
+        reviewer.actor(surface="web"),
+    )
     with CaptureQueriesContext(database) as verdict:
         given = give_verdict(
             message=shown.public_id,

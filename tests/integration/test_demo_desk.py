@@ -19,7 +19,10 @@ from people.models import DiscordAccount, Grant, Person
 
 pytestmark = pytest.mark.django_db
 
-CREDENTIALS = {name: f"mm_live_{name}" for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")}
+CREDENTIALS = {
+    name: f"mm_live_{name}"
+    for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")
+}
 CREDENTIALS |= {
     "MAILBOX_ID": "1",
     "MAILBOX_ADDRESS": "a@x.example",
@@ -41,7 +44,9 @@ def prepare(credentials):
 
 
 @pytest.mark.slow
-def test_preparing_twice_creates_everything_once_even_after_the_file_was_lost(credentials):
+def test_preparing_twice_creates_everything_once_even_after_the_file_was_lost(
+    credentials,
+):
     first, second = prepare(credentials), prepare(credentials)
     assert first == second
     made = [model.objects.count() for model in (Person, Grant, Connection, Mailbox)]
@@ -56,16 +61,25 @@ def test_preparing_twice_creates_everything_once_even_after_the_file_was_lost(cr
 
 
 @pytest.mark.slow
-def test_connection_paused_by_a_refused_key_is_resumed_and_a_removed_one_gets_no_keys(credentials, admin):
+def test_connection_paused_by_a_refused_key_is_resumed_and_a_removed_one_gets_no_keys(
+    credentials, admin
+):
     prepare(credentials)
-    Connection.objects.update(paused_at=Now() - timedelta(hours=1), paused_because="Refused.", read_at=Now())
+    Connection.objects.update(
+        paused_at=Now() - timedelta(hours=1), paused_because="Refused.", read_at=Now()
+    )
     assert not Connection.objects.to_probe().exists()
     prepare(credentials)
     assert Connection.objects.to_probe().exists()
     found, actor = Connection.objects.get(), admin.actor(surface="web")
-    remove_connection(connection=found, typed_name=found.name, actor=actor, now=timezone.now())
+    remove_connection(
+        connection=found, typed_name=found.name, actor=actor, now=timezone.now()
+    )
     prepare(credentials)
-    assert (Connection.objects.get().oversight_key, Connection.objects.at_work().count()) == ("", 0)
+    assert (
+        Connection.objects.get().oversight_key,
+        Connection.objects.at_work().count(),
+    ) == ("", 0)
 
 
 def kinds():
@@ -73,7 +87,9 @@ def kinds():
 
 
 @pytest.mark.slow
-def test_alert_destinations_are_created_once_and_follow_the_ports_of_each_run(credentials, settings, admin):
+def test_alert_destinations_are_created_once_and_follow_the_ports_of_each_run(
+    credentials, settings, admin
+):
     settings.DISCORD_APP_ID, settings.DISCORD_PORT = APP_ID, 7001
     prepare(credentials)
     first = kinds()
@@ -91,8 +107,13 @@ def test_alert_destinations_are_created_once_and_follow_the_ports_of_each_run(cr
     known = prepare(credentials)
     assert kinds() == {name: kind for name, kind in first.items() if kind != "inngest"}
     hook = Destination.objects.get(name="Signed webhook (demo)")
-    assert (hook.url, hook.secret) == ("http://127.0.0.1:7002/hook", known["HOOK_SECRET"])
-    assert not Destination.objects.filter(name="Inngest (demo)").exclude(url="").exists()
+    assert (hook.url, hook.secret) == (
+        "http://127.0.0.1:7002/hook",
+        known["HOOK_SECRET"],
+    )
+    assert (
+        not Destination.objects.filter(name="Inngest (demo)").exclude(url="").exists()
+    )
 
 
 def test_own_discord_application_leaves_the_demo_webhooks_in_use(credentials, settings):
@@ -113,4 +134,9 @@ def test_reviewers_are_linked_once_and_the_commands_are_valid_for_discord(creden
     assert [account.discord_id for account in DiscordAccount.objects.all()] == [BEN.id]
     commands = json.loads((credentials.parent / "discord-commands.json").read_text())
     assert find_command_errors(commands) == {}
-    assert {one["name"] for one in commands} == {"sendemail", "checkinbox", "reply", "pending"}
+    assert {one["name"] for one in commands} == {
+        "sendemail",
+        "checkinbox",
+        "reply",
+        "pending",
+    }

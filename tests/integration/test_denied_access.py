@@ -20,7 +20,12 @@ def denied():
 
 
 def test_denied_message_is_recorded_with_actor_and_url_once_per_minute(signed_in, path):
-    outsider = make_person("olga@yourteam.example", "Olga", "reviewer", connection=make_connection("elsewhere"))
+    outsider = make_person(
+        "olga@yourteam.example",
+        "Olga",
+        "reviewer",
+        connection=make_connection("elsewhere"),
+    )
     client = signed_in(outsider)
     for _ in range(3):
         assert client.get(path, REMOTE_ADDR="192.0.2.7").status_code == 404
@@ -37,7 +42,9 @@ def test_denied_message_is_recorded_with_actor_and_url_once_per_minute(signed_in
     }  # fmt: skip
 
 
-def test_denied_actions_and_csrf_failures_are_recorded_and_unknown_urls_are_not(client, signed_in, auditor, path):
+def test_denied_actions_and_csrf_failures_are_recorded_and_unknown_urls_are_not(
+    client, signed_in, auditor, path
+):
     assert client.get(path).status_code == 302
     signed_in(auditor)
     for nowhere in ("/nowhere/", "/favicon.ico", "/queue/nonsense/"):
@@ -54,5 +61,7 @@ def test_denied_actions_and_csrf_failures_are_recorded_and_unknown_urls_are_not(
 
     without_token = Client(enforce_csrf_checks=True)
     without_token.force_login(auditor, backend="people.sign_in.backend.PersonBackend")
-    assert without_token.post("/people/me/name/", {"name": "Mallory"}).status_code == 403
+    assert (
+        without_token.post("/people/me/name/", {"name": "Mallory"}).status_code == 403
+    )
     assert [line.details["path"] for line in denied()][1:] == ["/people/me/name/"]

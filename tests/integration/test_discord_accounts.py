@@ -36,10 +36,15 @@ def text_of(answer):
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", "", answer.content.decode()))
 
 
-def test_link_leads_through_sign_in_asks_and_its_button_links(client, signed_in, reviewer):
+def test_link_leads_through_sign_in_asks_and_its_button_links(
+    client, signed_in, reviewer
+):
     path = offered()
     answer = client.get(path)
-    assert (answer.status_code, answer["Location"]) == (302, f"/accounts/login/?next={path}")
+    assert (answer.status_code, answer["Location"]) == (
+        302,
+        f"/accounts/login/?next={path}",
+    )
     signed_in(reviewer)
     assert "Ask the desk" in text_of(client.get("/people/me/discord/"))
     assert "Link Discord account ana.dev to Ana Ferreira?" in text_of(client.get(path))
@@ -49,7 +54,11 @@ def test_link_leads_through_sign_in_asks_and_its_button_links(client, signed_in,
     answer = client.post(path)
     assert (answer.status_code, answer["Location"]) == (302, "/people/me/discord/")
     account = DiscordAccount.objects.get()
-    assert (account.person, account.discord_id, account.name) == (reviewer, DISCORD, "ana.dev")
+    assert (account.person, account.discord_id, account.name) == (
+        reviewer,
+        DISCORD,
+        "ana.dev",
+    )
     assert latest_details("person.discord_linked")["discord_id"] == DISCORD
     assert "ana.dev" in text_of(client.get("/people/me/discord/"))
 
@@ -91,11 +100,16 @@ def test_discord_link_lasts_fifteen_minutes_and_only_its_hash_is_stored(db):
             offer_link(discord_id=wrong, name="x")
 
 
-def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(signed_in, reviewer, second_reviewer):
+def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(
+    signed_in, reviewer, second_reviewer
+):
     link(second_reviewer, offered())
     client, path = signed_in(reviewer), offered()
     answer = client.post(path)
-    assert (answer.status_code, "belongs to somebody else" in answer.content.decode()) == (409, True)
+    assert (
+        answer.status_code,
+        "belongs to somebody else" in answer.content.decode(),
+    ) == (409, True)
     assert DiscordAccount.objects.get().person == second_reviewer
     DiscordAccount.objects.all().delete()
     assert link(reviewer, path).person == reviewer
@@ -104,12 +118,21 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(signed_
     assert DiscordAccount.objects.get().name == "ana.ferreira"
 
 
-def test_people_remove_their_own_account_and_admins_anybodys(signed_in, admin, reviewer, second_reviewer, connection):
+def test_people_remove_their_own_account_and_admins_anybodys(
+    signed_in, admin, reviewer, second_reviewer, connection
+):
     mine = DiscordAccount.objects.create(person=reviewer, discord_id="1", name="mine")
-    theirs = DiscordAccount.objects.create(person=second_reviewer, discord_id="2", name="theirs")
+    theirs = DiscordAccount.objects.create(
+        person=second_reviewer, discord_id="2", name="theirs"
+    )
     client = signed_in(reviewer)
     for account in (mine, theirs):
-        assert client.post("/people/me/discord/unlink/", {"account": account.pk}).status_code == 302
+        assert (
+            client.post(
+                "/people/me/discord/unlink/", {"account": account.pk}
+            ).status_code
+            == 302
+        )
     assert list(DiscordAccount.objects.all()) == [theirs]
     assert latest_details("person.discord_unlinked")["discord"] == "mine"
 
@@ -123,7 +146,10 @@ def test_people_remove_their_own_account_and_admins_anybodys(signed_in, admin, r
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_two_people_using_one_link_at_once_one_gets_it(reviewer, second_reviewer):
-    path, people = offered(), [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)]
+    path, people = (
+        offered(),
+        [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)],
+    )
     ends = at_once(*(partial(link, person, path) for person in people))
     assert [isinstance(end, PeopleError) for end in ends].count(True) == 1
     assert DiscordAccount.objects.count() == 1

@@ -1,4 +1,6 @@
-"""Line 60 of the security list: what a Discord message of the desk contains, and that nothing in it acts."""
+"""Line 60 of the security list: what a Discord message of the desk contains, and that
+nothing in it acts.
+"""
 
 import json
 import re
@@ -30,16 +32,31 @@ from tests.standin import multimail
 PINGS = "@everyone @here <@1> <@&2> <#3>"
 HOSTILE = f"{PINGS} **[x](https://evil.example)** https://evil.example `c` ||s|| <t:1> 1. > # \u202egpj\u200b"
 # No writing system needs these characters.
-NEVER_SHOWN = re.compile("[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2060-\u2069\u3164\U000e0000\U000e0001]")
+NEVER_SHOWN = re.compile(
+    "[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2060-\u2069\u3164\U000e0000\U000e0001]"
+)
 anything = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(0xE000, 0xE100)]),
+    st.characters(
+        exclude_categories=["Cs"],
+        exclude_characters=[chr(code) for code in range(0xE000, 0xE100)],
+    ),
     max_size=80,
 )
 marked_up = st.lists(
     st.one_of(
         anything,
         st.sampled_from(
-            [*HOSTILE.split(" "), "[a](https://b.example)", "```", "\\", "\n> ", "-# ", "1. ", "* ", "_x_"]
+            [
+                *HOSTILE.split(" "),
+                "[a](https://b.example)",
+                "```",
+                "\\",
+                "\n> ",
+                "-# ",
+                "1. ",
+                "* ",
+                "_x_",
+            ]
         ),
     ),
     max_size=12,
@@ -65,8 +82,21 @@ def test_text_of_others_is_shown_literally(text):
 
 
 def test_invisible_characters_are_marked():
-    for hidden in ("\u202e", "\u200b", "\u2066", "\u3164", "\u2028", "\U000e0041", "\ufe00", "\u180e", "\x07", "\x85"):
-        assert escape(f"pay{hidden}load") in ("pay\ufffdload", "pay load"), ascii(hidden)
+    for hidden in (
+        "\u202e",
+        "\u200b",
+        "\u2066",
+        "\u3164",
+        "\u2028",
+        "\U000e0041",
+        "\ufe00",
+        "\u180e",
+        "\x07",
+        "\x85",
+    ):
+        assert escape(f"pay{hidden}load") in ("pay\ufffdload", "pay load"), ascii(
+            hidden
+        )
     # Joiners that a writing system needs are preserved.
     assert escape("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
 
@@ -79,7 +109,9 @@ def test_longest_card_is_taken():
             held_at=timezone.now(), expires_at=timezone.now(), cc=many, bcc=many, files=many,
             facts={"risk": long, "privacy": "full", "claimed_by": long},
         )  # fmt: skip
-        assert find_errors(payload(embed(facts, Status("Held", "amber", long)))) == {}, long[:3]
+        assert (
+            find_errors(payload(embed(facts, Status("Held", "amber", long)))) == {}
+        ), long[:3]
 
 
 @pytest.fixture
@@ -91,30 +123,58 @@ def discord(settings, monkeypatch):
 
 
 @pytest.mark.django_db
-def test_card_tells_no_more_than_the_level_of_its_destination(discord, connection, reviewer):
+def test_card_tells_no_more_than_the_level_of_its_destination(
+    discord, connection, reviewer
+):
     assert Destination().privacy == "headers"
-    paths = {"minimal": "/api/webhooks/1/token", "headers": "/api/webhooks/2/token", "full": "/api/webhooks/3/token"}
+    paths = {
+        "minimal": "/api/webhooks/1/token",
+        "headers": "/api/webhooks/2/token",
+        "full": "/api/webhooks/3/token",
+    }
     for level, path in paths.items():
-        destination = Destination.objects.create(name=f"#{level}", url=discord.url + path, privacy=level)
+        destination = Destination.objects.create(
+            name=f"#{level}", url=discord.url + path, privacy=level
+        )
         Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
-        discord.answers[path] = discord.answers[f"{path}/messages/111"] = (200, {"id": "111"})
+        discord.answers[path] = discord.answers[f"{path}/messages/111"] = (
+            200,
+            {"id": "111"},
+        )
     metadata = {"discord_user": "eve eve@hidden.example", "discord_channel": "outreach"}
-    message = make_message(connection, subject=HOSTILE, markdown="Dear Dana, kumquat secrets.", metadata=metadata)
+    message = make_message(
+        connection,
+        subject=HOSTILE,
+        markdown="Dear Dana, kumquat secrets.",
+        metadata=metadata,
+    )
     deliver_all()
     decide(message, reviewer, "reject", reason="No")
     deliver_all()
 
     for level, path in paths.items():
-        sent = [(method, body) for method, asked, body in discord.calls if asked.startswith(path)]
+        sent = [
+            (method, body)
+            for method, asked, body in discord.calls
+            if asked.startswith(path)
+        ]
         assert [method for method, _ in sent] == ["POST", "PATCH"], level
         for _, body in sent:
             text = json.dumps(body, ensure_ascii=False)
             assert body["allowed_mentions"] == {"parse": []}, level
             assert "content" not in body, level
-            assert re.findall("<[^>]*>", render(body["embeds"][0]["title"])) == [], level
+            assert re.findall("<[^>]*>", render(body["embeds"][0]["title"])) == [], (
+                level
+            )
             assert ("kumquat" in text) == (level == "full"), level
-            assert (r"dana\@northwind.example" in text.replace(r"\\", "\\")) == (level != "minimal"), level
-            hidden = [part for part in ("dana", "support", "eve@", r"eve\\@", "evil") if part in text]
+            assert (r"dana\@northwind.example" in text.replace(r"\\", "\\")) == (
+                level != "minimal"
+            ), level
+            hidden = [
+                part
+                for part in ("dana", "support", "eve@", r"eve\\@", "evil")
+                if part in text
+            ]
             assert hidden == [] or level != "minimal"
             assert "northwind.example" in text, level
 
@@ -125,11 +185,27 @@ def deliver_all():
 
 
 def test_post_of_a_seal_holds_numbers_and_hashes_alone():
-    fields = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
-    head = head_lines(Seal(number=7, size=1200, key="b" * 64, signature="a" * 128, **fields))
+    fields = {
+        "note": "@everyone restored for dana@northwind.example",
+        "cluster": "dana",
+        "at": timezone.now(),
+    }
+    head = head_lines(
+        Seal(number=7, size=1200, key="b" * 64, signature="a" * 128, **fields)
+    )
     body = channel_of("discord_webhook").lines_body(head)
     assert body["allowed_mentions"] == {"parse": []}
     assert find_errors(body) == {}
-    ordinary = {"Ledger", "of", "Countersign", "seal", "entries", "sealed", "hash", "key", "UTC"}
+    ordinary = {
+        "Ledger",
+        "of",
+        "Countersign",
+        "seal",
+        "entries",
+        "sealed",
+        "hash",
+        "key",
+        "UTC",
+    }
     words = set(re.findall(r"[A-Za-z]+", re.sub("`[^`]*`", "", body["content"])))
     assert words == ordinary

@@ -1,4 +1,6 @@
-"""The doctor reports what is stuck, why and what to do, also when PostgreSQL or Redis is down."""
+"""The doctor reports what is stuck, why and what to do, also when PostgreSQL or Redis
+is down.
+"""
 
 import os
 import subprocess
@@ -64,24 +66,42 @@ def decided(message, person, **fields):
     )  # fmt: skip
 
 
-def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(run_doctor, healthy_connection):
+def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(
+    run_doctor, healthy_connection
+):
     status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (0, "Nothing needs attention.")
-    for words in ("PostgreSQL 1", "waiting tasks: decisions", "Only triggers protect the ledger"):
+    for words in (
+        "PostgreSQL 1",
+        "waiting tasks: decisions",
+        "Only triggers protect the ledger",
+    ):
         assert words in output
     Tick.objects.update(at=Now() - timedelta(minutes=3))
     status, output = run_doctor()
     assert status == 2
-    assert "Decisions are not carried out, and MultiMail is not read: no worker has been seen since" in output
+    assert (
+        "Decisions are not carried out, and MultiMail is not read: no worker has been seen since"
+        in output
+    )
     assert "Alerts are not sent: no worker has been seen since" in output
 
 
-def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(run_doctor, healthy_connection, reviewer, admin):
+def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
+    run_doctor, healthy_connection, reviewer, admin
+):
     message = make_message(healthy_connection, subject="Invoice 2207")
-    decided(message, reviewer, state="unknown", explanation="MultiMail did not answer in time.")
+    decided(
+        message,
+        reviewer,
+        state="unknown",
+        explanation="MultiMail did not answer in time.",
+    )
     # Control characters in a subject do not reach the terminal.
     overdue = make_message(healthy_connection, subject="\x1b[2J\x07gone\u202e")
-    Message.objects.filter(pk=overdue.pk).update(expires_at=Now() - timedelta(minutes=5))
+    Message.objects.filter(pk=overdue.pk).update(
+        expires_at=Now() - timedelta(minutes=5)
+    )
     pull(actor=admin.actor(surface="web"), reason="A flood of refunds")
     Connection.objects.update(paused_at=Now(), paused_because="The key was refused.")
     Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/secret-token",
@@ -97,17 +117,34 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(run_doctor, healthy_c
         "Alerts to Ops are switched off", "Discord says it is gone.", f"{settings.PUBLIC_URL}/attention/",
     ):  # fmt: skip
         assert words in output, words
-    for hidden in ("secret-token", "mm_live_oversight", "whsec_of_the_tests", settings.SECRET_KEY, "\x1b"):
+    for hidden in (
+        "secret-token",
+        "mm_live_oversight",
+        "whsec_of_the_tests",
+        settings.SECRET_KEY,
+        "\x1b",
+    ):
         assert hidden not in output
 
 
-def test_doctor_reports_items_with_one_cause_once(run_doctor, healthy_connection, reviewer):
+def test_doctor_reports_items_with_one_cause_once(
+    run_doctor, healthy_connection, reviewer
+):
     for number in range(3):
         made = make_message(healthy_connection)
-        decided(made, reviewer, reference=f"R{number}", state="unknown", explanation="MultiMail did not answer.")
+        decided(
+            made,
+            reviewer,
+            reference=f"R{number}",
+            state="unknown",
+            explanation="MultiMail did not answer.",
+        )
     status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (2, "1 thing needs a person.")
-    assert "3 decisions through Gateway main may or may not have been carried out, the oldest since" in output
+    assert (
+        "3 decisions through Gateway main may or may not have been carried out, the oldest since"
+        in output
+    )
 
 
 def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
@@ -115,9 +152,19 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
 ):
     """Everything is late at the start, because the desk had been off for an hour."""
     long_ago = Now() - timedelta(hours=1)
-    decided(make_message(healthy_connection), reviewer, state="recorded", due_at=long_ago)
-    decided(make_message(healthy_connection), reviewer, reference="S", state="unknown", changed_at=long_ago)
-    Message.objects.filter(pk=make_message(healthy_connection).pk).update(expires_at=long_ago)
+    decided(
+        make_message(healthy_connection), reviewer, state="recorded", due_at=long_ago
+    )
+    decided(
+        make_message(healthy_connection),
+        reviewer,
+        reference="S",
+        state="unknown",
+        changed_at=long_ago,
+    )
+    Message.objects.filter(pk=make_message(healthy_connection).pk).update(
+        expires_at=long_ago
+    )
     make_message(healthy_connection, hydrated=False)
     Message.objects.update(held_at=long_ago)
     Connection.objects.update(complete_as_of=long_ago, failing_since=long_ago)
@@ -129,14 +176,21 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
     assert (status, "The desk started less than a minute ago" in output) == (0, True)
     # Items that need a person are reported at once.
     with rolled_back():
-        Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/x", switched_off_at=Now())
+        Destination.objects.create(
+            name="Ops",
+            url="https://discord.com/api/webhooks/1/x",
+            switched_off_at=Now(),
+        )
         assert run_doctor()[0] == 2
     # Before that the launcher says that it is not ready.
     Tick.objects.all().delete()
     settings.DATA_DIR = tmp_path
     with data_folder.held(tmp_path):
         for is_ready, status in ((False, 0), (True, 2)):
-            data_folder.write_state(tmp_path, {"pid": 1, "verb": "start", "is_ready": is_ready, "processes": {}})
+            data_folder.write_state(
+                tmp_path,
+                {"pid": 1, "verb": "start", "is_ready": is_ready, "processes": {}},
+            )
             assert run_doctor()[0] == status, is_ready
 
 
@@ -153,21 +207,33 @@ FOUNDATIONS = [
 ]  # fmt: skip
 
 
-def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(healthy_connection, settings, run_doctor):
+def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(
+    healthy_connection, settings, run_doctor
+):
     for is_behind, proxies in ((False, []), (True, []), (True, ["10.0.0.5"])):
         settings.IS_BEHIND_PROXY, settings.TRUSTED_PROXIES = is_behind, proxies
-        assert ("TRUSTED_PROXIES is not set" in run_doctor()[1]) == (is_behind and not proxies)
+        assert ("TRUSTED_PROXIES is not set" in run_doctor()[1]) == (
+            is_behind and not proxies
+        )
 
 
 def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
     for sql, patch, is_stuck, words in FOUNDATIONS:
-        with rolled_back(), monkeypatch.context() as patched, database.cursor() as cursor:
+        with (
+            rolled_back(),
+            monkeypatch.context() as patched,
+            database.cursor() as cursor,
+        ):
             cursor.execute(sql)
             if patch:
                 patched.setattr(*patch)
             found = [*checks.examine_disk(), *checks.examine_postgresql()[0]]
-        assert [one.is_stuck for one in found if words in one.sentence] == [is_stuck], words
-        assert [one.sentence for one in found if one.is_stuck and words not in one.sentence] == []
+        assert [one.is_stuck for one in found if words in one.sentence] == [is_stuck], (
+            words
+        )
+        assert [
+            one.sentence for one in found if one.is_stuck and words not in one.sentence
+        ] == []
 
 
 def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
@@ -175,25 +241,47 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
 ):
     # As ./run manage leaves it while its command runs and no run holds the folder.
     settings.DATA_DIR = tmp_path
-    decided(make_message(healthy_connection, subject="Invoice 2207"), reviewer, state="unknown")
     decided(
-        make_message(healthy_connection), reviewer, reference="S", state="recorded", due_at=Now() - timedelta(minutes=5)
+        make_message(healthy_connection, subject="Invoice 2207"),
+        reviewer,
+        state="unknown",
+    )
+    decided(
+        make_message(healthy_connection),
+        reviewer,
+        reference="S",
+        state="recorded",
+        due_at=Now() - timedelta(minutes=5),
     )
     Connection.objects.update(complete_as_of=Now() - timedelta(hours=1))
     Tick.objects.update(at=Now() - timedelta(hours=1))
     with data_folder.held(tmp_path):
-        data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}})
+        data_folder.write_state(
+            tmp_path,
+            {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}},
+        )
         status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (2, "2 things need a person.")
-    for words in ("The desk is not running", "not known whether “Invoice 2207” was approved", "/attention/"):
+    for words in (
+        "The desk is not running",
+        "not known whether “Invoice 2207” was approved",
+        "/attention/",
+    ):
         assert words in output
-    for words in (settings.PUBLIC_URL, "no worker", "cannot be read reliably", "not carried out"):
+    for words in (
+        settings.PUBLIC_URL,
+        "no worker",
+        "cannot be read reliably",
+        "not carried out",
+    ):
         assert words not in output
 
 
 @pytest.mark.django_db(transaction=True)
 def test_doctor_names_a_session_that_idles_in_a_transaction(monkeypatch):
-    with psycopg.connect(**database.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
+    with psycopg.connect(
+        **database.get_connection_params() | {"cursor_factory": psycopg.Cursor}
+    ) as other:
         other.execute("SELECT 1")
         pid = other.info.backend_pid
         # No waiting for a minute; the query stays the same.
@@ -217,7 +305,11 @@ def test_doctor_says_how_redis_is(settings):
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
     [down] = checks.examine_redis()[0]
-    assert (down.is_stuck, "Redis is not responding:" in down.sentence, "hunter2" in down.sentence) == (
+    assert (
+        down.is_stuck,
+        "Redis is not responding:" in down.sentence,
+        "hunter2" in down.sentence,
+    ) == (
         True,
         True,
         False,
@@ -236,31 +328,60 @@ def test_doctor_reports_that_postgresql_is_down(run_doctor, monkeypatch):
 def test_doctor_starts_without_postgresql_and_prints_no_password():
     away = {"DATABASE_URL": "postgresql://desk:hunter2@127.0.0.1:1/desk"}
     command = [sys.executable, str(ROOT / "manage.py"), "doctor"]
-    done = subprocess.run(command, env=os.environ | away, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        env=os.environ | away,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     output = done.stdout + done.stderr
     assert (done.returncode, "PostgreSQL is not responding:" in output) == (3, True)
     assert ("hunter2" in output, "Traceback" in output) == (False, False)
 
 
 def test_no_driver_error_makes_the_doctor_print_a_password():
-    error = OSError('cannot connect with "postgresql://desk:hunter2@db/desk"\nhunter2 again')
-    assert checks._first_line(error, "hunter2") == 'cannot connect with "postgresql://desk:[hidden]@db/desk"'
+    error = OSError(
+        'cannot connect with "postgresql://desk:hunter2@db/desk"\nhunter2 again'
+    )
+    assert (
+        checks._first_line(error, "hunter2")
+        == 'cannot connect with "postgresql://desk:[hidden]@db/desk"'
+    )
 
 
-def test_metrics_report_ages_and_counts_in_prometheus_format(client, healthy_connection, reviewer):
+def test_metrics_report_ages_and_counts_in_prometheus_format(
+    client, healthy_connection, reviewer
+):
     message = make_message(healthy_connection)
     Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(seconds=90))
     make_connection("never")
-    Connection.objects.filter(slug="main").update(complete_as_of=Now() - timedelta(seconds=30))
+    Connection.objects.filter(slug="main").update(
+        complete_as_of=Now() - timedelta(seconds=30)
+    )
     page = client.get("/metrics").content.decode().splitlines()
     metrics = dict(line.rsplit(" ", 1) for line in page if not line.startswith("# "))
-    assert all(name.startswith("countersign_") and float(value) >= 0 for name, value in metrics.items())
+    assert all(
+        name.startswith("countersign_") and float(value) >= 0
+        for name, value in metrics.items()
+    )
     assert float(metrics["countersign_messages_waiting"]) == 1
     assert float(metrics["countersign_oldest_waiting_seconds"]) > 89
     assert float(metrics['countersign_complete_age_seconds{connection="main"}']) > 29
     assert metrics['countersign_complete_age_seconds{connection="never"}'] == "+Inf"
-    assert float(metrics['countersign_webhooks_to_look_at{connection="main",result="poison"}']) == 0
-    assert float(metrics['countersign_last_tick_age_seconds{job="approvals.tasks.sweep"}']) < 3600
+    assert (
+        float(
+            metrics[
+                'countersign_webhooks_to_look_at{connection="main",result="poison"}'
+            ]
+        )
+        == 0
+    )
+    assert (
+        float(metrics['countersign_last_tick_age_seconds{job="approvals.tasks.sweep"}'])
+        < 3600
+    )
     assert float(metrics["countersign_oldest_in_doubt_seconds"]) == 0
 
 
@@ -269,21 +390,34 @@ def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
 ):
     before = unsigned.unsigned_total()
     answer = client.post(
-        f"/webhooks/multimail/{healthy_connection.webhook_id}/", b"{}", content_type="application/json"
+        f"/webhooks/multimail/{healthy_connection.webhook_id}/",
+        b"{}",
+        content_type="application/json",
     )
     assert answer.status_code == 401
-    assert f"countersign_webhooks_unsigned {before + 1}.0" in client.get("/metrics").content.decode()
+    assert (
+        f"countersign_webhooks_unsigned {before + 1}.0"
+        in client.get("/metrics").content.decode()
+    )
     assert "had no valid signature" not in run_doctor()[1]
     tasks.count_unsigned()
     status, output = run_doctor()
-    assert (status, "1 webhook to Gateway main had no valid signature in the last day" in output) == (2, True)
+    assert (
+        status,
+        "1 webhook to Gateway main had no valid signature in the last day" in output,
+    ) == (2, True)
     # It is counted for a day.
     now = time.time()
     for hours, number in ((23, 1), (25, 0)):
-        monkeypatch.setattr(unsigned, "time", SimpleNamespace(time=lambda at=now + hours * 3600: at))
+        monkeypatch.setattr(
+            unsigned, "time", SimpleNamespace(time=lambda at=now + hours * 3600: at)
+        )
         tasks.count_unsigned()
         healthy_connection.refresh_from_db()
-        assert (healthy_connection.unsigned_count, healthy_connection.unsigned_since is not None) == (
+        assert (
+            healthy_connection.unsigned_count,
+            healthy_connection.unsigned_since is not None,
+        ) == (
             number,
             number > 0,
         )

@@ -1,4 +1,6 @@
-"""A reviewer corrects a held message: it is sent as a new held one, and the first is rejected as replaced by it."""
+"""A reviewer corrects a held message: it is sent as a new held one, and the first is
+rejected as replaced by it.
+"""
 
 import pytest
 from django.urls import reverse
@@ -18,7 +20,14 @@ from audit.models import Entry
 from common.postgres import clock
 from gateway.models import ApprovalRequest
 from mirror.models import Connection, Mailbox, Message
-from tests.factories import event_body, make_connection, make_message, pending_row, rolled_back, show_row
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    pending_row,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import Killed, decide, die, make_due
 from upstream.agent import Agent
 
@@ -29,7 +38,10 @@ NEW = "01NEWMESSAGE"
 
 @pytest.fixture
 def connection(db, upstream):
-    upstream.answers["/v1/send_email"] = (202, {"id": NEW, "oversight_status": "pending_approval"})
+    upstream.answers["/v1/send_email"] = (
+        202,
+        {"id": NEW, "oversight_status": "pending_approval"},
+    )
     upstream.decides(200, status="rejected", decision="rejected")
     return make_connection(api_url=upstream.url, agent_key="mm_live_agent")
 
@@ -44,11 +56,24 @@ def message(connection, upstream):
 def edit(message, person, **fields):
     """Have a corrected copy stored."""
     message.refresh_from_db()
-    content = {"to": ["dana@northwind.example"], "cc": [], "bcc": [], "subject": message.subject, "markdown": TEXT}
-    asked = {"fingerprint": message.revision.fingerprint, "reference": "0123456789", "note": ""}
+    content = {
+        "to": ["dana@northwind.example"],
+        "cc": [],
+        "bcc": [],
+        "subject": message.subject,
+        "markdown": TEXT,
+    }
+    asked = {
+        "fingerprint": message.revision.fingerprint,
+        "reference": "0123456789",
+        "note": "",
+    }
     asked |= {name: fields.pop(name) for name in list(fields) if name in asked}
     return replace_message(
-        message=message.public_id, actor=person.actor(surface="web"), content=content | fields, **asked
+        message=message.public_id,
+        actor=person.actor(surface="web"),
+        content=content | fields,
+        **asked,
     )
 
 
@@ -62,30 +87,52 @@ def sends(upstream):
 
 def arrive(connection, row, upstream_id=NEW):
     """Have MultiMail announce the corrected message, as it was sent."""
-    sent = {"metadata": {**row.message.trigger, "countersign_edit": row.reference}, "subject": row.subject}
+    sent = {
+        "metadata": {**row.message.trigger, "countersign_edit": row.reference},
+        "subject": row.subject,
+    }
     body = event_body(email_id=upstream_id, **sent)
-    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current")
+    stored = ingest.receive_webhook(
+        connection=connection, body=body, secret_used="current"
+    )
     show_row(stored.fetch, markdown=row.markdown, **sent)
     return Message.objects.get(pk=stored.fetch.pk)
 
 
-def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(connection, message, reviewer, upstream):
+def test_edit_sends_a_held_copy_and_rejects_the_first_as_replaced(
+    connection, message, reviewer, upstream
+):
     row = edit(message, reviewer, subject="Your refund", note="The sum was missing.")
     assert run_replacement(replacement_id=row.pk) == "done"
     sent = sends(upstream)[0]
-    assert (sent["oversight_mode"], sent["subject"], sent["markdown"]) == ("gated_send", "Your refund", TEXT)
+    assert (sent["oversight_mode"], sent["subject"], sent["markdown"]) == (
+        "gated_send",
+        "Your refund",
+        TEXT,
+    )
     assert sent["idempotency_key"] == "countersign-edit-0123456789"
-    assert (sent["replaces"], sent["metadata"]["countersign_edit"]) == (message.upstream_id, "0123456789")
+    assert (sent["replaces"], sent["metadata"]["countersign_edit"]) == (
+        message.upstream_id,
+        "0123456789",
+    )
     assert sent["metadata"]["discord_user"] == "ana#1"
     make_due()
     decision = Decision.objects.get(message=message)
     assert run_decision(decision_id=decision.pk) == "applied"
     told = upstream.decisions[-1]
-    assert told["reason"].startswith(f"Replaced by {NEW}: {reviewer} corrected the subject and the text")
-    for words in ("The sum was missing.", f"Corrected text:\n{TEXT}", "Subject is now: Your refund"):
+    assert told["reason"].startswith(
+        f"Replaced by {NEW}: {reviewer} corrected the subject and the text"
+    )
+    for words in (
+        "The sum was missing.",
+        f"Corrected text:\n{TEXT}",
+        "Subject is now: Your refund",
+    ):
         assert words in told["reason"]
     assert (told["replaced_by"], told["suggested_markdown"]) == (NEW, TEXT)
-    assert told["changes"] == [{"field": "subject", "before": message.subject, "after": "Your refund"}]
+    assert told["changes"] == [
+        {"field": "subject", "before": message.subject, "after": "Your refund"}
+    ]
     asked = Entry.objects.get(action="message.edit_asked").detail.fields
     assert "+your refund of 40 EUR is on its way." in asked["changes"]
     new = arrive(connection, Replacement.objects.get())
@@ -102,7 +149,10 @@ def test_editor_alone_may_not_approve_unless_the_mailbox_allows_it(
     row.refresh_from_db()
     new = arrive(connection, row)
     editor = reviewer.actor(surface="web")
-    with pytest.raises(VerdictNotAllowed, match="You edited this message, so somebody else must approve it"):
+    with pytest.raises(
+        VerdictNotAllowed,
+        match="You edited this message, so somebody else must approve it",
+    ):
         decide(new, reviewer)
     many = rulings([new], editor, now=clock())[new.pk]
     assert (many.rule, many.may_reject) == ("editor", True)
@@ -132,7 +182,9 @@ def test_editor_of_an_earlier_version_may_not_approve_a_later_one(
         assert rulings([last], person.actor(surface="web"))[last.pk].rule == "editor"
 
 
-@pytest.mark.parametrize("point", ["before the answer is stored", "before the first is rejected"])
+@pytest.mark.parametrize(
+    "point", ["before the answer is stored", "before the first is rejected"]
+)
 def test_crash_between_the_calls_leaves_both_held_and_says_so(
     connection, message, reviewer, upstream, desk, monkeypatch, point
 ):
@@ -158,7 +210,9 @@ def test_crash_between_the_calls_leaves_both_held_and_says_so(
     assert attention_for(actor, clock()) == []
 
 
-def test_refusal_of_multimail_leaves_the_message_held_as_it_was(message, reviewer, upstream, desk):
+def test_refusal_of_multimail_leaves_the_message_held_as_it_was(
+    message, reviewer, upstream, desk
+):
     upstream.answers["/v1/send_email"] = (403, {"error": "recipient not allowed"})
     row = edit(message, reviewer)
     assert run_replacement(replacement_id=row.pk) == "refused"
@@ -167,10 +221,17 @@ def test_refusal_of_multimail_leaves_the_message_held_as_it_was(message, reviewe
     assert "recipient not allowed" in page
     assert not Decision.objects.exists()
     upstream.answers["/v1/send_email"] = (202, {"id": NEW})
-    assert run_replacement(replacement_id=edit(message, reviewer, reference="ABCDEFGHJK").pk) == "done"
+    assert (
+        run_replacement(
+            replacement_id=edit(message, reviewer, reference="ABCDEFGHJK").pk
+        )
+        == "done"
+    )
 
 
-def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(message, reviewer, upstream):
+def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(
+    message, reviewer, upstream
+):
     upstream.answers["/v1/send_email"] = (502, b"<html>")
     row = edit(message, reviewer)
     assert run_replacement(replacement_id=row.pk) == "sending"
@@ -185,8 +246,12 @@ def test_answer_that_is_lost_is_asked_for_again_by_the_same_key(message, reviewe
     assert len({one["idempotency_key"] for one in sends(upstream)}) == 1
 
 
-@pytest.mark.parametrize(("has_called", "state"), [(False, "refused"), (True, "unknown")])
-def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(message, reviewer, upstream, has_called, state):
+@pytest.mark.parametrize(
+    ("has_called", "state"), [(False, "refused"), (True, "unknown")]
+)
+def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(
+    message, reviewer, upstream, has_called, state
+):
     Connection.objects.update(is_our_gateway=False)
     upstream.answers["/v1/send_email"] = (502, b"<html>")
     row = edit(message, reviewer)
@@ -200,7 +265,9 @@ def test_mailbox_that_sends_without_review_by_now_is_sent_nothing(message, revie
     assert "now sends without review" in row.problem
 
 
-def test_message_decided_before_the_call_is_not_sent_again(message, reviewer, second_reviewer, upstream):
+def test_message_decided_before_the_call_is_not_sent_again(
+    message, reviewer, second_reviewer, upstream
+):
     row = edit(message, reviewer)
     decide(message, second_reviewer)
     assert run_replacement(replacement_id=row.pk) == "refused"
@@ -226,7 +293,9 @@ def test_message_approved_during_the_call_is_said_on_the_new_one(
     assert "The original message was approved." in page
 
 
-def test_content_that_changed_meanwhile_is_never_replaced_unread(message, reviewer, upstream, desk):
+def test_content_that_changed_meanwhile_is_never_replaced_unread(
+    message, reviewer, upstream, desk
+):
     row = edit(message, reviewer)
     show_row(message, markdown="Another text.")
     assert run_replacement(replacement_id=row.pk) == "refused"
@@ -235,7 +304,9 @@ def test_content_that_changed_meanwhile_is_never_replaced_unread(message, review
     assert "Edit the current version" in page
 
 
-def test_content_that_changes_during_the_call_is_left_to_a_person(message, reviewer, desk, monkeypatch):
+def test_content_that_changes_during_the_call_is_left_to_a_person(
+    message, reviewer, desk, monkeypatch
+):
     row = edit(message, reviewer)
 
     def changed_meanwhile(*_, **__):
@@ -248,7 +319,9 @@ def test_content_that_changes_during_the_call_is_left_to_a_person(message, revie
     assert "Both are held." in page
     assert "The message changed after you opened it" in page
     assert "Reject this one as replaced" not in page
-    assert [one.kind for one in attention_for(reviewer.actor(surface="web"), clock())] == ["replaced"]
+    assert [
+        one.kind for one in attention_for(reviewer.actor(surface="web"), clock())
+    ] == ["replaced"]
 
 
 def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, upstream):
@@ -261,14 +334,19 @@ def test_second_press_sends_nothing_more(message, reviewer, second_reviewer, ups
     assert len(sends(upstream)) == 1
 
 
-def test_undone_rejection_leaves_both_held_until_somebody_finishes(connection, message, reviewer, desk):
+def test_undone_rejection_leaves_both_held_until_somebody_finishes(
+    connection, message, reviewer, desk
+):
     row = edit(message, reviewer)
     run_replacement(replacement_id=row.pk)
     undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
     assert "Both are held" in page_of(desk, message)
     finish_replacement(message=message.public_id, actor=reviewer.actor(surface="web"))
     assert run_replacement(replacement_id=row.pk) == "done"
-    assert Decision.objects.filter(message=message, state="recorded").get().outcome == "reject"
+    assert (
+        Decision.objects.filter(message=message, state="recorded").get().outcome
+        == "reject"
+    )
 
 
 @pytest.mark.parametrize(
@@ -279,14 +357,22 @@ def test_undone_rejection_leaves_both_held_until_somebody_finishes(connection, m
         ({"agent_key": "mm_test_x"}, {}, "is a sandbox key"),
         (
             {},
-            {"attachments": [{"name": "a.pdf", "size": 3, "content_type": "application/pdf"}]},
+            {
+                "attachments": [
+                    {"name": "a.pdf", "size": 3, "content_type": "application/pdf"}
+                ]
+            },
             "a.pdf is not fetched",
         ),
         ({}, {"markdown": None, "html_body": "<p>Hi</p>"}, "only HTML"),
     ],
 )
-def test_message_that_cannot_be_edited_says_what_to_do(db, upstream, reviewer, desk, fields, row, sentence):
-    connection = make_connection(api_url=upstream.url, **{"agent_key": "mm_live_agent", **fields})
+def test_message_that_cannot_be_edited_says_what_to_do(
+    db, upstream, reviewer, desk, fields, row, sentence
+):
+    connection = make_connection(
+        api_url=upstream.url, **{"agent_key": "mm_live_agent", **fields}
+    )
     message = make_message(connection, **row)
     with pytest.raises(EditNotPossible, match=sentence):
         edit(message, reviewer)
@@ -295,20 +381,32 @@ def test_message_that_cannot_be_edited_says_what_to_do(db, upstream, reviewer, d
 
 
 def test_attachments_travel_along_unchanged(connection, reviewer, upstream):
-    attachment = {"name": "a.txt", "size": 3, "content_type": "text/plain", "sha256": ""}
+    attachment = {
+        "name": "a.txt",
+        "size": 3,
+        "content_type": "text/plain",
+        "sha256": "",
+    }
     message = make_message(connection, attachments=[attachment])
     message.files.update(content=b"abc", state="fetched")
     target = f"/v1/mailboxes/{message.mailbox.upstream_id}/send"
     upstream.answers[target] = upstream.answers["/v1/send_email"]
     assert run_replacement(replacement_id=edit(message, reviewer).pk) == "done"
     sent = next(body for _, path, body in upstream.calls if path == target)
-    assert sent["attachments"] == [{"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}]
+    assert sent["attachments"] == [
+        {"name": "a.txt", "content_type": "text/plain", "content_base64": "YWJj"}
+    ]
 
 
 def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     connection, message, reviewer, upstream, desk
 ):
-    fields = {"to": "dana@northwind.example", "subject": message.subject, "markdown": TEXT, "do": "suggest"}
+    fields = {
+        "to": "dana@northwind.example",
+        "subject": message.subject,
+        "markdown": TEXT,
+        "do": "suggest",
+    }
     fields |= {"fingerprint": message.revision.fingerprint, "reference": "0123456789"}
     address = reverse("edit-message", args=[message.public_id])
     answer = desk.post(address, fields)
@@ -318,12 +416,19 @@ def test_suggestion_travels_as_data_and_words_and_the_next_try_is_compared(
     assert desk.post(address, {**fields, "note": "Name the sum."}).status_code == 302
     make_due()
     decision = Decision.objects.get()
-    assert (decision.outcome, decision.suggestion, decision.reason) == ("send_back", TEXT, "Name the sum.")
+    assert (decision.outcome, decision.suggestion, decision.reason) == (
+        "send_back",
+        TEXT,
+        "Name the sum.",
+    )
     assert run_decision(decision_id=decision.pk) == "applied"
     told = upstream.decisions[-1]
     assert told["suggested_markdown"] == TEXT
     assert told["reason"].startswith(f"Name the sum.\n\nSuggested text:\n{TEXT}")
-    same, other = (make_message(connection, markdown=text) for text in (TEXT, "Hello **Dana**, soon."))
+    same, other = (
+        make_message(connection, markdown=text)
+        for text in (TEXT, "Hello **Dana**, soon.")
+    )
     assert "exactly what" in page_of(desk, same)
     page = page_of(desk, other)
     assert "Differences from the suggested text" in page
@@ -344,7 +449,9 @@ def test_long_suggestion_is_cut_in_the_words_and_whole_in_the_data(message, revi
     assert result.decision.reference in reason
 
 
-def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_data(account, reviewer):
+def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_data(
+    account, reviewer
+):
     Connection.objects.update(agent_key=account.world.keys["agent"])
     box = account.mailbox
     body = {
@@ -354,38 +461,83 @@ def test_corrected_message_is_held_in_its_thread_and_the_agent_gets_the_text_as_
         "body": "Hello.",
         "cc": "eve@x.org",
     }
-    first_id = account.ask("POST", "/v1/send_email", key="agent", json=body).json()["id"]
+    first_id = account.ask("POST", "/v1/send_email", key="agent", json=body).json()[
+        "id"
+    ]
     read_everything(connection_id=account.connection.pk, now=clock())
     first = Message.objects.get(upstream_id=first_id)
     # A bypass would let the corrected message leave unread.
-    listed = {"kind": "bypass", "mode": "enforce", "version": 0, "entries": [{"pattern": "northwind.example"}]}
+    listed = {
+        "kind": "bypass",
+        "mode": "enforce",
+        "version": 0,
+        "entries": [{"pattern": "northwind.example"}],
+    }
     account.ask("PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed)
     listed["approval_code"] = ApprovalRequest.objects.get().code
-    assert account.ask("PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed).status_code == 200
+    assert (
+        account.ask(
+            "PUT", f"/v1/mailboxes/{box.upstream_id}/allowlist", json=listed
+        ).status_code
+        == 200
+    )
     row = replace_message(
         message=first.public_id,
         actor=reviewer.actor(surface="web"),
         fingerprint=first.revision.fingerprint,
         reference="0123456789",
         note="",
-        content={"to": ["dana@northwind.example"], "cc": [], "bcc": [], "subject": "Refund", "markdown": "Hello Dana."},
+        content={
+            "to": ["dana@northwind.example"],
+            "cc": [],
+            "bcc": [],
+            "subject": "Refund",
+            "markdown": "Hello Dana.",
+        },
     )
     assert run_replacement(replacement_id=row.pk) == "done"
     make_due()
     assert run_decision(decision_id=Decision.objects.get().pk) == "applied"
     new_id = Replacement.objects.get().upstream_id
-    told, new = (account.ask("GET", f"/v1/read_email?id={one}", key="agent").json() for one in (first_id, new_id))
-    assert (told["status"], told["replaced_by"], told["suggested_markdown"]) == ("rejected", new_id, "Hello Dana.")
+    told, new = (
+        account.ask("GET", f"/v1/read_email?id={one}", key="agent").json()
+        for one in (first_id, new_id)
+    )
+    assert (told["status"], told["replaced_by"], told["suggested_markdown"]) == (
+        "rejected",
+        new_id,
+        "Hello Dana.",
+    )
     assert told["changes"] == [{"field": "cc", "before": "eve@x.org", "after": ""}]
-    assert (new["status"], new["thread_id"], new["cc"]) == ("pending_send_approval", told["thread_id"], [])
+    assert (new["status"], new["thread_id"], new["cc"]) == (
+        "pending_send_approval",
+        told["thread_id"],
+        [],
+    )
     read_everything(connection_id=account.connection.pk, now=clock())
     assert Message.objects.get(upstream_id=new_id).answers_id == first.pk
-    sent = account.ask("POST", "/v1/send_email", key="agent", json=body | {"replaces": "01NOSUCH"})
+    sent = account.ask(
+        "POST", "/v1/send_email", key="agent", json=body | {"replaces": "01NOSUCH"}
+    )
     assert sent.status_code == 404
 
 
 def test_feedback_is_taken_with_a_rejection_only(account):
-    body = {"from": account.mailbox.address, "to": "dana@northwind.example", "subject": "Refund", "body": "Hello."}
+    body = {
+        "from": account.mailbox.address,
+        "to": "dana@northwind.example",
+        "subject": "Refund",
+        "body": "Hello.",
+    }
     made = account.ask("POST", "/v1/send_email", key="agent", json=body).json()["id"]
-    decision = {"email_id": made, "action": "approve", "suggested_markdown": "Hello Dana."}
-    assert account.ask("POST", "/v1/oversight/decide", key="desk", json=decision).status_code == 422
+    decision = {
+        "email_id": made,
+        "action": "approve",
+        "suggested_markdown": "Hello Dana.",
+    }
+    assert (
+        account.ask(
+            "POST", "/v1/oversight/decide", key="desk", json=decision
+        ).status_code
+        == 422
+    )

@@ -1,4 +1,6 @@
-"""Attachments: fetched in the background, recognised by their bytes, shown safely or refused, never as a page."""
+"""Attachments: fetched in the background, recognised by their bytes, shown safely or
+refused, never as a page.
+"""
 
 import hashlib
 from dataclasses import asdict
@@ -55,10 +57,14 @@ def gateway(connection, upstream):
 
 @pytest.fixture
 def enclose(gateway, upstream):
-    """Return a function that makes a held message with these files (name, content, type), fetched by default."""
+    """Return a function that makes a held message with these files (name, content,
+    type), fetched by default.
+    """
 
     def make(*files, fetched=True):
-        message = make_message(gateway, attachments=[attachment(*file) for file in files])
+        message = make_message(
+            gateway, attachments=[attachment(*file) for file in files]
+        )
         for name, content, *_ in files:
             upstream.answers[path_of(message, name)] = (200, content)
         if fetched:
@@ -70,15 +76,24 @@ def enclose(gateway, upstream):
 
 
 def fetch_all(message):
-    return [fetch_file(pk) for pk in message.files.order_by("pk").values_list("pk", flat=True)]
+    return [
+        fetch_file(pk)
+        for pk in message.files.order_by("pk").values_list("pk", flat=True)
+    ]
 
 
 def view(client, message, number=1, rest="", **headers):
-    return client.get(f"/queue/{message.public_id}/files/{number}/{rest}", headers=headers)
+    return client.get(
+        f"/queue/{message.public_id}/files/{number}/{rest}", headers=headers
+    )
 
 
 def panel(client, message):
-    return client.get(f"/queue/{message.public_id}/files/", headers=HTMX).content.decode().replace("<wbr>", "")
+    return (
+        client.get(f"/queue/{message.public_id}/files/", headers=HTMX)
+        .content.decode()
+        .replace("<wbr>", "")
+    )
 
 
 def unread(client, message):
@@ -89,7 +104,12 @@ def of_bytes(content, *, name="file", content_type=""):
     """A file that was fetched, in memory only."""
     seen = detect_file(content, name=name, content_type=content_type)
     return AttachedFile(
-        name=name, content=content, found_size=len(content), kind=seen.kind, seen=asdict(seen), state="fetched"
+        name=name,
+        content=content,
+        found_size=len(content),
+        kind=seen.kind,
+        seen=asdict(seen),
+        state="fetched",
     )
 
 
@@ -97,9 +117,22 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     desk, upstream, enclose, reviewer
 ):
     message = enclose(("pixel.png", PIXEL, "image/gif"), ("b.txt", b"b"))
-    file, digest = message.files.get(name="pixel.png"), hashlib.sha256(PIXEL).hexdigest()
-    assert (file.state, bytes(file.content), file.kind, file.found_sha256) == ("fetched", PIXEL, "png", digest)
-    assert (file.found_size, file.seen["width"], file.seen["height"], file.differs) == (len(PIXEL), 1, 1, False)
+    file, digest = (
+        message.files.get(name="pixel.png"),
+        hashlib.sha256(PIXEL).hexdigest(),
+    )
+    assert (file.state, bytes(file.content), file.kind, file.found_sha256) == (
+        "fetched",
+        PIXEL,
+        "png",
+        digest,
+    )
+    assert (file.found_size, file.seen["width"], file.seen["height"], file.differs) == (
+        len(PIXEL),
+        1,
+        1,
+        False,
+    )
     assert upstream.keys[-1] == "mm_live_oversight"
     calls = len(upstream.calls)
     assert (set(fetch_all(message)), len(upstream.calls)) == ({"not due"}, calls)
@@ -110,7 +143,11 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     assert ">2 parts unread</span>" in unread(desk, message)
     for rest in ("", "", "download/"):
         view(desk, message, rest=rest)
-    entries = Entry.objects.of_message(message.public_id).filter(action="attachment.served").select_related("detail")
+    entries = (
+        Entry.objects.of_message(message.public_id)
+        .filter(action="attachment.served")
+        .select_related("detail")
+    )
     seen, copied = entries.oldest_first()
     assert (seen.actor_id, seen.detail.fields["how"], copied.detail.fields["how"]) == (
         str(reviewer.pk), "looked at", "downloaded",
@@ -118,25 +155,47 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     assert seen.detail.fields["sha256"] == digest
     assert ">1 part unread</span>" in unread(desk, message)
     page = panel(desk, message)
-    for words in (digest, "<bdi>image/gif", "PNG picture, 1 × 1 pixels", "as in the fingerprint", ">Opened<"):
+    for words in (
+        digest,
+        "<bdi>image/gif",
+        "PNG picture, 1 × 1 pixels",
+        "as in the fingerprint",
+        ">Opened<",
+    ):
         assert words in page, words
 
     assert decide(message, reviewer).verdict.parts_unread == 1
-    verdict_entry = Entry.objects.of_message(message.public_id).select_related("detail").get(action="verdict.given")
+    verdict_entry = (
+        Entry.objects.of_message(message.public_id)
+        .select_related("detail")
+        .get(action="verdict.given")
+    )
     assert verdict_entry.detail.fields["parts_unread"] == "b.txt"
 
 
 ANSWERS = [
     ("gone", (404, {"error": "none"}), "gone", "no longer has it (404)"),
-    ("scope", (403, {"error": "This key lacks the scope."}), "not_visible", "Not visible with this key"),
+    (
+        "scope",
+        (403, {"error": "This key lacks the scope."}),
+        "not_visible",
+        "Not visible with this key",
+    ),
     ("redirect", (302, b""), "failing", "It could not be fetched yet"),
     ("broken", (500, {"error": "broken"}), "failing", "It could not be fetched yet"),
     ("well", (200, b"well"), "fetched", "as in the fingerprint"),
-    ("throttled", (429, {"error": "slow down"}), "failing", "It could not be fetched yet"),
+    (
+        "throttled",
+        (429, {"error": "slow down"}),
+        "failing",
+        "It could not be fetched yet",
+    ),
 ]
 
 
-def test_missing_file_says_why_can_be_retried_and_does_not_block_others(desk, gateway, upstream, enclose):
+def test_missing_file_says_why_can_be_retried_and_does_not_block_others(
+    desk, gateway, upstream, enclose
+):
     message = enclose(*((name, name.encode()) for name, *_ in ANSWERS), fetched=False)
     for name, answer, *_ in ANSWERS:
         upstream.answers[path_of(message, name)] = answer
@@ -146,19 +205,29 @@ def test_missing_file_says_why_can_be_retried_and_does_not_block_others(desk, ga
     gateway.refresh_from_db()
     assert gateway.wait_until is not None
     sections = panel(desk, message).split('id="file-')[1:]
-    assert [name for (name, _, _, words), part in zip(ANSWERS, sections, strict=True) if words not in part] == []
+    assert [
+        name
+        for (name, _, _, words), part in zip(ANSWERS, sections, strict=True)
+        if words not in part
+    ] == []
 
     assert set(fetch_all(message)) == {"not due"}
-    pauses = [pause_after(tries, first=5, factor=4).total_seconds() for tries in (1, 2, 3, 20)]
+    pauses = [
+        pause_after(tries, first=5, factor=4).total_seconds() for tries in (1, 2, 3, 20)
+    ]
     assert pauses == [5, 20, 80, 3600]
     AttachedFile.objects.update(not_before=Now())
     Connection.objects.update(wait_until=None)
     for name, *_ in ANSWERS:
         upstream.answers[path_of(message, name)] = (200, name.encode())
-    assert fetch_all(message) == ["not due" if name == "well" else "fetched" for name, *_ in ANSWERS]
+    assert fetch_all(message) == [
+        "not due" if name == "well" else "fetched" for name, *_ in ANSWERS
+    ]
 
 
-def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(desk, gateway, upstream, enclose):
+def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(
+    desk, gateway, upstream, enclose
+):
     gateway.is_our_gateway = False
     gateway.save()
     name = "a b/ü%.txt"
@@ -175,11 +244,15 @@ def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(desk, gateway
 
 
 @pytest.mark.slow
-def test_next_version_with_the_same_bytes_reuses_them_and_they_stay_opened(desk, upstream, enclose):
+def test_next_version_with_the_same_bytes_reuses_them_and_they_stay_opened(
+    desk, upstream, enclose
+):
     message = enclose(("a.txt", b"same"))
     view(desk, message)
     calls = len(upstream.calls)
-    show_row(message, subject="Another subject", attachments=[attachment("b.txt", b"same")])
+    show_row(
+        message, subject="Another subject", attachments=[attachment("b.txt", b"same")]
+    )
     newest = message.files.order_by("-pk").first()
     assert fetch_file(newest.pk) == "fetched"
     newest.refresh_from_db()
@@ -192,7 +265,9 @@ def test_next_version_with_the_same_bytes_reuses_them_and_they_stay_opened(desk,
 
 
 @pytest.mark.slow
-def test_sweep_fetches_missing_files_unless_the_message_was_decided_and_sent(enclose, sent_tasks):
+def test_sweep_fetches_missing_files_unless_the_message_was_decided_and_sent(
+    enclose, sent_tasks
+):
     message = enclose(("a.txt", b"a"), fetched=False)
     sweep()
     assert ("mirror.tasks.fetch_file", message.files.get().pk) in sent_tasks
@@ -201,7 +276,9 @@ def test_sweep_fetches_missing_files_unless_the_message_was_decided_and_sent(enc
         assert fetch_all(message) == ["not due"], state
 
 
-def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved(desk, upstream, enclose, reviewer):
+def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved(
+    desk, upstream, enclose, reviewer
+):
     message = enclose(("a.txt", b"as said"), fetched=False)
     upstream.answers[path_of(message, "a.txt")] = (200, b"other!!")
     with rolled_back():
@@ -214,30 +291,53 @@ def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved
     fetch_all(message)
     page = panel(desk, message)
     assert "This is not the file that would be sent." in page
-    assert [hashlib.sha256(one).hexdigest() in page for one in (b"other!!", b"as said")] == [True, True]
-    assert Entry.objects.of_message(message.public_id).filter(action="message.file_differs").count() == 1
-    with pytest.raises(VerdictNotAllowed, match=r"does not match the fingerprint \(a\.txt\)"):
+    assert [
+        hashlib.sha256(one).hexdigest() in page for one in (b"other!!", b"as said")
+    ] == [True, True]
+    assert (
+        Entry.objects.of_message(message.public_id)
+        .filter(action="message.file_differs")
+        .count()
+        == 1
+    )
+    with pytest.raises(
+        VerdictNotAllowed, match=r"does not match the fingerprint \(a\.txt\)"
+    ):
         decide(message, reviewer)
     assert Verdict.objects.count() == 0
-    assert decide(message, reviewer, "reject", "Not what it says").decision.outcome == "reject"
+    assert (
+        decide(message, reviewer, "reject", "Not what it says").decision.outcome
+        == "reject"
+    )
 
 
-def test_oversized_files_are_not_stored_and_other_oddities_are_named(desk, upstream, enclose, reviewer, monkeypatch):
+def test_oversized_files_are_not_stored_and_other_oddities_are_named(
+    desk, upstream, enclose, reviewer, monkeypatch
+):
     monkeypatch.setattr(fetch, "MAX_BYTES", 1000)
     sizes = {"announced": 2000, "hidden": 2000, "at-limit": 1000, "size": 3, "odd": 1}
-    message = enclose(*((name, bytes(size)) for name, size in sizes.items()), fetched=False)
+    message = enclose(
+        *((name, bytes(size)) for name, size in sizes.items()), fetched=False
+    )
     files = {one.name: one for one in message.files.all()}
     AttachedFile.objects.filter(name="hidden").update(size=10)
     # Without a hash only the size can differ, and that does not block a decision.
     AttachedFile.objects.filter(name="size").update(sha256="", size=99)
-    ends = [fetch_file(files[name].pk) for name in ("announced", "hidden", "at-limit", "size")]
+    ends = [
+        fetch_file(files[name].pk)
+        for name in ("announced", "hidden", "at-limit", "size")
+    ]
     assert ends == ["too_large", "too_large", "fetched", "fetched"]
     assert set(AttachedFile.objects.filter(content=None).values_list("name", flat=True)) == {
         "announced", "hidden", "odd",
     }  # fmt: skip
     assert path_of(message, "announced") not in upstream.paths
     with monkeypatch.context() as patched:
-        patched.setattr(fetch, "detect_file", lambda *_, **__: Detection(kind="unknown", flags=(NOT_SAFE,)))
+        patched.setattr(
+            fetch,
+            "detect_file",
+            lambda *_, **__: Detection(kind="unknown", flags=(NOT_SAFE,)),
+        )
         assert fetch_file(files["odd"].pk) == "fetched"
 
     page = panel(desk, message)
@@ -249,7 +349,9 @@ def test_oversized_files_are_not_stored_and_other_oddities_are_named(desk, upstr
 
 def check_frame(answer):
     policy = answer["Content-Security-Policy"]
-    assert {"sandbox", "default-src 'none'", "img-src data:"} <= {part.strip() for part in policy.split(";")}
+    assert {"sandbox", "default-src 'none'", "img-src data:"} <= {
+        part.strip() for part in policy.split(";")
+    }
     assert answer["X-Content-Type-Options"] == "nosniff"
     assert answer["Cache-Control"] == "no-store"
 
@@ -257,7 +359,11 @@ def check_frame(answer):
 def test_file_is_downloaded_as_a_file_and_never_as_a_page(desk, enclose):
     files = [
         ("page.html", b"<html>" + SCRIPT, "text/html"),
-        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'>" + SCRIPT + b"</svg>", "image/svg+xml"),
+        (
+            "drawing.svg",
+            b"<svg xmlns='http://www.w3.org/2000/svg'>" + SCRIPT + b"</svg>",
+            "image/svg+xml",
+        ),
         ("invoice_\u202efdp\u200b.exe", b"MZ", "application/pdf"),
     ]
     message = enclose(*files)
@@ -268,30 +374,49 @@ def test_file_is_downloaded_as_a_file_and_never_as_a_page(desk, enclose):
         assert answer["Content-Type"] == "application/octet-stream"
         assert answer["Content-Disposition"] == f'attachment; filename="{plain}"'
         check_frame(answer)
-    # What a name hides is not shown; that it is flagged: tests/unit/test_attachment_detection.py.
+    # What a name hides is not shown; that it is flagged:
+    # tests/unit/test_attachment_detection.py.
     assert not {"\u202e", "\u200b"} & set(panel(desk, message))
 
 
 def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, enclose):
-    message = enclose(("notes.txt", b"One line\nand \xe2\x80\xae another " + SCRIPT), ('a"><b>.png', PIXEL))
+    message = enclose(
+        ("notes.txt", b"One line\nand \xe2\x80\xae another " + SCRIPT),
+        ('a"><b>.png', PIXEL),
+    )
     answer = view(desk, message)
     check_frame(answer)
     pages = [answer.content.decode()]
-    for content in (b"<svg xmlns='x'>" + SCRIPT + b"</svg>", b"<html><img src=https://evil.example/x>" + SCRIPT):
+    for content in (
+        b"<svg xmlns='x'>" + SCRIPT + b"</svg>",
+        b"<html><img src=https://evil.example/x>" + SCRIPT,
+    ):
         pages.append(document_of(of_bytes(content)).html)
     assert ["RIGHT-TO-LEFT OVERRIDE" in page for page in pages] == [True, False, False]
     for page in pages:
-        assert ("<script>" in page, "<img" in page, "\u202e" in page) == (False, False, False)
+        assert ("<script>" in page, "<img" in page, "\u202e" in page) == (
+            False,
+            False,
+            False,
+        )
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
     # A picture is embedded in a document that may load nothing.
     answer = view(desk, message, 2)
     check_frame(answer)
-    assert b'<img alt="a&quot;&gt;&lt;b&gt;.png" src="data:image/png;base64,' in answer.content
+    assert (
+        b'<img alt="a&quot;&gt;&lt;b&gt;.png" src="data:image/png;base64,'
+        in answer.content
+    )
 
 
 def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown():
     def sized(width, height):
-        return PIXEL[:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + PIXEL[24:]
+        return (
+            PIXEL[:16]
+            + width.to_bytes(4, "big")
+            + height.to_bytes(4, "big")
+            + PIXEL[24:]
+        )
 
     refused = [
         (sized(20_000, 10), "which would fill the memory"),
@@ -321,7 +446,9 @@ def test_links_count_as_read_once_they_were_on_screen(desk, connection, reviewer
     assert decide(message, reviewer).verdict.parts_unread == 0
 
 
-def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_waits(desk, enclose):
+def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_waits(
+    desk, enclose
+):
     message = enclose(("a.txt", b"secret words"))
     AttachedFile.objects.update(fetched_at=Now() - timedelta(days=400))
     Message.objects.update(changed_at=Now() - timedelta(days=400))
@@ -331,8 +458,14 @@ def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_wait
     Message.objects.update(changed_at=F("changed_at") - timedelta(days=2))
     assert retention.forget_files() == 1
     file = message.files.get()
-    assert (file.content, file.state, bool(file.found_sha256)) == (None, "deleted", True)
+    assert (file.content, file.state, bool(file.found_sha256)) == (
+        None,
+        "deleted",
+        True,
+    )
     page = panel(desk, message)
     assert ("The desk deleted its copy" in page, "<iframe" in page) == (True, False)
     assert "The desk deleted its copy" in view(desk, message).content.decode()
-    assert [view(desk, message, *rest).status_code for rest in ((1, "download/"), (2,))] == [404, 404]
+    assert [
+        view(desk, message, *rest).status_code for rest in ((1, "download/"), (2,))
+    ] == [404, 404]

@@ -1,4 +1,6 @@
-"""Review plans: targets in working hours, the ladder, assignment in turn, out of office, and extending a deadline."""
+"""Review plans: targets in working hours, the ladder, assignment in turn, out of
+office, and extending a deadline.
+"""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -42,7 +44,9 @@ def message():
 def make_plan(*steps: dict, targets: dict | None = None, **fields) -> ReviewPlan:
     plan = ReviewPlan.objects.create(targets=targets or {"": [60, 120]}, **fields)
     for step in steps:
-        LadderStep.objects.create(plan=plan, **{"basis": "decision", "act": "remind", "minutes": 0, **step})
+        LadderStep.objects.create(
+            plan=plan, **{"basis": "decision", "act": "remind", "minutes": 0, **step}
+        )
     return plan
 
 
@@ -58,7 +62,9 @@ def on_duty(*people: Person, **fields) -> None:
 
 
 def is_away(person: Person) -> None:
-    Person.objects.filter(pk=person.pk).update(away_from=Now() - HOUR, away_until=Now() + HOUR)
+    Person.objects.filter(pk=person.pk).update(
+        away_from=Now() - HOUR, away_until=Now() + HOUR
+    )
 
 
 def run() -> None:
@@ -66,23 +72,35 @@ def run() -> None:
 
 
 def acts(message: Message, *names: str) -> list[str]:
-    entries = Entry.objects.filter(message=message.public_id, action__in=names or ("message.reminded", "message.late"))
+    entries = Entry.objects.filter(
+        message=message.public_id,
+        action__in=names or ("message.reminded", "message.late"),
+    )
     return list(entries.order_by("id").values_list("action", flat=True))
 
 
 def reminded(message: Message) -> set[str]:
-    return set(Reminder.objects.filter(message=message).values_list("person__name", flat=True))
+    return set(
+        Reminder.objects.filter(message=message).values_list("person__name", flat=True)
+    )
 
 
-def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_comes_first(message):
+def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_comes_first(
+    message,
+):
     weekly = [[[540, 1020]]] * 5 + [[], []]
-    calendar = WorkCalendar(zone="Europe/Berlin", weekly=weekly, holidays={"2026-12-25": "Christmas"})
+    calendar = WorkCalendar(
+        zone="Europe/Berlin", weekly=weekly, holidays={"2026-12-25": "Christmas"}
+    )
     plan = ReviewPlan(calendar=calendar, targets={"high": [30, None], "": [60, 240]})
     thursday = datetime(2026, 12, 24, 16, tzinfo=ZoneInfo("Europe/Berlin"))
     monday = datetime(2026, 12, 28, 12, tzinfo=ZoneInfo("Europe/Berlin"))
     for risk, look in (("high", 30), ("notice", 60), ("", 60)):
         found = deadlines_of(plan, risk=risk, held_at=thursday, extended_to=None)
-        assert (found.look_by, found.decide_by) == (thursday + timedelta(minutes=look), monday), risk
+        assert (found.look_by, found.decide_by) == (
+            thursday + timedelta(minutes=look),
+            monday,
+        ), risk
     make_plan(targets={"": [5, 10]})
     run()
     message.refresh_from_db()
@@ -94,23 +112,34 @@ def test_targets_count_working_hours_of_the_calendar_by_risk_and_an_own_plan_com
     assert message.review.decide_by - message.held_at == timedelta(minutes=600)
 
 
-def test_late_message_stands_first_until_it_is_looked_at_or_decided(message, reviewer, desk):
+def test_late_message_stands_first_until_it_is_looked_at_or_decided(
+    message, reviewer, desk
+):
     other = make_message(message.connection, subject="Other")
     Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(minutes=90))
     Message.objects.filter(pk=other.pk).update(held_at=Now() - timedelta(days=9))
     Review.objects.filter(pk=other.pk).update(watch_at=None)
     ReviewPlan.objects.create(mailbox=message.mailbox, targets={"": [60, 120]})
     listed = desk.get("/queue/?format=json").json()["messages"]
-    assert [one["id"] for one in listed] == [str(other.public_id), str(message.public_id)]
+    assert [one["id"] for one in listed] == [
+        str(other.public_id),
+        str(message.public_id),
+    ]
     tasks.sweep()
     listed = desk.get("/queue/?format=json").json()["messages"]
-    assert [one["id"] for one in listed] == [str(message.public_id), str(other.public_id)]
+    assert [one["id"] for one in listed] == [
+        str(message.public_id),
+        str(other.public_id),
+    ]
     assert b"Late by" in desk.get("/queue/").content
     assert desk_messages().late_by_mailbox()[0]["number"] == 1
     page = desk.get("/").content
     assert page.index(b">Late<") < page.index(b"Waiting too long")
     # A look ends the lateness of the first look; the decision is not late yet.
-    desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": message.revision.fingerprint})
+    desk.post(
+        f"/queue/{message.public_id}/opened/",
+        {"fingerprint": message.revision.fingerprint},
+    )
     Review.objects.update(watch_at=Now())
     run()
     message.refresh_from_db()
@@ -121,7 +150,9 @@ def test_late_message_stands_first_until_it_is_looked_at_or_decided(message, rev
     assert message.review.late_since == message.review.decide_by
 
 
-def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewer, second_reviewer, desk):
+def test_each_step_is_done_once_and_after_a_pause_only_the_last(
+    message, reviewer, second_reviewer, desk
+):
     on_duty(reviewer)
     make_plan(
         {"minutes": -60, "whom": "duty"},
@@ -139,7 +170,10 @@ def test_each_step_is_done_once_and_after_a_pause_only_the_last(message, reviewe
     for _ in range(2):
         Review.objects.update(watch_at=Now())
         run()
-    assert (acts(message), reminded(message)) == (["message.reminded", "message.late"], {str(reviewer)})
+    assert (acts(message), reminded(message)) == (
+        ["message.reminded", "message.late"],
+        {str(reviewer)},
+    )
     assert StepDone.objects.filter(message=message).count() == 3
     # The clock is set back: nothing is done again.
     held_for(message, timedelta(minutes=61))
@@ -156,7 +190,9 @@ def test_two_workers_at_one_tick_send_one_reminder(message, reviewer):
     assert acts(message) == ["message.reminded"]
 
 
-def test_away_people_are_passed_over_in_turn_in_steps_and_when_they_leave(message, reviewer, second_reviewer):
+def test_away_people_are_passed_over_in_turn_in_steps_and_when_they_leave(
+    message, reviewer, second_reviewer
+):
     ReviewPlan.objects.create(assigns_in_turn=True, targets={})
     on_duty(reviewer, second_reviewer)
     is_away(reviewer)
@@ -178,7 +214,9 @@ def test_away_people_are_passed_over_in_turn_in_steps_and_when_they_leave(messag
     assert acts(message) == ["message.late"]
 
 
-def test_messages_are_assigned_in_turn_to_who_is_on_duty_now(message, reviewer, second_reviewer):
+def test_messages_are_assigned_in_turn_to_who_is_on_duty_now(
+    message, reviewer, second_reviewer
+):
     closed = WorkCalendar.objects.create(name="Never now", zone="UTC", weekly=[[]] * 7)
     ReviewPlan.objects.create(assigns_in_turn=True, targets={})
     on_duty(reviewer, calendar=closed)
@@ -202,7 +240,9 @@ def test_messages_are_assigned_in_turn_to_who_is_on_duty_now(message, reviewer, 
     assert desk_messages().of(reviewer.actor(surface="web")).count() == 2
 
 
-def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(message, reviewer, second_reviewer, auditor):
+def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
+    message, reviewer, second_reviewer, auditor
+):
     group = Group.objects.create(name="Night")
     group.members.add(second_reviewer, auditor)
     make_plan(
@@ -213,25 +253,45 @@ def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(messa
         held_for(message, lasting)
         run()
         assert Claim.objects.get(message=message).person == person
-    claim = assign_by_hand(message=message.public_id, to=reviewer.pk, actor=second_reviewer.actor(surface="web"))
+    claim = assign_by_hand(
+        message=message.public_id,
+        to=reviewer.pk,
+        actor=second_reviewer.actor(surface="web"),
+    )
     assert (claim.person, claim.words) == (reviewer, "Assigned to")
     for to, actor in ((auditor, reviewer), (reviewer, auditor)):
         with pytest.raises(ActNotAllowed):
-            assign_by_hand(message=message.public_id, to=to.pk, actor=actor.actor(surface="web"))
+            assign_by_hand(
+                message=message.public_id, to=to.pk, actor=actor.actor(surface="web")
+            )
     is_away(second_reviewer)
     with pytest.raises(ActNotAllowed, match="out of office"):
-        assign_by_hand(message=message.public_id, to=second_reviewer.pk, actor=reviewer.actor(surface="web"))
+        assign_by_hand(
+            message=message.public_id,
+            to=second_reviewer.pk,
+            actor=reviewer.actor(surface="web"),
+        )
     decide(message, reviewer)
     with pytest.raises(AlreadyDecided):
-        assign_by_hand(message=message.public_id, to=reviewer.pk, actor=reviewer.actor(surface="web"))
+        assign_by_hand(
+            message=message.public_id,
+            to=reviewer.pk,
+            actor=reviewer.actor(surface="web"),
+        )
 
 
-def extended(message, person, *, by=timedelta(days=1), reason="The customer calls tomorrow.") -> Message:
+def extended(
+    message, person, *, by=timedelta(days=1), reason="The customer calls tomorrow."
+) -> Message:
     actor = person.actor(surface="web")
-    return extend_deadline(message=message.public_id, actor=actor, until=clock() + by, reason=reason)
+    return extend_deadline(
+        message=message.public_id, actor=actor, until=clock() + by, reason=reason
+    )
 
 
-def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_again(message, reviewer, auditor):
+def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_again(
+    message, reviewer, auditor
+):
     on_duty(reviewer)
     with pytest.raises(ActNotAllowed, match="no deadline"):
         extended(message, reviewer)
@@ -250,7 +310,12 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     extended(message, reviewer)
     run()
     message.refresh_from_db()
-    assert message.expires_at == message.review.decide_by == message.review.extended_to > clock() + 23 * HOUR
+    assert (
+        message.expires_at
+        == message.review.decide_by
+        == message.review.extended_to
+        > clock() + 23 * HOUR
+    )
     assert (message.review.late_since, acts(message)) == (None, ["message.reminded"])
     entry = Entry.objects.get(action="message.extended")
     assert entry.detail.fields["reason"] == "The customer calls tomorrow."
@@ -259,7 +324,9 @@ def test_extension_asks_for_a_reason_moves_each_deadline_and_begins_the_ladder_a
     assert acts(message) == ["message.reminded"] * 2
 
 
-def test_expired_message_is_not_extended_and_extended_one_does_not_expire(message, reviewer):
+def test_expired_message_is_not_extended_and_extended_one_does_not_expire(
+    message, reviewer
+):
     with rolled_back():
         Message.objects.update(expires_at=Now() - timedelta(seconds=1))
         with pytest.raises(ActNotAllowed, match="expired"):
@@ -274,10 +341,17 @@ def test_expired_message_is_not_extended_and_extended_one_does_not_expire(messag
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("act", ["extend", "decide"])
-def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(message, reviewer, act):
+def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(
+    message, reviewer, act
+):
     # It expires while both are at it.
-    Message.objects.filter(pk=message.pk).update(expires_at=Now() + timedelta(milliseconds=30))
-    works = {"extend": lambda: extended(message, reviewer), "decide": lambda: decide(message, reviewer)}
+    Message.objects.filter(pk=message.pk).update(
+        expires_at=Now() + timedelta(milliseconds=30)
+    )
+    works = {
+        "extend": lambda: extended(message, reviewer),
+        "decide": lambda: decide(message, reviewer),
+    }
     at_once(works[act], lambda: [expire_due() for _ in range(20)])
     message.refresh_from_db()
     live = Decision.objects.filter(message=message, state="recorded")
@@ -299,37 +373,59 @@ def test_step_times_are_right_over_daylight_saving():
     found = deadlines_of(plan, risk="", held_at=held_at, extended_to=None)
     assert found.decide_by == held_at + 4 * HOUR
     assert found.decide_by.astimezone(ZoneInfo("Europe/Berlin")).hour == 3
-    assert [due.at for due in steps_of(plan, found, risk="", held_at=held_at)] == [held_at + 5 * HOUR]
+    assert [due.at for due in steps_of(plan, found, risk="", held_at=held_at)] == [
+        held_at + 5 * HOUR
+    ]
 
 
 def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection):
     client, path = signed_in(admin), "/review-plans/all/save/"
     assert client.post(path, {"version": 0, "decision-other": "4 h"}).status_code == 302
-    stale = client.post(path, {"version": 0, "decision-other": "2 h", "look-other": "20 min"})
+    stale = client.post(
+        path, {"version": 0, "decision-other": "2 h", "look-other": "20 min"}
+    )
     page = stale.content.decode()
-    assert (stale.status_code, ReviewPlan.objects.get().targets[""]) == (409, [None, 240])
+    assert (stale.status_code, ReviewPlan.objects.get().targets[""]) == (
+        409,
+        [None, 240],
+    )
     assert "Decision in 4 h" in page
     assert 'value="2 h"' in page
     # What is saved now replaces what the page showed.
     assert 'name="version" value="1"' in page
 
 
-def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(admin, reviewer, signed_in):
+def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(
+    admin, reviewer, signed_in
+):
     client, path = signed_in(admin), "/review-plans/all/save/"
-    step = {"offset": "1 h", "side": "before", "basis": "decision", "act": "assign", "whom": f"person-{reviewer.pk}"}
+    step = {
+        "offset": "1 h",
+        "side": "before",
+        "basis": "decision",
+        "act": "assign",
+        "whom": f"person-{reviewer.pk}",
+    }
 
     def posted(**fields):
         typed = {f"step-2-{name}": value for name, value in (step | fields).items()}
         # Without anybody whom it is for, the first is no step.
-        return client.post(path, {"version": 0, "decision-other": "4 h", "step-1-whom": "", **typed})
+        return client.post(
+            path, {"version": 0, "decision-other": "4 h", "step-1-whom": "", **typed}
+        )
 
     for fields, words in (
         ({"whom": "person-0"}, "Step 2: choose from the lists."),
-        ({"whom": "holder"}, "Step 2: a message can be assigned to people, not to whoever has it"),
+        (
+            {"whom": "holder"},
+            "Step 2: a message can be assigned to people, not to whoever has it",
+        ),
         ({"offset": "soon"}, "Step 2: soon: Write it as 45 min"),
     ):
         answer = posted(**fields)
-        assert (answer.status_code, words in answer.content.decode()) == (422, True), words
+        assert (answer.status_code, words in answer.content.decode()) == (422, True), (
+            words
+        )
     assert posted().status_code == 302
     stored = ReviewPlan.objects.get().steps.get()
     assert (stored.minutes, stored.act, stored.person) == (-60, "assign", reviewer)
@@ -340,23 +436,43 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(adm
     assert 'value="1 h"' in client.get("/review-plans/all/").content.decode()
 
 
-def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly(admin, signed_in):
-    calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] + [[]] * 6)
+def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly(
+    admin, signed_in
+):
+    calendar = WorkCalendar.objects.create(
+        name="Office", zone="UTC", weekly=[[[540, 1020]]] + [[]] * 6
+    )
     client, path = signed_in(admin), f"/review-plans/calendars/{calendar.pk}/"
     shown = client.get(path).context["seen"]
     typed = {"name": "Office", "zone": "UTC", "day-0": "08:00-17:00", "holidays": ""}
-    assert client.post(f"{path}save/", {**typed, "seen": shown, "day-1": "09:00-17:00"}).status_code == 302
+    assert (
+        client.post(
+            f"{path}save/", {**typed, "seen": shown, "day-1": "09:00-17:00"}
+        ).status_code
+        == 302
+    )
     answer = client.post(f"{path}save/", {**typed, "seen": shown})
     page = answer.content.decode()
-    assert (answer.status_code, "Tuesday 09:00" in page, "08:00-17:00" in page) == (409, True, True)
+    assert (answer.status_code, "Tuesday 09:00" in page, "08:00-17:00" in page) == (
+        409,
+        True,
+        True,
+    )
     calendar.refresh_from_db()
     assert calendar.weekly[1] == [[540, 1020]]
-    assert client.post(f"{path}save/", {**typed, "seen": answer.context["seen"]}).status_code == 302
+    assert (
+        client.post(
+            f"{path}save/", {**typed, "seen": answer.context["seen"]}
+        ).status_code
+        == 302
+    )
     calendar.refresh_from_db()
     assert calendar.weekly[1] == []
 
 
-def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_one_would_be_late(message, reviewer):
+def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_one_would_be_late(
+    message, reviewer
+):
     make_approved(message.connection, reviewer)
     planted = make_planted(message.connection)
     practice, steps = planted.message, ({"minutes": -30}, {"whom": "destinations"})
@@ -366,7 +482,9 @@ def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_on
         if lasting > HOUR:
             # Somebody looked at it in time, so only the decision is awaited.
             with transaction.atomic():
-                record_about("message.opened", practice, actor=reviewer.actor(surface="web"))
+                record_about(
+                    "message.opened", practice, actor=reviewer.actor(surface="web")
+                )
         held_for(practice, lasting)
         run()
         practice.refresh_from_db()
@@ -376,5 +494,9 @@ def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_on
     held_for(practice, timedelta(minutes=121))
     assert (tasks.sweep(), tasks.sweep()) == ("swept", "swept")
     planted.refresh_from_db()
-    assert (planted.outcome, acts(practice), reminded(practice)) == ("unanswered", [], set())
+    assert (planted.outcome, acts(practice), reminded(practice)) == (
+        "unanswered",
+        [],
+        set(),
+    )
     assert not Claim.objects.filter(message=practice).exists()

@@ -1,4 +1,6 @@
-"""Events for programs: their content at each privacy level, one body in every attempt, and each response's outcome."""
+"""Events for programs: their content at each privacy level, one body in every attempt,
+and each response's outcome.
+"""
 
 import json
 import logging
@@ -56,11 +58,16 @@ def connection(db, upstream):
 
 @pytest.fixture
 def message(connection):
-    return make_message(connection, metadata={"run_id": "refund-7", "discord_user": "ana@elsewhere.example"})
+    return make_message(
+        connection,
+        metadata={"run_id": "refund-7", "discord_user": "ana@elsewhere.example"},
+    )
 
 
 def to_inngest(url, **fields):
-    return Destination.objects.create(kind="inngest", name="Functions", url=f"{url}/e/{KEY}", **fields)
+    return Destination.objects.create(
+        kind="inngest", name="Functions", url=f"{url}/e/{KEY}", **fields
+    )
 
 
 def to_webhook(url, **fields):
@@ -83,7 +90,11 @@ def try_out(destination, **limits):
 
 def tell(destination, message, action, **details):
     """The planned delivery of an action."""
-    about = {"connection": message.connection_id, "message": message.public_id} if message else {}
+    about = (
+        {"connection": message.connection_id, "message": message.public_id}
+        if message
+        else {}
+    )
     entry = record(action, actor=worker("sync"), details=details, **about)
     values = {"kind": "event", "message": message, "entry": entry.pk, "action": action}
     return Delivery.objects.create(destination=destination, **values)
@@ -91,7 +102,11 @@ def tell(destination, message, action, **details):
 
 def decided(message, reviewer, upstream, outcome, reason=""):
     """Decide as a person, and let MultiMail accept it."""
-    upstream.holds(pending_row(message.upstream_id, subject=message.subject, metadata=message.trigger))
+    upstream.holds(
+        pending_row(
+            message.upstream_id, subject=message.subject, metadata=message.trigger
+        )
+    )
     word = "approved" if outcome == "approve" else "rejected"
     upstream.decides(200, status=word, decision=word)
     decide(message, reviewer, outcome, reason)
@@ -105,16 +120,27 @@ def again(delivery):
     return Delivery.objects.get(pk=delivery.pk)
 
 
-def test_decision_is_sent_to_inngest_as_its_own_package_reads_events(connection, message, reviewer, upstream, inngest):
-    for outcome, decision, reason in (("approve", "approved", ""), ("reject", "rejected", "Too early.")):
+def test_decision_is_sent_to_inngest_as_its_own_package_reads_events(
+    connection, message, reviewer, upstream, inngest
+):
+    for outcome, decision, reason in (
+        ("approve", "approved", ""),
+        ("reject", "rejected", "Too early."),
+    ):
         inngest.events.clear()
         with rolled_back():
             decided(message, reviewer, upstream, outcome, reason)
             delivery = tell(to_inngest(inngest.url), message, f"message.{decision}")
             posted = send_event(delivery, delivery.destination)
-            event, entry = inngest_package.Event.model_validate(inngest.events[0]), Entry.objects.get(pk=delivery.entry)
+            event, entry = (
+                inngest_package.Event.model_validate(inngest.events[0]),
+                Entry.objects.get(pk=delivery.entry),
+            )
             assert (posted.status, bool(posted.message_id)) == (200, True)
-            assert (event.name, event.id) == ("multimail/email.decided", again(delivery).event_id)
+            assert (event.name, event.id) == (
+                "multimail/email.decided",
+                again(delivery).event_id,
+            )
             assert event.ts == int(entry.at.timestamp() * 1000)
             expected = {
                 "message_id": message.upstream_id,
@@ -132,15 +158,25 @@ def test_decision_is_sent_to_inngest_as_its_own_package_reads_events(connection,
             assert "text" not in event.data
 
 
-def test_program_learns_that_a_message_needs_more_approvals(connection, message, reviewer, inngest):
+def test_program_learns_that_a_message_needs_more_approvals(
+    connection, message, reviewer, inngest
+):
     rules = [{"id": "r0", "name": "Two", "then": {"approvals": {"0": 2}}}]
-    PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=timezone.now())
+    PolicyVersion.objects.create(
+        number=1, state="active", rules=rules, activated_at=timezone.now()
+    )
     decide(message, reviewer)
-    delivery = tell(to_inngest(inngest.url), message, "approval.recorded", approvals="1 of 2")
+    delivery = tell(
+        to_inngest(inngest.url), message, "approval.recorded", approvals="1 of 2"
+    )
     send_event(delivery, delivery.destination)
     (event,) = inngest.events
     assert event["name"] == "multimail/email.approval"
-    assert (event["data"]["approvals"], event["data"]["decision"], event["data"]["state"]) == ("1 of 2", None, "held")
+    assert (
+        event["data"]["approvals"],
+        event["data"]["decision"],
+        event["data"]["state"],
+    ) == ("1 of 2", None, "held")
 
 
 def test_event_sent_twice_has_the_same_id_and_body(message, inngest, receiver):
@@ -159,14 +195,24 @@ def test_event_sent_twice_has_the_same_id_and_body(message, inngest, receiver):
         with pytest.raises(RetryLater):
             send_event(again(hook), hook.destination)
     first, second = receiver.posts
-    assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+    assert (first.body, first.headers["webhook-id"]) == (
+        second.body,
+        second.headers["webhook-id"],
+    )
 
 
-def test_resent_event_has_the_same_id_a_new_signature_and_only_data_allowed_now(message, receiver, monkeypatch, admin):
+def test_resent_event_has_the_same_id_a_new_signature_and_only_data_allowed_now(
+    message, receiver, monkeypatch, admin
+):
     destination = to_webhook(receiver.url, privacy="full")
-    delivery, actor = tell(destination, message, "message.sent"), admin.actor(surface="web")
+    delivery, actor = (
+        tell(destination, message, "message.sent"),
+        admin.actor(surface="web"),
+    )
     with monkeypatch.context() as patched:
-        patched.setattr("alerts.channels.signed_webhook.channel.time.time", lambda: 1_700_000_000.5)
+        patched.setattr(
+            "alerts.channels.signed_webhook.channel.time.time", lambda: 1_700_000_000.5
+        )
         assert deliver(delivery_id=delivery.pk) == "delivered"
     Message.objects.update(subject="Another")
     assert deliver(delivery_id=resend(delivery.pk, actor).pk) == "delivered"
@@ -177,22 +223,41 @@ def test_resent_event_has_the_same_id_a_new_signature_and_only_data_allowed_now(
     assert len({post.headers["webhook-id"] for post in receiver.posts}) == 1
     assert first.headers["webhook-timestamp"] == "1700000000"
     hook = Webhook(destination.secret)
-    assert hook.verify(second.body, second.headers)["data"]["message_id"] == message.upstream_id
-    assert (first.said["data"]["privacy"], "text" in first.said["data"]) == ("full", True)
-    assert (third.said["data"]["privacy"], "subject" in third.said["data"]) == ("minimal", False)
+    assert (
+        hook.verify(second.body, second.headers)["data"]["message_id"]
+        == message.upstream_id
+    )
+    assert (first.said["data"]["privacy"], "text" in first.said["data"]) == (
+        "full",
+        True,
+    )
+    assert (third.said["data"]["privacy"], "subject" in third.said["data"]) == (
+        "minimal",
+        False,
+    )
 
 
-def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everywhere(message, receiver):
+def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everywhere(
+    message, receiver
+):
     delivery = tell(to_webhook(receiver.url), message, "message.bounced")
     assert send_event(delivery, delivery.destination).status == 200
     (post,) = receiver.posts
     event = Webhook(delivery.destination.secret).verify(post.body, post.headers)
     assert set(event) == {"type", "timestamp", "data"}
-    assert (event["type"], event["data"]["message_id"]) == ("email.bounced", message.upstream_id)
+    assert (event["type"], event["data"]["message_id"]) == (
+        "email.bounced",
+        message.upstream_id,
+    )
     assert event["timestamp"] == Entry.objects.get(pk=delivery.entry).at.isoformat()
     assert post.headers["webhook-id"] == event["data"]["event_id"]
     # One action has one id at every destination.
-    about = {"kind": "event", "message": message, "entry": delivery.entry, "action": delivery.action}
+    about = {
+        "kind": "event",
+        "message": message,
+        "entry": delivery.entry,
+        "action": delivery.action,
+    }
     elsewhere = Delivery.objects.create(destination=to_webhook(receiver.url), **about)
     other = tell(delivery.destination, message, "message.delivered")
     for one in (elsewhere, other):
@@ -204,12 +269,23 @@ def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everyw
 HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
 
 
-def test_privacy_level_applies_to_every_field_of_an_event(connection, reviewer, upstream, receiver):
-    metadata = {"run_id": "refund-7", "discord_user": "ana@elsewhere.example", "note": "of the message"}
+def test_privacy_level_applies_to_every_field_of_an_event(
+    connection, reviewer, upstream, receiver
+):
+    metadata = {
+        "run_id": "refund-7",
+        "discord_user": "ana@elsewhere.example",
+        "note": "of the message",
+    }
     message = make_message(connection, metadata=metadata, subject="Secret subject")
     decided(message, reviewer, upstream, "reject", HOSTILE)
     for privacy in ("minimal", "headers", "full"):
-        delivery = tell(to_webhook(receiver.url, privacy=privacy), message, "message.rejected", explanation=HOSTILE)
+        delivery = tell(
+            to_webhook(receiver.url, privacy=privacy),
+            message,
+            "message.rejected",
+            explanation=HOSTILE,
+        )
         send_event(delivery, delivery.destination)
         raw, data = receiver.posts[-1].body.decode(), receiver.posts[-1].said["data"]
         assert (data["privacy"], data["metadata"]["run_id"]) == (privacy, "refund-7")
@@ -217,23 +293,41 @@ def test_privacy_level_applies_to_every_field_of_an_event(connection, reviewer, 
         if privacy == "minimal":
             hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the message")
             assert [one for one in hidden if one in raw] == []
-            assert (data["to"], data["decided_by"]) == (["d…@northwind.example"], "a reviewer")
+            assert (data["to"], data["decided_by"]) == (
+                ["d…@northwind.example"],
+                "a reviewer",
+            )
         else:
-            assert (data["to"], data["decided_by"]) == (["dana@northwind.example"], "Ana Ferreira")
-            assert (data["subject"], data["reason"], data["metadata"]) == ("Secret subject", HOSTILE, metadata)
+            assert (data["to"], data["decided_by"]) == (
+                ["dana@northwind.example"],
+                "Ana Ferreira",
+            )
+            assert (data["subject"], data["reason"], data["metadata"]) == (
+                "Secret subject",
+                HOSTILE,
+                metadata,
+            )
 
 
 @pytest.mark.slow
-def test_event_of_the_largest_message_stays_under_the_limit_of_inngest(message, inngest):
+def test_event_of_the_largest_message_stays_under_the_limit_of_inngest(
+    message, inngest
+):
     metadata = {"run_id": "refund-7", "all": ["\x01" * 100] * 10_000}
     everybody = [f"{number}{'é' * 200}@northwind.example" for number in range(500)]
-    Message.objects.update(subject="\U0001f600" * 998, recipients=everybody, trigger=metadata)
+    Message.objects.update(
+        subject="\U0001f600" * 998, recipients=everybody, trigger=metadata
+    )
     Revision.objects.update(content={"markdown": "\x01\U0001f600" * 100_000})
     delivery = tell(to_inngest(inngest.url, privacy="full"), message, "message.held")
     send_event(delivery, delivery.destination)
     data = inngest.events[0]["data"]
     assert len(again(delivery).request.encode()) < 256 * 1024
-    assert (len(data["to"]), len(data["subject"]), data["metadata"]) == (100, 998, {"run_id": "refund-7"})
+    assert (len(data["to"]), len(data["subject"]), data["metadata"]) == (
+        100,
+        998,
+        {"run_id": "refund-7"},
+    )
     assert data["text"].startswith("\x01\U0001f600")
 
 
@@ -244,17 +338,32 @@ def test_event_about_no_message_holds_what_the_ledger_stores(connection, receive
         ("message.refused_at_gate",
          {"recipients": "x@rival.example, y@rival.example", "rule": "only ours", "trigger.run_id": "7"}),
     ):  # fmt: skip
-        entry = record(action, actor=worker("sync"), connection=connection.pk, details=details)
-        delivery = Delivery.objects.create(destination=destination, kind="event", entry=entry.pk, action=action)
+        entry = record(
+            action, actor=worker("sync"), connection=connection.pk, details=details
+        )
+        delivery = Delivery.objects.create(
+            destination=destination, kind="event", entry=entry.pk, action=action
+        )
         send_event(delivery, destination)
     failing, refused = (post.said for post in receiver.posts)
-    assert (failing["type"], failing["data"]["connection"]) == ("connection.failing", connection.slug)
+    assert (failing["type"], failing["data"]["connection"]) == (
+        "connection.failing",
+        connection.slug,
+    )
     assert failing["data"]["explanation"] == "No answer."
-    assert (refused["type"], refused["data"]["to"]) == ("email.refused", ["x…@rival.example", "y…@rival.example"])
-    assert (refused["data"]["rule"], refused["data"]["metadata"]) == ("only ours", {"run_id": "7"})
+    assert (refused["type"], refused["data"]["to"]) == (
+        "email.refused",
+        ["x…@rival.example", "y…@rival.example"],
+    )
+    assert (refused["data"]["rule"], refused["data"]["metadata"]) == (
+        "only ours",
+        {"run_id": "7"},
+    )
 
 
-INNGEST_ENDS = {400: CardRefused, 413: CardRefused} | dict.fromkeys((401, 403, 404, 410), DestinationGone)
+INNGEST_ENDS = {400: CardRefused, 413: CardRefused} | dict.fromkeys(
+    (401, 403, 404, 410), DestinationGone
+)
 ENDS = {"inngest": INNGEST_ENDS, "signed_webhook": {410: DestinationGone}}
 
 
@@ -268,14 +377,22 @@ def test_each_response_of_a_program_has_its_outcome(message, receiver):
             with pytest.raises(end) as raised:
                 send_event(delivery, destination)
             assert (raised.type, raised.value.status) == (end, receiver.status), kind
-            assert getattr(raised.value, "seconds", None) == (7.0 if receiver.status == 429 else None), kind
+            assert getattr(raised.value, "seconds", None) == (
+                7.0 if receiver.status == 429 else None
+            ), kind
             # A redirect is a response and is not followed.
             assert len(receiver.posts) == 1
             tried = try_out(destination, within=60.0)
-            assert (tried.accepted, tried.sentence[-1], KEY in tried.sentence) == (False, ".", False), kind
+            assert (tried.accepted, tried.sentence[-1], KEY in tried.sentence) == (
+                False,
+                ".",
+                False,
+            ), kind
 
 
-def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_nowhere(message, receiver, caplog):
+def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_nowhere(
+    message, receiver, caplog
+):
     caplog.set_level(logging.INFO)
     destination = to_inngest(receiver.url)
     receiver.status = 503
@@ -294,11 +411,20 @@ def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_n
     assert "404" in because
     assert row.answer == '{"error": "key … not found"}'
     recorded = json.dumps([one.fields for one in EntryDetail.objects.all()])
-    for text in (row.request, row.answer, row.last_error, because, recorded, caplog.text):
+    for text in (
+        row.request,
+        row.answer,
+        row.last_error,
+        because,
+        recorded,
+        caplog.text,
+    ):
         assert KEY not in text
 
 
-def test_program_that_does_not_answer_in_time_is_retried(message, receiver, monkeypatch):
+def test_program_that_does_not_answer_in_time_is_retried(
+    message, receiver, monkeypatch
+):
     limits = []
 
     def request_in_vain(*_, limit, **__):
@@ -313,7 +439,9 @@ def test_program_that_does_not_answer_in_time_is_retried(message, receiver, monk
     assert limits == [20.0, 3.0] * 2
 
 
-def test_huge_response_is_cut_and_an_address_no_longer_allowed_is_not_called(message, receiver):
+def test_huge_response_is_cut_and_an_address_no_longer_allowed_is_not_called(
+    message, receiver
+):
     receiver.body = b"x" * 1_000_000
     wrong = {"inngest": "not an address of Inngest", "signed_webhook": "https://"}
     for kind, destination in to_each(receiver.url).items():
@@ -321,7 +449,10 @@ def test_huge_response_is_cut_and_an_address_no_longer_allowed_is_not_called(mes
         posted = send_event(delivery, destination)
         assert (posted.status, len(posted.answer)) == (200, 4000)
         receiver.posts.clear()
-        with override_settings(OUTGOING_ALLOW=[]), pytest.raises(DestinationGone, match=wrong[kind]):
+        with (
+            override_settings(OUTGOING_ALLOW=[]),
+            pytest.raises(DestinationGone, match=wrong[kind]),
+        ):
             send_event(delivery, destination)
         assert receiver.posts == []
 
@@ -332,10 +463,19 @@ def test_test_event_is_accepted_or_its_failure_explained(inngest, receiver):
     assert try_out(to_webhook(receiver.url), within=60.0).accepted
     assert receiver.posts[0].said["type"] == "desk.test"
     inngest.keys = {"another"}
-    assert "does not know this event key" in try_out(to_inngest(inngest.url), within=60.0).sentence
-    assert "did not come from Inngest" in try_out(to_inngest(receiver.url), within=60.0).sentence
+    assert (
+        "does not know this event key"
+        in try_out(to_inngest(inngest.url), within=60.0).sentence
+    )
+    assert (
+        "did not come from Inngest"
+        in try_out(to_inngest(receiver.url), within=60.0).sentence
+    )
     receiver.status, receiver.headers = 307, {"Location": "https://elsewhere.example"}
-    assert "redirects to another address (307)" in try_out(to_webhook(receiver.url), within=60.0).sentence
+    assert (
+        "redirects to another address (307)"
+        in try_out(to_webhook(receiver.url), within=60.0).sentence
+    )
 
 
 def takes(secret, post):
@@ -345,23 +485,31 @@ def takes(secret, post):
         return False
 
 
-def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(message, receiver, admin, reviewer):
+def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
+    message, receiver, admin, reviewer
+):
     destination = to_webhook(receiver.url)
     before, actor = destination.secret, admin.actor(surface="web")
     new = rotate_secret(destination_id=destination.pk, actor=actor)
     destination.refresh_from_db()
     with pytest.raises(DestinationNotAllowed):
-        rotate_secret(destination_id=destination.pk, actor=reviewer.actor(surface="web"))
+        rotate_secret(
+            destination_id=destination.pk, actor=reviewer.actor(surface="web")
+        )
     with pytest.raises(DestinationMissing):
         rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=actor)
     with pytest.raises(SecretStillValid):
         rotate_secret(destination_id=destination.pk, actor=actor)
     send_event(tell(destination, message, "message.sent"), destination)
     with rolled_back():
-        Destination.objects.filter(pk=destination.pk).update(secret_before_until=Now() - timedelta(seconds=1))
+        Destination.objects.filter(pk=destination.pk).update(
+            secret_before_until=Now() - timedelta(seconds=1)
+        )
         destination.refresh_from_db()
         send_event(tell(destination, message, "message.delivered"), destination)
-    newest = rotate_secret(destination_id=destination.pk, actor=actor, overlap=timedelta(0))
+    newest = rotate_secret(
+        destination_id=destination.pk, actor=actor, overlap=timedelta(0)
+    )
     destination.refresh_from_db()
     assert destination.secret_before == ""
     send_event(tell(destination, message, "message.delivered"), destination)

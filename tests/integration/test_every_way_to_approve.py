@@ -1,4 +1,6 @@
-"""Every way to approve a message, as every kind of person: only whoever may makes a decision, whichever way."""
+"""Every way to approve a message, as every kind of person: only whoever may makes a
+decision, whichever way.
+"""
 
 import contextlib
 
@@ -32,7 +34,9 @@ def message(connection):
 @pytest.fixture
 def person(message):
     """A reviewer of the message's mailbox, signed in on Discord too."""
-    made = make_person("pat@yourteam.example", "Pat Reyes", "reviewer", mailbox=message.mailbox)
+    made = make_person(
+        "pat@yourteam.example", "Pat Reyes", "reviewer", mailbox=message.mailbox
+    )
     DiscordAccount.objects.create(person=made, discord_id=ANA, name="ana.dev")
     return made
 
@@ -47,7 +51,9 @@ def is_deactivated(person, message):
 
 
 def becomes_author_by_key(person, message):
-    KeyOwner.objects.create(connection=message.connection, upstream_key_id="01KEY", person=person)
+    KeyOwner.objects.create(
+        connection=message.connection, upstream_key_id="01KEY", person=person
+    )
 
 
 def becomes_author_by_command(person, message):
@@ -116,20 +122,36 @@ def by_page(person, message):
 
 def by_script(person, message):
     posted = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
-    signed_in(person).post(reverse("verdict", args=[message.public_id]), posted, headers={"Accept": "application/json"})
+    signed_in(person).post(
+        reverse("verdict", args=[message.public_id]),
+        posted,
+        headers={"Accept": "application/json"},
+    )
 
 
 def by_high_risk_page(person, message):
     now = PolicyVersion.objects.active().first()
-    put_in_force(*({"when": {}, **rule} for rule in (now.rules if now else [])), {"high_risk_page": True})
-    posted = {"fingerprint": message.revision.fingerprint, "risk_read": ["policy"], "typed": "northwind.example"}
+    put_in_force(
+        *({"when": {}, **rule} for rule in (now.rules if now else [])),
+        {"high_risk_page": True},
+    )
+    posted = {
+        "fingerprint": message.revision.fingerprint,
+        "risk_read": ["policy"],
+        "typed": "northwind.example",
+    }
     signed_in(person).post(reverse("approve", args=[message.public_id]), posted)
 
 
 def in_bulk(person, message):
     item = OnSheet(message.public_id, message.revision.fingerprint)
     sheet = sign_sheet(Sheet([item]), person=str(person.pk))
-    posted = {"sheet": sheet, "item": [f"{item.message}.{item.fingerprint}"], "outcome": "approve_unread", "unread": 1}
+    posted = {
+        "sheet": sheet,
+        "item": [f"{item.message}.{item.fingerprint}"],
+        "outcome": "approve_unread",
+        "unread": 1,
+    }
     signed_in(person).post(reverse("bulk-decide"), posted)
 
 
@@ -142,16 +164,32 @@ def by_command(person, message):
     asker = Person.objects.get(pk=person.pk).actor(surface="web")
     fingerprint = message.revision.fingerprint
     with contextlib.suppress(DeskError):
-        give_verdict(message=message.public_id, actor=asker, outcome="approve", fingerprint=fingerprint, reason="")
+        give_verdict(
+            message=message.public_id,
+            actor=asker,
+            outcome="approve",
+            fingerprint=fingerprint,
+            reason="",
+        )
 
 
 def by_tasks(person, message):
-    """No task approves without a decision, or a standing approval that two people signed."""
+    """No task approves without a decision, or a standing approval that two people
+    signed.
+    """
     for task in (tasks.sweep, tasks.execute_due):
         task()
 
 
-WAYS = (by_page, by_script, by_high_risk_page, in_bulk, on_discord, by_command, by_tasks)
+WAYS = (
+    by_page,
+    by_script,
+    by_high_risk_page,
+    in_bulk,
+    on_discord,
+    by_command,
+    by_tasks,
+)
 
 
 def signed_in(person):
@@ -165,5 +203,7 @@ def test_only_whoever_may_makes_a_decision_whichever_way(message, person, kind):
     for way in WAYS:
         with rolled_back():
             way(person, message)
-            is_approved = Decision.objects.filter(message=message, outcome="approve").exists()
+            is_approved = Decision.objects.filter(
+                message=message, outcome="approve"
+            ).exists()
             assert is_approved == (may and way is not by_tasks), way.__name__

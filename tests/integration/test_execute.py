@@ -1,4 +1,6 @@
-"""Carrying a decision out: every answer of MultiMail ends in the state that docs/architecture.md names."""
+"""Carrying a decision out: every answer of MultiMail ends in the state that
+docs/architecture.md names.
+"""
 
 import contextlib
 from copy import copy
@@ -36,7 +38,14 @@ from tests.factories import (
     rolled_back,
     show_row,
 )  # fmt: skip
-from tests.integration.deciding import at_once, carry_out, decide, in_thread, make_due, waiting_for_a_lock
+from tests.integration.deciding import (
+    at_once,
+    carry_out,
+    decide,
+    in_thread,
+    make_due,
+    waiting_for_a_lock,
+)
 from upstream import errors
 from upstream.client import Client
 
@@ -74,7 +83,9 @@ def run(decision, **fields):
 
 
 def is_our_gateway(is_ours):
-    """Our gateway is asked for one message by id, hosted MultiMail for its whole pending list."""
+    """Our gateway is asked for one message by id, hosted MultiMail for its whole
+    pending list.
+    """
     Connection.objects.update(is_our_gateway=is_ours)
 
 
@@ -86,25 +97,63 @@ def test_decision_is_carried_out_once_with_its_reference(message, decision, upst
         with rolled_back():
             assert run(decision, seen_held=1, seen_absent=1) == "applied"
             assert run(decision) == "not due"
-            expected = {"expected_fingerprint": decision.revision.fingerprint} if is_ours else {}
+            expected = (
+                {"expected_fingerprint": decision.revision.fingerprint}
+                if is_ours
+                else {}
+            )
             assert upstream.decisions == [
-                {"email_id": message.upstream_id, "action": "approve", "reason": OURS, **BY_ANA, **expected}
+                {
+                    "email_id": message.upstream_id,
+                    "action": "approve",
+                    "reason": OURS,
+                    **BY_ANA,
+                    **expected,
+                }
             ]
             decision.refresh_from_db()
-            assert (decision.attempt, decision.seen_held, decision.seen_absent) == (1, 0, 0)
-            assert decision.upstream_answer == {"status": "approved_and_sent", "decision": "approved"}
-            steps = DecisionAttempt.objects.order_by("pk").values_list("number", "event", "status", "note")
+            assert (decision.attempt, decision.seen_held, decision.seen_absent) == (
+                1,
+                0,
+                0,
+            )
+            assert decision.upstream_answer == {
+                "status": "approved_and_sent",
+                "decision": "approved",
+            }
+            steps = DecisionAttempt.objects.order_by("pk").values_list(
+                "number", "event", "status", "note"
+            )
             compared = "" if is_ours else "Read and compared "
             assert [(*step, note[:18]) for *step, note in steps] == [
                 (1, "take", None, ""), (1, "succeed", 200, compared)
             ]  # fmt: skip
-            entries = Entry.objects.filter(action__in=("decision.calling", "decision.applied")).oldest_first()
-            assert [entry.action for entry in entries] == ["decision.calling", "decision.applied"]
+            entries = Entry.objects.filter(
+                action__in=("decision.calling", "decision.applied")
+            ).oldest_first()
+            assert [entry.action for entry in entries] == [
+                "decision.calling",
+                "decision.applied",
+            ]
             for entry in entries:
-                assert (entry.connection, entry.message) == (message.connection_id, message.public_id)
-                assert (entry.fingerprint, entry.actor_id) == (decision.revision.fingerprint, "decisions")
-                about = {"outcome": "approve", "reference": "REFERENCE0", "attempt": "1"}
-                shown = {name: text for name, text in entry.detail.fields.items() if name != "explanation"}
+                assert (entry.connection, entry.message) == (
+                    message.connection_id,
+                    message.public_id,
+                )
+                assert (entry.fingerprint, entry.actor_id) == (
+                    decision.revision.fingerprint,
+                    "decisions",
+                )
+                about = {
+                    "outcome": "approve",
+                    "reference": "REFERENCE0",
+                    "attempt": "1",
+                }
+                shown = {
+                    name: text
+                    for name, text in entry.detail.fields.items()
+                    if name != "explanation"
+                }
                 assert shown == {**about, "actor": "the decisions worker"}
 
 
@@ -123,33 +172,51 @@ def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_m
     upstream.decides(200, status="approved_and_sent", decision="approved")
     upstream.calls.clear()
     assert run(decision) == "applied"
-    assert upstream.decisions == [{"email_id": message.upstream_id, "action": "approve", "reason": OURS}]
-    # The content is read and compared right before the call, whether the host compares it or not.
-    assert upstream.paths[-2:] == [f"/v1/oversight/pending?email_id={message.upstream_id}", "/v1/oversight/decide"]
+    assert upstream.decisions == [
+        {"email_id": message.upstream_id, "action": "approve", "reason": OURS}
+    ]
+    # The content is read and compared right before the call, whether the host compares
+    # it or not.
+    assert upstream.paths[-2:] == [
+        f"/v1/oversight/pending?email_id={message.upstream_id}",
+        "/v1/oversight/decide",
+    ]
     other = make_message(message.connection)
     upstream.holds(pending_row(other.upstream_id))
     assert carry_out(other, reviewer) == "applied"
     assert set(upstream.decisions[-1]) == {"email_id", "action", "reason"}
 
 
-def test_refusal_that_names_no_field_of_ours_or_a_reason_that_is_too_long_ends_the_decision(decision, upstream):
-    for answer in ({"error": "email_id is unknown"}, {"errors": {"reason": ["At most 500 characters."]}}):
+def test_refusal_that_names_no_field_of_ours_or_a_reason_that_is_too_long_ends_the_decision(
+    decision, upstream
+):
+    for answer in (
+        {"error": "email_id is unknown"},
+        {"errors": {"reason": ["At most 500 characters."]}},
+    ):
         upstream.decides(422, **answer)
         with rolled_back():
             assert run(decision) == "refused", answer
             assert Connection.objects.get().refused_fields == []
 
 
-def test_rejection_without_the_reason_that_a_host_does_not_take_says_so(message, reviewer, upstream):
+def test_rejection_without_the_reason_that_a_host_does_not_take_says_so(
+    message, reviewer, upstream
+):
     Connection.objects.update(refused_fields=["reason"])
     decision = decide(message, reviewer, "reject", "The amount is wrong").decision
     make_due()
     assert run_decision(decision_id=decision.pk) == "applied"
     decision.refresh_from_db()
-    assert ("reason" in upstream.decisions[-1], "was not told" in decision.explanation) == (False, True)
+    assert (
+        "reason" in upstream.decisions[-1],
+        "was not told" in decision.explanation,
+    ) == (False, True)
 
 
-def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(message, reviewer, upstream):
+def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
+    message, reviewer, upstream
+):
     for outcome in ("reject", "send_back"):
         with rolled_back():
             Message.objects.update(expires_at=Now() - timedelta(minutes=1))
@@ -157,29 +224,49 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
             make_due()
             assert run(result.decision) == "applied"
             assert upstream.decisions[-1]["action"] == "reject"
-            assert upstream.decisions[-1]["reason"].startswith("Too early. (Ana Ferreira via Countersign, reference ")
+            assert upstream.decisions[-1]["reason"].startswith(
+                "Too early. (Ana Ferreira via Countersign, reference "
+            )
 
 
 def test_unreadable_pending_list_never_ends_a_decision(message, decision, upstream):
-    # Our gateway is asked for one message, where a 404 is a valid response; the list is read at hosted MultiMail.
+    # Our gateway is asked for one message, where a 404 is a valid response; the list is
+    # read at hosted MultiMail.
     client = Client(base_url=upstream.url, key="mm_live_oversight")
-    unread = dict.fromkeys((409, 422, 500, 503), errors.NotSent) | dict.fromkeys((401, 403), errors.KeyRefused)
+    unread = dict.fromkeys((409, 422, 500, 503), errors.NotSent) | dict.fromkeys(
+        (401, 403), errors.KeyRefused
+    )
     for is_ours, ends in ((True, unread), (False, unread | {404: errors.NotSent})):
         is_our_gateway(is_ours)
         held = Message.objects.select_related("connection").get()
         for status, end in ends.items():
-            upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
+            upstream.answers["/v1/oversight/pending"] = (
+                status,
+                {"error": "The key was revoked."},
+            )
             with pytest.raises(errors.UpstreamError) as raised:
                 execute._read_pending(client, held)
             error, cause = raised.value, raised.value.__cause__ or raised.value
-            assert (type(error), error.status, error.sentence) == (end, status, cause.sentence), (is_ours, status)
+            assert (type(error), error.status, error.sentence) == (
+                end,
+                status,
+                cause.sentence,
+            ), (is_ours, status)
     for status, paused in ((401, 1), (500, 0)):
-        upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
+        upstream.answers["/v1/oversight/pending"] = (
+            status,
+            {"error": "The key was revoked."},
+        )
         with rolled_back():
             assert run(decision) == "recorded", status
-            assert (Message.objects.get().state, Decision.objects.get().may_have_left) == ("held", False)
+            assert (
+                Message.objects.get().state,
+                Decision.objects.get().may_have_left,
+            ) == ("held", False)
             # A key that may not even read is useless.
-            assert ("The key was revoked." in Connection.objects.get().paused_because) == bool(paused)
+            assert (
+                "The key was revoked." in Connection.objects.get().paused_because
+            ) == bool(paused)
             assert Entry.objects.of_action("connection.paused").count() == paused
 
     for is_ours in (True, False):
@@ -190,12 +277,16 @@ def test_unreadable_pending_list_never_ends_a_decision(message, decision, upstre
             assert "could not be read completely" in Decision.objects.get().explanation
     # A message can move between pages while a list is read.
     other = [pending_row("01OTHER")]
-    upstream.pages = {"": {"pending": other, "cursor": "2"}, "2": {"pending": other, "cursor": None}}
+    upstream.pages = {
+        "": {"pending": other, "cursor": "2"},
+        "2": {"pending": other, "cursor": None},
+    }
     assert run(decision) == "recorded"
     assert upstream.decisions == []
 
 
-# The final state by response: for the only call, and after an earlier call that may have been received.
+# The final state by response: for the only call, and after an earlier call that may
+# have been received.
 SENT = {"status": "sent", "decision": "approved"}
 ANSWERS = [
     (200, SENT, "applied", "applied"),
@@ -204,21 +295,42 @@ ANSWERS = [
     (409, SENT, "superseded", "applied"),
     (409, SENT | {"decided_by": "Ben"}, "superseded", "superseded"),
     (409, SENT | {"reason": "[countersign:0123456789]"}, "superseded", "superseded"),
-    (409, {"status": "rejected", "decision": "rejected", "decided_by": "Ben"}, "superseded", "superseded"),
+    (
+        409,
+        {"status": "rejected", "decision": "rejected", "decided_by": "Ben"},
+        "superseded",
+        "superseded",
+    ),
     (409, {"status": "cancelled", "decision": None}, "superseded", "superseded"),
-    (409, {"status": "cancelled", "decision": "approved", "reason": OURS}, "applied", "applied"),
+    (
+        409,
+        {"status": "cancelled", "decision": "approved", "reason": OURS},
+        "applied",
+        "applied",
+    ),
 ]
 # The effect of responses without a decision.
 EVENTS = [
     (409, {"status": "sent", "decision": "teleported"}, "doubt", "doubt"),
-    (409, {"status": "pending_send_approval", "code": "read_only"}, "refuse", "withdraw"),
-    (409, {"status": "pending_send_approval", "code": "content_changed"}, "refuse", "withdraw"),
+    (
+        409,
+        {"status": "pending_send_approval", "code": "read_only"},
+        "refuse",
+        "withdraw",
+    ),
+    (
+        409,
+        {"status": "pending_send_approval", "code": "content_changed"},
+        "refuse",
+        "withdraw",
+    ),
     (409, {"code": "content_changed"}, "refuse", "withdraw"),
     (409, {}, "doubt", "doubt"),
     (400, {}, "refuse", "withdraw"),
     (401, {}, "postpone", "postpone"),
     (403, {}, "refuse", "withdraw"),
-    # Unknown upstream: after an earlier call that may have been received, that proves nothing.
+    # Unknown upstream: after an earlier call that may have been received, that proves
+    # nothing.
     (404, {}, "refuse", "doubt"),
     (422, {}, "refuse", "withdraw"),
     (429, {}, "postpone", "postpone"),
@@ -228,9 +340,17 @@ EVENTS = [
 
 
 def call(url):
-    """Call for a decision as a worker does; return the response or error, and the number of last checks."""
+    """Call for a decision as a worker does; return the response or error, and the
+    number of last checks.
+    """
     asked, client = [], Client(base_url=url, key="mm_live_oversight")
-    decided = {"email_id": "01E", "action": "approve", "reason": "", "decided_by": "", "expected_fingerprint": None}
+    decided = {
+        "email_id": "01E",
+        "action": "approve",
+        "reason": "",
+        "decided_by": "",
+        "expected_fingerprint": None,
+    }
     try:
         answer = client.decide_email(**decided, before_write=lambda: asked.append(url))
     except errors.UpstreamError as error:
@@ -238,10 +358,17 @@ def call(url):
     return answer, len(asked)
 
 
-def test_response_without_a_decision_refuses_postpones_or_leaves_it_unconfirmed(upstream):
-    # The last check comes after connecting: without a connection nothing can have been sent.
+def test_response_without_a_decision_refuses_postpones_or_leaves_it_unconfirmed(
+    upstream,
+):
+    # The last check comes after connecting: without a connection nothing can have been
+    # sent.
     answer, asked = call("http://127.0.0.1:1")
-    assert (type(answer), asked, event_for(answer, had_left=False)) == (errors.NotSent, 0, "postpone")
+    assert (type(answer), asked, event_for(answer, had_left=False)) == (
+        errors.NotSent,
+        0,
+        "postpone",
+    )
     wrong = []
     for status, body, *events in EVENTS:
         upstream.decides(status, error="because", **body)
@@ -252,7 +379,9 @@ def test_response_without_a_decision_refuses_postpones_or_leaves_it_unconfirmed(
     assert wrong == []
 
 
-def test_response_with_a_decision_ends_this_one_as_applied_or_superseded(decision, upstream):
+def test_response_with_a_decision_ends_this_one_as_applied_or_superseded(
+    decision, upstream
+):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     wrong = []
     for status, body, *states in ANSWERS:
@@ -273,12 +402,20 @@ def test_response_with_a_decision_ends_this_one_as_applied_or_superseded(decisio
     assert wrong == []
 
 
-def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstream, connection):
-    for status, only, second in ((403, "refused", "withdrawn"), (404, "refused", "unknown")):
+def test_earlier_call_that_may_have_left_counts_in_the_whole_run(
+    decision, upstream, connection
+):
+    for status, only, second in (
+        (403, "refused", "withdrawn"),
+        (404, "refused", "unknown"),
+    ):
         upstream.decides(status, error="because")
         for left, state in ((False, only), (True, second)):
             with rolled_back():
-                assert run(decision, attempt=int(left), may_have_left=left) == state, (status, left)
+                assert run(decision, attempt=int(left), may_have_left=left) == state, (
+                    status,
+                    left,
+                )
                 assert Decision.objects.get().may_have_left
                 assert Verdict.objects.get().live == (state == "unknown")
     # A key without the oversight scope pauses the connection.
@@ -290,10 +427,18 @@ def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstr
     assert not Decision.objects.due().exists()
 
 
-def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_have_done_it(decision, upstream):
+def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_have_done_it(
+    decision, upstream
+):
     for is_ours, upstream_fields, left, state, mirrored in (
         (True, SENT | {"reason": OURS}, False, "applied", "held"),
-        (True, {"status": "rejected", "decision": "rejected"}, False, "superseded", "held"),
+        (
+            True,
+            {"status": "rejected", "decision": "rejected"},
+            False,
+            "superseded",
+            "held",
+        ),
         # The reason is unknown.
         (True, {}, False, "superseded", "gone"),
         (False, {}, False, "superseded", "gone"),
@@ -302,16 +447,32 @@ def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_h
         is_our_gateway(is_ours)
         upstream.holds(**upstream_fields)
         with rolled_back():
-            assert run(decision, may_have_left=left) == state, (is_ours, upstream_fields, left)
-            assert Message.objects.get().state == mirrored, (is_ours, upstream_fields, left)
+            assert run(decision, may_have_left=left) == state, (
+                is_ours,
+                upstream_fields,
+                left,
+            )
+            assert Message.objects.get().state == mirrored, (
+                is_ours,
+                upstream_fields,
+                left,
+            )
     assert upstream.decisions == []
 
 
-def test_message_assumed_gone_is_held_again_when_a_read_lists_it(client, message, decision, upstream, connection):
+def test_message_assumed_gone_is_held_again_when_a_read_lists_it(
+    client, message, decision, upstream, connection
+):
     upstream.decides(404, error="There is no such message.")
     run(decision)
     assert Message.objects.get().state == "gone"
-    assert Entry.objects.of_message(message.public_id).of_action("message.gone").get().connection == connection.pk
+    assert (
+        Entry.objects.of_message(message.public_id)
+        .of_action("message.gone")
+        .get()
+        .connection
+        == connection.pk
+    )
     # A late webhook does not reopen it, but a read does.
     post_event(client, connection, event_body(email_id=message.upstream_id))
     assert Message.objects.get().state == "gone"
@@ -322,7 +483,9 @@ def test_message_assumed_gone_is_held_again_when_a_read_lists_it(client, message
             assert Message.objects.get().state == "held"
 
 
-def test_message_that_we_decided_ends_so_although_no_webhook_comes(message, reviewer, upstream, connection):
+def test_message_that_we_decided_ends_so_although_no_webhook_comes(
+    message, reviewer, upstream, connection
+):
     upstream.headers = {}
     is_our_gateway(False)
     assert carry_out(message, reviewer) == "applied"
@@ -341,16 +504,29 @@ def test_message_that_we_decided_ends_so_although_no_webhook_comes(message, revi
             assert Message.objects.get().state == state, (outcome, ended)
 
 
-def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, message, decision, upstream, connection):
+def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(
+    client, message, decision, upstream, connection
+):
     with rolled_back():
         upstream.decides(429, error="slow down")
         assert run(decision, attempt=1, may_have_left=True) == "recorded"
-        assert (Decision.objects.get().may_have_left, Verdict.objects.get().live) == (True, True)
-        settle_by_report(message, reported="approved", reason=OURS, decided_by="", actor=worker("sync"))
+        assert (Decision.objects.get().may_have_left, Verdict.objects.get().live) == (
+            True,
+            True,
+        )
+        settle_by_report(
+            message,
+            reported="approved",
+            reason=OURS,
+            decided_by="",
+            actor=worker("sync"),
+        )
         assert Decision.objects.get().state == "applied"
     upstream.decides(500)
     assert run(decision) == "unknown"
-    post_event(client, connection, event_body("message.sent", email_id=message.upstream_id))
+    post_event(
+        client, connection, event_body("message.sent", email_id=message.upstream_id)
+    )
     assert Decision.objects.get().state == "unknown"
     late = event_body("oversight.approved", email_id=message.upstream_id, reason=OURS)
     assert post_event(client, connection, late).json()["result"] == "applied"
@@ -362,10 +538,18 @@ def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, mes
 
 
 def test_longest_reason_that_the_form_takes_fits_with_our_reference():
-    form = VerdictForm({"outcome": "reject", "fingerprint": "0" * 64, "reason": "a\r\n" * (MAX_REASON // 2)})
+    form = VerdictForm(
+        {
+            "outcome": "reject",
+            "fingerprint": "0" * 64,
+            "reason": "a\r\n" * (MAX_REASON // 2),
+        }
+    )
     assert form.is_valid(), form.errors
     ana = Person(name="x" * 80)
-    sent = upstream_reason(Decision(reason="x" * MAX_REASON, reference="0123456789", given_by=ana))
+    sent = upstream_reason(
+        Decision(reason="x" * MAX_REASON, reference="0123456789", given_by=ana)
+    )
     DecideIn(email_id="01E", action="reject", reason=sent)
 
 
@@ -389,7 +573,9 @@ def test_anonymous_conflict_is_ours_only_if_an_earlier_call_may_have_arrived(dec
     for moved in ("withdrawn", "unknown"):
         with rolled_back():
             Decision.objects.update(state=moved)
-            ended = end_with_error(copy(attempt), errors.Conflict("decided", body=SENT), had_left=False)
+            ended = end_with_error(
+                copy(attempt), errors.Conflict("decided", body=SENT), had_left=False
+            )
             assert (ended.state, ended.explanation) == (
                 "superseded", "The message was approved outside this desk first.",
             )  # fmt: skip
@@ -401,19 +587,43 @@ def nobody():
     Decision.objects.update(given_by=None, outcome="reject")
 
 
-def test_permission_and_content_are_checked_again_before_the_call(message, decision, reviewer, upstream, monkeypatch):
+def test_permission_and_content_are_checked_again_before_the_call(
+    message, decision, reviewer, upstream, monkeypatch
+):
     causes = [
         (False, "No active person stands behind this decision.", nobody),
-        (False, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
-        (True, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
-        (False, "Ana Ferreira may no longer decide this", lambda: reviewer.grants.all().delete()),
-        (True, "Ana Ferreira may no longer decide this", lambda: reviewer.grants.all().delete()),
-        (False, "Ana Ferreira may no longer decide this", lambda: Person.objects.update(is_active=False)),
+        (
+            False,
+            "The content changed after the decision.",
+            lambda: show_row(message, subject="Another"),
+        ),
+        (
+            True,
+            "The content changed after the decision.",
+            lambda: show_row(message, subject="Another"),
+        ),
+        (
+            False,
+            "Ana Ferreira may no longer decide this",
+            lambda: reviewer.grants.all().delete(),
+        ),
+        (
+            True,
+            "Ana Ferreira may no longer decide this",
+            lambda: reviewer.grants.all().delete(),
+        ),
+        (
+            False,
+            "Ana Ferreira may no longer decide this",
+            lambda: Person.objects.update(is_active=False),
+        ),
     ]
     for left, words, cause in causes:
         with rolled_back():
             cause()
-            assert run(decision, attempt=1, may_have_left=left) == ("withdrawn" if left else "refused"), words
+            assert run(decision, attempt=1, may_have_left=left) == (
+                "withdrawn" if left else "refused"
+            ), words
             explanation = Decision.objects.get().explanation
             assert words in explanation
             assert ("An earlier call may still arrive." in explanation) == left
@@ -425,7 +635,9 @@ def test_permission_and_content_are_checked_again_before_the_call(message, decis
 
     monkeypatch.setattr(execute, "_read_pending", read_while_a_grant_ends)
     assert run(decision) == "refused"
-    assert "Ana Ferreira may no longer decide this" in Decision.objects.get().explanation
+    assert (
+        "Ana Ferreira may no longer decide this" in Decision.objects.get().explanation
+    )
     assert upstream.decisions == []
 
 
@@ -437,7 +649,13 @@ def hosted(upstream):
     message = make_message(connection, hydrated=False)
     with transaction.atomic():
         locked = store.lock_message(connection, upstream_id=message.upstream_id)
-        store.store_revision(locked, row=bare(message), actor=worker("sync"), now=NOW, examiner=examination)
+        store.store_revision(
+            locked,
+            row=bare(message),
+            actor=worker("sync"),
+            now=NOW,
+            examiner=examination,
+        )
     upstream.decides(200, decision="approved")
     return Message.objects.get(pk=message.pk)
 
@@ -445,7 +663,11 @@ def hosted(upstream):
 def bare(message, *without, **fields):
     """Return a row of hosted MultiMail's list, without some fields."""
     row = pending_row(message.upstream_id, **fields)
-    return {name: value for name, value in row.items() if name not in ("bcc", "attachments", *without)}
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in ("bcc", "attachments", *without)
+    }
 
 
 def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
@@ -462,7 +684,8 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
         return "applied"
 
     rows = [
-        # The fields that both show are equal; the reviewer saw that the rest is not visible.
+        # The fields that both show are equal; the reviewer saw that the rest is not
+        # visible.
         (bare(hosted, "cc", "from_name"), "applied"),
         (bare(hosted) | {"bcc": []}, "applied"),
         (bare(hosted, subject="Another"), "refused"),
@@ -482,44 +705,68 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
             assert len(upstream.decisions) == (state == "applied"), row
 
 
-def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstream, sent_tasks):
+def test_version_that_a_refusal_found_is_read_at_once(
+    message, decision, upstream, sent_tasks
+):
     changed = pending_row(message.upstream_id, subject="Another")
-    upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
+    upstream.decides(
+        409, code="content_changed", status="pending_send_approval", error="changed"
+    )
     for is_ours, is_found_by_the_call in ((True, True), (False, False)):
         is_our_gateway(is_ours)
         upstream.headers = {"X-Countersign-Gateway": "1"} if is_ours else {}
-        upstream.holds(pending_row(message.upstream_id) if is_found_by_the_call else changed)
+        upstream.holds(
+            pending_row(message.upstream_id) if is_found_by_the_call else changed
+        )
         with rolled_back():
             assert run(decision) == "refused"
             name, key = sent_tasks.pop()
             name = name.removeprefix("approvals.tasks.")
             # Our gateway is asked for the message, hosted MultiMail for its list.
-            assert (name, key) == (("ask_about", message.pk) if is_ours else ("read_connection", message.connection_id))
+            assert (name, key) == (
+                ("ask_about", message.pk)
+                if is_ours
+                else ("read_connection", message.connection_id)
+            )
             upstream.holds(changed)
             Connection.objects.update(read_at=None)
             getattr(tasks, name)(key)
             found = Message.objects.get()
-            assert (found.subject, found.revision.number, found.state) == ("Another", 2, "held")
+            assert (found.subject, found.revision.number, found.state) == (
+                "Another",
+                2,
+                "held",
+            )
 
 
-def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, decision, reviewer, upstream):
+def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(
+    message, decision, reviewer, upstream
+):
     other = make_message(message.connection)
     upstream.headers["Retry-After"] = "600"
     upstream.decides(429, error="slow down")
     assert run(decision) == "recorded"
-    assert Decision.objects.filter(due_at__gt=Now() + timedelta(minutes=9), may_have_left=False).exists()
+    assert Decision.objects.filter(
+        due_at__gt=Now() + timedelta(minutes=9), may_have_left=False
+    ).exists()
     assert Verdict.objects.get().live
     assert carry_out(other, reviewer) == "not due"
     assert len(upstream.decisions) == 1
     Connection.objects.update(wait_until=Now() + timedelta(hours=1))
     Decision.objects.filter(pk=decision.pk).update(state="calling")
     decision.refresh_from_db()
-    end_with_error(decision, errors.Throttled("slow down", retry_after=5.0), had_left=False)
+    end_with_error(
+        decision, errors.Throttled("slow down", retry_after=5.0), had_left=False
+    )
     assert Connection.objects.get().wait_until - clock() > timedelta(minutes=59)
 
 
-def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_again(message, decision):
-    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
+def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_again(
+    message, decision
+):
+    Decision.objects.update(
+        state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1)
+    )
     attempt = Decision.objects.select_related("message__connection").get()
     over = Now() - timedelta(seconds=1)
     for model, fields, marked in (
@@ -546,22 +793,33 @@ def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_ag
             abandon(decision_id=decision.pk)
             row = Decision.objects.get()
             assert (row.state, row.lease_until) == (state, None)
-            assert row.explanation == "The worker that carried it out stopped responding."
+            assert (
+                row.explanation == "The worker that carried it out stopped responding."
+            )
 
-    # The late response of an abandoned attempt counts for that attempt, never for a newer one.
+    # The late response of an abandoned attempt counts for that attempt, never for a
+    # newer one.
     Decision.objects.update(attempt=2, may_have_left=True, lease_until=over)
     zombie = Decision.objects.select_related("message__connection").get()
     zombie.attempt = 1
     end_with_success(copy(zombie), {})
-    for error in (errors.Rejected("no"), errors.OutcomeUnknown("?"), errors.NotSent("no")):
+    for error in (
+        errors.Rejected("no"),
+        errors.OutcomeUnknown("?"),
+        errors.NotSent("no"),
+    ):
         end_with_error(copy(zombie), error, had_left=False)
-        assert Decision.objects.values_list("state", "attempt", "may_have_left").get() == ("calling", 2, True)
+        assert Decision.objects.values_list(
+            "state", "attempt", "may_have_left"
+        ).get() == ("calling", 2, True)
     Decision.objects.update(attempt=1)
     abandon(decision_id=zombie.pk)
     assert end_with_success(zombie, {"decision": "approved"}).state == "applied"
 
 
-def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream, monkeypatch):
+def test_call_is_not_made_if_its_last_check_fails_or_is_late(
+    decision, upstream, monkeypatch
+):
     def fail(*_):
         raise OperationalError("away")
 
@@ -574,7 +832,12 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream,
         (execute, "_refusal", refusal_but_once, f"{silent} before the call."),
         (DecisionQuerySet, "held_by", fail, f"{silent} just before the call."),
         (execute, "FRESH_FOR", -1.0, "This worker was suspended before its call."),
-        (DecisionQuerySet, "held_by", lambda rows, _: rows.none(), "This attempt was abandoned before its call."),
+        (
+            DecisionQuerySet,
+            "held_by",
+            lambda rows, _: rows.none(),
+            "This attempt was abandoned before its call.",
+        ),
     ):
         with rolled_back(), monkeypatch.context() as patched:
             patched.setattr(target, name, wrong)
@@ -590,15 +853,23 @@ def test_end_sees_a_withdrawal_that_it_waited_for(message, decision, reviewer):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     decision.refresh_from_db()
     with transaction.atomic():
-        withdraw_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
-        worker, ended = in_thread(lambda: end_with_success(decision, {"decision": "approved"}))
+        withdraw_decision(
+            message=message.public_id, actor=reviewer.actor(surface="web")
+        )
+        worker, ended = in_thread(
+            lambda: end_with_success(decision, {"decision": "approved"})
+        )
         waiting_for_a_lock(connections["default"])
     worker.join()
-    assert [(one.state, one.explanation) for one in ended] == [("applied", LEFT_AFTER_ALL)]
+    assert [(one.state, one.explanation) for one in ended] == [
+        ("applied", LEFT_AFTER_ALL)
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_outcome_is_stored_although_postgresql_closed_the_connection_during_the_call(decision, upstream):
+def test_outcome_is_stored_although_postgresql_closed_the_connection_during_the_call(
+    decision, upstream
+):
     def cut_every_link():
         with connections["default"].cursor() as cursor:
             cursor.execute(
@@ -612,7 +883,9 @@ def test_outcome_is_stored_although_postgresql_closed_the_connection_during_the_
     assert len(upstream.decisions) == 1
 
 
-def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_as_sent_anyway(decision, upstream):
+def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_as_sent_anyway(
+    decision, upstream
+):
     is_our_gateway(False)
     upstream.holds()
     Message.objects.update(state="cancelled")
@@ -627,10 +900,14 @@ def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_
     ):
         with rolled_back():
             Message.objects.update(state=state, upstream_reason=reason)
-            assert run(decision, may_have_left=True, attempt=1, seen_held=2) == "unknown"
+            assert (
+                run(decision, may_have_left=True, attempt=1, seen_held=2) == "unknown"
+            )
             # A read from before the second call is outdated.
             assert Decision.objects.get().seen_held == 0
             Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
             assert resolve(decision_id=decision.pk) == end, (state, reason)
-            assert not Entry.objects.filter(action__in=("decision.withdrawn", "decision.left_after_all")).exists()
+            assert not Entry.objects.filter(
+                action__in=("decision.withdrawn", "decision.left_after_all")
+            ).exists()
     assert upstream.decisions == []

@@ -1,4 +1,6 @@
-"""A message past its expiry is rejected by rule and never sent, by the database's clock."""
+"""A message past its expiry is rejected by rule and never sent, by the database's
+clock.
+"""
 
 from datetime import timedelta
 
@@ -21,7 +23,13 @@ from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message
 from mirror.store import content_of
 from policy import kill_switch
-from tests.factories import make_connection, make_message, pending_row, rolled_back, show_row
+from tests.factories import (
+    make_connection,
+    make_message,
+    pending_row,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import decide, make_due
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +51,9 @@ def run():
 
 
 def approved(message, person, **fields):
-    """An approval from before the expiry, with these fields; the message has expired since."""
+    """An approval from before the expiry, with these fields; the message has expired
+    since.
+    """
     Message.objects.update(expires_at=None)
     decision = decide(message, person).decision
     Decision.objects.filter(pk=decision.pk).update(**fields or {"due_at": Now()})
@@ -52,20 +62,30 @@ def approved(message, person, **fields):
 
 def states():
     found = Decision.objects.order_by("pk").values_list("outcome", "rule", "state")
-    return [f"{outcome} by {rule or 'a person'}: {state}" for outcome, rule, state in found]
+    return [
+        f"{outcome} by {rule or 'a person'}: {state}" for outcome, rule, state in found
+    ]
 
 
-def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_that_reason(message, reviewer, upstream):
+def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_that_reason(
+    message, reviewer, upstream
+):
     tasks.sweep()
     decision = Decision.objects.get()
-    assert (decision.outcome, decision.rule, decision.given_by) == ("reject", "expiry", None)
+    assert (decision.outcome, decision.rule, decision.given_by) == (
+        "reject",
+        "expiry",
+        None,
+    )
     assert expire_due() == 0
     # Nobody can undo the rule's decision.
     for act in (undo_decision, withdraw_decision):
         with pytest.raises(VerdictNotAllowed, match="rule"):
             act(message=message.public_id, actor=reviewer.actor(surface="web"))
     assert run() == "applied"
-    assert [(sent["action"], sent["reason"][:7]) for sent in upstream.decisions] == [("reject", "Expired")]
+    assert [(sent["action"], sent["reason"][:7]) for sent in upstream.decisions] == [
+        ("reject", "Expired")
+    ]
     recorded = Entry.objects.get(action="decision.recorded")
     assert (recorded.actor_kind, recorded.detail.fields["rule"]) == ("rule", "expiry")
 
@@ -81,14 +101,19 @@ def test_relisted_overdue_message_is_rejected_too(message, reviewer):
             assert states()[1] == "reject by expiry: recorded", state
 
 
-def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(message, reviewer):
+def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(
+    message, reviewer
+):
     approved(message, reviewer)
     left = {"attempt": 1, "may_have_left": True}
     for fields, after in (
         ({}, "refused"),
         ({"state": "recorded", **left}, "withdrawn"),
         ({"state": "unknown", **left}, "withdrawn"),
-        *(({"state": state}, None) for state in ("calling", "applied", "superseded", "unattributed")),
+        *(
+            ({"state": state}, None)
+            for state in ("calling", "applied", "superseded", "unattributed")
+        ),
     ):
         with rolled_back():
             Decision.objects.update(state=fields.pop("state", "recorded"), **fields)
@@ -114,11 +139,16 @@ def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, up
     show_row(message, subject="A third")
     assert run() == "applied"
     held = pending_row(message.upstream_id, subject="Another")
-    # A rule judges no words: it names what is held now, because a mailbox may require that of every decision.
-    assert upstream.decisions[-1]["expected_fingerprint"] == fingerprint(content_of(held))
+    # A rule judges no words: it names what is held now, because a mailbox may require
+    # that of every decision.
+    assert upstream.decisions[-1]["expected_fingerprint"] == fingerprint(
+        content_of(held)
+    )
 
 
-def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and_pause(message, reviewer, upstream):
+def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and_pause(
+    message, reviewer, upstream
+):
     actor = reviewer.actor(surface="web")
     for stop in (
         lambda: kill_switch.pull(actor=actor, reason="Stop"), lambda: Connection.objects.update(paused_at=Now())
@@ -140,7 +170,11 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     assert client.post(f"{path}verdict/", approval).status_code == 403
     sheet = Sheet([OnSheet(message.public_id, message.revision.fingerprint)])
     [refused] = decide_batch(
-        sheet=sheet, ticked=sheet.items, outcome="approve", reason="", actor=reviewer.actor(surface="web")
+        sheet=sheet,
+        ticked=sheet.items,
+        outcome="approve",
+        reason="",
+        actor=reviewer.actor(surface="web"),
     )
     assert "time to approve" in refused.sentence
     with pytest.raises(VerdictNotAllowed, match="time to approve"):
@@ -149,7 +183,8 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     # It can be rejected.
     with rolled_back():
         assert decide(message, reviewer, "reject").decision.state == "recorded"
-    # Approved in time, but the worker is late; then sent again by somebody who does not know that.
+    # Approved in time, but the worker is late; then sent again by somebody who does not
+    # know that.
     approved(message, reviewer)
     assert run() == "refused"
     Decision.objects.update(state="unknown", attempt=1, may_have_left=True, seen_held=2)
@@ -161,7 +196,11 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
 
 def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     Mailbox.objects.update(expire_after=timedelta(hours=1))
-    at, unread, minutes = clock(), make_message(connection, hydrated=False), timedelta(minutes=1)
+    at, unread, minutes = (
+        clock(),
+        make_message(connection, hydrated=False),
+        timedelta(minutes=1),
+    )
     for received, sent_at, held, expected in (
         # MultiMail's time counts, however slow this host's clock.
         (at - 10 * minutes, None, at - 70 * minutes, 50 * minutes),
@@ -170,7 +209,12 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
         # It was never held in the future.
         (at + 300 * minutes, None, at, 60 * minutes),
         # A message that was scheduled before it was held does not expire at once.
-        (at - timedelta(days=3), at - 5 * minutes, at - timedelta(days=3), 55 * minutes),
+        (
+            at - timedelta(days=3),
+            at - 5 * minutes,
+            at - timedelta(days=3),
+            55 * minutes,
+        ),
     ):
         with rolled_back():
             Message.objects.update(held_at=held)
@@ -179,7 +223,9 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
                 unread, received_at=received.isoformat() if received else None,
                 send_at=sent_at.isoformat() if sent_at else None,
             )  # fmt: skip
-            assert abs(Message.objects.get().expires_at - at - expected) < 5 * minutes, expected
+            assert (
+                abs(Message.objects.get().expires_at - at - expected) < 5 * minutes
+            ), expected
     # It does not change with the content.
     message = show_row(unread, received_at=at.isoformat())
     before = Message.objects.get().expires_at

@@ -41,24 +41,34 @@ def fetched(content, name="file"):
 
 
 def refusal_of(content):
-    """Return why a file is not shown, and check that its frame says so and its bytes stay."""
+    """Return why a file is not shown, and check that its frame says so and its bytes
+    stay.
+    """
     file = fetched(content)
     with pytest.raises(Refused) as refused:
         store.read_rendering(file)
     said = pdf_pages(file).refusal if file.kind == "pdf" else document_of(file).html
-    assert SENTENCES[refused.value.reason].replace("'", "&#x27;") in said.replace("'", "&#x27;")
+    assert SENTENCES[refused.value.reason].replace("'", "&#x27;") in said.replace(
+        "'", "&#x27;"
+    )
     assert bytes(file.content) == content
     return refused.value.reason
 
 
-def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(monkeypatch, empty_folder):
+def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(
+    monkeypatch, empty_folder
+):
     file = fetched(INVOICE_PDF)
     shown = pdf_pages(file)
     [page] = shown.pages
     assert (shown.refusal, shown.count, shown.next, page["number"]) == ("", 1, 0, 1)
     assert "EUR 1,225.00" in page["text"]
     picture = store.page_picture(file, 1)
-    assert struct.unpack(">II", picture[16:24]) == (page["width"], page["height"]) == (1190, 1684)
+    assert (
+        struct.unpack(">II", picture[16:24])
+        == (page["width"], page["height"])
+        == (1190, 1684)
+    )
     monkeypatch.setattr(store, "draw_pages", None)
     assert store.page_picture(file, 1) == picture
     # What is kept is deleted when it is too much, or old.
@@ -73,7 +83,12 @@ def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(monkeypatch, e
 def test_long_pdf_is_shown_in_parts_and_huge_or_tiny_pages_in_bounds():
     file = fetched(office_files.pdf_of(2500))
     shown = pdf_pages(file, first=197)
-    assert (shown.count, len(shown.pages), shown.next, shown.left_out) == (2500, 4, 0, 2300)
+    assert (shown.count, len(shown.pages), shown.next, shown.left_out) == (
+        2500,
+        4,
+        0,
+        2300,
+    )
     assert pdf_pages(file).next == 5
     assert pdf_pages(file, first=201).refusal == SENTENCES["no_page"]
     for box in ("0 0 100000 100000", "0 0 14400 1", "0 0 1 1"):
@@ -144,7 +159,10 @@ def test_slides_and_open_documents_are_shown():
     assert 'Slide 2 <span class="ghost">hidden</span>' in page
     assert "Margin 40%" in page
     page = document_of(fetched(office_files.open_sheet())).html
-    assert ("of:=1+1" in page, '1 <span class="ghost">hidden</span>' in page) == (True, True)
+    assert ("of:=1+1" in page, '1 <span class="ghost">hidden</span>' in page) == (
+        True,
+        True,
+    )
 
 
 def test_picture_shows_camera_place_dates_and_text():
@@ -154,7 +172,9 @@ def test_picture_shows_camera_place_dates_and_text():
     make = b"Pocket 7\0"
     gps_at = 8 + 2 + 2 * 12 + 4
     place_at = gps_at + 2 + 4 * 12 + 4
-    numbers = struct.pack("<6I", 52, 1, 31, 1, 12, 1) + struct.pack("<6I", 13, 1, 24, 1, 0, 1)
+    numbers = struct.pack("<6I", 52, 1, 31, 1, 12, 1) + struct.pack(
+        "<6I", 13, 1, 24, 1, 0, 1
+    )
     fields = field(0x0110, 2, len(make), struct.pack("<I", place_at + 48))
     fields += field(0x8825, 4, 1, struct.pack("<I", gps_at))
     gps = (
@@ -163,14 +183,29 @@ def test_picture_shows_camera_place_dates_and_text():
         + field(3, 2, 2, b"E\0\0\0")
         + field(4, 5, 3, struct.pack("<I", place_at + 24))
     )
-    exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + fields + bytes(4) + struct.pack("<H", 4) + gps + bytes(4)
+    exif = (
+        b"II*\0\x08\0\0\0"
+        + struct.pack("<H", 2)
+        + fields
+        + bytes(4)
+        + struct.pack("<H", 4)
+        + gps
+        + bytes(4)
+    )
     exif += numbers + make
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data))
+            + kind
+            + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     text = chunk(b"tEXt", b"Author\0<b>Mona</b>") + chunk(b"eXIf", exif)
-    page = document_of(fetched(RETURN_LABEL[:33] + text + RETURN_LABEL[33:] + b"PK appended")).html
+    page = document_of(
+        fetched(RETURN_LABEL[:33] + text + RETURN_LABEL[33:] + b"PK appended")
+    ).html
     for words in (
         "<dt>Camera model</dt><dd>Pocket 7</dd>",
         "<dt>Place (GPS)</dt><dd>52.52000° N, 13.40000° E</dd>",
@@ -194,8 +229,18 @@ OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
         (office_files.locked_pdf, "locked"),
         (lambda: INVOICE_PDF[:40], "broken"),
         (lambda: b"%PDF-1.7 nothing", "broken"),
-        (lambda: office_files.workbook(strings=ENTITY + "<sst><si><t>&b;</t></si></sst>"), "entities"),
-        (lambda: office_files.workbook(strings=(OUTSIDE + "<sst/>").encode("utf-16")), "entities"),
+        (
+            lambda: office_files.workbook(
+                strings=ENTITY + "<sst><si><t>&b;</t></si></sst>"
+            ),
+            "entities",
+        ),
+        (
+            lambda: office_files.workbook(
+                strings=(OUTSIDE + "<sst/>").encode("utf-16")
+            ),
+            "entities",
+        ),
         (lambda: office_files.workbook(sheet=" " * (60 * 1024 * 1024)), "too_large"),
         (lambda: office_files.workbook(sheet="<row>" * 5000), "broken"),
         (lambda: office_files.document("<w:p>"), "broken"),
@@ -210,7 +255,8 @@ def endless_pdf():
     levels = 9
     draws = b"".join(
         b"%d 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /X %d 0 R >> >>"
-        b" /Length 60 >>\nstream\n%s\nendstream\nendobj\n" % (10 + at, 11 + at, b"/X Do " * 10)
+        b" /Length 60 >>\nstream\n%s\nendstream\nendobj\n"
+        % (10 + at, 11 + at, b"/X Do " * 10)
         for at in range(levels)
     )
     last = b"<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Length 14 >>\nstream\n0 0 595 842 re\nendstream"
@@ -226,7 +272,9 @@ def endless_pdf():
     return head + page + draws + b"trailer\n<< /Root 1 0 R >>\n%%EOF\n"
 
 
-def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(monkeypatch):
+def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(
+    monkeypatch,
+):
     file = fetched(endless_pdf())
     assert store.page_picture(file, 1).startswith(PNG)
     with pytest.raises(Refused, match="too_much"):
@@ -245,7 +293,10 @@ def test_files_wait_for_a_parser_that_is_busy_or_away(monkeypatch):
         shown, drawn = pdf_pages(pdf), document_of(picture).html
     assert (shown.is_busy, SENTENCES["busy"] in shown.refusal) == (True, True)
     # A picture is drawn all the same.
-    assert ("data:image/png" in drawn, "Its metadata could not be read" in drawn) == (True, True)
+    assert ("data:image/png" in drawn, "Its metadata could not be read" in drawn) == (
+        True,
+        True,
+    )
     assert pdf_pages(pdf).count == 1
 
 
@@ -258,8 +309,15 @@ def test_full_disk_is_said(monkeypatch):
 
 
 @pytest.mark.django_db
-def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(desk, enclose, reviewer):  # noqa: F811
-    message = enclose(("offer.pdf", INVOICE_PDF, "application/pdf"), ("locked.pdf", office_files.locked_pdf()))
+def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
+    desk,
+    enclose,  # noqa: F811
+    reviewer,
+):
+    message = enclose(
+        ("offer.pdf", INVOICE_PDF, "application/pdf"),
+        ("locked.pdf", office_files.locked_pdf()),
+    )
     digest = message.files.get(place=1).found_sha256
     assert ">2 parts unread</span>" in unread(desk, message)
     page = view(desk, message, 2, "pages/").content.decode()
@@ -275,6 +333,12 @@ def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(d
     assert (picture["Content-Type"], picture.content[:8]) == ("image/png", PNG)
     missing = view(desk, message, 2, "pages/1/")
     check_frame(missing)
-    assert (missing.status_code, SENTENCES["locked"] in missing.content.decode()) == (404, True)
+    assert (missing.status_code, SENTENCES["locked"] in missing.content.decode()) == (
+        404,
+        True,
+    )
     # What is approved stays what came.
-    assert hashlib.sha256(view(desk, message, 1, "download/").content).hexdigest() == digest
+    assert (
+        hashlib.sha256(view(desk, message, 1, "download/").content).hexdigest()
+        == digest
+    )

@@ -1,4 +1,6 @@
-"""Every page shows when the queue was last complete, and why it is stale; an unread connection is never green."""
+"""Every page shows when the queue was last complete, and why it is stale; an unread
+connection is never green.
+"""
 
 from datetime import timedelta
 
@@ -25,15 +27,28 @@ def test_queue_shows_its_age_and_why_it_is_stale():
         (None, "amber", "Gateway main has not been read yet."),
     ):
         read_at = NOW - age if age else None
-        found = freshness_of(Connection(name="Gateway main", complete_as_of=read_at), now=NOW)
+        found = freshness_of(
+            Connection(name="Gateway main", complete_as_of=read_at), now=NOW
+        )
         assert (found.level, found.as_of, found.reason) == (level, read_at, reason)
 
 
-OTHER_PAGES = ("/queue/{message}/", "/", "/stop/", "/history/", "/audit/", "/alerts/", "/connections/", "/attention/")
+OTHER_PAGES = (
+    "/queue/{message}/",
+    "/",
+    "/stop/",
+    "/history/",
+    "/audit/",
+    "/alerts/",
+    "/connections/",
+    "/attention/",
+)
 
 
 @pytest.mark.parametrize(
-    "paths", [("/queue/",), pytest.param(OTHER_PAGES, marks=pytest.mark.slow)], ids=["queue", "others"]
+    "paths",
+    [("/queue/",), pytest.param(OTHER_PAGES, marks=pytest.mark.slow)],
+    ids=["queue", "others"],
 )
 def test_every_page_shows_freshness(signed_in, reviewer, connection, paths):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
@@ -42,10 +57,15 @@ def test_every_page_shows_freshness(signed_in, reviewer, connection, paths):
         page = client.get(path.format(message=message)).content.decode()
         assert 'data-level="red"' in line_of(page), path
         assert "Complete as of" in line_of(page), path
-        assert "was last read 11 minutes ago." in page.partition('id="behind"')[2].partition("</p>")[0], path
+        assert (
+            "was last read 11 minutes ago."
+            in page.partition('id="behind"')[2].partition("</p>")[0]
+        ), path
 
 
-def test_worst_connection_sets_the_status_and_each_is_listed(signed_in, admin, connection):
+def test_worst_connection_sets_the_status_and_each_is_listed(
+    signed_in, admin, connection
+):
     Connection.objects.update(complete_as_of=Now())
     make_connection("never")
     paused = make_connection("paused")
@@ -75,13 +95,25 @@ def test_home_updates_an_open_page_with_the_connection_status(
     signed_in, reviewer, connection, django_assert_max_num_queries
 ):
     client = signed_in(reviewer)
-    Connection.objects.update(complete_as_of=Now(), failing_since=Now(), last_error="MultiMail did not answer.")
+    Connection.objects.update(
+        complete_as_of=Now(),
+        failing_since=Now(),
+        last_error="MultiMail did not answer.",
+    )
     with django_assert_max_num_queries(8):
         answer = client.get("/", headers={"HX-Request": "true"})
     fragment = answer.content.decode()
     assert fragment.startswith('<section class="card panel-card" id="home-connections"')
-    assert ("Failing" in fragment, "MultiMail did not answer." in fragment) == (True, True)
+    assert ("Failing" in fragment, "MultiMail did not answer." in fragment) == (
+        True,
+        True,
+    )
     assert "<html" not in fragment
     assert "HX-Request" in answer["Vary"]
-    page = client.get("/", headers={"HX-Request": "true", "HX-Boosted": "true"}).content.decode()
-    assert ("<html" in page, 'id="home-connections" data-refresh="/"' in page) == (True, True)
+    page = client.get(
+        "/", headers={"HX-Request": "true", "HX-Boosted": "true"}
+    ).content.decode()
+    assert ("<html" in page, 'id="home-connections" data-refresh="/"' in page) == (
+        True,
+        True,
+    )

@@ -1,6 +1,8 @@
-"""A full disk: pages that store nothing work, others say why they do not, and the launcher goes on by itself.
+"""A full disk: pages that store nothing work, others say why they do not, and the
+launcher goes on by itself.
 
-Here PostgreSQL is told to answer as on a full disk; with a disk that is full, tests/faults/test_desk_small_disk.py.
+Here PostgreSQL is told to answer as on a full disk; with a disk that is full,
+tests/faults/test_desk_small_disk.py.
 """
 
 import os
@@ -56,7 +58,9 @@ def full(monkeypatch):
 
 
 @pytest.mark.django_db
-def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_failure(connection, reviewer, full):
+def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_failure(
+    connection, reviewer, full
+):
     seen, other = make_message(connection), make_message(connection)
     client = Client(raise_request_exception=False)
     client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
@@ -65,16 +69,29 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
     # The session's last use is due to be stored.
     Session.objects.update(expire_date=timezone.now() - timedelta(minutes=30) + IDLE)
     full()
-    for path in ("/", "/queue/", f"/queue/{seen.public_id}/", "/queue/?tab=sent", "/connections/", "/attention/"):
+    for path in (
+        "/",
+        "/queue/",
+        f"/queue/{seen.public_id}/",
+        "/queue/?tab=sent",
+        "/connections/",
+        "/attention/",
+    ):
         answer = client.get(path)
         assert (answer.status_code, path) == (200, path)
         assert "<strong>The disk is full.</strong>" in answer.content.decode()
     assert "Nothing is stuck" not in answer.content.decode()
-    fields = {"outcome": "approve", "fingerprint": seen.revision.fingerprint, "reason": ""}
+    fields = {
+        "outcome": "approve",
+        "fingerprint": seen.revision.fingerprint,
+        "reason": "",
+    }
     refused = [
         client.get(f"/queue/{other.public_id}/"),
         client.post(f"/queue/{seen.public_id}/verdict/", fields),
-        Client(raise_request_exception=False).post("/accounts/login/", {"login": "a@b.example", "password": "c"}),
+        Client(raise_request_exception=False).post(
+            "/accounts/login/", {"login": "a@b.example", "password": "c"}
+        ),
     ]
     for answer in refused:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
@@ -95,7 +112,10 @@ def test_doctor_and_readiness_name_the_full_disk(client, full, capsys):
     assert (answer.status_code, answer.json()["parts"]["disk"]) == (503, False)
     with pytest.raises(SystemExit):
         call_command("doctor")
-    assert "The disk of DATA_DIR is full, and nothing can be stored" in capsys.readouterr().out
+    assert (
+        "The disk of DATA_DIR is full, and nothing can be stored"
+        in capsys.readouterr().out
+    )
 
 
 def test_full_disk_is_detected_by_free_space_and_by_errors(tmp_path):
@@ -112,7 +132,8 @@ def test_full_disk_is_detected_by_free_space_and_by_errors(tmp_path):
 
 
 class Steps(Signals):
-    """Signals of a launcher at whose looks one step after the other happens; after the last it is told to stop.
+    """Signals of a launcher at whose looks one step after the other happens; after the
+    last it is told to stop.
 
     A step is called until it says that it has happened.
     """
@@ -134,14 +155,18 @@ def supervisor_of(data, *steps):
     return Supervisor(asked, signals=Steps(*steps), verb="start")
 
 
-def test_launcher_continues_while_nothing_can_be_written_and_catches_up(tmp_path, capsys):
+def test_launcher_continues_while_nothing_can_be_written_and_catches_up(
+    tmp_path, capsys
+):
     (tmp_path / "run.json").write_text("{}")
     logs = tmp_path / "logs"
     full = pytest.MonkeyPatch()
     # What was written reaches the disk here at the latest.
     full.setattr("launcher.files.os.fsync", lambda descriptor: FULL.write_text("words"))
     # Its log cannot be opened at first.
-    child = Child(Process(name="one", command=("sleep", "600")), environment=os.environ, logs=logs)
+    child = Child(
+        Process(name="one", command=("sleep", "600")), environment=os.environ, logs=logs
+    )
     supervisor = supervisor_of(
         tmp_path,
         lambda: logs.mkdir() is None,
@@ -158,7 +183,10 @@ def test_launcher_continues_while_nothing_can_be_written_and_catches_up(tmp_path
         child.end_now()
     output = capsys.readouterr().out
     assert "one cannot be started: No such file or directory." in output
-    assert output.count("The state of the run cannot be saved: No space left on device.") == 1
+    assert (
+        output.count("The state of the run cannot be saved: No space left on device.")
+        == 1
+    )
 
 
 def test_start_on_a_full_disk_waits_for_free_space(tmp_path, monkeypatch, capsys):
@@ -173,7 +201,9 @@ def test_start_on_a_full_disk_waits_for_free_space(tmp_path, monkeypatch, capsys
     assert not (tmp_path / "postgres").exists()
 
 
-def test_redis_preserves_its_data_on_a_full_disk_and_otherwise_moves_unreadable_data_aside(tmp_path, monkeypatch):
+def test_redis_preserves_its_data_on_a_full_disk_and_otherwise_moves_unreadable_data_aside(
+    tmp_path, monkeypatch
+):
     # Its data was unreadable once before.
     (tmp_path / "redis.damaged").mkdir()
     data = tmp_path / "redis"

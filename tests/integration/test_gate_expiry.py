@@ -1,4 +1,6 @@
-"""Our gateway learns the expiry of a message, and refuses a late approval by anybody's program."""
+"""Our gateway learns the expiry of a message, and refuses a late approval by anybody's
+program.
+"""
 
 from datetime import UTC, timedelta
 
@@ -20,7 +22,12 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def message(account):
-    body = {"from": account.mailbox.address, "to": "dana@northwind.example", "subject": "Refund", "body": "Hello."}
+    body = {
+        "from": account.mailbox.address,
+        "to": "dana@northwind.example",
+        "subject": "Refund",
+        "body": "Hello.",
+    }
     made = account.ask("POST", "/v1/send_email", key="agent", json=body).json()["id"]
     read_everything(connection_id=account.connection.pk, now=clock())
     return Message.objects.get(upstream_id=made)
@@ -31,7 +38,9 @@ def answer_to(account, message, action="approve"):
     return account.ask("POST", "/v1/oversight/decide", key="desk", json=body)
 
 
-def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(account, message, reviewer):
+def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
+    account, message, reviewer
+):
     Message.objects.update(expires_at=Now() + timedelta(hours=1))
     assert list(Message.objects.expiry_to_tell()) == [message]
     assert tell_expiry(message_id=message.pk) == "told"
@@ -45,7 +54,9 @@ def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(acco
     assert AuditLogEntry.objects.filter(action="email.expiry_set").count() == 1
 
 
-def test_approval_waits_until_the_gateway_knows_of_an_extension(account, message, reviewer):
+def test_approval_waits_until_the_gateway_knows_of_an_extension(
+    account, message, reviewer
+):
     Message.objects.update(expires_at=Now() + timedelta(seconds=30))
     tell_expiry(message_id=message.pk)
     extend_deadline(
@@ -60,7 +71,9 @@ def test_approval_waits_until_the_gateway_knows_of_an_extension(account, message
     assert execute.run_decision(decision_id=Decision.objects.get().pk) == "applied"
 
 
-@pytest.mark.parametrize("restored", [None, timedelta(days=2)], ids=["none", "an older one"])
+@pytest.mark.parametrize(
+    "restored", [None, timedelta(days=2)], ids=["none", "an older one"]
+)
 def test_gateway_that_was_restored_is_told_the_expiry_again(account, message, restored):
     def read():
         return read_everything(connection_id=account.connection.pk, now=clock())
@@ -77,17 +90,34 @@ def test_gateway_that_was_restored_is_told_the_expiry_again(account, message, re
     assert Email.objects.get().expires_at == known
 
 
-def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_once(account, message):
-    moment = (clock() + timedelta(hours=1)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_once(
+    account, message
+):
+    moment = (
+        (clock() + timedelta(hours=1)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
     body = {"email_id": message.upstream_id, "expires_at": moment}
-    assert account.ask("POST", "/v1/oversight/expiry", key="agent", json=body).status_code == 403
-    assert account.ask("POST", "/v1/oversight/expiry", key="desk", json=body).json()["expires_at"][:19] == moment[:19]
+    assert (
+        account.ask("POST", "/v1/oversight/expiry", key="agent", json=body).status_code
+        == 403
+    )
+    assert (
+        account.ask("POST", "/v1/oversight/expiry", key="desk", json=body).json()[
+            "expires_at"
+        ][:19]
+        == moment[:19]
+    )
     rows = account.ask("GET", "/v1/oversight/pending", key="desk").json()["pending"]
     assert rows[0]["expires_at"][:19] == moment[:19]
-    cleared = account.ask("POST", "/v1/oversight/expiry", key="desk", json=body | {"expires_at": None})
+    cleared = account.ask(
+        "POST", "/v1/oversight/expiry", key="desk", json=body | {"expires_at": None}
+    )
     assert cleared.json()["expires_at"] is None
     answer_to(account, message, "reject")
-    assert account.ask("POST", "/v1/oversight/expiry", key="desk", json=body).status_code == 409
+    assert (
+        account.ask("POST", "/v1/oversight/expiry", key="desk", json=body).status_code
+        == 409
+    )
     # What it will never take is not told again and again.
     Message.objects.update(expires_at=Now() + timedelta(hours=1))
     assert tell_expiry(message_id=message.pk) == "refused"

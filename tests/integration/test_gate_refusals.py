@@ -1,4 +1,6 @@
-"""Refusals at the gate: read once each, shown in the visible scope, and allowed with one click by admins."""
+"""Refusals at the gate: read once each, shown in the visible scope, and allowed with
+one click by admins.
+"""
 
 import json
 import re
@@ -18,7 +20,13 @@ from policy.allowlists.lists import get_visible_list_or_404, scope_of
 from policy.allowlists.refusals import read_refusals
 from policy.allowlists.rehearsal import rehearse_refusals
 from policy.models import AllowEntry, Allowlist, GateRefusal
-from tests.factories import MAILBOX, make_connection, make_person, post_event, rolled_back
+from tests.factories import (
+    MAILBOX,
+    make_connection,
+    make_person,
+    post_event,
+    rolled_back,
+)
 from tests.integration.test_allowlist_pages import changed, text_of
 
 pytestmark = pytest.mark.django_db
@@ -77,13 +85,29 @@ def test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry(gateway, upstr
     assert read_refusals(connection_id=gateway.pk) == "2 read"
     assert read_refusals(connection_id=gateway.pk) == "0 read"
     first, second = GateRefusal.objects.order_by("pk")
-    assert (first.refused, first.recipients, first.sent_by_key) == ([DANA], ["lee@y.example", DANA], "01KEY")
-    assert (second.refused, second.mailbox) == (["b@x.example"], gateway.mailboxes.get())
+    assert (first.refused, first.recipients, first.sent_by_key) == (
+        [DANA],
+        ["lee@y.example", DANA],
+        "01KEY",
+    )
+    assert (second.refused, second.mailbox) == (
+        ["b@x.example"],
+        gateway.mailboxes.get(),
+    )
     told = [one.detail.fields for one in refusal_entries().order_by("pk")]
-    assert [(one["refused"], one["key"]) for one in told] == [(DANA, "Support bot"), ("b@x.example", "Support bot")]
+    assert [(one["refused"], one["key"]) for one in told] == [
+        (DANA, "Support bot"),
+        ("b@x.example", "Support bot"),
+    ]
     assert upstream.keys == ["mm_live_oversight"] * 2
     # Malformed rows are stored as far as they are readable.
-    odd = {"id": 7, "refused_recipients": "x", "recipients": None, "metadata": [1], "created_at": "soon"}
+    odd = {
+        "id": 7,
+        "refused_recipients": "x",
+        "recipients": None,
+        "metadata": [1],
+        "created_at": "soon",
+    }
     serve_refusals(upstream, odd, {"no": "id"}, "nonsense")
     assert read_refusals(connection_id=gateway.pk) == "1 read"
     one = GateRefusal.objects.get(upstream_id="7")
@@ -97,12 +121,18 @@ def test_all_pages_are_read_up_to_the_first_known_refusal(gateway, upstream):
 
     def turn_the_page():
         numbers, cursor = next(following)
-        serve_refusals(upstream, *(refusal_row(number, DANA) for number in numbers), cursor=cursor)
+        serve_refusals(
+            upstream, *(refusal_row(number, DANA) for number in numbers), cursor=cursor
+        )
 
     serve_refusals(upstream, refusal_row(3, DANA), cursor="p2")
     upstream.meanwhile["GET"] = turn_the_page
     assert read_refusals(connection_id=gateway.pk) == "2 read"
-    assert [path.partition("cursor=")[2] for path in upstream.paths[1:]] == ["", "p2", "p3"]
+    assert [path.partition("cursor=")[2] for path in upstream.paths[1:]] == [
+        "",
+        "p2",
+        "p3",
+    ]
     assert GateRefusal.objects.count() == 3
 
 
@@ -119,12 +149,19 @@ def test_unreadable_list_of_refusals_changes_nothing(gateway, upstream):
     # Hosted MultiMail is not asked.
     asked = len(upstream.calls)
     Connection.objects.update(is_our_gateway=False)
-    assert (read_refusals(connection_id=gateway.pk), len(upstream.calls)) == ("cannot be asked", asked)
+    assert (read_refusals(connection_id=gateway.pk), len(upstream.calls)) == (
+        "cannot be asked",
+        asked,
+    )
 
 
-def test_webhook_triggers_a_read_of_refusals_and_the_periodic_task_reads_healthy_gateways(client, gateway, sent_tasks):
+def test_webhook_triggers_a_read_of_refusals_and_the_periodic_task_reads_healthy_gateways(
+    client, gateway, sent_tasks
+):
     inner = {"refusal_id": "01R", "mailbox": "x", "refused_recipients": [DANA]}
-    body = json.dumps({"event": "message.refused", "event_id": "e1", "data": inner}).encode()
+    body = json.dumps(
+        {"event": "message.refused", "event_id": "e1", "data": inner}
+    ).encode()
     assert post_event(client, gateway, body).status_code == 200
     assert sent_tasks == [("policy.tasks.read_refusals", gateway.pk)]
     assert WebhookEvent.objects.get().result == "applied"
@@ -135,7 +172,9 @@ def test_webhook_triggers_a_read_of_refusals_and_the_periodic_task_reads_healthy
     assert sent_tasks == [("policy.tasks.read_refusals", gateway.pk)] * 2
 
 
-def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanently(signed_in, admin, gateway):
+def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanently(
+    signed_in, admin, gateway
+):
     make_refusal(
         *(gateway, "a+b@x.example"),
         recipients=["a+b@x.example", "lee@y.example"],
@@ -155,34 +194,58 @@ def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanent
     ):
         assert words in text_of(page), words
     link = re.search(r'href="([^"]+)">For good', page.content.decode())
-    assert ">a+b@x.example</textarea>" in client.get(link[1].partition("#")[0]).content.decode()
-    stranger = make_person("s@yourteam.example", "S", "admin", connection=make_connection("other"))
-    assert "a+b@x.example" not in text_of(signed_in(stranger).get("/allowlists/refusals/"))
+    assert (
+        ">a+b@x.example</textarea>"
+        in client.get(link[1].partition("#")[0]).content.decode()
+    )
+    stranger = make_person(
+        "s@yourteam.example", "S", "admin", connection=make_connection("other")
+    )
+    assert "a+b@x.example" not in text_of(
+        signed_in(stranger).get("/allowlists/refusals/")
+    )
 
 
-def test_one_click_allows_a_refused_address_for_a_week_on_an_enforced_list(signed_in, admin, gateway):
+def test_one_click_allows_a_refused_address_for_a_week_on_an_enforced_list(
+    signed_in, admin, gateway
+):
     one = make_refusal(gateway, DANA)
     client, path = signed_in(admin), f"/allowlists/refusals/{one.pk}/allow/"
     answer = client.post(path, {"address": DANA})
-    assert (answer.status_code, "No allowlist is enforced" in text_of(answer)) == (403, True)
+    assert (answer.status_code, "No allowlist is enforced" in text_of(answer)) == (
+        403,
+        True,
+    )
     changed(admin, "y.example", mode="enforce")
     assert client.post(path, {"address": "evil@x.example"}).status_code == 422
     assert not AllowEntry.objects.filter(pattern="evil@x.example").exists()
 
     answer = client.post(path, {"address": DANA})
     entry = AllowEntry.objects.get(pattern=DANA)
-    assert (answer.status_code, answer["Location"]) == (302, f"/allowlists/entries/{entry.pk}/")
-    assert timedelta(days=6, hours=23) < entry.expires_at - timezone.now() <= timedelta(days=7)
+    assert (answer.status_code, answer["Location"]) == (
+        302,
+        f"/allowlists/entries/{entry.pk}/",
+    )
+    assert (
+        timedelta(days=6, hours=23)
+        < entry.expires_at - timezone.now()
+        <= timedelta(days=7)
+    )
     assert entry.allowlist.mailbox == gateway.mailboxes.get()
     assert Entry.objects.filter(action="allowlist.allowed").count() == 1
 
 
 @pytest.mark.slow
-def test_pages_list_each_refusal_once_with_the_same_number_of_queries(signed_in, admin, gateway):
+def test_pages_list_each_refusal_once_with_the_same_number_of_queries(
+    signed_in, admin, gateway
+):
     client, seen, costs, url = signed_in(admin), [], [], "/allowlists/refusals/"
     at, box = timezone.now(), gateway.mailboxes.model
     mailboxes = box.objects.bulk_create(
-        box(connection=gateway, upstream_id=f"m{number}", address=f"m{number}@x.example") for number in range(60)
+        box(
+            connection=gateway, upstream_id=f"m{number}", address=f"m{number}@x.example"
+        )
+        for number in range(60)
     )
     GateRefusal.objects.bulk_create(
         GateRefusal(
@@ -199,7 +262,9 @@ def test_pages_list_each_refusal_once_with_the_same_number_of_queries(signed_in,
         following = re.search(r'href="(\?before=\d+)"', page)
         url = f"/allowlists/refusals/{following[1]}" if following else ""
     assert len(seen) > 1
-    assert sorted(one for page in seen for one in page) == sorted(f"d{number}" for number in range(60))
+    assert sorted(one for page in seen for one in page) == sorted(
+        f"d{number}" for number in range(60)
+    )
     # A page of fifty needs no more queries than a short one.
     assert costs[0] <= costs[-1]
 
@@ -226,7 +291,9 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
     assert passing(admin, Change(mode="off")) == [DANA, "eve@z.example", DANA]
     assert passing(admin, Change(mode="monitor")) == [DANA, "eve@z.example", DANA]
     assert passing(admin, Change(put=(WantedEntry("unrelated.example"),))) == []
-    shown = signed_in(admin).post("/allowlists/all/restriction/preview/", {"lines": "x.example"})
+    shown = signed_in(admin).post(
+        "/allowlists/all/restriction/preview/", {"lines": "x.example"}
+    )
     assert "1 fewer blocked" in text_of(shown)
     # Recipients that are allowed by now are not counted.
     changed(admin, "x.example")
@@ -234,14 +301,24 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
 
 
 @pytest.mark.slow
-def test_list_of_one_mailbox_counts_its_own_refusals_next_to_the_wider_lists(admin, gateway):
+def test_list_of_one_mailbox_counts_its_own_refusals_next_to_the_wider_lists(
+    admin, gateway
+):
     changed(admin, "y.example", mode="enforce")
     other = gateway.mailboxes.create(upstream_id="02", address="board@yourteam.example")
     make_refusal(gateway, DANA)
     make_refusal(gateway, "eve@x.example", mailbox=other)
     change = Change(mode="monitor", put=(WantedEntry("x.example"),))
     assert passing(admin, change, f"mailbox-{other.pk}") == ["eve@x.example"]
-    assert passing(admin, Change(put=(WantedEntry("x.example"),)), f"mailbox-{other.pk}") == []
+    assert (
+        passing(admin, Change(put=(WantedEntry("x.example"),)), f"mailbox-{other.pk}")
+        == []
+    )
     assert Allowlist.objects.filter(mailbox=other).count() == 0
-    assert changed(admin, "x.example", scope=ListScope(mailbox=other.pk), mode="monitor").version == 1
+    assert (
+        changed(
+            admin, "x.example", scope=ListScope(mailbox=other.pk), mode="monitor"
+        ).version
+        == 1
+    )
     assert passing(admin, change, f"mailbox-{other.pk}") == []

@@ -1,4 +1,6 @@
-"""Granting and revoking roles: within the own scope, never more for oneself, and never the last admin."""
+"""Granting and revoking roles: within the own scope, never more for oneself, and never
+the last admin.
+"""
 
 from functools import partial
 
@@ -23,7 +25,9 @@ pytestmark = pytest.mark.django_db
 
 
 def give(by, to, role=Role.REVIEWER, target=None):
-    return give_role(actor=actor_of(by), person_id=to.pk, role=role, target=target or GrantTarget())
+    return give_role(
+        actor=actor_of(by), person_id=to.pk, role=role, target=target or GrantTarget()
+    )
 
 
 def take_from(by, person, grant=None):
@@ -37,13 +41,25 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     for target in ("all", f"connection-{connection.pk}"):
         assert give(admin, reviewer, Role.AUDITOR, all_targets()[target])
     client, path = signed_in(admin), f"/people/{reviewer.pk}/roles/add/"
-    more = {"person": second_reviewer.pk, "person_id": second_reviewer.pk, "is_active": "", "mailbox": "1"}
-    answer = client.post(path, {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more})
+    more = {
+        "person": second_reviewer.pk,
+        "person_id": second_reviewer.pk,
+        "is_active": "",
+        "mailbox": "1",
+    }
+    answer = client.post(
+        path, {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more}
+    )
     assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
-    found = set(reviewer.grants.filter(role="auditor").values_list("connection", "mailbox"))
+    found = set(
+        reviewer.grants.filter(role="auditor").values_list("connection", "mailbox")
+    )
     assert found == {(None, None), (connection.pk, None), (None, mailbox.pk)}
     fields = latest_details("person.grants_changed")
-    assert fields["before"] == "auditor of everything, reviewer of everything, auditor of Gateway main"
+    assert (
+        fields["before"]
+        == "auditor of everything, reviewer of everything, auditor of Gateway main"
+    )
     assert fields["after"].endswith("auditor of support@yourteam.example")
     assert fields["person"] == "Ana Ferreira"
     reviewer.refresh_from_db()
@@ -54,9 +70,14 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     for fields in (
         {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}
     ):  # fmt: skip
-        assert not RoleForm(fields, targets=targets_to_give(actor_of(admin))).is_valid(), fields
+        assert not RoleForm(
+            fields, targets=targets_to_give(actor_of(admin))
+        ).is_valid(), fields
     answer = client.post(path, {})
-    assert (answer.status_code, 'id="role-problem"' in answer.content.decode()) == (422, True)
+    assert (answer.status_code, 'id="role-problem"' in answer.content.decode()) == (
+        422,
+        True,
+    )
     assert reviewer.grants.count() == 4
 
 
@@ -70,7 +91,9 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
     take_from(admin, reviewer, reviewer.grants.get(role="admin"))
     assert theirs.get("/people/").status_code == 302
     theirs, grant = resume(Client(), reviewer), reviewer.grants.get()
-    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk})
+    answer = signed_in(admin).post(
+        f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk}
+    )
     assert answer.status_code == 302
     queue = "/queue/?format=json"
     assert (theirs.get(queue).status_code, others.get(queue).status_code) == (302, 200)
@@ -79,7 +102,9 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
 
 
 @pytest.mark.slow
-def test_claims_are_released_where_the_person_may_no_longer_decide(admin, reviewer, connection):
+def test_claims_are_released_where_the_person_may_no_longer_decide(
+    admin, reviewer, connection
+):
     other = make_connection("other")
     visible, lost = make_message(connection), make_message(other)
     Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
@@ -93,11 +118,17 @@ def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keep
     with pytest.raises(NotYours):
         give(admin, admin)
     client, remove = signed_in(admin), f"/people/{admin.pk}/roles/remove/"
-    otto, grant = make_person("otto@yourteam.example", "Otto", "admin"), {"grant": admin.grants.get().pk}
+    otto, grant = (
+        make_person("otto@yourteam.example", "Otto", "admin"),
+        {"grant": admin.grants.get().pk},
+    )
     # A deactivated admin does not count.
     Person.objects.filter(pk=otto.pk).update(is_active=False)
     answer = client.post(remove, grant)
-    assert (answer.status_code, "the last admin of everything" in answer.content.decode()) == (409, True)
+    assert (
+        answer.status_code,
+        "the last admin of everything" in answer.content.decode(),
+    ) == (409, True)
     with pytest.raises(LastAdmin):
         take_from(admin, admin)
     Person.objects.filter(pk=otto.pk).update(is_active=True)
@@ -107,7 +138,9 @@ def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keep
     assert not admin.grants.exists()
 
 
-def test_mailbox_admin_grants_only_there_and_not_to_people_with_wider_roles(keeper, mailbox, connection, admin):
+def test_mailbox_admin_grants_only_there_and_not_to_people_with_wider_roles(
+    keeper, mailbox, connection, admin
+):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
     cora = make_person("cora@yourteam.example", "Cora", "admin", connection=connection)
     targets = all_targets()
@@ -129,19 +162,27 @@ def test_mailbox_admin_grants_only_there_and_not_to_people_with_wider_roles(keep
 
 
 @pytest.mark.slow
-def test_mailbox_admin_revokes_the_role_there_of_somebody_who_also_works_elsewhere(signed_in, keeper, mailbox):
+def test_mailbox_admin_revokes_the_role_there_of_somebody_who_also_works_elsewhere(
+    signed_in, keeper, mailbox
+):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
-    far = Grant.objects.create(person=nia, role="reviewer", connection=make_connection("other"))
+    far = Grant.objects.create(
+        person=nia, role="reviewer", connection=make_connection("other")
+    )
     client = signed_in(keeper)
     with pytest.raises(NotYours):
         take_from(keeper, nia, far)
-    answer = client.post(f"/people/{nia.pk}/roles/remove/", {"grant": nia.grants.get(mailbox=mailbox).pk})
+    answer = client.post(
+        f"/people/{nia.pk}/roles/remove/", {"grant": nia.grants.get(mailbox=mailbox).pk}
+    )
     # The admin cannot see the person any more.
     assert (answer.status_code, answer["Location"]) == (302, "/people/")
     assert list(nia.grants.all()) == [far]
 
 
-def test_reviewers_auditors_and_former_admins_grant_nothing(reviewer, auditor, second_reviewer, admin):
+def test_reviewers_auditors_and_former_admins_grant_nothing(
+    reviewer, auditor, second_reviewer, admin
+):
     for person in (reviewer, auditor):
         with pytest.raises(NotYours):
             give(person, second_reviewer, Role.AUDITOR)
@@ -151,14 +192,25 @@ def test_reviewers_auditors_and_former_admins_grant_nothing(reviewer, auditor, s
     as_it_was = actor_of(otto)
     take_from(admin, otto)
     with pytest.raises(NotYours):
-        give_role(actor=as_it_was, person_id=reviewer.pk, role=Role.ADMIN, target=GrantTarget())
+        give_role(
+            actor=as_it_was,
+            person_id=reviewer.pk,
+            role=Role.ADMIN,
+            target=GrantTarget(),
+        )
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_admins_revoking_each_other_at_once_leave_one(admin):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
-    pairs = [(actor_of(admin), otto, otto.grants.get()), (actor_of(otto), admin, admin.grants.get())]
-    takes = [partial(take_role, actor=by, person_id=whom.pk, grant_id=grant.pk) for by, whom, grant in pairs]
+    pairs = [
+        (actor_of(admin), otto, otto.grants.get()),
+        (actor_of(otto), admin, admin.grants.get()),
+    ]
+    takes = [
+        partial(take_role, actor=by, person_id=whom.pk, grant_id=grant.pk)
+        for by, whom, grant in pairs
+    ]
     ends = at_once(*takes)
     assert Person.objects.admins_of_all().count() == 1
     assert [isinstance(end, PeopleError) for end in ends].count(True) == 1

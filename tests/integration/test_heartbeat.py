@@ -16,7 +16,9 @@ LOOP = "import time; from common.heartbeat import beat\nwhile True: beat(); time
 
 
 def test_child_whose_loop_stops_is_ended_after_some_looks(tmp_path):
-    plan = Process(name="loop", command=(sys.executable, "-c", LOOP), has_heartbeat=True)
+    plan = Process(
+        name="loop", command=(sys.executable, "-c", LOOP), has_heartbeat=True
+    )
     child = Child(plan, environment=dict(os.environ), logs=tmp_path)
     child.start()
     # As if it had run for a while.
@@ -43,7 +45,15 @@ def test_stopped_processes_are_replaced(tmp_path_factory):
         for pid in before:
             # The server's worker too.
             os.killpg(pid, signal.SIGSTOP)
-        stack.wait_for(lambda: len(stack.pids()) >= 5 and before.isdisjoint(stack.pids().values()), 180, "others")
-        stack.wait_for(lambda: requests.get(f"{stack.url}/readyz", timeout=10).status_code == 200, 60, "readiness")
+        stack.wait_for(
+            lambda: len(stack.pids()) >= 5 and before.isdisjoint(stack.pids().values()),
+            180,
+            "others",
+        )
+        stack.wait_for(
+            lambda: requests.get(f"{stack.url}/readyz", timeout=10).status_code == 200,
+            60,
+            "readiness",
+        )
     finally:
         stack.stop()

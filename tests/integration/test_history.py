@@ -17,8 +17,12 @@ LISBON = ZoneInfo("Europe/Lisbon")
 
 
 def make_past(connection, name, *, day=20, hour=12, **fields):
-    """A rejected message, named by a word, to which something happened last in November 2026."""
-    message = make_message(connection, subject=f"Subject {name}", markdown=f"About {name}", **fields)
+    """A rejected message, named by a word, to which something happened last in November
+    2026.
+    """
+    message = make_message(
+        connection, subject=f"Subject {name}", markdown=f"About {name}", **fields
+    )
     Message.objects.filter(pk=message.pk).update(
         state="rejected", changed_at=datetime(2026, 11, day, hour, tzinfo=LISBON)
     )
@@ -29,7 +33,9 @@ def make_past(connection, name, *, day=20, hour=12, **fields):
 def past(connection, reviewer):
     reviewer.time_zone = "Europe/Lisbon"
     reviewer.save()
-    make_past(connection, "plum", day=19, hour=23, to_addresses=["Zoe <zoe@contoso.example>"])
+    make_past(
+        connection, "plum", day=19, hour=23, to_addresses=["Zoe <zoe@contoso.example>"]
+    )
     make_past(connection, "kiwi", day=20, hour=0)
     make_past(connection, "fig", day=21, hour=8)
     make_message(connection, subject="Subject held")
@@ -37,7 +43,9 @@ def past(connection, reviewer):
 
 def names(client, query=""):
     page = client.get(f"/history/?{query}")
-    return [row.message.subject.removeprefix("Subject ") for row in page.context["rows"]]
+    return [
+        row.message.subject.removeprefix("Subject ") for row in page.context["rows"]
+    ]
 
 
 def test_history_has_the_search_the_filters_and_the_dates(desk, past, connection):
@@ -81,7 +89,9 @@ def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
 def test_queue_is_searched_by_dates_too(desk, connection):
     for day in (20, 21):
         message = make_message(connection, subject=f"Subject {day}")
-        Message.objects.filter(pk=message.pk).update(held_at=datetime(2026, 11, day, 12, tzinfo=LISBON))
+        Message.objects.filter(pk=message.pk).update(
+            held_at=datetime(2026, 11, day, 12, tzinfo=LISBON)
+        )
     page = desk.get("/queue/?q=on:2026-11-21", headers={"HX-Request": "true"})
     assert [row.message.subject for row in page.context["rows"]] == ["Subject 21"]
 
@@ -90,12 +100,16 @@ def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, connect
     other = make_connection("other")
     make_past(other, "secret", day=22)
     box = Mailbox.objects.filter(connection=connection).first()
-    narrow = signed_in(make_person("rita@yourteam.example", "Rita", "reviewer", mailbox=box))
+    narrow = signed_in(
+        make_person("rita@yourteam.example", "Rita", "reviewer", mailbox=box)
+    )
     assert names(narrow, "q=subject") == ["fig", "kiwi", "plum"]
     assert names(narrow, "q=secret") == []
 
 
-def test_history_asks_the_database_as_often_whatever_is_asked_for(desk, past, django_assert_max_num_queries):
+def test_history_asks_the_database_as_often_whatever_is_asked_for(
+    desk, past, django_assert_max_num_queries
+):
     desk.get("/history/")
     for query in ("", "q=about+to:zoe&since=2026-11&until=today&risk=none"):
         with django_assert_max_num_queries(19):

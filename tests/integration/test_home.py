@@ -1,4 +1,6 @@
-"""The home page: waiting times, decisions, findings and refusals within the visible scope."""
+"""The home page: waiting times, decisions, findings and refusals within the visible
+scope.
+"""
 
 import re
 from datetime import timedelta
@@ -26,7 +28,10 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people_shown")]
 
 def panels(person):
     """The cards by name, without the rest of the page."""
-    return {one.name: one for one in overview_of(person.actor(surface="web"), now=timezone.now())}
+    return {
+        one.name: one
+        for one in overview_of(person.actor(surface="web"), now=timezone.now())
+    }
 
 
 def rows(person):
@@ -35,14 +40,23 @@ def rows(person):
 
 @pytest.fixture
 def decided(connection):
-    """Return a function that makes a message on which this person decided, by its rows alone."""
+    """Return a function that makes a message on which this person decided, by its rows
+    alone.
+    """
     shown, numbers = make_message(connection).revision, count()
 
     def make(person, outcome="approve", *, seconds_shown=None, rules=(), **fields):
         message = make_message(connection, hydrated=False)
         about = {"message": message, "revision": shown, "outcome": outcome}
-        Verdict.objects.create(**about, person=person, surface="web", seconds_shown=seconds_shown)
-        values = {"state": "applied", "given_by": person, "due_at": Now(), "reference": f"REF{next(numbers)}"}
+        Verdict.objects.create(
+            **about, person=person, surface="web", seconds_shown=seconds_shown
+        )
+        values = {
+            "state": "applied",
+            "given_by": person,
+            "due_at": Now(),
+            "reference": f"REF{next(numbers)}",
+        }
         Decision.objects.create(**about, **values | fields)
         state = "approved" if outcome == "approve" else "rejected"
         Message.objects.filter(pk=message.pk).update(state=state)
@@ -57,7 +71,9 @@ def held_for(message, **age):
 
 
 @pytest.mark.slow
-def test_waiting_messages_are_grouped_by_age_and_a_capped_count_says_so(reviewer, connection, monkeypatch):
+def test_waiting_messages_are_grouped_by_age_and_a_capped_count_says_so(
+    reviewer, connection, monkeypatch
+):
     for age in ({"minutes": 2}, {"minutes": -2}, {"minutes": 30}, {"minutes": 31}, {"minutes": 32}, {"hours": 3},
                 {"hours": 20}, {"days": 3}):  # fmt: skip
         held_for(make_message(connection, hydrated=False), **age)
@@ -70,11 +86,16 @@ def test_waiting_messages_are_grouped_by_age_and_a_capped_count_says_so(reviewer
     assert card.lead == "Held for more than an hour: 3."
     assert "3 5 min to 1 h; 2 under 5 min" in card.summary
     monkeypatch.setattr("common.counts.COUNTED", 2)
-    assert rows(reviewer)["waits"][-2:] == [("5 min to 1 h", "2+"), ("under 5 min", "2")]
+    assert rows(reviewer)["waits"][-2:] == [
+        ("5 min to 1 h", "2+"),
+        ("under 5 min", "2"),
+    ]
 
 
 @pytest.mark.slow
-def test_time_to_decision_is_shown_by_day_with_median_and_95th_percentile(reviewer, decided, monkeypatch):
+def test_time_to_decision_is_shown_by_day_with_median_and_95th_percentile(
+    reviewer, decided, monkeypatch
+):
     for seconds in (10, 20, 30, 40, 4050):
         held_for(decided(reviewer), days=1, seconds=seconds)
     Decision.objects.update(recorded_at=Now() - timedelta(days=1))
@@ -93,20 +114,36 @@ def test_time_to_decision_is_shown_by_day_with_median_and_95th_percentile(review
     assert (cards["times"].rows[0][1], cards["people"].rows[0][1]) == ("2", "2")
 
 
-def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(reviewer, second_reviewer, decided):
+def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(
+    reviewer, second_reviewer, decided
+):
     decided(second_reviewer, "approve", seconds_shown=8, rules=["first_contact"])
-    first = decided(reviewer, "reject", seconds_shown=30, rules=["lookalike_recipient", "first_contact"])
+    first = decided(
+        reviewer,
+        "reject",
+        seconds_shown=30,
+        rules=["lookalike_recipient", "first_contact"],
+    )
     decided(reviewer, "send_back", seconds_shown=40, rules=["first_contact"])
     decided(reviewer, "reject")
     found = rows(reviewer)
-    assert found["people"] == [("Ana Ferreira", "3", "0", "35 s"), ("Ben Okafor", "1", "1", "8 s")]
+    assert found["people"] == [
+        ("Ana Ferreira", "3", "0", "35 s"),
+        ("Ben Okafor", "1", "1", "8 s"),
+    ]
     assert found["caught"] == [
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No finding", "1", "0"),
     ]  # fmt: skip
     # The rest is counted in one row.
-    Review.objects.filter(pk=first.pk).update(rules=[f"rule_{character}" for character in "abcdefghi"])
+    Review.objects.filter(pk=first.pk).update(
+        rules=[f"rule_{character}" for character in "abcdefghi"]
+    )
     caught = rows(reviewer)["caught"]
-    assert (len(caught), caught[0], caught[-2]) == (9, ("First contact", "0", "1"), ("Other findings", "3", "0"))
+    assert (len(caught), caught[0], caught[-2]) == (
+        9,
+        ("First contact", "0", "1"),
+        ("Other findings", "3", "0"),
+    )
     Verdict.objects.update(live=False)
     Decision.objects.update(state="undone")
     found = rows(reviewer)
@@ -121,19 +158,29 @@ def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connect
     decide(first, second_reviewer)
     for message in (shown, late, first):
         # Including what was on the page before.
-        decided = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
+        decided = {
+            "outcome": "approve",
+            "fingerprint": message.revision.fingerprint,
+            "reason": "",
+        }
         actor = reviewer.actor(surface="web")
         with pytest.raises(DeskError) as refused:
             give_verdict(message=message.public_id, actor=actor, **decided)
-        note_refusal(message, actor=actor, outcome="approve", sentence=str(refused.value))
+        note_refusal(
+            message, actor=actor, outcome="approve", sentence=str(refused.value)
+        )
     decide(changed, reviewer)
     show_row(changed, markdown="Pay to another account")
     make_due()
     assert run_decision(decision_id=changed.decisions.get().pk) == "refused"
-    expired = decide(make_message(connection), reviewer, "reject", reason="Look again").decision
+    expired = decide(
+        make_message(connection), reviewer, "reject", reason="Look again"
+    ).decision
     Decision.objects.filter(pk=expired.pk).update(rule="expiry", given_by=None)
     decide(stopped, reviewer)
-    KillSwitch.objects.create(connection=connection, reason="Wrong list", pulled_by=second_reviewer)
+    KillSwitch.objects.create(
+        connection=connection, reason="Wrong list", pulled_by=second_reviewer
+    )
     refused = dict(rows(reviewer)["refused"])
     assert int(refused.pop("On hold by the kill switch")) >= 1
     assert refused == {
@@ -143,24 +190,36 @@ def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connect
     assert [row for row in rows(reviewer)["caught"] if row[1] != "0"] == []
 
 
-def test_only_the_last_week_and_visible_messages_are_counted(reviewer, connection, decided):
+def test_only_the_last_week_and_visible_messages_are_counted(
+    reviewer, connection, decided
+):
     other = make_connection("other")
     decided(reviewer, "reject")
-    Message.objects.filter(pk=decided(reviewer, "reject").pk).update(connection=other, mailbox=other.mailboxes.get())
+    Message.objects.filter(pk=decided(reviewer, "reject").pk).update(
+        connection=other, mailbox=other.mailboxes.get()
+    )
     make_message(other)
     Review.objects.update(rules=["link_text_lies"])
     Message.objects.filter(connection=connection, state="held").update(state="gone")
     box = connection.mailboxes.get()
-    person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=box)
+    person = make_person(
+        "x@yourteam.example", "X", "reviewer", connection=connection, mailbox=box
+    )
     seen = rows(person)
-    assert (seen["waits"], seen["caught"], seen["refused"]) == ([], [("Misleading link", "1", "0")], [])
+    assert (seen["waits"], seen["caught"], seen["refused"]) == (
+        [],
+        [("Misleading link", "1", "0")],
+        [],
+    )
     assert (seen["times"][0][1], seen["people"][0][:2]) == ("1", ("Ana Ferreira", "1"))
     Decision.objects.update(recorded_at=Now() - timedelta(days=8))
     Verdict.objects.update(given_at=Now() - timedelta(days=8))
     assert rows(reviewer) | {"waits": []} == {name: [] for name in seen}
 
 
-def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(signed_in, reviewer, decided):
+def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(
+    signed_in, reviewer, decided
+):
     decided(make_person("n@yourteam.example", "<script>alert(1)</script>", "reviewer"))
     decided(reviewer, "reject")
     decided(reviewer, "reject", rule="expiry", given_by=None)
@@ -168,15 +227,21 @@ def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(sig
     assert "<script>alert(1)" not in page
     assert re.search(r"<b>2</b><span>not approved in 24 h", page)
     for name in ("waits", "times", "people", "caught", "refused"):
-        card = re.search(rf'<section[^>]*id="panel-{name}".*?</section>', page, re.DOTALL)[0]
-        title, description = re.search(r'<svg class="chart" role="img" aria-labelledby="(\S+) (\S+)"', card).groups()
+        card = re.search(
+            rf'<section[^>]*id="panel-{name}".*?</section>', page, re.DOTALL
+        )[0]
+        title, description = re.search(
+            r'<svg class="chart" role="img" aria-labelledby="(\S+) (\S+)"', card
+        ).groups()
         for identity in (title, description):
             assert re.search(rf'id="{identity}">[^<]+<', card), identity
         assert card.count("<tr>") > 1, name
 
 
 @pytest.mark.slow
-def test_home_costs_the_same_queries_at_any_length(signed_in, reviewer, connection, decided):
+def test_home_costs_the_same_queries_at_any_length(
+    signed_in, reviewer, connection, decided
+):
     client = signed_in(reviewer)
     counts = []
     for number in (1, 3):

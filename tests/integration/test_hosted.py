@@ -1,6 +1,8 @@
-"""The desk's main journeys against a hosted MultiMail that shares no code with us, in both of its tempers.
+"""The desk's main journeys against a hosted MultiMail that shares no code with us, in
+both of its tempers.
 
-What left is read from the stand-in's own ledger. The ordinary run has the strict host; `--all` has both.
+What left is read from the stand-in's own ledger. The ordinary run has the strict host;
+`--all` has both.
 """
 
 import pytest
@@ -20,7 +22,9 @@ pytestmark = pytest.mark.django_db
 STRICT, LENIENT = "strict", pytest.param("lenient", marks=pytest.mark.slow)
 tempers = pytest.mark.parametrize("temper", [STRICT, LENIENT])
 # What the ordinary run leaves out, in both tempers.
-slow_tempers = pytest.mark.parametrize("temper", [pytest.param("strict", marks=pytest.mark.slow), LENIENT])
+slow_tempers = pytest.mark.parametrize(
+    "temper", [pytest.param("strict", marks=pytest.mark.slow), LENIENT]
+)
 DECIDE, PENDING = "/v1/oversight/decide", "/v1/oversight/pending"
 
 
@@ -46,21 +50,36 @@ def ended(message):
 
 
 @slow_tempers
-def test_account_is_connected_by_its_keys_once_and_its_webhook_signs_with_our_secret(desk, signed_in, admin):
+def test_account_is_connected_by_its_keys_once_and_its_webhook_signs_with_our_secret(
+    desk, signed_in, admin
+):
     connection, [hook] = desk.connection, desk.host.shown["webhooks"]
     assert (connection.is_our_gateway, connection.failing_since) == (False, None)
-    assert (hook["secret"], hook["id"]) == (connection.webhook_secret, connection.upstream_webhook_id)
+    assert (hook["secret"], hook["id"]) == (
+        connection.webhook_secret,
+        connection.upstream_webhook_id,
+    )
     client = signed_in(admin)
-    form = {"place": "other", "address": desk.host.url, "oversight_key": OVERSIGHT, "read_key": READ}
+    form = {
+        "place": "other",
+        "address": desk.host.url,
+        "oversight_key": OVERSIGHT,
+        "read_key": READ,
+    }
     again = client.post("/connections/add/", form | {"name": "Again"})
     assert "connected already, as Hosted" in text_of(again)
-    swapped = client.post("/connections/add/", form | {"oversight_key": READ, "read_key": OVERSIGHT, "name": "Other"})
+    swapped = client.post(
+        "/connections/add/",
+        form | {"oversight_key": READ, "read_key": OVERSIGHT, "name": "Other"},
+    )
     assert "may not see held messages" in text_of(swapped)
     assert Connection.objects.count() == 1
 
 
 @tempers
-def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered(desk, client, reviewer, signed_in):
+def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered(
+    desk, client, reviewer, signed_in
+):
     host = desk.host
     upstream_id = host.hold(cc=["eve@northwind.example"])
     assert desk.take_in(client) == [200]
@@ -83,12 +102,17 @@ def test_held_message_is_seen_and_approved_leaves_once_and_is_shown_as_delivered
 
 
 @slow_tempers
-def test_message_without_any_webhook_is_found_approved_and_shown_as_sent_by_reads_alone(desk, reviewer):
+def test_message_without_any_webhook_is_found_approved_and_shown_as_sent_by_reads_alone(
+    desk, reviewer
+):
     desk.host.set(loses_events=100)
     message = desk.held()
     assert desk.decided(message, reviewer).state == "applied"
     desk.read()
-    assert (ended(message), desk.host.effects(message.upstream_id)) == ("delivered", ["left"])
+    assert (ended(message), desk.host.effects(message.upstream_id)) == (
+        "delivered",
+        ["left"],
+    )
 
 
 @slow_tempers
@@ -99,23 +123,36 @@ def test_rejection_and_request_for_changes_reach_the_sender_or_say_that_their_wo
     for outcome, word in (("reject", "Rejected"), ("send_back", "Changes requested")):
         message = desk.held(subject=outcome)
         decision = desk.decided(message, reviewer, outcome, "The amount is wrong.")
-        assert (decision.state, desk.host.effects(message.upstream_id)) == ("applied", ["rejected"])
+        assert (decision.state, desk.host.effects(message.upstream_id)) == (
+            "applied",
+            ["rejected"],
+        )
         desk.take_in(client)
         desk.read()
-        [kept] = [one["reason"] for one in desk.host.shown["effects"] if one["email_id"] == message.upstream_id]
+        [kept] = [
+            one["reason"]
+            for one in desk.host.shown["effects"]
+            if one["email_id"] == message.upstream_id
+        ]
         page = desk.page(browser, message)
         assert word in page
         if temper == "strict":
             assert (kept, "the sender was not told" in page) == ("", True)
         else:
-            assert kept.startswith("The amount is wrong. (Ana Ferreira via Countersign, reference ")
+            assert kept.startswith(
+                "The amount is wrong. (Ana Ferreira via Countersign, reference "
+            )
 
 
 @tempers
-def test_content_that_changed_after_it_was_read_does_not_leave(desk, reviewer, signed_in):
+def test_content_that_changed_after_it_was_read_does_not_leave(
+    desk, reviewer, signed_in
+):
     message = desk.held()
     decision = decide(message, reviewer).decision
-    desk.host.control(edit={"id": message.upstream_id, "markdown": "Please pay somebody else."})
+    desk.host.control(
+        edit={"id": message.upstream_id, "markdown": "Please pay somebody else."}
+    )
     assert desk.carried_out(decision).state == "refused"
     assert "no longer the one that was read" in decision.explanation
     assert (desk.host.effects(message.upstream_id), desk.host.calls(DECIDE)) == ([], [])
@@ -144,9 +181,10 @@ def test_burst_of_decisions_elsewhere_is_mirrored_and_named_and_ours_among_them_
     states = set(Message.objects.values_list("state", flat=True))
     assert states == {"delivered"}
     assert desk.host.calls(DECIDE) == []
-    assert {tuple(desk.host.effects(one)) for one in Message.objects.values_list("upstream_id", flat=True)[:3]} == {
-        ("left",)
-    }
+    assert {
+        tuple(desk.host.effects(one))
+        for one in Message.objects.values_list("upstream_id", flat=True)[:3]
+    } == {("left",)}
     page = desk.page(signed_in(reviewer), Message.objects.get(subject="Letter 1"))
     assert "outside this desk by kim@elsewhere.example" in page
     assert "decided elsewhere; this desk had sent nothing" in desk.page(client, first)
@@ -157,13 +195,21 @@ def test_burst_of_decisions_elsewhere_is_mirrored_and_named_and_ours_among_them_
 def test_press_on_discord_is_the_one_decision_and_who_comes_second_learns_of_it(
     desk, reviewer, second_reviewer, signed_in
 ):
-    DiscordAccount.objects.create(person=reviewer, discord_id="118000000000000042", name="ana.dev")
+    DiscordAccount.objects.create(
+        person=reviewer, discord_id="118000000000000042", name="ana.dev"
+    )
     message = desk.held()
     post_card(message)
     assert sent(press(message)).status_code == 200
     decision = Decision.objects.get()
-    form = {"outcome": "reject", "reason": "No.", "fingerprint": message.revision.fingerprint}
-    second = signed_in(second_reviewer).post(f"/queue/{message.public_id}/verdict/", form)
+    form = {
+        "outcome": "reject",
+        "reason": "No.",
+        "fingerprint": message.revision.fingerprint,
+    }
+    second = signed_in(second_reviewer).post(
+        f"/queue/{message.public_id}/verdict/", form
+    )
     assert (second.status_code, "Ana Ferreira" in text_of(second)) == (409, True)
     assert desk.carried_out(decision).state == "applied"
     assert desk.host.effects(message.upstream_id) == ["left"]
@@ -175,30 +221,48 @@ def test_outcome_that_was_not_told_is_found_by_reading_and_nothing_leaves_twice(
 ):
     # A host that would send again what is approved again.
     message = desk.held()
-    desk.decided(desk.held(subject="It teaches the desk which fields are taken"), reviewer)
+    desk.decided(
+        desk.held(subject="It teaches the desk which fields are taken"), reviewer
+    )
     desk.host.set(breaks_after=1, repeats=True, loses_events=100)
     decision = desk.decided(message, reviewer)
     assert decision.state == "unknown"
     state = desk.resolved(decision).state
-    assert (desk.host.effects(message.upstream_id), ended(message)) == (["left"], "delivered")
+    assert (desk.host.effects(message.upstream_id), ended(message)) == (
+        ["left"],
+        "delivered",
+    )
     # The strict host refuses the reason, and with it our reference.
     page = desk.page(signed_in(reviewer), message)
     if temper == "strict":
-        assert (state, "whether it was by this decision is not known" in page) == ("unattributed", True)
+        assert (state, "whether it was by this decision is not known" in page) == (
+            "unattributed",
+            True,
+        )
     else:
         assert (state, "Approved by Ana Ferreira" in page) == ("applied", True)
 
 
 @slow_tempers
-def test_outcome_that_no_read_can_tell_ends_as_unattributed_and_the_page_says_so(desk, temper, reviewer, signed_in):
+def test_outcome_that_no_read_can_tell_ends_as_unattributed_and_the_page_says_so(
+    desk, temper, reviewer, signed_in
+):
     Connection.objects.update(read_key="")
     message = desk.held(cc=["eve@northwind.example"])
     page = desk.page(signed_in(reviewer), message)
-    assert ("CcNot visible with this key" in page, "eve@" in page) == (temper == "strict", temper != "strict")
-    desk.decided(desk.held(subject="It teaches the desk which fields are taken"), reviewer)
+    assert ("CcNot visible with this key" in page, "eve@" in page) == (
+        temper == "strict",
+        temper != "strict",
+    )
+    desk.decided(
+        desk.held(subject="It teaches the desk which fields are taken"), reviewer
+    )
     desk.host.set(breaks_after=1, repeats=True, loses_events=100)
     decision = desk.resolved(desk.decided(message, reviewer))
-    assert (decision.state, desk.host.effects(message.upstream_id)) == ("unattributed", ["left"])
+    assert (decision.state, desk.host.effects(message.upstream_id)) == (
+        "unattributed",
+        ["left"],
+    )
     page = desk.page(signed_in(reviewer), message)
     assert "MultiMail no longer holds it, and what happened is not known." in page
 
@@ -212,7 +276,9 @@ def test_key_that_loses_its_scope_pauses_the_connection_and_the_decision_goes_on
     decision = desk.decided(message, reviewer)
     assert (decision.state, desk.host.effects(message.upstream_id)) == ("recorded", [])
     page = desk.connection_page(signed_in(admin))
-    assert "is paused: MultiMail answered 403: This key lacks the scope oversight." in page
+    assert (
+        "is paused: MultiMail answered 403: This key lacks the scope oversight." in page
+    )
     desk.host.control(scopes={OVERSIGHT: ["oversight"]})
     desk.read()
     assert desk.connection.paused_at is None
@@ -221,21 +287,35 @@ def test_key_that_loses_its_scope_pauses_the_connection_and_the_decision_goes_on
 
 
 @slow_tempers
-def test_key_that_may_only_look_any_more_decides_nothing_and_the_page_says_why(desk, reviewer, signed_in):
+def test_key_that_may_only_look_any_more_decides_nothing_and_the_page_says_why(
+    desk, reviewer, signed_in
+):
     message = desk.held()
     desk.host.control(scopes={OVERSIGHT: ["oversight_read"]})
     decision = desk.decided(message, reviewer)
     assert (decision.state, desk.host.effects(message.upstream_id)) == ("refused", [])
-    assert "This key lacks the scope oversight" in desk.page(signed_in(reviewer), message)
+    assert "This key lacks the scope oversight" in desk.page(
+        signed_in(reviewer), message
+    )
 
 
 @slow_tempers
-def test_hostile_mail_is_shown_inert_and_its_history_is_in_the_ledger(desk, client, reviewer, signed_in):
+def test_hostile_mail_is_shown_inert_and_its_history_is_in_the_ledger(
+    desk, client, reviewer, signed_in
+):
     script = "<script>alert(1)</script><img src=x onerror=alert(2)>"
     message = desk.held(subject=script, markdown=f"Hello {script}")
     page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
     assert ("<script>alert(1)" in page, "<img src=x" in page) == (False, False)
     assert desk.decided(message, reviewer, "reject", "No.").state == "applied"
     desk.take_in(client)
-    told = set(Entry.objects.of_message(message.public_id).values_list("action", flat=True))
-    assert {"message.held", "decision.recorded", "decision.calling", "decision.applied", "message.rejected"} <= told
+    told = set(
+        Entry.objects.of_message(message.public_id).values_list("action", flat=True)
+    )
+    assert {
+        "message.held",
+        "decision.recorded",
+        "decision.calling",
+        "decision.applied",
+        "message.rejected",
+    } <= told

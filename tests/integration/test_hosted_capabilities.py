@@ -1,4 +1,6 @@
-"""The desk asks a hosted MultiMail what it can do before it relies on it, and remembers what its calls refuse."""
+"""The desk asks a hosted MultiMail what it can do before it relies on it, and remembers
+what its calls refuse.
+"""
 
 import base64
 
@@ -48,35 +50,66 @@ def survey(desk):
 
 
 def told(action):
-    return [entry.detail.fields["explanation"] for entry in Entry.objects.filter(action=action).order_by("pk")]
+    return [
+        entry.detail.fields["explanation"]
+        for entry in Entry.objects.filter(action=action).order_by("pk")
+    ]
 
 
-@pytest.mark.parametrize("desk", ["strict", pytest.param("lenient", marks=pytest.mark.slow)], indirect=True)
-def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(desk, client, admin, signed_in):
+@pytest.mark.parametrize(
+    "desk", ["strict", pytest.param("lenient", marks=pytest.mark.slow)], indirect=True
+)
+def test_what_reads_show_is_learnt_daily_and_a_change_is_told_once(
+    desk, client, admin, signed_in
+):
     desk.host.hold()
-    assert (survey(desk), learn(connection_id=desk.connection.pk)) == ("learnt", "not due")
+    assert (survey(desk), learn(connection_id=desk.connection.pk)) == (
+        "learnt",
+        "not due",
+    )
     known = desk.connection.capabilities
-    assert [known[name] for name in ("gateway", "one_pending", "whole_allowlists", "hold_all", "minimum_mode")] == [
-        False
-    ] * 5
-    assert [known[name] for name in ("single_read", "contacts", "allowlists", "webhooks", "audit_log")] == [True] * 5
+    assert [
+        known[name]
+        for name in (
+            "gateway",
+            "one_pending",
+            "whole_allowlists",
+            "hold_all",
+            "minimum_mode",
+        )
+    ] == [False] * 5
+    assert [
+        known[name]
+        for name in ("single_read", "contacts", "allowlists", "webhooks", "audit_log")
+    ] == [True] * 5
     is_strict = desk.host.shown["temper"]["strict"]
     assert (known["pending_cc"], known["thread_bodies"]) == (not is_strict, False)
     assert "a minimum oversight mode" in desk.connection_page(signed_in(admin))
     desk.host.set(shows=["cc"] if is_strict else [])
     assert (survey(desk), survey(desk)) == ("changed", "as before")
     assert len(told("connection.capability_changed")) == 1
-    assert f"Cc of held messages: {'yes' if is_strict else 'no'}" in told("connection.capability_changed")[0]
+    assert (
+        f"Cc of held messages: {'yes' if is_strict else 'no'}"
+        in told("connection.capability_changed")[0]
+    )
     # What cannot be seen this time proves nothing; a key that lost its scope does.
     desk.host.control(decide={})
-    assert (survey(desk), desk.connection.capabilities["pending_cc"]) == ("as before", is_strict)
+    assert (survey(desk), desk.connection.capabilities["pending_cc"]) == (
+        "as before",
+        is_strict,
+    )
     desk.host.control(scopes={"mm_live_read_key": []})
     assert survey(desk) == "changed"
     assert "contacts: no" in told("connection.capability_changed")[1]
 
 
 def test_our_own_gateway_can_do_everything(account):
-    body = {"from": account.mailbox.address, "to": "dana@northwind.example", "subject": "Refund", "body": "Hello."}
+    body = {
+        "from": account.mailbox.address,
+        "to": "dana@northwind.example",
+        "subject": "Refund",
+        "body": "Hello.",
+    }
     account.ask("POST", "/v1/send_email", key="agent", json=body)
     Connection.objects.update(read_key=account.world.keys["agent"], surveyed_at=None)
     learn(connection_id=account.connection.pk)
@@ -92,11 +125,15 @@ def test_fields_that_calls_refuse_are_left_out_from_then_on(desk, reviewer):
     before = len(desk.host.calls("/v1/oversight/decide"))
     second = desk.decided(desk.held(subject="Another"), reviewer)
     assert second.state == "applied"
-    assert [set(body) for body in desk.host.calls("/v1/oversight/decide")[before:]] == [{"email_id", "action"}]
+    assert [set(body) for body in desk.host.calls("/v1/oversight/decide")[before:]] == [
+        {"email_id", "action"}
+    ]
     assert len(told("connection.fields_refused")) == 3
 
 
-def test_decision_in_doubt_whose_reference_was_refused_ends_unattributed(desk, reviewer):
+def test_decision_in_doubt_whose_reference_was_refused_ends_unattributed(
+    desk, reviewer
+):
     desk.decided(desk.held(), reviewer)
     message = desk.held(subject="Another")
     desk.host.set(breaks_after=1)
@@ -106,7 +143,9 @@ def test_decision_in_doubt_whose_reference_was_refused_ends_unattributed(desk, r
     assert desk.host.effects(message.upstream_id) == ["left"]
 
 
-def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailbox_holds_it(desk, reviewer):
+def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailbox_holds_it(
+    desk, reviewer
+):
     file = {
         "name": "a.txt",
         "size": 2,
@@ -118,7 +157,13 @@ def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailb
     for subject in ("Seen to be held", "Not known"):
         message = desk.held(attachments=[file], subject=subject)
         fetch_file(file_id=AttachedFile.objects.get(revision=message.revision).pk)
-        content = {"to": message.recipients, "cc": [], "bcc": [], "subject": subject, "markdown": "Better."}
+        content = {
+            "to": message.recipients,
+            "cc": [],
+            "bcc": [],
+            "subject": subject,
+            "markdown": "Better.",
+        }
         row = replace_message(
             message=message.public_id, actor=reviewer.actor(surface="web"), content=content,
             fingerprint=message.revision.fingerprint, reference=subject[:10], note="",
@@ -127,12 +172,25 @@ def test_corrected_message_goes_out_without_what_is_refused_only_where_its_mailb
             desk.host.control(scopes={ADMIN: None})
         run_replacement(replacement_id=row.pk)
         row.refresh_from_db()
-        sent.append((row.state, len([one for one in desk.host.shown["mails"] if one["markdown"] == "Better."])))
+        sent.append(
+            (
+                row.state,
+                len(
+                    [
+                        one
+                        for one in desk.host.shown["mails"]
+                        if one["markdown"] == "Better."
+                    ]
+                ),
+            )
+        )
     assert sent == [("done", 1), ("refused", 1)]
     assert "oversight_mode" in desk.connection.refused_fields
 
 
-def test_recipients_that_the_list_hides_are_read_with_the_read_key_and_compared_before_the_call(desk, reviewer):
+def test_recipients_that_the_list_hides_are_read_with_the_read_key_and_compared_before_the_call(
+    desk, reviewer
+):
     Connection.objects.update(read_key="")
     message = desk.held(cc=["eve@northwind.example"], bcc=["mallory@evil.example"])
     assert "cc" not in message.revision.coverage
@@ -141,8 +199,14 @@ def test_recipients_that_the_list_hides_are_read_with_the_read_key_and_compared_
     desk.read()
     message.refresh_from_db()
     content = message.revision.content
-    assert (content["cc"], content["bcc"]) == (["eve@northwind.example"], ["mallory@evil.example"])
-    desk.host.before("/v1/oversight/pending", edit={"id": message.upstream_id, "bcc": ["other@evil.example"]})
+    assert (content["cc"], content["bcc"]) == (
+        ["eve@northwind.example"],
+        ["mallory@evil.example"],
+    )
+    desk.host.before(
+        "/v1/oversight/pending",
+        edit={"id": message.upstream_id, "bcc": ["other@evil.example"]},
+    )
     decision = desk.decided(message, reviewer)
     assert (decision.state, desk.host.effects(message.upstream_id)) == ("refused", [])
     desk.read()
@@ -167,8 +231,13 @@ def test_thread_and_lists_of_another_form_are_read_without_our_questions(desk):
 def test_setting_that_a_host_does_not_take_is_named_and_the_rest_saved(desk, admin):
     mailbox = Mailbox.objects.get()
     changes = {"display_name": "Help", "scheduling_enabled": False}
-    with pytest.raises(ChangeRefused, match="The rest is saved: MultiMail cannot set this here: scheduling"):
-        change_mailbox(mailbox=mailbox, actor=admin.actor(surface="web"), changes=changes)
+    with pytest.raises(
+        ChangeRefused,
+        match="The rest is saved: MultiMail cannot set this here: scheduling",
+    ):
+        change_mailbox(
+            mailbox=mailbox, actor=admin.actor(surface="web"), changes=changes
+        )
     mailbox.refresh_from_db()
     assert (mailbox.display_name, mailbox.scheduling_enabled) == ("Help", True)
 
@@ -184,7 +253,9 @@ def test_burst_that_was_decided_elsewhere_is_named_once(desk, who):
     desk.host.control(decide={"by": who.removeprefix("API key ")})
     for _ in range(3):
         desk.read()
-    assert told("connection.decided_elsewhere") == [f"6 messages were decided at MultiMail by {who}, not at this desk."]
+    assert told("connection.decided_elsewhere") == [
+        f"6 messages were decided at MultiMail by {who}, not at this desk."
+    ]
 
 
 def test_mailbox_that_is_made_looser_elsewhere_is_told_once(desk):

@@ -1,4 +1,6 @@
-"""`hosted_check` against the stand-in for hosted MultiMail: it reports the difference that is planted, and no other."""
+"""`hosted_check` against the stand-in for hosted MultiMail: it reports the difference
+that is planted, and no other.
+"""
 
 import base64
 import io
@@ -16,49 +18,107 @@ from tests.hosted.running import ADMIN, AGENT, OVERSIGHT, READ, hosted
 from tests.integration.gateway.world import add_key, make_inbound
 from tests.serving import named
 
-SANDBOX = {"mm_test_agent_key": ["read", "send"], "mm_test_oversight_key": ["oversight"]}
+SANDBOX = {
+    "mm_test_agent_key": ["read", "send"],
+    "mm_test_oversight_key": ["oversight"],
+}
 EMAILS, EMAIL = "GET /v1/mailboxes/{}/emails", "GET /v1/mailboxes/{}/emails/{}"
-PENDING, ACCOUNT, DECIDE = "GET /v1/oversight/pending", "GET /v1/account", "POST /v1/oversight/decide"
-MAILBOXES, API_KEYS, WEBHOOKS = "GET /v1/mailboxes", "GET /v1/api-keys", "GET /v1/webhooks"
+PENDING, ACCOUNT, DECIDE = (
+    "GET /v1/oversight/pending",
+    "GET /v1/account",
+    "POST /v1/oversight/decide",
+)
+MAILBOXES, API_KEYS, WEBHOOKS = (
+    "GET /v1/mailboxes",
+    "GET /v1/api-keys",
+    "GET /v1/webhooks",
+)
 SEND, DOMAINS = "POST /v1/mailboxes/{}/send", "GET /v1/domains"
-ALL = {fact: section for table in (FACTS, SANDBOX_FACTS, ANSWER_FACTS) for section in table for fact in table[section]}
+ALL = {
+    fact: section
+    for table in (FACTS, SANDBOX_FACTS, ANSWER_FACTS)
+    for section in table
+    for fact in table[section]
+}
 THROTTLED = "Retry-After of a 429 is a plain number of seconds."
-FILE = {"name": "a.txt", "content_base64": base64.b64encode(b"words").decode(), "content_type": "text/plain", "size": 5}
+FILE = {
+    "name": "a.txt",
+    "content_base64": base64.b64encode(b"words").decode(),
+    "content_type": "text/plain",
+    "size": 5,
+}
 
-# What is planted for each way of looking, by the beginning of the fact that it is about.
+# What is planted for each way of looking, by the beginning of the fact that it is
+# about.
 PLANTED = [
-    ("Hosted MultiMail sends no header", {PENDING: {"headers": {"X-Countersign-Gateway": "1"}}}),
+    (
+        "Hosted MultiMail sends no header",
+        {PENDING: {"headers": {"X-Countersign-Gateway": "1"}}},
+    ),
     ("The account has id", {ACCOUNT: {"fields": {"plan": None}}}),
     ("An unknown key is 401", {ACCOUNT: {"was": 401, "status": 403}}),
     ("An unknown id is 404", {EMAIL: {"was": 404, "status": 400}}),
     ("Ids are text", {"ids": "number"}),
-    ("received_at is ISO 8601", {PENDING: {"rows": {"emails": {"received_at": 1780000000}}}}),
-    ("created_at of a mailbox", {MAILBOXES: {"rows": {"mailboxes": {"created_at": "2026-06-01T00:00:00Z"}}}}),
-    ("Listed messages have an array", {PENDING: {"rows": {"emails": {"to": "dana@northwind.example"}}}}),
-    ("Lists of messages carry no", {EMAILS: {"rows": {"emails": {"markdown": "Hello"}}}}),
+    (
+        "received_at is ISO 8601",
+        {PENDING: {"rows": {"emails": {"received_at": 1780000000}}}},
+    ),
+    (
+        "created_at of a mailbox",
+        {MAILBOXES: {"rows": {"mailboxes": {"created_at": "2026-06-01T00:00:00Z"}}}},
+    ),
+    (
+        "Listed messages have an array",
+        {PENDING: {"rows": {"emails": {"to": "dana@northwind.example"}}}},
+    ),
+    (
+        "Lists of messages carry no",
+        {EMAILS: {"rows": {"emails": {"markdown": "Hello"}}}},
+    ),
     ("Lists of messages have the newest", {EMAILS: {"reversed": ["emails"]}}),
     ("A list goes on at its cursor", {EMAILS: {"fields": {"cursor": None}}}),
-    ("An attachment comes as", {f"{EMAIL}/attachments/{{}}": {"body": {"content_base64": "d29yZHM="}}}),
+    (
+        "An attachment comes as",
+        {f"{EMAIL}/attachments/{{}}": {"body": {"content_base64": "d29yZHM="}}},
+    ),
     ("What is held stands under", {PENDING: {"named": {"emails": "held"}}}),
-    ("Held messages have one of two", {PENDING: {"rows": {"emails": {"status": "scheduled"}}}}),
+    (
+        "Held messages have one of two",
+        {PENDING: {"rows": {"emails": {"status": "scheduled"}}}},
+    ),
     ("The oldest held message", {PENDING: {"reversed": ["emails"]}}),
-    ("A single webhook shows", {f"{WEBHOOKS}/{{}}": {"fields": {"signing_secret": "hex"}}}),
+    (
+        "A single webhook shows",
+        {f"{WEBHOOKS}/{{}}": {"fields": {"signing_secret": "hex"}}},
+    ),
     ("A send is 202", {SEND: {"fields": {"thread_id": None}}}),
     ("A send with the same", {SEND: {"was": 200, "fields": {"id": "another"}}}),
     ("POST /v1/send_email is there", {"POST /v1/send_email": {"status": 404}}),
     ("What a gated mailbox sends", {PENDING: {"body": {"emails": []}}}),
     ("An agent's key cannot decide", {DECIDE: {"was": 403, "status": 409}}),
     ("Fields of a decision", {"strict": True}),
-    ("A rejection answers", {DECIDE: {"was": 200, "fields": {"status": "turned_down"}}}),
+    (
+        "A rejection answers",
+        {DECIDE: {"was": 200, "fields": {"status": "turned_down"}}},
+    ),
     ("A second decision is 409", {DECIDE: {"was": 409, "status": 400}}),
     ("That 409 has status", {DECIDE: {"was": 409, "fields": {"status": None}}}),
     ("The reason comes back", {"takes_reason": False}),
     ("A single read marks", {EMAILS: {"rows": {"emails": {"status": "unread"}}}}),
-    ("Errors are JSON objects", {API_KEYS: {"status": 403, "body": {"title": "Forbidden"}}}),
+    (
+        "Errors are JSON objects",
+        {API_KEYS: {"status": 403, "body": {"title": "Forbidden"}}},
+    ),
     ("A success is a JSON object", {DOMAINS: {"body": []}}),
     (
         "Retry-After of a 429",
-        {WEBHOOKS: {"status": 429, "headers": {"Retry-After": "soon"}, "body": {"error": "Slow"}}},
+        {
+            WEBHOOKS: {
+                "status": 429,
+                "headers": {"Retry-After": "soon"},
+                "body": {"error": "Slow"},
+            }
+        },
     ),
 ]
 
@@ -79,8 +139,17 @@ def host(_host):
 def fill(host, **switches):
     host.begin("lenient", **switches)
     host.control(scopes=SANDBOX, suppress=["gone@x.example"])
-    host.ask("POST", "/v1/webhooks", json={"url": "http://127.0.0.1:9/", "events": ["oversight.pending"]})
-    host.ask("POST", "/v1/contacts", key=AGENT, json={"name": "Dana", "email": "dana@northwind.example"})
+    host.ask(
+        "POST",
+        "/v1/webhooks",
+        json={"url": "http://127.0.0.1:9/", "events": ["oversight.pending"]},
+    )
+    host.ask(
+        "POST",
+        "/v1/contacts",
+        key=AGENT,
+        json={"name": "Dana", "email": "dana@northwind.example"},
+    )
     mailbox = host.ask("GET", "/v1/mailboxes").json()["mailboxes"][0]["id"]
     entry = {"pattern": "*@northwind.example", "approval_code": "1234"}
     host.ask("POST", f"/v1/mailboxes/{mailbox}/allowlist", json=entry)
@@ -92,7 +161,9 @@ def fill(host, **switches):
 
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    """Run the command with these keys and this answer; return the outcome and detail of each fact, and the output."""
+    """Run the command with these keys and this answer; return the outcome and detail of
+    each fact, and the output.
+    """
 
     def run(url, *keys, allowed="yes"):
         for kind, key in zip(KEYS, keys, strict=False):
@@ -102,8 +173,15 @@ def check(tmp_path, monkeypatch):
         call_command("hosted_check", url, "--output", str(file), stdout=out)
         text = file.read_text()
         # No key, no address and nothing of a message.
-        assert [word for word in (*keys, "northwind", "refund") if word in text + out.getvalue()] == []
-        return {one["fact"]: (one["outcome"], one["detail"]) for one in json.loads(text)["facts"]}, out.getvalue()
+        assert [
+            word
+            for word in (*keys, "northwind", "refund")
+            if word in text + out.getvalue()
+        ] == []
+        return {
+            one["fact"]: (one["outcome"], one["detail"])
+            for one in json.loads(text)["facts"]
+        }, out.getvalue()
 
     return run
 
@@ -114,7 +192,11 @@ def every(check, host):
 
 
 def differing(found):
-    return {fact: detail for fact, (outcome, detail) in found.items() if outcome == "differs"}
+    return {
+        fact: detail
+        for fact, (outcome, detail) in found.items()
+        if outcome == "differs"
+    }
 
 
 def test_every_fact_of_a_host_as_documented_is_seen(check, host):
@@ -137,8 +219,12 @@ def test_a_strict_host_differs_in_what_it_refuses(check, host):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("fact", "planted"), PLANTED, ids=[fact for fact, _ in PLANTED])
-def test_a_planted_difference_is_reported_and_no_other(check, host, monkeypatch, fact, planted):
+@pytest.mark.parametrize(
+    ("fact", "planted"), PLANTED, ids=[fact for fact, _ in PLANTED]
+)
+def test_a_planted_difference_is_reported_and_no_other(
+    check, host, monkeypatch, fact, planted
+):
     monkeypatch.setattr("connections.hosted.sandbox.SCAN_SECONDS", 0)
     alters = {call: how for call, how in planted.items() if " " in call}
     switches = {name: value for name, value in planted.items() if name not in alters}
@@ -154,7 +240,9 @@ def test_reads_alone_change_nothing(check, host):
         assert "A second decision is 409." not in found
     asked = [(one["method"], one["path"]) for one in host.shown["calls"]]
     assert {method for method, _ in asked[-20:]} == {"GET"}
-    assert [mail["status"] for mail in host.shown["mails"] if mail["direction"] == "inbound"] == ["unread"]
+    assert [
+        mail["status"] for mail in host.shown["mails"] if mail["direction"] == "inbound"
+    ] == ["unread"]
 
 
 def test_a_live_key_is_refused_in_the_sandbox_step(check, host):
@@ -166,24 +254,36 @@ def test_a_live_key_is_refused_in_the_sandbox_step(check, host):
 
 def test_without_keys_it_says_what_could_not_be_seen(check, host):
     found, _ = check(host.url, OVERSIGHT)
-    assert found["Contacts have email."] == ("could not be seen", "no read key was given")
+    assert found["Contacts have email."] == (
+        "could not be seen",
+        "no read key was given",
+    )
     assert found["An unknown key is 401."] == ("seen", "")
 
 
 def test_keys_are_asked_for_on_a_terminal(monkeypatch, tmp_path, host):
     asked, answers = [], iter((OVERSIGHT, READ, "", "", ""))
-    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or next(answers))
+    monkeypatch.setattr(
+        "getpass.getpass", lambda prompt: asked.append(prompt) or next(answers)
+    )
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     out = io.StringIO()
-    call_command("hosted_check", host.url, "--output", str(tmp_path / "facts.json"), stdout=out)
-    assert [prompt.partition(" (")[0] for prompt in asked] == [f"{kind.capitalize()} key" for kind in KEYS]
+    call_command(
+        "hosted_check", host.url, "--output", str(tmp_path / "facts.json"), stdout=out
+    )
+    assert [prompt.partition(" (")[0] for prompt in asked] == [
+        f"{kind.capitalize()} key" for kind in KEYS
+    ]
     assert "seen               Account lists: Contacts have email.\n" in out.getvalue()
 
 
 def test_a_closed_account_ends_in_a_report(check, host):
     host.set(closed=True)
     found, _ = every(check, host)
-    assert found["Contacts have email."] == ("could not be seen", "GET /v1/contacts answered 403")
+    assert found["Contacts have email."] == (
+        "could not be seen",
+        "GET /v1/contacts answered 403",
+    )
 
 
 def test_our_gateway_differs_where_it_extends_the_api(check, account):
@@ -192,7 +292,10 @@ def test_our_gateway_differs_where_it_extends_the_api(check, account):
     decider = add_key(world, "decider", ["oversight"], prefix="mm_test_")
     make_inbound(world, sandbox=True)
     found, printed = check(
-        account.gateway.url, *(world.keys[name] for name in ("desk", "reader", "admin")), tester, decider
+        account.gateway.url,
+        *(world.keys[name] for name in ("desk", "reader", "admin")),
+        tester,
+        decider,
     )
     assert differing(found) == {
         "Hosted MultiMail sends no header X-Countersign-Gateway.": "the header is there: this is our gateway",

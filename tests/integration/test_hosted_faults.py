@@ -1,4 +1,6 @@
-"""Bad input and faults of a hosted MultiMail: nothing is lost or leaves twice, and a sentence says what is wrong."""
+"""Bad input and faults of a hosted MultiMail: nothing is lost or leaves twice, and a
+sentence says what is wrong.
+"""
 
 import pytest
 from django.db.models import F
@@ -35,7 +37,9 @@ def temper():
 
 @pytest.fixture
 def desk(host, temper, request, signed_in, admin, settings):
-    """The desk, connected to a host of this temper with the switches that the test names."""
+    """The desk, connected to a host of this temper with the switches that the test
+    names.
+    """
     host.begin(temper, **getattr(request, "param", {}))
     with hosted_desk(host) as desk:
         settings.PUBLIC_URL = desk.origin
@@ -45,7 +49,12 @@ def desk(host, temper, request, signed_in, admin, settings):
 
 def hosts(*switches):
     """Run the test against a host with each of these switches."""
-    return pytest.mark.parametrize("desk", switches, indirect=True, ids=lambda one: " ".join(map(str, one.values())))
+    return pytest.mark.parametrize(
+        "desk",
+        switches,
+        indirect=True,
+        ids=lambda one: " ".join(map(str, one.values())),
+    )
 
 
 def state_of(message):
@@ -54,7 +63,9 @@ def state_of(message):
 
 
 @hosts({"ids": "number"}, {"ids": "uuid"}, {"ids": "odd"}, {"ids": "long"})
-def test_ids_of_other_shapes_are_held_decided_and_followed(desk, client, reviewer, signed_in):
+def test_ids_of_other_shapes_are_held_decided_and_followed(
+    desk, client, reviewer, signed_in
+):
     upstream_id = desk.host.hold()
     assert desk.take_in(client) == [200]
     desk.read()
@@ -62,7 +73,10 @@ def test_ids_of_other_shapes_are_held_decided_and_followed(desk, client, reviewe
     assert "Hello Dana" in desk.page(signed_in(reviewer), message)
     assert desk.decided(message, reviewer).state == "applied"
     assert set(desk.take_in(client)) == {200}
-    assert (state_of(message), desk.host.effects(upstream_id)) == ("delivered", ["left"])
+    assert (state_of(message), desk.host.effects(upstream_id)) == (
+        "delivered",
+        ["left"],
+    )
     # Of one that was decided elsewhere, a read tells.
     other = desk.held()
     desk.host.control(decide={})
@@ -91,7 +105,10 @@ def test_each_dialect_of_states_and_events_is_understood(desk, client, reviewer)
     assert desk.carried_out(decision).state == "applied"
     desk.take_in(client)
     desk.read()
-    assert (state_of(message), desk.host.effects(message.upstream_id)) == ("delivered", ["left"])
+    assert (state_of(message), desk.host.effects(message.upstream_id)) == (
+        "delivered",
+        ["left"],
+    )
     other = desk.held(subject="Decided elsewhere")
     desk.host.set(loses_events=100)
     desk.host.control(decide={})
@@ -99,28 +116,40 @@ def test_each_dialect_of_states_and_events_is_understood(desk, client, reviewer)
     assert state_of(other) == "delivered"
 
 
-def test_body_of_megabytes_is_shown_and_decided_and_a_list_past_the_limit_says_so(desk, reviewer, signed_in, admin):
+def test_body_of_megabytes_is_shown_and_decided_and_a_list_past_the_limit_says_so(
+    desk, reviewer, signed_in, admin
+):
     first = desk.held(subject="Before")
     second = desk.held(subject="Large", markdown="A word. " * 400_000)
     assert desk.decided(second, reviewer, "reject", "Too long.").state == "applied"
     assert desk.host.effects(second.upstream_id) == ["rejected"]
     desk.host.set(padding=64 * 1024 * 1024)
     desk.read()
-    assert "MultiMail's answer was too large." in desk.connection_page(signed_in(admin)).replace("&#x27;", "'")
-    assert (state_of(first), desk.decided(first, reviewer).state) == ("held", "recorded")
+    assert "MultiMail's answer was too large." in desk.connection_page(
+        signed_in(admin)
+    ).replace("&#x27;", "'")
+    assert (state_of(first), desk.decided(first, reviewer).state) == (
+        "held",
+        "recorded",
+    )
     desk.host.set(padding=0)
     desk.read()
     assert desk.carried_out(Decision.objects.latest("pk")).state == "applied"
     assert desk.host.effects(first.upstream_id) == ["left"]
 
 
-def test_list_that_never_ends_closes_nothing_and_says_so(desk, reviewer, signed_in, admin):
+def test_list_that_never_ends_closes_nothing_and_says_so(
+    desk, reviewer, signed_in, admin
+):
     message = desk.held()
     desk.host.set(endless=True)
     assert desk.read() == "unreachable"
     assert "list of held messages" in desk.connection_page(signed_in(admin))
     assert len(desk.host.calls(PENDING, "GET")) < 20
-    assert (state_of(message), desk.decided(message, reviewer).state) == ("held", "recorded")
+    assert (state_of(message), desk.decided(message, reviewer).state) == (
+        "held",
+        "recorded",
+    )
     desk.host.set(endless=False)
     desk.read()
     assert desk.carried_out(Decision.objects.get()).state == "applied"
@@ -135,16 +164,29 @@ def test_clock_that_is_off_by_minutes_changes_no_order(desk, client, reviewer):
     assert desk.decided(message, reviewer).state == "applied"
     desk.take_in(client)
     desk.read()
-    assert (state_of(message), desk.host.effects(message.upstream_id)) == ("delivered", ["left"])
+    assert (state_of(message), desk.host.effects(message.upstream_id)) == (
+        "delivered",
+        ["left"],
+    )
 
 
-def test_unknown_events_and_versions_are_kept_and_change_nothing(desk, client, signed_in, admin):
+def test_unknown_events_and_versions_are_kept_and_change_nothing(
+    desk, client, signed_in, admin
+):
     message = desk.held()
     desk.take_in(client)
-    new = {"version": "2027-01-01", "event": "oversight.pending", "data": {"email": {"id": message.upstream_id}}}
+    new = {
+        "version": "2027-01-01",
+        "event": "oversight.pending",
+        "data": {"email": {"id": message.upstream_id}},
+    }
     for payload in (
         {"type": "email.teleported", "data": {"message_id": message.upstream_id}},
-        {"type": "email.decided", "message_id": message.upstream_id, "decision": "perhaps"},
+        {
+            "type": "email.decided",
+            "message_id": message.upstream_id,
+            "decision": "perhaps",
+        },
         {"version": 9, "kind": "oversight.approved", "id": message.upstream_id},
         new,
     ):
@@ -156,16 +198,25 @@ def test_unknown_events_and_versions_are_kept_and_change_nothing(desk, client, s
     assert Entry.objects.filter(action="webhook.unknown").count() == 3
 
 
-def test_host_that_turns_strict_in_the_middle_of_a_decision_is_asked_again_without_what_it_refuses(desk, reviewer):
+def test_host_that_turns_strict_in_the_middle_of_a_decision_is_asked_again_without_what_it_refuses(
+    desk, reviewer
+):
     message = desk.held()
-    desk.host.before(DECIDE, set={"strict": True, "takes_reason": False, "tells_outcome": False})
+    desk.host.before(
+        DECIDE, set={"strict": True, "takes_reason": False, "tells_outcome": False}
+    )
     assert desk.decided(message, reviewer).state == "applied"
     assert desk.host.effects(message.upstream_id) == ["left"]
-    assert desk.host.calls(DECIDE)[-1] == {"email_id": message.upstream_id, "action": "approve"}
+    assert desk.host.calls(DECIDE)[-1] == {
+        "email_id": message.upstream_id,
+        "action": "approve",
+    }
 
 
 @tempers
-def test_answer_of_success_that_did_nothing_is_found_by_reading_and_told(desk, reviewer, signed_in):
+def test_answer_of_success_that_did_nothing_is_found_by_reading_and_told(
+    desk, reviewer, signed_in
+):
     message = desk.held()
     desk.host.set(does_nothing=1)
     desk.decided(message, reviewer)
@@ -182,18 +233,25 @@ def later(desk):
     desk.read()
 
 
-def test_key_that_loses_its_scope_between_reading_and_deciding_sends_nothing_and_says_so(desk, reviewer, signed_in):
+def test_key_that_loses_its_scope_between_reading_and_deciding_sends_nothing_and_says_so(
+    desk, reviewer, signed_in
+):
     message = desk.held()
     desk.host.before(DECIDE, scopes={OVERSIGHT: ["read"]})
     assert desk.decided(message, reviewer).state == "refused"
     page = desk.page(signed_in(reviewer), message)
-    assert "Held again: MultiMail answered 403: This key lacks the scope oversight." in page
+    assert (
+        "Held again: MultiMail answered 403: This key lacks the scope oversight."
+        in page
+    )
     desk.host.control(scopes={OVERSIGHT: ["oversight"]})
     assert desk.decided(message, reviewer).state == "applied"
     assert desk.host.effects(message.upstream_id) == ["left"]
 
 
-def test_account_that_is_closed_pauses_the_connection_and_nothing_is_lost(desk, reviewer, signed_in, admin):
+def test_account_that_is_closed_pauses_the_connection_and_nothing_is_lost(
+    desk, reviewer, signed_in, admin
+):
     message = desk.held()
     desk.host.set(closed=True)
     desk.read()
@@ -217,8 +275,14 @@ def test_late_repeated_and_reordered_webhooks_tell_one_story(desk, client, revie
     assert set(desk.take_in(client)) == {200}
     reads.check_reports(connection_id=desk.connection.pk, now=clock())
     desk.read()
-    assert (state_of(first), desk.host.effects(first.upstream_id)) == ("delivered", ["left"])
-    assert (state_of(second), desk.host.effects(second.upstream_id)) == ("rejected", ["rejected"])
+    assert (state_of(first), desk.host.effects(first.upstream_id)) == (
+        "delivered",
+        ["left"],
+    )
+    assert (state_of(second), desk.host.effects(second.upstream_id)) == (
+        "rejected",
+        ["rejected"],
+    )
     assert Message.objects.count() == 2
 
 
@@ -240,12 +304,16 @@ def test_secret_that_was_rotated_at_the_host_is_told_and_what_was_refused_is_fou
 
 
 @tempers
-def test_limit_of_calls_is_waited_for_and_the_decision_goes_on_after_it(desk, reviewer, signed_in, admin):
+def test_limit_of_calls_is_waited_for_and_the_decision_goes_on_after_it(
+    desk, reviewer, signed_in, admin
+):
     message = desk.held()
     desk.host.set(calls_a_minute=1)
     decision = desk.decided(message, reviewer)
     assert (decision.state, desk.host.effects(message.upstream_id)) == ("recorded", [])
-    assert "MultiMail asked the desk to wait until" in desk.connection_page(signed_in(admin))
+    assert "MultiMail asked the desk to wait until" in desk.connection_page(
+        signed_in(admin)
+    )
     desk.host.set(calls_a_minute=0)
     Connection.objects.update(wait_until=Now())
     assert desk.carried_out(decision).state == "applied"

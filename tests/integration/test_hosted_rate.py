@@ -1,6 +1,8 @@
-"""How many approvals an hour hosted MultiMail lets through: 150 ms a call, pages of 20, one whole read a second.
+"""How many approvals an hour hosted MultiMail lets through: 150 ms a call, pages of 20,
+one whole read a second.
 
-MultiMail publishes no limit of calls a minute, so one is assumed beside none. The figures are printed, not asserted.
+MultiMail publishes no limit of calls a minute, so one is assumed beside none. The
+figures are printed, not asserted.
 """
 
 import os
@@ -36,13 +38,18 @@ def test_approvals_an_hour_at_150_ms_a_call(reviewer, monkeypatch, a_minute, cap
     with hosted("--temper", "strict") as host, named(host.url):
         keys = {"oversight_key": OVERSIGHT, "read_key": READ}
         fields = ["decided_by", "reason", "only"]
-        connection = make_connection(api_url=host.url, is_our_gateway=False, refused_fields=fields, **keys)
+        connection = make_connection(
+            api_url=host.url, is_our_gateway=False, refused_fields=fields, **keys
+        )
         # So many alike would be set apart from the queue.
         for kind in ("key", "alike", "mailbox", "recipient"):
             Cap.objects.create(kind=kind, an_hour=0, a_day=0)
         for number in range(NUMBER):
             host.hold(subject=f"Letter {number}", markdown=f"Letter {number}")
-        while reconcile.read_everything(connection_id=connection.pk, now=clock()) != f"{NUMBER} held":
+        while (
+            reconcile.read_everything(connection_id=connection.pk, now=clock())
+            != f"{NUMBER} held"
+        ):
             pass
         Mailbox.objects.update(undo_window=timedelta(0))
         for message in Message.objects.order_by("pk"):
@@ -51,8 +58,12 @@ def test_approvals_an_hour_at_150_ms_a_call(reviewer, monkeypatch, a_minute, cap
         began = time.monotonic()
         calls_before = len(host.shown["calls"])
         with ThreadPoolExecutor(DESK_THREADS - KEPT_FREE) as pool:
-            while due := list(Decision.objects.filter(state="recorded").values_list("pk", flat=True)):
-                Decision.objects.filter(pk__in=due, due_at__gt=Now()).update(due_at=Now())
+            while due := list(
+                Decision.objects.filter(state="recorded").values_list("pk", flat=True)
+            ):
+                Decision.objects.filter(pk__in=due, due_at__gt=Now()).update(
+                    due_at=Now()
+                )
                 list(pool.map(carry_out, due))
                 wait(connection)
         took = time.monotonic() - began
@@ -61,7 +72,9 @@ def test_approvals_an_hour_at_150_ms_a_call(reviewer, monkeypatch, a_minute, cap
     assert (len(left), len(set(left))) == (NUMBER, NUMBER)
     with capsys.disabled():
         calls = len(shown["calls"]) - calls_before
-        print(f"\n{NUMBER} approvals in {took:.0f} s, {calls} calls: {NUMBER / took * 3600:,.0f} an hour")
+        print(
+            f"\n{NUMBER} approvals in {took:.0f} s, {calls} calls: {NUMBER / took * 3600:,.0f} an hour"
+        )
 
 
 def carry_out(decision_id):
@@ -74,6 +87,8 @@ def carry_out(decision_id):
 
 def wait(connection):
     """Wait as long as the host asked for."""
-    until = Connection.objects.values_list("wait_until", flat=True).get(pk=connection.pk)
+    until = Connection.objects.values_list("wait_until", flat=True).get(
+        pk=connection.pk
+    )
     if until is not None and until > clock():
         time.sleep((until - clock()).total_seconds() + 0.1)

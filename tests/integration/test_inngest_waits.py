@@ -1,4 +1,6 @@
-"""A function of Inngest's own package that waits for the decision, and our event that resumes it."""
+"""A function of Inngest's own package that waits for the decision, and our event that
+resumes it.
+"""
 
 import contextlib
 import re
@@ -27,7 +29,8 @@ def server():
 @contextlib.contextmanager
 def serving(client, functions):
     """The package's own endpoint, in a typical app."""
-    # Not at the top: every test process imports this file for collection, and few run its tests.
+    # Not at the top: every test process imports this file for collection, and few run
+    # its tests.
     import flask
 
     with warnings.catch_warnings():
@@ -38,7 +41,9 @@ def serving(client, functions):
     app = flask.Flask(__name__)
     inngest.flask.serve(app, client, functions)
     running = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{running.server_port}/api/inngest"
@@ -50,7 +55,11 @@ def serving(client, functions):
 @pytest.fixture(scope="module")
 def app(server):
     """The function from the documentation."""
-    section = (ROOT / "docs" / "bot-developers.md").read_text().partition("## Events to Inngest\n")[2]
+    section = (
+        (ROOT / "docs" / "bot-developers.md")
+        .read_text()
+        .partition("## Events to Inngest\n")[2]
+    )
     found = re.search(r"```python\n(.*?)```", section, re.S)
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("INNGEST_DEV", server.url)
@@ -66,22 +75,40 @@ def connection(db, upstream):
     return make_connection(api_url=upstream.url)
 
 
-@pytest.mark.parametrize(("outcome", "decision"), [("approve", "approved"), ("send_back", "rejected")])
+@pytest.mark.parametrize(
+    ("outcome", "decision"), [("approve", "approved"), ("send_back", "rejected")]
+)
 def test_waiting_function_resumes_with_the_decision_about_its_own_message(
     app, server, connection, reviewer, upstream, outcome, decision
 ):
-    other, ours = (make_message(connection, metadata={"run_id": run}) for run in ("another", "refund-7"))
+    other, ours = (
+        make_message(connection, metadata={"run_id": run})
+        for run in ("another", "refund-7")
+    )
     written = {"name": "app/refund.written", "data": {"message_id": ours.upstream_id}}
     run = inngest_standin.Run(app, server.functions[0]["id"], written)
     waiting = run.next()
-    assert (waiting["op"], waiting["name"]) == ("WaitForEvent", "multimail/email.decided")
-    destination = Destination.objects.create(kind="inngest", name="Functions", url=f"{server.url}/e/a-key")
+    assert (waiting["op"], waiting["name"]) == (
+        "WaitForEvent",
+        "multimail/email.decided",
+    )
+    destination = Destination.objects.create(
+        kind="inngest", name="Functions", url=f"{server.url}/e/a-key"
+    )
     for message in (other, ours):
-        decided(message, reviewer, upstream, outcome, "Say which order." if decision == "rejected" else "")
+        decided(
+            message,
+            reviewer,
+            upstream,
+            outcome,
+            "Say which order." if decision == "rejected" else "",
+        )
         delivery = tell(destination, message, f"message.{decision}")
         send_event(delivery, destination)
     ended = server.wake(run, waiting)
     assert ended["op"] == "Ended"
     assert ended["output"]["decision"] == decision
-    assert ended["output"]["reason"] == ("Say which order." if decision == "rejected" else None)
+    assert ended["output"]["reason"] == (
+        "Say which order." if decision == "rejected" else None
+    )
     assert ended["output"]["metadata"] == {"run_id": "refund-7"}

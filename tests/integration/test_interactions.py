@@ -1,4 +1,6 @@
-"""Decisions on Discord: signed, once, by a linked person, on the version that the card showed."""
+"""Decisions on Discord: signed, once, by a linked person, on the version that the card
+showed.
+"""
 
 import json
 import re
@@ -29,7 +31,13 @@ from audit.models import Entry, EntryDetail
 from mirror.models import Message, Revision, Thread
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
 from policy.models import PolicyVersion
-from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
+from tests.factories import (
+    make_connection,
+    make_message,
+    make_person,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import at_once, decide, in_thread
 from tests.integration.practising import make_approved, make_planted
 
@@ -73,31 +81,51 @@ def sent(body, *, key=KEY, at=None, client=None, **headers):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     stamp = str(int(time.time()) if at is None else at)
     signature = key.sign(stamp.encode() + raw).hex()
-    headers = {"HTTP_X_SIGNATURE_ED25519": signature, "HTTP_X_SIGNATURE_TIMESTAMP": stamp, **headers}
+    headers = {
+        "HTTP_X_SIGNATURE_ED25519": signature,
+        "HTTP_X_SIGNATURE_TIMESTAMP": stamp,
+        **headers,
+    }
     client = client or Client(enforce_csrf_checks=True)
     return client.post(ADDRESS, raw, content_type="application/json", **headers)
 
 
 def post_card(message, **destination):
     """Post the message's card in the channel from which `press` comes."""
-    more = {"name": "Approvals", "kind": "discord_bot", "channel": CHANNEL, **destination}
+    more = {
+        "name": "Approvals",
+        "kind": "discord_bot",
+        "channel": CHANNEL,
+        **destination,
+    }
     where, _ = Destination.objects.get_or_create(**more)
-    return Card.objects.get_or_create(destination=where, message=message, discord_message_id=CARD)[0]
+    return Card.objects.get_or_create(
+        destination=where, message=message, discord_message_id=CARD
+    )[0]
 
 
 def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=None):
     """Return what Discord sends for a button, or for the form with the reason."""
-    data = {"component_type": 2, "custom_id": custom_id(act, message.public_id, revision or message.revision_id)}
+    data = {
+        "component_type": 2,
+        "custom_id": custom_id(act, message.public_id, revision or message.revision_id),
+    }
     if reason is not None:
         field = {"type": 4, "custom_id": "reason", "value": reason}
-        data = {"custom_id": data["custom_id"], "components": [{"type": 18, "component": field}]}
+        data = {
+            "custom_id": data["custom_id"],
+            "components": [{"type": 18, "component": field}],
+        }
     return {
         "id": number or str(next(_numbers)),
         "application_id": "119000000000000001",
         "type": 3 if reason is None else 5,
         "token": "a-token-of-discord",
         "data": data,
-        "member": {"user": {"id": by, "username": "ana.dev" if by == ANA else "mallory"}, "roles": []},
+        "member": {
+            "user": {"id": by, "username": "ana.dev" if by == ANA else "mallory"},
+            "roles": [],
+        },
         "channel_id": CHANNEL,
         "channel": {"id": CHANNEL, "name": "approvals"},
         "guild_id": "121000000000000001",
@@ -106,10 +134,16 @@ def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=
 
 
 def answer_text(answer):
-    """Return the text of the response, which only the presser sees and which mentions nobody."""
+    """Return the text of the response, which only the presser sees and which mentions
+    nobody.
+    """
     assert answer.status_code == 200
     body = answer.json()
-    assert (body["type"], body["data"]["flags"], body["data"]["allowed_mentions"]) == (4, 64, {"parse": []})
+    assert (body["type"], body["data"]["flags"], body["data"]["allowed_mentions"]) == (
+        4,
+        64,
+        {"parse": []},
+    )
     return body["data"]["content"]
 
 
@@ -126,14 +160,18 @@ def before_insert(table, sql):
     name = re.search(r"FUNCTION (\w+)", sql)[1]
     with database.cursor() as cursor:
         cursor.execute(sql)
-        cursor.execute(f"CREATE TRIGGER {name} BEFORE INSERT ON {table} EXECUTE FUNCTION {name}()")
+        cursor.execute(
+            f"CREATE TRIGGER {name} BEFORE INSERT ON {table} EXECUTE FUNCTION {name}()"
+        )
 
 
 def words_of(page):
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page.content.decode()))
 
 
-def test_ping_of_another_application_is_answered_but_its_press_does_nothing(ana, message, settings, caplog):
+def test_ping_of_another_application_is_answered_but_its_press_does_nothing(
+    ana, message, settings, caplog
+):
     for known in ("119000000000000001", "", "118"):
         settings.DISCORD_APP_ID = known
         assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
@@ -149,7 +187,9 @@ def test_ping_of_another_application_is_answered_but_its_press_does_nothing(ana,
     assert not Verdict.objects.exists()
 
 
-def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message, caplog):
+def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(
+    ana, message, caplog
+):
     body, now = press(message), int(time.time())
     changes = [
         {"key": Ed25519PrivateKey.generate()}, {"at": now - 301}, {"at": now + 120},
@@ -157,14 +197,24 @@ def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, messag
         *({"HTTP_X_SIGNATURE_ED25519": wrong} for wrong in ("", "00" * 64, "é" * 128)),
         *({"HTTP_X_SIGNATURE_TIMESTAMP": wrong} for wrong in ("", "1e9", "9" * 40)),
     ]  # fmt: skip
-    assert [change for change in changes if sent(body, **change).status_code != 401] == []
+    assert [
+        change for change in changes if sent(body, **change).status_code != 401
+    ] == []
     # The signature is checked first, so invalid JSON is refused in the same way.
     for raw in (json.dumps(body).encode(), b"{"):
-        assert Client().post(ADDRESS, raw, content_type="application/json").status_code == 401
+        assert (
+            Client().post(ADDRESS, raw, content_type="application/json").status_code
+            == 401
+        )
     assert nothing_happened()
     assert not Entry.objects.filter(surface="discord").exists()
     # A flood of them does not fill the log either.
-    assert len([one for one in caplog.records if one.getMessage() == "interaction refused"]) <= 2
+    assert (
+        len(
+            [one for one in caplog.records if one.getMessage() == "interaction refused"]
+        )
+        <= 2
+    )
 
 
 def test_address_without_its_key_says_so(settings):
@@ -176,7 +226,16 @@ def test_address_without_its_key_says_so(settings):
 
 def test_signed_nonsense_is_400_and_never_500(ana, message):
     good = press(message)
-    bad = [b"{", b"[" * 100_000, b"[]", b"null", b'{"type": NaN}', b'"\\ud800"', b"\xff", b"9" * 5000]
+    bad = [
+        b"{",
+        b"[" * 100_000,
+        b"[]",
+        b"null",
+        b'{"type": NaN}',
+        b'"\\ud800"',
+        b"\xff",
+        b"9" * 5000,
+    ]
     changes = [
         *({"type": one} for one in (6, "3", True, None, [])),
         *({"id": one} for one in (None, 5, "", "9" * 40, "١")),
@@ -189,8 +248,14 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
         {"type": 5, "data": {"custom_id": "x", "components": [{"component": {"custom_id": "reason", "value": 5}}]}},
         {"data": {"custom_id": "\ud800"}},
     ]  # fmt: skip
-    bad += [with_options(good, one) for one in ('["x"]', '[{"value": "x"}]', "3", '{"a": 1}')]
-    bad += [with_options(good, json.dumps([{"name": "to", "value": one}])) for one in ({}, [], "x" * 6001)]
+    bad += [
+        with_options(good, one)
+        for one in ('["x"]', '[{"value": "x"}]', "3", '{"a": 1}')
+    ]
+    bad += [
+        with_options(good, json.dumps([{"name": "to", "value": one}]))
+        for one in ({}, [], "x" * 6001)
+    ]
     bad += [json.dumps({**good, **change}).encode() for change in changes]
     doubled = json.dumps(good).encode().replace(b"{", b'{"token": "other", ', 1)
     assert 'the name "token" twice' in sent(doubled).json()["error"]
@@ -203,24 +268,36 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
 
 def with_options(body, options):
     """Return the bytes of a command with these options."""
-    whole = json.dumps({**body, "type": 2, "data": {"name": "pending", "options": "HERE"}})
+    whole = json.dumps(
+        {**body, "type": 2, "data": {"name": "pending", "options": "HERE"}}
+    )
     return whole.replace('"HERE"', options).encode()
 
 
-def test_internal_error_is_reported_and_logged_and_nothing_is_decided(ana, message, caplog):
+def test_internal_error_is_reported_and_logged_and_nothing_is_decided(
+    ana, message, caplog
+):
     before = Entry.objects.count()
     with rolled_back():
         before_insert("alerts_interaction", AWAY)
         assert "database is not responding" in answer_text(sent(press(message)))
         assert nothing_happened()
-    Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
+    Revision.objects.filter(pk=message.revision_id).update(
+        findings=["not what a finding is"]
+    )
     assert "The desk had an error" in answer_text(sent(press(message)))
     assert nothing_happened()
     assert Entry.objects.count() == before
-    assert any(one.exc_info for one in caplog.records if one.getMessage() == "interaction not taken")
+    assert any(
+        one.exc_info
+        for one in caplog.records
+        if one.getMessage() == "interaction not taken"
+    )
 
 
-def test_interaction_that_discord_reported_as_failed_does_nothing_later(ana, message, monkeypatch):
+def test_interaction_that_discord_reported_as_failed_does_nothing_later(
+    ana, message, monkeypatch
+):
     monkeypatch.setattr(receiving, "ANSWER_WITHIN", 0.1)
     before_insert("alerts_interaction", SLOW % 0.2)
     before = Entry.objects.count()
@@ -230,11 +307,17 @@ def test_interaction_that_discord_reported_as_failed_does_nothing_later(ana, mes
     assert Entry.objects.count() == before
 
 
-def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(signed_in, ana, auditor, message):
+def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(
+    signed_in, ana, auditor, message
+):
     body = press(message)
     text = answer_text(sent(body))
     verdict, decision = Verdict.objects.get(), Decision.objects.get()
-    assert (verdict.person, verdict.outcome, verdict.surface) == (ana, "approve", "discord")
+    assert (verdict.person, verdict.outcome, verdict.surface) == (
+        ana,
+        "approve",
+        "discord",
+    )
     assert (decision.due_at - decision.changed_at).total_seconds() == 5
     assert "You have 5 s to [undo it on the desk](<" in text
     assert f"/queue/{message.public_id}/" in text
@@ -244,31 +327,49 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
         assert (line.fields["discord"], line.fields["discord_id"]) == ("ana.dev", ANA)
         assert line.fields["interaction"] == body["id"]
     row = Interaction.objects.get()
-    assert (row.person, row.message, row.outcome, row.token, row.options) == (ana, message, "approve", "", "")
+    assert (row.person, row.message, row.outcome, row.token, row.options) == (
+        ana,
+        message,
+        "approve",
+        "",
+        "",
+    )
 
-    # The response links to the message for undo; opening it after the verdict does not count as reading before.
+    # The response links to the message for undo; opening it after the verdict does not
+    # count as reading before.
     assert signed_in(ana).get(f"/queue/{message.public_id}/").status_code == 200
     trace = words_of(signed_in(auditor).get(f"/audit/trace/{message.public_id}/"))
     proved = rf"ana\.dev \( ?{ANA} ?\) pressed the button \(interaction {body['id']} ?, signed by Discord\)\. verified"
     assert re.search(rf"The Discord user {proved}", trace)
-    assert "pressed a button on its card in Discord without opening that version on the desk" in trace
+    assert (
+        "pressed a button on its card in Discord without opening that version on the desk"
+        in trace
+    )
     for words in ("before deciding", "They had opened every part of its page"):
         assert words not in trace
 
 
 def put_in_force(**asked):
     rules = [{"id": "r0", "name": "Two of us", "then": asked}]
-    PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=Now())
+    PolicyVersion.objects.create(
+        number=1, state="active", rules=rules, activated_at=Now()
+    )
 
 
-def test_first_of_two_approvals_counts_and_the_card_says_so(ana, second_reviewer, message):
+def test_first_of_two_approvals_counts_and_the_card_says_so(
+    ana, second_reviewer, message
+):
     put_in_force(approvals={"0": 2})
     card = Card.objects.get()
     Delivery.objects.all().delete()
     said = answer_text(sent(press(message)))
-    assert said.startswith("Approved: 1 of 2. Nothing is sent until the others have approved.")
+    assert said.startswith(
+        "Approved: 1 of 2. Nothing is sent until the others have approved."
+    )
     assert not Decision.objects.exists()
-    assert [delivery.action for delivery in card.deliveries.all()] == ["approval.recorded"]
+    assert [delivery.action for delivery in card.deliveries.all()] == [
+        "approval.recorded"
+    ]
     assert approvals_of(Message.objects.get(pk=message.pk)) == "1 of 2, by Ana Ferreira"
     assert "You have approved this" in answer_text(sent(press(message)))
     assert decide(message, second_reviewer).decision is not None
@@ -278,24 +379,39 @@ def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, m
     asked = sent(press(message, "reject")).json()
     field = asked["data"]["components"][0]["component"]
     assert (asked["type"], field["style"], field["required"]) == (9, 2, True)
-    assert asked["data"]["custom_id"] == custom_id("reject", message.public_id, message.revision_id)
+    assert asked["data"]["custom_id"] == custom_id(
+        "reject", message.public_id, message.revision_id
+    )
     assert "Give a reason" in answer_text(sent(press(message, "reject", reason="   ")))
     assert not Verdict.objects.exists()
     older = press(message, "reject", reason="  The price is wrong.  ")
-    older["data"]["components"] = [{"type": 1, "components": [older["data"]["components"][0]["component"]]}]
+    older["data"]["components"] = [
+        {"type": 1, "components": [older["data"]["components"][0]["component"]]}
+    ]
     assert answer_text(sent(older)).startswith("Rejected.")
-    assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
+    assert (Decision.objects.get().outcome, Decision.objects.get().reason) == (
+        "reject",
+        "The price is wrong.",
+    )
 
 
-def test_claim_button_claims_the_message_and_names_its_holder(ana, second_reviewer, message):
-    assert answer_text(sent(press(message, "claim"))).startswith("You claimed this message")
+def test_claim_button_claims_the_message_and_names_its_holder(
+    ana, second_reviewer, message
+):
+    assert answer_text(sent(press(message, "claim"))).startswith(
+        "You claimed this message"
+    )
     assert Claim.objects.get().person == ana
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
-    assert "Ana Ferreira has this message" in answer_text(sent(press(message, "claim", by=MALLORY)))
+    assert "Ana Ferreira has this message" in answer_text(
+        sent(press(message, "claim", by=MALLORY))
+    )
     assert recorded("claim.taken").fields["discord_id"] == ANA
 
 
-def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana, message):
+def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(
+    ana, message
+):
     # In a direct message the user counts like a server member.
     body = press(message)
     body["user"] = body.pop("member")["user"]
@@ -314,19 +430,30 @@ def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana
     assert (forget_answers(), Interaction.objects.get().answer) == (1, "")
 
 
-def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(signed_in, reviewer, message):
+def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(
+    signed_in, reviewer, message
+):
     body = press(message, by=MALLORY)
     text = answer_text(sent(body))
     assert not Verdict.objects.exists()
     assert message.subject not in text
     assert message.sender not in text
     line = recorded("interaction.refused")
-    assert (line.entry.actor_kind, line.entry.actor_id, line.entry.surface) == ("discord", MALLORY, "discord")
-    assert (line.entry.message, line.fields["interaction"]) == (message.public_id, body["id"])
+    assert (line.entry.actor_kind, line.entry.actor_id, line.entry.surface) == (
+        "discord",
+        MALLORY,
+        "discord",
+    )
+    assert (line.entry.message, line.fields["interaction"]) == (
+        message.public_id,
+        body["id"],
+    )
     # It explains linking, for presses and commands; the link works once.
     row = Interaction.objects.get()
     row.kind = Interaction.Kind.COMMAND
-    words, of_command = (one.partition("(<")[0] for one in (text, link_instructions(row)))
+    words, of_command = (
+        one.partition("(<")[0] for one in (text, link_instructions(row))
+    )
     assert words == of_command
     assert "Your account, Discord" in text
     text = answer_text(sent(press(message, by=MALLORY)))
@@ -339,13 +466,22 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     assert Verdict.objects.get().person == reviewer
 
 
-def test_repeated_unauthorized_presses_are_answered_and_do_not_fill_the_ledger(auditor, message, monkeypatch):
+def test_repeated_unauthorized_presses_are_answered_and_do_not_fill_the_ledger(
+    auditor, message, monkeypatch
+):
     monkeypatch.setattr(replies, "MAX_REFUSALS", 2)
     DiscordAccount.objects.create(person=auditor, discord_id=ANA)
-    refusals = EntryDetail.objects.filter(entry__action="interaction.refused").order_by("entry")
+    refusals = EntryDetail.objects.filter(entry__action="interaction.refused").order_by(
+        "entry"
+    )
     for act in ("approve", "reject", "claim"):
-        assert "Your account, Discord" in answer_text(sent(press(message, act, by=MALLORY)))
-    assert [LAST_REFUSAL in one.fields["explanation"] for one in refusals] == [False, True]
+        assert "Your account, Discord" in answer_text(
+            sent(press(message, act, by=MALLORY))
+        )
+    assert [LAST_REFUSAL in one.fields["explanation"] for one in refusals] == [
+        False,
+        True,
+    ]
     # Others are still recorded, and this one again a minute later.
     assert "Open it on the desk" in answer_text(sent(press(message)))
     assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
@@ -372,15 +508,23 @@ def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
             assert recorded("interaction.refused").entry.actor_id == str(ana.pk)
 
 
-def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(ana, message):
+def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(
+    ana, message
+):
     def risky():
-        lie = {"rule": "link_text_lies", "level": "high", "sentence": "The link shows secret-bank.example."}
+        lie = {
+            "rule": "link_text_lies",
+            "level": "high",
+            "sentence": "The link shows secret-bank.example.",
+        }
         more = {"points": 60, "detail": "", "evidence": [], "version": 1}
         Revision.objects.filter(pk=message.revision_id).update(findings=[lie | more])
 
     def answered():
         Message.objects.filter(pk=message.pk).update(thread_id="T1")
-        thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="T1", read_at=Now(), wanted=False)
+        thread = Thread.objects.create(
+            mailbox=message.mailbox, upstream_id="T1", read_at=Now(), wanted=False
+        )
         thread.messages.create(
             upstream_id="L1", direction="inbound", sender="dana@northwind.example", text="Cancel it.",
             is_read=True, is_fact=True, at=timezone.now() + timedelta(minutes=5),
@@ -398,15 +542,20 @@ def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(
             text = answer_text(sent(press(message)))
             assert words in text
             assert f"/queue/{message.public_id}/" in text, words
-            assert [hidden for hidden in ("secret-bank", "dana", "Cancel") if hidden in text] == []
+            assert [
+                hidden for hidden in ("secret-bank", "dana", "Cancel") if hidden in text
+            ] == []
             assert not Verdict.objects.exists(), words
             assert recorded(action).fields["discord_id"] == ANA, words
 
 
 @pytest.mark.parametrize(
-    ("act", "reason", "said"), [("approve", None, "easily missed"), ("reject", "No", "well spotted")]
+    ("act", "reason", "said"),
+    [("approve", None, "easily missed"), ("reject", "No", "well spotted")],
 )
-def test_press_on_a_practice_message_is_told_what_it_was(act, reason, said, ana, message, reviewer):
+def test_press_on_a_practice_message_is_told_what_it_was(
+    act, reason, said, ana, message, reviewer
+):
     make_approved(message.connection, reviewer)
     planted = make_planted(message.connection)
     post_card(planted.message)
@@ -421,14 +570,18 @@ def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
     show_row(message, subject="Another subject")
     message.refresh_from_db()
     for revision in (old, elsewhere.revision_id):
-        assert "out of date" in answer_text(sent(press(message, revision=revision))), revision
+        assert "out of date" in answer_text(sent(press(message, revision=revision))), (
+            revision
+        )
     text = answer_text(sent(press(message, "reject", revision=old, reason="Too long.")))
     assert "out of date" in text
     assert "You wrote: Too long." in text
     assert not Verdict.objects.exists()
 
 
-def test_press_on_another_post_or_in_another_channel_than_the_card_is_refused_and_recorded(ana, message):
+def test_press_on_another_post_or_in_another_channel_than_the_card_is_refused_and_recorded(
+    ana, message
+):
     """Whoever has the bot's token can put the desk's buttons under a text of their own."""
     other, webhook = "122000000000000009", {"kind": "discord_webhook", "channel": ""}
     for change, destination in (
@@ -444,13 +597,19 @@ def test_press_on_another_post_or_in_another_channel_than_the_card_is_refused_an
             Destination.objects.update(**destination)
             for act, reason in (("approve", None), ("reject", "No."), ("claim", None)):
                 text = answer_text(sent(press(message, act, reason=reason) | change))
-                assert text.startswith("This is not the card that the desk has for this message"), (change, act)
+                assert text.startswith(
+                    "This is not the card that the desk has for this message"
+                ), (change, act)
                 assert f"/queue/{message.public_id}/" in text
             assert (Verdict.objects.exists(), Claim.objects.exists()) == (False, False)
             line = recorded("interaction.refused")
-            assert (line.entry.message, line.entry.actor_id) == (message.public_id, str(ana.pk))
+            assert (line.entry.message, line.entry.actor_id) == (
+                message.public_id,
+                str(ana.pk),
+            )
             assert "another post or channel" in line.fields["explanation"]
-    # The card of another message does not count either, and that of a webhook counts in its own channel.
+    # The card of another message does not count either, and that of a webhook counts in
+    # its own channel.
     elsewhere = make_message(message.connection)
     assert answer_text(sent(press(elsewhere))).startswith("This is not the card")
     Destination.objects.update(**webhook, posts_in=CHANNEL)
@@ -466,44 +625,77 @@ def test_answer_names_no_address_where_the_card_names_none(ana, message):
         with rolled_back():
             Destination.objects.update(privacy=privacy)
             text = answer_text(sent(press(message, "reject"))).replace("\\", "")
-        assert (upstream_sentence in text, "l…@fabrikam.example" in text) == (is_named, not is_named), privacy
+        assert (upstream_sentence in text, "l…@fabrikam.example" in text) == (
+            is_named,
+            not is_named,
+        ), privacy
 
 
 def test_command_is_deferred_once_with_its_known_options(ana, message):
     body = {**press(message), "type": 2}
-    body["data"] = {"name": "pending", "options": [{"name": "mailbox", "type": 3, "value": "ana@x.example"}]}
+    body["data"] = {
+        "name": "pending",
+        "options": [{"name": "mailbox", "type": 3, "value": "ana@x.example"}],
+    }
     for _ in range(2):
         assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
     row = Interaction.objects.get()
-    assert (row.kind, row.name, row.state, row.token) == ("command", "pending", "due", "a-token-of-discord")
+    assert (row.kind, row.name, row.state, row.token) == (
+        "command",
+        "pending",
+        "due",
+        "a-token-of-discord",
+    )
     assert json.loads(row.options) == [{"name": "mailbox", "value": "ana@x.example"}]
     # A command of another application.
     for depth in (10, 400):
         nested = '{"name": "a", "options": [' * depth + "]}" * depth
         others = '{"name": "n", "value": 5}, {"name": "b", "value": true}, {"name": "f", "value": 1e999}'
-        answer = sent(with_options(press(message), f'[{nested}, {others}, {{"name": "to", "value": "x"}}]'))
+        answer = sent(
+            with_options(
+                press(message), f'[{nested}, {others}, {{"name": "to", "value": "x"}}]'
+            )
+        )
         assert answer.json()["type"] == 5
-        assert json.loads(Interaction.objects.latest("pk").options) == [{"name": "to", "value": "x"}]
+        assert json.loads(Interaction.objects.latest("pk").options) == [
+            {"name": "to", "value": "x"}
+        ]
 
 
 def links_of(message):
     """Return the path of every link on a card with its buttons."""
     link = f"/approvals/{message.upstream_id}/"
     rows = buttons(message.public_id, message.revision_id, link, is_open=True)
-    return [button["url"] for row in rows for button in row["components"] if "url" in button]
+    return [
+        button["url"] for row in rows for button in row["components"] if "url" in button
+    ]
 
 
 def test_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message):
     client = signed_in(ana)
     for path in links_of(message):
-        assert client.get(path, HTTP_SEC_PURPOSE="prefetch", HTTP_PURPOSE="prefetch", follow=True).status_code == 200
-        assert client.head(path, HTTP_USER_AGENT="Discordbot/2.0", follow=True).status_code == 200
+        assert (
+            client.get(
+                path, HTTP_SEC_PURPOSE="prefetch", HTTP_PURPOSE="prefetch", follow=True
+            ).status_code
+            == 200
+        )
+        assert (
+            client.head(path, HTTP_USER_AGENT="Discordbot/2.0", follow=True).status_code
+            == 200
+        )
     assert client.get(ADDRESS).status_code == client.head(ADDRESS).status_code == 405
-    assert (Message.objects.get().state, Claim.objects.exists(), nothing_happened()) == ("held", False, True)
+    assert (
+        Message.objects.get().state,
+        Claim.objects.exists(),
+        nothing_happened(),
+    ) == ("held", False, True)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second_reviewer, message):
+def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(
+    ana, second_reviewer, message
+):
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
     third = make_person("cleo@yourteam.example", "Cleo", "reviewer")
     browser = Client()
@@ -515,14 +707,22 @@ def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second
         lambda: browser.post(f"/queue/{message.public_id}/verdict/", form),
     )
     assert Decision.objects.count() == Verdict.objects.count() == 1
-    won = [answer_text(one).startswith("Approved.") for one in answers[:2]] + [answers[2].status_code == 302]
+    won = [answer_text(one).startswith("Approved.") for one in answers[:2]] + [
+        answers[2].status_code == 302
+    ]
     assert won.count(True) == 1
-    assert all("first" in answer_text(one) for one in answers[:2] if not answer_text(one).startswith("Approved."))
+    assert all(
+        "first" in answer_text(one)
+        for one in answers[:2]
+        if not answer_text(one).startswith("Approved.")
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answer(ana, message):
+def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answer(
+    ana, message
+):
     body = press(message)
     first, second = at_once(lambda: sent(body), lambda: sent(body))
     assert first.json() == second.json()
@@ -551,7 +751,9 @@ def held_by_another(message):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(ana, message, monkeypatch):
+def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(
+    ana, message, monkeypatch
+):
     monkeypatch.setattr(receiving, "LOCK_MS", 100)
     body = press(message)
     with held_by_another(message):

@@ -1,4 +1,6 @@
-"""The API key pages, on the real gateway: listing, creating a key shown once, limiting, owners, revoking."""
+"""The API key pages, on the real gateway: listing, creating a key shown once, limiting,
+owners, revoking.
+"""
 
 import re
 from uuid import uuid4
@@ -7,7 +9,13 @@ import pytest
 
 from audit.models import Entry, EntryDetail
 from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted
-from connections.keys.commands import change_key, create_key, read_key, revoke_key, set_owner
+from connections.keys.commands import (
+    change_key,
+    create_key,
+    read_key,
+    revoke_key,
+    set_owner,
+)
 from connections.keys.forms import KeyForm, OwnerForm
 from gateway.models import ApiKey, ApprovalRequest
 from mirror.models import Connection
@@ -21,12 +29,19 @@ WANTED = {"name": "Support bot", "scopes": ["read", "send"]}
 
 
 def recorded():
-    return [one.action for one in Entry.objects.oldest_first() if one.action.startswith(("api_key", "account"))]
+    return [
+        one.action
+        for one in Entry.objects.oldest_first()
+        if one.action.startswith(("api_key", "account"))
+    ]
 
 
 def make(client, account, **fields):
     """Post the form with a fresh ticket."""
-    return client.post(f"/keys/{account.connection.pk}/add/", {**WANTED, "ticket": uuid4().hex, **fields})
+    return client.post(
+        f"/keys/{account.connection.pk}/add/",
+        {**WANTED, "ticket": uuid4().hex, **fields},
+    )
 
 
 def path_of(account, key, act=""):
@@ -44,44 +59,74 @@ def here(account, admin):
     return {"connection": account.connection, "actor": admin.actor(surface="web")}
 
 
-def test_keys_are_listed_with_scopes_and_owners(signed_in, admin, reviewer, account, agent, here):
-    ApiKey.objects.filter(name="Key reader").update(name="<script>x</script>\u202etxt.exe")
+def test_keys_are_listed_with_scopes_and_owners(
+    signed_in, admin, reviewer, account, agent, here
+):
+    ApiKey.objects.filter(name="Key reader").update(
+        name="<script>x</script>\u202etxt.exe"
+    )
     client = signed_in(admin)
-    assert client.post(path_of(account, agent, "owner/"), {"owner": str(reviewer.pk)}).status_code == 302
+    assert (
+        client.post(
+            path_of(account, agent, "owner/"), {"owner": str(reviewer.pk)}
+        ).status_code
+        == 302
+    )
     assert KeyOwner.objects.get().person == reviewer
     answer = client.get("/keys/")
     page = text_of(answer)
-    for words in ("Key agent", "send", "Ana Ferreira", "Never used", "This desk's oversight key"):
+    for words in (
+        "Key agent",
+        "send",
+        "Ana Ferreira",
+        "Never used",
+        "This desk's oversight key",
+    ):
         assert words in page, words
     for hidden in (account.world.keys["agent"], "<script>x", "\u202e"):
         assert hidden not in answer.content.decode(), hidden
     set_owner(**here, key_id=agent.pk, name="Key agent", person=None)
     assert not KeyOwner.objects.exists()
     assert recorded() == ["api_key.owner_set", "api_key.owner_set"]
-    Connection.objects.filter(pk=account.connection.pk).update(removed_at="2026-11-20T10:00Z")
+    Connection.objects.filter(pk=account.connection.pk).update(
+        removed_at="2026-11-20T10:00Z"
+    )
     assert "Key agent" not in client.get("/keys/").content.decode()
 
 
-def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(signed_in, admin, account, caplog):
+def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(
+    signed_in, admin, account, caplog
+):
     caplog.set_level("DEBUG")
     client = signed_in(admin)
     opened = client.get(f"/keys/{account.connection.pk}/add/").content.decode()
     ticket = re.search(r'name="ticket" value="([^"]+)"', opened)[1]
     box = account.world.mailbox.pk
-    fields = {"mailboxes": [box], "owner": str(admin.pk), "scopes": ["read"], "ticket": ticket}
+    fields = {
+        "mailboxes": [box],
+        "owner": str(admin.pk),
+        "scopes": ["read"],
+        "ticket": ticket,
+    }
     answer = make(client, account, **fields)
     assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
     text = SECRET.search(answer.content.decode())[1]
     made = ApiKey.objects.get(name="Support bot")
     assert (made.scopes, made.mailbox_ids) == (["read"], [box])
     assert KeyOwner.objects.get(upstream_key_id=made.pk).person == admin
-    assert recorded() == ["account.change_asked", "api_key.created", "api_key.owner_set"]
+    assert recorded() == [
+        "account.change_asked",
+        "api_key.created",
+        "api_key.owner_set",
+    ]
     # Reloading sends the same form again: no second key, and the key is not shown.
     again = make(client, account, **fields)
     assert (again.status_code, text in again.content.decode()) == (409, False)
     assert ApiKey.objects.filter(name="Support bot").count() == 1
     assert text not in client.get(path_of(account, made)).content.decode()
-    assert text not in str([one.fields for one in EntryDetail.objects.all()]) + str(dict(client.session))
+    assert text not in str([one.fields for one in EntryDetail.objects.all()]) + str(
+        dict(client.session)
+    )
     assert caplog.records
     assert all(text not in str(vars(record)) for record in caplog.records)
     account.world.keys["new"] = text
@@ -99,17 +144,28 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
     ):
         form = KeyForm(WANTED | fields, mailboxes=account.connection.mailboxes.there())
         found = form.errors_by_field() | OwnerForm(fields).errors_by_field()
-        assert (list(found), words in "".join(found.values())) == (list(fields), True), fields
+        assert (list(found), words in "".join(found.values())) == (
+            list(fields),
+            True,
+        ), fields
     client = signed_in(admin)
     answer = make(client, account, scopes=["send", "oversight"])
-    assert (answer.status_code, "approve its own mail" in text_of(answer)) == (422, True)
-    assert re.findall(r'value="(\w+)" checked', answer.content.decode()) == ["send", "oversight"]
+    assert (answer.status_code, "approve its own mail" in text_of(answer)) == (
+        422,
+        True,
+    )
+    assert re.findall(r'value="(\w+)" checked', answer.content.decode()) == [
+        "send",
+        "oversight",
+    ]
     # A form without its ticket may be a repetition.
     assert make(client, account, ticket="").status_code == 409
     assert account.asked("POST", "/api-keys") == 0
 
 
-def test_key_whose_response_was_lost_is_named_and_not_created_twice(signed_in, admin, account, here):
+def test_key_whose_response_was_lost_is_named_and_not_created_twice(
+    signed_in, admin, account, here
+):
     account.gateway.lost.add(("POST", "/api-keys"))
     answer = make(signed_in(admin), account)
     page = text_of(answer)
@@ -123,18 +179,28 @@ def test_key_whose_response_was_lost_is_named_and_not_created_twice(signed_in, a
         create_key(**here, wanted=WANTED)
 
 
-def test_operator_code_is_requested_and_completes_the_change(signed_in, admin, account, here, settings):
+def test_operator_code_is_requested_and_completes_the_change(
+    signed_in, admin, account, here, settings
+):
     settings.GATEWAY_APPROVAL_CODES = "1"
     client = signed_in(admin)
     answer = make(client, account)
     page = answer.content.decode()
-    assert (answer.status_code, 'name="approval_code"' in page, 'value="Support bot"' in page) == (202, True, True)
+    assert (
+        answer.status_code,
+        'name="approval_code"' in page,
+        'value="Support bot"' in page,
+    ) == (202, True, True)
     done = make(client, account, approval_code=ApprovalRequest.objects.get().code)
     assert (done.status_code, bool(SECRET.search(done.content.decode()))) == (200, True)
     # The same for a change that grants oversight.
     ApprovalRequest.objects.all().delete()
     reader = ApiKey.objects.get(name="Key reader")
-    change = {**here, "key": read_key(**here, key_id=reader.pk), "changes": {"scopes": ["read", "oversight"]}}
+    change = {
+        **here,
+        "key": read_key(**here, key_id=reader.pk),
+        "changes": {"scopes": ["read", "oversight"]},
+    }
     with pytest.raises(CodeWanted):
         change_key(**change)
     change_key(**change, code=ApprovalRequest.objects.get().code)
@@ -146,18 +212,35 @@ def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account,
     client, path = signed_in(admin), path_of(account, agent, "change/")
     same = client.post(path, {"name": "Key agent", "scopes": ["read", "send"]})
     assert (same.status_code, account.asked("PATCH", "")) == (422, 0)
-    fields = {"name": "Key agent", "scopes": ["read"], "mailboxes": [account.world.mailbox.pk]}
+    fields = {
+        "name": "Key agent",
+        "scopes": ["read"],
+        "mailboxes": [account.world.mailbox.pk],
+    }
     for mailboxes in (fields["mailboxes"], []):
         assert client.post(path, fields | {"mailboxes": mailboxes}).status_code == 302
         agent.refresh_from_db()
-        assert (agent.name, agent.scopes, agent.mailbox_ids) == ("Key agent", ["read"], mailboxes)
-    details = Entry.objects.filter(action="api_key.changed").oldest_first()[0].detail.fields
-    assert ("scopes: read, send" in details["before"], "scopes: read" in details["after"]) == (True, True)
+        assert (agent.name, agent.scopes, agent.mailbox_ids) == (
+            "Key agent",
+            ["read"],
+            mailboxes,
+        )
+    details = (
+        Entry.objects.filter(action="api_key.changed").oldest_first()[0].detail.fields
+    )
+    assert (
+        "scopes: read, send" in details["before"],
+        "scopes: read" in details["after"],
+    ) == (True, True)
 
 
-def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(signed_in, admin, account, agent, here):
+def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(
+    signed_in, admin, account, agent, here
+):
     client, key = signed_in(admin), ApiKey.objects.get(name="Key desk")
-    assert "no decision is carried out" in text_of(client.get(path_of(account, key, "revoke/")))
+    assert "no decision is carried out" in text_of(
+        client.get(path_of(account, key, "revoke/"))
+    )
     assert client.post(path_of(account, key, "revoke/")).status_code == 302
     key.refresh_from_db()
     assert key.revoked_at is not None
@@ -170,9 +253,19 @@ def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(sign
 
 
 @pytest.mark.slow
-def test_unlistable_keys_show_an_error_and_the_page_still_renders(signed_in, admin, account, here):
-    for status, words in ((401, "enter another"), (403, "403"), (404, "offer it"), (500, "500")):
-        account.gateway.spoiled[("GET", "/api-keys")] = (status, b'{"error": "Not today."}')
+def test_unlistable_keys_show_an_error_and_the_page_still_renders(
+    signed_in, admin, account, here
+):
+    for status, words in (
+        (401, "enter another"),
+        (403, "403"),
+        (404, "offer it"),
+        (500, "500"),
+    ):
+        account.gateway.spoiled[("GET", "/api-keys")] = (
+            status,
+            b'{"error": "Not today."}',
+        )
         with pytest.raises((ChangeRefused, ChangeUnknown), match=words):
             read_key(**here, key_id="01")
     make_connection("other")

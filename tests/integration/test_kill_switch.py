@@ -1,4 +1,6 @@
-"""The kill switch: who may pull and release it, what it stops, and that what it stops can still be undone."""
+"""The kill switch: who may pull and release it, what it stops, and that what it stops
+can still be undone.
+"""
 
 from datetime import timedelta
 
@@ -18,7 +20,13 @@ from mirror.models import Mailbox, Message
 from policy import kill_switch
 from policy.models import KillSwitch
 from tests.factories import make_connection, make_message, pending_row, rolled_back
-from tests.integration.deciding import carry_out, decide, in_thread, make_due, waiting_for_a_lock
+from tests.integration.deciding import (
+    carry_out,
+    decide,
+    in_thread,
+    make_due,
+    waiting_for_a_lock,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -32,7 +40,9 @@ def message(upstream):
 
 
 def pull(person, **scope):
-    return kill_switch.pull(actor=person.actor(surface="web"), reason="Wrong price in every letter", **scope)
+    return kill_switch.pull(
+        actor=person.actor(surface="web"), reason="Wrong price in every letter", **scope
+    )
 
 
 def release(switch, person):
@@ -43,9 +53,19 @@ def undo(message, person):
     return undo_decision(message=message.public_id, actor=person.actor(surface="web"))
 
 
-def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(message, reviewer, admin, upstream):
-    connection, mailbox = {"connection": message.connection}, {"mailbox": message.mailbox}
-    for scope, outcome in (({}, "approve"), ({}, "reject"), (connection, "send_back"), (mailbox, "approve")):
+def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(
+    message, reviewer, admin, upstream
+):
+    connection, mailbox = (
+        {"connection": message.connection},
+        {"mailbox": message.mailbox},
+    )
+    for scope, outcome in (
+        ({}, "approve"),
+        ({}, "reject"),
+        (connection, "send_back"),
+        (mailbox, "approve"),
+    ):
         with rolled_back():
             switch = pull(reviewer, **scope)
             assert carry_out(message, reviewer, outcome=outcome) == "not due", scope
@@ -61,7 +81,9 @@ def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(messag
                 upstream.calls.clear()
 
 
-def test_switch_is_itself_in_the_ledger_and_its_release_wakes_a_worker(message, reviewer, admin, sent_tasks):
+def test_switch_is_itself_in_the_ledger_and_its_release_wakes_a_worker(
+    message, reviewer, admin, sent_tasks
+):
     release(pull(reviewer), admin)
     assert sent_tasks == [("approvals.tasks.execute_due",)]
     acts = Entry.objects.filter(action__startswith="kill_switch.").oldest_first()
@@ -75,17 +97,31 @@ def test_switch_is_itself_in_the_ledger_and_its_release_wakes_a_worker(message, 
 def test_switch_of_another_scope_stops_nothing_here(message, reviewer):
     other = make_connection("other")
     pull(reviewer, connection=other)
-    pull(reviewer, mailbox=Mailbox.objects.create(connection=message.connection, upstream_id="01B", address="b@x.io"))
+    pull(
+        reviewer,
+        mailbox=Mailbox.objects.create(
+            connection=message.connection, upstream_id="01B", address="b@x.io"
+        ),
+    )
     assert carry_out(message, reviewer) == "applied"
 
 
-def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(message, reviewer):
+def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(
+    message, reviewer
+):
     mailbox, other = message.mailbox, make_connection("other")
     Message.objects.update(mailbox=None)
     message.refresh_from_db()
     switch = pull(reviewer, mailbox=other.mailboxes.get())
-    assert KillSwitch.objects.stopping(connection=message.connection_id, mailbox=None).count() == 0
-    assert KillSwitch.objects.stopping(connection=other.pk, mailbox=None).get() == switch
+    assert (
+        KillSwitch.objects.stopping(
+            connection=message.connection_id, mailbox=None
+        ).count()
+        == 0
+    )
+    assert (
+        KillSwitch.objects.stopping(connection=other.pk, mailbox=None).get() == switch
+    )
     with rolled_back():
         decide(message, reviewer)
         make_due()
@@ -95,7 +131,9 @@ def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(
     assert carry_out(message, reviewer) == "applied"
 
 
-def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(reviewer, second_reviewer, auditor, admin):
+def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(
+    reviewer, second_reviewer, auditor, admin
+):
     with pytest.raises(ActNotAllowed, match="Only a reviewer or an admin"):
         pull(auditor)
     with pytest.raises(ActNotAllowed, match="Give a reason"):
@@ -115,7 +153,9 @@ def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(review
 
 @pytest.mark.django_db(transaction=True)
 def test_switch_pulled_while_a_worker_reads_stops_its_call(message, reviewer, upstream):
-    """The switch is pulled after the decision was claimed: the last check before the call stops it."""
+    """The switch is pulled after the decision was claimed: the last check before the
+    call stops it.
+    """
     # The stand-in answers in a thread, with its own session.
     upstream.meanwhile["GET"] = lambda: in_thread(lambda: pull(reviewer))[0].join()
     assert carry_out(message, reviewer) == "recorded"
@@ -125,10 +165,16 @@ def test_switch_pulled_while_a_worker_reads_stops_its_call(message, reviewer, up
 
 
 @pytest.mark.django_db(transaction=True)
-def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(message, reviewer):
-    """The update checks the row again; with its conditions in a joined subquery it would call anyway."""
+def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(
+    message, reviewer
+):
+    """The update checks the row again; with its conditions in a joined subquery it
+    would call anyway.
+    """
     decision = decide(message, reviewer).decision
-    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=10))
+    Decision.objects.update(
+        state="calling", attempt=1, lease_until=Now() + timedelta(minutes=10)
+    )
     decision.refresh_from_db()
     with transaction.atomic():
         undo(message, reviewer)
@@ -136,13 +182,18 @@ def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(message
         waiting_for_a_lock(db)
     worker.join()
     decision.refresh_from_db()
-    assert [str(one) for one in refused] == ["This attempt was abandoned before its call."]
+    assert [str(one) for one in refused] == [
+        "This attempt was abandoned before its call."
+    ]
     assert (decision.state, decision.may_have_left) == ("undone", False)
 
 
 def test_stopped_decisions_are_not_deleted_with_their_switch(message, admin):
     Message.objects.update(revision=None)
-    for scope, rows in (("connection", (message.connection,)), ("mailbox", (message.mailbox, message.connection))):
+    for scope, rows in (
+        ("connection", (message.connection,)),
+        ("mailbox", (message.mailbox, message.connection)),
+    ):
         with rolled_back():
             switch = pull(admin, **{scope: rows[0]})
             for is_released in (False, True):

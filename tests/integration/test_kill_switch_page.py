@@ -1,4 +1,6 @@
-"""The kill switch page and its banner: permissions, wording, and `hold_all` at the gateway."""
+"""The kill switch page and its banner: permissions, wording, and `hold_all` at the
+gateway.
+"""
 
 import pytest
 
@@ -18,7 +20,11 @@ def press(client, scope="all", reason=REASON):
 
 
 def asked_of_the_gateway():
-    return [entry.action for entry in Entry.objects.oldest_first() if "hold_all" in entry.action]
+    return [
+        entry.action
+        for entry in Entry.objects.oldest_first()
+        if "hold_all" in entry.action
+    ]
 
 
 @pytest.fixture
@@ -30,23 +36,38 @@ def gateway(connection):
         yield standin
 
 
-def test_pulling_is_a_reviewers_and_releasing_an_admins(signed_in, reviewer, admin, connection):
+def test_pulling_is_a_reviewers_and_releasing_an_admins(
+    signed_in, reviewer, admin, connection
+):
     answer = press(signed_in(reviewer))
     assert (answer.status_code, answer["Location"]) == (302, "/stop/")
     switch = KillSwitch.objects.get()
     assert signed_in(reviewer).post(f"/stop/{switch.pk}/release/").status_code == 403
     client = signed_in(admin)
-    assert [client.post(f"/stop/{switch.pk}/release/").status_code for _ in range(2)] == [302, 404]
+    assert [
+        client.post(f"/stop/{switch.pk}/release/").status_code for _ in range(2)
+    ] == [302, 404]
     switch.refresh_from_db()
     assert switch.released_by == admin
 
 
-def test_pulled_switch_is_shown_with_person_time_scope_and_reason(signed_in, admin, auditor):
+def test_pulled_switch_is_shown_with_person_time_scope_and_reason(
+    signed_in, admin, auditor
+):
     """That every page has the banner: test_permissions.py."""
     switch = pull(actor=admin.actor(surface="web"), reason=REASON)
     page = signed_in(auditor).get("/queue/").content.decode()
-    banner = page.partition('id="stopped"')[2].partition("</div></div>")[0].partition("rail")[0]
-    for words in ("Everything is stopped.", "Ida Lindqvist", f"{switch.pulled_at:%H:%M:%S}", REASON):
+    banner = (
+        page.partition('id="stopped"')[2]
+        .partition("</div></div>")[0]
+        .partition("rail")[0]
+    )
+    for words in (
+        "Everything is stopped.",
+        "Ida Lindqvist",
+        f"{switch.pulled_at:%H:%M:%S}",
+        REASON,
+    ):
         assert words in banner, words
     assert "hidden" not in banner.partition(">")[0]
 
@@ -63,9 +84,13 @@ def test_open_pages_learn_of_it_by_polling(signed_in, admin, connection):
 
 def test_switch_is_shown_only_to_people_it_affects(signed_in, admin, connection):
     mine = connection.mailboxes.get()
-    other = connection.mailboxes.create(upstream_id="02", address="board@yourteam.example")
+    other = connection.mailboxes.create(
+        upstream_id="02", address="board@yourteam.example"
+    )
     actor = admin.actor(surface="web")
-    person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=mine)
+    person = make_person(
+        "x@yourteam.example", "X", "reviewer", connection=connection, mailbox=mine
+    )
     client = signed_in(person)
     theirs = pull(actor=actor, reason="Not yours", mailbox=other)
     pull(actor=actor, reason="Not yours either", connection=make_connection("other"))
@@ -75,46 +100,80 @@ def test_switch_is_shown_only_to_people_it_affects(signed_in, admin, connection)
     assert client.post(f"/stop/{theirs.pk}/release/").status_code == 404
     pull(actor=actor, reason="All of mine", connection=connection)
     fragment = client.get("/stop/banner/").content.decode()
-    assert ("All of mine" in fragment, "Not yours" in fragment, "<html" in fragment) == (True, False, False)
+    assert (
+        "All of mine" in fragment,
+        "Not yours" in fragment,
+        "<html" in fragment,
+    ) == (True, False, False)
 
 
 def test_switch_needs_a_reason_and_the_right_for_its_scope(signed_in, connection):
     mailbox = connection.mailboxes.get()
     mine = f"mailbox-{mailbox.pk}"
-    client = signed_in(make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=mailbox))
+    client = signed_in(
+        make_person(
+            "x@yourteam.example",
+            "X",
+            "reviewer",
+            connection=connection,
+            mailbox=mailbox,
+        )
+    )
     assert press(client, f"connection-{connection.pk}").status_code == 422
     answer = press(client, mine, "  ")
     page = answer.content.decode()
-    assert (answer.status_code, "Enter a reason" in page, f'value="{mine}" selected' in page) == (422, True, True)
+    assert (
+        answer.status_code,
+        "Enter a reason" in page,
+        f'value="{mine}" selected' in page,
+    ) == (422, True, True)
     assert KillSwitch.objects.count() == 0
     assert press(client, mine).status_code == 302
     assert KillSwitch.objects.count() == 1
 
 
-def test_gateway_holds_all_for_an_admin_who_asks_and_that_is_audited(signed_in, admin, connection, gateway):
+def test_gateway_holds_all_for_an_admin_who_asks_and_that_is_audited(
+    signed_in, admin, connection, gateway
+):
     client = signed_in(admin)
     assert b"Hold all mail at the gateway" in client.get("/stop/").content
     gateway.answers["/v1/account"] = (200, {"id": "1", "hold_all": True})
-    assert client.post(f"/stop/gateway/{connection.pk}/", {"hold": "on"}).status_code == 302
+    assert (
+        client.post(f"/stop/gateway/{connection.pk}/", {"hold": "on"}).status_code
+        == 302
+    )
     assert ("PATCH", "/v1/account", {"hold_all": True}) in gateway.calls
     assert b"Holds all" in client.get("/stop/").content
     assert asked_of_the_gateway() == ["connection.hold_all_on"]
 
 
 @pytest.mark.slow
-def test_gateway_that_fails_or_asks_for_a_code_is_reported(signed_in, admin, connection, gateway):
+def test_gateway_that_fails_or_asks_for_a_code_is_reported(
+    signed_in, admin, connection, gateway
+):
     client = signed_in(admin)
     for answer, words in (
-        ((202, {"status": "pending_approval", "message": "Ask for the code."}), "Ask for the code."),
-        ((403, {"error": "This key may not."}), "MultiMail answered 403: This key may not."),
+        (
+            (202, {"status": "pending_approval", "message": "Ask for the code."}),
+            "Ask for the code.",
+        ),
+        (
+            (403, {"error": "This key may not."}),
+            "MultiMail answered 403: This key may not.",
+        ),
     ):
         gateway.answers["/v1/account"] = answer
         response = client.post(f"/stop/gateway/{connection.pk}/", {"hold": "on"})
         assert (response.status_code, words in response.content.decode()) == (502, True)
-    assert asked_of_the_gateway() == ["connection.hold_all_on", "connection.hold_all_failed"] * 2
+    assert (
+        asked_of_the_gateway()
+        == ["connection.hold_all_on", "connection.hold_all_failed"] * 2
+    )
 
 
-def test_only_our_gateway_is_asked_to_hold_all_and_only_for_its_admins(signed_in, admin, connection, gateway):
+def test_only_our_gateway_is_asked_to_hold_all_and_only_for_its_admins(
+    signed_in, admin, connection, gateway
+):
     path = f"/stop/gateway/{connection.pk}/"
     client = signed_in(make_person("x@yourteam.example", "X", "reviewer"))
     assert b"Hold all mail at" not in client.get("/stop/").content

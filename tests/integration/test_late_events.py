@@ -1,4 +1,6 @@
-"""Messages whose next event is late are checked, and MultiMail's response updates mirror and decision."""
+"""Messages whose next event is late are checked, and MultiMail's response updates
+mirror and decision.
+"""
 
 from datetime import timedelta
 
@@ -26,7 +28,10 @@ def connection(db, upstream):
 
 def set_state(message, state, **ago):
     """Put the message in this state, with times so many seconds ago: `changed=90`."""
-    fields = {f"{name}_at": Now() - timedelta(seconds=seconds) for name, seconds in ago.items()}
+    fields = {
+        f"{name}_at": Now() - timedelta(seconds=seconds)
+        for name, seconds in ago.items()
+    }
     Message.objects.filter(pk=message.pk).update(state=state, **fields)
 
 
@@ -56,7 +61,8 @@ STATUSES = [
     ("gone", {"status": "cancelled", "decision": None}, "cancelled"),
     ("gone", {"status": "sent", "decision": None}, "sent"),
     ("gone", {"status": "deleted", "decision": None}, "gone"),
-    # A webhook that arrived meanwhile is never undone, unless the message was sent after all.
+    # A webhook that arrived meanwhile is never undone, unless the message was sent
+    # after all.
     ("delivered", {}, "delivered"),
     ("sent", {"status": "rejected", "decision": "rejected"}, "sent"),
     ("rejected", {}, "sent"),
@@ -77,18 +83,24 @@ def test_upstream_status_moves_the_mirror_forward_only(message, upstream):
     assert ask(message) == ("released", "released")
 
 
-def test_end_of_our_own_message_is_recorded_with_its_decision(message, upstream, reviewer):
+def test_end_of_our_own_message_is_recorded_with_its_decision(
+    message, upstream, reviewer
+):
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="unknown", may_have_left=True, attempt=1)
     set_state(message, "gone", changed=90)
-    report_status(upstream, reason=f"[countersign:{decision.reference}]", decided_by="the desk")
+    report_status(
+        upstream, reason=f"[countersign:{decision.reference}]", decided_by="the desk"
+    )
     assert ask(message)[1] == "sent"
     decision.refresh_from_db()
     assert (decision.state, message.upstream_decided_by) == ("applied", "the desk")
     assert Entry.objects.filter(action="message.sent").count() == 1
 
 
-def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unknown(message, upstream):
+def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unknown(
+    message, upstream
+):
     with rolled_back():
         set_state(message, "gone", changed=90)
         upstream.holds(pending_row(message.upstream_id))
@@ -108,7 +120,9 @@ def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unkn
 
 def test_held_message_unknown_only_to_the_read_key_stays_held(upstream):
     upstream.headers = {}
-    connection = make_connection("hosted", api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read")
+    connection = make_connection(
+        "hosted", api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read"
+    )
     message = make_message(connection)
     upstream.holds(pending_row(message.upstream_id))
     assert ask(message) == ("1 held", "held")
@@ -117,7 +131,8 @@ def test_held_message_unknown_only_to_the_read_key_stays_held(upstream):
     assert ask(message)[1] == "gone"
 
 
-# Seconds since it changed, seconds since it was checked (or None), and whether it is due.
+# Seconds since it changed, seconds since it was checked (or None), and whether it is
+# due.
 SCHEDULE = [
     (30, None, False), (90, None, True), (90, 200, True), (100, 30, False),
     (300, 235, False), (400, 310, True), (700, 350, False), (2400, 1900, True), (2400, 300, False),
@@ -128,7 +143,12 @@ SCHEDULE = [
 def test_late_messages_are_checked_at_growing_intervals(message):
     for changed, asked, due in SCHEDULE:
         with rolled_back():
-            set_state(message, "approved", changed=changed, **({"asked": asked} if asked else {}))
+            set_state(
+                message,
+                "approved",
+                changed=changed,
+                **({"asked": asked} if asked else {}),
+            )
             assert Message.objects.to_ask_about().exists() is due, (changed, asked)
 
 
@@ -171,14 +191,22 @@ def test_sweep_asks_for_late_events(message, upstream, sent_tasks):
     assert tasks.ask_about(message.pk) == "sent"
 
 
-def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(message, monkeypatch):
+def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(
+    message, monkeypatch
+):
     monkeypatch.setattr("mirror.sync.retention.BATCH", 2)
     event = WebhookEvent.objects.get()
     for number in range(5):
         old = WebhookEvent.objects.create(
-            connection=event.connection, digest=f"{number}", body=b"{}", secret_used="current", result="applied"
+            connection=event.connection,
+            digest=f"{number}",
+            body=b"{}",
+            secret_used="current",
+            result="applied",
         )
-        WebhookEvent.objects.filter(pk=old.pk).update(received_at=Now() - timedelta(days=91))
+        WebhookEvent.objects.filter(pk=old.pk).update(
+            received_at=Now() - timedelta(days=91)
+        )
     assert forget_webhooks() == 5
     assert WebhookEvent.objects.get() == event
 

@@ -1,4 +1,6 @@
-"""Approving for later: the times on offer, what is shown until then, and everything that can happen before."""
+"""Approving for later: the times on offer, what is shown until then, and everything
+that can happen before.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -53,12 +55,16 @@ def in_days(days):
 
 
 def approve(client, message, **fields):
-    """Press "Approve for later" for nine in Berlin, two days ahead, or with these fields."""
+    """Press "Approve for later" for nine in Berlin, two days ahead, or with these
+    fields.
+    """
     posted = {
         "outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": "", "later": "yes",
         "when": "time", "at": in_days(2), "zone": "Europe/Berlin", **fields,
     }  # fmt: skip
-    return client.post(f"/queue/{message.public_id}/verdict/", posted, headers={"HX-Request": "true"})
+    return client.post(
+        f"/queue/{message.public_id}/verdict/", posted, headers={"HX-Request": "true"}
+    )
 
 
 @pytest.fixture
@@ -85,12 +91,21 @@ def details(action):
 def chosen(now, when, zone="Europe/Berlin", at=None):
     """Return the chosen time on a clock there; `now` is in UTC."""
     choice = LaterChoice(when, ZoneInfo(zone), at)
-    message = Message(direction="outbound", recipients=["Dana <Dana@Northwind.example>"])
+    message = Message(
+        direction="outbound", recipients=["Dana <Dana@Northwind.example>"]
+    )
     fields = timing_of(
-        choice, message, now=datetime.fromisoformat(now).replace(tzinfo=UTC), window=WINDOW, thread_read=0
+        choice,
+        message,
+        now=datetime.fromisoformat(now).replace(tzinfo=UTC),
+        window=WINDOW,
+        thread_read=0,
     )
     assert fields["later_domain"] == "northwind.example"
-    return f"{fields['due_at'].astimezone(ZoneInfo(zone)):%a %d %b %H:%M:%S %z}", fields["later_at"] is not None
+    return (
+        f"{fields['due_at'].astimezone(ZoneInfo(zone)):%a %d %b %H:%M:%S %z}",
+        fields["later_at"] is not None,
+    )
 
 
 TIMES = [
@@ -128,22 +143,39 @@ IMPOSSIBLE = [
 
 def test_impossible_choice_is_refused_and_stays_in_its_fields(desk, message):
     for fields, words in IMPOSSIBLE:
-        posted = {"later": "yes", "when": "time", "at": "2026-11-25T09:00", "zone": "europe/berlin", **fields}
+        posted = {
+            "later": "yes",
+            "when": "time",
+            "at": "2026-11-25T09:00",
+            "zone": "europe/berlin",
+            **fields,
+        }
         form = LaterForm(posted)
         form.is_valid()
         assert form.choice_of(form.cleaned_data) is None, fields
         assert words in form.first_error(), fields
-    assert (zone_named("berlin"), zone_named("new york")) == (BERLIN, ZoneInfo("America/New_York"))
+    assert (zone_named("berlin"), zone_named("new york")) == (
+        BERLIN,
+        ZoneInfo("America/New_York"),
+    )
     answer = approve(desk, message, at="2001-01-01T09:00")
     shown = answer.content.decode()
     assert (answer.status_code, "That time is in the past" in shown) == (403, True)
     assert 'value="2001-01-01T09:00"' in shown
     assert "next 30 days" in approve(desk, message, at=in_days(32)).content.decode()
-    assert "no such time zone" in approve(desk, message, zone="Nowhere").content.decode()
+    assert (
+        "no such time zone" in approve(desk, message, zone="Nowhere").content.decode()
+    )
     Message.objects.update(expires_at=Now() + timedelta(days=1))
-    assert "The message expires before that time" in approve(desk, message).content.decode()
+    assert (
+        "The message expires before that time"
+        in approve(desk, message).content.decode()
+    )
     Message.objects.update(expires_at=None, direction="inbound")
-    assert "Received messages can only be released at once" in approve(desk, message).content.decode()
+    assert (
+        "Received messages can only be released at once"
+        in approve(desk, message).content.decode()
+    )
     assert (Decision.objects.count(), Verdict.objects.count()) == (0, 0)
 
 
@@ -158,7 +190,9 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     )
     for action in ("verdict.given", "decision.recorded"):
         assert details(action)["later"] == when
-    assert f"to be sent {when}" in " ".join(desk.get(f"/audit/trace/{message.public_id}/").content.decode().split())
+    assert f"to be sent {when}" in " ".join(
+        desk.get(f"/audit/trace/{message.public_id}/").content.decode().split()
+    )
     # Nobody is told to wait a few seconds, and no page asks again every few seconds.
     shown = page(desk, message)
     assert "Approved for later" in shown
@@ -172,7 +206,11 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     other = signed_in(second_reviewer)
     refused = other.post(
         f"/queue/{message.public_id}/verdict/",
-        {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""},
+        {
+            "outcome": "approve",
+            "fingerprint": message.revision.fingerprint,
+            "reason": "",
+        },
     )
     assert f"to be sent {when}" in refused.content.decode()
     assert other.post(f"/queue/{message.public_id}/undo/").status_code == 302
@@ -180,7 +218,9 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     assert later.state == "undone"
     # The zone is offered again for this domain, and for no other.
     assert 'value="Europe/Berlin"' in page(other, message)
-    assert 'Last chosen for <span class="whole"><bdi>northwind.example' in page(other, message)
+    assert 'Last chosen for <span class="whole"><bdi>northwind.example' in page(
+        other, message
+    )
     stranger = make_message(message.connection, to_addresses=["kim@elsewhere.example"])
     assert "Last chosen" not in page(other, stranger)
 
@@ -192,9 +232,13 @@ def test_it_is_sent_once_when_its_time_comes(message, later, upstream):
     assert len(upstream.decisions) == 1
 
 
-def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(message, later, reviewer, upstream):
+def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
+    message, later, reviewer, upstream
+):
     time_comes(later, hours=3)
-    assert list(Decision.objects.due()) == [later], "the sweep finds it when workers are back"
+    assert list(Decision.objects.due()) == [later], (
+        "the sweep finds it when workers are back"
+    )
     assert run_decision(decision_id=later.pk) == "applied"
     assert run_decision(decision_id=later.pk) == "not due"
     assert len(upstream.decisions) == 1
@@ -202,10 +246,15 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(messa
     later.refresh_from_db()
     assert (
         "sent 3 h later than chosen"
-        in shown_status(shown_message(reviewer.actor(surface="web"), message.public_id)).detail
+        in shown_status(
+            shown_message(reviewer.actor(surface="web"), message.public_id)
+        ).detail
     )
     # Working hours were chosen, and it was sent after them.
-    later.later_at, later.in_working_hours = datetime(2026, 11, 20, 15, tzinfo=UTC), True
+    later.later_at, later.in_working_hours = (
+        datetime(2026, 11, 20, 15, tzinfo=UTC),
+        True,
+    )
     late = delay_in_words(later, at=later.later_at + timedelta(hours=2))
     assert late == "2 h later than chosen, outside working hours"
 
@@ -225,18 +274,25 @@ def allow_others_only(message, upstream):
 def answer_in_the_thread(message, upstream):
     Message.objects.filter(pk=message.pk).update(thread_id="T1")
     come = make_message(message.connection)
-    Message.objects.filter(pk=come.pk).update(thread_id="T1", direction="inbound", state="received", held_at=Now())
+    Message.objects.filter(pk=come.pk).update(
+        thread_id="T1", direction="inbound", state="received", held_at=Now()
+    )
 
 
 REFUSALS = [
-    (change_at_multimail, "The content at MultiMail is no longer the one that was read."),
+    (
+        change_at_multimail,
+        "The content at MultiMail is no longer the one that was read.",
+    ),
     (allow_others_only, "on no allowlist"),
     (answer_in_the_thread, "A new message has just arrived in this thread."),
     (lose_the_role, "Ana Ferreira may no longer decide this"),
 ]
 
 
-def test_what_changed_before_the_time_is_refused_then_and_needs_attention(message, later, reviewer, upstream):
+def test_what_changed_before_the_time_is_refused_then_and_needs_attention(
+    message, later, reviewer, upstream
+):
     ana = reviewer.actor(surface="web")
     for change, sentence in REFUSALS:
         with rolled_back():
@@ -244,9 +300,14 @@ def test_what_changed_before_the_time_is_refused_then_and_needs_attention(messag
             time_comes(later)
             assert run_decision(decision_id=later.pk) == "refused", sentence
             refused = shown_message(ana, message.public_id)
-            assert (refused.state, sentence in latest_decision(refused).explanation) == ("held", True), sentence
+            assert (
+                refused.state,
+                sentence in latest_decision(refused).explanation,
+            ) == ("held", True), sentence
             assert not Verdict.objects.filter(live=True).exists()
-            [item] = [one for one in attention_for(ana, clock()) if one.kind == "refused"]
+            [item] = [
+                one for one in attention_for(ana, clock()) if one.kind == "refused"
+            ]
             assert item.why.startswith("Ana Ferreira approved it for "), sentence
             assert sentence in item.why
             upstream.holds(pending_row(message.upstream_id))
@@ -261,7 +322,9 @@ def expire_sooner(message):
     Message.objects.update(expires_at=Now() + timedelta(days=1))
 
 
-def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(message, later, reviewer):
+def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(
+    message, later, reviewer
+):
     for change, sentence in (
         (change_content, "The content changed after the decision."),
         (expire_sooner, "The message now expires before the chosen time"),
@@ -270,7 +333,9 @@ def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time
             change(message)
             tasks.sweep()
             later.refresh_from_db()
-            assert (later.state, sentence in later.explanation) == ("refused", True), sentence
+            assert (later.state, sentence in later.explanation) == ("refused", True), (
+                sentence
+            )
             assert details("decision.refused")["explanation"] == later.explanation
             message.refresh_from_db()
             # It can be decided again, at once.
@@ -281,7 +346,9 @@ def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time
     assert later.state == "recorded"
 
 
-def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(client, message, later, upstream):
+def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(
+    client, message, later, upstream
+):
     with rolled_back():
         Message.objects.update(expires_at=Now())
         time_comes(later)
@@ -289,7 +356,12 @@ def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(clien
         assert list(Decision.objects.order_by("pk").values_list("outcome", "state")) == [
             ("approve", "refused"), ("reject", "recorded"),
         ]  # fmt: skip
-    body = event_body("message.rejected", email_id=message.upstream_id, status="rejected", decided_by="lee")
+    body = event_body(
+        "message.rejected",
+        email_id=message.upstream_id,
+        status="rejected",
+        decided_by="lee",
+    )
     assert post_confirmed(client, message.connection, body).status_code == 200
     later.refresh_from_db()
     assert later.state == "superseded"
@@ -328,11 +400,22 @@ def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
         "later": "yes", "when": "tomorrow", "zone": "Europe/Berlin",
     }  # fmt: skip
     refused = desk.post(address, {**posted, "zone": "Nowhere"})
-    assert (refused.status_code, "There is no such time zone." in refused.content.decode()) == (422, True)
+    assert (
+        refused.status_code,
+        "There is no such time zone." in refused.content.decode(),
+    ) == (422, True)
     # Whoever wrote a time does not mean at once.
-    refused = desk.post(address, {**posted, "later": "", "when": "time", "at": "2026-12-01T09:30"})
-    assert (refused.status_code, "You entered a time" in refused.content.decode()) == (422, True)
+    refused = desk.post(
+        address, {**posted, "later": "", "when": "time", "at": "2026-12-01T09:30"}
+    )
+    assert (refused.status_code, "You entered a time" in refused.content.decode()) == (
+        422,
+        True,
+    )
     assert desk.post(address, posted).status_code == 302
     decision = Decision.objects.get()
     there = decision.later_at.astimezone(BERLIN)
-    assert (there.hour, there.date()) == (9, clock().astimezone(BERLIN).date() + timedelta(days=1))
+    assert (there.hour, there.date()) == (
+        9,
+        clock().astimezone(BERLIN).date() + timedelta(days=1),
+    )

@@ -1,4 +1,6 @@
-"""A message with several decisions: an unconfirmed one stays visible behind a newer one without effect."""
+"""A message with several decisions: an unconfirmed one stays visible behind a newer one
+without effect.
+"""
 
 import json
 
@@ -16,9 +18,13 @@ from tests.integration.deciding import decide
 pytestmark = pytest.mark.django_db
 
 
-def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_may_be_sent(connection, reviewer):
+def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_may_be_sent(
+    connection, reviewer
+):
     message = make_message(connection)
-    for number, (outcome, state) in enumerate([("approve", "withdrawn"), ("reject", "undone")]):
+    for number, (outcome, state) in enumerate(
+        [("approve", "withdrawn"), ("reject", "undone")]
+    ):
         Decision.objects.create(
             message=message, revision=message.revision, outcome=outcome, state=state, reference=f"REFERENCE{number}",
             given_by=reviewer, due_at=Now(), may_have_left=outcome == "approve",
@@ -26,7 +32,9 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_ma
     for ended in ("undone", "refused"):
         Decision.objects.filter(outcome="reject").update(state=ended)
         shown = desk_messages().for_list().get()
-        assert status_of(shown, latest_decision(shown)).word == "May still be sent", ended
+        assert status_of(shown, latest_decision(shown)).word == "May still be sent", (
+            ended
+        )
 
 
 def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(
@@ -41,5 +49,9 @@ def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(
     monkeypatch.setattr("dashboard.live.hints.send", lambda *words: sent.append(words))
     with django_capture_on_commit_callbacks(execute=True):
         undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
-    last = [json.loads(hint) for verb, channel, hint in sent if (verb, channel) == ("PUBLISH", CHANNEL)][-1]
+    last = [
+        json.loads(hint)
+        for verb, channel, hint in sent
+        if (verb, channel) == ("PUBLISH", CHANNEL)
+    ][-1]
     assert (last["action"], last["word"]) == ("decision.undone", "May still be sent")

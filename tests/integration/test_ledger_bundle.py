@@ -1,4 +1,6 @@
-"""Bundles of the ledger: their content, the result of the offline verifier, and cleanup after a failure."""
+"""Bundles of the ledger: their content, the result of the offline verifier, and cleanup
+after a failure.
+"""
 
 import contextlib
 import json
@@ -50,15 +52,22 @@ def _verify(target, *options):
     return subprocess.run(command, capture_output=True, text=True, env={}, check=False)
 
 
-def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path, capsys):
+def test_bundle_holds_everything_and_verifies_itself(
+    ledger, settings, tmp_path, capsys
+):
     target = tmp_path / "bundle"
     call_command("audit_export", to=str(target), because="the auditor asked")
     entry = Entry.objects.of_action("ledger.bundled").select_related("detail").get()
     assert entry.detail.fields["reason"] == "the auditor asked"
-    assert "holds 10 entries and 3 seals; 0 entries are not sealed yet" in capsys.readouterr().out
+    assert (
+        "holds 10 entries and 3 seals; 0 entries are not sealed yet"
+        in capsys.readouterr().out
+    )
     assert {one.name for one in target.iterdir()} == FILES
     # The bundle contains its own entry.
-    assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][-1] == entry.pk
+    assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][
+        -1
+    ] == entry.pk
     ran = _verify(target, "--head", str(settings.SEAL_FILE))
     assert ran.returncode == 0, ran.stdout
     assert "Verified: 10 entries, 10 of them under 3 seals." in ran.stdout
@@ -70,34 +79,55 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     made = write_bundle(tmp_path / "bundle.zip")
     assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
     assert set(zipfile.ZipFile(tmp_path / "bundle.zip").namelist()) == FILES
-    report = verifier.check_bundle(str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint]))
+    report = verifier.check_bundle(
+        str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint])
+    )
     assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
     # Removed or omitted details are reported, and the bundle verifies.
     number = SealedEntry.objects.get(position=0).entry
     with transaction.atomic():
-        remove_details([number], record("ledger.details_removed", actor=ACTOR, details={"numbers": str(number)}))
+        remove_details(
+            [number],
+            record(
+                "ledger.details_removed", actor=ACTOR, details={"numbers": str(number)}
+            ),
+        )
     for name, missing, details in (("with", 1, True), ("without", 10, False)):
         write_bundle(tmp_path / name, details=details)
         report = verifier.check_bundle(str(tmp_path / name))
         assert (report.findings, len(report.missing)) == ([], missing)
-        assert (b"tested" in (tmp_path / name / "details.jsonl").read_bytes()) == details
+        assert (
+            b"tested" in (tmp_path / name / "details.jsonl").read_bytes()
+        ) == details
 
 
-def test_bundle_across_a_key_change_names_both_keys_and_preserves_every_character(settings, tmp_path):
+def test_bundle_across_a_key_change_names_both_keys_and_preserves_every_character(
+    settings, tmp_path
+):
     old, new = new_key(), new_key()
     odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
     for keys in ([old], [new, old]):
         settings.SEAL_KEYS = keys
         append()
         with transaction.atomic():
-            record("message.opened", actor=ACTOR, fingerprint="ü", details={"reason": odd, "Ärger": odd})
+            record(
+                "message.opened",
+                actor=ACTOR,
+                fingerprint="ü",
+                details={"reason": odd, "Ärger": odd},
+            )
         seal_all()
     made = write_bundle(tmp_path / "bundle")
     listed_keys = json.loads((tmp_path / "bundle" / "keys.json").read_text())["keys"]
     assert [one["first_seal"] for one in listed_keys] == [1, 3]
     assert made.fingerprint == listed_keys[1]["fingerprint"]
     for one in listed_keys:
-        assert verifier.check_bundle(str(tmp_path / "bundle"), verifier.Trust([one["fingerprint"]])).findings == []
+        assert (
+            verifier.check_bundle(
+                str(tmp_path / "bundle"), verifier.Trust([one["fingerprint"]])
+            ).findings
+            == []
+        )
 
 
 def test_bundle_is_a_snapshot_and_blocks_nobody(ledger, tmp_path):
@@ -121,7 +151,9 @@ def _limit_disk_space(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(ledger, tmp_path):
+def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(
+    ledger, tmp_path
+):
     folder = tmp_path / "place"
     folder.mkdir()
     for name in ("bundle", "bundle.zip"):
@@ -145,9 +177,13 @@ def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     write_bundle(tmp_path / "ledger-october.zip")
     page = (settings.BASE_DIR / "docs" / "auditors.md").read_text()
-    commands = re.findall(r"^(?:\./run manage|python3 -I countersign_verify\.py) .*$", page, re.M)
+    commands = re.findall(
+        r"^(?:\./run manage|python3 -I countersign_verify\.py) .*$", page, re.M
+    )
     assert len(commands) >= 6
-    (tmp_path / "proof.json").write_text(prove(uuid.UUID(int=7), actor=ACTOR, form="json").as_json())
+    (tmp_path / "proof.json").write_text(
+        prove(uuid.UUID(int=7), actor=ACTOR, form="json").as_json()
+    )
     for command in commands:
         program, *words = shlex.split(command)
         if program == "./run":
@@ -157,6 +193,9 @@ def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypa
         key = verifier.fingerprint_of(signing.public_key())
         arguments = [key if word == "KEY-FINGER-PRNT" else word for word in words[2:]]
         ran = subprocess.run(
-            [sys.executable, "-I", "-S", VERIFIER, *arguments], capture_output=True, text=True, check=False
+            [sys.executable, "-I", "-S", VERIFIER, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert ran.returncode == 0, (command, ran.stdout, ran.stderr)

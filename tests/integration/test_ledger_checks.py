@@ -1,4 +1,6 @@
-"""The desk's check of the whole ledger: daily or on request, with an alarm if it does not verify."""
+"""The desk's check of the whole ledger: daily or on request, with an alarm if it does
+not verify.
+"""
 
 import re
 from datetime import timedelta
@@ -40,7 +42,11 @@ _HOLDS.seals = 2
 def check_results(monkeypatch):
     """Replaces the reading of the ledger; by default the ledger verifies."""
     found = []
-    monkeypatch.setattr(checks, "check_database", lambda progress: found[0](progress) if found else _HOLDS)
+    monkeypatch.setattr(
+        checks,
+        "check_database",
+        lambda progress: found[0](progress) if found else _HOLDS,
+    )
     return found
 
 
@@ -59,7 +65,9 @@ def details_of(action):
 
 
 def age(check, **by):
-    Check.objects.filter(pk=check).update(**{name: Now() - ago for name, ago in by.items()})
+    Check.objects.filter(pk=check).update(
+        **{name: Now() - ago for name, ago in by.items()}
+    )
 
 
 def test_daily_check_starts_once_a_day_by_the_database_clock(sent_tasks, check_results):
@@ -84,7 +92,13 @@ def test_check_of_a_whole_ledger_holds_and_is_recorded():
     check = begin_check_of_two_seals()
     run_check(check.pk)
     check.refresh_from_db()
-    assert (check.state, check.entries, check.seals, check.up_to, check.findings) == ("holds", 40, 2, 2, [])
+    assert (check.state, check.entries, check.seals, check.up_to, check.findings) == (
+        "holds",
+        40,
+        2,
+        2,
+        [],
+    )
     assert check.ended_at >= check.started_at
     (details,) = details_of("ledger.checked")
     assert (details["entries"], details["seals"]) == ("40", "2")
@@ -93,14 +107,20 @@ def test_check_of_a_whole_ledger_holds_and_is_recorded():
 @committed
 def test_broken_ledger_is_reported_everywhere(admin, auditor, capsys):
     check = begin_check_of_two_seals()
-    as_superuser("UPDATE audit_entry SET action = 'message.served' WHERE id = (SELECT min(id) + 4 FROM audit_entry)")
+    as_superuser(
+        "UPDATE audit_entry SET action = 'message.served' WHERE id = (SELECT min(id) + 4 FROM audit_entry)"
+    )
     assert run_check(check.pk) == "broken"
     check.refresh_from_db()
     (details,) = details_of("ledger.broken")
     assert details["reason"] == check.findings[0]
     for person in (admin, auditor):
         actor = person.actor(surface="web")
-        (found,) = [one for one in attention_for(actor, timezone.now()) if one.kind == "ledger_broken"]
+        (found,) = [
+            one
+            for one in attention_for(actor, timezone.now())
+            if one.kind == "ledger_broken"
+        ]
         assert check.findings[0] in found.why
         assert attention_count(actor) >= 1
     assert "countersign_ledger_broken 1.0" in exposition()
@@ -110,9 +130,13 @@ def test_broken_ledger_is_reported_everywhere(admin, auditor, capsys):
 
 
 def test_ledger_that_verifies_again_clears_the_finding(admin):
-    Check.objects.create(state="broken", findings=["It did not hold."], ended_at=timezone.now())
+    Check.objects.create(
+        state="broken", findings=["It did not hold."], ended_at=timezone.now()
+    )
     actor = admin.actor(surface="web")
-    assert [one.kind for one in attention_for(actor, timezone.now())] == ["ledger_broken"]
+    assert [one.kind for one in attention_for(actor, timezone.now())] == [
+        "ledger_broken"
+    ]
     before = attention_count(actor)
     Check.objects.create(state="holds", ended_at=timezone.now())
     assert attention_for(actor, timezone.now()) == []
@@ -120,7 +144,9 @@ def test_ledger_that_verifies_again_clears_the_finding(admin):
     assert "countersign_ledger_broken 0.0" in exposition()
 
 
-def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, auditor, sent_tasks, check_results):
+def test_auditor_requests_one_check_and_the_page_follows_it(
+    sealed, signed_in, auditor, sent_tasks, check_results
+):
     client = signed_in(auditor)
     assert "Check now" in client.get("/audit/verify/").content.decode()
     client.post("/audit/verify/check/")
@@ -130,7 +156,9 @@ def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, a
     assert sent_tasks[0] == ("audit.tasks.check", check.pk)
     assert "Waiting for a worker" in answer.content.decode()
     assert re.search("Requested by.*?Max Weber", answer.content.decode())
-    assert [details["actor"] for details in details_of("ledger.check_asked")] == ["Max Weber"] * 2
+    assert [details["actor"] for details in details_of("ledger.check_asked")] == [
+        "Max Weber"
+    ] * 2
     with pytest.raises(IntegrityError), transaction.atomic():
         Check.objects.create()
     run_check(check.pk)
@@ -139,9 +167,14 @@ def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, a
     assert "Max Weber" in page
 
 
-def test_check_is_refused_to_reviewers_and_before_the_first_seal(signed_in, reviewer, auditor):
+def test_check_is_refused_to_reviewers_and_before_the_first_seal(
+    signed_in, reviewer, auditor
+):
     answer = signed_in(auditor).post("/audit/verify/check/")
-    assert (answer.status_code, b"Nothing is sealed yet" in answer.content) == (409, True)
+    assert (answer.status_code, b"Nothing is sealed yet" in answer.content) == (
+        409,
+        True,
+    )
     answer = signed_in(reviewer).post("/audit/verify/check/")
     assert answer.status_code == 403
     assert b"Only an auditor or an admin of everything" in answer.content
@@ -157,7 +190,9 @@ def test_claimed_or_missing_check_is_not_run(sealed):
     assert details_of("ledger.checked") == []
 
 
-def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, sent_tasks, check_results):
+def test_check_of_a_killed_worker_is_ended_and_restarted(
+    sealed, sent_tasks, check_results
+):
     lost = Check.objects.create(up_to=2, asked_by=7)
     age(lost.pk, moved_at=timedelta(minutes=9))
     begin_daily_check()
@@ -165,7 +200,11 @@ def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, sent_tasks, che
     age(lost.pk, moved_at=timedelta(minutes=11))
     begin_daily_check()
     again = Check.objects.running().get()
-    assert (again.pk != lost.pk, again.asked_by, sent_tasks) == (True, 7, [("audit.tasks.check", again.pk)])
+    assert (again.pk != lost.pk, again.asked_by, sent_tasks) == (
+        True,
+        7,
+        [("audit.tasks.check", again.pk)],
+    )
     lost.refresh_from_db()
     assert lost.state == "ended"
     assert run_check(again.pk) == "holds"
@@ -179,13 +218,17 @@ def test_check_that_was_never_started_is_sent_again(sealed, sent_tasks):
     assert Check.objects.get().state == "running"
 
 
-def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(sealed, check_results):
+def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(
+    sealed, check_results
+):
     def broken(progress):
         raise OSError("no room")
 
     begin_daily_check()
     check = Check.objects.get()
-    check_results.append(lambda progress: Check.objects.update(state="ended") and _HOLDS)
+    check_results.append(
+        lambda progress: Check.objects.update(state="ended") and _HOLDS
+    )
     assert run_check(check.pk) == "given up meanwhile"
     assert (Check.objects.get().state, details_of("ledger.checked")) == ("ended", [])
     check_results[0] = broken
@@ -196,7 +239,9 @@ def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(sealed, che
 
 
 @committed
-def test_progress_is_seen_while_the_check_reads_in_its_snapshot(sealed, monkeypatch, check_results):
+def test_progress_is_seen_while_the_check_reads_in_its_snapshot(
+    sealed, monkeypatch, check_results
+):
     seen, beats = [], []
     monkeypatch.setattr(checks, "_PAUSE", 0.0)
 
@@ -204,7 +249,11 @@ def test_progress_is_seen_while_the_check_reads_in_its_snapshot(sealed, monkeypa
         with transaction.atomic():
             progress(17)
             with another_session() as session:
-                seen.append(session.execute("SELECT entries, moved_at > started_at FROM audit_check").fetchone())
+                seen.append(
+                    session.execute(
+                        "SELECT entries, moved_at > started_at FROM audit_check"
+                    ).fetchone()
+                )
         return _HOLDS
 
     check_results.append(reading)

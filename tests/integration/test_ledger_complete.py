@@ -1,4 +1,6 @@
-"""Ledger entries that `test_permissions.py` does not cover: accounts at MultiMail, tasks, and the lists."""
+"""Ledger entries that `test_permissions.py` does not cover: accounts at MultiMail,
+tasks, and the lists.
+"""
 
 from datetime import timedelta
 
@@ -33,7 +35,9 @@ pytestmark = pytest.mark.django_db
 HERE = _settings.BASE_DIR / "tests" / "integration"
 
 
-def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_in, admin, account, settings):
+def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(
+    signed_in, admin, account, settings
+):
     client, forms = signed_in(admin), forms_at_multimail(account, admin, settings)
     assert {name for name, *_ in forms} == AT_MULTIMAIL
     wrong = {}
@@ -42,7 +46,9 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
         answer = post(client, name, kwargs, form)
         lines = told_since(last)
         # The request is recorded before the call, and its outcome after it.
-        if [line.action for line in lines if line.actor_kind == "person"][-1:] != [action]:
+        if [line.action for line in lines if line.actor_kind == "person"][-1:] != [
+            action
+        ]:
             wrong[name] = (answer.status_code, [line.action for line in lines])
         elif found := list(what_told_lacks(lines)):
             wrong[name] = found
@@ -54,7 +60,9 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
 
 @pytest.fixture
 def connection(upstream):
-    return make_connection(api_url=upstream.url, admin_key="mm_live_admin", read_key="mm_live_read")
+    return make_connection(
+        api_url=upstream.url, admin_key="mm_live_admin", read_key="mm_live_read"
+    )
 
 
 def fetched(connection, upstream, reviewer):
@@ -77,12 +85,20 @@ def found_by_reading(connection, upstream, reviewer):
 
 
 def list_not_pushed(connection, upstream, reviewer):
-    return GateList.objects.create(mailbox=connection.mailboxes.get(), kind="restriction").pk, "allowlist.push_failed"
+    return GateList.objects.create(
+        mailbox=connection.mailboxes.get(), kind="restriction"
+    ).pk, "allowlist.push_failed"
 
 
 def mailbox_set_elsewhere(connection, upstream, reviewer):
-    Mailbox.objects.filter(connection=connection).update(mirrored_at=Now(), oversight_mode="gated_all")
-    row = {"id": "01MAILBOX", "address": "support@yourteam.example", "oversight_mode": "autonomous"}
+    Mailbox.objects.filter(connection=connection).update(
+        mirrored_at=Now(), oversight_mode="gated_all"
+    )
+    row = {
+        "id": "01MAILBOX",
+        "address": "support@yourteam.example",
+        "oversight_mode": "autonomous",
+    }
     upstream.answers["/v1/mailboxes"] = (200, {"mailboxes": [row]})
     return connection.pk, "mailbox.seen_looser"
 
@@ -90,9 +106,19 @@ def mailbox_set_elsewhere(connection, upstream, reviewer):
 def resolved(connection, upstream, reviewer):
     message = make_message(connection)
     made = decide(message, reviewer).decision
-    doubt = {"state": "unknown", "attempt": 1, "may_have_left": True, "changed_at": Now() - timedelta(seconds=3)}
+    doubt = {
+        "state": "unknown",
+        "attempt": 1,
+        "may_have_left": True,
+        "changed_at": Now() - timedelta(seconds=3),
+    }
     Decision.objects.filter(pk=made.pk).update(**doubt)
-    upstream.holds(status="approved", decision="approved", decided_by="Key desk", reason=made.reference)
+    upstream.holds(
+        status="approved",
+        decision="approved",
+        decided_by="Key desk",
+        reason=made.reference,
+    )
     return made.pk, "decision.applied"
 
 
@@ -105,7 +131,9 @@ def asked_about(connection, upstream, reviewer):
 
 def expired(connection, upstream, reviewer):
     message = make_message(connection)
-    Message.objects.filter(pk=message.pk).update(expires_at=Now() - timedelta(minutes=1))
+    Message.objects.filter(pk=message.pk).update(
+        expires_at=Now() - timedelta(minutes=1)
+    )
     return None, "decision.recorded"
 
 
@@ -123,7 +151,9 @@ WORK = {
 
 def test_every_task_is_in_one_of_the_lists():
     for name in TASKS:
-        assert [name in known for known in (WORK, QUIET_TASKS, PROVED_TASKS)].count(True) == 1, name
+        assert [name in known for known in (WORK, QUIET_TASKS, PROVED_TASKS)].count(
+            True
+        ) == 1, name
     assert {*WORK, *QUIET_TASKS, *PROVED_TASKS} <= set(TASKS)
 
 
@@ -139,7 +169,9 @@ def test_tasks_leave_entries(connection, upstream, reviewer):
             for line in lines:
                 assert line.surface == "worker", name
                 assert line.actor_kind in ("worker", "rule", "webhook"), name
-                assert not SETTINGS & {line.action} or {"before", "after"} <= set(line.details), name
+                assert not SETTINGS & {line.action} or {"before", "after"} <= set(
+                    line.details
+                ), name
 
 
 # --- the lists themselves

@@ -1,4 +1,5 @@
-"""What an entry tells: who, what, when, from where, through which request; and never a person's own words or name.
+"""What an entry tells: who, what, when, from where, through which request; and never a
+person's own words or name.
 
 Lines 58 and 59 of the security list.
 """
@@ -27,7 +28,14 @@ from people.sign_in.events import _on_signed_in
 from people.sign_in.factors import add_passkey
 from policy.tasks import read_refusals
 from tests.account import account
-from tests.factories import event_body, make_connection, make_message, make_person, post_event, show_row
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    post_event,
+    show_row,
+)
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -41,12 +49,20 @@ def lines_of(action):
 
 
 def of(message, *actions):
-    return [line for line in lines(Entry.objects.of_message(message).oldest_first()) if line.action in actions]
+    return [
+        line
+        for line in lines(Entry.objects.of_message(message).oldest_first())
+        if line.action in actions
+    ]
 
 
 def is_complete(entry, person):
     """Who, what, when (UTC, just now), from where, and by which request."""
-    assert (entry.actor_kind, entry.actor_id, entry.details["actor"]) == ("person", str(person.pk), str(person))
+    assert (entry.actor_kind, entry.actor_id, entry.details["actor"]) == (
+        "person",
+        str(person.pk),
+        str(person),
+    )
     assert (entry.surface, entry.details["address"]) == ("web", HERE)
     assert entry.at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - entry.at) < timedelta(minutes=5)
@@ -56,7 +72,9 @@ def is_complete(entry, person):
 
 
 def enter(client, email, password=PASSWORD):
-    return client.post("/accounts/login/", {"login": email, "password": password}, REMOTE_ADDR=HERE)
+    return client.post(
+        "/accounts/login/", {"login": email, "password": password}, REMOTE_ADDR=HERE
+    )
 
 
 # --- line 58
@@ -73,8 +91,15 @@ def test_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
     )
     assert is_complete(came, reviewer)
     assert is_complete(left, reviewer)
-    assert (failed.actor_kind, failed.actor_id, failed.surface) == ("anonymous", "", "web")
-    assert (failed.details["email"], failed.details["address"]) == (reviewer.email, HERE)
+    assert (failed.actor_kind, failed.actor_id, failed.surface) == (
+        "anonymous",
+        "",
+        "web",
+    )
+    assert (failed.details["email"], failed.details["address"]) == (
+        reviewer.email,
+        HERE,
+    )
     assert failed.trace
     assert len({one.trace for one in (failed, came, left)}) == 3
 
@@ -89,22 +114,41 @@ def log():
     logging.getLogger("dashboard").removeHandler(handler)
 
 
-def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed_in, admin, auditor, log):
+def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(
+    signed_in, admin, auditor, log
+):
     reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
     message = make_message(make_connection())
     client, here = signed_in(reviewer), {"REMOTE_ADDR": HERE}
     client.get(f"/queue/{message.public_id}/", **here)
-    fields = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
+    fields = {
+        "outcome": "approve",
+        "fingerprint": message.revision.fingerprint,
+        "reason": "",
+    }
     client.post(f"/queue/{message.public_id}/verdict/", fields, **here)
     client.get("/people/second-factor/", **here)
-    (opened,), (verdict,), (denied,) = lines_of("message.opened"), lines_of("verdict.given"), lines_of("access.denied")
+    (opened,), (verdict,), (denied,) = (
+        lines_of("message.opened"),
+        lines_of("verdict.given"),
+        lines_of("access.denied"),
+    )
     (decided,) = lines_of("decision.recorded")
-    assert all(is_complete(line, reviewer) for line in (opened, verdict, decided, denied))
+    assert all(
+        is_complete(line, reviewer) for line in (opened, verdict, decided, denied)
+    )
     for line in (opened, verdict, decided):
-        assert (line.message, line.fingerprint) == (message.public_id, message.revision.fingerprint)
+        assert (line.message, line.fingerprint) == (
+            message.public_id,
+            message.revision.fingerprint,
+        )
     assert verdict.trace == decided.trace, "of one request"
-    assert [line["trace"] for line in log() if line["text"] == "access denied"] == [denied.trace]
-    signed_in(admin).post("/rules/findings/first_contact/weigh/", {"points": "3"}, **here)
+    assert [line["trace"] for line in log() if line["text"] == "access denied"] == [
+        denied.trace
+    ]
+    signed_in(admin).post(
+        "/rules/findings/first_contact/weigh/", {"points": "3"}, **here
+    )
     assert is_complete(*lines_of("rule.weighed"), admin)
     signed_in(auditor).post("/audit/reports/rights/file/", {}, **here)
     assert is_complete(*lines_of("ledger.report_taken"), auditor)
@@ -112,14 +156,18 @@ def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed
 
 def test_every_way_in_is_told_by_the_same_signal():
     """Passkeys, codes and providers all end in Django's sign-in, which is recorded."""
-    listeners = [ref() if callable(ref) else ref for _, ref, *_ in user_logged_in.receivers]
+    listeners = [
+        ref() if callable(ref) else ref for _, ref, *_ in user_logged_in.receivers
+    ]
     assert _on_signed_in in listeners
     assert by_allauth is not user_logged_in
     assert Entry.objects.count() == 0
 
 
 def test_passkey_is_told_when_it_is_added(reviewer):
-    add_passkey(actor=reviewer.actor(surface="web", address=HERE), name="Phone", credential={})
+    add_passkey(
+        actor=reviewer.actor(surface="web", address=HERE), name="Phone", credential={}
+    )
     (line,) = lines_of("person.factor_added")
     assert (line.details["before"], line.details["after"], line.details["address"]) == (
         "nothing",
@@ -128,13 +176,22 @@ def test_passkey_is_told_when_it_is_added(reviewer):
     )
 
 
-def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admin, settings, monkeypatch):
+def test_connection_and_its_webhook_are_told_from_the_first_step(
+    signed_in, admin, settings, monkeypatch
+):
     monkeypatch.setattr(own_webhook, "TEST_SECONDS", 0.1)
     scopes = {"oversight": ["oversight"], "admin": ["admin", "read"]}
     with account(**scopes) as there:
         settings.MULTIMAIL_API_URL = there.url
-        client, keys = signed_in(admin), {f"{slot}_key": f"mm_live_{slot}_key" for slot in scopes}
-        client.post(reverse("add-connection"), {"place": "ours", "name": "Acme", **keys}, REMOTE_ADDR=HERE)
+        client, keys = (
+            signed_in(admin),
+            {f"{slot}_key": f"mm_live_{slot}_key" for slot in scopes},
+        )
+        client.post(
+            reverse("add-connection"),
+            {"place": "ours", "name": "Acme", **keys},
+            REMOTE_ADDR=HERE,
+        )
         (added,) = lines_of("connection.added")
         of = {"connection_id": added.connection}
         for name in ("register-own-webhook", "test-own-webhook", "rotate-own-webhook"):
@@ -145,7 +202,9 @@ def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admi
             assert all(is_complete(line, admin) for line in new)
     assert is_complete(added, admin)
     assert added.details["before"] == "nothing"
-    assert "mm_live" not in str(list(EntryDetail.objects.values_list("fields", flat=True)))
+    assert "mm_live" not in str(
+        list(EntryDetail.objects.values_list("fields", flat=True))
+    )
     assert [line.details["after"] for line in lines_of("hook.registered")] == ["hook1"]
     assert len(lines_of("connection.secret_rotated")) == 2
 
@@ -165,15 +224,35 @@ def test_mail_that_was_never_held_is_told_whole(client):
         ("message.received", "message.received", received),
         ("oversight.pending", "message.held", {}),
     ):
-        body = event_body(name, metadata=TRIGGER, sent_by_key="01KEY", sent_by_key_name="Invoices", **fields)
+        body = event_body(
+            name,
+            metadata=TRIGGER,
+            sent_by_key="01KEY",
+            sent_by_key_name="Invoices",
+            **fields,
+        )
         assert post_event(client, connection, body).status_code == 200
         (entry,) = lines_of(action)
         details = entry.details
-        assert (entry.actor_kind, entry.actor_id, entry.surface) == ("webhook", "main", "webhook"), name
-        assert (entry.connection, entry.message) == (connection.pk, Message.objects.latest("pk").public_id), name
+        assert (entry.actor_kind, entry.actor_id, entry.surface) == (
+            "webhook",
+            "main",
+            "webhook",
+        ), name
+        assert (entry.connection, entry.message) == (
+            connection.pk,
+            Message.objects.latest("pk").public_id,
+        ), name
         assert details["sender"] == fields.get("from", "support@yourteam.example")
-        assert (details["subject"], details["recipients"]) == ("Your refund for order 4471", "dana@northwind.example")
-        assert (details["key"], entry.trigger, details["address"]) == ("Invoices", TRIGGER, HERE), name
+        assert (details["subject"], details["recipients"]) == (
+            "Your refund for order 4471",
+            "dana@northwind.example",
+        )
+        assert (details["key"], entry.trigger, details["address"]) == (
+            "Invoices",
+            TRIGGER,
+            HERE,
+        ), name
         assert entry.trace, name
 
 
@@ -189,7 +268,10 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
     (line,) = lines_of("message.refused_at_gate")
     assert (line.actor_kind, line.surface) == ("webhook", "worker")
     assert line.connection == connection.pk
-    assert {name: line.details[name] for name in ("recipients", "refused", "rule", "key", "at the gate")} == {
+    assert {
+        name: line.details[name]
+        for name in ("recipients", "refused", "rule", "key", "at the gate")
+    } == {
         "recipients": "dana@x.example, lee@y.example",
         "refused": "dana@x.example",
         "rule": "allowlist of support@yourteam.example",
@@ -203,7 +285,10 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
 
 
 def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, reviewer):
-    message, other = make_message(make_connection()), make_message(make_connection("other"))
+    message, other = (
+        make_message(make_connection()),
+        make_message(make_connection("other")),
+    )
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
     client.head(f"{path}body/")
     assert looks(message) == []
@@ -227,7 +312,8 @@ def test_content_loaded_again_takes_few_statements_and_each_version_is_noted_for
     body = f"/queue/{message.public_id}/body/"
     client = signed_in(reviewer)
     first = client.get(body).content
-    # The session, the person, their roles, the message, what was noted of it, and its remote pictures.
+    # The session, the person, their roles, the message, what was noted of it, and its
+    # remote pictures.
     with django_assert_num_queries(7):
         assert client.get(body).content == first
     assert looks(message) == ["message.served"]
@@ -236,11 +322,17 @@ def test_content_loaded_again_takes_few_statements_and_each_version_is_noted_for
     show_row(message, markdown="Hello Eve")
     assert b"Hello Eve" in client.get(body).content
     assert looks(message) == ["message.served"] * 3
-    assert signed_in(make_person("eve@yourteam.example", "Eve")).get(body).status_code == 404
+    assert (
+        signed_in(make_person("eve@yourteam.example", "Eve")).get(body).status_code
+        == 404
+    )
 
 
 def looks(message):
-    return [line.action for line in of(message.public_id, "message.served", "message.opened")]
+    return [
+        line.action
+        for line in of(message.public_id, "message.served", "message.opened")
+    ]
 
 
 # --- line 59
@@ -252,11 +344,22 @@ PRIVATE = (
 
 def columns_of(entry):
     """Everything in an entry except the hashes of its details."""
-    names = ("actor_kind", "actor_id", "surface", "action", "connection", "message", "fingerprint", "trace")
+    names = (
+        "actor_kind",
+        "actor_id",
+        "surface",
+        "action",
+        "connection",
+        "message",
+        "fingerprint",
+        "trace",
+    )
     return " ".join(str(getattr(entry, name)) for name in names).lower()
 
 
-def test_no_entry_holds_a_name_an_address_or_a_word_of_anybody(client, signed_in, reviewer):
+def test_no_entry_holds_a_name_an_address_or_a_word_of_anybody(
+    client, signed_in, reviewer
+):
     connection = make_connection()
     post_event(client, connection, event_body(metadata={"discord_user": "ana#1"}))
     message = make_message(connection)
@@ -266,16 +369,28 @@ def test_no_entry_holds_a_name_an_address_or_a_word_of_anybody(client, signed_in
     signed_in(reviewer).get(f"/queue/{message.public_id}/", REMOTE_ADDR=HERE)
     client.post("/people/me/name/", {"name": "Ana F."}, REMOTE_ADDR=HERE)
     client.get("/people/second-factor/", REMOTE_ADDR=HERE)
-    client.post(f"/queue/{message.public_id}/comment/", {"text": "Dana wrote to me"}, REMOTE_ADDR=HERE)
+    client.post(
+        f"/queue/{message.public_id}/comment/",
+        {"text": "Dana wrote to me"},
+        REMOTE_ADDR=HERE,
+    )
     decide(message, reviewer, "reject", "Because of Dana's order 4471")
     everything = str(list(EntryDetail.objects.values_list("fields", flat=True))).lower()
-    assert [text for text in PRIVATE if text not in everything] == [], "these acts have to name them"
+    assert [text for text in PRIVATE if text not in everything] == [], (
+        "these acts have to name them"
+    )
     for entry in Entry.objects.all():
         found = [text for text in (*PRIVATE, "@") if text in columns_of(entry)]
         assert found == [], f"{entry.action} holds {found}"
         # Of the details it contains only names, which the code defines, and hashes.
-        assert all(re.fullmatch("[0-9a-f]{64}", value) for value in entry.detail_hashes.values())
-        assert re.fullmatch(r"[a-z_]*|\d+", entry.actor_id) or entry.actor_kind == "webhook", entry.actor_id
+        assert all(
+            re.fullmatch("[0-9a-f]{64}", value)
+            for value in entry.detail_hashes.values()
+        )
+        assert (
+            re.fullmatch(r"[a-z_]*|\d+", entry.actor_id)
+            or entry.actor_kind == "webhook"
+        ), entry.actor_id
 
 
 def test_name_that_the_sender_made_up_stands_in_no_entry(client):
@@ -283,15 +398,22 @@ def test_name_that_the_sender_made_up_stands_in_no_entry(client):
     metadata = {"run_id": "run-7", "dana@northwind.example": "refund", "Ticket": 81}
     post_event(client, make_connection(), event_body(metadata=metadata))
     (line,) = lines_of("message.held")
-    assert line.trigger == {"run_id": "run-7", "other": "dana@northwind.example: refund; Ticket: 81"}
-    assert not [name for name in line.detail_hashes if "dana" in name or "icket" in name]
+    assert line.trigger == {
+        "run_id": "run-7",
+        "other": "dana@northwind.example: refund; Ticket: 81",
+    }
+    assert not [
+        name for name in line.detail_hashes if "dana" in name or "icket" in name
+    ]
 
 
 def test_entry_of_no_known_action_or_outside_a_transaction_is_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"'nobody\.knows' is not registered"):
         record("nobody.knows", actor=worker("test"))
     monkeypatch.setattr(database, "in_atomic_block", False)
-    with pytest.raises(TransactionManagementError, match="must run in the transaction of the act"):
+    with pytest.raises(
+        TransactionManagementError, match="must run in the transaction of the act"
+    ):
         record("comment.added", actor=worker("test"))
     monkeypatch.undo()
     assert not Entry.objects.exists()

@@ -1,4 +1,6 @@
-"""What the application's own database role may do to the ledger: add to it and read it. Line 57."""
+"""What the application's own database role may do to the ledger: add to it and read it.
+Line 57.
+"""
 
 import os
 import subprocess
@@ -25,9 +27,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def as_role(user, **more):
-    """A session of another role in the database of this test, which was copied from one that `prepare` made."""
+    """A session of another role in the database of this test, which was copied from one
+    that `prepare` made.
+    """
     params = database.get_connection_params()
-    keep = {name: params[name] for name in ("dbname", "host", "port") if params.get(name)}
+    keep = {
+        name: params[name] for name in ("dbname", "host", "port") if params.get(name)
+    }
     return psycopg.connect(**{**keep, **more}, user=user, autocommit=True)
 
 
@@ -41,7 +47,12 @@ def application():
 
 TABLES = APPEND_ONLY
 CHANGES = [(table, act) for table in TABLES for act in ("UPDATE", "DELETE", "TRUNCATE")]
-_COLUMN = {"audit_entry": "actor_id", "audit_seal": "note", "audit_anchor": "place", "audit_entrydetail": "salt"}
+_COLUMN = {
+    "audit_entry": "actor_id",
+    "audit_seal": "note",
+    "audit_anchor": "place",
+    "audit_entrydetail": "salt",
+}
 
 
 def statement(table, act):
@@ -89,7 +100,9 @@ def test_application_cannot_take_the_guards_off(application):
             application.execute(way)
     # PostgreSQL only warns about rights that one may not grant.
     application.execute("GRANT UPDATE ON audit_entry TO CURRENT_USER")
-    assert not application.execute("SELECT has_table_privilege('audit_entry', 'UPDATE')").fetchone()[0]
+    assert not application.execute(
+        "SELECT has_table_privilege('audit_entry', 'UPDATE')"
+    ).fetchone()[0]
 
 
 def test_tables_belong_to_another_role_and_the_application_adds_and_reads(application):
@@ -107,7 +120,9 @@ def test_tables_belong_to_another_role_and_the_application_adds_and_reads(applic
 
 
 def tell(session, action, digest, fields, salt):
-    """Insert an entry that tells of a removal, as the application may, and return its number."""
+    """Insert an entry that tells of a removal, as the application may, and return its
+    number.
+    """
     [number] = session.execute("SELECT nextval('audit_entry_id_seq')").fetchone()
     session.execute(
         "INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, fingerprint, trace,"
@@ -115,14 +130,17 @@ def tell(session, action, digest, fields, salt):
         [number, action, Jsonb({"numbers": digest})],
     )
     session.execute(
-        "INSERT INTO audit_entrydetail (entry_id, salt, fields) VALUES (%s, %s, %s)", [number, salt, Jsonb(fields)]
+        "INSERT INTO audit_entrydetail (entry_id, salt, fields) VALUES (%s, %s, %s)",
+        [number, salt, Jsonb(fields)],
     )
     return number
 
 
 def tell_and_remove(session, number, *told):
     with session.transaction():
-        session.execute("SELECT audit_remove_details(%s, %s)", [tell(session, *told), [number]])
+        session.execute(
+            "SELECT audit_remove_details(%s, %s)", [tell(session, *told), [number]]
+        )
 
 
 def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
@@ -130,13 +148,28 @@ def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
     salt, text = b"s" * 16, str(number)
     for action, fields, digest, why in (
         ("ledger.details_removed", {}, "", "does not name"),
-        ("ledger.details_removed", {"numbers": "1"}, detail_hash(salt, "numbers", "1"), "does not name"),
+        (
+            "ledger.details_removed",
+            {"numbers": "1"},
+            detail_hash(salt, "numbers", "1"),
+            "does not name",
+        ),
         ("ledger.details_removed", {"numbers": text}, "0" * 64, "does not name"),
-        ("message.held", {"numbers": text}, detail_hash(salt, "numbers", text), "removes no details"),
+        (
+            "message.held",
+            {"numbers": text},
+            detail_hash(salt, "numbers", text),
+            "removes no details",
+        ),
     ):
         with pytest.raises(errors.RaiseException, match=why):
             tell_and_remove(application, number, action, digest, fields, salt)
-    told = ("ledger.details_erased", detail_hash(salt, "numbers", text), {"numbers": text}, salt)
+    told = (
+        "ledger.details_erased",
+        detail_hash(salt, "numbers", text),
+        {"numbers": text},
+        salt,
+    )
     removal = tell(application, *told)
     with pytest.raises(errors.RaiseException, match="removes no details"):
         # It was written by another transaction.
@@ -147,14 +180,17 @@ def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
 
 
 def test_triggers_refuse_even_the_owner(application):
-    application.execute("INSERT INTO audit_sealedentry (entry, seal, position, hash) VALUES (0, 1, -1, 'x')")
+    application.execute(
+        "INSERT INTO audit_sealedentry (entry, seal, position, hash) VALUES (0, 1, -1, 'x')"
+    )
     application.execute(
         "INSERT INTO audit_anchor (seal, kind, place, reference, previous) VALUES (1, 'file', 'x', '', 0)"
     )
     with as_role(database.settings_dict["USER"]) as owner:
         for table, act in CHANGES:
             if (table, act) == ("audit_entrydetail", "DELETE"):
-                # As the function above does as the owner; verifiers report any other deletion.
+                # As the function above does as the owner; verifiers report any other
+                # deletion.
                 continue
             with pytest.raises(errors.RaiseException, match="append-only"):
                 owner.execute(statement(table, act))
@@ -166,20 +202,32 @@ def test_single_database_role_and_missing_triggers_are_detected():
     assert {one.table for one in found if one.may_change} == {*APPEND_ONLY}
     assert {one.triggers for one in found} == {TRIGGERS}
     with database.cursor() as cursor:
-        cursor.execute("ALTER TABLE audit_sealedentry DISABLE TRIGGER audit_sealedentry_rows")
+        cursor.execute(
+            "ALTER TABLE audit_sealedentry DISABLE TRIGGER audit_sealedentry_rows"
+        )
         try:
-            lacking = [one.table for one in table_guards(APPEND_ONLY) if one.triggers < TRIGGERS]
+            lacking = [
+                one.table
+                for one in table_guards(APPEND_ONLY)
+                if one.triggers < TRIGGERS
+            ]
             assert lacking == ["audit_sealedentry"]
         finally:
-            cursor.execute("ALTER TABLE audit_sealedentry ENABLE TRIGGER audit_sealedentry_rows")
+            cursor.execute(
+                "ALTER TABLE audit_sealedentry ENABLE TRIGGER audit_sealedentry_rows"
+            )
 
 
 @pytest.mark.slow
 def test_holds_where_nobody_is_a_superuser_as_with_a_hosted_database(tmp_path):
-    """Neither role is a superuser: one owns an empty database and migrates, the other only uses it."""
+    """Neither role is a superuser: one owns an empty database and migrates, the other
+    only uses it.
+    """
     with as_role(database.settings_dict["USER"]) as superuser:
         for role in ("hosted_owner", "hosted_application"):
-            superuser.execute(sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER").format(sql.Identifier(role)))
+            superuser.execute(
+                sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER").format(sql.Identifier(role))
+            )
         superuser.execute("CREATE DATABASE hosted OWNER hosted_owner")
     there = {**conninfo_to_dict(settings.OWN_DATABASE_URL), "dbname": "hosted"}
     urls = {
@@ -187,12 +235,21 @@ def test_holds_where_nobody_is_a_superuser_as_with_a_hosted_database(tmp_path):
         "DATABASE_OWNER_URL": make_conninfo(**{**there, "user": "hosted_owner"}),
     }
     variables = {**os.environ, **urls, "DATA_DIR": str(tmp_path), "DEMO": "0"}
-    subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], env=variables, cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, str(ROOT / "manage.py"), "prepare"],
+        env=variables,
+        cwd=ROOT,
+        check=True,
+    )
     with as_role("hosted_application", dbname="hosted") as session:
         for table, act in CHANGES:
-            allowed = session.execute("SELECT has_table_privilege(%s, %s)", [table, act]).fetchone()[0]
+            allowed = session.execute(
+                "SELECT has_table_privilege(%s, %s)", [table, act]
+            ).fetchone()[0]
             assert not allowed, (table, act)
         with pytest.raises(errors.InsufficientPrivilege):
             session.execute("ALTER TABLE audit_entry DISABLE TRIGGER USER")
-        owner = session.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'audit_entry'").fetchone()[0]
+        owner = session.execute(
+            "SELECT tableowner FROM pg_tables WHERE tablename = 'audit_entry'"
+        ).fetchone()[0]
         assert owner == "hosted_owner"

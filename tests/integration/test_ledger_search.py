@@ -1,4 +1,6 @@
-"""Ledger search: by every field, by words, in the person's time zone, and within the visible scope."""
+"""Ledger search: by every field, by words, in the person's time zone, and within the
+visible scope.
+"""
 
 import json
 import re
@@ -28,9 +30,13 @@ from tests.integration.deciding import carry_out, decide
 
 pytestmark = pytest.mark.django_db
 
-ANA = Actor(kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7")
+ANA = Actor(
+    kind="person", id="71", label="Ana Ferreira", surface="web", address="10.0.0.7"
+)
 BEN = Actor(kind="person", id="72", label="Ben Okafor", surface="discord")
-FOR_ALL = Actor(kind="person", id="73", label="Cleo", surface="web", scopes=(Scope(Role.AUDITOR),))
+FOR_ALL = Actor(
+    kind="person", id="73", label="Cleo", surface="web", scopes=(Scope(Role.AUDITOR),)
+)
 SEALER = Actor(kind="worker", id="seal", label="the seal worker", surface="worker")
 
 
@@ -58,21 +64,37 @@ def found(query, zone=UTC, entries=None):
 def test_every_field_finds_its_entries_and_no_others():
     message, fingerprint = uuid.uuid4(), "3bc6a0a582982ed" + "0" * 49
     token = trace_id.set("0af7651916cd43dd")
-    one = write("verdict.given", by=BEN, connection=4, message=message, fingerprint=fingerprint).pk
+    one = write(
+        "verdict.given", by=BEN, connection=4, message=message, fingerprint=fingerprint
+    ).pk
     trace_id.reset(token)
-    write("rule.weighed", by=ANA, connection=5, message=uuid.uuid4(), fingerprint="9" * 64)
+    write(
+        "rule.weighed", by=ANA, connection=5, message=uuid.uuid4(), fingerprint="9" * 64
+    )
     queries = (
         "action=verdict.given", "action=decisions", "actor=person/72", "by=okafor", "surface=discord", "connection=4",
         f"message={message}", "fingerprint=7F3A-19C2-K0QD", "fingerprint=7f3a19c2", f"fingerprint={fingerprint}",
         "trace=0af7651916cd43dd", "q=trace:0af765",
     )  # fmt: skip
-    assert {query: found(query) for query in queries} == {query: [one] for query in queries}
+    assert {query: found(query) for query in queries} == {
+        query: [one] for query in queries
+    }
 
 
-def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(connection, reviewer):
-    message = make_message(connection, subject="Refund for Café Zoë", to=["Dana <dana@northwind.example>"])
+def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(
+    connection, reviewer
+):
+    message = make_message(
+        connection, subject="Refund for Café Zoë", to=["Dana <dana@northwind.example>"]
+    )
     other = {"discord_user": "lee", "discord_channel": "elsewhere"}
-    make_message(connection, subject="Something else", to=["lee@fabrikam.example"], metadata=other, hydrated=False)
+    make_message(
+        connection,
+        subject="Something else",
+        to=["lee@fabrikam.example"],
+        metadata=other,
+        hydrated=False,
+    )
     decide(message, reviewer, "reject", reason="Wrong amount")
     about = list(Entry.objects.of_message(message.public_id).newest_first())
     for query in (
@@ -83,10 +105,16 @@ def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(connect
 
 
 INTERACTION = "1180000000000000427"
-CLAIMED = {"discord_interaction_id": INTERACTION, "discord_user": "ana", "discord_channel": "outreach"}
+CLAIMED = {
+    "discord_interaction_id": INTERACTION,
+    "discord_user": "ana",
+    "discord_channel": "outreach",
+}
 
 
-def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(desk, connection, reviewer):
+def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(
+    desk, connection, reviewer
+):
     message = make_message(connection, metadata=CLAIMED)
     make_message(connection, metadata={"discord_interaction_id": "1180000000000000999"})
     carry_out(message, reviewer, "reject")
@@ -95,7 +123,10 @@ def test_interaction_finds_every_entry_of_its_message_with_the_decision_first(de
     for query in (f"q={INTERACTION}", f"by={INTERACTION}", "q=outreach", "by=outreach"):
         assert found(query) == [one.pk for one in about], query
     context = desk.get(f"/audit/?q={INTERACTION}").context
-    assert (context["decision"].action, context["decision"].actor) == ("verdict.given", "Ana Ferreira")
+    assert (context["decision"].action, context["decision"].actor) == (
+        "verdict.given",
+        "Ana Ferreira",
+    )
     assert [line.action for line in context["lines"]] == ["comment.added"]
     for one in about:
         if one.action in ("verdict.given", "decision.recorded"):
@@ -106,7 +137,10 @@ def test_no_page_says_that_there_are_0_entries_where_some_are_hidden(desk, conne
     make_message(connection, metadata=CLAIMED)
     for query, sentences in (
         # Only its arrival: a program wrote that.
-        (f"q={INTERACTION}", ("Only technical entries", r"Show technical entries\s+\(\d\)")),
+        (
+            f"q={INTERACTION}",
+            ("Only technical entries", r"Show technical entries\s+\(\d\)"),
+        ),
         (f"q={INTERACTION}&surface=discord", (r"The other filters hide \d entries",)),
         (f"q={INTERACTION}&until=2001", (r"The other filters hide \d entries",)),
     ):
@@ -141,11 +175,14 @@ def test_each_detail_is_found_under_its_label():
     assert found_by({"reason": "no"}, object()) == vector([(CONTENT, ["no"])])
 
 
-# Signs that PostgreSQL quotes, more positions of a word than it stores, and more words than it counts.
+# Signs that PostgreSQL quotes, more positions of a word than it stores, and more words
+# than it counts.
 ODD_DETAILS = [
     {"reason": r"o'hara \ d'été", "to": r"o'hara\x@n.io", "trigger.run": "r7"},
     {"reason": "x " * 300, "to": "x"},
-    {"a": "a " * 1000} | {f"b{number}": f"{number}b " * 1000 for number in range(20)} | {"to": "b"},
+    {"a": "a " * 1000}
+    | {f"b{number}": f"{number}b " * 1000 for number in range(20)}
+    | {"to": "b"},
 ]
 
 
@@ -153,19 +190,34 @@ ODD_DETAILS = [
 def test_stored_words_have_every_word_of_the_details(details):
     entry = write(details=details, words=[(CONTENT, "Refund")])
     with database.cursor() as cursor:
-        cursor.execute("SELECT fields, words FROM audit_entrydetail WHERE entry_id = %s", [entry.pk])
+        cursor.execute(
+            "SELECT fields, words FROM audit_entrydetail WHERE entry_id = %s",
+            [entry.pk],
+        )
         fields, stored = cursor.fetchone()
         assert are_found_by(stored, json.loads(fields))
         cursor.execute("SELECT ts_delete(%s::tsvector, 'ana')", [stored])
         assert not are_found_by(cursor.fetchone()[0], json.loads(fields))
     assert not are_found_by("", {"reason": "x"})
-    assert not are_found_by("'x':1", {"to": "x"}), "the word is there, and not as a recipient"
+    assert not are_found_by("'x':1", {"to": "x"}), (
+        "the word is there, and not as a recipient"
+    )
 
 
-def test_days_begin_at_midnight_in_the_persons_time_zone_across_dst_changes(desk, auditor):
-    # On 25 October 2026 the clocks of Lisbon go back: the day lasts from 23:00 to 24:00 UTC of the next.
-    times = ["2026-10-24T22:59:59", "2026-10-24T23:00:00", "2026-10-25T23:59:59", "2026-10-26T00:00:00"]
-    _, first, last, _ = (write(at=datetime.fromisoformat(one).replace(tzinfo=UTC)).pk for one in times)
+def test_days_begin_at_midnight_in_the_persons_time_zone_across_dst_changes(
+    desk, auditor
+):
+    # On 25 October 2026 the clocks of Lisbon go back: the day lasts from 23:00 to 24:00
+    # UTC of the next.
+    times = [
+        "2026-10-24T22:59:59",
+        "2026-10-24T23:00:00",
+        "2026-10-25T23:59:59",
+        "2026-10-26T00:00:00",
+    ]
+    _, first, last, _ = (
+        write(at=datetime.fromisoformat(one).replace(tzinfo=UTC)).pk for one in times
+    )
     auditor.time_zone = "Europe/Lisbon"
     auditor.save()
     page = desk.get("/audit/?q=on:2026-10-25")
@@ -174,7 +226,9 @@ def test_days_begin_at_midnight_in_the_persons_time_zone_across_dst_changes(desk
 
 
 def test_entry_out_of_time_order_is_found_by_its_time():
-    """After a clock was set back, or by manipulation: numbers then say nothing about time."""
+    """After a clock was set back, or by manipulation: numbers then say nothing about
+    time.
+    """
     long_ago = datetime(2026, 3, 1, 12, tzinfo=UTC)
     old = [write(at=long_ago + timedelta(days=day)).pk for day in range(10)]
     stray = write(at=long_ago).pk
@@ -186,7 +240,9 @@ asked = st.fixed_dictionaries(
     {},
     optional={
         "q": st.sampled_from(["refund", "ref", "amount wrong", "nowhere"]),
-        "action": st.sampled_from(["decisions", "verdict.given", "comment", "settings"]),
+        "action": st.sampled_from(
+            ["decisions", "verdict.given", "comment", "settings"]
+        ),
         "actor": st.sampled_from(["person/71", "person/72", "worker/seal"]),
         "surface": st.sampled_from(["web", "discord"]),
         "connection": st.sampled_from(["4", "5"]),
@@ -200,7 +256,10 @@ asked = st.fixed_dictionaries(
 @pytest.fixture
 def mixed():
     """Entries of every kind, not all in the order of their times."""
-    kinds, people = ("verdict.given", "comment.added", "rule.weighed"), (ANA, BEN, SEALER)
+    kinds, people = (
+        ("verdict.given", "comment.added", "rule.weighed"),
+        (ANA, BEN, SEALER),
+    )
     fingerprints = ("aaaa" + "0" * 60, "aaaa" + "1" * 60, "")
     for number in range(40):
         write(
@@ -213,7 +272,11 @@ def mixed():
 @given(fields=asked, rare=st.sampled_from([0, 5, 20_000]))
 def test_fast_search_finds_exactly_what_matches(mixed, monkeypatch, fields, rare):
     monkeypatch.setattr(results, "RARE", rare)
-    fitting = [one.pk for one in Entry.objects.newest_first().select_related("detail") if _fits(one, fields)]
+    fitting = [
+        one.pk
+        for one in Entry.objects.newest_first().select_related("detail")
+        if _fits(one, fields)
+    ]
     assert found(fields) == fitting
 
 
@@ -222,7 +285,10 @@ def _fits(entry, fields):
     kind, _, key = fields.get("actor", "").partition("/")
     day = f"{entry.at:%Y-%m-%d}"
     return (
-        all(any(word.startswith(one) for word in words) for one in fields.get("q", "").split())
+        all(
+            any(word.startswith(one) for word in words)
+            for one in fields.get("q", "").split()
+        )
         and ("action" not in fields or entry.action in actions_of(fields["action"]))
         and ("actor" not in fields or (entry.actor_kind, entry.actor_id) == (kind, key))
         and fields.get("surface", entry.surface) == entry.surface
@@ -237,9 +303,13 @@ def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
     make_message(elsewhere, subject="Secret refund", to=["lee@fabrikam.example"])
     mine = make_message(connection, subject="My refund")
     write(details={"text": "a refund of nobody's mailbox"})
-    person = make_person("one@yourteam.example", "One", "reviewer", mailbox=connection.mailboxes.get())
+    person = make_person(
+        "one@yourteam.example", "One", "reviewer", mailbox=connection.mailboxes.get()
+    )
     readable = Entry.objects.readable_by(person.actor(surface="web"))
-    assert {Entry.objects.get(pk=pk).message for pk in found("q=refund", entries=readable)} == {mine.public_id}
+    assert {
+        Entry.objects.get(pk=pk).message for pk in found("q=refund", entries=readable)
+    } == {mine.public_id}
     for query in ("q=secret", "to=fabrikam", f"connection={elsewhere.pk}", "q=nobody"):
         assert found(query, entries=readable) == [], query
     page = signed_in(person).get("/audit/?q=secret").content.decode()
@@ -255,9 +325,16 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
         write("verdict.given", by=BEN if number else ANA, details={"reason": "refund"})
     write("comment.added", by=SEALER, details={"text": "refund"})
     page = desk.get("/audit/?q=refund")
-    groups = {label: [(one.label, one.number) for one in shown] for label, shown, _ in page.context["facet_groups"]}
+    groups = {
+        label: [(one.label, one.number) for one in shown]
+        for label, shown, _ in page.context["facet_groups"]
+    }
     assert groups["Actions"] == [("Verdict given", 5), ("Comment added", 1)]
-    assert groups["Who"] == [("Ben Okafor", 4), ("the seal worker", 1), ("Ana Ferreira", 1)]
+    assert groups["Who"] == [
+        ("Ben Okafor", 4),
+        ("the seal worker", 1),
+        ("Ana Ferreira", 1),
+    ]
     assert "6 entries" in page.content.decode()
     # It is counted exactly up to a limit, and says when it is capped.
     monkeypatch.setattr(results, "COUNTED", 5)
@@ -275,7 +352,9 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
 
 
 @pytest.mark.slow
-def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_appended(desk, monkeypatch):
+def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_appended(
+    desk, monkeypatch
+):
     monkeypatch.setattr(results, "PAGE", 3)
     written = [write().pk for _ in range(10)]
     seen, query = [], "action=comment"
@@ -291,23 +370,36 @@ def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_a
         back.append([line.pk for line in page["lines"]])
     script = desk.get("/audit/?format=json&action=comment").json()
     following = desk.get(script["next"]).json()["entries"]
-    assert [entry["id"] for entry in (*script["entries"], *following)] == found("action=comment")[:6]
+    assert [entry["id"] for entry in (*script["entries"], *following)] == found(
+        "action=comment"
+    )[:6]
     # The last of them is the newest page, which is always full.
-    newest = list(Entry.objects.of_action("comment.added").newest_first().values_list("pk", flat=True)[:3])
+    newest = list(
+        Entry.objects.of_action("comment.added")
+        .newest_first()
+        .values_list("pk", flat=True)[:3]
+    )
     assert back[-1] == newest
     assert all(len(one) == 3 for one in back)
     assert set(written[3:]) <= {number for one in back for number in one}
 
 
-def test_page_costs_the_same_statements_at_any_length(desk, connection, django_assert_max_num_queries, monkeypatch):
+def test_page_costs_the_same_statements_at_any_length(
+    desk, connection, django_assert_max_num_queries, monkeypatch
+):
     monkeypatch.setattr(results, "PAGE", 10)
     make_message(connection)
     for _ in range(12):
         write("verdict.given", details={"reason": "amount"})
     desk.get("/audit/?q=nothing")
-    # Two of them begin and end a part of the test's own transaction. Where each end of a time is in the ledger is found
-    # by halving it: one more each time that the ledger doubles.
-    for query, most in (("", 25), ("q=amount&action=decisions&surface=web", 25), ("on=2026-11", 39)):
+    # Two of them begin and end a part of the test's own transaction. Where each end of
+    # a time is in the ledger is found by halving it: one more each time that the ledger
+    # doubles.
+    for query, most in (
+        ("", 25),
+        ("q=amount&action=decisions&surface=web", 25),
+        ("on=2026-11", 39),
+    ):
         with django_assert_max_num_queries(most):
             desk.get(f"/audit/?{query}")
 
@@ -322,7 +414,9 @@ def test_slow_search_or_count_is_reported(desk, monkeypatch):
     monkeypatch.setattr(results, "LONGEST", 2_000)
     monkeypatch.setattr(results, "_count", sleep)
     page = desk.get("/audit/")
-    assert (page.status_code, len(page.context["lines"]) > 0) == (200, True), "a count costs no entry"
+    assert (page.status_code, len(page.context["lines"]) > 0) == (200, True), (
+        "a count costs no entry"
+    )
     assert "Counting took too long" in page.content.decode()
     assert re.search(r">Show technical entries\s*</a>", page.content.decode())
     monkeypatch.setattr(results, "LONGEST", 40)
@@ -332,11 +426,20 @@ def test_slow_search_or_count_is_reported(desk, monkeypatch):
     assert "This search takes too long" in page.content.decode()
     assert "last+7+days" in page.content.decode()
     answer = desk.get("/audit/?q=amount&format=json")
-    assert (answer.status_code, answer.json()["error"][:29]) == (422, "This search takes too long. N")
+    assert (answer.status_code, answer.json()["error"][:29]) == (
+        422,
+        "This search takes too long. N",
+    )
 
 
 def test_page_shows_actor_source_address_and_previous_setting(desk):
-    write("mailbox.changed", details={"before": "undo: 5 s; name: Support", "after": "undo: 9 s; name: Support"})
+    write(
+        "mailbox.changed",
+        details={
+            "before": "undo: 5 s; name: Support",
+            "after": "undo: 9 s; name: Support",
+        },
+    )
     write("comment.added", by=BEN, details={"text": "Fine"})
     answer = desk.get("/audit/?surface=&to=&since=", headers={"HX-Request": "true"})
     page = answer.content.decode()
@@ -353,12 +456,22 @@ def test_page_shows_actor_source_address_and_previous_setting(desk):
     assert "<bdi>Support</bdi>" not in page
 
 
-def save(client, name="Refusals", query="action=verdict.refused&since=last+7+days&before=40", **fields):
+def save(
+    client,
+    name="Refusals",
+    query="action=verdict.refused&since=last+7+days&before=40",
+    **fields,
+):
     return client.post("/audit/searches/", {"name": name, "query": query, **fields})
 
 
-def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_all(desk):
-    act, step, step2 = (write(action).pk for action in ("verdict.given", "message.fetched", "message.sent"))
+def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_all(
+    desk,
+):
+    act, step, step2 = (
+        write(action).pk
+        for action in ("verdict.given", "message.fetched", "message.sent")
+    )
     bounce = write("message.bounced", by=SEALER).pk
 
     def page(query=""):
@@ -373,13 +486,16 @@ def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_a
     shown, text = page(unescape(address))
     assert {act, bounce, step, step2} <= set(shown)
     assert "Hide technical entries" in text
-    # What is asked for by its kind is not folded, and what nobody else matches is named.
+    # What is asked for by its kind is not folded, and what nobody else matches is
+    # named.
     assert step in page("action=message.fetched")[0]
     assert page("surface=discord")[0] == []
     write("message.fetched", by=BEN)
     assert "Only technical entries" in page("surface=discord")[1]
     # Scripts and exports have everything.
-    assert {act, bounce, step, step2} <= {one["id"] for one in desk.get("/audit/?format=json").json()["entries"]}
+    assert {act, bounce, step, step2} <= {
+        one["id"] for one in desk.get("/audit/?format=json").json()["entries"]
+    }
     assert {act, step} <= set(found("since=2026-01"))
     export = desk.get("/audit/export/?technical=1").context
     assert export["number"] == desk.get("/audit/export/").context["number"]
@@ -398,15 +514,25 @@ def test_search_is_saved_links_back_and_is_recorded(desk):
     assert "action=verdict.refused" in entry.detail.fields["after"]
     save(desk, name="REFUSALS", query="", shared="1")
     assert SavedSearch.objects.get().query == ""
-    for fields in ({"name": ""}, {"name": "n" * 61}, {"query": "q=" + "é" * 300 + "&to=" + "é" * 200}):
+    for fields in (
+        {"name": ""},
+        {"name": "n" * 61},
+        {"query": "q=" + "é" * 300 + "&to=" + "é" * 200},
+    ):
         save(desk, **fields)
     page = desk.get("/audit/").content.decode()
-    for words in ("Give the search a name.", "the name under 60 characters.", "is too long to save"):
+    for words in (
+        "Give the search a name.",
+        "the name under 60 characters.",
+        "is too long to save",
+    ):
         assert words in page
     assert Entry.objects.filter(action="ledger.search_saved").count() == 2
 
 
-def test_saved_search_is_its_owners_alone_unless_shared_and_deleted_by_them_alone(signed_in, auditor, reviewer):
+def test_saved_search_is_its_owners_alone_unless_shared_and_deleted_by_them_alone(
+    signed_in, auditor, reviewer
+):
     client = signed_in(auditor)
     save(client, name="Mine alone")
     save(client, name="For all", shared="1")
@@ -417,7 +543,10 @@ def test_saved_search_is_its_owners_alone_unless_shared_and_deleted_by_them_alon
     assert f"by {auditor.name}" in page
     shared = SavedSearch.objects.get(shared=True)
     assert other.post(f"/audit/searches/{shared.pk}/delete/").status_code == 404
-    assert signed_in(auditor).post(f"/audit/searches/{shared.pk}/delete/").status_code == 302
+    assert (
+        signed_in(auditor).post(f"/audit/searches/{shared.pk}/delete/").status_code
+        == 302
+    )
     assert Entry.objects.filter(action="ledger.search_deleted").count() == 1
 
 
@@ -426,6 +555,8 @@ def test_first_page_steps_over_no_technical_entries():
     with database.cursor() as cursor:
         cursor.execute("ANALYZE audit_entry")
         cursor.execute("SET LOCAL enable_seqscan = off")
-    page = results.shown_of(results.readable(FOR_ALL, Filters()), Filters()).newest_first()[: results.PAGE]
+    page = results.shown_of(
+        results.readable(FOR_ALL, Filters()), Filters()
+    ).newest_first()[: results.PAGE]
     assert [one.pk for one in page] == entries[:1]
     assert "entry_shown" in page.explain()

@@ -86,9 +86,18 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
         assert expected in page, expected
     assert "Check now" not in page
     assert "seals.jsonl" not in page.replace("a line of a seals", "")
-    assert [f'id="seal-{number}"' in page for number in (5, 4, 3, 2)] == [True, True, True, False]
+    assert [f'id="seal-{number}"' in page for number in (5, 4, 3, 2)] == [
+        True,
+        True,
+        True,
+        False,
+    ]
     second = words(client.get(f"{PATH}?before=3"))
-    assert [f'id="seal-{number}"' in second for number in (3, 2, 1)] == [False, True, True]
+    assert [f'id="seal-{number}"' in second for number in (3, 2, 1)] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed):
@@ -101,10 +110,14 @@ def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed)
     assert "checked <time" in line
     Check.objects.update(state="broken", findings=["Entry 3 is not what was sealed."])
     assert "Entry 3 is not what was sealed." in words(client.get(PATH))
-    assert "The ledger failed verification" in compact(render_to_string("audit/_seal_line.html"))
+    assert "The ledger failed verification" in compact(
+        render_to_string("audit/_seal_line.html")
+    )
 
 
-def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer, sealed, monkeypatch):
+def test_saved_checkpoint_verifies_with_all_earlier_entries(
+    signed_in, reviewer, sealed, monkeypatch
+):
     for number in (1, 3, 5):
         text = saved(sealed[number - 1])
         if number == 3:
@@ -118,22 +131,44 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer,
     page_text, verdict = compared(reviewer, post)
     assert ("A post has no signature" in page_text, verdict) == (True, "same")
     page_text, verdict = compared(reviewer, post.replace(sealed[1].hash, "0" * 64))
-    assert ("Seal 2 in the database is another one" in page_text, verdict) == (True, "differs")
-    page = words(signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(sealed[4])}))
+    assert ("Seal 2 in the database is another one" in page_text, verdict) == (
+        True,
+        "differs",
+    )
+    page = words(
+        signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(sealed[4])})
+    )
     assert "Everything under this checkpoint is still there." in page
     Check.objects.create(state="holds", up_to=4)
     Check.objects.update(ended_at=sealed[-1].at)
     actor = reviewer.actor(surface="web")
-    checks = [compare_with(saved(seal).encode(), actor=actor).check for seal in sealed[3:]]
+    checks = [
+        compare_with(saved(seal).encode(), actor=actor).check for seal in sealed[3:]
+    ]
     assert checks == [Check.objects.get(), None]
-    noted = Entry.objects.of_action("ledger.consistency_asked").select_related("detail").newest_first()
-    results = [("5", "same"), ("4", "same"), ("5", "same"), ("2", "differs"), ("2", "same")]
+    noted = (
+        Entry.objects.of_action("ledger.consistency_asked")
+        .select_related("detail")
+        .newest_first()
+    )
+    results = [
+        ("5", "same"),
+        ("4", "same"),
+        ("5", "same"),
+        ("2", "differs"),
+        ("2", "same"),
+    ]
     results += [(number, "same") for number in "531"]
-    assert [(one.detail.fields["seal"], one.detail.fields["result"]) for one in noted] == results
+    assert [
+        (one.detail.fields["seal"], one.detail.fields["result"]) for one in noted
+    ] == results
     # A request follows the newest seals only.
     monkeypatch.setattr(comparison, "MOST_SEALS", 2)
     page_text, verdict = compared(reviewer, saved(sealed[1]))
-    assert ("before seal 4 were followed by the last full check" in page_text, verdict) == (True, "same")
+    assert (
+        "before seal 4 were followed by the last full check" in page_text,
+        verdict,
+    ) == (True, "same")
 
 
 def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
@@ -145,16 +180,32 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
         # Whoever has the key can seal another history; a saved checkpoint reveals it.
         for table in ("seal", "sealedentry", "anchor"):
             as_superuser(f"DELETE FROM audit_{table}")
-        as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = (SELECT min(id) FROM audit_entry)")
-        as_superuser("DELETE FROM audit_entry WHERE id = (SELECT min(id) FROM audit_entry)")
+        as_superuser(
+            "DELETE FROM audit_entrydetail WHERE entry_id = (SELECT min(id) FROM audit_entry)"
+        )
+        as_superuser(
+            "DELETE FROM audit_entry WHERE id = (SELECT min(id) FROM audit_entry)"
+        )
         seal_here()
 
     for alter, number, expected in (
         (cut_the_end, 5, "It is seal 5, and the database ends at seal 4"),
-        ("UPDATE audit_seal SET note = 'x' WHERE number = 3", 1, "Seal 4 does not follow the seal before it."),
+        (
+            "UPDATE audit_seal SET note = 'x' WHERE number = 3",
+            1,
+            "Seal 4 does not follow the seal before it.",
+        ),
         ("DELETE FROM audit_seal WHERE number = 3", 1, "Seal 3 is missing."),
-        ("UPDATE audit_seal SET size = size + 1 WHERE number = 5", 1, "Seal 5 does not follow the seal before it."),
-        ("UPDATE audit_seal SET note = 'x' WHERE number = 5", 1, "The signature of seal 5, the newest one, does not"),
+        (
+            "UPDATE audit_seal SET size = size + 1 WHERE number = 5",
+            1,
+            "Seal 5 does not follow the seal before it.",
+        ),
+        (
+            "UPDATE audit_seal SET note = 'x' WHERE number = 5",
+            1,
+            "The signature of seal 5, the newest one, does not",
+        ),
         (seal_again_without_an_entry, 1, "Seal 1 in the database is another one"),
     ):
         with transaction.atomic():
@@ -164,7 +215,9 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
             transaction.set_rollback(True)
 
 
-def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(reviewer, sealed, settings):
+def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(
+    reviewer, sealed, settings
+):
     altered = {**sealed[2].as_json(), "size": 20}
     page_text, verdict = compared(reviewer, json.dumps(altered))
     assert "Its signature does not match" in page_text
@@ -179,7 +232,9 @@ def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(reviewe
     assert verdict == "differs"
 
 
-def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer, monkeypatch):
+def test_invalid_checkpoint_is_refused_with_a_sentence(
+    signed_in, reviewer, monkeypatch
+):
     append()
     seal_here()
     head = Seal.objects.get().as_json()
@@ -187,7 +242,10 @@ def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer, monk
     # It took minutes, when a regular expression looked for posts.
     texts.append("seal 1 1 entries " * 1100)
     for text in (*texts, json.dumps({**head, "size": "7"})):
-        with pytest.raises(EvidenceUnreadable, match=r"^This (?:is neither a checkpoint|checkpoint cannot be read)"):
+        with pytest.raises(
+            EvidenceUnreadable,
+            match=r"^This (?:is neither a checkpoint|checkpoint cannot be read)",
+        ):
             compare_with(text.encode(), actor=reviewer.actor(surface="web"))
     client = signed_in(reviewer)
     for fields, why in (
@@ -195,23 +253,36 @@ def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer, monk
         ({}, "Paste a checkpoint or a proof, or choose a file."),
         ({"pasted": "x" * 300_001}, "This is too large for this page."),
         ({"file": io.BytesIO(b"")}, "The file is empty."),
-        ({"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))}, "This is too large for this page."),
+        (
+            {"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))},
+            "This is too large for this page.",
+        ),
     ):
         answer = client.post(f"{PATH}compare/", fields)
-        assert (answer.status_code, 'id="evidence-problem"' in words(answer)) == (422, True)
+        assert (answer.status_code, 'id="evidence-problem"' in words(answer)) == (
+            422,
+            True,
+        )
         assert why in words(answer)
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     monkeypatch.setattr("parsing.client._RESTART_SECONDS", 0.0)
     answer = client.post(f"{PATH}compare/", {"pasted": saved(Seal.objects.get())})
-    assert (answer.status_code, "cannot be read at this moment" in words(answer)) == (422, True)
+    assert (answer.status_code, "cannot be read at this moment" in words(answer)) == (
+        422,
+        True,
+    )
     assert not Entry.objects.of_action("ledger.consistency_asked").exists()
 
 
-def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(connection, signed_in, reviewer):
+def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(
+    connection, signed_in, reviewer
+):
     message = make_message(connection)
     seal_here()
     # The proof is of this desk where a key of this desk signed it.
-    proof = prove(message.public_id, actor=reviewer.actor(surface="web"), form="json").as_json()
+    proof = prove(
+        message.public_id, actor=reviewer.actor(surface="web"), form="json"
+    ).as_json()
     client = signed_in(reviewer)
     for fields in ({"pasted": proof}, {"file": io.BytesIO(proof.encode())}):
         page = words(client.post(f"{PATH}compare/", fields))
@@ -223,15 +294,31 @@ def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(connection, si
     page = words(client.post(f"{PATH}compare/", {"pasted": lie}))
     assert "This proof does not hold." in page
     assert "The heading lies" in page
-    answer = client.post(f"{PATH}compare/", {"pasted": proof.replace('"salt": ', '"salt": null, "salt": ', 1)})
+    answer = client.post(
+        f"{PATH}compare/",
+        {"pasted": proof.replace('"salt": ', '"salt": null, "salt": ', 1)},
+    )
     assert (answer.status_code, "appears twice" in words(answer)) == (422, True)
     as_superuser("DELETE FROM audit_seal")
-    assert "which is not a key that you trust" in words(client.post(f"{PATH}compare/", {"pasted": proof}))
-    noted = Entry.objects.of_action("ledger.proof_checked").select_related("detail").oldest_first()
-    assert [one.detail.fields["result"] for one in noted] == ["holds", "holds", "does not hold", "does not hold"]
+    assert "which is not a key that you trust" in words(
+        client.post(f"{PATH}compare/", {"pasted": proof})
+    )
+    noted = (
+        Entry.objects.of_action("ledger.proof_checked")
+        .select_related("detail")
+        .oldest_first()
+    )
+    assert [one.detail.fields["result"] for one in noted] == [
+        "holds",
+        "holds",
+        "does not hold",
+        "does not hold",
+    ]
 
 
-def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(signed_in, reviewer, sealed):
+def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(
+    signed_in, reviewer, sealed
+):
     client = signed_in(reviewer)
     assert client.get(f"{PATH}head.json").json() == sealed[-1].as_json()
     assert client.get(f"{PATH}countersign_verify.py").content == VERIFIER.read_bytes()

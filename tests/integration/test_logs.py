@@ -19,10 +19,16 @@ pytestmark = pytest.mark.django_db
     ],
 )
 def test_database_error_quotes_nothing_of_the_mail(statement):
-    with pytest.raises((DataError, IntegrityError), match="private words") as caught, transaction.atomic():
+    with (
+        pytest.raises((DataError, IntegrityError), match="private words") as caught,
+        transaction.atomic(),
+    ):
         connection.cursor().execute(statement)
     failure = (caught.type, caught.value, caught.tb)
     record = logging.LogRecord("x", logging.ERROR, "", 0, "not stored", None, failure)
-    for line in (json.loads(JsonFormatter().format(record))["error"], TextFormatter().format(record)):
+    for line in (
+        json.loads(JsonFormatter().format(record))["error"],
+        TextFormatter().format(record),
+    ):
         assert "[hidden]" in line
         assert "private words" not in line

@@ -1,4 +1,6 @@
-"""The pages of mailboxes, on the real gateway: what is shown, making, changing, tightening, loosening, deleting."""
+"""The pages of mailboxes, on the real gateway: what is shown, making, changing,
+tightening, loosening, deleting.
+"""
 
 from datetime import timedelta
 
@@ -26,14 +28,28 @@ pytestmark = pytest.mark.django_db
 def recorded_actions():
     """The actions that the ledger has about the account, oldest first."""
     skipped = ("message.", "webhook.", "person.")
-    return [one.action for one in Entry.objects.oldest_first() if not one.action.startswith(skipped)]
+    return [
+        one.action
+        for one in Entry.objects.oldest_first()
+        if not one.action.startswith(skipped)
+    ]
 
 
 def settings_of(account, **changed):
     """The form of an unchanged mailbox with these changes; None means not ticked."""
     box = account.mailbox
-    fields = {"display_name": box.display_name, "auto_cc": "", "auto_bcc": "", "signature_block": ""}
-    fields |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1", "simplify_html": "1", **changed}
+    fields = {
+        "display_name": box.display_name,
+        "auto_cc": "",
+        "auto_bcc": "",
+        "signature_block": "",
+    }
+    fields |= {
+        "default_gate_timing": "gate_first",
+        "scheduling_enabled": "1",
+        "simplify_html": "1",
+        **changed,
+    }
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -41,19 +57,40 @@ def settings_of(account, **changed):
 
 
 @pytest.mark.slow
-def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(signed_in, admin, account):
-    made = {"address_local": "board", "oversight_mode": "gated_all", "auto_bcc": "eve@acme.example"}
+def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(
+    signed_in, admin, account
+):
+    made = {
+        "address_local": "board",
+        "oversight_mode": "gated_all",
+        "auto_bcc": "eve@acme.example",
+    }
     assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
     client = signed_in(admin)
     page = text_of(client.get("/mailboxes/"))
-    for words in ("support@acme.example", "Sent mail waits", "board@acme.example", "All mail waits", "Bcc"):
+    for words in (
+        "support@acme.example",
+        "Sent mail waits",
+        "board@acme.example",
+        "All mail waits",
+        "Bcc",
+    ):
         assert words in page, words
-    assert account.connection.mailboxes.get(address="board@acme.example").auto_bcc == ["eve@acme.example"]
+    assert account.connection.mailboxes.get(address="board@acme.example").auto_bcc == [
+        "eve@acme.example"
+    ]
     for is_active in (False, True):
-        GatewayMailbox.objects.filter(pk=account.world.mailbox.pk).update(is_active=is_active)
-        assert ("Gone at MultiMail (" in text_of(client.get("/mailboxes/"))) != is_active
+        GatewayMailbox.objects.filter(pk=account.world.mailbox.pk).update(
+            is_active=is_active
+        )
+        assert (
+            "Gone at MultiMail (" in text_of(client.get("/mailboxes/"))
+        ) != is_active
         assert account.mailbox.is_active == is_active
-    for status, body, says in ((401, b"{}", ""), (502, b"<html>Bad gateway</html>", "502")):
+    for status, body, says in (
+        (401, b"{}", ""),
+        (502, b"<html>Bad gateway</html>", "502"),
+    ):
         account.gateway.spoiled[("GET", "/mailboxes")] = (status, body)
         answer = client.get("/mailboxes/")
         for words in ("support@acme.example", "may be out of date", says):
@@ -65,49 +102,92 @@ def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, sent_
     read_all_mailboxes()
     assert sent_tasks == [("mirror.tasks.read_mailboxes", account.connection.pk)]
     account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
-    limited = {"name": "Limited", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
+    limited = {
+        "name": "Limited",
+        "scopes": ["read"],
+        "mailboxes": ["board@acme.example"],
+    }
     key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]
-    Connection.objects.filter(pk=account.connection.pk).update(admin_key="", read_key=key)
+    Connection.objects.filter(pk=account.connection.pk).update(
+        admin_key="", read_key=key
+    )
     assert read_mailboxes(connection_id=account.connection.pk) == ""
-    assert set(account.connection.mailboxes.filter(is_active=True).values_list("address", flat=True)) == {
+    assert set(
+        account.connection.mailboxes.filter(is_active=True).values_list(
+            "address", flat=True
+        )
+    ) == {
         "support@acme.example",
         "board@acme.example",
     }
 
 
-def test_only_admins_of_a_mailbox_see_its_form_and_its_upgrade_code_and_others_only_their_own(signed_in, account):
+def test_only_admins_of_a_mailbox_see_its_form_and_its_upgrade_code_and_others_only_their_own(
+    signed_in, account
+):
     account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
     read_mailboxes(connection_id=account.connection.pk)
     asked = {"target_mode": "monitored"}
-    account.ask("POST", f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade", key="agent", json=asked)
+    account.ask(
+        "POST",
+        f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade",
+        key="agent",
+        json=asked,
+    )
     code, box = UpgradeRequest.objects.get().code, account.mailbox
     board = account.connection.mailboxes.get(address="board@acme.example")
     client = signed_in(make_person("x@yourteam.example", "X", "reviewer", mailbox=box))
-    page = client.get(f"/mailboxes/{box.pk}/").content.decode().partition("<main")[2].partition("</main>")[0]
+    page = (
+        client.get(f"/mailboxes/{box.pk}/")
+        .content.decode()
+        .partition("<main")[2]
+        .partition("</main>")[0]
+    )
     assert ("<form" in page, "Sent mail waits" in page) == (False, True)
     listed = client.get("/mailboxes/").content.decode()
     assert ("board@acme.example" in listed, code in listed) == (False, False)
     keeper = make_person("k@yourteam.example", "K", "admin", mailbox=board)
     Grant.objects.create(person=keeper, role="reviewer", mailbox=box)
     page = text_of(signed_in(keeper).get("/mailboxes/"))
-    assert ("support@acme.example" in page, "asks that" in page, code in page) == (True, False, False)
+    assert ("support@acme.example" in page, "asks that" in page, code in page) == (
+        True,
+        False,
+        False,
+    )
     keeper.grants.filter(role="admin").update(mailbox=box)
     answer = client.get("/mailboxes/")
-    assert ("asks that support@acme.example be monitored" in text_of(answer), code in text_of(answer)) == (True, True)
+    assert (
+        "asks that support@acme.example be monitored" in text_of(answer),
+        code in text_of(answer),
+    ) == (True, True)
     assert f'href="/mailboxes/{box.pk}/loosen/?to=monitored"' in answer.content.decode()
 
 
 # The command itself refuses what the page refuses.
 COMMANDS = {
-    "create": lambda a, by: mailboxes.create_mailbox(connection=a.connection, actor=by, wanted={"address": "x"}),
-    "change": lambda a, by: mailboxes.change_mailbox(mailbox=a.mailbox, actor=by, changes={"display_name": "X"}),
+    "create": lambda a, by: mailboxes.create_mailbox(
+        connection=a.connection, actor=by, wanted={"address": "x"}
+    ),
+    "change": lambda a, by: mailboxes.change_mailbox(
+        mailbox=a.mailbox, actor=by, changes={"display_name": "X"}
+    ),
     "delete": lambda a, by: mailboxes.delete_mailbox(mailbox=a.mailbox, actor=by),
-    "loosen": lambda a, by: commands.loosen(mailbox=a.mailbox, actor=by, target="autonomous"),
+    "loosen": lambda a, by: commands.loosen(
+        mailbox=a.mailbox, actor=by, target="autonomous"
+    ),
     "list keys": lambda a, by: keys.read_keys(a.connection, actor=by),
-    "make a key": lambda a, by: keys.create_key(connection=a.connection, actor=by, wanted={}),
-    "change a key": lambda a, by: keys.change_key(connection=a.connection, key=A_KEY, actor=by, changes={"name": "X"}),
-    "revoke a key": lambda a, by: keys.revoke_key(connection=a.connection, key=A_KEY, actor=by),
-    "own a key": lambda a, by: keys.set_owner(connection=a.connection, key_id="1", name="", person=None, actor=by),
+    "make a key": lambda a, by: keys.create_key(
+        connection=a.connection, actor=by, wanted={}
+    ),
+    "change a key": lambda a, by: keys.change_key(
+        connection=a.connection, key=A_KEY, actor=by, changes={"name": "X"}
+    ),
+    "revoke a key": lambda a, by: keys.revoke_key(
+        connection=a.connection, key=A_KEY, actor=by
+    ),
+    "own a key": lambda a, by: keys.set_owner(
+        connection=a.connection, key_id="1", name="", person=None, actor=by
+    ),
     "list webhooks": lambda a, by: webhooks.read_webhooks(a.connection, actor=by),
     "register a webhook": lambda a, by: webhooks.register_webhook(
         connection=a.connection, actor=by, name="", wanted={}
@@ -115,9 +195,15 @@ COMMANDS = {
     "rotate a webhook": lambda a, by: webhooks.rotate_webhook(
         connection=a.connection, webhook=A_WEBHOOK, actor=by, overlap_s=0
     ),
-    "test a webhook": lambda a, by: webhooks.send_test(connection=a.connection, webhook=A_WEBHOOK, actor=by),
-    "replay": lambda a, by: webhooks.replay(connection=a.connection, webhook=A_WEBHOOK, delivery_id="1", actor=by),
-    "end a webhook": lambda a, by: webhooks.delete_webhook(connection=a.connection, webhook=A_WEBHOOK, actor=by),
+    "test a webhook": lambda a, by: webhooks.send_test(
+        connection=a.connection, webhook=A_WEBHOOK, actor=by
+    ),
+    "replay": lambda a, by: webhooks.replay(
+        connection=a.connection, webhook=A_WEBHOOK, delivery_id="1", actor=by
+    ),
+    "end a webhook": lambda a, by: webhooks.delete_webhook(
+        connection=a.connection, webhook=A_WEBHOOK, actor=by
+    ),
 }
 A_KEY = keys.ApiKey("1", "K", "mm_live_abc...", ("read",), (), None, None, True, False)
 A_WEBHOOK = webhooks.Webhook("1", "https://x.example", (), "", None, True, "", False)
@@ -134,8 +220,14 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
     signed_in, admin, reviewer, auditor, connection
 ):
     box = connection.mailboxes.get()
-    path, typed = f"/mailboxes/{box.pk}/windows/", {"undo_seconds": "20", "expire_hours": "48"}
-    assert [signed_in(person).post(path, typed).status_code for person in (reviewer, auditor)] == [403, 403]
+    path, typed = (
+        f"/mailboxes/{box.pk}/windows/",
+        {"undo_seconds": "20", "expire_hours": "48"},
+    )
+    assert [
+        signed_in(person).post(path, typed).status_code
+        for person in (reviewer, auditor)
+    ] == [403, 403]
     for undo, expire, says in (
         ("601", "", "0 to 600 seconds"),
         ("-1", "", "0 to 600 seconds"),
@@ -143,15 +235,24 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
         ("5", "2161", "1 to 2160 hours"),
         ("5", "nan", "1 to 2160 hours"),
     ):
-        (sentence,) = DeskForm({"undo_seconds": undo, "expire_hours": expire}).errors_by_field().values()
+        (sentence,) = (
+            DeskForm({"undo_seconds": undo, "expire_hours": expire})
+            .errors_by_field()
+            .values()
+        )
         assert says in sentence, (undo, expire)
     answer = signed_in(admin).post(path, {"undo_seconds": "601", "expire_hours": ""})
     assert (answer.status_code, "0 to 600 seconds" in text_of(answer)) == (422, True)
     keeper = make_person("k@yourteam.example", "K", "admin", mailbox=box)
     assert signed_in(keeper).post(path, typed).status_code == 302
     box.refresh_from_db()
-    assert (box.undo_window, box.expire_after) == (timedelta(seconds=20), timedelta(hours=48))
-    assert [action for action in recorded_actions() if action != "access.denied"] == ["mailbox.changed"]
+    assert (box.undo_window, box.expire_after) == (
+        timedelta(seconds=20),
+        timedelta(hours=48),
+    )
+    assert [action for action in recorded_actions() if action != "access.denied"] == [
+        "mailbox.changed"
+    ]
     answer = signed_in(admin).post(f"/mailboxes/{box.pk}/mode/", {"mode": "read_only"})
     assert (answer.status_code, "no admin key" in text_of(answer)) == (403, True)
 
@@ -159,12 +260,19 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
 # --- at MultiMail
 
 
-def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_in, admin, account):
+def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(
+    signed_in, admin, account
+):
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/settings/"
     # An invalid value is refused at its field and stays there.
-    answer = client.post(path, settings_of(account, auto_cc="not an address", display_name="Kept"))
+    answer = client.post(
+        path, settings_of(account, auto_cc="not an address", display_name="Kept")
+    )
     assert (answer.status_code, account.asked("PATCH", "")) == (422, 0)
-    assert "is not an email address" in answer.content.decode().partition('id="auto-cc-wrong"')[2][:300]
+    assert (
+        "is not an email address"
+        in answer.content.decode().partition('id="auto-cc-wrong"')[2][:300]
+    )
     GatewayMailbox.objects.update(display_name="Somebody else's change")
     fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example")
     answer = client.post(path, fields)
@@ -174,7 +282,10 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_
     assert box.display_name == "Somebody else's change"
     assert account.mailbox.auto_bcc == ["Eve@acme.example", "mia@acme.example"]
     assert recorded_actions() == ["account.change_asked", "mailbox.changed"]
-    assert "auto_bcc: nobody" in Entry.objects.get(action="mailbox.changed").detail.fields["before"]
+    assert (
+        "auto_bcc: nobody"
+        in Entry.objects.get(action="mailbox.changed").detail.fields["before"]
+    )
     # Allowing calls to loosen it counts as loosening.
     cleared = settings_of(account, allow_looser_per_call="1")
     assert client.post(path, cleared).status_code == 302
@@ -183,31 +294,62 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_
     assert recorded_actions()[-1] == "mailbox.loosened"
 
 
-def test_mailbox_becomes_commercial_when_the_account_has_an_address(signed_in, admin, account):
+def test_mailbox_becomes_commercial_when_the_account_has_an_address(
+    signed_in, admin, account
+):
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/settings/"
     refused = client.post(path, settings_of(account, commercial="1"))
-    assert (refused.status_code, "the account has no postal address" in text_of(refused)) == (422, True)
-    assert account.ask("PATCH", "/v1/account", json={"physical_address": "1 Road"}).status_code == 200
+    assert (
+        refused.status_code,
+        "the account has no postal address" in text_of(refused),
+    ) == (422, True)
+    assert (
+        account.ask(
+            "PATCH", "/v1/account", json={"physical_address": "1 Road"}
+        ).status_code
+        == 200
+    )
     assert client.post(path, settings_of(account, commercial="1")).status_code == 302
-    assert (GatewayMailbox.objects.get().commercial, account.mailbox.commercial) == (True, True)
-    assert Entry.objects.get(action="mailbox.changed").detail.fields["after"] == "commercial: True"
+    assert (GatewayMailbox.objects.get().commercial, account.mailbox.commercial) == (
+        True,
+        True,
+    )
+    assert (
+        Entry.objects.get(action="mailbox.changed").detail.fields["after"]
+        == "commercial: True"
+    )
 
 
-def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_code(signed_in, admin, account):
+def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_code(
+    signed_in, admin, account
+):
     client, box = signed_in(admin), account.mailbox
     whole = f"/connections/{account.connection.pk}/fingerprint/"
     ways = (
-        (f"/mailboxes/{box.pk}/settings/", settings_of(account, require_fingerprint="1"), settings_of(account)),
+        (
+            f"/mailboxes/{box.pk}/settings/",
+            settings_of(account, require_fingerprint="1"),
+            settings_of(account),
+        ),
         (whole, {"required": "1"}, {"required": "0"}),
     )
     for path, on, off in ways:
         assert client.post(path, on).status_code == 302, path
         row = account.ask("GET", "/v1/mailboxes").json()["mailboxes"][0]
         mine = Connection.objects.get(pk=account.connection.pk)
-        assert (row["require_fingerprint"], row["account_requires_fingerprint"]) == (path != whole, path == whole)
-        assert (account.mailbox.require_fingerprint, mine.require_fingerprint) == (path != whole, path == whole)
+        assert (row["require_fingerprint"], row["account_requires_fingerprint"]) == (
+            path != whole,
+            path == whole,
+        )
+        assert (account.mailbox.require_fingerprint, mine.require_fingerprint) == (
+            path != whole,
+            path == whole,
+        )
         answer = client.post(path, off)
-        assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (202, True), path
+        assert (
+            answer.status_code,
+            'name="approval_code"' in answer.content.decode(),
+        ) == (202, True), path
         code = ApprovalRequest.objects.latest("id").code
         assert client.post(path, off | {"approval_code": code}).status_code == 302
         mine.refresh_from_db()
@@ -225,16 +367,27 @@ def test_fingerprint_is_required_at_once_and_no_longer_only_with_an_operators_co
     )
 
 
-def test_tightening_takes_one_step_also_where_the_answer_was_lost(signed_in, admin, account):
+def test_tightening_takes_one_step_also_where_the_answer_was_lost(
+    signed_in, admin, account
+):
     path = f"/mailboxes/{account.mailbox.pk}/mode/"
     assert signed_in(admin).post(path, {"mode": "gated_all"}).status_code == 302
-    assert GatewayMailbox.objects.get().oversight_mode == account.mailbox.oversight_mode == "gated_all"
+    assert (
+        GatewayMailbox.objects.get().oversight_mode
+        == account.mailbox.oversight_mode
+        == "gated_all"
+    )
     account.gateway.lost.add(("PATCH", f"/mailboxes/{account.world.mailbox.pk}"))
     GatewayMailbox.objects.update(oversight_mode="gated_send")
     assert read_mailboxes(connection_id=account.connection.pk) == ""
     assert signed_in(admin).post(path, {"mode": "gated_all"}).status_code == 302
     assert account.asked("PATCH", "") == 2
-    lost = ["account.change_asked", "mailbox.change_failed", "mailbox.seen_changed", "mailbox.changed"]
+    lost = [
+        "account.change_asked",
+        "mailbox.change_failed",
+        "mailbox.seen_changed",
+        "mailbox.changed",
+    ]
     assert recorded_actions()[-4:] == lost
     assert account.mailbox.oversight_mode == "gated_all"
     # What cannot be read either is shown as unknown.
@@ -247,7 +400,9 @@ def test_tightening_takes_one_step_also_where_the_answer_was_lost(signed_in, adm
 # --- loosening
 
 
-def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_ledger(signed_in, admin, account):
+def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_ledger(
+    signed_in, admin, account
+):
     client, box = signed_in(admin), account.mailbox
     answer = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "autonomous"})
     assert answer["Location"] == f"/mailboxes/{box.pk}/loosen/?to=autonomous"
@@ -255,15 +410,27 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert "Mail from support@acme.example will be sent without review." in page
     assert "Nobody gets a copy of sent mail." in page
     assert GatewayMailbox.objects.get().oversight_mode == "gated_send"
-    assert client.post(f"/mailboxes/{box.pk}/loosen/", {"to": "monitored"}).status_code == 302
-    assert GatewayMailbox.objects.get().oversight_mode == account.mailbox.oversight_mode == "monitored"
+    assert (
+        client.post(f"/mailboxes/{box.pk}/loosen/", {"to": "monitored"}).status_code
+        == 302
+    )
+    assert (
+        GatewayMailbox.objects.get().oversight_mode
+        == account.mailbox.oversight_mode
+        == "monitored"
+    )
     details = Entry.objects.get(action="mailbox.loosened").detail.fields
     assert (details["before"], details["after"]) == ("gated_send", "monitored")
 
 
-def test_code_that_only_a_person_gets_is_asked_for_and_accepted(signed_in, admin, account):
+def test_code_that_only_a_person_gets_is_asked_for_and_accepted(
+    signed_in, admin, account
+):
     # As at hosted MultiMail, which lists no requests and mails the code.
-    account.gateway.spoiled[("GET", "/upgrade-requests")] = (404, b'{"error": "There is nothing here."}')
+    account.gateway.spoiled[("GET", "/upgrade-requests")] = (
+        404,
+        b'{"error": "There is nothing here."}',
+    )
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/loosen/"
     answer = client.post(path, {"to": "monitored"})
     assert (answer.status_code, 'name="code"' in answer.content.decode()) == (202, True)
@@ -271,7 +438,9 @@ def test_code_that_only_a_person_gets_is_asked_for_and_accepted(signed_in, admin
     assert (wrong.status_code, "The code is wrong" in text_of(wrong)) == (422, True)
     # It is loosened; where the answer was lost, a read confirms it.
     account.gateway.lost.add(("POST", "/upgrade"))
-    right = client.post(path, {"to": "monitored", "code": UpgradeRequest.objects.get().code})
+    right = client.post(
+        path, {"to": "monitored", "code": UpgradeRequest.objects.get().code}
+    )
     assert (right.status_code, account.mailbox.oversight_mode) == (302, "monitored")
     assert account.asked("POST", "/upgrade") == 2
 
@@ -280,7 +449,12 @@ def test_code_that_only_a_person_gets_is_asked_for_and_accepted(signed_in, admin
 
 
 def new(account, **fields):
-    return {"connection": account.connection.pk, "address": "outreach", "oversight_mode": "gated_all", **fields}
+    return {
+        "connection": account.connection.pk,
+        "address": "outreach",
+        "oversight_mode": "gated_all",
+        **fields,
+    }
 
 
 def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, account):
@@ -289,53 +463,92 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     made = account.connection.mailboxes.get(address="outreach@acme.example")
     assert (answer.status_code, answer["Location"]) == (302, f"/mailboxes/{made.pk}/")
     assert (made.oversight_mode, made.display_name) == ("gated_all", "Outreach")
-    assert (made.allow_looser_per_call, recorded_actions()[-1]) == (False, "mailbox.created")
+    assert (made.allow_looser_per_call, recorded_actions()[-1]) == (
+        False,
+        "mailbox.created",
+    )
     account.gateway.lost.add(("POST", "/mailboxes"))
-    assert client.post("/mailboxes/add/", new(account, address="board")).status_code == 302
+    assert (
+        client.post("/mailboxes/add/", new(account, address="board")).status_code == 302
+    )
     assert account.asked("POST", "/mailboxes") == 2
     assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
     assert recorded_actions().count("mailbox.created") == 2
-    client.post("/mailboxes/add/", new(account, address="letters", allow_looser_per_call="1"))
-    assert account.connection.mailboxes.get(address="letters@acme.example").allow_looser_per_call
+    client.post(
+        "/mailboxes/add/", new(account, address="letters", allow_looser_per_call="1")
+    )
+    assert account.connection.mailboxes.get(
+        address="letters@acme.example"
+    ).allow_looser_per_call
     assert recorded_actions()[-1] == "mailbox.loosened"
 
 
 @pytest.mark.slow
-def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin, account):
+def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(
+    signed_in, admin, account
+):
     client = signed_in(admin)
     for fields, says in (
         ({"address": "a b"}, "before the @"),
         ({"oversight_mode": "autonomous"}, "Choose a mode"),
         ({"connection": ""}, "Choose an account"),
     ):
-        found = NewMailboxForm(new(account, **fields), connections=Connection.objects.all()).errors_by_field()
-        assert (list(found), says in "".join(found.values())) == (list(fields), True), fields
+        found = NewMailboxForm(
+            new(account, **fields), connections=Connection.objects.all()
+        ).errors_by_field()
+        assert (list(found), says in "".join(found.values())) == (list(fields), True), (
+            fields
+        )
     answer = client.post("/mailboxes/add/", new(account, address="support"))
     assert (answer.status_code, "is taken" in text_of(answer)) == (422, True)
     account.gateway.spoiled[("POST", "/mailboxes")] = (500, b'{"error": "Broken."}')
     answer = client.post("/mailboxes/add/", new(account))
-    assert (answer.status_code, "Check again before you create it again" in text_of(answer)) == (502, True)
+    assert (
+        answer.status_code,
+        "Check again before you create it again" in text_of(answer),
+    ) == (502, True)
     assert 'value="outreach"' in answer.content.decode()
     assert GatewayMailbox.objects.count() == 1
 
 
 @pytest.mark.slow
-def test_code_of_an_operator_is_asked_for_and_finishes_it(signed_in, admin, account, settings):
+def test_code_of_an_operator_is_asked_for_and_finishes_it(
+    signed_in, admin, account, settings
+):
     settings.GATEWAY_APPROVAL_CODES = "1"
     client = signed_in(admin)
     answer = client.post("/mailboxes/add/", new(account))
-    assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (202, True)
-    answer = client.post("/mailboxes/add/", new(account, approval_code=ApprovalRequest.objects.get().code))
+    assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (
+        202,
+        True,
+    )
+    answer = client.post(
+        "/mailboxes/add/",
+        new(account, approval_code=ApprovalRequest.objects.get().code),
+    )
     assert answer.status_code == 302
     assert GatewayMailbox.objects.filter(address="outreach@acme.example").exists()
-    path, typed = f"/mailboxes/{account.mailbox.pk}/delete/", {"address": account.mailbox.address}
+    path, typed = (
+        f"/mailboxes/{account.mailbox.pk}/delete/",
+        {"address": account.mailbox.address},
+    )
     answer = client.post(path, typed)
-    assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (202, True)
-    assert client.post(path, typed | {"approval_code": ApprovalRequest.objects.latest("id").code}).status_code == 302
+    assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (
+        202,
+        True,
+    )
+    assert (
+        client.post(
+            path, typed | {"approval_code": ApprovalRequest.objects.latest("id").code}
+        ).status_code
+        == 302
+    )
     assert not GatewayMailbox.objects.get(pk=account.mailbox.upstream_id).is_active
 
 
-def test_deleting_says_how_many_are_cancelled_and_takes_the_address(signed_in, admin, account):
+def test_deleting_says_how_many_are_cancelled_and_takes_the_address(
+    signed_in, admin, account
+):
     make_message(account.connection)
     account.connection.messages.update(mailbox=account.mailbox)
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/delete/"
@@ -345,7 +558,10 @@ def test_deleting_says_how_many_are_cancelled_and_takes_the_address(signed_in, a
     # Also where the answer was lost: a read confirms it.
     account.gateway.lost.add(("DELETE", f"/mailboxes/{account.world.mailbox.pk}"))
     assert client.post(path, {"address": "Support@ACME.example"}).status_code == 302
-    assert (GatewayMailbox.objects.get().is_active, account.mailbox.is_active) == (False, False)
+    assert (GatewayMailbox.objects.get().is_active, account.mailbox.is_active) == (
+        False,
+        False,
+    )
     assert recorded_actions()[-1] == "mailbox.deleted"
 
 

@@ -20,7 +20,15 @@ from audit.models import Entry
 from common.actors import worker
 from mirror import store
 from mirror.models import Connection, Message, Thread
-from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, rolled_back, show_row
+from tests.factories import (
+    MAILBOX,
+    NOW,
+    make_connection,
+    make_message,
+    make_person,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
@@ -42,15 +50,24 @@ def plain(page):
 
 def post(client, message, act="verdict", headers=None, **fields):
     if act == "verdict":
-        fields = {"outcome": "approve", "reason": "", "fingerprint": message.revision.fingerprint, **fields}
-    return client.post(f"/queue/{message.public_id}/{act}/", fields, headers=headers or {})
+        fields = {
+            "outcome": "approve",
+            "reason": "",
+            "fingerprint": message.revision.fingerprint,
+            **fields,
+        }
+    return client.post(
+        f"/queue/{message.public_id}/{act}/", fields, headers=headers or {}
+    )
 
 
 def decided(message, person, outcome="approve", reason="", **fields):
     """A decision in a state that otherwise requires network failures."""
     result = decide(message, person, outcome, reason)
     Decision.objects.filter(pk=result.decision.pk).update(**fields)
-    Verdict.objects.filter(pk=result.verdict.pk).update(live=fields.get("state") not in ("withdrawn", "refused"))
+    Verdict.objects.filter(pk=result.verdict.pk).update(
+        live=fields.get("state") not in ("withdrawn", "refused")
+    )
     return result.decision
 
 
@@ -60,13 +77,17 @@ FULL = {
     "thread_id": "01THREAD",
     "in_reply_to": "<1@northwind.example>",
     "html_body": '<p>See <a href="https://northwind.example/offer">the offer</a>.</p>',
-    "attachments": [{"name": "offer.pdf", "content_type": "application/pdf", "size": 10}],
+    "attachments": [
+        {"name": "offer.pdf", "content_type": "application/pdf", "size": 10}
+    ],
     "metadata": {"discord_user": "ana#1", "discord_interaction_id": "99"},
 }
 
 
 @pytest.mark.parametrize(
-    ("fields", "page", "fragment"), [({}, 47, 24), (FULL, 53, 30)], ids=["ordinary", "with thread, file and link"]
+    ("fields", "page", "fragment"),
+    [({}, 47, 24), (FULL, 53, 30)],
+    ids=["ordinary", "with thread, file and link"],
 )
 def test_page_of_a_message_takes_few_statements(
     desk, connection, fields, page, fragment, django_assert_max_num_queries
@@ -74,33 +95,52 @@ def test_page_of_a_message_takes_few_statements(
     make_message(connection, **fields)
     message = make_message(connection, **fields)
     for thread in Thread.objects.all():
-        thread.messages.create(upstream_id="01OLD", direction="inbound", text="An offer, please.", at=NOW)
+        thread.messages.create(
+            upstream_id="01OLD", direction="inbound", text="An offer, please.", at=NOW
+        )
     # The first look is noted in the ledger.
     desk.get(f"/queue/{message.public_id}/")
     for headers, most in (({}, page), (HTMX, fragment)):
         with django_assert_max_num_queries(most):
-            assert desk.get(f"/queue/{message.public_id}/", headers=headers).status_code == 200
+            assert (
+                desk.get(f"/queue/{message.public_id}/", headers=headers).status_code
+                == 200
+            )
 
 
 def pane(message, person):
     """The bars and notes of the page: the decision, and the actions it offers."""
     actor = person.actor(surface="web")
     found = get_visible_message_or_404(actor, message.public_id)
-    context = message_context(found, actor, filters=Filters(), happened=actions_on(found), way=Way("rendered"))
+    context = message_context(
+        found, actor, filters=Filters(), happened=actions_on(found), way=Way("rendered")
+    )
     parts = ("message_bar", "message_notes", "decide")
-    return plain("".join(render_to_string(f"approvals/message_page/_{name}.html", context) for name in parts))
+    return plain(
+        "".join(
+            render_to_string(f"approvals/message_page/_{name}.html", context)
+            for name in parts
+        )
+    )
 
 
 def buttons(page):
     bar = page.partition('id="decide"')[2].partition('id="beside-acts"')[0]
-    return [re.sub(r"<[^>]+>", "", one).strip() for one in re.findall(r"<button[^>]*>(.*?)</button>", bar)]
+    return [
+        re.sub(r"<[^>]+>", "", one).strip()
+        for one in re.findall(r"<button[^>]*>(.*?)</button>", bar)
+    ]
 
 
 # what changed after it was opened
 
 
-def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(desk, message):
-    changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.", bcc=["eve@evil.example"])
+def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(
+    desk, message
+):
+    changed = show_row(
+        message, markdown="Please pay EUR 21,400 by Friday.", bcc=["eve@evil.example"]
+    )
     answer = post(desk, message, outcome="reject", reason="A long and careful reason")
     page = plain(answer.text)
     assert answer.status_code == 409
@@ -109,7 +149,9 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert "added: eve@evil.example</ins>" in page
     assert "A long and careful reason</textarea>" in page
     # Not opened over content that must be read first.
-    assert re.search(r'<details class="why" id="reject" name="why"(?! open)[^>]*>', page)
+    assert re.search(
+        r'<details class="why" id="reject" name="why"(?! open)[^>]*>', page
+    )
     assert "What you wrote is kept under “Reject”:" in page
     new = Message.objects.get(pk=message.pk).revision.fingerprint
     assert new == changed.revision.fingerprint
@@ -117,15 +159,24 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     answer = post(desk, message, headers=HTMX)
     page = plain(answer.text)
     assert (answer.status_code, "<html" in page) == (409, False)
-    assert '<input type="checkbox" id="read-again" required> I have read what changed' in page
+    assert (
+        '<input type="checkbox" id="read-again" required> I have read what changed'
+        in page
+    )
     assert "You had chosen to approve. Nothing was recorded" in page
     assert Decision.objects.count() == 0
 
 
-def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_text(desk, message, connection):
+def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_text(
+    desk, message, connection
+):
     shown = message.revision.fingerprint
     assert changes_since(message, shown) is changes_since(message, "") is None
-    show_row(message, subject="Your refund for order 4472", markdown="<script>alert(1)</script><img src=x>\u202e")
+    show_row(
+        message,
+        subject="Your refund for order 4472",
+        markdown="<script>alert(1)</script><img src=x>\u202e",
+    )
     page = read(desk, message, f"?since={shown}")
     assert "removed: 4471 </del>" in page
     assert "<script>alert(1)" not in page
@@ -143,18 +194,24 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
     assert (found.before, found.changes) == (None, ())
 
 
-def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, reviewer, message, monkeypatch):
+def test_page_without_a_stream_learns_of_the_change_from_the_pulse(
+    signed_in, reviewer, message, monkeypatch
+):
     # It is announced again twice a minute.
     monkeypatch.setattr("approvals.polling._half_minute", lambda: 1)
     desk, address = signed_in(reviewer), f"/queue/pulse/?open={message.public_id}"
     first = desk.get(address)
-    assert desk.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304
+    assert (
+        desk.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304
+    )
     assert first.json()["open"]["fingerprint"] == message.revision.fingerprint
     show_row(message, subject="Another subject")
     later = desk.get(address, headers={"If-None-Match": first["ETag"]})
     assert later.status_code == 200
     assert later.json()["open"]["fingerprint"] != first.json()["open"]["fingerprint"]
-    stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+    stranger = make_person(
+        "x@yourteam.example", "X", "reviewer", connection=make_connection("other")
+    )
     assert signed_in(stranger).get(address).json()["open"] is None
 
 
@@ -162,50 +219,103 @@ def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, re
 
 
 def test_looking_decides_nothing(desk, message):
-    query = f"?outcome=approve&fingerprint={message.revision.fingerprint}&took_effect=yes"
-    for act in ("verdict", "undo", "withdraw", "send-again", "settle", "look", "opened"):
+    query = (
+        f"?outcome=approve&fingerprint={message.revision.fingerprint}&took_effect=yes"
+    )
+    for act in (
+        "verdict",
+        "undo",
+        "withdraw",
+        "send-again",
+        "settle",
+        "look",
+        "opened",
+    ):
         for look in (desk.get, desk.head):
-            assert look(f"/queue/{message.public_id}/{act}/{query}").status_code == 405, act
-    path, opened = f"/queue/{message.public_id}/", Entry.objects.filter(action="message.opened")
+            assert (
+                look(f"/queue/{message.public_id}/{act}/{query}").status_code == 405
+            ), act
+    path, opened = (
+        f"/queue/{message.public_id}/",
+        Entry.objects.filter(action="message.opened"),
+    )
     desk.head(path, headers=HTMX)
-    for name, value in (("Sec-Purpose", "prefetch;prerender"), ("Purpose", "prefetch"), ("X-Moz", "Prefetch")):
+    for name, value in (
+        ("Sec-Purpose", "prefetch;prerender"),
+        ("Purpose", "prefetch"),
+        ("X-Moz", "Prefetch"),
+    ):
         desk.get(path, headers={name: value})
     assert desk.get(f"/approvals/{message.upstream_id}/")["Location"] == path
     assert not opened.exists()
     desk.get(path)
     assert opened.count() == 1
     assert Decision.objects.count() == 0
-    actions = set(Entry.objects.of_message(message.public_id).values_list("action", flat=True))
-    assert actions == {"message.held", "message.fetched", "message.served", "message.opened"}
+    actions = set(
+        Entry.objects.of_message(message.public_id).values_list("action", flat=True)
+    )
+    assert actions == {
+        "message.held",
+        "message.fetched",
+        "message.served",
+        "message.opened",
+    }
 
 
-def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, message, second_reviewer):
+def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(
+    desk, message, second_reviewer
+):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
     first = decided(changed, second_reviewer, "reject", "Too much")
-    answer = post(desk, message, outcome="send_back", preset="shorter", reason="Please say 14 days", headers=HTMX)
+    answer = post(
+        desk,
+        message,
+        outcome="send_back",
+        preset="shorter",
+        reason="Please say 14 days",
+        headers=HTMX,
+    )
     page = plain(answer.text)
     assert answer.status_code == 409
-    assert f"Ben Okafor rejected this message first, at {first.recorded_at:%H:%M:%S} UTC" in page
+    assert (
+        f"Ben Okafor rejected this message first, at {first.recorded_at:%H:%M:%S} UTC"
+        in page
+    )
     assert f"You read {message.revision.short_fingerprint}" in page
     assert f"This is {changed.revision.short_fingerprint}" in page
     assert "21,400" in page.partition('id="changed"')[2].partition("</section>")[0]
     assert "What you wrote was kept, and was not sent:" in page
     assert "“Make it half as long. Please say 14 days”" in page
     assert Decision.objects.count() == 1
-    assert Entry.objects.of_message(message.public_id).filter(action="verdict.refused").exists()
+    assert (
+        Entry.objects.of_message(message.public_id)
+        .filter(action="verdict.refused")
+        .exists()
+    )
 
 
 # requested changes
 
 
 def send_back(message, person, reason="Please name the order, and say 14 days."):
-    decided(message, person, "send_back", reason, state="applied", recorded_at=NOW + timedelta(minutes=1))
+    decided(
+        message,
+        person,
+        "send_back",
+        reason,
+        state="applied",
+        recorded_at=NOW + timedelta(minutes=1),
+    )
     Message.objects.filter(pk=message.pk).update(state="rejected")
 
 
 def next_one(connection, minutes=5, **fields):
     """The next message, held some minutes later."""
-    later = make_message(connection, hydrated=False, subject=fields.get("subject", "Your refund for order 4471"))
+    later = make_message(
+        connection,
+        hydrated=False,
+        subject=fields.get("subject", "Your refund for order 4471"),
+    )
     Message.objects.filter(pk=later.pk).update(held_at=NOW + timedelta(minutes=minutes))
     return show_row(Message.objects.get(pk=later.pk), **fields)
 
@@ -221,11 +331,18 @@ NEXT = {
     "thread": (
         THREAD,
         [{**THREAD, **LEE, "subject": "Other"}, {**THREAD, "minutes": WEEK}],
-        [{"thread_id": "02", "metadata": {}}, {**THREAD, "minutes": -1}, {**THREAD, "minutes": WEEK + 2}],
+        [
+            {"thread_id": "02", "metadata": {}},
+            {**THREAD, "minutes": -1},
+            {**THREAD, "minutes": WEEK + 2},
+        ],
     ),
     "run": (
         RUN,
-        [{"metadata": {"runId": "r1"}}, {**RUN, **LEE, "subject": "Re: your refund for order 4471"}],
+        [
+            {"metadata": {"runId": "r1"}},
+            {**RUN, **LEE, "subject": "Re: your refund for order 4471"},
+        ],
         [{**RUN, **LEE, "subject": "Something else"}, {"metadata": {"run_id": "r2"}}],
     ),
     "person": (
@@ -239,7 +356,11 @@ NEXT = {
             {**PERSON, "mailbox_id": "02", "mailbox": "sales@yourteam.example"},
         ],
     ),
-    "key": (KEY, [KEY], [{**KEY, "subject": "Your bill"}, {**KEY, "sent_by_key": "mm_live_def"}]),
+    "key": (
+        KEY,
+        [KEY],
+        [{**KEY, "subject": "Your bill"}, {**KEY, "sent_by_key": "mm_live_def"}],
+    ),
 }
 
 
@@ -254,8 +375,14 @@ def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer
             assert (later.answers is not None, later.try_number) == expected, fields
 
 
-def test_second_try_opens_with_its_differences_above_the_message(desk, connection, second_reviewer):
-    first = show_row(make_message(connection, hydrated=False), **THREAD, markdown="The refund takes 10 days.")
+def test_second_try_opens_with_its_differences_above_the_message(
+    desk, connection, second_reviewer
+):
+    first = show_row(
+        make_message(connection, hydrated=False),
+        **THREAD,
+        markdown="The refund takes 10 days.",
+    )
     send_back(first, second_reviewer)
     later = next_one(connection, **THREAD, markdown="The refund takes 14 days.")
     page = read(desk, later)
@@ -280,14 +407,27 @@ def test_second_try_opens_with_its_differences_above_the_message(desk, connectio
 STATES = {
     "leaving": ({}, ["Sending", "Approved by Ana Ferreira"], ["Undo Z"]),
     "tried again": (
-        {"attempt": 1, "may_have_left": True, "explanation": "MultiMail answered 429.", "due_at": NOW},
+        {
+            "attempt": 1,
+            "may_have_left": True,
+            "explanation": "MultiMail answered 429.",
+            "due_at": NOW,
+        },
         ["The desk tries again. MultiMail answered 429."],
         ["Withdraw"],
     ),
     "calling": ({"state": "calling", "attempt": 1}, ["In progress"], ["Undo Z"]),
     "unknown": (
-        {"state": "unknown", "may_have_left": True, "explanation": "MultiMail did not answer in time."},
-        ["The outcome is not known yet.", "did not answer in time", "MultiMail may have received it"],
+        {
+            "state": "unknown",
+            "may_have_left": True,
+            "explanation": "MultiMail did not answer in time.",
+        },
+        [
+            "The outcome is not known yet.",
+            "did not answer in time",
+            "MultiMail may have received it",
+        ],
         ["Withdraw", "Check again"],
     ),
     "confirm": (
@@ -301,8 +441,16 @@ STATES = {
         ["It was carried out", "It was not", "Check again"],
     ),
     "withdrawn": (
-        {"state": "withdrawn", "may_have_left": True, "explanation": "Withdrawn by Ana Ferreira."},
-        ["This message may still be sent.", "Reject at MultiMail", "this must not be sent.</textarea>"],
+        {
+            "state": "withdrawn",
+            "may_have_left": True,
+            "explanation": "Withdrawn by Ana Ferreira.",
+        },
+        [
+            "This message may still be sent.",
+            "Reject at MultiMail",
+            "this must not be sent.</textarea>",
+        ],
         ["Reject with this reason", "Request changes with this note", "Check again"],
     ),
     "refused": (
@@ -316,7 +464,10 @@ STATES = {
         ],
     ),
     "superseded": (
-        {"state": "superseded", "explanation": "The message was rejected by lee outside this desk first."},
+        {
+            "state": "superseded",
+            "explanation": "The message was rejected by lee outside this desk first.",
+        },
         ["Somebody else was first.", "rejected by lee outside this desk first"],
         [],
     ),
@@ -334,13 +485,17 @@ STATES = {
 }
 
 
-def test_each_state_says_what_is_true_and_offers_what_is_safe(message, reviewer, auditor):
+def test_each_state_says_what_is_true_and_offers_what_is_safe(
+    message, reviewer, auditor
+):
     wrong = {}
     decided(message, reviewer)
     for name, (fields, words, wanted) in STATES.items():
         with rolled_back():
             Decision.objects.update(**fields)
-            Verdict.objects.update(live=fields.get("state") not in ("withdrawn", "refused"))
+            Verdict.objects.update(
+                live=fields.get("state") not in ("withdrawn", "refused")
+            )
             if fields.get("state") in ("superseded", "applied"):
                 Message.objects.update(state="rejected")
             page = pane(message, reviewer)
@@ -355,7 +510,10 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(message, reviewer,
 def test_person_says_what_became_of_it(desk, message, reviewer):
     decided(message, reviewer, state="unattributed", may_have_left=True)
     Message.objects.update(state="gone")
-    assert post(desk, message, "settle", took_effect="perhaps", headers=HTMX).status_code == 422
+    assert (
+        post(desk, message, "settle", took_effect="perhaps", headers=HTMX).status_code
+        == 422
+    )
     for answer, state in (("yes", "applied"), ("no", "superseded")):
         with rolled_back():
             assert post(desk, message, "settle", took_effect=answer).status_code == 302
@@ -363,28 +521,43 @@ def test_person_says_what_became_of_it(desk, message, reviewer):
 
 
 @pytest.mark.slow
-def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(desk, message, reviewer):
+def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(
+    desk, message, reviewer
+):
     decided(message, reviewer, state="withdrawn", may_have_left=True)
     assert post(desk, message, outcome="reject", reason="Stop").status_code == 302
     page = pane(message, reviewer)
     assert "Rejecting" in page
     assert "It may still be sent." in page
-    Decision.objects.filter(outcome="approve").update(state="applied", explanation=LEFT_AFTER_ALL)
-    Decision.objects.filter(outcome="reject").update(state="superseded", explanation="The message was approved first.")
+    Decision.objects.filter(outcome="approve").update(
+        state="applied", explanation=LEFT_AFTER_ALL
+    )
+    Decision.objects.filter(outcome="reject").update(
+        state="superseded", explanation="The message was approved first."
+    )
     Message.objects.update(state="sent")
     page = pane(message, reviewer)
-    assert re.search(r'<div class="notice rose loud" role="alert">.*?It was sent after all\.', page)
+    assert re.search(
+        r'<div class="notice rose loud" role="alert">.*?It was sent after all\.', page
+    )
     assert "It cannot be recalled" in page
 
 
 def test_tab_of_the_unknown_holds_all_that_is_in_doubt(message, reviewer):
     decided(message, reviewer, may_have_left=True, seen_held=2)
-    for state, is_in_doubt in (("unknown", True), ("unattributed", True), ("withdrawn", True), ("applied", False)):
+    for state, is_in_doubt in (
+        ("unknown", True),
+        ("unattributed", True),
+        ("withdrawn", True),
+        ("applied", False),
+    ):
         Decision.objects.update(state=state)
         assert desk_messages().in_doubt().exists() == is_in_doubt, state
 
 
-def test_content_that_no_worker_could_fetch_says_so_and_can_be_tried_again(desk, reviewer, connection):
+def test_content_that_no_worker_could_fetch_says_so_and_can_be_tried_again(
+    desk, reviewer, connection
+):
     message = make_message(connection, hydrated=False)
     assert "being fetched" in read(desk, message)
     Message.objects.update(fetch_tries=F("fetch_tries") + 3)
@@ -400,7 +573,11 @@ def test_content_that_no_worker_could_fetch_says_so_and_can_be_tried_again(desk,
 
 def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connection):
     message = make_message(connection, hydrated=False)
-    row = {"id": message.upstream_id, "status": "pending_send_approval", "mailbox_id": MAILBOX["upstream_id"]}
+    row = {
+        "id": message.upstream_id,
+        "status": "pending_send_approval",
+        "mailbox_id": MAILBOX["upstream_id"],
+    }
     store.store_revision(
         store.lock_message(Connection.objects.get(), upstream_id=message.upstream_id),
         row={**row, "to": ["dana@northwind.example"]}, actor=worker("sync"), now=NOW,
@@ -408,7 +585,11 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
     )  # fmt: skip
     shown = read(desk, message)
     for label in ("From", "Reply-To", "Cc", "Bcc", "Send at", "In reply to"):
-        assert re.search(rf"<dt>{label}</dt><dd>[^/]*Not visible with this key", shown), label
+        assert re.search(
+            rf"<dt>{label}</dt><dd>[^/]*Not visible with this key", shown
+        ), label
     assert "(no subject)" not in shown
     assert "<iframe" not in shown
-    assert re.search(r"<h2[^>]*>Attachments</h2>.{0,250}Not visible with this key", shown)
+    assert re.search(
+        r"<h2[^>]*>Attachments</h2>.{0,250}Not visible with this key", shown
+    )

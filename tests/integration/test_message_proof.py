@@ -1,4 +1,6 @@
-"""Proofs of one message: complete, accepted by the standalone verifier, and readable beside it."""
+"""Proofs of one message: complete, accepted by the standalone verifier, and readable
+beside it.
+"""
 
 import json
 import re
@@ -24,7 +26,12 @@ HOSTILE = "</p><script>alert(1)</script> “Łódź”"
 
 def record_comments(message, number=3):
     for _ in range(number):
-        record("comment.added", actor=ACTOR, message=message.public_id, details={"reason": HOSTILE})
+        record(
+            "comment.added",
+            actor=ACTOR,
+            message=message.public_id,
+            details={"reason": HOSTILE},
+        )
 
 
 def proof_of(message, **how):
@@ -53,9 +60,16 @@ def message(connection):
 
 def test_proof_names_message_and_act_and_holds_with_and_without_details(message):
     proof = proof_of(message)
-    about = Entry.objects.of_message(message.public_id).of_action("comment.added").newest_first()[0]
+    about = (
+        Entry.objects.of_message(message.public_id)
+        .of_action("comment.added")
+        .newest_first()[0]
+    )
     assert [batch["seal"]["number"] for batch in proof.data["batches"]] == [1, 2]
-    assert len(entries_of(proof)) == Entry.objects.of_message(message.public_id).count() - 1
+    assert (
+        len(entries_of(proof))
+        == Entry.objects.of_message(message.public_id).count() - 1
+    )
     checked = check(proof)
     assert checked.report.findings == []
     told = "\n".join(checked.lines)
@@ -66,23 +80,38 @@ def test_proof_names_message_and_act_and_holds_with_and_without_details(message)
         "“Łódź”",
     ):
         assert expected in told
-    # Without details it contains nothing personal, and the verifier names what is missing.
+    # Without details it contains nothing personal, and the verifier names what is
+    # missing.
     proof = proof_of(message, with_details=False)
     checked = check(proof)
     assert checked.report.findings == []
-    assert "MISSING details, removed or left out: actor, reason" in "\n".join(checked.lines)
+    assert "MISSING details, removed or left out: actor, reason" in "\n".join(
+        checked.lines
+    )
     assert "Łódź" not in proof.as_json()
 
 
-def test_entries_that_are_not_sealed_are_named_and_erased_details_leave_a_proof_that_holds(message, admin):
+def test_entries_that_are_not_sealed_are_named_and_erased_details_leave_a_proof_that_holds(
+    message, admin
+):
     record_comments(message, 2)
-    newest = list(Entry.objects.of_message(message.public_id).newest_first().values_list("pk", flat=True)[:2])
+    newest = list(
+        Entry.objects.of_message(message.public_id)
+        .newest_first()
+        .values_list("pk", flat=True)[:2]
+    )
     proof = proof_of(message)
     assert proof.not_sealed == sorted(newest)
-    assert all(f'"id":{number},' not in one["entry"] for number in newest for one in entries_of(proof))
+    assert all(
+        f'"id":{number},' not in one["entry"]
+        for number in newest
+        for one in entries_of(proof)
+    )
     assert f"#{min(newest)},\n" in readable_proof(proof)
     assert check(proof).report.findings == []
-    erase_details_of(message.public_id, because="asked", actor=admin.actor(surface="command"))
+    erase_details_of(
+        message.public_id, because="asked", actor=admin.actor(surface="command")
+    )
     proof = proof_of(message)
     assert {one["salt"] for one in entries_of(proof)} == {None}
     assert check(proof).report.findings == []
@@ -93,35 +122,63 @@ def test_readable_page_runs_nothing_and_says_how_the_file_is_checked(message):
     page = readable_proof(proof_of(message))
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1]
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[
+        1
+    ]
     assert policy.startswith("default-src &#x27;none&#x27;; style-src &#x27;sha256-")
     assert "This page proves nothing by itself" in page
-    assert f"python3 -I countersign_verify.py countersign-{message.public_id}.json" in page
+    assert (
+        f"python3 -I countersign_verify.py countersign-{message.public_id}.json" in page
+    )
     assert "Łódź" not in readable_proof(proof_of(message, with_details=False))
 
 
-def test_message_without_sealed_entries_or_with_too_many_has_no_proof(connection, signed_in, auditor, monkeypatch):
+def test_message_without_sealed_entries_or_with_too_many_has_no_proof(
+    connection, signed_in, auditor, monkeypatch
+):
     made = make_message(connection)
     with pytest.raises(NotProvable), transaction.atomic():
         proof_of(made)
     client, path = signed_in(auditor), f"/audit/trace/{made.public_id}/proof.json"
     answer = client.post(path)
-    assert (answer.status_code, "No entry of this message is sealed yet" in answer.content.decode()) == (409, True)
+    assert (
+        answer.status_code,
+        "No entry of this message is sealed yet" in answer.content.decode(),
+    ) == (409, True)
     seal_here()
     monkeypatch.setattr("audit.trail.proof.MOST_HASHES", 0)
     answer = client.post(path)
-    assert (answer.status_code, "Export a bundle of the ledger instead" in answer.content.decode()) == (409, True)
+    assert (
+        answer.status_code,
+        "Export a bundle of the ledger instead" in answer.content.decode(),
+    ) == (409, True)
     assert client.post(f"/audit/trace/{uuid.uuid4()}/proof.json").status_code == 404
 
 
-def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(message, signed_in, auditor):
+def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(
+    message, signed_in, auditor
+):
     client, path = signed_in(auditor), f"/audit/trace/{message.public_id}/proof"
     assert client.get(f"{path}.json").status_code == 405
     for form, kind in (("json", "application/json"), ("html", "text/html")):
         answer = client.post(f"{path}.{form}")
         assert answer["Content-Type"].startswith(kind)
-        assert answer["Content-Disposition"] == f'attachment; filename="countersign-{message.public_id}.{form}"'
-        noted = Entry.objects.of_message(message.public_id).of_action("ledger.proof_taken").newest_first()[0]
-        assert (noted.actor_id, noted.detail.fields["format"]) == (str(auditor.pk), form)
+        assert (
+            answer["Content-Disposition"]
+            == f'attachment; filename="countersign-{message.public_id}.{form}"'
+        )
+        noted = (
+            Entry.objects.of_message(message.public_id)
+            .of_action("ledger.proof_taken")
+            .newest_first()[0]
+        )
+        assert (noted.actor_id, noted.detail.fields["format"]) == (
+            str(auditor.pk),
+            form,
+        )
     answer = client.post(f"{path}.json", {"details": "no"})
-    assert {one["salt"] for batch in json.loads(answer.content)["batches"] for one in batch["entries"]} == {None}
+    assert {
+        one["salt"]
+        for batch in json.loads(answer.content)["batches"]
+        for one in batch["entries"]
+    } == {None}

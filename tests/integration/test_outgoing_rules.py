@@ -1,6 +1,7 @@
 """Which hosts the desk accepts as MultiMail, and how long a page waits for one.
 
-How each call is bounded, and that it follows no redirect and no proxy: tests/unit/test_upstream_wire.py.
+How each call is bounded, and that it follows no redirect and no proxy:
+tests/unit/test_upstream_wire.py.
 """
 
 import socket
@@ -23,16 +24,31 @@ def _operator(settings):
 
 
 def ask(url, *, within=5.0):
-    return AdminClient(base_url=url, key=SECRET, within=within).ask("GET", "/v1/account")
+    return AdminClient(base_url=url, key=SECRET, within=within).ask(
+        "GET", "/v1/account"
+    )
 
 
 @pytest.mark.parametrize(
     "url",
     [
-        *("https://api.multimail.dev.evil.example", "https://multimail.dev", "http://api.multimail.dev"),
-        *("https://api.multimail.dev:8443", "http://127.0.0.1:8002", "https://127.0.0.1:8001"),
+        *(
+            "https://api.multimail.dev.evil.example",
+            "https://multimail.dev",
+            "http://api.multimail.dev",
+        ),
+        *(
+            "https://api.multimail.dev:8443",
+            "http://127.0.0.1:8002",
+            "https://127.0.0.1:8001",
+        ),
         # Our own address in other spellings.
-        *("http://localhost:8001", "http://2130706433:8001", "http://0x7f.1:8001", "http://0177.0.0.1:8001"),
+        *(
+            "http://localhost:8001",
+            "http://2130706433:8001",
+            "http://0x7f.1:8001",
+            "http://0177.0.0.1:8001",
+        ),
         *("http://[::ffff:127.0.0.1]:8001", "http://127.1:8001"),
     ],
 )
@@ -49,7 +65,9 @@ def test_named_hosts_are_taken(settings):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "::1", "::ffff:10.0.0.1"])
-def test_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch, address):
+def test_hosted_name_that_leads_to_a_private_address_is_not_called(
+    monkeypatch, address
+):
     public = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     private = (family, socket.SOCK_STREAM, 6, "", (address, 443))

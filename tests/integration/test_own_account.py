@@ -1,4 +1,6 @@
-"""A person's own account: who they are, their name, and the time zone that the desk's times follow."""
+"""A person's own account: who they are, their name, and the time zone that the desk's
+times follow.
+"""
 
 import re
 from datetime import UTC, datetime
@@ -21,7 +23,10 @@ from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
 
-WINTER, SUMMER = datetime(2026, 11, 20, 10, 42, 7, tzinfo=UTC), datetime(2026, 7, 20, 10, 42, 7, tzinfo=UTC)
+WINTER, SUMMER = (
+    datetime(2026, 11, 20, 10, 42, 7, tzinfo=UTC),
+    datetime(2026, 7, 20, 10, 42, 7, tzinfo=UTC),
+)
 
 
 def plain(html):
@@ -30,16 +35,24 @@ def plain(html):
 
 def test_account_page_shows_the_person_and_their_roles(signed_in):
     connection = make_connection()
-    person = make_person("eva@yourteam.example", "Eva", "reviewer", mailbox=connection.mailboxes.get())
+    person = make_person(
+        "eva@yourteam.example", "Eva", "reviewer", mailbox=connection.mailboxes.get()
+    )
     page = signed_in(person).get("/people/me/").content.decode()
     assert "eva@yourteam.example" in page
-    assert re.search(r"<dt>Reviewer</dt>\s*<dd>\s*<span[^>]*>Mailbox support@yourteam.example</span>", page)
+    assert re.search(
+        r"<dt>Reviewer</dt>\s*<dd>\s*<span[^>]*>Mailbox support@yourteam.example</span>",
+        page,
+    )
 
 
 def test_name_change_is_recorded_once(signed_in, reviewer):
     client = signed_in(reviewer)
     for _ in range(2):
-        assert client.post("/people/me/name/", {"name": "  Ana F. Ferreira "})["Location"] == "/people/me/"
+        assert (
+            client.post("/people/me/name/", {"name": "  Ana F. Ferreira "})["Location"]
+            == "/people/me/"
+        )
     reviewer.refresh_from_db()
     assert reviewer.name == "Ana F. Ferreira"
     fields = Entry.objects.get(action="person.renamed").detail.fields
@@ -51,19 +64,30 @@ def test_name_change_is_recorded_once(signed_in, reviewer):
     assert re.search(r'id="own-name"[^>]*aria-invalid="true"', page)
 
 
-def test_time_zone_is_set_and_recorded_and_an_invalid_one_stays_in_the_field(signed_in, reviewer):
+def test_time_zone_is_set_and_recorded_and_an_invalid_one_stays_in_the_field(
+    signed_in, reviewer
+):
     client = signed_in(reviewer)
     for typed in ("../../etc/passwd", "Etc/GMT+3", "x" * 65):
         assert first_error(TimeZoneForm({"zone": typed}))[0] == "zone", typed
     answer = client.post("/people/me/time-zone/", {"zone": typed})
     assert answer.status_code == 422
-    assert re.search(rf'id="own-zone"[^>]*value="{typed}"[^>]*aria-invalid="true"', answer.content.decode())
+    assert re.search(
+        rf'id="own-zone"[^>]*value="{typed}"[^>]*aria-invalid="true"',
+        answer.content.decode(),
+    )
     assert Person.objects.get(pk=reviewer.pk).time_zone == "UTC"
     for typed in ("Europe/Lisbon", "europe/berlin "):
         client.post("/people/me/time-zone/", {"zone": typed})
-        assert Person.objects.get(pk=reviewer.pk).time_zone.lower() == typed.strip().lower()
+        assert (
+            Person.objects.get(pk=reviewer.pk).time_zone.lower()
+            == typed.strip().lower()
+        )
     entries = Entry.objects.filter(action="person.time_zone_set").oldest_first()
-    assert [one.detail.fields["after"] for one in entries] == ["Europe/Lisbon", "Europe/Berlin"]
+    assert [one.detail.fields["after"] for one in entries] == [
+        "Europe/Lisbon",
+        "Europe/Berlin",
+    ]
 
 
 def test_times_are_those_of_the_persons_zone_with_its_name():
@@ -85,7 +109,9 @@ def test_times_are_those_of_the_persons_zone_with_its_name():
         assert plain(clock(at)) == "10:42:07 UTC"
 
 
-def test_pages_follow_the_zone_and_what_programs_read_does_not(signed_in, reviewer, connection):
+def test_pages_follow_the_zone_and_what_programs_read_does_not(
+    signed_in, reviewer, connection
+):
     message = make_message(connection)
     type(message).objects.update(held_at=SUMMER)
     Person.objects.update(time_zone="Europe/Lisbon")
@@ -97,20 +123,31 @@ def test_pages_follow_the_zone_and_what_programs_read_does_not(signed_in, review
     assert zones.zone_name() == "UTC"
 
 
-def test_zone_counts_before_anything_asks_who_it_is_and_costs_nothing_where_no_time_is_shown(rf, reviewer):
+def test_zone_counts_before_anything_asks_who_it_is_and_costs_nothing_where_no_time_is_shown(
+    rf, reviewer
+):
     reviewer.time_zone = "Asia/Tokyo"
     for user, expected in ((reviewer, "Asia/Tokyo"), (AnonymousUser(), "UTC")):
         request = rf.get("/")
         request.user = SimpleLazyObject(lambda: user)  # noqa: B023
-        assert ActorMiddleware(lambda _: HttpResponse(zones.zone_name()))(request).content.decode() == expected
+        assert (
+            ActorMiddleware(lambda _: HttpResponse(zones.zone_name()))(
+                request
+            ).content.decode()
+            == expected
+        )
         request.user = SimpleLazyObject(lambda: pytest.fail("nobody asked who it is"))
         ActorMiddleware(lambda _: HttpResponse())(request)
 
 
-def test_dates_that_are_typed_are_days_of_the_persons_zone(signed_in, reviewer, connection):
+def test_dates_that_are_typed_are_days_of_the_persons_zone(
+    signed_in, reviewer, connection
+):
     message = make_message(connection, subject="About orchids")
     # In Tokyo it is the next day.
-    type(message).objects.update(state="rejected", changed_at=datetime(2026, 7, 20, 16, tzinfo=UTC))
+    type(message).objects.update(
+        state="rejected", changed_at=datetime(2026, 7, 20, 16, tzinfo=UTC)
+    )
     Person.objects.update(time_zone="Asia/Tokyo")
     client = signed_in(reviewer)
     for day, is_found in (("2026-07-20", False), ("2026-07-21", True)):
@@ -120,4 +157,8 @@ def test_dates_that_are_typed_are_days_of_the_persons_zone(signed_in, reviewer, 
 
 def test_no_page_calls_a_time_utc_that_is_shown_in_somebodys_zone():
     pages = Path(settings.BASE_DIR, "templates").rglob("*.html")
-    assert [page.name for page in pages if re.search(r"\|(moment|clock|day) ?}}( |&nbsp;)UTC", page.read_text())] == []
+    assert [
+        page.name
+        for page in pages
+        if re.search(r"\|(moment|clock|day) ?}}( |&nbsp;)UTC", page.read_text())
+    ] == []

@@ -1,4 +1,6 @@
-"""Own words: who may set them, what the page previews, the ledger, and that held messages are judged again."""
+"""Own words: who may set them, what the page previews, the ledger, and that held
+messages are judged again.
+"""
 
 import pytest
 from django.db import connection as database
@@ -24,7 +26,13 @@ TULIP = {"markdown": "The strictly secret Project Tulip begins."}
 
 
 def typed(**fields):
-    return {"text": "Project Tulip", "looks_in": ["subject", "text"], "points": "60", "mailbox": "all", **fields}
+    return {
+        "text": "Project Tulip",
+        "looks_in": ["subject", "text"],
+        "points": "60",
+        "mailbox": "all",
+        **fields,
+    }
 
 
 def save_by(client, address, **fields):
@@ -33,9 +41,18 @@ def save_by(client, address, **fields):
     return client.post(address, typed(act="save", previewed=str(shown), **fields))
 
 
-def save(person, text="project tulip", points=60, mailbox=None, looks_in=("subject", "text"), word=None):
+def save(
+    person,
+    text="project tulip",
+    points=60,
+    mailbox=None,
+    looks_in=("subject", "text"),
+    word=None,
+):
     wanted = own_words.WantedWord(read_phrase(text), mailbox, looks_in, points)
-    return own_words.save_word(wanted=wanted, actor=person.actor(surface="web"), word=word)
+    return own_words.save_word(
+        wanted=wanted, actor=person.actor(surface="web"), word=word
+    )
 
 
 def judge_all():
@@ -49,14 +66,21 @@ def risk_of(message):
 
 
 def lately(*messages):
-    Message.objects.filter(pk__in=[one.pk for one in messages]).update(held_at=Now(), changed_at=Now())
+    Message.objects.filter(pk__in=[one.pk for one in messages]).update(
+        held_at=Now(), changed_at=Now()
+    )
 
 
 def recorded(action):
-    return [entry.detail.fields for entry in Entry.objects.filter(action=action).order_by("pk")]
+    return [
+        entry.detail.fields
+        for entry in Entry.objects.filter(action=action).order_by("pk")
+    ]
 
 
-def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(connection, admin, reviewer, signed_in):
+def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(
+    connection, admin, reviewer, signed_in
+):
     before, clean = make_message(connection, **TULIP), make_message(connection)
     word = save(admin)
     after = make_message(connection, **TULIP)
@@ -84,13 +108,20 @@ def test_word_counts_for_what_comes_and_for_what_is_held_until_it_is_removed(con
         assert new in entry["after"], action
 
 
-def test_finding_leads_to_the_word_and_its_frame_marks_it(connection, admin, reviewer, signed_in):
+def test_finding_leads_to_the_word_and_its_frame_marks_it(
+    connection, admin, reviewer, signed_in
+):
     save(admin)
     message = make_message(connection, **TULIP)
     client = signed_in(reviewer)
     page = client.get(f"/queue/{message.public_id}/").content.decode()
-    assert f'href="/queue/{message.public_id}/?view=rendered&amp;mark=word-3-2#sheet"' in page
-    opened = client.get(f"/queue/{message.public_id}/?view=rendered&mark=word-3-2").content.decode()
+    assert (
+        f'href="/queue/{message.public_id}/?view=rendered&amp;mark=word-3-2#sheet"'
+        in page
+    )
+    opened = client.get(
+        f"/queue/{message.public_id}/?view=rendered&mark=word-3-2"
+    ).content.decode()
     address = f"/queue/{message.public_id}/body/"
     assert f'src="{address}?mark=word-3-2#word-3-2"' in opened
     assert (
@@ -99,13 +130,22 @@ def test_finding_leads_to_the_word_and_its_frame_marks_it(connection, admin, rev
     )
     for other in ("", "?mark=word-99-1", "?mark=word-3", "?mark=hidden-1"):
         assert 'class="found"' not in client.get(address + other).content.decode()
-    assert 'src="' + address + '"' in client.get(f"/queue/{message.public_id}/?mark=word-3").content.decode()
+    assert (
+        'src="' + address + '"'
+        in client.get(f"/queue/{message.public_id}/?mark=word-3").content.decode()
+    )
 
 
-def test_word_of_a_mailbox_counts_there_alone_and_decided_messages_keep_their_risk(connection, admin):
-    other = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="other@yourteam.example")
+def test_word_of_a_mailbox_counts_there_alone_and_decided_messages_keep_their_risk(
+    connection, admin
+):
+    other = Mailbox.objects.create(
+        connection=connection, upstream_id="01OTHER", address="other@yourteam.example"
+    )
     here = make_message(connection, **TULIP)
-    there = make_message(connection, **TULIP, mailbox_id="01OTHER", mailbox="other@yourteam.example")
+    there = make_message(
+        connection, **TULIP, mailbox_id="01OTHER", mailbox="other@yourteam.example"
+    )
     Message.objects.filter(pk=there.pk).update(mailbox=other)
     done = make_message(connection, **TULIP)
     Message.objects.filter(pk=done.pk).update(state="rejected")
@@ -137,7 +177,9 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     assert {risk_of(one) for one in messages} == {(60, "high")}
 
 
-def test_only_admins_set_words_and_each_those_of_their_mailboxes(connection, admin, reviewer, auditor):
+def test_only_admins_set_words_and_each_those_of_their_mailboxes(
+    connection, admin, reviewer, auditor
+):
     mailbox = Mailbox.objects.get()
     of_mailbox = make_person("p@yourteam.example", "Pat", "admin", mailbox=mailbox)
     word = save(admin)
@@ -149,18 +191,30 @@ def test_only_admins_set_words_and_each_those_of_their_mailboxes(connection, adm
         with pytest.raises(ActNotAllowed):
             own_words.remove_word(word=word, actor=person.actor(surface="web"))
     assert save(of_mailbox, mailbox=mailbox).mailbox == mailbox
-    stranger = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
+    stranger = make_person(
+        "x@yourteam.example", "X", "admin", connection=make_connection("other")
+    )
     with pytest.raises(ActNotAllowed):
         save(stranger, "other word", mailbox=mailbox)
-    assert not OwnWord.objects.visible_to(stranger.actor(surface="web")).filter(mailbox=mailbox).exists()
+    assert (
+        not OwnWord.objects.visible_to(stranger.actor(surface="web"))
+        .filter(mailbox=mailbox)
+        .exists()
+    )
 
 
 # the page
 
 
-def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(connection, admin, signed_in):
+def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(
+    connection, admin, signed_in
+):
     hits = [make_message(connection, subject=f"Letter {n}", **TULIP) for n in range(12)]
-    lately(*hits, make_message(connection), make_message(connection, markdown="A project, then a tulip."))
+    lately(
+        *hits,
+        make_message(connection),
+        make_message(connection, markdown="A project, then a tulip."),
+    )
     client = signed_in(admin)
     answer = client.post(ADD, typed(sample="Our PROJECT\u200b tulip, at last"))
     page = words_of(answer)
@@ -168,29 +222,42 @@ def test_preview_tests_a_text_and_rehearses_the_last_30_days_and_save_stores(con
     assert "12 messages of 14 would have had this finding." in page
     assert page.count("Letter ") == 10, "the newest ten are named"
     assert not OwnWord.objects.exists()
-    assert "Not found in your text." in words_of(client.post(ADD, typed(sample="tulips")))
+    assert "Not found in your text." in words_of(
+        client.post(ADD, typed(sample="tulips"))
+    )
     shown = str(answer.context["preview"]["word"])
     unseen = client.post(ADD, typed(act="save", previewed=shown, points="61"))
-    assert ("61 points" in words_of(unseen), OwnWord.objects.count()) == (True, 0), "only what was previewed is saved"
+    assert ("61 points" in words_of(unseen), OwnWord.objects.count()) == (True, 0), (
+        "only what was previewed is saved"
+    )
     saved = words_of(client.post(ADD, typed(act="save", previewed=shown), follow=True))
     assert "“Project Tulip” is saved." in saved
     assert "Held messages are being checked again." in saved
     assert OwnWord.objects.get().looks_in == ["subject", "text"]
 
 
-def test_rehearsal_says_how_far_it_came_when_its_time_is_over(connection, admin, monkeypatch):
+def test_rehearsal_says_how_far_it_came_when_its_time_is_over(
+    connection, admin, monkeypatch
+):
     lately(*[make_message(connection, **TULIP) for _ in range(5)])
     monkeypatch.setattr(word_rehearsal, "SECONDS", -1.0)
     monkeypatch.setattr(word_rehearsal, "CHUNK", 2)
     for number, message in enumerate(Message.objects.order_by("pk")):
-        Message.objects.filter(pk=message.pk).update(changed_at=timezone.now() + timezone.timedelta(seconds=number))
+        Message.objects.filter(pk=message.pk).update(
+            changed_at=timezone.now() + timezone.timedelta(seconds=number)
+        )
     tried = word_rehearsal.rehearse_word(
-        phrase=read_phrase("*ulip"), looks_in=["text"], mailbox=None, actor=admin.actor(surface="web")
+        phrase=read_phrase("*ulip"),
+        looks_in=["text"],
+        mailbox=None,
+        actor=admin.actor(surface="web"),
     )
     assert (tried.found, tried.looked_at, tried.is_partial) == (2, 2, True)
 
 
-def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connection, admin, signed_in, monkeypatch):
+def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(
+    connection, admin, signed_in, monkeypatch
+):
     client = signed_in(admin)
     save(admin, "café")
     for fields, sentence in (
@@ -201,7 +268,14 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connectio
         ({"points": "101"}, "Give it 1 to 100 points"),
         ({"looks_in": []}, "Choose at least one place"),
         ({"mailbox": "999"}, "Choose one of the mailboxes"),
-        ({"text": "CAFE", "act": "save", "previewed": "cafe / subject text / 60 / all"}, "It is already in the list"),
+        (
+            {
+                "text": "CAFE",
+                "act": "save",
+                "previewed": "cafe / subject text / 60 / all",
+            },
+            "It is already in the list",
+        ),
     ):
         answer = client.post(ADD, typed(sample="what I tested", **fields))
         assert (answer.status_code, sentence in words_of(answer)) == (422, True), fields
@@ -210,14 +284,21 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(connectio
     assert "There are 1 words already" in words_of(save_by(client, ADD))
 
 
-def test_less_is_confirmed_with_the_password_and_more_is_not(connection, admin, signed_in, monkeypatch):
+def test_less_is_confirmed_with_the_password_and_more_is_not(
+    connection, admin, signed_in, monkeypatch
+):
     word = save(admin, "project tulip")
     client = signed_in(admin)
-    monkeypatch.setattr("approvals.risk_rules.word_views.is_recently_authenticated", lambda request: False)
+    monkeypatch.setattr(
+        "approvals.risk_rules.word_views.is_recently_authenticated",
+        lambda request: False,
+    )
     address = f"/rules/words/{word.pk}/save/"
     more = save_by(client, address, text="project tulip", points="70")
     assert more["Location"] == "/rules/words/"
     for fields in ({"points": "10"}, {"text": "project rose"}, {"looks_in": ["text"]}):
-        less = save_by(client, address, **{"text": "project tulip", "points": "70", **fields})
+        less = save_by(
+            client, address, **{"text": "project tulip", "points": "70", **fields}
+        )
         assert "/reauthenticate/" in less["Location"], fields
     assert OwnWord.objects.get().points == 70

@@ -1,4 +1,6 @@
-"""The parser: what the process of a request may do, how it ends, and what becomes of bytes that it was killed over."""
+"""The parser: what the process of a request may do, how it ends, and what becomes of
+bytes that it was killed over.
+"""
 
 import os
 import signal
@@ -33,7 +35,9 @@ def start(monkeypatch):
 
     def begin(*jobs):
         folder = Path(tempfile.mkdtemp(prefix="countersign-"))
-        parser = Parser(sockets=folder, log=folder / "parser.log", jobs=(*jobs, "tests.parser_jobs"))
+        parser = Parser(
+            sockets=folder, log=folder / "parser.log", jobs=(*jobs, "tests.parser_jobs")
+        )
         parser.start()
         started.append(parser)
         monkeypatch.setenv("PARSER_SOCKET", str(parser.socket))
@@ -46,7 +50,12 @@ def start(monkeypatch):
 
 def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
     start()
-    for job, why in (("spin", "time or memory"), ("hoard", "memory"), ("crash", "a crash"), ("fail", "EOFError")):
+    for job, why in (
+        ("spin", "time or memory"),
+        ("hoard", "memory"),
+        ("crash", "a crash"),
+        ("fail", "EOFError"),
+    ):
         with pytest.raises(ParserKilled, match=why):
             parse(job, b"hostile")
         # Known by its digest: nothing is run.
@@ -58,7 +67,9 @@ def test_request_ends_at_its_limits_others_go_on_and_it_is_not_run_again(start):
 def test_page_is_answered_while_everything_that_comes_in_is_hostile(start, monkeypatch):
     start()
     with ThreadPoolExecutor(4) as pool:
-        hostile = [pool.submit(parse, "spin", bytes([number]), tries=1) for number in range(4)]
+        hostile = [
+            pool.submit(parse, "spin", bytes([number]), tries=1) for number in range(4)
+        ]
         monkeypatch.setenv("PARSER_LANE", "pages")
         for _ in range(20):
             assert parse("echo", b"page") == b"page"
@@ -67,7 +78,9 @@ def test_page_is_answered_while_everything_that_comes_in_is_hostile(start, monke
     assert parse("echo", b"others") == b"others"
 
 
-def test_process_of_a_request_has_no_network_files_account_or_secrets(start, monkeypatch):
+def test_process_of_a_request_has_no_network_files_account_or_secrets(
+    start, monkeypatch
+):
     monkeypatch.setenv("SECRET_KEY", "of the desk")
     parser = start()
     found, _ = unpack(parse("tries", b""))
@@ -75,7 +88,9 @@ def test_process_of_a_request_has_no_network_files_account_or_secrets(start, mon
     assert found["environment"] == ["LC_ALL", "PATH", "TZ"]
     # The program itself has left its network and its account before the first request.
     status = Path(f"/proc/{parser.process.pid}/status").read_text()
-    interfaces = Path(f"/proc/{parser.process.pid}/net/dev").read_text().splitlines()[2:]
+    interfaces = (
+        Path(f"/proc/{parser.process.pid}/net/dev").read_text().splitlines()[2:]
+    )
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
     assert "NoNewPrivs:\t1" in status
     if os.geteuid() == 0:
@@ -88,7 +103,9 @@ def test_parser_that_dies_is_no_fault_of_the_bytes(start, monkeypatch):
     with ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(parse, "spin", b"slow")
         # It is being run once the program has a child.
-        children = Path(f"/proc/{parser.process.pid}/task/{parser.process.pid}/children")
+        children = Path(
+            f"/proc/{parser.process.pid}/task/{parser.process.pid}/children"
+        )
         wait_for(children.read_text, 20, "a process of the request")
         os.kill(parser.process.pid, signal.SIGKILL)
         assert isinstance(under_way.exception(), ParserUnavailable)
@@ -102,25 +119,42 @@ def hostile(start):
     return start(*JOBS)
 
 
-def test_message_that_cannot_be_read_safely_is_put_aside(db, connection, desk, reviewer, hostile, monkeypatch):
+def test_message_that_cannot_be_read_safely_is_put_aside(
+    db, connection, desk, reviewer, hostile, monkeypatch
+):
     row = pending_row("01HOSTILE", html_body="<p>Pay <b>now</b></p>", markdown=None)
     assert mirror_row(connection, row, clock(), examination)
     message = Message.objects.get(upstream_id="01HOSTILE")
-    assert (message.state, message.review.risk_level, message.fetch_tries) == ("held", "high", 0)
-    assert [one["rule"] for one in message.revision.findings if one["level"] == "high"] == ["unsafe_content"]
+    assert (message.state, message.review.risk_level, message.fetch_tries) == (
+        "held",
+        "high",
+        0,
+    )
+    assert [
+        one["rule"] for one in message.revision.findings if one["level"] == "high"
+    ] == ["unsafe_content"]
     # Never again by itself, also when the row has news.
     monkeypatch.setattr("rendering.parsed.parse", None)
-    assert mirror_row(connection, {**row, "metadata": {"run_id": "7"}}, clock(), examination)
+    assert mirror_row(
+        connection, {**row, "metadata": {"run_id": "7"}}, clock(), examination
+    )
 
     page = desk.get(f"/queue/{message.public_id}/").content.decode()
     assert "The message could not be read safely." in page
     frame = desk.get(f"/queue/{message.public_id}/body/").content.decode()
     assert "&lt;p&gt;Pay &lt;b&gt;now&lt;/b&gt;&lt;/p&gt;" in frame
-    sheet = gather([message.public_id], actor=reviewer.actor(surface="web"), now=timezone.now())
+    sheet = gather(
+        [message.public_id], actor=reviewer.actor(surface="web"), now=timezone.now()
+    )
     assert (len(sheet.ready), len(sheet.alone)) == (0, 1)
 
 
-def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(enclose, desk, hostile, monkeypatch):  # noqa: F811
+def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(
+    enclose,  # noqa: F811
+    desk,
+    hostile,
+    monkeypatch,
+):
     with monkeypatch.context() as parsing:
         parsing.setattr(store, "parse_content", store.unparsed_content)
         message = enclose(("a.xml", b"<!---->" * 60, "text/xml"), fetched=False)
@@ -136,17 +170,23 @@ def test_file_that_cannot_be_read_safely_makes_its_message_high_risk(enclose, de
     assert "It could not be read safely" in panel(desk, message)
 
 
-def test_message_waits_for_a_parser_that_is_away_without_being_given_up(db, connection, desk, monkeypatch):
+def test_message_waits_for_a_parser_that_is_away_without_being_given_up(
+    db, connection, desk, monkeypatch
+):
     message = make_message(connection, hydrated=False)
     with monkeypatch.context() as away:
         away.setattr(client, "_RESTART_SECONDS", 0.0)
         away.setenv("PARSER_SOCKET", "/nonexistent")
         for _ in range(5):
             with pytest.raises(ParserUnavailable):
-                mirror_row(connection, pending_row(message.upstream_id), clock(), examination)
+                mirror_row(
+                    connection, pending_row(message.upstream_id), clock(), examination
+                )
     message.refresh_from_db()
     assert (message.fetch_tries, message.hydrated_at) == (0, None)
-    assert mirror_row(connection, pending_row(message.upstream_id), clock(), examination)
+    assert mirror_row(
+        connection, pending_row(message.upstream_id), clock(), examination
+    )
     # Nor is a page of the desk an error, whatever other tests have rendered.
     monkeypatch.setattr("approvals.message_page.content.rendered._cache", OrderedDict())
     monkeypatch.setattr(client, "_RESTART_SECONDS", 0.0)

@@ -1,4 +1,6 @@
-"""Passkeys: an answer counts once, in the session that asked, soon, and from this desk's own pages (line 45)."""
+"""Passkeys: an answer counts once, in the session that asked, soon, and from this
+desk's own pages (line 45).
+"""
 
 import json
 import re
@@ -17,7 +19,11 @@ from tests.signing import give_app, resume, sign_in
 pytestmark = pytest.mark.django_db
 
 HERE = "http://localhost"
-LOGIN, STEP, AGAIN = "/accounts/login/passkey/", "/accounts/login/second/", "/accounts/reauthenticate/passkey/"
+LOGIN, STEP, AGAIN = (
+    "/accounts/login/passkey/",
+    "/accounts/login/second/",
+    "/accounts/reauthenticate/passkey/",
+)
 ELSEWHERE = (
     "https://localhost", "http://localhost:8001", "http://evil.localhost", "https://evil.example", "null", "",
 )  # fmt: skip
@@ -37,7 +43,9 @@ def device(reviewer):
     """A device whose passkey is the reviewer's."""
     client, one = resume(browser(), reviewer), Device()
     answer = post(
-        client, reverse("factor-passkey"), one.make(options_of(client, reverse("factor-passkey")), origin=HERE)
+        client,
+        reverse("factor-passkey"),
+        one.make(options_of(client, reverse("factor-passkey")), origin=HERE),
     )
     assert answer.status_code == 302, answer.content
     return one
@@ -50,7 +58,9 @@ def post(client, path, credential):
 def options_of(client, path):
     """The options that a page offers its script."""
     if path == LOGIN:
-        return client.get(path, headers={"X-Requested-With": "XMLHttpRequest"}).json()["request_options"]
+        return client.get(path, headers={"X-Requested-With": "XMLHttpRequest"}).json()[
+            "request_options"
+        ]
     page = client.get(path).content.decode()
     return json.loads(unescape(re.search(r'data-options="([^"]+)"', page)[1]))
 
@@ -67,7 +77,9 @@ def make_older(client):
 
 
 def begun(path, person):
-    """A browser in which this page is the next, and how to see that an answer was accepted there."""
+    """A browser in which this page is the next, and how to see that an answer was
+    accepted there.
+    """
     client = browser()
     if path == LOGIN:
         return client, is_in
@@ -79,8 +91,18 @@ def begun(path, person):
 
 
 @pytest.mark.parametrize("path", [LOGIN, STEP, AGAIN])
-def test_answer_counts_once_in_its_session_soon_and_from_this_origin(path, device, reviewer):
-    for change in ("none", "another session", "late", "failed before", "kind", "unverified host", *ELSEWHERE):
+def test_answer_counts_once_in_its_session_soon_and_from_this_origin(
+    path, device, reviewer
+):
+    for change in (
+        "none",
+        "another session",
+        "late",
+        "failed before",
+        "kind",
+        "unverified host",
+        *ELSEWHERE,
+    ):
         client, is_accepted = begun(path, reviewer)
         options = options_of(client, path)
         if change == "another session":
@@ -89,7 +111,8 @@ def test_answer_counts_once_in_its_session_soon_and_from_this_origin(path, devic
             make_older(client)
         answer = device.use(options, origin=change if change in ELSEWHERE else HERE)
         if change == "failed before":
-            # The answer to this challenge came from elsewhere first, so the challenge is used.
+            # The answer to this challenge came from elsewhere first, so the challenge
+            # is used.
             post(client, path, device.use(options, origin="https://evil.example"))
         if change == "kind":
             answer = device.use(options, origin=HERE, kind="webauthn.create")
@@ -135,7 +158,11 @@ def test_new_passkey_answers_its_own_challenge_once_soon_and_from_this_origin(re
             options = options_of(resume(browser(), reviewer), path)
         if change == "late":
             make_older(client)
-        answer = post(client, path, Device().make(options, origin=change if change in ELSEWHERE else HERE))
+        answer = post(
+            client,
+            path,
+            Device().make(options, origin=change if change in ELSEWHERE else HERE),
+        )
         assert (answer.status_code, Authenticator.objects.count()) == (422, 0), change
     client = resume(browser(), reviewer)
     answer = Device().make(options_of(client, path), origin=HERE)

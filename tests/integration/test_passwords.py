@@ -19,15 +19,38 @@ pytestmark = pytest.mark.django_db
 
 OLD, NEW = "correct horse battery", "kumquat zebra lint"
 GUESSABLE = (
-    *("Password1234!", "P@ssw0rd2026!!", "Summer2026!!!", "Winter-2027-Winter", "iloveyou12345!", "letmeinplease"),
+    *(
+        "Password1234!",
+        "P@ssw0rd2026!!",
+        "Summer2026!!!",
+        "Winter-2027-Winter",
+        "iloveyou12345!",
+        "letmeinplease",
+    ),
     *("qwertyuiop12", "1qaz2wsx3edc", "asdfghjkl;123", "yxcvbnm,.-123", "098765432109"),
-    *("passwordpassword", "aaaaaaaaaaaaaaaa", "abababababababab", "dragon!dragon!1", "ana ana ana ana"),
+    *(
+        "passwordpassword",
+        "aaaaaaaaaaaaaaaa",
+        "abababababababab",
+        "dragon!dragon!1",
+        "ana ana ana ana",
+    ),
     *("anaferreira2026", "Ferreira Ana 1990", "Yourteam12345", "F3rr31ra-2026!"),
     *("Countersign2026!", "Multimail!2025#", "countersigned1"),
 )
 ACCEPTABLE = (
-    *("correct horse battery", "quiet river lantern", "trombone-walnut-fig", "kumquat zebra lint", "Tr0ub4dor&3xyz"),
-    *("ich mag keine grünen Wände", "пароль не скажу никому", "日本語の長い合言葉です夜の雨"),
+    *(
+        "correct horse battery",
+        "quiet river lantern",
+        "trombone-walnut-fig",
+        "kumquat zebra lint",
+        "Tr0ub4dor&3xyz",
+    ),
+    *(
+        "ich mag keine grünen Wände",
+        "пароль не скажу никому",
+        "日本語の長い合言葉です夜の雨",
+    ),
     *(" blanks at both ends ", "no digit and no sign at all"),
 )
 
@@ -41,21 +64,39 @@ def errors_of(password, person):
 
 
 def change(client, **fields):
-    return client.post("/people/me/password/", {"old": OLD, "new": NEW, "again": NEW, **fields})
+    return client.post(
+        "/people/me/password/", {"old": OLD, "new": NEW, "again": NEW, **fields}
+    )
 
 
-def test_common_words_rows_of_keys_and_names_are_refused_and_no_kind_of_character_is_asked_for(reviewer):
-    errors = {password: errors_of(password, reviewer) for password in (*GUESSABLE, *ACCEPTABLE)}
+def test_common_words_rows_of_keys_and_names_are_refused_and_no_kind_of_character_is_asked_for(
+    reviewer,
+):
+    errors = {
+        password: errors_of(password, reviewer)
+        for password in (*GUESSABLE, *ACCEPTABLE)
+    }
     assert [password for password in GUESSABLE if not errors[password]] == []
     assert [password for password in ACCEPTABLE if errors[password]] == []
-    assert [password for password in GUESSABLE if any(password in sentence for sentence in errors[password])] == []
-    assert "digits and symbols are not needed" in GuessablePasswordValidator().get_help_text()
+    assert [
+        password
+        for password in GUESSABLE
+        if any(password in sentence for sentence in errors[password])
+    ] == []
+    assert (
+        "digits and symbols are not needed"
+        in GuessablePasswordValidator().get_help_text()
+    )
 
 
 def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
     long = "vQ7kz Rw2mLp9xTd" * 20
-    assert [errors_of(long[:length], reviewer) == [] for length in (11, 12, 64, 256)] == [False, True, True, True]
-    assert change(sign_in(reviewer), new=long[:256], again=long[:256]).status_code == 302
+    assert [
+        errors_of(long[:length], reviewer) == [] for length in (11, 12, 64, 256)
+    ] == [False, True, True, True]
+    assert (
+        change(sign_in(reviewer), new=long[:256], again=long[:256]).status_code == 302
+    )
 
 
 @pytest.mark.slow
@@ -82,21 +123,31 @@ def test_password_can_be_pasted_and_filled_in_by_a_program(signed_in, reviewer):
         assert f'value="{reviewer.email}" autocomplete="username"' in page
 
 
-def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_another_id(reviewer):
+def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_another_id(
+    reviewer,
+):
     others, client = [sign_in(reviewer, SAFARI) for _ in range(2)], sign_in(reviewer)
     before = client.session.session_key
     assert change(client)["Location"] == "/people/me/"
     # Deleted at once, not only rejected at the next request.
-    assert [one.session_key for one in Session.objects.all()] == [client.session.session_key]
+    assert [one.session_key for one in Session.objects.all()] == [
+        client.session.session_key
+    ]
     assert [is_in(one) for one in (*others, client)] == [False, False, True]
     assert client.session.session_key != before
     page = client.get("/people/me/sessions/").content.decode()
     assert (page.count("This browser"), "Safari" in page) == (1, False)
-    tries = [Client().post("/accounts/login/", {"login": reviewer.email, "password": one}) for one in (OLD, NEW)]
+    tries = [
+        Client().post("/accounts/login/", {"login": reviewer.email, "password": one})
+        for one in (OLD, NEW)
+    ]
     assert [answer.status_code == 302 for answer in tries] == [False, True]
     entry = Entry.objects.get(action="person.password_changed")
     assert entry.actor_id == str(reviewer.pk)
-    assert (OLD in str(entry.detail.fields), NEW in str(entry.detail.fields)) == (False, False)
+    assert (OLD in str(entry.detail.fields), NEW in str(entry.detail.fields)) == (
+        False,
+        False,
+    )
 
 
 def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
@@ -108,7 +159,11 @@ def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
         ({"new": OLD, "again": OLD}, "new", "current password"),
         ({"new": "x" * 257, "again": "x" * 257}, "new", "at most 256"),
     ):
-        field, error = first_error(PasswordForm({"old": OLD, "new": NEW, "again": NEW, **fields}, person=reviewer))
+        field, error = first_error(
+            PasswordForm(
+                {"old": OLD, "new": NEW, "again": NEW, **fields}, person=reviewer
+            )
+        )
         assert (field, sentence in error) == (wrong, True), sentence
     client = sign_in(reviewer)
     answer = change(client, old="not this")
@@ -126,7 +181,10 @@ def test_person_without_a_password_sees_a_notice(signed_in, reviewer):
     reviewer.set_unusable_password()
     reviewer.save()
     client = signed_in(reviewer)
-    assert "You have no password here" in client.get("/people/me/password/").content.decode()
+    assert (
+        "You have no password here"
+        in client.get("/people/me/password/").content.decode()
+    )
     assert change(client).status_code == 200
     reviewer.refresh_from_db()
     assert not reviewer.has_usable_password()

@@ -1,4 +1,6 @@
-"""The pages of people: who sees whom, their content, and that each change requires reauthentication."""
+"""The pages of people: who sees whom, their content, and that each change requires
+reauthentication.
+"""
 
 import re
 from datetime import timedelta
@@ -16,7 +18,9 @@ pytestmark = pytest.mark.django_db
 
 
 def names_in(answer):
-    found = re.findall(r'class="text-link name" href="/people/\d+/">(.+?)</a>', answer.content.decode())
+    found = re.findall(
+        r'class="text-link name" href="/people/\d+/">(.+?)</a>', answer.content.decode()
+    )
     return {re.sub("<[^>]+>", "", one) for one in found}
 
 
@@ -25,7 +29,12 @@ def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
 ):
     client = signed_in(admin)
     answer = client.get("/people/")
-    assert names_in(answer) == {"Ida Lindqvist", "Ana Ferreira", "Max Weber", "Kim Keeper"}
+    assert names_in(answer) == {
+        "Ida Lindqvist",
+        "Ana Ferreira",
+        "Max Weber",
+        "Kim Keeper",
+    }
     page = text_of(answer)
     assert "Reviewer of everything" in page
     assert "Admin of support@yourteam.example" in page
@@ -37,11 +46,25 @@ def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
 def test_list_asks_as_little_of_the_database_for_many_people_as_for_one(
     signed_in, admin, connection, django_assert_max_num_queries
 ):
-    roles, lasts = [(Role.REVIEWER, GrantTarget(connection=connection.pk))], timedelta(days=1)
+    roles, lasts = (
+        [(Role.REVIEWER, GrantTarget(connection=connection.pk))],
+        timedelta(days=1),
+    )
     for number in range(3):
-        make_person(f"p{number}@yourteam.example", f"P {number}", "reviewer", connection=connection)
+        make_person(
+            f"p{number}@yourteam.example",
+            f"P {number}",
+            "reviewer",
+            connection=connection,
+        )
         email = f"i{number}@yourteam.example"
-        invite(actor=admin.actor(surface="web"), email=email, name="", roles=roles, lasts=lasts)
+        invite(
+            actor=admin.actor(surface="web"),
+            email=email,
+            name="",
+            roles=roles,
+            lasts=lasts,
+        )
     client = signed_in(admin)
     with django_assert_max_num_queries(21):
         assert client.get("/people/").content.count(b'id="invitation-') == 3
@@ -51,8 +74,12 @@ def test_admin_of_a_mailbox_sees_who_reaches_it_and_neither_others_nor_their_oth
     signed_in, keeper, reviewer, connection, mailbox
 ):
     other = make_connection("other")
-    far = make_person("far@yourteam.example", "Fay Faraway", "reviewer", connection=other)
-    make_person("whole@yourteam.example", "Wim Whole", "reviewer", connection=connection)
+    far = make_person(
+        "far@yourteam.example", "Fay Faraway", "reviewer", connection=other
+    )
+    make_person(
+        "whole@yourteam.example", "Wim Whole", "reviewer", connection=connection
+    )
     near = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
     Grant.objects.create(person=near, role="admin", connection=other)
     client = signed_in(keeper)

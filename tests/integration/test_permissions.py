@@ -1,4 +1,5 @@
-"""Requests every address in every role: allowed roles succeed, all others fail and change nothing.
+"""Requests every address in every role: allowed roles succeed, all others fail and
+change nothing.
 
 The addresses stand in `tests/doors.py`; one that is not there fails here.
 """
@@ -18,10 +19,24 @@ from dashboard.celery import app as celery
 from mirror.models import Mailbox, Message
 from people.models import Grant, Person
 from policy.models import Allowlist, KeyOwner, KillSwitch
-from tests.acts import AT_MULTIMAIL, NO_ACTS, PROVED, READS, last_entry, told_since, what_told_lacks
+from tests.acts import (
+    AT_MULTIMAIL,
+    NO_ACTS,
+    PROVED,
+    READS,
+    last_entry,
+    told_since,
+    what_told_lacks,
+)
 from tests.doors import DOORS, TASKS
 from tests.doors_of import R
-from tests.factories import make_connection, make_message, make_person, pending_row, rolled_back
+from tests.factories import (
+    make_connection,
+    make_message,
+    make_person,
+    pending_row,
+    rolled_back,
+)
 from tests.integration.deciding import decide, make_due
 from tests.permission_table import TABLE, addresses, text
 from tests.walk import (
@@ -44,20 +59,36 @@ from tests.walk import (
 
 pytestmark = pytest.mark.django_db
 
-# Written by any request: sessions, rate counters, and entries about refusals and page views.
-UNTOLD = ("django_session", "cache", "usersessions_usersession", "audit_entry", "audit_entrydetail")
+# Written by any request: sessions, rate counters, and entries about refusals and page
+# views.
+UNTOLD = (
+    "django_session",
+    "cache",
+    "usersessions_usersession",
+    "audit_entry",
+    "audit_entrydetail",
+)
 NOTED = (
     "('verdict.refused', 'message.served', 'attachment.served', 'thread.opened',"
     " 'message.opened', 'bulk.decided', 'ledger.seen_again')"
 )
 # Content of others, served with its own policy.
-SANDBOXED = {"edit-preview", "message-body", "seen-body", "file-view", "file-page", "file-download"}
+SANDBOXED = {
+    "edit-preview",
+    "message-body",
+    "seen-body",
+    "file-view",
+    "file-page",
+    "file-download",
+}
 # Subresources of a page.
 LOADS = r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["']?([^"'\s>]+)"""
 
 
 def written():
-    """The number of rows written per table in this transaction, and of entries about actions in the ledger."""
+    """The number of rows written per table in this transaction, and of entries about
+    actions in the ledger.
+    """
     with database.cursor() as cursor:
         cursor.execute(
             "SELECT relname, pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)"
@@ -65,7 +96,9 @@ def written():
             " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
             f" UNION ALL SELECT 'the ledger', count(*) FROM audit_entry WHERE action NOT IN {NOTED}"
         )
-        return {name: number for name, number in cursor.fetchall() if name not in UNTOLD}
+        return {
+            name: number for name, number in cursor.fetchall() if name not in UNTOLD
+        }
 
 
 def test_every_address_has_a_door_and_every_door_an_address():
@@ -73,7 +106,9 @@ def test_every_address_has_a_door_and_every_door_an_address():
 
 
 def narrowest(door):
-    """People with the minimal role: own things are viewed from elsewhere, and changed where the role covers all."""
+    """People with the minimal role: own things are viewed from elsewhere, and changed
+    where the role covers all.
+    """
     if door.reach == "own":
         return Persona(door.roles[0], "everything" if door.fields else "elsewhere")
     return [one for one in SOMEBODY if may(one, door)][-1]
@@ -87,22 +122,45 @@ def one_who_may_and_one_who_may_not(door):
 
 
 def all_who_try_differently(door):
-    """A role without the right fails in any scope; pages that only show something need one test for all."""
+    """A role without the right fails in any scope; pages that only show something need
+    one test for all.
+    """
     alike = ("connection", "mailbox") if door.fields else ()
-    mine = [one for one in SOMEBODY if one.role in door.roles and one.reach in ("everything", "elsewhere", *alike)]
-    others = [one for one in SOMEBODY if one.role not in door.roles and one.reach == "everything"]
+    mine = [
+        one
+        for one in SOMEBODY
+        if one.role in door.roles and one.reach in ("everything", "elsewhere", *alike)
+    ]
+    others = [
+        one
+        for one in SOMEBODY
+        if one.role not in door.roles and one.reach == "everything"
+    ]
     return (SIGNED_OUT, NOBODY, *mine, *others)
 
 
 @pytest.mark.parametrize(
-    "who_try", [one_who_may_and_one_who_may_not, pytest.param(all_who_try_differently, marks=pytest.mark.slow)]
+    "who_try",
+    [
+        one_who_may_and_one_who_may_not,
+        pytest.param(all_who_try_differently, marks=pytest.mark.slow),
+    ],
 )
-def test_whoever_may_gets_through_and_nobody_else(who_try, client, signed_in, monkeypatch):
-    """Also check what every page has, that viewing changes nothing, and that changes are in the ledger."""
+def test_whoever_may_gets_through_and_nobody_else(
+    who_try, client, signed_in, monkeypatch
+):
+    """Also check what every page has, that viewing changes nothing, and that changes
+    are in the ledger.
+    """
     # Recovery codes are hashed slowly by design; test_recovery_codes.py tests that.
-    monkeypatch.setattr("people.sign_in.recovery_codes._digest", lambda code, salt: f"scrypt${salt}${code}")
+    monkeypatch.setattr(
+        "people.sign_in.recovery_codes._digest",
+        lambda code, salt: f"scrypt${salt}${code}",
+    )
     # Refusals are not recorded here; test_denied_access.py tests that.
-    monkeypatch.setattr("dashboard.frame.denials.note_denied", lambda request, status: None)
+    monkeypatch.setattr(
+        "dashboard.frame.denials.note_denied", lambda request, status: None
+    )
     wrong = {}
     for name, persona, minutes, walk in tries(client, signed_in, who_try):
         if found := [one for one in what_is_wrong(walk, name, persona, minutes) if one]:
@@ -111,11 +169,17 @@ def test_whoever_may_gets_through_and_nobody_else(who_try, client, signed_in, mo
 
 
 def tries(client, signed_in, who_try):
-    """Yield each address with the person and the time since their sign-in; their changes are undone."""
+    """Yield each address with the person and the time since their sign-in; their
+    changes are undone.
+    """
     names = [name for name in DOORS if DOORS[name].reach not in ("public", "host")]
     for walk, alike in walks(client, signed_in, names):
-        for name, persona in [(one, persona) for one in alike for persona in who_try(DOORS[one])]:
-            for minutes in (0, 11) if DOORS[name].sure and may(persona, DOORS[name]) else (0,):
+        for name, persona in [
+            (one, persona) for one in alike for persona in who_try(DOORS[one])
+        ]:
+            for minutes in (
+                (0, 11) if DOORS[name].sure and may(persona, DOORS[name]) else (0,)
+            ):
                 with rolled_back():
                     walk.become(persona, minutes)
                     yield name, persona, minutes, copy.copy(walk)
@@ -132,14 +196,22 @@ def what_is_wrong(walk, name, persona, minutes):
             yield what_is_wrong_with_page(name, walk.client.get(path))
     before, last = written(), last_entry()
     answer = go_through(walk, door, name, path)
-    changed = sorted(table for table, number in written().items() if before.get(table, 0) != number)
+    changed = sorted(
+        table for table, number in written().items() if before.get(table, 0) != number
+    )
     came = f"{answer.status_code} {answer.get('Location', '')}"
     if not gets_through:
-        yield not is_refused(door, name, persona, minutes, answer) and f"let through: {came}"
+        yield (
+            not is_refused(door, name, persona, minutes, answer)
+            and f"let through: {came}"
+        )
         yield changed and f"wrote {changed}"
     else:
-        # The form may be incomplete, and MultiMail is unreachable: the form says so to whoever may use it.
-        if answer.status_code in (403, 404, 500) or answer.get("Location", "").startswith("/accounts/"):
+        # The form may be incomplete, and MultiMail is unreachable: the form says so to
+        # whoever may use it.
+        if answer.status_code in (403, 404, 500) or answer.get(
+            "Location", ""
+        ).startswith("/accounts/"):
             yield f"refused: {came}"
         yield door.writes and not changed and f"nothing was written: {came}"
         yield what_is_wrong_with_page(name, answer)
@@ -148,8 +220,13 @@ def what_is_wrong(walk, name, persona, minutes):
     if persona.reach == "elsewhere":
         pages = [answer.getvalue()]
         if "HX-Request" in answer.get("Vary", ""):
-            pages.append(walk.client.get(path, headers={"HX-Request": "true"}).getvalue())
-        yield any(walk.message.subject.encode() in page for page in pages) and "tells of a message elsewhere"
+            pages.append(
+                walk.client.get(path, headers={"HX-Request": "true"}).getvalue()
+            )
+        yield (
+            any(walk.message.subject.encode() in page for page in pages)
+            and "tells of a message elsewhere"
+        )
 
 
 def is_refused(door, name, persona, minutes, answer):
@@ -159,18 +236,28 @@ def is_refused(door, name, persona, minutes, answer):
     if minutes:
         return status == 302 and target.startswith("/accounts/reauthenticate/")
     # A person with a role in another scope does not even learn that the row exists.
-    is_hidden = persona.reach in ("", "elsewhere") and "<" in PATHS[name] and door.reach in ("mailbox", "connection")
+    is_hidden = (
+        persona.reach in ("", "elsewhere")
+        and "<" in PATHS[name]
+        and door.reach in ("mailbox", "connection")
+    )
     if door.covers:
         # Whoever lost the role is told why on the page of their changes.
         return status in (403, 409)
-    return status in ((404,) if is_hidden else (302, 403, 404, 422) if door.is_gentle else (403, 404))
+    return status in (
+        (404,) if is_hidden else (302, 403, 404, 422) if door.is_gentle else (403, 404)
+    )
 
 
 def what_is_wrong_with_entries(name, recorded):
     """Yield which entries the ledger lacks for the action."""
     if name in READS and READS[name] not in [line.action for line in recorded]:
         yield f"no {READS[name]}"
-    if (takes_a_form(name) or name in READS) and name not in {*NO_ACTS, *PROVED, *AT_MULTIMAIL}:
+    if (takes_a_form(name) or name in READS) and name not in {
+        *NO_ACTS,
+        *PROVED,
+        *AT_MULTIMAIL,
+    }:
         yield from what_told_lacks(recorded)
 
 
@@ -179,11 +266,18 @@ def what_is_wrong_with_page(name, answer):
     check_headers(answer, is_frame=name in SANDBOXED and answer.status_code == 200)
     page = answer.getvalue()
     loads = re.findall(LOADS, page.decode(errors="replace"))
-    if strange := [load for load in loads if not load.startswith(("/static/", "/queue/", "data:", "#"))]:
+    if strange := [
+        load
+        for load in loads
+        if not load.startswith(("/static/", "/queue/", "data:", "#"))
+    ]:
         return f"loads {strange}"
     if answer.status_code == 200 and b"<html" in page and name not in FRAMED | BARE:
         # The time as of which the queue is complete, and what the kill switch stops.
-        return (page.count(b'id="fresh"'), page.count(b'id="stopped"')) != (1, 1) and "no line of freshness"
+        return (page.count(b'id="fresh"'), page.count(b'id="stopped"')) != (
+            1,
+            1,
+        ) and "no line of freshness"
     return ""
 
 
@@ -222,16 +316,24 @@ def deactivate_the_person(message, person):
 
 
 def end_the_list(message, person):
-    Allowlist.objects.create(mailbox=message.mailbox, kind="restriction", mode="enforce", version=1)
+    Allowlist.objects.create(
+        mailbox=message.mailbox, kind="restriction", mode="enforce", version=1
+    )
 
 
 def let_it_expire(message, person):
-    Message.objects.filter(pk=message.pk).update(expires_at=Now() - timedelta(minutes=1))
+    Message.objects.filter(pk=message.pk).update(
+        expires_at=Now() - timedelta(minutes=1)
+    )
 
 
 def own_the_key(message, person):
     Message.objects.filter(pk=message.pk).update(sent_by_key=own_the_key.__name__)
-    KeyOwner.objects.create(connection=message.connection, upstream_key_id=own_the_key.__name__, person=person)
+    KeyOwner.objects.create(
+        connection=message.connection,
+        upstream_key_id=own_the_key.__name__,
+        person=person,
+    )
 
 
 def pull_the_switch(message, person):
@@ -239,46 +341,79 @@ def pull_the_switch(message, person):
 
 
 ENDS = (
-    *(withdraw_the_role, give_the_role_elsewhere, make_an_auditor, deactivate_the_person, end_the_list),
+    *(
+        withdraw_the_role,
+        give_the_role_elsewhere,
+        make_an_auditor,
+        deactivate_the_person,
+        end_the_list,
+    ),
     *(let_it_expire, own_the_key, pull_the_switch),
 )
 
 
 def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
-    """A control: the tasks have everything they need; where nothing has ended, the decision is executed."""
+    """A control: the tasks have everything they need; where nothing has ended, the
+    decision is executed.
+    """
     connection = make_connection(api_url=upstream.url)
-    cases = {end.__name__: decided_and_ended(connection, end) for end in (nothing_ends, *ENDS)}
+    cases = {
+        end.__name__: decided_and_ended(connection, end)
+        for end in (nothing_ends, *ENDS)
+    }
     make_due()
     upstream.holds(*[row for _, row in cases.values()])
     made = [decision for decision, _ in cases.values()]
     messages = [decision.message for decision in made]
     arguments = {
         ("execute_decision", "resolve_decision"): [decision.pk for decision in made],
-        ("hydrate", "ask_about", "freshen_thread"): [message.pk for message in messages],
+        ("hydrate", "ask_about", "freshen_thread"): [
+            message.pk for message in messages
+        ],
         ("read_connection", "read_suppressed"): [connection.pk],
         ("hear_of_letter",): [str(message.public_id) for message in messages],
     }
     for name in sorted(TASKS):
         task, last = tasks()[name], name.rpartition(".")[2]
-        for argument in [one for names, some in arguments.items() if last in names for one in some]:
+        for argument in [
+            one for names, some in arguments.items() if last in names for one in some
+        ]:
             task.run(argument)
         if last == "tick":
             task.run("approvals.tasks.sweep", 1)
-        elif last in ("sweep", "execute_due", "forget", "reconcile_all", "read_all_suppressed"):
+        elif last in (
+            "sweep",
+            "execute_due",
+            "forget",
+            "reconcile_all",
+            "read_all_suppressed",
+        ):
             task.run()
-    approved = [one["email_id"] for one in upstream.decisions if one["action"] == "approve"]
-    assert [name for name, (_, row) in cases.items() if row["id"] in approved] == ["nothing_ends"]
+    approved = [
+        one["email_id"] for one in upstream.decisions if one["action"] == "approve"
+    ]
+    assert [name for name, (_, row) in cases.items() if row["id"] in approved] == [
+        "nothing_ends"
+    ]
     assert len(approved) == 1
     # All were judged: what the kill switch stops waits, and the others are refused.
-    waiting = set(Decision.objects.filter(state="recorded").values_list("pk", flat=True))
-    assert [name for name, (decision, _) in cases.items() if decision.pk in waiting] == ["pull_the_switch"]
+    waiting = set(
+        Decision.objects.filter(state="recorded").values_list("pk", flat=True)
+    )
+    assert [
+        name for name, (decision, _) in cases.items() if decision.pk in waiting
+    ] == ["pull_the_switch"]
 
 
 def decided_and_ended(connection, end):
-    """An approval in a mailbox of its own by somebody who approved nothing else, and what MultiMail holds of it."""
+    """An approval in a mailbox of its own by somebody who approved nothing else, and
+    what MultiMail holds of it.
+    """
     address = f"{end.__name__}@yourteam.example"
     box = {"mailbox_id": f"01{end.__name__}", "mailbox": address}
-    Mailbox.objects.create(connection=connection, upstream_id=box["mailbox_id"], address=address)
+    Mailbox.objects.create(
+        connection=connection, upstream_id=box["mailbox_id"], address=address
+    )
     message = make_message(connection, sent_by_key=end.__name__, **box)
     person = make_person(address, end.__name__, "reviewer")
     made = decide(message, person).decision
@@ -289,7 +424,11 @@ def decided_and_ended(connection, end):
 
 
 def test_nobody_approves_what_is_off_the_list(client, signed_in):
-    doors = {name: door for name, door in DOORS.items() if door.writes and door.reach == "mailbox" and R in door.roles}
+    doors = {
+        name: door
+        for name, door in DOORS.items()
+        if door.writes and door.reach == "mailbox" and R in door.roles
+    }
     wrong = {}
     for name, walk in standing_before(client, signed_in, doors):
         Allowlist.objects.create(kind="restriction", mode="enforce", version=1)
@@ -297,7 +436,9 @@ def test_nobody_approves_what_is_off_the_list(client, signed_in):
         approvals = Decision.objects.filter(outcome="approve")
         before = set(approvals.values_list("pk", "state"))
         go_through(walk, doors[name], name, walk.address(name))
-        made = {state for _, state in set(approvals.values_list("pk", "state")) - before}
+        made = {
+            state for _, state in set(approvals.values_list("pk", "state")) - before
+        }
         if not made <= {"undone", "withdrawn", "applied"}:
             wrong[name] = made
     assert wrong == {}

@@ -1,4 +1,6 @@
-"""Rules and approvals by several people under faults: acts at one moment, clocks, rules that change, no database."""
+"""Rules and approvals by several people under faults: acts at one moment, clocks, rules
+that change, no database.
+"""
 
 from datetime import UTC, timedelta
 from io import StringIO
@@ -25,7 +27,14 @@ from common.postgres import clock
 from mirror.models import Message
 from people.models import Grant, Person
 from policy.errors import StalePolicy
-from policy.models import DutyTurn, Group, LadderStep, PolicyVersion, ReviewPlan, WorkCalendar
+from policy.models import (
+    DutyTurn,
+    Group,
+    LadderStep,
+    PolicyVersion,
+    ReviewPlan,
+    WorkCalendar,
+)
 from policy.rules.changes import activate_draft, begin_draft, policies
 from policy.rules.fields import as_json
 from policy.rules.hours import Hours
@@ -41,7 +50,9 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def message(db, upstream):
-    """A held message that two people have to approve, and that MultiMail holds as it is."""
+    """A held message that two people have to approve, and that MultiMail holds as it
+    is.
+    """
     put_in_force({"approvals": {"0": 2}})
     found = make_message(make_connection(api_url=upstream.url))
     upstream.holds(pending_row(found.upstream_id))
@@ -64,19 +75,27 @@ def follow():
     watch(to_watch().values_list("pk", flat=True))
 
 
-# --- at one moment ----------------------------------------------------------------------------------------------------
+# --- at one moment --------------------------------------------------------------------
 
 
 @SESSIONS
 def test_two_admins_activate_the_draft_at_one_moment(admin):
     second = make_person("sam@yourteam.example", "Sam Second", "admin")
     one, other = (person.actor(surface="web") for person in (admin, second))
-    rule = PolicyRule.from_json({"id": "a1", "name": "Two", "then": {"approvals": {"0": 2}}})
+    rule = PolicyRule.from_json(
+        {"id": "a1", "name": "Two", "then": {"approvals": {"0": 2}}}
+    )
     begin_draft(actor=one, rules=[rule], based_on=0)
     edits = policies().draft.edits
-    works = [lambda by=by: activate_draft(actor=by, edits=edits, active=0) for by in (one, other)]
+    works = [
+        lambda by=by: activate_draft(actor=by, edits=edits, active=0)
+        for by in (one, other)
+    ]
     results = at_once(*works)
-    assert sorted(type(one).__name__ for one in results) == ["PolicyVersion", "StalePolicy"]
+    assert sorted(type(one).__name__ for one in results) == [
+        "PolicyVersion",
+        "StalePolicy",
+    ]
     told = next(one.sentence for one in results if isinstance(one, StalePolicy))
     assert told.startswith("There is no draft any more")
     assert PolicyVersion.objects.filter(state="active").count() == 1
@@ -84,19 +103,33 @@ def test_two_admins_activate_the_draft_at_one_moment(admin):
 
 
 @SESSIONS
-def test_two_people_give_the_last_approval_at_one_moment(message, reviewer, second_reviewer, third):
+def test_two_people_give_the_last_approval_at_one_moment(
+    message, reviewer, second_reviewer, third
+):
     decide(message, reviewer)
-    results = at_once(lambda: decide(message, second_reviewer), lambda: decide(message, third))
-    assert sorted(type(one).__name__ for one in results) == ["AlreadyDecided", "VerdictResult"]
+    results = at_once(
+        lambda: decide(message, second_reviewer), lambda: decide(message, third)
+    )
+    assert sorted(type(one).__name__ for one in results) == [
+        "AlreadyDecided",
+        "VerdictResult",
+    ]
     assert Decision.objects.count() == 1
     assert Verdict.objects.filter(live=True).count() == 2
 
 
 @SESSIONS
-def test_expiry_and_the_last_approval_at_one_moment(message, reviewer, second_reviewer, upstream):
+def test_expiry_and_the_last_approval_at_one_moment(
+    message, reviewer, second_reviewer, upstream
+):
     decide(message, reviewer)
-    Message.objects.filter(pk=message.pk).update(expires_at=Now() + timedelta(milliseconds=30))
-    at_once(lambda: decide(message, second_reviewer), lambda: [expire_due() for _ in range(20)])
+    Message.objects.filter(pk=message.pk).update(
+        expires_at=Now() + timedelta(milliseconds=30)
+    )
+    at_once(
+        lambda: decide(message, second_reviewer),
+        lambda: [expire_due() for _ in range(20)],
+    )
     expire_due()
     assert Decision.objects.live().count() == 1
     upstream.decides(200, status="rejected", decision="rejected")
@@ -107,15 +140,21 @@ def test_expiry_and_the_last_approval_at_one_moment(message, reviewer, second_re
     make_due()
     for one in Decision.objects.live():
         run_decision(decision_id=one.pk)
-    assert {one.outcome for one in Decision.objects.filter(state="applied")} == {"reject"}
+    assert {one.outcome for one in Decision.objects.filter(state="applied")} == {
+        "reject"
+    }
     assert calls(upstream) == 1
 
 
 @SESSIONS
-def test_escalation_and_the_last_approval_at_one_moment(message, reviewer, second_reviewer):
+def test_escalation_and_the_last_approval_at_one_moment(
+    message, reviewer, second_reviewer
+):
     DutyTurn.objects.create(person=reviewer)
     plan = ReviewPlan.objects.create(targets={"": [30, 60]})
-    LadderStep.objects.create(plan=plan, basis="decision", minutes=0, act="remind", whom="duty")
+    LadderStep.objects.create(
+        plan=plan, basis="decision", minutes=0, act="remind", whom="duty"
+    )
     decide(message, reviewer)
     Message.objects.filter(pk=message.pk).update(held_at=Now() - 3 * HOUR)
     Review.objects.filter(pk=message.pk).update(watch_at=Now())
@@ -125,11 +164,13 @@ def test_escalation_and_the_last_approval_at_one_moment(message, reviewer, secon
     assert Reminder.objects.filter(message=message).count() <= 1
 
 
-# --- between the approvals --------------------------------------------------------------------------------------------
+# --- between the approvals ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["account", "role", "group"])
-def test_a_person_leaves_between_the_first_and_the_last_approval(message, reviewer, second_reviewer, third, what):
+def test_a_person_leaves_between_the_first_and_the_last_approval(
+    message, reviewer, second_reviewer, third, what
+):
     finance = Group.objects.create(name="Finance")
     finance.members.set([reviewer, second_reviewer, third])
     put_in_force({"approvals": {finance.pk: 2}})
@@ -145,11 +186,13 @@ def test_a_person_leaves_between_the_first_and_the_last_approval(message, review
     assert decide(message, third).decision is not None
 
 
-# --- clocks -----------------------------------------------------------------------------------------------------------
+# --- clocks ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
-def test_hours_of_a_rule_go_by_the_clock_of_the_database(message, reviewer, upstream, monkeypatch, jump):
+def test_hours_of_a_rule_go_by_the_clock_of_the_database(
+    message, reviewer, upstream, monkeypatch, jump
+):
     now = clock().astimezone(UTC)
     put_in_force({"office_hours": [hours_around(now)]})
     really = timezone.now
@@ -171,8 +214,13 @@ def hours_around(at):
 
 
 def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
-    days = {(clock().date() + timedelta(days=number)).isoformat(): "Holiday" for number in (-1, 0, 1)}
-    calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[0, 1440]]] * 7, holidays=days)
+    days = {
+        (clock().date() + timedelta(days=number)).isoformat(): "Holiday"
+        for number in (-1, 0, 1)
+    }
+    calendar = WorkCalendar.objects.create(
+        name="Office", zone="UTC", weekly=[[[0, 1440]]] * 7, holidays=days
+    )
     put_in_force({"office_hours": [{"calendar": calendar.pk}]})
     with pytest.raises(VerdictNotAllowed, match="within the hours of Office: next"):
         decide(message, reviewer)
@@ -186,7 +234,7 @@ def test_a_calendar_of_a_rule_is_asked_each_time(message, reviewer, upstream):
         decide(message, reviewer)
 
 
-# --- a rule changes ---------------------------------------------------------------------------------------------------
+# --- a rule changes -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("gap", ["showing", "deciding", "reading"])
@@ -195,7 +243,11 @@ def test_a_rule_changes_between_showing_deciding_and_carrying_out(
 ):
     stricter = {"approvals": {"0": 3}}
     decide(message, reviewer)
-    page = signed_in(second_reviewer).get(reverse("message", args=[message.public_id])).content.decode()
+    page = (
+        signed_in(second_reviewer)
+        .get(reverse("message", args=[message.public_id]))
+        .content.decode()
+    )
     assert "1 of 2" in page
     if gap == "showing":
         put_in_force(stricter)
@@ -207,7 +259,11 @@ def test_a_rule_changes_between_showing_deciding_and_carrying_out(
         put_in_force(stricter)
     else:
         read = execute._read_pending
-        monkeypatch.setattr(execute, "_read_pending", lambda *asked: (put_in_force(stricter), read(*asked))[1])
+        monkeypatch.setattr(
+            execute,
+            "_read_pending",
+            lambda *asked: (put_in_force(stricter), read(*asked))[1],
+        )
     make_due()
     assert run_decision(decision_id=decision.pk) == "refused"
     message.refresh_from_db()
@@ -215,11 +271,13 @@ def test_a_rule_changes_between_showing_deciding_and_carrying_out(
     assert not Verdict.objects.filter(live=True).exists()
 
 
-# --- PostgreSQL is away -----------------------------------------------------------------------------------------------
+# --- PostgreSQL is away ---------------------------------------------------------------
 
 
 def lose_the_database_at(monkeypatch, module, name):
-    """Have the server end the session when it comes to this step the first time; return whether it came there."""
+    """Have the server end the session when it comes to this step the first time; return
+    whether it came there.
+    """
     step, came = getattr(module, name), Event()
 
     def run(*args, **kwargs):
@@ -234,7 +292,9 @@ def lose_the_database_at(monkeypatch, module, name):
 
 
 def elsewhere(work):
-    """Run in a session of its own, which the server may end; return its result or its exception."""
+    """Run in a session of its own, which the server may end; return its result or its
+    exception.
+    """
     thread, results = in_thread(work)
     thread.join(60)
     return results[0]
@@ -242,17 +302,26 @@ def elsewhere(work):
 
 @SESSIONS
 @pytest.mark.parametrize("last", [False, True], ids=["the first", "the last"])
-def test_postgresql_is_away_when_an_approval_is_stored(message, reviewer, second_reviewer, monkeypatch, last):
+def test_postgresql_is_away_when_an_approval_is_stored(
+    message, reviewer, second_reviewer, monkeypatch, last
+):
     if last:
         decide(message, reviewer)
     before = Verdict.objects.count()
-    came = lose_the_database_at(monkeypatch, deciding, "record_decided" if last else "_record_verdict")
+    came = lose_the_database_at(
+        monkeypatch, deciding, "record_decided" if last else "_record_verdict"
+    )
     person = second_reviewer if last else reviewer
     assert isinstance(elsewhere(lambda: decide(message, person)), OperationalError)
     assert came.is_set()
     assert (Verdict.objects.count(), Decision.objects.count()) == (before, 0)
-    assert str(elsewhere(lambda: decide(message, person)).progress) == ("2 of 2" if last else "1 of 2")
-    assert (Verdict.objects.count(), Decision.objects.count()) == (before + 1, int(last))
+    assert str(elsewhere(lambda: decide(message, person)).progress) == (
+        "2 of 2" if last else "1 of 2"
+    )
+    assert (Verdict.objects.count(), Decision.objects.count()) == (
+        before + 1,
+        int(last),
+    )
 
 
 @SESSIONS
@@ -268,7 +337,14 @@ def test_postgresql_is_away_when_an_approval_is_stored(message, reviewer, second
     ids=["counting", "claiming", "counting again", "marking", "ending"],
 )
 def test_postgresql_is_away_when_it_is_carried_out(
-    message, reviewer, second_reviewer, upstream, monkeypatch, module, step, calls_at_first
+    message,
+    reviewer,
+    second_reviewer,
+    upstream,
+    monkeypatch,
+    module,
+    step,
+    calls_at_first,
 ):
     decide(message, reviewer)
     decision = decide(message, second_reviewer).decision
@@ -284,7 +360,9 @@ def test_postgresql_is_away_when_it_is_carried_out(
         message.refresh_from_db()
         assert message.state == "held"
         # As the sweep does once its lease is over.
-        Decision.objects.filter(pk=decision.pk).update(lease_until=Now() - HOUR, due_at=Now())
+        Decision.objects.filter(pk=decision.pk).update(
+            lease_until=Now() - HOUR, due_at=Now()
+        )
         execute.abandon(decision_id=decision.pk)
         Decision.objects.filter(pk=decision.pk).update(due_at=Now())
         assert elsewhere(lambda: run_decision(decision_id=decision.pk)) == "applied"
@@ -292,14 +370,20 @@ def test_postgresql_is_away_when_it_is_carried_out(
     assert (decision.state, calls(upstream)) == ("applied", 1)
 
 
-# --- nobody can, or people left ---------------------------------------------------------------------------------------
+# --- nobody can, or people left -------------------------------------------------------
 
 
 @pytest.mark.parametrize("what", ["too many", "empty group"])
-def test_page_row_and_card_say_that_nobody_can_approve(message, reviewer, second_reviewer, signed_in, what):
+def test_page_row_and_card_say_that_nobody_can_approve(
+    message, reviewer, second_reviewer, signed_in, what
+):
     finance = Group.objects.create(name="Finance")
     finance.members.add(second_reviewer)
-    put_in_force({"approvals": {finance.pk: 1}} if what == "empty group" else {"approvals": {"0": 2}})
+    put_in_force(
+        {"approvals": {finance.pk: 1}}
+        if what == "empty group"
+        else {"approvals": {"0": 2}}
+    )
     client, row = signed_in(reviewer), "Too few people may approve: ask an admin"
     whom = "Too few people may give that: ask an admin to change the rule or the group."
     address = reverse("message", args=[message.public_id])
@@ -316,21 +400,38 @@ def test_page_row_and_card_say_that_nobody_can_approve(message, reviewer, second
     assert decide(message, reviewer, "reject", "No").decision is not None
 
 
-def test_people_who_left_are_told_when_a_rule_is_saved_and_by_doctor(admin, reviewer, second_reviewer, signed_in):
+def test_people_who_left_are_told_when_a_rule_is_saved_and_by_doctor(
+    admin, reviewer, second_reviewer, signed_in
+):
     gone = make_person("cleo@example.com", "Cleo Sands", "reviewer")
     finance = Group.objects.create(name="Finance")
     finance.members.set([reviewer, second_reviewer, gone])
     then = {"approvals": {finance.pk: 1}}
     put_in_force({"owner": gone.pk, "when": {"key_owners": [gone.pk]}, "then": then})
     Person.objects.filter(pk=gone.pk).update(is_active=False)
-    told = ("the owner of “Rule 0”, has left", "names Cleo Sands, who has left", "in which Cleo Sands cannot approve")
+    told = (
+        "the owner of “Rule 0”, has left",
+        "names Cleo Sands, who has left",
+        "in which Cleo Sands cannot approve",
+    )
     out = StringIO()
     with pytest.raises(SystemExit):
         call_command("doctor", stdout=out, stderr=out)
     said = " ".join(out.getvalue().split())
     assert all(one in said for one in told), said
-    begin_draft(actor=admin.actor(surface="web"), rules=policies().active_rules, based_on=1)
+    begin_draft(
+        actor=admin.actor(surface="web"), rules=policies().active_rules, based_on=1
+    )
     client = signed_in(admin)
-    typed = {"name": "Rule 0", "key_owners": [str(gone.pk)], f"approvals_{finance.pk}": "1", "owner": str(gone.pk)}
-    shown = client.post("/policy/draft/rules/r0/", {**typed, "note": "New", "edits": "0"})
-    assert all(any(one in problem for problem in shown.context["problems"]) for one in told)
+    typed = {
+        "name": "Rule 0",
+        "key_owners": [str(gone.pk)],
+        f"approvals_{finance.pk}": "1",
+        "owner": str(gone.pk),
+    }
+    shown = client.post(
+        "/policy/draft/rules/r0/", {**typed, "note": "New", "edits": "0"}
+    )
+    assert all(
+        any(one in problem for problem in shown.context["problems"]) for one in told
+    )

@@ -1,4 +1,6 @@
-"""The pages of the policy: drafts, the editor, activating, groups, the playground, and two admins at one moment."""
+"""The pages of the policy: drafts, the editor, activating, groups, the playground, and
+two admins at one moment.
+"""
 
 import re
 from datetime import time
@@ -10,7 +12,13 @@ from django.utils import timezone
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from policy.models import Group, PolicyVersion, WorkCalendar
-from policy.rules.changes import activate_draft, begin_draft, policies, rules_in, save_rule
+from policy.rules.changes import (
+    activate_draft,
+    begin_draft,
+    policies,
+    rules_in,
+    save_rule,
+)
 from policy.rules.drafts import ACTS, arranged
 from policy.rules.fields import as_json
 from policy.rules.hours import Hours
@@ -24,21 +32,33 @@ pytestmark = pytest.mark.django_db
 
 POLICY = "/policy/"
 ADD = "/policy/draft/rules/add/"
-TWO = {"name": "Large amounts", "amount": "1000", "currency": "eur", "approvals_0": "2", "risk": ""}
+TWO = {
+    "name": "Large amounts",
+    "amount": "1000",
+    "currency": "eur",
+    "approvals_0": "2",
+    "risk": "",
+}
 
 
 def rule(rule_id="first", name="Four eyes", **fields):
-    return PolicyRule.from_json({"id": rule_id, "name": name, "then": {"approvals": {"0": 2}}, **fields})
+    return PolicyRule.from_json(
+        {"id": rule_id, "name": name, "then": {"approvals": {"0": 2}}, **fields}
+    )
 
 
 def begun(admin, *rules):
-    return begin_draft(actor=admin.actor(surface="web"), rules=rules or (rule(),), based_on=0)
+    return begin_draft(
+        actor=admin.actor(surface="web"), rules=rules or (rule(),), based_on=0
+    )
 
 
 def activated(admin, *rules):
     draft = begun(admin, *rules)
     actor = admin.actor(surface="web")
-    return activate_draft(actor=actor, edits=draft.edits, active=policies().active_number)
+    return activate_draft(
+        actor=actor, edits=draft.edits, active=policies().active_number
+    )
 
 
 def save_by(client, address, typed, **fields):
@@ -47,7 +67,14 @@ def save_by(client, address, typed, **fields):
     assert shown.status_code == 200, words_of(shown)
     edits = fields.pop("edits", shown.context["edits"])
     return client.post(
-        address, {**typed, "act": "save", "previewed": shown.context["digest"], "edits": edits, **fields}
+        address,
+        {
+            **typed,
+            "act": "save",
+            "previewed": shown.context["digest"],
+            "edits": edits,
+            **fields,
+        },
     )
 
 
@@ -57,13 +84,20 @@ def last(action):
 
 def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed_in):
     client = signed_in(admin)
-    assert "Every message needs one approval of any reviewer" in words_of(client.get(POLICY))
+    assert "Every message needs one approval of any reviewer" in words_of(
+        client.get(POLICY)
+    )
     client.post("/policy/draft/begin/", {"from": "active"})
     shown = client.post(ADD, TWO)
     sentence = "When a message names an amount of at least 1000 EUR, then 2 approvals of any reviewer are needed."
     assert shown.context["sentence"] == sentence
     assert policies().draft_rules == ()
-    assert save_by(client, ADD, {**TWO, "owner": str(admin.pk), "note": "Agreed."}).status_code == 302
+    assert (
+        save_by(
+            client, ADD, {**TWO, "owner": str(admin.pk), "note": "Agreed."}
+        ).status_code
+        == 302
+    )
     page = words_of(client.get(POLICY))
     assert f"{sentence}" in page
     assert "Owner: Ida Lindqvist. Agreed." in page or f"Owner: {admin}. Agreed." in page
@@ -71,16 +105,29 @@ def test_rule_goes_from_the_form_into_the_draft_and_becomes_active(admin, signed
     assert sentence in last("policy.draft_changed")["after"]
 
     shown = client.get("/policy/draft/activate/").context["now"]
-    form = {"edits": shown.draft.edits, "active": shown.active_number, "note": "After the audit"}
+    form = {
+        "edits": shown.draft.edits,
+        "active": shown.active_number,
+        "note": "After the audit",
+    }
     assert client.post("/policy/draft/activate/", form).status_code == 302
     now = policies()
-    assert (now.active.number, now.active.note, now.active.activated_by, now.draft) == (1, form["note"], admin, None)
+    assert (now.active.number, now.active.note, now.active.activated_by, now.draft) == (
+        1,
+        form["note"],
+        admin,
+        None,
+    )
     assert sentence in last("policy.activated")["after"]
     assert "After the audit" in words_of(client.get("/policy/versions/"))
 
 
-def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signed_in, connection):
-    calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7)
+def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(
+    admin, signed_in, connection
+):
+    calendar = WorkCalendar.objects.create(
+        name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
+    )
     box, group = Mailbox.objects.get(), Group.objects.create(name="Finance")
     hours = as_json(Hours.on((0, 4), time(8), time(17, 30), "Europe/Lisbon"))
     when = {
@@ -95,17 +142,28 @@ def test_form_of_a_rule_gives_back_every_field_that_a_rule_can_have(admin, signe
         "reauthenticate": True, "never_in_bulk": True, "high_risk_page": True, "expire_minutes": 90,
         "office_hours": [{"calendar": calendar.pk}, hours],
     }  # fmt: skip
-    whole = rule("whole", "Whole", owner=admin.pk, note="Why.\nTwo lines.", when=when, then=then)
+    whole = rule(
+        "whole", "Whole", owner=admin.pk, note="Why.\nTwo lines.", when=when, then=then
+    )
     begun(admin, whole)
     client = signed_in(admin)
     form = client.get("/policy/draft/rules/whole/")
-    fields = [field for section in form.context["form"].sections() for field in section.fields]
+    fields = [
+        field for section in form.context["form"].sections() for field in section.fields
+    ]
     typed = {field.name: field.value() or "" for field in fields}
-    assert save_by(client, "/policy/draft/rules/whole/", {**typed, "name": "Renamed"}).status_code == 302
+    assert (
+        save_by(
+            client, "/policy/draft/rules/whole/", {**typed, "name": "Renamed"}
+        ).status_code
+        == 302
+    )
     assert policies().draft_rules[0].as_json() == {**whole.as_json(), "name": "Renamed"}
 
 
-def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(admin, signed_in):
+def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(
+    admin, signed_in
+):
     begun(admin)
     client = signed_in(admin)
     for fields, wrong, sentence in (
@@ -118,14 +176,33 @@ def test_wrong_entry_has_a_sentence_beside_it_and_nothing_typed_is_lost(admin, s
         ({"recipients": "acme.com\nnot an address"}, "recipients", "not an address"),
         ({"during_day0": "9 to 5"}, "during_day0", "Write hours as 09:00-12:00"),
         ({"office_day6": "10:00-12:00, 11:00-13:00"}, "office_day6", "in order"),
-        ({"outside_day0": "09:00-10:00", "outside_zone": "Mars"}, "outside_zone", "no time zone"),
+        (
+            {"outside_day0": "09:00-10:00", "outside_zone": "Mars"},
+            "outside_zone",
+            "no time zone",
+        ),
         ({"office_calendar": "99"}, "office_calendar", "Choose from the list."),
         ({"mailboxes": ["99"]}, "mailboxes", "Choose from the list."),
-        ({"expire_number": "500", "expire_unit": "1440"}, "expire_number", "a year at most"),
+        (
+            {"expire_number": "500", "expire_unit": "1440"},
+            "expire_number",
+            "a year at most",
+        ),
         ({"note": "x" * 1001}, "note", "Keep the note under"),
     ):
-        answer = client.post(ADD, {**TWO, "first_contact": "yes", "recipients_except": "kept.example", **fields})
-        assert (answer.status_code, sentence in answer.context["form"].errors[wrong][0]) == (422, True), fields
+        answer = client.post(
+            ADD,
+            {
+                **TWO,
+                "first_contact": "yes",
+                "recipients_except": "kept.example",
+                **fields,
+            },
+        )
+        assert (
+            answer.status_code,
+            sentence in answer.context["form"].errors[wrong][0],
+        ) == (422, True), fields
     page = answer.content.decode()
     assert "kept.example" in page
     assert re.search(r'name="first_contact"\s+value="yes"\s+checked', page)
@@ -145,29 +222,47 @@ def test_second_of_two_admins_is_told_and_keeps_what_was_typed(admin, signed_in)
     assert 'value="Mine"' in answer.content.decode()
     assert rules_in(PolicyVersion.objects.draft().get())[0].name == "Renamed by Sam"
     # Saved again on top of what was shown.
-    again = {**typed, "act": "save", "previewed": answer.context["digest"], "edits": answer.context["edits"]}
+    again = {
+        **typed,
+        "act": "save",
+        "previewed": answer.context["digest"],
+        "edits": answer.context["edits"],
+    }
     assert client.post("/policy/draft/rules/first/", again).status_code == 302
     assert policies().draft_rules[0].name == "Mine"
 
     stale = {"edits": 0, "act": "delete"}
     assert client.post("/policy/draft/rules/first/arrange/", stale).status_code == 409
     assert client.post("/policy/draft/discard/", {"edits": 0}).status_code == 409
-    assert client.post("/policy/draft/activate/", {"edits": 0, "active": 0}).status_code == 409
+    assert (
+        client.post("/policy/draft/activate/", {"edits": 0, "active": 0}).status_code
+        == 409
+    )
     assert client.post("/policy/draft/begin/", {"from": "active"}).status_code == 409
-    assert client.post("/policy/draft/activate/", {"edits": 2, "active": 7}).status_code == 409
+    assert (
+        client.post("/policy/draft/activate/", {"edits": 2, "active": 7}).status_code
+        == 409
+    )
     assert policies().draft is not None
 
 
-def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(admin, signed_in, connection, reviewer):
+def test_what_nobody_can_satisfy_is_told_before_and_when_it_is_saved(
+    admin, signed_in, connection, reviewer
+):
     group = Group.objects.create(name="Finance")
     begun(admin, rule(then={"never_in_bulk": True}))
     client, typed = signed_in(admin), {"name": "Money", f"approvals_{group.pk}": "1"}
     shown = client.post(ADD, typed)
     [told] = shown.context["problems"]
-    assert "“Money” asks for 1 approval of Finance, and too few people may give that" in told
+    assert (
+        "“Money” asks for 1 approval of Finance, and too few people may give that"
+        in told
+    )
     save_by(client, ADD, typed)
     page = words_of(client.get(POLICY))
-    assert page.count("too few people may give that") >= 2  # in the notice, and at the rule
+    assert (
+        page.count("too few people may give that") >= 2
+    )  # in the notice, and at the rule
     assert told in words_of(client.get("/policy/draft/activate/"))
     group.members.add(reviewer)
     assert "too few people" not in words_of(client.get(POLICY))
@@ -180,7 +275,10 @@ def test_buttons_arrange_the_rules_of_the_draft(admin, signed_in):
 
     def press(rule_id, act):
         form = {"act": act, "edits": policies().draft.edits}
-        assert client.post(f"/policy/draft/rules/{rule_id}/arrange/", form).status_code == 302
+        assert (
+            client.post(f"/policy/draft/rules/{rule_id}/arrange/", form).status_code
+            == 302
+        )
         return [(one.name, one.is_on) for one in policies().draft_rules]
 
     assert press("c", "up") == [("A", True), ("C", True), ("B", True)]
@@ -201,7 +299,10 @@ def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
     assert "Version 1" in words_of(client.get("/policy/versions/1/"))
     client.post("/policy/draft/begin/", {"from": "version-1"})
     page = words_of(client.get(POLICY))
-    assert "This draft is based on version 1, which is no longer active. Version 2 is." in page
+    assert (
+        "This draft is based on version 1, which is no longer active. Version 2 is."
+        in page
+    )
     assert [one.name for one in policies().draft_rules] == ["A"]
     changes = client.get("/policy/draft/activate/").context
     assert [(one.what, one.name) for one in changes["meanwhile"]] == [("Added", "B")]
@@ -209,7 +310,9 @@ def test_old_version_as_a_draft_says_what_became_active_since(admin, signed_in):
 
 
 @pytest.mark.parametrize("name", READY_MADE)
-def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(admin, signed_in, name):
+def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(
+    admin, signed_in, name
+):
     Group.objects.create(name="finance")
     client, found = signed_in(admin), READY_MADE[name]
     assert found.title in words_of(client.get(f"/policy/ready-made/{name}/"))
@@ -220,22 +323,41 @@ def test_ready_made_policy_is_read_loaded_and_makes_its_groups_once(admin, signe
     assert {one.casefold() for one in Group.objects.values_list("name", flat=True)} == {
         "finance", *(one.casefold() for one in found.groups.values())
     }  # fmt: skip
-    assert "(deleted)" not in " ".join(as_sentence(one, names_of_all(rules)) for one in rules)
+    assert "(deleted)" not in " ".join(
+        as_sentence(one, names_of_all(rules)) for one in rules
+    )
 
 
-def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(admin, signed_in, reviewer):
+def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(
+    admin, signed_in, reviewer
+):
     client = signed_in(admin)
-    assert client.post("/policy/groups/add/", {"name": "Legal", "members": [reviewer.pk]}).status_code == 302
+    assert (
+        client.post(
+            "/policy/groups/add/", {"name": "Legal", "members": [reviewer.pk]}
+        ).status_code
+        == 302
+    )
     group = Group.objects.get()
     assert list(group.members.all()) == [reviewer]
     taken = client.post("/policy/groups/add/", {"name": "LEGAL"})
-    assert (taken.status_code, "already" in taken.context["form"].errors["name"][0]) == (422, True)
+    assert (
+        taken.status_code,
+        "already" in taken.context["form"].errors["name"][0],
+    ) == (422, True)
 
     address = f"/policy/groups/{group.pk}/"
     seen = client.get(address).context["seen"]
-    assert client.post(address, {"name": "Lawyers", "members": [admin.pk], "seen": seen}).status_code == 302
+    assert (
+        client.post(
+            address, {"name": "Lawyers", "members": [admin.pk], "seen": seen}
+        ).status_code
+        == 302
+    )
     assert last("policy.group_changed")["before"].startswith("Legal: ")
-    stale = client.post(address, {"name": "Mine", "members": [reviewer.pk], "seen": seen})
+    stale = client.post(
+        address, {"name": "Mine", "members": [reviewer.pk], "seen": seen}
+    )
     assert (stale.status_code, stale.context["form"]["name"].value()) == (409, "Mine")
     assert Group.objects.get().name == "Lawyers"
 
@@ -248,25 +370,41 @@ def test_group_is_added_changed_and_deleted_unless_a_rule_names_it(admin, signed
     assert not Group.objects.exists()
 
 
-def test_playground_says_which_line_spoke_and_what_failed_of_the_others(admin, signed_in, connection):
+def test_playground_says_which_line_spoke_and_what_failed_of_the_others(
+    admin, signed_in, connection
+):
     money = rule("a", "Money", when={"amount": "1000"})
-    far = rule("b", "Far", when={"recipients": ["*.gov"], "risk": "high"}, then={"never_in_bulk": True})
+    far = rule(
+        "b",
+        "Far",
+        when={"recipients": ["*.gov"], "risk": "high"},
+        then={"never_in_bulk": True},
+    )
     begun(admin, money, far)
     message = make_message(connection, markdown="We refund 1,250.00 EUR today.")
     client = signed_in(admin)
     for typed in (
         {"message": f"https://desk.example/queue/{message.public_id}/?view=text"},
         {"message": message.upstream_id},
-        {"mailbox": message.mailbox_id, "to": "dana@x.example", "text": "We refund 1,250.00 EUR today."},
+        {
+            "mailbox": message.mailbox_id,
+            "to": "dana@x.example",
+            "text": "We refund 1,250.00 EUR today.",
+        },
     ):
         answer = client.post("/policy/playground/", {**typed, "which": "draft"})
         assert answer.status_code == 200, words_of(answer)
         spoken = [*answer.context["spoken"], *answer.context["silent"]]
-        assert [(one.rule.name, one.spoke) for one in spoken] == [("Money", True), ("Far", False)]
+        assert [(one.rule.name, one.spoke) for one in spoken] == [
+            ("Money", True),
+            ("Far", False),
+        ]
         assert "goes to *.gov" in spoken[1].failing
         assert answer.context["needed"] == "2 approvals of any reviewer are needed"
     assert Message.objects.count() == 1
-    active = client.post("/policy/playground/", {"message": message.upstream_id, "which": "active"})
+    active = client.post(
+        "/policy/playground/", {"message": message.upstream_id, "which": "active"}
+    )
     assert active.context["spoken"] == []
 
 
@@ -279,16 +417,25 @@ def test_playground_shows_only_messages_that_one_may_see(admin, signed_in, conne
     for named in (str(message.public_id), message.upstream_id):
         answer = client.post("/policy/playground/", {"message": named})
         assert (answer.status_code, "spoken" in answer.context) == (422, False)
-    hidden = client.post("/policy/playground/", {"mailbox": message.mailbox_id, "text": "x"})
+    hidden = client.post(
+        "/policy/playground/", {"mailbox": message.mailbox_id, "text": "x"}
+    )
     assert hidden.status_code == 422
-    assert "Name a message, or write one below." in words_of(client.post("/policy/playground/", {}))
+    assert "Name a message, or write one below." in words_of(
+        client.post("/policy/playground/", {})
+    )
 
 
 def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection):
-    far = Mailbox.objects.create(connection=connection, upstream_id="01FAR", address="far@yourteam.example")
+    far = Mailbox.objects.create(
+        connection=connection, upstream_id="01FAR", address="far@yourteam.example"
+    )
     activated(admin, rule(when={"mailboxes": [far.pk]}))
     near = make_person(
-        "near@yourteam.example", "Near", "reviewer", mailbox=connection.mailboxes.exclude(pk=far.pk).get()
+        "near@yourteam.example",
+        "Near",
+        "reviewer",
+        mailbox=connection.mailboxes.exclude(pk=far.pk).get(),
     )
     page = words_of(signed_in(near).get(POLICY))
     assert "When a message is in another mailbox, then 2 approvals" in page
@@ -296,9 +443,15 @@ def test_rules_name_no_mailbox_to_whom_it_is_hidden(admin, signed_in, connection
     assert far.address in words_of(signed_in(admin).get(POLICY))
 
 
-def test_active_version_that_cannot_be_read_is_told_and_can_be_replaced(admin, signed_in):
+def test_active_version_that_cannot_be_read_is_told_and_can_be_replaced(
+    admin, signed_in
+):
     PolicyVersion.objects.create(
-        number=1, state="active", rules=[{"id": "x", "odd": 1}], activated_at=timezone.now(), author=admin
+        number=1,
+        state="active",
+        rules=[{"id": "x", "odd": 1}],
+        activated_at=timezone.now(),
+        author=admin,
     )
     client = signed_in(admin)
     assert "The rules of version 1 cannot be read" in words_of(client.get(POLICY))

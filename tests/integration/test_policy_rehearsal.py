@@ -1,4 +1,6 @@
-"""Rehearsing a change of the policy: for any rules the same as asking each message one by one."""
+"""Rehearsing a change of the policy: for any rules the same as asking each message one
+by one.
+"""
 
 from collections import Counter
 from datetime import time, timedelta
@@ -20,21 +22,44 @@ from policy.rules.fields import as_json, from_json
 from policy.rules.hours import Hours
 from policy.rules.lookups import lookups_for
 from policy.rules.rules import PolicyRule
-from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
+from tests.factories import (
+    make_connection,
+    make_list,
+    make_message,
+    make_person,
+    rolled_back,
+)
 
 pytestmark = pytest.mark.django_db
 
 OFFICE = Hours.on((0, 1, 2, 3, 4), time(8), time(17, 30), "Europe/Lisbon")
 NIGHT = Hours.on((5, 6), time(22), time(6), "UTC")
-TRIGGERS = ({}, {"discord_user": "ana#1"}, {"countersign_edit": "x1"}, {"discord_user": "", "run_id": "7"})
-RECIPIENTS = (["ana@acme.com"], ["eve@evil.io", "bo@sub.acme.com"], ["x@bücher.example"], ["a%b@acme.com", "lee@x.gov"])
+TRIGGERS = (
+    {},
+    {"discord_user": "ana#1"},
+    {"countersign_edit": "x1"},
+    {"discord_user": "", "run_id": "7"},
+)
+RECIPIENTS = (
+    ["ana@acme.com"],
+    ["eve@evil.io", "bo@sub.acme.com"],
+    ["x@bücher.example"],
+    ["a%b@acme.com", "lee@x.gov"],
+)
 
 
 @pytest.fixture
 def mail(db):
-    """Messages that differ in all that rules ask about, held at many hours of the last days."""
-    connection, other = make_connection("first"), make_connection("second", is_our_gateway=False)
-    second = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
+    """Messages that differ in all that rules ask about, held at many hours of the last
+    days.
+    """
+    connection, other = (
+        make_connection("first"),
+        make_connection("second", is_our_gateway=False),
+    )
+    second = Mailbox.objects.create(
+        connection=connection, upstream_id="01B", address="b@yourteam.example"
+    )
     owner = make_person("owner@yourteam.example", "Otto", "reviewer")
     KeyOwner.objects.create(connection=connection, upstream_key_id="k1", person=owner)
     now, made = timezone.now(), []
@@ -46,7 +71,11 @@ def mail(db):
                 to_addresses=to[:1],
                 cc=to[1:],
                 subject=f"Number {number}",
-                markdown=("We refund 1,250.00 EUR.", "Nothing.", "It costs $40 or 99 EUR.")[number % 3],
+                markdown=(
+                    "We refund 1,250.00 EUR.",
+                    "Nothing.",
+                    "It costs $40 or 99 EUR.",
+                )[number % 3],
             )
         )
     for number, message in enumerate(made):
@@ -56,14 +85,19 @@ def mail(db):
             trigger=TRIGGERS[number % 4],
             try_number=1 + number % 3,
             sent_by_key=("", "k1", "k2")[number % 3],
-            mailbox=second if number % 2 and message.connection_id == connection.pk else message.mailbox,
+            mailbox=second
+            if number % 2 and message.connection_id == connection.pk
+            else message.mailbox,
         )
         Review.objects.filter(pk=message.pk).update(
             risk_level=("", "notice", "high")[number % 3],
             rules=([], ["first_contact"], ["payment_details", "own_word"])[number % 3],
         )
     Message.objects.filter(pk=made[3].pk).update(mailbox=None)
-    unseen = [*Message.objects.get(pk=made[8].pk).written_to, "somebody in Bcc (not visible with this key)"]
+    unseen = [
+        *Message.objects.get(pk=made[8].pk).written_to,
+        "somebody in Bcc (not visible with this key)",
+    ]
     Message.objects.filter(pk=made[8].pk).update(written_to=unseen)
     # As messages whose columns could not be worked out.
     unknown = [made[5].pk, made[6].pk]
@@ -71,7 +105,9 @@ def mail(db):
     Review.objects.filter(pk__in=unknown).update(policy_facts=None)
     holiday = {(now - timedelta(days=2)).date().isoformat(): "Holiday"}
     weekly = [[[480, 720], [780, 1800]]] * 7
-    calendar = WorkCalendar.objects.create(name="Office", zone="Asia/Tokyo", weekly=weekly, holidays=holiday)
+    calendar = WorkCalendar.objects.create(
+        name="Office", zone="Asia/Tokyo", weekly=weekly, holidays=holiday
+    )
     return {
         "calendar": calendar.pk,
         "mailbox": second.pk,
@@ -107,7 +143,13 @@ def of_rules(rows):
     rule = st.tuples(when, then, st.booleans())
     return st.lists(rule, max_size=4).map(
         lambda found: [
-            PolicyRule(f"r{place}", "Rule", is_on=is_on, when=from_json(Conditions, asked), then=then)
+            PolicyRule(
+                f"r{place}",
+                "Rule",
+                is_on=is_on,
+                when=from_json(Conditions, asked),
+                then=then,
+            )
             for place, (asked, then, is_on) in enumerate(found)
         ]
     )
@@ -116,7 +158,9 @@ def of_rules(rows):
 def one_by_one(before, after, now):
     """What `rehearse` has to say, from every message by itself."""
     counts, turned, looked_at = Counter(), [], 0
-    everybody = {one for message in Message.objects.all() for one in message.written_to or ()}
+    everybody = {
+        one for message in Message.objects.all() for one in message.written_to or ()
+    }
     lookups = lookups_for([*before, *after], everybody)
     for message in Message.objects.select_related("connection").order_by("-pk"):
         facts = lookups.facts(message, message.review, message.held_at)
@@ -140,7 +184,11 @@ def test_rehearsal_of_any_change_says_what_each_message_by_itself_would(mail):
     @given(of_rules(mail), of_rules(mail))
     def same(before, after):
         tried = rehearse(before=before, after=after, actor=admin, now=now, limit=50)
-        found = (tried.looked_at, [one.message.pk for one in tried.rows], {**tried.more, **tried.less})
+        found = (
+            tried.looked_at,
+            [one.message.pk for one in tried.rows],
+            {**tried.more, **tried.less},
+        )
         assert found == one_by_one(before, after, now)
         assert tried.changed == len(tried.rows)
 
@@ -149,16 +197,31 @@ def test_rehearsal_of_any_change_says_what_each_message_by_itself_would(mail):
 
 def test_rehearsal_looks_only_at_mail_of_the_last_days_that_one_may_see(mail):
     two = [PolicyRule("two", "Two", then=Effects(approvals={ANY_REVIEWER: 2}))]
-    everything = make_person("root@yourteam.example", "Ruth", "admin").actor(surface="web")
-    of_one = make_person("one@yourteam.example", "One", "reviewer", mailbox=Mailbox.objects.get(pk=mail["mailbox"]))
+    everything = make_person("root@yourteam.example", "Ruth", "admin").actor(
+        surface="web"
+    )
+    of_one = make_person(
+        "one@yourteam.example",
+        "One",
+        "reviewer",
+        mailbox=Mailbox.objects.get(pk=mail["mailbox"]),
+    )
     now = timezone.now()
     with rolled_back():
         old, test = Message.objects.order_by("pk")[:2]
         Message.objects.filter(pk=old.pk).update(held_at=now - timedelta(days=31))
         Message.objects.filter(pk=test.pk).update(sandbox=True)
-        assert rehearse(before=[], after=two, actor=everything, now=now).more == {"More approvals": 14}
+        assert rehearse(before=[], after=two, actor=everything, now=now).more == {
+            "More approvals": 14
+        }
     seen = Message.objects.filter(mailbox=mail["mailbox"]).count()
-    tried = rehearse(before=[], after=two, actor=of_one.actor(surface="web"), now=now, limit=2)
+    tried = rehearse(
+        before=[], after=two, actor=of_one.actor(surface="web"), now=now, limit=2
+    )
     assert (tried.looked_at, tried.changed, len(tried.rows)) == (seen, seen, 2)
-    assert [one.message.pk > other.message.pk for one, other in pairwise(tried.rows)] == [True]
-    assert rehearse(before=two, after=[], actor=everything, now=now).less == {"Fewer approvals": 16}
+    assert [
+        one.message.pk > other.message.pk for one, other in pairwise(tried.rows)
+    ] == [True]
+    assert rehearse(before=two, after=[], actor=everything, now=now).less == {
+        "Fewer approvals": 16
+    }

@@ -1,4 +1,6 @@
-"""The file that creates roles and database on an external PostgreSQL: it works unchanged, and twice."""
+"""The file that creates roles and database on an external PostgreSQL: it works
+unchanged, and twice.
+"""
 
 import subprocess
 from contextlib import contextmanager
@@ -17,18 +19,37 @@ from tests.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"database": "hosted desk", "owner": "hosted-owner", "application": "hosted"}
-PASSWORDS = {"owner_password": "o'wner \\ \"one", "application_password": "application one"}
+PASSWORDS = {
+    "owner_password": "o'wner \\ \"one",
+    "application_password": "application one",
+}
 
 
 def url(role, database="postgres"):
-    return make_conninfo(**{**conninfo_to_dict(settings.OWN_DATABASE_URL), "user": role, "dbname": database})
+    return make_conninfo(
+        **{
+            **conninfo_to_dict(settings.OWN_DATABASE_URL),
+            "user": role,
+            "dbname": database,
+        }
+    )
 
 
 def run_file(role, **variables):
     """Run it with psql, as docs/operators/postgresql.md says."""
-    psql_options = [part for name, text in variables.items() for part in ("-v", f"{name}={text}")]
-    command = [str(postgres_programs() / "psql"), *psql_options, "-f", "docs/postgresql-roles.sql", url(role)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    psql_options = [
+        part for name, text in variables.items() for part in ("-v", f"{name}={text}")
+    ]
+    command = [
+        str(postgres_programs() / "psql"),
+        *psql_options,
+        "-f",
+        "docs/postgresql-roles.sql",
+        url(role),
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
 
 
 @contextmanager
@@ -53,24 +74,49 @@ def maker(request):
 @pytest.mark.django_db(transaction=True)
 def test_file_makes_two_roles_and_a_database_and_run_again_it_sets_the_passwords(maker):
     missing = run_file(maker, **NAMES, owner_password="x")
-    assert (missing.returncode, "Give the password of the application" in missing.stderr) == (3, True)
+    assert (
+        missing.returncode,
+        "Give the password of the application" in missing.stderr,
+    ) == (3, True)
     stored_passwords = []
-    for passwords in (PASSWORDS, PASSWORDS, {**PASSWORDS, "application_password": "another"}):
+    for passwords in (
+        PASSWORDS,
+        PASSWORDS,
+        {**PASSWORDS, "application_password": "another"},
+    ):
         made = run_file(maker, **NAMES, **passwords)
         assert (made.returncode, made.stderr) == (0, ""), made
-        assert not [word for word in passwords.values() if word in made.stdout], "it repeats no password"
+        assert not [word for word in passwords.values() if word in made.stdout], (
+            "it repeats no password"
+        )
         with session(OWNER) as owner:
             query = (
-                "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s) AND rolcanlogin AND NOT rolsuper"
+                "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s) "
+                "AND rolcanlogin AND NOT rolsuper"
             )
-            stored_passwords.append(dict(owner.execute(query, [[NAMES["owner"], NAMES["application"]]]).fetchall()))
+            stored_passwords.append(
+                dict(
+                    owner.execute(
+                        query, [[NAMES["owner"], NAMES["application"]]]
+                    ).fetchall()
+                )
+            )
     assert set(stored_passwords[0]) == {NAMES["owner"], NAMES["application"]}
-    assert all(text.startswith("SCRAM-SHA-256$") for text in stored_passwords[0].values())
-    assert stored_passwords[1][NAMES["application"]] != stored_passwords[2][NAMES["application"]]
+    assert all(
+        text.startswith("SCRAM-SHA-256$") for text in stored_passwords[0].values()
+    )
+    assert (
+        stored_passwords[1][NAMES["application"]]
+        != stored_passwords[2][NAMES["application"]]
+    )
     with session(NAMES["owner"], NAMES["database"]) as owner:
         owner.execute("CREATE TABLE kept (id int)")
     with session(NAMES["application"], NAMES["database"]) as application:
-        for refused in ("CREATE TABLE mine (id int)", "SELECT * FROM kept", "ALTER TABLE kept ADD x int"):
+        for refused in (
+            "CREATE TABLE mine (id int)",
+            "SELECT * FROM kept",
+            "ALTER TABLE kept ADD x int",
+        ):
             with pytest.raises(errors.InsufficientPrivilege):
                 application.execute(refused)
 
@@ -87,10 +133,14 @@ def test_product_starts_on_a_database_that_the_file_made(maker, tmp_path):
     try:
         stack.start()
         with session(OWNER, NAMES["database"]) as owner:
-            of = owner.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'audit_entry'").fetchone()
+            of = owner.execute(
+                "SELECT tableowner FROM pg_tables WHERE tablename = 'audit_entry'"
+            ).fetchone()
         assert of == (NAMES["owner"],)
         doctor = stack.run("manage", "doctor")
-        assert (doctor.returncode, "Only triggers" in doctor.stdout) == (0, False), doctor.stdout + doctor.stderr
+        assert (doctor.returncode, "Only triggers" in doctor.stdout) == (0, False), (
+            doctor.stdout + doctor.stderr
+        )
         made = stack.run("manage", "first_admin", "--email", "you@example.com")
         assert "/join/" in made.stdout, made.stderr
     finally:
@@ -99,5 +149,8 @@ def test_product_starts_on_a_database_that_the_file_made(maker, tmp_path):
 
 def to_url(role, password):
     there = conninfo_to_dict(settings.OWN_DATABASE_URL)
-    user, word, name, host = (quote(one, safe="") for one in (role, password, NAMES["database"], there["host"]))
+    user, word, name, host = (
+        quote(one, safe="")
+        for one in (role, password, NAMES["database"], there["host"])
+    )
     return f"postgresql://{user}:{word}@/{name}?host={host}"

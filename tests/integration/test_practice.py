@@ -1,4 +1,6 @@
-"""Practice messages: planted as copies with one fault, decided like others, and never carried out by anything."""
+"""Practice messages: planted as copies with one fault, decided like others, and never
+carried out by anything.
+"""
 
 import json
 import random
@@ -18,7 +20,15 @@ from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
 from approvals.decisions import apply_policy, execute, expire
 from approvals.desk_messages import desk_messages, shown_message
-from approvals.models import Arrival, Decision, PracticeMessage, PracticeNotice, PracticeSetting, Replacement, Verdict
+from approvals.models import (
+    Arrival,
+    Decision,
+    PracticeMessage,
+    PracticeNotice,
+    PracticeSetting,
+    Replacement,
+    Verdict,
+)
 from approvals.practice import ending, planting
 from approvals.practice.setting import switch_practice_off, switch_practice_on
 from approvals.reconcile import reads
@@ -62,43 +72,90 @@ def actor_of(person):
     return person.actor(surface="web")
 
 
-def test_planted_message_is_a_copy_with_one_fault_that_no_trail_gives_away(planted, approved, reviewer, auditor):
+def test_planted_message_is_a_copy_with_one_fault_that_no_trail_gives_away(
+    planted, approved, reviewer, auditor
+):
     message = Message.objects.get(pk=planted.message_id)
-    assert (message.state, message.is_practice, message.mailbox_id) == ("held", True, approved.mailbox_id)
+    assert (message.state, message.is_practice, message.mailbox_id) == (
+        "held",
+        True,
+        approved.mailbox_id,
+    )
     assert len(message.upstream_id) == 26 != approved.upstream_id
     assert message.revision.fingerprint != approved.revision.fingerprint
-    about = list(Entry.objects.of_message(message.public_id).order_by("id").values_list("action", "actor_kind"))
-    real = list(Entry.objects.of_message(approved.public_id).order_by("id").values_list("action", "actor_kind"))
-    assert about == real[:2] == [("message.held", "webhook"), ("message.fetched", "worker")]
+    about = list(
+        Entry.objects.of_message(message.public_id)
+        .order_by("id")
+        .values_list("action", "actor_kind")
+    )
+    real = list(
+        Entry.objects.of_message(approved.public_id)
+        .order_by("id")
+        .values_list("action", "actor_kind")
+    )
+    assert (
+        about
+        == real[:2]
+        == [("message.held", "webhook"), ("message.fetched", "worker")]
+    )
     marked = Entry.objects.of_action("practice.planted")
     fields = marked.get().detail.fields
-    assert (fields["practice"], fields["signed_by"]) == (str(message.public_id), "Ida Lindqvist and Sam Okoro")
+    assert (fields["practice"], fields["signed_by"]) == (
+        str(message.public_id),
+        "Ida Lindqvist and Sam Okoro",
+    )
     assert list(marked.readable_by(actor_of(reviewer))) == []
     assert list(marked.readable_by(actor_of(auditor))) == list(marked)
 
 
 @pytest.mark.parametrize(
-    "url", ["message", "message-body", "message-view", "beside", "trace", "approve", "edit-message"]
+    "url",
+    [
+        "message",
+        "message-body",
+        "message-view",
+        "beside",
+        "trace",
+        "approve",
+        "edit-message",
+    ],
 )
-def test_nothing_of_it_tells_a_reviewer_before_it_is_decided(url, signed_in, planted, reviewer):
+def test_nothing_of_it_tells_a_reviewer_before_it_is_decided(
+    url, signed_in, planted, reviewer
+):
     client, public_id = signed_in(reviewer), planted.message.public_id
-    answers = [client.get(reverse(url, args=[public_id]), follow=True), client.get("/queue/")]
+    answers = [
+        client.get(reverse(url, args=[public_id]), follow=True),
+        client.get("/queue/"),
+    ]
     texts = [one.content.decode() + json.dumps(dict(one.headers)) for one in answers]
     assert answers[0].status_code == 200
-    assert [one for one in texts if "practice" in one.lower() or planted.explanation in one] == []
+    assert [
+        one for one in texts if "practice" in one.lower() or planted.explanation in one
+    ] == []
 
 
 def test_card_and_event_of_it_are_those_of_a_held_message(approved, mailbox):
     actions = ["message.held", "practice.ended"]
-    destination = Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/token")
-    program = Destination.objects.create(name="Program", kind="signed_webhook", url="https://program.example/")
+    destination = Destination.objects.create(
+        name="#approvals", url="https://discord.com/api/webhooks/1/token"
+    )
+    program = Destination.objects.create(
+        name="Program", kind="signed_webhook", url="https://program.example/"
+    )
     for one in (destination, program):
         Route.objects.create(destination=one, actions=actions)
     with transaction.atomic():
         planted = planting.plant_in(mailbox, rng=random.Random(5), signed_by="")
-    assert Card.objects.filter(message=planted.message, destination=destination).exists()
+    assert Card.objects.filter(
+        message=planted.message, destination=destination
+    ).exists()
     card = card_of_message(planted.message, destination, channel_of("discord").markup)
-    held = card_of_message(make_message(planted.message.connection), destination, channel_of("discord").markup)
+    held = card_of_message(
+        make_message(planted.message.connection),
+        destination,
+        channel_of("discord").markup,
+    )
     assert ("practice" in str(card).lower(), card.word) == (False, held.word)
     told = Delivery.objects.filter(message=planted.message, kind="event")
     assert list(told.values_list("action", flat=True)) == ["message.held"]
@@ -114,23 +171,41 @@ def test_card_and_event_of_it_are_those_of_a_held_message(approved, mailbox):
     assert told.filter(action="practice.ended").exists()
 
 
-def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(signed_in, planted, reviewer, settings):
+def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(
+    signed_in, planted, reviewer, settings
+):
     message = planted.message
     client = signed_in(reviewer)
-    posted = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
-    page = client.post(reverse("verdict", args=[message.public_id]), posted, follow=True).content.decode()
+    posted = {
+        "outcome": "approve",
+        "fingerprint": message.revision.fingerprint,
+        "reason": "",
+    }
+    page = client.post(
+        reverse("verdict", args=[message.public_id]), posted, follow=True
+    ).content.decode()
     assert "This was a practice message" in page
     assert "Nothing was sent" in page
     assert "easily missed" in page
     planted.refresh_from_db()
     message.refresh_from_db()
-    assert (planted.outcome, planted.person, message.state) == ("passed", reviewer, "cancelled")
+    assert (planted.outcome, planted.person, message.state) == (
+        "passed",
+        reviewer,
+        "cancelled",
+    )
     assert not Decision.objects.filter(message=message).exists()
     assert not Verdict.objects.filter(message=message).exists()
     decided = Entry.objects.of_action("practice.decided").get()
     assert (decided.actor_id, decided.message) == (str(reviewer.pk), None)
     assert decided.detail.fields["signed_by"] == "Ida Lindqvist and Sam Okoro"
-    assert Entry.objects.of_message(message.public_id).of_action("practice.ended").get().actor_kind == "worker"
+    assert (
+        Entry.objects.of_message(message.public_id)
+        .of_action("practice.ended")
+        .get()
+        .actor_kind
+        == "worker"
+    )
     history = client.get("/history/").content.decode()
     assert "Practice message" in history
 
@@ -139,20 +214,41 @@ def test_who_stops_it_learns_that_and_the_second_person_learns_that_it_is_over(
     signed_in, planted, reviewer, second_reviewer
 ):
     message = planted.message
-    assert "well spotted" in decide(message, reviewer, "reject", "The wrong recipient.").lesson
-    page = signed_in(reviewer).get(reverse("message", args=[message.public_id])).content.decode()
+    assert (
+        "well spotted"
+        in decide(message, reviewer, "reject", "The wrong recipient.").lesson
+    )
+    page = (
+        signed_in(reviewer)
+        .get(reverse("message", args=[message.public_id]))
+        .content.decode()
+    )
     assert "well spotted" in page
-    page = signed_in(second_reviewer).get(reverse("message", args=[message.public_id])).content.decode()
+    page = (
+        signed_in(second_reviewer)
+        .get(reverse("message", args=[message.public_id]))
+        .content.decode()
+    )
     assert "well spotted" not in page
     assert "it is over" in page
-    posted = {"outcome": "reject", "fingerprint": message.revision.fingerprint, "reason": "Wrong"}
-    answer = signed_in(second_reviewer).post(reverse("verdict", args=[message.public_id]), posted)
+    posted = {
+        "outcome": "reject",
+        "fingerprint": message.revision.fingerprint,
+        "reason": "Wrong",
+    }
+    answer = signed_in(second_reviewer).post(
+        reverse("verdict", args=[message.public_id]), posted
+    )
     assert answer.status_code == 409
     assert "practice message, and it is over" in answer.content.decode()
 
 
-@pytest.mark.parametrize(("outcome", "said"), [("approve", "easily missed"), ("reject", "well spotted")])
-def test_sheet_of_many_says_what_it_was_and_decides_the_others(outcome, said, signed_in, planted, connection, reviewer):
+@pytest.mark.parametrize(
+    ("outcome", "said"), [("approve", "easily missed"), ("reject", "well spotted")]
+)
+def test_sheet_of_many_says_what_it_was_and_decides_the_others(
+    outcome, said, signed_in, planted, connection, reviewer
+):
     client, other = signed_in(reviewer), make_message(connection)
     both = [planted.message, other]
     page = open_sheet(client, *both)
@@ -162,12 +258,19 @@ def test_sheet_of_many_says_what_it_was_and_decides_the_others(outcome, said, si
     assert "Practice messages" in done
     assert said in done
     assert "Not decided" not in done
-    assert [one.message for one in Decision.objects.filter(given_by=reviewer).exclude(reference="APPROVED")] == [other]
+    assert [
+        one.message
+        for one in Decision.objects.filter(given_by=reviewer).exclude(
+            reference="APPROVED"
+        )
+    ] == [other]
 
 
 def test_correcting_it_ends_it_and_sends_nothing(signed_in, planted, reviewer):
     message = planted.message
-    Connection.objects.update(agent_key="mm_live_agent", key_scopes={"agent": ["send", "read"]})
+    Connection.objects.update(
+        agent_key="mm_live_agent", key_scopes={"agent": ["send", "read"]}
+    )
     url = reverse("edit-message", args=[message.public_id])
     client = signed_in(reviewer)
     typed = {
@@ -178,7 +281,11 @@ def test_correcting_it_ends_it_and_sends_nothing(signed_in, planted, reviewer):
         "markdown": "Hello.",
         "do": "send",
     }
-    typed |= {"fingerprint": message.revision.fingerprint, "reference": "EDIT000001", "note": ""}
+    typed |= {
+        "fingerprint": message.revision.fingerprint,
+        "reference": "EDIT000001",
+        "note": "",
+    }
     answer = client.post(url, typed, follow=True)
     page = answer.content.decode()
     planted.refresh_from_db()
@@ -194,21 +301,42 @@ def force_decision(planted, person, state="recorded"):
     """Store a decision on it although the database refuses that."""
     with database.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("ALTER TABLE approvals_decision DISABLE TRIGGER approvals_decision_practice")
-    fields = {"outcome": "approve", "reference": "FORCED", "due_at": timezone.now() - timedelta(minutes=1)}
+        cursor.execute(
+            "ALTER TABLE approvals_decision DISABLE TRIGGER approvals_decision_practice"
+        )
+    fields = {
+        "outcome": "approve",
+        "reference": "FORCED",
+        "due_at": timezone.now() - timedelta(minutes=1),
+    }
     return Decision.objects.create(
-        message=planted.message, revision=planted.message.revision, given_by=person, state=state, **fields
+        message=planted.message,
+        revision=planted.message.revision,
+        given_by=person,
+        state=state,
+        **fields,
     )
 
 
 def test_database_refuses_a_decision_a_replacement_and_another_state(planted, reviewer):
     message = planted.message
     fields = {"message": message, "revision": message.revision}
-    with pytest.raises(IntegrityError, match="is a practice message"), transaction.atomic():
+    with (
+        pytest.raises(IntegrityError, match="is a practice message"),
+        transaction.atomic(),
+    ):
         Decision.objects.create(**fields, outcome="reject", reference="R", due_at=Now())
-    with pytest.raises(IntegrityError, match="is a practice message"), transaction.atomic():
+    with (
+        pytest.raises(IntegrityError, match="is a practice message"),
+        transaction.atomic(),
+    ):
         Replacement.objects.create(
-            **fields, connection=message.connection, person=reviewer, to=["a@b.example"], markdown="x", reference="R"
+            **fields,
+            connection=message.connection,
+            person=reviewer,
+            to=["a@b.example"],
+            markdown="x",
+            reference="R",
         )
     for change in ({"state": "approved"}, {"state": "sent"}, {"is_practice": False}):
         with pytest.raises(IntegrityError), transaction.atomic():
@@ -223,7 +351,10 @@ def test_executor_never_claims_a_decision_on_it(planted, reviewer):
 
 def test_database_keeps_a_decision_on_it_from_being_called(planted, reviewer):
     forced = force_decision(planted, reviewer)
-    with pytest.raises(IntegrityError, match="is a practice message"), transaction.atomic():
+    with (
+        pytest.raises(IntegrityError, match="is a practice message"),
+        transaction.atomic(),
+    ):
         Decision.objects.filter(pk=forced.pk).update(state="calling")
 
 
@@ -231,7 +362,9 @@ def test_database_keeps_a_decision_on_it_from_being_called(planted, reviewer):
 def test_mark_before_the_call_excludes_it(planted, reviewer, outcome):
     forced = force_decision(planted, reviewer, state="calling")
     soon = timezone.now() + timedelta(minutes=1)
-    Decision.objects.filter(pk=forced.pk).update(outcome=outcome, attempt=1, lease_until=soon)
+    Decision.objects.filter(pk=forced.pk).update(
+        outcome=outcome, attempt=1, lease_until=soon
+    )
     forced.refresh_from_db()
     with pytest.raises(Exception, match="abandoned before its call"):
         execute._mark(forced)
@@ -239,15 +372,26 @@ def test_mark_before_the_call_excludes_it(planted, reviewer, outcome):
     assert not forced.may_have_left
 
 
-def test_sweeps_expiry_policy_reads_caps_and_lists_pass_it_by(planted, mailbox, upstream, connection):
+def test_sweeps_expiry_policy_reads_caps_and_lists_pass_it_by(
+    planted, mailbox, upstream, connection
+):
     message = planted.message
-    Message.objects.filter(pk=message.pk).update(expires_at=timezone.now() - timedelta(hours=1), gate_expires_at=None)
+    Message.objects.filter(pk=message.pk).update(
+        expires_at=timezone.now() - timedelta(hours=1), gate_expires_at=None
+    )
     upstream.holds()
     type(connection).objects.update(api_url=upstream.url)
     rules = [{"id": "a", "name": "No", "then": {"reject": "Never"}}]
-    PolicyVersion.objects.create(number=1, state="active", rules=rules, activated_at=Now())
+    PolicyVersion.objects.create(
+        number=1, state="active", rules=rules, activated_at=Now()
+    )
     now = desk_messages()
-    for found in (now.past_expiry(rule=expire.RULE), now.nearly_over(), now.expiry_to_tell(), now.overdue()):
+    for found in (
+        now.past_expiry(rule=expire.RULE),
+        now.nearly_over(),
+        now.expiry_to_tell(),
+        now.overdue(),
+    ):
         assert message not in found
     for found in (
         apply_policy.due(),
@@ -259,7 +403,10 @@ def test_sweeps_expiry_policy_reads_caps_and_lists_pass_it_by(planted, mailbox, 
         assert message not in found
     assert not Arrival.objects.filter(upstream_id=message.upstream_id).exists()
     assert reads.ask_about(message_id=message.pk, now=timezone.now()) == "practice"
-    assert reads.read_everything(connection_id=connection.pk, now=timezone.now()) != "unreachable"
+    assert (
+        reads.read_everything(connection_id=connection.pk, now=timezone.now())
+        != "unreachable"
+    )
     message.refresh_from_db()
     assert message.state == "held"
 
@@ -269,7 +416,9 @@ def test_sweeps_expiry_policy_reads_caps_and_lists_pass_it_by(planted, mailbox, 
 
 def on(mailbox, admin, one_in=3, **fields):
     second = make_person("second@yourteam.example", "Second Admin", "admin")
-    setting = PracticeSetting(mailbox=mailbox, one_in=one_in, asked_by=admin, accepted_by=second, **fields)
+    setting = PracticeSetting(
+        mailbox=mailbox, one_in=one_in, asked_by=admin, accepted_by=second, **fields
+    )
     setting.save()
     PracticeSetting.objects.update(since=timezone.now() - timedelta(days=30))
     return setting
@@ -289,7 +438,9 @@ def test_one_in_so_many_held_messages_is_planted(approved, connection, mailbox, 
     assert (setting.counted, Message.objects.filter(is_practice=True).count()) == (0, 1)
 
 
-def test_each_round_has_exactly_one_at_a_place_of_its_own(approved, connection, mailbox, admin):
+def test_each_round_has_exactly_one_at_a_place_of_its_own(
+    approved, connection, mailbox, admin
+):
     setting, rng = on(mailbox, admin, one_in=4), random.Random(2)
     make_message(connection)
     places = []
@@ -301,7 +452,9 @@ def test_each_round_has_exactly_one_at_a_place_of_its_own(approved, connection, 
 
 
 @pytest.mark.parametrize("stop", ["kill switch", "paused", "inactive", "waiting"])
-def test_nothing_is_planted_where_something_stops_it(stop, approved, connection, mailbox, admin):
+def test_nothing_is_planted_where_something_stops_it(
+    stop, approved, connection, mailbox, admin
+):
     setting = on(mailbox, admin, one_in=2, place=1, counted_to=approved.pk)
     if stop == "kill switch":
         pull(actor=actor_of(admin), reason="Stop", mailbox=mailbox)
@@ -318,8 +471,12 @@ def test_nothing_is_planted_where_something_stops_it(stop, approved, connection,
     assert PracticeMessage.objects.count() == before
 
 
-@pytest.mark.parametrize("error", [RuntimeError("killed"), OperationalError("PostgreSQL is away")])
-def test_worker_that_dies_while_planting_leaves_nothing(error, approved, connection, mailbox, admin, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [RuntimeError("killed"), OperationalError("PostgreSQL is away")]
+)
+def test_worker_that_dies_while_planting_leaves_nothing(
+    error, approved, connection, mailbox, admin, monkeypatch
+):
     setting = on(mailbox, admin, one_in=2, place=1, counted_to=approved.pk)
     make_message(connection)
 
@@ -339,7 +496,8 @@ def test_two_sweeps_at_once_plant_one(approved, connection, mailbox, admin):
     setting = on(mailbox, admin, one_in=2, place=1, counted_to=approved.pk)
     make_message(connection)
     with transaction.atomic():
-        # One worker is at it: another passes by, and does not wait to do the same again.
+        # One worker is at it: another passes by, and does not wait to do the same
+        # again.
         PracticeSetting.objects.select_for_update().get()
         thread, results = in_thread(lambda: planting.plant_due([setting.pk]))
         thread.join(timeout=60)
@@ -350,19 +508,29 @@ def test_two_sweeps_at_once_plant_one(approved, connection, mailbox, admin):
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
-def test_hosted_connections_have_them_too_and_their_whole_reads_close_none(is_ours, approved, mailbox, upstream):
+def test_hosted_connections_have_them_too_and_their_whole_reads_close_none(
+    is_ours, approved, mailbox, upstream
+):
     Connection.objects.update(is_our_gateway=is_ours, api_url=upstream.url)
     upstream.holds()
     with transaction.atomic():
         planted = planting.plant_in(
-            Mailbox.objects.select_related("connection").get(), rng=random.Random(4), signed_by=""
+            Mailbox.objects.select_related("connection").get(),
+            rng=random.Random(4),
+            signed_by="",
         )
     for _ in range(2):
         Connection.objects.update(reading_until=None, read_at=None)
-        assert reads.read_everything(connection_id=mailbox.connection_id, now=timezone.now()) != "unreachable"
+        assert (
+            reads.read_everything(
+                connection_id=mailbox.connection_id, now=timezone.now()
+            )
+            != "unreachable"
+        )
     planted.message.refresh_from_db()
     assert planted.message.state == "held"
-    # MultiMail is never asked about it, so that it does not learn that there is something.
+    # MultiMail is never asked about it, so that it does not learn that there is
+    # something.
     assert planted.message.upstream_id not in str(upstream.calls)
 
 
@@ -381,23 +549,37 @@ def test_it_ends_quietly_by_itself(end, planted, mailbox):
 
 
 def test_removing_the_connection_ends_it(planted, connection, admin):
-    remove_connection(connection=connection, typed_name=connection.name, actor=actor_of(admin), now=timezone.now())
+    remove_connection(
+        connection=connection,
+        typed_name=connection.name,
+        actor=actor_of(admin),
+        now=timezone.now(),
+    )
     planted.refresh_from_db()
     assert planted.outcome == "unanswered"
 
 
 def test_erasing_the_copied_message_erases_the_copy(planted, approved):
     seal_here()
-    call_command("audit_erase", message=str(approved.public_id), because="A request", verbosity=0)
+    call_command(
+        "audit_erase", message=str(approved.public_id), because="A request", verbosity=0
+    )
     planted.refresh_from_db()
-    details = Entry.objects.of_message(planted.message.public_id).of_action("message.fetched").with_details().get()
+    details = (
+        Entry.objects.of_message(planted.message.public_id)
+        .of_action("message.fetched")
+        .with_details()
+        .get()
+    )
     assert (planted.outcome, details.details) == ("unanswered", None)
 
 
 # --- Who switches it on, and who is told.
 
 
-def test_switching_on_always_takes_two_admins_and_off_takes_one(mailbox, admin, reviewer, planted):
+def test_switching_on_always_takes_two_admins_and_off_takes_one(
+    mailbox, admin, reviewer, planted
+):
     with pytest.raises(ActNotAllowed):
         switch_practice_on(actor=actor_of(reviewer), mailbox=mailbox, one_in=10)
     with pytest.raises(SecondAdminNeeded) as needed:
@@ -405,19 +587,29 @@ def test_switching_on_always_takes_two_admins_and_off_takes_one(mailbox, admin, 
     second = make_person("second@yourteam.example", "Second Admin", "admin")
     from people.second_admin.asking import ask_second_admin
 
-    change = ask_second_admin(asked=needed.value.asked, reason="To learn", actor=actor_of(admin))
+    change = ask_second_admin(
+        asked=needed.value.asked, reason="To learn", actor=actor_of(admin)
+    )
     with pytest.raises(Exception, match="asked for this change yourself"):
         accept(change_id=change.pk, actor=actor_of(admin))
     accept(change_id=change.pk, actor=actor_of(second))
     setting = PracticeSetting.objects.get()
-    assert (setting.mailbox, setting.one_in, setting.asked_by, setting.accepted_by) == (None, 10, admin, second)
+    assert (setting.mailbox, setting.one_in, setting.asked_by, setting.accepted_by) == (
+        None,
+        10,
+        admin,
+        second,
+    )
     entry = Entry.objects.of_action("practice.switched_on").get()
     assert entry.detail.fields["accepted_by"] == "Second Admin"
     assert entry.actor_id == str(admin.pk)
     assert PendingChange.objects.get().state == "accepted"
     assert switch_practice_off(actor=actor_of(second), mailbox=None)
     off = Entry.objects.of_action("practice.switched_off").get()
-    assert (off.actor_id, off.detail.fields["signed_by"]) == (str(second.pk), "Ida Lindqvist and Second Admin")
+    assert (off.actor_id, off.detail.fields["signed_by"]) == (
+        str(second.pk),
+        "Ida Lindqvist and Second Admin",
+    )
     planted.refresh_from_db()
     assert planted.outcome == "unanswered"
     assert not PracticeSetting.objects.exists()

@@ -27,16 +27,26 @@ def working(connection):
 
 def ready(client):
     answer = client.get("/readyz")
-    return answer.status_code, [name for name, is_well in answer.json()["parts"].items() if not is_well]
+    return answer.status_code, [
+        name for name, is_well in answer.json()["parts"].items() if not is_well
+    ]
 
 
 def make_due(connection, person, **fields):
     message = make_message(connection)
-    given = {"due_at": LONG_AGO, "reference": "R", "outcome": "approve", "given_by": person, **fields}
+    given = {
+        "due_at": LONG_AGO,
+        "reference": "R",
+        "outcome": "approve",
+        "given_by": person,
+        **fields,
+    }
     return Decision.objects.create(message=message, revision=message.revision, **given)
 
 
-def test_decision_that_nobody_carries_out_makes_the_desk_unready(client, connection, admin, reviewer):
+def test_decision_that_nobody_carries_out_makes_the_desk_unready(
+    client, connection, admin, reviewer
+):
     assert ready(client) == (200, [])
     decision = make_due(connection, reviewer)
     assert ready(client) == (503, ["work"])
@@ -44,7 +54,11 @@ def test_decision_that_nobody_carries_out_makes_the_desk_unready(client, connect
     switch = pull(actor=admin.actor(surface="web"), reason="Stop")
     assert ready(client) == (200, [])
     release(switch_id=switch.pk, actor=admin.actor(surface="web"))
-    for blocked in ({"paused_at": Now()}, {"wait_until": Now() + timedelta(hours=1)}, {"failing_since": LONG_AGO}):
+    for blocked in (
+        {"paused_at": Now()},
+        {"wait_until": Now() + timedelta(hours=1)},
+        {"failing_since": LONG_AGO},
+    ):
         Connection.objects.update(paused_at=None, wait_until=None, failing_since=None)
         assert ready(client) == (503, ["work"])
         Connection.objects.update(**blocked)
@@ -60,14 +74,20 @@ def test_content_and_alerts_that_wait_make_the_desk_unready(client, connection):
     assert ready(client) == (503, ["work"])
     Message.objects.update(hydrated_at=Now())
     assert ready(client) == (200, [])
-    destination = Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/secret")
-    Delivery.objects.create(destination=destination, kind="event", state="due", next_attempt_at=LONG_AGO)
+    destination = Destination.objects.create(
+        name="Ops", url="https://discord.com/api/webhooks/1/secret"
+    )
+    Delivery.objects.create(
+        destination=destination, kind="event", state="due", next_attempt_at=LONG_AGO
+    )
     assert ready(client) == (503, ["work"])
     Destination.objects.update(waits_until=Now() + timedelta(minutes=1))
     assert ready(client) == (200, [])
 
 
-def test_worker_without_ticks_and_a_parser_that_is_away_make_the_desk_unready(client, monkeypatch):
+def test_worker_without_ticks_and_a_parser_that_is_away_make_the_desk_unready(
+    client, monkeypatch
+):
     Tick.objects.filter(job="approvals.tasks.sweep").delete()
     assert ready(client) == (503, ["beat and worker"])
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")

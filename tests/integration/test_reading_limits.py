@@ -1,6 +1,8 @@
-"""Unusual messages: huge subjects, very many recipients, broken line endings, odd bytes.
+"""Unusual messages: huge subjects, very many recipients, broken line endings, odd
+bytes.
 
-Nothing of them crashes the page, and what does not fit it is counted there and reachable on a page further.
+Nothing of them crashes the page, and what does not fit it is counted there and
+reachable on a page further.
 """
 
 import math
@@ -24,13 +26,19 @@ def read(client, message, query=""):
 
 
 def sheet(client, message, view, page=1):
-    answer = client.get(f"/queue/{message.public_id}/view/?view={view}&page={page}", headers=HTMX)
+    answer = client.get(
+        f"/queue/{message.public_id}/view/?view={view}&page={page}", headers=HTMX
+    )
     assert answer.status_code == 200
     return answer.text
 
 
-@pytest.mark.parametrize("length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
-def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, connection, length):
+@pytest.mark.parametrize(
+    "length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)]
+)
+def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(
+    desk, connection, length
+):
     message = make_message(connection, subject="Short", hydrated=False)
     show_row(message, subject="S" * (length - 7) + "the-end")
     page = read(desk, message)
@@ -44,7 +52,9 @@ def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, c
 
 
 @pytest.mark.parametrize("number", [500, pytest.param(100_000, marks=pytest.mark.slow)])
-def test_very_many_recipients_are_counted_and_the_suspicious_come_first(desk, connection, number):
+def test_very_many_recipients_are_counted_and_the_suspicious_come_first(
+    desk, connection, number
+):
     people = [f"person{one}@acme.example" for one in range(number)]
     message = make_message(connection, to_addresses=[*people, "eve@b\u0430d.example"])
     page = read(desk, message)
@@ -60,8 +70,13 @@ def test_very_many_recipients_are_counted_and_the_suspicious_come_first(desk, co
 
 @pytest.mark.slow
 def test_megabyte_of_body_is_usable_on_every_tab(desk, connection):
-    body = "".join(f"<p>Paragraph {number} of many, with some words in it.</p>\n" for number in range(17_000))
-    message = make_message(connection, html_body=f"{body}<p>the-end</p>", markdown="Short")
+    body = "".join(
+        f"<p>Paragraph {number} of many, with some words in it.</p>\n"
+        for number in range(17_000)
+    )
+    message = make_message(
+        connection, html_body=f"{body}<p>the-end</p>", markdown="Short"
+    )
     assert len(read(desk, message)) < 1_000_000
     for view in ("text", "source"):
         first = sheet(desk, message, view)
@@ -73,22 +88,40 @@ def test_megabyte_of_body_is_usable_on_every_tab(desk, connection):
 
 
 HOSTILE = (
-    *("a\r\nBcc: eve@evil.example", "a\rb", "a\x0bb\x85c", "=?utf-8?q?=00?=", "\ufffd\ufffe", "%s{0}{{x}}"),
+    *(
+        "a\r\nBcc: eve@evil.example",
+        "a\rb",
+        "a\x0bb\x85c",
+        "=?utf-8?q?=00?=",
+        "\ufffd\ufffe",
+        "%s{0}{{x}}",
+    ),
     "\u2028x",
 )
 
 
 ATTRIBUTES = ("hx-get", "hx-on:click", "data-hx-post", "hx-trigger")
-MAIL = "".join(f'<div {attribute}="/queue/" onclick="alert(1)">words</div>' for attribute in ATTRIBUTES)
+MAIL = "".join(
+    f'<div {attribute}="/queue/" onclick="alert(1)">words</div>'
+    for attribute in ATTRIBUTES
+)
 
 
-def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attributes(desk, connection):
+def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attributes(
+    desk, connection
+):
     fields = ("subject", "from_name", "reply_to", "in_reply_to", "send_at")
-    values: dict[str, object] = {field: " ".join((*HOSTILE, MAIL, f"of {field}")) for field in fields}
+    values: dict[str, object] = {
+        field: " ".join((*HOSTILE, MAIL, f"of {field}")) for field in fields
+    }
     people = [f"{hostile}@acme.example" for hostile in HOSTILE]
     body = f"{MAIL}<p>unclosed <b <i \ufffd Ã©Ã¨ \x92"
     message = make_message(
-        connection, **values, html_body=body, markdown=MAIL, to_addresses=[*people, "dana@acme.example"]
+        connection,
+        **values,
+        html_body=body,
+        markdown=MAIL,
+        to_addresses=[*people, "dana@acme.example"],
     )
     pages = {"": read(desk, message)}
     for view in ("text", "source", "parts", "headers"):
@@ -102,7 +135,9 @@ def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attr
             assert " ".join(piece.split()) in header_text, hostile
     frame = desk.get(f"/queue/{message.public_id}/body/").text
     for attribute in ATTRIBUTES:
-        assert [view for view, page in pages.items() if f"<div {attribute}" in page] == []
+        assert [
+            view for view, page in pages.items() if f"<div {attribute}" in page
+        ] == []
         assert f"&lt;div {attribute}" in pages[""]
         assert f"&lt;div {attribute}" in pages["source"]
         assert attribute not in frame
@@ -111,7 +146,9 @@ def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attr
 
 @pytest.mark.slow
 def test_body_nested_without_end_is_shown_or_said_not_to_be(desk, connection):
-    message = make_message(connection, html_body="<table><tr><td>" * 2000, markdown=None)
+    message = make_message(
+        connection, html_body="<table><tr><td>" * 2000, markdown=None
+    )
     read(desk, message)
     for view in ("text", "source", "parts"):
         assert 'id="sheet"' in sheet(desk, message, view)
@@ -119,16 +156,30 @@ def test_body_nested_without_end_is_shown_or_said_not_to_be(desk, connection):
 
 
 def test_header_injection_by_webhook_is_text_on_every_page(client, desk, connection):
-    body = event_body(subject="Hello\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script><b hx-get=/x>")
+    body = event_body(
+        subject="Hello\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script><b hx-get=/x>"
+    )
     assert post_event(client, connection, body).status_code == 200
     message = Message.objects.get().public_id
-    pages = {path: desk.get(path).text for path in ("/queue/", "/audit/", f"/audit/trace/{message}/")}
-    assert [path for path, page in pages.items() if "<script>alert(1)" in page or "<b hx-get" in page] == []
+    pages = {
+        path: desk.get(path).text
+        for path in ("/queue/", "/audit/", f"/audit/trace/{message}/")
+    }
+    assert [
+        path
+        for path, page in pages.items()
+        if "<script>alert(1)" in page or "<b hx-get" in page
+    ] == []
     assert "eve@evil.example" in pages["/queue/"]
 
 
-def test_frame_has_a_policy_of_its_own_and_the_page_a_sandbox_around_it(desk, connection):
-    message = make_message(connection, markdown="Hi **bold** <img src=https://t.example/o.gif>\n\n<script>x()</script>")
+def test_frame_has_a_policy_of_its_own_and_the_page_a_sandbox_around_it(
+    desk, connection
+):
+    message = make_message(
+        connection,
+        markdown="Hi **bold** <img src=https://t.example/o.gif>\n\n<script>x()</script>",
+    )
     frame = desk.get(f"/queue/{message.public_id}/body/")
     assert frame["Content-Security-Policy"] == (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; "

@@ -1,4 +1,6 @@
-"""Reauthentication before a sensitive act (line 41): the request is stored, encrypted, and replayed once."""
+"""Reauthentication before a sensitive act (line 41): the request is stored, encrypted,
+and replayed once.
+"""
 
 import base64
 import re
@@ -33,7 +35,13 @@ DONE = []
 def sensitive(request):
     """A view that records its requests."""
     DONE.append(
-        (request.method, request.get_full_path(), dict(request.POST.lists()), bool(request.htmx), request.actor.id)
+        (
+            request.method,
+            request.get_full_path(),
+            dict(request.POST.lists()),
+            bool(request.htmx),
+            request.actor.id,
+        )
     )
     return HttpResponse("done")
 
@@ -42,7 +50,11 @@ def of_allauth(request):
     raise ReauthenticationRequired
 
 
-urlpatterns = [*urlpatterns, path("sensitive/", sensitive), path("of-allauth/", of_allauth)]  # noqa: F405
+urlpatterns = [
+    *urlpatterns,  # noqa: F405
+    path("sensitive/", sensitive),
+    path("of-allauth/", of_allauth),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +68,12 @@ def confirm(client, answer, password=PASSWORD):
     assert answer["Location"].startswith(AGAIN)
     page = client.get(answer["Location"])
     assert page.status_code == 200
-    hidden = dict(re.findall(r'<input type="hidden" name="(next|back)" value="([^"]*)"', page.content.decode()))
+    hidden = dict(
+        re.findall(
+            r'<input type="hidden" name="(next|back)" value="([^"]*)"',
+            page.content.decode(),
+        )
+    )
     return client.post(AGAIN, {**hidden, "password": password})
 
 
@@ -64,9 +81,13 @@ def resubmit(client, answer):
     """Do what the browser does on the interstitial page: post its form."""
     assert answer["Location"] == RESUBMIT
     page = client.get(RESUBMIT).content.decode()
-    assert ("<b>" in page, DONE) == (False, []), "what was posted is escaped, and the page does nothing by itself"
+    assert ("<b>" in page, DONE) == (False, []), (
+        "what was posted is escaped, and the page does nothing by itself"
+    )
     action = unescape(re.search(r'method="post" action="([^"]*)"', page)[1])
-    fields = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page, re.S)
+    fields = re.findall(
+        r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page, re.S
+    )
     posted = {}
     for name, value in fields:
         posted.setdefault(name, []).append(unescape(value))
@@ -74,7 +95,10 @@ def resubmit(client, answer):
 
 
 def test_proof_counts_for_ten_minutes(signed_in, client, admin):
-    answers = [signed_in(admin, minutes=minutes).get("/sensitive/").status_code for minutes in (0, 9, 11)]
+    answers = [
+        signed_in(admin, minutes=minutes).get("/sensitive/").status_code
+        for minutes in (0, 9, 11)
+    ]
     assert answers == [200, 200, 302]
     client.logout()
     client.force_login(admin, backend="people.sign_in.backend.PersonBackend")
@@ -83,7 +107,11 @@ def test_proof_counts_for_ten_minutes(signed_in, client, admin):
 
 def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, admin):
     client = signed_in(admin, minutes=11)
-    posted = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""], "csrfmiddlewaretoken": ["x"]}
+    posted = {
+        "name": ["Zoë & <b>", "two\r\nlines"],
+        "empty": [""],
+        "csrfmiddlewaretoken": ["x"],
+    }
     answer = client.post("/sensitive/?tab=a&b=%20c", posted)
     # The interstitial page asks first.
     assert client.get(RESUBMIT)["Location"].startswith(AGAIN)
@@ -103,7 +131,11 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
 
 def test_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
     client = signed_in(admin, minutes=11)
-    client.post("/sensitive/", {"api_key": "mm_live_of_the_test"}, headers={"Cookie2": "also-secret"})
+    client.post(
+        "/sensitive/",
+        {"api_key": "mm_live_of_the_test"},
+        headers={"Cookie2": "also-secret"},
+    )
     for row in Session.objects.all():
         raw = row.session_data.split(":")[0].lstrip(".")
         data = base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4))
@@ -114,7 +146,9 @@ def test_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
         assert "kept_request" in decoded
 
 
-def test_expired_request_or_one_of_another_person_is_not_replayed(signed_in, admin, reviewer, monkeypatch):
+def test_expired_request_or_one_of_another_person_is_not_replayed(
+    signed_in, admin, reviewer, monkeypatch
+):
     client = signed_in(admin, minutes=11)
     client.post("/sensitive/", {"name": "typed"})
     stored = client.session["kept_request"]
@@ -132,7 +166,10 @@ def test_expired_request_or_one_of_another_person_is_not_replayed(signed_in, adm
 @pytest.mark.slow
 def test_press_of_an_htmx_button_leads_the_whole_page_away(signed_in, admin):
     client = signed_in(admin, minutes=11)
-    headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/queue/?tab=mine"}
+    headers = {
+        "HX-Request": "true",
+        "HX-Current-URL": "http://testserver/queue/?tab=mine",
+    }
     answer = client.post("/sensitive/", {"name": "typed"}, headers=headers)
     assert answer.status_code == 204
     assert answer["HX-Redirect"].startswith(AGAIN)
@@ -148,7 +185,9 @@ def test_press_of_an_htmx_button_leads_the_whole_page_away(signed_in, admin):
 def test_file_is_to_be_chosen_again(signed_in, admin):
     client = signed_in(admin, minutes=11)
     posted = {"list": SimpleUploadedFile("list.csv", b"a@acme.com"), "name": "typed"}
-    answer = client.post("/sensitive/", posted, headers={"Referer": "http://testserver/allowlists/"})
+    answer = client.post(
+        "/sensitive/", posted, headers={"Referer": "http://testserver/allowlists/"}
+    )
     assert confirm(client, answer)["Location"] == "/allowlists/"
     assert DONE == []
 
@@ -162,16 +201,24 @@ def test_request_that_allauth_interrupts_is_stored_only_by_the_desk(signed_in, a
 
 def test_confirming_leads_to_no_other_site(signed_in, admin):
     client = signed_in(admin, minutes=11)
-    page = client.get(AGAIN, {"next": "//evil.example/", "back": "javascript:alert(1)"}).content.decode()
+    page = client.get(
+        AGAIN, {"next": "//evil.example/", "back": "javascript:alert(1)"}
+    ).content.decode()
     assert ("evil.example" in page, "javascript:" in page) == (False, False)
     for elsewhere in ("//evil.example/", "javascript:alert(1)"):
-        assert client.post(AGAIN, {"password": PASSWORD, "next": elsewhere})["Location"] == "/queue/"
+        assert (
+            client.post(AGAIN, {"password": PASSWORD, "next": elsewhere})["Location"]
+            == "/queue/"
+        )
 
 
 def test_page_opens_after_the_password_and_the_ledger_records_it(signed_in, admin):
     client = signed_in(admin, minutes=11)
     confirm(client, client.get("/sensitive/"), password="wrong")
-    assert confirm(client, client.get("/sensitive/?tab=a"))["Location"] == "/sensitive/?tab=a"
+    assert (
+        confirm(client, client.get("/sensitive/?tab=a"))["Location"]
+        == "/sensitive/?tab=a"
+    )
     names = list(Entry.objects.oldest_first().values_list("action", flat=True))
     assert names[-2:] == ["person.confirmation_failed", "person.reauthenticated"]
     assert Entry.objects.get(action="person.reauthenticated").actor_id == str(admin.pk)
@@ -193,7 +240,10 @@ def test_person_without_a_password_sees_what_to_do(signed_in, admin):
 def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_never_waits(
     signed_in, reviewer, connection
 ):
-    messages = [make_message(connection, subject=f"Subject {one}", markdown=f"About {one}") for one in "abc"]
+    messages = [
+        make_message(connection, subject=f"Subject {one}", markdown=f"About {one}")
+        for one in "abc"
+    ]
     client = signed_in(reviewer, minutes=11)
     sheet = open_sheet(client, *messages)
     answer = decide(client, sheet, messages[:2])
@@ -206,12 +256,20 @@ def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_n
     assert Decision.objects.filter(outcome="approve").count() == 2
 
 
-def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, admin, reviewer, connection):
+def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(
+    signed_in, admin, reviewer, connection
+):
     client = signed_in(admin, minutes=60)
-    assert client.post("/stop/pull/", {"scope": "all", "reason": "A flood"})["Location"] == "/stop/"
+    assert (
+        client.post("/stop/pull/", {"scope": "all", "reason": "A flood"})["Location"]
+        == "/stop/"
+    )
     switch = KillSwitch.objects.get(released_at=None)
     # A person who may not release is refused without reauthentication.
-    assert signed_in(reviewer, minutes=60).post(f"/stop/{switch.pk}/release/").status_code == 403
+    assert (
+        signed_in(reviewer, minutes=60).post(f"/stop/{switch.pk}/release/").status_code
+        == 403
+    )
     client = signed_in(admin, minutes=60)
     answer = client.post(f"/stop/{switch.pk}/release/")
     assert KillSwitch.objects.filter(released_at=None).exists()
@@ -219,7 +277,9 @@ def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, ad
     assert not KillSwitch.objects.filter(released_at=None).exists()
 
 
-def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(signed_in, admin, connection, upstream):
+def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(
+    signed_in, admin, connection, upstream
+):
     upstream.answers["/v1/account"] = (200, {"id": "1", "hold_all": False})
     type(connection).objects.update(api_url=upstream.url, admin_key="mm_live_admin")
     client = signed_in(admin, minutes=60)
@@ -232,7 +292,9 @@ def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(signe
 def asks_first(view):
     """Whether a view is decorated by `reauthenticated`, or its module asks by itself."""
     while view is not None:
-        if getattr(view, "__code__", None) and view.__code__.co_filename.endswith("reauthentication.py"):
+        if getattr(view, "__code__", None) and view.__code__.co_filename.endswith(
+            "reauthentication.py"
+        ):
             return True
         view = getattr(view, "__wrapped__", None)
     return False
@@ -240,18 +302,35 @@ def asks_first(view):
 
 def test_confirmation_names_the_act_that_waits_whatever_it_is(signed_in, admin):
     named = [one for one in get_resolver().url_patterns if isinstance(one, URLResolver)]
-    patterns = [one for group in named for one in group.url_patterns if isinstance(one, URLPattern)]
+    patterns = [
+        one
+        for group in named
+        for one in group.url_patterns
+        if isinstance(one, URLPattern)
+    ]
     asking = {str(one.name) for one in patterns if asks_first(one.callback)}
     asking |= {name for name, door in DOORS.items() if door.sure}
-    assert asking - set(SENSITIVE) == {"account_reauthenticate", "account_resubmit"} & asking
+    assert (
+        asking - set(SENSITIVE)
+        == {"account_reauthenticate", "account_resubmit"} & asking
+    )
     client = signed_in(admin, minutes=11)
     answer = client.post("/people/1/deactivate/")
     page = client.get(answer["Location"]).content.decode()
     assert "You are about to <strong>deactivate somebody</strong>." in page
     assert re.search(r"<title>\s*Confirm that it is you: deactivate somebody", page)
     after = confirm(client, answer)
-    assert "<strong>deactivate somebody</strong>" in client.get(after["Location"]).content.decode()
+    assert (
+        "<strong>deactivate somebody</strong>"
+        in client.get(after["Location"]).content.decode()
+    )
     # A page that asks before it is shown; and an address that is none of ours.
-    for wanted, words in (("/connections/add/", "add a connection"), ("/nowhere/", ""), ("//evil.example/", "")):
+    for wanted, words in (
+        ("/connections/add/", "add a connection"),
+        ("/nowhere/", ""),
+        ("//evil.example/", ""),
+    ):
         shown = client.get(f"{AGAIN}?next={wanted}").content.decode()
-        assert re.findall("You are about to <strong>(.*?)</strong>", shown) == ([words] if words else [])
+        assert re.findall("You are about to <strong>(.*?)</strong>", shown) == (
+            [words] if words else []
+        )

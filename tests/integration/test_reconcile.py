@@ -1,4 +1,6 @@
-"""Reading the held messages of MultiMail: whatever one row contains, all others reach the queue."""
+"""Reading the held messages of MultiMail: whatever one row contains, all others reach
+the queue.
+"""
 
 from datetime import timedelta
 from itertools import zip_longest
@@ -23,7 +25,9 @@ def connection(db, upstream):
 
 def read(connection, minutes=1):
     Connection.objects.update(read_at=None)
-    return read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=minutes))
+    return read_everything(
+        connection_id=connection.pk, now=NOW + timedelta(minutes=minutes)
+    )
 
 
 HOSTILE = {
@@ -50,30 +54,56 @@ HOSTILE = {
 }
 
 
-# The first odd value of each field in one row, the second ones in the next, and so on; and each in its own row.
+# The first odd value of each field in one row, the second ones in the next, and so on;
+# and each in its own row.
 _COLUMNS = [[(name, value) for value in values] for name, values in HOSTILE.items()]
 COMBINED_FIELDS = [dict(filter(None, row)) for row in zip_longest(*_COLUMNS)]
 ALONE = [{name: value} for column in _COLUMNS for name, value in column]
 
 
 @pytest.mark.parametrize(
-    "odd", [pytest.param(COMBINED_FIELDS, id="together"), pytest.param(ALONE, id="alone", marks=pytest.mark.slow)]
+    "odd",
+    [
+        pytest.param(COMBINED_FIELDS, id="together"),
+        pytest.param(ALONE, id="alone", marks=pytest.mark.slow),
+    ],
 )
-def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, reviewer, odd):
-    rows = [pending_row(f"01ODD{number}", **fields) for number, fields in enumerate(odd)]
+def test_odd_rows_are_mirrored_and_shown(
+    connection, upstream, signed_in, reviewer, odd
+):
+    rows = [
+        pending_row(f"01ODD{number}", **fields) for number, fields in enumerate(odd)
+    ]
     upstream.holds(*rows, pending_row("01GOOD"))
     assert read(connection) == f"{len(rows) + 1} held"
     assert Message.objects.exclude(hydrated_at=None).count() == len(rows) + 1
     desk = signed_in(reviewer)
-    assert desk.get("/queue/?group=none", headers={"HX-Request": "true"}).status_code == 200
+    assert (
+        desk.get("/queue/?group=none", headers={"HX-Request": "true"}).status_code
+        == 200
+    )
     # The first of the combined rows has a value for every field.
-    for message in Message.objects.order_by("pk")[: 1 if odd is COMBINED_FIELDS else None]:
-        assert desk.get(f"/queue/{message.public_id}/", headers={"HX-Request": "true"}).status_code == 200
+    for message in Message.objects.order_by("pk")[
+        : 1 if odd is COMBINED_FIELDS else None
+    ]:
+        assert (
+            desk.get(
+                f"/queue/{message.public_id}/", headers={"HX-Request": "true"}
+            ).status_code
+            == 200
+        )
 
 
 def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream):
-    for fields in ({"id": "x" * 201}, {"id": "01ODD", "mailbox_id": "x" * 201}, {"id": None}, None):
-        upstream.holds(pending_row("", **fields) if fields else 5, pending_row("01GOOD"))
+    for fields in (
+        {"id": "x" * 201},
+        {"id": "01ODD", "mailbox_id": "x" * 201},
+        {"id": None},
+        None,
+    ):
+        upstream.holds(
+            pending_row("", **fields) if fields else 5, pending_row("01GOOD")
+        )
         assert read(connection) == "1 unreadable", fields
         assert Message.objects.exclude(hydrated_at=None).get().upstream_id == "01GOOD"
     connection.refresh_from_db()
@@ -82,11 +112,17 @@ def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream):
     # Both it and its end are recorded once.
     upstream.holds(pending_row("01GOOD"))
     assert read(connection, 4) == "1 held"
-    found = Entry.objects.filter(action__startswith="connection.").order_by("id").values_list("action", flat=True)
+    found = (
+        Entry.objects.filter(action__startswith="connection.")
+        .order_by("id")
+        .values_list("action", flat=True)
+    )
     assert list(found) == ["connection.failing", "connection.recovered"]
 
 
-def test_nothing_is_closed_by_an_answer_that_is_no_list_or_has_a_row_that_names_nothing(connection, upstream):
+def test_nothing_is_closed_by_an_answer_that_is_no_list_or_has_a_row_that_names_nothing(
+    connection, upstream
+):
     make_message(connection)
     Message.objects.update(seen_at=Now())
     for body in (b"[" * 100_000, b"null", b"[]", b"{", b'{"pending": 5}', b"\xff", b""):
@@ -98,7 +134,9 @@ def test_nothing_is_closed_by_an_answer_that_is_no_list_or_has_a_row_that_names_
     assert Message.objects.get().state == "held"
 
 
-def test_message_that_is_not_known_there_is_gone_and_the_connection_is_well(connection, upstream):
+def test_message_that_is_not_known_there_is_gone_and_the_connection_is_well(
+    connection, upstream
+):
     message = make_message(connection, hydrated=False)
     Message.objects.update(seen_at=Now())
     upstream.holds()
@@ -109,42 +147,74 @@ def test_message_that_is_not_known_there_is_gone_and_the_connection_is_well(conn
     assert (message.state, connection.failing_since) == ("gone", None)
 
 
-def test_contents_that_json_can_hold_and_postgresql_cannot_are_stored_alike_each_time(connection, upstream):
-    upstream.holds(pending_row("01ODD", subject="a\0\ud800b", metadata={"n": float("nan")}))
+def test_contents_that_json_can_hold_and_postgresql_cannot_are_stored_alike_each_time(
+    connection, upstream
+):
+    upstream.holds(
+        pending_row("01ODD", subject="a\0\ud800b", metadata={"n": float("nan")})
+    )
     assert [read(connection), read(connection, 2)] == ["1 held", "1 held"]
     message = Message.objects.get()
-    assert (message.subject, message.trigger, message.revision.number) == ("a\ufffd\ufffdb", {"n": None}, 1)
+    assert (message.subject, message.trigger, message.revision.number) == (
+        "a\ufffd\ufffdb",
+        {"n": None},
+        1,
+    )
 
 
-def test_connection_that_a_refused_key_paused_goes_on_when_a_read_works(connection, upstream):
-    Connection.objects.update(paused_at=NOW, paused_because="The key was revoked.", failing_since=NOW)
+def test_connection_that_a_refused_key_paused_goes_on_when_a_read_works(
+    connection, upstream
+):
+    Connection.objects.update(
+        paused_at=NOW, paused_because="The key was revoked.", failing_since=NOW
+    )
     upstream.holds()
-    assert (Connection.objects.to_read().count(), Connection.objects.to_probe().count()) == (0, 1)
+    assert (
+        Connection.objects.to_read().count(),
+        Connection.objects.to_probe().count(),
+    ) == (0, 1)
     read(connection)
     connection.refresh_from_db()
-    assert (connection.paused_at, connection.paused_because, connection.failing_since) == (None, "", None)
+    assert (
+        connection.paused_at,
+        connection.paused_because,
+        connection.failing_since,
+    ) == (None, "", None)
     assert Entry.objects.get().action == "connection.recovered"
 
 
-def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(connection, upstream):
+def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(
+    connection, upstream
+):
     make_message(connection, hydrated=False)
     upstream.answers["/v1/oversight/pending"] = (429, {"error": "slow down"})
     upstream.headers["Retry-After"] = "600"
     assert read(connection) == "unreachable"
-    assert (Connection.objects.rested().count(), Connection.objects.to_probe().count()) == (0, 0)
+    assert (
+        Connection.objects.rested().count(),
+        Connection.objects.to_probe().count(),
+    ) == (0, 0)
     Connection.objects.update(wait_until=Now(), read_at=None)
-    assert (Connection.objects.rested().count(), Connection.objects.to_probe().count()) == (1, 1)
+    assert (
+        Connection.objects.rested().count(),
+        Connection.objects.to_probe().count(),
+    ) == (1, 1)
 
 
 @pytest.mark.slow
-def test_sweep_asks_a_failing_connection_once_and_not_for_each_message(connection, upstream):
+def test_sweep_asks_a_failing_connection_once_and_not_for_each_message(
+    connection, upstream
+):
     for _ in range(2):
         make_message(connection, hydrated=False)
     assert Message.objects.to_hydrate().count() == 2
     assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "sent")
     upstream.answers["/v1/oversight/pending"] = (500, {})
     read(connection)
-    assert (Message.objects.to_hydrate().count(), Connection.objects.to_read().count()) == (0, 0)
+    assert (
+        Message.objects.to_hydrate().count(),
+        Connection.objects.to_read().count(),
+    ) == (0, 0)
     Connection.objects.update(read_at=None)
     assert Connection.objects.to_probe().count() == 1
     assert tasks.sweep() == "swept"

@@ -1,4 +1,6 @@
-"""Recovery codes: shown once, stored as hashes, each valid once, also in concurrent use (line 45)."""
+"""Recovery codes: shown once, stored as hashes, each valid once, also in concurrent use
+(line 45).
+"""
 
 import hashlib
 import re
@@ -15,7 +17,12 @@ from people.errors import FactorNotAllowed
 from people.models import RecoveryCode
 from people.sign_in import recovery_codes as recovery
 from people.sign_in.factors import remove_factor
-from people.sign_in.recovery_codes import NUMBER, codes_of, make_recovery_codes, use_recovery_code
+from people.sign_in.recovery_codes import (
+    NUMBER,
+    codes_of,
+    make_recovery_codes,
+    use_recovery_code,
+)
 from tests.factories import make_person
 from tests.integration.deciding import at_once
 from tests.signing import code_now, give_app, sign_in
@@ -49,7 +56,9 @@ def make_for(person):
 
 
 def use(person, code):
-    return use_recovery_code(person=person, actor=person.actor(surface="web"), code=code)
+    return use_recovery_code(
+        person=person, actor=person.actor(surface="web"), code=code
+    )
 
 
 def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, hashed):
@@ -60,7 +69,9 @@ def test_codes_are_shown_once_and_stored_as_slow_hashes(signed_in, reviewer, has
     assert (len(set(codes)), answer["Cache-Control"]) == (NUMBER, "no-store")
     assert hashed == [{"n": 2**14, "r": 8, "p": 1}] * NUMBER
     stored = str(list(RecoveryCode.objects.values()))
-    assert not [code for code in codes if code in stored or code.replace("-", "") in stored]
+    assert not [
+        code for code in codes if code in stored or code.replace("-", "") in stored
+    ]
     page = client.get(reverse("factors")).content.decode()
     assert f"{NUMBER} of {NUMBER} left" in page
     assert not [code for code in codes if code in page]
@@ -89,14 +100,21 @@ def test_code_that_several_try_at_once_is_taken_by_one():
     code, browsers = make_for(person)[0], [Client() for _ in range(4)]
     for browser in browsers:
         sign_in(browser, person)
-    answers = at_once(*(partial(browser.post, STEP, {"code": code}) for browser in browsers))
+    answers = at_once(
+        *(partial(browser.post, STEP, {"code": code}) for browser in browsers)
+    )
     assert sorted(answer.status_code for answer in answers) == [302, 422, 422, 422]
     assert [SESSION_KEY in browser.session for browser in browsers].count(True) == 1
     assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
 
 
-def test_guesses_of_recovery_codes_are_limited_over_all_browsers_with_those_of_the_app(reviewer, settings):
-    settings.ACCOUNT_RATE_LIMITS = {**settings.ACCOUNT_RATE_LIMITS, "login_failed": "2/5m/key"}
+def test_guesses_of_recovery_codes_are_limited_over_all_browsers_with_those_of_the_app(
+    reviewer, settings
+):
+    settings.ACCOUNT_RATE_LIMITS = {
+        **settings.ACCOUNT_RATE_LIMITS,
+        "login_failed": "2/5m/key",
+    }
     give_app(reviewer)
     right = make_for(reviewer)[0]
     answers = []

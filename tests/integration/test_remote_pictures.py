@@ -1,4 +1,6 @@
-"""Remote pictures on request: fetched once by the desk, drawn again, shown as a view, and in the ledger."""
+"""Remote pictures on request: fetched once by the desk, drawn again, shown as a view,
+and in the ledger.
+"""
 
 import base64
 import io
@@ -47,11 +49,16 @@ def connection(db):
 
 @pytest.fixture
 def hold(connection, server):
-    """Hold a message with these pictures of the server, and what the server has at their paths."""
+    """Hold a message with these pictures of the server, and what the server has at
+    their paths.
+    """
 
     def hold(**pictures):
         server.answers |= {f"/{name}": answer for name, answer in pictures.items()}
-        return make_message(connection, html_body=body_of(*(f"{server.url}/{name}" for name in pictures)))
+        return make_message(
+            connection,
+            html_body=body_of(*(f"{server.url}/{name}" for name in pictures)),
+        )
 
     return hold
 
@@ -63,12 +70,17 @@ def body_of(*urls):
 def press(client, message, *, fingerprint="", headers=None):
     message.refresh_from_db()
     fields = {"fingerprint": fingerprint or message.revision.fingerprint}
-    return client.post(reverse("load-pictures", args=[message.public_id]), fields, headers=headers)
+    return client.post(
+        reverse("load-pictures", args=[message.public_id]), fields, headers=headers
+    )
 
 
 def work():
     """Run the worker's task for all that is due."""
-    return [load_pictures(picture_id=pk) for pk in RemotePicture.objects.due().values_list("pk", flat=True)]
+    return [
+        load_pictures(picture_id=pk)
+        for pk in RemotePicture.objects.due().values_list("pk", flat=True)
+    ]
 
 
 def frame(client, message):
@@ -85,14 +97,25 @@ def told(action):
 
 
 def drawn_in(document):
-    return [base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]+)"', document)]
+    return [
+        base64.b64decode(one)
+        for one in re.findall(r'src="data:image/png;base64,([^"]+)"', document)
+    ]
 
 
-def test_pictures_are_fetched_once_drawn_again_and_shown_as_a_view(signed_in, reviewer, second_reviewer, hold, server):
+def test_pictures_are_fetched_once_drawn_again_and_shown_as_a_view(
+    signed_in, reviewer, second_reviewer, hold, server
+):
     message = hold(lamp=png(says=b"hostile words"), grey=jpeg(), turns=gif())
-    fingerprint, kept = message.revision.fingerprint, rendered_message_of(message.revision).document
+    fingerprint, kept = (
+        message.revision.fingerprint,
+        rendered_message_of(message.revision).document,
+    )
     for person in (reviewer, second_reviewer, reviewer):
-        assert "Load 3 remote pictures" in strip(signed_in(reviewer), message) or RemotePicture.objects.exists()
+        assert (
+            "Load 3 remote pictures" in strip(signed_in(reviewer), message)
+            or RemotePicture.objects.exists()
+        )
         answer = press(signed_in(person), message)
         assert answer.headers["Location"].endswith("?view=rendered#sheet")
     desk = signed_in(second_reviewer)
@@ -102,50 +125,102 @@ def test_pictures_are_fetched_once_drawn_again_and_shown_as_a_view(signed_in, re
     press(desk, message)
     assert (work(), sorted(server.paths)) == ([], ["/grey", "/lamp", "/turns"])
     for _, headers in server.asked:
-        assert (headers["User-Agent"], {"Cookie", "Referer", "Authorization"} & {*headers}) == ("Mozilla/5.0", set())
+        assert (
+            headers["User-Agent"],
+            {"Cookie", "Referer", "Authorization"} & {*headers},
+        ) == ("Mozilla/5.0", set())
     answer = frame(desk, message)
     document = answer.text
     pictures = drawn_in(document)
-    assert [struct.unpack(">II", one[16:24]) for one in pictures] == [(40, 30), (8, 8), (8, 6)]
-    assert (document.count(CAPTION), b"hostile" in b"".join(pictures), server.url in document) == (3, False, False)
-    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'; img-src data:;")
+    assert [struct.unpack(">II", one[16:24]) for one in pictures] == [
+        (40, 30),
+        (8, 8),
+        (8, 6),
+    ]
+    assert (
+        document.count(CAPTION),
+        b"hostile" in b"".join(pictures),
+        server.url in document,
+    ) == (3, False, False)
+    assert answer.headers["Content-Security-Policy"].startswith(
+        "default-src 'none'; img-src data:;"
+    )
     assert "3 of 3 remote pictures loaded" in strip(desk, message)
     # What is approved knows nothing of them.
     message.refresh_from_db()
-    assert (message.revision.fingerprint, rendered_message_of(message.revision).document) == (fingerprint, kept)
+    assert (
+        message.revision.fingerprint,
+        rendered_message_of(message.revision).document,
+    ) == (fingerprint, kept)
 
 
-def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(signed_in, reviewer, hold):
+def test_request_and_outcome_are_in_the_ledger_with_hosts_and_without_addresses(
+    signed_in, reviewer, hold
+):
     message = hold(lamp=png(), gone=(404, {}, b""))
     press(signed_in(reviewer), message)
     press(signed_in(reviewer), message)
     work()
     (asked,), (fetched,) = told("pictures.asked"), told("pictures.fetched")
-    assert (asked.actor_id, asked.fingerprint) == (str(reviewer.pk), message.revision.fingerprint)
+    assert (asked.actor_id, asked.fingerprint) == (
+        str(reviewer.pk),
+        message.revision.fingerprint,
+    )
     assert (asked.details["pictures"], asked.details["hosts"]) == ("2", "127.0.0.1 (2)")
     assert (fetched.actor_id, fetched.message) == ("pictures", message.public_id)
-    assert (fetched.details["loaded"], fetched.details["not_loaded"]) == ("1 of 2", "1 its server answered 404")
+    assert (fetched.details["loaded"], fetched.details["not_loaded"]) == (
+        "1 of 2",
+        "1 its server answered 404",
+    )
     assert fetched.details["hosts"] == "127.0.0.1 (2)"
-    assert not any("lamp" in value for line in (asked, fetched) for value in line.details.values())
+    assert not any(
+        "lamp" in value for line in (asked, fetched) for value in line.details.values()
+    )
 
 
 @pytest.mark.parametrize(
     ("answer", "state", "words"),
     [
-        ((302, {"Location": "http://169.254.169.254/latest/"}, b""), "refused", "not one of the open internet"),
-        ((302, {"Location": "file:///etc/passwd"}, b""), "refused", "not one of the web"),
-        ((302, {"Location": "/one", "Set-Cookie": "a=b"}, b""), "refused", "it redirects too often"),
+        (
+            (302, {"Location": "http://169.254.169.254/latest/"}, b""),
+            "refused",
+            "not one of the open internet",
+        ),
+        (
+            (302, {"Location": "file:///etc/passwd"}, b""),
+            "refused",
+            "not one of the web",
+        ),
+        (
+            (302, {"Location": "/one", "Set-Cookie": "a=b"}, b""),
+            "refused",
+            "it redirects too often",
+        ),
         ((500, {}, png()), "failed", "its server answered 500"),
         (png() + bytes(3 * 1024 * 1024), "refused", "larger than 2 MB"),
-        ((200, {"Content-Type": "image/png"}, b"<svg onload='alert(1)'/>"), "refused", "an SVG drawing"),
+        (
+            (200, {"Content-Type": "image/png"}, b"<svg onload='alert(1)'/>"),
+            "refused",
+            "an SVG drawing",
+        ),
         (b"\x00\x01\x02", "refused", "of an unknown kind"),
         (png(30_000, 30_000, rows=bytes(9)), "refused", "30,000 × 30,000 pixels"),
         (png(400, 300, rows=bytes(9)), "refused", "damaged"),
-        (b"GIF89a\x08\0\x08\0\0\0\0,\0\0\0\0\x08\0\x08\0\0\x02\x02\xff\xff\0;", "refused", "damaged"),
-        (png(1, 1), "refused", "tracking pixel: 1 × 1 pixels, as the desk found once it was fetched"),
+        (
+            b"GIF89a\x08\0\x08\0\0\0\0,\0\0\0\0\x08\0\x08\0\0\x02\x02\xff\xff\0;",
+            "refused",
+            "damaged",
+        ),
+        (
+            png(1, 1),
+            "refused",
+            "tracking pixel: 1 × 1 pixels, as the desk found once it was fetched",
+        ),
     ],
 )
-def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(desk, hold, server, answer, state, words):
+def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(
+    desk, hold, server, answer, state, words
+):
     message = hold(one=answer)
     press(desk, message)
     work()
@@ -163,7 +238,9 @@ def test_what_is_no_plain_picture_is_refused_and_its_box_says_why(desk, hold, se
     assert not any("Cookie" in headers for _, headers in server.asked)
 
 
-def test_slow_server_is_given_up_and_the_others_are_loaded(desk, hold, server, monkeypatch):
+def test_slow_server_is_given_up_and_the_others_are_loaded(
+    desk, hold, server, monkeypatch
+):
     message = hold(slow=png(), lamp=png())
     released = threading.Event()
     server.meanwhile["/slow"] = released.wait
@@ -179,18 +256,32 @@ def test_slow_server_is_given_up_and_the_others_are_loaded(desk, hold, server, m
     assert server.paths.count("/lamp") == 1
 
 
-def test_time_and_bytes_of_a_message_are_limited_together(desk, hold, server, monkeypatch):
-    message = hold(**{f"p{number}": png(300, 200, says=bytes([number]) * 3000) for number in range(3)})
+def test_time_and_bytes_of_a_message_are_limited_together(
+    desk, hold, server, monkeypatch
+):
+    message = hold(
+        **{
+            f"p{number}": png(300, 200, says=bytes([number]) * 3000)
+            for number in range(3)
+        }
+    )
     monkeypatch.setattr(fetch, "MAX_ALL_BYTES", 5000)
     press(desk, message)
     work()
-    assert [row.reason for row in RemotePicture.objects.order_by("pk")] == ["", "too_many", "too_many"]
+    assert [row.reason for row in RemotePicture.objects.order_by("pk")] == [
+        "",
+        "too_many",
+        "too_many",
+    ]
     RemotePicture.objects.update(state="failed")
     monkeypatch.setattr(fetch, "ALL_LIMIT", 0.5)
     asked = len(server.asked)
     press(desk, message)
     work()
-    assert ({*RemotePicture.objects.values_list("reason", flat=True)}, len(server.asked)) == ({"late"}, asked)
+    assert (
+        {*RemotePicture.objects.values_list("reason", flat=True)},
+        len(server.asked),
+    ) == ({"late"}, asked)
 
 
 def test_no_more_than_twenty_and_no_tracking_pixel_is_fetched(desk, connection, server):
@@ -208,7 +299,9 @@ def test_no_more_than_twenty_and_no_tracking_pixel_is_fetched(desk, connection, 
         assert words in document
 
 
-def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(desk, hold, server, monkeypatch):
+def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(
+    desk, hold, server, monkeypatch
+):
     message = hold(lamp=png(), grey=jpeg())
     press(desk, message)
     with monkeypatch.context() as crash:
@@ -224,7 +317,10 @@ def test_worker_that_dies_is_followed_and_no_server_is_asked_twice_unasked(desk,
     press(desk, message)
     assert work() == ["1 of 1 loaded"]
     assert server.paths == ["/lamp", "/grey", "/lamp"]
-    assert [line.details["loaded"] for line in told("pictures.fetched")] == ["1 of 2", "1 of 1"]
+    assert [line.details["loaded"] for line in told("pictures.fetched")] == [
+        "1 of 2",
+        "1 of 1",
+    ]
 
 
 def test_late_end_of_an_older_worker_changes_nothing(desk, hold, server, monkeypatch):
@@ -235,7 +331,9 @@ def test_late_end_of_an_older_worker_changes_nothing(desk, hold, server, monkeyp
         RemotePicture.objects.update(lease_until=clock() - timedelta(seconds=1))
         assert work() == ["0 of 1 loaded"]
 
-    monkeypatch.setattr(fetch, "download", lambda *_, **__: another_takes_over() or die())
+    monkeypatch.setattr(
+        fetch, "download", lambda *_, **__: another_takes_over() or die()
+    )
     with pytest.raises(Killed):
         work()
     row = RemotePicture.objects.get()
@@ -244,7 +342,9 @@ def test_late_end_of_an_older_worker_changes_nothing(desk, hold, server, monkeyp
 
 
 @pytest.mark.parametrize("change", ["off", "stopped", "changed"])
-def test_what_is_not_allowed_any_more_is_not_fetched(desk, hold, server, reviewer, admin, change):
+def test_what_is_not_allowed_any_more_is_not_fetched(
+    desk, hold, server, reviewer, admin, change
+):
     message = hold(lamp=png())
     press(desk, message)
     if change == "off":
@@ -265,13 +365,20 @@ def test_what_is_not_allowed_any_more_is_not_fetched(desk, hold, server, reviewe
         assert work() == ["1 of 1 loaded"]
 
 
-def test_mailbox_is_off_by_default_and_another_version_is_not_fetched(desk, hold, server, reviewer):
+def test_mailbox_is_off_by_default_and_another_version_is_not_fetched(
+    desk, hold, server, reviewer
+):
     message = hold(lamp=png())
     assert press(desk, message, fingerprint="0" * 64).status_code == 409
-    Mailbox.objects.update(loads_pictures=Mailbox._meta.get_field("loads_pictures").default)
+    Mailbox.objects.update(
+        loads_pictures=Mailbox._meta.get_field("loads_pictures").default
+    )
     assert "Load 1" not in strip(desk, message)
     answer = press(desk, message)
-    assert (answer.status_code, "An admin can allow it there." in answer.text) == (403, True)
+    assert (answer.status_code, "An admin can allow it there." in answer.text) == (
+        403,
+        True,
+    )
     assert not RemotePicture.objects.exists()
 
 
@@ -300,16 +407,23 @@ def test_bytes_go_with_those_of_the_message_and_what_became_of_them_stays(desk, 
     row = RemotePicture.objects.get()
     assert (row.state, row.content) == ("deleted", None)
     document = frame(desk, message).text
-    assert ("fetched by the desk once, and deleted here since" in document, drawn_in(document)) == (True, [])
+    assert (
+        "fetched by the desk once, and deleted here since" in document,
+        drawn_in(document),
+    ) == (True, [])
 
 
 def test_erasure_removes_bytes_and_ends_what_still_waits(desk, hold, server):
     message = hold(lamp=png(), grey=jpeg())
     press(desk, message)
-    RemotePicture.objects.filter(url__endswith="lamp").update(state="loaded", content=PNG, is_recorded=True)
+    RemotePicture.objects.filter(url__endswith="lamp").update(
+        state="loaded", content=PNG, is_recorded=True
+    )
     Message.objects.update(state="sent")
     assert retention.remove_copies(Message.objects.get()).pictures == 1
-    assert {*RemotePicture.objects.values_list("state", "content")} == {("deleted", None)}
+    assert {*RemotePicture.objects.values_list("state", "content")} == {
+        ("deleted", None)
+    }
     assert (work(), server.asked) == ([], [])
 
 

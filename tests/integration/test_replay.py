@@ -1,4 +1,6 @@
-"""Stored webhooks: an admin replays one with today's code, or dismisses it; both are recorded."""
+"""Stored webhooks: an admin replays one with today's code, or dismisses it; both are
+recorded.
+"""
 
 from datetime import timedelta
 
@@ -24,7 +26,9 @@ def poison(client, connection, monkeypatch):
     """An event that could not be applied because of a bug that is fixed by now."""
     with monkeypatch.context() as broken:
         broken.setattr("mirror.store.begin_message", break_down)
-        assert post_event(client, connection, event_body(email_id="01SAME")).json() == {"result": "poison"}
+        assert post_event(client, connection, event_body(email_id="01SAME")).json() == {
+            "result": "poison"
+        }
     return WebhookEvent.objects.get()
 
 
@@ -44,15 +48,25 @@ def test_replay_of_poison_that_can_be_applied_now_moves_the_mirror_once(poison, 
         replay(poison, admin)
 
 
-def test_replay_that_fails_again_keeps_the_event_with_its_new_error(poison, admin, monkeypatch):
+def test_replay_that_fails_again_keeps_the_event_with_its_new_error(
+    poison, admin, monkeypatch
+):
     monkeypatch.setattr("mirror.store.begin_message", lambda *a, **k: [][0])
     assert replay(poison, admin) == "poison"
     poison.refresh_from_db()
-    assert (poison.handled_at, poison.error) == (None, "IndexError while applying; see the log.")
-    assert (Message.objects.count(), Entry.objects.filter(action="webhook.replayed").count()) == (0, 1)
+    assert (poison.handled_at, poison.error) == (
+        None,
+        "IndexError while applying; see the log.",
+    )
+    assert (
+        Message.objects.count(),
+        Entry.objects.filter(action="webhook.replayed").count(),
+    ) == (0, 1)
 
 
-def test_replay_of_a_late_event_changes_nothing_that_came_after_it(client, connection, admin):
+def test_replay_of_a_late_event_changes_nothing_that_came_after_it(
+    client, connection, admin
+):
     post_event(client, connection, event_body("message.sent", email_id="01SAME"))
     post_event(client, connection, event_body("oversight.rejected", email_id="01SAME"))
     WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=2))
@@ -72,11 +86,17 @@ def test_dismissed_event_is_not_looked_at_any_more(poison, admin):
     assert Entry.objects.filter(action="webhook.dismissed").exists()
 
 
-def test_only_an_admin_of_the_connection_deals_with_its_events(poison, reviewer, auditor):
-    of_another = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
+def test_only_an_admin_of_the_connection_deals_with_its_events(
+    poison, reviewer, auditor
+):
+    of_another = make_person(
+        "x@yourteam.example", "X", "admin", connection=make_connection("other")
+    )
     for person in (reviewer, auditor, of_another):
         with pytest.raises(ActNotAllowed):
             replay(poison, person)
         with pytest.raises(ActNotAllowed):
             dismiss_event(event_id=poison.pk, actor=person.actor(surface="web"))
-    assert not Entry.objects.filter(action__in=("webhook.replayed", "webhook.dismissed")).exists()
+    assert not Entry.objects.filter(
+        action__in=("webhook.replayed", "webhook.dismissed")
+    ).exists()

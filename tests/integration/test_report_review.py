@@ -1,4 +1,6 @@
-"""How messages were read, in the report of decisions: of teams, and of single people only where an admin allows it."""
+"""How messages were read, in the report of decisions: of teams, and of single people
+only where an admin allows it.
+"""
 
 import random
 
@@ -32,8 +34,15 @@ def give(message, person, seconds, parts=0):
 def team(reviewer, second_reviewer, connection):
     """Three people, of whom Ana approved one of two messages too fast to read."""
     third = make_person("cleo@yourteam.example", "Cleo Marsh", "reviewer")
-    short, long = make_message(connection), make_message(connection, markdown="word " * 400)
-    for message, person, seconds in ((short, reviewer, 9), (long, reviewer, 9), (short, second_reviewer, 9)):
+    short, long = (
+        make_message(connection),
+        make_message(connection, markdown="word " * 400),
+    )
+    for message, person, seconds in (
+        (short, reviewer, 9),
+        (long, reviewer, 9),
+        (short, second_reviewer, 9),
+    ):
         give(message, person, seconds)
     give(short, third, 60)
     return [reviewer, second_reviewer, third]
@@ -46,11 +55,15 @@ def review(reader):
 def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_practice_found(
     signed_in, team, connection, admin, auditor
 ):
-    source = make_message(connection, markdown="Hello Dana,\n\nyou get 120.00 EUR back.")
+    source = make_message(
+        connection, markdown="Hello Dana,\n\nyou get 120.00 EUR back."
+    )
     result = decide(source, team[0])
     Verdict.objects.filter(message=source).update(seconds_shown=None, parts_unread=None)
     type(result.decision).objects.update(state="applied")
-    type(source).objects.filter(pk=source.pk).update(state="sent", changed_at=timezone.now())
+    type(source).objects.filter(pk=source.pk).update(
+        state="sent", changed_at=timezone.now()
+    )
     with transaction.atomic():
         planted = planting.plant_in(source.mailbox, rng=random.Random(3), signed_by="")
     decide(planted.message, team[1], "reject", "Wrong")
@@ -59,28 +72,44 @@ def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_pract
         assert (found.median, found.unread, found.known) == ("9 s", 1, 4)
         assert (found.stopped, found.practised) == (1, 1)
         page = signed_in(reader).get(reverse("report-decisions")).content.decode()
-        assert [words for words in ("9 s", "25 %, 1 of 4", "1 of 1") if words not in page] == []
-        assert [name for name in ("Ana Ferreira", "Ben Okafor", "Cleo Marsh") if name in page] == []
+        assert [
+            words for words in ("9 s", "25 %, 1 of 4", "1 of 1") if words not in page
+        ] == []
+        assert [
+            name
+            for name in ("Ana Ferreira", "Ben Okafor", "Cleo Marsh")
+            if name in page
+        ] == []
     assert signed_in(team[0]).get(reverse("report-decisions")).status_code == 403
-    # Two people are single people. A part that nobody opened is unread, however long the message was open.
+    # Two people are single people. A part that nobody opened is unread, however long
+    # the message was open.
     Verdict.objects.filter(person=team[2]).update(person=team[0], parts_unread=1)
     assert review(admin) is None
     set_person_figures(actor=admin.actor(surface="web"), on=True, because=BECAUSE)
     assert (review(admin).unread, review(admin).known) == (2, 4)
 
 
-def test_while_it_is_off_no_page_and_no_file_has_a_figure_of_a_person(signed_in, team, admin, auditor, connection):
+def test_while_it_is_off_no_page_and_no_file_has_a_figure_of_a_person(
+    signed_in, team, admin, auditor, connection
+):
     decide(make_message(connection), team[0])
     month = reverse("report-decisions")
     rows = reverse("report-decision-rows") + f"?who=person-{team[0].pk}"
     for reader in (admin, auditor):
         client = signed_in(reader)
-        pages = [client.get(path).content.decode() for path in (month, "/", "/attention/")]
-        file = b"".join(client.post(reverse("report-decisions-file")).streaming_content).decode()
+        pages = [
+            client.get(path).content.decode() for path in (month, "/", "/attention/")
+        ]
+        file = b"".join(
+            client.post(reverse("report-decisions-file")).streaming_content
+        ).decode()
         assert "By person" not in pages[0]
         assert "Decisions by reviewer" not in pages[1]
         assert "faster than anyone" not in pages[2]
-        assert ("person" not in file.partition("\n")[2], client.get(rows).status_code) == (True, 404)
+        assert (
+            "person" not in file.partition("\n")[2],
+            client.get(rows).status_code,
+        ) == (True, 404)
     set_person_figures(actor=admin.actor(surface="web"), on=True, because=BECAUSE)
     client = signed_in(auditor)
     page = client.get(month).content.decode()
@@ -90,18 +119,36 @@ def test_while_it_is_off_no_page_and_no_file_has_a_figure_of_a_person(signed_in,
     assert client.get(rows).status_code == 200
 
 
-def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(signed_in, admin, reviewer):
+def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(
+    signed_in, admin, reviewer
+):
     with pytest.raises(NotYours, match="Only an admin of everything"):
-        set_person_figures(actor=reviewer.actor(surface="web"), on=True, because=BECAUSE)
+        set_person_figures(
+            actor=reviewer.actor(surface="web"), on=True, because=BECAUSE
+        )
     client = signed_in(admin)
     answer = client.post(reverse("set-person-figures"), {"on": "yes", "because": " "})
-    assert (answer.status_code, "Name the law" in answer.content.decode()) == (422, True)
-    OrganisationSettings.objects.create(pk=1, second_admin_since=timezone.now(), second_admin_set_by=admin)
-    answer = client.post(reverse("set-person-figures"), {"on": "yes", "because": BECAUSE})
+    assert (answer.status_code, "Name the law" in answer.content.decode()) == (
+        422,
+        True,
+    )
+    OrganisationSettings.objects.create(
+        pk=1, second_admin_since=timezone.now(), second_admin_set_by=admin
+    )
+    answer = client.post(
+        reverse("set-person-figures"), {"on": "yes", "because": BECAUSE}
+    )
     assert "Ask a second admin" in answer.content.decode()
-    assert not OrganisationSettings.objects.filter(person_figures_since__isnull=False).exists()
+    assert not OrganisationSettings.objects.filter(
+        person_figures_since__isnull=False
+    ).exists()
     OrganisationSettings.objects.update(second_admin_since=None)
-    assert client.post(reverse("set-person-figures"), {"on": "yes", "because": BECAUSE}).status_code == 302
+    assert (
+        client.post(
+            reverse("set-person-figures"), {"on": "yes", "because": BECAUSE}
+        ).status_code
+        == 302
+    )
     entry = Entry.objects.of_action("person_figures.set").get()
     assert entry.detail.fields["reason"] == BECAUSE
     assert client.post(reverse("set-person-figures"), {"on": "no"}).status_code == 302

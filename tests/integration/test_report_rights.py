@@ -1,4 +1,6 @@
-"""The rights report: every change of rights is in the history, and the report shows them at a moment."""
+"""The rights report: every change of rights is in the history, and the report shows
+them at a moment.
+"""
 
 import contextlib
 import csv
@@ -53,7 +55,11 @@ def write(**fields):
     }
     run("SET LOCAL session_replication_role = 'replica'")
     row = GrantPeriod.objects.create(
-        **{"began": "given", "ended": "taken" if fields_of_period.get("until") else "", **fields_of_period}
+        **{
+            "began": "given",
+            "ended": "taken" if fields_of_period.get("until") else "",
+            **fields_of_period,
+        }
     )
     run("SET LOCAL session_replication_role = 'origin'")
     return row
@@ -61,12 +67,16 @@ def write(**fields):
 
 def test_no_way_of_changing_rights_is_forgotten(connection):
     mailbox = Mailbox.objects.get(connection=connection)
-    one, two, three, four = (make_person(f"p{n}@yourteam.example", f"P{n}", "reviewer") for n in range(4))
+    one, two, three, four = (
+        make_person(f"p{n}@yourteam.example", f"P{n}", "reviewer") for n in range(4)
+    )
     Grant.objects.filter(person=one).delete()
     assert periods_of(one) == [("reviewer", "everything", "given", "taken")]
     run("INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", one.pk)
     assert periods_of(one)[1:] == [("admin", "everything", "given", "")]
-    Grant.objects.bulk_create([Grant(person=two, role="admin"), Grant(person=two, role="auditor")])
+    Grant.objects.bulk_create(
+        [Grant(person=two, role="admin"), Grant(person=two, role="auditor")]
+    )
     assert len(periods_of(two)) == 3
     run("DELETE FROM people_grant WHERE person_id = %s", two.pk)
     assert {ended for *_, ended in periods_of(two)} == {"taken"}
@@ -75,7 +85,11 @@ def test_no_way_of_changing_rights_is_forgotten(connection):
         ("reviewer", "everything", "given", "changed"),
         ("auditor", "everything", "changed", ""),
     ]
-    run("UPDATE people_grant SET mailbox_id = %s WHERE person_id = %s", mailbox.pk, three.pk)
+    run(
+        "UPDATE people_grant SET mailbox_id = %s WHERE person_id = %s",
+        mailbox.pk,
+        three.pk,
+    )
     assert periods_of(three)[2] == ("auditor", mailbox.address, "changed", "")
     # A change that affects no right adds no period.
     Grant.objects.filter(person=three).update(created_at=timezone.now())
@@ -86,7 +100,9 @@ def test_no_way_of_changing_rights_is_forgotten(connection):
     Grant.objects.create(person=four, role="admin")
     assert periods_of(four) == [("reviewer", "everything", "given", "deactivated")]
     Person.objects.filter(pk=four.pk).update(is_active=True)
-    assert periods_of(four)[1:] == [(role, "everything", "reactivated", "") for role in ("reviewer", "admin")]
+    assert periods_of(four)[1:] == [
+        (role, "everything", "reactivated", "") for role in ("reviewer", "admin")
+    ]
 
 
 def test_periods_outlive_their_scope_and_person(reviewer):
@@ -95,7 +111,10 @@ def test_periods_outlive_their_scope_and_person(reviewer):
     Grant.objects.create(person=reviewer, role="admin", connection=other)
     Grant.objects.create(person=reviewer, role="auditor", mailbox=mailbox)
     other.delete()
-    ended = [("admin", "Gateway other", "given", "taken"), ("auditor", "support@yourteam.example", "given", "taken")]
+    ended = [
+        ("admin", "Gateway other", "given", "taken"),
+        ("auditor", "support@yourteam.example", "given", "taken"),
+    ]
     assert periods_of(reviewer)[1:] == ended
     gone = Person(pk=reviewer.pk)
     reviewer.delete()
@@ -141,21 +160,36 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
     run("SET LOCAL ROLE somebody_at_work")
     Grant.objects.create(person=reviewer, role="auditor")
     Person.objects.filter(pk=reviewer.pk).update(is_active=False)
-    assert [ended for *_, ended in periods_of(reviewer)] == ["deactivated", "deactivated"]
-    for sql in ("DELETE FROM people_grantperiod", "UPDATE people_grantperiod SET name = 'x'"):
-        with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
+    assert [ended for *_, ended in periods_of(reviewer)] == [
+        "deactivated",
+        "deactivated",
+    ]
+    for sql in (
+        "DELETE FROM people_grantperiod",
+        "UPDATE people_grantperiod SET name = 'x'",
+    ):
+        with (
+            pytest.raises(DatabaseError, match="permission denied"),
+            transaction.atomic(),
+        ):
             run(sql)
     # Nor by a new table that it attaches the triggers to.
     run("CREATE TEMP TABLE mine (LIKE people_grant)")
     with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
-        run("CREATE TRIGGER t AFTER DELETE ON mine FOR EACH ROW EXECUTE FUNCTION people_note_grant()")
+        run(
+            "CREATE TRIGGER t AFTER DELETE ON mine FOR EACH ROW EXECUTE FUNCTION people_note_grant()"
+        )
     run("RESET ROLE")
 
 
 def shown(answer):
     """Rights and their reasons, as `Could decide: Ana, Reviewer of everything`."""
     found = []
-    for title, section in re.findall(r'<h2 id="(deciding|others)">.*?</h2>(.*?)</section>', page_of(answer), re.DOTALL):
+    for title, section in re.findall(
+        r'<h2 id="(deciding|others)">.*?</h2>(.*?)</section>',
+        page_of(answer),
+        re.DOTALL,
+    ):
         for row in re.findall(r"<tr>\s*<td>(.*?)</tr>", section, re.DOTALL):
             who, what = (words(cell) for cell in row.split("</td>")[:2])
             found.append((title, who, what))
@@ -171,20 +205,28 @@ def words(markup):
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", markup)).split())
 
 
-SINCE, UNTIL = datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 8, 10, tzinfo=UTC)
+SINCE, UNTIL = (
+    datetime(2026, 3, 1, 10, tzinfo=UTC),
+    datetime(2026, 3, 8, 10, tzinfo=UTC),
+)
 SECOND = timedelta(seconds=1)
 
 
-def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock(signed_in, auditor):
+def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock(
+    signed_in, auditor
+):
     # A key that nobody has now.
     write(person=10_000, since=SINCE, until=UNTIL)
     moments = (SINCE - SECOND, SINCE, UNTIL - SECOND, UNTIL)
-    counts = [GrantPeriod.objects.of_person(10_000).in_force_at(at).exists() for at in moments]
+    counts = [
+        GrantPeriod.objects.of_person(10_000).in_force_at(at).exists() for at in moments
+    ]
     assert counts == [False, True, True, False]
     client = signed_in(auditor)
     auditor.time_zone = "America/New_York"
     auditor.save()
-    # Five hours behind UTC at its beginning; at its end the clocks there had just been put forward.
+    # Five hours behind UTC at its beginning; at its end the clocks there had just been
+    # put forward.
     expected = {"2026-03-01 05:00": True, "2026-03-08 06:00": False}
     answers = {at: client.get(PATH, {"at": at}) for at in expected}
     row = ("deciding", "Ana Removed ana@x.example", "Reviewer of everything")
@@ -195,8 +237,13 @@ def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock
     assert "those of America/New York" in page
 
 
-def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(signed_in, admin, auditor, reviewer, connection):
-    mailbox, other = Mailbox.objects.get(connection=connection), make_connection("other")
+def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(
+    signed_in, admin, auditor, reviewer, connection
+):
+    mailbox, other = (
+        Mailbox.objects.get(connection=connection),
+        make_connection("other"),
+    )
     make_person("box@yourteam.example", "Boxer", "reviewer", mailbox=mailbox)
     make_person("whole@yourteam.example", "Whole", "reviewer", connection=connection)
     make_person("else@yourteam.example", "Elsewhere", "reviewer", connection=other)
@@ -219,31 +266,53 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(signed_in,
     run("SET LOCAL session_replication_role = 'replica'")
     GrantPeriod.objects.filter(place="Gateway other").update(since=SINCE, until=UNTIL)
     answer = client.get(PATH, {"place": gone, "at": "2026-03-05"})
-    assert shown(answer) == [("deciding", "Elsewhere else@yourteam.example", "Reviewer of Gateway other")]
+    assert shown(answer) == [
+        ("deciding", "Elsewhere else@yourteam.example", "Reviewer of Gateway other")
+    ]
 
 
-def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admin, auditor, reviewer):
+def test_report_shows_where_a_required_second_factor_was_missing(
+    signed_in, admin, auditor, reviewer
+):
     Authenticator.objects.create(user=admin, type="webauthn", data={"name": "Phone"})
     with transaction.atomic():
-        record("person.factor_added", actor=actor_of(auditor), details={"factor": "passkey"})
+        record(
+            "person.factor_added",
+            actor=actor_of(auditor),
+            details={"factor": "passkey"},
+        )
     set_role_rule(actor=actor_of(admin), role=Role.REVIEWER, needed=True)
     Grant.objects.create(person=auditor, role="reviewer")
     answer = signed_in(admin).get(PATH)
     assert "reviewers needed a second factor" in words(page_of(answer))
     lacking = "Had no second factor, which the role needed: could not act"
-    assert [(who.split()[0], lacking in what) for title, who, what in shown(answer) if title == "deciding"] == [
+    assert [
+        (who.split()[0], lacking in what)
+        for title, who, what in shown(answer)
+        if title == "deciding"
+    ] == [
         ("Ana", True),
         ("Max", False),
     ]
     # Removed, and its details deleted by retention.
     with transaction.atomic():
-        record("person.factor_removed", actor=actor_of(admin), details={"factor": "passkey", "of": auditor.email})
-    lacks = [lacking in what for title, _, what in shown(signed_in(admin).get(PATH)) if title == "deciding"]
+        record(
+            "person.factor_removed",
+            actor=actor_of(admin),
+            details={"factor": "passkey", "of": auditor.email},
+        )
+    lacks = [
+        lacking in what
+        for title, _, what in shown(signed_in(admin).get(PATH))
+        if title == "deciding"
+    ]
     assert lacks == [True, True]
     EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
     assert "is no longer known" in page_of(signed_in(admin).get(PATH))
     # Before the rule it excluded nobody.
-    earlier = Entry.objects.get(action="role.second_factor_set").at - timedelta(seconds=1)
+    earlier = Entry.objects.get(action="role.second_factor_set").at - timedelta(
+        seconds=1
+    )
     page = page_of(signed_in(admin).get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"}))
     assert "needed a second factor" not in page
 
@@ -252,37 +321,64 @@ def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewe
     deactivate(actor=actor_of(admin), person_id=reviewer.pk)
     reactivate(actor=actor_of(admin), person_id=reviewer.pk)
     page = page_of(signed_in(auditor).get(PATH, {"person": reviewer.pk}))
-    assert [page.count(words) for words in ("Deactivated</span>", "Reactivated</span>", "Current</span>")] == [1, 1, 1]
+    assert [
+        page.count(words)
+        for words in ("Deactivated</span>", "Reactivated</span>", "Current</span>")
+    ] == [1, 1, 1]
     assert signed_in(auditor).get(PATH, {"person": 4_000_000}).status_code == 404
 
 
-def test_whoever_looks_after_a_part_reads_of_that_part(signed_in, admin, reviewer, connection):
-    mailbox, other = Mailbox.objects.get(connection=connection), make_connection("other")
+def test_whoever_looks_after_a_part_reads_of_that_part(
+    signed_in, admin, reviewer, connection
+):
+    mailbox, other = (
+        Mailbox.objects.get(connection=connection),
+        make_connection("other"),
+    )
     keeper = make_person("kim@yourteam.example", "Kim", "auditor", mailbox=mailbox)
     make_person("whole@yourteam.example", "Whole", "reviewer", connection=connection)
-    stranger = make_person("else@yourteam.example", "Elsewhere", "reviewer", connection=other)
+    stranger = make_person(
+        "else@yourteam.example", "Elsewhere", "reviewer", connection=other
+    )
     client = signed_in(keeper)
     answer = client.get(PATH)
-    assert {who.split()[0] for _, who, _ in shown(answer)} == {"Ana", "Ida", "Kim", "Whole"}
+    assert {who.split()[0] for _, who, _ in shown(answer)} == {
+        "Ana",
+        "Ida",
+        "Kim",
+        "Whole",
+    }
     # What their mailbox is in has no name for them, and others are none of theirs.
     assert "Gateway" not in page_of(answer).split("<main")[1]
     assert "Reviewer of the whole connection" in {what for *_, what in shown(answer)}
     assert client.get(PATH, {"person": stranger.pk}).status_code == 404
-    assert "There is no such scope" in page_of(client.get(PATH, {"place": f"connection-{other.pk}"}))
+    assert "There is no such scope" in page_of(
+        client.get(PATH, {"place": f"connection-{other.pk}"})
+    )
 
 
-def test_file_has_the_same_rows_holds_no_formula_and_is_noted(signed_in, auditor, reviewer):
+def test_file_has_the_same_rows_holds_no_formula_and_is_noted(
+    signed_in, auditor, reviewer
+):
     reviewer.name = "=cmd"
     reviewer.save()
     answer = signed_in(auditor).post(f"{PATH}file/", {"at": "", "place": ""})
-    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
-    assert [(row["name"], row["role"], row["place"], row["until_utc"]) for row in rows] == [
+    rows = list(
+        csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))
+    )
+    assert [
+        (row["name"], row["role"], row["place"], row["until_utc"]) for row in rows
+    ] == [
         ("'=cmd", "reviewer", "everything", ""),
         ("Max Weber", "auditor", "everything", ""),
     ]
     entry = Entry.objects.get(action="ledger.report_taken")
     fields = EntryDetail.objects.get(entry=entry).fields
-    assert (fields["report"], fields["rows"], entry.surface) == ("who could decide where", "2", "web")
+    assert (fields["report"], fields["rows"], entry.surface) == (
+        "who could decide where",
+        "2",
+        "web",
+    )
 
 
 GIVE = "INSERT INTO people_grant (person_id, role) VALUES (%s, 'auditor')"
@@ -290,8 +386,13 @@ AWAY = "UPDATE people_person SET is_active = false WHERE id = %s"
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("first", "second"), [(GIVE, AWAY), pytest.param(AWAY, GIVE, marks=pytest.mark.slow)])
-def test_role_granted_while_somebody_is_deactivated_does_not_count_afterwards(reviewer, first, second):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(GIVE, AWAY), pytest.param(AWAY, GIVE, marks=pytest.mark.slow)],
+)
+def test_role_granted_while_somebody_is_deactivated_does_not_count_afterwards(
+    reviewer, first, second
+):
     def meanwhile():
         # In this thread it is a connection of its own.
         with contextlib.closing(connection):

@@ -1,4 +1,6 @@
-"""A decision in doubt is settled by reads alone: two complete reads, a settle time apart, by database time."""
+"""A decision in doubt is settled by reads alone: two complete reads, a settle time
+apart, by database time.
+"""
 
 from datetime import timedelta
 
@@ -17,12 +19,18 @@ from tests.integration.deciding import decide
 pytestmark = pytest.mark.django_db
 
 
-# Our gateway is queried for one message by id, hosted MultiMail for everything it holds.
-both = pytest.mark.parametrize("connection", [True, False], ids=["our gateway", "hosted"], indirect=True)
+# Our gateway is queried for one message by id, hosted MultiMail for everything it
+# holds.
+both = pytest.mark.parametrize(
+    "connection", [True, False], ids=["our gateway", "hosted"], indirect=True
+)
 hosted = pytest.mark.parametrize("connection", [False], ids=["hosted"], indirect=True)
 # Both kinds of answers count alike.
 hosted_too = pytest.mark.parametrize(
-    "connection", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["our gateway", "hosted"], indirect=True
+    "connection",
+    [True, pytest.param(False, marks=pytest.mark.slow)],
+    ids=["our gateway", "hosted"],
+    indirect=True,
 )
 
 
@@ -42,10 +50,20 @@ def message(connection, upstream):
 
 
 def doubt(message, person, outcome="approve", **fields):
-    """Let the decision on the message, of which there may be one already, be in doubt about this outcome."""
+    """Let the decision on the message, of which there may be one already, be in doubt
+    about this outcome.
+    """
     decision = message.decisions.first() or decide(message, person, outcome).decision
-    values = {"outcome": outcome, "state": "unknown", "attempt": 1, "may_have_left": True, **fields}
-    Decision.objects.filter(pk=decision.pk).update(changed_at=Now() - timedelta(seconds=3), **values)
+    values = {
+        "outcome": outcome,
+        "state": "unknown",
+        "attempt": 1,
+        "may_have_left": True,
+        **fields,
+    }
+    Decision.objects.filter(pk=decision.pk).update(
+        changed_at=Now() - timedelta(seconds=3), **values
+    )
     return decision
 
 
@@ -87,7 +105,11 @@ def test_read_within_a_settle_time_is_not_counted(message, reviewer, monkeypatch
         assert seen() == ("unknown", 1, 0)
     # Nor one that began before the call ended, even if it finished later.
     ask = reads.ask_status
-    monkeypatch.setattr(reads, "ask_status", lambda one: (Decision.objects.update(due_at=Now()), ask(one))[1])
+    monkeypatch.setattr(
+        reads,
+        "ask_status",
+        lambda one: (Decision.objects.update(due_at=Now()), ask(one))[1],
+    )
     assert look(decision) == "read once"
     assert seen() == ("unknown", 1, 0)
 
@@ -104,7 +126,9 @@ def test_message_seen_held_twice_is_rejected_again_and_approved_again_where_a_pe
         assert (decision.attempt, decision.may_have_left) == (1, True)
         assert Decision.objects.due().count() == 1
     with rolled_back():
-        assert look_twice(doubt(message, reviewer)) == "still held, a person must confirm"
+        assert (
+            look_twice(doubt(message, reviewer)) == "still held, a person must confirm"
+        )
         assert seen() == ("unknown", 2, 0)
         # From now on it is read less often.
         assert Decision.objects.to_resolve().count() == 0
@@ -128,11 +152,15 @@ def test_message_absent_twice_since_it_was_seen_held_is_decided_by_nobody_knows_
     assert look(decision) == "unattributed"
 
 
-def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(message, upstream, reviewer):
+def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(
+    message, upstream, reviewer
+):
     def run(outcome, reason, who, _):
         decision = doubt(message, reviewer, outcome)
         reason = reason.format(reference=decision.reference)
-        upstream.holds(status="sent", decision="approved", decided_by=who, reason=reason)
+        upstream.holds(
+            status="sent", decision="approved", decided_by=who, reason=reason
+        )
         state = look(decision)
         assert Message.objects.get().state == "sent"
         return state
@@ -150,16 +178,26 @@ def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(message, upstream,
 
 
 @hosted
-def test_read_key_of_hosted_multimail_ends_the_doubt(connection, message, upstream, reviewer):
+def test_read_key_of_hosted_multimail_ends_the_doubt(
+    connection, message, upstream, reviewer
+):
     Connection.objects.update(read_key="mm_live_read")
     upstream.holds()
     path = f"/v1/mailboxes/{message.mailbox.upstream_id}/emails/{message.upstream_id}"
 
     def run(status, decision, at, reason, _):
-        upstream_fields = {"status": status, "decision": decision, "approved_at": at, "reason": reason}
+        upstream_fields = {
+            "status": status,
+            "decision": decision,
+            "approved_at": at,
+            "reason": reason,
+        }
         upstream.answers[path] = (
             200,
-            {"id": message.upstream_id, **{name: one for name, one in upstream_fields.items() if one}},
+            {
+                "id": message.upstream_id,
+                **{name: one for name, one in upstream_fields.items() if one},
+            },
         )
         look(doubt(message, reviewer))
         # One source that lacks it and one that holds it prove nothing.
@@ -170,7 +208,8 @@ def test_read_key_of_hosted_multimail_ends_the_doubt(connection, message, upstre
     doubt(message, reviewer)
     cases = [
         ("sent", "", NOW.isoformat(), "", "applied"),
-        # Hosted MultiMail may shorten a reason; one with another reference belongs to another decision.
+        # Hosted MultiMail may shorten a reason; one with another reference belongs to
+        # another decision.
         ("sent", "approved", "", "It is fine.", "applied"),
         ("sent", "approved", "", "[countersign:SOMEBODYEL]", "superseded"),
         ("rejected", "rejected", "", "", "superseded"),
@@ -180,7 +219,9 @@ def test_read_key_of_hosted_multimail_ends_the_doubt(connection, message, upstre
     assert outcomes(cases, run) == {case: case[-1] for case in cases}
 
 
-def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_waits(message, reviewer, upstream):
+def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_waits(
+    message, reviewer, upstream
+):
     decision = doubt(message, reviewer)
     for status in (500, 429, 401):
         upstream.answers["/v1/oversight/pending"] = (status, {"error": "no"})
@@ -188,21 +229,30 @@ def test_read_that_fails_proves_nothing_and_none_is_made_while_the_connection_wa
         assert look(decision) == "not known", status
     assert seen() == ("unknown", 0, 0)
     upstream.calls.clear()
-    for fields in ({"wait_until": Now() + timedelta(hours=1), "paused_at": None}, {"paused_at": Now()}):
+    for fields in (
+        {"wait_until": Now() + timedelta(hours=1), "paused_at": None},
+        {"paused_at": Now()},
+    ):
         Connection.objects.update(**fields)
         assert look(decision) == "nothing to resolve"
     assert upstream.calls == []
 
 
 @hosted
-def test_list_with_rows_that_name_nothing_shows_no_absence(connection, upstream, reviewer):
+def test_list_with_rows_that_name_nothing_shows_no_absence(
+    connection, upstream, reviewer
+):
     message = make_message(connection)
     upstream.holds({"subject": "which one is this?"})
     assert look(doubt(message, reviewer)) == "not known"
 
 
-def test_message_that_a_read_lists_again_is_not_lost(message, reviewer, upstream, connection):
-    decision = doubt(message, reviewer, "reject", state="unattributed", seen_held=1, seen_absent=2)
+def test_message_that_a_read_lists_again_is_not_lost(
+    message, reviewer, upstream, connection
+):
+    decision = doubt(
+        message, reviewer, "reject", state="unattributed", seen_held=1, seen_absent=2
+    )
     Message.objects.update(state="gone")
     read_everything(connection_id=connection.pk, now=NOW)
     assert Message.objects.get().state == "held"
@@ -219,7 +269,8 @@ def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     assert seen() == ("withdrawn", 2, 0)
 
 
-# What later webhooks made of the message that MultiMail knows no more: state, mirror, outcome, and how it ends.
+# What later webhooks made of the message that MultiMail knows no more: state, mirror,
+# outcome, and how it ends.
 FORGOTTEN_BY_HOSTED = [
     ("unknown", "sent", "approve", "applied"),
     ("withdrawn", "bounced", "approve", "applied"),
@@ -227,7 +278,8 @@ FORGOTTEN_BY_HOSTED = [
     ("withdrawn", "cancelled", "approve", "superseded"),
     ("unknown", "delivered", "reject", "superseded"),
 ]
-# Our gateway tells who decided, so that without a name only what was not ours is proved.
+# Our gateway tells who decided, so that without a name only what was not ours is
+# proved.
 FORGOTTEN_BY_OURS = [
     ("unknown", "sent", "approve", "unattributed"),
     ("unknown", "rejected", "reject", "unattributed"),
@@ -239,7 +291,9 @@ FORGOTTEN_BY_OURS = [
 
 
 @both
-def test_later_webhooks_end_what_the_lost_one_would_have_ended(connection, message, upstream, reviewer):
+def test_later_webhooks_end_what_the_lost_one_would_have_ended(
+    connection, message, upstream, reviewer
+):
     upstream.holds()
     upstream.unknown = {message.upstream_id}
 
@@ -272,4 +326,7 @@ def test_doubt_that_only_a_person_can_resolve_is_not_read_repeatedly(message, re
         Message.objects.update(state="gone")
         return Decision.objects.to_resolve().count()
 
-    assert outcomes([("withdrawn",), ("unattributed",)], run) == {("withdrawn",): 0, ("unattributed",): 0}
+    assert outcomes([("withdrawn",), ("unattributed",)], run) == {
+        ("withdrawn",): 0,
+        ("unattributed",): 0,
+    }

@@ -1,6 +1,8 @@
-"""After a restore to an older state nothing leaves a second time: not by the desk, and not by the gateway's outbox.
+"""After a restore to an older state nothing leaves a second time: not by the desk, and
+not by the gateway's outbox.
 
-A restore is what a transaction that is rolled back leaves: the database is as it was, and the mail server remembers.
+A restore is what a transaction that is rolled back leaves: the database is as it was,
+and the mail server remembers.
 """
 
 from datetime import timedelta
@@ -47,14 +49,26 @@ def held(account):
 
 def send(account, **fields):
     """Send a message through the gateway, which holds it; return its id."""
-    message_fields = {"to": ["dana@northwind.example"], "subject": f"Order {fields}", "markdown": "Hello", **fields}
-    return account.ask("POST", f"{account.world.base}/send", key="agent", json=message_fields).json()["id"]
+    message_fields = {
+        "to": ["dana@northwind.example"],
+        "subject": f"Order {fields}",
+        "markdown": "Hello",
+        **fields,
+    }
+    return account.ask(
+        "POST", f"{account.world.base}/send", key="agent", json=message_fields
+    ).json()["id"]
 
 
 def approved(account, **fields):
     """The same, approved past the desk, as it waits in the outbox."""
     decision = {"email_id": send(account, **fields), "action": "approve"}
-    assert account.ask("POST", "/v1/oversight/decide", key="desk", json=decision).status_code == 200
+    assert (
+        account.ask(
+            "POST", "/v1/oversight/decide", key="desk", json=decision
+        ).status_code
+        == 200
+    )
     return Email.objects.get(pk=decision["email_id"])
 
 
@@ -80,7 +94,9 @@ def look_twice(decision):
     """Read twice, a settle time apart; return both results."""
     found = []
     for _ in range(2):
-        Decision.objects.update(due_at=Now() - timedelta(seconds=1), changed_at=Now() - timedelta(seconds=3))
+        Decision.objects.update(
+            due_at=Now() - timedelta(seconds=1), changed_at=Now() - timedelta(seconds=3)
+        )
         found.append(resolve(decision_id=decision.pk))
     return found
 
@@ -98,7 +114,10 @@ def test_decision_that_was_carried_out_since_is_not_carried_out_again_where_the_
     carry_out_all()
     assert look_twice(decision) == ["read once", "still held, a person must confirm"]
     carry_out_all()
-    assert (len(mail_server.taken), status_of(held.upstream_id)) == (1, "pending_send_approval")
+    assert (len(mail_server.taken), status_of(held.upstream_id)) == (
+        1,
+        "pending_send_approval",
+    )
     decision.refresh_from_db()
     assert "when the backup of 2026-11-20 10:00:00 UTC was made" in decision.explanation
 
@@ -113,16 +132,24 @@ def test_message_that_was_approved_and_sent_since_is_marked_before_anybody_appro
     assert "may already have been approved and sent" in found["sentence"]
 
 
-def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it_is_read(account, admin):
+def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it_is_read(
+    account, admin
+):
     send(account)
     assert restore(admin).marked == 0
     read_everything(connection_id=account.connection.pk, now=clock())
     [message] = Message.objects.all()
-    assert (message.review.risk_level, "restored" in message.review.rules) == ("high", True)
+    assert (message.review.risk_level, "restored" in message.review.rules) == (
+        "high",
+        True,
+    )
 
 
 def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, admin):
-    with_time, due = approved(account, send_at="2099-01-01T00:00:00Z"), approved(account)
+    with_time, due = (
+        approved(account, send_at="2099-01-01T00:00:00Z"),
+        approved(account),
+    )
     with rolled_back():
         assert leave(due) == "sent"
     restore(admin)
@@ -135,12 +162,20 @@ def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, a
     assert (due.status, due.fate_unknown, due.due_at) == ("sent", True, None)
     assert "Restored from the backup" in due.last_error
     answer = account.ask("PATCH", "/v1/account", json={"hold_all": False})
-    assert (answer.status_code, leave(with_time), len(mail_server.taken)) == (200, "sent", 2)
+    assert (answer.status_code, leave(with_time), len(mail_server.taken)) == (
+        200,
+        "sent",
+        2,
+    )
 
 
-def test_hosted_multimail_that_was_not_restored_reports_the_outcome(upstream, reviewer, admin):
+def test_hosted_multimail_that_was_not_restored_reports_the_outcome(
+    upstream, reviewer, admin
+):
     upstream.headers = {}
-    connection = make_connection(api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read")
+    connection = make_connection(
+        api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read"
+    )
     messages = [make_message(connection) for _ in range(2)]
     upstream.holds(*(pending_row(one.upstream_id) for one in messages))
     upstream.decides(200, status="approved_and_sent", decision="approved")
@@ -151,9 +186,19 @@ def test_hosted_multimail_that_was_not_restored_reports_the_outcome(upstream, re
     assert len(upstream.decisions) == 1
     # It no longer holds the decided one, and names our decision.
     upstream.holds(pending_row(messages[1].upstream_id))
-    upstream_fields = {"status": "sent", "decision": "approved", "decision_reason": upstream.decisions[0]["reason"]}
-    for path in (f"/v1/mailboxes/01MAILBOX/emails/{messages[0].upstream_id}", f"/v1/emails/{messages[0].upstream_id}"):
-        upstream.answers[path] = (200, {"id": messages[0].upstream_id, **upstream_fields})
+    upstream_fields = {
+        "status": "sent",
+        "decision": "approved",
+        "decision_reason": upstream.decisions[0]["reason"],
+    }
+    for path in (
+        f"/v1/mailboxes/01MAILBOX/emails/{messages[0].upstream_id}",
+        f"/v1/emails/{messages[0].upstream_id}",
+    ):
+        upstream.answers[path] = (
+            200,
+            {"id": messages[0].upstream_id, **upstream_fields},
+        )
     held = restore(admin)
     # What it still holds has not left.
     assert (held.doubtful, held.marked) == (1, 0)
@@ -162,12 +207,17 @@ def test_hosted_multimail_that_was_not_restored_reports_the_outcome(upstream, re
     assert len(upstream.decisions) == 1
 
 
-def test_what_a_restore_holds_back_stands_in_the_ledger_and_says_why(account, held, reviewer):
+def test_what_a_restore_holds_back_stands_in_the_ledger_and_says_why(
+    account, held, reviewer
+):
     decide(held, reviewer)
     Connection.objects.update(repeats_unknown_approvals=True)
     hold_back(made_at=NOW, actor=OPERATOR)
     connection = Connection.objects.get()
-    assert (connection.paused_by_hand, connection.repeats_unknown_approvals) == (True, False)
+    assert (connection.paused_by_hand, connection.repeats_unknown_approvals) == (
+        True,
+        False,
+    )
     assert "compare with the mail server's log" in connection.paused_because
     actions = Entry.objects.filter(actor_id="restore").values_list("action", flat=True)
     assert sorted(actions) == ["connection.paused_by_hand", "decision.unknown"]

@@ -1,4 +1,6 @@
-"""Personal details are removed after retention or on request; the entries stay and still verify."""
+"""Personal details are removed after retention or on request; the entries stay and
+still verify.
+"""
 
 import io
 from datetime import timedelta
@@ -31,13 +33,17 @@ def grow_old(entries, *, days):
     """Backdate entries directly in the database; their leaves are not checked here."""
     with database.cursor() as cursor:
         cursor.execute("SET session_replication_role = 'replica'")
-        entries.update(at=Entry.objects.newest_first().first().at - timedelta(days=days))
+        entries.update(
+            at=Entry.objects.newest_first().first().at - timedelta(days=days)
+        )
         cursor.execute("SET session_replication_role = 'origin'")
 
 
 def erase(message, because="Asked for by the recipient, ticket 81"):
     out = io.StringIO()
-    call_command("audit_erase", message=str(message.public_id), because=because, stdout=out)
+    call_command(
+        "audit_erase", message=str(message.public_id), because=because, stdout=out
+    )
     return " ".join(out.getvalue().split())
 
 
@@ -51,22 +57,43 @@ def test_details_past_their_retention_are_removed_entries_stay(message):
     grow_old(held, days=31)
     before = list(Entry.objects.oldest_first().values())
     assert remove_old_details() == 1
-    assert list(Entry.objects.filter(pk__lte=before[-1]["id"]).oldest_first().values()) == before
+    assert (
+        list(Entry.objects.filter(pk__lte=before[-1]["id"]).oldest_first().values())
+        == before
+    )
     assert with_details() == {"message.fetched", "ledger.details_removed"}
     (removal,) = lines(Entry.objects.of_action("ledger.details_removed"))
-    assert (removal.details["entries"], removal.actor_kind, removal.surface) == ("1", "worker", "worker")
+    assert (removal.details["entries"], removal.actor_kind, removal.surface) == (
+        "1",
+        "worker",
+        "worker",
+    )
     assert "UTC" in removal.details["up to"]
     (line,) = lines(held)
-    assert (line.is_redacted, line.details, line.as_json()["details_removed"]) == (True, {}, True)
+    assert (line.is_redacted, line.details, line.as_json()["details_removed"]) == (
+        True,
+        {},
+        True,
+    )
     assert not removal.is_redacted
 
 
-def test_entry_without_details_hashes_to_its_leaf_and_pages_say_that_they_were_removed(message, signed_in, auditor):
+def test_entry_without_details_hashes_to_its_leaf_and_pages_say_that_they_were_removed(
+    message, signed_in, auditor
+):
     seal_here()
     EntryDetail.objects.filter(entry__action="message.held").delete()
     entry = Entry.objects.of_action("message.held").get()
-    assert entry_hash(entry) == entry.hash == bytes(SealedEntry.objects.get(entry=entry.pk).hash).hex()
-    (shown,) = signed_in(auditor).get("/audit/?action=message.held&format=json").json()["entries"]
+    assert (
+        entry_hash(entry)
+        == entry.hash
+        == bytes(SealedEntry.objects.get(entry=entry.pk).hash).hex()
+    )
+    (shown,) = (
+        signed_in(auditor)
+        .get("/audit/?action=message.held&format=json")
+        .json()["entries"]
+    )
     assert (shown["details"], shown["details_removed"]) == ({}, True)
 
 
@@ -74,7 +101,9 @@ def test_details_that_are_recent_unsealed_or_without_a_limit_stay(message, setti
     seal_here()
     grow_old(Entry.objects.all(), days=29)
     make_message(message.connection)
-    assert remove_old_details() == 0, "what is sealed is not old, and what is not sealed stays"
+    assert remove_old_details() == 0, (
+        "what is sealed is not old, and what is not sealed stays"
+    )
     grow_old(Entry.objects.exclude(pk__in=SealedEntry.objects.values("entry")), days=31)
     assert remove_old_details() == 0, "what is old is not sealed"
     grow_old(Entry.objects.all(), days=3_000)
@@ -93,20 +122,37 @@ def test_many_go_in_steps_each_with_an_entry_of_its_own(message, monkeypatch):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_stays(message, reviewer):
+def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_stays(
+    message, reviewer
+):
     other = make_message(message.connection)
     decide(message, reviewer, "reject", "It names Dana's illness")
     Message.objects.filter(pk=message.pk).update(state="rejected")
     message.decisions.update(state="applied")
     output = erase(message)
-    for words in ("the details of 4 entries", "1 webhooks as they came", "versions, verdicts, comments and cards"):
+    for words in (
+        "the details of 4 entries",
+        "1 webhooks as they came",
+        "versions, verdicts, comments and cards",
+    ):
         assert words in output
     message_lines = lines(Entry.objects.of_message(message.public_id).oldest_first())
-    assert [line.action for line in message_lines if not line.is_redacted] == ["ledger.details_erased"]
-    assert message_lines[-1].details["reason"] == "Asked for by the recipient, ticket 81"
-    assert (message_lines[-1].actor_kind, message_lines[-1].actor_id) == ("command", "audit_erase")
-    assert list(WebhookEvent.objects.values_list("email_id", flat=True)) == [other.upstream_id]
-    assert not any(line.is_redacted for line in lines(Entry.objects.of_message(other.public_id)))
+    assert [line.action for line in message_lines if not line.is_redacted] == [
+        "ledger.details_erased"
+    ]
+    assert (
+        message_lines[-1].details["reason"] == "Asked for by the recipient, ticket 81"
+    )
+    assert (message_lines[-1].actor_kind, message_lines[-1].actor_id) == (
+        "command",
+        "audit_erase",
+    )
+    assert list(WebhookEvent.objects.values_list("email_id", flat=True)) == [
+        other.upstream_id
+    ]
+    assert not any(
+        line.is_redacted for line in lines(Entry.objects.of_message(other.public_id))
+    )
     message.refresh_from_db()
     assert message.revision.content["subject"], "what was decided on stays"
 
@@ -116,14 +162,18 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
     assert erasure.details["reason"] == "Asked for by the recipient, ticket 81"
 
 
-def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_what_nobody_knows(message, settings):
+def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_what_nobody_knows(
+    message, settings
+):
     with pytest.raises(CommandError, match="not finished yet"):
         erase(message)
     for because in ("", "  "):
         with pytest.raises(CommandError, match="Give a reason"):
             erase(message, because=because)
     with pytest.raises(CommandError, match="Neither the ledger nor the mirror knows"):
-        call_command("audit_erase", message="00000000-0000-0000-0000-000000000000", because="x")
+        call_command(
+            "audit_erase", message="00000000-0000-0000-0000-000000000000", because="x"
+        )
     settings.SEAL_KEYS = []
     Message.objects.filter(pk=message.pk).update(state="rejected")
     with pytest.raises(CommandError, match="2 entries are not sealed yet"):

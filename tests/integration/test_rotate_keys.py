@@ -1,4 +1,6 @@
-"""Secrets at rest: encrypted with the newest key, row by row, and none in clear text in a dump (line 55)."""
+"""Secrets at rest: encrypted with the newest key, row by row, and none in clear text in
+a dump (line 55).
+"""
 
 import io
 
@@ -44,9 +46,20 @@ def stored(settings, admin):
     make_connection(**SECRETS)
     Destination.objects.create(name="#approvals", url=ADDRESS)
     world = make_world()
-    Webhook.objects.create(account=world.account, url="https://x.example/h", events=["oversight.pending"], secret=HOOK)
-    Authenticator.objects.create(user=admin, type="totp", data={"secret": encrypt(FACTOR), "used": 7})
-    codes = {"seed": encrypt("clear-seed"), "migrated_codes": [encrypt(one) for one in CODES], "used_mask": 3}
+    Webhook.objects.create(
+        account=world.account,
+        url="https://x.example/h",
+        events=["oversight.pending"],
+        secret=HOOK,
+    )
+    Authenticator.objects.create(
+        user=admin, type="totp", data={"secret": encrypt(FACTOR), "used": 7}
+    )
+    codes = {
+        "seed": encrypt("clear-seed"),
+        "migrated_codes": [encrypt(one) for one in CODES],
+        "used_mask": 3,
+    }
     Authenticator.objects.create(user=admin, type="recovery_codes", data=codes)
     settings.ENCRYPTION_KEYS = [NEW, OLD]
 
@@ -59,10 +72,17 @@ def run(*arguments):
 
 def tokens():
     """Every stored secret, as the database has it."""
-    return [token for kind in secrets_at_rest._kinds() for row in kind.rows() for token in kind.tokens(row)]
+    return [
+        token
+        for kind in secrets_at_rest._kinds()
+        for row in kind.rows()
+        for token in kind.tokens(row)
+    ]
 
 
-def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(stored, settings):
+def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
+    stored, settings
+):
     before, written = secrets_at_rest.look(), tokens()
     assert (before.secrets, before.older) == (len(written), len(written))
     assert "of them with an older key" in run("--check")
@@ -74,15 +94,23 @@ def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(stored,
     settings.ENCRYPTION_KEYS = [NEW]
     found = Connection.objects.get()
     assert {name: getattr(found, name) for name in SECRETS} == SECRETS
-    assert (Destination.objects.get().url, Webhook.objects.get().secret) == (ADDRESS, HOOK)
+    assert (Destination.objects.get().url, Webhook.objects.get().secret) == (
+        ADDRESS,
+        HOOK,
+    )
     app, codes = Authenticator.objects.order_by("pk")
     assert (decrypt(app.data["secret"]), app.data["used"]) == (FACTOR, 7)
-    assert ([decrypt(one) for one in codes.data["migrated_codes"]], codes.data["used_mask"]) == (CODES, 3)
+    assert (
+        [decrypt(one) for one in codes.data["migrated_codes"]],
+        codes.data["used_mask"],
+    ) == (CODES, 3)
 
     assert "0 of them with an older key" in run("--check")
     assert "already use the newest key" in run()
     assert Entry.objects.filter(action="secrets.rotated").count() == 1
-    assert "clear" not in str(list(EntryDetail.objects.values_list("fields", flat=True)))
+    assert "clear" not in str(
+        list(EntryDetail.objects.values_list("fields", flat=True))
+    )
 
 
 @pytest.mark.slow
@@ -108,7 +136,9 @@ def test_rotation_that_broke_off_goes_on_where_it_was(stored, monkeypatch):
 
 def test_secret_that_no_key_reads_is_named_and_keeps_nothing_else_up(stored, settings):
     settings.ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
-    lost = Destination.objects.create(name="#lost", url="https://discord.com/api/webhooks/2/lost")
+    lost = Destination.objects.create(
+        name="#lost", url="https://discord.com/api/webhooks/2/lost"
+    )
     settings.ENCRYPTION_KEYS = [NEW, OLD]
     with pytest.raises(CommandError, match=f"alerts.Destination {lost.pk}"):
         run()
@@ -117,7 +147,9 @@ def test_secret_that_no_key_reads_is_named_and_keeps_nothing_else_up(stored, set
 
 @pytest.mark.django_db(transaction=True)
 def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
-    """Rotation waits for the row's lock, and then re-encrypts the current value, not the one read before."""
+    """Rotation waits for the row's lock, and then re-encrypts the current value, not
+    the one read before.
+    """
     with another_session() as other:
         new = encrypt("mm_live_changed_meanwhile")
         other.execute("UPDATE mirror_connection SET read_key = %s", [new])
@@ -130,10 +162,20 @@ def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
 
 def test_no_secret_stands_in_clear_in_a_dump_of_the_database(stored, signed_in, admin):
     # A request that waits for reauthentication is stored too.
-    signed_in(admin, minutes=30).post("/connections/add/", {"place": "ours", "name": "X", **KEYS})
+    signed_in(admin, minutes=30).post(
+        "/connections/add/", {"place": "ours", "name": "X", **KEYS}
+    )
     dump = _dump()
     assert b"Gateway main" in dump
-    clear = [*SECRETS.values(), ADDRESS, FACTOR, *CODES, HOOK, "clear-seed", *KEYS.values()]
+    clear = [
+        *SECRETS.values(),
+        ADDRESS,
+        FACTOR,
+        *CODES,
+        HOOK,
+        "clear-seed",
+        *KEYS.values(),
+    ]
     assert [secret for secret in clear if secret.encode() in dump] == []
     # Sessions are compressed: compare their content, not the stored bytes.
     packed = " ".join(str(session.get_decoded()) for session in Session.objects.all())

@@ -1,4 +1,6 @@
-"""Admins set the weights of the published rules: permissions, ledger entries, and held messages are reweighed."""
+"""Admins set the weights of the published rules: permissions, ledger entries, and held
+messages are reweighed.
+"""
 
 from datetime import timedelta
 
@@ -23,7 +25,10 @@ from tests.markup import words_of
 pytestmark = pytest.mark.django_db
 
 RULE = "greeting_differs"
-MISADDRESSED = {"markdown": "Dear Anna,\n\nhere is what you asked for.", "to_addresses": ["bob@northwind.example"]}
+MISADDRESSED = {
+    "markdown": "Dear Anna,\n\nhere is what you asked for.",
+    "to_addresses": ["bob@northwind.example"],
+}
 PAGE = f"/rules/findings/{RULE}/"
 
 
@@ -52,10 +57,15 @@ def test_new_points_hold_for_what_comes_and_for_what_is_held(connection, admin):
 
     weigh(admin, None)
     reweigh_all()
-    assert (risk_of(before), RuleWeight.objects.points_by_rule()) == ((30, "notice"), {})
+    assert (risk_of(before), RuleWeight.objects.points_by_rule()) == (
+        (30, "notice"),
+        {},
+    )
 
 
-def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(connection, admin):
+def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(
+    connection, admin
+):
     ReviewPlan.objects.create(targets={"high": [10, 20], "": [60, 120]})
     follow = lambda: watch(to_watch().values_list("pk", flat=True))  # noqa: E731 - once for each weight
     message = make_message(connection, **MISADDRESSED)
@@ -64,17 +74,25 @@ def test_deadlines_follow_the_new_risk_and_only_where_its_level_changed(connecti
     def minutes():
         message.refresh_from_db()
         return [
-            (at - message.held_at) / timedelta(minutes=1) for at in (message.review.look_by, message.review.decide_by)
+            (at - message.held_at) / timedelta(minutes=1)
+            for at in (message.review.look_by, message.review.decide_by)
         ]
 
     assert minutes() == [60, 120]
-    for points, expected, is_asked_again in ((31, [60, 120], False), (80, [10, 20], True), (None, [60, 120], True)):
+    for points, expected, is_asked_again in (
+        (31, [60, 120], False),
+        (80, [10, 20], True),
+        (None, [60, 120], True),
+    ):
         Review.objects.update(policy_applied=7)
         before = Review.objects.get().watch_at
         weigh(admin, points)
         reweigh_all()
         message.refresh_from_db()
-        assert (message.review.watch_at != before, message.review.policy_applied == 0) == (
+        assert (
+            message.review.watch_at != before,
+            message.review.policy_applied == 0,
+        ) == (
             is_asked_again,
             is_asked_again,
         )
@@ -88,14 +106,21 @@ def test_ledger_says_who_weighed_what_before_and_after(admin):
         weigh(admin, points)
     entries = Entry.objects.filter(action="rule.weighed").order_by("pk")
     recorded = [EntryDetail.objects.get(entry=entry).fields for entry in entries]
-    assert [(one["rule"], one["before"], one["after"]) for one in recorded] == [(RULE, "30", "80"), (RULE, "80", "5")]
+    assert [(one["rule"], one["before"], one["after"]) for one in recorded] == [
+        (RULE, "30", "80"),
+        (RULE, "80", "5"),
+    ]
     assert {entry.actor_id for entry in entries} == {str(admin.pk)}
     weight = RuleWeight.objects.get()
     assert (weight.points, weight.changed_by) == (5, admin)
 
 
-def test_only_an_admin_of_everything_weighs_published_rules(connection, reviewer, auditor, admin):
-    of_one_connection = make_person("p@yourteam.example", "Pat", "admin", connection=connection)
+def test_only_an_admin_of_everything_weighs_published_rules(
+    connection, reviewer, auditor, admin
+):
+    of_one_connection = make_person(
+        "p@yourteam.example", "Pat", "admin", connection=connection
+    )
     for person in (reviewer, auditor, of_one_connection):
         with pytest.raises(ActNotAllowed, match="Only an admin of all mailboxes"):
             weigh(person, 80)
@@ -117,11 +142,15 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     while tasks.reweigh(weight.pk) != "done":
         pass
     assert {risk_of(one)[0] for one in messages} == {80}
-    assert (risk_of(clean)[0], risk_of(done)[0]) == (0, 30), "only what is held and was hit is weighed anew"
+    assert (risk_of(clean)[0], risk_of(done)[0]) == (0, 30), (
+        "only what is held and was hit is weighed anew"
+    )
 
 
 @pytest.mark.django_db(transaction=True)
-def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(connection, admin):
+def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(
+    connection, admin
+):
     message = make_message(connection)
     with transaction.atomic():
         # By the old points: the new ones are not there yet.
@@ -136,7 +165,9 @@ def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(connection
 
 
 @pytest.mark.slow
-def test_message_page_shows_uncounted_and_discontinued_findings(connection, admin, signed_in):
+def test_message_page_shows_uncounted_and_discontinued_findings(
+    connection, admin, signed_in
+):
     message = make_message(connection, **MISADDRESSED)
     [stored] = message.revision.findings
     weigh(admin, 0)
@@ -144,10 +175,21 @@ def test_message_page_shows_uncounted_and_discontinued_findings(connection, admi
     assert risk_of(message) == (0, "")
     assert Review.objects.get(pk=message.pk).rules == [RULE]
 
-    of_old = {"rule": "of_old", "version": 1, "level": "high", "sentence": "It was seen once.", "points": 55}
+    of_old = {
+        "rule": "of_old",
+        "version": 1,
+        "level": "high",
+        "sentence": "It was seen once.",
+        "points": 55,
+    }
     Revision.objects.filter(pk=message.revision_id).update(findings=[stored, of_old])
     page = words_of(signed_in(admin).get(f"/queue/{message.public_id}/"))
-    for expected in ("Noted, not counted: ", "wrong greeting 0 ", "High: It was seen once.", "Risk 55"):
+    for expected in (
+        "Noted, not counted: ",
+        "wrong greeting 0 ",
+        "High: It was seen once.",
+        "Risk 55",
+    ):
         assert expected in page
 
 
@@ -161,19 +203,25 @@ def hit(connection, **fields):
     return message
 
 
-def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(connection, admin, signed_in):
+def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(
+    connection, admin, signed_in
+):
     hits = [hit(connection) for _ in range(2)]
     old = Now() - timedelta(days=31)
     Message.objects.filter(pk=hits[0].pk).update(held_at=old, changed_at=old)
     weigh(admin, 80)
     page = words_of(signed_in(admin).get("/rules/findings/"))
-    what = "Wrong greeting The greeting does not match the recipient. 80 high published 30"
+    what = (
+        "Wrong greeting The greeting does not match the recipient. 80 high published 30"
+    )
     assert f"{what} 1 message in 30 days" in page
     # Sorted by weight: it is the heaviest now.
     assert page.index("Wrong greeting") < page.index("Look-alike")
 
 
-def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(connection, reviewer, signed_in):
+def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(
+    connection, reviewer, signed_in
+):
     message = hit(connection, subject="Not for everybody")
     answer = signed_in(reviewer).get(PAGE)
     assert f'href="/queue/{message.public_id}/"' in answer.content.decode()
@@ -182,12 +230,18 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(conn
     assert "Reads greetings in a dozen languages" in page
     assert "Only an admin of all mailboxes can change the points." in page
 
-    stranger = signed_in(make_person("x@yourteam.example", "X", "admin", connection=make_connection("other")))
+    stranger = signed_in(
+        make_person(
+            "x@yourteam.example", "X", "admin", connection=make_connection("other")
+        )
+    )
     assert "Not for everybody" not in words_of(stranger.get(PAGE))
 
 
 @pytest.mark.slow
-def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, monkeypatch):
+def test_hits_are_paged_without_gap_or_repetition(
+    connection, admin, signed_in, monkeypatch
+):
     monkeypatch.setattr("approvals.risk_rules.views.PAGE", 2)
     wanted = {str(hit(connection).public_id) for _ in range(3)}
     client, address, seen = signed_in(admin), PAGE, []
@@ -201,9 +255,14 @@ def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, 
     assert len(client.get(f"{PAGE}?after=99999999999999999999-1").context["hits"]) == 2
 
 
-def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field(admin, signed_in):
+def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field(
+    admin, signed_in
+):
     for points in ("", "101", "-1", "1.5", "many"):
-        assert RuleForm({"points": points}).first_error() == "Give it 0 to 100 points, in whole numbers.", points
+        assert (
+            RuleForm({"points": points}).first_error()
+            == "Give it 0 to 100 points, in whole numbers."
+        ), points
     client = signed_in(admin)
     refused = client.post(f"{PAGE}weigh/", {"points": "101"})
     assert refused.status_code == 422

@@ -9,15 +9,25 @@ from approvals.models import CommandedMail
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from policy.models import AllowEntry, KillSwitch
-from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
+from tests.factories import (
+    make_connection,
+    make_list,
+    make_message,
+    make_person,
+    rolled_back,
+)
 
 pytestmark = pytest.mark.django_db
 
 
 def test_switch_stops_the_same_messages_in_a_list_as_alone(connection, reviewer, admin):
     elsewhere = make_connection("other")
-    second = Mailbox.objects.create(connection=connection, upstream_id="01SECOND", address="sales@yourteam.example")
-    messages = {name: make_message(connection) for name in ("first", "second", "unknown")}
+    second = Mailbox.objects.create(
+        connection=connection, upstream_id="01SECOND", address="sales@yourteam.example"
+    )
+    messages = {
+        name: make_message(connection) for name in ("first", "second", "unknown")
+    }
     messages["elsewhere"] = make_message(elsewhere)
     Message.objects.filter(pk=messages["second"].pk).update(mailbox=second)
     Message.objects.filter(pk=messages["unknown"].pk).update(mailbox=None)
@@ -33,9 +43,15 @@ def test_switch_stops_the_same_messages_in_a_list_as_alone(connection, reviewer,
     ):
         with rolled_back():
             switch = KillSwitch.objects.create(pulled_by=admin, reason="Wait", **scope)
-            many = rulings(list(messages.values()), reviewer.actor(surface="web"), now=clock())
-            assert {name for name, one in messages.items() if many[one.pk].rule == "stopped"} == stopped, scope
-            assert {name for name, one in messages.items() if stop_of(one) == switch} == stopped, scope
+            many = rulings(
+                list(messages.values()), reviewer.actor(surface="web"), now=clock()
+            )
+            assert {
+                name for name, one in messages.items() if many[one.pk].rule == "stopped"
+            } == stopped, scope
+            assert {
+                name for name, one in messages.items() if stop_of(one) == switch
+            } == stopped, scope
 
 
 def test_list_is_judged_at_a_time(connection, reviewer):
@@ -43,11 +59,15 @@ def test_list_is_judged_at_a_time(connection, reviewer):
     make_list("northwind.example")
     AllowEntry.objects.update(expires_at=clock() + timedelta(hours=1))
     actor, later = reviewer.actor(surface="web"), clock() + timedelta(hours=2)
-    found = [rulings([message], actor, now=now)[message.pk].rule for now in (clock(), later)]
+    found = [
+        rulings([message], actor, now=now)[message.pk].rule for now in (clock(), later)
+    ]
     assert found == ["", "allowlist"]
 
 
-def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_list(connection, reviewer):
+def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_list(
+    connection, reviewer
+):
     message = make_message(connection)
     Message.objects.update(trigger={"discord_interaction_id": "5"})
     message.refresh_from_db()
@@ -58,7 +78,12 @@ def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_
 
 
 def test_reviewer_of_one_connection_decides_there_and_nowhere_else(connection, admin):
-    near = make_person("near@yourteam.example", "Near", "reviewer", connection=connection)
-    for message, may in ((make_message(connection), True), (make_message(make_connection("other")), False)):
+    near = make_person(
+        "near@yourteam.example", "Near", "reviewer", connection=connection
+    )
+    for message, may in (
+        (make_message(connection), True),
+        (make_message(make_connection("other")), False),
+    ):
         actor, now = near.actor(surface="web"), clock()
         assert rulings([message], actor, now=now)[message.pk].may_approve == may

@@ -1,4 +1,6 @@
-"""Sealing: which entries are sealed and when, what stops it, key changes, and concurrent writers."""
+"""Sealing: which entries are sealed and when, what stops it, key changes, and
+concurrent writers.
+"""
 
 import threading
 from datetime import timedelta
@@ -12,12 +14,24 @@ from django.db.models.signals import post_save
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing import sealer, signing, status
-from audit.sealing.preconditions import SealingRefused, check_end, latest_seal, read_database_state
+from audit.sealing.preconditions import (
+    SealingRefused,
+    check_end,
+    latest_seal,
+    read_database_state,
+)
 from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
 from common.postgres import clock
 from tests.integration.deciding import in_thread
-from tests.ledger import ACTOR, another_session, append, as_superuser, check_chain, new_key
+from tests.ledger import (
+    ACTOR,
+    another_session,
+    append,
+    as_superuser,
+    check_chain,
+    new_key,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,9 +46,17 @@ def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_ot
     made = append(5)
     assert (seal_all(), seal_all()) == (5, 0), "nothing new makes no seal"
     (seal,) = check_chain()
-    assert (seal.number, seal.kind, seal.epoch, seal.size, seal.after_id) == (1, "seal", 1, 5, 0)
+    assert (seal.number, seal.kind, seal.epoch, seal.size, seal.after_id) == (
+        1,
+        "seal",
+        1,
+        5,
+        0,
+    )
     assert seal.cluster == read_database_state().cluster != ""
-    assert list(SealedEntry.objects.order_by("position").values_list("entry", flat=True)) == [one.pk for one in made]
+    assert list(
+        SealedEntry.objects.order_by("position").values_list("entry", flat=True)
+    ) == [one.pk for one in made]
     append()
     assert seal_all() == 1
     assert [(seal.count, seal.size) for seal in check_chain()] == [(5, 5), (1, 6)]
@@ -61,7 +83,9 @@ def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
     check_chain()
     # The sealer's own transaction does not count.
     with transaction.atomic(), connection.cursor() as cursor:
-        assert read_database_state().horizon > max(Entry.objects.values_list("xid", flat=True))
+        assert read_database_state().horizon > max(
+            Entry.objects.values_list("xid", flat=True)
+        )
         cursor.execute("SELECT pg_current_xact_id_if_assigned()")
         assert cursor.fetchone()[0] is None
 
@@ -85,7 +109,9 @@ def test_what_is_written_while_it_seals_waits_for_the_next_time():
 def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     append()
     with another_session() as session:
-        session.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [sealer.LOCK])
+        session.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [sealer.LOCK]
+        )
         assert seal_all() == 0
     keys, settings.SEAL_KEYS = settings.SEAL_KEYS, []
     assert seal_all() == 0
@@ -100,14 +126,18 @@ def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
 def test_key_that_is_none_is_named_without_being_repeated(settings):
     for text in ("c2hvcnQ=", "no base64 at all!", "A" * 44):
         settings.SEAL_KEYS = [new_key(), text]
-        with pytest.raises(ImproperlyConfigured, match="SEAL_KEY must hold keys of 32") as raised:
+        with pytest.raises(
+            ImproperlyConfigured, match="SEAL_KEY must hold keys of 32"
+        ) as raised:
             signing.check_keys()
         assert text.strip("=") not in str(raised.value)
     settings.SEAL_KEYS = [new_key().rstrip("=")]
     signing.check_keys()
 
 
-def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_it(settings):
+def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_it(
+    settings,
+):
     old, new = new_key(), new_key()
     settings.SEAL_KEYS = [old]
     append(2)
@@ -138,16 +168,40 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
 
 
 BREAKS = [
-    ("UPDATE audit_seal SET entries = repeat('0', 64) WHERE number = 2", "signature of seal 2"),
-    ("UPDATE audit_seal SET end_id = end_id - 1 WHERE number = 2", "signature of seal 2"),
-    ("UPDATE audit_seal SET note = 'x' WHERE number = 1", "does not follow the seal before it"),
-    ("DELETE FROM audit_seal WHERE number = 2", "entries are sealed that no seal covers"),
+    (
+        "UPDATE audit_seal SET entries = repeat('0', 64) WHERE number = 2",
+        "signature of seal 2",
+    ),
+    (
+        "UPDATE audit_seal SET end_id = end_id - 1 WHERE number = 2",
+        "signature of seal 2",
+    ),
+    (
+        "UPDATE audit_seal SET note = 'x' WHERE number = 1",
+        "does not follow the seal before it",
+    ),
+    (
+        "DELETE FROM audit_seal WHERE number = 2",
+        "entries are sealed that no seal covers",
+    ),
     ("DELETE FROM audit_seal WHERE number = 1", "does not follow the seal before it"),
-    ("UPDATE audit_sealedentry SET hash = sha256('x') WHERE position = 3", "not the ones that seal 2 was made over"),
-    ("DELETE FROM audit_sealedentry WHERE position = 3", "not the ones that seal 2 was made over"),
-    ("DELETE FROM audit_sealedentry WHERE position = 5", "not all of them are listed as sealed"),
+    (
+        "UPDATE audit_sealedentry SET hash = sha256('x') WHERE position = 3",
+        "not the ones that seal 2 was made over",
+    ),
+    (
+        "DELETE FROM audit_sealedentry WHERE position = 3",
+        "not the ones that seal 2 was made over",
+    ),
+    (
+        "DELETE FROM audit_sealedentry WHERE position = 5",
+        "not all of them are listed as sealed",
+    ),
     ("DELETE FROM audit_sealedentry", "not all of them are listed as sealed"),
-    ("UPDATE audit_entry SET actor_id = 'x' WHERE id = (SELECT max(id) FROM audit_entry)", "as it was written"),
+    (
+        "UPDATE audit_entry SET actor_id = 'x' WHERE id = (SELECT max(id) FROM audit_entry)",
+        "as it was written",
+    ),
 ]
 
 
@@ -162,7 +216,10 @@ def test_nothing_is_sealed_over_a_broken_base_and_it_is_reported_once():
         with transaction.atomic():
             as_superuser(sql)
             sealed = (seal_all(), seal_all())
-            reasons = [entry.detail.fields["reason"] for entry in Entry.objects.of_action("ledger.broken")]
+            reasons = [
+                entry.detail.fields["reason"]
+                for entry in Entry.objects.of_action("ledger.broken")
+            ]
             if (
                 sealed != (0, 0)
                 or len(reasons) != 1
@@ -186,7 +243,11 @@ def test_nothing_is_sealed_over_a_broken_base_and_it_is_reported_once():
 FORGED = [
     (1, {"previous": "0" * 64}, "The first seal names one before it"),
     (2, {"previous": "0" * 64}, "Seal 2 does not follow the seal before it"),
-    (2, {"key": "another"}, "Seal 2 is signed with a key that the seal before it does not name"),
+    (
+        2,
+        {"key": "another"},
+        "Seal 2 is signed with a key that the seal before it does not name",
+    ),
 ]
 
 
@@ -203,7 +264,10 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
         signature = signing.sign(seal)
         with transaction.atomic():
             forged = [seal.previous, seal.key, signature, number]
-            as_superuser("UPDATE audit_seal SET previous = %s, key = %s, signature = %s WHERE number = %s", forged)
+            as_superuser(
+                "UPDATE audit_seal SET previous = %s, key = %s, signature = %s WHERE number = %s",
+                forged,
+            )
             with pytest.raises(SealingRefused, match=named):
                 check_end(latest_seal())
             transaction.set_rollback(True)
@@ -215,7 +279,12 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
     assert (now.last, now.unsealed, now.is_late) == (None, 3, False)
     seal_all()
     now = sealing_state(clock())
-    assert (now.last, now.unsealed, now.waits_since, now.is_well) == (latest_seal(), 0, None, True)
+    assert (now.last, now.unsealed, now.waits_since, now.is_well) == (
+        latest_seal(),
+        0,
+        None,
+        True,
+    )
     assert now.age == timedelta(0)
 
     with another_session(application_name="somebody's report") as session:
@@ -225,8 +294,16 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
         since = sealing_state(clock()).waits_since
         assert not sealing_state(since + timedelta(seconds=60)).is_late
         now = sealing_state(since + timedelta(seconds=61))
-        assert (now.unsealed, now.is_late, now.is_well, now.age) == (3, True, False, timedelta(seconds=61))
-        assert f"process {session.info.backend_pid} (somebody's report), open since" in now.why
+        assert (now.unsealed, now.is_late, now.is_well, now.age) == (
+            3,
+            True,
+            False,
+            timedelta(seconds=61),
+        )
+        assert (
+            f"process {session.info.backend_pid} (somebody's report), open since"
+            in now.why
+        )
         assert "shared server" in now.advice
         session.rollback()
     now = sealing_state(since + timedelta(seconds=61))
@@ -236,13 +313,19 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
 
 
 def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
-    """Two concurrent sealers, and overlapping transactions of several entries, some of which roll back."""
+    """Two concurrent sealers, and overlapping transactions of several entries, some of
+    which roll back.
+    """
     done = threading.Event()
 
     def write(number):
         for turn in range(8):
             with transaction.atomic():
-                record("message.opened", actor=ACTOR, details={"reason": f"writer {number}"})
+                record(
+                    "message.opened",
+                    actor=ACTOR,
+                    details={"reason": f"writer {number}"},
+                )
                 with transaction.atomic():
                     record("message.opened", actor=ACTOR)
                 if turn % 4 == 3:

@@ -1,4 +1,6 @@
-"""Heads outside the database, a database that is older than they are, and ledgers that go on after a restore."""
+"""Heads outside the database, a database that is older than they are, and ledgers that
+go on after a restore.
+"""
 
 import json
 
@@ -49,12 +51,16 @@ def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(fil
     as_superuser("DELETE FROM audit_anchor WHERE seal = 3")
     assert write_anchors() == 1
     assert _heads(file) == [one.as_json() for one in check_chain()]
-    assert list(Anchor.objects.order_by("seal").values_list("seal", "kind", "place", "reference")) == [
-        (number, "file", str(file), "") for number in (1, 2, 3)
-    ]
+    assert list(
+        Anchor.objects.order_by("seal").values_list(
+            "seal", "kind", "place", "reference"
+        )
+    ) == [(number, "file", str(file), "") for number in (1, 2, 3)]
 
 
-def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(settings, tmp_path):
+def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(
+    settings, tmp_path
+):
     settings.SEAL_FILE = tmp_path
     _seal_in_turns(3)
     assert Entry.objects.of_action("ledger.anchor_failed").count() == 1
@@ -73,12 +79,17 @@ def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(settings
 def _play_back(seals):
     """Remove the newest seals and their entries, as restoring a backup would."""
     as_superuser("DELETE FROM audit_anchor WHERE seal > %s", [seals])
-    as_superuser("DELETE FROM audit_entry WHERE id IN (SELECT entry FROM audit_sealedentry WHERE seal > %s)", [seals])
+    as_superuser(
+        "DELETE FROM audit_entry WHERE id IN (SELECT entry FROM audit_sealedentry WHERE seal > %s)",
+        [seals],
+    )
     as_superuser("DELETE FROM audit_sealedentry WHERE seal > %s", [seals])
     as_superuser("DELETE FROM audit_seal WHERE number > %s", [seals])
 
 
-def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, settings, capsys):
+def test_older_database_is_not_sealed_before_somebody_gives_a_reason(
+    file, settings, capsys
+):
     _seal_in_turns(5)
     _play_back(3)
     append(2)
@@ -87,7 +98,11 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     (refused,) = Entry.objects.of_action("ledger.broken")
     found = sealing_state(clock())
     assert found.is_stopped
-    for words in ("knows seal 5", "database ends at seal 3", "./run manage audit_restored"):
+    for words in (
+        "knows seal 5",
+        "database ends at seal 3",
+        "./run manage audit_restored",
+    ):
         assert words in found.why
     assert refused.actor_id == "sealer"
 
@@ -97,12 +112,20 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     # The entry about the restore, and the one after it.
     assert seal() == "2 sealed, 1 anchored"
     restored, after = check_chain()[3:]
-    assert (restored.kind, restored.epoch, restored.note) == ("restored", 2, "the backup of Monday was played back")
+    assert (restored.kind, restored.epoch, restored.note) == (
+        "restored",
+        2,
+        "the backup of Monday was played back",
+    )
     assert (after.kind, after.epoch) == ("seal", 2)
     assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
     assert sealing_state(clock()).is_well
     details = Entry.objects.get(action="ledger.restored").detail.fields
-    assert (details["seal"], details["epoch"], details["reason"]) == ("4", "2", restored.note)
+    assert (details["seal"], details["epoch"], details["reason"]) == (
+        "4",
+        "2",
+        restored.note,
+    )
 
 
 def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
@@ -138,7 +161,9 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file):
 
 
 def _move_elsewhere(monkeypatch):
-    """As after a logical restore: the last seal was made in another cluster, whose transactions had higher ids."""
+    """As after a logical restore: the last seal was made in another cluster, whose
+    transactions had higher ids.
+    """
     monkeypatch.setattr(preconditions, "cluster_id", lambda: "7000000000000000001")
     monkeypatch.setattr(status, "cluster_id", lambda: "7000000000000000001")
 
@@ -151,8 +176,8 @@ def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
     append(2)
     assert seal_all() == 3
     seals = check_chain()
-    # What the backup held beyond its last seal is under the restored one; what came after it, the restore's own entry
-    # included, in the next epoch.
+    # What the backup held beyond its last seal is under the restored one; what came
+    # after it, the restore's own entry included, in the next epoch.
     assert [(one.kind, one.epoch, one.size) for one in seals] == [
         ("seal", 1, 1),
         ("seal", 1, 2),
@@ -160,14 +185,25 @@ def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
         ("seal", 2, 8),
     ]
     under = SealedEntry.objects.filter(seal=3).values_list("entry", flat=True)
-    assert seals[2].after_id == max(Entry.objects.filter(pk__in=under).values_list("pk", flat=True))
+    assert seals[2].after_id == max(
+        Entry.objects.filter(pk__in=under).values_list("pk", flat=True)
+    )
     assert Entry.objects.of_action("ledger.restored").count() == 1
 
 
 ALTERED = [
-    ("UPDATE audit_entry SET actor_id = 'x' WHERE id = {entry}", "Entry {entry} is not the one that was sealed."),
-    ("DELETE FROM audit_entry WHERE id = {entry}", "Entry {entry} was sealed, and is not there."),
-    ("DELETE FROM audit_sealedentry WHERE position = 2", "No entry is listed as sealed at position 2."),
+    (
+        "UPDATE audit_entry SET actor_id = 'x' WHERE id = {entry}",
+        "Entry {entry} is not the one that was sealed.",
+    ),
+    (
+        "DELETE FROM audit_entry WHERE id = {entry}",
+        "Entry {entry} was sealed, and is not there.",
+    ),
+    (
+        "DELETE FROM audit_sealedentry WHERE position = 2",
+        "No entry is listed as sealed at position 2.",
+    ),
     (
         "UPDATE audit_sealedentry SET position = -1 WHERE position = 1;"
         "UPDATE audit_sealedentry SET position = 1 WHERE position = 2;"
@@ -193,13 +229,20 @@ def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
         with transaction.atomic():
             as_superuser(sql.format(entry=made[2].pk))
             sealed, why = seal_all(), sealing_state(clock()).why
-            if (sealed, why, Seal.objects.count()) != (0, named.format(entry=made[2].pk), 3):
+            if (sealed, why, Seal.objects.count()) != (
+                0,
+                named.format(entry=made[2].pk),
+                3,
+            ):
                 wrong[sql] = (sealed, why)
             transaction.set_rollback(True)
     assert wrong == {}
     monkeypatch.setattr(restoring, "LONGEST_IN_TASK", 5)
     assert seal_all() == 0
-    assert "With 6 sealed entries the comparison takes longer than a task may run" in sealing_state(clock()).why
+    assert (
+        "With 6 sealed entries the comparison takes longer than a task may run"
+        in sealing_state(clock()).why
+    )
     monkeypatch.setattr(restoring, "LONGEST_IN_TASK", 6)
     assert sealing_state(clock()).why == ""
     monkeypatch.setattr(restoring, "LONGEST_IN_TASK", 0)

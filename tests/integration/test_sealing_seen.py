@@ -23,16 +23,24 @@ def late():
     seal_all()
     as_superuser("UPDATE audit_seal SET at = at - interval '5 minutes'")
     append(2)
-    as_superuser("UPDATE audit_entry SET at = at - interval '2 minutes' WHERE id > (SELECT min(id) FROM audit_entry)")
+    as_superuser(
+        "UPDATE audit_entry SET at = at - interval '2 minutes' WHERE id > (SELECT min(id) FROM audit_entry)"
+    )
 
 
 def _ledger(person):
     actor = person.actor(surface="web")
-    return [one for one in attention_for(actor, clock()) if one.kind.startswith("ledger")]
+    return [
+        one for one in attention_for(actor, clock()) if one.kind.startswith("ledger")
+    ]
 
 
-def test_late_seals_are_shown_to_those_who_see_everything(late, admin, auditor, connection, settings, signed_in):
-    narrow = make_person("dan@yourteam.example", "Dan", "reviewer", connection=connection)
+def test_late_seals_are_shown_to_those_who_see_everything(
+    late, admin, auditor, connection, settings, signed_in
+):
+    narrow = make_person(
+        "dan@yourteam.example", "Dan", "reviewer", connection=connection
+    )
     before = attention_count(narrow.actor(surface="web"))
     (one,) = _ledger(auditor)
     assert one.what == LATE
@@ -47,8 +55,14 @@ def test_late_seals_are_shown_to_those_who_see_everything(late, admin, auditor, 
     assert _ledger(auditor) == [], "a key that is missing is no alarm"
 
 
-def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(late, client, settings, capsys):
-    lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").content.decode().splitlines() if line[0] != "#")
+def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(
+    late, client, settings, capsys
+):
+    lines = dict(
+        line.rsplit(" ", 1)
+        for line in client.get("/metrics").content.decode().splitlines()
+        if line[0] != "#"
+    )
     assert float(lines["countersign_ledger_unsealed"]) == Entry.objects.count() - 1
     assert float(lines["countersign_ledger_oldest_unsealed_seconds"]) > 100
     assert float(lines["countersign_ledger_seal_age_seconds"]) > 200

@@ -1,4 +1,6 @@
-"""Changes that loosen policy wait for a second admin where the organisation wants that; tightening never waits."""
+"""Changes that loosen policy wait for a second admin where the organisation wants that;
+tightening never waits.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -26,7 +28,14 @@ from mirror.models import Connection, Mailbox
 from people.directory.deactivation import deactivate, reactivate
 from people.errors import NotYours
 from people.invitations.links import invite, make_password_link, set_password, withdraw
-from people.models import Grant, Invitation, OrganisationSettings, PendingChange, Person, RoleRule
+from people.models import (
+    Grant,
+    Invitation,
+    OrganisationSettings,
+    PendingChange,
+    Person,
+    RoleRule,
+)
 from people.roles.grants import give_role, take_role
 from people.roles.targets import GrantTarget
 from people.second_admin.asking import ChangeNotWaiting, ask_second_admin
@@ -40,7 +49,12 @@ from policy.allowlists.judgement import ListScope
 from policy.errors import PlanRefused
 from policy.kill_switch import pull, release
 from policy.models import Allowlist, Group, KeyOwner, KillSwitch, WorkCalendar
-from policy.plans.commands import WantedCalendar, remove_calendar, save_calendar, seen_calendar
+from policy.plans.commands import (
+    WantedCalendar,
+    remove_calendar,
+    save_calendar,
+    seen_calendar,
+)
 from policy.rules.changes import activate_draft, begin_draft, discard_draft, policies
 from policy.rules.conditions import Conditions
 from policy.rules.effects import Effects
@@ -52,11 +66,18 @@ from tests.factories import actor_of, make_list, make_person
 from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
-DESK = {"undo_window": timedelta(seconds=5), "expire_after": None, "editor_may_approve": False, "loads_pictures": False}
+DESK = {
+    "undo_window": timedelta(seconds=5),
+    "expire_after": None,
+    "editor_may_approve": False,
+    "loads_pictures": False,
+}
 
 
 def switch_on():
-    OrganisationSettings.objects.update_or_create(pk=1, defaults={"second_admin_since": Now()})
+    OrganisationSettings.objects.update_or_create(
+        pk=1, defaults={"second_admin_since": Now()}
+    )
 
 
 def ask(work, actor, reason="Support writes to it."):
@@ -66,21 +87,32 @@ def ask(work, actor, reason="Support writes to it."):
     return ask_second_admin(asked=needed.value.asked, reason=reason, actor=actor)
 
 
-def put(by, mailbox, *patterns, kind="restriction", version=None, how="changed", **change):
+def put(
+    by, mailbox, *patterns, kind="restriction", version=None, how="changed", **change
+):
     row = Allowlist.objects.filter(mailbox=mailbox, kind=kind).first()
     wanted = Change(put=tuple(WantedEntry(one) for one in patterns), **change)
     version = (row.version if row else 0) if version is None else version
     return apply_change(
-        scope=ListScope(mailbox=mailbox.pk), kind=kind, change=wanted, version=version, actor=actor_of(by), how=how
+        scope=ListScope(mailbox=mailbox.pk),
+        kind=kind,
+        change=wanted,
+        version=version,
+        actor=actor_of(by),
+        how=how,
     )
 
 
 def patterns(mailbox, kind="restriction"):
     found = Allowlist.objects.filter(mailbox=mailbox, kind=kind).first()
-    return sorted(found.entries.not_removed().values_list("pattern", flat=True)) if found else []
+    return (
+        sorted(found.entries.not_removed().values_list("pattern", flat=True))
+        if found
+        else []
+    )
 
 
-# --- every command that loosens ---------------------------------------------------------------------------------------
+# --- every command that loosens -------------------------------------------------------
 
 
 @dataclass
@@ -95,13 +127,21 @@ class World:
         return Mailbox.objects.select_related("connection").get(pk=self.mailbox.pk)
 
     def desk(self, **changed):
-        return set_desk_settings(mailbox=self.box(), actor=actor_of(self.admin), **{**DESK, **changed})
+        return set_desk_settings(
+            mailbox=self.box(), actor=actor_of(self.admin), **{**DESK, **changed}
+        )
 
     def roles(self):
-        return sorted(Grant.objects.filter(person=self.otto).values_list("role", flat=True))
+        return sorted(
+            Grant.objects.filter(person=self.otto).values_list("role", flat=True)
+        )
 
     def invited(self):
-        return Invitation.objects.good().filter(kind="join", email="new@yourteam.example").count()
+        return (
+            Invitation.objects.good()
+            .filter(kind="join", email="new@yourteam.example")
+            .count()
+        )
 
 
 def by(world):
@@ -118,7 +158,13 @@ def bypass(world, mode):
 
 def invite_new(world):
     roles = [(Role.REVIEWER, GrantTarget())]
-    return invite(actor=by(world), email="new@yourteam.example", name="", roles=roles, lasts=timedelta(days=1))
+    return invite(
+        actor=by(world),
+        email="new@yourteam.example",
+        name="",
+        roles=roles,
+        lasts=timedelta(days=1),
+    )
 
 
 def activate(world, *rules):
@@ -128,7 +174,9 @@ def activate(world, *rules):
 
 
 def rule(**effects):
-    return PolicyRule("first", "First", None, "", True, Conditions(), Effects(**effects))
+    return PolicyRule(
+        "first", "First", None, "", True, Conditions(), Effects(**effects)
+    )
 
 
 def group_that_approves(world):
@@ -138,11 +186,19 @@ def group_that_approves(world):
 
 def have_members(world, *members):
     group = Group.objects.get()
-    change_group(actor=by(world), group_id=group.pk, seen=seen_state(group), name="Finance", members=members)
+    change_group(
+        actor=by(world),
+        group_id=group.pk,
+        seen=seen_state(group),
+        name="Finance",
+        members=members,
+    )
 
 
 def rule_with_calendar(world):
-    calendar = WorkCalendar.objects.create(name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7)
+    calendar = WorkCalendar.objects.create(
+        name="Office", zone="UTC", weekly=[[[540, 1020]]] * 7
+    )
     hours = Hours(calendar=calendar.pk)
     activate(world, replace(rule(approvals={0: 2}), when=Conditions(outside=hours)))
 
@@ -150,7 +206,9 @@ def rule_with_calendar(world):
 def open_until(world, hour):
     calendar = WorkCalendar.objects.get()
     wanted = WantedCalendar("Office", "UTC", [[[540, hour * 60]]] * 7, {})
-    save_calendar(wanted=wanted, actor=by(world), calendar=calendar, seen=seen_calendar(calendar))
+    save_calendar(
+        wanted=wanted, actor=by(world), calendar=calendar, seen=seen_calendar(calendar)
+    )
 
 
 def holds_all(world, *, on):
@@ -158,7 +216,13 @@ def holds_all(world, *, on):
 
 
 def own_key(world, person):
-    set_owner(connection=world.box().connection, key_id="k1", name="k1", person=person, actor=by(world))
+    set_owner(
+        connection=world.box().connection,
+        key_id="k1",
+        name="k1",
+        person=person,
+        actor=by(world),
+    )
 
 
 def word(world, points):
@@ -176,9 +240,15 @@ def weigh_rule(world, points):
 
 def set_scopes(world, *scopes):
     connection = world.box().connection
-    key = next(one for one in read_keys(connection, actor=by(world)) if one.name == "Watcher")
+    key = next(
+        one for one in read_keys(connection, actor=by(world)) if one.name == "Watcher"
+    )
     wanted = {"scopes": list(scopes)}
-    confirmed(partial(change_key, connection=connection, key=key, actor=by(world), changes=wanted))
+    confirmed(
+        partial(
+            change_key, connection=connection, key=key, actor=by(world), changes=wanted
+        )
+    )
 
 
 def newest_code():
@@ -199,22 +269,36 @@ def watcher(world):
 
 
 def scopes_of_watcher(world):
-    return [one.scopes for one in read_keys(world.box().connection, actor=by(world)) if one.name == "Watcher"]
+    return [
+        one.scopes
+        for one in read_keys(world.box().connection, actor=by(world))
+        if one.name == "Watcher"
+    ]
 
 
 def fingerprints(world, *, on):
-    confirmed(partial(require_fingerprint, connection=world.box().connection, on=on, actor=by(world)))
+    confirmed(
+        partial(
+            require_fingerprint,
+            connection=world.box().connection,
+            on=on,
+            actor=by(world),
+        )
+    )
 
 
 def setting_of_mailbox(world, **wanted):
-    confirmed(partial(change_mailbox, mailbox=world.box(), actor=by(world), changes=wanted))
+    confirmed(
+        partial(change_mailbox, mailbox=world.box(), actor=by(world), changes=wanted)
+    )
 
 
 def add_factor(world):
     Authenticator.objects.create(user=world.otto, type="totp", data={"secret": "x"})
 
 
-# The command, what is there before, what loosens, its tightening twin, and the state that tells them apart.
+# The command, what is there before, what loosens, its tightening twin, and the state
+# that tells them apart.
 LOOSENING = {
     "entry of a restriction": (
         "apply_change",
@@ -233,7 +317,9 @@ LOOSENING = {
     "address for seven days": (
         "allow_for_days",
         lambda w: make_list("x.example", mailbox=w.mailbox),
-        lambda w: allow_for_days(address="ann@y.example", mailbox=w.mailbox.pk, actor=by(w)),
+        lambda w: allow_for_days(
+            address="ann@y.example", mailbox=w.mailbox.pk, actor=by(w)
+        ),
         lambda w: put(w.admin, w.mailbox, remove=("ann@y.example",)),
         lambda w: patterns(w.mailbox),
     ),
@@ -247,8 +333,14 @@ LOOSENING = {
     "role": (
         "give_role",
         lambda w: None,
-        lambda w: give_role(actor=by(w), person_id=w.otto.pk, role=Role.ADMIN, target=GrantTarget()),
-        lambda w: take_role(actor=by(w), person_id=w.otto.pk, grant_id=w.otto.grants.get(role="admin").pk),
+        lambda w: give_role(
+            actor=by(w), person_id=w.otto.pk, role=Role.ADMIN, target=GrantTarget()
+        ),
+        lambda w: take_role(
+            actor=by(w),
+            person_id=w.otto.pk,
+            grant_id=w.otto.grants.get(role="admin").pk,
+        ),
         World.roles,
     ),
     "reactivation": (
@@ -262,7 +354,9 @@ LOOSENING = {
         "invite",
         lambda w: None,
         invite_new,
-        lambda w: withdraw(actor=by(w), invitation_id=Invitation.objects.good().get(kind="join").pk),
+        lambda w: withdraw(
+            actor=by(w), invitation_id=Invitation.objects.good().get(kind="join").pk
+        ),
         World.invited,
     ),
     "second factor of a role": (
@@ -303,7 +397,9 @@ LOOSENING = {
     "higher cap": (
         "set_caps",
         lambda w: None,
-        lambda w: set_caps(mailbox=w.box(), caps={**caps_of(w.box()), "key": (0, 2000)}, actor=by(w)),
+        lambda w: set_caps(
+            mailbox=w.box(), caps={**caps_of(w.box()), "key": (0, 2000)}, actor=by(w)
+        ),
         lambda w: set_caps(mailbox=w.box(), caps=None, actor=by(w)),
         lambda w: caps_of(w.box()),
     ),
@@ -395,14 +491,20 @@ LOOSENING = {
         "loosen",
         lambda w: None,
         lambda w: loosen(mailbox=w.box(), actor=by(w), target="monitored"),
-        lambda w: change_mailbox(mailbox=w.box(), actor=by(w), changes={"oversight_mode": "gated_send"}),
+        lambda w: change_mailbox(
+            mailbox=w.box(), actor=by(w), changes={"oversight_mode": "gated_send"}
+        ),
         lambda w: w.box().oversight_mode,
     ),
     "a call may loosen": (
         "change_mailbox",
         lambda w: None,
-        lambda w: change_mailbox(mailbox=w.box(), actor=by(w), changes={"allow_looser_per_call": True}),
-        lambda w: change_mailbox(mailbox=w.box(), actor=by(w), changes={"allow_looser_per_call": False}),
+        lambda w: change_mailbox(
+            mailbox=w.box(), actor=by(w), changes={"allow_looser_per_call": True}
+        ),
+        lambda w: change_mailbox(
+            mailbox=w.box(), actor=by(w), changes={"allow_looser_per_call": False}
+        ),
         lambda w: w.box().allow_looser_per_call,
     ),
 }
@@ -415,9 +517,15 @@ AT_MULTIMAIL = {
 
 
 @pytest.mark.parametrize("name", LOOSENING)
-def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does(name, request, admin, second):
+def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does(
+    name, request, admin, second
+):
     at_multimail = name in AT_MULTIMAIL
-    box = request.getfixturevalue("account").mailbox if at_multimail else request.getfixturevalue("mailbox")
+    box = (
+        request.getfixturevalue("account").mailbox
+        if at_multimail
+        else request.getfixturevalue("mailbox")
+    )
     world = World(admin, box, make_person("otto@yourteam.example", "Otto", "reviewer"))
     command, prepare, loosening, tighten, state = LOOSENING[name]
     prepare(world)
@@ -439,9 +547,15 @@ def test_every_loosening_waits_where_it_is_on_and_its_tightening_twin_never_does
     assert (ended.change.state, ended.change.outcome) == ("accepted", "")
     assert state(world) == loose
     done = Entry.objects.exclude(action__startswith="change.").newest_first()[0]
-    assert (done.actor_id, done.detail.fields["accepted_by"]) == (str(admin.pk), "Sam Second")
+    assert (done.actor_id, done.detail.fields["accepted_by"]) == (
+        str(admin.pk),
+        "Sam Second",
+    )
     told = Entry.objects.get(action="change.accepted")
-    assert (told.actor_id, told.detail.fields["asked_by"]) == (str(second.pk), str(admin))
+    assert (told.actor_id, told.detail.fields["asked_by"]) == (
+        str(second.pk),
+        str(admin),
+    )
     tighten(world)
     assert state(world) == strict
 
@@ -451,7 +565,9 @@ def test_setting_needs_another_admin_and_switching_it_off_waits_for_one(admin):
         set_second_admin(actor=actor_of(admin), on=True)
     second = make_person("sam@yourteam.example", "Sam Second", "admin")
     assert set_second_admin(actor=actor_of(admin), on=True)
-    change = ask(lambda: set_second_admin(actor=actor_of(admin), on=False), actor_of(admin))
+    change = ask(
+        lambda: set_second_admin(actor=actor_of(admin), on=False), actor_of(admin)
+    )
     assert wants_second_admin(actor_of(admin))
     accept(change_id=change.pk, actor=actor_of(second))
     assert not wants_second_admin(actor_of(admin))
@@ -461,7 +577,7 @@ def test_setting_needs_another_admin_and_switching_it_off_waits_for_one(admin):
     assert Entry.objects.filter(action="second_admin.set").count() == 4
 
 
-# --- who may accept ---------------------------------------------------------------------------------------------------
+# --- who may accept -------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -478,44 +594,71 @@ def refuses(work):
     return refused.value.sentence
 
 
-def test_only_another_admin_of_the_whole_target_can_accept(waiting, admin, reviewer, mailbox):
-    assert "Another admin" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(admin)))
-    assert "Only an admin" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(reviewer)))
+def test_only_another_admin_of_the_whole_target_can_accept(
+    waiting, admin, reviewer, mailbox
+):
+    assert "Another admin" in refuses(
+        lambda: accept(change_id=waiting.pk, actor=actor_of(admin))
+    )
+    assert "Only an admin" in refuses(
+        lambda: accept(change_id=waiting.pk, actor=actor_of(reviewer))
+    )
     elsewhere = make_person(
         "eve@yourteam.example",
         "Eve",
         "admin",
         mailbox=Mailbox.objects.create(
-            connection=mailbox.connection, upstream_id="01OTHER", address="other@yourteam.example"
+            connection=mailbox.connection,
+            upstream_id="01OTHER",
+            address="other@yourteam.example",
         ),
     )
-    assert "Only an admin" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(elsewhere)))
+    assert "Only an admin" in refuses(
+        lambda: accept(change_id=waiting.pk, actor=actor_of(elsewhere))
+    )
     keeper = make_person("kim@yourteam.example", "Kim", "admin", mailbox=mailbox)
-    assert accept(change_id=waiting.pk, actor=actor_of(keeper)).change.state == "accepted"
+    assert (
+        accept(change_id=waiting.pk, actor=actor_of(keeper)).change.state == "accepted"
+    )
     assert patterns(mailbox) == ["x.example", "y.example"]
 
 
-def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked(admin, second):
+def test_nobody_accepts_their_own_role_or_what_the_maker_of_their_password_asked(
+    admin, second
+):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
     link = make_password_link(actor=actor_of(admin), person_id=second.pk)
     switch_on()
     own = ask(
-        lambda: give_role(actor=actor_of(admin), person_id=otto.pk, role=Role.AUDITOR, target=GrantTarget()),
+        lambda: give_role(
+            actor=actor_of(admin),
+            person_id=otto.pk,
+            role=Role.AUDITOR,
+            target=GrantTarget(),
+        ),
         actor_of(admin),
     )
-    assert "your own roles" in refuses(lambda: accept(change_id=own.pk, actor=actor_of(otto)))
-    set_password(
-        token=link.url.rstrip("/").rpartition("/")[2], password="a gannet counts wagons", actor=actor_of(admin)
+    assert "your own roles" in refuses(
+        lambda: accept(change_id=own.pk, actor=actor_of(otto))
     )
-    assert "may know it" in refuses(lambda: accept(change_id=own.pk, actor=actor_of(second)))
+    set_password(
+        token=link.url.rstrip("/").rpartition("/")[2],
+        password="a gannet counts wagons",
+        actor=actor_of(admin),
+    )
+    assert "may know it" in refuses(
+        lambda: accept(change_id=own.pk, actor=actor_of(second))
+    )
     Invitation.objects.update(accepted_at=Now() - timedelta(days=8))
     assert accept(change_id=own.pk, actor=actor_of(second)).change.state == "accepted"
 
 
-# --- what does not fit any more ---------------------------------------------------------------------------------------
+# --- what does not fit any more -------------------------------------------------------
 
 
-def test_calendar_that_rules_name_stays_and_what_became_of_it_is_compared(admin, second, mailbox):
+def test_calendar_that_rules_name_stays_and_what_became_of_it_is_compared(
+    admin, second, mailbox
+):
     world = World(admin, mailbox, None)
     rule_with_calendar(world)
     with pytest.raises(PlanRefused, match="rules of the policy name it"):
@@ -526,16 +669,28 @@ def test_calendar_that_rules_name_stays_and_what_became_of_it_is_compared(admin,
     assert "Somebody else changed this calendar meanwhile" in outdated(change, second)
 
 
-def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(admin, second, mailbox):
-    world = World(admin, mailbox, make_person("otto@yourteam.example", "Otto", "reviewer"))
+def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(
+    admin, second, mailbox
+):
+    world = World(
+        admin, mailbox, make_person("otto@yourteam.example", "Otto", "reviewer")
+    )
     own_key(world, world.otto)
     add_factor(world)
     switch_on()
-    waiting = [ask(lambda name=name: LOOSENING[name][2](world), by(world)) for name in MEANWHILE]
-    set_caps(mailbox=world.box(), caps={**caps_of(None), "key": (1, 1)}, actor=by(world))
+    waiting = [
+        ask(lambda name=name: LOOSENING[name][2](world), by(world))
+        for name in MEANWHILE
+    ]
+    set_caps(
+        mailbox=world.box(), caps={**caps_of(None), "key": (1, 1)}, actor=by(world)
+    )
     KeyOwner.objects.update(person=admin)
     Authenticator.objects.create(user=world.otto, type="webauthn", data={"name": "Key"})
-    assert all("has changed since it was asked" in outdated(change, second) for change in waiting)
+    assert all(
+        "has changed since it was asked" in outdated(change, second)
+        for change in waiting
+    )
     # Whom a change is about does not accept it: they would let themselves approve.
     about = ask(lambda: own_key(world, None), by(world))
     assert about.about == admin
@@ -544,7 +699,9 @@ def test_caps_owner_and_factors_that_changed_meanwhile_are_compared(admin, secon
 MEANWHILE = ("higher cap", "owner of a key", "second factor of a person")
 
 
-def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(admin, second, mailbox):
+def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(
+    admin, second, mailbox
+):
     world = World(admin, mailbox, None)
     make_list("x.example", mailbox=mailbox)
     named = Conditions(lists=frozenset({Allowlist.objects.get(mailbox=mailbox).pk}))
@@ -552,7 +709,9 @@ def test_entry_of_a_list_that_a_rule_names_is_not_removed_by_one_admin(admin, se
     switch_on()
     change = ask(lambda: put(admin, mailbox, remove=("x.example",)), actor_of(admin))
     assert patterns(mailbox) == ["x.example"]
-    assert accept(change_id=change.pk, actor=actor_of(second)).change.state == "accepted"
+    assert (
+        accept(change_id=change.pk, actor=actor_of(second)).change.state == "accepted"
+    )
 
 
 def test_nobody_without_a_role_or_a_factor_keeps_an_admin_waiting(admin, second):
@@ -570,7 +729,9 @@ def outdated(change, second):
     return ended.outcome
 
 
-def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(waiting, admin, second, mailbox):
+def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(
+    waiting, admin, second, mailbox
+):
     put(admin, mailbox, remove=("x.example",))
     assert "Somebody changed this list" in outdated(waiting, second)
     assert patterns(mailbox) == []
@@ -579,7 +740,9 @@ def test_change_of_a_list_that_moved_on_is_refused_and_can_be_asked_again(waitin
 
 
 @pytest.mark.parametrize("what", ["deactivated", "no admin"])
-def test_change_of_somebody_who_is_no_admin_any_more_is_refused(what, waiting, admin, second, mailbox):
+def test_change_of_somebody_who_is_no_admin_any_more_is_refused(
+    what, waiting, admin, second, mailbox
+):
     if what == "deactivated":
         deactivate(actor=actor_of(second), person_id=admin.pk)
     else:
@@ -590,44 +753,70 @@ def test_change_of_somebody_who_is_no_admin_any_more_is_refused(what, waiting, a
 
 def test_change_of_a_mailbox_that_changed_or_is_gone_is_refused(admin, second, mailbox):
     switch_on()
-    work = partial(set_desk_settings, mailbox=mailbox, actor=actor_of(admin), **{**DESK, "loads_pictures": True})
+    work = partial(
+        set_desk_settings,
+        mailbox=mailbox,
+        actor=actor_of(admin),
+        **{**DESK, "loads_pictures": True},
+    )
     first, later = ask(work, actor_of(admin)), ask(work, actor_of(admin), "again")
     assert first.pk == later.pk, "asked twice, it waits once"
     Mailbox.objects.filter(pk=mailbox.pk).update(undo_window=timedelta(seconds=9))
     assert "has changed" in outdated(first, second)
-    Mailbox.objects.filter(pk=mailbox.pk).update(undo_window=timedelta(seconds=5), is_active=False)
+    Mailbox.objects.filter(pk=mailbox.pk).update(
+        undo_window=timedelta(seconds=5), is_active=False
+    )
     assert "no longer there" in outdated(ask(work, actor_of(admin)), second)
 
 
-def test_expired_declined_and_withdrawn_changes_cannot_be_accepted(waiting, admin, second, mailbox):
+def test_expired_declined_and_withdrawn_changes_cannot_be_accepted(
+    waiting, admin, second, mailbox
+):
     PendingChange.objects.update(expires_at=Now() - timedelta(seconds=1))
-    assert "expired" in refuses(lambda: accept(change_id=waiting.pk, actor=actor_of(second)))
+    assert "expired" in refuses(
+        lambda: accept(change_id=waiting.pk, actor=actor_of(second))
+    )
     PendingChange.objects.update(expires_at=Now() + timedelta(days=1))
-    assert "Withdraw it" in refuses(lambda: decline(change_id=waiting.pk, actor=actor_of(admin)))
-    assert "Only the person who asked" in refuses(lambda: withdraw_change(change_id=waiting.pk, actor=actor_of(second)))
+    assert "Withdraw it" in refuses(
+        lambda: decline(change_id=waiting.pk, actor=actor_of(admin))
+    )
+    assert "Only the person who asked" in refuses(
+        lambda: withdraw_change(change_id=waiting.pk, actor=actor_of(second))
+    )
     decline(change_id=waiting.pk, actor=actor_of(second), reason="No such customer")
     for end in (accept, decline):
-        assert "declined" in refuses(lambda end=end: end(change_id=waiting.pk, actor=actor_of(second)))
+        assert "declined" in refuses(
+            lambda end=end: end(change_id=waiting.pk, actor=actor_of(second))
+        )
     other = ask(lambda: put(admin, mailbox, "z.example"), actor_of(admin))
     withdraw_change(change_id=other.pk, actor=actor_of(admin))
-    assert "withdrawn" in refuses(lambda: accept(change_id=other.pk, actor=actor_of(second)))
+    assert "withdrawn" in refuses(
+        lambda: accept(change_id=other.pk, actor=actor_of(second))
+    )
     assert patterns(mailbox) == ["x.example"]
 
 
-# --- two at one moment ------------------------------------------------------------------------------------------------
+# --- two at one moment ----------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_accept_at_once_and_it_is_carried_out_once(waiting, mailbox, second):
     third = make_person("tom@yourteam.example", "Tom", "admin")
-    ends = at_once(*(partial(accept, change_id=waiting.pk, actor=actor_of(one)) for one in (second, third)))
+    ends = at_once(
+        *(
+            partial(accept, change_id=waiting.pk, actor=actor_of(one))
+            for one in (second, third)
+        )
+    )
     assert [isinstance(end, ChangeNotWaiting) for end in ends].count(True) == 1
     assert Allowlist.objects.get(mailbox=mailbox).version == 2
     assert Entry.objects.filter(action="allowlist.changed").count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(waiting, admin, mailbox, second):
+def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(
+    waiting, admin, mailbox, second
+):
     ends = at_once(
         partial(accept, change_id=waiting.pk, actor=actor_of(second)),
         partial(withdraw_change, change_id=waiting.pk, actor=actor_of(admin)),
@@ -635,29 +824,47 @@ def test_accepted_while_withdrawn_is_one_of_both_and_the_ledger_says_which(waiti
     assert [isinstance(end, ChangeNotWaiting) for end in ends].count(True) == 1
     state = PendingChange.objects.get().state
     assert (state == "accepted") == (patterns(mailbox) == ["x.example", "y.example"])
-    assert [one.action for one in Entry.objects.filter(action__in=("change.accepted", "change.withdrawn"))] == [
-        f"change.{state}"
-    ]
+    assert [
+        one.action
+        for one in Entry.objects.filter(
+            action__in=("change.accepted", "change.withdrawn")
+        )
+    ] == [f"change.{state}"]
 
 
-# --- where MultiMail has to be called ---------------------------------------------------------------------------------
+# --- where MultiMail has to be called -------------------------------------------------
 
 
-def test_unfinished_change_at_multimail_waits_again_and_is_carried_out_once(admin, second, account, monkeypatch):
+def test_unfinished_change_at_multimail_waits_again_and_is_carried_out_once(
+    admin, second, account, monkeypatch
+):
     switch_on()
-    change = ask(lambda: loosen(mailbox=account.mailbox, actor=actor_of(admin), target="monitored"), actor_of(admin))
-    monkeypatch.setattr("connections.mailboxes.commands._waiting", lambda mailbox, target: None)
+    change = ask(
+        lambda: loosen(
+            mailbox=account.mailbox, actor=actor_of(admin), target="monitored"
+        ),
+        actor_of(admin),
+    )
+    monkeypatch.setattr(
+        "connections.mailboxes.commands._waiting", lambda mailbox, target: None
+    )
     ended = accept(change_id=change.pk, actor=actor_of(second)).change
     assert (ended.state, "code" in ended.outcome) == ("waiting", True)
     PendingChange.objects.update(lease_until=Now() + timedelta(minutes=1))
-    assert "being carried out" in refuses(lambda: accept(change_id=change.pk, actor=actor_of(second)))
+    assert "being carried out" in refuses(
+        lambda: accept(change_id=change.pk, actor=actor_of(second))
+    )
     PendingChange.objects.update(lease_until=Now() - timedelta(seconds=1))
     monkeypatch.undo()
-    assert accept(change_id=change.pk, actor=actor_of(second)).change.state == "accepted"
+    assert (
+        accept(change_id=change.pk, actor=actor_of(second)).change.state == "accepted"
+    )
     assert Mailbox.objects.get(pk=account.mailbox.pk).oversight_mode == "monitored"
 
 
-def test_draft_that_was_begun_anew_is_not_activated_by_what_was_asked_of_another(admin, second):
+def test_draft_that_was_begun_anew_is_not_activated_by_what_was_asked_of_another(
+    admin, second
+):
     world = World(admin, None, None)
     activate(world, rule(approvals={0: 2}))
     switch_on()
@@ -673,27 +880,46 @@ def test_draft_is_not_activated_after_what_it_names_has_changed(admin, second):
     group = add_group(actor=actor_of(admin), name="Finance", members=[second.pk])
     activate(world, rule(approvals={0: 2}))
     switch_on()
-    change = ask(partial(activate, world, rule(approvals={group.pk: 1})), actor_of(admin))
+    change = ask(
+        partial(activate, world, rule(approvals={group.pk: 1})), actor_of(admin)
+    )
     otto = make_person("otto@yourteam.example", "Otto", "reviewer")
-    change_group(actor=actor_of(admin), group_id=group.pk, seen=seen_state(group), name="Finance", members=[otto.pk])
+    change_group(
+        actor=actor_of(admin),
+        group_id=group.pk,
+        seen=seen_state(group),
+        name="Finance",
+        members=[otto.pk],
+    )
     assert "has changed" in outdated(change, second)
 
 
-@pytest.mark.parametrize("stored", [{"command": "gone"}, {"change": {"arguments": {"gone": 1}, "seen": ""}}])
-def test_change_that_another_version_stored_ends_with_a_sentence(stored, waiting, second, signed_in):
+@pytest.mark.parametrize(
+    "stored", [{"command": "gone"}, {"change": {"arguments": {"gone": 1}, "seen": ""}}]
+)
+def test_change_that_another_version_stored_ends_with_a_sentence(
+    stored, waiting, second, signed_in
+):
     PendingChange.objects.filter(pk=waiting.pk).update(**stored)
     assert signed_in(second).get("/changes/").status_code == 200
     assert "Another version of the desk" in outdated(waiting, second)
 
 
-# --- secrets ----------------------------------------------------------------------------------------------------------
+# --- secrets --------------------------------------------------------------------------
 
 
-def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_stored(admin, second, account):
+def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_stored(
+    admin, second, account
+):
     world = World(admin, account.mailbox, None)
     switch_on()
     wanted = {"name": "Decider", "scopes": ["oversight"]}
-    change = ask(lambda: create_key(connection=world.box().connection, actor=by(world), wanted=wanted), by(world))
+    change = ask(
+        lambda: create_key(
+            connection=world.box().connection, actor=by(world), wanted=wanted
+        ),
+        by(world),
+    )
     ended = accept(change_id=change.pk, actor=actor_of(second))
     if ended.change.state == "waiting":
         ended = accept(change_id=change.pk, actor=actor_of(second), code=newest_code())
@@ -708,12 +934,19 @@ def test_secret_of_an_accepted_change_is_shown_once_to_whoever_asked_and_is_not_
     assert Entry.objects.filter(action="change.secret_shown").count() == 1
 
 
-def test_link_for_a_password_waits_and_is_not_shown_to_whoever_accepts(admin, second, signed_in):
+def test_link_for_a_password_waits_and_is_not_shown_to_whoever_accepts(
+    admin, second, signed_in
+):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
     switch_on()
-    change = ask(lambda: make_password_link(actor=actor_of(admin), person_id=otto.pk), actor_of(admin))
+    change = ask(
+        lambda: make_password_link(actor=actor_of(admin), person_id=otto.pk),
+        actor_of(admin),
+    )
     assert not Invitation.objects.exists()
-    assert "your own roles" in refuses(lambda: accept(change_id=change.pk, actor=actor_of(otto)))
+    assert "your own roles" in refuses(
+        lambda: accept(change_id=change.pk, actor=actor_of(otto))
+    )
     answer = signed_in(second).post(f"/changes/{change.pk}/accept/")
     assert (answer.status_code, Invitation.objects.count()) == (302, 1)
     shown = signed_in(admin).post(f"/changes/{change.pk}/secret/")

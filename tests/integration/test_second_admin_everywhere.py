@@ -1,7 +1,9 @@
-"""With second admin on, every act of an admin waits, or its command stands in the short table of those that tighten.
+"""With second admin on, every act of an admin waits, or its command stands in the short
+table of those that tighten.
 
-The walk asks each address of the URL configuration that admins alone may use whether it takes a form, so a new one is
-found without being named here; `test_permissions.py` holds that `tests/doors.py` says truly who may use an address.
+The walk asks each address of the URL configuration that admins alone may use whether it
+takes a form, so a new one is found without being named here; `test_permissions.py`
+holds that `tests/doors.py` says truly who may use an address.
 """
 
 import inspect
@@ -28,13 +30,27 @@ from tests.walk import Persona, standing_before
 
 pytestmark = pytest.mark.django_db
 
-# They show something before anything is asked for, or are about changes that wait themselves.
+# They show something before anything is asked for, or are about changes that wait
+# themselves.
 NO_COMMANDS = {
-    *("preview-allowlist", "preview-import", "import-allowlist", "propose-standing", "setup-away"),
-    *("check-ledger", "export", "export-again", "report-decisions-file", "report-rights-file"),
+    *(
+        "preview-allowlist",
+        "preview-import",
+        "import-allowlist",
+        "propose-standing",
+        "setup-away",
+    ),
+    *(
+        "check-ledger",
+        "export",
+        "export-again",
+        "report-decisions-file",
+        "report-rights-file",
+    ),
     *("ask-second-admin", "accept-change", "decline-change", "change-secret"),
 }
-# The walk does not get as far as their command, for instance because nobody answers as MultiMail.
+# The walk does not get as far as their command, for instance because nobody answers as
+# MultiMail.
 NOT_REACHED = {
     "add-connection": "add_connection",
     "connection-address": "set_address",
@@ -53,7 +69,9 @@ APPS = ("people", "policy", "approvals", "connections", "alerts")
 
 def of_admins():
     """The addresses for admins and not for reviewers, who decide and set nothing up."""
-    return {name for name, door in DOORS.items() if A in door.roles and R not in door.roles}
+    return {
+        name for name, door in DOORS.items() if A in door.roles and R not in door.roles
+    }
 
 
 def takes_a_form(walk, path):
@@ -64,7 +82,9 @@ def takes_a_form(walk, path):
 @cache
 def _digests():
     with database.cursor() as cursor:
-        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        cursor.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+        )
         tables = [name for (name,) in cursor.fetchall() if name not in UNTOLD]
     one = "SELECT '{0}', count(*), sum(hashtextextended(t::text, 0)) FROM {0} AS t"
     return " UNION ALL ".join(one.format(name) for name in tables)
@@ -84,7 +104,10 @@ def differing(before):
 
 def is_of_apps(file):
     path = Path(file)
-    return path.is_relative_to(_settings.BASE_DIR) and path.relative_to(_settings.BASE_DIR).parts[0] in APPS
+    return (
+        path.is_relative_to(_settings.BASE_DIR)
+        and path.relative_to(_settings.BASE_DIR).parts[0] in APPS
+    )
 
 
 def called_by(work):
@@ -93,10 +116,16 @@ def called_by(work):
     called = set()
 
     def note(frame, *_):
-        """Note a call by its function's name: to compare the code of each call would take most of the time."""
+        """Note a call by its function's name: to compare the code of each call would
+        take most of the time.
+        """
         code = frame.f_code
         name = code.co_name
-        tightens = name in NEVER_WAITS and is_of_apps(code.co_filename) and "view" not in code.co_filename
+        tightens = (
+            name in NEVER_WAITS
+            and is_of_apps(code.co_filename)
+            and "view" not in code.co_filename
+        )
         if tightens or code is waiting.get(name):
             called.add(name)
 
@@ -108,7 +137,9 @@ def called_by(work):
 
 
 def switch_on():
-    OrganisationSettings.objects.update_or_create(pk=1, defaults={"second_admin_since": Now()})
+    OrganisationSettings.objects.update_or_create(
+        pk=1, defaults={"second_admin_since": Now()}
+    )
 
 
 def what_is_wrong(name, client, second, work):
@@ -117,8 +148,16 @@ def what_is_wrong(name, client, second, work):
     answer, called = called_by(work)
     if answer.streaming or b"Ask a second admin?" not in answer.content:
         if name in NOT_REACHED:
-            return "" if NOT_REACHED[name] in COMMANDS and answer.status_code >= 400 else "is reached after all"
-        tightening = {one for one in called if one in COMMANDS and COMMANDS[one].tightens is not None}
+            return (
+                ""
+                if NOT_REACHED[name] in COMMANDS and answer.status_code >= 400
+                else "is reached after all"
+            )
+        tightening = {
+            one
+            for one in called
+            if one in COMMANDS and COMMANDS[one].tightens is not None
+        }
         if called & NEVER_WAITS.keys() or tightening:
             return ""
         return f"did not wait, {answer.status_code}: {sorted(called)}"
@@ -126,11 +165,17 @@ def what_is_wrong(name, client, second, work):
         return f"changed {changed} before anybody asked"
     if called & COMMANDS.keys():
         return f"ran {called}"
-    packed = answer.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    packed = (
+        answer.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    )
     asked = client.post("/changes/ask/", {"change": packed, "reason": "Because"})
     if asked.status_code != 302:
         return f"cannot be asked for: {asked.status_code}"
-    if changed := differing(before) - {"people_pendingchange", "audit_entry", "audit_entrydetail"}:
+    if changed := differing(before) - {
+        "people_pendingchange",
+        "audit_entry",
+        "audit_entrydetail",
+    }:
         return f"changed {changed} while it waits"
     change = PendingChange.objects.latest("pk")
     ended = accept(change_id=change.pk, actor=second.actor(surface="web")).change
@@ -141,7 +186,9 @@ def what_is_wrong(name, client, second, work):
 
 def test_every_act_of_an_admin_waits_or_can_only_tighten(client, signed_in, second):
     wrong, walked = {}, set()
-    for name, walk in standing_before(client, signed_in, of_admins() - NO_COMMANDS - AT_MULTIMAIL):
+    for name, walk in standing_before(
+        client, signed_in, of_admins() - NO_COMMANDS - AT_MULTIMAIL
+    ):
         walk.become(Persona(A, "everything"))
         path = walk.address(name)
         if not takes_a_form(walk, path):
@@ -149,13 +196,17 @@ def test_every_act_of_an_admin_waits_or_can_only_tighten(client, signed_in, seco
         walked.add(name)
         switch_on()
         form = DOORS[name].fields(walk) if DOORS[name].fields else {}
-        if found := what_is_wrong(name, client, second, partial(walk.client.post, path, form)):
+        if found := what_is_wrong(
+            name, client, second, partial(walk.client.post, path, form)
+        ):
             wrong[name] = found
     assert wrong == {}
     assert len(walked) > 60
 
 
-def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(signed_in, admin, second, account, settings):
+def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(
+    signed_in, admin, second, account, settings
+):
     client, wrong = signed_in(admin), {}
     switch_on()
     walked = set()
@@ -165,7 +216,9 @@ def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(signed_in,
             form = {"to": "monitored"}
         walked.add(name)
         with rolled_back():
-            found = what_is_wrong(name, client, second, partial(post, client, name, kwargs, form))
+            found = what_is_wrong(
+                name, client, second, partial(post, client, name, kwargs, form)
+            )
             if found:
                 wrong[name] = found
     assert wrong == {}
@@ -174,5 +227,13 @@ def test_every_act_of_an_admin_at_multimail_waits_or_can_only_tighten(signed_in,
 
 def test_the_table_is_short_and_each_name_stands_for_a_command_that_does_not_wait():
     assert not NEVER_WAITS.keys() & COMMANDS.keys()
-    source = "\n".join(path.read_text() for app in APPS for path in (_settings.BASE_DIR / app).rglob("*.py"))
-    assert [name for name in NEVER_WAITS if not re.search(rf"^def {name}\(", source, re.MULTILINE)] == []
+    source = "\n".join(
+        path.read_text()
+        for app in APPS
+        for path in (_settings.BASE_DIR / app).rglob("*.py")
+    )
+    assert [
+        name
+        for name in NEVER_WAITS
+        if not re.search(rf"^def {name}\(", source, re.MULTILINE)
+    ] == []

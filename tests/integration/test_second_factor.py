@@ -1,4 +1,6 @@
-"""A second factor: adding it, using it, a role that requires it, and no way around it (lines 39 and 45)."""
+"""A second factor: adding it, using it, a role that requires it, and no way around it
+(lines 39 and 45).
+"""
 
 import re
 from types import SimpleNamespace
@@ -27,10 +29,23 @@ pytestmark = pytest.mark.django_db
 
 # Public pages, and pages for setting up a factor or signing out.
 OPEN = {
-    *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
+    *(
+        "healthz",
+        "readyz",
+        "metrics",
+        "live",
+        "csp-report",
+        "account_login",
+        "account_logout",
+    ),
     *("multimail-webhook", "discord-interactions"),
     *("factors", "factor-app", "factor-passkey"),
-    *("account_reauthenticate", "account_resubmit", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
+    *(
+        "account_reauthenticate",
+        "account_resubmit",
+        "mfa_reauthenticate",
+        "mfa_reauthenticate_webauthn",
+    ),
     *("oidc-login", "oidc-callback"),
 }
 STEP = "/accounts/login/second/"
@@ -69,7 +84,9 @@ def test_wrong_code_is_refused_and_recorded_and_does_not_sign_in(client, reviewe
     assert client.get("/queue/").status_code == 200
 
 
-def test_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(client, reviewer):
+def test_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(
+    client, reviewer
+):
     give_app(reviewer)
     # Still valid for half a minute, because clocks may differ.
     code = code_now(steps=1)
@@ -88,14 +105,21 @@ def test_code_that_reaches_several_processes_at_once_counts_once():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
     code = code_now()
-    accepted = at_once(*[lambda: app_codes.use_code(person_id=person.pk, code=code) is not None] * 6)
+    accepted = at_once(
+        *[lambda: app_codes.use_code(person_id=person.pk, code=code) is not None] * 6
+    )
     assert sorted(accepted) == [False] * 5 + [True]
 
 
-def test_second_step_lets_nobody_in_without_the_key_of_the_secret_or_once_deactivated(client, reviewer, settings):
+def test_second_step_lets_nobody_in_without_the_key_of_the_secret_or_once_deactivated(
+    client, reviewer, settings
+):
     give_app(reviewer)
     sign_in(client, reviewer)
-    keys, settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS, [Fernet.generate_key().decode()]
+    keys, settings.ENCRYPTION_KEYS = (
+        settings.ENCRYPTION_KEYS,
+        [Fernet.generate_key().decode()],
+    )
     assert client.post(STEP, {"code": code_now()}).status_code == 422
     settings.ENCRYPTION_KEYS = keys
     type(reviewer).objects.filter(pk=reviewer.pk).update(is_active=False)
@@ -103,7 +127,9 @@ def test_second_step_lets_nobody_in_without_the_key_of_the_secret_or_once_deacti
     assert client.get("/queue/").status_code == 302
 
 
-def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(signed_in, reviewer, strict):
+def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(
+    signed_in, reviewer, strict
+):
     client, path = signed_in(reviewer), reverse("factor-app")
     assert client.get("/queue/").status_code == 302
     page = client.get(path).content.decode()
@@ -128,11 +154,18 @@ def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(signed_in, revie
     assert other.post(STEP, {"code": code}).status_code == 422
 
 
-def test_own_factor_is_removed_unless_it_is_the_last_required_one(signed_in, reviewer, second_reviewer):
+def test_own_factor_is_removed_unless_it_is_the_last_required_one(
+    signed_in, reviewer, second_reviewer
+):
     mine, theirs = give_app(reviewer), give_app(second_reviewer)
     client = signed_in(reviewer)
     assert client.post(reverse("factor-remove", args=[theirs.pk])).status_code == 404
-    assert client.post(reverse("factor-name", args=[theirs.pk]), {"name": "Mine"}).status_code == 404
+    assert (
+        client.post(
+            reverse("factor-name", args=[theirs.pk]), {"name": "Mine"}
+        ).status_code
+        == 404
+    )
     assert client.post(reverse("factor-remove", args=[mine.pk])).status_code == 302
     assert Authenticator.objects.get() == theirs
     assert actions()[-1] == "person.factor_removed"
@@ -142,28 +175,44 @@ def test_own_factor_is_removed_unless_it_is_the_last_required_one(signed_in, rev
     assert Authenticator.objects.exists()
 
 
-def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_up(rf, reviewer, strict):
+def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_up(
+    rf, reviewer, strict
+):
     """Call the check as Django does before every view, for each address of the desk."""
-    gate, person, reached = SignInMiddleware(lambda request: None), PersonBackend().get_user(reviewer.pk), set()
+    gate, person, reached = (
+        SignInMiddleware(lambda request: None),
+        PersonBackend().get_user(reviewer.pk),
+        set(),
+    )
     for name in PATHS:
         request = rf.get("/")
-        request.user, request.session, request.actor = person, {}, person.actor(surface="web")
+        request.user, request.session, request.actor = (
+            person,
+            {},
+            person.actor(surface="web"),
+        )
         request.resolver_match = SimpleNamespace(url_name=name)
         if gate.process_view(request, None, (), {}) is None:
             reached.add(name)
     assert reached == OPEN & set(PATHS)
 
 
-def test_every_kind_of_answer_is_closed(signed_in, connection, reviewer, strict, django_assert_num_queries):
+def test_every_kind_of_answer_is_closed(
+    signed_in, connection, reviewer, strict, django_assert_num_queries
+):
     make_message(connection)
     client = signed_in(reviewer)
     with django_assert_num_queries(4):
-        # The session, the person, their roles and the rules; the session records that the second factor is missing.
+        # The session, the person, their roles and the rules; the session records that
+        # the second factor is missing.
         assert client.get("/queue/").status_code == 302
     assert client.get("/queue/?format=json").status_code == 403
     assert client.get("/live/reach/", headers={"Accept": "*/*"}).status_code != 200
     fragment = client.get("/queue/", headers={"HX-Request": "true"})
-    assert (fragment.status_code, fragment["HX-Redirect"]) == (403, "/people/me/factors/")
+    assert (fragment.status_code, fragment["HX-Redirect"]) == (
+        403,
+        "/people/me/factors/",
+    )
 
     answer = client.get("/people/me/factors/")
     page = answer.content.decode()
@@ -173,32 +222,48 @@ def test_every_kind_of_answer_is_closed(signed_in, connection, reviewer, strict,
     assert "Sign out" in page
 
 
-def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_goes_on(signed_in, reviewer):
+def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_goes_on(
+    signed_in, reviewer
+):
     client = signed_in(reviewer)
     give_app(reviewer)
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     # A new factor requires the old one.
-    for ask, name in ((client.get, "factor-app"), (client.get, "factor-passkey"), (client.post, "recovery-codes")):
+    for ask, name in (
+        (client.get, "factor-app"),
+        (client.get, "factor-passkey"),
+        (client.post, "recovery-codes"),
+    ):
         assert ask(reverse(name))["Location"].startswith("/people/me/factors/"), name
     answer = client.get("/queue/")
     assert answer["Location"] == "/people/me/factors/?next=%2Fqueue%2F"
     page = client.get(answer["Location"]).content.decode()
-    assert "/accounts/reauthenticate/code/?next=%2Fqueue%2F" in page.replace("/queue/", "%2Fqueue%2F")
-    answer = client.post("/accounts/reauthenticate/code/?next=/queue/", {"code": code_now()})
+    assert "/accounts/reauthenticate/code/?next=%2Fqueue%2F" in page.replace(
+        "/queue/", "%2Fqueue%2F"
+    )
+    answer = client.post(
+        "/accounts/reauthenticate/code/?next=/queue/", {"code": code_now()}
+    )
     assert (answer.status_code, answer["Location"]) == (302, "/queue/")
     assert client.get("/queue/").status_code == 200
 
 
-def test_rule_applies_from_the_next_request_to_a_granted_role_and_no_other(signed_in, auditor, strict):
+def test_rule_applies_from_the_next_request_to_a_granted_role_and_no_other(
+    signed_in, auditor, strict
+):
     client = signed_in(auditor)
     assert client.get("/audit/").status_code == 200
     Grant.objects.create(person=auditor, role="reviewer")
     assert client.get("/audit/").status_code == 302
 
 
-def test_admin_of_everything_sets_the_rule_once_and_does_not_lock_themselves_out(signed_in, admin, reviewer):
+def test_admin_of_everything_sets_the_rule_once_and_does_not_lock_themselves_out(
+    signed_in, admin, reviewer
+):
     client = signed_in(admin)
-    answer = client.post(reverse("set-second-factor"), {"role": "admin", "needed": "yes"})
+    answer = client.post(
+        reverse("set-second-factor"), {"role": "admin", "needed": "yes"}
+    )
     assert answer.status_code == 409
     assert "you lock yourself out" in answer.content.decode()
     assert not RoleRule.objects.filter(needs_second_factor=True).exists()
@@ -215,35 +280,67 @@ def test_nobody_else_sets_the_rule(connection, reviewer, auditor):
     half = make_person("half@yourteam.example", "Hal", "admin", connection=connection)
     for person in (reviewer, auditor, half):
         with pytest.raises(FactorNotAllowed):
-            set_role_rule(actor=person.actor(surface="web"), role=Role.REVIEWER, needed=True)
+            set_role_rule(
+                actor=person.actor(surface="web"), role=Role.REVIEWER, needed=True
+            )
 
 
-def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(signed_in, admin, reviewer):
+def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(
+    signed_in, admin, reviewer
+):
     give_app(reviewer)
     theirs = Client()
     sign_in(theirs, reviewer)
     theirs.post(STEP, {"code": code_now()})
     assert theirs.get("/live/reach/").status_code == 200
-    assert signed_in(admin).post(reverse("take-factors-off", args=[reviewer.pk])).status_code == 302
+    assert (
+        signed_in(admin)
+        .post(reverse("take-factors-off", args=[reviewer.pk]))
+        .status_code
+        == 302
+    )
     assert not Authenticator.objects.exists()
     assert theirs.get("/queue/").status_code == 302
     assert "person.factor_removed" in actions()
 
 
-NONSENSE = ["", "{}", "[]", "null", '"x"', '{"id": 1}', '{"response": {"userHandle": "OQ"}}', "{" * 2000, "\x00"]
+NONSENSE = [
+    "",
+    "{}",
+    "[]",
+    "null",
+    '"x"',
+    '{"id": 1}',
+    '{"response": {"userHandle": "OQ"}}',
+    "{" * 2000,
+    "\x00",
+]
 
 
-def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(client, reviewer, signed_in):
+def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(
+    client, reviewer, signed_in
+):
     path, responses = "/accounts/login/passkey/", {}
     client.get(path, headers={"X-Requested-With": "XMLHttpRequest"})
     for credential in NONSENSE:
         answer = client.post(path, {"credential": credential, "next": "/history/"})
         responses[credential] = (answer.status_code, answer["Location"])
-    assert responses == dict.fromkeys(NONSENSE, (302, "/accounts/login/?next=%2Fhistory%2F"))
-    assert "This passkey was not accepted" in client.get(answer["Location"]).content.decode()
-    assert [client.post(path, {"credential": "{}"}).status_code for _ in range(2)] == [302, 429]
+    assert responses == dict.fromkeys(
+        NONSENSE, (302, "/accounts/login/?next=%2Fhistory%2F")
+    )
+    assert (
+        "This passkey was not accepted"
+        in client.get(answer["Location"]).content.decode()
+    )
+    assert [client.post(path, {"credential": "{}"}).status_code for _ in range(2)] == [
+        302,
+        429,
+    ]
 
     mine = signed_in(reviewer)
-    responses = {one: mine.post(reverse("factor-passkey"), {"credential": one}).status_code for one in NONSENSE[::3]}
+    responses = {
+        one: mine.post(reverse("factor-passkey"), {"credential": one}).status_code
+        for one in NONSENSE[::3]
+    }
     assert set(responses.values()) == {422}
     assert not Authenticator.objects.exists()

@@ -1,4 +1,6 @@
-"""A past decision as it was seen: its message, findings and ruling, whatever changed since."""
+"""A past decision as it was seen: its message, findings and ruling, whatever changed
+since.
+"""
 
 import re
 
@@ -30,10 +32,14 @@ def address(verdict, more=""):
     return f"/queue/{verdict.message.public_id}/decisions/{verdict.pk}/{more}"
 
 
-def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, verdict, auditor, admin):
+def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(
+    signed_in, verdict, auditor, admin
+):
     seen, revision = verdict.seen, verdict.revision
     assert (seen["revision"], seen["fingerprint"]) == (1, revision.fingerprint)
-    assert {one["sentence"] for one in seen["findings"]} == {one["sentence"] for one in revision.findings}
+    assert {one["sentence"] for one in seen["findings"]} == {
+        one["sentence"] for one in revision.findings
+    }
     assert seen["ruling"] == ["One approval is needed, and you may give it."]
     assert seen["unread"] == ["the links"]
 
@@ -55,13 +61,18 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, verdi
         one["rule"].replace("_", " "),
     ):
         assert expected in page
-    assert (f"{one['points']} point" in page, f"{one['points'] + 1} point" in page) == (True, False)
+    assert (f"{one['points']} point" in page, f"{one['points'] + 1} point" in page) == (
+        True,
+        False,
+    )
     assert 'sandbox title="The message in that version' in page
     assert "sandbox" in frame["Content-Security-Policy"]
     assert "script-src" not in frame["Content-Security-Policy"]
 
 
-def test_looking_is_noted_and_fetching_ahead_is_not(signed_in, verdict, auditor, connection):
+def test_looking_is_noted_and_fetching_ahead_is_not(
+    signed_in, verdict, auditor, connection
+):
     Verdict.objects.filter(pk=verdict.pk).update(seen={}, parts_unread=None)
     noted = Entry.objects.of_action("ledger.seen_again")
     client = signed_in(auditor)
@@ -74,7 +85,12 @@ def test_looking_is_noted_and_fetching_ahead_is_not(signed_in, verdict, auditor,
     assert "Not recorded" in page
     client.get(address(verdict, "body/"))
     served = Entry.objects.of_action("message.served")
-    assert served.get(actor_id=str(auditor.pk)).fingerprint == verdict.revision.fingerprint
+    assert (
+        served.get(actor_id=str(auditor.pk)).fingerprint == verdict.revision.fingerprint
+    )
     # A verdict of another message is not shown.
     other = make_message(connection)
-    assert client.get(f"/queue/{other.public_id}/decisions/{verdict.pk}/body/").status_code == 404
+    assert (
+        client.get(f"/queue/{other.public_id}/decisions/{verdict.pk}/body/").status_code
+        == 404
+    )

@@ -1,4 +1,6 @@
-"""Tasks are sent after the commit, within a second, and not at all where Redis is unavailable."""
+"""Tasks are sent after the commit, within a second, and not at all where Redis is
+unavailable.
+"""
 
 import json
 import socket
@@ -35,7 +37,10 @@ def nothing(row):
 def task_through(url):
     """A task of an app that has its broker there, with the time-outs of ours."""
     other = Celery("other", broker=url, set_as_current=False)
-    other.conf.update(broker_transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS, task_publish_retry=False)
+    other.conf.update(
+        broker_transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+        task_publish_retry=False,
+    )
     return other.task(nothing, base=AfterCommitTask)
 
 
@@ -62,13 +67,18 @@ def test_other_callbacks_run_although_redis_is_away(caplog):
     with transaction.atomic():
         task.delay_on_commit(1)
         transaction.on_commit(lambda: done.append(1))
-    assert (done, [record.message for record in caplog.records]) == ([1], ["Redis not reached"])
+    assert (done, [record.message for record in caplog.records]) == (
+        [1],
+        ["Redis not reached"],
+    )
     assert quick.is_resting()
     assert not drain.has_enough_to_do()
 
 
 @pytest.mark.slow
-def test_redis_that_does_not_answer_costs_a_request_a_second_at_most_for_all_its_tasks(caplog):
+def test_redis_that_does_not_answer_costs_a_request_a_second_at_most_for_all_its_tasks(
+    caplog,
+):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         task = task_through(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
         began = time.monotonic()

@@ -1,4 +1,6 @@
-"""Sessions of people: a new id at each sign-in, two expiry times, the list, and ending them (line 42)."""
+"""Sessions of people: a new id at each sign-in, two expiry times, the list, and ending
+them (line 42).
+"""
 
 import json
 from datetime import timedelta
@@ -31,13 +33,17 @@ from tests.factories import make_person
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "correct horse battery"
-FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+FIREFOX = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+)
 SAFARI = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1"
 
 
 def sign_in(person, agent=FIREFOX, address="127.0.0.1"):
     client = Client(headers={"User-Agent": agent}, REMOTE_ADDR=address)
-    answer = client.post("/accounts/login/", {"login": person.email, "password": PASSWORD})
+    answer = client.post(
+        "/accounts/login/", {"login": person.email, "password": PASSWORD}
+    )
     assert answer.status_code == 302
     return client
 
@@ -55,16 +61,30 @@ def move_back(client, ago):
     Session.objects.update(expire_date=timezone.now() - ago + IDLE)
 
 
-def test_signing_in_and_confirming_give_the_session_another_id_but_no_new_beginning(reviewer):
+def test_signing_in_and_confirming_give_the_session_another_id_but_no_new_beginning(
+    reviewer,
+):
     client = Client()
-    # An earlier session, as another page or sign-in leaves one; its id may be known to somebody else.
+    # An earlier session, as another page or sign-in leaves one; its id may be known to
+    # somebody else.
     planted = SessionStore()
     planted["before"] = "sign-in"
     planted.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = planted.session_key
-    assert client.post("/accounts/login/", {"login": reviewer.email, "password": PASSWORD}).status_code == 302
-    keys, began = [planted.session_key, client.session.session_key], client.session[BEGAN]
-    assert client.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code == 302
+    assert (
+        client.post(
+            "/accounts/login/", {"login": reviewer.email, "password": PASSWORD}
+        ).status_code
+        == 302
+    )
+    keys, began = (
+        [planted.session_key, client.session.session_key],
+        client.session[BEGAN],
+    )
+    assert (
+        client.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code
+        == 302
+    )
     keys.append(client.session.session_key)
     assert len(set(keys)) == 3
     assert not Session.objects.filter(session_key__in=keys[:2]).exists()
@@ -74,7 +94,9 @@ def test_signing_in_and_confirming_give_the_session_another_id_but_no_new_beginn
     assert client.session[BEGAN] == began
 
 
-def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning(reviewer):
+def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning(
+    reviewer,
+):
     client = sign_in(reviewer)
     assert row_of(client).expire_date <= timezone.now() + IDLE
     move_back(client, IDLE - timedelta(minutes=1))
@@ -84,7 +106,11 @@ def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning
 
     now = timezone.now().timestamp()
     longest = LONGEST.total_seconds()
-    for began, expected in ((now - longest + 60, True), (now - longest, False), (None, False)):
+    for began, expected in (
+        (now - longest + 60, True),
+        (now - longest, False),
+        (None, False),
+    ):
         client = sign_in(reviewer)
         session = client.session
         session[BEGAN] = began
@@ -94,21 +120,33 @@ def test_session_ends_unused_or_long_after_signing_in_or_of_an_unknown_beginning
         assert is_in(client) is expected, began
 
 
-def test_use_is_written_down_once_in_some_minutes_unless_a_page_asks_by_itself(reviewer):
+def test_use_is_written_down_once_in_some_minutes_unless_a_page_asks_by_itself(
+    reviewer,
+):
     client = sign_in(reviewer)
     client.get("/history/")
     with CaptureQueriesContext(database) as asked:
         client.get("/history/")
-    assert [one for one in asked.captured_queries if one["sql"].startswith(("UPDATE", "INSERT"))] == []
+    assert [
+        one
+        for one in asked.captured_queries
+        if one["sql"].startswith(("UPDATE", "INSERT"))
+    ] == []
     move_back(client, NOTED_EVERY)
     before = row_of(client)
-    for path, headers in (("/queue/pulse/", {}), ("/live/reach/", {}), ("/queue/", {"HX-Request": "true"})):
+    for path, headers in (
+        ("/queue/pulse/", {}),
+        ("/live/reach/", {}),
+        ("/queue/", {"HX-Request": "true"}),
+    ):
         assert client.get(path, headers=headers).status_code == 200
         assert row_of(client).expire_date == before.expire_date, path
 
     with CaptureQueriesContext(database) as asked:
         client.get("/history/")
-    written = [one["sql"] for one in asked.captured_queries if one["sql"].startswith("UPDATE")]
+    written = [
+        one["sql"] for one in asked.captured_queries if one["sql"].startswith("UPDATE")
+    ]
     assert len(written) == 2
     assert "session_data" not in written[0]
     after = row_of(client)
@@ -119,12 +157,25 @@ def test_use_is_written_down_once_in_some_minutes_unless_a_page_asks_by_itself(r
     assert len(asked) == 0, "a public page asks for no session"
 
 
-def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(reviewer, second_reviewer):
-    others, client = [sign_in(reviewer, SAFARI, "192.0.2.7") for _ in range(2)], sign_in(reviewer)
+def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(
+    reviewer, second_reviewer
+):
+    others, client = (
+        [sign_in(reviewer, SAFARI, "192.0.2.7") for _ in range(2)],
+        sign_in(reviewer),
+    )
     theirs = sign_in(second_reviewer, SAFARI, "192.0.2.8")
     page = client.get("/people/me/sessions/").content.decode()
-    assert page.index("Firefox on Windows") < page.index("This browser") < page.index("Safari on iPhone")
-    assert ("192.0.2.7" in page, "192.0.2.8" in page, SAFARI in page) == (True, False, False)
+    assert (
+        page.index("Firefox on Windows")
+        < page.index("This browser")
+        < page.index("Safari on iPhone")
+    )
+    assert ("192.0.2.7" in page, "192.0.2.8" in page, SAFARI in page) == (
+        True,
+        False,
+        False,
+    )
 
     noted = UserSession.objects.get(session_key=others[0].session.session_key)
     assert client.post(f"/people/me/sessions/{noted.pk}/end/").status_code == 302
@@ -133,11 +184,23 @@ def test_ended_sessions_are_out_at_the_next_request_and_told_in_the_ledger(revie
     for gone in (noted, UserSession.objects.get(user=second_reviewer)):
         assert client.post(f"/people/me/sessions/{gone.pk}/end/").status_code == 404
     client.post("/people/me/sessions/end-others/")
-    assert [is_in(one) for one in (*others, client, theirs)] == [False, False, True, True]
-    assert Entry.objects.filter(action="person.session_ended").latest("pk").detail.fields["sessions"] == "1"
+    assert [is_in(one) for one in (*others, client, theirs)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert (
+        Entry.objects.filter(action="person.session_ended")
+        .latest("pk")
+        .detail.fields["sessions"]
+        == "1"
+    )
 
 
-def test_all_sessions_end_for_whoever_may_do_less_also_those_that_are_at_work(reviewer, second_reviewer):
+def test_all_sessions_end_for_whoever_may_do_less_also_those_that_are_at_work(
+    reviewer, second_reviewer
+):
     ours, theirs = [sign_in(reviewer), sign_in(reviewer)], sign_in(second_reviewer)
     under_way = SessionStore(ours[0].session.session_key)
     under_way["typed"] = "something"
@@ -168,7 +231,9 @@ def test_streams_are_notified_once_ended_sessions_are_deleted(client):
     listener.subscribe(CHANNEL)
     assert listener.get_message(timeout=60)
     client.post("/people/me/sessions/end-others/")
-    notice = json.loads(listener.get_message(ignore_subscribe_messages=True, timeout=60)["data"])
+    notice = json.loads(
+        listener.get_message(ignore_subscribe_messages=True, timeout=60)["data"]
+    )
     listener.close()
     assert (notice["kind"], notice["person"]) == ("reach", str(ana.pk))
     assert other.get("/live/reach/").status_code == 401

@@ -14,7 +14,14 @@ from dashboard.first_run.steps import set_up
 from launcher.ports import pick_free_ports
 from mirror.models import Connection, Mailbox, Message
 from people.models import Invitation
-from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    post_event,
+    rolled_back,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -31,14 +38,22 @@ def step(name):
 
 @pytest.fixture
 def ready(connection, client):
-    """A connection whose keys were checked, whose webhook was called, and that was read just now."""
+    """A connection whose keys were checked, whose webhook was called, and that was read
+    just now.
+    """
     post_event(client, connection, event_body("webhook.test"))
-    checked = {"key_scopes": {"oversight": ["oversight"]}, "keys_checked_at": Now(), "complete_as_of": Now()}
+    checked = {
+        "key_scopes": {"oversight": ["oversight"]},
+        "keys_checked_at": Now(),
+        "complete_as_of": Now(),
+    }
     Connection.objects.filter(pk=connection.pk).update(**checked)
     return connection
 
 
-def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_until_one_signs_in_again(signed_in, admin):
+def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_until_one_signs_in_again(
+    signed_in, admin
+):
     assert states() == {
         "connect": "todo", "keys": "later", "webhook": "later", "queue": "later",
         "mail": "later", "alerts": "todo", "people": "todo", "letter": "later",
@@ -55,9 +70,19 @@ def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_unti
 
 
 def test_steps_are_done_one_by_one(signed_in, admin, ready):
-    assert states()["connect"] == states()["keys"] == states()["webhook"] == states()["queue"] == "done"
+    assert (
+        states()["connect"]
+        == states()["keys"]
+        == states()["webhook"]
+        == states()["queue"]
+        == "done"
+    )
     # Discord is optional.
-    assert (set_up().left, states()["alerts"], step("alerts").is_left) == ("", "todo", False)
+    assert (set_up().left, states()["alerts"], step("alerts").is_left) == (
+        "",
+        "todo",
+        False,
+    )
     destination = Destination.objects.create(name="#approvals", url=WEBHOOK)
     assert step("alerts").summary == "#approvals has not been tested yet."
     Destination.objects.filter(pk=destination.pk).update(tested_at=Now())
@@ -81,7 +106,9 @@ def test_key_in_the_wrong_field_or_of_the_sandbox_is_named(ready):
     connection.save()
     assert "it only shows test messages" in step("keys").summary
     scopes = {"oversight": ["oversight"], "agent": ["oversight"]}
-    Connection.objects.update(key_scopes=scopes, keys_checked_at=Now(), agent_key="mm_live_agent")
+    Connection.objects.update(
+        key_scopes=scopes, keys_checked_at=Now(), agent_key="mm_live_agent"
+    )
     assert step("keys").state == "wrong"
     assert "Agent: This is an oversight key" in " ".join(step("keys").problems)
 
@@ -89,18 +116,26 @@ def test_key_in_the_wrong_field_or_of_the_sandbox_is_named(ready):
 @pytest.mark.slow
 def test_connection_that_fails_or_is_paused_says_why(ready):
     with rolled_back():
-        Connection.objects.update(failing_since=Now(), last_error="MultiMail could not be reached.")
+        Connection.objects.update(
+            failing_since=Now(), last_error="MultiMail could not be reached."
+        )
         found = step("queue")
-        assert (found.state, found.is_left) == ("wrong", False), "once it has worked it counts"
+        assert (found.state, found.is_left) == ("wrong", False), (
+            "once it has worked it counts"
+        )
         assert "could not be reached" in found.summary
         Connection.objects.update(complete_as_of=None)
         assert step("queue").is_left
-    Connection.objects.update(paused_at=Now(), paused_because="MultiMail does not take the oversight key.")
+    Connection.objects.update(
+        paused_at=Now(), paused_because="MultiMail does not take the oversight key."
+    )
     refused = "MultiMail does not take the oversight key. Replace it with a key that MultiMail accepts."
     assert step("keys").problems == (refused,)
     assert step("queue").state == "wrong"
     # A pause by a person is no wrong key.
-    Connection.objects.update(paused_because="Ida paused it: holidays", paused_by_hand=True)
+    Connection.objects.update(
+        paused_because="Ida paused it: holidays", paused_by_hand=True
+    )
     assert (states()["keys"], states()["queue"]) == ("done", "wrong")
     assert "holidays" in step("queue").summary
 
@@ -112,7 +147,10 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     Connection.objects.update(admin_key="mm_live_admin")
     assert address not in step("webhook").summary
     Connection.objects.update(upstream_webhook_id="01HOOK")
-    assert (step("webhook").state, step("webhook").label) == ("todo", "Test the webhook")
+    assert (step("webhook").state, step("webhook").label) == (
+        "todo",
+        "Test the webhook",
+    )
     Connection.objects.update(upstream_webhook_id="", admin_key="")
     # Calls with wrong signatures mean that the secret differs.
     client.post(address, b"{}", content_type="application/json")
@@ -120,14 +158,18 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     assert (found.state, found.label) == ("wrong", "Change the secret")
     assert "the secret here does not match" in found.summary
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
-    other = make_connection("hosted", api_url="https://api.multimail.dev", is_our_gateway=False)
+    other = make_connection(
+        "hosted", api_url="https://api.multimail.dev", is_our_gateway=False
+    )
     Connection.objects.exclude(pk=other.pk).delete()
     assert "Set PUBLIC_URL" in step("webhook").summary
 
 
 @pytest.fixture
 def mail_server(settings):
-    """Return a function that starts a mail server with one account and sets EMAIL_URL with this password."""
+    """Return a function that starts a mail server with one account and sets EMAIL_URL
+    with this password.
+    """
 
     def login(server, session, envelope, mechanism, data):
         is_right = (data.login, data.password) == (b"desk", b"right")
@@ -137,7 +179,13 @@ def mail_server(settings):
 
     def start(password):
         [port] = pick_free_ports(1)
-        server = Controller(Sink(), hostname="127.0.0.1", port=port, authenticator=login, auth_require_tls=False)
+        server = Controller(
+            Sink(),
+            hostname="127.0.0.1",
+            port=port,
+            authenticator=login,
+            auth_require_tls=False,
+        )
         server.start()
         servers.append(server)
         settings.EMAIL_URL = f"smtp://desk:{password}@127.0.0.1:{port}"
@@ -160,7 +208,10 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     assert found.problems[0].startswith("127.0.0.1:1 cannot be used: [Errno 111]")
     mail_server("hunter2")
     found = step("mail")
-    assert (found.state, "does not accept the user and password in EMAIL_URL" in found.problems[0]) == ("wrong", True)
+    assert (
+        found.state,
+        "does not accept the user and password in EMAIL_URL" in found.problems[0],
+    ) == ("wrong", True)
     assert "hunter2" not in str(found)
     mail_server("right")
     assert step("mail").state == "done"
@@ -168,13 +219,18 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
     make_message(ready)
     Message.objects.update(state="sent")
-    assert (step("mail").state, step("mail").summary) == ("done", "Messages were sent through 127.0.0.1:1.")
+    assert (step("mail").state, step("mail").summary) == (
+        "done",
+        "Messages were sent through 127.0.0.1:1.",
+    )
 
 
 def test_invited_and_joined_people_are_listed(admin, ready):
     assert states()["people"] == "todo"
     until = Now() + timedelta(days=1)
-    Invitation.objects.create(email="eva@example.com", token_hash="0" * 64, invited_by=admin, expires_at=until)
+    Invitation.objects.create(
+        email="eva@example.com", token_hash="0" * 64, invited_by=admin, expires_at=until
+    )
     assert step("people").summary == "1 open invitation."
     make_person("eva@example.com", "Eva", "reviewer")
     assert step("people").summary == "You and 1 other can sign in."

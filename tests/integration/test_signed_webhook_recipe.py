@@ -21,18 +21,33 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def receiver(tmp_path):
     """The running recipe: its destination, and the file that it prints to."""
-    port, out, secret = pick_free_ports(1)[0], tmp_path / "out", channel_of("signed_webhook").new_secret()
+    port, out, secret = (
+        pick_free_ports(1)[0],
+        tmp_path / "out",
+        channel_of("signed_webhook").new_secret(),
+    )
     url = f"http://127.0.0.1:{port}"
-    env = {"PATH": "", "PYTHONUNBUFFERED": "1", "SIGNING_SECRET": secret, "PORT": str(port)}
+    env = {
+        "PATH": "",
+        "PYTHONUNBUFFERED": "1",
+        "SIGNING_SECRET": secret,
+        "PORT": str(port),
+    }
     command = [sys.executable, str(recipes.RECIPES / "signed_webhook.py")]
     with recipes.running(command, env=env, log=out), named(url):
-        wait_for(lambda: requests.get(url, timeout=5).status_code == 501, 30, "the receiver to listen")
+        wait_for(
+            lambda: requests.get(url, timeout=5).status_code == 501,
+            30,
+            "the receiver to listen",
+        )
         fields = {"kind": "signed_webhook", "name": "Recipe", "url": f"{url}/in"}
         yield Destination.objects.create(secret=secret, **fields), out
 
 
 @pytest.mark.slow
-def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(connection, receiver):
+def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(
+    connection, receiver
+):
     destination, out = receiver
     message = make_message(connection)
     delivery = tell(destination, message, "message.rejected")
@@ -40,7 +55,11 @@ def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(connection, r
     for _ in range(2):
         assert send_event(delivery, destination).status == 204
     # One signed with another secret, and one without a signature.
-    stranger = Destination(kind="signed_webhook", url=destination.url, secret=channel_of("signed_webhook").new_secret())
+    stranger = Destination(
+        kind="signed_webhook",
+        url=destination.url,
+        secret=channel_of("signed_webhook").new_secret(),
+    )
     assert "(401)" in try_out(stranger, within=10.0).sentence
     assert requests.post(destination.url, data=b"{}", timeout=10).status_code == 401
     last = tell(destination, message, "message.sent")

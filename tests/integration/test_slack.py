@@ -1,4 +1,6 @@
-"""Slack, by its documented protocol: a webhook and a bot, limits and refusals, and the content of cards."""
+"""Slack, by its documented protocol: a webhook and a bot, limits and refusals, and the
+content of cards.
+"""
 
 from datetime import UTC, datetime
 
@@ -49,7 +51,9 @@ def by_bot(standin):
 def make(standin, **fields):
     values = {"kind": "slack", "name": "#reviews", "url": standin.url + HOOK, **fields}
     made = Destination.objects.create(**values)
-    Route.objects.create(destination=made, actions=[*CARD_ACTIONS, "connection.failing"])
+    Route.objects.create(
+        destination=made, actions=[*CARD_ACTIONS, "connection.failing"]
+    )
     return made
 
 
@@ -57,31 +61,53 @@ def deliver_due():
     """Deliver what is due, as if Slack's pause between two posts were over."""
     Delivery.objects.filter(state="due").update(next_attempt_at=timezone.now())
     Destination.objects.update(waits_until=None)
-    return [deliver(delivery_id=one.pk) for one in Delivery.objects.filter(state="due").order_by("pk")]
+    return [
+        deliver(delivery_id=one.pk)
+        for one in Delivery.objects.filter(state="due").order_by("pk")
+    ]
 
 
 def form(**fields):
-    return {"kind": "slack", "name": "#reviews", "privacy": "headers", "events": ["email.held"], **fields}
+    return {
+        "kind": "slack",
+        "name": "#reviews",
+        "privacy": "headers",
+        "events": ["email.held"],
+        **fields,
+    }
 
 
-def test_card_by_the_bot_is_posted_once_and_edited_in_place(standin, by_bot, connection, reviewer):
+def test_card_by_the_bot_is_posted_once_and_edited_in_place(
+    standin, by_bot, connection, reviewer
+):
     message = make_message(connection)
     assert deliver_due() == ["delivered"]
     [(timestamp, shown)] = standin.posts.items()
     assert Card.objects.get().discord_message_id == timestamp
-    assert [block["type"] for block in shown["blocks"]] == ["header", "section", "section", "actions", "context"]
+    assert [block["type"] for block in shown["blocks"]] == [
+        "header",
+        "section",
+        "section",
+        "actions",
+        "context",
+    ]
     button = shown["blocks"][3]["elements"][0]
     assert button["url"].endswith(f"/approvals/{message.upstream_id}/")
     assert shown["blocks"][4]["elements"][0]["text"].startswith("Countersign · alert ")
     decide(message, reviewer)
     deliver_due()
-    assert [call.path for call in standin.calls] == ["/api/chat.postMessage", "/api/chat.update"]
+    assert [call.path for call in standin.calls] == [
+        "/api/chat.postMessage",
+        "/api/chat.update",
+    ]
     assert {call.token for call in standin.calls} == {TOKEN}
     assert list(standin.posts) == [timestamp]
     assert "Approved" in standin.posts[timestamp]["blocks"][1]["text"]["text"]
 
 
-def test_card_by_a_webhook_is_posted_again_with_each_change(standin, by_hook, connection, reviewer):
+def test_card_by_a_webhook_is_posted_again_with_each_change(
+    standin, by_hook, connection, reviewer
+):
     decide_later = make_message(connection)
     deliver_due()
     decide(decide_later, reviewer)
@@ -93,7 +119,9 @@ def test_card_by_a_webhook_is_posted_again_with_each_change(standin, by_hook, co
     assert approved != held
 
 
-def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(standin, by_bot, connection):
+def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
+    standin, by_bot, connection
+):
     make_message(connection)
     assert deliver_due() == ["delivered"]
     make_message(connection)
@@ -120,22 +148,34 @@ GONE = [
 
 
 @pytest.mark.parametrize(("is_hook", "answer"), GONE)
-def test_what_was_revoked_or_archived_is_switched_off_and_recorded(standin, connection, is_hook, answer):
-    destination = make(standin, **({} if is_hook else {"secret": TOKEN, "channel": CHANNEL}))
+def test_what_was_revoked_or_archived_is_switched_off_and_recorded(
+    standin, connection, is_hook, answer
+):
+    destination = make(
+        standin, **({} if is_hook else {"secret": TOKEN, "channel": CHANNEL})
+    )
     make_message(connection)
     standin.next = [answer]
     assert deliver_due() == ["switched off"]
     destination.refresh_from_db()
     error = answer[2] if is_hook else answer[2]["error"]
     assert error in destination.switched_off_because
-    recorded = Entry.objects.select_related("detail").get(action="destination.switched_off")
+    recorded = Entry.objects.select_related("detail").get(
+        action="destination.switched_off"
+    )
     assert error in recorded.detail.fields["explanation"]
     assert len(standin.calls) == 1
 
 
-def test_failure_is_tried_again_and_a_refused_card_is_shortened(standin, by_bot, connection):
+def test_failure_is_tried_again_and_a_refused_card_is_shortened(
+    standin, by_bot, connection
+):
     make_message(connection)
-    for answer in ((503, {}, "x"), (200, {}, {"ok": False, "error": "internal_error"}), (200, {}, "[]")):
+    for answer in (
+        (503, {}, "x"),
+        (200, {}, {"ok": False, "error": "internal_error"}),
+        (200, {}, "[]"),
+    ):
         standin.next = [answer]
         assert deliver_due() == ["postponed"]
     standin.next = [(200, {}, {"ok": False, "error": "invalid_blocks"})]
@@ -145,7 +185,9 @@ def test_failure_is_tried_again_and_a_refused_card_is_shortened(standin, by_bot,
     assert short["text"].endswith("Open the message on the desk.")
 
 
-def test_card_that_somebody_deleted_is_noted_and_not_posted_again(standin, by_bot, connection, reviewer):
+def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
+    standin, by_bot, connection, reviewer
+):
     message = make_message(connection)
     deliver_due()
     standin.posts.clear()
@@ -156,7 +198,11 @@ def test_card_that_somebody_deleted_is_noted_and_not_posted_again(standin, by_bo
 
 
 @given(
-    st.one_of(st.just(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.just("<" * 9000))
+    st.one_of(
+        st.just(HOSTILE),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=300),
+        st.just("<" * 9000),
+    )
 )
 def test_any_text_is_shown_literally_within_the_limits(text):
     at = datetime(2026, 3, 1, 9, tzinfo=UTC)
@@ -169,36 +215,65 @@ def test_any_text_is_shown_literally_within_the_limits(text):
     body = card_body(message_card(facts, Status("Held", "amber", text), Mrkdwn()))
     for one in (body, short_body(body)):
         assert find_error(one) == ""
-        assert {control.split("|")[0].split("^")[0].strip("<>") for control in controls_in(one)} <= {link, "!date"}
-    description = body["blocks"][1]["text"]["text"].replace("*Held.*", "").replace("<" + link, "")
+        assert {
+            control.split("|")[0].split("^")[0].strip("<>")
+            for control in controls_in(one)
+        } <= {link, "!date"}
+    description = (
+        body["blocks"][1]["text"]["text"].replace("*Held.*", "").replace("<" + link, "")
+    )
     assert not set("*_~`") & set(description.partition("\n")[0])
 
 
-def test_address_and_token_are_stored_encrypted_and_never_come_out(standin, signed_in, admin, caplog):
+def test_address_and_token_are_stored_encrypted_and_never_come_out(
+    standin, signed_in, admin, caplog
+):
     client = signed_in(admin)
     assert b"Bot token" in client.get("/alerts/add/?kind=slack").content
     fields = form(url=standin.url + HOOK, secret=TOKEN, channel=CHANNEL)
     assert client.post("/alerts/add/", fields).status_code == 302
     destination = Destination.objects.get()
-    assert (destination.kind, destination.secret, destination.channel) == ("slack", TOKEN, CHANNEL)
+    assert (destination.kind, destination.secret, destination.channel) == (
+        "slack",
+        TOKEN,
+        CHANNEL,
+    )
     assert client.post(f"/alerts/{destination.pk}/test/").status_code == 302
     assert standin.calls[-1].body["text"] == "A test from Countersign"
     standin.next = [(200, {}, {"ok": False, "error": "invalid_auth", "echo": TOKEN})]
     refused = client.post(f"/alerts/{destination.pk}/test/")
-    assert (refused.status_code, b"does not accept the bot&#x27;s token" in refused.content) == (502, True)
+    assert (
+        refused.status_code,
+        b"does not accept the bot&#x27;s token" in refused.content,
+    ) == (502, True)
     # An empty field leaves it unchanged.
-    assert client.post(f"/alerts/{destination.pk}/", form(name="#other", channel=CHANNEL)).status_code == 302
+    assert (
+        client.post(
+            f"/alerts/{destination.pk}/", form(name="#other", channel=CHANNEL)
+        ).status_code
+        == 302
+    )
     destination.refresh_from_db()
-    assert (destination.name, destination.secret, destination.tested_at is None) == ("#other", TOKEN, False)
+    assert (destination.name, destination.secret, destination.tested_at is None) == (
+        "#other",
+        TOKEN,
+        False,
+    )
     pages = [
         client.get("/alerts/"),
         client.get(f"/alerts/{destination.pk}/"),
         client.post(f"/alerts/{destination.pk}/", form(secret=TOKEN)),
     ]
     with database.cursor() as cursor:
-        cursor.execute("SELECT row_to_json(alerts_destination)::text FROM alerts_destination")
+        cursor.execute(
+            "SELECT row_to_json(alerts_destination)::text FROM alerts_destination"
+        )
         rows = str(cursor.fetchall())
-    seen = rows + str(list(EntryDetail.objects.values("fields"))) + str([vars(line) for line in caplog.records])
+    seen = (
+        rows
+        + str(list(EntryDetail.objects.values("fields")))
+        + str([vars(line) for line in caplog.records])
+    )
     seen += "".join(page.content.decode() for page in pages)
     assert [secret for secret in SECRETS if secret in seen] == []
 
@@ -211,15 +286,29 @@ WRONG = {
 }
 
 
-def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(signed_in, admin, settings):
-    assert {url: webhook_error(url) for url, words in WRONG.items() if words not in webhook_error(url)} == {}
+def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
+    signed_in, admin, settings
+):
+    assert {
+        url: webhook_error(url)
+        for url, words in WRONG.items()
+        if words not in webhook_error(url)
+    } == {}
     assert webhook_error(REAL) == ""
     destination = Destination(kind="slack", url=REAL)
-    assert channel_of("slack").address(destination) == "hooks.slack.com/services/…0123/••••"
+    assert (
+        channel_of("slack").address(destination)
+        == "hooks.slack.com/services/…0123/••••"
+    )
     # Allowed before, but not any more: nothing is posted there.
     settings.OUTGOING_ALLOW = []
-    found = channel_of("slack").test(Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2)
-    assert (found.accepted, "not a Slack webhook address" in found.sentence) == (False, True)
+    found = channel_of("slack").test(
+        Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2
+    )
+    assert (found.accepted, "not a Slack webhook address" in found.sentence) == (
+        False,
+        True,
+    )
     client = signed_in(admin)
     for fields, field in (
         ({}, "url"), ({"secret": TOKEN}, "channel"), ({"channel": CHANNEL}, "secret"),
@@ -227,8 +316,13 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(signed_in, admin,
         ({"secret": TOKEN, "channel": "#reviews"}, "channel"),
     ):  # fmt: skip
         answer = client.post("/alerts/add/", form(**fields))
-        assert (answer.status_code, f'id="{field}-problem"' in answer.content.decode()) == (422, True), fields
-    assert "an address of Slack, which takes no signed webhooks" in channel_error("signed_webhook", REAL)
+        assert (
+            answer.status_code,
+            f'id="{field}-problem"' in answer.content.decode(),
+        ) == (422, True), fields
+    assert "an address of Slack, which takes no signed webhooks" in channel_error(
+        "signed_webhook", REAL
+    )
 
 
 def channel_error(kind, url):

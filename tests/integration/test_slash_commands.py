@@ -1,4 +1,6 @@
-"""Commands on Discord: through the real gateway, and answered to a stand-in for Discord."""
+"""Commands on Discord: through the real gateway, and answered to a stand-in for
+Discord.
+"""
 
 import contextlib
 import io
@@ -41,7 +43,11 @@ pytestmark = pytest.mark.django_db
 ANA, APP = "80351110224678912", "1180000000000000001"
 NUMBERS = itertools.count(900)
 TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
-MESSAGE = {"to": "dana@northwind.example", "subject": "Your refund", "body": "It is on its way."}
+MESSAGE = {
+    "to": "dana@northwind.example",
+    "subject": "Your refund",
+    "body": "It is on its way.",
+}
 
 
 @pytest.fixture
@@ -68,7 +74,9 @@ def desk(account, ana):
 
 
 def make_command(name, user=ANA, **options):
-    rows = [{"name": option, "type": 3, "value": text} for option, text in options.items()]
+    rows = [
+        {"name": option, "type": 3, "value": text} for option, text in options.items()
+    ]
     return Interaction.objects.create(
         discord_id=str(next(NUMBERS)), kind="command", name=name, discord_user_id=user, discord_user="ana",
         discord_channel="outreach", discord_channel_id="4711", discord_guild_id="42", token=TOKEN,
@@ -131,16 +139,28 @@ def interact(client, settings):
             }
         ).encode()  # fmt: skip
         at = str(int(time.time()))
-        signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
-        answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed)
+        signed = {
+            "X-Signature-Ed25519": key.sign(at.encode() + body).hex(),
+            "X-Signature-Timestamp": at,
+        }
+        answer = client.post(
+            "/discord/interactions/",
+            body,
+            content_type="application/json",
+            headers=signed,
+        )
         assert answer.status_code == 200
         return answer.json()
 
     return post
 
 
-def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_waits(interact, desk, discord):
-    options = [{"name": name, "type": 3, "value": text} for name, text in MESSAGE.items()]
+def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_waits(
+    interact, desk, discord
+):
+    options = [
+        {"name": name, "type": 3, "value": text} for name, text in MESSAGE.items()
+    ]
     for _ in range(2):
         assert interact(2, "900", options) == {"type": 5, "data": {"flags": 64}}
     row = Interaction.objects.due().get()
@@ -154,38 +174,70 @@ def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_wait
         "discord_guild": "42", "discord_interaction_id": "900",
     }  # fmt: skip
     [(method, path, body, _)] = discord.calls
-    assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
+    assert (method, path) == (
+        "PATCH",
+        f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original",
+    )
     assert body["allowed_mentions"] == {"parse": []}
     assert "waits for review" in body["content"]
     assert f"Message ID: `{email.pk}`" in body["content"]
-    assert (row.state, row.token, row.options, row.outcome) == ("delivered", "", "", "done")
+    assert (row.state, row.token, row.options, row.outcome) == (
+        "delivered",
+        "",
+        "",
+        "done",
+    )
     [entry] = recorded("command.given")
     assert (entry.actor_kind, entry.surface) == ("person", "discord")
-    expected = {"command": "/sendemail", "channel": "outreach", "interaction": "900", "discord_id": ANA}
+    expected = {
+        "command": "/sendemail",
+        "channel": "outreach",
+        "interaction": "900",
+        "discord_id": ANA,
+    }
     assert expected.items() <= entry.details.items()
     assert "on its way" not in str(entry.details)
 
 
-def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, second_reviewer):
+def test_who_commanded_it_may_not_approve_it_and_is_proved(
+    desk, discord, ana, second_reviewer
+):
     row = make_command("sendemail", **MESSAGE)
     run(row)
     liar = {"discord_user": "the boss", "discord_interaction_id": row.discord_id}
-    lie = {"to": ["eve@example.net"], "subject": "Lie", "markdown": "x", "metadata": liar}
-    desk.ask("POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=lie)
+    lie = {
+        "to": ["eve@example.net"],
+        "subject": "Lie",
+        "markdown": "x",
+        "metadata": liar,
+    }
+    desk.ask(
+        "POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=lie
+    )
     read_connection.run(desk.connection.pk)
     assert (note_proofs(), note_proofs()) == (1, 0)
     found = {}
     for subject in ("Your refund", "Lie"):
         message = Message.objects.get(subject=subject)
         history = lines(Entry.objects.of_message(message.public_id).oldest_first())
-        facts = {name: status for name, _, status in message_origin(history).facts if name != "API key"}
+        facts = {
+            name: status
+            for name, _, status in message_origin(history).facts
+            if name != "API key"
+        }
         found[subject] = message, facts, who_started(history)
     message, facts, who = found["Your refund"]
-    assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
+    assert {
+        facts[name]
+        for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")
+    } == {"proved"}
     assert [one.evidence for one in who][:2] == ["proved", "proved"]
     # The id of a command proves nothing about metadata that somebody else wrote.
     assert "proved" not in found["Lie"][1].values()
-    assert (is_verified(found["Your refund"][0]), is_verified(found["Lie"][0])) == (True, False)
+    assert (is_verified(found["Your refund"][0]), is_verified(found["Lie"][0])) == (
+        True,
+        False,
+    )
     # The author is known even if the trigger is lost.
     for trigger in (message.trigger, {}):
         Message.objects.filter(pk=message.pk).update(trigger=trigger)
@@ -194,11 +246,18 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     assert decide(message, second_reviewer).decision
 
 
-def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(interact, desk, discord, ana):
+def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(
+    interact, desk, discord, ana
+):
     """Point 14, as Discord asks while somebody types."""
     run(make_command("sendemail", **MESSAGE))
     stranger = {"to": ["danger@else.example"], "subject": "Another", "markdown": "x"}
-    desk.ask("POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=stranger)
+    desk.ask(
+        "POST",
+        f"/v1/mailboxes/{desk.world.mailbox.pk}/send",
+        key="agent",
+        json=stranger,
+    )
     read_connection.run(desk.connection.pk)
 
     def offered(option, typed, user=ANA):
@@ -213,8 +272,14 @@ def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(inter
     assert offered("mailbox", "SUPP") == [desk.world.mailbox.address]
     assert offered("mailbox", "sales") == []
     assert offered("to", "DAN") == ["dana@northwind.example"], "nobody else's addresses"
-    assert offered("to", "eve@x.example, dan") == ["eve@x.example, dana@northwind.example"]
-    assert offered("subject", "x") == offered("mailbox", "", user="80351110224678999") == []
+    assert offered("to", "eve@x.example, dan") == [
+        "eve@x.example, dana@northwind.example"
+    ]
+    assert (
+        offered("subject", "x")
+        == offered("mailbox", "", user="80351110224678999")
+        == []
+    )
     Grant.objects.filter(person=ana).delete()
     assert offered("mailbox", "") == offered("to", "dan") == []
     options = {one["name"]: one.get("autocomplete") for one in COMMANDS[0]["options"]}
@@ -224,23 +289,39 @@ def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(inter
 # --- once, whatever happens
 
 
-def test_worker_that_dies_before_the_answer_sends_no_second_message(desk, discord, monkeypatch):
+def test_worker_that_dies_before_the_answer_sends_no_second_message(
+    desk, discord, monkeypatch
+):
     def die(*_, **__):
         raise SystemExit
 
     for number, (where, how) in enumerate(
-        [(running, "_store_answer"), (running, "note_proofs"), (replies, "_edit_answer")]
+        [
+            (running, "_store_answer"),
+            (running, "note_proofs"),
+            (replies, "_edit_answer"),
+        ]
     ):
-        row, answered = make_command("sendemail", **{**MESSAGE, "subject": f"Letter {number}"}), len(discord.calls)
+        row, answered = (
+            make_command("sendemail", **{**MESSAGE, "subject": f"Letter {number}"}),
+            len(discord.calls),
+        )
         with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
             patched.setattr(where, how, die)
             run(row)
-        assert (Email.objects.count(), len(discord.calls)) == (number + 1, answered), how
+        assert (Email.objects.count(), len(discord.calls)) == (number + 1, answered), (
+            how
+        )
         assert run_command(interaction_id=row.pk) == "not due", how
-        Interaction.objects.filter(pk=row.pk).update(lease_until=Now() - timedelta(seconds=1))
+        Interaction.objects.filter(pk=row.pk).update(
+            lease_until=Now() - timedelta(seconds=1)
+        )
         assert Interaction.objects.due().get() == row, how
         assert run(row) == "done", how
-        assert (Email.objects.count(), len(recorded("command.given"))) == (number + 1, number + 1), how
+        assert (Email.objects.count(), len(recorded("command.given"))) == (
+            number + 1,
+            number + 1,
+        ), how
         assert "waits for review" in discord.said, how
 
 
@@ -255,7 +336,9 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     discord.status = 200
     assert run(row) == "refused"
     assert "My words." in discord.said
-    assert [len(recorded(action)) for action in ("command.given", "command.failed")] == [1, 1]
+    assert [
+        len(recorded(action)) for action in ("command.given", "command.failed")
+    ] == [1, 1]
     assert (len(desk.gateway.calls), Email.objects.count()) == (asked, 0)
     assert (row.answer, row.options, row.token) == ("", "", "")
 
@@ -267,14 +350,23 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     row, answered = make_command("sendemail", **MESSAGE), len(discord.calls)
     Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
     assert run(row) == "too late"
-    assert (row.token, row.options, len(discord.calls), Email.objects.count()) == ("", "", answered, 0)
+    assert (row.token, row.options, len(discord.calls), Email.objects.count()) == (
+        "",
+        "",
+        answered,
+        0,
+    )
 
 
-def test_fault_of_the_desk_is_answered_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog):
+def test_fault_of_the_desk_is_answered_at_once_and_logged_and_nothing_is_sent(
+    desk, discord, caplog
+):
     for table, user in (("approvals_commandedmail", ANA), ("people_discordlink", "1")):
         with database.cursor() as cursor:
             # An unexpected exception in the desk.
-            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID")
+            cursor.execute(
+                f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID"
+            )
         caplog.clear()
         row = make_command("sendemail", user=user, **MESSAGE)
         assert run(row) == "refused", table
@@ -282,9 +374,16 @@ def test_fault_of_the_desk_is_answered_at_once_and_logged_and_nothing_is_sent(de
         assert ("Nothing was done." in discord.said) is (user == "1")
         assert MESSAGE["body"] in discord.said
         assert (row.state, Email.objects.count()) == ("delivered", 0)
-        logged = [one.exc_info is not None for one in caplog.records if "not carried out" in one.getMessage()]
+        logged = [
+            one.exc_info is not None
+            for one in caplog.records
+            if "not carried out" in one.getMessage()
+        ]
         assert logged == [True], table
-    assert [line.details["why"] for line in recorded("command.failed")] == ["fault", "fault"]
+    assert [line.details["why"] for line in recorded("command.failed")] == [
+        "fault",
+        "fault",
+    ]
     assert len(discord.calls) == 2
 
 
@@ -318,7 +417,9 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     row = make_command("sendemail", **MESSAGE)
     run_to_the_end(row)
     assert "cannot be reached at the moment. Nothing was sent" in discord.said
-    assert [line.details["why"] for line in recorded("command.failed")][-1] == "not reached"
+    assert [line.details["why"] for line in recorded("command.failed")][
+        -1
+    ] == "not reached"
 
 
 @pytest.mark.slow
@@ -331,7 +432,9 @@ def test_garbage_of_multimail_ends_in_words(desk, discord):
     assert running.NOT_KNOWN in discord.said
     assert row.state == "delivered"
 
-    odd = b'{"emails": [{"id": {"a": 1}, "subject": ["x"], "from": {"name": "\\u0000"}}]}'
+    odd = (
+        b'{"emails": [{"id": {"a": 1}, "subject": ["x"], "from": {"name": "\\u0000"}}]}'
+    )
     for spoilt in (b'{"emails": [5, null, {}]}', odd):
         desk.gateway.spoiled[("GET", "/check_inbox")] = (200, spoilt)
         assert run(make_command("checkinbox")) == "done", spoilt
@@ -339,12 +442,16 @@ def test_garbage_of_multimail_ends_in_words(desk, discord):
 
 
 @pytest.mark.slow
-def test_short_wait_that_multimail_asks_for_is_observed_and_a_long_one_is_answered(desk, discord):
+def test_short_wait_that_multimail_asks_for_is_observed_and_a_long_one_is_answered(
+    desk, discord
+):
     row = make_command("sendemail", **MESSAGE)
     desk.gateway.spoiled[("POST", "/send_email")] = (429, b'{"error": "slow down"}')
     desk.gateway.retry_after = "20"
     assert run(row) == "postponed"
-    assert (row.next_attempt_at - row.last_attempt_at).total_seconds() == pytest.approx(20, abs=1)
+    assert (row.next_attempt_at - row.last_attempt_at).total_seconds() == pytest.approx(
+        20, abs=1
+    )
     desk.gateway.retry_after = "600"
     make_due(row)
     assert run(row) == "refused"
@@ -354,9 +461,16 @@ def test_short_wait_that_multimail_asks_for_is_observed_and_a_long_one_is_answer
 # --- in words
 
 
-def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(desk, discord):
-    text = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
-    refusals = {401: "does not accept the desk's agent key", 422: "does not accept it in this form"}
+def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(
+    desk, discord
+):
+    text = json.dumps(
+        {"error": "no, @everyone **must** [see](https://evil.example)"}
+    ).encode()
+    refusals = {
+        401: "does not accept the desk's agent key",
+        422: "does not accept it in this form",
+    }
     for status, words in refusals.items():
         desk.gateway.spoiled[("POST", "/send_email")] = (status, text)
         row = make_command("sendemail", **MESSAGE)
@@ -366,7 +480,10 @@ def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(desk
     assert len(recorded("command.failed")) == len(refusals)
 
     # Hosted MultiMail only says that it is queued; it is not called held.
-    desk.gateway.spoiled[("POST", "/send_email")] = (202, b'{"message_id": "01HOSTED", "status": "queued"}')
+    desk.gateway.spoiled[("POST", "/send_email")] = (
+        202,
+        b'{"message_id": "01HOSTED", "status": "queued"}',
+    )
     run(make_command("sendemail", **MESSAGE))
     assert discord.said.startswith("MultiMail accepted it")
     assert CommandedMail.objects.exclude(upstream_id="").get().upstream_id == "01HOSTED"
@@ -382,13 +499,19 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     row = make_command("reply", message_id=f"`{came.pk}`", body="Soon.\\nAna")
     assert run(row) == "done"
     sent = Email.objects.exclude(pk=came.pk).get()
-    assert (sent.to, sent.markdown, sent.thread_id) == (["dana@northwind.example"], "Soon.  \nAna", came.thread_id)
+    assert (sent.to, sent.markdown, sent.thread_id) == (
+        ["dana@northwind.example"],
+        "Soon.  \nAna",
+        came.thread_id,
+    )
     assert sent.metadata["discord_interaction_id"] == row.discord_id
     assert CommandedMail.objects.get().upstream_id == sent.pk
 
 
 @pytest.mark.slow
-def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(connection, discord, monkeypatch):
+def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(
+    connection, discord, monkeypatch
+):
     monkeypatch.setattr("alerts.channels.discord.replies.MAX_REFUSALS", 2)
     for _ in range(3):
         assert run(make_command("sendemail", user="1", **MESSAGE)) == "refused"
@@ -402,7 +525,9 @@ def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(c
     )
 
 
-def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_through_a_pause(desk, discord, auditor):
+def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_through_a_pause(
+    desk, discord, auditor
+):
     DiscordAccount.objects.create(person=auditor, discord_id="2")
     assert run(make_command("checkinbox", user="2")) == "done"
     assert run(make_command("sendemail", user="2", **MESSAGE)) == "refused"
@@ -419,34 +544,57 @@ def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_throu
     assert len(desk.gateway.calls) == asked
 
 
-def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(connection, ana, discord):
+def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(
+    connection, ana, discord
+):
     run(make_command("checkinbox"))
     assert "has a connection with one" in discord.said
     other = make_connection("other")
     give_keys(connection, other)
     run(make_command("checkinbox"))
-    assert "`main/support@yourteam.example`, `other/support@yourteam.example`" in discord.said
+    assert (
+        "`main/support@yourteam.example`, `other/support@yourteam.example`"
+        in discord.said
+    )
     run(make_command("checkinbox", mailbox="nobody@x.example"))
     assert "There is no mailbox" in discord.said
-    assert run(make_command("checkinbox", mailbox="other/support@yourteam.example")) == "postponed"
+    assert (
+        run(make_command("checkinbox", mailbox="other/support@yourteam.example"))
+        == "postponed"
+    )
     # A reply is sent from the mailbox that received the message.
     came = make_message(connection)
-    reply = read_command(make_command("reply", message_id=came.upstream_id, body="Soon."))
+    reply = read_command(
+        make_command("reply", message_id=came.upstream_id, body="Soon.")
+    )
     assert mailbox_for(reply, to_write=True, email_id=came.upstream_id) == came.mailbox
     with pytest.raises(CommandRefused, match="Choose a mailbox"):
         mailbox_for(reply, to_write=True, email_id="unknown")
 
-    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=make_connection("alone"))
+    bo = make_person(
+        "bo@yourteam.example", "Bo", "reviewer", connection=make_connection("alone")
+    )
     DiscordAccount.objects.create(person=bo, discord_id="3")
     run(make_command("checkinbox", user="3"))
     assert "has a connection with one" in discord.said
 
 
 @pytest.mark.slow
-def test_message_that_was_not_sent_is_returned_to_its_author(connection, ana, discord, monkeypatch):
+def test_message_that_was_not_sent_is_returned_to_its_author(
+    connection, ana, discord, monkeypatch
+):
     give_keys(connection, make_connection("other"))
-    for body in ("Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000):
-        run(make_command("sendemail", to="dana@northwind.example", subject="Hello", body=body))
+    for body in (
+        "Hello Dana,\\n\\nit left.",
+        "```\n@everyone **x**\n```",
+        "x" * 6000,
+        "\U0001f600" * 3000,
+    ):
+        run(
+            make_command(
+                "sendemail", to="dana@northwind.example", subject="Hello", body=body
+            )
+        )
         sentence, begin, typed = discord.said.partition("You typed:\n")
         assert "Choose a mailbox." in sentence
         assert begin
@@ -458,25 +606,44 @@ def test_message_that_was_not_sent_is_returned_to_its_author(connection, ana, di
         assert len(inside) > 10
         assert length(discord.said) <= 2000
     # Every answer is cut to Discord's limit.
-    monkeypatch.setitem(running.COMMANDS, "pending", lambda interaction: "\U0001f600" * 1000 + "x")
+    monkeypatch.setitem(
+        running.COMMANDS, "pending", lambda interaction: "\U0001f600" * 1000 + "x"
+    )
     run(make_command("pending"))
     assert length(discord.said) <= 2000
     assert discord.said.endswith("\U0001f600…")
 
 
-def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, discord, settings):
+def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(
+    desk, discord, settings
+):
     settings.PUBLIC_URL = f"https://{'desk.' * 24}yourteam.example"
-    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=desk.connection)
+    bo = make_person(
+        "bo@yourteam.example", "Bo", "reviewer", connection=desk.connection
+    )
     DiscordAccount.objects.create(person=bo, discord_id="3")
     make_message(make_connection("other"), subject="Not yours")
     run(make_command("pending", user="3"))
     assert discord.said == "No messages that you may see are waiting for review."
     for number in range(8):
-        make_message(desk.connection, subject=f"@here {number} {'[' * 500}", recipients=["*" * 300 + "@x.example"])
-    messages = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
-    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, json.dumps({"emails": messages}).encode())
+        make_message(
+            desk.connection,
+            subject=f"@here {number} {'[' * 500}",
+            recipients=["*" * 300 + "@x.example"],
+        )
+    messages = [
+        {"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500}
+        for one in range(10)
+    ]
+    desk.gateway.spoiled[("GET", "/check_inbox")] = (
+        200,
+        json.dumps({"emails": messages}).encode(),
+    )
     for name, row_ends in (("checkinbox", r" `[^`]+`$"), ("pending", r">\) to \S+$")):
-        assert run(make_command(name, user="3", mailbox=desk.world.mailbox.address)) == "done"
+        assert (
+            run(make_command(name, user="3", mailbox=desk.world.mailbox.address))
+            == "done"
+        )
         begin, *rows, more = discord.said.split("\n")
         assert len(rows) > 3
         assert "more" in more
@@ -486,7 +653,11 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
     assert begin.startswith("8 wait for review")
     assert "Not yours" not in discord.said
     assert_is_text(discord.said, "@here")
-    oldest = Message.objects.filter(connection=desk.connection).order_by("held_at", "pk").first()
+    oldest = (
+        Message.objects.filter(connection=desk.connection)
+        .order_by("held_at", "pk")
+        .first()
+    )
     assert str(oldest.public_id) in discord.said
 
 
@@ -494,7 +665,11 @@ BAD_INPUT = [
     ("sendemail", {**MESSAGE, "to": "nobody"}, "nobody"),
     ("sendemail", {**MESSAGE, "body": " "}, "needs `to`, `subject` and `body`"),
     ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
-    ("reply", {"message_id": "../../account", "body": "x"}, "not an id from /checkinbox"),
+    (
+        "reply",
+        {"message_id": "../../account", "body": "x"},
+        "not an id from /checkinbox",
+    ),
     ("nonsense", {}, "does not know the command"),
 ]
 
@@ -506,13 +681,18 @@ def test_bad_input_is_explained(desk, discord):
         assert words in discord.said.replace("\\", "")
         assert "answered 4" not in discord.said
         assert options.get("body", "").strip() in discord.said
-    assert (Email.objects.count(), len(recorded("command.failed"))) == (0, len(BAD_INPUT))
+    assert (Email.objects.count(), len(recorded("command.failed"))) == (
+        0,
+        len(BAD_INPUT),
+    )
 
 
 # --- discord_register
 
 
-def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(discord, settings):
+def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(
+    discord, settings
+):
     def register(**options):
         out = io.StringIO()
         call_command("discord_register", stdout=out, **options)
@@ -527,15 +707,26 @@ def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(di
     assert "/sendemail, /checkinbox, /reply, /pending" in register()
     register(guild="42")
     first, second = discord.calls
-    assert first == ("PUT", f"/api/v10/applications/{APP}/commands", COMMANDS, "Bot bot.token")
+    assert first == (
+        "PUT",
+        f"/api/v10/applications/{APP}/commands",
+        COMMANDS,
+        "Bot bot.token",
+    )
     assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
 
-    for status, words in {401: "does not accept the bot's token", 500: "answered 500"}.items():
+    for status, words in {
+        401: "does not accept the bot's token",
+        500: "answered 500",
+    }.items():
         discord.status = status
         assert words in error_of()
     discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
     assert "asks to wait 7 s. Nothing was changed" in error_of()
-    settings.DISCORD_API_URL, settings.OUTGOING_ALLOW = "http://127.0.0.1:9/api/v10", ["http://127.0.0.1:9"]
+    settings.DISCORD_API_URL, settings.OUTGOING_ALLOW = (
+        "http://127.0.0.1:9/api/v10",
+        ["http://127.0.0.1:9"],
+    )
     assert "could not be reached" in error_of()
     assert "a number" in error_of(guild="x/../1")
     for name in ("DISCORD_BOT_TOKEN", "DISCORD_APP_ID"):

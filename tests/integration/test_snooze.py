@@ -1,4 +1,6 @@
-"""Snooze: hidden from one person's list until a time, or until something happens. Others still see it."""
+"""Snooze: hidden from one person's list until a time, or until something happens.
+Others still see it.
+"""
 
 import json
 import re
@@ -27,27 +29,46 @@ pytestmark = pytest.mark.django_db
 
 
 def snooze(client, message, headers=None, **fields):
-    return client.post(f"/queue/{message.public_id}/snooze/", fields, headers=headers or {})
+    return client.post(
+        f"/queue/{message.public_id}/snooze/", fields, headers=headers or {}
+    )
 
 
 def waiting(client, tab="waiting"):
-    return [row["id"] for row in client.get(f"/queue/?format=json&tab={tab}").json()["messages"]]
+    return [
+        row["id"]
+        for row in client.get(f"/queue/?format=json&tab={tab}").json()["messages"]
+    ]
 
 
 def set_snooze(message, person, **left):
-    return Snooze.objects.create(message=message, person=person, until=Now() + timedelta(**(left or {"days": 1})))
+    return Snooze.objects.create(
+        message=message, person=person, until=Now() + timedelta(**(left or {"days": 1}))
+    )
 
 
 def ended(message):
-    entries = Entry.objects.of_message(message.public_id).of_action("snooze.ended").select_related("detail")
+    entries = (
+        Entry.objects.of_message(message.public_id)
+        .of_action("snooze.ended")
+        .select_related("detail")
+    )
     return [one.detail.fields["explanation"] for one in entries.oldest_first()]
 
 
-def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(signed_in, reviewer, second_reviewer, connection):
-    message, second = make_message(connection, subject="One"), make_message(connection, subject="Two")
+def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(
+    signed_in, reviewer, second_reviewer, connection
+):
+    message, second = (
+        make_message(connection, subject="One"),
+        make_message(connection, subject="Two"),
+    )
     client = signed_in(reviewer)
     answer = snooze(client, message, wait="tomorrow")
-    assert (answer.status_code, answer["Location"]) == (302, f"/queue/{second.public_id}/")
+    assert (answer.status_code, answer["Location"]) == (
+        302,
+        f"/queue/{second.public_id}/",
+    )
     # The time can be changed; with scripts the next message follows.
     answer = snooze(client, message, headers=HTMX, wait="hour")
     assert json.loads(answer["HX-Location"])["path"] == f"/queue/{second.public_id}/"
@@ -61,7 +82,9 @@ def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(signed_in, 
     client = signed_in(reviewer)
     assert waiting(client) == []
     mine = client.get("/queue/?tab=mine").text
-    path = re.search(r'action="([^"]+/snooze/end/[^"]*)"', mine)[1].replace("&amp;", "&")
+    path = re.search(r'action="([^"]+/snooze/end/[^"]*)"', mine)[1].replace(
+        "&amp;", "&"
+    )
     assert client.post(path, {"to": "list"})["Location"] == "/queue/?tab=mine"
     assert waiting(client) == [str(message.public_id)]
     assert ended(message) == ["By Ana Ferreira."]
@@ -75,16 +98,25 @@ ZONES = [
 ]
 
 
-def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(signed_in, reviewer, message):
+def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(
+    signed_in, reviewer, message
+):
     for own, browser_zone, expected in ZONES:
-        form = SnoozeForm({"wait": "tomorrow", "zone": browser_zone}, now=NOW, own_zone=own)
+        form = SnoozeForm(
+            {"wait": "tomorrow", "zone": browser_zone}, now=NOW, own_zone=own
+        )
         assert form.is_valid()
-        there, here = form.until().astimezone(ZoneInfo(expected)), NOW.astimezone(ZoneInfo(expected))
+        there, here = (
+            form.until().astimezone(ZoneInfo(expected)),
+            NOW.astimezone(ZoneInfo(expected)),
+        )
         assert (there.hour, there.minute) == (9, 0), (own, browser_zone)
         assert there.date() == here.date() + timedelta(days=1), (own, browser_zone)
     zone = ZoneInfo("Europe/Berlin")
     morning = tomorrow_morning(datetime(2026, 3, 28, 23, 30, tzinfo=zone), zone)
-    assert morning.isoformat() == "2026-03-29T09:00:00+02:00", "on the day the clocks change"
+    assert morning.isoformat() == "2026-03-29T09:00:00+02:00", (
+        "on the day the clocks change"
+    )
 
     client = signed_in(reviewer)
     assert snooze(client, message, wait="tomorrow", zone="\0").status_code == 422
@@ -92,7 +124,9 @@ def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(signed_in, reviewer, 
     reviewer.time_zone = "Asia/Tokyo"
     reviewer.save()
     at = timezone.now() + timedelta(days=2)
-    snooze(client, message, wait="time", at=f"{at:%Y-%m-%d}T14:30", zone="Europe/Lisbon")
+    snooze(
+        client, message, wait="time", at=f"{at:%Y-%m-%d}T14:30", zone="Europe/Lisbon"
+    )
     assert Snooze.objects.get().until.isoformat().startswith(f"{at:%Y-%m-%d}T05:30")
 
 
@@ -106,7 +140,9 @@ IMPOSSIBLE = [
 ]
 
 
-def test_impossible_time_is_an_error_and_stays_in_the_field(signed_in, reviewer, message):
+def test_impossible_time_is_an_error_and_stays_in_the_field(
+    signed_in, reviewer, message
+):
     for fields, words in IMPOSSIBLE[2:]:
         form = SnoozeForm(fields, now=NOW, own_zone="")
         assert (form.is_valid(), words in form.first_error()) == (False, True), fields
@@ -114,17 +150,28 @@ def test_impossible_time_is_an_error_and_stays_in_the_field(signed_in, reviewer,
     for fields, words in IMPOSSIBLE[:2]:
         answer = snooze(client, message, headers=HTMX, **fields)
         page = answer.text
-        assert (answer.status_code, words in page, f'value="{fields["at"]}"' in page) == (422, True, True)
+        assert (
+            answer.status_code,
+            words in page,
+            f'value="{fields["at"]}"' in page,
+        ) == (422, True, True)
     assert Snooze.objects.count() == 0
 
 
-def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(signed_in, reviewer, message):
+def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(
+    signed_in, reviewer, message
+):
     Message.objects.update(expires_at=Now() + timedelta(hours=3))
     client = signed_in(reviewer)
     answer = snooze(client, message, wait="tomorrow")
     (notice,) = get_messages(answer.wsgi_request)
     assert "an hour before it expires" in notice.message
-    assert Snooze.objects.filter(until=F("message__expires_at") - timedelta(hours=1)).count() == 1
+    assert (
+        Snooze.objects.filter(
+            until=F("message__expires_at") - timedelta(hours=1)
+        ).count()
+        == 1
+    )
     # In its last hour it returns and cannot be snoozed.
     Message.objects.update(expires_at=Now() + timedelta(minutes=59))
     sweep()
@@ -151,7 +198,9 @@ def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger
     set_snooze(message, admin)
     actor = second_reviewer.actor(surface="web")
     add_comment(message=message.public_id, actor=actor, text="@Ana Ferreira?")
-    assert Snooze.objects.get().person == admin, "to whom somebody asks, and to nobody else"
+    assert Snooze.objects.get().person == admin, (
+        "to whom somebody asks, and to nobody else"
+    )
     Snooze.objects.all().delete()
     set_snooze(message, reviewer)
     decide(message, second_reviewer)

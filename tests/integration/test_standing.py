@@ -25,9 +25,23 @@ from people.models import Grant, OrganisationSettings, Person
 from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import KeyOwner, StandingApproval, StandingUse
-from tests.factories import event_body, make_list, make_message, pending_row, rolled_back, show_row
+from tests.factories import (
+    event_body,
+    make_list,
+    make_message,
+    pending_row,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import at_once, decide, make_due
-from tests.integration.standing import KEY, let_through, make_record, make_refund, sign, terms
+from tests.integration.standing import (
+    KEY,
+    let_through,
+    make_record,
+    make_refund,
+    sign,
+    terms,
+)
 from tests.integration.test_several_approvals import put_in_force
 
 pytestmark = pytest.mark.django_db
@@ -41,18 +55,33 @@ def the_use():
     return StandingUse.objects.latest("pk")
 
 
-def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(past, admin, reviewer, connection):
+def test_record_proposes_a_class_with_its_evidence_and_a_rehearsal(
+    past, admin, reviewer, connection
+):
     [found] = record.proposals(fresh(admin))
     evidence = found.evidence
     assert (evidence.messages, evidence.approved, evidence.median) == (24, 24, 9.0)
     assert found.scope.recipients == ("dana@northwind.example",)
-    assert [(currency, str(value)) for currency, value in found.scope.sums] == [("EUR", "40.23")]
+    assert [(currency, str(value)) for currency, value in found.scope.sums] == [
+        ("EUR", "40.23")
+    ]
     assert "Messages of the API key Refund bot from" in found.sentence
     assert "sums up to 40.23 EUR" in found.sentence
-    rehearsed = record.rehearse(replace(found.scope, recipients=("acme.example",)), cap_an_hour=50)
-    assert (rehearsed.looked_at, rehearsed.admitted, rehearsed.left) == (24, 0, {"It goes to somebody else.": 24})
+    rehearsed = record.rehearse(
+        replace(found.scope, recipients=("acme.example",)), cap_an_hour=50
+    )
+    assert (rehearsed.looked_at, rehearsed.admitted, rehearsed.left) == (
+        24,
+        0,
+        {"It goes to somebody else.": 24},
+    )
     rehearsed = record.rehearse(found.scope, cap_an_hour=50)
-    assert (rehearsed.admitted, rehearsed.samples, rehearsed.approved, rehearsed.wrong) == (24, 2, 22, ())
+    assert (
+        rehearsed.admitted,
+        rehearsed.samples,
+        rehearsed.approved,
+        rehearsed.wrong,
+    ) == (24, 2, 22, ())
     # Reviewers and admins of other places are proposed nothing.
     assert record.proposals(fresh(reviewer)) == []
 
@@ -63,15 +92,31 @@ def test_rejection_is_named_in_the_evidence_and_a_late_one_keeps_it_from_being_p
     [bad] = make_record(connection, reviewer, number=1, outcome="reject")
     assert record.proposals(fresh(admin)) == []
     found = record.proposal_for(mailbox=bad.mailbox_id, key="01KEY", shape=bad.shape)
-    assert (found.evidence.rejected, found.evidence.against) == (1, (str(bad.public_id),))
+    assert (found.evidence.rejected, found.evidence.against) == (
+        1,
+        (str(bad.public_id),),
+    )
     assert "less than 14 days ago" in found.evidence.lacking(clock())
     assert record.rehearse(found.scope, cap_an_hour=50).wrong == (bad,)
     with pytest.raises(signing.StandingRefused, match="less than 14 days ago"):
-        signing.sign_standing(actor=fresh(admin), mailbox=bad.mailbox_id, key="01KEY", shape=bad.shape, terms=terms())
+        signing.sign_standing(
+            actor=fresh(admin),
+            mailbox=bad.mailbox_id,
+            key="01KEY",
+            shape=bad.shape,
+            terms=terms(),
+        )
 
 
-def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(past, admin, reviewer):
-    like = {"mailbox": past[0].mailbox_id, "key": "01KEY", "shape": past[0].shape, "terms": terms()}
+def test_one_admin_alone_signs_nothing_whatever_the_organisation_has_set(
+    past, admin, reviewer
+):
+    like = {
+        "mailbox": past[0].mailbox_id,
+        "key": "01KEY",
+        "shape": past[0].shape,
+        "terms": terms(),
+    }
     with pytest.raises(SecondAdminNeeded) as asked:
         signing.sign_standing(actor=fresh(admin), **like)
     assert "24 approved unchanged" in asked.value.asked.words.after
@@ -116,13 +161,21 @@ def test_it_approves_after_its_delay_and_the_decision_names_rule_version_and_sig
     )
     assert decision.due_at - decision.recorded_at == timedelta(minutes=10)
     said = Entry.objects.filter(action="decision.recorded").latest("pk").detail.fields
-    assert (said["rule"], said["signed_by"]) == ("standing 1 version 1", f"{standing.asked_by} and Sam Second")
-    assert message not in desk_messages().waiting_for(standing.asked_by.actor(surface="web"))
+    assert (said["rule"], said["signed_by"]) == (
+        "standing 1 version 1",
+        f"{standing.asked_by} and Sam Second",
+    )
+    assert message not in desk_messages().waiting_for(
+        standing.asked_by.actor(surface="web")
+    )
     make_due()
     serve(upstream, connection, message)
     assert run_decision(decision_id=decision.pk) == "applied"
     [sent] = upstream.decisions
-    assert (sent["action"], sent["expected_fingerprint"]) == ("approve", message.revision.fingerprint)
+    assert (sent["action"], sent["expected_fingerprint"]) == (
+        "approve",
+        message.revision.fingerprint,
+    )
     assert "standing approval 1" in sent["decided_by"]
     assert approve_due() == 0
 
@@ -131,7 +184,14 @@ def serve(upstream, connection, message):
     """Let MultiMail hold the message as it was read, and take a decision."""
     type(connection).objects.filter(pk=connection.pk).update(api_url=upstream.url)
     content = message.revision.content
-    upstream.holds(pending_row(message.upstream_id, subject=content["subject"], markdown=content["markdown"], **KEY))
+    upstream.holds(
+        pending_row(
+            message.upstream_id,
+            subject=content["subject"],
+            markdown=content["markdown"],
+            **KEY,
+        )
+    )
     upstream.decides(200, status="approved", id=message.upstream_id)
 
 
@@ -155,8 +215,14 @@ OUTSIDE = {
 
 
 LOOKS_ALIKE = {
-    "a dash in the host": ("see https://pay.acme.com/r/1", "see https://pay-acme.com/r/1"),
-    "a digit in the host": ("see https://www.dropbox.com/r/1", "see https://www.dropb4.com/r/1"),
+    "a dash in the host": (
+        "see https://pay.acme.com/r/1",
+        "see https://pay-acme.com/r/1",
+    ),
+    "a digit in the host": (
+        "see https://www.dropbox.com/r/1",
+        "see https://www.dropb4.com/r/1",
+    ),
     "an escape in the host": (
         "[see it](https://acme.example/r/1)",
         r"[see it](https://acme.example\.evil.com/r/1)",
@@ -173,15 +239,23 @@ LOOKS_ALIKE = {
         "Hello Dana,\n\nthank you, Dana, for waiting",
         "Hello Fraud Against You,\n\nthank you, Fraud Against You Against Fraud, for waiting",
     ),
-    "a month": ("your order 4471 is on its way", "your order 4471 may be is on its way"),
+    "a month": (
+        "your order 4471 is on its way",
+        "your order 4471 may be is on its way",
+    ),
 }
 
 
-def test_another_link_markup_or_name_than_was_signed_is_left_to_people(standing, connection, reviewer, admin, second):
+def test_another_link_markup_or_name_than_was_signed_is_left_to_people(
+    standing, connection, reviewer, admin, second
+):
     for what, texts in LOOKS_ALIKE.items():
         with rolled_back():
             signed, sent = (
-                {"html_body": text, "markdown": None} if text.startswith("<") else {"markdown": text} for text in texts
+                {"html_body": text, "markdown": None}
+                if text.startswith("<")
+                else {"markdown": text}
+                for text in texts
             )
             [message] = make_record(connection, reviewer, number=1, **signed)
             let_through(sign(message, admin, second))
@@ -204,22 +278,31 @@ def test_what_its_sentence_does_not_say_is_left_to_people(standing, connection):
             assert approve_due() == 0, what
 
 
-def test_whatever_keeps_a_person_from_approving_keeps_it_too(standing, connection, admin, reviewer):
+def test_whatever_keeps_a_person_from_approving_keeps_it_too(
+    standing, connection, admin, reviewer
+):
     message = make_refund(connection, 3999)
     owner = {"connection": connection, "upstream_key_id": "01KEY", "person": reviewer}
     for what, happens in {
-        "switch": lambda: pull(actor=fresh(admin), reason="Stop", connection=None, mailbox=None),
+        "switch": lambda: pull(
+            actor=fresh(admin), reason="Stop", connection=None, mailbox=None
+        ),
         "rule": lambda: put_in_force({"approvals": {"0": 2}}),
         "allowlist": lambda: make_list("acme.example"),
         "owner": lambda: KeyOwner.objects.create(**owner),
-        "verdict": lambda: (put_in_force({"approvals": {"0": 2}}), decide(message, reviewer)),
+        "verdict": lambda: (
+            put_in_force({"approvals": {"0": 2}}),
+            decide(message, reviewer),
+        ),
         "off": lambda: OrganisationSettings.objects.update(standing_since=None),
         "date": lambda: end_date(StandingApproval.objects.get(pk=standing.pk)),
     }.items():
         with rolled_back():
             happens()
             approve_due()
-            assert not Decision.objects.filter(message=message, outcome="approve").exists(), what
+            assert not Decision.objects.filter(
+                message=message, outcome="approve"
+            ).exists(), what
     assert approve_due() == 1
 
 
@@ -231,7 +314,9 @@ def end_date(standing):
     standing.refresh_from_db()
 
 
-@pytest.mark.parametrize("what", ["switch", "ended", "content", "rule", "allowlist", "off", "thread"])
+@pytest.mark.parametrize(
+    "what", ["switch", "ended", "content", "rule", "allowlist", "off", "thread"]
+)
 def test_it_is_asked_again_before_the_call_and_what_changed_gives_it_to_people(
     standing, connection, admin, what, upstream
 ):
@@ -243,7 +328,9 @@ def test_it_is_asked_again_before_the_call_and_what_changed_gives_it_to_people(
     if what == "switch":
         pull(actor=fresh(admin), reason="Stop", connection=None, mailbox=None)
     elif what == "ended":
-        ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted")
+        ending.end_standing(
+            standing_id=standing.pk, actor=fresh(admin), because="No longer wanted"
+        )
     elif what == "content":
         show_row(message, subject="Your refund for order 1", **KEY)
     elif what == "rule":
@@ -265,7 +352,9 @@ def test_it_is_asked_again_before_the_call_and_what_changed_gives_it_to_people(
 
 
 @pytest.mark.parametrize("when", ["while it is read", "just before the call"])
-def test_it_ends_during_the_last_read_and_no_call_leaves(standing, connection, admin, upstream, monkeypatch, when):
+def test_it_ends_during_the_last_read_and_no_call_leaves(
+    standing, connection, admin, upstream, monkeypatch, when
+):
     message = make_refund(connection, 3999)
     approve_due()
     decision = Decision.objects.get(message=message)
@@ -273,11 +362,15 @@ def test_it_ends_during_the_last_read_and_no_call_leaves(standing, connection, a
     make_due()
 
     def finish(*_):
-        ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted")
+        ending.end_standing(
+            standing_id=standing.pk, actor=fresh(admin), because="No longer wanted"
+        )
 
     if when == "while it is read":
         real = execute._compare
-        monkeypatch.setattr(execute, "_compare", lambda *compared: (real(*compared), finish()))
+        monkeypatch.setattr(
+            execute, "_compare", lambda *compared: (real(*compared), finish())
+        )
     else:
         monkeypatch.setattr(execute, "_ask_once_more", finish)
     run_decision(decision_id=decision.pk)
@@ -300,7 +393,9 @@ def test_whoever_sees_it_can_stop_it_and_nobody_else(standing, connection, audit
 def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_rest(
     standing, admin, second, connection, reviewer
 ):
-    ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="Another cap")
+    ending.end_standing(
+        standing_id=standing.pk, actor=fresh(admin), because="Another cap"
+    )
     sign(Message.objects.latest("pk"), admin, second, cap_an_hour=15)
     messages = [make_refund(connection, 3900 + n) for n in range(20)]
     assert approve_due() == 20
@@ -309,7 +404,9 @@ def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_res
     assert kinds.count("over_cap") == 20 - 15 - kinds.count("sampled")
     assert kinds[:10].count("sampled") == 1
     sample = Message.objects.get(standing_use__kind="sampled", pk__lte=messages[9].pk)
-    assert not Entry.objects.filter(message=sample.public_id, action__startswith="standing").exists()
+    assert not Entry.objects.filter(
+        message=sample.public_id, action__startswith="standing"
+    ).exists()
     decision = decide(sample, reviewer).decision
     Decision.objects.filter(pk=decision.pk).update(state="applied")
     ending.note_outcomes(list(ending.undecided_samples().values_list("pk", flat=True)))
@@ -320,7 +417,12 @@ def test_every_tenth_goes_to_a_person_who_is_not_told_and_the_cap_leaves_the_res
 
 def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
     message = make_refund(connection, 3999)
-    key = {"connection": connection, "key_id": "01KEY", "name": "Refund bot", "person": reviewer}
+    key = {
+        "connection": connection,
+        "key_id": "01KEY",
+        "name": "Refund bot",
+        "person": reviewer,
+    }
 
     def finding():
         StandingUse.objects.create(standing=standing, message=message, kind="sampled")
@@ -334,12 +436,17 @@ def test_it_ends_by_itself(standing, connection, reviewer, admin, second):
         "bounces": lambda: report(standing, connection, "message.bounced"),
         "finding": finding,
         "key": lambda: append(
-            "api_key.changed", actor=fresh(admin), connection=connection.pk, details={"key": "01KEY"}
+            "api_key.changed",
+            actor=fresh(admin),
+            connection=connection.pk,
+            details={"key": "01KEY"},
         ),
         "key here": lambda: set_owner(**key, actor=fresh(admin)),
         "date": lambda: end_date(StandingApproval.objects.get(pk=standing.pk)),
         "signatory": lambda: Grant.objects.filter(person=second).delete(),
-        "hand": lambda: ending.end_standing(standing_id=standing.pk, actor=fresh(admin), because="No longer wanted"),
+        "hand": lambda: ending.end_standing(
+            standing_id=standing.pk, actor=fresh(admin), because="No longer wanted"
+        ),
     }.items():
         with rolled_back():
             happens()
@@ -363,22 +470,30 @@ def edit(message, person):
         markdown="Hello",
         reference="EDIT",
     )
-    append("message.edit_asked", actor=fresh(person), message=message.public_id, about=row)
+    append(
+        "message.edit_asked", actor=fresh(person), message=message.public_id, about=row
+    )
 
 
 def report(standing, connection, event):
-    """Let MultiMail report what became of messages that it approved: two bounce, or one is complained of."""
+    """Let MultiMail report what became of messages that it approved: two bounce, or one
+    is complained of.
+    """
     for number in range(2 if event == "message.bounced" else 1):
         message = make_refund(connection, 3990 + number)
         StandingUse.objects.create(standing=standing, message=message, kind="approved")
-        Message.objects.filter(pk=message.pk).update(state="delivered" if event == "message.complained" else "sent")
+        Message.objects.filter(pk=message.pk).update(
+            state="delivered" if event == "message.complained" else "sent"
+        )
         body = event_body(event, email_id=message.upstream_id)
         ingest.receive_webhook(connection=connection, body=body, secret_used="current")
 
 
 def test_one_rejection_elsewhere_ends_nothing(standing, connection, reviewer):
     decide(
-        make_message(connection, subject="Something else", markdown="Quite another text", **KEY),
+        make_message(
+            connection, subject="Something else", markdown="Quite another text", **KEY
+        ),
         reviewer,
         "reject",
         "No",
@@ -387,7 +502,12 @@ def test_one_rejection_elsewhere_ends_nothing(standing, connection, reviewer):
 
 
 def test_what_two_admins_signed_stays_as_it_is_and_both_differ(standing, admin):
-    for change in ({"cap_an_hour": 1000}, {"scope": {}}, {"ends_at": Now()}, {"accepted_by": admin}):
+    for change in (
+        {"cap_an_hour": 1000},
+        {"scope": {}},
+        {"ends_at": Now()},
+        {"accepted_by": admin},
+    ):
         with pytest.raises(DatabaseError), transaction.atomic():
             StandingApproval.objects.update(**change)
     with pytest.raises(DatabaseError), transaction.atomic():
@@ -398,7 +518,12 @@ def test_what_two_admins_signed_stays_as_it_is_and_both_differ(standing, admin):
 
 def test_a_new_version_ends_the_one_it_replaces(standing, admin, second):
     actor = replace(fresh(admin), second=str(second.pk))
-    like = {"mailbox": standing.mailbox_id, "key": "01KEY", "shape": standing.shape, "terms": terms(cap_an_hour=5)}
+    like = {
+        "mailbox": standing.mailbox_id,
+        "key": "01KEY",
+        "shape": standing.shape,
+        "terms": terms(cap_an_hour=5),
+    }
     with pytest.raises(signing.StandingRefused, match="already: change that"):
         signing.sign_standing(actor=actor, **like)
     made = signing.sign_standing(actor=actor, replaces=standing.pk, **like)
@@ -407,7 +532,9 @@ def test_a_new_version_ends_the_one_it_replaces(standing, admin, second):
     assert standing.ended_because == "Replaced by version 2."
 
 
-def test_two_sweeps_at_one_moment_meet_a_message_once(transactional_db, standing, connection):
+def test_two_sweeps_at_one_moment_meet_a_message_once(
+    transactional_db, standing, connection
+):
     make_refund(connection, 3999)
     assert sorted(at_once(approve_due, approve_due)) in ([0, 1], [1, 1], [0, 0])
     assert Decision.objects.filter(standing=standing).count() == 1

@@ -36,36 +36,70 @@ def page_of(client, person, path=LIST, **query):
 
 def about(message, **fields):
     message = Message.objects.get(pk=message.pk)
-    return {"mailbox": message.mailbox_id, "key": message.sent_by_key, "shape": message.shape, **fields}
+    return {
+        "mailbox": message.mailbox_id,
+        "key": message.sent_by_key,
+        "shape": message.shape,
+        **fields,
+    }
 
 
 def typed(message, **fields):
     end = f"{timezone.now() + timedelta(days=30):%Y-%m-%d}"
-    terms = {"ends_on": end, "cap_an_hour": "20", "delay_minutes": "15", "bounce_percent": "5", "sum_EUR": "41"}
-    return about(message, **{**terms, "recipients": "dana@northwind.example", "replaces": "", **fields})
+    terms = {
+        "ends_on": end,
+        "cap_an_hour": "20",
+        "delay_minutes": "15",
+        "bounce_percent": "5",
+        "sum_EUR": "41",
+    }
+    return about(
+        message,
+        **{**terms, "recipients": "dana@northwind.example", "replaces": "", **fields},
+    )
 
 
-def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(client, past, admin, second, auditor, reviewer):
+def test_admin_asks_a_second_accepts_and_the_list_shows_both_names(
+    client, past, admin, second, auditor, reviewer
+):
     for reader in (admin, auditor):
         text = page_of(client, reader)
-        assert "24 such messages in 60 days, 24 approved unchanged in a median of 9 s, none rejected" in text
+        assert (
+            "24 such messages in 60 days, 24 approved unchanged in a median of 9 s, none rejected"
+            in text
+        )
     page = page_of(client, admin, "/policy/standing/propose/", **about(past[-1]))
     assert "Nothing that people did not approve would have been let through" in page
-    assert 'name="recipients"' in client.get("/policy/standing/propose/", about(past[-1])).content.decode()
+    assert (
+        'name="recipients"'
+        in client.get("/policy/standing/propose/", about(past[-1])).content.decode()
+    )
     asked = client.post("/policy/standing/ask/", typed(past[-1]))
-    packed = asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    packed = (
+        asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    )
     assert "24 approved unchanged" in asked.content.decode()
-    client.post(reverse("ask-second-admin"), {"change": packed, "reason": "They are always right."})
+    client.post(
+        reverse("ask-second-admin"),
+        {"change": packed, "reason": "They are always right."},
+    )
     assert "Waiting for a second admin" in page_of(client, admin)
     change = PendingChange.objects.get()
     resume(client, second)
-    assert f"/policy/standing/propose/?change={change.pk}" in client.get(reverse("pending-changes")).content.decode()
+    assert (
+        f"/policy/standing/propose/?change={change.pk}"
+        in client.get(reverse("pending-changes")).content.decode()
+    )
     page = page_of(client, second, "/policy/standing/propose/", change=change.pk)
     assert "They are always right." in page
     assert "Ask a second admin" not in page
     accept(change_id=change.pk, actor=second.actor(surface="web"))
     made = StandingApproval.objects.get()
-    assert (made.delay, made.cap_an_hour, dict(made.scope["sums"])["EUR"]) == (timedelta(minutes=15), 20, "41")
+    assert (made.delay, made.cap_an_hour, dict(made.scope["sums"])["EUR"]) == (
+        timedelta(minutes=15),
+        20,
+        "41",
+    )
     text = page_of(client, admin)
     assert f"{admin} and Sam Second" in text
     assert "15 min" in text
@@ -82,8 +116,12 @@ def test_other_terms_are_a_new_version_that_begins_with_those_of_the_one_in_forc
     page = page_of(client, admin, "/policy/standing/propose/", **which)
     assert "Standing approval 1: version 2" in page
     assert "This cannot be signed" not in page
-    asked = client.post("/policy/standing/ask/", typed(past[-1], replaces=standing.pk, cap_an_hour="7"))
-    packed = asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    asked = client.post(
+        "/policy/standing/ask/", typed(past[-1], replaces=standing.pk, cap_an_hour="7")
+    )
+    packed = (
+        asked.content.decode().partition('name="change" value="')[2].partition('"')[0]
+    )
     client.post(reverse("ask-second-admin"), {"change": packed, "reason": "Fewer."})
     accept(change_id=PendingChange.objects.get().pk, actor=second.actor(surface="web"))
     text = page_of(client, admin)
@@ -101,14 +139,20 @@ def test_wrong_terms_are_named_and_nothing_typed_is_lost(client, past, admin):
         ({"recipients": "nobody at all"}, "nobody"),
         ({"sum_EUR": "many"}, "Enter a sum such as 250.00"),
     ):
-        answer = client.post("/policy/standing/ask/", typed(past[-1], cap_an_hour="37", **fields))
+        answer = client.post(
+            "/policy/standing/ask/", typed(past[-1], cap_an_hour="37", **fields)
+        )
         page = answer.content.decode()
         assert answer.status_code == 422
-        assert [one for one in (says, 'value="37"', *fields.values()) if one not in page] == [], fields
+        assert [
+            one for one in (says, 'value="37"', *fields.values()) if one not in page
+        ] == [], fields
     assert not PendingChange.objects.exists()
 
 
-def test_rehearsal_shows_in_red_what_people_did_not_approve(client, past, admin, connection, reviewer):
+def test_rehearsal_shows_in_red_what_people_did_not_approve(
+    client, past, admin, connection, reviewer
+):
     [bad] = make_record(connection, reviewer, number=1, outcome="reject")
     resume(client, admin)
     page = client.post("/policy/standing/propose/", typed(past[-1])).content.decode()
@@ -123,19 +167,33 @@ def test_switch_waits_for_a_second_admin_on_and_is_off_at_once(client, admin, se
     resume(client, admin)
     asked = client.post("/policy/standing/on/")
     assert "Ask a second admin" in asked.content.decode()
-    assert not OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
+    assert not OrganisationSettings.objects.filter(
+        standing_since__isnull=False
+    ).exists()
     switch_on()
     client.post("/policy/standing/off/")
-    assert not OrganisationSettings.objects.filter(standing_since__isnull=False).exists()
+    assert not OrganisationSettings.objects.filter(
+        standing_since__isnull=False
+    ).exists()
     assert f"Switched off by {admin}" in page_of(client, admin)
 
 
-def test_ending_asks_for_a_reason_and_the_ended_one_says_why_and_by_whom(client, standing, admin, auditor):
+def test_ending_asks_for_a_reason_and_the_ended_one_says_why_and_by_whom(
+    client, standing, admin, auditor
+):
     resume(client, auditor)
-    assert client.post(f"/policy/standing/{standing.pk}/end/", {"reason": "No"}).status_code == 403
+    assert (
+        client.post(
+            f"/policy/standing/{standing.pk}/end/", {"reason": "No"}
+        ).status_code
+        == 403
+    )
     resume(client, admin)
     answer = client.post(f"/policy/standing/{standing.pk}/end/", {"reason": " "})
-    assert (answer.status_code, "Give a reason" in answer.content.decode()) == (422, True)
+    assert (answer.status_code, "Give a reason" in answer.content.decode()) == (
+        422,
+        True,
+    )
     client.post(f"/policy/standing/{standing.pk}/end/", {"reason": "The text changes."})
     text = page_of(client, admin)
     assert f"by {admin}: The text changes." in text
@@ -155,24 +213,38 @@ def test_its_decision_names_rule_version_and_signatories_wherever_it_shows(
     card = embed_of(message, Destination(privacy="headers"))["description"]
     assert f"by {named}. Leaves at" in card.replace("\\", "")
     assert "Read it, or stop it" in card
-    assert "1 message leaves by standing approvals: see them" in page_of(client, reviewer, "/queue/")
+    assert "1 message leaves by standing approvals: see them" in page_of(
+        client, reviewer, "/queue/"
+    )
     assert leaves in page_of(client, reviewer, "/queue/", tab="leaving", standing="yes")
-    assert f"Approved by {named}." in page_of(client, auditor, f"/queue/{message.public_id}/")
-    assert f"The desk approved it by standing approval 1, version 1, signed by {admin} and Sam Second" in page_of(
-        client, auditor, f"/audit/trace/{message.public_id}/"
+    assert f"Approved by {named}." in page_of(
+        client, auditor, f"/queue/{message.public_id}/"
+    )
+    assert (
+        f"The desk approved it by standing approval 1, version 1, signed by {admin} and Sam Second"
+        in page_of(client, auditor, f"/audit/trace/{message.public_id}/")
     )
     month = f"{timezone.now():%Y-%m}"
-    assert "Standing approval 1, version 1" in page_of(client, auditor, "/audit/reports/decisions/", month=month)
+    assert "Standing approval 1, version 1" in page_of(
+        client, auditor, "/audit/reports/decisions/", month=month
+    )
     rows = {"month": month, "who": "rule-standing 1 version 1"}
-    assert named.capitalize()[:20] in page_of(client, auditor, "/audit/reports/decisions/rows/", **rows)
+    assert named.capitalize()[:20] in page_of(
+        client, auditor, "/audit/reports/decisions/rows/", **rows
+    )
     Decision.objects.filter(message=message).update(state="applied")
     message = Message.objects.get(pk=message.pk)
     assert _decision_data("message.approved", message, "headers")["decided_by"] == named
     # A minimal destination learns no names.
-    assert _decision_data("message.approved", message, "minimal")["decided_by"] == "standing approval 1, version 1"
+    assert (
+        _decision_data("message.approved", message, "minimal")["decided_by"]
+        == "standing approval 1, version 1"
+    )
 
 
-def test_auditor_stops_it_by_the_form_of_its_page(client, standing, connection, auditor):
+def test_auditor_stops_it_by_the_form_of_its_page(
+    client, standing, connection, auditor
+):
     message = make_refund(connection, 3999)
     approve_due()
     resume(client, auditor)
@@ -183,7 +255,9 @@ def test_auditor_stops_it_by_the_form_of_its_page(client, standing, connection, 
     assert Decision.objects.get(message=message).state == "undone"
 
 
-def test_thread_is_read_before_a_message_is_looked_at(standing, connection, monkeypatch):
+def test_thread_is_read_before_a_message_is_looked_at(
+    standing, connection, monkeypatch
+):
     asked = []
     monkeypatch.setattr("approvals.decisions.standing.enqueue_freshen", asked.append)
     message = make_refund(connection, 3999)
@@ -196,18 +270,30 @@ def test_thread_is_read_before_a_message_is_looked_at(standing, connection, monk
     assert Decision.objects.get(message=message).standing == standing
 
 
-def test_nothing_tells_of_a_blind_sample_until_it_is_decided(client, standing, connection, reviewer, admin):
+def test_nothing_tells_of_a_blind_sample_until_it_is_decided(
+    client, standing, connection, reviewer, admin
+):
     plain, sample = make_refund(connection, 3998), make_refund(connection, 3999)
-    StandingUse.objects.create(standing=standing, message=plain, kind="left", why="It has a finding. And more.")
+    StandingUse.objects.create(
+        standing=standing, message=plain, kind="left", why="It has a finding. And more."
+    )
     StandingUse.objects.create(standing=standing, message=sample, kind="sampled")
     resume(client, reviewer)
-    for path in ("/queue/?format=json", f"/queue/{sample.public_id}/", f"/audit/trace/{sample.public_id}/"):
+    for path in (
+        "/queue/?format=json",
+        f"/queue/{sample.public_id}/",
+        f"/audit/trace/{sample.public_id}/",
+    ):
         text = client.get(path).content.decode().casefold()
         assert "sampl" not in text.replace("example", "")
         assert "standing_use" not in text
     actor = admin.actor(surface="web")
     [line] = lines_of([standing], actor)
-    assert (line.samples, line.left_to_people, line.reasons) == (0, 1, [("It has a finding.", 1)])
+    assert (line.samples, line.left_to_people, line.reasons) == (
+        0,
+        1,
+        [("It has a finding.", 1)],
+    )
     assert "1 left to people" in page_of(client, admin)
     decide(sample, reviewer)
     StandingUse.objects.filter(message=sample).update(outcome="agreed")

@@ -9,7 +9,14 @@ from upstream.signatures import HEADER
 TOKEN = "a-token-of-a-monitor"
 REPORT = b'{"csp-report": {"violated-directive": "img-src", "blocked-uri": "https://t.example/o.gif"}}'
 # Headers that proxies add, each alone.
-FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto")
+FORWARDED = (
+    "X-Forwarded-For",
+    "Forwarded",
+    "X-Real-IP",
+    "Via",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+)
 
 
 def status(client, address="127.0.0.1", **headers):
@@ -19,20 +26,31 @@ def status(client, address="127.0.0.1", **headers):
 @pytest.mark.django_db
 def test_metrics_are_for_this_host_alone(client, settings):
     assert (status(client), status(client, "::1")) == (200, 200)
-    assert [status(client, address) for address in ("192.0.2.7", "10.0.0.2", "")] == [403] * 3
-    assert [name for name in FORWARDED if client.get("/metrics", headers={name: "127.0.0.1"}).status_code != 403] == []
+    assert [status(client, address) for address in ("192.0.2.7", "10.0.0.2", "")] == [
+        403
+    ] * 3
+    assert [
+        name
+        for name in FORWARDED
+        if client.get("/metrics", headers={name: "127.0.0.1"}).status_code != 403
+    ] == []
     # Behind a proxy all requests come from this host, and the proxy may add no header.
     settings.IS_BEHIND_PROXY = True
     assert status(client) == 403
     # Without a configured token no request is authorised.
-    assert (status(client, Authorization="Bearer "), status(client, Authorization="Bearer")) == (403, 403)
+    assert (
+        status(client, Authorization="Bearer "),
+        status(client, Authorization="Bearer"),
+    ) == (403, 403)
 
 
 @pytest.mark.django_db
 def test_metrics_are_read_from_anywhere_with_the_token(client, settings):
     settings.METRICS_TOKEN = TOKEN
     forwarded = {"X-Forwarded-For": "198.51.100.7"}
-    assert status(client, "192.0.2.7", Authorization=f"Bearer {TOKEN}", **forwarded) == 200
+    assert (
+        status(client, "192.0.2.7", Authorization=f"Bearer {TOKEN}", **forwarded) == 200
+    )
     for wrong in (TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é", "Bearer "):
         assert status(client, "192.0.2.7", Authorization=wrong) == 403, wrong
 
@@ -49,7 +67,11 @@ def test_reports_of_one_address_and_of_all_are_limited_by_the_minute(settings):
 def test_report_over_the_limit_is_neither_read_nor_logged(client, settings, caplog):
     settings.CSP_REPORTS_PER_MINUTE = 0
     answer = client.post("/csp-report/", REPORT, content_type="application/csp-report")
-    assert (answer.status_code, 0 < int(answer["Retry-After"]) <= 60, caplog.records) == (429, True, [])
+    assert (
+        answer.status_code,
+        0 < int(answer["Retry-After"]) <= 60,
+        caplog.records,
+    ) == (429, True, [])
 
 
 def test_body_without_the_headers_it_needs_is_not_waited_for():
@@ -64,4 +86,8 @@ def test_body_without_the_headers_it_needs_is_not_waited_for():
         ("/csp-report/", {}, 16 * 1024),
         ("/accounts/login/", {}, 4 * 1024 * 1024),
     ]
-    assert [case for case in cases if request_rules.most_body({"PATH_INFO": case[0], **case[1]}) != case[2]] == []
+    assert [
+        case
+        for case in cases
+        if request_rules.most_body({"PATH_INFO": case[0], **case[1]}) != case[2]
+    ] == []

@@ -17,12 +17,16 @@ PATH = "/v1/suppression"
 
 @pytest.fixture
 def gateway(connection, upstream):
-    Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url, admin_key="mm_live_admin")
+    Connection.objects.filter(pk=connection.pk).update(
+        api_url=upstream.url, admin_key="mm_live_admin"
+    )
     return connection
 
 
 def set_suppressions(upstream, *addresses, cursor=None, status=200):
-    rows = [{"id": f"s{one}", "email_address": one, "reason": "bounce"} for one in addresses]
+    rows = [
+        {"id": f"s{one}", "email_address": one, "reason": "bounce"} for one in addresses
+    ]
     upstream.answers[PATH] = (status, {"suppressions": rows, "cursor": cursor})
 
 
@@ -30,10 +34,16 @@ def stored_addresses():
     return sorted(SuppressedAddress.objects.values_list("address", flat=True))
 
 
-def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(signed_in, reviewer, gateway, upstream):
-    message = make_message(gateway, to_addresses=["Dana <Dana@Northwind.example>", "lee@fabrikam.example"])
+def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(
+    signed_in, reviewer, gateway, upstream
+):
+    message = make_message(
+        gateway, to_addresses=["Dana <Dana@Northwind.example>", "lee@fabrikam.example"]
+    )
     # A list of another connection does not apply here.
-    other = SuppressedAddress.objects.create(connection=make_connection("other"), address="lee@fabrikam.example")
+    other = SuppressedAddress.objects.create(
+        connection=make_connection("other"), address="lee@fabrikam.example"
+    )
     set_suppressions(upstream, "dana@northwind.example")
     assert read_suppressed(connection_id=gateway.pk) == "read"
     assert upstream.keys[-1] == "mm_live_admin"
@@ -42,7 +52,10 @@ def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(signed_in, re
     chips = re.findall(r'<span class="chip rose shape">(Suppressed[^<]*)</span>', page)
     assert chips == ["Suppressed at MultiMail: bounce"]
     SuppressedAddress.objects.filter(connection=gateway).update(reason="unsubscribed")
-    assert '<span class="chip rose shape">Unsubscribed</span>' in signed_in(reviewer).get(page_of).content.decode()
+    assert (
+        '<span class="chip rose shape">Unsubscribed</span>'
+        in signed_in(reviewer).get(page_of).content.decode()
+    )
     other.delete()
     set_suppressions(upstream, "eve@northwind.example")
     read_suppressed(connection_id=gateway.pk)
@@ -76,7 +89,9 @@ def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkey
     set_suppressions(upstream, "old@northwind.example")
     read_suppressed(connection_id=gateway.pk)
     monkeypatch.setattr(address_lists, "MAX_SUPPRESSED", 2)
-    set_suppressions(upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more")
+    set_suppressions(
+        upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more"
+    )
     assert read_suppressed(connection_id=gateway.pk) == "read"
     assert stored_addresses() == ["a@x.example", "b@x.example", "old@northwind.example"]
 
@@ -84,7 +99,11 @@ def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkey
 def test_nobody_asks_without_the_admin_key(connection, upstream, sent_tasks):
     Connection.objects.update(api_url=upstream.url)
     read_all_suppressed()
-    assert (read_suppressed(connection_id=connection.pk), sent_tasks, upstream.calls) == ("no key", [], [])
+    assert (
+        read_suppressed(connection_id=connection.pk),
+        sent_tasks,
+        upstream.calls,
+    ) == ("no key", [], [])
     Connection.objects.update(admin_key="mm_live_admin")
     read_all_suppressed()
     assert sent_tasks == [("mirror.tasks.read_suppressed", connection.pk)]

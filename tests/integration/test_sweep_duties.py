@@ -1,4 +1,6 @@
-"""The duties of a sweep fail independently: a database error in one does not stop the others."""
+"""The duties of a sweep fail independently: a database error in one does not stop the
+others.
+"""
 
 import json
 from datetime import timedelta
@@ -20,7 +22,9 @@ pytestmark = pytest.mark.django_db
 
 
 def refuse(when):
-    """Make PostgreSQL refuse every write of such a decision, as a constraint or a broken index would."""
+    """Make PostgreSQL refuse every write of such a decision, as a constraint or a
+    broken index would.
+    """
     with database.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
@@ -42,19 +46,30 @@ def abandoned(connection, person, reference):
 
 def overdue(connection):
     message = make_message(connection)
-    Message.objects.filter(pk=message.pk).update(expires_at=Now() - timedelta(minutes=2))
+    Message.objects.filter(pk=message.pk).update(
+        expires_at=Now() - timedelta(minutes=2)
+    )
     return message
 
 
-def test_other_duties_are_done_when_one_fails(connection, reviewer, caplog, django_capture_on_commit_callbacks):
+def test_other_duties_are_done_when_one_fails(
+    connection, reviewer, caplog, django_capture_on_commit_callbacks
+):
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.delete("sync")
-    decision, message = abandoned(connection, reviewer, "R1"), make_message(connection, hydrated=False)
+    decision, message = (
+        abandoned(connection, reviewer, "R1"),
+        make_message(connection, hydrated=False),
+    )
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE approvals_snooze RENAME TO away")
     with django_capture_on_commit_callbacks(execute=True):
         assert tasks.sweep() == "swept, but for: put off"
-    assert [record.duty for record in caplog.records if record.message == "duty of the sweep failed"] == ["put off"]
+    assert [
+        record.duty
+        for record in caplog.records
+        if record.message == "duty of the sweep failed"
+    ] == ["put off"]
     decision.refresh_from_db()
     assert decision.state == "unknown"
     sent = [json.loads(raw)["headers"] for raw in broker.lrange("sync", 0, -1)]
@@ -65,22 +80,39 @@ def test_other_duties_are_done_when_one_fails(connection, reviewer, caplog, djan
 
 
 @pytest.mark.slow
-def test_sweep_takes_up_the_other_abandoned_when_one_cannot_be_written(connection, reviewer):
-    first, second = (abandoned(connection, reviewer, reference) for reference in ("R1", "R2"))
+def test_sweep_takes_up_the_other_abandoned_when_one_cannot_be_written(
+    connection, reviewer
+):
+    first, second = (
+        abandoned(connection, reviewer, reference) for reference in ("R1", "R2")
+    )
     refuse("NEW.reference = 'R1'")
     assert tasks.sweep() == "swept"
     states = dict(Decision.objects.values_list("pk", "state"))
     assert (states[first.pk], states[second.pk]) == ("calling", "unknown")
 
 
-def test_sweep_expires_the_others_when_one_cannot_be_written_and_that_one_is_seen(connection, reviewer, caplog):
+def test_sweep_expires_the_others_when_one_cannot_be_written_and_that_one_is_seen(
+    connection, reviewer, caplog
+):
     before, stuck, after = (overdue(connection) for _ in range(3))
     refuse(f"NEW.rule = 'expiry' AND NEW.message_id = {stuck.pk}")
     assert tasks.sweep() == "swept"
-    assert [message.decisions.count() for message in (before, stuck, after)] == [1, 0, 1]
-    warnings = [record for record in caplog.records if record.message == "message not expired"]
-    assert [(record.email, "cannot be written" in str(record.exc_info[1])) for record in warnings] == [
-        (stuck.upstream_id, True)
+    assert [message.decisions.count() for message in (before, stuck, after)] == [
+        1,
+        0,
+        1,
     ]
-    [listed] = [one for one in attention_for(reviewer.actor(surface="web"), clock()) if one.kind == "overdue"]
+    warnings = [
+        record for record in caplog.records if record.message == "message not expired"
+    ]
+    assert [
+        (record.email, "cannot be written" in str(record.exc_info[1]))
+        for record in warnings
+    ] == [(stuck.upstream_id, True)]
+    [listed] = [
+        one
+        for one in attention_for(reviewer.actor(surface="web"), clock())
+        if one.kind == "overdue"
+    ]
     assert (listed.message, listed.act.label) == (stuck, "Open it")

@@ -18,16 +18,26 @@ def fail(_):
     raise ValueError
 
 
-@pytest.mark.parametrize(("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 13)])
-def test_sweep_with_nothing_to_do_asks_once_for_each_duty_and_writes_nothing(sweep, duties):
+@pytest.mark.parametrize(
+    ("sweep", "duties"), [(tasks.sweep, 39), (alerts.sweep, 6), (gateway.sweep, 13)]
+)
+def test_sweep_with_nothing_to_do_asks_once_for_each_duty_and_writes_nothing(
+    sweep, duties
+):
     sweep()
     with CaptureQueriesContext(database) as queries:
         sweep()
     kinds = [one["sql"].split()[0] for one in queries.captured_queries]
-    assert (kinds.count("SELECT") <= duties, kinds.count("UPDATE"), kinds.count("DELETE")) == (True, 0, 0)
+    assert (
+        kinds.count("SELECT") <= duties,
+        kinds.count("UPDATE"),
+        kinds.count("DELETE"),
+    ) == (True, 0, 0)
 
 
-def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(connection):
+def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(
+    connection,
+):
     first, second = make_message(connection), make_message(connection)
     rows, done = Message.objects.order_by("pk"), []
     duties = {
@@ -37,4 +47,8 @@ def test_duty_that_fails_and_question_that_fails_keep_no_other_from_its_work(con
         "some": duty(rows.all, lambda keys: keys, most=2),
     }
     result = do_all(duties)
-    assert (done, result.done, result.failed) == ([], {"some": [first.pk, second.pk]}, ["failing", "bad"])
+    assert (done, result.done, result.failed) == (
+        [],
+        {"some": [first.pk, second.pk]},
+        ["failing", "bad"],
+    )

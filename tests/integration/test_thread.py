@@ -1,4 +1,6 @@
-"""The thread of a draft: read in the background; newer messages must be ticked before approval."""
+"""The thread of a draft: read in the background; newer messages must be ticked before
+approval.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,13 @@ from mirror.sync import reads, retention
 from mirror.sync.health import pause_after
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import freshen_thread, read_thread, request_read
-from tests.factories import event_body, make_connection, make_message, make_person, rolled_back
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    rolled_back,
+)
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
@@ -58,7 +66,9 @@ def draft(gateway):
 
 def make_draft(gateway, **fields):
     """A held reply in the thread T1, an hour old."""
-    message = make_message(gateway, thread_id="T1", in_reply_to="<1@northwind.example>", **fields)
+    message = make_message(
+        gateway, thread_id="T1", in_reply_to="<1@northwind.example>", **fields
+    )
     Message.objects.filter(pk=message.pk).update(held_at=DRAFTED)
     message.refresh_from_db()
     return message
@@ -83,13 +93,22 @@ def approve(draft, person, **fields):
 
 
 def fragment(client, draft):
-    return client.get(f"/queue/{draft.public_id}/thread/", headers=HTMX).content.decode()
+    return client.get(
+        f"/queue/{draft.public_id}/thread/", headers=HTMX
+    ).content.decode()
 
 
 def receive(gateway, name="message.received", **fields):
     """Receive the webhook of a message of the thread."""
-    event_fields = {"thread_id": "T1", "direction": "inbound", "status": "unread", **fields}
-    return ingest.receive_webhook(connection=gateway, body=event_body(name, **event_fields), secret_used="current")
+    event_fields = {
+        "thread_id": "T1",
+        "direction": "inbound",
+        "status": "unread",
+        **fields,
+    }
+    return ingest.receive_webhook(
+        connection=gateway, body=event_body(name, **event_fields), secret_used="current"
+    )
 
 
 def late(draft):
@@ -116,15 +135,24 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     texts = [one.text for one in conversation_of(draft).messages]
     assert texts[1:] == ["Still not here.", "On its way.", "Where is it?"]
     page = fragment(desk, draft)
-    assert page.index("Still not here.") < page.index("On its way.") < page.index("Where is it?")
+    assert (
+        page.index("Still not here.")
+        < page.index("On its way.")
+        < page.index("Where is it?")
+    )
     assert "dana@northwind.example" in page
     # A message is shown as text, with its hidden parts named.
-    assert [live for live in ("<script>alert(1)", "<img", "\u202e") if live in page] == []
+    assert [
+        live for live in ("<script>alert(1)", "<img", "\u202e") if live in page
+    ] == []
     assert "RIGHT-TO-LEFT OVERRIDE" in page
 
 
 UNREADABLE = [
-    ((403, {"error": "This key lacks the scope read."}), "The thread is not visible with this key"),
+    (
+        (403, {"error": "This key lacks the scope read."}),
+        "The thread is not visible with this key",
+    ),
     ((404, {"error": "none"}), "MultiMail does not know this thread (404)."),
     ((200, b"not json"), "The thread could not be read"),
     ((429, {"error": "slow down"}), "The thread could not be read"),
@@ -132,7 +160,10 @@ UNREADABLE = [
 
 
 def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, upstream):
-    pauses = [pause_after(tries, first=10, factor=3).total_seconds() for tries in (1, 2, 3, 20)]
+    pauses = [
+        pause_after(tries, first=10, factor=3).total_seconds()
+        for tries in (1, 2, 3, 20)
+    ]
     assert pauses == [10, 30, 90, 3600]
     for answer, reason in UNREADABLE:
         Connection.objects.update(wait_until=None)
@@ -140,25 +171,37 @@ def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, ups
         read(draft)
         assert reason in conversation_of(draft).words, answer
         thread = Thread.objects.get()
-        assert (thread.wanted, read_thread(thread_id=thread.pk)) == (True, "not due"), answer
+        assert (thread.wanted, read_thread(thread_id=thread.pk)) == (True, "not due"), (
+            answer
+        )
     assert reason in fragment(desk, draft)
     set_thread(upstream, thread_row(1, -5))
     Connection.objects.update(wait_until=None)
     assert (read(draft), conversation_of(draft).words) == ("read", "")
 
 
-def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk(desk, gateway, upstream, draft):
+def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk(
+    desk, gateway, upstream, draft
+):
     Connection.objects.filter(pk=gateway.pk).update(read_key="")
     receive(gateway, subject="Are you there?", **{"from": "dana@northwind.example"})
     assert read(draft) == "no_key"
     assert upstream.paths == []
     page = fragment(desk, draft)
-    assert "The thread is not visible with this key. Only messages that this desk knows are shown here." in page
+    assert (
+        "The thread is not visible with this key. Only messages that this desk knows are shown here."
+        in page
+    )
     assert "Are you there?" in page
-    assert "Its text is not visible here: opening it would mark it as read for the agent." in page
+    assert (
+        "Its text is not visible here: opening it would mark it as read for the agent."
+        in page
+    )
 
 
-def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_read(gateway, draft, upstream):
+def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_read(
+    gateway, draft, upstream
+):
     bare = {"markdown": None}
     set_thread(
         upstream, thread_row(1, -9, status="read", **bare), thread_row(2, -8, direction="outbound", **bare),
@@ -166,9 +209,16 @@ def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_rea
     )  # fmt: skip
     for number in (1, 2, 3):
         path = f"/v1/mailboxes/01MAILBOX/emails/01LETTER{number}"
-        upstream.answers[path] = (200, {"id": f"01LETTER{number}", "markdown": f"Words {number}"})
+        upstream.answers[path] = (
+            200,
+            {"id": f"01LETTER{number}", "markdown": f"Words {number}"},
+        )
     read(draft)
-    assert [one.text for one in conversation_of(draft).messages] == ["", "Words 2", "Words 1"]
+    assert [one.text for one in conversation_of(draft).messages] == [
+        "",
+        "Words 2",
+        "Words 1",
+    ]
     assert not any(path.endswith("01LETTER3") for path in upstream.paths)
     calls = len(upstream.calls)
     read(draft)
@@ -176,12 +226,20 @@ def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_rea
 
 
 @pytest.mark.parametrize("is_our_gateway", [True, False])
-def test_received_message_that_is_opened_is_never_read_singly(desk, gateway, upstream, is_our_gateway):
+def test_received_message_that_is_opened_is_never_read_singly(
+    desk, gateway, upstream, is_our_gateway
+):
     Connection.objects.update(is_our_gateway=is_our_gateway)
     gateway.refresh_from_db()
-    received = make_draft(gateway, direction="inbound", status="pending_inbound_approval")
+    received = make_draft(
+        gateway, direction="inbound", status="pending_inbound_approval"
+    )
     bare = {"markdown": None}
-    set_thread(upstream, thread_row(1, -9, **bare), thread_row(2, 0, id=received.upstream_id, **bare))
+    set_thread(
+        upstream,
+        thread_row(1, -9, **bare),
+        thread_row(2, 0, id=received.upstream_id, **bare),
+    )
     assert desk.get(f"/queue/{received.public_id}/").status_code == 200
     assert freshen_thread(message_id=received.pk) == "read"
     reads.ask_status(received)
@@ -195,19 +253,31 @@ def test_thread_is_read_again_after_half_a_minute(desk, draft, upstream, sent_ta
     assert upstream.paths == [], "a view asks nobody"
     assert ("mirror.tasks.freshen_thread", draft.pk) in sent_tasks
     set_thread(upstream, thread_row(1, -5))
-    assert [freshen_thread(message_id=draft.pk) for _ in range(2)] == ["read", "not due"]
+    assert [freshen_thread(message_id=draft.pk) for _ in range(2)] == [
+        "read",
+        "not due",
+    ]
     Thread.objects.update(read_at=Now() - timedelta(seconds=31))
     assert freshen_thread(message_id=draft.pk) == "read"
 
 
-def test_thread_outside_ones_mailboxes_does_not_exist(signed_in, gateway, draft, upstream):
+def test_thread_outside_ones_mailboxes_does_not_exist(
+    signed_in, gateway, draft, upstream
+):
     set_thread(upstream, thread_row(1, -5, "secret words"))
     read(draft)
-    stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+    stranger = make_person(
+        "x@yourteam.example", "X", "reviewer", connection=make_connection("other")
+    )
     answer = signed_in(stranger).get(f"/queue/{draft.public_id}/thread/")
     assert (answer.status_code, b"secret words" in answer.content) == (404, False)
     # Messages of another mailbox are not shown.
-    other = make_message(gateway, thread_id="T1", mailbox_id="02MAILBOX", mailbox="board@yourteam.example")
+    other = make_message(
+        gateway,
+        thread_id="T1",
+        mailbox_id="02MAILBOX",
+        mailbox="board@yourteam.example",
+    )
     assert conversation_of(other).messages == ()
     assert [one.text for one in conversation_of(draft).messages] == ["secret words"]
 
@@ -215,46 +285,73 @@ def test_thread_outside_ones_mailboxes_does_not_exist(signed_in, gateway, draft,
 # what came after the draft
 
 
-def test_message_that_came_after_the_draft_is_marked_recorded_once_and_announced(desk, draft, upstream):
+def test_message_that_came_after_the_draft_is_marked_recorded_once_and_announced(
+    desk, draft, upstream
+):
     set_thread(upstream, thread_row(1, -5))
     read(draft)
     pulse = f"/queue/pulse/?open={draft.public_id}"
     before = desk.get(pulse)
     assert before.json()["open"]["late"] == "0"
-    desk.get(f"/queue/{draft.public_id}/thread/", headers={**HTMX, "Sec-Purpose": "prefetch"})
+    desk.get(
+        f"/queue/{draft.public_id}/thread/", headers={**HTMX, "Sec-Purpose": "prefetch"}
+    )
     assert OpenedPart.objects.count() == 0, "nobody looked at it"
 
-    set_thread(upstream, thread_row(1, -5), thread_row(2, 5, "Please cancel it instead."))
+    set_thread(
+        upstream, thread_row(1, -5), thread_row(2, 5, "Please cancel it instead.")
+    )
     for _ in range(2):
         read(draft)
     assert late(draft) == ["01LETTER2"]
-    [entry] = Entry.objects.of_message(draft.public_id).filter(action="message.answered").select_related("detail")
+    [entry] = (
+        Entry.objects.of_message(draft.public_id)
+        .filter(action="message.answered")
+        .select_related("detail")
+    )
     assert entry.detail.fields["from"] == "dana@northwind.example"
-    after = desk.get(pulse, headers={"If-None-Match": before["ETag"]}).json()["open"]["late"]
+    after = desk.get(pulse, headers={"If-None-Match": before["ETag"]}).json()["open"][
+        "late"
+    ]
     assert after != "0"
     # Opening the thread is recorded once, until it grows.
-    assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [1, 1]
-    assert Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count() == 1
+    assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [
+        1,
+        1,
+    ]
+    assert (
+        Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count()
+        == 1
+    )
     unread, address = "<bdi>the thread</bdi>", f"/queue/{draft.public_id}/unread/"
     set_thread(upstream, thread_row(1, -5), thread_row(2, 5), thread_row(3, 6))
     read(draft)
     assert unread in desk.get(address).content.decode()
 
 
-def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(draft, upstream, reviewer):
+def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(
+    draft, upstream, reviewer
+):
     set_thread(upstream, thread_row(2, 5))
     read(draft)
-    with pytest.raises(ThreadMovedOn, match=r"dana@northwind\.example wrote in this thread on .* after this draft"):
+    with pytest.raises(
+        ThreadMovedOn,
+        match=r"dana@northwind\.example wrote in this thread on .* after this draft",
+    ):
         approve(draft, reviewer)
     # Rejecting it and releasing received mail require no tick.
     for outcome in ("reject", "send_back"):
         with rolled_back():
-            assert decide(draft, reviewer, outcome, "They wrote again").decision.outcome == outcome
+            assert (
+                decide(draft, reviewer, outcome, "They wrote again").decision.outcome
+                == outcome
+            )
     with rolled_back():
         Message.objects.update(direction="inbound")
         assert decide(draft, reviewer).decision.outcome == "approve"
     draft.refresh_from_db()
-    # A tick for one message does not cover the next, nor an earlier one that is found later.
+    # A tick for one message does not cover the next, nor an earlier one that is found
+    # later.
     for found in (thread_row(3, 6), thread_row(1, 1)):
         ticked = conversation_of(draft).late_id
         upstream.answers[PATH][1]["emails"].append(found)
@@ -262,7 +359,12 @@ def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(dr
         with pytest.raises(ThreadMovedOn):
             approve(draft, reviewer, thread_read=ticked)
     assert Verdict.objects.count() == 0
-    assert approve(draft, reviewer, thread_read=conversation_of(draft).late_id).decision.outcome == "approve"
+    assert (
+        approve(
+            draft, reviewer, thread_read=conversation_of(draft).late_id
+        ).decision.outcome
+        == "approve"
+    )
 
 
 OWN = {"direction": "outbound", "status": "pending_send_approval"}
@@ -275,18 +377,33 @@ NEWS = [
         ],
         [],
     ),
-    ("another draft, until it has left", [thread_row(1, 5, **OWN), thread_row(2, 6)], ["01LETTER2"]),
+    (
+        "another draft, until it has left",
+        [thread_row(1, 5, **OWN), thread_row(2, 6)],
+        ["01LETTER2"],
+    ),
     (
         "another draft that has left",
-        [thread_row(1, 5, **{**OWN, "status": "sent"}, sent_at=at(8)), thread_row(2, 6)],
+        [
+            thread_row(1, 5, **{**OWN, "status": "sent"}, sent_at=at(8)),
+            thread_row(2, 6),
+        ],
         ["01LETTER1", "01LETTER2"],
     ),
     (
         "received mail that waits",
-        [thread_row(1, 5, status="pending_inbound_approval", markdown=None, subject="")],
+        [
+            thread_row(
+                1, 5, status="pending_inbound_approval", markdown=None, subject=""
+            )
+        ],
         ["01LETTER1"],
     ),
-    ("since the draft was written", [thread_row(0, -30, **OWN, id="draft"), thread_row(1, -5)], ["01LETTER1"]),
+    (
+        "since the draft was written",
+        [thread_row(0, -30, **OWN, id="draft"), thread_row(1, -5)],
+        ["01LETTER1"],
+    ),
 ]
 
 
@@ -296,7 +413,14 @@ def test_what_counts_as_news(draft, upstream):
     for what, rows, expected in NEWS:
         with rolled_back():
             set_thread(
-                upstream, *[{**one, "id": draft.upstream_id if one["id"] == "draft" else one["id"]} for one in rows]
+                upstream,
+                *[
+                    {
+                        **one,
+                        "id": draft.upstream_id if one["id"] == "draft" else one["id"],
+                    }
+                    for one in rows
+                ],
             )
             read(draft)
             if late(draft) != expected:
@@ -304,7 +428,9 @@ def test_what_counts_as_news(draft, upstream):
     assert wrong == {}
 
 
-def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(gateway, draft, upstream, reviewer):
+def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(
+    gateway, draft, upstream, reviewer
+):
     set_thread(upstream, thread_row(1, -5))
     read(draft)
     receive(gateway, email_id="01LETTER2")
@@ -315,17 +441,29 @@ def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(gateway
     assert request_read(message=came.public_id) == Thread.objects.get()
     assert read_thread(thread_id=Thread.objects.get().pk) == "read"
     # A message that the read key cannot see counts by its webhook.
-    receive(gateway, "oversight.pending", email_id="01HELD", status="pending_inbound_approval")
+    receive(
+        gateway,
+        "oversight.pending",
+        email_id="01HELD",
+        status="pending_inbound_approval",
+    )
     read(draft)
     assert "01HELD" in late(draft)
     with pytest.raises(ThreadMovedOn):
         approve(draft, reviewer)
     Message.objects.filter(upstream_id="01HELD").delete()
-    assert approve(draft, reviewer, thread_read=conversation_of(draft).late_id).decision.outcome == "approve"
+    assert (
+        approve(
+            draft, reviewer, thread_read=conversation_of(draft).late_id
+        ).decision.outcome
+        == "approve"
+    )
 
 
 @pytest.mark.slow
-def test_webhook_has_its_thread_read_once_committed(gateway, draft, sent_tasks, django_capture_on_commit_callbacks):
+def test_webhook_has_its_thread_read_once_committed(
+    gateway, draft, sent_tasks, django_capture_on_commit_callbacks
+):
     webhooks = (
         ("message.received", {}),
         ("oversight.pending", {"status": "pending_inbound_approval"}),
@@ -340,7 +478,10 @@ def test_webhook_has_its_thread_read_once_committed(gateway, draft, sent_tasks, 
         assert ("mirror.tasks.hear_of_letter", str(came.public_id)) in sent_tasks, name
         assert tasks.hear_of_letter(str(came.public_id)) == "to be read", name
         thread = Thread.objects.get()
-        assert (thread.wanted, sent_tasks[-1]) == (True, ("mirror.tasks.read_thread", thread.pk)), name
+        assert (thread.wanted, sent_tasks[-1]) == (
+            True,
+            ("mirror.tasks.read_thread", thread.pk),
+        ), name
     # A thread without a waiting draft is not read.
     came = make_message(gateway, thread_id="T9")
     Message.objects.filter(pk=came.pk).update(state="sent")
@@ -352,15 +493,27 @@ def test_webhook_has_its_thread_read_once_committed(gateway, draft, sent_tasks, 
 
 
 def post(client, draft, **fields):
-    data = {"outcome": "approve", "reason": "", "fingerprint": draft.revision.fingerprint, **fields}
+    data = {
+        "outcome": "approve",
+        "reason": "",
+        "fingerprint": draft.revision.fingerprint,
+        **fields,
+    }
     return client.post(f"/queue/{draft.public_id}/verdict/", data, headers=HTMX)
 
 
-def test_page_requires_the_tick_and_keeps_what_was_typed_without_it(desk, draft, upstream):
+def test_page_requires_the_tick_and_keeps_what_was_typed_without_it(
+    desk, draft, upstream
+):
     set_thread(upstream, thread_row(1, 5, "Please cancel it instead."))
     read(draft)
     ticked = conversation_of(draft).late_id
-    refused = post(desk, draft, thread_read="1 OR 1=1", reason="Checked with Ben, the sum is right.")
+    refused = post(
+        desk,
+        draft,
+        thread_read="1 OR 1=1",
+        reason="Checked with Ben, the sum is right.",
+    )
     page = refused.content.decode()
     assert refused.status_code == 409
     for expected in (
@@ -368,16 +521,28 @@ def test_page_requires_the_tick_and_keeps_what_was_typed_without_it(desk, draft,
         f'name="thread_read" value="{ticked}" required', "Please cancel it instead.",
     ):  # fmt: skip
         assert expected in page
-    assert re.search(r'data-late="[1-9a-f]', page), "its pulse tells of a message that comes"
+    assert re.search(r'data-late="[1-9a-f]', page), (
+        "its pulse tells of a message that comes"
+    )
     assert Decision.objects.count() == 0
     for nonsense in ("", "-1", "x", "9" * 30, "1 OR 1=1"):
-        form = VerdictForm({"outcome": "approve", "fingerprint": draft.revision.fingerprint, "thread_read": nonsense})
-        assert (form.is_valid(), form.cleaned_data["thread_read"]) == (True, 0), nonsense
+        form = VerdictForm(
+            {
+                "outcome": "approve",
+                "fingerprint": draft.revision.fingerprint,
+                "thread_read": nonsense,
+            }
+        )
+        assert (form.is_valid(), form.cleaned_data["thread_read"]) == (True, 0), (
+            nonsense
+        )
     assert post(desk, draft, thread_read=str(ticked)).status_code == 200
     assert Decision.objects.get().outcome == "approve"
 
 
-def test_thread_is_deleted_a_month_after_its_last_draft_is_past_the_desk(draft, upstream):
+def test_thread_is_deleted_a_month_after_its_last_draft_is_past_the_desk(
+    draft, upstream
+):
     set_thread(upstream, thread_row(1, -5))
     read(draft)
     Thread.objects.update(not_before=Now() - timedelta(days=31))

@@ -1,4 +1,6 @@
-"""A webhook alone closes nothing: what it reports of a held message waits for a read, and the read counts."""
+"""A webhook alone closes nothing: what it reports of a held message waits for a read,
+and the read counts.
+"""
 
 from datetime import timedelta
 
@@ -16,12 +18,24 @@ from approvals.reconcile.reads import ask_about, check_reports, read_everything
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Message, WebhookEvent
-from tests.factories import event_body, make_connection, make_message, pending_row, post_event
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    pending_row,
+    post_event,
+)
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
 
-ENDS = ("oversight.approved", "oversight.rejected", "message.sent", "message.bounced", "message.cancelled")
+ENDS = (
+    "oversight.approved",
+    "oversight.rejected",
+    "message.sent",
+    "message.bounced",
+    "message.cancelled",
+)
 ELSEWHERE = {"status": "sent", "decision": "approved", "decided_by": "Ben elsewhere"}
 
 
@@ -35,7 +49,9 @@ def connection(upstream):
 
 @pytest.fixture
 def hosted(upstream):
-    """Hosted MultiMail with an oversight key alone, so that only the whole list can be read."""
+    """Hosted MultiMail with an oversight key alone, so that only the whole list can be
+    read.
+    """
     upstream.headers = {}
     made = make_connection("hosted", api_url=upstream.url, is_our_gateway=False)
     Connection.objects.update(complete_as_of=Now())
@@ -59,7 +75,9 @@ def is_in_queue(message):
 
 
 def refuted_for(admin):
-    """Return what an admin finds under Needs attention; the count in the sidebar must match."""
+    """Return what an admin finds under Needs attention; the count in the sidebar must
+    match.
+    """
     actor = admin.actor(surface="web")
     found = [one for one in attention_for(actor, clock()) if one.kind == "refuted"]
     assert attention_count(actor) >= len(found)
@@ -72,13 +90,22 @@ def test_signed_webhook_about_a_pending_message_does_not_take_it_out_of_the_queu
 ):
     message = make_message(connection)
     upstream.holds(pending_row(message.upstream_id))
-    assert report(client, message, name, decided_by="Mallory", reason="Fine") == "checking"
+    assert (
+        report(client, message, name, decided_by="Mallory", reason="Fine") == "checking"
+    )
     assert is_in_queue(message)
-    assert (message.state, message.upstream_decided_by, message.upstream_reason) == ("held", "", "")
+    assert (message.state, message.upstream_decided_by, message.upstream_reason) == (
+        "held",
+        "",
+        "",
+    )
     word = "Said to be {} elsewhere".format(name.partition(".")[2])
     desk = signed_in(admin)
     assert f"{word} · being checked" in desk.get("/queue/?group=none").content.decode()
-    assert f"{word}: being checked" in desk.get(f"/queue/{message.public_id}/").content.decode()
+    assert (
+        f"{word}: being checked"
+        in desk.get(f"/queue/{message.public_id}/").content.decode()
+    )
     assert (card_status(message).word, shown_status(message).tone) == ("Held", "amber")
 
     check(connection)
@@ -88,11 +115,18 @@ def test_signed_webhook_about_a_pending_message_does_not_take_it_out_of_the_queu
     [item] = refuted_for(admin)
     assert (name in item.what, item.act is not None) == (True, True)
     assert "the secret has leaked" in desk.get("/attention/").content.decode()
-    entries = Entry.objects.filter(message=message.public_id, action__startswith="webhook.").order_by("pk")
-    assert list(entries.values_list("action", flat=True)) == ["webhook.unconfirmed", "webhook.refuted"]
+    entries = Entry.objects.filter(
+        message=message.public_id, action__startswith="webhook."
+    ).order_by("pk")
+    assert list(entries.values_list("action", flat=True)) == [
+        "webhook.unconfirmed",
+        "webhook.refuted",
+    ]
 
 
-def test_decision_elsewhere_leaves_the_queue_once_it_is_read_by_its_id(client, connection, upstream, admin):
+def test_decision_elsewhere_leaves_the_queue_once_it_is_read_by_its_id(
+    client, connection, upstream, admin
+):
     message = make_message(connection)
     upstream.holds(**ELSEWHERE)
     assert report(client, message, decided_by="Mallory") == "checking"
@@ -102,15 +136,23 @@ def test_decision_elsewhere_leaves_the_queue_once_it_is_read_by_its_id(client, c
     check(connection)
     message.refresh_from_db()
     # What the read says counts, also about who decided.
-    assert (message.state, message.upstream_decided_by, message.reported) == ("sent", "Ben elsewhere", "")
+    assert (message.state, message.upstream_decided_by, message.reported) == (
+        "sent",
+        "Ben elsewhere",
+        "",
+    )
     assert [path for path in upstream.paths if "pending" in path] == [
         f"/v1/oversight/pending?email_id={message.upstream_id}"
     ]
-    assert not WebhookEvent.objects.filter(handled_at=None, result__in=("checking", "refuted", "late")).exists()
+    assert not WebhookEvent.objects.filter(
+        handled_at=None, result__in=("checking", "refuted", "late")
+    ).exists()
     assert refuted_for(admin) == []
 
 
-def test_read_that_names_another_end_counts_and_the_webhook_is_refuted(client, connection, upstream, admin):
+def test_read_that_names_another_end_counts_and_the_webhook_is_refuted(
+    client, connection, upstream, admin
+):
     message = make_message(connection)
     upstream.holds(status="rejected", decision="rejected", decided_by="Ben elsewhere")
     report(client, message)
@@ -120,7 +162,9 @@ def test_read_that_names_another_end_counts_and_the_webhook_is_refuted(client, c
     assert len(refuted_for(admin)) == 1
 
 
-def test_hosted_multimail_confirms_by_two_complete_reads_that_lack_the_message(client, hosted, upstream):
+def test_hosted_multimail_confirms_by_two_complete_reads_that_lack_the_message(
+    client, hosted, upstream
+):
     message = make_message(hosted)
     upstream.holds()
     report(client, message, "oversight.rejected", decided_by="Ben elsewhere")
@@ -128,10 +172,16 @@ def test_hosted_multimail_confirms_by_two_complete_reads_that_lack_the_message(c
     assert is_in_queue(message)
     check(hosted)
     message.refresh_from_db()
-    assert (message.state, message.upstream_decided_by, message.reported) == ("rejected", "Ben elsewhere", "")
+    assert (message.state, message.upstream_decided_by, message.reported) == (
+        "rejected",
+        "Ben elsewhere",
+        "",
+    )
 
 
-def test_hosted_multimail_that_still_lists_the_message_refutes_after_a_moment(client, hosted, upstream, admin):
+def test_hosted_multimail_that_still_lists_the_message_refutes_after_a_moment(
+    client, hosted, upstream, admin
+):
     message = make_message(hosted)
     upstream.holds(pending_row(message.upstream_id))
     report(client, message)
@@ -146,7 +196,9 @@ def test_hosted_multimail_that_still_lists_the_message_refutes_after_a_moment(cl
 
 
 @pytest.mark.parametrize("kind", ["own", "hosted"])
-def test_many_decisions_elsewhere_at_once_cost_few_reads_and_need_nobody(client, upstream, admin, request, kind):
+def test_many_decisions_elsewhere_at_once_cost_few_reads_and_need_nobody(
+    client, upstream, admin, request, kind
+):
     connection = request.getfixturevalue("connection" if kind == "own" else "hosted")
     messages = [make_message(connection) for _ in range(10)]
     upstream.holds(**(ELSEWHERE if kind == "own" else {}))
@@ -155,14 +207,22 @@ def test_many_decisions_elsewhere_at_once_cost_few_reads_and_need_nobody(client,
     upstream.calls.clear()
     for _ in messages:
         tasks.check_reports(connection.pk)
-    assert upstream.paths.count("/v1/oversight/pending?only=pending") == (1 if kind == "own" else 2)
+    assert upstream.paths.count("/v1/oversight/pending?only=pending") == (
+        1 if kind == "own" else 2
+    )
     assert not Message.objects.filter(state="held").exists()
     assert refuted_for(admin) == []
 
 
-@pytest.mark.parametrize("name", ["oversight.approved", "oversight.rejected", "message.sent"])
-def test_complete_read_reopens_what_webhooks_alone_had_ended(client, connection, upstream, admin, name):
-    """The forged webhook comes before the message is known: there is nothing yet that could be kept."""
+@pytest.mark.parametrize(
+    "name", ["oversight.approved", "oversight.rejected", "message.sent"]
+)
+def test_complete_read_reopens_what_webhooks_alone_had_ended(
+    client, connection, upstream, admin, name
+):
+    """The forged webhook comes before the message is known: there is nothing yet that
+    could be kept.
+    """
     body = event_body(name, email_id="01EARLY", status="")
     post_event(client, connection, body)
     message = Message.objects.get()
@@ -173,13 +233,23 @@ def test_complete_read_reopens_what_webhooks_alone_had_ended(client, connection,
     assert message.hydrated_at is not None
     [item] = refuted_for(admin)
     assert name in item.what
-    held = Entry.objects.filter(message=message.public_id, action="message.held").latest("pk")
+    held = Entry.objects.filter(
+        message=message.public_id, action="message.held"
+    ).latest("pk")
     assert "although it had been reported as" in held.detail.fields["found"]
-    assert Entry.objects.filter(message=message.public_id, action="webhook.refuted").exists()
+    assert Entry.objects.filter(
+        message=message.public_id, action="webhook.refuted"
+    ).exists()
 
 
-def test_pending_webhook_after_a_forged_end_is_read_at_once(client, connection, upstream):
-    post_event(client, connection, event_body("oversight.approved", email_id="01EARLY", status=""))
+def test_pending_webhook_after_a_forged_end_is_read_at_once(
+    client, connection, upstream
+):
+    post_event(
+        client,
+        connection,
+        event_body("oversight.approved", email_id="01EARLY", status=""),
+    )
     message = Message.objects.get()
     upstream.holds(pending_row("01EARLY"))
     report(client, message, "oversight.pending")
@@ -191,7 +261,9 @@ def test_read_that_began_before_the_end_reopens_nothing(connection, upstream, re
     ended, decided = make_message(connection), make_message(connection)
     upstream.holds(pending_row(ended.upstream_id), pending_row(decided.upstream_id))
     # It ends while the read is under way.
-    Message.objects.filter(pk=ended.pk).update(state="approved", changed_at=Now() + timedelta(minutes=1))
+    Message.objects.filter(pk=ended.pk).update(
+        state="approved", changed_at=Now() + timedelta(minutes=1)
+    )
     # MultiMail carried our decision out a moment ago; its list may be behind.
     Decision.objects.create(
         message=decided, revision=decided.revision, outcome="approve", reference="OURS", given_by=reviewer,
@@ -206,16 +278,29 @@ def test_read_that_began_before_the_end_reopens_nothing(connection, upstream, re
     assert set(Message.objects.values_list("state", flat=True)) == {"held"}
 
 
-def test_webhook_that_names_our_call_needs_no_read_and_one_that_does_not_settles_nothing(client, connection, reviewer):
-    for reason, expected in (("Fine [countersign:{}]", ("applied", "approved")), ("Fine", ("calling", "held"))):
+def test_webhook_that_names_our_call_needs_no_read_and_one_that_does_not_settles_nothing(
+    client, connection, reviewer
+):
+    for reason, expected in (
+        ("Fine [countersign:{}]", ("applied", "approved")),
+        ("Fine", ("calling", "held")),
+    ):
         message = make_message(connection)
         decision = decide(message, reviewer).decision
-        Decision.objects.filter(pk=decision.pk).update(state="calling", may_have_left=True, attempt=1)
-        report(client, message, reason=reason.format(decision.reference), decided_by="the desk")
+        Decision.objects.filter(pk=decision.pk).update(
+            state="calling", may_have_left=True, attempt=1
+        )
+        report(
+            client,
+            message,
+            reason=reason.format(decision.reference),
+            decided_by="the desk",
+        )
         decision.refresh_from_db()
         message.refresh_from_db()
         assert (decision.state, message.state) == expected
-    # Once MultiMail has answered, its webhooks tell what our decision did; another end still needs a read.
+    # Once MultiMail has answered, its webhooks tell what our decision did; another end
+    # still needs a read.
     Decision.objects.update(state="applied", changed_at=Now())
     assert report(client, message, "oversight.rejected") == "checking"
     assert report(client, message, "message.sent") == "applied"
@@ -223,26 +308,49 @@ def test_webhook_that_names_our_call_needs_no_read_and_one_that_does_not_settles
     assert message.state == "sent"
 
 
-def test_webhook_changes_nothing_of_a_message_that_was_read(client, connection, upstream):
+def test_webhook_changes_nothing_of_a_message_that_was_read(
+    client, connection, upstream
+):
     message = make_message(connection, metadata={})
     before = Message.objects.filter(pk=message.pk).values().get()
     upstream.holds(pending_row(message.upstream_id, metadata={}))
-    more = {"thread_id": "01OTHER", "metadata": {"discord_user": "mallory"}, "reason": "x", "decided_by": "y"}
-    for fields in (more, {"subject": "Another"}, {"to": ["eve@evil.example"]}, {"timestamp": "2020-01-01T00:00:00Z"}):
+    more = {
+        "thread_id": "01OTHER",
+        "metadata": {"discord_user": "mallory"},
+        "reason": "x",
+        "decided_by": "y",
+    }
+    for fields in (
+        more,
+        {"subject": "Another"},
+        {"to": ["eve@evil.example"]},
+        {"timestamp": "2020-01-01T00:00:00Z"},
+    ):
         report(client, message, "oversight.pending", **fields)
         assert Message.objects.filter(pk=message.pk).values().get() == before, fields
 
 
 def test_webhook_that_names_other_content_has_the_message_read_again(connection):
     message = make_message(connection)
-    for fields, asks in (({"to": ["eve@evil.example"]}, True), ({"subject": "Another"}, True), ({}, False)):
+    for fields, asks in (
+        ({"to": ["eve@evil.example"]}, True),
+        ({"subject": "Another"}, True),
+        ({}, False),
+    ):
         body = event_body(email_id=message.upstream_id, **fields)
-        stored = receive_webhook(connection=connection, body=body, secret_used="current")
+        stored = receive_webhook(
+            connection=connection, body=body, secret_used="current"
+        )
         assert (stored.ask is not None) is asks, fields
 
 
-SCHEDULED_THERE = {"status": "scheduled", "decision": "approved", "decided_by": "the desk"}
-# The state, a false event, and what a read by id tells; then the message stays, and the webhook is refuted.
+SCHEDULED_THERE = {
+    "status": "scheduled",
+    "decision": "approved",
+    "decided_by": "the desk",
+}
+# The state, a false event, and what a read by id tells; then the message stays, and the
+# webhook is refuted.
 FALSE_ENDS = [
     ("scheduled_approved", "message.cancelled", SCHEDULED_THERE, "scheduled_approved"),
     ("scheduled_approved", "message.bounced", SCHEDULED_THERE, "scheduled_approved"),
@@ -250,7 +358,12 @@ FALSE_ENDS = [
     ("approved", "message.cancelled", SCHEDULED_THERE, "scheduled_approved"),
     ("approved", "message.failed", {"status": "sent", "decision": "approved"}, "sent"),
     ("scheduled", "message.delivered", {"status": "scheduled"}, "scheduled"),
-    ("rejected", "message.sent", {"status": "rejected", "decision": "rejected"}, "rejected"),
+    (
+        "rejected",
+        "message.sent",
+        {"status": "rejected", "decision": "rejected"},
+        "rejected",
+    ),
 ]
 
 
@@ -261,11 +374,17 @@ def test_webhook_alone_ends_nothing_that_has_not_ended(
     message = make_message(connection)
     Message.objects.filter(pk=message.pk).update(state=state)
     upstream.holds(**there)
-    assert report(client, message, name, decided_by="Mallory", reason="Withdrawn") == "checking"
+    assert (
+        report(client, message, name, decided_by="Mallory", reason="Withdrawn")
+        == "checking"
+    )
     message.refresh_from_db()
     assert (message.state, message.upstream_decided_by) == (state, "")
     page = signed_in(admin).get(f"/queue/{message.public_id}/").content.decode()
-    assert " ".join(page.split()).count(f"Said to be {message.reported}: being checked.") == 1
+    assert (
+        " ".join(page.split()).count(f"Said to be {message.reported}: being checked.")
+        == 1
+    )
     check(connection)
     message.refresh_from_db()
     assert (message.state, message.reported) == (after, "")
@@ -290,32 +409,52 @@ def test_true_end_is_applied_as_soon_as_it_was_read_and_needs_nobody(
     check(connection)
     message.refresh_from_db()
     assert (message.state, message.reported) == (after, "")
-    assert not WebhookEvent.objects.filter(handled_at=None, result__in=("checking", "refuted", "late")).exists()
+    assert not WebhookEvent.objects.filter(
+        handled_at=None, result__in=("checking", "refuted", "late")
+    ).exists()
 
 
-def test_false_cancel_right_after_our_approval_waits_and_what_follows_is_quiet(client, connection, reviewer):
+def test_false_cancel_right_after_our_approval_waits_and_what_follows_is_quiet(
+    client, connection, reviewer
+):
     message = make_message(connection)
     decision = decide(message, reviewer).decision
-    Decision.objects.filter(pk=decision.pk).update(state="applied", may_have_left=True, changed_at=Now())
+    Decision.objects.filter(pk=decision.pk).update(
+        state="applied", may_have_left=True, changed_at=Now()
+    )
     # Also before the webhook about our own approval has come.
     assert report(client, message, "message.cancelled") == "checking"
     reason = f"Fine [countersign:{decision.reference}]"
     assert report(client, message, reason=reason) == "applied"
     assert report(client, message, "message.failed") == "checking"
-    assert [report(client, message, f"message.{name}") for name in ("sent", "delivered")] == ["applied", "applied"]
+    assert [
+        report(client, message, f"message.{name}") for name in ("sent", "delivered")
+    ] == ["applied", "applied"]
 
 
-def test_false_reject_does_not_settle_a_decision_in_doubt(client, connection, upstream, reviewer, admin):
+def test_false_reject_does_not_settle_a_decision_in_doubt(
+    client, connection, upstream, reviewer, admin
+):
     for state, outcome in (("gone", "unattributed"), ("approved", "unknown")):
         message = make_message(connection)
         decision = decide(message, reviewer).decision
-        Decision.objects.filter(pk=decision.pk).update(state=outcome, may_have_left=True, attempt=1)
+        Decision.objects.filter(pk=decision.pk).update(
+            state=outcome, may_have_left=True, attempt=1
+        )
         Message.objects.filter(pk=message.pk).update(state=state)
-        assert report(client, message, "oversight.rejected", decided_by="Mallory", reason="No") == "checking"
+        assert (
+            report(
+                client, message, "oversight.rejected", decided_by="Mallory", reason="No"
+            )
+            == "checking"
+        )
         decision.refresh_from_db()
         assert decision.state == outcome
         upstream.holds(
-            status="sent", decision="approved", reason=f"[countersign:{decision.reference}]", decided_by="the desk"
+            status="sent",
+            decision="approved",
+            reason=f"[countersign:{decision.reference}]",
+            decided_by="the desk",
         )
         check(connection)
         decision.refresh_from_db()
@@ -324,7 +463,9 @@ def test_false_reject_does_not_settle_a_decision_in_doubt(client, connection, up
     assert len(refuted_for(admin)) > 0
 
 
-def test_many_reports_of_mail_that_is_not_held_are_asked_about_by_the_sweep(client, connection, upstream, admin):
+def test_many_reports_of_mail_that_is_not_held_are_asked_about_by_the_sweep(
+    client, connection, upstream, admin
+):
     messages = [make_message(connection) for _ in range(5)]
     Message.objects.update(state="scheduled_approved")
     upstream.holds(status="cancelled", decision="approved")

@@ -1,4 +1,6 @@
-"""Messages that the desk first hears of after their review: shown with their status, and read."""
+"""Messages that the desk first hears of after their review: shown with their status,
+and read.
+"""
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -14,19 +16,31 @@ from tests.factories import NOW, event_body, make_connection, rolled_back
 
 pytestmark = pytest.mark.django_db
 
-BARE = {"email_id": "01UNHEARD", "subject": "", "to": [], "from": "", "mailbox": "", "mailbox_id": "", "metadata": {}}
+BARE = {
+    "email_id": "01UNHEARD",
+    "subject": "",
+    "to": [],
+    "from": "",
+    "mailbox": "",
+    "mailbox_id": "",
+    "metadata": {},
+}
 READ = "/v1/emails/01UNHEARD"
 
 
 @pytest.fixture
 def connection(upstream):
-    return make_connection(api_url=upstream.url, read_key="mm_live_read", complete_as_of=datetime.now(UTC))
+    return make_connection(
+        api_url=upstream.url, read_key="mm_live_read", complete_as_of=datetime.now(UTC)
+    )
 
 
 def hear(connection, name="oversight.approved", **fields):
     """Receive a webhook with hardly more than the id of its message."""
     body = event_body(name, **{**BARE, "status": "", **fields})
-    return ingest.receive_webhook(connection=connection, body=body, secret_used="current")
+    return ingest.receive_webhook(
+        connection=connection, body=body, secret_used="current"
+    )
 
 
 def letter(**fields):
@@ -38,25 +52,47 @@ def letter(**fields):
     }  # fmt: skip
 
 
-def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_names_it(connection):
-    for name in ("oversight.approved", "oversight.rejected", "message.sent", "message.bounced", "message.cancelled"):
+def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_names_it(
+    connection,
+):
+    for name in (
+        "oversight.approved",
+        "oversight.rejected",
+        "message.sent",
+        "message.bounced",
+        "message.cancelled",
+    ):
         stored = hear(connection, name, email_id=name)
         message = Message.objects.get(upstream_id=name)
-        assert (stored.result, stored.ask, stored.fetch) == ("applied", message, None), name
+        assert (stored.result, stored.ask, stored.fetch) == (
+            "applied",
+            message,
+            None,
+        ), name
     assert hear(connection, email_id="01NAMED", subject="Your refund").ask is None
 
 
 def test_test_mail_that_only_events_tell_of_is_marked(connection, signed_in, reviewer):
     for number, sandbox in enumerate((None, True, False, "yes")):
-        hear(connection, "message.sent", email_id=f"01SENT{number}", subject="Hello", sandbox=sandbox)
+        hear(
+            connection,
+            "message.sent",
+            email_id=f"01SENT{number}",
+            subject="Hello",
+            sandbox=sandbox,
+        )
         message = Message.objects.get(upstream_id=f"01SENT{number}")
         page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
-        assert (message.sandbox, "Sandbox message: nobody receives it" in page) == (sandbox is True,) * 2, sandbox
+        assert (message.sandbox, "Sandbox message: nobody receives it" in page) == (
+            sandbox is True,
+        ) * 2, sandbox
     hear(connection, "message.delivered", email_id="01SENT0", sandbox=True)
     assert Message.objects.get(upstream_id="01SENT0").sandbox
 
 
-def test_answer_names_a_message_that_was_not_known(connection, upstream, signed_in, reviewer):
+def test_answer_names_a_message_that_was_not_known(
+    connection, upstream, signed_in, reviewer
+):
     message = hear(connection).ask
     page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
     assert "(subject not known)" in page
@@ -72,10 +108,15 @@ def test_answer_names_a_message_that_was_not_known(connection, upstream, signed_
                 "Your refund", "support@yourteam.example", ["dana@northwind.example"], "support@yourteam.example",
                 "Ben elsewhere",
             )  # fmt: skip
-            assert Entry.objects.get(action="message.named").detail.fields["subject"] == "Your refund"
+            assert (
+                Entry.objects.get(action="message.named").detail.fields["subject"]
+                == "Your refund"
+            )
 
 
-def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(connection, upstream):
+def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(
+    connection, upstream
+):
     message = hear(connection).ask
     upstream.unknown = {"01UNHEARD"}
     assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
@@ -102,5 +143,7 @@ def test_sweep_asks_again_for_an_hour_about_what_was_not_named(connection):
     for minutes, is_due in ((2, True), (70, False)):
         Message.objects.update(changed_at=Now() - timedelta(minutes=minutes))
         assert Message.objects.to_ask_about().filter(pk=message.pk).exists() is is_due
-    Message.objects.update(subject="Your refund", changed_at=Now() - timedelta(minutes=2))
+    Message.objects.update(
+        subject="Your refund", changed_at=Now() - timedelta(minutes=2)
+    )
     assert not Message.objects.to_ask_about().exists()

@@ -18,7 +18,9 @@ from tests.integration.deciding import carry_out, decide, make_due
 pytestmark = pytest.mark.django_db
 
 
-def test_reading_fails_in_words_once_in_the_ledger_and_closes_nothing(connection, reviewer):
+def test_reading_fails_in_words_once_in_the_ledger_and_closes_nothing(
+    connection, reviewer
+):
     make_message(connection)
     for _ in range(3):
         assert read_everything(connection_id=connection.pk, now=NOW) == "unreachable"
@@ -45,12 +47,19 @@ def test_decision_waits_and_is_tried_again(connection, reviewer):
     assert (decision.attempt, decision.may_have_left) == (1, False)
     assert "could not be reached" in decision.explanation
     assert decision.due_at > decision.changed_at
-    assert list(DecisionAttempt.objects.order_by("pk").values_list("event", flat=True)) == ["take", "postpone"]
+    assert list(
+        DecisionAttempt.objects.order_by("pk").values_list("event", flat=True)
+    ) == ["take", "postpone"]
 
 
-def test_stale_mirror_turns_amber_then_red_and_a_paused_connection_carries_nothing_out(connection, reviewer):
+def test_stale_mirror_turns_amber_then_red_and_a_paused_connection_carries_nothing_out(
+    connection, reviewer
+):
     connection.complete_as_of = NOW
-    levels = [freshness_of(connection, now=NOW + timedelta(minutes=minutes)).level for minutes in (0, 1, 3, 11)]
+    levels = [
+        freshness_of(connection, now=NOW + timedelta(minutes=minutes)).level
+        for minutes in (0, 1, 3, 11)
+    ]
     assert levels == ["green", "green", "amber", "red"]
     decision = decide(make_message(connection), reviewer, "reject", "no").decision
     make_due()

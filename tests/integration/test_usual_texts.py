@@ -1,4 +1,6 @@
-"""The usual reasons of a mailbox and its saved comments: who writes them, what a page offers, and what is sent."""
+"""The usual reasons of a mailbox and its saved comments: who writes them, what a page
+offers, and what is sent.
+"""
 
 import re
 
@@ -14,7 +16,10 @@ from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
 
-OWN = (("Wrong price", "The price is not of our list."), ("Ask sales", "Sales decides this."))
+OWN = (
+    ("Wrong price", "The price is not of our list."),
+    ("Ask sales", "Sales decides this."),
+)
 
 
 def page_of(mailbox, kind="reject"):
@@ -29,12 +34,20 @@ def fields(*texts):
     return {
         f"{name}-{number}": value
         for number, (label, words, *order) in enumerate(texts, start=1)
-        for name, value in (("order", order[0] if order else number), ("label", label), ("words", words))
+        for name, value in (
+            ("order", order[0] if order else number),
+            ("label", label),
+            ("words", words),
+        )
     }
 
 
 def verdict(client, message, **values):
-    posted = {"outcome": "reject", "fingerprint": message.revision.fingerprint, **values}
+    posted = {
+        "outcome": "reject",
+        "fingerprint": message.revision.fingerprint,
+        **values,
+    }
     return client.post(f"/queue/{message.public_id}/verdict/", posted)
 
 
@@ -42,7 +55,9 @@ def named(mailbox, kind, label):
     return next(one.name for one in presets_of(mailbox.pk)[kind] if one.label == label)
 
 
-def test_own_reasons_are_offered_in_their_order_sent_and_restored(message, admin, reviewer, signed_in):
+def test_own_reasons_are_offered_in_their_order_sent_and_restored(
+    message, admin, reviewer, signed_in
+):
     mailbox, desk = message.mailbox, signed_in(reviewer)
     assert REJECT[0].label in words_of(desk.get(f"/queue/{message.public_id}/"))
     answer = signed_in(admin).post(save_at(mailbox), fields((*OWN[0], 2), (*OWN[1], 1)))
@@ -60,22 +75,37 @@ def test_own_reasons_are_offered_in_their_order_sent_and_restored(message, admin
         "and more" in words_of(stale),
     ) == (422, True, True)
     assert not Decision.objects.exists()
-    verdict(desk, message, preset=named(mailbox, "reject", "Wrong price"), reason="Look again.")
+    verdict(
+        desk,
+        message,
+        preset=named(mailbox, "reject", "Wrong price"),
+        reason="Look again.",
+    )
     assert Decision.objects.get().reason == "The price is not of our list.\nLook again."
 
     signed_in(admin).post(save_at(mailbox), {"restore": "1"})
     assert presets_of(mailbox.pk)["reject"] == REJECT
     first, second = Entry.objects.filter(action="usual_texts.changed").order_by("pk")
     assert "Wrong recipient: This must" in first.detail.fields["before"]
-    assert "Ask sales: Sales decides this.; Wrong price:" in first.detail.fields["after"]
+    assert (
+        "Ask sales: Sales decides this.; Wrong price:" in first.detail.fields["after"]
+    )
     assert second.detail.fields["before"] == first.detail.fields["after"]
 
 
-def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(message, connection, reviewer, signed_in):
-    other = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="other@yourteam.example")
+def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(
+    message, connection, reviewer, signed_in
+):
+    other = Mailbox.objects.create(
+        connection=connection, upstream_id="01OTHER", address="other@yourteam.example"
+    )
     second = make_message(connection)
     desk = signed_in(reviewer)
-    UsualTexts.objects.create(mailbox=message.mailbox, kind="reject", texts=[{"label": "Own", "words": "Ours."}])
+    UsualTexts.objects.create(
+        mailbox=message.mailbox,
+        kind="reject",
+        texts=[{"label": "Own", "words": "Ours."}],
+    )
     chosen = {"id": [str(message.public_id), str(second.public_id)]}
     assert "Own" in words_of(desk.post("/queue/bulk/", chosen))
     Message.objects.filter(pk=second.pk).update(mailbox=other)
@@ -86,15 +116,24 @@ def test_bulk_sheet_offers_own_reasons_where_all_its_mailboxes_share_them(messag
         "item": [f"{message.public_id}.{message.revision.fingerprint}"],
         "outcome": "reject",
     }
-    assert CHANGED_MEANWHILE in words_of(desk.post("/queue/bulk/decide/", {**values, "reject_preset": "made-up"}).text)
-    desk.post("/queue/bulk/decide/", {**values, "reject_preset": named(message.mailbox, "reject", "Own")})
+    assert CHANGED_MEANWHILE in words_of(
+        desk.post("/queue/bulk/decide/", {**values, "reject_preset": "made-up"}).text
+    )
+    desk.post(
+        "/queue/bulk/decide/",
+        {**values, "reject_preset": named(message.mailbox, "reject", "Own")},
+    )
     assert Decision.objects.get().reason == "Ours."
 
 
-def test_saved_comment_is_posted_alone_or_before_what_is_typed(message, admin, reviewer, signed_in):
+def test_saved_comment_is_posted_alone_or_before_what_is_typed(
+    message, admin, reviewer, signed_in
+):
     mailbox, desk = message.mailbox, signed_in(reviewer)
     assert "Saved comment" not in words_of(desk.get(f"/queue/{message.public_id}/"))
-    signed_in(admin).post(save_at(mailbox, "comment"), fields(("Legal", "@Ada has to see this first.")))
+    signed_in(admin).post(
+        save_at(mailbox, "comment"), fields(("Legal", "@Ada has to see this first."))
+    )
     assert "Legal" in words_of(desk.get(f"/queue/{message.public_id}/"))
     address = f"/queue/{message.public_id}/comments/"
     desk.post(address, {"saved": named(mailbox, "comment", "Legal"), "text": ""})
@@ -108,7 +147,9 @@ def test_saved_comment_is_posted_alone_or_before_what_is_typed(message, admin, r
     assert desk.post(address, {"text": " "}).status_code == 422
 
 
-def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(message, admin, signed_in):
+def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(
+    message, admin, signed_in
+):
     client, mailbox = signed_in(admin), message.mailbox
     for texts, sentence in (
         ((), "Write at least one reason"),
@@ -125,16 +166,24 @@ def test_bad_rows_are_refused_with_a_sentence_and_what_was_typed_stays(message, 
             assert label in answer.text
             assert words in answer.text
     assert not UsualTexts.objects.exists()
-    client.post(save_at(mailbox), fields(*[(f"Reason {n}", "Words.") for n in range(1, 12)]))
+    client.post(
+        save_at(mailbox), fields(*[(f"Reason {n}", "Words.") for n in range(1, 12)])
+    )
     assert len(UsualTexts.objects.get().texts) == 9
 
 
-def test_only_an_admin_of_the_mailbox_writes_them(message, reviewer, auditor, signed_in):
+def test_only_an_admin_of_the_mailbox_writes_them(
+    message, reviewer, auditor, signed_in
+):
     mailbox = message.mailbox
     for person in (reviewer, auditor):
         client = signed_in(person)
-        assert "Only an admin of this mailbox can change them." in words_of(client.get(page_of(mailbox)).text)
+        assert "Only an admin of this mailbox can change them." in words_of(
+            client.get(page_of(mailbox)).text
+        )
         assert client.post(save_at(mailbox), fields(*OWN)).status_code == 403
-    stranger = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
+    stranger = make_person(
+        "x@yourteam.example", "X", "admin", connection=make_connection("other")
+    )
     assert signed_in(stranger).get(page_of(mailbox)).status_code == 404
     assert not UsualTexts.objects.exists()

@@ -1,4 +1,6 @@
-"""Ticks: which files and findings of a version a reviewer marked as viewed, and that a verdict keeps it."""
+"""Ticks: which files and findings of a version a reviewer marked as viewed, and that a
+verdict keeps it.
+"""
 
 import pytest
 
@@ -12,7 +14,10 @@ from tests.markup import HTMX
 
 pytestmark = pytest.mark.django_db
 
-FILES = [{"name": name, "content_type": "text/plain", "size": 1, "sha256": digit * 64} for name, digit in ("a1", "b2")]
+FILES = [
+    {"name": name, "content_type": "text/plain", "size": 1, "sha256": digit * 64}
+    for name, digit in ("a1", "b2")
+]
 PAY = "Pay to DE89370400440532013000 now."
 
 
@@ -30,7 +35,9 @@ def tick(client, message, name, viewed="yes", *, fingerprint="", **headers):
 def ticked(client, message):
     page = client.get(f"/queue/{message.public_id}/").text
     buttons = [part.split(">", 1)[0] for part in page.split('id="viewed-')[1:]]
-    return {part.split('"', 1)[0] for part in buttons if 'aria-pressed="true"' in part}, len(buttons)
+    return {
+        part.split('"', 1)[0] for part in buttons if 'aria-pressed="true"' in part
+    }, len(buttons)
 
 
 def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
@@ -54,14 +61,21 @@ def test_ticks_are_of_one_person_and_version_and_the_verdict_keeps_them(
     total = len(message.revision.findings)
     verdict = decide(message, reviewer, "reject", reason="No").verdict
     words = f"1 of 2 files, 1 of {total} findings"
-    details = Entry.objects.select_related("detail").get(action="verdict.given").detail.fields["viewed"].splitlines()
+    details = (
+        Entry.objects.select_related("detail")
+        .get(action="verdict.given")
+        .detail.fields["viewed"]
+        .splitlines()
+    )
     assert details[:2] == [words, "a"]
     reading = signed_in(auditor)
     shown = reading.get(f"/queue/{message.public_id}/decisions/{verdict.pk}/").text
     assert (words in shown, shown.count("Ticked as viewed")) == (True, 1)
 
 
-def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(signed_in, reviewer, message):
+def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(
+    signed_in, reviewer, message
+):
     client, before = signed_in(reviewer), message.revision.fingerprint
     tick(client, message, "file-1")
     show_row(message, markdown=f"{PAY} Please.", attachments=FILES)
@@ -76,8 +90,13 @@ def test_new_version_starts_unticked_and_what_it_does_not_have_is_refused(signed
     assert OpenedPart.objects.count() == 1
 
 
-def test_findings_confirmed_where_high_risk_is_approved_count_as_viewed(reviewer, message):
-    message = make_message(message.connection, markdown="Pay at <https://xn--pypal-4ve.com>, password: hunter2.")
+def test_findings_confirmed_where_high_risk_is_approved_count_as_viewed(
+    reviewer, message
+):
+    message = make_message(
+        message.connection,
+        markdown="Pay at <https://xn--pypal-4ve.com>, password: hunter2.",
+    )
     rules = {one.rule for one in serious_findings(message)}
     given = give_verdict(
         message=message.public_id,
@@ -87,4 +106,6 @@ def test_findings_confirmed_where_high_risk_is_approved_count_as_viewed(reviewer
         reason="",
         risk_read=rules,
     )
-    assert {one["rule"] for one in given.verdict.seen["findings"] if one["viewed"]} == rules
+    assert {
+        one["rule"] for one in given.verdict.seen["findings"] if one["viewed"]
+    } == rules

@@ -1,4 +1,6 @@
-"""The webhook endpoint: what it stores and mirrors, what it quarantines, and what late events add."""
+"""The webhook endpoint: what it stores and mirrors, what it quarantines, and what late
+events add.
+"""
 
 import json
 from datetime import timedelta
@@ -33,8 +35,13 @@ def only_message():
 
 
 def make_route():
-    destination = Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/x")
-    Route.objects.create(destination=destination, actions=["message.held", "message.approved", "message.sent"])
+    destination = Destination.objects.create(
+        name="#approvals", url="https://discord.com/api/webhooks/1/x"
+    )
+    Route.objects.create(
+        destination=destination,
+        actions=["message.held", "message.approved", "message.sent"],
+    )
 
 
 def test_pending_event_stores_mirrors_records_and_plans_in_one_go(client, connection):
@@ -53,11 +60,16 @@ def test_pending_event_stores_mirrors_records_and_plans_in_one_go(client, connec
     assert Delivery.objects.get().state == "due"
 
 
-def test_same_event_id_in_another_body_is_a_duplicate_and_overlong_names_are_cut(client, connection):
+def test_same_event_id_in_another_body_is_a_duplicate_and_overlong_names_are_cut(
+    client, connection
+):
     payload = json.loads(event_body())
     post_event(client, connection, json.dumps(payload).encode())
     payload["timestamp"] = "2026-11-20T11:00:00Z"
-    assert post_event(client, connection, json.dumps(payload).encode()).json()["result"] == "duplicate"
+    assert (
+        post_event(client, connection, json.dumps(payload).encode()).json()["result"]
+        == "duplicate"
+    )
     long = event_body("x" * 100, event_id="e" * 300, email_id="m" * 300)
     assert post_event(client, connection, long).json()["result"] == "unknown"
     event = WebhookEvent.objects.latest("pk")
@@ -67,7 +79,10 @@ def test_same_event_id_in_another_body_is_a_duplicate_and_overlong_names_are_cut
 def test_known_event_without_its_message_is_poison_and_answered_200(client, connection):
     for name in ("oversight.pending", "oversight.approved"):
         body = event_body(name, email_id="")
-        assert (post_event(client, connection, body).status_code, Message.objects.count()) == (200, 0)
+        assert (
+            post_event(client, connection, body).status_code,
+            Message.objects.count(),
+        ) == (200, 0)
         event = WebhookEvent.objects.to_look_at().latest("pk")
         assert (event.result, event.name, event.error) == (
             "poison", name, "The event does not say which message it is about.",
@@ -75,13 +90,25 @@ def test_known_event_without_its_message_is_poison_and_answered_200(client, conn
         assert post_event(client, connection, body).json() == {"result": "duplicate"}
 
 
-def test_received_mail_is_known_by_its_status_where_nothing_names_its_direction(client, connection):
-    post_event(client, connection, event_body(direction="", status="pending_inbound_approval"))
+def test_received_mail_is_known_by_its_status_where_nothing_names_its_direction(
+    client, connection
+):
+    post_event(
+        client, connection, event_body(direction="", status="pending_inbound_approval")
+    )
     assert only_message().direction == "inbound"
     # A row that does not name it either changes nothing, and one that does is used.
-    assert show_row(only_message(), direction=None, status="pending").direction == "inbound"
+    assert (
+        show_row(only_message(), direction=None, status="pending").direction
+        == "inbound"
+    )
     assert show_row(only_message(), direction="outbound").direction == "outbound"
-    assert show_row(only_message(), direction=None, status="pending_inbound_approval").direction == "inbound"
+    assert (
+        show_row(
+            only_message(), direction=None, status="pending_inbound_approval"
+        ).direction
+        == "inbound"
+    )
 
 
 def raising(error):
@@ -91,24 +118,42 @@ def raising(error):
     return break_down
 
 
-def test_event_that_cannot_be_applied_keeps_its_row_and_an_alert_mistake_costs_nothing(client, connection, monkeypatch):
+def test_event_that_cannot_be_applied_keeps_its_row_and_an_alert_mistake_costs_nothing(
+    client, connection, monkeypatch
+):
     with monkeypatch.context() as patched:
-        patched.setattr("alerts.deliveries.planning.plan", raising(RuntimeError("a bug of ours")))
-        assert post_event(client, connection, event_body()).json()["result"] == "applied"
+        patched.setattr(
+            "alerts.deliveries.planning.plan", raising(RuntimeError("a bug of ours"))
+        )
+        assert (
+            post_event(client, connection, event_body()).json()["result"] == "applied"
+        )
     assert only_message().state == "held"
-    monkeypatch.setattr("mirror.store.begin_message", raising(RuntimeError("a bug of ours")))
+    monkeypatch.setattr(
+        "mirror.store.begin_message", raising(RuntimeError("a bug of ours"))
+    )
     answer = post_event(client, connection, event_body())
     assert (answer.status_code, answer.json()["result"]) == (200, "poison")
     event = WebhookEvent.objects.latest("pk")
-    assert (event.result, event.error) == ("poison", "RuntimeError while applying; see the log.")
+    assert (event.result, event.error) == (
+        "poison",
+        "RuntimeError while applying; see the log.",
+    )
     details = Entry.objects.get(action="webhook.poison").detail.fields
-    assert (details["event"], details["explanation"]) == ("oversight.pending", event.error)
+    assert (details["event"], details["explanation"]) == (
+        "oversight.pending",
+        event.error,
+    )
 
 
-def test_event_that_postgresql_could_not_take_now_is_sent_again(client, connection, monkeypatch):
+def test_event_that_postgresql_could_not_take_now_is_sent_again(
+    client, connection, monkeypatch
+):
     body = event_body()
     with monkeypatch.context() as patched:
-        patched.setattr("mirror.store.begin_message", raising(OperationalError("deadlock detected")))
+        patched.setattr(
+            "mirror.store.begin_message", raising(OperationalError("deadlock detected"))
+        )
         answer = post_event(client, connection, body)
     assert (answer.status_code, answer["Retry-After"]) == (503, "10")
     assert "Send it again" in answer.json()["error"]
@@ -118,9 +163,24 @@ def test_event_that_postgresql_could_not_take_now_is_sent_again(client, connecti
 
 # By resulting state: the spellings of docs/multimail.md, Event names.
 SPELLINGS = {
-    "held": ("oversight.pending", "message.pending_approval", "email.pending", "message.pending_send_approval"),
-    "approved": ("oversight.approved", "message.approved", "email.approved", "email.decided"),
-    "rejected": ("oversight.rejected", "message.rejected", "email.rejected", "email.decided"),
+    "held": (
+        "oversight.pending",
+        "message.pending_approval",
+        "email.pending",
+        "message.pending_send_approval",
+    ),
+    "approved": (
+        "oversight.approved",
+        "message.approved",
+        "email.approved",
+        "email.decided",
+    ),
+    "rejected": (
+        "oversight.rejected",
+        "message.rejected",
+        "email.rejected",
+        "email.decided",
+    ),
     "sent": ("message.sent", "email.sent"),
     "delivered": ("message.delivered", "email.delivered", "delivery"),
     "bounced": ("message.bounced", "email.bounced", "bounce"),
@@ -130,7 +190,9 @@ SPELLINGS = {
 
 
 def spelled(name, upstream_id, state):
-    """The same event in each envelope of docs/multimail.md, with the field names of each."""
+    """The same event in each envelope of docs/multimail.md, with the field names of
+    each.
+    """
     box, to, at = "support@yourteam.example", "dana@northwind.example", timezone.now()
     common = {"subject": "Hi", "mailbox_id": "01MAILBOX", "metadata": {"run_id": "7"}}
     verbs = {"approved": "approve", "rejected": "reject"}
@@ -138,7 +200,16 @@ def spelled(name, upstream_id, state):
         "event": name, "timestamp": at.isoformat(),
         "data": {"email_id": upstream_id, "from": box, "to": [to], "decision": state, **common},
     }  # fmt: skip
-    yield {"type": name, "data": {"message_id": upstream_id, "sender": box, "to": to, "decision": state, **common}}
+    yield {
+        "type": name,
+        "data": {
+            "message_id": upstream_id,
+            "sender": box,
+            "to": to,
+            "decision": state,
+            **common,
+        },
+    }
     yield {
         "type": f"multimail/{name}",
         "id": upstream_id,
@@ -153,12 +224,20 @@ def spelled(name, upstream_id, state):
     }  # fmt: skip
 
 
-def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(client, connection):
+def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(
+    client, connection
+):
     """The envelopes take turns, from one name to the next."""
     turn, wrong = 0, {}
     for state, names in SPELLINGS.items():
         direction = "inbound" if state == "received" else "outbound"
-        expected = ("support@yourteam.example", ["dana@northwind.example"], "Hi", {"run_id": "7"}, "01MAILBOX")
+        expected = (
+            "support@yourteam.example",
+            ["dana@northwind.example"],
+            "Hi",
+            {"run_id": "7"},
+            "01MAILBOX",
+        )
         for name in names:
             turn += 1
             upstream_id = f"01{name}{state}"
@@ -177,17 +256,30 @@ def test_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint():
     row, wrong = pending_row("01A"), []
     bodies = ("markdown", "body_markdown", "text_body", "body", "text")
     for body, to, sender in [
-        (body, *names) for body in bodies for names in (("to_addresses", "from"), ("to", "from_address"))
+        (body, *names)
+        for body in bodies
+        for names in (("to_addresses", "from"), ("to", "from_address"))
     ]:
-        bare = {name: value for name, value in row.items() if name not in ("markdown", "to_addresses", "from")}
-        other = {**bare, body: row["markdown"], to: row["to_addresses"], sender: row["from"]}
+        bare = {
+            name: value
+            for name, value in row.items()
+            if name not in ("markdown", "to_addresses", "from")
+        }
+        other = {
+            **bare,
+            body: row["markdown"],
+            to: row["to_addresses"],
+            sender: row["from"],
+        }
         if fingerprint(store.content_of(other)) != fingerprint(store.content_of(row)):
             wrong.append((body, to, sender))
     assert wrong == []
 
 
 def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
-    """A value of an unexpected type is shown as it is written, so that nobody misses it."""
+    """A value of an unexpected type is shown as it is written, so that nobody misses
+    it.
+    """
     files = [
         {"name": "a.txt", "size_bytes": 3},
         {"filename": "b.txt", "size": "many", "sha256": "f" * 64},
@@ -201,8 +293,18 @@ def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
             "additions": {"footer": "Bye", "empty": ""},
         }
     )  # fmt: skip
-    assert (content.sender, content.to, content.cc, content.bcc) == ("5", ("a@x.example", "b@x.example"), (), ("7",))
-    assert (content.subject, content.markdown, content.html, content.reply_to) == ("8", "['x']", "", None)
+    assert (content.sender, content.to, content.cc, content.bcc) == (
+        "5",
+        ("a@x.example", "b@x.example"),
+        (),
+        ("7",),
+    )
+    assert (content.subject, content.markdown, content.html, content.reply_to) == (
+        "8",
+        "['x']",
+        "",
+        None,
+    )
     assert (content.send_at, content.additions) == ("9", {"footer": "Bye"})
     assert content.attachments == (
         Attachment("a.txt", "", 3), Attachment("b.txt", "", 0, "f" * 64), Attachment("c.txt", "", 0),
@@ -210,12 +312,17 @@ def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
     )  # fmt: skip
     assert not {"from_name", "in_reply_to"} & set(content.coverage)
     assert (
-        store.content_of({"attachments": "one.pdf", "additions": "x", "to": {"a": 1}}).attachments[0].name == "one.pdf"
+        store.content_of({"attachments": "one.pdf", "additions": "x", "to": {"a": 1}})
+        .attachments[0]
+        .name
+        == "one.pdf"
     )
     assert store.content_of({}) == store.content_of({"unknown": 1})
 
 
-def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lists_it(client, connection):
+def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lists_it(
+    client, connection
+):
     sent_at = (timezone.now() - timedelta(days=1)).isoformat()
     post_event(client, connection, event_body(email_id="01OLD", timestamp=sent_at))
     assert only_message().state == "gone"
@@ -230,22 +337,52 @@ def test_late_pending_fills_fields_that_a_later_event_lacked(client, connection)
         bare = {"type": name, "data": {"message_id": name}}
         post_event(client, connection, json.dumps(bare).encode())
         began = Message.objects.get(upstream_id=name)
-        assert (began.subject, began.sender, began.recipients, began.mailbox) == ("", "", [], None)
-        full = event_body(email_id=name, thread_id="01THREAD", timestamp=sent_at.isoformat())
+        assert (began.subject, began.sender, began.recipients, began.mailbox) == (
+            "",
+            "",
+            [],
+            None,
+        )
+        full = event_body(
+            email_id=name, thread_id="01THREAD", timestamp=sent_at.isoformat()
+        )
         assert post_event(client, connection, full).json() == {"result": "late"}
         filled = Message.objects.get(upstream_id=name)
-        assert (filled.state, filled.held_at, filled.thread_id) == (began.state, sent_at, "01THREAD")
-        assert (filled.subject, filled.sender) == ("Your refund for order 4471", "support@yourteam.example")
-        assert (filled.recipients, filled.trigger["discord_guild"]) == (["dana@northwind.example"], "Acme")
+        assert (filled.state, filled.held_at, filled.thread_id) == (
+            began.state,
+            sent_at,
+            "01THREAD",
+        )
+        assert (filled.subject, filled.sender) == (
+            "Your refund for order 4471",
+            "support@yourteam.example",
+        )
+        assert (filled.recipients, filled.trigger["discord_guild"]) == (
+            ["dana@northwind.example"],
+            "Acme",
+        )
         assert filled.mailbox.address == "support@yourteam.example"
     assert not Entry.objects.filter(action="message.held").exists()
 
 
 def test_late_event_does_not_overwrite_what_a_read_brought(client, connection):
-    message = make_message(connection, subject="As it was read", to=["kim@northwind.example"])
-    post_confirmed(client, connection, event_body("oversight.approved", email_id=message.upstream_id))
-    post_event(client, connection, event_body(email_id=message.upstream_id, subject="Something else"))
-    assert (only_message().subject, only_message().state) == ("As it was read", "approved")
+    message = make_message(
+        connection, subject="As it was read", to=["kim@northwind.example"]
+    )
+    post_confirmed(
+        client,
+        connection,
+        event_body("oversight.approved", email_id=message.upstream_id),
+    )
+    post_event(
+        client,
+        connection,
+        event_body(email_id=message.upstream_id, subject="Something else"),
+    )
+    assert (only_message().subject, only_message().state) == (
+        "As it was read",
+        "approved",
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -260,4 +397,8 @@ def test_event_after_a_deadlock_is_applied_by_the_next_try(client, monkeypatch):
 
     monkeypatch.setattr("mirror.store.begin_message", break_down_once)
     assert post_event(client, connection, event_body()).json() == {"result": "applied"}
-    assert (len(tries), Message.objects.count(), WebhookEvent.objects.count()) == (2, 1, 1)
+    assert (len(tries), Message.objects.count(), WebhookEvent.objects.count()) == (
+        2,
+        1,
+        1,
+    )

@@ -1,4 +1,6 @@
-"""The ledger entries of an event, and whether its message is fetched or queried, by what was known before."""
+"""The ledger entries of an event, and whether its message is fetched or queried, by
+what was known before.
+"""
 
 from datetime import timedelta
 
@@ -12,7 +14,11 @@ from tests.factories import MAILBOX, confirm_reports, event_body
 
 pytestmark = pytest.mark.django_db
 
-PENDING, APPROVED, REJECTED = "oversight.pending", "oversight.approved", "oversight.rejected"
+PENDING, APPROVED, REJECTED = (
+    "oversight.pending",
+    "oversight.approved",
+    "oversight.rejected",
+)
 SENT = "message.sent"
 LONG_AGO = {"timestamp": (timezone.now() - timedelta(hours=3)).isoformat()}
 BARE = {"subject": "", "from": "", "to": [], "metadata": {}}
@@ -21,8 +27,9 @@ GONE = {"state": "gone"}
 # A read finds that MultiMail no longer holds the message.
 CONFIRM = {}
 
-# Events of one message, one after the other, and of the last: its result, the state then, what is wanted of MultiMail,
-# and the entries that it leaves. In place of an event may stand what becomes of the message meanwhile.
+# Events of one message, one after the other, and of the last: its result, the state
+# then, what is wanted of MultiMail, and the entries that it leaves. In place of an
+# event may stand what becomes of the message meanwhile.
 EVENTS = [
     ([(PENDING, {})], "applied", "held", "fetch", ["message.held"]),
     ([(PENDING, BARE)], "applied", "held", "fetch", ["message.held"]),
@@ -32,16 +39,52 @@ EVENTS = [
     ([(SENT, {})], "applied", "sent", "", ["message.sent"]),
     ([(PENDING, {}), (PENDING, {})], "applied", "held", "", []),
     ([(PENDING, {}), (PENDING, LONG_AGO)], "late", "held", "", []),
-    ([(PENDING, {}), (APPROVED, {}), CONFIRM], "checking", "approved", "", ["message.approved"]),
-    ([(PENDING, {}), (APPROVED, LONG_AGO), CONFIRM], "checking", "approved", "", ["message.approved"]),
-    ([(PENDING, {}), (SENT, {}), CONFIRM], "checking", "sent", "", ["message.approved", "message.sent"]),
+    (
+        [(PENDING, {}), (APPROVED, {}), CONFIRM],
+        "checking",
+        "approved",
+        "",
+        ["message.approved"],
+    ),
+    (
+        [(PENDING, {}), (APPROVED, LONG_AGO), CONFIRM],
+        "checking",
+        "approved",
+        "",
+        ["message.approved"],
+    ),
+    (
+        [(PENDING, {}), (SENT, {}), CONFIRM],
+        "checking",
+        "sent",
+        "",
+        ["message.approved", "message.sent"],
+    ),
     ([(REJECTED, {}), (PENDING, {})], "late", "rejected", "ask", ["webhook.late"]),
     ([(REJECTED, {}), (SENT, {})], "checking", "rejected", "", ["webhook.unconfirmed"]),
     ([(REJECTED, BARE), (PENDING, {})], "late", "rejected", "ask", ["message.named"]),
     ([(PENDING, {}), GONE, (PENDING, {})], "late", "gone", "ask", ["webhook.late"]),
-    ([(PENDING, {}), GONE, (SENT, {}), CONFIRM], "checking", "sent", "", ["message.approved", "message.sent"]),
-    ([(PENDING, INBOUND), (APPROVED, {"direction": ""}), CONFIRM], "checking", "released", "", ["message.released"]),
-    ([(APPROVED, {"direction": ""}), (PENDING, INBOUND)], "applied", "released", "", ["message.released"]),
+    (
+        [(PENDING, {}), GONE, (SENT, {}), CONFIRM],
+        "checking",
+        "sent",
+        "",
+        ["message.approved", "message.sent"],
+    ),
+    (
+        [(PENDING, INBOUND), (APPROVED, {"direction": ""}), CONFIRM],
+        "checking",
+        "released",
+        "",
+        ["message.released"],
+    ),
+    (
+        [(APPROVED, {"direction": ""}), (PENDING, INBOUND)],
+        "applied",
+        "released",
+        "",
+        ["message.released"],
+    ),
     ([(PENDING, {}), (APPROVED, {})], "checking", "held", "", ["webhook.unconfirmed"]),
 ]
 
@@ -58,13 +101,18 @@ FIELDS = {
 
 def receive_event(connection, number, name, fields):
     body = event_body(name, email_id=f"01E{number}", **fields)
-    return receive_webhook(connection=connection, body=body, secret_used="current", address="203.0.113.7")
+    return receive_webhook(
+        connection=connection, body=body, secret_used="current", address="203.0.113.7"
+    )
 
 
 def fields_of(entry):
     """Its details, without its source."""
     fields = dict(entry.detail.fields)
-    assert (fields.pop("actor"), fields.pop("address", "203.0.113.7")) == ("MultiMail (main)", "203.0.113.7")
+    assert (fields.pop("actor"), fields.pop("address", "203.0.113.7")) == (
+        "MultiMail (main)",
+        "203.0.113.7",
+    )
     return fields
 
 
@@ -79,11 +127,25 @@ def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
             else:
                 stored = receive_event(connection, number, *step)
         message = Message.objects.get(upstream_id=f"01E{number}")
-        entries = list(Entry.objects.filter(message=message.public_id).exclude(pk__in=before).oldest_first())
-        wanted = "".join(name for name in ("fetch", "ask") if getattr(stored, name) == message)
-        assert [stored.result, message.state, wanted, [entry.action for entry in entries]] == expected, steps
+        entries = list(
+            Entry.objects.filter(message=message.public_id)
+            .exclude(pk__in=before)
+            .oldest_first()
+        )
+        wanted = "".join(
+            name for name in ("fetch", "ask") if getattr(stored, name) == message
+        )
+        assert [
+            stored.result,
+            message.state,
+            wanted,
+            [entry.action for entry in entries],
+        ] == expected, steps
         for entry in entries:
-            assert (entry.connection, entry.message) == (connection.pk, message.public_id), steps
+            assert (entry.connection, entry.message) == (
+                connection.pk,
+                message.public_id,
+            ), steps
             assert "4471" in entry.detail.words or not message.subject, steps
 
 
@@ -112,12 +174,33 @@ def test_entry_records_the_effect_of_the_event(connection):
 
 def test_body_that_means_nothing_to_the_desk_is_stored_and_named(connection):
     for body, name, result, action, expected in (
-        (b"no JSON", "", "poison", "webhook.poison", {"explanation": "The body is not valid JSON."}),
-        (event_body("mailbox.renamed"), "mailbox.renamed", "unknown", "webhook.unknown", {"event": "mailbox.renamed"}),
+        (
+            b"no JSON",
+            "",
+            "poison",
+            "webhook.poison",
+            {"explanation": "The body is not valid JSON."},
+        ),
+        (
+            event_body("mailbox.renamed"),
+            "mailbox.renamed",
+            "unknown",
+            "webhook.unknown",
+            {"event": "mailbox.renamed"},
+        ),
     ):
-        stored = receive_webhook(connection=connection, body=body, secret_used="current", address="203.0.113.7")
+        stored = receive_webhook(
+            connection=connection,
+            body=body,
+            secret_used="current",
+            address="203.0.113.7",
+        )
         entry = Entry.objects.get(action=action)
-        assert (entry.connection, entry.message, fields_of(entry)) == (connection.pk, None, expected)
+        assert (entry.connection, entry.message, fields_of(entry)) == (
+            connection.pk,
+            None,
+            expected,
+        )
         stored.event.refresh_from_db()
         assert (stored.event.name, stored.event.result) == (name, result)
         assert stored.event.error == stored.problem == expected.get("explanation", "")

@@ -1,4 +1,6 @@
-"""Lines 1 to 11 of the security list: what is accepted, what is refused, and what neither leaves behind."""
+"""Lines 1 to 11 of the security list: what is accepted, what is refused, and what
+neither leaves behind.
+"""
 
 import hmac
 import io
@@ -21,7 +23,13 @@ from audit.models import Entry
 from common.logs import JsonFormatter
 from common.redis import quick_redis
 from mirror.models import Connection, Message, WebhookEvent
-from tests.factories import SECRET, event_body, make_connection, post_confirmed, post_event
+from tests.factories import (
+    SECRET,
+    event_body,
+    make_connection,
+    post_confirmed,
+    post_event,
+)
 from upstream.signatures import HEADER, sign
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +37,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _own_counters(monkeypatch):
-    """Reset counters and the state of Redis that other tests left; counters are by the minute."""
+    """Reset counters and the state of Redis that other tests left; counters are by the
+    minute.
+    """
     monkeypatch.setattr(unsigned, "time", SimpleNamespace(time=lambda: 1_800_000_010.0))
     quick_redis().flushdb()
     unsigned._local.clear()
@@ -37,41 +47,84 @@ def _own_counters(monkeypatch):
 
 
 def nothing_is_stored():
-    return (WebhookEvent.objects.count(), Message.objects.count(), Entry.objects.count()) == (0, 0, 0)
+    return (
+        WebhookEvent.objects.count(),
+        Message.objects.count(),
+        Entry.objects.count(),
+    ) == (0, 0, 0)
 
 
 def make_route():
-    destination = Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/x")
+    destination = Destination.objects.create(
+        name="#approvals", url="https://discord.com/api/webhooks/1/x"
+    )
     Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
 
 
-def test_signature_is_of_the_raw_body_and_comes_before_any_parsing(client, connection, monkeypatch):
+def test_signature_is_of_the_raw_body_and_comes_before_any_parsing(
+    client, connection, monkeypatch
+):
     body = event_body(subject="Grüße")
     again = json.dumps(json.loads(body)).encode()
     assert json.loads(again) == json.loads(body)
-    monkeypatch.setattr("approvals.intake.ingest.parse", lambda body: pytest.fail("parsed before it was verified"))
-    assert post_event(client, connection, again, **{HEADER: sign(body, SECRET)}).status_code == 401
-    assert post_event(client, connection, b"{" * 100_000, **{HEADER: sign(body, SECRET)}).status_code == 401
+    monkeypatch.setattr(
+        "approvals.intake.ingest.parse",
+        lambda body: pytest.fail("parsed before it was verified"),
+    )
+    assert (
+        post_event(
+            client, connection, again, **{HEADER: sign(body, SECRET)}
+        ).status_code
+        == 401
+    )
+    assert (
+        post_event(
+            client, connection, b"{" * 100_000, **{HEADER: sign(body, SECRET)}
+        ).status_code
+        == 401
+    )
     assert nothing_is_stored()
 
 
 DIGEST = "0123456789abcdef" * 4
 MALFORMED = [
-    *("", "sha256=", "sha256=" + DIGEST[:-1], "sha256=" + DIGEST + "0", "sha256=" + "z" * 64, "sha1=" + "0" * 40),
-    *(f"sha256={DIGEST},sha256={DIGEST}", "sha256= " + DIGEST, "sha256=" + "\u0661" * 64, "кириллица"),
+    *(
+        "",
+        "sha256=",
+        "sha256=" + DIGEST[:-1],
+        "sha256=" + DIGEST + "0",
+        "sha256=" + "z" * 64,
+        "sha1=" + "0" * 40,
+    ),
+    *(
+        f"sha256={DIGEST},sha256={DIGEST}",
+        "sha256= " + DIGEST,
+        "sha256=" + "\u0661" * 64,
+        "кириллица",
+    ),
     "sha256=" + DIGEST,
 ]
 
 
-def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only(client, connection, monkeypatch):
+def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only(
+    client, connection, monkeypatch
+):
     compared, real, body = [], hmac.compare_digest, event_body()
-    monkeypatch.setattr("upstream.signatures.hmac.compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    monkeypatch.setattr(
+        "upstream.signatures.hmac.compare_digest",
+        lambda a, b: compared.append((a, b)) or real(a, b),
+    )
     # A server joins two headers of one name with a comma.
     headers = [*MALFORMED, f"{sign(body, SECRET)},{sign(body, SECRET)}"]
-    answers = {header: post_event(client, connection, body, **{HEADER: header}) for header in headers}
+    answers = {
+        header: post_event(client, connection, body, **{HEADER: header})
+        for header in headers
+    }
     path = f"/webhooks/multimail/{connection.webhook_id}/"
     answers["none"] = client.post(path, body, content_type="application/json")
-    assert {header: answer.status_code for header, answer in answers.items()} == dict.fromkeys(answers, 401)
+    assert {
+        header: answer.status_code for header, answer in answers.items()
+    } == dict.fromkeys(answers, 401)
     assert "signing secret" in answers["none"].json()["error"]
     assert nothing_is_stored()
     assert int(quick_redis().get(unsigned.TOTAL)) == len(answers)
@@ -82,23 +135,36 @@ def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only
 
 def rotate(connection, until):
     Connection.objects.filter(pk=connection.pk).update(
-        webhook_secret="whsec_new", previous_webhook_secret=SECRET, previous_secret_until=until
+        webhook_secret="whsec_new",
+        previous_webhook_secret=SECRET,
+        previous_secret_until=until,
     )
     webhooks._remembered.clear()
 
 
-def test_both_secrets_count_during_a_rotation_and_the_previous_one_not_after_its_end(client, connection):
+def test_both_secrets_count_during_a_rotation_and_the_previous_one_not_after_its_end(
+    client, connection
+):
     rotate(connection, timezone.now() + timedelta(minutes=5))
     body = event_body()
-    assert post_event(client, connection, body, **{HEADER: sign(body, "whsec_new")}).status_code == 200
+    assert (
+        post_event(
+            client, connection, body, **{HEADER: sign(body, "whsec_new")}
+        ).status_code
+        == 200
+    )
     assert post_event(client, connection, event_body()).status_code == 200
-    assert list(WebhookEvent.objects.order_by("pk").values_list("secret_used", flat=True)) == ["current", "previous"]
+    assert list(
+        WebhookEvent.objects.order_by("pk").values_list("secret_used", flat=True)
+    ) == ["current", "previous"]
     rotate(connection, timezone.now() - timedelta(seconds=1))
     assert post_event(client, connection, event_body()).status_code == 401
     assert WebhookEvent.objects.count() == 2
 
 
-def test_remembered_secret_that_was_removed_works_no_longer_than_a_moment(client, connection, monkeypatch):
+def test_remembered_secret_that_was_removed_works_no_longer_than_a_moment(
+    client, connection, monkeypatch
+):
     assert post_event(client, connection, event_body()).status_code == 200
     Connection.objects.filter(pk=connection.pk).update(webhook_secret="whsec_new")
     later = time.monotonic() + webhooks.KEEP_SECONDS
@@ -118,19 +184,29 @@ def test_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkey
     # As in another process, which does not know of it yet.
     webhooks._remembered.update(remembered)
     body = event_body()
-    assert post_event(client, connection, body, **{HEADER: sign(body, "whsec_new")}).status_code == 200
+    assert (
+        post_event(
+            client, connection, body, **{HEADER: sign(body, "whsec_new")}
+        ).status_code
+        == 200
+    )
 
 
 # Bodies that are not JSON, or not a webhook.
 HOSTILE = [
-    b'{"event": "oversight.pending", "email_id": "01E", "metadata": ' + b"[" * 60 + b"]" * 60 + b"}",
+    b'{"event": "oversight.pending", "email_id": "01E", "metadata": '
+    + b"[" * 60
+    + b"]" * 60
+    + b"}",
     b"[" * 120_000 + b"]" * 120_000,
     b'{"event": "oversight.pending", "email_id": "01E", "email_id": "01F"}',
     b'{"event": "oversight.pending", "email_id": "01E", "metadata": {"a": NaN}}',
     b'{"event": "oversight.pending", "email_id": "01E", "metadata": {"a": 1e999}}',
     b'{"event": "oversight.pending", "email_id": "01E", "subject": "\\ud800"}',
     b'{"event": "oversight.pending", "email_id": "01E", "subject": "\xff"}',
-    b'{"event": "oversight.pending", "email_id": "01E", "timestamp": ' + b"9" * 5000 + b"}",
+    b'{"event": "oversight.pending", "email_id": "01E", "timestamp": '
+    + b"9" * 5000
+    + b"}",
     *(b"[1]", b"{broken", b'"\\ud800"', b"\xff"),
 ]
 
@@ -140,15 +216,26 @@ def test_hostile_json_is_kept_apart_once_and_harms_nobody(client, connection):
         answer = post_event(client, connection, body)
         assert (answer.status_code, answer.json()["stored"]) == (400, True), body[:80]
         event = WebhookEvent.objects.latest("pk")
-        assert (event.result, bytes(event.body), bool(event.error)) == ("poison", body, True), body[:80]
-        assert (b"01F" in body) == ('the name "email_id" twice' in answer.json()["error"])
+        assert (event.result, bytes(event.body), bool(event.error)) == (
+            "poison",
+            body,
+            True,
+        ), body[:80]
+        assert (b"01F" in body) == (
+            'the name "email_id" twice' in answer.json()["error"]
+        )
         if number <= 3:
             assert post_event(client, connection, body).status_code == 400
         assert (WebhookEvent.objects.count(), Message.objects.count()) == (number, 0)
 
 
 def test_nul_is_replaced_wherever_it_stands(client, connection):
-    body = event_body(subject="a\0b\u202ec", metadata={"x\0y": "z\0"}, email_id="01\0E", **{"from": "a\0@x.example"})
+    body = event_body(
+        subject="a\0b\u202ec",
+        metadata={"x\0y": "z\0"},
+        email_id="01\0E",
+        **{"from": "a\0@x.example"},
+    )
     assert post_event(client, connection, body).json() == {"result": "applied"}
     message = Message.objects.get()
     found = (message.subject, message.trigger, message.upstream_id)
@@ -167,11 +254,21 @@ def test_exact_replay_makes_no_event_no_alert_and_no_change(client, connection):
     make_route()
     body = event_body(email_id="01SAME")
     post_event(client, connection, body)
-    post_confirmed(client, connection, event_body("oversight.rejected", email_id="01SAME"))
-    before = (WebhookEvent.objects.count(), Delivery.objects.count(), Entry.objects.count())
+    post_confirmed(
+        client, connection, event_body("oversight.rejected", email_id="01SAME")
+    )
+    before = (
+        WebhookEvent.objects.count(),
+        Delivery.objects.count(),
+        Entry.objects.count(),
+    )
     answer = post_event(client, connection, body)
     assert (answer.status_code, answer.json()) == (200, {"result": "duplicate"})
-    assert (WebhookEvent.objects.count(), Delivery.objects.count(), Entry.objects.count()) == before
+    assert (
+        WebhookEvent.objects.count(),
+        Delivery.objects.count(),
+        Entry.objects.count(),
+    ) == before
     assert Message.objects.get().state == "rejected"
 
 
@@ -179,7 +276,9 @@ def ago(**time):
     return (timezone.now() - timedelta(**time)).isoformat()
 
 
-def test_old_event_is_marked_late_alerts_nobody_and_reopens_nothing_but_moves_forward(client, connection):
+def test_old_event_is_marked_late_alerts_nobody_and_reopens_nothing_but_moves_forward(
+    client, connection
+):
     for name, email_id in (
         ("oversight.pending", "01DONE"),
         ("oversight.rejected", "01DONE"),
@@ -194,25 +293,45 @@ def test_old_event_is_marked_late_alerts_nobody_and_reopens_nothing_but_moves_fo
         ("message.sent", "01HELD", "sent", "checking"),
     )
     for name, email_id, state, result in events:
-        answer = post_confirmed(client, connection, event_body(name, email_id=email_id, timestamp=ago(days=1)))
-        assert (answer.status_code, answer.json()) == (200, {"result": result}), (name, email_id)
-        assert Message.objects.get(upstream_id=email_id).state == state, (name, email_id)
+        answer = post_confirmed(
+            client,
+            connection,
+            event_body(name, email_id=email_id, timestamp=ago(days=1)),
+        )
+        assert (answer.status_code, answer.json()) == (200, {"result": result}), (
+            name,
+            email_id,
+        )
+        assert Message.objects.get(upstream_id=email_id).state == state, (
+            name,
+            email_id,
+        )
         # Only its actual effect is announced.
-        assert Delivery.objects.filter(message__upstream_id=email_id).count() == (name == "message.sent")
+        assert Delivery.objects.filter(message__upstream_id=email_id).count() == (
+            name == "message.sent"
+        )
     assert WebhookEvent.objects.filter(result="late").count() == 4
-    assert not Entry.objects.filter(action="message.held", message=Message.objects.get(state="gone").public_id).exists()
+    assert not Entry.objects.filter(
+        action="message.held", message=Message.objects.get(state="gone").public_id
+    ).exists()
     # An event is old after two hours.
     results = [
-        post_event(client, connection, event_body(timestamp=ago(minutes=minutes))).json()["result"]
+        post_event(
+            client, connection, event_body(timestamp=ago(minutes=minutes))
+        ).json()["result"]
         for minutes in (119, 121)
     ]
     assert results == ["applied", "late"]
 
 
 def test_unknown_names_and_fields_are_kept_and_answered_200(client, connection):
-    assert post_event(client, connection, event_body("message.teleported")).json() == {"result": "unknown"}
+    assert post_event(client, connection, event_body("message.teleported")).json() == {
+        "result": "unknown"
+    }
     assert Message.objects.count() == 0
-    assert post_event(client, connection, event_body(mood=["new", {"in": "2027"}])).json() == {"result": "applied"}
+    assert post_event(
+        client, connection, event_body(mood=["new", {"in": "2027"}])
+    ).json() == {"result": "applied"}
     assert WebhookEvent.objects.count() == 2
 
 
@@ -227,10 +346,14 @@ MISSHAPEN = [
 ]
 
 
-def test_known_name_with_a_field_of_the_wrong_kind_goes_where_admins_see_it(client, connection):
+def test_known_name_with_a_field_of_the_wrong_kind_goes_where_admins_see_it(
+    client, connection
+):
     for fields in MISSHAPEN:
         answer = post_event(client, connection, event_body(**fields))
-        assert (answer.status_code, answer.json()) == (200, {"result": "poison"}), fields
+        assert (answer.status_code, answer.json()) == (200, {"result": "poison"}), (
+            fields
+        )
         event = WebhookEvent.objects.to_look_at().latest("pk")
         assert "wrong kind" in event.error, fields
         assert (event.name, Message.objects.count()) == ("oversight.pending", 0), fields
@@ -243,7 +366,9 @@ def test_addresses_cannot_be_guessed_and_signatures_do_not_travel(client, connec
     assert connection.webhook_id != other.webhook_id
     assert post_event(client, other, event_body()).status_code == 401
     for guess in ("main", "guess", "a%00b"):
-        answer = client.post(f"/webhooks/multimail/{guess}/", b"{}", content_type="application/json")
+        answer = client.post(
+            f"/webhooks/multimail/{guess}/", b"{}", content_type="application/json"
+        )
         assert (answer.status_code, bool(answer.json()["error"])) == (404, True), guess
     assert nothing_is_stored()
 
@@ -264,12 +389,18 @@ def test_only_post_and_only_json(client, connection):
         assert getattr(client, method)(path).status_code == 405, method
     for content_type, status in CONTENT_TYPES.items():
         body = event_body()
-        answer = client.post(path, body, content_type=content_type, headers={HEADER: sign(body, SECRET)})
+        answer = client.post(
+            path, body, content_type=content_type, headers={HEADER: sign(body, SECRET)}
+        )
         assert answer.status_code == status, content_type
 
 
-def test_sign_in_is_neither_needed_nor_looked_at(client, connection, reviewer, signed_in):
-    """With CSRF checks on: no token is asked for here, and a session that could act as a person is not opened."""
+def test_sign_in_is_neither_needed_nor_looked_at(
+    client, connection, reviewer, signed_in
+):
+    """With CSRF checks on: no token is asked for here, and a session that could act as
+    a person is not opened.
+    """
     client = signed_in(reviewer)
     client.handler.enforce_csrf_checks = True
     answer = post_event(client, connection, event_body(), Origin="https://evil.example")
@@ -283,14 +414,20 @@ def test_sign_in_is_neither_needed_nor_looked_at(client, connection, reviewer, s
     assert Session.objects.count() == sessions
 
 
-def test_what_came_unencrypted_through_the_proxy_is_refused_and_not_redirected(client, connection, settings):
+def test_what_came_unencrypted_through_the_proxy_is_refused_and_not_redirected(
+    client, connection, settings
+):
     settings.HTTPS, settings.TRUSTED_PROXIES = True, ["127.0.0.1"]
     for scheme, status in (("http", 403), ("https", 200)):
-        answer = post_event(client, connection, event_body(), **{"X-Forwarded-Proto": scheme})
+        answer = post_event(
+            client, connection, event_body(), **{"X-Forwarded-Proto": scheme}
+        )
         assert (answer.status_code, "Location" in answer) == (status, False)
 
 
-def forge(client, connection, address="198.51.100.7", signature="sha256=" + DIGEST, body=None):
+def forge(
+    client, connection, address="198.51.100.7", signature="sha256=" + DIGEST, body=None
+):
     return client.post(
         f"/webhooks/multimail/{connection.webhook_id}/", body or event_body(), content_type="application/json",
         headers={HEADER: signature}, REMOTE_ADDR=address,
@@ -298,7 +435,9 @@ def forge(client, connection, address="198.51.100.7", signature="sha256=" + DIGE
 
 
 @pytest.mark.parametrize("is_redis_away", [False, True])
-def test_unsigned_is_limited_and_signed_never(client, connection, monkeypatch, is_redis_away):
+def test_unsigned_is_limited_and_signed_never(
+    client, connection, monkeypatch, is_redis_away
+):
     if is_redis_away:
         nowhere = redis.Redis.from_url("unix:///nonexistent/redis.sock")
         monkeypatch.setattr("approvals.intake.unsigned.quick_redis", lambda: nowhere)
@@ -308,21 +447,38 @@ def test_unsigned_is_limited_and_signed_never(client, connection, monkeypatch, i
     assert answers[-1]["Retry-After"] == "50"
     assert forge(client, connection, address="203.0.113.9").status_code == 401
     body = event_body()
-    assert forge(client, connection, signature=sign(body, SECRET), body=body).status_code == 200
+    assert (
+        forge(client, connection, signature=sign(body, SECRET), body=body).status_code
+        == 200
+    )
 
 
-def test_many_addresses_together_are_limited_for_one_connection(client, connection, monkeypatch):
+def test_many_addresses_together_are_limited_for_one_connection(
+    client, connection, monkeypatch
+):
     monkeypatch.setattr(unsigned, "TO_ONE_CONNECTION", 3)
-    statuses = [forge(client, connection, address=f"198.51.100.{number}").status_code for number in range(5)]
+    statuses = [
+        forge(client, connection, address=f"198.51.100.{number}").status_code
+        for number in range(5)
+    ]
     assert statuses == [401, 401, 401, 429, 429]
-    assert forge(client, make_connection("other"), address="198.51.100.1").status_code == 401
+    assert (
+        forge(client, make_connection("other"), address="198.51.100.1").status_code
+        == 401
+    )
 
 
-def test_forged_webhook_costs_no_statement(client, connection, django_assert_num_queries):
+def test_forged_webhook_costs_no_statement(
+    client, connection, django_assert_num_queries
+):
     assert post_event(client, connection, event_body()).status_code == 200
     forge(client, connection)
     with django_assert_num_queries(0):
-        assert [forge(client, connection).status_code for _ in range(3)] == [401, 401, 401]
+        assert [forge(client, connection).status_code for _ in range(3)] == [
+            401,
+            401,
+            401,
+        ]
 
 
 @pytest.fixture
@@ -337,11 +493,17 @@ def logged():
 
 
 def test_no_body_and_no_signature_is_logged(client, connection, logged):
-    body = event_body(subject="SECRET-SUBJECT\r\nlevel: forged", **{"from": "SECRET-SENDER@x.example"})
+    body = event_body(
+        subject="SECRET-SUBJECT\r\nlevel: forged", **{"from": "SECRET-SENDER@x.example"}
+    )
     signature = sign(body, SECRET)
     for sent in (signature, "sha256=" + DIGEST, "sha1=\r\nINJECTED"):
         post_event(client, connection, body, **{HEADER: sent})
-    post_event(client, connection, b'{"event": "oversight.pending", "email_id": "SECRET-ID", "subject": [')
+    post_event(
+        client,
+        connection,
+        b'{"event": "oversight.pending", "email_id": "SECRET-ID", "subject": [',
+    )
     text = logged.getvalue()
     assert "webhook stored" in text
     assert "webhook refused" in text
@@ -349,12 +511,16 @@ def test_no_body_and_no_signature_is_logged(client, connection, logged):
         assert secret not in text
 
 
-def test_what_an_error_holds_cannot_forge_a_line(client, connection, logged, monkeypatch):
+def test_what_an_error_holds_cannot_forge_a_line(
+    client, connection, logged, monkeypatch
+):
     def break_down(*args, **kwargs):
         raise RuntimeError('x\n{"level": "info", "text": "forged"}')
 
     monkeypatch.setattr("mirror.store.begin_message", break_down)
-    assert post_event(client, connection, event_body("oversight.pending")).json() == {"result": "poison"}
+    assert post_event(client, connection, event_body("oversight.pending")).json() == {
+        "result": "poison"
+    }
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert len(lines) >= 2
     assert all(line["text"] != "forged" for line in lines)
@@ -377,5 +543,8 @@ def test_short_way_answers_with_the_same_rules_and_without_its_last_slash(connec
         "wsgi.input": io.BytesIO(body),
     }
     answer = Intake().get_response(WSGIRequest(environ))
-    assert (answer.status_code, json.loads(answer.content)) == (200, {"result": "applied"})
+    assert (answer.status_code, json.loads(answer.content)) == (
+        200,
+        {"result": "applied"},
+    )
     assert answer["Content-Length"] == str(len(answer.content))

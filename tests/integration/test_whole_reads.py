@@ -1,4 +1,6 @@
-"""Whole reads: no writes without news, paged lists close nothing wrongly, and all sources count alike."""
+"""Whole reads: no writes without news, paged lists close nothing wrongly, and all
+sources count alike.
+"""
 
 from datetime import timedelta
 
@@ -20,7 +22,14 @@ from mirror.sync import health
 from mirror.sync import reads as asking
 from mirror.sync import rows as fetching
 from mirror.sync.health import freshness_of
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back, show_row
+from tests.factories import (
+    NOW,
+    make_connection,
+    make_message,
+    pending_row,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import carry_out
 
 pytestmark = pytest.mark.django_db
@@ -68,7 +77,9 @@ def during_a_read(monkeypatch, act):
     monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
 
 
-def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_any_length(connection, upstream):
+def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_any_length(
+    connection, upstream
+):
     costs = []
     for number in (2, 5):
         upstream.holds(*[pending_row(f"01E{n}") for n in range(number)])
@@ -76,23 +87,34 @@ def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_
         with CaptureQueriesContext(database) as asked:
             assert read(connection) == f"{number} held"
         costs.append([query["sql"].split(" ")[0] for query in asked.captured_queries])
-        touched = [q["sql"] for q in asked.captured_queries if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+        touched = [
+            q["sql"]
+            for q in asked.captured_queries
+            if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))
+        ]
         assert all('UPDATE "mirror_connection"' in sql for sql in touched)
     assert costs[0] == costs[1]
     # Only the row that changed is written.
     upstream.holds(pending_row("01E0"), pending_row("01E1", subject="Another"))
     read(connection)
-    assert dict(Message.objects.filter(state="held").values_list("upstream_id", "revision__number")) == {
+    assert dict(
+        Message.objects.filter(state="held").values_list(
+            "upstream_id", "revision__number"
+        )
+    ) == {
         "01E0": 1,
         "01E1": 2,
     }
 
 
-def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_it(hosted, upstream):
+def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_it(
+    hosted, upstream
+):
     all_held = dict.fromkeys(("01A", "01B", "01C"), "held")
     pages(upstream, [pending_row("01A"), pending_row("01B")], [pending_row("01C")])
     assert read(hosted) == "3 held"
-    # 01A was decided while the list was read, and 01C moved from the second page to the first.
+    # 01A was decided while the list was read, and 01C moved from the second page to the
+    # first.
     pages(upstream, [pending_row("01A"), pending_row("01B")], [])
     read(hosted)
     assert states() == all_held
@@ -114,7 +136,12 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
 def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypatch):
     ended, edited = make_message(hosted), make_message(hosted)
     Decision.objects.create(
-        message=ended, revision=ended.revision, outcome="reject", reference="R1", due_at=Now(), state="superseded"
+        message=ended,
+        revision=ended.revision,
+        outcome="reject",
+        reference="R1",
+        due_at=Now(),
+        state="superseded",
     )
 
     def meanwhile():
@@ -128,13 +155,20 @@ def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypa
         read(hosted)
     edited.refresh_from_db()
     assert Message.objects.get(subject="Came meanwhile").state == "held"
-    assert (states()[ended.upstream_id], states()[edited.upstream_id]) == ("gone", "held")
+    assert (states()[ended.upstream_id], states()[edited.upstream_id]) == (
+        "gone",
+        "held",
+    )
     assert (edited.subject, edited.revision.number) == ("Newer", 2)
     read(hosted)
-    assert states()[ended.upstream_id] == "held", "the next one says that it is held after all"
+    assert states()[ended.upstream_id] == "held", (
+        "the next one says that it is held after all"
+    )
 
 
-def test_read_key_shows_the_decision_and_closes_nothing_without_an_answer(hosted, upstream):
+def test_read_key_shows_the_decision_and_closes_nothing_without_an_answer(
+    hosted, upstream
+):
     Connection.objects.update(read_key="mm_live_read")
     one = "/v1/mailboxes/01MAILBOX/emails/01A"
     inbound = pending_row("01B", direction="inbound", status="pending_inbound_approval")
@@ -157,13 +191,23 @@ def test_read_key_shows_the_decision_and_closes_nothing_without_an_answer(hosted
     upstream.answers[one] = (200, upstream_fields)
     read(hosted)
     message = Message.objects.get(upstream_id="01A")
-    assert (message.state, message.upstream_status, message.upstream_decided_by) == ("delivered", "sent", "Ben")
-    asked = {(key, path) for key, path in zip(upstream.keys, upstream.paths, strict=True) if "emails" in path}
+    assert (message.state, message.upstream_status, message.upstream_decided_by) == (
+        "delivered",
+        "sent",
+        "Ben",
+    )
+    asked = {
+        (key, path)
+        for key, path in zip(upstream.keys, upstream.paths, strict=True)
+        if "emails" in path
+    }
     assert asked == {("mm_live_read", one)}
 
 
 @pytest.mark.slow
-def test_gateway_that_stops_answering_about_what_is_gone_is_asked_once_and_closes_nothing(connection, upstream):
+def test_gateway_that_stops_answering_about_what_is_gone_is_asked_once_and_closes_nothing(
+    connection, upstream
+):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     read(connection)
     upstream.holds()
@@ -183,14 +227,19 @@ def less(row, *names):
     return {name: value for name, value in row.items() if name not in (names or LESS)}
 
 
-def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_merge_once(hosted, upstream):
+def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_merge_once(
+    hosted, upstream
+):
     whole = pending_row("01A", cc=["b@x.example"])
     for row in (less(whole), whole, less(whole)):
         upstream.holds(row)
         read(hosted)
     first, second = Revision.objects.order_by("number")
     assert ("cc" in first.coverage, "cc" in second.coverage) == (False, True)
-    assert ["not_visible" in str(one.findings) for one in (first, second)] == [True, False]
+    assert ["not_visible" in str(one.findings) for one in (first, second)] == [
+        True,
+        False,
+    ]
     assert Message.objects.get().revision == second
     # Unless its content differs.
     upstream.holds(less(whole) | {"subject": "Another"})
@@ -207,8 +256,12 @@ def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_mer
     assert (latest.cc, latest.reply_to) == (("b@x.example",), "r@x.example")
 
 
-def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connection, upstream, monkeypatch, admin):
-    """The state after a killed process: the try was counted before the content was stored."""
+def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
+    connection, upstream, monkeypatch, admin
+):
+    """The state after a killed process: the try was counted before the content was
+    stored.
+    """
 
     class Killed(BaseException):
         pass
@@ -227,12 +280,20 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connectio
             read(connection)
     assert read(connection) == "2 held"
     poison = Message.objects.unfetchable().get()
-    assert (poison.upstream_id, poison.subject) == ("01POISON", "Your refund for order 4471")
+    assert (poison.upstream_id, poison.subject) == (
+        "01POISON",
+        "Your refund for order 4471",
+    )
     assert states() == {"01POISON": "held", "01GOOD": "held"}
     assert Message.objects.get(upstream_id="01GOOD").hydrated_at is not None
-    assert (Message.objects.to_hydrate().count(), hydrate(message_id=poison.pk, now=NOW)) == (0, "nothing to fetch")
+    assert (
+        Message.objects.to_hydrate().count(),
+        hydrate(message_id=poison.pk, now=NOW),
+    ) == (0, "nothing to fetch")
     # A read that lists it again returns it to the queue, without a second announcement.
-    Message.objects.filter(pk=poison.pk).update(state="gone", changed_at=F("changed_at") - timedelta(minutes=1))
+    Message.objects.filter(pk=poison.pk).update(
+        state="gone", changed_at=F("changed_at") - timedelta(minutes=1)
+    )
     read(connection)
     assert desk_messages().unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
@@ -242,7 +303,9 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connectio
     assert Message.objects.get(pk=poison.pk).fetch_tries == 0
 
 
-def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstream, monkeypatch):
+def test_row_that_cannot_be_read_any_more_keeps_no_other_out(
+    connection, upstream, monkeypatch
+):
     upstream.holds(pending_row("01A"))
     read(connection)
 
@@ -256,7 +319,9 @@ def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstrea
 
 
 @pytest.mark.slow
-def test_pause_that_came_while_the_list_was_read_outlasts_that_read(connection, upstream, monkeypatch):
+def test_pause_that_came_while_the_list_was_read_outlasts_that_read(
+    connection, upstream, monkeypatch
+):
     upstream.holds()
     with monkeypatch.context() as patched:
         during_a_read(patched, lambda: health.pause(connection, "Revoked."))
@@ -268,7 +333,9 @@ def test_pause_that_came_while_the_list_was_read_outlasts_that_read(connection, 
     assert connection.paused_at is None
 
 
-def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connection, upstream, sent_tasks, monkeypatch):
+def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(
+    connection, upstream, sent_tasks, monkeypatch
+):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     Connection.objects.update(failing_since=Now())
     with monkeypatch.context() as patched:
@@ -277,11 +344,15 @@ def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connectio
     assert sent_tasks == [("approvals.tasks.read_connection", connection.pk)]
     connection.refresh_from_db()
     assert (connection.complete_as_of, connection.reading_until) == (None, None)
-    assert connection.failing_since is None, "what was read is not all written down, but MultiMail is well"
+    assert connection.failing_since is None, (
+        "what was read is not all written down, but MultiMail is well"
+    )
     assert read(connection) == "2 held"
 
 
-def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection, upstream, monkeypatch):
+def test_read_whose_lease_another_took_over_stops_and_claims_nothing(
+    connection, upstream, monkeypatch
+):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     monkeypatch.setattr(reads, "_RENEW_AFTER", -1.0)
     others = Now() + timedelta(seconds=20)
@@ -295,7 +366,9 @@ def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection,
 
 
 @pytest.mark.slow
-def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, upstream, sent_tasks):
+def test_content_that_another_read_will_bring_is_looked_for_after_it(
+    hosted, upstream, sent_tasks
+):
     message = make_message(hosted, hydrated=False)
     upstream.holds(pending_row(message.upstream_id))
     Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
@@ -305,15 +378,33 @@ def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, ups
     Connection.objects.update(reading_until=Now() + timedelta(hours=1))
     assert tasks.hydrate(message.pk) == "1 held"
     assert tasks.hydrate(message.pk) == "nothing to fetch"
-    results = [task(10**9) for task in (tasks.hydrate, tasks.execute_decision, tasks.read_connection, tasks.ask_about)]
+    results = [
+        task(10**9)
+        for task in (
+            tasks.hydrate,
+            tasks.execute_decision,
+            tasks.read_connection,
+            tasks.ask_about,
+        )
+    ]
     assert set(results) == {"gone"}, "tasks of rows that are gone end"
 
 
-def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_wake_up_is_made_good(connection):
+def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_wake_up_is_made_good(
+    connection,
+):
     due = []
-    for failing, rested in ((10, 4), (10, 7), (40, 29), (40, 36), (4000, 50), (4000, 61)):
+    for failing, rested in (
+        (10, 4),
+        (10, 7),
+        (40, 29),
+        (40, 36),
+        (4000, 50),
+        (4000, 61),
+    ):
         Connection.objects.update(
-            read_at=Now() - timedelta(seconds=rested), failing_since=Now() - timedelta(seconds=failing)
+            read_at=Now() - timedelta(seconds=rested),
+            failing_since=Now() - timedelta(seconds=failing),
         )
         due.append(Connection.objects.to_probe().count())
     assert due == [0, 1, 1, 1, 0, 1]
@@ -321,13 +412,17 @@ def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_wake_up_is_made_go
     assert Connection.objects.to_probe().count() == 0
 
     lately = Now() - timedelta(seconds=50)
-    Connection.objects.update(paused_at=None, failing_since=None, read_at=lately, complete_as_of=lately)
+    Connection.objects.update(
+        paused_at=None, failing_since=None, read_at=lately, complete_as_of=lately
+    )
     assert Connection.objects.overdue().count() == 1
     Connection.objects.update(complete_as_of=Now())
     assert Connection.objects.overdue().count() == 0
 
 
-def test_key_that_may_also_send_is_refused_and_pauses_its_connection(connection, upstream):
+def test_key_that_may_also_send_is_refused_and_pauses_its_connection(
+    connection, upstream
+):
     upstream.holds(pending_row("01A"))
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight", "send"]})
     assert read(connection) == "unreachable"
@@ -348,7 +443,11 @@ def test_key_that_may_also_send_is_refused_and_pauses_its_connection(connection,
 def test_only_the_oversight_key_reads_and_decides_and_nothing_before_it_could_be_asked_about(
     hosted, upstream, reviewer
 ):
-    hosted.read_key, hosted.admin_key, hosted.agent_key = "mm_live_read", "mm_live_admin", "mm_live_agent"
+    hosted.read_key, hosted.admin_key, hosted.agent_key = (
+        "mm_live_read",
+        "mm_live_admin",
+        "mm_live_agent",
+    )
     hosted.save()
     upstream.holds(pending_row("01A"))
     upstream.decides(200, status="approved_and_sent", decision="approved")
@@ -359,7 +458,10 @@ def test_only_the_oversight_key_reads_and_decides_and_nothing_before_it_could_be
             upstream.answers["/v1/account"] = (status, {"error": "no"})
             assert carry_out(Message.objects.get(), reviewer) == "recorded", status
             hosted.refresh_from_db()
-            assert [hosted.paused_at is not None, hosted.wait_until is not None] == [is_paused, status == 429], status
+            assert [hosted.paused_at is not None, hosted.wait_until is not None] == [
+                is_paused,
+                status == 429,
+            ], status
     assert upstream.decisions == []
     assert carry_out(Message.objects.get(), reviewer) == "applied"
     assert "/v1/oversight/decide" in upstream.paths

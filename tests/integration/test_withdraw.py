@@ -1,4 +1,6 @@
-"""After a call may have been sent: what a person can still do, and how a withdrawn decision is settled."""
+"""After a call may have been sent: what a person can still do, and how a withdrawn
+decision is settled.
+"""
 
 from itertools import product
 
@@ -11,7 +13,11 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.outcomes import end_with_success
 from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN
 from approvals.decisions.status import shown_status
-from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
+from approvals.decisions.withdraw import (
+    confirm_approval,
+    settle_by_hand,
+    withdraw_decision,
+)
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
@@ -57,20 +63,30 @@ def in_doubt(message, person, outcome="approve", **fields):
 
 
 def withdraw(message, person):
-    return withdraw_decision(message=message.public_id, actor=person.actor(surface="web"))
+    return withdraw_decision(
+        message=message.public_id, actor=person.actor(surface="web")
+    )
 
 
 def confirm(message, person):
-    return confirm_approval(message=message.public_id, actor=person.actor(surface="web"))
+    return confirm_approval(
+        message=message.public_id, actor=person.actor(surface="web")
+    )
 
 
 def settle(message, person, took_effect):
     actor = person.actor(surface="web")
-    return settle_by_hand(message=message.public_id, actor=actor, took_effect=took_effect)
+    return settle_by_hand(
+        message=message.public_id, actor=actor, took_effect=took_effect
+    )
 
 
 def report(client, message, name, **fields):
-    post_confirmed(client, message.connection, event_body(name, email_id=message.upstream_id, **fields))
+    post_confirmed(
+        client,
+        message.connection,
+        event_body(name, email_id=message.upstream_id, **fields),
+    )
 
 
 def states():
@@ -84,7 +100,9 @@ def withdrawn(message, reviewer):
     return withdraw(message, reviewer)
 
 
-def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(message, reviewer):
+def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(
+    message, reviewer
+):
     decision = decide(message, reviewer).decision
     with rolled_back():
         assert withdraw(message, reviewer).state == "undone", "it has not left"
@@ -92,9 +110,15 @@ def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(me
         with rolled_back():
             Decision.objects.update(state=state, attempt=1, may_have_left=True)
             with pytest.raises(AlreadyDecided, match="too late"):
-                undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+                undo_decision(
+                    message=message.public_id, actor=reviewer.actor(surface="web")
+                )
             withdrawn = withdraw(message, reviewer)
-            assert (withdrawn.pk, withdrawn.state, withdrawn.seen_held) == (decision.pk, "withdrawn", 0), state
+            assert (withdrawn.pk, withdrawn.state, withdrawn.seen_held) == (
+                decision.pk,
+                "withdrawn",
+                0,
+            ), state
             assert "Withdrawn by Ana Ferreira" in withdrawn.explanation
             assert Entry.objects.filter(action="decision.withdrawn").count() == 1
             with pytest.raises(AlreadyDecided):
@@ -103,7 +127,9 @@ def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(me
 
 def test_only_a_reviewer_of_the_mailbox_acts(message, reviewer, auditor):
     in_doubt(message, reviewer, seen_held=2)
-    stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+    stranger = make_person(
+        "x@yourteam.example", "X", "reviewer", connection=make_connection("other")
+    )
     for act, person in product((withdraw, confirm), (auditor, stranger)):
         with pytest.raises(VerdictNotAllowed):
             act(message, person)
@@ -113,13 +139,17 @@ def test_only_a_reviewer_of_the_mailbox_acts(message, reviewer, auditor):
         settle(message, auditor, took_effect=True)
 
 
-def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads(message, reviewer, withdrawn):
+def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads(
+    message, reviewer, withdrawn
+):
     with rolled_back():
         assert decide(message, reviewer, "reject").decision.state == "recorded"
         assert Verdict.objects.filter(live=True).count() == 1
     for seen_held in (0, 1):
         Decision.objects.update(seen_held=seen_held)
-        with pytest.raises(AlreadyDecided, match="was withdrawn and may still take effect"):
+        with pytest.raises(
+            AlreadyDecided, match="was withdrawn and may still take effect"
+        ):
             decide(message, reviewer, "approve")
     with rolled_back():
         Decision.objects.update(seen_held=2)
@@ -137,7 +167,9 @@ REPORTS = [
 ]
 
 
-def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, upstream, connection, withdrawn):
+def test_withdrawn_approve_ends_by_what_multimail_reports(
+    client, message, upstream, connection, withdrawn
+):
     for event, fields, state in REPORTS:
         with rolled_back():
             report(client, message, event, **fields)
@@ -146,17 +178,29 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, upstr
         # The webhook was lost, and a read shows it.
         upstream.holds(status="sent", decision="approved")
         read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
-        assert (Decision.objects.get().state, Message.objects.get().state) == ("applied", "sent")
+        assert (Decision.objects.get().state, Message.objects.get().state) == (
+            "applied",
+            "sent",
+        )
     # One that was sent after all is shown as a warning.
-    report(client, message, "oversight.approved", reason=f"[countersign:{withdrawn.reference}]")
+    report(
+        client,
+        message,
+        "oversight.approved",
+        reason=f"[countersign:{withdrawn.reference}]",
+    )
     withdrawn.refresh_from_db()
     assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
     assert Entry.objects.filter(action="decision.left_after_all").count() == 1
 
 
-def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client, message, reviewer, withdrawn):
+def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(
+    client, message, reviewer, withdrawn
+):
     decide(message, reviewer, "reject")
-    Decision.objects.filter(state="recorded").update(state="calling", attempt=1, may_have_left=True)
+    Decision.objects.filter(state="recorded").update(
+        state="calling", attempt=1, may_have_left=True
+    )
     for event, ends in (
         ("oversight.approved", ["applied", "superseded"]),
         ("oversight.rejected", ["superseded", "applied"]),
@@ -174,7 +218,9 @@ def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client
 def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     client, message, reviewer, second_reviewer, withdrawn
 ):
-    """At hosted MultiMail, whose reports may lack a reason; the second was made after two reads."""
+    """At hosted MultiMail, whose reports may lack a reason; the second was made after
+    two reads.
+    """
     Connection.objects.update(is_our_gateway=False)
     Decision.objects.update(seen_held=2)
     decision = decide(message, second_reviewer).decision
@@ -189,7 +235,9 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
         expected = ("Approved", "rose", "Sent after all, although it was withdrawn")
         assert (shown.word, shown.tone, shown.detail) == expected
     # Where both may have been sent, it says that MultiMail does not say which.
-    Decision.objects.filter(pk=decision.pk).update(state="unknown", attempt=1, may_have_left=True)
+    Decision.objects.filter(pk=decision.pk).update(
+        state="unknown", attempt=1, may_have_left=True
+    )
     report(client, message, "oversight.approved")
     assert ends() == [("superseded", WINNER_UNKNOWN), ("applied", WINNER_UNKNOWN)]
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
@@ -197,7 +245,9 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     assert shown_status(Message.objects.get()).detail == detail
 
 
-def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, reviewer, second_reviewer):
+def test_report_of_an_undone_approve_is_of_nobody_outside(
+    client, message, reviewer, second_reviewer
+):
     undone = decide(message, reviewer).decision
     undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
     decide(message, second_reviewer)
@@ -212,13 +262,17 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, revie
     assert undone.state == "undone"
 
 
-def test_answer_to_the_reject_ends_the_withdrawn_approve_too(message, reviewer, upstream, withdrawn):
+def test_answer_to_the_reject_ends_the_withdrawn_approve_too(
+    message, reviewer, upstream, withdrawn
+):
     with rolled_back():
         upstream.decides(200, status="rejected", decision="rejected")
         assert carry_out(message, reviewer, "reject") == "applied"
         assert states() == ["superseded", "applied"]
     reason = f"[countersign:{withdrawn.reference}]"
-    upstream.decides(409, status="sent", decision="approved", reason=reason, error="decided")
+    upstream.decides(
+        409, status="sent", decision="approved", reason=reason, error="decided"
+    )
     assert carry_out(message, reviewer, "reject") == "superseded"
     withdrawn.refresh_from_db()
     assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
@@ -247,7 +301,11 @@ def test_answer_that_comes_after_the_withdrawal_still_counts(upstream):
 
         upstream.meanwhile["POST"] = meanwhile
         assert carry_out(message, ana) == state, status
-        events = message.decisions.get().attempts.order_by("pk").values_list("event", flat=True)
+        events = (
+            message.decisions.get()
+            .attempts.order_by("pk")
+            .values_list("event", flat=True)
+        )
         assert list(events)[:2] == ["take", "withdraw"]
 
 
@@ -258,7 +316,9 @@ NOT_CONFIRMED = [
 ]
 
 
-def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(message, reviewer, upstream):
+def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(
+    message, reviewer, upstream
+):
     decision = in_doubt(message, reviewer, seen_held=2)
     # Not before its time, after a change, or once it expired.
     for fields, error in NOT_CONFIRMED:
@@ -276,11 +336,22 @@ def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(messa
             confirm(message, reviewer)
 
     confirmed = confirm(message, reviewer)
-    assert (confirmed.pk, confirmed.state, confirmed.attempt) == (decision.pk, "recorded", 1)
+    assert (confirmed.pk, confirmed.state, confirmed.attempt) == (
+        decision.pk,
+        "recorded",
+        1,
+    )
     assert Entry.objects.filter(action="decision.confirmed").count() == 1
-    ours = {"status": "sent", "decision": "approved", "reason": f"[countersign:{decision.reference}]"}
+    ours = {
+        "status": "sent",
+        "decision": "approved",
+        "reason": f"[countersign:{decision.reference}]",
+    }
     # It was not decided before, or only by our first call.
-    for status, body in ((200, {"decision": "approved"}), (409, {**ours, "error": "decided"})):
+    for status, body in (
+        (200, {"decision": "approved"}),
+        (409, {**ours, "error": "decided"}),
+    ):
         with rolled_back():
             upstream.decides(status, **body)
             assert run_decision(decision_id=decision.pk) == "applied", status
@@ -307,29 +378,45 @@ def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, 
             assert settled.state == state, (outcome, took_effect)
             assert f"{person.name} says that it" in settled.explanation
             action = "decision.applied" if took_effect else "decision.without_effect"
-            assert Entry.objects.filter(action__startswith="decision.").latest("pk").action == action
+            assert (
+                Entry.objects.filter(action__startswith="decision.").latest("pk").action
+                == action
+            )
             shown = shown_status(Message.objects.get())
-            assert (shown.word, shown.tone, shown.detail) == (word, tone, settled.explanation)
+            assert (shown.word, shown.tone, shown.detail) == (
+                word,
+                tone,
+                settled.explanation,
+            )
             if not took_effect:
                 report(client, message, "oversight.rejected", decided_by="Eve")
                 shown = shown_status(Message.objects.get())
-                assert (shown.word, shown.detail) == ("Rejected", "Decided outside this desk by Eve")
+                assert (shown.word, shown.detail) == (
+                    "Rejected",
+                    "Decided outside this desk by Eve",
+                )
     # MultiMail's own report settles it too.
     report(client, message, "oversight.rejected")
     assert states() == ["superseded"]
 
 
-def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(message, reviewer, withdrawn):
+def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(
+    message, reviewer, withdrawn
+):
     with pytest.raises(AlreadyDecided):
         settle(message, reviewer, took_effect=True)
     with rolled_back():
         Message.objects.update(state="gone")
         assert settle(message, reviewer, took_effect=True).state == "applied"
         assert shown_status(Message.objects.get()).word == "Approved"
-    # Where there is another decision, a report of its effect settles the withdrawn one too.
+    # Where there is another decision, a report of its effect settles the withdrawn one
+    # too.
     in_doubt(message, reviewer, "reject", state="unattributed")
     Message.objects.update(state="gone")
-    for took_effect, ends in ((True, ["superseded", "applied"]), (False, ["withdrawn", "superseded"])):
+    for took_effect, ends in (
+        (True, ["superseded", "applied"]),
+        (False, ["withdrawn", "superseded"]),
+    ):
         with rolled_back():
             assert settle(message, reviewer, took_effect).outcome == "reject"
             assert states() == ends
@@ -337,7 +424,9 @@ def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(mes
                 assert settle(message, reviewer, took_effect=True).outcome == "approve"
 
 
-def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(message, reviewer, upstream, connection):
+def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(
+    message, reviewer, upstream, connection
+):
     in_doubt(message, reviewer, state="unattributed")
     with rolled_back():
         settle(message, reviewer, took_effect=False)
@@ -351,14 +440,22 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     read_everything(connection_id=connection.pk, now=clock())
     assert Message.objects.get().state == "held"
     # The queue must show that it waits again.
-    assert (desk_messages().awaiting_review().count(), desk_messages().leaving().count()) == (1, 0)
-    assert shown_status(Message.objects.get()).detail == "Held again, although it was approved by Ana Ferreira"
+    assert (
+        desk_messages().awaiting_review().count(),
+        desk_messages().leaving().count(),
+    ) == (1, 0)
+    assert (
+        shown_status(Message.objects.get()).detail
+        == "Held again, although it was approved by Ana Ferreira"
+    )
     with pytest.raises(AlreadyDecided):
         decide(message, reviewer, "approve")
     assert decide(message, reviewer, "reject").decision.state == "recorded"
 
 
-def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its_webhook_is_late(message, reviewer):
+def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its_webhook_is_late(
+    message, reviewer
+):
     decision = in_doubt(message, reviewer, state="calling")
     withdraw(message, reviewer)
     assert end_with_success(decision, {"decision": "approved"}).state == "applied"

@@ -1,4 +1,6 @@
-"""Checkpoints of the ledger in a channel: their content, their rate, and the effect of a refusing channel."""
+"""Checkpoints of the ledger in a channel: their content, their rate, and the effect of
+a refusing channel.
+"""
 
 import json
 from datetime import timedelta
@@ -39,7 +41,9 @@ def witness(discord):
 
 
 def make_witness(discord, name="#proofs", **fields):
-    return Destination.objects.create(name=name, url=discord.url + PATH, **{"witnesses": True, **fields})
+    return Destination.objects.create(
+        name=name, url=discord.url + PATH, **{"witnesses": True, **fields}
+    )
 
 
 def seal(number=3):
@@ -52,34 +56,59 @@ def an_hour_passes():
     Destination.objects.update(witness_due_at=Now() - timedelta(seconds=1))
 
 
-def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signed_in, reviewer, connection):
-    make_message(connection, subject="Not for Discord", recipients=["dana@northwind.example"])
+def test_head_is_posted_with_its_numbers_alone_and_noted(
+    discord, witness, signed_in, reviewer, connection
+):
+    make_message(
+        connection, subject="Not for Discord", recipients=["dana@northwind.example"]
+    )
     head = seal()
     assert post_heads() == 1
     ((method, path, body),) = discord.calls
     assert (method, path) == ("POST", f"{PATH}?wait=true")
     key = head.key_fingerprint
-    for expected in (f"seal {head.number}", "5 entries", head.hash, key, f"{head.at:%Y-%m-%d %H:%M:%S} UTC"):
+    for expected in (
+        f"seal {head.number}",
+        "5 entries",
+        head.hash,
+        key,
+        f"{head.at:%Y-%m-%d %H:%M:%S} UTC",
+    ):
         assert expected in body["content"]
     assert body["allowed_mentions"] == {"parse": []}
     assert len(body["content"]) < 400
     # No content of messages and no people.
-    for personal in ("Not for Discord", "northwind", reviewer.name, reviewer.email, "@"):
+    for personal in (
+        "Not for Discord",
+        "northwind",
+        reviewer.name,
+        reviewer.email,
+        "@",
+    ):
         assert personal not in json.dumps(body)
     anchor = Anchor.objects.get(kind="discord")
     assert (anchor.seal, anchor.reference) == (head.number, "111")
-    assert anchor.place == f"#proofs, {discord.url.partition('//')[2]}/api/webhooks/…0427/••••"
+    assert (
+        anchor.place
+        == f"#proofs, {discord.url.partition('//')[2]}/api/webhooks/…0427/••••"
+    )
     witness.refresh_from_db()
     assert witness.witnessed_seal == head.number
     assert abs(timezone.now() - witness.witnessed_at) < timedelta(minutes=10)
 
     # The text can be compared as it is copied from a channel.
     copied = body["content"].replace("*", "").replace("`", "")
-    page = signed_in(reviewer).post("/audit/verify/compare/", {"pasted": copied}).content.decode()
+    page = (
+        signed_in(reviewer)
+        .post("/audit/verify/compare/", {"pasted": copied})
+        .content.decode()
+    )
     assert "Everything under this checkpoint is still there." in page
 
 
-def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_else(discord, witness):
+def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_else(
+    discord, witness
+):
     assert post_heads() == 0, "there is no seal yet"
     make_witness(discord, "#off", witnesses=False)
     make_witness(discord, "#dead", switched_off_at=timezone.now())
@@ -96,7 +125,9 @@ def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_els
     an_hour_passes()
     assert post_heads() == 1
     assert len(discord.calls) == 4
-    posted = Destination.objects.exclude(witnessed_seal=None).values_list("name", "witnessed_seal")
+    posted = Destination.objects.exclude(witnessed_seal=None).values_list(
+        "name", "witnessed_seal"
+    )
     assert dict(posted) == {"#proofs": 3, "#others": 3}
     # A post is not recorded: it would require the next seal.
     assert set(Entry.objects.values_list("action", flat=True)) == {"message.opened"}
@@ -113,28 +144,40 @@ def test_removed_record_of_a_post_is_named(discord, witness):
     assert check_database().findings == [named]
 
 
-def test_wait_that_discord_asks_for_holds_for_heads_and_cards(discord, witness, connection):
+def test_wait_that_discord_asks_for_holds_for_heads_and_cards(
+    discord, witness, connection
+):
     seal()
     message = make_message(connection)
     card = Card.objects.create(destination=witness, message=message)
-    due = Delivery.objects.create(destination=witness, message=message, card=card, action="message.held")
+    due = Delivery.objects.create(
+        destination=witness, message=message, card=card, action="message.held"
+    )
     discord.answers[PATH] = (429, {"retry_after": 30})
     assert [post_heads(), post_heads()] == [0, 0]
     assert len(discord.calls) == 1
     witness.refresh_from_db()
-    assert timedelta(seconds=1) < witness.witness_due_at - timezone.now() < timedelta(seconds=40)
+    assert (
+        timedelta(seconds=1)
+        < witness.witness_due_at - timezone.now()
+        < timedelta(seconds=40)
+    )
     assert deliver(delivery_id=due.pk) == "not due"
     assert witness.switched_off_at is None
     # Where a card must wait, the checkpoint waits too.
     witness.delete()
     other = make_witness(discord, "#others")
     card = Card.objects.create(destination=other, message=message)
-    due = Delivery.objects.create(destination=other, message=message, card=card, action="message.held")
+    due = Delivery.objects.create(
+        destination=other, message=message, card=card, action="message.held"
+    )
     assert deliver(delivery_id=due.pk) == "asked to wait"
     assert (post_heads(), len(discord.calls)) == (0, 2)
 
 
-def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_for_cards(discord):
+def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_for_cards(
+    discord,
+):
     seal()
     for status in (500, 400):
         witness = make_witness(discord, f"#fails {status}")
@@ -144,7 +187,9 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
         discord.answers[PATH] = (200, {"id": str(status)})
         an_hour_passes()
         assert post_heads() == 1, status
-        assert Anchor.objects.filter(kind="discord").latest("pk").reference == str(status)
+        assert Anchor.objects.filter(kind="discord").latest("pk").reference == str(
+            status
+        )
     Destination.objects.all().delete()
     for status in (401, 404):
         witness = make_witness(discord, f"#dead {status}")
@@ -153,19 +198,28 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
         assert post_heads() == 0, status
         witness.refresh_from_db()
         assert f"Discord answered {status}" in witness.switched_off_because
-        details = lines(Entry.objects.of_action("destination.switched_off").newest_first())[0].details
+        details = lines(
+            Entry.objects.of_action("destination.switched_off").newest_first()
+        )[0].details
         assert (details["before"], details["after"]) == ("on", "off")
         an_hour_passes()
         assert (post_heads(), len(discord.calls)) == (0, 1), status
 
 
-def test_admin_makes_a_witness_and_the_ledger_records_before_and_after(signed_in, admin, discord):
+def test_admin_makes_a_witness_and_the_ledger_records_before_and_after(
+    signed_in, admin, discord
+):
     destination = make_witness(discord, witnesses=False)
     client, path = signed_in(admin), f"/alerts/{destination.pk}/"
     client.post(path, {**FORM, "witnesses": "yes"})
     destination.refresh_from_db()
     assert destination.witnesses
-    details = Entry.objects.of_action("destination.changed").select_related("detail").get().detail.fields
+    details = (
+        Entry.objects.of_action("destination.changed")
+        .select_related("detail")
+        .get()
+        .detail.fields
+    )
     assert "keeps heads of the ledger: no" in details["before"]
     assert "keeps heads of the ledger: yes" in details["after"]
     seal()

@@ -1,4 +1,6 @@
-"""`python -m tests.judge --number 10000 --seed 7` judges messages drawn by lot, `... FILE.html` files word by word."""
+"""`python -m tests.judge --number 10000 --seed 7` judges messages drawn by lot, `...
+FILE.html` files word by word.
+"""
 
 import argparse
 import re
@@ -22,17 +24,36 @@ _PART = re.compile(
 def main(asked: list[str]) -> int:
     """Judge, print the counts and each miss; 1 where something is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.judge", description=__doc__)
-    parser.add_argument("files", nargs="*", type=Path, help="messages to judge word by word")
-    parser.add_argument("--number", type=int, default=2000, help="how many messages are drawn by lot")
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="messages to judge word by word"
+    )
+    parser.add_argument(
+        "--number", type=int, default=2000, help="how many messages are drawn by lot"
+    )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--unmarked", action="store_true", help="judge only those of which no change concerns words")
-    parser.add_argument("--tricks", action="store_true", help="judge tricks.txt instead")
-    parser.add_argument("--most", type=int, default=30, help="how many misses are made small and printed")
+    parser.add_argument(
+        "--unmarked",
+        action="store_true",
+        help="judge only those of which no change concerns words",
+    )
+    parser.add_argument(
+        "--tricks", action="store_true", help="judge tricks.txt instead"
+    )
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=30,
+        help="how many misses are made small and printed",
+    )
     options = parser.parse_args(asked)
     with judging() as judge:
         if options.files:
             return _judge_files(judge, options.files)
-        letters = list(tricks()) if options.tricks else list(many(options.number, options.seed))
+        letters = (
+            list(tricks())
+            if options.tricks
+            else list(many(options.number, options.seed))
+        )
         if options.unmarked:
             letters = [one for one in letters if not _is_marked(one)]
         return _judge_many(judge, letters, options.most)
@@ -55,17 +76,24 @@ def _judge_many(judge: Judge, letters: list[Letter], most: int) -> int:
         print(f"{at + AT_ONCE}: {_said(counts)}", file=sys.stderr)
     for letter, kind in missed[:most]:
         small = shrink(judge, letter, kind)
-        print(f"{' '.join(kind)} ({small.width} pixels, {small.scheme})\n  {small.html}\n", flush=True)
+        print(
+            f"{' '.join(kind)} ({small.width} pixels, {small.scheme})\n  {small.html}\n",
+            flush=True,
+        )
     print(_said(counts))
     return 1 if missed else 0
 
 
 def count(one: Judgement) -> Counter[str]:
     """Return what is counted of a judgement."""
-    counts = Counter(["judged", *one.does, *(" ".join(miss.kind) for miss in one.misses)])
+    counts = Counter(
+        ["judged", *one.does, *(" ".join(miss.kind) for miss in one.misses)]
+    )
     counts["refused"] += one.is_refused
     counts["marked"] += one.is_marked
-    counts["marked for nothing"] += one.is_marked and one.letter.is_whole and not one.does
+    counts["marked for nothing"] += (
+        one.is_marked and one.letter.is_whole and not one.does
+    )
     counts["misses"] += len(one.misses)
     return +counts
 
@@ -79,10 +107,22 @@ def _judge_files(judge: Judge, files: list[Path]) -> int:
     for path in files:
         html = path.read_text(encoding="utf-8", errors="replace")
         number = len([one for one in _PART.findall(html) if one])
-        letters = [Letter(with_own_words(html, at), 640, is_whole=True) for at in range(0, max(number, 1), len(WORDS))]
+        letters = [
+            Letter(with_own_words(html, at), 640, is_whole=True)
+            for at in range(0, max(number, 1), len(WORDS))
+        ]
         found = judge.judge(letters)
-        does = ", ".join(sorted({name for one in found for name in one.does})) or "nothing to its words"
-        how = "too complex" if found[0].is_refused else "marked" if found[0].is_marked else "not marked"
+        does = (
+            ", ".join(sorted({name for one in found for name in one.does}))
+            or "nothing to its words"
+        )
+        how = (
+            "too complex"
+            if found[0].is_refused
+            else "marked"
+            if found[0].is_marked
+            else "not marked"
+        )
         print(f"{path}: {how}; does {does}")
         for one in found:
             for miss in one.misses:
@@ -93,9 +133,14 @@ def _judge_files(judge: Judge, files: list[Path]) -> int:
 
 
 def with_own_words(html: str, first: int) -> str:
-    """Return a message in which a hundred words of its text, from this one on, are words that can be judged."""
+    """Return a message in which a hundred words of its text, from this one on, are
+    words that can be judged.
+    """
     words = iter([""] * first + WORDS)
-    return _PART.sub(lambda found: found[0] if not found["word"] else next(words, "") or found[0], html)
+    return _PART.sub(
+        lambda found: found[0] if not found["word"] else next(words, "") or found[0],
+        html,
+    )
 
 
 if __name__ == "__main__":

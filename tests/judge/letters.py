@@ -1,7 +1,9 @@
-"""Messages drawn by lot, of nearly all that HTML and CSS offer to hide, cover, move or add words.
+"""Messages drawn by lot, of nearly all that HTML and CSS offer to hide, cover, move or
+add words.
 
-Their words are made of H, M and N, so that one of them read backwards has the same width. A message has few odd things
-in it: where there are many, what is noticed of one would excuse the others.
+Their words are made of H, M and N, so that one of them read backwards has the same
+width. A message has few odd things in it: where there are many, what is noticed of one
+would excuse the others.
 """
 
 import random
@@ -14,7 +16,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Letter:
-    """A message, the width of the window that it is read in, and whether that is light or dark.
+    """A message, the width of the window that it is read in, and whether that is light
+    or dark.
 
     Of one that is not whole, nothing is asked that a change has answered already.
     """
@@ -26,9 +29,15 @@ class Letter:
 
 
 def vocabulary(size: int = 6) -> list[str]:
-    """Return words of which none is another one backwards, and which differ from themselves backwards in all places."""
+    """Return words of which none is another one backwards, and which differ from
+    themselves backwards in all places.
+    """
     found = ("".join(letters) for letters in product("HMN", repeat=size))
-    return [one for one in found if one < one[::-1] and all(a != b for a, b in zip(one, one[::-1], strict=True))]
+    return [
+        one
+        for one in found
+        if one < one[::-1] and all(a != b for a, b in zip(one, one[::-1], strict=True))
+    ]
 
 
 WORDS = random.Random(1).sample(vocabulary(), 100)
@@ -39,7 +48,10 @@ def _each(text: str) -> list[str]:
 
 
 def _values(text: str) -> dict[str, list[str]]:
-    lines = (line.partition(":") for line in re.sub(r"\n *\| ", " | ", text.strip()).splitlines())
+    lines = (
+        line.partition(":")
+        for line in re.sub(r"\n *\| ", " | ", text.strip()).splitlines()
+    )
     return {name.strip(): _each(f" {values}") for name, _, values in lines}
 
 
@@ -496,7 +508,9 @@ class _Writer:
         parts = [self.node(3) for _ in range(dice.choice([1, 2, 2, 3]))]
         if self.left and dice.random() < 0.3:
             self.left -= 1
-            parts.insert(dice.randrange(len(parts) + 1), self.filled(dice.choice(COVERS), 0))
+            parts.insert(
+                dice.randrange(len(parts) + 1), self.filled(dice.choice(COVERS), 0)
+            )
         while self.left > 0:
             before = self.left
             parts.append(self.node(2))
@@ -507,24 +521,37 @@ class _Writer:
     def sheets(self) -> str:
         if not self.rules:
             return ""
-        wrapped = [self.dice.choice(AROUND).replace("#", rule, 1) for rule in self.rules]
+        wrapped = [
+            self.dice.choice(AROUND).replace("#", rule, 1) for rule in self.rules
+        ]
         text = "".join(wrapped)
-        sheet = SHEET if "--" in text or "gone" in text or self.dice.random() < 0.1 else ""
+        sheet = (
+            SHEET if "--" in text or "gone" in text or self.dice.random() < 0.1 else ""
+        )
         return f"{self.dice.choice(STYLE_TAGS)}{sheet}{text}</style>"
 
     def text(self, most: int = 3) -> str:
-        return " ".join(islice(self.words, self.dice.randint(1, most))) + self.dice.choice(
-            [" ", " ", " ", "\n", "&nbsp;"]
-        )
+        return " ".join(
+            islice(self.words, self.dice.randint(1, most))
+        ) + self.dice.choice([" ", " ", " ", "\n", "&nbsp;"])
 
     def node(self, depth: int) -> str:
         if depth == 0 or self.dice.random() < 0.3:
             return self.text()
-        made = self.filled(self.dice.choice(UNUSUAL if self.dice.random() < 0.07 else ORDINARY), depth)
+        made = self.filled(
+            self.dice.choice(UNUSUAL if self.dice.random() < 0.07 else ORDINARY), depth
+        )
         if self.left and self.dice.random() < 0.04:
             # What a style does once may be little.
             self.left -= 1
-            style = self.dice.choice([self.declaration(), "opacity:.6", "vertical-align:8px", "margin-left:250px"])
+            style = self.dice.choice(
+                [
+                    self.declaration(),
+                    "opacity:.6",
+                    "vertical-align:8px",
+                    "margin-left:250px",
+                ]
+            )
             tag = self.dice.choice(["div", "span", "small", "sub", "blockquote", "b"])
             times = self.dice.choice([2, 4, 9])
             made = f'<{tag} style="{style}">' * times + made + f"</{tag}>" * times
@@ -570,10 +597,18 @@ class _Writer:
         found = re.match(r"<([a-z]+)", pattern)
         tag = found[1] if found else "p"
         selector = rule if whole else self.dice.choice(SELECTORS) + "{" + rule + "}"
-        named = re.sub(r"\bT\b", tag, re.sub(r"\bI\b", f"i{self.names}", re.sub(r"\bC\b", f"c{self.names}", selector)))
+        named = re.sub(
+            r"\bT\b",
+            tag,
+            re.sub(
+                r"\bI\b", f"i{self.names}", re.sub(r"\bC\b", f"c{self.names}", selector)
+            ),
+        )
         self.rules.append(named)
         if self.dice.random() < 0.15:
-            self.rules.append(f".c{self.names}{{color:#000{self.dice.choice(['', ' !important'])}}}")
+            self.rules.append(
+                f".c{self.names}{{color:#000{self.dice.choice(['', ' !important'])}}}"
+            )
         return f' class="c{self.names}" id="i{self.names}" title="HMN"'
 
     def declaration(self) -> str:
@@ -606,7 +641,12 @@ def drawn(seed: object, is_whole: bool = False) -> Letter:
     """Return the message of a seed, always the same."""
     dice = random.Random(str(seed))
     width = dice.choice([400, 400, 400, 320, 600])
-    return Letter(_Writer(dice).write(), width, "dark" if dice.random() < 0.08 else "light", is_whole)
+    return Letter(
+        _Writer(dice).write(),
+        width,
+        "dark" if dice.random() < 0.08 else "light",
+        is_whole,
+    )
 
 
 def many(number: int, seed: int) -> Iterator[Letter]:
@@ -618,8 +658,12 @@ _TIMES = re.compile(r"\[\[(.*?)\*(\d+)\]\]")
 
 
 def tricks() -> Iterator[Letter]:
-    """Return messages that people thought of, with and without a doctype; `[[x*3]]` in their file is xxx."""
-    for line in (Path(__file__).parent / "tricks.txt").read_text(encoding="utf-8").splitlines():
+    """Return messages that people thought of, with and without a doctype; `[[x*3]]` in
+    their file is xxx.
+    """
+    for line in (
+        (Path(__file__).parent / "tricks.txt").read_text(encoding="utf-8").splitlines()
+    ):
         html = _TIMES.sub(lambda found: found[1] * int(found[2]), line)
         yield Letter(html, is_whole=True)
         yield Letter(f"<!doctype html>{html}", is_whole=True)

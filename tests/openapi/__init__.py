@@ -1,6 +1,8 @@
-"""What MultiMail's OpenAPI document lists of the operations that the desk calls: `multimail.json`, by name alone.
+"""What MultiMail's OpenAPI document lists of the operations that the desk calls:
+`multimail.json`, by name alone.
 
-The list of a newer document, which `tests/unit/test_openapi_list.py` then compares with what the desk relies on:
+The list of a newer document, which `tests/unit/test_openapi_list.py` then compares with
+what the desk relies on:
 
     .venv/bin/python -m tests.openapi NEWER.json > tests/openapi/multimail.json
 """
@@ -15,14 +17,18 @@ LIST = Path(__file__).parent / "multimail.json"
 
 
 def stored() -> dict[str, Any]:
-    """Return the stored list: each operation with its parameters, fields of the body and the answer, and enums."""
+    """Return the stored list: each operation with its parameters, fields of the body
+    and the answer, and enums.
+    """
     return dict(json.loads(LIST.read_text()))
 
 
 def listed(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the operations of a document in the form of the list."""
     return {
-        f"{method.upper()} {re.sub('{[^}]*}', '{}', path)}": _operation(document, operation)
+        f"{method.upper()} {re.sub('{[^}]*}', '{}', path)}": _operation(
+            document, operation
+        )
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
         if method in ("get", "post", "put", "patch", "delete")
@@ -35,7 +41,11 @@ def _operation(document: dict[str, Any], operation: dict[str, Any]) -> dict[str,
     for one in asked:
         if "enum" in one["schema"]:
             enums[one["name"]] = _words(one["schema"]["enum"])
-    done = [answer for status, answer in operation.get("responses", {}).items() if status.startswith("2")]
+    done = [
+        answer
+        for status, answer in operation.get("responses", {}).items()
+        if status.startswith("2")
+    ]
     found: dict[str, Any] = {
         "parameters": _words(one["name"] for one in asked),
         "body": _words(_names(document, [operation.get("requestBody", {})], enums)),
@@ -45,13 +55,17 @@ def _operation(document: dict[str, Any], operation: dict[str, Any]) -> dict[str,
     return {name: value for name, value in found.items() if value}
 
 
-def _names(document: dict[str, Any], parts: list[dict[str, Any]], enums: dict[str, str]) -> Iterator[str]:
+def _names(
+    document: dict[str, Any], parts: list[dict[str, Any]], enums: dict[str, str]
+) -> Iterator[str]:
     for part in parts:
         schema = part.get("content", {}).get("application/json", {}).get("schema", {})
         yield from _properties(document, schema, "", enums)
 
 
-def _properties(document: dict[str, Any], schema: dict[str, Any], inside: str, enums: dict[str, str]) -> Iterator[str]:
+def _properties(
+    document: dict[str, Any], schema: dict[str, Any], inside: str, enums: dict[str, str]
+) -> Iterator[str]:
     schema = _resolved(document, schema)
     for name, inner in schema.get("properties", {}).items():
         inner = _resolved(document, inner)
@@ -63,7 +77,11 @@ def _properties(document: dict[str, Any], schema: dict[str, Any], inside: str, e
 
 
 def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return (
+        document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        if "$ref" in schema
+        else schema
+    )
 
 
 def _words(texts: Any) -> str:

@@ -1,4 +1,6 @@
-"""The moves of docs/model against the real commands, real PostgreSQL and real HTTP, in any order."""
+"""The moves of docs/model against the real commands, real PostgreSQL and real HTTP, in
+any order.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -27,16 +29,23 @@ outcome = st.sampled_from(["approve", "approve", "reject", "send_back"])
 
 
 class DecisionMachine(DecisionSteps):
-    """Two messages, two reviewers, any number of executors, and a MultiMail that may do its worst."""
+    """Two messages, two reviewers, any number of executors, and a MultiMail that may do
+    its worst.
+    """
 
-    @initialize(repeats=st.booleans(), outcomes=st.tuples(outcome, outcome), calls=st.booleans())
+    @initialize(
+        repeats=st.booleans(), outcomes=st.tuples(outcome, outcome), calls=st.booleans()
+    )
     def begin(self, repeats: bool, outcomes: tuple[str, str], calls: bool) -> None:
         self.world.begin(repeats=repeats)
-        self.connection = make_connection(slug=f"c{uuid7().hex}", api_url=self.world.url)
+        self.connection = make_connection(
+            slug=f"c{uuid7().hex}", api_url=self.world.url
+        )
         for number in range(2):
             self.world.hold(crockford(uuid7().int, 26), f"Letter {number}")
         self.read()
-        # Each history begins with two decisions under way: what matters comes after them.
+        # Each history begins with two decisions under way: what matters comes after
+        # them.
         for which, outcome in enumerate(outcomes):
             self.decide(self.message(which), bool(which), outcome)
         self.start_executor(0, calls)
@@ -49,7 +58,12 @@ class DecisionMachine(DecisionSteps):
         self.decide(self.free[which % len(self.free)], who, outcome)
 
     @precondition(lambda self: self.states & set(OPEN))
-    @rule(which=pick, what=st.sampled_from(["nothing", "undo", "withdraw", "withdraw", "confirm", "confirm", "tell"]))
+    @rule(
+        which=pick,
+        what=st.sampled_from(
+            ["nothing", "undo", "withdraw", "withdraw", "confirm", "confirm", "tell"]
+        ),
+    )
     def person_acts(self, which: int, what: str) -> None:
         message = self.message(which)
         acts = {
@@ -62,17 +76,26 @@ class DecisionMachine(DecisionSteps):
         elif what == "tell":
             self.settle_by_hand(message)
 
-    @rule(which=pick, what=st.sampled_from([*["nothing"] * 3, "change", *ELSEWHERE, "expire", *SWITCH]))
+    @rule(
+        which=pick,
+        what=st.sampled_from(
+            [*["nothing"] * 3, "change", *ELSEWHERE, "expire", *SWITCH]
+        ),
+    )
     def something_else_happens(self, which: int, what: str) -> None:
         message = self.message(which)
         if what in ELSEWHERE:
             action, _, is_silent = what.partition(" ")
             reason = "" if is_silent else "elsewhere"
-            self.world.carry_out({"email_id": message.upstream_id, "action": action, "reason": reason})
+            self.world.carry_out(
+                {"email_id": message.upstream_id, "action": action, "reason": reason}
+            )
         elif what == "change" and message.upstream_id not in self.world.decided:
             self.world.rows[message.upstream_id]["subject"] = f"Changed {which % 2}"
         elif what == "expire":
-            Message.objects.filter(pk=message.pk).update(expires_at=Now() - timedelta(seconds=1))
+            Message.objects.filter(pk=message.pk).update(
+                expires_at=Now() - timedelta(seconds=1)
+            )
             expire.expire_due()
         elif what == "pull":
             self.pull_kill_switch()
@@ -88,21 +111,36 @@ class DecisionMachine(DecisionSteps):
         chosen = recorded[which % len(recorded)]
         was_held = chosen.message.state == "held"
         Decision.objects.filter(pk=chosen.pk).update(due_at=Now())
-        Connection.objects.filter(pk=self.connection.pk).update(wait_until=None, paused_at=None)
+        Connection.objects.filter(pk=self.connection.pk).update(
+            wait_until=None, paused_at=None
+        )
         worker = Worker(self.world, chosen.pk)
         if calls and worker.at:
             worker.go_on(worker.at.answer)
-        assert not (worker.at and self.is_stopped()), "a call began under the kill switch"
+        assert not (worker.at and self.is_stopped()), (
+            "a call began under the kill switch"
+        )
         is_withdrawn = self.decisions().filter(pk=chosen.pk, state="withdrawn").exists()
-        assert was_held or not is_withdrawn, "it is past the desk, and nobody withdrew it"
+        assert was_held or not is_withdrawn, (
+            "it is past the desk, and nobody withdrew it"
+        )
         self.keep(worker)
 
     @precondition(lambda self: self.reading())
-    @rule(which=pick, how=st.sampled_from(["told", "told", "told", "told, and stopped", "429", "cut"]))
+    @rule(
+        which=pick,
+        how=st.sampled_from(
+            ["told", "told", "told", "told, and stopped", "429", "cut"]
+        ),
+    )
     def answer_read(self, which: int, how: str) -> None:
         worker = self.reading()[which % len(self.reading())]
         assert worker.at is not None
-        answer = worker.at.answer if how.startswith("told") else (429, {"error": "slow down"})
+        answer = (
+            worker.at.answer
+            if how.startswith("told")
+            else (429, {"error": "slow down"})
+        )
         if how == "told, and stopped":
             self.pull_kill_switch()
         stopped = self.is_stopped()
@@ -157,17 +195,24 @@ class DecisionMachine(DecisionSteps):
     @precondition(lambda self: "calling" in self.states)
     @rule(is_claimed_again=st.booleans())
     def let_leases_end(self, is_claimed_again: bool) -> None:
-        self.decisions().filter(state="calling").update(lease_until=Now() - timedelta(seconds=1))
+        self.decisions().filter(state="calling").update(
+            lease_until=Now() - timedelta(seconds=1)
+        )
         for key in self.decisions().abandoned().values_list("pk", flat=True):
             execute.abandon(decision_id=key)
-        if is_claimed_again and self.decisions().filter(state="recorded").exists() and len(self.workers) < 4:
+        if (
+            is_claimed_again
+            and self.decisions().filter(state="recorded").exists()
+            and len(self.workers) < 4
+        ):
             self.start_executor(0, False)
 
     @precondition(lambda self: self.states & set(DOUBT))
     @rule(silent=st.booleans(), forgets=st.booleans(), settles=st.booleans())
     def resolve_doubt(self, silent: bool, forgets: bool, settles: bool) -> None:
         doubtful = self.decisions().filter(state__in=DOUBT)
-        # A MultiMail that repeats is trusted with this: no call outlives the settle time.
+        # A MultiMail that repeats is trusted with this: no call outlives the settle
+        # time.
         if settles and not (self.world.repeats and (self.world.late or self.calling())):
             doubtful.update(due_at=Now())
         doubtful.update(changed_at=F("changed_at") - timedelta(seconds=3))
@@ -178,13 +223,17 @@ class DecisionMachine(DecisionSteps):
 
     @rule()
     def read(self) -> None:
-        Connection.objects.filter(pk=self.connection.pk).update(read_at=None, reading_until=None)
+        Connection.objects.filter(pk=self.connection.pk).update(
+            read_at=None, reading_until=None
+        )
         reads.read_everything(connection_id=self.connection.pk, now=timezone.now())
 
     @rule(which=st.integers(0, 30))
     def webhook_arrives(self, which: int) -> None:
         body = self.world.webhooks[which % len(self.world.webhooks)]
-        stored = ingest.receive_webhook(connection=self.connection, body=body, secret_used="current")
+        stored = ingest.receive_webhook(
+            connection=self.connection, body=body, secret_used="current"
+        )
         assert stored.result != "poison"
 
     def teardown(self) -> None:
@@ -198,7 +247,9 @@ class DecisionMachine(DecisionSteps):
                     worker.at.let_go(None)
 
     def recover(self) -> None:
-        """Everything works again, and people do what they are asked for: what happened must be known everywhere."""
+        """Everything works again, and people do what they are asked for: what happened
+        must be known everywhere.
+        """
         self.release_kill_switch()
         for worker in [*self.workers]:
             self.finish(worker)
@@ -218,7 +269,9 @@ class DecisionMachine(DecisionSteps):
         self.nothing_leaves_twice()
         self.effects_rest_on_decisions()
         self.decisions_only_go_forward()
-        assert self.is_settled(), [(m.state, [str(d) for d in m.decisions.all()]) for m in self.messages()]
+        assert self.is_settled(), [
+            (m.state, [str(d) for d in m.decisions.all()]) for m in self.messages()
+        ]
 
     def carry_all_out(self) -> None:
         while self.decisions().filter(state="recorded").exists():
@@ -228,14 +281,19 @@ class DecisionMachine(DecisionSteps):
 
     def finish(self, worker: Worker) -> None:
         while worker.at:
-            worker.go_on(self.carry_out(worker.at.body) if worker.at.is_call else worker.at.answer)
+            worker.go_on(
+                self.carry_out(worker.at.body)
+                if worker.at.is_call
+                else worker.at.answer
+            )
         self.keep(worker)
 
     def do_what_is_asked(self) -> None:
         for message in self.messages():
             states = set(message.decisions.values_list("state", flat=True))
             if message.decisions.filter(state="unknown", seen_held=2).exists():
-                # Withdrawn where it cannot go out again: its content changed, or its time is over.
+                # Withdrawn where it cannot go out again: its content changed, or its
+                # time is over.
                 self.try_to(withdraw.confirm_approval, message)
                 if message.decisions.filter(state="unknown").exists():
                     self.try_to(withdraw.withdraw_decision, message)

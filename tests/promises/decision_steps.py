@@ -1,4 +1,6 @@
-"""What the state machine of decisions is made of: its questions, its small steps, and what must hold after each."""
+"""What the state machine of decisions is made of: its questions, its small steps, and
+what must hold after each.
+"""
 
 import contextlib
 from collections.abc import Callable
@@ -21,7 +23,11 @@ from tests.promises.upstream_world import World
 
 ENDS = ("undone", "applied", "superseded", "refused")
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
-DOUBT = {"unknown": "Outcome unknown", "unattributed": "Outcome unknown", "withdrawn": "May still"}
+DOUBT = {
+    "unknown": "Outcome unknown",
+    "unattributed": "Outcome unknown",
+    "withdrawn": "May still",
+}
 WORDS = {"approve": ("approved", "sent"), "reject": ("rejected",)}
 
 
@@ -47,16 +53,26 @@ class DecisionSteps(RuleBasedStateMachine):
     @invariant()
     def nothing_leaves_twice(self) -> None:
         for upstream_id in self.world.rows:
-            approved = [e for e in self.world.effects if e.email_id == upstream_id and e.action == "approve"]
+            approved = [
+                e
+                for e in self.world.effects
+                if e.email_id == upstream_id and e.action == "approve"
+            ]
             assert len(approved) <= 1, f"{upstream_id} left {len(approved)} times"
 
     @invariant()
     def effects_rest_on_decisions(self) -> None:
         for effect in self.world.effects[self.seen :]:
             if references := references_in(effect.reason):
-                decision = Decision.objects.select_related("revision").get(reference=references[-1])
-                assert decision.state not in ("undone", "refused"), f"it took effect and is {decision.state}"
-                assert effect.action == ("approve" if decision.outcome == "approve" else "reject")
+                decision = Decision.objects.select_related("revision").get(
+                    reference=references[-1]
+                )
+                assert decision.state not in ("undone", "refused"), (
+                    f"it took effect and is {decision.state}"
+                )
+                assert effect.action == (
+                    "approve" if decision.outcome == "approve" else "reject"
+                )
                 if effect.action == "approve":
                     assert decision.given_by_id is not None
                     assert decision.revision.fingerprint == effect.fingerprint
@@ -68,7 +84,9 @@ class DecisionSteps(RuleBasedStateMachine):
         self.states = set()
         for decision in self.decisions():
             assert decision.attempt >= self.attempts.get(decision.pk, 0)
-            assert self.ended.get(decision.pk, decision.state) == decision.state, "an end was left again"
+            assert self.ended.get(decision.pk, decision.state) == decision.state, (
+                "an end was left again"
+            )
             self.attempts[decision.pk] = decision.attempt
             self.states.add(decision.state)
             if decision.state in ENDS:
@@ -79,16 +97,28 @@ class DecisionSteps(RuleBasedStateMachine):
                 assert self.took_effect(decision), "shown as applied, and it was not"
             if decision.state == "superseded":
                 assert decision.message.upstream_id in self.world.decided
-                assert not self.took_effect(decision), "shown as somebody else's, and it was ours"
+                assert not self.took_effect(decision), (
+                    "shown as somebody else's, and it was ours"
+                )
         assert all(count == 1 for count in live.values())
-        self.free = [message for message in self.messages() if message.state == "held" and message.pk not in live]
+        self.free = [
+            message
+            for message in self.messages()
+            if message.state == "held" and message.pk not in live
+        ]
 
     @invariant()
     def doubt_is_shown(self) -> None:
         for message in self.messages().prefetch_related("decisions__given_by"):
             decision = latest_decision(message)
-            if decision and decision.state in DOUBT and message.state in ("held", "gone"):
-                assert status_of(message, decision).word.startswith(DOUBT[decision.state])
+            if (
+                decision
+                and decision.state in DOUBT
+                and message.state in ("held", "gone")
+            ):
+                assert status_of(message, decision).word.startswith(
+                    DOUBT[decision.state]
+                )
 
     def is_settled(self) -> bool:
         if self.decisions().filter(state__in=OPEN).exists():
@@ -114,24 +144,34 @@ class DecisionSteps(RuleBasedStateMachine):
             )  # fmt: skip
 
     def settle_by_hand(self, message: Message) -> None:
-        for decision in message.decisions.filter(state__in=("unattributed", "withdrawn")).order_by("-pk")[:1]:
+        for decision in message.decisions.filter(
+            state__in=("unattributed", "withdrawn")
+        ).order_by("-pk")[:1]:
             with contextlib.suppress(DeskError):
                 withdraw.settle_by_hand(
                     message=message.public_id, actor=self.actor(True), took_effect=self.took_effect(decision),
                 )  # fmt: skip
 
     def pull_kill_switch(self) -> None:
-        kill_switch.pull(actor=self.actor(True), reason="Stop.", connection=self.connection)
+        kill_switch.pull(
+            actor=self.actor(True), reason="Stop.", connection=self.connection
+        )
 
     def release_kill_switch(self) -> None:
         for switch in KillSwitch.objects.pulled().filter(connection=self.connection):
-            kill_switch.release(switch_id=switch.pk, actor=self.admin.actor(surface="web"))
+            kill_switch.release(
+                switch_id=switch.pk, actor=self.admin.actor(surface="web")
+            )
 
     def actor(self, who: bool) -> Any:
         return self.people[who].actor(surface="web")
 
     def messages(self) -> Any:
-        return Message.objects.filter(connection=self.connection).select_related("revision").order_by("pk")
+        return (
+            Message.objects.filter(connection=self.connection)
+            .select_related("revision")
+            .order_by("pk")
+        )
 
     def message(self, which: int) -> Message:
         found = list(self.messages())
@@ -139,7 +179,9 @@ class DecisionSteps(RuleBasedStateMachine):
         return chosen
 
     def decisions(self) -> Any:
-        return Decision.objects.filter(message__connection=self.connection).select_related("message")
+        return Decision.objects.filter(
+            message__connection=self.connection
+        ).select_related("message")
 
     def took_effect(self, decision: Decision) -> bool:
         effect = self.world.decided.get(decision.message.upstream_id)
@@ -150,17 +192,27 @@ class DecisionSteps(RuleBasedStateMachine):
 
     def carry_out(self, body: dict[str, Any]) -> tuple[int, Any]:
         before = len(self.world.effects)
-        message = self.messages().prefetch_related("decisions__given_by").get(upstream_id=body["email_id"])
+        message = (
+            self.messages()
+            .prefetch_related("decisions__given_by")
+            .get(upstream_id=body["email_id"])
+        )
         shown = status_of(message, latest_decision(message)).word
         answer = self.world.carry_out(body)
-        assert len(self.world.effects) == before or shown != "Held", "it took effect while it was shown as held"
+        assert len(self.world.effects) == before or shown != "Held", (
+            "it took effect while it was shown as held"
+        )
         return answer
 
     def reading(self) -> list[Worker]:
-        return [worker for worker in self.workers if worker.at and not worker.at.is_call]
+        return [
+            worker for worker in self.workers if worker.at and not worker.at.is_call
+        ]
 
     def calling(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.at and worker.at.is_call]
 
     def keep(self, worker: Worker) -> None:
-        self.workers = [one for one in self.workers if one is not worker] + ([worker] if worker.at else [])
+        self.workers = [one for one in self.workers if one is not worker] + (
+            [worker] if worker.at else []
+        )

@@ -1,6 +1,8 @@
-"""One executor for the state machine: a thread that runs the real command and stops wherever it speaks to MultiMail.
+"""One executor for the state machine: a thread that runs the real command and stops
+wherever it speaks to MultiMail.
 
-One that crashes loses its database connection and dies at its next instruction; one that sleeps is left parked.
+One that crashes loses its database connection and dies at its next instruction; one
+that sleeps is left parked.
 """
 
 import contextlib
@@ -62,12 +64,17 @@ class Worker:
         self._wait()
 
     def crash(self) -> None:
-        """It dies where it stands: its transaction and all it would have done are lost. A call that left stays out."""
+        """It dies where it stands: its transaction and all it would have done are lost.
+        A call that left stays out.
+        """
         self.crashed = True
         with database.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(%s)", [self._backend])
-        # Raised in the thread at its next instruction; nothing of the product catches it.
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(Killed))
+        # Raised in the thread at its next instruction; nothing of the product catches
+        # it.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(Killed)
+        )
         self.go_on(None)
 
     def lose_database(self) -> None:
@@ -77,7 +84,9 @@ class Worker:
 
     def _wait(self) -> None:
         with self.world.changed:
-            reached = self.world.changed.wait_for(lambda: self.is_done or self.world.parked, PATIENCE)
+            reached = self.world.changed.wait_for(
+                lambda: self.is_done or self.world.parked, PATIENCE
+            )
         assert reached, "the worker neither ended nor asked"
         if self.is_done:
             self._thread.join(PATIENCE)

@@ -1,6 +1,8 @@
-"""P3: whatever happens between the steps of decisions, at most one effect, and nothing stays unknown unseen.
+"""P3: whatever happens between the steps of decisions, at most one effect, and nothing
+stays unknown unseen.
 
-A Hypothesis state machine makes the moves; tests/promises/test_p3_decision_model.py checks the same in a model.
+A Hypothesis state machine makes the moves; tests/promises/test_p3_decision_model.py
+checks the same in a model.
 """
 
 from typing import Any
@@ -22,14 +24,23 @@ def machine(transactional_db):
             make_person("ana@yourteam.example", "Ana Ferreira", "reviewer"),
             make_person("ben@yourteam.example", "Ben Okafor", "reviewer"),
         ]
-        DecisionMachine.admin = make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
+        DecisionMachine.admin = make_person(
+            "ida@yourteam.example", "Ida Lindqvist", "admin"
+        )
         yield DecisionMachine
 
 
 def run(machine: type[DecisionMachine], **options: Any) -> None:
-    quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    quiet = [
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+    ]
     run_state_machine_as_test(
-        machine, settings=settings(deadline=None, database=None, suppress_health_check=quiet, **options)
+        machine,
+        settings=settings(
+            deadline=None, database=None, suppress_health_check=quiet, **options
+        ),
     )
 
 
@@ -43,10 +54,15 @@ def test_decisions_hold_in_many_more_histories(machine):
 
 
 @pytest.mark.parametrize(
-    ("what", "trouble"), [("approve", "silent"), ("approve", "forgets"), ("approve silently", "")], ids=str
+    ("what", "trouble"),
+    [("approve", "silent"), ("approve", "forgets"), ("approve silently", "")],
+    ids=str,
 )
-def test_later_webhook_of_another_approval_is_not_mistaken_for_ours(machine, what, trouble):
-    """A history that the machine found: the webhook that names who decided is late, and MultiMail does not tell.
+def test_later_webhook_of_another_approval_is_not_mistaken_for_ours(
+    machine, what, trouble
+):
+    """A history that the machine found: the webhook that names who decided is late, and
+    MultiMail does not tell.
 
     Or it tells who, and that they gave no reason.
     """
@@ -57,7 +73,9 @@ def test_later_webhook_of_another_approval_is_not_mistaken_for_ours(machine, wha
         # It says that the message was sent, and not by whose decision.
         state.webhook_arrives(which=3)
         state.answer_call(which=0, how="500")
-        state.resolve_doubt(silent=trouble == "silent", forgets=trouble == "forgets", settles=False)
+        state.resolve_doubt(
+            silent=trouble == "silent", forgets=trouble == "forgets", settles=False
+        )
         state.decisions_only_go_forward()
         state.doubt_is_shown()
     finally:

@@ -1,4 +1,6 @@
-"""P3: the Promela model of the decision protocol (docs/model) holds in every state, and its broken twins do not."""
+"""P3: the Promela model of the decision protocol (docs/model) holds in every state, and
+its broken twins do not.
+"""
 
 import re
 import subprocess
@@ -15,19 +17,37 @@ SMALL, LARGE = {"ROWS": 1, "ATTEMPTS": 2}, {"ROWS": 2, "ATTEMPTS": 1, "EXPIRY": 
 PATIENCE = 1200
 LIVE = {"ROWS": 1, "ATTEMPTS": 1, "LIVENESS": 1}
 
-pytestmark = pytest.mark.skipif(not has_spin(), reason="spin or gcc is missing (Debian: apt install spin gcc)")
+pytestmark = pytest.mark.skipif(
+    not has_spin(), reason="spin or gcc is missing (Debian: apt install spin gcc)"
+)
 
 
 def compile_model(folder: Path, switches: dict[str, int], *options: str) -> None:
     defined = [f"-D{name}={value}" for name, value in switches.items()]
-    subprocess.run(["spin", *defined, "-a", str(MODEL)], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        ["spin", *defined, "-a", str(MODEL)],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     # For a small model, optimising takes longer than it saves; the last option wins.
-    subprocess.run(["gcc", "-O0", "-DMEMLIM=6000", "-DNFAIR=4", *options, "-o", "pan", "pan.c"], cwd=folder, check=True)
+    subprocess.run(
+        ["gcc", "-O0", "-DMEMLIM=6000", "-DNFAIR=4", *options, "-o", "pan", "pan.c"],
+        cwd=folder,
+        check=True,
+    )
 
 
 def run_model(folder: Path, *options: str) -> str:
     command = ["./pan", "-m1000000", "-n", *options]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
+    return subprocess.run(
+        command,
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    ).stdout
 
 
 def visit_all(folder: Path, switches: dict[str, int], *options: str) -> str:
@@ -49,7 +69,9 @@ def assert_holds(printed: str) -> None:
     "upstream",
     [
         pytest.param("", id="first decision wins"),
-        pytest.param("REPEATS", id="no call outlives the settle time", marks=pytest.mark.slow),
+        pytest.param(
+            "REPEATS", id="no call outlives the settle time", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_protocol_holds_in_every_state(tmp_path, upstream):
@@ -78,7 +100,9 @@ def test_broken_twin_with_two_approvals_has_a_counterexample(tmp_path, switch):
 
 
 @pytest.mark.slow
-def test_protocol_with_two_decisions_of_two_approvals_holds_in_the_states_of_a_sample(tmp_path):
+def test_protocol_with_two_decisions_of_two_approvals_holds_in_the_states_of_a_sample(
+    tmp_path,
+):
     switches = SEVERAL | {"ROWS": 2, "FAULTS": 0}
     compile_model(tmp_path, switches, "-DSAFETY", "-DNOCLAIM", "-DBITSTATE", "-O2")
     printed = run_model(tmp_path, "-w24")
@@ -98,7 +122,9 @@ def test_protocol_with_a_standing_approval_holds_in_every_state(tmp_path):
 
 
 @pytest.mark.slow
-def test_protocol_with_a_standing_approval_and_two_decisions_holds_in_every_state(tmp_path):
+def test_protocol_with_a_standing_approval_and_two_decisions_holds_in_every_state(
+    tmp_path,
+):
     assert_holds(visit_all(tmp_path, STANDING | {"ROWS": 2, "FAULTS": 0}, "-O2"))
 
 
@@ -111,18 +137,48 @@ def test_broken_twin_with_a_standing_approval_has_a_counterexample(tmp_path, swi
 
 
 TWINS = {
-    "NO_FENCE": ("no attempt number", {}, r"row\[d\].attempt==n", "a late worker overwrites a newer attempt"),
-    "RERUN": ("called again when the lease ends", {"REPEATS": 1}, r"effects<=1", "two mails leave"),
-    "UNDO_UNKNOWN": ("undone although unknown", {}, r"!\(\(row\[\(1/2\)\].state==", "it leaves although undone"),
-    "KILL_ASKED_ONCE": ("kill switch asked too early", {}, r"!\(killed\)", "a call after the kill switch"),
-    "WITHDRAW_ELSEWHERE": ("withdrawn by nobody", {}, r"\.stopped", "what nobody withdrew has left after all"),
+    "NO_FENCE": (
+        "no attempt number",
+        {},
+        r"row\[d\].attempt==n",
+        "a late worker overwrites a newer attempt",
+    ),
+    "RERUN": (
+        "called again when the lease ends",
+        {"REPEATS": 1},
+        r"effects<=1",
+        "two mails leave",
+    ),
+    "UNDO_UNKNOWN": (
+        "undone although unknown",
+        {},
+        r"!\(\(row\[\(1/2\)\].state==",
+        "it leaves although undone",
+    ),
+    "KILL_ASKED_ONCE": (
+        "kill switch asked too early",
+        {},
+        r"!\(killed\)",
+        "a call after the kill switch",
+    ),
+    "WITHDRAW_ELSEWHERE": (
+        "withdrawn by nobody",
+        {},
+        r"\.stopped",
+        "what nobody withdrew has left after all",
+    ),
 }
 
 
 # To compile a twin takes longer than to look at its states: the others are for --all.
 @pytest.mark.parametrize(
     "switch",
-    [pytest.param(one, id=TWINS[one][0], marks=[pytest.mark.slow] * (one != "NO_FENCE")) for one in TWINS],
+    [
+        pytest.param(
+            one, id=TWINS[one][0], marks=[pytest.mark.slow] * (one != "NO_FENCE")
+        )
+        for one in TWINS
+    ],
 )
 def test_broken_twin_has_a_counterexample(tmp_path, switch):
     _, upstream, violated, what_happens = TWINS[switch]
@@ -145,21 +201,40 @@ def test_doubt_does_not_end_where_nobody_sweeps(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("upstream", ["", "REPEATS"], ids=["first decision wins", "no call outlives the settle time"])
-def test_protocol_with_a_second_decision_and_expiry_holds_in_every_state(tmp_path, upstream):
-    assert_holds(visit_all(tmp_path, LARGE | ({upstream: 1} if upstream else {}), "-O2"))
+@pytest.mark.parametrize(
+    "upstream",
+    ["", "REPEATS"],
+    ids=["first decision wins", "no call outlives the settle time"],
+)
+def test_protocol_with_a_second_decision_and_expiry_holds_in_every_state(
+    tmp_path, upstream
+):
+    assert_holds(
+        visit_all(tmp_path, LARGE | ({upstream: 1} if upstream else {}), "-O2")
+    )
 
 
 @pytest.mark.slow
 def test_protocol_with_a_second_attempt_ends_every_doubt(tmp_path):
-    # That the mirror follows does not depend on the number of attempts: one is enough for it, above.
+    # That the mirror follows does not depend on the number of attempts: one is enough
+    # for it, above.
     compile_model(tmp_path, LIVE | {"ATTEMPTS": 2}, "-DNOREDUCE", "-O2")
     assert_holds(run_model(tmp_path, "-a", "-f", "-N", "doubt_ends"))
 
 
 @pytest.mark.slow
-def test_protocol_with_two_decisions_of_two_attempts_holds_in_the_states_of_a_sample(tmp_path):
-    # Too many states to keep: bitstate hashing visits some seven million of them, the same each time.
-    compile_model(tmp_path, {"ROWS": 2, "ATTEMPTS": 2, "EXPIRY": 1}, "-DSAFETY", "-DNOCLAIM", "-DBITSTATE", "-O2")
+def test_protocol_with_two_decisions_of_two_attempts_holds_in_the_states_of_a_sample(
+    tmp_path,
+):
+    # Too many states to keep: bitstate hashing visits some seven million of them, the
+    # same each time.
+    compile_model(
+        tmp_path,
+        {"ROWS": 2, "ATTEMPTS": 2, "EXPIRY": 1},
+        "-DSAFETY",
+        "-DNOCLAIM",
+        "-DBITSTATE",
+        "-O2",
+    )
     printed = run_model(tmp_path, "-w24")
     assert "errors: 0" in printed, printed

@@ -1,7 +1,9 @@
-"""A MultiMail for the state machine: real HTTP, a ledger of effects that is only added to, and requests that wait.
+"""A MultiMail for the state machine: real HTTP, a ledger of effects that is only added
+to, and requests that wait.
 
-Whatever a worker asks is parked until the machine says how it ends, so that a worker can be stopped, cut off or killed
-at each point where it speaks to somebody. What others ask is answered at once.
+Whatever a worker asks is parked until the machine says how it ends, so that a worker
+can be stopped, cut off or killed at each point where it speaks to somebody. What others
+ask is answered at once.
 """
 
 import contextlib
@@ -25,7 +27,9 @@ _WORDS = {"approve": "approved", "reject": "rejected"}
 
 @dataclass
 class Parked:
-    """One request of a worker. `answer` is what was true when it arrived; None cuts the connection."""
+    """One request of a worker. `answer` is what was true when it arrived; None cuts the
+    connection.
+    """
 
     is_call: bool
     body: dict[str, Any]
@@ -48,7 +52,9 @@ class Effect:
 
 
 class World:
-    """What MultiMail knows. With `repeats` it sends again what is approved again, else the first decision wins."""
+    """What MultiMail knows. With `repeats` it sends again what is approved again, else
+    the first decision wins.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -77,19 +83,39 @@ class World:
         email_id, row = body["email_id"], self.rows[body["email_id"]]
         print_now = fingerprint(content_of(row))
         earlier = self.decided.get(email_id)
-        repeats = self.repeats and earlier is not None and earlier.action == body["action"] == "approve"
-        ours = earlier is not None and references_in(earlier.reason) and references_in(body["reason"])
+        repeats = (
+            self.repeats
+            and earlier is not None
+            and earlier.action == body["action"] == "approve"
+        )
+        ours = (
+            earlier is not None
+            and references_in(earlier.reason)
+            and references_in(body["reason"])
+        )
         if earlier and not (repeats and ours):
-            return 409, {"error": "decided", "code": "not_pending", **self._outcome(earlier)}
+            return 409, {
+                "error": "decided",
+                "code": "not_pending",
+                **self._outcome(earlier),
+            }
         if body.get("expected_fingerprint") not in (None, print_now):
-            return 409, {"error": "changed", "code": "content_changed", "status": "pending_send_approval"}
+            return 409, {
+                "error": "changed",
+                "code": "content_changed",
+                "status": "pending_send_approval",
+            }
         effect = Effect(email_id, body["action"], body["reason"], print_now)
         self.effects.append(effect)
         self.decided.setdefault(email_id, effect)
         outcome = self._outcome(effect)
-        self.webhooks.append(event_body(f"oversight.{outcome['decision']}", email_id=email_id, **outcome))
+        self.webhooks.append(
+            event_body(f"oversight.{outcome['decision']}", email_id=email_id, **outcome)
+        )
         if effect.action == "approve":
-            self.webhooks.append(event_body("message.sent", email_id=email_id, status="sent"))
+            self.webhooks.append(
+                event_body("message.sent", email_id=email_id, status="sent")
+            )
         return 200, outcome
 
     def read(self, email_id: str) -> tuple[int, Any]:
@@ -103,7 +129,12 @@ class World:
             return 200, {"pending": [self.rows[email_id]], "cursor": None}
         if self.forgets:
             return 404, {"error": "There is no such message in this account."}
-        return 200, {"pending": [], "cursor": None, "email_id": email_id, **self._outcome(self.decided[email_id])}
+        return 200, {
+            "pending": [],
+            "cursor": None,
+            "email_id": email_id,
+            **self._outcome(self.decided[email_id]),
+        }
 
     def _outcome(self, effect: Effect) -> dict[str, Any]:
         decided_by = "" if references_in(effect.reason) else "Somebody at MultiMail"
@@ -112,8 +143,12 @@ class World:
             "status": status, "decision": _WORDS[effect.action], "reason": effect.reason, "decided_by": decided_by,
         }  # fmt: skip
 
-    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
-        """Answer a request, after parking it where it is a worker's; None cuts the connection."""
+    def answer(
+        self, method: str, path: str, body: dict[str, Any]
+    ) -> tuple[int, Any] | None:
+        """Answer a request, after parking it where it is a worker's; None cuts the
+        connection.
+        """
         address = urlsplit(path)
         if address.path == "/v1/account":
             return 200, {"scopes": ["oversight"]}
@@ -139,7 +174,9 @@ def serving_world() -> Iterator[World]:
 
     class Answers(Handler):
         def _answer(self) -> None:
-            answer = world.answer(self.command, self.path, json.loads(self.body() or b"{}"))
+            answer = world.answer(
+                self.command, self.path, json.loads(self.body() or b"{}")
+            )
             if answer is None:
                 self.close_connection = True
                 reset(self.connection)

@@ -1,6 +1,8 @@
-"""`python -m tests.releases.make`: writes the dump of a small desk, as the code of this release leaves it.
+"""`python -m tests.releases.make`: writes the dump of a small desk, as the code of this
+release leaves it.
 
-To be called once for each release, from its own code. The keys are of no use anywhere else.
+To be called once for each release, from its own code. The keys are of no use anywhere
+else.
 """
 
 import base64
@@ -20,20 +22,32 @@ from launcher.servers import Servers
 
 FOLDER = Path(__file__).parent
 _KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
-KEYS = {"SECRET_KEY": "of the tests alone, " * 3, "ENCRYPTION_KEYS": _KEY, "SEAL_KEY": _KEY}
+KEYS = {
+    "SECRET_KEY": "of the tests alone, " * 3,
+    "ENCRYPTION_KEYS": _KEY,
+    "SEAL_KEY": _KEY,
+}
 
 
 def main() -> None:
     """Start servers of its own, fill a desk, dump it."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    with tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="countersign-", ignore_cleanup_errors=True
+    ) as folder:
         servers = Servers(data=Path(folder), durable=False)
         assert servers.postgres is not None
         try:
             servers.start()
             asked = environment.read({"DATA_DIR": folder, "DEMO": "0"})
-            os.environ.update({**asked.variables, **servers.variables(), **KEYS, "DEMO": "0"})
-            subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], check=True, cwd=ROOT)
+            os.environ.update(
+                {**asked.variables, **servers.variables(), **KEYS, "DEMO": "0"}
+            )
+            subprocess.run(
+                [sys.executable, str(ROOT / "manage.py"), "prepare"],
+                check=True,
+                cwd=ROOT,
+            )
             _fill()
             _dump(servers.postgres.url(OWNER), FOLDER / f"{version}.sql.gz")
         finally:
@@ -42,12 +56,18 @@ def main() -> None:
 
 def _dump(url: str, target: Path) -> None:
     options = ["--schema=public", "--no-owner", "--no-privileges"]
-    made = subprocess.run([postgres_programs() / "pg_dump", *options, url], check=True, capture_output=True)
+    made = subprocess.run(
+        [postgres_programs() / "pg_dump", *options, url],
+        check=True,
+        capture_output=True,
+    )
     target.write_bytes(gzip.compress(made.stdout, mtime=0))
 
 
 def _fill() -> None:
-    """Make held messages, decisions in each state on their way, mail at the gateway, and a ledger that is sealed."""
+    """Make held messages, decisions in each state on their way, mail at the gateway,
+    and a ledger that is sealed.
+    """
     import django
 
     django.setup()
@@ -67,9 +87,16 @@ def _fill() -> None:
     ana = factories.make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     factories.make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
     connection = factories.make_connection()
-    messages = [factories.make_message(connection, subject=f"Refund {number}") for number in range(6)]
+    messages = [
+        factories.make_message(connection, subject=f"Refund {number}")
+        for number in range(6)
+    ]
     seal_all()
-    for message, state in zip(messages, ("held", "held", "recorded", "calling", "unknown", "withdrawn"), strict=True):
+    for message, state in zip(
+        messages,
+        ("held", "held", "recorded", "calling", "unknown", "withdrawn"),
+        strict=True,
+    ):
         if state == "held":
             continue
         message = Message.objects.get(pk=message.pk)
@@ -83,10 +110,15 @@ def _fill() -> None:
         )
         fields = {"attempt": 1, "may_have_left": True} if state != "recorded" else {}
         lease = {"lease_until": timezone.now()} if state == "calling" else {}
-        Decision.objects.filter(pk=result.decision.pk).update(state=state, due_at=timezone.now(), **fields, **lease)
+        Decision.objects.filter(pk=result.decision.pk).update(
+            state=state, due_at=timezone.now(), **fields, **lease
+        )
     seal_all()
     world = make_world()
-    agent, desk = (ApiKey.objects.get(account=world.account, name=f"Key {name}") for name in ("agent", "desk"))
+    agent, desk = (
+        ApiKey.objects.get(account=world.account, name=f"Key {name}")
+        for name in ("agent", "desk")
+    )
     for number, later in enumerate((None, timedelta(days=36_500), None)):
         email = Email.objects.create(
             account=world.account, mailbox=world.mailbox, direction="outbound", status="pending_scan", sandbox=False,
@@ -97,7 +129,13 @@ def _fill() -> None:
         )  # fmt: skip
         submission.move_on(email=email)
         if number < 2:
-            decide_email(key=desk, email_id=email.pk, outcome="approved", reason="", expected_fingerprint="")
+            decide_email(
+                key=desk,
+                email_id=email.pk,
+                outcome="approved",
+                reason="",
+                expected_fingerprint="",
+            )
     append(3)
     seal_all()
     append(2)

@@ -1,4 +1,6 @@
-"""What a file really is: by its bytes, against its name and type; and what in it a reviewer must know."""
+"""What a file really is: by its bytes, against its name and type; and what in it a
+reviewer must know.
+"""
 
 import io
 import struct
@@ -17,7 +19,11 @@ from mirror.attachments.flags import flags_of_name
 from rendering.pictures import size_of
 from tests.linear import is_linear
 
-PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 640, 480) + b"\x08\x06\x00\x00\x00"
+PNG = (
+    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+    + struct.pack(">II", 640, 480)
+    + b"\x08\x06\x00\x00\x00"
+)
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 PDF = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 
@@ -53,9 +59,9 @@ KINDS = {
 
 
 def test_kind_goes_by_the_bytes_and_that_of_a_zip_by_what_it_lists():
-    assert {kind: [kind_of(one, name="")[0] for one in some] for kind, some in KINDS.items()} == {
-        kind: [kind] * len(some) for kind, some in KINDS.items()
-    }
+    assert {
+        kind: [kind_of(one, name="")[0] for one in some] for kind, some in KINDS.items()
+    } == {kind: [kind] * len(some) for kind, some in KINDS.items()}
     assert kind_of(b"a,b\n1,2\n", name="sums.csv")[0] == "csv"
     listed = {
         ("[Content_Types].xml", "word/document.xml"): "docx",
@@ -64,26 +70,79 @@ def test_kind_goes_by_the_bytes_and_that_of_a_zip_by_what_it_lists():
         ("AndroidManifest.xml", "META-INF/MANIFEST.MF"): "apk",
         ("readme.txt",): "zip",
     }
-    assert {names: detect_file(named(*names), name="x", content_type="").kind for names in listed} == listed
+    assert {
+        names: detect_file(named(*names), name="x", content_type="").kind
+        for names in listed
+    } == listed
 
 
 # Content, name and declared type, and a part of what is said of them.
 EXPECTED = [
-    (b"plain words", "report.pdf", "application/pdf", "high: Its name ends in .pdf, but its bytes are plain text."),
-    (b"MZ\x90", "report.pdf", "", "high: Its name ends in .pdf, but its bytes are a Windows program."),
+    (
+        b"plain words",
+        "report.pdf",
+        "application/pdf",
+        "high: Its name ends in .pdf, but its bytes are plain text.",
+    ),
+    (
+        b"MZ\x90",
+        "report.pdf",
+        "",
+        "high: Its name ends in .pdf, but its bytes are a Windows program.",
+    ),
     (b"MZ\x90", "report", "", "high: Its bytes are a Windows program."),
-    (PDF, "picture.png", "image/png", "high: Its name ends in .png, but its bytes are a PDF."),
-    (PDF, "file.bin", "image/png", "high: It is declared as image/png, but its bytes are a PDF."),
-    (b"<html>", "notes.txt", "text/plain", "high: Its name ends in .txt, but its bytes are a web page."),
-    (named("AndroidManifest.xml"), "game.zip", "", "but its bytes are an Android program."),
-    (PDF, "report.pdf.exe", "application/pdf", "high: Be careful: named like a .pdf, but a .exe."),
-    (PDF, "invoice_\u202efdp.exe", "", "its name is reversed to look like another type; it ends in .exe"),
-    (PDF, "in\u200bvoice.pdf", "", "high: Its name contains invisible characters: zero width space."),
+    (
+        PDF,
+        "picture.png",
+        "image/png",
+        "high: Its name ends in .png, but its bytes are a PDF.",
+    ),
+    (
+        PDF,
+        "file.bin",
+        "image/png",
+        "high: It is declared as image/png, but its bytes are a PDF.",
+    ),
+    (
+        b"<html>",
+        "notes.txt",
+        "text/plain",
+        "high: Its name ends in .txt, but its bytes are a web page.",
+    ),
+    (
+        named("AndroidManifest.xml"),
+        "game.zip",
+        "",
+        "but its bytes are an Android program.",
+    ),
+    (
+        PDF,
+        "report.pdf.exe",
+        "application/pdf",
+        "high: Be careful: named like a .pdf, but a .exe.",
+    ),
+    (
+        PDF,
+        "invoice_\u202efdp.exe",
+        "",
+        "its name is reversed to look like another type; it ends in .exe",
+    ),
+    (
+        PDF,
+        "in\u200bvoice.pdf",
+        "",
+        "high: Its name contains invisible characters: zero width space.",
+    ),
     (PDF + b"/Java#53cript", "a.pdf", "", "high: It contains JavaScript"),
     (PDF + b"/Launch", "a.pdf", "", "high: It can start a program."),
     (PDF + b"/Encrypt", "a.pdf", "", "notice: It is encrypted or protected"),
     (OLE + "_VBA_PROJECT".encode("utf-16-le"), "a.doc", "", "high: It contains macros"),
-    (named("[Content_Types].xml", "word/vbaProject.bin"), "a.docx", "", "high: It contains macros"),
+    (
+        named("[Content_Types].xml", "word/vbaProject.bin"),
+        "a.docx",
+        "",
+        "high: It contains macros",
+    ),
     (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It contains an embedded object"),
     (named("run me.js"), "a.zip", "", "high: It contains “run me.js”: .js files run."),
     (named("../../etc/passwd"), "a.zip", "", "high: It would write outside its folder"),
@@ -91,7 +150,12 @@ EXPECTED = [
     (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: Its content cannot be listed here."),
     (b"a,b\n=HYPERLINK(1),2", "a.csv", "", "notice: Some cells start like formulas"),
     (b"-----BEGIN RSA PRIVATE KEY-----\n", "id.pem", "", "high: It is a private key"),
-    (b"<svg><script/></svg>", "a.svg", "image/svg+xml", "notice: It opens in the browser and can contain scripts."),
+    (
+        b"<svg><script/></svg>",
+        "a.svg",
+        "image/svg+xml",
+        "notice: It opens in the browser and can contain scripts.",
+    ),
 ]
 AGREES = [
     (PNG, "logo.PNG", "image/png; charset=binary"),
@@ -114,12 +178,19 @@ def test_contradicting_or_active_files_are_named_and_consistent_ones_are_not():
 
 def test_name_alone_gives_away_what_it_can_before_any_byte_came():
     [flag] = flags_of_name("report.pdf.exe", "application/pdf")
-    assert (flag.level, "named like a .pdf, but a .exe" in flag.sentence) == ("high", True)
+    assert (flag.level, "named like a .pdf, but a .exe" in flag.sentence) == (
+        "high",
+        True,
+    )
     assert flags_of_name("report.pdf", "application/pdf") == ()
 
 
 def test_archive_lists_names_and_counts_the_rest():
-    seen = detect_file(named(*(f"{number}.txt" for number in range(MAX_LISTED + 7))), name="a.zip", content_type="")
+    seen = detect_file(
+        named(*(f"{number}.txt" for number in range(MAX_LISTED + 7))),
+        name="a.zip",
+        content_type="",
+    )
     assert (len(seen.members), seen.more, seen.members[0]) == (MAX_LISTED, 7, "0.txt")
 
 
@@ -128,7 +199,9 @@ def test_bomb_and_lock_are_announced_by_the_directory_alone():
     entry = packed.find(b"PK\x01\x02")
     # Whoever unpacked it would find a single byte.
     packed[entry + 24 : entry + 28] = struct.pack("<I", 200_000_000)
-    assert "high: It would unpack to far more than any message needs" in sentences(bytes(packed), "a.zip")
+    assert "high: It would unpack to far more than any message needs" in sentences(
+        bytes(packed), "a.zip"
+    )
     packed[entry + 8] |= 1
     assert "encrypted with a password" in sentences(bytes(packed), "a.zip")
 
@@ -141,13 +214,23 @@ def test_directory_that_is_made_up_is_not_read():
 
 def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored():
     packed = named("a?b.txt").replace(b"a?b.txt", b"a\x00b.txt")
-    assert detect_file(packed, name="a.zip", content_type="").members == ("a\ufffdb.txt",)
-    assert [member.name for member in zip_members(b"x" * 1000 + named("a.txt"))] == ["a.txt"]
+    assert detect_file(packed, name="a.zip", content_type="").members == (
+        "a\ufffdb.txt",
+    )
+    assert [member.name for member in zip_members(b"x" * 1000 + named("a.txt"))] == [
+        "a.txt"
+    ]
 
 
 def _jpeg(width, height):
     table = b"\xff\xdb" + struct.pack(">H", 4) + b"\x00\x00"
-    return b"\xff\xd8" + table + b"\xff\xff\xc2" + struct.pack(">HBHH", 17, 8, height, width) + bytes(10)
+    return (
+        b"\xff\xd8"
+        + table
+        + b"\xff\xff\xc2"
+        + struct.pack(">HBHH", 17, 8, height, width)
+        + bytes(10)
+    )
 
 
 def test_size_of_a_picture_is_read_from_its_header():
@@ -155,9 +238,27 @@ def test_size_of_a_picture_is_read_from_its_header():
         ("png", PNG),
         ("gif", b"GIF89a" + struct.pack("<HH", 640, 480)),
         ("jpeg", _jpeg(640, 480)),
-        ("webp", b"RIFF\0\0\0\0WEBPVP8X" + bytes(8) + (639).to_bytes(3, "little") + (479).to_bytes(3, "little")),
-        ("webp", b"RIFF\0\0\0\0WEBPVP8L" + bytes(4) + b"\x2f" + struct.pack("<I", 639 | 479 << 14)),
-        ("webp", b"RIFF\0\0\0\0WEBPVP8 " + bytes(7) + b"\x9d\x01\x2a" + struct.pack("<HH", 640, 480)),
+        (
+            "webp",
+            b"RIFF\0\0\0\0WEBPVP8X"
+            + bytes(8)
+            + (639).to_bytes(3, "little")
+            + (479).to_bytes(3, "little"),
+        ),
+        (
+            "webp",
+            b"RIFF\0\0\0\0WEBPVP8L"
+            + bytes(4)
+            + b"\x2f"
+            + struct.pack("<I", 639 | 479 << 14),
+        ),
+        (
+            "webp",
+            b"RIFF\0\0\0\0WEBPVP8 "
+            + bytes(7)
+            + b"\x9d\x01\x2a"
+            + struct.pack("<HH", 640, 480),
+        ),
     ):
         assert size_of(kind, content) == (640, 480), kind
 
@@ -171,5 +272,12 @@ def test_size_of_a_broken_picture_is_not_guessed():
 def test_hostile_megabyte_is_looked_at_in_time_by_its_length():
     """What loops over bytes; patterns: tests/unit/test_patterns.py."""
     for begins, goes_on in ((b"", b"PK\x05\x06"), (b"\xff\xd8", b"\xff")):
-        small, large = (begins + goes_on * (length // len(goes_on)) for length in (125_000, 1_000_000))
-        assert is_linear(lambda content: detect_file(content, name="x.csv", content_type="text/csv"), small, large)
+        small, large = (
+            begins + goes_on * (length // len(goes_on))
+            for length in (125_000, 1_000_000)
+        )
+        assert is_linear(
+            lambda content: detect_file(content, name="x.csv", content_type="text/csv"),
+            small,
+            large,
+        )

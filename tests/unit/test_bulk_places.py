@@ -1,4 +1,6 @@
-"""Where texts of one template differ: nothing else differs, and what most say is told from the rest."""
+"""Where texts of one template differ: nothing else differs, and what most say is told
+from the rest.
+"""
 
 import random
 
@@ -9,7 +11,11 @@ REFUND = "Hello {},\n\nyour refund of {} EUR for order {} is on its way."
 
 
 def test_values_that_most_share_make_the_others_odd_and_values_of_each_are_nobodys():
-    filled_in = (("Dana", "50.00", 4471), ("Kim Brown", "500.00", 4472), ("Bo", "50.00", 9))
+    filled_in = (
+        ("Dana", "50.00", 4471),
+        ("Kim Brown", "500.00", 4472),
+        ("Bo", "50.00", 9),
+    )
     texts = [REFUND.format(*one) for one in filled_in]
     name, amount, order = places_of(texts, Effort())
     assert (name.values, amount.values, order.values) == (
@@ -29,10 +35,14 @@ def test_texts_are_the_same_outside_of_their_places_whatever_they_hold():
         for _ in range(4):
             words = base[:]
             for at in chance.choices(range(40), k=chance.randrange(6)):
-                words[at : at + chance.randrange(3)] = [chance.choice(("xx", "y ", " q", "", "\n"))]
+                words[at : at + chance.randrange(3)] = [
+                    chance.choice(("xx", "y ", " q", "", "\n"))
+                ]
             texts.append("".join(words))
         places = places_of(texts, Effort())
-        assert len({outside(text, at, places) for at, text in enumerate(texts)}) == 1, seed
+        assert len({outside(text, at, places) for at, text in enumerate(texts)}) == 1, (
+            seed
+        )
 
 
 def outside(text, at, places):

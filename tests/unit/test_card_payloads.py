@@ -1,4 +1,6 @@
-"""What is posted under hostile names: cards, buttons, digests and short forms, read by Discord and by discord.py."""
+"""What is posted under hostile names: cards, buttons, digests and short forms, read by
+Discord and by discord.py.
+"""
 
 import json
 import re
@@ -12,7 +14,14 @@ from hypothesis import strategies as st
 from alerts.cards.digest import Row
 from alerts.cards.markup import OPEN_TONES, cut, units
 from alerts.cards.message import desk_link, triggered_by
-from alerts.channels.discord.embeds import Button, buttons, custom_id, payload, read_custom_id, shortened
+from alerts.channels.discord.embeds import (
+    Button,
+    buttons,
+    custom_id,
+    payload,
+    read_custom_id,
+    shortened,
+)
 from alerts.channels.discord.markdown import escape, literal
 from alerts.channels.discord.replies import reason_form
 from approvals.decisions.status import Status
@@ -29,7 +38,10 @@ with warnings.catch_warnings():
 
 MESSAGE = UUID("0190f5c8-0000-7000-8000-000000000001")
 LINK = "https://desk.example/approvals/1/"
-HELD_AT, EXPIRES_AT = datetime(2026, 3, 1, 9, tzinfo=UTC), datetime(2026, 3, 2, 9, tzinfo=UTC)
+HELD_AT, EXPIRES_AT = (
+    datetime(2026, 3, 1, 9, tzinfo=UTC),
+    datetime(2026, 3, 2, 9, tzinfo=UTC),
+)
 HELD = Status("Held", "amber", "Waiting for a decision")
 CASE_10 = "@everyone **[click](https://evil)**"
 HOSTILE = (
@@ -62,11 +74,15 @@ def bot_body(text, tone="amber", privacy="headers"):
 
 
 def digest_of(text, tones=TONES):
-    return digest_body([Row(text or "Held", tone, text, "high") for tone in tones * 4], LINK)
+    return digest_body(
+        [Row(text or "Held", tone, text, "high") for tone in tones * 4], LINK
+    )
 
 
 def read_by_discord_py(body):
-    """Read `body` as discord.py reads what Discord sends, and return the embed and the buttons."""
+    """Read `body` as discord.py reads what Discord sends, and return the embed and the
+    buttons.
+    """
     shown = discord.Embed.from_dict(body["embeds"][0])
     rows = [_component_factory(row) for row in body.get("components", [])]
     assert all(isinstance(row, ActionRow) for row in rows)
@@ -94,12 +110,18 @@ def strings_of(value):
 
 def test_what_is_over_says_no_times():
     over = bot_body("Refund", "green")["embeds"][0]
-    assert not {"Held", "Expires", "Claimed by"} & {one["name"] for one in over["fields"]}
+    assert not {"Held", "Expires", "Claimed by"} & {
+        one["name"] for one in over["fields"]
+    }
 
 
 def test_risk_with_minimal_privacy_reveals_no_content():
     risky = card_of(risk="look-alike, [x](y)")
-    assert {"name": "Findings", "value": r"look\-alike, \[x\]\(y\)", "inline": False} in risky["fields"]
+    assert {
+        "name": "Findings",
+        "value": r"look\-alike, \[x\]\(y\)",
+        "inline": False,
+    } in risky["fields"]
 
     minimal = str(card_of(privacy="minimal"))
     assert "refund" not in minimal
@@ -139,7 +161,11 @@ def test_every_card_of_hostile_mail_is_accepted_by_discord_and_by_discord_py():
 
 def test_digests_and_short_forms_are_read_by_discord_py_as_they_were_meant():
     for text in HOSTILE:
-        for body in (digest_of(text), shortened(digest_of(text)), shortened(bot_body(text))):
+        for body in (
+            digest_of(text),
+            shortened(digest_of(text)),
+            shortened(bot_body(text)),
+        ):
             shown, buttons = read_by_discord_py(body)
             # It would come back as it is: nothing in it is unknown, or of another type.
             assert shown.to_dict().items() >= body["embeds"][0].items(), text[:40]
@@ -156,9 +182,16 @@ def test_form_that_asks_for_a_reason_is_read_by_discord_py():
 
     asked = label.component
     assert isinstance(asked, discord.TextInput)
-    assert (asked.style, asked.required, asked.min_length) == (discord.TextStyle.paragraph, True, 1)
+    assert (asked.style, asked.required, asked.min_length) == (
+        discord.TextStyle.paragraph,
+        True,
+        1,
+    )
     assert asked.max_length <= 4000
-    assert label.to_dict()["component"].items() >= form["components"][0]["component"].items()
+    assert (
+        label.to_dict()["component"].items()
+        >= form["components"][0]["component"].items()
+    )
 
 
 @given(words, st.sampled_from(TONES))
@@ -203,11 +236,20 @@ def test_held_card_of_the_bot_has_four_buttons_in_the_styles_that_people_know():
 def test_what_cannot_be_decided_can_only_be_opened_by_a_link_that_fits():
     for revision, opened in ((None, True), (7, False), (None, False)):
         (row,) = buttons(MESSAGE, revision, LINK, is_open=opened)
-        assert [button["label"] for button in row["components"]] == ["Open"], (revision, opened)
-    assert buttons(MESSAGE, None, "https://desk.example/" + "x" * 500, is_open=False) == []
+        assert [button["label"] for button in row["components"]] == ["Open"], (
+            revision,
+            opened,
+        )
+    assert (
+        buttons(MESSAGE, None, "https://desk.example/" + "x" * 500, is_open=False) == []
+    )
 
 
-@given(st.sampled_from(["approve", "reject", "claim"]), st.uuids(), st.integers(1, 2**63 - 1))
+@given(
+    st.sampled_from(["approve", "reject", "claim"]),
+    st.uuids(),
+    st.integers(1, 2**63 - 1),
+)
 def test_custom_id_is_read_as_it_was_written(act, message, revision):
     text = custom_id(act, message, revision)
     assert len(text) <= 100
@@ -216,8 +258,17 @@ def test_custom_id_is_read_as_it_was_written(act, message, revision):
 
 def test_custom_id_that_the_desk_never_wrote_is_nothing():
     number = "0190f5c8000070008000000000000001"
-    made_up = ["", "cs", f"cs:undo:{number}:7", f"cs:approve:{MESSAGE}:7", f"cs:approve:{number.upper()}:7"]
-    made_up += [f"cs:approve:{number}:{revision}" for revision in ("07", "0", "-7", "\u0667", 2**63, "7\n", "7:8")]
+    made_up = [
+        "",
+        "cs",
+        f"cs:undo:{number}:7",
+        f"cs:approve:{MESSAGE}:7",
+        f"cs:approve:{number.upper()}:7",
+    ]
+    made_up += [
+        f"cs:approve:{number}:{revision}"
+        for revision in ("07", "0", "-7", "\u0667", 2**63, "7\n", "7:8")
+    ]
     made_up += [f" cs:approve:{number}:7"]
     assert [text for text in made_up if read_custom_id(text) is not None] == []
     assert read_custom_id(f"cs:approve:{number}:7") is not None
@@ -233,7 +284,9 @@ def test_long_list_of_recipients_fits_and_says_how_many_are_not_named():
 def test_short_form_is_accepted_and_says_what_happened_to_which_message():
     card = shortened(bot_body("Refund", "rose"))["embeds"][0]
     assert (card["title"], card["description"][:16]) == ("Refund", "**Held.** Refund")
-    assert card["fields"] == [{"name": "Message ID", "value": "Refund", "inline": False}]
+    assert card["fields"] == [
+        {"name": "Message ID", "value": "Refund", "inline": False}
+    ]
     short = shortened(bot_body("x" * 9000))
     held_to_the_rules(short)
     assert short["embeds"][0]["description"]
@@ -243,10 +296,16 @@ def test_short_form_is_accepted_and_says_what_happened_to_which_message():
 
 def test_look_alike_stands_over_the_known_name_with_its_letters_marked_but_not_at_minimal_privacy():
     alike = ("Billing@acme-c0rp.example", "acme-corp.example")
-    [field] = [one for one in card_of(alike=alike)["fields"] if one["name"] == "Look-alike"]
+    [field] = [
+        one for one in card_of(alike=alike)["fields"] if one["name"] == "Look-alike"
+    ]
     assert field["value"] == "```\nacme-c0rp.example\n      ^\nacme-corp.example\n```"
     assert "Look-alike" not in str(card_of(alike=alike, privacy="minimal"))
     # Nobody ends the block from within.
     hostile = card_of(alike=("a@x```\n@everyone", "y`z.example"))
     held_to_the_rules(payload(hostile, []))
-    assert [one["value"].count("`") for one in hostile["fields"] if one["name"] == "Look-alike"] == [6]
+    assert [
+        one["value"].count("`")
+        for one in hostile["fields"]
+        if one["name"] == "Look-alike"
+    ] == [6]

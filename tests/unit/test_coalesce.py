@@ -1,4 +1,6 @@
-"""One read at a time for all who want one, and each gets one that began after they asked."""
+"""One read at a time for all who want one, and each gets one that began after they
+asked.
+"""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +14,9 @@ PATIENCE = 60
 
 
 class Slow:
-    """Work that goes on until it is let go, and counts how often it ran and how many at once."""
+    """Work that goes on until it is let go, and counts how often it ran and how many at
+    once.
+    """
 
     def __init__(self, error=None):
         self.error = error

@@ -1,4 +1,6 @@
-"""Who may use the worker's threads: no connection may hold up another, and no job that waits is forgotten."""
+"""Who may use the worker's threads: no connection may hold up another, and no job that
+waits is forgotten.
+"""
 
 from contextlib import ExitStack
 
@@ -14,7 +16,12 @@ def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
     """Let jobs of one connection come until none gets in, and return how many did."""
     entries = [
         stack.enter_context(
-            shared.enter(connection, (DECIDE if is_urgent else READ, key), is_well=is_well, is_urgent=is_urgent)
+            shared.enter(
+                connection,
+                (DECIDE if is_urgent else READ, key),
+                is_well=is_well,
+                is_urgent=is_urgent,
+            )
         )
         for key in range(times)
     ]
@@ -24,7 +31,11 @@ def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
 def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisions():
     with ExitStack() as stack:
         shared = ConnectionSlots(8)
-        assert [fill(stack, shared, connection) for connection in (1, 2, 3)] == [8 - KEPT_FREE, 1, 1]
+        assert [fill(stack, shared, connection) for connection in (1, 2, 3)] == [
+            8 - KEPT_FREE,
+            1,
+            1,
+        ]
     with ExitStack() as stack:
         shared = ConnectionSlots(8)
         assert fill(stack, shared, 1, is_urgent=False) == 2
@@ -35,7 +46,10 @@ def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisio
 
 
 def test_slow_connection_has_two_slots_until_it_is_fast_again(monkeypatch):
-    shared, times = ConnectionSlots(8), iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1])
+    shared, times = (
+        ConnectionSlots(8),
+        iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1]),
+    )
     monkeypatch.setattr(connection_slots.time, "monotonic", lambda: next(times))
     with shared.enter(1, (READ, 1), is_well=True, is_urgent=False):
         pass
@@ -50,7 +64,12 @@ def test_slow_connection_has_two_slots_until_it_is_fast_again(monkeypatch):
 def test_job_without_a_slot_is_queued_once_and_decisions_go_first():
     shared = ConnectionSlots(8)
     with shared.enter(1, (READ, 0), is_well=False, is_urgent=False) as first:
-        for job, is_urgent in (((READ, 1), False), ((READ, 1), False), ((READ, 2), False), ((DECIDE, 9), True)):
+        for job, is_urgent in (
+            ((READ, 1), False),
+            ((READ, 1), False),
+            ((READ, 2), False),
+            ((DECIDE, 9), True),
+        ):
             with shared.enter(1, job, is_well=False, is_urgent=is_urgent) as entry:
                 assert not entry.is_in
     assert first.next == ((DECIDE, 9), (READ, 1))
@@ -61,7 +80,10 @@ def test_job_without_a_slot_is_queued_once_and_decisions_go_first():
 
 def test_slot_is_free_again_after_an_error():
     shared = ConnectionSlots(8)
-    with pytest.raises(RuntimeError), shared.enter(1, (READ, 0), is_well=False, is_urgent=False):
+    with (
+        pytest.raises(RuntimeError),
+        shared.enter(1, (READ, 0), is_well=False, is_urgent=False),
+    ):
         raise RuntimeError
     with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as entry:
         assert entry.is_in
@@ -79,10 +101,14 @@ def test_connection_that_fails_is_still_read_however_many_decisions_are_due():
     shared = ConnectionSlots(threads=8)
     with shared.enter(1, (DECIDE, 1), is_well=False, is_urgent=True) as first:
         for number in range(2, 6):
-            with shared.enter(1, (DECIDE, number), is_well=False, is_urgent=True) as entry:
+            with shared.enter(
+                1, (DECIDE, number), is_well=False, is_urgent=True
+            ) as entry:
                 assert not entry.is_in
         with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as reading:
             assert reading.is_in
             with shared.enter(1, (READ, 2), is_well=False, is_urgent=False) as second:
                 assert not second.is_in
-    assert (READ, 2) in (*reading.next, *first.next), "what reads is not handed out after all decisions"
+    assert (READ, 2) in (*reading.next, *first.next), (
+        "what reads is not handed out after all decisions"
+    )

@@ -1,7 +1,8 @@
-"""A corpus of altered proofs and bundles: each alteration fails, or changes nothing that the verifier prints.
+"""A corpus of altered proofs and bundles: each alteration fails, or changes nothing
+that the verifier prints.
 
-Every field of every object is removed, doubled, set to null, to other types and values, and to what the same field says
-elsewhere. Nothing is signed again.
+Every field of every object is removed, doubled, set to null, to other types and values,
+and to what the same field says elsewhere. Nothing is signed again.
 """
 
 import copy
@@ -18,20 +19,43 @@ from audit.verifier import countersign_verify as verifier
 from tests.bundles import MESSAGE, book
 
 OTHER = MESSAGE[:-1] + "2"
-# What is not the same as the value that it replaces, though some of it is equal to it in Python.
-VALUES = (None, True, False, 0, 1, 2, -1, 1.0, 2**63, "", "0", "x", "0" * 64, [], ["x"], {}, {"x": "y"})
+# What is not the same as the value that it replaces, though some of it is equal to it
+# in Python.
+VALUES = (
+    None,
+    True,
+    False,
+    0,
+    1,
+    2,
+    -1,
+    1.0,
+    2**63,
+    "",
+    "0",
+    "x",
+    "0" * 64,
+    [],
+    ["x"],
+    {},
+    {"x": "y"},
+)
 Path = tuple[str | int, ...]
 Mutation = tuple[str, Callable[[], str]]
 
 
 def _ledger():
-    """A ledger with all that there is: keys, a restore, removed details, an outcome, and two messages."""
+    """A ledger with all that there is: keys, a restore, removed details, an outcome,
+    and two messages.
+    """
     made = book(3)
     made.write(message=MESSAGE, action="message.held", mac="ab" * 32)
     made.write(message=OTHER, action="message.held")
     made.seal()
     made.change_key()
-    made.write(message=MESSAGE, action="message.approved", outcome="approve", connection=3)
+    made.write(
+        message=MESSAGE, action="message.approved", outcome="approve", connection=3
+    )
     made.write(message=OTHER, action="message.rejected", outcome="reject", actor_id="8")
     made.details[1].update(salt=None, fields={})
     made.write(action="ledger.details_removed", fields={"numbers": "2"})
@@ -62,7 +86,11 @@ def _dump(value: Any) -> str:
         return "{" + ",".join(pairs) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_dump, value)) + "]"
-    return _dump(value.value) if isinstance(value, Doubled) else json.dumps(value, ensure_ascii=False)
+    return (
+        _dump(value.value)
+        if isinstance(value, Doubled)
+        else json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _paths(value: Any, path: Path = ()) -> Iterator[Path]:
@@ -78,7 +106,9 @@ def _at(value: Any, path: Path) -> Any:
 
 
 def _with(value: Any, path: Path, change: Callable[[Any, Any], object]) -> str:
-    """Return the JSON of a copy of which a change was given the container and the name of a field."""
+    """Return the JSON of a copy of which a change was given the container and the name
+    of a field.
+    """
     made = copy.deepcopy(value)
     change(_at(made, path[:-1]), path[-1])
     return _dump(made)
@@ -92,15 +122,25 @@ def _double(container: Any, name: Any) -> None:
 
 
 def mutations(value: Any, others: list[Any]) -> Iterator[Mutation]:
-    """Yield each alteration of an object, as a name and what makes its JSON. `others` are the same kind of object."""
+    """Yield each alteration of an object, as a name and what makes its JSON. `others`
+    are the same kind of object.
+    """
     for path in _paths(value):
         before = _at(value, path)
         where = "/".join(map(str, path))
-        yield f"{where} removed", partial(_with, value, path, lambda one, name: one.pop(name))
+        yield (
+            f"{where} removed",
+            partial(_with, value, path, lambda one, name: one.pop(name)),
+        )
         yield f"{where} doubled", partial(_with, value, path, _double)
         instead = [*VALUES, *(_try(path, other) for other in others)]
         if isinstance(before, str) and before:
-            instead += [before + "x", before[:-1], before.upper(), before[:-1] + ("1" if before[-1] == "0" else "0")]
+            instead += [
+                before + "x",
+                before[:-1],
+                before.upper(),
+                before[:-1] + ("1" if before[-1] == "0" else "0"),
+            ]
         if type(before) is int:
             instead += [before + 1, before - 1, float(before), str(before)]
         for new in instead:
@@ -124,7 +164,11 @@ def mutated_proofs() -> Iterator[Mutation]:
     proof, other = LEDGER.proof(), LEDGER.proof(OTHER)
     yield from mutations(proof, [other])
     # Fields within the text of an entry.
-    others = [json.loads(one["entry"]) for batch in other["batches"] for one in batch["entries"]]
+    others = [
+        json.loads(one["entry"])
+        for batch in other["batches"]
+        for one in batch["entries"]
+    ]
     for number, batch in enumerate(proof["batches"]):
         for place, one in enumerate(batch["entries"]):
             path = ("batches", number, "entries", place, "entry")
@@ -137,7 +181,9 @@ def _with_text(proof: Any, path: Path, make: Callable[[], str]) -> str:
 
 
 def mutated_bundles() -> Iterator[Mutation]:
-    """Yield each alteration: the file and what is altered, and what makes the content of that file."""
+    """Yield each alteration: the file and what is altered, and what makes the content
+    of that file.
+    """
     for file, data in LEDGER.files().items():
         lines = data.decode().splitlines()
         end = "\n" if file.endswith(".jsonl") else ""
@@ -145,12 +191,24 @@ def mutated_bundles() -> Iterator[Mutation]:
             before, after = lines[:number], lines[number + 1 :]
             neighbours = [json.loads(one) for one in [*before[-1:], *after[:1]]]
             for name, make in mutations(json.loads(line), neighbours):
-                yield f"{file} {number}: {name}", partial(_joined, before, make, after, end)
+                yield (
+                    f"{file} {number}: {name}",
+                    partial(_joined, before, make, after, end),
+                )
             if end:
-                yield f"{file} {number}: removed", partial(_joined, before[:-1], "\n".join(before[-1:]), after, end)
-                yield f"{file} {number}: doubled", partial(_joined, [*before, line], line, after, end)
+                yield (
+                    f"{file} {number}: removed",
+                    partial(_joined, before[:-1], "\n".join(before[-1:]), after, end),
+                )
+                yield (
+                    f"{file} {number}: doubled",
+                    partial(_joined, [*before, line], line, after, end),
+                )
             if end and after:
-                yield f"{file} {number}: swapped", partial(_joined, [*before, after[0]], line, after[1:], end)
+                yield (
+                    f"{file} {number}: swapped",
+                    partial(_joined, [*before, after[0]], line, after[1:], end),
+                )
 
 
 def _joined(before: list[str], line: Any, after: list[str], end: str) -> str:
@@ -159,7 +217,9 @@ def _joined(before: list[str], line: Any, after: list[str], end: str) -> str:
 
 
 def _is_smaller_proof(name: str) -> bool:
-    """Whether an alteration only leaves entries of a proof out: it says itself that there may be others."""
+    """Whether an alteration only leaves entries of a proof out: it says itself that
+    there may be others.
+    """
     where, _, how = name.partition(" ")
     return how == "removed" and where.split("/")[-2:-1] in (["batches"], ["entries"])
 
@@ -177,7 +237,9 @@ def result_of(capsys, monkeypatch):
 
 
 def _believed(result_of, checked, file, mutations, every):
-    """Return how many alterations there are, and those that hold though they change what is printed."""
+    """Return how many alterations there are, and those that hold though they change
+    what is printed.
+    """
     whole, expected = file.read_text(), result_of(checked)
     assert expected[0] == 0
     altered, believed = 0, []
@@ -192,12 +254,16 @@ def _believed(result_of, checked, file, mutations, every):
 
 
 def _all_believed(result_of, tmp_path, every):
-    """Return how many alterations of proofs and of bundles there are, and those that are believed."""
+    """Return how many alterations of proofs and of bundles there are, and those that
+    are believed.
+    """
     folder, proof = LEDGER.write_to(tmp_path / "bundle"), tmp_path / "proof.json"
     proof.write_text(json.dumps(LEDGER.proof()))
     proofs, believed = _believed(result_of, proof, proof, mutated_proofs(), every)
     bundles = 0
-    for name, of_file in itertools.groupby(mutated_bundles(), lambda one: one[0].partition(" ")[0]):
+    for name, of_file in itertools.groupby(
+        mutated_bundles(), lambda one: one[0].partition(" ")[0]
+    ):
         altered, more = _believed(result_of, folder, folder / name, of_file, every)
         bundles += altered
         believed += more

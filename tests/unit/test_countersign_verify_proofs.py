@@ -1,10 +1,15 @@
-"""The offline verifier's Ed25519 and JSON, and the proofs of one message that build on them."""
+"""The offline verifier's Ed25519 and JSON, and the proofs of one message that build on
+them.
+"""
 
 import json
 
 import pytest
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+    Ed25519PrivateKey,
+    Ed25519PublicKey,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,14 +17,22 @@ from audit.verifier import countersign_verify as verifier
 from tests.bundles import MESSAGE, book, canonical, entry_hash, fingerprint, raw, sign
 
 
-@given(st.binary(max_size=80), st.integers(0, 64 * 8 - 1), st.sampled_from(["none", "signature", "key", "data"]))
+@given(
+    st.binary(max_size=80),
+    st.integers(0, 64 * 8 - 1),
+    st.sampled_from(["none", "signature", "key", "data"]),
+)
 def test_signatures_are_judged_as_by_another_implementation(data, bit, damaged):
     private = Ed25519PrivateKey.from_private_bytes(b"countersign".ljust(32, b"."))
     key, signature = private.public_key().public_bytes_raw(), private.sign(data)
 
     def flip(text):
         position = bit % (len(text) * 8)
-        return text[: position // 8] + bytes([text[position // 8] ^ (1 << position % 8)]) + text[position // 8 + 1 :]
+        return (
+            text[: position // 8]
+            + bytes([text[position // 8] ^ (1 << position % 8)])
+            + text[position // 8 + 1 :]
+        )
 
     if damaged == "signature":
         signature = flip(signature)
@@ -56,7 +69,9 @@ ODD_POINTS = [
 
 def test_keys_and_signatures_of_odd_points_sign_nothing():
     for key, signature in ODD_POINTS:
-        assert not any(verifier.is_signed(bytes([number]), signature, key) for number in range(16)), (key, signature)
+        assert not any(
+            verifier.is_signed(bytes([number]), signature, key) for number in range(16)
+        ), (key, signature)
 
 
 def test_points_have_one_spelling():
@@ -70,7 +85,18 @@ def test_points_have_one_spelling():
 
 
 def test_json_that_could_be_read_in_two_ways_is_refused():
-    texts = ['{"a":1,"a":2}', "NaN", "[Infinity]", "1.5", "1e400", "9" * 5000, "[" * 200_000, '{"a":', "", '"\\ud800"']
+    texts = [
+        '{"a":1,"a":2}',
+        "NaN",
+        "[Infinity]",
+        "1.5",
+        "1e400",
+        "9" * 5000,
+        "[" * 200_000,
+        '{"a":',
+        "",
+        '"\\ud800"',
+    ]
     for text in (*map(str.encode, texts), b"\xff", b'"\xed\xa0\x80"'):
         with pytest.raises(ValueError, match=r"\w"):
             pytest.fail(f"{text[:20]!r}: {verifier.read_json(text)}")
@@ -94,7 +120,9 @@ def _check(proof, **options):
 
 
 def test_proof_of_a_message_holds_and_says_what_happened(made, tmp_path, capsys):
-    report, lines = _check(made.proof(), trust=verifier.Trust([fingerprint(raw(made.key))]))
+    report, lines = _check(
+        made.proof(), trust=verifier.Trust([fingerprint(raw(made.key))])
+    )
     assert (report.findings, report.entries) == ([], 3)
     assert lines[:7] == [
         f"Message: {MESSAGE}",
@@ -110,7 +138,12 @@ def test_proof_of_a_message_holds_and_says_what_happened(made, tmp_path, capsys)
     assert verifier.main([str(tmp_path / "proof.json")]) == 0
     says = "these entries exist and were sealed; whether others exist, only a whole bundle shows"
     assert says in capsys.readouterr().out
-    assert verifier.main([str(tmp_path / "proof.json"), "--head", str(tmp_path / "proof.json")]) == 2
+    assert (
+        verifier.main(
+            [str(tmp_path / "proof.json"), "--head", str(tmp_path / "proof.json")]
+        )
+        == 2
+    )
 
 
 def test_details_that_were_removed_are_named_as_missing(made):
@@ -132,7 +165,9 @@ def test_forged_entry_is_not_printed(made):
     assert lines == []
     # With a hash of its own.
     proof["batches"][1]["hashes"] = [entry_hash(json.loads(forged))]
-    assert _check(proof).report.findings == ["The hashes are not those that seal 3 covers."]
+    assert _check(proof).report.findings == [
+        "The hashes are not those that seal 3 covers."
+    ]
 
 
 def _in_entry(place, **says):
@@ -149,14 +184,32 @@ ALTERED = [
         'details of entry 7 do not fit: "actor"',
         lambda proof: proof["batches"][0]["entries"][1]["fields"].update(actor=""),
     ),
-    ("Entry 6 is about another message", lambda proof: proof.update(message=MESSAGE[:-1] + "2")),
-    ("The hashes are not those that seal 2", lambda proof: proof["batches"][0]["hashes"].reverse()),
+    (
+        "Entry 6 is about another message",
+        lambda proof: proof.update(message=MESSAGE[:-1] + "2"),
+    ),
+    (
+        "The hashes are not those that seal 2",
+        lambda proof: proof["batches"][0]["hashes"].reverse(),
+    ),
     ("Seal 3 is not signed by its key", _in_seal(note="x")),
     ("Seal 2 does not come after seal 3", lambda proof: proof["batches"].reverse()),
-    ("The proof holds an entry twice", lambda proof: proof["batches"].append(proof["batches"][1])),
-    ("of which it says that it is not sealed yet", lambda proof: proof["not_sealed"].append(6)),
-    ("The heading names an entry that is not in", lambda proof: proof["about"].update(entry=13)),
-    ('The heading lies: "action" is message.rejected', lambda proof: proof["about"].update(action="message.rejected")),
+    (
+        "The proof holds an entry twice",
+        lambda proof: proof["batches"].append(proof["batches"][1]),
+    ),
+    (
+        "of which it says that it is not sealed yet",
+        lambda proof: proof["not_sealed"].append(6),
+    ),
+    (
+        "The heading names an entry that is not in",
+        lambda proof: proof["about"].update(entry=13),
+    ),
+    (
+        'The heading lies: "action" is message.rejected',
+        lambda proof: proof["about"].update(action="message.rejected"),
+    ),
 ]
 # The corpus of test_countersign_verify_mutations.py has the rest.
 UNREADABLE = [
@@ -182,26 +235,52 @@ def test_proof_of_another_form_and_what_is_no_proof_cannot_be_read(made):
         change(proof)
         with pytest.raises(verifier.Unreadable):
             pytest.fail(f"{number}: {_check(proof)}")
-    for data in (b"", b"hello", b"{}", b"[]", b"null", b"[" * 100_000, b'{"v":2,"v":2}', b"[" + b"1," * 10**6 + b"1]"):
+    for data in (
+        b"",
+        b"hello",
+        b"{}",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b'{"v":2,"v":2}',
+        b"[" + b"1," * 10**6 + b"1]",
+    ):
         with pytest.raises(verifier.Unreadable):
             pytest.fail(f"{data[:20]!r}: {verifier.check_proof(data)}")
 
 
 def test_entry_outside_of_what_its_seal_says_does_not_hold(made):
-    for says in ({"after_id": 12}, {"end_id": 11}, {"end_id": 13}, {"at": "2026-11-21T01:04:33.000000+00:00"}):
+    for says in (
+        {"after_id": 12},
+        {"end_id": 11},
+        {"end_id": 13},
+        {"at": "2026-11-21T01:04:33.000000+00:00"},
+    ):
         proof = made.proof()
-        proof["batches"][1]["seal"] = sign(proof["batches"][1]["seal"], made.key, **says)
-        assert _check(proof).report.findings == ["Entry 12 does not belong where it is under seal 3."]
+        proof["batches"][1]["seal"] = sign(
+            proof["batches"][1]["seal"], made.key, **says
+        )
+        assert _check(proof).report.findings == [
+            "Entry 12 does not belong where it is under seal 3."
+        ]
 
 
 def test_proof_trusts_only_the_keys_of_the_caller(made):
     (found, _) = _check(made.proof(), trust=verifier.Trust(["0" * 64])).report.findings
-    assert found == f"Seal 2 is signed by {fingerprint(raw(made.key))}, which is not a key that you trust."
+    assert (
+        found
+        == f"Seal 2 is signed by {fingerprint(raw(made.key))}, which is not a key that you trust."
+    )
     proof = made.proof()
     other = Ed25519PrivateKey.generate()
     proof["batches"][1]["seal"] = sign(proof["batches"][1]["seal"], other)
     report = _check(proof).report
-    assert (report.findings, "only a bundle shows how one follows the other" in report.notes[0]) == ([], True)
+    assert (
+        report.findings,
+        "only a bundle shows how one follows the other" in report.notes[0],
+    ) == ([], True)
     keys = [raw(made.key)]
     assert len(_check(proof, trust=verifier.Trust(keys)).report.findings) == 1
-    assert _check(proof, trust=verifier.Trust([*keys, raw(other)])).report.findings == []
+    assert (
+        _check(proof, trust=verifier.Trust([*keys, raw(other)])).report.findings == []
+    )

@@ -18,7 +18,11 @@ class Answers(Handler):
         if self.path == "/redirect":
             self.reply(302, Location="http://169.254.169.254/latest/meta-data/")
         elif self.path in ("/drip-head", "/drip-body"):
-            self.drip(b"HTTP/1.0 200 OK\r\nX-Long: " if self.path == "/drip-head" else b"HTTP/1.0 200 OK\r\n\r\n")
+            self.drip(
+                b"HTTP/1.0 200 OK\r\nX-Long: "
+                if self.path == "/drip-head"
+                else b"HTTP/1.0 200 OK\r\n\r\n"
+            )
         elif self.path == "/huge":
             self.send_response(200)
             self.end_headers()
@@ -31,7 +35,9 @@ class Answers(Handler):
             self.reply(200, b"fine")
 
     def drip(self, beginning):
-        """Send a byte every now and then, so that no time limit of a single read is reached."""
+        """Send a byte every now and then, so that no time limit of a single read is
+        reached.
+        """
         with contextlib.suppress(OSError):
             self.wfile.write(beginning)
             while True:
@@ -50,9 +56,34 @@ def post(url, **options):
 
 
 PRIVATE = [
-    *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
-    *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1"),
-    *("64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "::7f00:1", "::ffff:0:7f00:1", "fec0::1", "ff02::1", "::"),
+    *(
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+    ),
+    *(
+        "::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "2002:7f00:1::",
+        "64:ff9b::7f00:1",
+    ),
+    *(
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::1",
+        "::7f00:1",
+        "::ffff:0:7f00:1",
+        "fec0::1",
+        "ff02::1",
+        "::",
+    ),
 ]
 PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"]
 
@@ -62,19 +93,34 @@ def test_private_addresses_are_distinguished_from_public_ones():
 
 
 def test_private_target_in_any_spelling_is_refused_at_connect():
-    spellings = ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]")
+    spellings = (
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+    )
     for host in spellings:
         with pytest.raises(DeliveryError, match="private") as caught:
             post(f"https://{host}:9/hook", allow=[])
         assert caught.value.refused, host
 
 
-def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_after_a_check(monkeypatch):
+def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_after_a_check(
+    monkeypatch,
+):
     """As DNS may say it of any name; it is asked once, at connect."""
     for addresses in (["127.0.0.1"], ["10.0.0.5", "93.184.216.34"]):
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))
+            for address in addresses
+        ]
         answers = iter([found])
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, answers=answers, **__: next(answers))
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *_, answers=answers, **__: next(answers)
+        )
         with pytest.raises(DeliveryError, match="private") as caught:
             post("https://looks-harmless.example/", allow=[])
         assert caught.value.refused
@@ -109,11 +155,14 @@ def test_proxies_of_the_environment_are_ignored(server, monkeypatch):
 
 
 def test_endpoint_that_drips_or_says_nothing_is_cut_off(server):
-    """What drips never ends by itself, so that it came back at all is the proof; the sentence tells by which limit."""
+    """What drips never ends by itself, so that it came back at all is the proof; the
+    sentence tells by which limit.
+    """
     with pytest.raises(DeliveryError, match=r"within 0.3 seconds"):
         post(f"{server}/drip-head", allow=[server], limit=0.3)
     answer = post(f"{server}/drip-body", allow=[server], limit=0.3)
-    # It counts by its status. Of a byte every 50 ms the usual 20 seconds would have brought 400.
+    # It counts by its status. Of a byte every 50 ms the usual 20 seconds would have
+    # brought 400.
     assert answer.status == 200
     assert len(answer.body) < 200
     with socket.create_server(("127.0.0.1", 0)) as silent:

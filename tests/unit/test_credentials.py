@@ -5,7 +5,12 @@ import subprocess
 
 from common.credentials import read_credentials, update_credentials, write_credentials
 
-VALUES = {"A": "plain", "B": "with 'quotes' and $dollar", "C": "", "D": "http://127.0.0.1:8000/?a=b&c"}
+VALUES = {
+    "A": "plain",
+    "B": "with 'quotes' and $dollar",
+    "C": "",
+    "D": "http://127.0.0.1:8000/?a=b&c",
+}
 
 
 def test_credentials_come_back_as_they_were_written_also_in_a_shell(tmp_path):
@@ -14,7 +19,9 @@ def test_credentials_come_back_as_they_were_written_also_in_a_shell(tmp_path):
     assert read_credentials(path) == VALUES
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     script = f'. {path}; printf "%s|" "$A" "$B" "$C" "$D"'
-    shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        ["sh", "-c", script], capture_output=True, text=True, check=True
+    ).stdout
     assert shown.split("|")[:4] == list(VALUES.values())
 
 
@@ -22,7 +29,11 @@ def test_credentials_missing_file_is_empty_and_update_keeps_the_rest(tmp_path):
     path = tmp_path / "credentials.env"
     assert read_credentials(path) == {}
     update_credentials(path, {"A": "1", "B": "2"})
-    assert update_credentials(path, {"B": "3", "C": "4"}) == {"A": "1", "B": "3", "C": "4"}
+    assert update_credentials(path, {"B": "3", "C": "4"}) == {
+        "A": "1",
+        "B": "3",
+        "C": "4",
+    }
     assert list(tmp_path.iterdir()) == [path]
 
 

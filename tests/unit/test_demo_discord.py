@@ -1,4 +1,6 @@
-"""The stand-in's knowledge of Discord: limits of messages, Markdown of cards, pings, and rate limits."""
+"""The stand-in's knowledge of Discord: limits of messages, Markdown of cards, pings,
+and rate limits.
+"""
 
 from typing import Any
 
@@ -24,13 +26,21 @@ def embed_of(**parts: Any) -> dict[str, Any]:
 def test_text_one_over_its_limit_is_named_by_path_and_at_its_limit_accepted() -> None:
     field = {"name": "n", "value": "v"}
     for embed, path in (
-        *(({"title": "x" * 257}, "title"), ({"description": "x" * 4097}, "description")),
-        *(({"footer": {"text": "x" * 2049}}, "footer text"), ({"author": {"name": "x" * 257}}, "author name")),
+        *(
+            ({"title": "x" * 257}, "title"),
+            ({"description": "x" * 4097}, "description"),
+        ),
+        *(
+            ({"footer": {"text": "x" * 2049}}, "footer text"),
+            ({"author": {"name": "x" * 257}}, "author name"),
+        ),
         ({"fields": [{"name": "x" * 257, "value": "v"}]}, "fields 0 name"),
         ({"fields": [{"name": "n", "value": "x" * 1025}]}, "fields 0 value"),
         ({"fields": [field] * 26}, "fields"),
     ):
-        assert codes_at({"embeds": [embed_of(**embed)]}, "embeds", "0", *path.split()) == ["BASE_TYPE_MAX_LENGTH"]
+        assert codes_at(
+            {"embeds": [embed_of(**embed)]}, "embeds", "0", *path.split()
+        ) == ["BASE_TYPE_MAX_LENGTH"]
     assert codes_at({"embeds": [embed_of()] * 11}, "embeds") == ["BASE_TYPE_MAX_LENGTH"]
     fields = [{"name": "n" * 256, "value": "v" * 1024}, *[field] * 24]
     whole = embed_of(title="t" * 256, description="d" * 4096, fields=fields)
@@ -40,19 +50,33 @@ def test_text_one_over_its_limit_is_named_by_path_and_at_its_limit_accepted() ->
 def test_all_embeds_may_have_6000_characters_in_total() -> None:
     half = {"description": "x" * 3000}
     assert find_errors({"embeds": [half] * 2}) == {}
-    assert codes_at({"embeds": [half, half, {"title": "x"}]}, "embeds") == ["MAX_EMBED_SIZE_EXCEEDED"]
+    assert codes_at({"embeds": [half, half, {"title": "x"}]}, "embeds") == [
+        "MAX_EMBED_SIZE_EXCEEDED"
+    ]
 
 
 def test_empty_fields_other_links_and_wrong_types_are_errors() -> None:
     payload = {"embeds": [embed_of(fields=[{"name": "From", "value": " "}])]}
-    assert codes_at(payload, "embeds", "0", "fields", "0", "value") == ["BASE_TYPE_REQUIRED"]
+    assert codes_at(payload, "embeds", "0", "fields", "0", "value") == [
+        "BASE_TYPE_REQUIRED"
+    ]
     for url in ("javascript:alert(1)", "not a url", "http://"):
-        assert codes_at({"embeds": [embed_of(url=url)]}, "embeds", "0", "url") != [], url
+        assert codes_at({"embeds": [embed_of(url=url)]}, "embeds", "0", "url") != [], (
+            url
+        )
     mentions = {"parse": ["users"], "users": ["1"]}
     assert codes_at({"content": "x", "allowed_mentions": mentions}, "allowed_mentions")
-    for wrong in ({"embeds": "x"}, {"embeds": ["x"]}, {"content": {}}, {"embeds": [{"fields": 1}]}):
+    for wrong in (
+        {"embeds": "x"},
+        {"embeds": ["x"]},
+        {"content": {}},
+        {"embeds": [{"fields": 1}]},
+    ):
         assert find_errors(wrong), wrong
-    assert (is_empty(" \n", [{"color": 1}], []), is_empty("", [{"title": "x"}], [])) == (True, False)
+    assert (
+        is_empty(" \n", [{"color": 1}], []),
+        is_empty("", [{"title": "x"}], []),
+    ) == (True, False)
 
 
 def test_markup_is_rendered_and_escapes_are_literal() -> None:
@@ -70,18 +94,30 @@ def test_markup_is_rendered_and_escapes_are_literal() -> None:
     }
     assert {text: render(text) for text in rendered} == rendered
     assert '<time datetime="2025-11-20T08:00:00+00:00">' in render("<t:1763625600:R>")
-    # A link whose text is an address is shown as written, and a title has none of its own.
+    # A link whose text is an address is shown as written, and a title has none of its
+    # own.
     assert "<a" not in render("[https://acme-corp.example](https://acrne-corp.example)")
     assert "<a" not in render("[x](https://a.example) https://b.example", links=False)
 
 
 def test_html_never_comes_through() -> None:
     for text in (
-        *("<script>alert(1)</script>", '[x](https://a.example/"onclick="alert)', "[x](javascript:alert(1))"),
-        *("**<img src=x onerror=alert(1)>**", r"\<script>", "```\n<b>\n```", "\ue03cscript\ue03e"),
+        *(
+            "<script>alert(1)</script>",
+            '[x](https://a.example/"onclick="alert)',
+            "[x](javascript:alert(1))",
+        ),
+        *(
+            "**<img src=x onerror=alert(1)>**",
+            r"\<script>",
+            "```\n<b>\n```",
+            "\ue03cscript\ue03e",
+        ),
     ):
         html = render(text)
-        assert not [markup for markup in ("<script", "<img", 'onclick="') if markup in html], text
+        assert not [
+            markup for markup in ("<script", "<img", 'onclick="') if markup in html
+        ], text
         assert "javascript:" not in html.partition("href=")[2], text
 
 
@@ -109,7 +145,9 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_sixth_request_in_a_window_is_refused_until_retry_after_has_passed(clock: Clock) -> None:
+def test_sixth_request_in_a_window_is_refused_until_retry_after_has_passed(
+    clock: Clock,
+) -> None:
     rates = RateLimiter(clock)
     assert [rates.take("1").remaining for _ in range(5)] == [4, 3, 2, 1, 0]
     refused = rates.take("1")
@@ -122,7 +160,9 @@ def test_sixth_request_in_a_window_is_refused_until_retry_after_has_passed(clock
     assert rates.take("1").granted
 
 
-def test_thirty_first_request_of_a_minute_is_refused_whatever_the_headers_show(clock: Clock) -> None:
+def test_thirty_first_request_of_a_minute_is_refused_whatever_the_headers_show(
+    clock: Clock,
+) -> None:
     rates = RateLimiter(clock)
     for _ in range(6):
         assert all(rates.take("1").granted for _ in range(5))

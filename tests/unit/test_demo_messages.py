@@ -1,4 +1,6 @@
-"""The demo's messages, its inbox and environment: nobody real is written to, and the risky ones are as they claim."""
+"""The demo's messages, its inbox and environment: nobody real is written to, and the
+risky ones are as they claim.
+"""
 
 import mailbox
 from datetime import UTC, datetime
@@ -17,7 +19,14 @@ from demo.messages.files import INVOICE_PDF
 from demo.messages.message import Message, blanks, fill_in
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
-ACCOUNT = Account("http://gateway.test", "key", "mb/1", "support@yourteam.example", "mb2", "outreach@yourteam.example")
+ACCOUNT = Account(
+    "http://gateway.test",
+    "key",
+    "mb/1",
+    "support@yourteam.example",
+    "mb2",
+    "outreach@yourteam.example",
+)
 RESERVED = (".example", ".test", "@example.com")
 VARIABLES = {"DATA_DIR": "var", "DISCORD_PORT": "0", "SMTP_PORT": "8025"}
 
@@ -29,21 +38,33 @@ def by_name(name: str) -> Message:
 def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only() -> None:
     values = blanks(3, NOW)
     for message in MESSAGES:
-        assert all(fill_in(text, values).strip() for text in (message.subject, message.body, message.why)), message.name
-        recipients = ", ".join(filter(None, (message.to, message.cc, message.bcc))).split(", ")
+        assert all(
+            fill_in(text, values).strip()
+            for text in (message.subject, message.body, message.why)
+        ), message.name
+        recipients = ", ".join(
+            filter(None, (message.to, message.cc, message.bcc))
+        ).split(", ")
         assert all(address.endswith(RESERVED) for address in recipients), message.name
     names = [message.name for message in MESSAGES]
     assert len(set(names)) == len(names) >= 24
     assert len([message for message in OPENING if not message.unasked]) == 11
     # The true customer is written to before the look-alike.
     recipients = [message.to.split(", ")[0] for message in OPENING]
-    assert recipients.index("billing@acme-corp.example") < recipients.index("billing@acrne-corp.example")
+    assert recipients.index("billing@acme-corp.example") < recipients.index(
+        "billing@acrne-corp.example"
+    )
 
 
-def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_who_asked_in_discord() -> None:
+def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_who_asked_in_discord() -> (
+    None
+):
     path, payload = compose_current(ACCOUNT, by_name("invoice"), 0, "ab12", NOW)
     assert path == "/v1/mailboxes/mb%2F1/send"
-    assert (payload["attachments"][0]["name"], payload["idempotency_key"]) == ("invoice.pdf", "demo-ab12-0")
+    assert (payload["attachments"][0]["name"], payload["idempotency_key"]) == (
+        "invoice.pdf",
+        "demo-ab12-0",
+    )
     assert INVOICE_PDF.startswith(b"%PDF-")
     path, payload = compose_flat(ACCOUNT, by_name("look-alike"), 3, "ab12", NOW)
     assert (path, payload["from"]) == ("/v1/send_email", "support@yourteam.example")
@@ -55,7 +76,9 @@ def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_wh
 def test_environment_that_lacks_a_variable_or_names_no_port_is_named() -> None:
     for name in VARIABLES:
         with pytest.raises(BadEnvironment, match=name):
-            read_environment({key: value for key, value in VARIABLES.items() if key != name})
+            read_environment(
+                {key: value for key, value in VARIABLES.items() if key != name}
+            )
     for port in ("-1", "70000", "x", "²"):
         with pytest.raises(BadEnvironment, match="SMTP_PORT"):
             read_environment({**VARIABLES, "SMTP_PORT": port})
@@ -67,28 +90,44 @@ def test_maildir_finds_a_message_by_its_key_and_nothing_else(tmp_path: Path) -> 
     maildir = Maildir(tmp_path / "outbox")
     maildir.create()
     (tmp_path / "secret").write_text("no")
-    keys = [maildir.add(b"Subject: %d\r\n\r\nhello\r\n" % number) for number in range(3)]
+    keys = [
+        maildir.add(b"Subject: %d\r\n\r\nhello\r\n" % number) for number in range(3)
+    ]
     assert maildir.read(keys[1]) == b"Subject: 1\r\n\r\nhello\r\n"
     assert maildir.keys() == keys[::-1]
     assert maildir.read("../../secret") is None
     # Any mail reader finds them.
-    assert {message["Subject"] for message in mailbox.Maildir(tmp_path / "outbox")} == {"0", "1", "2"}
+    assert {message["Subject"] for message in mailbox.Maildir(tmp_path / "outbox")} == {
+        "0",
+        "1",
+        "2",
+    }
 
 
-def test_mail_is_read_with_its_files_and_blind_copies_and_a_malformed_one_is_no_error() -> None:
+def test_mail_is_read_with_its_files_and_blind_copies_and_a_malformed_one_is_no_error() -> (
+    None
+):
     message = EmailMessage()
-    message["X-Envelope-To"], message["To"] = "To@a.example, hidden@b.example", "to@A.example"
+    message["X-Envelope-To"], message["To"] = (
+        "To@a.example, hidden@b.example",
+        "to@A.example",
+    )
     message["Subject"] = "Grüße"
     message.set_content("text")
-    message.add_attachment(b"1234", maintype="application", subtype="pdf", filename="a.pdf")
+    message.add_attachment(
+        b"1234", maintype="application", subtype="pdf", filename="a.pdf"
+    )
     mail = read_mail("1763625600.x", message.as_bytes())
     assert mail.summary.subject == "Grüße"
     assert [(file.name, file.size) for file in mail.files] == [("a.pdf", 4)]
     assert mail.summary.envelope_to == ("To@a.example", "hidden@b.example")
     assert mail.named == {"to@a.example"}
     malformed = (
-        b"Subject: =?nonsense?b?!!!?=\r\nFrom: \xff\xfe\r\nContent-Type: text/plain; charset=nobody-knows\r\n\r\n\xffx"
+        b"Subject: =?nonsense?b?!!!?=\r\nFrom: \xff\xfe\r\nContent-Type: text/plain; "
+        b"charset=nobody-knows\r\n\r\n\xffx"
     )
     assert "x" in read_mail("not-a-time", malformed).text
-    ghosts = 'a<span class="ghost">U+202E</span>&lt;b&gt;<span class="ghost">U+200B</span>'
+    ghosts = (
+        'a<span class="ghost">U+202E</span>&lt;b&gt;<span class="ghost">U+200B</span>'
+    )
     assert visible("a\u202e<b>\u200b") == ghosts

@@ -1,4 +1,6 @@
-"""What changed between two contents: nothing is missed, everything is whole, and no text makes it slow."""
+"""What changed between two contents: nothing is missed, everything is whole, and no
+text makes it slow.
+"""
 
 from dataclasses import replace
 
@@ -30,19 +32,39 @@ def read(pieces, *kinds):
 
 
 def marks(change, kind):
-    return [text for piece in change.pieces if piece.kind == kind for is_mark, text in piece.parts if is_mark]
+    return [
+        text
+        for piece in change.pieces
+        if piece.kind == kind
+        for is_mark, text in piece.parts
+        if is_mark
+    ]
 
 
 def test_words_that_changed_stand_alone_between_words_that_stayed():
-    (change,) = changed(markdown="Hello Dana,\n\nwe pay EUR 21,400 by 30 November.\n\nBye")
+    (change,) = changed(
+        markdown="Hello Dana,\n\nwe pay EUR 21,400 by 30 November.\n\nBye"
+    )
     assert change.label == "Letter"
-    assert (read(change.pieces, "gone"), read(change.pieces, "new")) == ("12,400", "21,400")
+    assert (read(change.pieces, "gone"), read(change.pieces, "new")) == (
+        "12,400",
+        "21,400",
+    )
 
 
 def test_addresses_are_compared_as_the_fingerprint_does():
-    (change,) = changed(to=("DANA@northwind.example", "dana@NORTHWIND.example."), bcc=())
-    assert (change.field, change.removed, change.added) == ("to", (), ("DANA@northwind.example",))
-    assert [one.label for one in changed(bcc=("eve@evil.example",), cc=("lee@fabrikam.example",))] == ["Cc", "Bcc"]
+    (change,) = changed(
+        to=("DANA@northwind.example", "dana@NORTHWIND.example."), bcc=()
+    )
+    assert (change.field, change.removed, change.added) == (
+        "to",
+        (),
+        ("DANA@northwind.example",),
+    )
+    assert [
+        one.label
+        for one in changed(bcc=("eve@evil.example",), cc=("lee@fabrikam.example",))
+    ] == ["Cc", "Bcc"]
 
 
 def test_file_of_the_same_name_with_other_bytes_is_a_changed_file():
@@ -50,45 +72,73 @@ def test_file_of_the_same_name_with_other_bytes_is_a_changed_file():
     renamed = replace(CONTENT.attachments[0], name="Terms.pdf.exe")
     extra = Attachment("x.zip", "application/zip", 3)
     assert [one.kind for one in changed(attachments=(other,))[0].files] == ["changed"]
-    assert [one.kind for one in changed(attachments=(renamed, extra))[0].files] == ["renamed", "added"]
-    assert [(one.kind, one.name) for one in changed(attachments=())[0].files] == [("removed", "terms.pdf")]
+    assert [one.kind for one in changed(attachments=(renamed, extra))[0].files] == [
+        "renamed",
+        "added",
+    ]
+    assert [(one.kind, one.name) for one in changed(attachments=())[0].files] == [
+        ("removed", "terms.pdf")
+    ]
 
 
 def test_field_that_only_one_source_has_is_unknown_not_empty():
     narrow = tuple(name for name in FIELDS if name not in ("cc", "bcc"))
     found = changed(coverage=narrow)
-    assert [(one.label, one.removed, one.added) for one in found] == [("Cc", (), ()), ("Bcc", (), ())]
+    assert [(one.label, one.removed, one.added) for one in found] == [
+        ("Cc", (), ()),
+        ("Bcc", (), ()),
+    ]
     assert "may have changed" in found[0].notes[0]
 
 
 def test_what_cannot_be_seen_is_named_in_a_change():
     assert marks(changed(subject="Your\u200b refund")[0], "new") == ["ZERO WIDTH SPACE"]
     assert marks(changed(subject="Your\u00a0refund")[0], "new") == ["no-break space"]
-    assert marks(changed(subject="Your \ufeffrefund")[0], "new") == ["ZERO WIDTH NO-BREAK SPACE"]
-    (change,) = difference(replace(CONTENT, html="a\r\nb"), replace(CONTENT, html="a\nb"))
+    assert marks(changed(subject="Your \ufeffrefund")[0], "new") == [
+        "ZERO WIDTH NO-BREAK SPACE"
+    ]
+    (change,) = difference(
+        replace(CONTENT, html="a\r\nb"), replace(CONTENT, html="a\nb")
+    )
     assert marks(change, "gone") == ["carriage return", "line end"]
 
 
 def test_character_of_another_script_is_described():
     (change,) = changed(subject="Your r\u0435fund")
     assert "cyrillic small letter ie (U+0435)" in change.notes[0]
-    (change,) = difference(replace(CONTENT, subject="caf\u00e9"), replace(CONTENT, subject="cafe\u0301"))
+    (change,) = difference(
+        replace(CONTENT, subject="caf\u00e9"), replace(CONTENT, subject="cafe\u0301")
+    )
     assert change.notes == ("Characters were replaced by others that look the same.",)
 
 
 def test_no_text_empty_text_and_an_addition_differ():
     assert difference(CONTENT, replace(CONTENT)) == ()
-    assert [one.field for one in difference(replace(CONTENT, html=None), replace(CONTENT, html=""))] == ["html"]
+    assert [
+        one.field
+        for one in difference(replace(CONTENT, html=None), replace(CONTENT, html=""))
+    ] == ["html"]
     (change,) = changed(additions={"auto_bcc": "audit@yourteam.example"})
-    assert (change.addition, read(change.pieces, "new")) == ("auto_bcc", "audit@yourteam.example")
+    assert (change.addition, read(change.pieces, "new")) == (
+        "auto_bcc",
+        "audit@yourteam.example",
+    )
 
 
 def test_long_unchanged_text_shrinks_and_says_how_much_is_left_out():
     long = "word word\n" * 500
     (change,) = difference(
-        replace(CONTENT, markdown=long + "one" + long), replace(CONTENT, markdown=long + "two" + long)
+        replace(CONTENT, markdown=long + "one" + long),
+        replace(CONTENT, markdown=long + "two" + long),
     )
-    assert [piece.kind for piece in change.pieces] == ["skipped", "same", "gone", "new", "same", "skipped"]
+    assert [piece.kind for piece in change.pieces] == [
+        "skipped",
+        "same",
+        "gone",
+        "new",
+        "same",
+        "skipped",
+    ]
     assert change.pieces[0].text == "484 lines"
     assert change.left_out == 0
 
@@ -99,12 +149,20 @@ def test_more_change_than_anybody_reads_is_cut_and_counted():
     assert "244,000 more changed characters" in " ".join(change.notes)
 
 
-# What the text before and after consists of: lines, words, one line, invisible characters, signs.
-HOSTILE = [("a\na\n", "b\na\n"), ("a b ", "b a "), ("ab ", "ba\n"), ("\u200b ", "\u200d "), ("<", ">")]
+# What the text before and after consists of: lines, words, one line, invisible
+# characters, signs.
+HOSTILE = [
+    ("a\na\n", "b\na\n"),
+    ("a b ", "b a "),
+    ("ab ", "ba\n"),
+    ("\u200b ", "\u200d "),
+    ("<", ">"),
+]
 
 
 @pytest.mark.parametrize(
-    ("kinds", "length"), [(HOSTILE[1:3], 16_000), pytest.param(HOSTILE, 256_000, marks=pytest.mark.slow)]
+    ("kinds", "length"),
+    [(HOSTILE[1:3], 16_000), pytest.param(HOSTILE, 256_000, marks=pytest.mark.slow)],
 )
 def test_hostile_body_costs_time_by_its_length_and_is_cut(kinds, length):
     found = []
@@ -113,7 +171,10 @@ def test_hostile_body_costs_time_by_its_length_and_is_cut(kinds, length):
         found.extend(difference(*(replace(CONTENT, markdown=text) for text in pair)))
 
     for units in kinds:
-        short, long = ([unit * (size // len(unit)) for unit in units] for size in (length // 8, length))
+        short, long = (
+            [unit * (size // len(unit)) for unit in units]
+            for size in (length // 8, length)
+        )
         assert is_linear(compare_both, short, long), units
         assert len(found[-1].pieces) < 1500, units
         assert found[-1].left_out or length < 256_000, units
@@ -130,9 +191,18 @@ def test_pieces_make_up_both_texts_whole(before, after, effort):
     assert read(found, "same", "new") == after
 
 
-ADDRESSES = st.lists(st.sampled_from(["a@x.example", "A@x.example", "a@X.example", "b@y.example"]), max_size=3)
+ADDRESSES = st.lists(
+    st.sampled_from(["a@x.example", "A@x.example", "a@X.example", "b@y.example"]),
+    max_size=3,
+)
 FILES = st.lists(
-    st.builds(Attachment, st.sampled_from("ab"), st.sampled_from(["", "t"]), st.integers(0, 1), st.sampled_from("c")),
+    st.builds(
+        Attachment,
+        st.sampled_from("ab"),
+        st.sampled_from(["", "t"]),
+        st.integers(0, 1),
+        st.sampled_from("c"),
+    ),
     max_size=3,
 )
 CONTENTS = st.builds(
@@ -143,7 +213,9 @@ CONTENTS = st.builds(
     subject=st.sampled_from(["", "a", "a "]),
     markdown=st.sampled_from([None, "", "a", "a\n"]),
     attachments=FILES.map(tuple),
-    additions=st.dictionaries(st.sampled_from(["signature", "footer"]), st.sampled_from(["", "x", "y"])),
+    additions=st.dictionaries(
+        st.sampled_from(["signature", "footer"]), st.sampled_from(["", "x", "y"])
+    ),
     send_at=st.sampled_from([None, "2026-11-20T10:00:00Z"]),
     coverage=st.sampled_from([FIELDS, FIELDS[:-1], FIELDS[:5]]),
 )
@@ -151,4 +223,6 @@ CONTENTS = st.builds(
 
 @given(CONTENTS, CONTENTS)
 def test_contents_differ_where_their_fingerprints_do(before, after):
-    assert bool(difference(before, after)) == (fingerprint(before) != fingerprint(after))
+    assert bool(difference(before, after)) == (
+        fingerprint(before) != fingerprint(after)
+    )

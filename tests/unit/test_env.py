@@ -1,4 +1,6 @@
-"""The environment: a missing or bad variable stops the start with a sentence that names it."""
+"""The environment: a missing or bad variable stops the start with a sentence that names
+it.
+"""
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -24,7 +26,10 @@ BAD = [
     (lambda: env_secret("X", at_least=32), ["guessed"]),
     (
         lambda: env_mail_url("X"),
-        ["http://mail.example", *(f"smtp://x?{odd}" for odd in ("tls=require", "ssl=1", "tls="))],
+        [
+            "http://mail.example",
+            *(f"smtp://x?{odd}" for odd in ("tls=require", "ssl=1", "tls=")),
+        ],
     ),
     (lambda: env_server("X"), ["resolver.example", "10.0.0.2:http"]),
 ]
@@ -32,10 +37,15 @@ BAD = [
 
 def test_variable_that_is_missing_or_cannot_be_read_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("SECRET_KEY", raising=False)
-    with pytest.raises(ImproperlyConfigured, match=r"SECRET_KEY is not set.*docs/operators/configure\.md"):
+    with pytest.raises(
+        ImproperlyConfigured,
+        match=r"SECRET_KEY is not set.*docs/operators/configure\.md",
+    ):
         env_str("SECRET_KEY")
     monkeypatch.setenv("SECRET_KEY_FILE", "/nowhere/key")
-    with pytest.raises(ImproperlyConfigured, match="SECRET_KEY_FILE points to /nowhere/key"):
+    with pytest.raises(
+        ImproperlyConfigured, match="SECRET_KEY_FILE points to /nowhere/key"
+    ):
         env_str("SECRET_KEY")
     (tmp_path / "key").write_text("from a file\n")
     monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "key"))
@@ -56,8 +66,17 @@ def test_lists_servers_and_mail_addresses_are_read(monkeypatch):
         return reader("X")
 
     assert read(env_list, " a, ,b ,") == ["a", "b"]
-    servers = {"10.0.0.2": ("10.0.0.2", 53), "10.0.0.2:5353": ("10.0.0.2", 5353), "::1": ("::1", 53)}
+    servers = {
+        "10.0.0.2": ("10.0.0.2", 53),
+        "10.0.0.2:5353": ("10.0.0.2", 5353),
+        "::1": ("::1", 53),
+    }
     servers |= {"[::1]:5353": ("::1", 5353), "": None}
     assert {value: read(env_server, value) for value in servers} == servers
-    mail = ["", "smtp://user:p%40ss@mail.example:25?tls=required", "smtps://mail.example", "smtp://x?tls=off"]
+    mail = [
+        "",
+        "smtp://user:p%40ss@mail.example:25?tls=required",
+        "smtps://mail.example",
+        "smtp://x?tls=off",
+    ]
     assert [read(env_mail_url, value) for value in mail] == mail

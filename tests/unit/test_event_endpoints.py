@@ -1,4 +1,6 @@
-"""Which addresses may be told of events: said in words, without a key, and never shown whole."""
+"""Which addresses may be told of events: said in words, without a key, and never shown
+whole.
+"""
 
 import pytest
 
@@ -8,7 +10,8 @@ from alerts.channels.signed_webhook.channel import endpoint_error
 KEY = "abcdefghijklmnopqrstuvwxyz-0123456789_WXYZ"
 INNGEST = f"https://inn.gs/e/{KEY}"
 OWN = "http://127.0.0.1:8288"
-# What is wrong with an address of Inngest, and with one for webhooks: a part of the sentence that says it.
+# What is wrong with an address of Inngest, and with one for webhooks: a part of the
+# sentence that says it.
 NO_INNGEST = {
     f"http://inn.gs/e/{KEY}": "start with https://",
     f"https://inn.gs:8443/e/{KEY}": "have no port",
@@ -21,7 +24,14 @@ NO_INNGEST = {
     f"https://inn.gs.elsewhere.example/e/{KEY}": "not an address of Inngest",
     KEY: "not a complete address",
 }
-PRIVATE = ("127.0.0.1", "[::1]", "10.0.0.7", "localhost:8288", "metadata.internal", "intranet")
+PRIVATE = (
+    "127.0.0.1",
+    "[::1]",
+    "10.0.0.7",
+    "localhost:8288",
+    "metadata.internal",
+    "intranet",
+)
 NO_WEBHOOK = {
     "http://hooks.example/in": "https://",
     **{f"https://{host}/in": "private network" for host in PRIVATE},
@@ -48,13 +58,23 @@ def test_public_or_named_addresses_are_accepted():
 
 def test_invalid_event_url_is_explained_without_the_key():
     problems = {url: event_url_error(url) for url in NO_INNGEST}
-    assert {url: problems[url] for url, sentence in NO_INNGEST.items() if sentence not in problems[url]} == {}
-    assert [one for one in problems.values() if KEY in one or not one.endswith(".")] == []
+    assert {
+        url: problems[url]
+        for url, sentence in NO_INNGEST.items()
+        if sentence not in problems[url]
+    } == {}
+    assert [
+        one for one in problems.values() if KEY in one or not one.endswith(".")
+    ] == []
 
 
 def test_invalid_webhook_url_is_explained_without_the_key():
     problems = {url: endpoint_error(url) for url in NO_WEBHOOK}
-    assert {url: problems[url] for url, sentence in NO_WEBHOOK.items() if sentence not in problems[url]} == {}
+    assert {
+        url: problems[url]
+        for url, sentence in NO_WEBHOOK.items()
+        if sentence not in problems[url]
+    } == {}
     assert [one for one in problems.values() if KEY in one] == []
 
 

@@ -19,7 +19,9 @@ from common.fingerprint import (
     within,
 )
 
-VECTORS = json.loads((Path(__file__).parent.parent / "fixtures" / "fingerprint_vectors.json").read_text())
+VECTORS = json.loads(
+    (Path(__file__).parent.parent / "fixtures" / "fingerprint_vectors.json").read_text()
+)
 
 CONTENT = Content(
     sender="support@yourteam.example",
@@ -40,8 +42,15 @@ CONTENT = Content(
 
 def content_from(vector: dict) -> Content:
     fields = dict(vector["content"])
-    fields["attachments"] = tuple(Attachment(**item) for item in fields.get("attachments", ()))
-    return Content(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    fields["attachments"] = tuple(
+        Attachment(**item) for item in fields.get("attachments", ())
+    )
+    return Content(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
+        }
+    )
 
 
 # Another value in each field.
@@ -62,13 +71,22 @@ OTHER = Content(
 def test_fingerprint_of_a_published_vector_is_as_published():
     for vector in VECTORS:
         found = fingerprint(content_from(vector))
-        assert (found, short_fingerprint(found)) == (vector["fingerprint"], vector["short"]), vector["name"]
+        assert (found, short_fingerprint(found)) == (
+            vector["fingerprint"],
+            vector["short"],
+        ), vector["name"]
 
 
 def test_fingerprint_changes_with_every_field():
     changes = [{field.name: getattr(OTHER, field.name)} for field in fields(Content)]
-    changes.append({"attachments": (replace(CONTENT.attachments[0], name="invoice.pdf.exe"),)})
-    assert [one for one in changes if fingerprint(replace(CONTENT, **one)) == fingerprint(CONTENT)] == []
+    changes.append(
+        {"attachments": (replace(CONTENT.attachments[0], name="invoice.pdf.exe"),)}
+    )
+    assert [
+        one
+        for one in changes
+        if fingerprint(replace(CONTENT, **one)) == fingerprint(CONTENT)
+    ] == []
 
 
 def test_fingerprint_ignores_order_and_case_of_domains_and_keeps_the_case_of_names():
@@ -81,7 +99,11 @@ def test_fingerprint_ignores_order_and_case_of_domains_and_keeps_the_case_of_nam
 
 
 def test_address_keeps_what_stands_before_its_last_at_sign():
-    forms = {"Dana@X.Example.": "Dana@x.example", '"A@B"@X.example': '"A@B"@x.example', " Nobody ": "Nobody"}
+    forms = {
+        "Dana@X.Example.": "Dana@x.example",
+        '"A@B"@X.example': '"A@B"@x.example',
+        " Nobody ": "Nobody",
+    }
     assert {form: normalise_address(form) for form in forms} == forms
 
 
@@ -103,7 +125,10 @@ def test_canonical_json_refuses_lone_surrogates():
         canonical_json({"subject": "\ud800"})
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
 def test_subject_and_body_never_run_into_each_other(subject, body):
     joined = replace(CONTENT, subject=subject + body, markdown="")
     split = replace(CONTENT, subject=subject, markdown=body)

@@ -1,4 +1,6 @@
-"""Received mail as bytes: what is understood of it, and that reading it always ends soon and raises nothing."""
+"""Received mail as bytes: what is understood of it, and that reading it always ends
+soon and raises nothing.
+"""
 
 import base64
 import time
@@ -16,13 +18,18 @@ from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, file_name, read_
 from gateway.inbound.received_mail import Mail, NotAccepted
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
-# Seconds of processor time, however busy the machine: what is quadratic takes minutes at these sizes.
+# Seconds of processor time, however busy the machine: what is quadratic takes minutes
+# at these sizes.
 SOON = 30
 
 
 def message(**headers: str) -> EmailMessage:
     one = EmailMessage(policy=SMTP)
-    for name, value in {"From": "dana@northwind.example", "To": "support@acme.example", **headers}.items():
+    for name, value in {
+        "From": "dana@northwind.example",
+        "To": "support@acme.example",
+        **headers,
+    }.items():
         one[name.replace("_", "-")] = value
     return one
 
@@ -45,17 +52,28 @@ def test_ordinary_mail_is_understood_whole():
     )
     sent.set_content("Wo ist es?\n")
     sent.add_alternative("<p>Wo ist <b>es</b>?</p>", subtype="html")
-    sent.add_attachment(b"\x00\xff", maintype="application", subtype="pdf", filename="Rechnung 1.pdf")
+    sent.add_attachment(
+        b"\x00\xff", maintype="application", subtype="pdf", filename="Rechnung 1.pdf"
+    )
     got = read_mail(sent.as_bytes())
     assert (got.sender, got.sender_name) == ("dana@northwind.example", "Dänä")
-    assert (got.to, got.cc) == (["support@acme.example", "bob@bob.example"], ["eve@eve.example"])
+    assert (got.to, got.cc) == (
+        ["support@acme.example", "bob@bob.example"],
+        ["eve@eve.example"],
+    )
     assert (got.subject, got.text) == ("Grüße aus Köln 🚀", "Wo ist es?")
     assert got.html is not None
     assert "<b>es</b>" in got.html
     files = [(file.name, file.content_type, file.content) for file in got.files]
     assert files == [("Rechnung 1.pdf", "application/pdf", b"\x00\xff")]
-    assert (got.message_id, got.reply_to) == ("<m1@northwind.example>", "answers@northwind.example")
-    assert (got.in_reply_to, got.references) == (["<m0@acme.example>"], ["<r1@acme.example>", "<m0@acme.example>"])
+    assert (got.message_id, got.reply_to) == (
+        "<m1@northwind.example>",
+        "answers@northwind.example",
+    )
+    assert (got.in_reply_to, got.references) == (
+        ["<m0@acme.example>"],
+        ["<r1@acme.example>", "<m0@acme.example>"],
+    )
     assert (got.automatic, got.cut) == ("", ())
 
 
@@ -79,7 +97,11 @@ def test_text_survives_wrong_and_missing_declarations():
 
 def test_sender_is_the_first_usable_address():
     for value, sender, name in (
-        *((b"", "", ""), (b"nobody", "", "nobody"), (b"a@x.example, b@y.example", "a@x.example", "")),
+        *(
+            (b"", "", ""),
+            (b"nobody", "", "nobody"),
+            (b"a@x.example, b@y.example", "a@x.example", ""),
+        ),
         (b'"not <an@address" <dana@x.example>', "dana@x.example", "not <an@address"),
         (b"Friends: a@x.example, b@y.example;", "a@x.example", ""),
         (b"<dana@[127.0.0.1]>", "", "dana@[127.0.0.1]"),
@@ -94,7 +116,11 @@ def test_sender_is_the_first_usable_address():
 def test_malformed_ids_are_left_out_and_long_lists_keep_the_nearest():
     ids = b" ".join(b"<%d@x.example>" % number for number in range(4000))
     got = read_mail(
-        b"Message-ID: no id\r\nIn-Reply-To: <a b> <" + b"x" * 400 + b"> <ok@x>\r\nReferences: " + ids + b"\r\n\r\n"
+        b"Message-ID: no id\r\nIn-Reply-To: <a b> <"
+        + b"x" * 400
+        + b"> <ok@x>\r\nReferences: "
+        + ids
+        + b"\r\n\r\n"
     )
     assert (got.message_id, got.in_reply_to) == ("", ["<ok@x>"])
     assert (len(got.references), got.references[-1]) == (30, "<3999@x.example>")
@@ -107,7 +133,10 @@ def test_automatic_mail_is_known_as_such_in_our_words():
         "Auto-Generated": "auto-generated",
         "<x>": "auto-generated",
     }
-    assert {value: part(b"Auto-Submitted: " + value.encode()).automatic for value in expected} == expected
+    assert {
+        value: part(b"Auto-Submitted: " + value.encode()).automatic
+        for value in expected
+    } == expected
 
 
 def test_file_name_leads_nowhere():
@@ -137,8 +166,14 @@ def test_file_names_are_decoded_and_made_distinct():
     same = message()
     same.set_content("x")
     for number in range(3):
-        same.add_attachment(b"%d" % number, maintype="text", subtype="csv", filename="a.csv")
-    assert [file.name for file in read_mail(same.as_bytes()).files] == ["a.csv", "a (2).csv", "a (3).csv"]
+        same.add_attachment(
+            b"%d" % number, maintype="text", subtype="csv", filename="a.csv"
+        )
+    assert [file.name for file in read_mail(same.as_bytes()).files] == [
+        "a.csv",
+        "a (2).csv",
+        "a (3).csv",
+    ]
 
 
 def test_message_inside_a_message_is_a_file_of_its_bytes():
@@ -148,7 +183,11 @@ def test_message_inside_a_message_is_a_file_of_its_bytes():
     outer.add_attachment(inner)
     got = read_mail(outer.as_bytes())
     (file,) = got.files
-    assert (got.text, file.name, file.content_type) == ("see the attached mail", "attachment.eml", "message/rfc822")
+    assert (got.text, file.name, file.content_type) == (
+        "see the attached mail",
+        "attachment.eml",
+        "message/rfc822",
+    )
     assert file.content == inner.as_bytes()
 
 
@@ -177,9 +216,16 @@ def test_inline_images_and_second_html_are_files_and_plain_parts_are_joined():
 
 def test_long_content_is_truncated_with_a_notice_and_attached_in_full():
     body = b"<p>word</p>" * (MAX_BODY // 10)
-    for kind, cut, name in (("plain", "text", "message.txt"), ("html", "html", "message.html")):
+    for kind, cut, name in (
+        ("plain", "text", "message.txt"),
+        ("html", "html", "message.html"),
+    ):
         got = part(b"Content-Type: text/%s" % kind.encode(), body)
-        assert (got.cut, got.html, len(got.text) <= MAX_BODY + 100) == ((cut,), None, True)
+        assert (got.cut, got.html, len(got.text) <= MAX_BODY + 100) == (
+            (cut,),
+            None,
+            True,
+        )
         assert (got.files[-1].content == body, got.files[-1].name) == (True, name)
     assert part(b"X-Long: " + b"x" * (MAX_HEADER + 1)).cut == ("headers",)
     # Hops are counted in the headers only.
@@ -187,7 +233,10 @@ def test_long_content_is_truncated_with_a_notice_and_attached_in_full():
 
 
 def nested(depth: int) -> bytes:
-    levels = (b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (one, one) for one in range(depth))
+    levels = (
+        b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (one, one)
+        for one in range(depth)
+    )
     return TOP + b"".join(levels) + b"Content-Type: text/plain\r\n\r\nx"
 
 
@@ -196,8 +245,18 @@ COSTLY = {
     "headers": (TOP + b"X: y\r\n" * 100_000 + b"\r\nx", "552 5.3.4"),
     "nested": (nested(MAX_PARTS + 1), "554 5.6.0"),
     "deep": (nested(5000), "554 5.6.0"),
-    "messages": ((TOP + b"Content-Type: message/rfc822\r\n\r\n") * (MAX_PARTS + 1) + TOP + b"\r\nx", "554 5.6.0"),
-    "parts": (TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 2000, "554 5.6.0"),
+    "messages": (
+        (TOP + b"Content-Type: message/rfc822\r\n\r\n") * (MAX_PARTS + 1)
+        + TOP
+        + b"\r\nx",
+        "554 5.6.0",
+    ),
+    "parts": (
+        TOP
+        + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+        + b"--b\r\n\r\n" * 2000,
+        "554 5.6.0",
+    ),
     "lines": (TOP + b"\r\n" + b"\n" * 600_000, "554 5.6.0"),
     "returns": (TOP + b"\r\n" + b"\r" * 600_000, "554 5.6.0"),
 }
@@ -211,24 +270,51 @@ def test_what_is_built_to_cost_is_refused_at_once():
         assert time.thread_time() - began < SOON, name
 
 
-HEADERS = (b"From", b"Subject", b"Message-ID", b"References", b"Auto-Submitted", b"To", b"Cc", b"Reply-To")
+HEADERS = (
+    b"From",
+    b"Subject",
+    b"Message-ID",
+    b"References",
+    b"Auto-Submitted",
+    b"To",
+    b"Cc",
+    b"Reply-To",
+)
 HOSTILE = (b"(", b"=?utf-8?q?=41?=", b"a:b@c.de;", b'"', b";", b"<\xff", b"(a)")
 
 
 @pytest.mark.parametrize(
     ("names", "pieces", "count"),
-    [(HEADERS[:4], HOSTILE[:3], 2), pytest.param(HEADERS, HOSTILE, 90, marks=pytest.mark.slow)],
+    [
+        (HEADERS[:4], HOSTILE[:3], 2),
+        pytest.param(HEADERS, HOSTILE, 90, marks=pytest.mark.slow),
+    ],
     ids=["few", "all"],
 )
-def test_hostile_headers_end_in_bounded_time(names: tuple[bytes, ...], pieces: tuple[bytes, ...], count: int):
-    mime = (b"Content-Type: text/plain;", b"Content-Disposition: ", b"Content-Transfer-Encoding: ")
+def test_hostile_headers_end_in_bounded_time(
+    names: tuple[bytes, ...], pieces: tuple[bytes, ...], count: int
+):
+    mime = (
+        b"Content-Type: text/plain;",
+        b"Content-Disposition: ",
+        b"Content-Transfer-Encoding: ",
+    )
     for piece in pieces:
-        top = b"".join(name + b": " + piece * (20_000 // len(piece)) + b"\r\n" for name in names)
+        top = b"".join(
+            name + b": " + piece * (20_000 // len(piece)) + b"\r\n" for name in names
+        )
         inner = b"\r\n".join(name + piece * (4_000 // len(piece)) for name in mime)
-        parts = b"".join(b"--b\r\n" + inner + b"%d\r\n\r\nx\r\n" % number for number in range(count))
+        parts = b"".join(
+            b"--b\r\n" + inner + b"%d\r\n\r\nx\r\n" % number for number in range(count)
+        )
         began = time.thread_time()
-        got = read_mail(top + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts)
-        assert ("headers" in got.cut, time.thread_time() - began < SOON) == (True, True), piece
+        got = read_mail(
+            top + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts
+        )
+        assert ("headers" in got.cut, time.thread_time() - began < SOON) == (
+            True,
+            True,
+        ), piece
 
 
 def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch: pytest.MonkeyPatch):
@@ -254,13 +340,23 @@ _WORDS = st.sampled_from([
 @given(st.lists(st.one_of(_WORDS, st.binary(max_size=12)), max_size=60).map(b"".join))
 @example(b"Content-Type: text/plain; charset=\x00\r\n\r\nx")
 @example(
-    b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(b"From: x\r\n\r\ny")
+    b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    + base64.b64encode(b"From: x\r\n\r\ny")
 )
 @example(b"Content-Disposition: attachment; filename*=idna''%ff\r\n\r\n")
 def test_no_bytes_raise_and_every_result_can_be_stored(content: bytes):
     got = read_mail(content)
     names = [file.name for file in got.files]
-    texts = [got.subject, got.text, got.html or "", got.sender, got.sender_name, *got.to, *got.cc, *names]
+    texts = [
+        got.subject,
+        got.text,
+        got.html or "",
+        got.sender,
+        got.sender_name,
+        *got.to,
+        *got.cc,
+        *names,
+    ]
     for text in (*texts, got.message_id):
         assert "\x00" not in text
         assert text.encode("utf-8", "replace").decode() == text

@@ -1,4 +1,6 @@
-"""Addresses and the grammar of allowlists: what is taken, and whom an entry lets through, however both are written."""
+"""Addresses and the grammar of allowlists: what is taken, and whom an entry lets
+through, however both are written.
+"""
 
 import pytest
 from hypothesis import example, given
@@ -10,12 +12,14 @@ from common.patterns import MAX_PATTERN, patterns_for, read_pattern, stored_patt
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 # The last one is no number, so none is an IP address.
 TOP_LEVELS = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-DOMAINS = st.tuples(st.lists(LABELS, min_size=1, max_size=4).map(".".join), TOP_LEVELS).map(".".join)
-# No address has "=?" in it: it begins words in another alphabet. No entry has % or !, which name a next hop, and
-# neither has what old mail servers run.
-NAMES = st.from_regex(r"[A-Za-z0-9#&'+=?^_{}~][A-Za-z0-9#&'+/=?^_{}~-]{0,11}", fullmatch=True).filter(
-    lambda name: "=?" not in name
-)
+DOMAINS = st.tuples(
+    st.lists(LABELS, min_size=1, max_size=4).map(".".join), TOP_LEVELS
+).map(".".join)
+# No address has "=?" in it: it begins words in another alphabet. No entry has % or !,
+# which name a next hop, and neither has what old mail servers run.
+NAMES = st.from_regex(
+    r"[A-Za-z0-9#&'+=?^_{}~][A-Za-z0-9#&'+/=?^_{}~-]{0,11}", fullmatch=True
+).filter(lambda name: "=?" not in name)
 
 NO_ADDRESSES = (
     "", "a", "@x.example", "a@", "a@x", "a@acme.com@evil.io", "a b@x.example", "a@x .example", "a@x.example>",
@@ -77,18 +81,29 @@ def test_clean_address_returns_the_bare_form():
         "o'hara-de.la+r&d/y=z_1~@x.example": "o'hara-de.la+r&d/y=z_1~@x.example",
     }
     assert {text: clean_address(text) for text in bare} == bare
-    assert clean_addresses("a@x.example, b@x.example,, a@X.example") == ["a@x.example", "b@x.example"]
+    assert clean_addresses("a@x.example, b@x.example,, a@X.example") == [
+        "a@x.example",
+        "b@x.example",
+    ]
 
 
 def test_clean_address_refuses_what_is_none_and_shows_no_control_characters():
     for text in (*NO_ADDRESSES, "a\r\n\x1b[31m"):
-        with pytest.raises(ValueError, match=r"is not (?:an|accepted as an) email address") as caught:
+        with pytest.raises(
+            ValueError, match=r"is not (?:an|accepted as an) email address"
+        ) as caught:
             clean_address(text)
         assert not {"\r", "\n", "\x1b", "\x00"} & set(str(caught.value)), text
     for text in ("-oQ@x.example", "Jane <|cmd@x.example>"):
-        with pytest.raises(ValueError, match="old mail servers may take the part before the @ for a command"):
+        with pytest.raises(
+            ValueError,
+            match="old mail servers may take the part before the @ for a command",
+        ):
             clean_address(text)
-    with pytest.raises(ValueError, match=r"'jörg@bücher.example' is not .* only ASCII is allowed before the @"):
+    with pytest.raises(
+        ValueError,
+        match=r"'jörg@bücher.example' is not .* only ASCII is allowed before the @",
+    ):
         clean_address("jörg@bücher.example")
     for value in (5, {"a": 1}, [1], [["a@x.example"]]):
         with pytest.raises(ValueError, match="must be an address"):
@@ -96,23 +111,37 @@ def test_clean_address_refuses_what_is_none_and_shows_no_control_characters():
 
 
 def test_entry_lets_through_whom_it_names():
-    assert [entry for entry in ENTRIES if lets_through(*entry[:2]) is not entry[2]] == []
+    assert [
+        entry for entry in ENTRIES if lets_through(*entry[:2]) is not entry[2]
+    ] == []
 
 
 def test_hostile_entry_is_refused_and_named():
     for pattern in NO_ENTRIES:
-        with pytest.raises(ValueError, match=r"is none of name@domain|is too long|has % or !|for a command") as caught:
+        with pytest.raises(
+            ValueError,
+            match=r"is none of name@domain|is too long|has % or !|for a command",
+        ) as caught:
             read_pattern(pattern)
         assert "\n" not in str(caught.value)
         assert str(caught.value).startswith(ascii(pattern.strip()[:80]))
 
 
 def test_no_entry_lets_an_address_through_that_names_a_next_hop():
-    """The domain's mail server may send it on to anybody, so neither the domain nor the whole address is enough."""
-    for address in ("eve%evil.example@x.example", "evil.example!eve@x.example", "a!b%c@sub.x.example"):
+    """The domain's mail server may send it on to anybody, so neither the domain nor the
+    whole address is enough.
+    """
+    for address in (
+        "eve%evil.example@x.example",
+        "evil.example!eve@x.example",
+        "a!b%c@sub.x.example",
+    ):
         assert patterns_for(clean_address(address)) == []
     # An entry that was stored before is found to be taken out.
-    assert [stored_pattern(one) for one in ("Eve%a@x.example", "X.Example.")] == ["Eve%a@x.example", "x.example"]
+    assert [stored_pattern(one) for one in ("Eve%a@x.example", "X.Example.")] == [
+        "Eve%a@x.example",
+        "x.example",
+    ]
 
 
 def test_entry_that_a_row_cannot_hold_is_refused():
@@ -137,25 +166,37 @@ def test_any_text_is_refused_or_becomes_one_form_that_stays(text: str):
 
 
 @given(NAMES, DOMAINS)
-def test_address_is_let_through_by_itself_and_its_domain_and_every_parent(name: str, domain: str):
+def test_address_is_let_through_by_itself_and_its_domain_and_every_parent(
+    name: str, domain: str
+):
     address = f"{name}@{domain}"
     through = patterns_for(clean_address(address))
     assert len(through) == len(set(through))
-    assert {read_pattern(text) for text in (address.upper(), f"{address}.", f"*@{domain}", domain)} <= set(through)
-    # All that patterns_for names is an entry that somebody can write: no star reaches a whole top-level domain.
+    assert {
+        read_pattern(text)
+        for text in (address.upper(), f"{address}.", f"*@{domain}", domain)
+    } <= set(through)
+    # All that patterns_for names is an entry that somebody can write: no star reaches a
+    # whole top-level domain.
     assert [read_pattern(pattern) for pattern in through] == through
     assert "*." + domain not in through
 
 
 @pytest.mark.slow
 @given(NAMES, DOMAINS, DOMAINS)
-def test_subdomain_entry_lets_through_exactly_what_ends_in_it(name: str, domain: str, parent: str):
+def test_subdomain_entry_lets_through_exactly_what_ends_in_it(
+    name: str, domain: str, parent: str
+):
     assert lets_through(f"*.{parent}", f"{name}@{domain}.{parent}")
-    assert lets_through(f"*.{parent}", f"{name}@{domain}") is domain.endswith("." + parent)
+    assert lets_through(f"*.{parent}", f"{name}@{domain}") is domain.endswith(
+        "." + parent
+    )
 
 
 @pytest.mark.slow
 @given(NAMES, DOMAINS, NAMES, DOMAINS)
-def test_address_entry_lets_through_nobody_else(name: str, domain: str, other: str, elsewhere: str):
+def test_address_entry_lets_through_nobody_else(
+    name: str, domain: str, other: str, elsewhere: str
+):
     same = (name.lower(), domain) == (other.lower(), elsewhere)
     assert lets_through(f"{name}@{domain}", f"{other}@{elsewhere}") is same

@@ -1,4 +1,6 @@
-"""The table of an email's states, whole: every state by every change; and which oversight mode holds for it."""
+"""The table of an email's states, whole: every state by every change; and which
+oversight mode holds for it.
+"""
 
 import itertools
 
@@ -21,7 +23,8 @@ from gateway.states import (
     stricter,
 )
 
-# Once more by hand, in the words that clients get: a state, a change, and where it leads. There is no other way.
+# Once more by hand, in the words that clients get: a state, a change, and where it
+# leads. There is no other way.
 WAYS = """
     pending_scan hold pending_send_approval
     pending_scan release scheduled
@@ -54,31 +57,63 @@ CHANGES = "hold release refuse ask approve reject cancel send fail edit open rep
 
 
 def test_every_state_by_every_change_follows_the_table():
-    ways = {(before, change): after for before, change, after in map(str.split, WAYS.strip().splitlines())}
+    ways = {
+        (before, change): after
+        for before, change, after in map(str.split, WAYS.strip().splitlines())
+    }
     found = {}
     for status, change in itertools.product(STATUSES.split(), CHANGES.split()):
         if allows(status, Change(change)):
             found[status, change] = str(next_state(status, Change(change)))
             continue
-        with pytest.raises(InvalidTransition, match=f"^An email that is {status} cannot {change}.$"):
+        with pytest.raises(
+            InvalidTransition, match=f"^An email that is {status} cannot {change}.$"
+        ):
             next_state(status, Change(change))
     assert found == ways
 
 
 def test_words_are_those_that_clients_know():
     assert (" ".join(Status), " ".join(Change)) == (STATUSES, CHANGES)
-    assert (list(Direction), list(Decision)) == (["inbound", "outbound"], ["approved", "rejected"])
+    assert (list(Direction), list(Decision)) == (
+        ["inbound", "outbound"],
+        ["approved", "rejected"],
+    )
     assert AWAITING_DECISION == ("pending_send_approval", "pending_inbound_approval")
-    assert WITHHELD == ("pending_scan", "pending_inbound_approval", "rejected", "cancelled")
+    assert WITHHELD == (
+        "pending_scan",
+        "pending_inbound_approval",
+        "rejected",
+        "cancelled",
+    )
     assert HIDDEN == ("spam_quarantined", "deleted")
 
 
 def test_effective_mode_is_the_stricter_unless_the_mailbox_allows_looser():
     for mailbox, asked in itertools.product(Mode, Mode):
         held = effective_mode(mailbox=mailbox, asked=asked, allow_looser=False)
-        assert held is stricter(mailbox, asked) is min(mailbox, asked, key=list(Mode).index), (mailbox, asked)
+        assert (
+            held
+            is stricter(mailbox, asked)
+            is min(mailbox, asked, key=list(Mode).index)
+        ), (mailbox, asked)
         loosened = effective_mode(mailbox=mailbox, asked=asked, allow_looser=True)
-        assert loosened is (Mode.READ_ONLY if mailbox is Mode.READ_ONLY else asked), (mailbox, asked)
-    assert effective_mode(mailbox=Mode.AUTONOMOUS, asked=None, allow_looser=True) is Mode.AUTONOMOUS
-    assert list(Mode) == ["read_only", "gated_all", "gated_send", "monitored", "autonomous"]
-    assert {mode for mode in Mode if is_gated(mode)} == {Mode.GATED_ALL, Mode.GATED_SEND}
+        assert loosened is (Mode.READ_ONLY if mailbox is Mode.READ_ONLY else asked), (
+            mailbox,
+            asked,
+        )
+    assert (
+        effective_mode(mailbox=Mode.AUTONOMOUS, asked=None, allow_looser=True)
+        is Mode.AUTONOMOUS
+    )
+    assert list(Mode) == [
+        "read_only",
+        "gated_all",
+        "gated_send",
+        "monitored",
+        "autonomous",
+    ]
+    assert {mode for mode in Mode if is_gated(mode)} == {
+        Mode.GATED_ALL,
+        Mode.GATED_SEND,
+    }

@@ -5,7 +5,19 @@ from connections.domains.commands import _domain
 
 def test_records_that_are_an_object_are_shown_as_those_of_a_list():
     record = {"type": "TXT", "name": "mm._domainkey.acme.example", "value": "v=DKIM1"}
-    [found] = _domain({"id": "d", "domain": "acme.example", "dns_records": {"dkim": record, "note": "x"}}).records
-    [listed] = _domain({"id": "d", "domain": "acme.example", "dns_records": [record | {"purpose": "dkim"}]}).records
+    [found] = _domain(
+        {
+            "id": "d",
+            "domain": "acme.example",
+            "dns_records": {"dkim": record, "note": "x"},
+        }
+    ).records
+    [listed] = _domain(
+        {
+            "id": "d",
+            "domain": "acme.example",
+            "dns_records": [record | {"purpose": "dkim"}],
+        }
+    ).records
     assert found == listed
     assert (found.purpose, found.value) == ("dkim", "v=DKIM1")

@@ -9,7 +9,11 @@ from policy.models import KillSwitch
 
 HERE, ELSEWHERE = Connection(pk=1), Connection(pk=2)
 BOX = Mailbox(pk=10, connection=HERE)
-SCOPES = {"everything": {}, "connection": {"connection": HERE}, "mailbox": {"mailbox": BOX}}
+SCOPES = {
+    "everything": {},
+    "connection": {"connection": HERE},
+    "mailbox": {"mailbox": BOX},
+}
 REACHES = {
     "everything": {}, "connection": {"connection": 1}, "mailbox": {"connection": 1, "mailbox": 10},
     "elsewhere": {"connection": 2}, "other mailbox": {"connection": 1, "mailbox": 11},
@@ -22,14 +26,25 @@ WITHIN = {
 
 
 def actor(role, reach):
-    return Actor(kind="person", id="1", label="X", surface="web", scopes=(Scope(Role(role), **REACHES[reach]),))
+    return Actor(
+        kind="person",
+        id="1",
+        label="X",
+        surface="web",
+        scopes=(Scope(Role(role), **REACHES[reach]),),
+    )
 
 
 def test_switch_is_pulled_and_released_within_the_reach_of_a_role():
-    for role, reach, scope in itertools.product([role.value for role in Role], REACHES, SCOPES):
+    for role, reach, scope in itertools.product(
+        [role.value for role in Role], REACHES, SCOPES
+    ):
         within = scope in WITHIN[reach]
         found = (
             may_pull(actor(role, reach), **SCOPES[scope]),
             may_release(actor(role, reach), KillSwitch(**SCOPES[scope])),
         )
-        assert found == (within and role in ("reviewer", "admin"), within and role == "admin"), (role, reach, scope)
+        assert found == (
+            within and role in ("reviewer", "admin"),
+            within and role == "admin",
+        ), (role, reach, scope)

@@ -25,8 +25,16 @@ OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
                 "GATEWAY_APPROVAL_CODES": "0",
             },
         ),
-        # Without the demo desk and gateway reach each other alone, and one without the other reaches nothing.
-        ({"DEMO": "0"}, {"OUTGOING_ALLOW": OWN, "EMAIL_URL": "", "GATEWAY_APPROVAL_CODES": "address"}),
+        # Without the demo desk and gateway reach each other alone, and one without the
+        # other reaches nothing.
+        (
+            {"DEMO": "0"},
+            {
+                "OUTGOING_ALLOW": OWN,
+                "EMAIL_URL": "",
+                "GATEWAY_APPROVAL_CODES": "address",
+            },
+        ),
         ({"SERVE": "dashboard"}, {"OUTGOING_ALLOW": ""}),
         ({"SERVE": "gateway"}, {"OUTGOING_ALLOW": "", "DEMO": "0"}),
         ({"GATEWAY_APPROVAL_CODES": "1"}, {"GATEWAY_APPROVAL_CODES": "1"}),
@@ -44,29 +52,46 @@ OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
         ),
         (
             {"PUBLIC_URL": "https://desk.example.com/"},
-            {"PUBLIC_URL": "https://desk.example.com", "ALLOWED_HOSTS": "127.0.0.1,localhost,desk.example.com"},
+            {
+                "PUBLIC_URL": "https://desk.example.com",
+                "ALLOWED_HOSTS": "127.0.0.1,localhost,desk.example.com",
+            },
         ),
         (
             {"ALLOWED_HOSTS": "desk.example.com, .example.org"},
             {"ALLOWED_HOSTS": "127.0.0.1,localhost,desk.example.com,.example.org"},
         ),
         ({"LIVE_URL": "/live/"}, {"LIVE_URL": "/live/"}),
-        ({"LIVE_URL": "https://desk.example.com/live/"}, {"LIVE_URL": "https://desk.example.com/live/"}),
+        (
+            {"LIVE_URL": "https://desk.example.com/live/"},
+            {"LIVE_URL": "https://desk.example.com/live/"},
+        ),
     ],
 )
-def test_environment_is_completed(given: dict[str, str], computed: dict[str, str]) -> None:
-    variables = environment.read(given, pick=lambda count: [23_001, 23_002][:count]).variables
+def test_environment_is_completed(
+    given: dict[str, str], computed: dict[str, str]
+) -> None:
+    variables = environment.read(
+        given, pick=lambda count: [23_001, 23_002][:count]
+    ).variables
     assert {name: variables[name] for name in computed} == computed
 
 
 def test_data_is_in_the_clone_and_the_servers_are_our_own() -> None:
     asked = environment.read({})
-    assert (asked.url, asked.data) == ("http://127.0.0.1:8000", (ROOT / "var").resolve())
+    assert (asked.url, asked.data) == (
+        "http://127.0.0.1:8000",
+        (ROOT / "var").resolve(),
+    )
     assert asked.own_database
     assert asked.own_redis
 
 
-PROVIDER = {"OIDC_ISSUER": "https://login.example.com/acme", "OIDC_CLIENT_ID": "desk", "OIDC_CLIENT_SECRET": "s"}
+PROVIDER = {
+    "OIDC_ISSUER": "https://login.example.com/acme",
+    "OIDC_CLIENT_ID": "desk",
+    "OIDC_CLIENT_SECRET": "s",
+}
 
 
 def test_provider_is_asked_over_https_or_where_it_was_allowed() -> None:
@@ -77,13 +102,28 @@ def test_provider_is_asked_over_https_or_where_it_was_allowed() -> None:
             environment.read(plain)
         environment.read({**plain, "OUTGOING_ALLOW": f"http://{host}"})
     # Anybody on the way could sign in as anybody, so it helps nothing to allow it.
-    for host in ("10.0.0.5:8080", "login.example.com", "localhost.example.com", "0.0.0.0"):
+    for host in (
+        "10.0.0.5:8080",
+        "login.example.com",
+        "localhost.example.com",
+        "0.0.0.0",
+    ):
         with pytest.raises(LaunchError, match="only a provider on this machine"):
-            environment.read(PROVIDER | {"OIDC_ISSUER": f"http://{host}", "OUTGOING_ALLOW": f"http://{host}"})
+            environment.read(
+                PROVIDER
+                | {"OIDC_ISSUER": f"http://{host}", "OUTGOING_ALLOW": f"http://{host}"}
+            )
 
 
-def test_configured_servers_are_used_and_the_owner_falls_back_to_the_application(tmp_path: Path) -> None:
-    asked = environment.read({"DATABASE_URL": "postgresql://app:x@db/desk", "REDIS_URL": "rediss://redis:6379/1"})
+def test_configured_servers_are_used_and_the_owner_falls_back_to_the_application(
+    tmp_path: Path,
+) -> None:
+    asked = environment.read(
+        {
+            "DATABASE_URL": "postgresql://app:x@db/desk",
+            "REDIS_URL": "rediss://redis:6379/1",
+        }
+    )
     assert (asked.own_database, asked.own_redis) == (False, False)
     assert asked.variables["DATABASE_OWNER_URL"] == "postgresql://app:x@db/desk"
     # An address may stand in a file; an empty variable counts as not given.
@@ -94,15 +134,43 @@ def test_configured_servers_are_used_and_the_owner_falls_back_to_the_application
 
 
 BAD = [
-    *(("PUBLIC_URL", "https://desk.example.com/desk"), ("PUBLIC_URL", "https://desk.example.com?x")),
-    *(("PUBLIC_URL", "desk.example.com"), ("PUBLIC_URL", "https://"), ("PUBLIC_URL", "http://desk:99999")),
-    *(("LIVE_URL", "live"), ("LIVE_URL", "//evil.example/live"), ("ALLOWED_HOSTS", "one.example two.example")),
+    *(
+        ("PUBLIC_URL", "https://desk.example.com/desk"),
+        ("PUBLIC_URL", "https://desk.example.com?x"),
+    ),
+    *(
+        ("PUBLIC_URL", "desk.example.com"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "http://desk:99999"),
+    ),
+    *(
+        ("LIVE_URL", "live"),
+        ("LIVE_URL", "//evil.example/live"),
+        ("ALLOWED_HOSTS", "one.example two.example"),
+    ),
     *(("OUTGOING_ALLOW", "10.0.0.1"), ("OUTGOING_ALLOW", "http://10.0.0.1/hook")),
     *(("TRUSTED_PROXIES", "proxy.example.com"), ("TRUSTED_PROXIES", "10.0.0.0/8")),
-    *(("PORT", "eighty"), ("PORT", "-1"), ("LIVE_PORT", "65536"), ("SMTP_PORT", "²"), ("INBOUND_PORT", "8025")),
-    *(("INBOUND_HOST", "mail.example.com"), ("GATEWAY_PORT", "8000"), ("DEMO", "yes"), ("SERVE", "all")),
-    *(("DATABASE_URL", "mysql://app:hunter2@db/desk"), ("DATABASE_URL_FILE", "/nonexistent")),
-    *(("DATABASE_OWNER_URL", "postgresql://owner@db/desk"), ("REDIS_URL", "localhost:6379")),
+    *(
+        ("PORT", "eighty"),
+        ("PORT", "-1"),
+        ("LIVE_PORT", "65536"),
+        ("SMTP_PORT", "²"),
+        ("INBOUND_PORT", "8025"),
+    ),
+    *(
+        ("INBOUND_HOST", "mail.example.com"),
+        ("GATEWAY_PORT", "8000"),
+        ("DEMO", "yes"),
+        ("SERVE", "all"),
+    ),
+    *(
+        ("DATABASE_URL", "mysql://app:hunter2@db/desk"),
+        ("DATABASE_URL_FILE", "/nonexistent"),
+    ),
+    *(
+        ("DATABASE_OWNER_URL", "postgresql://owner@db/desk"),
+        ("REDIS_URL", "localhost:6379"),
+    ),
     *(("EMAIL_URL", "mail.example.com"), ("MULTIMAIL_API_URL", "ftp://api")),
     # The demo needs both products.
     ("DEMO", "1", {"SERVE": "gateway"}),
@@ -116,26 +184,41 @@ def test_bad_variable_is_refused_by_name_without_its_password() -> None:
         with pytest.raises(LaunchError) as refusal:
             environment.read({**(others[0] if others else {}), name: value})
         sentence = str(refusal.value)
-        assert (name in sentence, "\n" in sentence, "hunter2" in sentence) == (True, False, False), (name, value)
+        assert (name in sentence, "\n" in sentence, "hunter2" in sentence) == (
+            True,
+            False,
+            False,
+        ), (name, value)
 
 
 def test_mail_listener_is_looked_for_where_it_listens() -> None:
-    asked = {"0.0.0.0": "127.0.0.1", "::": "::1", "10.0.0.5": "10.0.0.5", "": "127.0.0.1"}
+    asked = {
+        "0.0.0.0": "127.0.0.1",
+        "::": "::1",
+        "10.0.0.5": "10.0.0.5",
+        "": "127.0.0.1",
+    }
     for host, expected in asked.items():
-        table = processes.table(environment.read({"INBOUND_HOST": host, "INBOUND_PORT": "99"}))
+        table = processes.table(
+            environment.read({"INBOUND_HOST": host, "INBOUND_PORT": "99"})
+        )
         (plan,) = [plan for plan in table if plan.name == "worker-out"]
         assert [(check.host, check.port) for check in plan.checks] == [(expected, 99)]
         assert plan.environment["INBOUND"] == "1"
 
 
 def test_every_variable_of_ours_is_known_as_such() -> None:
-    computed = environment.read({"DATABASE_URL": "postgresql:///desk", "REDIS_URL": "redis://redis"}).variables
+    computed = environment.read(
+        {"DATABASE_URL": "postgresql:///desk", "REDIS_URL": "redis://redis"}
+    ).variables
     assert computed.keys() - environment.PRODUCT_VARIABLES == {
         *("DJANGO_SETTINGS_MODULE", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_"),
     }
 
 
-def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path) -> None:
+def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(
+    tmp_path,
+) -> None:
     variables = {"DATA_DIR": str(tmp_path), "DISCORD_PORT": "7001"}
     first = keys.demo_application(environment.read(variables))
     assert first["DISCORD_API_URL"] == "http://127.0.0.1:7001/api/v10"
@@ -144,11 +227,26 @@ def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path)
     file = tmp_path / "discord.env"
     assert file.stat().st_mode & 0o777 == 0o600
     # What signs as Discord is told to nobody.
-    (secret,) = [line.partition("=")[2] for line in file.read_text().splitlines() if "PRIVATE" in line]
+    (secret,) = [
+        line.partition("=")[2]
+        for line in file.read_text().splitlines()
+        if "PRIVATE" in line
+    ]
     assert secret not in str(first)
 
 
-def test_without_the_demo_or_with_an_application_of_ones_own_it_has_none(tmp_path) -> None:
-    for variables in ({"DEMO": "0"}, {"DISCORD_APP_ID": "4711"}, {"DISCORD_BOT_TOKEN": "x"}):
-        assert keys.demo_application(environment.read({"DATA_DIR": str(tmp_path), **variables})) == {}, variables
+def test_without_the_demo_or_with_an_application_of_ones_own_it_has_none(
+    tmp_path,
+) -> None:
+    for variables in (
+        {"DEMO": "0"},
+        {"DISCORD_APP_ID": "4711"},
+        {"DISCORD_BOT_TOKEN": "x"},
+    ):
+        assert (
+            keys.demo_application(
+                environment.read({"DATA_DIR": str(tmp_path), **variables})
+            )
+            == {}
+        ), variables
     assert not (tmp_path / "discord.env").exists()

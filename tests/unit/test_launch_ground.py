@@ -45,8 +45,12 @@ def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
         folder_of_other.rmdir()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of somebody else")
-def test_socket_folder_that_somebody_else_made_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root can make a folder of somebody else"
+)
+def test_socket_folder_that_somebody_else_made_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", "/tmp")
     deep = tmp_path / ("other" * 30)
     folder = socket_folder(deep)
@@ -62,23 +66,38 @@ def _environment(data: Path, **variables: str) -> environment.Environment:
     return environment.read({"DATA_DIR": str(data), **variables})
 
 
-def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_database(tmp_path: Path) -> None:
+def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_database(
+    tmp_path: Path,
+) -> None:
     asked = _environment(tmp_path)
     first = keys.load_or_make(asked)
     assert stat.S_IMODE((tmp_path / keys.FILE).stat().st_mode) == 0o600
     assert keys.load_or_make(asked) == first
     assert len(set(first.values())) == len(keys.NAMES)
     # One that is given wins, and is not written down.
-    assert keys.load_or_make(_environment(tmp_path, SEAL_KEY="given"))["SEAL_KEY"] == "given"
+    assert (
+        keys.load_or_make(_environment(tmp_path, SEAL_KEY="given"))["SEAL_KEY"]
+        == "given"
+    )
     assert "given" not in (tmp_path / keys.FILE).read_text()
     (tmp_path / "other").mkdir()
     with pytest.raises(LaunchError, match="SECRET_KEY is not set"):
-        keys.load_or_make(_environment(tmp_path / "other", DATABASE_URL="postgresql:///desk", DEMO="0"))
+        keys.load_or_make(
+            _environment(
+                tmp_path / "other", DATABASE_URL="postgresql:///desk", DEMO="0"
+            )
+        )
 
 
 def test_assignments_are_read_as_a_shell_does(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("# comment\n\nA=1\nexport B='two words'\nC=\"it's\"\n")
-    assert keys.read_assignments(tmp_path / "file") == {"A": "1", "B": "two words", "C": "it's"}
+    (tmp_path / "file").write_text(
+        "# comment\n\nA=1\nexport B='two words'\nC=\"it's\"\n"
+    )
+    assert keys.read_assignments(tmp_path / "file") == {
+        "A": "1",
+        "B": "two words",
+        "C": "it's",
+    }
 
 
 def test_data_folder_is_held_by_one(tmp_path: Path) -> None:
@@ -87,7 +106,10 @@ def test_data_folder_is_held_by_one(tmp_path: Path) -> None:
         data_folder.write_state(data, {"verb": "start", "url": "http://127.0.0.1:8000"})
         assert data_folder.is_held(data)
         with (
-            pytest.raises(data_folder.DataFolderInUse, match=r"is already running: http://127\.0\.0\.1:8000"),
+            pytest.raises(
+                data_folder.DataFolderInUse,
+                match=r"is already running: http://127\.0\.0\.1:8000",
+            ),
             data_folder.held(data),
         ):
             pass
@@ -134,22 +156,36 @@ def test_first_restart_is_at_once_and_later_ones_wait_longer() -> None:
         ("dashboard", ["web", "live", "worker-desk"]),
     ],
 )
-def test_each_product_has_its_processes_of_which_one_beats(product: str, names: list[str]) -> None:
+def test_each_product_has_its_processes_of_which_one_beats(
+    product: str, names: list[str]
+) -> None:
     processes = table(environment.read({"SERVE": product}))
     assert [process.name for process in processes] == names
-    assert len([process for process in processes if process.environment.get("BEAT")]) == 1
-    # Mail is taken in wherever the gateway runs.
-    assert [process.name for process in processes if "INBOUND" in process.environment] == (
-        ["worker-out"] if product != "dashboard" else []
+    assert (
+        len([process for process in processes if process.environment.get("BEAT")]) == 1
     )
-    assert not [process for process in table(environment.read({"DEMO": "0"})) if process.name == "demo"]
+    # Mail is taken in wherever the gateway runs.
+    assert [
+        process.name for process in processes if "INBOUND" in process.environment
+    ] == (["worker-out"] if product != "dashboard" else [])
+    assert not [
+        process
+        for process in table(environment.read({"DEMO": "0"}))
+        if process.name == "demo"
+    ]
 
 
-def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path: Path) -> None:
+def test_process_that_answers_nothing_is_ended_after_the_third_question(
+    tmp_path: Path,
+) -> None:
     with socket.socket() as deaf:
         # Taken, so that nobody else answers there; and nobody listens.
         deaf.bind(("127.0.0.1", 0))
-        plan = Process(name="deaf", command=("sleep", "600"), checks=(Check(port=deaf.getsockname()[1], path="/"),))
+        plan = Process(
+            name="deaf",
+            command=("sleep", "600"),
+            checks=(Check(port=deaf.getsockname()[1], path="/"),),
+        )
         child = Child(plan, environment=os.environ, logs=tmp_path)
         child.start()
         try:
@@ -165,6 +201,7 @@ def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path
 
 @pytest.mark.xdist_group("together")
 def test_group_of_tests_reaches_the_scheduler(request: pytest.FixtureRequest) -> None:
-    # It once got lost without a word, and every test process started a product of its own.
+    # It once got lost without a word, and every test process started a product of its
+    # own.
     grouped = getattr(request.config.option, "loadgroup", False)
     assert request.node.nodeid.endswith("@together") == grouped

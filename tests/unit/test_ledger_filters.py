@@ -30,17 +30,31 @@ def read(query, zone=UTC):
 
 
 anything = st.text(max_size=40)
-dates = st.sampled_from([*"today Yesterday 30d 2026 2026-11 2026-11-21 2026-11-21T10:42".split(), "last 7 days"])
+dates = st.sampled_from(
+    [
+        *"today Yesterday 30d 2026 2026-11 2026-11-21 2026-11-21T10:42".split(),
+        "last 7 days",
+    ]
+)
 asked = st.fixed_dictionaries(
     {},
     optional={
         **dict.fromkeys((*NARROWING, "on", "before", "after"), anything),
-        "q": st.one_of(anything, st.from_regex(r'(by|to|on|action|nothing): ?"?[a-z:]{0,9}"?( x)?', fullmatch=True)),
-        "action": st.sampled_from([*GROUPS, *AREAS, *ACTIONS, "verdict given", "nothing"]),
+        "q": st.one_of(
+            anything,
+            st.from_regex(
+                r'(by|to|on|action|nothing): ?"?[a-z:]{0,9}"?( x)?', fullmatch=True
+            ),
+        ),
+        "action": st.sampled_from(
+            [*GROUPS, *AREAS, *ACTIONS, "verdict given", "nothing"]
+        ),
         "actor": st.sampled_from(["person/5", "WORKER/seal", "person", "a/b/c"]),
         "connection": st.integers(-1, 10**19).map(str),
         "message": st.one_of(st.uuids().map(str), anything),
-        "fingerprint": st.one_of(st.text("0123456789abcdefghjkmnpqrstvwxyzIL-", max_size=20), anything),
+        "fingerprint": st.one_of(
+            st.text("0123456789abcdefghjkmnpqrstvwxyzIL-", max_size=20), anything
+        ),
         "since": st.one_of(dates, anything),
         "until": st.one_of(dates, anything),
         "before": st.integers(-1, 10**19).map(str),
@@ -50,7 +64,9 @@ asked = st.fixed_dictionaries(
 
 
 @given(asked, st.sampled_from(ZONES), st.sampled_from(ZONES))
-def test_address_is_written_in_one_spelling_and_means_the_same_in_any_zone_once_pinned(fields, zone, other):
+def test_address_is_written_in_one_spelling_and_means_the_same_in_any_zone_once_pinned(
+    fields, zone, other
+):
     filters = read(fields, zone)
     again = read(filters.query(), zone)
     assert again == filters
@@ -77,16 +93,33 @@ def test_every_token_is_read_as_the_field_of_its_name():
 
 
 def test_impossible_filters_are_explained():
-    no_such = {"action=dancing": "action:dancing", "q=since:soon": "since:soon", "until=2026-02-30": "until:2026-02-30"}
-    no_such |= {"q=on:2026-13": "on:2026-13", "message=12": "message:12", "connection=main": "connection:main"}
-    no_such |= {"fingerprint=xyz": "fingerprint:xyz", "actor=ana": "actor:ana", "surface=the web": "surface:the web"}
+    no_such = {
+        "action=dancing": "action:dancing",
+        "q=since:soon": "since:soon",
+        "until=2026-02-30": "until:2026-02-30",
+    }
+    no_such |= {
+        "q=on:2026-13": "on:2026-13",
+        "message=12": "message:12",
+        "connection=main": "connection:main",
+    }
+    no_such |= {
+        "fingerprint=xyz": "fingerprint:xyz",
+        "actor=ana": "actor:ana",
+        "surface=the web": "surface:the web",
+    }
     expected = {query: f"There is no “{token}”" for query, token in no_such.items()}
-    expected |= {"q=colour:red": "“colour:” is not a filter", "q=!!!": "has no letter or number in it"}
+    expected |= {
+        "q=colour:red": "“colour:” is not a filter",
+        "q=!!!": "has no letter or number in it",
+    }
     expected |= {"since=2026-11-21&until=2026-11-20": "is before its start"}
     remarks = {query: read(query).remarks for query in expected}
-    assert [query for query in expected if not any(expected[query] in remark for remark in remarks[query])] == [], (
-        remarks
-    )
+    assert [
+        query
+        for query in expected
+        if not any(expected[query] in remark for remark in remarks[query])
+    ] == [], remarks
 
 
 SPANS = [
@@ -111,14 +144,25 @@ SPANS = [
 def test_dates_are_those_of_the_persons_clock():
     for asked, zone, begins, ends in SPANS:
         span = read_span(asked, zone=zone, now=NOW)
-        assert (span.begins, span.ends) == (datetime.fromisoformat(begins), datetime.fromisoformat(ends)), (asked, zone)
+        assert (span.begins, span.ends) == (
+            datetime.fromisoformat(begins),
+            datetime.fromisoformat(ends),
+        ), (asked, zone)
 
 
-@given(st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}"), st.integers(4, 64))
+@given(
+    st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}"), st.integers(4, 64)
+)
 def test_any_beginning_of_a_fingerprint_finds_it_in_either_form(fingerprint, length):
-    for copied in (fingerprint[:length], short_fingerprint(fingerprint)[:length].lower()):
+    for copied in (
+        fingerprint[:length],
+        short_fingerprint(fingerprint)[:length].lower(),
+    ):
         if len(copied.replace("-", "")) >= 4:
-            assert any(fingerprint.startswith(one) for one in fingerprint_prefixes(normalize_fingerprint(copied)))
+            assert any(
+                fingerprint.startswith(one)
+                for one in fingerprint_prefixes(normalize_fingerprint(copied))
+            )
 
 
 def test_short_form_finds_no_other_fingerprint():

@@ -32,21 +32,32 @@ def test_hint_reaches_only_who_may_see_the_message():
     may_not = [[(2, None)], [(1, 12)], [(None, 12)], []]
     assert [reach for reach in (*may, *may_not) if hand_out(reach, hint())] == may
     # A message without a mailbox is not for those of one mailbox.
-    assert [reach for reach in ([(1, 11)], [(1, None)]) if hand_out(reach, hint(mailbox=None))] == [[(1, None)]]
+    assert [
+        reach
+        for reach in ([(1, 11)], [(1, None)])
+        if hand_out(reach, hint(mailbox=None))
+    ] == [[(1, None)]]
 
 
 def test_what_changes_every_page_reaches_every_page():
     changed = json.dumps({"kind": "standing", "connection": None, "mailbox": None})
-    assert [len(hand_out(reach, changed)) for reach in (EVERYTHING, [(2, None)], [(2, 21)])] == [1, 1, 1]
+    assert [
+        len(hand_out(reach, changed)) for reach in (EVERYTHING, [(2, None)], [(2, 21)])
+    ] == [1, 1, 1]
 
 
 def test_nonsense_on_the_channel_does_not_end_the_reader():
     nonsense = ["", "nonsense", "[]", "5", "{}", '{"connection": 1}']
-    assert [hand_out(EVERYTHING, text, hint()) for text in nonsense] == [[hint()]] * len(nonsense)
+    assert [hand_out(EVERYTHING, text, hint()) for text in nonsense] == [
+        [hint()]
+    ] * len(nonsense)
 
 
 def test_page_that_does_not_keep_up_misses_hints_and_lives():
-    assert len(hand_out(EVERYTHING, *[hint()] * (live.MAX_WAITING + 5))) == live.MAX_WAITING
+    assert (
+        len(hand_out(EVERYTHING, *[hint()] * (live.MAX_WAITING + 5)))
+        == live.MAX_WAITING
+    )
 
 
 def doubt(person, *payloads):
@@ -69,7 +80,9 @@ def test_person_whose_sessions_ended_is_woken_and_looked_up_again():
 
 
 def feed(monkeypatch, page, answers):
-    """Return what a page is sent until it ends, when the desk gives these answers about its reader."""
+    """Return what a page is sent until it ends, when the desk gives these answers about
+    its reader.
+    """
     sent = []
 
     def ask(_):
@@ -114,11 +127,16 @@ def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monke
         return text
 
     monkeypatch.setattr(page.hints, "get", get)
-    assert feed(monkeypatch, page, [("7", [(1, 11)]), None]) == "event: hint\ndata: for them\n\n"
+    assert (
+        feed(monkeypatch, page, [("7", [(1, 11)]), None])
+        == "event: hint\ndata: for them\n\n"
+    )
     assert page.reach == [(1, 11)]
 
 
-def test_stream_over_the_limit_of_a_person_ends_the_oldest_and_notifies_its_page(monkeypatch):
+def test_stream_over_the_limit_of_a_person_ends_the_oldest_and_notifies_its_page(
+    monkeypatch,
+):
     monkeypatch.setattr(live, "STREAMS_PER_PERSON", 3)
     own = [live.Page(EVERYTHING, "7", opened_at=at) for at in (3.0, 1.0, 2.0)]
     others = [live.Page(EVERYTHING, "8", opened_at=0.0) for _ in range(3)]
@@ -127,7 +145,14 @@ def test_stream_over_the_limit_of_a_person_ends_the_oldest_and_notifies_its_page
         live._displace_oldest("7")
     finally:
         live._pages.difference_update({*own, *others})
-    assert [page.is_displaced for page in (*own, *others)] == [False, True, False, False, False, False]
+    assert [page.is_displaced for page in (*own, *others)] == [
+        False,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
     assert feed(monkeypatch, own[1], []) == "event: limit\ndata: 1\n\n"
 
 
@@ -137,7 +162,15 @@ def test_whoever_sends_no_cookie_costs_the_desk_no_question(monkeypatch):
     async def send(message):
         sent.append(message)
 
-    monkeypatch.setattr(live, "_ask_reader", lambda _: pytest.fail("the desk was asked"))
-    scope = {"type": "http", "method": "GET", "path": "/live/", "query_string": b"", "headers": []}
+    monkeypatch.setattr(
+        live, "_ask_reader", lambda _: pytest.fail("the desk was asked")
+    )
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/live/",
+        "query_string": b"",
+        "headers": [],
+    }
     in_own_loop(live.application(scope, None, send))
     assert sent[0]["status"] == 401

@@ -1,4 +1,6 @@
-"""What counts as loosening: of an allowlist by laws against the judgement, of modes and settings by tables."""
+"""What counts as loosening: of an allowlist by laws against the judgement, of modes and
+settings by tables.
+"""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -16,14 +18,22 @@ MODES = ("off", "monitor", "contacts", "enforce")
 ADDRESSES = ("ann@x.example", "ben@x.example", "ann@y.example")
 PATTERNS = (*ADDRESSES[:2], "x.example", "y.example")
 CONTACTS = {"ben@x.example"}
-ENDS = st.sampled_from([None, NOW - timedelta(days=1), NOW + timedelta(days=1), NOW + timedelta(days=9)])
+ENDS = st.sampled_from(
+    [None, NOW - timedelta(days=1), NOW + timedelta(days=1), NOW + timedelta(days=9)]
+)
 ENTRIES = st.dictionaries(st.sampled_from(PATTERNS), ENDS, max_size=4)
 
 
 def allowed(lists, at):
     """Return whom these restrictions let mail go to."""
     rows = [
-        ApplicableList(key, str(key), mode, 1, {one: Entry(one, ends) for one, ends in entries.items()})
+        ApplicableList(
+            key,
+            str(key),
+            mode,
+            1,
+            {one: Entry(one, ends) for one, ends in entries.items()},
+        )
         for key, (mode, entries) in enumerate(lists)
     ]
     judged = judge(ADDRESSES, rows, CONTACTS, at)
@@ -31,14 +41,20 @@ def allowed(lists, at):
 
 
 def changed(entries, put, removed):
-    return {one: ends for one, ends in {**entries, **put}.items() if one not in removed or one in put}
+    return {
+        one: ends
+        for one, ends in {**entries, **put}.items()
+        if one not in removed or one in put
+    }
 
 
 SOON, LATER = NOW + timedelta(days=1), NOW + timedelta(days=9)
 
 
 # Each is called looser for one reason alone.
-@example("enforce", {"x.example": SOON}, "enforce", {"x.example": LATER}, set(), None, 3)
+@example(
+    "enforce", {"x.example": SOON}, "enforce", {"x.example": LATER}, set(), None, 3
+)
 @example("enforce", {}, "enforce", {"x.example": LATER}, set(), None, 3)
 @example("enforce", {}, "monitor", {}, set(), None, 0)
 @example("off", {"x.example": None}, "monitor", {}, set(), ("enforce", {}), 0)
@@ -68,7 +84,9 @@ def test_change_that_does_not_loosen_a_restriction_lets_nobody_else_be_written_t
     )
     beside = [other] if other else []
     if not is_looser:
-        assert allowed([(mode_after, after), *beside], at) <= allowed([(mode, entries), *beside], at)
+        assert allowed([(mode_after, after), *beside], at) <= allowed(
+            [(mode, entries), *beside], at
+        )
 
 
 @given(
@@ -85,7 +103,11 @@ def test_change_that_does_not_loosen_a_bypass_lets_nothing_else_out_without_revi
     at = NOW + timedelta(days=days)
 
     def out(state, rows):
-        return {one for one, ends in rows.items() if state == "enforce" and (ends is None or ends > at)}
+        return {
+            one
+            for one, ends in rows.items()
+            if state == "enforce" and (ends is None or ends > at)
+        }
 
     is_looser = loosens(
         kind="bypass",
@@ -100,9 +122,19 @@ def test_change_that_does_not_loosen_a_bypass_lets_nothing_else_out_without_revi
         assert out(mode_after, changed(entries, put, removed)) <= out(mode, entries)
 
 
-@given(kind=st.sampled_from(("restriction", "bypass")), mode=st.sampled_from(("off", "enforce")), entries=ENTRIES)
+@given(
+    kind=st.sampled_from(("restriction", "bypass")),
+    mode=st.sampled_from(("off", "enforce")),
+    entries=ENTRIES,
+)
 def test_what_changes_nothing_or_only_removes_does_not_loosen(kind, mode, entries):
-    facts = {"kind": kind, "mode_before": mode, "mode_after": mode, "has_live_entries": True, "is_alone": False}
+    facts = {
+        "kind": kind,
+        "mode_before": mode,
+        "mode_after": mode,
+        "has_live_entries": True,
+        "is_alone": False,
+    }
     assert not loosens(**facts, before=entries, put=entries.items())
     assert not loosens(**facts, before={}, put=())
 
@@ -113,14 +145,22 @@ def test_weaker_modes_loosen_a_restriction_and_stricter_ones_a_bypass():
         return loosens(kind=kind, mode_before=before, mode_after=after, **facts)
 
     for before, after in product(MODES, MODES):
-        assert is_looser("restriction", before, after) == (MODES.index(after) < MODES.index(before))
-        assert is_looser("bypass", before, after) == (MODES.index(after) > MODES.index(before))
+        assert is_looser("restriction", before, after) == (
+            MODES.index(after) < MODES.index(before)
+        )
+        assert is_looser("bypass", before, after) == (
+            MODES.index(after) > MODES.index(before)
+        )
 
 
 def test_mailbox_below_the_minimum_and_lower_minimum():
     for mode, minimum in product(NAMES, NAMES):
-        assert is_below(mode, per_call=False, minimum=minimum) == (NAMES.index(mode) > NAMES.index(minimum))
-        assert is_minimum_lower(mode, than=minimum) == (NAMES.index(mode) > NAMES.index(minimum))
+        assert is_below(mode, per_call=False, minimum=minimum) == (
+            NAMES.index(mode) > NAMES.index(minimum)
+        )
+        assert is_minimum_lower(mode, than=minimum) == (
+            NAMES.index(mode) > NAMES.index(minimum)
+        )
     assert is_below("gated_all", per_call=True, minimum="gated_send")
     assert not is_below("read_only", per_call=True, minimum="gated_send")
     assert not is_below("autonomous", per_call=True, minimum="autonomous")
@@ -147,4 +187,6 @@ def test_desk_settings_that_loosen():
     for one in looser:
         assert desk_settings_loosen(strict, strict | one), one
         assert not desk_settings_loosen(strict | one, strict), one
-    assert not desk_settings_loosen(strict, strict | {"undo_window": timedelta(seconds=9)})
+    assert not desk_settings_loosen(
+        strict, strict | {"undo_window": timedelta(seconds=9)}
+    )

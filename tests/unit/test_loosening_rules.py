@@ -11,7 +11,12 @@ from policy.rules.drafts import rules_loosen
 from policy.rules.effects import Effects, is_as_strict, merged
 from policy.rules.rules import PolicyRule
 
-WHENS = (Conditions(), Conditions(risk="high"), Conditions(mailboxes=frozenset({3})), Conditions(amount=Decimal(5)))
+WHENS = (
+    Conditions(),
+    Conditions(risk="high"),
+    Conditions(mailboxes=frozenset({3})),
+    Conditions(amount=Decimal(5)),
+)
 THENS = st.builds(
     Effects,
     approvals=st.dictionaries(st.integers(0, 2), st.integers(1, 3), max_size=2),
@@ -33,16 +38,26 @@ RULES = st.lists(
     ),
     max_size=4,
 )
-ONE = PolicyRule("a", "A", None, "", True, Conditions(risk="high"), Effects(never_in_bulk=True))
+ONE = PolicyRule(
+    "a", "A", None, "", True, Conditions(risk="high"), Effects(never_in_bulk=True)
+)
 
 
-@given(before=RULES, after=RULES, true=st.lists(st.sampled_from(WHENS[1:]), unique_by=str))
-def test_rules_that_do_not_loosen_ask_at_least_as_much_of_every_message(before, after, true):
+@given(
+    before=RULES, after=RULES, true=st.lists(st.sampled_from(WHENS[1:]), unique_by=str)
+)
+def test_rules_that_do_not_loosen_ask_at_least_as_much_of_every_message(
+    before, after, true
+):
     """`true` are the conditions that hold for it."""
     if rules_loosen(before, after):
         return
     was, now = (
-        merged(one.then for one in rules if one.is_on and (one.when.is_empty or one.when in true))
+        merged(
+            one.then
+            for one in rules
+            if one.is_on and (one.when.is_empty or one.when in true)
+        )
         for rules in (before, after)
     )
     assert is_as_strict(now, was)
@@ -55,5 +70,8 @@ def test_same_rules_and_further_ones_do_not_loosen(rules, more):
 
 def test_removing_switching_off_or_narrowing_a_rule_loosens():
     narrower = replace(ONE, when=Conditions(risk="high", mailboxes=frozenset({3})))
-    assert [rules_loosen([ONE], after) for after in ([], [replace(ONE, is_on=False)], [narrower])] == [True] * 3
+    assert [
+        rules_loosen([ONE], after)
+        for after in ([], [replace(ONE, is_on=False)], [narrower])
+    ] == [True] * 3
     assert not rules_loosen([ONE], [replace(ONE, when=Conditions())])

@@ -17,6 +17,9 @@ def test_address_is_masked_to_its_first_character_and_its_domain():
 
 def test_every_address_in_a_text_is_masked_and_the_rest_stays():
     text = "Ask Dana <dana@northwind.example>, or ops@a.example;x@b.example."
-    assert without_addresses(text) == "Ask Dana <d…@northwind.example>, or o…@a.example;x…@b.example."
+    assert (
+        without_addresses(text)
+        == "Ask Dana <d…@northwind.example>, or o…@a.example;x…@b.example."
+    )
     plain = ["@", "@ana", "ana@", "@@", "ana @ work"]
     assert [without_addresses(text) for text in plain] == plain

@@ -1,4 +1,6 @@
-"""Whom a comment mentions: by name or address, the longest that fits, and what names nobody."""
+"""Whom a comment mentions: by name or address, the longest that fits, and what names
+nobody.
+"""
 
 from approvals.collaboration.comments import mentions_in
 from people.models import Person
@@ -9,16 +11,36 @@ BEN = Person(pk=3, name="Ben Okafor", email="ben@yourteam.example")
 
 
 def test_mention_is_the_longest_name_that_stands_there():
-    meant = {"@Ana Ferreira and @Ana Sousa.": [1, 2], "ask @sousa": [2], "@ben @ben @Ben Okafor": [3]}
-    meant |= {text: [3] for text in ("@Ben Okafor look", "@ben: look", "(@BEN)", "@ben@yourteam.example, please")}
-    meant |= {text: [] for text in ("mail ben@yourteam.example", "x@ben", "@benjamin", "@ ben", "")}
-    assert {text: [one.id for one in mentions_in(text, [ANA, ANNA, BEN])[0]] for text in meant} == meant
+    meant = {
+        "@Ana Ferreira and @Ana Sousa.": [1, 2],
+        "ask @sousa": [2],
+        "@ben @ben @Ben Okafor": [3],
+    }
+    meant |= {
+        text: [3]
+        for text in (
+            "@Ben Okafor look",
+            "@ben: look",
+            "(@BEN)",
+            "@ben@yourteam.example, please",
+        )
+    }
+    meant |= {
+        text: []
+        for text in ("mail ben@yourteam.example", "x@ben", "@benjamin", "@ ben", "")
+    }
+    assert {
+        text: [one.id for one in mentions_in(text, [ANA, ANNA, BEN])[0]]
+        for text in meant
+    } == meant
 
 
 def test_ambiguous_or_unknown_name_is_reported_and_mentions_nobody():
     remark = "“@ana” could be Ana Ferreira or Ana Sousa: write the whole name or the address."
     assert mentions_in("@Ana?", [ANA, ANNA]) == ([], [remark])
-    assert mentions_in("@zoe @zoe hello", [ANA])[1] == ["“@zoe” names nobody who sees this message."]
+    assert mentions_in("@zoe @zoe hello", [ANA])[1] == [
+        "“@zoe” names nobody who sees this message."
+    ]
 
 
 def test_very_long_text_still_mentions_somebody_once():

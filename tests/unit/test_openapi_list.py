@@ -1,4 +1,6 @@
-"""What the desk relies on of MultiMail's API is in the list of its OpenAPI document, or has another source."""
+"""What the desk relies on of MultiMail's API is in the list of its OpenAPI document, or
+has another source.
+"""
 
 import inspect
 import json
@@ -73,7 +75,10 @@ READ = {
 }
 # The words that the desk knows or sends.
 WORDS = {
-    "POST /v1/oversight/decide": {"action": "approve reject", "status": "approved approved_and_sent rejected"},
+    "POST /v1/oversight/decide": {
+        "action": "approve reject",
+        "status": "approved approved_and_sent rejected",
+    },
     "PATCH /v1/mailboxes/{}": {"oversight_mode": " ".join(NAMES)},
     "POST /v1/mailboxes/{}/request-upgrade": {"target_mode": " ".join(NAMES)},
     "POST /v1/mailboxes/{}/send": {"gate_timing": "gate_first schedule_first"},
@@ -90,7 +95,8 @@ def from_(letters: str, names: str) -> dict[str, str]:
     return dict.fromkeys(names.split(), letters)
 
 
-# What the document does not list, with the letters of its sources in docs/multimail.md: operations, or names in them.
+# What the document does not list, with the letters of its sources in docs/multimail.md:
+# operations, or names in them.
 ELSEWHERE: dict[str, str | dict[str, str]] = {
     "GET /v1/emails/{}": "Z",
     "GET /v1/check_inbox": "P",
@@ -107,13 +113,18 @@ ELSEWHERE: dict[str, str | dict[str, str]] = {
     "POST /v1/webhook-deliveries/{}/replay": "G",
     "POST /v1/domains/{}/rotate-dkim": "G",
     "GET /v1/account": from_("G", "hold_all minimum_oversight_mode scopes"),
-    "PATCH /v1/account": from_("G", "hold_all minimum_oversight_mode require_fingerprint"),
+    "PATCH /v1/account": from_(
+        "G", "hold_all minimum_oversight_mode require_fingerprint"
+    ),
     "GET /v1/mailboxes": from_(
-        "G", "mailboxes.account_requires_fingerprint mailboxes.commercial mailboxes.simplify_html"
+        "G",
+        "mailboxes.account_requires_fingerprint mailboxes.commercial mailboxes.simplify_html",
     ),
     "POST /v1/mailboxes": from_("M", "approval_code"),
     "DELETE /v1/mailboxes/{}": from_("N", "approval_code"),
-    "PATCH /v1/mailboxes/{}": from_("M", "approval_code default_gate_timing scheduling_enabled")
+    "PATCH /v1/mailboxes/{}": from_(
+        "M", "approval_code default_gate_timing scheduling_enabled"
+    )
     | from_("G", "allow_looser_per_call commercial require_fingerprint simplify_html"),
     "GET /v1/mailboxes/{}/emails/{}": from_("P", "metadata")
     | from_("S", "direction")
@@ -128,29 +139,56 @@ ELSEWHERE: dict[str, str | dict[str, str]] = {
     "GET /v1/contacts": from_("C", "cursor limit"),
     "GET /v1/suppression": from_("S M", "cursor limit"),
     "GET /v1/oversight/pending": from_(
-        "C", "cursor emails.cc emails.bcc emails.attachments emails.send_at emails.thread_id"
+        "C",
+        "cursor emails.cc emails.bcc emails.attachments emails.send_at emails.thread_id",
     )
     | from_("P", "emails.metadata")
     | from_("G", "email_id emails.additions emails.sandbox emails.sent_by_key only"),
     "POST /v1/oversight/decide": from_("M P", "reason")
-    | from_("G", "changes decided_by expected_fingerprint replaced_by suggested_markdown"),
+    | from_(
+        "G", "changes decided_by expected_fingerprint replaced_by suggested_markdown"
+    ),
     "GET /v1/webhooks": from_("G", "subscriptions.is_active subscriptions.last_error"),
-    "POST /v1/webhooks": from_("M", "approval_code") | from_("S", "secret") | from_("G", "include_sandbox"),
+    "POST /v1/webhooks": from_("M", "approval_code")
+    | from_("S", "secret")
+    | from_("G", "include_sandbox"),
     "GET /v1/webhooks/{}": from_("G", "previous_secret_until"),
     "GET /v1/webhook-deliveries": from_(
-        "G", "webhook_id deliveries.event_id deliveries.last_error deliveries.next_attempt_at deliveries.webhook_id"
+        "G",
+        "webhook_id deliveries.event_id deliveries.last_error deliveries.next_attempt_at deliveries.webhook_id",
     ),
-    "GET /v1/api-keys": from_("G", "api_keys.mailboxes api_keys.paused_at api_keys.sandbox"),
+    "GET /v1/api-keys": from_(
+        "G", "api_keys.mailboxes api_keys.paused_at api_keys.sandbox"
+    ),
     "POST /v1/api-keys": from_("M", "approval_code")
     | from_("P", "scopes=oversight_read")
     | from_("G", "mailboxes sandbox"),
-    "PATCH /v1/api-keys/{}": from_("M", "approval_code") | from_("G", "mailboxes paused"),
+    "PATCH /v1/api-keys/{}": from_("M", "approval_code")
+    | from_("G", "mailboxes paused"),
     "GET /v1/domains": from_("G", "domains.looked_at"),
 }
-VALUES = {str: "PART", bool: True, int: 1, float: 1.0, datetime: datetime(2026, 6, 1, tzinfo=UTC), dict: {}, list: []}
+VALUES = {
+    str: "PART",
+    bool: True,
+    int: 1,
+    float: 1.0,
+    datetime: datetime(2026, 6, 1, tzinfo=UTC),
+    dict: {},
+    list: [],
+}
 # An answer to whatever a client looks for, without a next page.
 _LISTS = (
-    *("emails", "mailboxes", "webhooks", "requests", "domains", "api_keys", "entries", "contacts", "suppressions"),
+    *(
+        "emails",
+        "mailboxes",
+        "webhooks",
+        "requests",
+        "domains",
+        "api_keys",
+        "entries",
+        "contacts",
+        "suppressions",
+    ),
     *("deliveries", "refusals"),
 )
 ANSWER = {name: [] for name in _LISTS} | {"id": "x", "mode": "off", "version": 1}
@@ -158,52 +196,86 @@ ANSWER = {name: [] for name in _LISTS} | {"id": "x", "mode": "off", "version": 1
 
 def filled(argument: inspect.Parameter) -> Any:
     kind = argument.annotation
-    kinds = [get_origin(kind) or kind] if get_origin(kind) is not UnionType else get_args(kind)
+    kinds = (
+        [get_origin(kind) or kind]
+        if get_origin(kind) is not UnionType
+        else get_args(kind)
+    )
     return next((VALUES[one] for one in kinds if one in VALUES), argument.default)
 
 
 def asked() -> dict[str, set[str]]:
-    """Call every method of the clients; return each operation with the parameters and fields that it sends."""
+    """Call every method of the clients; return each operation with the parameters and
+    fields that it sends.
+    """
     found: dict[str, set[str]] = {}
 
     def exchange(method: str, url: str, *, body: bytes | None, **_: Any) -> Answer:
         target, _, query = url.partition("?")
         operation = f"{method} {target.replace('PART', '{}')}"
-        found.setdefault(operation, set()).update(re.findall("([^&=]+)=", query), json.loads(body or b"{}"))
+        found.setdefault(operation, set()).update(
+            re.findall("([^&=]+)=", query), json.loads(body or b"{}")
+        )
         return Answer(200, {}, json.dumps(ANSWER).encode())
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "exchange", exchange)
-        admin, agent = AdminClient(base_url="", key="k", within=1.0), Agent(base_url="", key="k")
+        admin, agent = (
+            AdminClient(base_url="", key="k", within=1.0),
+            Agent(base_url="", key="k"),
+        )
         for made in (admin, agent):
             for name, method in inspect.getmembers(made, inspect.ismethod):
                 arguments = inspect.signature(method).parameters
-                if not name.startswith("_") and not {"target", "template"} & {*arguments}:
-                    method(**{one: filled(argument) for one, argument in arguments.items()})
+                if not name.startswith("_") and not {"target", "template"} & {
+                    *arguments
+                }:
+                    method(
+                        **{one: filled(argument) for one, argument in arguments.items()}
+                    )
         # What depends on an argument.
         admin.list_pending()
         admin.read_email(email_id="PART", mailbox_id="")
-        agent.send_held(mailbox="", mailbox_id="PART", message={"attachments": [1]}, idempotency_key="k")
+        agent.send_held(
+            mailbox="",
+            mailbox_id="PART",
+            message={"attachments": [1]},
+            idempotency_key="k",
+        )
     return found
 
 
 def relied_on() -> dict[str, set[str]]:
-    """Everything that the desk relies on: by operation its parameters and fields, and words of enums as name=word."""
+    """Everything that the desk relies on: by operation its parameters and fields, and
+    words of enums as name=word.
+    """
     found = asked()
     for operation, names in [*PASSED_ON.items(), *READ.items()]:
         found[operation] |= {*names.split()}
     for operation, enums in WORDS.items():
-        found[operation] |= {f"{name}={word}" for name, words in enums.items() for word in words.split()}
+        found[operation] |= {
+            f"{name}={word}" for name, words in enums.items() for word in words.split()
+        }
     return found
 
 
 def in_document(operation: Mapping[str, Any]) -> set[str]:
-    names = {name for part in ("parameters", "body", "answer") for name in operation.get(part, "").split()}
-    return names | {f"{name}={word}" for name, words in operation.get("enums", {}).items() for word in words.split()}
+    names = {
+        name
+        for part in ("parameters", "body", "answer")
+        for name in operation.get(part, "").split()
+    }
+    return names | {
+        f"{name}={word}"
+        for name, words in operation.get("enums", {}).items()
+        for word in words.split()
+    }
 
 
 def moved(operations: Mapping[str, Any]) -> list[str]:
-    """Name what the desk relies on that is neither in this list nor known from elsewhere."""
+    """Name what the desk relies on that is neither in this list nor known from
+    elsewhere.
+    """
     gone = []
     for operation, names in relied_on().items():
         elsewhere = ELSEWHERE.get(operation, {})
@@ -211,7 +283,10 @@ def moved(operations: Mapping[str, Any]) -> list[str]:
             gone.append(operation)
         elif operation in operations:
             gone += [
-                f"{operation}: {name}" for name in sorted(names - in_document(operations[operation]) - {*elsewhere})
+                f"{operation}: {name}"
+                for name in sorted(
+                    names - in_document(operations[operation]) - {*elsewhere}
+                )
             ]
     return gone
 
@@ -226,7 +301,11 @@ def test_what_has_another_source_is_relied_on_and_not_in_the_list():
     idle = [operation for operation in ELSEWHERE if operation not in relied]
     for operation, names in ELSEWHERE.items():
         known = in_document(operations.get(operation, {}))
-        wrong = {*names} & known | {*names} - relied.get(operation, {*names}) if isinstance(names, dict) else known
+        wrong = (
+            {*names} & known | {*names} - relied.get(operation, {*names})
+            if isinstance(names, dict)
+            else known
+        )
         idle += [f"{operation}: {name}" for name in sorted(wrong)]
     assert idle == []
     assert {*operations} - {*relied} == set()
@@ -252,24 +331,48 @@ def test_every_section_of_the_page_names_its_sources_by_known_letters():
     sections = re.split("^#+ ", page, flags=re.M)[2:]
     bare = [one.partition("\n") for one in sections if not mark.search(one)]
     # A heading with nothing but sections below it needs none.
-    assert [heading for heading, _, text in bare if text.strip()] == ["Where the facts come from"]
+    assert [heading for heading, _, text in bare if text.strip()] == [
+        "Where the facts come from"
+    ]
     used = [
-        letter for names in ELSEWHERE.values() for letter in ([names] if isinstance(names, str) else names.values())
+        letter
+        for names in ELSEWHERE.values()
+        for letter in ([names] if isinstance(names, str) else names.values())
     ]
     assert {*"".join(used).replace(" ", "")} <= {*letters}
 
 
 def test_the_list_of_a_document_has_its_parameters_fields_and_enums():
-    row = {"type": "object", "properties": {"id": {"type": "string"}, "mode": {"enum": ["on", "off"]}}}
-    answer = {"properties": {"rows": {"type": "array", "items": {"$ref": "#/components/schemas/Row"}}}}
-    operation = {
-        "parameters": [{"in": "path", "name": "id"}, {"in": "query", "name": "limit", "schema": {}}],
-        "requestBody": {
-            "content": {"application/json": {"schema": {"properties": {"scopes": {"items": {"enum": ["a"]}}}}}}
-        },
-        "responses": {"200": {"content": {"application/json": {"schema": answer}}}, "404": {}},
+    row = {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "mode": {"enum": ["on", "off"]}},
     }
-    document = {"paths": {"/v1/rows/{id}": {"post": operation}}, "components": {"schemas": {"Row": row}}}
+    answer = {
+        "properties": {
+            "rows": {"type": "array", "items": {"$ref": "#/components/schemas/Row"}}
+        }
+    }
+    operation = {
+        "parameters": [
+            {"in": "path", "name": "id"},
+            {"in": "query", "name": "limit", "schema": {}},
+        ],
+        "requestBody": {
+            "content": {
+                "application/json": {
+                    "schema": {"properties": {"scopes": {"items": {"enum": ["a"]}}}}
+                }
+            }
+        },
+        "responses": {
+            "200": {"content": {"application/json": {"schema": answer}}},
+            "404": {},
+        },
+    }
+    document = {
+        "paths": {"/v1/rows/{id}": {"post": operation}},
+        "components": {"schemas": {"Row": row}},
+    }
     assert listed(document) == {
         "POST /v1/rows/{}": {
             "parameters": "limit",

@@ -5,14 +5,24 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pattern_inputs import Found, find_patterns, first_too_slow, parts_of, repeated
+from tests.pattern_inputs import (
+    Found,
+    find_patterns,
+    first_too_slow,
+    parts_of,
+    repeated,
+)
 
 PATTERNS, UNKNOWN = find_patterns()
 # Two that stopped the desk, and one that takes quadratic time.
 SLOW = [
-    re.compile(r"\s*(?:<\?xml[^>]{0,200}\?>\s*|<!--.{0,2000}?-->\s*)*<(!doctype\s+)?([a-z:]+)", re.I | re.S),
     re.compile(
-        r"seal ([0-9]{1,15})\b.*?\b([0-9][0-9,]{0,18}) entr(?:y|ies)\b.*?\broot\W+([0-9a-f]{64})\b", re.S | re.I
+        r"\s*(?:<\?xml[^>]{0,200}\?>\s*|<!--.{0,2000}?-->\s*)*<(!doctype\s+)?([a-z:]+)",
+        re.I | re.S,
+    ),
+    re.compile(
+        r"seal ([0-9]{1,15})\b.*?\b([0-9][0-9,]{0,18}) entr(?:y|ies)\b.*?\broot\W+([0-9a-f]{64})\b",
+        re.S | re.I,
     ),
     re.compile(r"[ \t]+\n"),
 ]
@@ -20,7 +30,9 @@ SLOW = [
 
 def too_slow(patterns):
     """Return the places of patterns that take long, each with the input."""
-    cases = [(one, repeated(part)) for one in patterns for part in parts_of(one.pattern)]
+    cases = [
+        (one, repeated(part)) for one in patterns for part in parts_of(one.pattern)
+    ]
     slow = []
     while (number := first_too_slow(cases)) is not None:
         found, text = cases[number]
@@ -43,5 +55,9 @@ def test_patterns_that_were_slow_are_found():
 def test_no_mixture_of_parts_is_slow(data):
     found = data.draw(st.sampled_from(PATTERNS))
     part = st.sampled_from(parts_of(found.pattern) or ("a",)) | st.text(max_size=2)
-    before, one, end = (data.draw(st.lists(part, max_size=3).map("".join)) for _ in range(3))
-    assert first_too_slow([(found, repeated(one or "a", before=before, end=end))]) is None
+    before, one, end = (
+        data.draw(st.lists(part, max_size=3).map("".join)) for _ in range(3)
+    )
+    assert (
+        first_too_slow([(found, repeated(one or "a", before=before, end=end))]) is None
+    )

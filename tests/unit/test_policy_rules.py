@@ -1,4 +1,6 @@
-"""Rules of the policy: what they are stored as, when they apply, and the laws of merging and counting."""
+"""Rules of the policy: what they are stored as, when they apply, and the laws of
+merging and counting.
+"""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,11 +19,19 @@ from policy.rules.effects import Effects, is_as_strict, merged
 from policy.rules.evaluation import Requirement, helps, progress, required
 from policy.rules.fields import as_json, from_json
 from policy.rules.hours import Hours, hours_in_words, is_open, next_opening
-from policy.rules.rules import Names, PolicyRule, RuleError, as_sentence, rules_from_json
+from policy.rules.rules import (
+    Names,
+    PolicyRule,
+    RuleError,
+    as_sentence,
+    rules_from_json,
+)
 from policy.rules.satisfiable import Staff, problems
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-FACTS = MessageFacts(1, NOON, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",))
+FACTS = MessageFacts(
+    1, NOON, mailbox=4, key="1:k1", recipients=("dana@tax.example.gov",)
+)
 OFFICE = Hours.on((0, 1, 2, 3, 4), time(9), time(17), "Europe/Berlin")
 
 groups = st.integers(1, 4)
@@ -55,20 +65,30 @@ def test_merging_rules_takes_the_strictest_of_each_in_any_order(some, one, rando
 
 
 def test_what_the_strictest_asks_is_asked_whatever_the_others_do():
-    strict = Effects({1: 2}, frozenset({1}), True, True, True, True, "No.", 5, (OFFICE,))
+    strict = Effects(
+        {1: 2}, frozenset({1}), True, True, True, True, "No.", 5, (OFFICE,)
+    )
     assert merged([Effects({1: 1}, expire_minutes=9), strict, Effects()]) == strict
 
 
 @given(effects, effects, people, members)
 def test_another_rule_never_lets_more_through(one, other, givers, groups_of):
-    alone, both = progress(one, givers, groups_of), progress(merged([one, other]), givers, groups_of)
+    alone, both = (
+        progress(one, givers, groups_of),
+        progress(merged([one, other]), givers, groups_of),
+    )
     assert both.is_complete <= alone.is_complete
     assert both.needed - both.given >= alone.needed - alone.given
 
 
 @given(effects, people, st.integers(1, 6), members)
-def test_another_approval_never_counts_less_and_at_most_one_more(asked, givers, person, groups_of):
-    before, after = progress(asked, givers, groups_of), progress(asked, {*givers, person}, groups_of)
+def test_another_approval_never_counts_less_and_at_most_one_more(
+    asked, givers, person, groups_of
+):
+    before, after = (
+        progress(asked, givers, groups_of),
+        progress(asked, {*givers, person}, groups_of),
+    )
     assert before.given <= after.given <= before.given + 1
     assert helps(asked, givers, person, groups_of) == (after.given > before.given)
     assert sum(after.missing.values()) == after.needed - after.given
@@ -79,17 +99,37 @@ def test_whoever_helps_in_turn_completes_it_wherever_all_together_can(asked, gro
     everybody = range(1, 7)
     givers: set[int] = set()
     for _ in everybody:
-        givers |= {next((one for one in everybody if helps(asked, givers, one, groups_of)), 1)}
-    assert progress(asked, givers, groups_of).is_complete == progress(asked, everybody, groups_of).is_complete
+        givers |= {
+            next((one for one in everybody if helps(asked, givers, one, groups_of)), 1)
+        }
+    assert (
+        progress(asked, givers, groups_of).is_complete
+        == progress(asked, everybody, groups_of).is_complete
+    )
 
 
 @given(st.lists(effects, max_size=3), effects, people, st.integers(1, 6), members)
-def test_adding_a_rule_never_lets_a_person_approve_who_could_not(some, added, givers, person, groups_of):
+def test_adding_a_rule_never_lets_a_person_approve_who_could_not(
+    some, added, givers, person, groups_of
+):
     def demand(rules):
-        of = {one: frozenset(group for group, ones in groups_of.items() if one in ones) for one in range(1, 7)}
+        of = {
+            one: frozenset(group for group, ones in groups_of.items() if one in ones)
+            for one in range(1, 7)
+        }
         approvals = tuple(Approval(one, str(one), of[one]) for one in sorted(givers))
-        asked = required([law(each, number) for number, each in enumerate(rules)], FACTS)
-        return Demand(asked, approvals, person=person, own_groups=of[person], last_editor=1, now=NOON, is_decided=True)
+        asked = required(
+            [law(each, number) for number, each in enumerate(rules)], FACTS
+        )
+        return Demand(
+            asked,
+            approvals,
+            person=person,
+            own_groups=of[person],
+            last_editor=1,
+            now=NOON,
+            is_decided=True,
+        )
 
     assert bool(demand(some).forbidding()) <= bool(demand([*some, added]).forbidding())
 
@@ -125,19 +165,37 @@ def test_one_person_in_two_groups_counts_for_one_of_them():
 def test_what_the_desk_does_not_know_makes_a_condition_hold(when, facts):
     conditions = from_json(Conditions, when)
     assert conditions.apply_to(replace(FACTS, **facts))
-    calm = replace(FACTS, mailbox=5, key="1:k2", recipients=("dana@tax.example.gov",) * ("recipients" not in when))
+    calm = replace(
+        FACTS,
+        mailbox=5,
+        key="1:k2",
+        recipients=("dana@tax.example.gov",) * ("recipients" not in when),
+    )
     assert not conditions.apply_to(calm)
     assert conditions.failing(calm)
 
 
 def test_conditions_hold_together_and_one_of_several_values_is_enough():
     when = from_json(
-        Conditions, {"recipients": ["example.org", "*.gov"], "amount": "500", "attachments": ["pdf", "zip"]}
+        Conditions,
+        {
+            "recipients": ["example.org", "*.gov"],
+            "amount": "500",
+            "attachments": ["pdf", "zip"],
+        },
     )
-    facts = replace(FACTS, amounts=(Amount(Decimal(500), "USD"),), attachments=frozenset({"document", "pdf"}))
+    facts = replace(
+        FACTS,
+        amounts=(Amount(Decimal(500), "USD"),),
+        attachments=frozenset({"document", "pdf"}),
+    )
     assert when.apply_to(facts)
-    assert when.failing(replace(facts, amounts=(Amount(Decimal(499), "USD"),))) == ("amount",)
-    assert when.failing(replace(facts, recipients=("dana@gov.example",))) == ("recipients",)
+    assert when.failing(replace(facts, amounts=(Amount(Decimal(499), "USD"),))) == (
+        "amount",
+    )
+    assert when.failing(replace(facts, recipients=("dana@gov.example",))) == (
+        "recipients",
+    )
 
 
 def test_own_words_are_compared_as_findings_name_them():
@@ -154,9 +212,19 @@ def test_hours_follow_the_clock_of_their_zone_when_it_changes():
     assert not is_open(night, datetime(2026, 3, 30, 4, 0, tzinfo=UTC), {})
 
 
-XMAS = {7: Calendar("Office", ZoneInfo("Europe/Berlin"), (((540, 1020),),) * 7, {date(2026, 11, 20): "Holiday"})}
+XMAS = {
+    7: Calendar(
+        "Office",
+        ZoneInfo("Europe/Berlin"),
+        (((540, 1020),),) * 7,
+        {date(2026, 11, 20): "Holiday"},
+    )
+}
 BY_CALENDAR = {"calendar": 7}
-LUNCH = {"weekly": [[[540, 720], [780, 1020]]] * 4 + [[[540, 900]], [], []], "zone": "Europe/Berlin"}
+LUNCH = {
+    "weekly": [[[540, 720], [780, 1020]]] * 4 + [[[540, 900]], [], []],
+    "zone": "Europe/Berlin",
+}
 
 
 @pytest.mark.parametrize("days", [0, 1])
@@ -164,12 +232,20 @@ def test_a_rule_goes_by_the_hours_of_a_calendar_and_by_its_holidays(days):
     facts = replace(FACTS, now=NOON + timedelta(days=days), calendars=XMAS)
     is_holiday = days == 0
     assert from_json(Conditions, {"outside": BY_CALENDAR}).apply_to(facts) is is_holiday
-    assert from_json(Conditions, {"during": BY_CALENDAR}).apply_to(facts) is not is_holiday
-    demand = Demand(Requirement(from_json(Effects, {"office_hours": [BY_CALENDAR]})), now=facts.now, calendars=XMAS)
+    assert (
+        from_json(Conditions, {"during": BY_CALENDAR}).apply_to(facts) is not is_holiday
+    )
+    demand = Demand(
+        Requirement(from_json(Effects, {"office_hours": [BY_CALENDAR]})),
+        now=facts.now,
+        calendars=XMAS,
+    )
     sentences = [sentence for word, sentence in demand.forbidding() if word == "hours"]
     assert (
         sentences
-        == ["A rule lets this be approved and sent only within the hours of Office: next Sat 21 Nov at 08:00 UTC."]
+        == [
+            "A rule lets this be approved and sent only within the hours of Office: next Sat 21 Nov at 08:00 UTC."
+        ]
         * is_holiday
     )
 
@@ -177,10 +253,14 @@ def test_a_rule_goes_by_the_hours_of_a_calendar_and_by_its_holidays(days):
 def test_hours_of_a_calendar_that_is_gone_hold_the_message():
     for name in ("during", "outside"):
         assert from_json(Conditions, {name: BY_CALENDAR}).apply_to(FACTS)
-    demand = Demand(Requirement(from_json(Effects, {"office_hours": [BY_CALENDAR]})), now=NOON)
+    demand = Demand(
+        Requirement(from_json(Effects, {"office_hours": [BY_CALENDAR]})), now=NOON
+    )
     assert "These hours never come: ask an admin" in demand.forbidding()[0][1]
     rule = PolicyRule.from_json({**RULE, "then": {"office_hours": [BY_CALENDAR]}})
-    told = [one.sentence for one in problems([rule], replace(STAFF, people=frozenset({3})))]
+    told = [
+        one.sentence for one in problems([rule], replace(STAFF, people=frozenset({3})))
+    ]
     assert told == [
         f"“{rule.name}” names a calendar that was removed (7).",
         f"“{rule.name}” names hours that are never open.",
@@ -196,8 +276,14 @@ def test_hours_of_a_calendar_that_is_gone_hold_the_message():
             LUNCH,
             "Monday to Thursday, 09:00 to 12:00 and 13:00 to 17:00; Friday, 09:00 to 15:00 (Europe/Berlin)",
         ),
-        ({"weekly": [[]] * 5 + [[[1320, 1800]]] * 2, "zone": "UTC"}, "Saturday, Sunday, 22:00 to 06:00 (UTC)"),
-        ({"weekly": [[[0, 1440]], *[[]] * 6], "zone": "UTC"}, "Monday, 00:00 to 24:00 (UTC)"),
+        (
+            {"weekly": [[]] * 5 + [[[1320, 1800]]] * 2, "zone": "UTC"},
+            "Saturday, Sunday, 22:00 to 06:00 (UTC)",
+        ),
+        (
+            {"weekly": [[[0, 1440]], *[[]] * 6], "zone": "UTC"},
+            "Monday, 00:00 to 24:00 (UTC)",
+        ),
     ],
 )
 def test_hours_are_stored_as_they_were_and_read_as_words(stored, words):
@@ -210,7 +296,11 @@ RULE = {
     "name": "Payments to the state",
     "owner": 3,
     "when": {"recipients": ["*.gov"], "amount": "0"},
-    "then": {"approvals": {"1": 2}, "never_in_bulk": True, "office_hours": [as_json(OFFICE)]},
+    "then": {
+        "approvals": {"1": 2},
+        "never_in_bulk": True,
+        "office_hours": [as_json(OFFICE)],
+    },
 }
 
 
@@ -238,7 +328,14 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
         {"when": {"currency": "EUR"}},
         {"when": {"during": {"calendar": 0}}},
         {"when": {"during": {"calendar": 7, "zone": "UTC"}}},
-        {"when": {"during": {"weekly": [[[600, 540]], [], [], [], [], [], []], "zone": "UTC"}}},
+        {
+            "when": {
+                "during": {
+                    "weekly": [[[600, 540]], [], [], [], [], [], []],
+                    "zone": "UTC",
+                }
+            }
+        },
         {"when": {"during": {"weekly": [[]] * 7, "zone": "UTC"}}},
         {"when": {"during": {"weekly": [[[540, 1020]]] * 7, "zone": "Nowhere"}}},
         {"is_on": "yes"},
@@ -246,7 +343,9 @@ def test_rule_is_stored_whole_and_reads_as_a_sentence():
         {"id": "no id"},
     ],
 )
-def test_a_rule_with_an_unknown_field_or_an_impossible_value_is_refused_with_a_sentence(wrong):
+def test_a_rule_with_an_unknown_field_or_an_impossible_value_is_refused_with_a_sentence(
+    wrong,
+):
     with pytest.raises(RuleError, match=r"\w.*\."):
         PolicyRule.from_json({**RULE, **wrong})
 
@@ -257,7 +356,9 @@ def test_two_rules_of_one_id_are_refused():
 
 
 def test_a_message_that_nobody_can_approve_says_so():
-    demand = Demand(Requirement(Effects({1: 2})), person=1, groups={1: "Finance"}, is_possible=False)
+    demand = Demand(
+        Requirement(Effects({1: 2})), person=1, groups={1: "Finance"}, is_possible=False
+    )
     assert [sentence for _, sentence in demand.forbidding()] == [
         "0 of 2 approvals are given. 2 more are needed: 2 of Finance. Too few people may give that: ask an admin to "
         "change the rule or the group."
@@ -268,12 +369,18 @@ STAFF = Staff(
     reviewers={4: frozenset({1, 2, 3}), 5: frozenset({1})},
     groups={1: frozenset({1, 2}), 2: frozenset({1, 2}), 3: frozenset({1, 2})},
     people=frozenset({1, 2, 3}),
-    names=Names(groups={1: "Finance", 2: "Sales"}, mailboxes={4: "a@x.example", 5: "b@x.example"}),
+    names=Names(
+        groups={1: "Finance", 2: "Sales"},
+        mailboxes={4: "a@x.example", 5: "b@x.example"},
+    ),
 )
 
 
 # Each two of these weeks are open together on one day, and no day is in all.
-WEEKS = [[[[540, 600]] if day in open_days else [] for day in range(7)] for open_days in ((0, 1), (1, 2), (0, 2))]
+WEEKS = [
+    [[[540, 600]] if day in open_days else [] for day in range(7)]
+    for open_days in ((0, 1), (1, 2), (0, 2))
+]
 
 
 def rule_asking(number, when=None, **then):
@@ -283,23 +390,46 @@ def rule_asking(number, when=None, **then):
 
 def test_so_many_rules_that_not_all_sets_are_checked_are_told(monkeypatch):
     monkeypatch.setattr(satisfiable, "MOST_CHECKS", 3)
-    rules = [rule_asking(number, {"mailboxes": [4]}, approvals={str(number): 1}) for number in (1, 2, 3)]
+    rules = [
+        rule_asking(number, {"mailboxes": [4]}, approvals={str(number): 1})
+        for number in (1, 2, 3)
+    ]
     (found,) = problems(rules, STAFF)
-    assert found.sentence == "Not all combinations of rules were checked for a@x.example: there are too many."
+    assert (
+        found.sentence
+        == "Not all combinations of rules were checked for a@x.example: there are too many."
+    )
     assert not found.blocks
 
 
 @given(st.lists(st.tuples(effects, st.booleans()), max_size=5), members, people)
-def test_of_rules_of_which_none_is_named_any_can_be_satisfied_together(asked, groups_of, reviewers):
+def test_of_rules_of_which_none_is_named_any_can_be_satisfied_together(
+    asked, groups_of, reviewers
+):
     rules = [
-        PolicyRule(f"r{place}", "Law", then=then, when=Conditions(mailboxes=frozenset({4} if here else ())))
+        PolicyRule(
+            f"r{place}",
+            "Law",
+            then=then,
+            when=Conditions(mailboxes=frozenset({4} if here else ())),
+        )
         for place, (then, here) in enumerate(asked)
     ]
-    staff = Staff({4: reviewers}, {group: groups_of.get(group, frozenset()) for group in range(1, 5)}, people=reviewers)
+    staff = Staff(
+        {4: reviewers},
+        {group: groups_of.get(group, frozenset()) for group in range(1, 5)},
+        people=reviewers,
+    )
     named = {one.rule for one in problems(rules, staff) if one.blocks}
     whole = merged(rule.then for rule in rules if rule.id not in named)
-    assert not rules or named or satisfiable.can_be_completed(whole, reviewers, staff.groups)
-    if rules and not satisfiable.can_be_completed(merged(rule.then for rule in rules), reviewers, staff.groups):
+    assert (
+        not rules
+        or named
+        or satisfiable.can_be_completed(whole, reviewers, staff.groups)
+    )
+    if rules and not satisfiable.can_be_completed(
+        merged(rule.then for rule in rules), reviewers, staff.groups
+    ):
         assert named
 
 
@@ -309,39 +439,65 @@ def test_of_rules_of_which_none_is_named_any_can_be_satisfied_together(asked, gr
         ([rule_asking(1, {"mailboxes": [4]}, approvals={"1": 2})], []),
         (
             [rule_asking(1, approvals={"1": 2})],
-            ["“Rule 1” asks for 2 approvals of Finance, and too few people may give that in b@x.example."],
+            [
+                "“Rule 1” asks for 2 approvals of Finance, and too few people may give that in b@x.example."
+            ],
         ),
-        ([rule_asking(1, {"mailboxes": [4]}, approvals={"9": 1})], ["a group that was deleted", "too few people"]),
+        (
+            [rule_asking(1, {"mailboxes": [4]}, approvals={"9": 1})],
+            ["a group that was deleted", "too few people"],
+        ),
         (
             [
                 rule_asking(1, {"mailboxes": [4]}, approvals={"1": 1}),
                 rule_asking(2, {"mailboxes": [4]}, barred_groups=[2]),
             ],
-            ["“Rule 1” and “Rule 2” contradict each other: nobody can satisfy both in a@x.example."],
+            [
+                "“Rule 1” and “Rule 2” contradict each other: nobody can satisfy both in a@x.example."
+            ],
         ),
         (
             [
                 rule_asking(1, office_hours=[as_json(OFFICE)]),
-                rule_asking(2, office_hours=[as_json(Hours.on((5, 6), time(9), time(17), "Europe/Berlin"))]),
+                rule_asking(
+                    2,
+                    office_hours=[
+                        as_json(Hours.on((5, 6), time(9), time(17), "Europe/Berlin"))
+                    ],
+                ),
             ],
             ["their hours are never open together"],
         ),
         (
-            # Each two of them are satisfied by two of the three people; all three by nobody, as one counts once.
+            # Each two of them are satisfied by two of the three people; all three by
+            # nobody, as one counts once.
             [
                 rule_asking(1, {"mailboxes": [4]}, approvals={"1": 1}),
                 rule_asking(2, {"mailboxes": [4]}, approvals={"2": 1}),
                 rule_asking(3, {"mailboxes": [4]}, approvals={"3": 1}),
                 rule_asking(4, {"mailboxes": [4]}, never_in_bulk=True),
             ],
-            ["“Rule 1”, “Rule 2” and “Rule 3” contradict each other: nobody can satisfy all of them in a@x.example."],
+            [
+                "“Rule 1”, “Rule 2” and “Rule 3” contradict each other: nobody can satisfy all of them in a@x.example."
+            ],
         ),
         (
-            [rule_asking(day, office_hours=[{"weekly": WEEKS[day], "zone": "UTC"}]) for day in range(3)],
-            ["“Rule 0”, “Rule 1” and “Rule 2” contradict each other: their hours are never open together."],
+            [
+                rule_asking(day, office_hours=[{"weekly": WEEKS[day], "zone": "UTC"}])
+                for day in range(3)
+            ],
+            [
+                "“Rule 0”, “Rule 1” and “Rule 2” contradict each other: their hours are never open together."
+            ],
         ),
-        ([rule_asking(1, {"key_owners": [8]}, never_in_bulk=True)], ["somebody, who has left"]),
-        ([replace(rule_asking(1, never_in_bulk=True), owner=8)], ["the owner of “Rule 1”, has left."]),
+        (
+            [rule_asking(1, {"key_owners": [8]}, never_in_bulk=True)],
+            ["somebody, who has left"],
+        ),
+        (
+            [replace(rule_asking(1, never_in_bulk=True), owner=8)],
+            ["the owner of “Rule 1”, has left."],
+        ),
     ],
 )
 def test_rules_that_nobody_can_satisfy_or_that_name_who_left_are_told(rules, sentences):

@@ -5,12 +5,22 @@ from datetime import UTC, datetime
 
 from django.http import QueryDict
 
-from approvals.queue.filters import Filters, Position, QueueAddress, as_number, at_time, read_position
+from approvals.queue.filters import (
+    Filters,
+    Position,
+    QueueAddress,
+    as_number,
+    at_time,
+    read_position,
+)
 from mirror.models import Mailbox
 from risk.similarity import amounts
 from risk.sums import read_sums
 
-MAILBOXES = [Mailbox(pk=4, address="support@yourteam.example"), Mailbox(pk=7, address="sales@yourteam.example")]
+MAILBOXES = [
+    Mailbox(pk=4, address="support@yourteam.example"),
+    Mailbox(pk=7, address="sales@yourteam.example"),
+]
 
 
 def read(query):
@@ -19,7 +29,8 @@ def read(query):
 
 def test_every_token_is_read_as_the_field_of_its_name():
     typed = (
-        'q=to:dana from:support mailbox:sales risk:high by:"Ana F" has:attachment rule:first_contact "two words" one'
+        'q=to:dana from:support mailbox:sales risk:high by:"Ana F" has:attachment '
+        'rule:first_contact "two words" one'
     )
     fields = 'to=dana&from=support&mailbox=7&risk=high&by=Ana F&has=attachment&rule=first_contact&q="two words" one'
     assert read(typed) == read(fields)
@@ -31,10 +42,17 @@ def test_every_token_is_read_as_the_field_of_its_name():
 
 def test_address_is_written_back_in_one_spelling_and_read_the_same():
     position = "80-1700000000000000-9-1"
-    filters = read(f"order=riskiest&tab=mine&q=refund  to:dana&group=run&started=key:A %26 B&after={position}")
+    filters = read(
+        f"order=riskiest&tab=mine&q=refund  to:dana&group=run&started=key:A %26 B&after={position}"
+    )
     assert filters.after == Position((80, 1700000000000000), 9, 1)
     assert read(filters.query()) == filters
-    assert filters.query() == QueueAddress(QueryDict(filters.query()), mailboxes=MAILBOXES).filters().query()
+    assert (
+        filters.query()
+        == QueueAddress(QueryDict(filters.query()), mailboxes=MAILBOXES)
+        .filters()
+        .query()
+    )
 
 
 def test_change_goes_back_to_the_first_page_and_keeps_the_rest():
@@ -82,22 +100,42 @@ def test_what_is_typed_is_bounded_and_the_page_says_so():
 
 def test_nonsense_in_any_field_is_read_as_something_or_nothing():
     names = "tab order group after q to risk mailbox rule has by run".split()
-    for name, nonsense in itertools.product(names, ("\0", "\ud800", "'; --", "%", "\\", "x" * 5000)):
+    for name, nonsense in itertools.product(
+        names, ("\0", "\ud800", "'; --", "%", "\\", "x" * 5000)
+    ):
         filters = QueueAddress({name: nonsense}).filters()
-        read_as = (filters.tab, filters.order, filters.group, filters.after, "\0" in filters.query())
+        read_as = (
+            filters.tab,
+            filters.order,
+            filters.group,
+            filters.after,
+            "\0" in filters.query(),
+        )
         assert read_as == ("waiting", "oldest", "", None, False), (name, nonsense[:9])
 
 
 def test_malformed_position_is_the_first_page():
     long = "9" * 18
     ill_formed = {
-        "oldest": ["x", "1", "1-x", "x-1", "1-2-3-4-5", f"x-{long}-1", "-1-1", f"x-1-1-{long}", "x-1-1\n"],
+        "oldest": [
+            "x",
+            "1",
+            "1-x",
+            "x-1",
+            "1-2-3-4-5",
+            f"x-{long}-1",
+            "-1-1",
+            f"x-1-1-{long}",
+            "x-1-1\n",
+        ],
         "newest": ["x-1"],
         "riskiest": ["1-2", "99999999999-1-1", "x-1-1", "1-x-1"],
         "soonest": ["x-x-1", f"{long}-1-1"],
     }
     for order, written in ill_formed.items():
-        assert [one for one in written if read_position(one, order=order) is not None] == [], order
+        assert [
+            one for one in written if read_position(one, order=order) is not None
+        ] == [], order
 
 
 def test_position_is_read_as_it_was_written():
@@ -122,7 +160,9 @@ def test_amounts_are_distinguished_and_other_numbers_are_not():
     def named(text):
         return amounts(read_sums([text]))
 
-    assert named("Invoice 7: pay EUR 1.200,00 by 3 May") == named("Invoice 8: pay 1.200,00 EUR by 4 May")
+    assert named("Invoice 7: pay EUR 1.200,00 by 3 May") == named(
+        "Invoice 8: pay 1.200,00 EUR by 4 May"
+    )
     assert named("pay EUR 1.200") != named("pay EUR 12.000")
     assert named("pay 1200EUR") != named("pay 12000EUR")
     assert named("order 4471") == ""

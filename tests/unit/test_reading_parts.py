@@ -1,11 +1,18 @@
-"""What the page says of a message: its parts compared, its source, its list entry, what it states, and its button."""
+"""What the page says of a message: its parts compared, its source, its list entry, what
+it states, and its button.
+"""
 
 from dataclasses import replace
 
 from approvals.message_page.content.origin import discord_address, stated_reason
 from approvals.message_page.content.part_comparison import compare_parts
 from approvals.message_page.content.rendered import PREVIEW, inbox_of
-from approvals.message_page.content.source import STRETCH, page_count, source_of, stretch_of
+from approvals.message_page.content.source import (
+    STRETCH,
+    page_count,
+    source_of,
+    stretch_of,
+)
 from approvals.message_page.content.stated_facts import MOST, READ, facts_of
 from approvals.message_page.sheet import approve_label
 from common.fingerprint import FIELDS, Content
@@ -24,7 +31,9 @@ TEXT = "Dear Lee,\n\nplease pay EUR 1,000 by Friday at [our site](https://acme.e
 
 
 def compare(content):
-    return compare_parts(content, render_message(content), render_message(replace(content, html=None)))
+    return compare_parts(
+        content, render_message(content), render_message(replace(content, html=None))
+    )
 
 
 def compared(**fields):
@@ -46,12 +55,19 @@ def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted
     assert link.links_in_html == ("https://evil.example/pay",)
     assert link.links_in_text == ("https://acme.example/pay",)
 
-    hidden = compared(html=f"{HTML}<p style='display:none'>and wire it today</p>", markdown=TEXT)
+    hidden = compared(
+        html=f"{HTML}<p style='display:none'>and wire it today</p>", markdown=TEXT
+    )
     assert texts_of(hidden, "new") == ["and wire it today"]
 
 
 def test_parts_that_only_break_their_lines_elsewhere_say_the_same():
-    for text in (TEXT, TEXT.replace(" by ", "\nby "), f"{TEXT}\n\n\n", TEXT.replace("\n\n", "\n\n\n\n")):
+    for text in (
+        TEXT,
+        TEXT.replace(" by ", "\nby "),
+        f"{TEXT}\n\n\n",
+        TEXT.replace("\n\n", "\n\n\n\n"),
+    ):
         assert compared(html=HTML, markdown=text).kind == "same", text
 
 
@@ -59,12 +75,16 @@ def test_message_with_one_part_says_so_and_unknown_is_not_empty():
     for part, text, other in (("html", HTML, "markdown"), ("markdown", TEXT, "html")):
         found = compared(**{part: text})
         assert (found.kind, found.only) == ("one", part)
-        found = compared(**{part: text, "coverage": tuple(one for one in FIELDS if one != other)})
+        found = compared(
+            **{part: text, "coverage": tuple(one for one in FIELDS if one != other)}
+        )
         assert (found.kind, found.only) == ("unseen", part)
 
 
 def test_parts_without_anything_in_common_stand_side_by_side():
-    one, other = (" ".join(f"{word}{n}" for n in range(2000)) for word in ("one", "other"))
+    one, other = (
+        " ".join(f"{word}{n}" for n in range(2000)) for word in ("one", "other")
+    )
     found = compared(html=f"<p>{one}</p>", markdown=other)
     assert [side.label for side in found.sides] == ["HTML", "Text"]
     assert "one1999" in found.sides[0].parts[0][1]
@@ -81,7 +101,9 @@ def test_comparison_leaves_no_differing_word_out_unsaid():
 def test_comparing_very_many_differences_costs_time_by_their_number():
     def differing(number):
         text = "\n\n".join(f"Pay {n} to {n * 2}" for n in range(number // 4))
-        return Content(html="".join(f"<p>Pay {n} to {n}</p>" for n in range(number)), markdown=text)
+        return Content(
+            html="".join(f"<p>Pay {n} to {n}</p>" for n in range(number)), markdown=text
+        )
 
     assert is_linear(compare, differing(100), differing(800))
     # A megabyte is shown as its source, and costs less.
@@ -92,20 +114,38 @@ def test_comparing_very_many_differences_costs_time_by_their_number():
 
 
 def test_pages_of_a_text_together_are_all_of_it():
-    long = ["x" * (3 * STRETCH + 7), "a line of text\n" * 20_000, "\u200b" * 70_000, "é\r\n\t" * 40_000]
+    long = [
+        "x" * (3 * STRETCH + 7),
+        "a line of text\n" * 20_000,
+        "\u200b" * 70_000,
+        "é\r\n\t" * 40_000,
+    ]
     for text in ("", "short", *long):
-        stretches = [stretch_of(text, page=page) for page in range(1, page_count(text) + 1)]
-        assert [one.start for one in stretches[1:]] == [one.end for one in stretches[:-1]]
+        stretches = [
+            stretch_of(text, page=page) for page in range(1, page_count(text) + 1)
+        ]
+        assert [one.start for one in stretches[1:]] == [
+            one.end for one in stretches[:-1]
+        ]
         assert (stretches[0].start, stretches[-1].end) == (0, len(text))
-        assert all(one.end - one.start <= STRETCH and one.pages == len(stretches) for one in stretches)
-        seen = "".join(part for one in stretches for is_mark, part in one.parts if not is_mark)
+        assert all(
+            one.end - one.start <= STRETCH and one.pages == len(stretches)
+            for one in stretches
+        )
+        seen = "".join(
+            part for one in stretches for is_mark, part in one.parts if not is_mark
+        )
         assert seen == ("" if "\u200b" in text else text)
 
 
 def test_source_names_every_invisible_character_also_at_the_start_of_a_page():
     (only,) = source_of(Content(markdown="\ufeffpay\u202e 100\u200b"), page=1)
     marks = [part for is_mark, part in only.parts if is_mark]
-    assert marks == ["ZERO WIDTH NO-BREAK SPACE", "RIGHT-TO-LEFT OVERRIDE", "ZERO WIDTH SPACE"]
+    assert marks == [
+        "ZERO WIDTH NO-BREAK SPACE",
+        "RIGHT-TO-LEFT OVERRIDE",
+        "ZERO WIDTH SPACE",
+    ]
     # Very many of them are counted.
     assert stretch_of("a\u200b" * 5000, page=1).unmarked == 3000
 
@@ -138,23 +178,46 @@ def test_inbox_preview_is_cut_like_a_list_and_mentions_colours():
     found = inbox_of(content, render_message(content))
     assert len(found.preview) == PREVIEW + 1
     assert found.has_own_colours
-    assert not inbox_of(Content(markdown="Hi"), render_message(Content(markdown="Hi"))).has_own_colours
+    assert not inbox_of(
+        Content(markdown="Hi"), render_message(Content(markdown="Hi"))
+    ).has_own_colours
 
 
 def test_plain_text_is_what_the_text_part_says_with_the_signature():
-    content = Content(html="<p>Rich</p>", markdown="Plain *words*", additions={"signature": "Mila"})
-    assert inbox_of(content, render_message(content)).plain == "Plain *words*\n\n-- \nMila"
+    content = Content(
+        html="<p>Rich</p>", markdown="Plain *words*", additions={"signature": "Mila"}
+    )
+    assert (
+        inbox_of(content, render_message(content)).plain == "Plain *words*\n\n-- \nMila"
+    )
 
 
 ANA, BO, CY = "ana@house.example", "bo@away.example", "cy@away.example"
-# The fields of the row, how many of its people are outside, and the words after "Approve and".
+# The fields of the row, how many of its people are outside, and the words after
+# "Approve and".
 LABELS = [
     ({"to_addresses": [ANA]}, 0, "send to 1 person inside"),
     ({"to_addresses": [BO]}, 1, "send to 1 person outside"),
-    ({"to_addresses": [ANA], "cc": [BO], "bcc": [CY]}, 2, "send to 3 people, 2 outside"),
-    ({"to_addresses": [BO, "Bo <bo@AWAY.example>"], "cc": [BO]}, 1, "send to 1 person outside"),
-    ({"to_addresses": [BO], "additions": {"auto_bcc": f"{CY}, {ANA}"}}, 2, "send to 3 people, 2 outside"),
-    ({"to_addresses": [BO], "send_at": "2026-11-21T10:00:00Z"}, 1, "schedule to 1 person outside"),
+    (
+        {"to_addresses": [ANA], "cc": [BO], "bcc": [CY]},
+        2,
+        "send to 3 people, 2 outside",
+    ),
+    (
+        {"to_addresses": [BO, "Bo <bo@AWAY.example>"], "cc": [BO]},
+        1,
+        "send to 1 person outside",
+    ),
+    (
+        {"to_addresses": [BO], "additions": {"auto_bcc": f"{CY}, {ANA}"}},
+        2,
+        "send to 3 people, 2 outside",
+    ),
+    (
+        {"to_addresses": [BO], "send_at": "2026-11-21T10:00:00Z"},
+        1,
+        "schedule to 1 person outside",
+    ),
     # Not all of its recipients can be seen.
     ({"to_addresses": [BO], "bcc": None}, 1, "send to at least 1 person outside"),
 ]
@@ -162,45 +225,89 @@ LABELS = [
 
 def test_approve_button_names_how_many_get_it_and_how_many_of_them_outside():
     for row, outside, label in LABELS:
-        seen = {name: value for name, value in pending_row("01E", **row).items() if (name, value) != ("bcc", None)}
+        seen = {
+            name: value
+            for name, value in pending_row("01E", **row).items()
+            if (name, value) != ("bcc", None)
+        }
         message = Message(addresses=["known"], outside=outside)
         assert approve_label(content_of(seen), message) == f"Approve and {label}", row
 
 
 def test_approve_button_guesses_nothing_and_releases_what_came_in():
     content = content_of(pending_row("01E"))
-    assert approve_label(content, Message(addresses=[])) == "Approve and send to 1 person"
+    assert (
+        approve_label(content, Message(addresses=[])) == "Approve and send to 1 person"
+    )
     assert approve_label(None, Message()) == "Approve"
-    assert approve_label(content, Message(direction="inbound")) == "Release to the agent"
+    assert (
+        approve_label(content, Message(direction="inbound")) == "Release to the agent"
+    )
 
 
 def test_approve_button_does_not_promise_to_send_where_others_have_to_approve_too():
-    content, two = content_of(pending_row("01E")), Requirement(effects=Effects(approvals={ANY_REVIEWER: 2}))
+    content, two = (
+        content_of(pending_row("01E")),
+        Requirement(effects=Effects(approvals={ANY_REVIEWER: 2})),
+    )
     first, last = Demand(two, person=1), Demand(two, (Approval(2, "Ben"),), person=1)
     assert approve_label(content, Message(addresses=[]), first) == "Approve (1 of 2)"
-    assert approve_label(content, Message(direction="inbound"), first) == "Approve (1 of 2)"
-    assert approve_label(content, Message(addresses=[]), last) == "Approve and send to 1 person"
+    assert (
+        approve_label(content, Message(direction="inbound"), first)
+        == "Approve (1 of 2)"
+    )
+    assert (
+        approve_label(content, Message(addresses=[]), last)
+        == "Approve and send to 1 person"
+    )
 
 
 def facts(text, thread=None):
     message = render_message(Content(markdown=text))
     found = facts_of(message.plain, message.links, thread)
-    return {kind.name: {fact.text: fact.in_thread for fact in kind.facts} for kind in found.kinds}
+    return {
+        kind.name: {fact.text: fact.in_thread for fact in kind.facts}
+        for kind in found.kinds
+    }
 
 
 FOUND = [
     ("It costs EUR 12,400.00 in all.", "Sums", ["EUR 12,400.00"]),
     ("Das macht 1.200,50 € im Jahr.", "Sums", ["1.200,50 €"]),
-    ("We take $1,200 or 15 % less, or 300 dollars.", "Sums", ["$1,200", "15 %", "300 dollars"]),
+    (
+        "We take $1,200 or 15 % less, or 300 dollars.",
+        "Sums",
+        ["$1,200", "15 %", "300 dollars"],
+    ),
     ("Version 2.1.3 came at 9:30 in room 400.", "Sums", []),
-    ("Due by 4 December 2026 or 2026-11-30.", "Dates", ["4 December 2026", "2026-11-30"]),
-    ("Am 3. März, le 5 avril, 24.12.2026.", "Dates", ["3. März", "5 avril", "24.12.2026"]),
+    (
+        "Due by 4 December 2026 or 2026-11-30.",
+        "Dates",
+        ["4 December 2026", "2026-11-30"],
+    ),
+    (
+        "Am 3. März, le 5 avril, 24.12.2026.",
+        "Dates",
+        ["3. März", "5 avril", "24.12.2026"],
+    ),
     ("El 6 de mayo.", "Dates", ["6 de mayo"]),
     ("You may call 40 times, it may 90.", "Dates", []),
-    ("Dear Ms. Okafor,\n\nthank you.\n\nKind regards,\nMila Sorensen", "Names", ["Okafor", "Mila Sorensen"]),
-    ("Liebe Frau Weber,\n\ndanke.\n\nViele Grüße\nJan de Vries", "Names", ["Weber", "Jan de Vries"]),
+    (
+        "Dear Ms. Okafor,\n\nthank you.\n\nKind regards,\nMila Sorensen",
+        "Names",
+        ["Okafor", "Mila Sorensen"],
+    ),
+    (
+        "Liebe Frau Weber,\n\ndanke.\n\nViele Grüße\nJan de Vries",
+        "Names",
+        ["Weber", "Jan de Vries"],
+    ),
     ("Hi there,\n\nwelcome.", "Names", []),
-    ("Fine. We will refund all of it today. Bye.", "Promises", ["We will refund all of it today."]),
+    (
+        "Fine. We will refund all of it today. Bye.",
+        "Promises",
+        ["We will refund all of it today."],
+    ),
     ("Wir werden das erstatten.", "Promises", ["Wir werden das erstatten."]),
     ("The weather is good.", "Promises", []),
     ("See [here](https://shop.acme.example/x).", "Links to", ["acme.example"]),
@@ -208,7 +315,9 @@ FOUND = [
 
 
 def test_facts_are_found_by_their_pattern():
-    assert [(text, kind, list(facts(text).get(kind, {}))) for text, kind, _ in FOUND] == FOUND
+    assert [
+        (text, kind, list(facts(text).get(kind, {}))) for text, kind, _ in FOUND
+    ] == FOUND
 
 
 def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_there():
@@ -216,7 +325,9 @@ def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_th
         "Dear Lee,\n\nEUR 12,400.00 is due on 4 December. We will refund EUR 50 by 5 December.\n\n"
         "See https://acme.example/a"
     )
-    thread = ["Hello Lee, we agreed on 12.400 EUR, payable 2026-12-04, see acme.example."]
+    thread = [
+        "Hello Lee, we agreed on 12.400 EUR, payable 2026-12-04, see acme.example."
+    ]
     found = facts(text, thread)
     assert found["Sums"] == {"EUR 12,400.00": True, "EUR 50": False}
     assert found["Dates"] == {"4 December": True, "5 December": False}
@@ -255,10 +366,20 @@ def test_facts_of_a_hostile_letter_take_no_longer_than_its_length_allows():
 
 
 def test_discord_is_linked_to_by_ids_alone():
-    ids = {"discord_guild_id": "118000000000000777", "discord_channel_id": "118000000000000555"}
-    assert discord_address(ids) == "https://discord.com/channels/118000000000000777/118000000000000555"
-    assert discord_address({**ids, "discord_guild_id": "118000000000000777/../@me"}) == ""
-    assert discord_address({"discord_guild": "Acme", "discord_channel": "outreach"}) == ""
+    ids = {
+        "discord_guild_id": "118000000000000777",
+        "discord_channel_id": "118000000000000555",
+    }
+    assert (
+        discord_address(ids)
+        == "https://discord.com/channels/118000000000000777/118000000000000555"
+    )
+    assert (
+        discord_address({**ids, "discord_guild_id": "118000000000000777/../@me"}) == ""
+    )
+    assert (
+        discord_address({"discord_guild": "Acme", "discord_channel": "outreach"}) == ""
+    )
 
 
 def test_stated_reason_is_a_text_and_nothing_else():

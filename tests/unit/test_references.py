@@ -1,4 +1,6 @@
-"""Who decided, and by which reference: put behind a reason, found again, and kept from people."""
+"""Who decided, and by which reference: put behind a reason, found again, and kept from
+people.
+"""
 
 from common.references import (
     is_reference,
@@ -13,15 +15,27 @@ OLD = "[countersign:RRHG3090GH]"
 
 
 def test_added_reference_is_found_and_removed_again():
-    assert with_reference("No.", "7K", "Ana Ferreira") == "No. (Ana Ferreira via Countersign, reference 7K)"
-    for words in ("", "Wrong amount.", "Twice: [countersign:0AB] is no end", "(Ben via Countersign)"):
+    assert (
+        with_reference("No.", "7K", "Ana Ferreira")
+        == "No. (Ana Ferreira via Countersign, reference 7K)"
+    )
+    for words in (
+        "",
+        "Wrong amount.",
+        "Twice: [countersign:0AB] is no end",
+        "(Ben via Countersign)",
+    ):
         named = with_reference(words, "RRHG3090GH", "Zoë (ops)\n" + "x" * 200)
         for whole in (named, f"{words} {OLD}".strip()):
             assert references_in(whole)[-1] == "RRHG3090GH"
             assert split_reference(whole) == (words, "RRHG3090GH")
             assert is_reference(whole) is (words == "")
             # Reported apart, it is what was sent.
-            who = whole.rpartition("(")[2].partition(", ref")[0] if whole == named else "Ana"
+            who = (
+                whole.rpartition("(")[2].partition(", ref")[0]
+                if whole == named
+                else "Ana"
+            )
             told = with_reported(words, "RRHG3090GH", who)
             assert references_in(told) == references_in(whole)
             assert whole != named or told == named
@@ -37,7 +51,11 @@ def test_words_without_a_mark_stay_as_they_are():
         "[countersign:A",
         "(via Countersign, reference A)",
     ):
-        assert (references_in(words), split_reference(words), without_references(words)) == ([], (words, ""), words)
+        assert (
+            references_in(words),
+            split_reference(words),
+            without_references(words),
+        ) == ([], (words, ""), words)
         assert not is_reference(words)
         for odd in (None, "", 5, "no reference", "A)", ["A"]):
             assert with_reported(words, odd, "Ana") == words, odd

@@ -1,4 +1,6 @@
-"""A 422 names the fields of a decision that a host does not take, in the words of its framework."""
+"""A 422 names the fields of a decision that a host does not take, in the words of its
+framework.
+"""
 
 import pytest
 
@@ -26,7 +28,8 @@ ANSWERS = [
     ({"error": "There is no such field.", "code": "unknown_field", "field": "expected_fingerprint"}, ALL[1:2]),
     ({"error": "reason: a decision has no such field. Its fields: action, decided_by, expected_fingerprint.",
       "code": "unknown_field", "field": "reason"}, ("reason",)),
-    # What a sentence quotes of the message, or says of the text of a field that is known
+    # What a sentence quotes of the message, or says of the text of a field that is
+    # known
     ({"error": "to: decided_by@x.example is suppressed.", "field": "to", "recipients": ["decided_by@x.example"]}, ()),
     ({"errors": ["expected_fingerprint@x.example bounced"]}, ()),
     ({"error": "attachments: decided_by.exe is no picture.", "field": "attachments"}, ()),
@@ -50,4 +53,6 @@ def test_optional_fields_that_a_refusal_names_are_found(answer, fields):
 
 def test_field_that_was_not_sent_is_not_refused_again():
     answer = {"error": "unknown fields: decided_by, expected_fingerprint"}
-    assert refused_fields({"email_id": "01EMAIL", "decided_by": "Ana"}, answer) == ("decided_by",)
+    assert refused_fields({"email_id": "01EMAIL", "decided_by": "Ana"}, answer) == (
+        "decided_by",
+    )

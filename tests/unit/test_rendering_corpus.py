@@ -1,4 +1,6 @@
-"""Every hostile mail of the corpus: what its head says must hold, and its document can neither act nor load."""
+"""Every hostile mail of the corpus: what its head says must hold, and its document can
+neither act nor load.
+"""
 
 import re
 from html.parser import HTMLParser
@@ -33,7 +35,9 @@ FORBIDDEN_STYLE = re.compile(
 
 
 class Inspector(HTMLParser):
-    """Reads the document again with another parser and collects everything that could act or load."""
+    """Reads the document again with another parser and collects everything that could
+    act or load.
+    """
 
     def __init__(self, body: str) -> None:
         super().__init__()
@@ -52,7 +56,9 @@ class Inspector(HTMLParser):
                 self.wrong.append(f"{tag} {name}")
             if name == "src" and not PICTURE.fullmatch(value):
                 self.wrong.append(f"{tag} src={value[:60]}")
-            if name == "style" and (not STYLE.fullmatch(value) or FORBIDDEN_STYLE.search(value)):
+            if name == "style" and (
+                not STYLE.fullmatch(value) or FORBIDDEN_STYLE.search(value)
+            ):
                 self.wrong.append(f"{tag} style={value[:60]}")
             if name == "id":
                 if value in self.ids or not MARK.fullmatch(value):
@@ -81,38 +87,61 @@ def body_of(shown: RenderedMessage) -> str:
 
 
 def wrong_with(mail):
-    """Return what acts or loads in the document of a mail, and what of its head does not hold."""
+    """Return what acts or loads in the document of a mail, and what of its head does
+    not hold.
+    """
     shown, expected = render_message(mail.content), mail.expected
     body = body_of(shown)
     found = Inspector(body)
     holds = {
         "shows": lambda part: part in body,
         "never": lambda part: part not in body,
-        "differs": lambda text: any(text in one.passage for one in shown.word_differences),
+        "differs": lambda text: any(
+            text in one.passage for one in shown.word_differences
+        ),
         "clean": lambda _: not shown.word_differences,
-        "blocked": lambda load: load in [f"picture {blocked.host}" for blocked in shown.blocked],
-        "link": lambda line: line in [f"{flag} {link.target}" for link in shown.links for flag in link.flags],
+        "blocked": lambda load: (
+            load in [f"picture {blocked.host}" for blocked in shown.blocked]
+        ),
+        "link": lambda line: (
+            line
+            in [f"{flag} {link.target}" for link in shown.links for flag in link.flags]
+        ),
         "mark": shown.invisibles.get,
         "doubt": lambda words: words in shown.doubt,
     }
-    wrong = [f"{name}: {value}" for name in holds for value in expected.get(name, []) if not holds[name](value)]
-    if bool(shown.doubt) != ("doubt" in expected) or "the desk had an error" in shown.doubt:
+    wrong = [
+        f"{name}: {value}"
+        for name in holds
+        for value in expected.get(name, [])
+        if not holds[name](value)
+    ]
+    if (
+        bool(shown.doubt) != ("doubt" in expected)
+        or "the desk had an error" in shown.doubt
+    ):
         wrong.append(f"doubt: {shown.doubt!r}")
     return found.wrong + wrong + not_announced(mail, shown, found)
 
 
 def not_announced(mail, shown, found):
     """Return what is neither marked in the message nor written out in its twin."""
-    marked = {seen.mark for seen in (*shown.differences, *shown.blocked, *shown.links)} | {shown.inked}
+    marked = {
+        seen.mark for seen in (*shown.differences, *shown.blocked, *shown.links)
+    } | {shown.inked}
     wrong = [f"no place: {mark}" for mark in marked - {""} - set(found.ids)]
-    if (any(one.passage and one.mark for one in shown.word_differences) or shown.doubt) and "ghost" not in found.marks:
+    if (
+        any(one.passage and one.mark for one in shown.word_differences) or shown.doubt
+    ) and "ghost" not in found.marks:
         wrong.append("nothing tells of what may look different")
     return wrong
 
 
 def test_hostile_mail_is_shown_inert_and_as_its_head_says():
     wrong = {mail.name: wrong_with(mail) for mail in MAILS}
-    assert {name: differences for name, differences in wrong.items() if differences} == {}
+    assert {
+        name: differences for name, differences in wrong.items() if differences
+    } == {}
 
 
 def test_corpus_is_large_and_every_file_says_what_it_tries():

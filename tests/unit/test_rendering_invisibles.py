@@ -1,18 +1,46 @@
-"""Invisible characters: named where they deceive, left alone where ordinary writing needs them."""
+"""Invisible characters: named where they deceive, left alone where ordinary writing
+needs them.
+"""
 
 from rendering import found_in, named, stripped
 
 # Default_Ignorable_Code_Point of DerivedCoreProperties.txt, Unicode 16.
 IGNORABLE = (
-    *(0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x200B, 0x2010)),
-    *(*range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x3164, *range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0),
-    *(*range(0xFFF0, 0xFFF9), *range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)),
+    *(
+        0xAD,
+        0x34F,
+        0x61C,
+        0x115F,
+        0x1160,
+        0x17B4,
+        0x17B5,
+        *range(0x180B, 0x1810),
+        *range(0x200B, 0x2010),
+    ),
+    *(
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x2070),
+        0x3164,
+        *range(0xFE00, 0xFE10),
+        0xFEFF,
+        0xFFA0,
+    ),
+    *(
+        *range(0xFFF0, 0xFFF9),
+        *range(0x1BCA0, 0x1BCA4),
+        *range(0x1D173, 0x1D17B),
+        *range(0xE0000, 0xE1000),
+    ),
 )
 
 
 def test_every_character_that_unicode_says_may_be_left_undrawn_is_named():
     between = {code: named(f"a {chr(code)} b") for code in IGNORABLE}
-    assert [hex(code) for code, text in between.items() if chr(code) in text or "[" not in text] == []
+    assert [
+        hex(code)
+        for code, text in between.items()
+        if chr(code) in text or "[" not in text
+    ] == []
 
 
 def test_deceiving_characters_are_named():
@@ -33,11 +61,21 @@ def test_deceiving_characters_are_named():
 
 def test_ordinary_writing_is_left_alone():
     families = ["👨\u200d👩\u200d👧", "👩🏽\u200d🚀", "❤\ufe0f"]
-    ordinary = ["plain\ttext\r\n", *families, "می\u200cخواهم", "क्\u200dष", "café naïve — “x”", "\xa0"]
+    ordinary = [
+        "plain\ttext\r\n",
+        *families,
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "café naïve — “x”",
+        "\xa0",
+    ]
     assert [named(text) for text in ordinary] == ordinary
     assert [text for text in ordinary if found_in(text)] == []
 
 
 def test_characters_are_counted_by_name_and_can_be_removed():
-    assert found_in("a\u200b\u202eb\u200b") == {"ZERO WIDTH SPACE": 2, "RIGHT-TO-LEFT OVERRIDE": 1}
+    assert found_in("a\u200b\u202eb\u200b") == {
+        "ZERO WIDTH SPACE": 2,
+        "RIGHT-TO-LEFT OVERRIDE": 1,
+    }
     assert stripped("p\u200ba\u202ess") == "pass"

@@ -32,7 +32,10 @@ LIES = [
     ("acme.co.uk", "https://evil.co.uk/"),
     # Dots in disguise.
     *((f"acme{dot}example", "https://evil.example/") for dot in "．｡․﹒٠ꓸ"),
-    *((f"acme{dot}com", "https://evil.example/") for dot in ("[.]", " (dot) ", "%2E", "\u00ad.", "\u200a.\u200a")),
+    *(
+        (f"acme{dot}com", "https://evil.example/")
+        for dot in ("[.]", " (dot) ", "%2E", "\u00ad.", "\u200a.\u200a")
+    ),
     ("see…acme.com", "https://evil.example/"),
     ("a." * 200 + "acme.com", "https://evil.example/"),
     ("a" * 80 + ".acme.com", "https://evil.example/"),
@@ -66,7 +69,11 @@ TRUTHS = [
 
 
 def test_text_that_names_another_address_is_a_lie_and_other_text_is_none():
-    assert [pair for pair in (*LIES, *TRUTHS) if "text_says_other_domain" in read_link(*pair).flags] == LIES
+    assert [
+        pair
+        for pair in (*LIES, *TRUTHS)
+        if "text_says_other_domain" in read_link(*pair).flags
+    ] == LIES
 
 
 # Targets, where they lead, and what is odd about them.
@@ -118,15 +125,29 @@ def test_relative_target_goes_where_the_mails_base_says():
 
 
 def test_registered_domain_follows_the_public_suffix_list_with_its_private_part():
-    domains = {"www.acme.example": "acme.example", "a.b.acme.co.uk": "acme.co.uk", "acme.com.evil.io": "evil.io"}
-    domains |= {"www.shop.github.io": "shop.github.io", "a.b.kawasaki.jp": "a.b.kawasaki.jp"}
-    domains |= {"www.xn--mnchen-3ya.xn--p1ai": "xn--mnchen-3ya.xn--p1ai", "a..b": "a..b"}
-    domains |= {host: host for host in ("com.io", "github.io", "co.uk", "127.0.0.1", "::1", "localhost")}
+    domains = {
+        "www.acme.example": "acme.example",
+        "a.b.acme.co.uk": "acme.co.uk",
+        "acme.com.evil.io": "evil.io",
+    }
+    domains |= {
+        "www.shop.github.io": "shop.github.io",
+        "a.b.kawasaki.jp": "a.b.kawasaki.jp",
+    }
+    domains |= {
+        "www.xn--mnchen-3ya.xn--p1ai": "xn--mnchen-3ya.xn--p1ai",
+        "a..b": "a..b",
+    }
+    domains |= {
+        host: host
+        for host in ("com.io", "github.io", "co.uk", "127.0.0.1", "::1", "localhost")
+    }
     assert {host: registered_domain(host) for host in domains} == domains
 
 
-# Letters, and what their links are found to name. In order: split over elements, over links, over links and words,
-# over cells, beside a link; then titles, the texts in place of pictures, and what is read aloud.
+# Letters, and what their links are found to name. In order: split over elements, over
+# links, over links and words, over cells, beside a link; then titles, the texts in
+# place of pictures, and what is read aloud.
 EVIL = "<a href=https://evil.example/>"
 SPLIT = {
     f"{EVIL}pay<b>pal</b>.com</a>": ["paypal.com"],
@@ -136,11 +157,18 @@ SPLIT = {
     f"{EVIL}paypal.</a>com": ["paypal.com"],
     "pay<wbr>p&shy;<a href=https://al.com>al.com</a>": ["paypal.com"],
     f"<p style='display:inline'>paypal</p>{EVIL}.com</a>": ["paypal.com"],
-    f"<div style='float:left'>paypal</div><div style='float:left'>{EVIL}.com</a></div>": ["paypal.com"],
-    f"<table><tr><td>{EVIL}paypal</a></td>\n<td>{EVIL}.com</a></td></tr></table>": ["paypal.com"] * 2,
+    f"<div style='float:left'>paypal</div><div style='float:left'>{EVIL}.com</a></div>": [
+        "paypal.com"
+    ],
+    f"<table><tr><td>{EVIL}paypal</a></td>\n<td>{EVIL}.com</a></td></tr></table>": [
+        "paypal.com"
+    ]
+    * 2,
     "ana@<a href=mailto:ana@evil.example>acme.com</a>": ["acme.com"],
     "<a href=mailto:ana@evil.example>ana</a>@acme.com": ["ana@acme.com"],
-    "<a href=https://evil.example title='https://paypal.com'>here</a>": ["https://paypal.com"],
+    "<a href=https://evil.example title='https://paypal.com'>here</a>": [
+        "https://paypal.com"
+    ],
     f"{EVIL}<span aria-label=paypal.com>here</span></a>": ["paypal.com"],
     f"{EVIL}<img src=https://x.example/a.png alt='paypal․com'></a>": ["paypal․com"],
     f"{EVIL}<img src=cid:1 alt=Logo title=paypal.com></a>": ["paypal.com"],
@@ -171,20 +199,32 @@ WHOLE = [
 
 def test_address_that_is_split_or_named_by_a_label_is_a_lie():
     links = {message: render_message(Content(html=message)).links for message in SPLIT}
-    assert {message: [link.claim for link in found if link.claim] for message, found in links.items()} == SPLIT
+    assert {
+        message: [link.claim for link in found if link.claim]
+        for message, found in links.items()
+    } == SPLIT
     # What names it nowhere but in the next link tells so where it stands.
-    assert "paypal</a> <span" in render_message(Content(html=f"{EVIL}paypal</a>{EVIL}.com</a>")).document
+    assert (
+        "paypal</a> <span"
+        in render_message(Content(html=f"{EVIL}paypal</a>{EVIL}.com</a>")).document
+    )
 
 
 def test_adjacent_ordinary_links_have_no_finding():
-    found = [(message, link.claim) for message in WHOLE for link in render_message(Content(html=message)).links]
+    found = [
+        (message, link.claim)
+        for message in WHOLE
+        for link in render_message(Content(html=message)).links
+    ]
     assert len(found) >= len(WHOLE)
     assert [(message, claim) for message, claim in found if claim] == []
 
 
 def test_address_in_plain_text_ends_where_its_sentence_does():
     text = "付款 https://acme.cn。谢谢 https://acme.com。evil.example/a https://acme.com%2Eevil.example，好"
-    links = {link.target: link.flags for link in render_message(Content(markdown=text)).links}
+    links = {
+        link.target: link.flags for link in render_message(Content(markdown=text)).links
+    }
     assert links == {
         "https://acme.cn": (),
         "https://acme.com。evil.example/a": ("disguised_dot",),
@@ -204,11 +244,24 @@ def test_host_of_an_address_without_a_scheme():
 
 
 def test_scripts_that_one_language_combines_are_not_mixed():
-    odd = {"カタカナabc.example": ("punycode",), "ひらがな漢字.example": ("punycode",), "aʰ.example": ("punycode",)}
-    odd |= {"한글abc.example": ("punycode",), "pаypal.example": ("punycode", "mixed_script"), "a.б": ("punycode",)}
+    odd = {
+        "カタカナabc.example": ("punycode",),
+        "ひらがな漢字.example": ("punycode",),
+        "aʰ.example": ("punycode",),
+    }
+    odd |= {
+        "한글abc.example": ("punycode",),
+        "pаypal.example": ("punycode", "mixed_script"),
+        "a.б": ("punycode",),
+    }
     assert {host: host_flags(host) for host in odd} == odd
 
 
 def test_phone_number_that_goes_on_beside_its_link_is_read_whole():
-    honest, lying = (f"<p>+49 <a href=tel:{called}>30 123</a>4567</p>" for called in ("+49301234567", "+4930999999"))
-    assert [render_message(Content(html=one)).links[0].claim for one in (honest, lying)] == ["", "30 1234567"]
+    honest, lying = (
+        f"<p>+49 <a href=tel:{called}>30 123</a>4567</p>"
+        for called in ("+49301234567", "+4930999999")
+    )
+    assert [
+        render_message(Content(html=one)).links[0].claim for one in (honest, lying)
+    ] == ["", "30 1234567"]

@@ -1,4 +1,6 @@
-"""The message as a whole: what it returns, how it fails, and that it takes time in proportion to its length."""
+"""The message as a whole: what it returns, how it fails, and that it takes time in
+proportion to its length.
+"""
 
 import random
 
@@ -18,19 +20,31 @@ MOVED = "<p style='animation:a a'>"
 
 def test_single_line_breaks_are_kept_as_in_the_text_part():
     text = "Kind regards,\nAna\n\nCall me  \nor write"
-    shown = render_message(Content(markdown=text, additions={"signature": "Acme\nSupport"}))
-    assert "Kind regards,\nAna\n\nCall me\nor write\n\n--\nAcme\nSupport" in shown.read.replace(" \n", "\n")
+    shown = render_message(
+        Content(markdown=text, additions={"signature": "Acme\nSupport"})
+    )
+    assert (
+        "Kind regards,\nAna\n\nCall me\nor write\n\n--\nAcme\nSupport"
+        in shown.read.replace(" \n", "\n")
+    )
     assert shown.document.count("<br>") == 4
 
 
 def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
-    content = Content(markdown="# Hello\n\nDear **Dana**,\n", additions={"signature": "Ana\nSupport"})
+    content = Content(
+        markdown="# Hello\n\nDear **Dana**,\n", additions={"signature": "Ana\nSupport"}
+    )
     shown = render_message(content)
     assert "<h1>Hello</h1>" in shown.document
     assert "<strong>Dana</strong>" in shown.document
     assert "Support" in shown.document
     assert shown.text == "# Hello\n\nDear **Dana**,\n\n-- \nAna\nSupport\n"
-    assert (shown.differences, shown.blocked, shown.invisibles, shown.doubt) == ((), (), {}, "")
+    assert (shown.differences, shown.blocked, shown.invisibles, shown.doubt) == (
+        (),
+        (),
+        {},
+        "",
+    )
     # HTML that the source gave is shown instead.
     shown = render_message(Content(markdown="from markdown", html="<p>from html</p>"))
     assert "from html" in shown.document
@@ -48,13 +62,24 @@ def test_document_is_whole_and_carries_its_style():
     assert "url(" not in STYLE.read_text()
     # A message with colours of its own stays on white paper.
     assert '<body class="plain">' in render_message(Content(markdown="Hello")).document
-    assert '<body class="white">' in render_message(Content(html='<p style="color:navy">Hello</p>')).document
+    assert (
+        '<body class="white">'
+        in render_message(Content(html='<p style="color:navy">Hello</p>')).document
+    )
 
 
 def test_text_twin_reads_like_the_message_and_names_invisible_characters():
     link = "<a href='https://shop.example/4'>your order</a>"
-    shown = render_message(Content(html=f"<h1>Order</h1><ul><li>lamp</li></ul><p>See {link}</p>"))
-    assert shown.text.split("\n") == ["Order", "", "- lamp", "", "See your order <https://shop.example/4>"]
+    shown = render_message(
+        Content(html=f"<h1>Order</h1><ul><li>lamp</li></ul><p>See {link}</p>")
+    )
+    assert shown.text.split("\n") == [
+        "Order",
+        "",
+        "- lamp",
+        "",
+        "See your order <https://shop.example/4>",
+    ]
     shown = render_message(Content(markdown="pass\u200bword"))
     assert shown.text == "pass[ZERO WIDTH SPACE]word"
     assert shown.invisibles == {"ZERO WIDTH SPACE": 1}
@@ -67,20 +92,32 @@ def test_plain_text_has_no_markup_and_no_comments():
 
 
 def test_lone_surrogates_and_nulls_do_not_stop_it():
-    for content in (Content(html="<p>a\ud800b\x00c</p>"), Content(markdown="a\udfffb\x00c")):
+    for content in (
+        Content(html="<p>a\ud800b\x00c</p>"),
+        Content(markdown="a\udfffb\x00c"),
+    ):
         shown = render_message(content)
         assert not shown.doubt
         assert shown.document.encode("utf-8")
 
 
 def test_message_without_any_text_says_so():
-    for content in (Content(), Content(markdown=""), Content(html=""), Content(html="<p> </p>", markdown=None)):
+    for content in (
+        Content(),
+        Content(markdown=""),
+        Content(html=""),
+        Content(html="<p> </p>", markdown=None),
+    ):
         assert not render_message(content).doubt
     assert "This message has no text." in render_message(Content()).document
 
 
 def test_picture_of_absurd_size_is_named_instead_of_drawn():
-    shown = render_message(Content(html=f'<p>Hi</p><img src="data:image/png;base64,iVBORw0KGgo{"A" * 720_000}">'))
+    shown = render_message(
+        Content(
+            html=f'<p>Hi</p><img src="data:image/png;base64,iVBORw0KGgo{"A" * 720_000}">'
+        )
+    )
     assert "<img" not in shown.document
     assert "picture not shown" in shown.document
 
@@ -107,7 +144,9 @@ TAGS = (
 
 
 def random_html(dice):
-    """Return HTML of random tags, opened and closed anywhere, and the words between them."""
+    """Return HTML of random tags, opened and closed anywhere, and the words between
+    them.
+    """
     source, words = "", []
     for number in range(dice.randint(5, 60)):
         tag = dice.choice(TAGS)
@@ -127,11 +166,17 @@ def test_no_word_vanishes_whatever_the_tags_around_it():
         source, words = random_html(random.Random(seed))
         shown = render_message(Content(html=source))
         assert not shown.doubt, source
-        assert [word for word in words if word not in shown.document or word not in shown.plain] == [], source
+        assert [
+            word
+            for word in words
+            if word not in shown.document or word not in shown.plain
+        ] == [], source
 
 
 def hostile(k):
-    """Return texts of about so many thousand characters that could take long to make harmless."""
+    """Return texts of about so many thousand characters that could take long to make
+    harmless.
+    """
     return {
         "boxes": "<div>" * 200 * k,
         "tables": "<table><tr><td>" * 70 * k,
@@ -151,13 +196,23 @@ def hostile(k):
         "style addresses": "<style>a{b:" + "url(" * 48 * k + "}</style>",
         "style words": f"<p style='transform:{'u' * 196 * k}'>" * 5,
         "style brackets": f"<style>a{{b:{'(' * 150 * k}</style>x",
-        "style of any": "<style>" + "*{color:red}" * 2 * k + "</style>" + "<p>x</p>" * 9 * k,
+        "style of any": "<style>"
+        + "*{color:red}" * 2 * k
+        + "</style>"
+        + "<p>x</p>" * 9 * k,
         "style of each": "".join(
-            f"<p style='color:#123;border:1px solid #ccc;padding:{n}px'>x</p>" for n in range(10 * k)
+            f"<p style='color:#123;border:1px solid #ccc;padding:{n}px'>x</p>"
+            for n in range(10 * k)
         ),
-        "style classes": "<style>" + "".join(f".c{n}{{color:#000;padding:{n}px}}" for n in range(30 * k)) + "</style>x",
-        "style rules": "<style>" + "div p{color:#fff}" * 5 * k + "</style>" + "<div><p>x</p></div>" * 16 * k,
-        "style movements": f"<style>@keyframes a{{{'to{left:1px}' * 36 * k}}}</style>" + MOVED * 20 * k,
+        "style classes": "<style>"
+        + "".join(f".c{n}{{color:#000;padding:{n}px}}" for n in range(30 * k))
+        + "</style>x",
+        "style rules": "<style>"
+        + "div p{color:#fff}" * 5 * k
+        + "</style>"
+        + "<div><p>x</p></div>" * 16 * k,
+        "style movements": f"<style>@keyframes a{{{'to{left:1px}' * 36 * k}}}</style>"
+        + MOVED * 20 * k,
         "many sources": "<img srcset='" + "http://a," * 108 * k + "'>",
         "moved out of tables": "<table>" + "<i></i>" * 20 * k,
         "link text": "<a href=http://x.y>" + "a." * 500 * k + "</a>",
@@ -173,9 +228,15 @@ def show(source):
 
 @pytest.mark.parametrize("k", [40, pytest.param(250, marks=pytest.mark.slow)])
 def test_hostile_message_takes_no_longer_than_its_length_allows(k):
-    newsletter = "<table width=600>" + "".join(ROW.format(i) for i in range(k // 2)) + "</table>"
+    newsletter = (
+        "<table width=600>" + "".join(ROW.format(i) for i in range(k // 2)) + "</table>"
+    )
     normal = min(seconds(show, newsletter) for _ in range(3))
-    # The texts are 12.5 times as long as this newsletter; a quadratic step would take hundreds of times as long. The
-    # quickest of three counts.
-    slow = [name for name, text in hostile(k).items() if all(seconds(show, text) > 40 * normal for _ in range(3))]
+    # The texts are 12.5 times as long as this newsletter; a quadratic step would take
+    # hundreds of times as long. The quickest of three counts.
+    slow = [
+        name
+        for name, text in hostile(k).items()
+        if all(seconds(show, text) > 40 * normal for _ in range(3))
+    ]
     assert slow == []

@@ -1,4 +1,6 @@
-"""Messages of one shape, messages that are nearly the same, and messages that only look it."""
+"""Messages of one shape, messages that are nearly the same, and messages that only look
+it.
+"""
 
 from itertools import combinations
 
@@ -33,7 +35,10 @@ def bands(content):
 def message(subject="Invoice 2207", html=False, **fields):
     text = TEXT.format(**{**FILLED, **fields})
     if html:
-        return Content(subject=subject, html="<p>" + text.replace("\n\n", "</p><p>").replace("\n", "<br>") + "</p>")
+        return Content(
+            subject=subject,
+            html="<p>" + text.replace("\n\n", "</p><p>").replace("\n", "<br>") + "</p>",
+        )
     return Content(subject=subject, markdown=text)
 
 
@@ -52,8 +57,16 @@ FILLINGS = {
 def test_messages_that_differ_in_what_is_filled_in_have_one_shape():
     for html in (False, True):
         whole = message(html=html)
-        filled = [message(html=html, **{name: value}) for name, values in FILLINGS.items() for value in values]
-        assert [one for one in filled if (shape(one), bands(one)) != (shape(whole), bands(whole))] == []
+        filled = [
+            message(html=html, **{name: value})
+            for name, values in FILLINGS.items()
+            for value in values
+        ]
+        assert [
+            one
+            for one in filled
+            if (shape(one), bands(one)) != (shape(whole), bands(whole))
+        ] == []
 
 
 def test_messages_that_say_or_carry_something_else_have_another_shape():
@@ -84,11 +97,16 @@ def test_messages_that_say_or_carry_something_else_have_another_shape():
     assert [other for other in others if shape(other) == shape(message())] == []
     # What stands far back still counts.
     long = "word " * 41_000
-    assert shape(Content(markdown=f"{long} one end")) != shape(Content(markdown=f"{long} other end"))
+    assert shape(Content(markdown=f"{long} one end")) != shape(
+        Content(markdown=f"{long} other end")
+    )
 
 
 def test_files_of_one_kind_have_any_name():
-    may, june = (Content(markdown="Here it is", attachments=(Attachment(name, "", 1),)) for name in ("m.pdf", "j.pdf"))
+    may, june = (
+        Content(markdown="Here it is", attachments=(Attachment(name, "", 1),))
+        for name in ("m.pdf", "j.pdf")
+    )
     assert shape(may) == shape(june)
 
 
@@ -102,7 +120,10 @@ def test_message_without_words_is_like_none_and_a_shape_fits_its_column():
 def test_messages_that_differ_in_few_words_are_alike():
     one = bands(message())
     other = bands(
-        Content(subject="Invoice 2207", markdown=message().markdown.replace("Please transfer", "Kindly send"))
+        Content(
+            subject="Invoice 2207",
+            markdown=message().markdown.replace("Please transfer", "Kindly send"),
+        )
     )
     assert one != other
     assert alike(one, other)
@@ -111,27 +132,46 @@ def test_messages_that_differ_in_few_words_are_alike():
 def test_unrelated_messages_are_not_alike():
     messages = [
         message(),
-        Content(subject="Your refund", markdown="Hello Dana,\n\nyour refund for order 4471 is on its way to you."),
-        Content(subject="Open day", markdown="Thank you for coming to our open day. The pictures are online by now."),
-        Content(subject="Welcome", markdown="We are glad to have you with us. Here is how to begin, in three steps."),
+        Content(
+            subject="Your refund",
+            markdown="Hello Dana,\n\nyour refund for order 4471 is on its way to you.",
+        ),
+        Content(
+            subject="Open day",
+            markdown="Thank you for coming to our open day. The pictures are online by now.",
+        ),
+        Content(
+            subject="Welcome",
+            markdown="We are glad to have you with us. Here is how to begin, in three steps.",
+        ),
     ]
-    assert not any(alike(bands(one), bands(other)) for one, other in combinations(messages, 2))
+    assert not any(
+        alike(bands(one), bands(other)) for one, other in combinations(messages, 2)
+    )
 
 
 def test_three_bits_apart_share_a_band():
     one = bands(message())
     for flipped in ((), (0,), (0, 20), (1, 17, 40), (0, 1, 2)):
-        bits = sum((band & 0xFFFF) << 16 * band_index for band_index, band in enumerate(one))
+        bits = sum(
+            (band & 0xFFFF) << 16 * band_index for band_index, band in enumerate(one)
+        )
         for bit in flipped:
             bits ^= 1 << bit
-        other = [band_index << 16 | bits >> 16 * band_index & 0xFFFF for band_index in range(4)]
+        other = [
+            band_index << 16 | bits >> 16 * band_index & 0xFFFF
+            for band_index in range(4)
+        ]
         assert set(one) & set(other), flipped
         assert alike(one, other), flipped
 
 
 def test_alike_ends_where_it_says_and_asks_for_whole_bands():
     one = [0, 1 << 16, 2 << 16, 3 << 16]
-    near, far = ([(1 << bits) - 1, 1 << 16, 2 << 16, 3 << 16] for bits in (MAX_DISTANCE, MAX_DISTANCE + 1))
+    near, far = (
+        [(1 << bits) - 1, 1 << 16, 2 << 16, 3 << 16]
+        for bits in (MAX_DISTANCE, MAX_DISTANCE + 1)
+    )
     assert alike(one, near)
     assert not alike(one, far)
     assert not alike(one, [])
@@ -139,11 +179,17 @@ def test_alike_ends_where_it_says_and_asks_for_whole_bands():
 
 
 def test_html_that_shows_the_same_words_otherwise_has_another_shape():
-    whole = Content(html="<p>Hello Dana,</p><p>it is done: 4 <b>of</b> 5.<img src=cid:1 alt=Logo></p>")
-    same = Content(html="<p>Hello Bob,</p><p>it is done: 7 <b>of</b> 8.<img src=cid:1 alt=Logo></p>")
+    whole = Content(
+        html="<p>Hello Dana,</p><p>it is done: 4 <b>of</b> 5.<img src=cid:1 alt=Logo></p>"
+    )
+    same = Content(
+        html="<p>Hello Bob,</p><p>it is done: 7 <b>of</b> 8.<img src=cid:1 alt=Logo></p>"
+    )
     others = [
         Content(html=whole.html.replace("alt=Logo", "alt='We are closing'")),
-        Content(html=whole.html.replace("<img", "<img src=data:image/png;base64,AAAA><img")),
+        Content(
+            html=whole.html.replace("<img", "<img src=data:image/png;base64,AAAA><img")
+        ),
         Content(html=whole.html.replace("<b>of</b>", "<b>o</b> f")),
         Content(html=whole.html.replace("<b>of</b>", "<textarea>Pay now</textarea>")),
     ]
@@ -164,24 +210,41 @@ def test_link_that_goes_elsewhere_makes_another_shape():
         ("www.acme4.com/r/1", "www.acme5.com/r/1"),
         ("acme4.com/r/1", "acme5.com/r/1"),
     ]
-    as_text = [[Content(markdown=f"See {target} for it") for target in pair] for pair in pairs]
-    as_markdown = [[Content(markdown=f"[See it]({target})") for target in pair] for pair in pairs]
+    as_text = [
+        [Content(markdown=f"See {target} for it") for target in pair] for pair in pairs
+    ]
+    as_markdown = [
+        [Content(markdown=f"[See it]({target})") for target in pair] for pair in pairs
+    ]
     # In an attribute nothing escapes the backslash: it begins the path.
     as_html = [
-        [Content(html=f"<a href='{target}'>See it</a>") for target in pair] for pair in pairs if "\\" not in pair[1]
+        [Content(html=f"<a href='{target}'>See it</a>") for target in pair]
+        for pair in pairs
+        if "\\" not in pair[1]
     ]
     for one, other in (*as_text, *as_markdown, *as_html):
         assert shape(one) != shape(other), other
-    assert shape(as_html[0][0]) == shape(Content(html="<a href='https://pay.acme.com:443/r/2'>See it</a>"))
+    assert shape(as_html[0][0]) == shape(
+        Content(html="<a href='https://pay.acme.com:443/r/2'>See it</a>")
+    )
 
 
 def test_other_markup_makes_another_shape():
     pairs = [
         ("<p>we do not pay", "<p>we do <s>not</s> pay"),
         ("<p>we do <s>not</s> pay", "<p>we <s>do</s> not pay"),
-        ("<p>we do <b>not</b> pay", "<p>we do <b style='text-decoration:line-through'>not</b> pay"),
-        ("<p>we do <b>not</b> pay", "<style>b{text-decoration:line-through}</style><p>we do <b>not</b> pay"),
-        ("<style>b{color:red}</style><b>no</b>", "<style>b{font-size:0}</style><b>no</b>"),
+        (
+            "<p>we do <b>not</b> pay",
+            "<p>we do <b style='text-decoration:line-through'>not</b> pay",
+        ),
+        (
+            "<p>we do <b>not</b> pay",
+            "<style>b{text-decoration:line-through}</style><p>we do <b>not</b> pay",
+        ),
+        (
+            "<style>b{color:red}</style><b>no</b>",
+            "<style>b{font-size:0}</style><b>no</b>",
+        ),
         ("<p><font color=red>no</font>", "<p><font color=white>no</font>"),
         ("<p class=a>no", "<p class=b>no"),
         ("<p>do you not", "<h1>do</h1><h1>you</h1><blockquote>not</blockquote>"),
@@ -195,7 +258,10 @@ def test_other_markup_makes_another_shape():
     ]
     for one, other in pairs:
         assert shape(Content(html=one)) != shape(Content(html=other)), other
-    for one, other in (("do not pay", "do ~~not~~ pay"), ("we do\n\nnot pay", "we\n\ndo not pay")):
+    for one, other in (
+        ("do not pay", "do ~~not~~ pay"),
+        ("we do\n\nnot pay", "we\n\ndo not pay"),
+    ):
         assert shape(Content(markdown=one)) != shape(Content(markdown=other)), other
 
 
@@ -213,5 +279,7 @@ def test_only_the_name_greeted_and_whole_values_are_left_free():
     for one, other in pairs:
         assert shape(Content(markdown=one)) != shape(Content(markdown=other)), other
     for name in ("Bob", "Ms. van Dyke", "Anna van der Berg", "Anna Smith-Jones"):
-        named = (Content(markdown=f"Hi {one},\n\nit is done.") for one in ("Dana", name))
+        named = (
+            Content(markdown=f"Hi {one},\n\nit is done.") for one in ("Dana", name)
+        )
         assert len(set(map(shape, named))) == 1

@@ -1,4 +1,6 @@
-"""Own words: how phrases and patterns are read and compared, and the findings that they make."""
+"""Own words: how phrases and patterns are read and compared, and the findings that they
+make.
+"""
 
 import re
 
@@ -33,7 +35,9 @@ from tests.linear import is_linear
         ("aa bb", "aa aa bb", "aa bb"),
     ],
 )
-def test_phrase_is_compared_by_whole_words_without_case_accents_and_invisible_characters(phrase, text, found):
+def test_phrase_is_compared_by_whole_words_without_case_accents_and_invisible_characters(
+    phrase, text, found
+):
     match = SearchedText(text).find(read_phrase(phrase))
     assert (match.found if match else "") == found
 
@@ -60,9 +64,16 @@ def test_phrase_that_cannot_be_looked_for_is_refused_with_a_sentence(typed, why)
 
 def test_no_pattern_and_no_text_takes_more_than_its_length():
     assert not fits("a" * 60, "a*a*a*b")
-    phrases = [read_phrase(text) for text in ("*a*a*ab", "aa aa aa aa aa aa aa bb", "*a aa* *aa a? ?a bb")]
+    phrases = [
+        read_phrase(text)
+        for text in ("*a*a*ab", "aa aa aa aa aa aa aa bb", "*a aa* *aa a? ?a bb")
+    ]
     for piece in ("aa ", "a" * 59 + " ", "aa bb ", "aabb"):
-        assert is_linear(lambda text: [SearchedText(text).find(one) for one in phrases], piece * 1500, piece * 12000)
+        assert is_linear(
+            lambda text: [SearchedText(text).find(one) for one in phrases],
+            piece * 1500,
+            piece * 12000,
+        )
 
 
 def test_terms_for_the_database_are_what_a_fitting_text_must_hold():
@@ -82,7 +93,9 @@ CONTENT = Content(
 
 
 def found(*phrases, content=CONTENT):
-    return list(own_word(content, render_message(content), RiskContext(own_phrases=phrases)))
+    return list(
+        own_word(content, render_message(content), RiskContext(own_phrases=phrases))
+    )
 
 
 def tulip(*looks_in, points=20):
@@ -91,17 +104,26 @@ def tulip(*looks_in, points=20):
 
 def test_finding_names_the_word_and_leads_to_its_place():
     [one] = found(tulip("subject"))
-    assert (one.rule, one.level, one.points, one.anchor) == ("own_word", "notice", 20, "#subject")
+    assert (one.rule, one.level, one.points, one.anchor) == (
+        "own_word",
+        "notice",
+        20,
+        "#subject",
+    )
     assert one.sentence == "“tulip” is in the subject."
     assert one.detail == "“about the tulip”."
     [one] = found(tulip("text"))
-    assert one.anchor.startswith("#hidden-"), "hidden text is looked in, and the link opens it"
+    assert one.anchor.startswith("#hidden-"), (
+        "hidden text is looked in, and the link opens it"
+    )
     [one] = found(tulip("files"))
     assert one.anchor == "#attachments"
     [one] = found(tulip("addresses"))
     assert one.anchor.startswith("#address-")
     [one] = found(tulip(*PLACES))
-    assert one.sentence == "“tulip” is in the subject, the text, file names and addresses."
+    assert (
+        one.sentence == "“tulip” is in the subject, the text, file names and addresses."
+    )
     assert found(OwnPhrase(read_phrase("rose"), frozenset(PLACES), 20)) == []
 
 
@@ -116,22 +138,38 @@ MARK = re.compile(r'<span[^>]* class="found">(.*?)</span>')
             Content(markdown="A *rose*.\n\nThe secret Pro**ject  Tul**ip begins."),
             ["Pro", "ject  Tul", "ip"],
         ),
-        ("tulip", Content(markdown="½ a € — two\u200bwords, and then Tu\u0308lip & co"), ["Tu\u0308lip"]),
-        ("tulip", Content(html="<img alt='a picture'><b hidden>none</b><p>No</p><del>&lt;Tulip></del>"), ["Tulip"]),
+        (
+            "tulip",
+            Content(markdown="½ a € — two\u200bwords, and then Tu\u0308lip & co"),
+            ["Tu\u0308lip"],
+        ),
+        (
+            "tulip",
+            Content(
+                html="<img alt='a picture'><b hidden>none</b><p>No</p><del>&lt;Tulip></del>"
+            ),
+            ["Tulip"],
+        ),
     ],
 )
 def test_word_in_the_text_is_marked_where_its_finding_leads(phrase, content, marked):
-    [one] = found(OwnPhrase(read_phrase(phrase), frozenset(["text"]), 20), content=content)
+    [one] = found(
+        OwnPhrase(read_phrase(phrase), frozenset(["text"]), 20), content=content
+    )
     first, number = one.anchor.removeprefix("#word-").split("-")
     document = render_message(content, found=(int(first), int(number))).document
     assert MARK.findall(document) == marked
     assert document.count(f'id="{one.anchor[1:]}"') == 1
-    assert MARK.sub(r"\1", document) == render_message(content).document, "the mark changes nothing else"
+    assert MARK.sub(r"\1", document) == render_message(content).document, (
+        "the mark changes nothing else"
+    )
     assert not MARK.search(render_message(content, found=(999, 2)).document)
 
 
 def test_points_are_those_of_the_word_and_the_heaviest_counts():
     light, heavy = found(tulip("subject"), tulip("files", points=60))
     assert (heavy.level, score([light, heavy], {}).points) == ("high", 60)
-    assert score([light], {"own_word": 90}).points == 20, "an admin's weight of the rule counts for none"
+    assert score([light], {"own_word": 90}).points == 20, (
+        "an admin's weight of the rule counts for none"
+    )
     assert len(found(*[tulip("subject")] * (MOST + 5))) == MOST

@@ -6,7 +6,11 @@ from policy.evaluation import RulingFacts, rule
 
 
 def ruling(**facts):
-    return rule(RulingFacts(**{"is_held": True, "is_fetched": True, "is_reviewer": True, **facts}))
+    return rule(
+        RulingFacts(
+            **{"is_held": True, "is_fetched": True, "is_reviewer": True, **facts}
+        )
+    )
 
 
 def may(**facts):

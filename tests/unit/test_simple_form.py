@@ -36,9 +36,18 @@ DOES = {
         "<p dir=rtl>1 + word</p>",
         "<table><tr><td>a</td></tr><caption>word</caption></table>",
     ),
-    "cut it off": ("<p style='height:1px'>word</p>", "<div style='max-height:0'>word</div>"),
-    "add words": ("<style>p::before{content:'word'}</style><p>x</p>", "<!--[if mso]>word<![endif]-->x"),
-    "draw other letters": ("<p style='font-family:Wingdings'>word</p>", "<style>@font-face{src:url(x)}</style>word"),
+    "cut it off": (
+        "<p style='height:1px'>word</p>",
+        "<div style='max-height:0'>word</div>",
+    ),
+    "add words": (
+        "<style>p::before{content:'word'}</style><p>x</p>",
+        "<!--[if mso]>word<![endif]-->x",
+    ),
+    "draw other letters": (
+        "<p style='font-family:Wingdings'>word</p>",
+        "<style>@font-face{src:url(x)}</style>word",
+    ),
     "cover other words": ("<p>word</p><b style='box-shadow:0 0 0 40px #fff'></b>",),
     "change it": (
         "<link rel=stylesheet href=https://a.example/x.css>word",
@@ -73,7 +82,9 @@ def test_whatever_could_do_something_to_words_is_named_with_the_words():
             found = found_in(html)
             if does not in [one.does for one in found]:
                 wrong[html] = found
-            if "word" not in simplify(html).html and not any("word" in one.passage for one in found):
+            if "word" not in simplify(html).html and not any(
+                "word" in one.passage for one in found
+            ):
                 wrong[html] = "lost"
     assert wrong == {}
     assert {html: found_in(html) for html in HARMLESS if found_in(html)} == {}
@@ -87,7 +98,11 @@ def test_first_words_that_only_lists_show_are_a_preheader():
 
 
 def test_ordinary_letters_are_hardly_ever_marked_and_designed_ones_with_reason():
-    marked = [path.name for path in ORDINARY if any(not one.is_preheader for one in found_in(path.read_text()))]
+    marked = [
+        path.name
+        for path in ORDINARY
+        if any(not one.is_preheader for one in found_in(path.read_text()))
+    ]
     assert (len(ORDINARY), len(DESIGNED)) == (150, 50)
     assert len(marked) <= 3, marked
     for path in DESIGNED:

@@ -1,4 +1,6 @@
-"""Which messages a standing approval admits: never one that its sentence does not say, and none in doubt."""
+"""Which messages a standing approval admits: never one that its sentence does not say,
+and none in doubt.
+"""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -13,15 +15,36 @@ from policy.standing.scope import Draft, StandingScope, sentence
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 SCOPE = StandingScope(
-    1, 4, "k1", "a" * 32, ("acme.example", "dana@northwind.example"), (("", Decimal(20)), ("EUR", Decimal(100)))
+    1,
+    4,
+    "k1",
+    "a" * 32,
+    ("acme.example", "dana@northwind.example"),
+    (("", Decimal(20)), ("EUR", Decimal(100))),
 )
-FACTS = MessageFacts(1, NOON, mailbox=4, key="1:k1", recipients=("x@acme.example",), origins=frozenset({"agent"}))
+FACTS = MessageFacts(
+    1,
+    NOON,
+    mailbox=4,
+    key="1:k1",
+    recipients=("x@acme.example",),
+    origins=frozenset({"agent"}),
+)
 DRAFT = Draft("a" * 32)
 
 addresses = st.sampled_from(
-    ["x@acme.example", "dana@northwind.example", "eve@northwind.example", "x@sub.acme.example", "x%e@acme.example", "?"]
+    [
+        "x@acme.example",
+        "dana@northwind.example",
+        "eve@northwind.example",
+        "x@sub.acme.example",
+        "x%e@acme.example",
+        "?",
+    ]
 )
-amounts = st.builds(Amount, st.integers(0, 200).map(Decimal), st.sampled_from(["", "EUR", "USD"]))
+amounts = st.builds(
+    Amount, st.integers(0, 200).map(Decimal), st.sampled_from(["", "EUR", "USD"])
+)
 unknown = st.none()
 facts = st.builds(
     MessageFacts,
@@ -33,7 +56,8 @@ facts = st.builds(
     recipients=unknown | st.lists(addresses, max_size=3).map(tuple),
     is_first_contact=st.sampled_from([None, True, False]),
     risk_level=st.sampled_from([None, "", "notice", "high"]),
-    findings=unknown | st.frozensets(st.sampled_from(["looks_different", "first_contact"]), max_size=1),
+    findings=unknown
+    | st.frozensets(st.sampled_from(["looks_different", "first_contact"]), max_size=1),
     own_words=unknown | st.frozensets(st.just("tulip"), max_size=1),
     amounts=unknown | st.lists(amounts, max_size=2).map(tuple),
     attachments=unknown | st.frozensets(st.just("pdf"), max_size=1),
@@ -63,11 +87,23 @@ near_drafts = st.just(DRAFT) | drafts
 def test_what_is_admitted_is_what_the_sentence_says(one, draft):
     if SCOPE.misfits(one, draft):
         return
-    assert (one.connection, one.mailbox, one.key, one.is_inbound) == (1, 4, "1:k1", False)
+    assert (one.connection, one.mailbox, one.key, one.is_inbound) == (
+        1,
+        4,
+        "1:k1",
+        False,
+    )
     assert one.recipients
     assert set(one.recipients) <= {"x@acme.example", "dana@northwind.example"}
-    assert (one.findings, one.risk_level, one.own_words, one.attachments) == (set(), "", set(), set())
-    assert all(each.value <= {"": 20, "EUR": 100}[each.currency] for each in one.amounts)
+    assert (one.findings, one.risk_level, one.own_words, one.attachments) == (
+        set(),
+        "",
+        set(),
+        set(),
+    )
+    assert all(
+        each.value <= {"": 20, "EUR": 100}[each.currency] for each in one.amounts
+    )
     assert (one.is_first_contact, one.origins, one.tries) == (False, {"agent"}, 1)
     assert draft == DRAFT
 
@@ -83,17 +119,27 @@ def test_one_thing_that_differs_or_is_not_known_keeps_a_message_out():
         if name not in ("connection", "is_inbound"):
             assert SCOPE.misfits(replace(FACTS, **{name: None}), DRAFT), name
     for one in fields(Draft):
-        assert SCOPE.misfits(FACTS, replace(DRAFT, **{one.name: "other" if isinstance(one.default, str) else True})), (
-            one
-        )
+        assert SCOPE.misfits(
+            FACTS,
+            replace(
+                DRAFT, **{one.name: "other" if isinstance(one.default, str) else True}
+            ),
+        ), one
 
 
-@given(near_facts, near_drafts, st.lists(st.sampled_from(SCOPE.recipients)), st.integers(0, 200))
+@given(
+    near_facts,
+    near_drafts,
+    st.lists(st.sampled_from(SCOPE.recipients)),
+    st.integers(0, 200),
+)
 def test_a_narrower_scope_never_admits_more(one, draft, recipients, most):
     narrower = replace(
         SCOPE,
         recipients=tuple(recipients),
-        sums=tuple((currency, min(value, Decimal(most))) for currency, value in SCOPE.sums),
+        sums=tuple(
+            (currency, min(value, Decimal(most))) for currency, value in SCOPE.sums
+        ),
     )
     assert narrower.misfits(one, draft) or not SCOPE.misfits(one, draft)
 
@@ -106,6 +152,16 @@ def test_usual_message_is_admitted_and_the_scope_is_stored_whole():
 
 
 def test_sentence_names_every_bound():
-    said = sentence(SCOPE, key="Refund bot", mailbox="support@yourteam.example", subject="Your refund")
-    for part in ("Refund bot", "anybody at acme.example or dana@northwind.example", "100 EUR", "no attachment"):
+    said = sentence(
+        SCOPE,
+        key="Refund bot",
+        mailbox="support@yourteam.example",
+        subject="Your refund",
+    )
+    for part in (
+        "Refund bot",
+        "anybody at acme.example or dana@northwind.example",
+        "100 EUR",
+        "no attachment",
+    ):
         assert part in said

@@ -27,7 +27,10 @@ from mirror.states import (
 )
 
 S, E = MessageState, MessageEvent
-OPEN, APPROVED = (START, S.SCHEDULED, S.HELD, S.GONE), (S.APPROVED, S.SCHEDULED_APPROVED)
+OPEN, APPROVED = (
+    (START, S.SCHEDULED, S.HELD, S.GONE),
+    (S.APPROVED, S.SCHEDULED_APPROVED),
+)
 # Evidence that a message left wins over an end without sending.
 UNSENT = (S.REJECTED, S.CANCELLED, S.FAILED)
 # Where each event takes a message, and from where.
@@ -40,12 +43,16 @@ WAYS = {
     E.SENT: {S.SENT: (*OPEN, *APPROVED, *UNSENT)},
     E.DELIVERED: {S.DELIVERED: (*OPEN, *APPROVED, *UNSENT, S.SENT)},
     E.BOUNCED: {S.BOUNCED: (*OPEN, *APPROVED, *UNSENT, S.SENT, S.DELIVERED)},
-    E.COMPLAINED: {S.COMPLAINED: (*OPEN, *APPROVED, *UNSENT, S.SENT, S.DELIVERED, S.BOUNCED)},
+    E.COMPLAINED: {
+        S.COMPLAINED: (*OPEN, *APPROVED, *UNSENT, S.SENT, S.DELIVERED, S.BOUNCED)
+    },
     E.REJECTED: {S.REJECTED: OPEN},
     E.CANCELLED: {S.CANCELLED: (*OPEN, *APPROVED)},
     E.FAILED: {S.FAILED: (*OPEN, *APPROVED)},
     E.GONE: {S.GONE: (START, S.HELD)},
-    E.FOUND: {S.HELD: tuple(state for state in S if state not in (S.SCHEDULED, S.HELD))},
+    E.FOUND: {
+        S.HELD: tuple(state for state in S if state not in (S.SCHEDULED, S.HELD))
+    },
 }
 HISTORIES = [
     (E.PENDING, E.REJECTED),
@@ -57,7 +64,8 @@ HISTORIES = [
     (E.PENDING, E.APPROVED, E.BOUNCED, E.FAILED),
     (E.PENDING, E.APPROVED, E.FAILED),
     (E.SENT, E.BOUNCED),
-    # Received mail; that its approval let it in is not always known when that is reported.
+    # Received mail; that its approval let it in is not always known when that is
+    # reported.
     (E.PENDING, E.RELEASED, E.RECEIVED),
     (E.PENDING, E.APPROVED, E.RECEIVED),
     (E.PENDING, E.RECEIVED),
@@ -74,7 +82,11 @@ def test_every_order_of_one_history_ends_alike_and_only_another_history_contradi
             state = START
             for reported in order:
                 # As it is taken in: an approval of received mail released it.
-                event = E.RELEASED if reported == E.APPROVED and E.RECEIVED in history else reported
+                event = (
+                    E.RELEASED
+                    if reported == E.APPROVED and E.RECEIVED in history
+                    else reported
+                )
                 after = next_message_state(state, event)
                 assert after or not contradicts(state, event), (order, state, event)
                 state = after or state
@@ -91,38 +103,81 @@ def test_every_order_of_one_history_ends_alike_and_only_another_history_contradi
 
 def test_webhook_alone_tells_only_the_next_step_of_a_message_that_has_not_ended():
     open_states = (S.SCHEDULED, S.HELD, S.GONE, *APPROVED, *UNSENT)
-    alone = {(s, e) for s in open_states for e in E if next_message_state(s, e) and not needs_confirmation(s, e)}
+    alone = {
+        (s, e)
+        for s in open_states
+        for e in E
+        if next_message_state(s, e) and not needs_confirmation(s, e)
+    }
     steps = (E.SCHEDULED, E.RECEIVED, E.RELEASED, E.SENT, E.DELIVERED)
-    assert alone == {(S.SCHEDULED, E.PENDING), (S.FAILED, E.BOUNCED)} | {(S.APPROVED, step) for step in steps}
-    assert not any(needs_confirmation(s, e) for s in (START, S.SENT, S.DELIVERED, S.BOUNCED) for e in E if e != E.FOUND)
+    assert alone == {(S.SCHEDULED, E.PENDING), (S.FAILED, E.BOUNCED)} | {
+        (S.APPROVED, step) for step in steps
+    }
+    assert not any(
+        needs_confirmation(s, e)
+        for s in (START, S.SENT, S.DELIVERED, S.BOUNCED)
+        for e in E
+        if e != E.FOUND
+    )
 
 
 def test_only_evidence_of_sending_corrects_an_end_without_it():
     left = (E.SENT, E.DELIVERED, E.BOUNCED, E.COMPLAINED)
-    found = {(state, event) for state in [START, *S] for event in E if is_correction(state, event)}
+    found = {
+        (state, event)
+        for state in [START, *S]
+        for event in E
+        if is_correction(state, event)
+    }
     # One that bounces for good fails too.
-    expected = {pair for pair in MESSAGE_TRANSITIONS if pair[0] in UNSENT and pair[1] in left}
+    expected = {
+        pair for pair in MESSAGE_TRANSITIONS if pair[0] in UNSENT and pair[1] in left
+    }
     assert found == expected - {(S.FAILED, E.BOUNCED)}
 
 
 def test_event_tells_the_decision_behind_it():
     none = (E.CANCELLED, E.FAILED, E.BOUNCED, E.COMPLAINED)
-    expected = {event: "" if event in none else "rejected" if event == E.REJECTED else "approved" for event in E}
+    expected = {
+        event: ""
+        if event in none
+        else "rejected"
+        if event == E.REJECTED
+        else "approved"
+        for event in E
+    }
     assert {event: decision_behind(event) for event in E} == expected
 
 
 def test_message_goes_where_each_event_takes_it_and_nowhere_else():
-    ways = {(before, event): after for event, by_end in WAYS.items() for after in by_end for before in by_end[after]}
-    found = {(state, event): next_message_state(state, event) for state in [START, *S] for event in E}
+    ways = {
+        (before, event): after
+        for event, by_end in WAYS.items()
+        for after in by_end
+        for before in by_end[after]
+    }
+    found = {
+        (state, event): next_message_state(state, event)
+        for state in [START, *S]
+        for event in E
+    }
     assert {pair: after for pair, after in found.items() if after is not None} == ways
 
 
 def test_message_that_was_held_and_left_was_approved():
-    found = {(state, event): implied_event(state, event) for state in [START, *S] for event in E}
+    found = {
+        (state, event): implied_event(state, event)
+        for state in [START, *S]
+        for event in E
+    }
     left = (E.SENT, E.DELIVERED, E.BOUNCED, E.COMPLAINED)
-    approved = {(state, event): E.APPROVED for state in (S.HELD, S.GONE) for event in left}
+    approved = {
+        (state, event): E.APPROVED for state in (S.HELD, S.GONE) for event in left
+    }
     released = {(state, E.RECEIVED): E.RELEASED for state in (S.HELD, S.GONE)}
-    assert {pair: event for pair, event in found.items() if event != ""} == approved | released
+    assert {
+        pair: event for pair, event in found.items() if event != ""
+    } == approved | released
 
 
 def test_every_order_of_one_history_ends_alike():
@@ -142,12 +197,19 @@ def test_decision_machine_is_total():
             assert next_decision_state(state, event) in DecisionState, (state, event)
         else:
             with pytest.raises(InvalidTransition):
-                pytest.fail(f"{state} goes by {event} to {next_decision_state(state, event)}")
+                pytest.fail(
+                    f"{state} goes by {event} to {next_decision_state(state, event)}"
+                )
 
 
 def test_undo_is_out_of_reach_once_a_call_may_have_left():
-    undoable = {state for state in DecisionState if (state, DecisionEvent.UNDO) in DECISION_TRANSITIONS}
-    # Being carried out begins with a read; the row's own mark says when the call itself may have left.
+    undoable = {
+        state
+        for state in DecisionState
+        if (state, DecisionEvent.UNDO) in DECISION_TRANSITIONS
+    }
+    # Being carried out begins with a read; the row's own mark says when the call itself
+    # may have left.
     assert undoable == {"recorded", "calling"}
 
 
@@ -158,28 +220,53 @@ def test_applied_superseded_refused_and_undone_are_ends():
 
 
 def test_withdrawn_never_counts_again_and_never_turns_into_undone():
-    ends = {DECISION_TRANSITIONS.get((DecisionState.WITHDRAWN, event)) for event in DecisionEvent} - {None}
+    ends = {
+        DECISION_TRANSITIONS.get((DecisionState.WITHDRAWN, event))
+        for event in DecisionEvent
+    } - {None}
     assert ends == {"applied", "superseded", "refused"}
     assert DecisionState.WITHDRAWN not in LIVE_DECISIONS
 
 
 def test_doubtful_decision_goes_out_again_only_by_reading_twice_or_by_a_person():
-    again = {pair for pair, state in DECISION_TRANSITIONS.items() if state == DecisionState.RECORDED}
-    assert again == {("calling", "postpone"), ("unknown", "seen_held"), ("unknown", "confirm")}
+    again = {
+        pair
+        for pair, state in DECISION_TRANSITIONS.items()
+        if state == DecisionState.RECORDED
+    }
+    assert again == {
+        ("calling", "postpone"),
+        ("unknown", "seen_held"),
+        ("unknown", "confirm"),
+    }
     # What was taken for decided is in doubt again when the message is found.
-    assert next_decision_state(DecisionState.UNATTRIBUTED, DecisionEvent.FOUND) == DecisionState.UNKNOWN
+    assert (
+        next_decision_state(DecisionState.UNATTRIBUTED, DecisionEvent.FOUND)
+        == DecisionState.UNKNOWN
+    )
 
 
 def test_documentation_lists_every_step_of_a_decision_and_no_other():
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|$", Path("docs/decisions.md").read_text(), re.MULTILINE)
-    assert {(state, event): after for state, event, after in rows} == DECISION_TRANSITIONS
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|$",
+        Path("docs/decisions.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {
+        (state, event): after for state, event, after in rows
+    } == DECISION_TRANSITIONS
     with pytest.raises(InvalidTransition):
         next_decision_state(DecisionState.APPLIED, DecisionEvent.UNDO)
 
 
 def test_words_that_are_not_known_report_nothing():
     words = {
-        "approved": (("approve", ""), ("approved", ""), ("APPROVED", ""), ("", "approved")),
+        "approved": (
+            ("approve", ""),
+            ("approved", ""),
+            ("APPROVED", ""),
+            ("", "approved"),
+        ),
         "rejected": (("reject", ""), ("rejected", ""), ("", "Rejected")),
         "cancelled": (("", "Cancelled"), ("odd", "cancelled")),
         "": (("odd", "sent"), ("", "")),

@@ -1,4 +1,6 @@
-"""Sums of money in texts: read right, or known not to be read; never missed, and never smaller than they are."""
+"""Sums of money in texts: read right, or known not to be read; never missed, and never
+smaller than they are.
+"""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,13 +23,63 @@ from tests.linear import is_linear
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 # Each is 5,000 euros.
 SPELLINGS = (
-    *("5000EUR", "EUR5000", "EUR: 5000", "EUR  5000", "5000 \u2009 EUR", "5000\nEUR", "5000\u00a0eur", "5.000€"),
-    *("5\u202f000 EUR", "5'000 EUR", "5, 000 EUR", "5&nbsp;000&nbsp;&euro;", "**5**000 *EUR*", "5\\.000 EUR"),
-    *("E\u200bUR 5\u00ad000", "E U R 5000", "ＥＵＲ ５０００", "٥٠٠٠ EUR", "५००० EUR", "5000 ЕUR", "5000,- EUR"),
-    *("5 k€", "kEUR 5", "5 Tsd. Euro", "EUR 5 thousand", "5000 (EUR)", "(5000) EUR", "5000 - EUR", "5000EURplus"),
+    *(
+        "5000EUR",
+        "EUR5000",
+        "EUR: 5000",
+        "EUR  5000",
+        "5000 \u2009 EUR",
+        "5000\nEUR",
+        "5000\u00a0eur",
+        "5.000€",
+    ),
+    *(
+        "5\u202f000 EUR",
+        "5'000 EUR",
+        "5, 000 EUR",
+        "5&nbsp;000&nbsp;&euro;",
+        "**5**000 *EUR*",
+        "5\\.000 EUR",
+    ),
+    *(
+        "E\u200bUR 5\u00ad000",
+        "E U R 5000",
+        "ＥＵＲ ５０００",
+        "٥٠٠٠ EUR",
+        "५००० EUR",
+        "5000 ЕUR",
+        "5000,- EUR",
+    ),
+    *(
+        "5 k€",
+        "kEUR 5",
+        "5 Tsd. Euro",
+        "EUR 5 thousand",
+        "5000 (EUR)",
+        "(5000) EUR",
+        "5000 - EUR",
+        "5000EURplus",
+    ),
 )
-GLUED = {"đ": "VND", " баксов": "", "엔": "JPY", "台币": "TWD", "円": "JPY", "元": "", " тенге": "KZT", " лева": "BGN"}
-LEADING = {"NIS": "ILS", "Dhs": "AED", "KSh": "KES", "Tk.": "BDT", "Bs": "VES", "KD": "KWD", "💶": "EUR"}
+GLUED = {
+    "đ": "VND",
+    " баксов": "",
+    "엔": "JPY",
+    "台币": "TWD",
+    "円": "JPY",
+    "元": "",
+    " тенге": "KZT",
+    " лева": "BGN",
+}
+LEADING = {
+    "NIS": "ILS",
+    "Dhs": "AED",
+    "KSh": "KES",
+    "Tk.": "BDT",
+    "Bs": "VES",
+    "KD": "KWD",
+    "💶": "EUR",
+}
 READ = {
     "Please pay 1.200,00 EUR": {"EUR": "1200.00"},
     "1.200 EUR or 900 EUR": {"EUR": "1200"},
@@ -111,7 +163,9 @@ def test_number_near_money_that_is_not_read_makes_the_sum_unknown():
 
 
 def test_numbers_that_say_what_else_they_are_leave_the_sum_known():
-    assert {text: found.unread for text in QUIET if (found := read_sums([text])).unread} == {}
+    assert {
+        text: found.unread for text in QUIET if (found := read_sums([text])).unread
+    } == {}
 
 
 def test_sums_of_the_ordinary_mail_of_the_demo_are_all_known():
@@ -119,7 +173,9 @@ def test_sums_of_the_ordinary_mail_of_the_demo_are_all_known():
     for one in (*SUPPORT, *BUSINESS):
         for number in range(5):
             values = blanks(number, NOON)
-            content = Content(subject=fill_in(one.subject, values), markdown=fill_in(one.body, values))
+            content = Content(
+                subject=fill_in(one.subject, values), markdown=fill_in(one.body, values)
+            )
             unread[one.name] = sums_of(content, parse_content(content)).unread
     assert {name: found for name, found in unread.items() if found} == {}
 
@@ -134,17 +190,28 @@ def test_sum_is_read_as_it_is_shown_however_markup_divides_it():
     whole = "<p>We pay 50<b>00</b>&nbsp;<i>EU</i><wbr>R.</p>"
     beside = "<table><tr><td>5000</td><td>EUR</td></tr></table>"
     for html in (whole, beside, "<img alt='5000 EUR'>"):
-        assert [str(one.value) for one in facts(html=html, markdown="Hello")[0]] == ["5000"], html
-    assert [str(one.value) for one in facts(subject="5000 EUR", html="<p>Hello</p>")[0]] == ["5000"]
-    assert [str(one.value) for one in facts(html="<p>Hello</p>", markdown="5000 EUR")[0]] == ["5000"]
+        assert [str(one.value) for one in facts(html=html, markdown="Hello")[0]] == [
+            "5000"
+        ], html
+    assert [
+        str(one.value) for one in facts(subject="5000 EUR", html="<p>Hello</p>")[0]
+    ] == ["5000"]
+    assert [
+        str(one.value) for one in facts(html="<p>Hello</p>", markdown="5000 EUR")[0]
+    ] == ["5000"]
     # A cell touches the next one, and is not one word with it.
-    assert [str(one.value) for one in facts(html="<table><td>Order 4471<td>EUR 20</table>")[0]] == ["20"]
+    assert [
+        str(one.value)
+        for one in facts(html="<table><td>Order 4471<td>EUR 20</table>")[0]
+    ] == ["20"]
 
 
 def test_sum_below_its_currency_in_a_table_is_read():
     row = "<tr><td>License for the year<td>5000<td>soon<td>Dana<td>-<td>7<td>Ana"
     head = "<tr><th>Item<th>Amount (EUR)<th>Due<th>Contact<th>Note<th>Ref<th>Paid by"
-    assert "5000" in [str(one.value) for one in facts(html=f"<table>{head}{row * 9}</table>")[0]]
+    assert "5000" in [
+        str(one.value) for one in facts(html=f"<table>{head}{row * 9}</table>")[0]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +235,20 @@ def test_sum_of_a_message_that_may_read_otherwise_is_unknown(html):
 
 
 SPACES = st.sampled_from(
-    ["", " ", "  ", "\u00a0", "\u2009", "\u202f", "\u3000", "\n", "\r\n", "\t", "\u200b", " \u00ad"]
+    [
+        "",
+        " ",
+        "  ",
+        "\u00a0",
+        "\u2009",
+        "\u202f",
+        "\u3000",
+        "\n",
+        "\r\n",
+        "\t",
+        "\u200b",
+        " \u00ad",
+    ]
 )
 MONEY = {
     "EUR": ["EUR", "€", "euro", "Euros", "евро"],
@@ -181,7 +261,9 @@ DIGITS = ["0123456789", "０１２３４５６７８９", "٠١٢٣٤٥٦٧٨٩"
 
 
 def written(value, style):
-    """Return an amount as people write it: plain, in groups of several kinds, or with a word for its zeros."""
+    """Return an amount as people write it: plain, in groups of several kinds, or with a
+    word for its zeros.
+    """
     whole, cents = divmod(value, 100)
     end = f"{cents:02}"
     groups = f"{whole:,}"
@@ -202,18 +284,43 @@ def written(value, style):
 def test_no_spelling_of_a_sum_is_missed_or_read_smaller(data):
     code = data.draw(st.sampled_from(sorted(MONEY)))
     value = data.draw(st.integers(100, 10**9))
-    style = data.draw(st.sampled_from("plain comma point blank thin quote whole dash zeros".split()))
-    number = written(value, style).translate(str.maketrans(DIGITS[0], data.draw(st.sampled_from(DIGITS))))
+    style = data.draw(
+        st.sampled_from("plain comma point blank thin quote whole dash zeros".split())
+    )
+    number = written(value, style).translate(
+        str.maketrans(DIGITS[0], data.draw(st.sampled_from(DIGITS)))
+    )
     money = data.draw(st.sampled_from(MONEY[code]))
-    money = data.draw(st.sampled_from([money, money.upper(), money.lower(), money.title()]))
+    money = data.draw(
+        st.sampled_from([money, money.upper(), money.lower(), money.title()])
+    )
     between = data.draw(SPACES) + data.draw(
         st.sampled_from(["", ":", "-", "–", "(", "*", "~", " of ", ", ", ". ", "="])
     )
     between += data.draw(SPACES) if "\n" not in between else ""
     first, second = (money, number) if data.draw(st.booleans()) else (number, money)
-    before = data.draw(st.sampled_from(["", "Pay ", "(", "“", "for order 7: ", "x", "7 ", "USD 1 or ", "\n", "**"]))
+    before = data.draw(
+        st.sampled_from(
+            ["", "Pay ", "(", "“", "for order 7: ", "x", "7 ", "USD 1 or ", "\n", "**"]
+        )
+    )
     after = data.draw(
-        st.sampled_from(["", ".", ". Then 5 more.", ")", "”", "!", " each", "x", " 1", "**", ",", " for 3"])
+        st.sampled_from(
+            [
+                "",
+                ".",
+                ". Then 5 more.",
+                ")",
+                "”",
+                "!",
+                " each",
+                "x",
+                " 1",
+                "**",
+                ",",
+                " for 3",
+            ]
+        )
     )
     # A number in the next sentence, which begins with the money, is another sum.
     after = after if after != " 1" or not any(one in between for one in ".,:(") else ""
@@ -222,7 +329,9 @@ def test_no_spelling_of_a_sum_is_missed_or_read_smaller(data):
     after = " " * (after == "x" and second[-1].isalpha()) + after
     found = read_sums([f"{before}{first}{between}{second}{after}"])
     least = Decimal(value // 100) * (1000 if style == "zeros" else 1)
-    largest = [Decimal(one) for name, one in found.largest.items() if name in ("", code)]
+    largest = [
+        Decimal(one) for name, one in found.largest.items() if name in ("", code)
+    ]
     assert found.unread or max(largest, default=Decimal(0)) >= least
 
 
@@ -232,10 +341,24 @@ def test_any_text_has_finite_sums(text):
 
 
 def test_sums_of_a_hostile_text_take_no_longer_than_its_length_allows():
-    for piece in ("1.", "EUR 1 ", "5OOO EUR ", "E U R ", "1 x EUR ", "½", "\n\n1", "https://", "&euro;"):
-        small, large = ((piece * length)[:length] for length in (MOST_READ // 8, MOST_READ))
+    for piece in (
+        "1.",
+        "EUR 1 ",
+        "5OOO EUR ",
+        "E U R ",
+        "1 x EUR ",
+        "½",
+        "\n\n1",
+        "https://",
+        "&euro;",
+    ):
+        small, large = (
+            (piece * length)[:length] for length in (MOST_READ // 8, MOST_READ)
+        )
         assert is_linear(lambda text: read_sums([text]), small, large), piece
 
 
 def test_character_references_of_any_length_are_read():
-    assert read_sums(["Pay &#53;&#x30;00 EUR &#" + "1" * 5_000 + ";"]).largest == {"EUR": "5000"}
+    assert read_sums(["Pay &#53;&#x30;00 EUR &#" + "1" * 5_000 + ";"]).largest == {
+        "EUR": "5000"
+    }

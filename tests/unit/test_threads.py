@@ -1,4 +1,6 @@
-"""The pool of threads: the last that worked is used next, idle ones end, and nothing that was submitted is lost."""
+"""The pool of threads: the last that worked is used next, idle ones end, and nothing
+that was submitted is lost.
+"""
 
 import threading
 from concurrent.futures import wait
@@ -13,7 +15,11 @@ from common.threads import LastUsedExecutor
 def closed(monkeypatch):
     """The threads that closed their database connections."""
     seen = []
-    monkeypatch.setattr(threads.connections, "close_all", lambda: seen.append(threading.current_thread()))
+    monkeypatch.setattr(
+        threads.connections,
+        "close_all",
+        lambda: seen.append(threading.current_thread()),
+    )
     return seen
 
 

@@ -1,4 +1,6 @@
-"""Tracking pixels are told from pictures by what the message says of them; fetched pictures stand in their places."""
+"""Tracking pixels are told from pictures by what the message says of them; fetched
+pictures stand in their places.
+"""
 
 import base64
 import hashlib
@@ -43,17 +45,25 @@ def test_tracking_pixels_are_named_in_their_boxes_and_pictures_are_not():
     wrong = {}
     for attributes, reason in TRACKING.items():
         shown = render_message(Content(html=f"<p>Hi</p><img {attributes}>", to=(DANA,)))
-        if [one.tracking for one in shown.remote] != [reason] or f"(tracking pixel: {reason})" not in shown.document:
+        if [one.tracking for one in shown.remote] != [
+            reason
+        ] or f"(tracking pixel: {reason})" not in shown.document:
             wrong[attributes] = [one.tracking for one in shown.remote]
     assert wrong == {}
     assert [
-        attributes for attributes in PLAIN if [one.tracking for one in found_in(f"<img {attributes}>")] != [""]
+        attributes
+        for attributes in PLAIN
+        if [one.tracking for one in found_in(f"<img {attributes}>")] != [""]
     ] == []
 
 
 def test_picture_that_stands_twice_is_one_and_seen_where_it_is_seen_once():
-    found = found_in('<img style="display:none" src="https://a.example/a.png"><img src="//a.example/a.png">')
-    assert [(one.url, one.tracking) for one in found] == [("https://a.example/a.png", "")]
+    found = found_in(
+        '<img style="display:none" src="https://a.example/a.png"><img src="//a.example/a.png">'
+    )
+    assert [(one.url, one.tracking) for one in found] == [
+        ("https://a.example/a.png", "")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +92,12 @@ def test_fetched_pictures_are_drawn_with_their_words_and_no_other_source():
     document = render_message(Content(html=html), fetched).document
     assert f'<img src="{source}" alt="A lamp" width="90">' in document
     assert "picture from a.example, fetched at 10:42" in document
-    assert "remote picture not loaded: a.example/b.png (its server answered 500)" in document
+    assert (
+        "remote picture not loaded: a.example/b.png (its server answered 500)"
+        in document
+    )
     huge = {"https://a.example/a.png": FetchedPicture("fetched", source, 50_000_000)}
-    assert "there is no room to draw it here" in render_message(Content(html=html), huge).document
+    assert (
+        "there is no room to draw it here"
+        in render_message(Content(html=html), huge).document
+    )

@@ -1,4 +1,6 @@
-"""Every spelling of MultiMail's webhooks ends in the same event (docs/multimail.md, Webhooks)."""
+"""Every spelling of MultiMail's webhooks ends in the same event (docs/multimail.md,
+Webhooks).
+"""
 
 import itertools
 import json
@@ -29,8 +31,13 @@ ENVELOPES = {
 
 def test_every_envelope_reads_alike():
     read = {name: event(**payload) for name, payload in ENVELOPES.items()}
-    found = {name: (one.kind, one.email_id, one.sender, one.to, one.subject) for name, one in read.items()}
-    assert found == dict.fromkeys(ENVELOPES, ("pending", "01E", "a@x.example", ("b@y.example",), "Hi"))
+    found = {
+        name: (one.kind, one.email_id, one.sender, one.to, one.subject)
+        for name, one in read.items()
+    }
+    assert found == dict.fromkeys(
+        ENVELOPES, ("pending", "01E", "a@x.example", ("b@y.example",), "Hi")
+    )
 
 
 def test_kind_is_read_and_never_guessed():
@@ -52,7 +59,8 @@ def test_known_event_without_its_message_is_misshapen_and_an_unknown_one_is_not(
     for name, fields in itertools.product(names, ids):
         with pytest.raises(MisshapenEvent) as caught:
             event(event=name, event_id="evt_1", subject="Hi", **fields)
-        # What could be read is kept: the event is shown, and found again when it comes twice.
+        # What could be read is kept: the event is shown, and found again when it comes
+        # twice.
         assert (caught.value.event.name, caught.value.event.event_id) == (name, "evt_1")
     assert event(event="account.updated", event_id="evt_1").kind == ""
 
@@ -67,34 +75,76 @@ def test_direction_is_read_from_its_field_or_from_the_status():
         ({"direction": "inbound"}, "inbound"),
         ({"direction": "outbound", "status": "pending_send_approval"}, "outbound"),
         ({"status": "pending_inbound_approval"}, "inbound"),
-        ({"data": {"email_id": "01E", "status": "pending_inbound_approval"}}, "inbound"),
+        (
+            {"data": {"email_id": "01E", "status": "pending_inbound_approval"}},
+            "inbound",
+        ),
         ({"status": "pending_send_approval"}, "outbound"),
         ({}, "outbound"),
     ):
-        assert event(event="oversight.pending", email_id="01E", **fields).direction == direction, fields
+        assert (
+            event(event="oversight.pending", email_id="01E", **fields).direction
+            == direction
+        ), fields
 
 
 def test_unreadable_body_says_so():
     deep = b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"
-    for body in (b"[]", b"null", b"{", b"\xff\xfe", b'{"a": "\\ud800"}', b'{"a": NaN}', deep):
+    for body in (
+        b"[]",
+        b"null",
+        b"{",
+        b"\xff\xfe",
+        b'{"a": "\\ud800"}',
+        b'{"a": NaN}',
+        deep,
+    ):
         with pytest.raises(UnreadableEvent):
             pytest.fail(f"{body[:20]!r} was read as {parse(body)}")
 
 
 def test_nul_is_replaced_because_postgresql_stores_none():
-    assert event(event="oversight.pending", email_id="01E", subject="a\0b").subject == "a\ufffdb"
+    assert (
+        event(event="oversight.pending", email_id="01E", subject="a\0b").subject
+        == "a\ufffdb"
+    )
 
 
 def test_times_are_read_in_every_form_and_what_is_none_or_cannot_be_stored_reads_as_none():
-    forms = ["2026-11-20T10:00:00Z", "2026-11-20T10:00:00+00:00", 1795168800, "1795168800", 1795168800000]
-    assert [read_time(value) for value in forms] == [datetime(2026, 11, 20, 10, tzinfo=UTC)] * len(forms)
-    none = [None, "yesterday", {}, 1e300, "x", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-07-20"]
-    assert [value for value in (*none, 0, "-1", -5) if read_time(value) is not None] == []
+    forms = [
+        "2026-11-20T10:00:00Z",
+        "2026-11-20T10:00:00+00:00",
+        1795168800,
+        "1795168800",
+        1795168800000,
+    ]
+    assert [read_time(value) for value in forms] == [
+        datetime(2026, 11, 20, 10, tzinfo=UTC)
+    ] * len(forms)
+    none = [
+        None,
+        "yesterday",
+        {},
+        1e300,
+        "x",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59-14:00",
+        "1969-07-20",
+    ]
+    assert [
+        value for value in (*none, 0, "-1", -5) if read_time(value) is not None
+    ] == []
 
 
 def test_brackets_in_a_text_are_not_depth_and_those_outside_of_texts_are():
     for subject in ("[" * 60, "{" * 60, '\\"[[' * 30, '"' + "[" * 60, "\\" + "[" * 60):
-        assert event(event="oversight.pending", email_id="01E", subject=subject).subject == subject
-    for body in (b"[" * 41 + b"]" * 41, b'{"a":"\\\\",' + b'"b":' + b"[" * 50 + b"]" * 50 + b"}"):
+        assert (
+            event(event="oversight.pending", email_id="01E", subject=subject).subject
+            == subject
+        )
+    for body in (
+        b"[" * 41 + b"]" * 41,
+        b'{"a":"\\\\",' + b'"b":' + b"[" * 50 + b"]" * 50 + b"}",
+    ):
         with pytest.raises(UnreadableEvent, match="levels deep"):
             parse(body)

@@ -1,4 +1,6 @@
-"""The wire to MultiMail: bounded as a whole, and sure of one thing: whether a byte of the request was written."""
+"""The wire to MultiMail: bounded as a whole, and sure of one thing: whether a byte of
+the request was written.
+"""
 
 import contextlib
 import json
@@ -15,7 +17,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from common import exchange
 from upstream import client, errors, hosts, wire
@@ -33,7 +39,9 @@ def _anywhere(monkeypatch):
 
 @contextlib.contextmanager
 def peer(*answers, drip=0.0, certificate=None):
-    """Answer one connection after the other with these bytes; `drip` seconds lie between two bytes, without end."""
+    """Answer one connection after the other with these bytes; `drip` seconds lie
+    between two bytes, without end.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -69,7 +77,11 @@ def peer(*answers, drip=0.0, certificate=None):
 
 def answer(body, status="200 OK", **headers):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(raw)}", *(f"{n}: {v}" for n, v in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status}",
+        f"Content-Length: {len(raw)}",
+        *(f"{n}: {v}" for n, v in headers.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode() + raw
 
 
@@ -79,11 +91,16 @@ def ask(url, **more):
 
 def decide(url, reason=""):
     return Client(base_url=url, key=KEY).decide_email(
-        email_id="01E", action="reject", reason=reason, decided_by="Ana via Countersign", expected_fingerprint=None
+        email_id="01E",
+        action="reject",
+        reason=reason,
+        decided_by="Ana via Countersign",
+        expected_fingerprint=None,
     )
 
 
-# Each byte comes long before anybody would call it silence, and the last after many minutes.
+# Each byte comes long before anybody would call it silence, and the last after many
+# minutes.
 DRIPPING = [
     b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 60000,
     b"HTTP/1.1 100 Continue\r\n\r\n" * 3000,
@@ -96,7 +113,10 @@ def test_answer_that_drips_ends_in_time_and_is_unknown(monkeypatch):
     monkeypatch.setattr(client, "TOTAL_TIMEOUT", 1)
 
     def let_drip(raw):
-        with peer(raw, drip=0.02) as (url, _), pytest.raises(errors.OutcomeUnknown, match="in time"):
+        with (
+            peer(raw, drip=0.02) as (url, _),
+            pytest.raises(errors.OutcomeUnknown, match="in time"),
+        ):
             decide(url)
 
     # Side by side: each takes as long as it may.
@@ -144,15 +164,23 @@ def test_resolver_that_hangs_holds_nothing_up(monkeypatch):
 
 
 def test_peer_that_speaks_no_tls_was_not_asked_anything():
-    with peer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (url, asked), pytest.raises(errors.NotSent):
+    with (
+        peer(b"HTTP/1.1 400 Bad Request\r\n\r\n") as (url, asked),
+        pytest.raises(errors.NotSent),
+    ):
         decide(url.replace("http:", "https:"))
     assert KEY.encode() not in b"".join(asked)
 
 
-def test_certificate_must_be_known_and_of_this_host_before_anything_is_sent(tmp_path, monkeypatch):
+def test_certificate_must_be_known_and_of_this_host_before_anything_is_sent(
+    tmp_path, monkeypatch
+):
     certificate = make_certificate(tmp_path)
     exchange._tls_context.cache_clear()
-    with peer(b"", certificate=certificate) as (url, asked), pytest.raises(errors.NotSent, match="certificate is bad"):
+    with (
+        peer(b"", certificate=certificate) as (url, asked),
+        pytest.raises(errors.NotSent, match="certificate is bad"),
+    ):
         decide(url.replace("http:", "https:"))
     assert asked == []
     monkeypatch.setattr(exchange.certifi, "where", lambda: str(certificate))
@@ -176,9 +204,14 @@ def make_certificate(folder):
     now, day = datetime.now(UTC), timedelta(days=1)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
         .sign(key, hashes.SHA256())
     )
     file = folder / "certificate.pem"
@@ -188,7 +221,13 @@ def make_certificate(folder):
 
 
 def test_address_or_key_that_is_none_was_not_asked_anything():
-    for url in ("ftp://a.example", "http://", "nothing", "http://a b.example", "http://a.example:x"):
+    for url in (
+        "ftp://a.example",
+        "http://",
+        "nothing",
+        "http://a b.example",
+        "http://a.example:x",
+    ):
         with pytest.raises(errors.NotSent):
             decide(url)
     # What no header can carry is as good as no key.
@@ -221,14 +260,20 @@ def test_answer_that_breaks_off_or_is_of_something_in_between_is_unknown():
 
 def test_oversized_answer_is_not_stored(monkeypatch):
     monkeypatch.setattr(client, "MAX_DECISION_ANSWER", 1000)
-    with peer(answer(b"x" * 5000)) as (url, _), pytest.raises(errors.OutcomeUnknown, match="too large"):
+    with (
+        peer(answer(b"x" * 5000)) as (url, _),
+        pytest.raises(errors.OutcomeUnknown, match="too large"),
+    ):
         decide(url)
 
 
 def test_redirect_is_not_followed():
     for status in ("301 Moved", "307 Temporary Redirect"):
         elsewhere = answer({}, status, Location="http://127.0.0.1:1/")
-        with peer(elsewhere, elsewhere) as (url, asked), pytest.raises(errors.OutcomeUnknown):
+        with (
+            peer(elsewhere, elsewhere) as (url, asked),
+            pytest.raises(errors.OutcomeUnknown),
+        ):
             decide(url)
         assert len(asked) == 1
 
@@ -242,7 +287,11 @@ def test_request_is_one_of_its_own_with_the_key_and_no_proxy(monkeypatch):
         b"GET /v1/oversight/pending?only=pending HTTP/1.1",
         b"GET /v1/oversight/pending?email_id=01+E%26x%3D1 HTTP/1.1",
     ]
-    assert all(b"Authorization: Bearer mm_live_secret\r\n" in raw and b"Connection: close\r\n" in raw for raw in asked)
+    assert all(
+        b"Authorization: Bearer mm_live_secret\r\n" in raw
+        and b"Connection: close\r\n" in raw
+        for raw in asked
+    )
 
 
 def page(*ids, cursor=None):
@@ -250,7 +299,10 @@ def page(*ids, cursor=None):
 
 
 def test_all_pages_of_the_list_are_read():
-    with peer(page("1", "2", cursor="a b"), page("3", cursor="c"), page("4", 5)) as (url, asked):
+    with peer(page("1", "2", cursor="a b"), page("3", cursor="c"), page("4", 5)) as (
+        url,
+        asked,
+    ):
         pending = ask(url)
     assert [row["id"] for row in pending.rows] == ["1", "2", "3", "4", 5]
     assert pending.pages == 3
@@ -258,19 +310,31 @@ def test_all_pages_of_the_list_are_read():
 
 
 def test_list_without_its_last_page_is_none_and_one_that_leads_back_ends():
-    errors_of = [answer({"error": "no"}, "500 Oops"), answer({"error": "slow"}, "429 Slow")]
+    errors_of = [
+        answer({"error": "no"}, "500 Oops"),
+        answer({"error": "slow"}, "429 Slow"),
+    ]
     for second in (b"", page("3", cursor="a"), *errors_of):
-        with peer(page("1", cursor="a"), second) as (url, _), pytest.raises(errors.UpstreamError):
+        with (
+            peer(page("1", cursor="a"), second) as (url, _),
+            pytest.raises(errors.UpstreamError),
+        ):
             pytest.fail(f"{second!r}: {ask(url)}")
     back = [page("1", cursor="a"), page("2", cursor="a"), page("3")]
-    with peer(*back) as (url, _), pytest.raises(errors.OutcomeUnknown, match="repeated a page"):
+    with (
+        peer(*back) as (url, _),
+        pytest.raises(errors.OutcomeUnknown, match="repeated a page"),
+    ):
         ask(url)
 
 
 def test_pages_share_their_bounds(monkeypatch):
     monkeypatch.setattr(client, "MAX_ANSWER", 120)
     both = page("1" * 30, cursor="a"), page("2" * 30)
-    with peer(*both) as (url, _), pytest.raises(errors.OutcomeUnknown, match="too large"):
+    with (
+        peer(*both) as (url, _),
+        pytest.raises(errors.OutcomeUnknown, match="too large"),
+    ):
         ask(url)
 
 

@@ -1,6 +1,17 @@
-"""The words that mail is found by: one spelling on both sides, and nothing that means anything to PostgreSQL."""
+"""The words that mail is found by: one spelling on both sides, and nothing that means
+anything to PostgreSQL.
+"""
 
-from common.words import CONTENT, FROM, MAX_POSITION, TO, asked, vector, words_of, words_of_address
+from common.words import (
+    CONTENT,
+    FROM,
+    MAX_POSITION,
+    TO,
+    asked,
+    vector,
+    words_of,
+    words_of_address,
+)
 
 
 def test_words_have_one_spelling():
@@ -18,7 +29,9 @@ def test_words_have_one_spelling():
 def test_address_is_found_by_itself_and_by_each_of_its_parts():
     parts = "dana.smith@mail.northwind.example dana.smith mail.northwind.example northwind.example"
     parts += " dana smith mail northwind example"
-    assert set(parts.split()) <= set(words_of_address("Dana.Smith@mail.Northwind.example"))
+    assert set(parts.split()) <= set(
+        words_of_address("Dana.Smith@mail.Northwind.example")
+    )
 
 
 def test_words_asked_for_are_beginnings_and_phrases_keep_their_order():

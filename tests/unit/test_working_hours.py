@@ -1,4 +1,6 @@
-"""Laws of working time: it never runs backwards, adds up, ends in no closed time, and is right at daylight saving."""
+"""Laws of working time: it never runs backwards, adds up, ends in no closed time, and
+is right at daylight saving.
+"""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -8,18 +10,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policy.calendars.opening import DAY, Calendar, NeverOpen, after_working_time, is_open, is_within, next_opening
+from policy.calendars.opening import (
+    DAY,
+    Calendar,
+    NeverOpen,
+    after_working_time,
+    is_open,
+    is_within,
+    next_opening,
+)
 
 NINE_TO_FIVE = ((9 * 60, 17 * 60),)
-OFFICE = Calendar("Office", ZoneInfo("Europe/Berlin"), (NINE_TO_FIVE,) * 5 + ((), ()), {date(2026, 12, 25): "Xmas"})
-ZONES = ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu", "UTC")
+OFFICE = Calendar(
+    "Office",
+    ZoneInfo("Europe/Berlin"),
+    (NINE_TO_FIVE,) * 5 + ((), ()),
+    {date(2026, 12, 25): "Xmas"},
+)
+ZONES = (
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "America/Santiago",
+    "Asia/Kathmandu",
+    "UTC",
+)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 
 @st.composite
 def days(draw):
     """Up to two spans of one day, in order, the last of which may end on the next day."""
-    ends = sorted(draw(st.lists(st.integers(0, DAY), min_size=0, max_size=4, unique=True)))
+    ends = sorted(
+        draw(st.lists(st.integers(0, DAY), min_size=0, max_size=4, unique=True))
+    )
     spans = [span for span in zip(ends[::2], ends[1::2], strict=False) if span[0] < DAY]
     if spans and draw(st.booleans()):
         begin, _ = spans.pop()
@@ -35,17 +59,24 @@ def calendars(draw):
     first = date(2026, 3, 20)
     off = draw(st.sets(st.integers(0, 250), max_size=20))
     holidays = {first + timedelta(days=number): "Holiday" for number in off}
-    return Calendar("Any", ZoneInfo(draw(st.sampled_from(ZONES))), tuple(weekly), holidays)
+    return Calendar(
+        "Any", ZoneInfo(draw(st.sampled_from(ZONES))), tuple(weekly), holidays
+    )
 
 
 # From before one change of the clocks until after the other.
-moments = st.integers(0, 235 * 24 * 60).map(lambda minutes: datetime(2026, 3, 20, tzinfo=UTC) + minutes * MINUTE)
+moments = st.integers(0, 235 * 24 * 60).map(
+    lambda minutes: datetime(2026, 3, 20, tzinfo=UTC) + minutes * MINUTE
+)
 durations = st.timedeltas(timedelta(0), timedelta(hours=60))
 
 
 @given(calendars(), moments, durations, durations)
 def test_working_time_adds_up_and_never_runs_backwards(calendar, at, one, other):
-    first, both = after_working_time(calendar, at, one), after_working_time(calendar, at, one + other)
+    first, both = (
+        after_working_time(calendar, at, one),
+        after_working_time(calendar, at, one + other),
+    )
     assert at <= first <= both
     assert after_working_time(calendar, first, other) == both
 
@@ -53,7 +84,9 @@ def test_working_time_adds_up_and_never_runs_backwards(calendar, at, one, other)
 @given(calendars(), moments, moments, durations)
 def test_later_start_never_ends_earlier(calendar, one, other, lasting):
     early, late = sorted((one, other))
-    assert after_working_time(calendar, early, lasting) <= after_working_time(calendar, late, lasting)
+    assert after_working_time(calendar, early, lasting) <= after_working_time(
+        calendar, late, lasting
+    )
 
 
 @given(calendars(), moments, st.timedeltas(timedelta(minutes=1), timedelta(hours=60)))
@@ -73,30 +106,48 @@ def test_next_opening_is_open_and_nothing_before_it_is(calendar, at):
 
 
 def clock_is_within(calendar, at):
-    """Whether the clock of the calendar shows a time within its hours: what `is_open` has to say."""
+    """Whether the clock of the calendar shows a time within its hours: what `is_open`
+    has to say.
+    """
     there = at.astimezone(calendar.zone)
     minute, today = there.hour * 60 + there.minute, there.date()
     before = today - timedelta(days=1)
     now = () if today in calendar.holidays else calendar.weekly[today.weekday()]
     night = () if before in calendar.holidays else calendar.weekly[before.weekday()]
-    return any(begin <= minute < end for begin, end in now) or any(minute + DAY < end for _, end in night)
+    return any(begin <= minute < end for begin, end in now) or any(
+        minute + DAY < end for _, end in night
+    )
 
 
 # Minutes about which the clock of one of the zones is put forward or back, with others.
-about_changes = st.sampled_from([(3, 29, 1), (10, 25, 1), (3, 8, 7), (11, 1, 6), (4, 4, 15), (10, 3, 15), (4, 5, 4)])
+about_changes = st.sampled_from(
+    [(3, 29, 1), (10, 25, 1), (3, 8, 7), (11, 1, 6), (4, 4, 15), (10, 3, 15), (4, 5, 4)]
+)
 
 
 @given(calendars(), about_changes, st.integers(-26 * 60, 26 * 60))
-def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(calendar, change, minutes):
+def test_it_is_open_whenever_its_clock_shows_a_time_within_its_hours(
+    calendar, change, minutes
+):
     month, day, hour = change
     at = datetime(2026, month, day, hour, tzinfo=UTC) + minutes * MINUTE
     assert is_open(calendar, at) == clock_is_within(calendar, at)
 
 
-@given(calendars(), st.sets(st.integers(0, 6), max_size=4), st.sets(st.integers(0, 250), max_size=9), moments)
+@given(
+    calendars(),
+    st.sets(st.integers(0, 6), max_size=4),
+    st.sets(st.integers(0, 250), max_size=9),
+    moments,
+)
 def test_hours_within_others_are_never_open_where_those_are_not(wide, closed, off, at):
-    weekly = tuple(() if day in closed else spans for day, spans in enumerate(wide.weekly))
-    holidays = {**wide.holidays, **{date(2026, 3, 20) + timedelta(days=number): "Off" for number in off}}
+    weekly = tuple(
+        () if day in closed else spans for day, spans in enumerate(wide.weekly)
+    )
+    holidays = {
+        **wide.holidays,
+        **{date(2026, 3, 20) + timedelta(days=number): "Off" for number in off},
+    }
     narrow = replace(wide, weekly=weekly, holidays=holidays)
     assert is_within(narrow, wide)
     assert is_open(wide, at) or not is_open(narrow, at)
@@ -109,15 +160,23 @@ def berlin(*parts: int) -> datetime:
 
 def test_weekend_and_holiday_do_not_count():
     # Thursday 16:00, an hour left; Friday the 25th is a holiday; so it ends on Monday.
-    assert after_working_time(OFFICE, berlin(2026, 12, 24, 16), 2 * HOUR) == berlin(2026, 12, 28, 10)
-    assert after_working_time(OFFICE, berlin(2026, 12, 24, 16), HOUR) == berlin(2026, 12, 24, 17)
+    assert after_working_time(OFFICE, berlin(2026, 12, 24, 16), 2 * HOUR) == berlin(
+        2026, 12, 28, 10
+    )
+    assert after_working_time(OFFICE, berlin(2026, 12, 24, 16), HOUR) == berlin(
+        2026, 12, 24, 17
+    )
     assert next_opening(OFFICE, berlin(2026, 12, 24, 17)) == berlin(2026, 12, 28, 9)
 
 
 @pytest.mark.parametrize(
     ("day", "hours", "real"),
     [
-        ("the clock is put forward: 2 to 3 does not exist", (date(2026, 3, 29), 0, 4), 3),
+        (
+            "the clock is put forward: 2 to 3 does not exist",
+            (date(2026, 3, 29), 0, 4),
+            3,
+        ),
         ("the clock is put back: 2 to 3 comes twice", (date(2026, 10, 25), 0, 4), 5),
         ("hours that are left out are never open", (date(2026, 3, 29), 2, 3), 0),
         ("hours that come twice are open twice", (date(2026, 10, 25), 2, 3), 2),
@@ -128,7 +187,9 @@ def test_daylight_saving_changes_how_long_a_night_is(day, hours, real):
     weekly = ((),) * 6 + (((begin * 60, end * 60),),)
     calendar = Calendar(day, ZoneInfo("Europe/Berlin"), weekly)
     midnight = berlin(at.year, at.month, at.day)
-    closes = after_working_time(calendar, midnight, timedelta(hours=real)) if real else None
+    closes = (
+        after_working_time(calendar, midnight, timedelta(hours=real)) if real else None
+    )
     assert closes is None or closes == berlin(at.year, at.month, at.day, end), day
     # One moment more is a week later.
     after = after_working_time(calendar, midnight, timedelta(hours=real, seconds=1))
@@ -137,5 +198,9 @@ def test_daylight_saving_changes_how_long_a_night_is(day, hours, real):
 
 def test_calendar_without_hours_says_so():
     with pytest.raises(NeverOpen):
-        after_working_time(Calendar("Never", ZoneInfo("UTC"), ((),) * 7), berlin(2026, 1, 1), HOUR)
-    assert not is_open(Calendar("Never", ZoneInfo("UTC"), ((),) * 7), berlin(2026, 1, 1))
+        after_working_time(
+            Calendar("Never", ZoneInfo("UTC"), ((),) * 7), berlin(2026, 1, 1), HOUR
+        )
+    assert not is_open(
+        Calendar("Never", ZoneInfo("UTC"), ((),) * 7), berlin(2026, 1, 1)
+    )

@@ -1,4 +1,6 @@
-"""What stands between slow clients and the few threads: whole bodies in, answers out, an end for what is too slow."""
+"""What stands between slow clients and the few threads: whole bodies in, answers out,
+an end for what is too slow.
+"""
 
 import asyncio
 import json
@@ -17,7 +19,9 @@ MANY = 3 * THREADS
 
 
 class Rules:
-    """Waits for bodies of up to a megabyte; for none at /no, and for large ones only of somebody with a cookie."""
+    """Waits for bodies of up to a megabyte; for none at /no, and for large ones only of
+    somebody with a cookie.
+    """
 
     SESSION_THREADS = 2
     IS_ONE_BY_ONE = True
@@ -38,7 +42,11 @@ def echo(environ, start_response):
     """Tell what the application was given."""
     body = environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "application/json")])
-    return [json.dumps([environ.get("CONTENT_LENGTH"), body.decode(), environ.get("HTTP_X_A")]).encode()]
+    return [
+        json.dumps(
+            [environ.get("CONTENT_LENGTH"), body.decode(), environ.get("HTTP_X_A")]
+        ).encode()
+    ]
 
 
 def large(environ, start_response):
@@ -50,8 +58,18 @@ class Client:
     """One request, whose parts come when they come, and what was answered."""
 
     def __init__(self, *parts, path="/", headers=(), reads=True, address="192.0.2.7"):
-        self.scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "http_version": "1.1"}
-        self.scope |= {"headers": list(headers), "client": (address, 4711), "server": ("127.0.0.1", 8000)}
+        self.scope = {
+            "type": "http",
+            "method": "POST",
+            "path": path,
+            "query_string": b"",
+            "http_version": "1.1",
+        }
+        self.scope |= {
+            "headers": list(headers),
+            "client": (address, 4711),
+            "server": ("127.0.0.1", 8000),
+        }
         self.parts, self.reads = list(parts), reads
         self.status, self.headers, self.body, self.is_whole = 0, {}, b"", False
 
@@ -59,7 +77,11 @@ class Client:
         if not self.parts:
             await asyncio.Event().wait()
         part = self.parts.pop(0)
-        return part if isinstance(part, dict) else {"type": "http.request", "body": part, "more_body": part != b""}
+        return (
+            part
+            if isinstance(part, dict)
+            else {"type": "http.request", "body": part, "more_body": part != b""}
+        )
 
     async def send(self, message):
         if message["type"] == "http.response.start":
@@ -79,20 +101,29 @@ CHUNKED = (b"transfer-encoding", b"chunked")
 
 
 def ask(*clients, waiting=(), application=echo):
-    """Return `clients` when they have been answered, while those `waiting` are under way."""
+    """Return `clients` when they have been answered, while those `waiting` are under
+    way.
+    """
 
     async def run():
         bridge = WsgiBridge(application, Rules())
-        under_way = [asyncio.create_task(bridge(one.scope, one.receive, one.send)) for one in waiting]
+        under_way = [
+            asyncio.create_task(bridge(one.scope, one.receive, one.send))
+            for one in waiting
+        ]
         await asyncio.sleep(0)
-        await asyncio.gather(*(bridge(one.scope, one.receive, one.send) for one in clients))
+        await asyncio.gather(
+            *(bridge(one.scope, one.receive, one.send) for one in clients)
+        )
         assert [one for one in under_way if one.done()] == []
         for one in under_way:
             one.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         # Notes of threads that are on their way are taken in.
         await asyncio.sleep(0)
-        assert {(one.requests, one.held) for one in bridge._usages._known.values()} <= {(0, 0)}
+        assert {(one.requests, one.held) for one in bridge._usages._known.values()} <= {
+            (0, 0)
+        }
 
     in_own_loop(run())
     return clients[0] if len(clients) == 1 else clients
@@ -102,7 +133,10 @@ def test_application_gets_a_body_whole_with_its_length_however_it_came():
     pieces = (b"one ", b"two ", b"three", b"")
     for header in (length(13), CHUNKED):
         client = ask(Client(*pieces, headers=[header, (b"cookie", b"a=b")]))
-        assert (client.status, json.loads(client.body)) == (200, ["13", "one two three", None]), header
+        assert (client.status, json.loads(client.body)) == (
+            200,
+            ["13", "one two three", None],
+        ), header
         assert b"connection" not in client.headers
     assert json.loads(ask(Client()).body) == [None, "", None]
 
@@ -110,15 +144,26 @@ def test_application_gets_a_body_whole_with_its_length_however_it_came():
 def test_bodies_that_do_not_come_and_answers_that_nobody_reads_hold_no_thread():
     headers = [length(5)]
     stuck = [Client(b"four", headers=headers) for _ in range(MANY)]
-    stuck += [Client(b"", headers=[CHUNKED, (b"cookie", b"a=b")], reads=False) for _ in range(MANY)]
-    client = ask(Client(b"whole", b"", headers=headers), waiting=stuck, application=large)
+    stuck += [
+        Client(b"", headers=[CHUNKED, (b"cookie", b"a=b")], reads=False)
+        for _ in range(MANY)
+    ]
+    client = ask(
+        Client(b"whole", b"", headers=headers), waiting=stuck, application=large
+    )
     assert (client.status, len(client.body), client.is_whole) == (200, 3_000_000, True)
 
 
 def test_body_that_does_not_come_is_ended(settings, caplog):
     settings.REQUEST_BODY_SECONDS = 0
-    for client in (ask(Client(b"four", headers=[length(5)])), ask(Client(headers=[length(5)]))):
-        assert (client.status, json.loads(client.body)["code"]) == (408, "request_timeout")
+    for client in (
+        ask(Client(b"four", headers=[length(5)])),
+        ask(Client(headers=[length(5)])),
+    ):
+        assert (client.status, json.loads(client.body)["code"]) == (
+            408,
+            "request_timeout",
+        )
         assert client.headers[b"connection"] == b"close"
 
 
@@ -159,7 +204,10 @@ def test_answer_that_breaks_off_has_no_end_and_one_that_never_began_is_500(caplo
     def never_begins(environ, start_response):
         raise RuntimeError("no settings")
 
-    cut, broken = ask(Client(), application=breaks_off), ask(Client(), application=never_begins)
+    cut, broken = (
+        ask(Client(), application=breaks_off),
+        ask(Client(), application=never_begins),
+    )
     assert (cut.status, cut.is_whole) == (200, False)
     assert (broken.status, json.loads(broken.body)["code"]) == (500, "internal")
 
@@ -171,7 +219,12 @@ def test_header_with_an_underscore_is_not_mistaken_for_one_with_a_dash(name):
 
 
 def test_more_answers_than_threads_are_all_sent():
-    clients = ask(*[Client(b"whole", b"", headers=[length(5)]) for _ in range(5 * wsgi_bridge.THREADS)])
+    clients = ask(
+        *[
+            Client(b"whole", b"", headers=[length(5)])
+            for _ in range(5 * wsgi_bridge.THREADS)
+        ]
+    )
     assert {client.status for client in clients} == {200}
 
 
@@ -180,7 +233,8 @@ def with_cookie(value, **options):
 
 
 def ask_during_flood(flood, others, *, application=None):
-    """Return how many of the flood were answered with what, while the rest keep every thread that they can have.
+    """Return how many of the flood were answered with what, while the rest keep every
+    thread that they can have.
 
     The others must be answered meanwhile.
     """
@@ -194,9 +248,14 @@ def ask_during_flood(flood, others, *, application=None):
 
     async def run():
         bridge = WsgiBridge(application or busy, Rules())
-        tasks = [asyncio.create_task(bridge(one.scope, one.receive, one.send)) for one in flood]
+        tasks = [
+            asyncio.create_task(bridge(one.scope, one.receive, one.send))
+            for one in flood
+        ]
         await asyncio.sleep(0)
-        await asyncio.gather(*(bridge(one.scope, one.receive, one.send) for one in others))
+        await asyncio.gather(
+            *(bridge(one.scope, one.receive, one.send) for one in others)
+        )
         answered = Counter(one.status for one in flood if one.status)
         is_over.set()
         for one in tasks:
@@ -211,15 +270,25 @@ def ask_during_flood(flood, others, *, application=None):
 
 
 def test_session_with_200_requests_keeps_nobody_waiting_and_is_refused_more(caplog):
-    colleague, elsewhere = with_cookie("other"), with_cookie("third", address="198.51.100.9")
+    colleague, elsewhere = (
+        with_cookie("other"),
+        with_cookie("third", address="198.51.100.9"),
+    )
     stranger, webhook = Client(), Client(path="/signed/1")
     flood = [with_cookie("flood") for _ in range(200)]
     answered = ask_during_flood(flood, [colleague, elsewhere, stranger, webhook])
-    assert [one.status for one in (colleague, elsewhere, stranger, webhook)] == [200] * 4
+    assert [one.status for one in (colleague, elsewhere, stranger, webhook)] == [
+        200
+    ] * 4
     assert answered == {429: 100}
     refused = next(one for one in flood if one.status == 429)
-    assert (refused.headers[b"retry-after"], refused.headers[b"connection"]) == (b"2", b"close")
-    assert json.loads(refused.body)["error"].startswith("This session or API key has too many requests")
+    assert (refused.headers[b"retry-after"], refused.headers[b"connection"]) == (
+        b"2",
+        b"close",
+    )
+    assert json.loads(refused.body)["error"].startswith(
+        "This session or API key has too many requests"
+    )
     # One line for all of them, and no cookie in it.
     assert [record.message for record in caplog.records] == ["requests refused"]
 
@@ -250,16 +319,24 @@ def test_requests_of_a_session_run_one_by_one_and_pass_one_that_takes_long(monke
     assert [one.status for one in ask(*pages, application=export)] == [200, 200]
 
 
-def test_session_with_many_requests_in_progress_leaves_as_much_time_as_it_used(monkeypatch):
+def test_session_with_many_requests_in_progress_leaves_as_much_time_as_it_used(
+    monkeypatch,
+):
     async def pauses_of(number):
-        loop, usages, environ = asyncio.get_running_loop(), usage.Usages(Rules()), environ_of(with_cookie("a").scope)
+        loop, usages, environ = (
+            asyncio.get_running_loop(),
+            usage.Usages(Rules()),
+            environ_of(with_cookie("a").scope),
+        )
         requests = [usages.request(environ) for _ in range(number)]
         for one in requests:
             one.begin()
         await requests[0].take_thread()
         pauses, began = [], loop.time()
         monkeypatch.setattr(loop, "time", lambda: began + 0.5)
-        monkeypatch.setattr(loop, "call_later", lambda seconds, *_: pauses.append(round(seconds, 1)))
+        monkeypatch.setattr(
+            loop, "call_later", lambda seconds, *_: pauses.append(round(seconds, 1))
+        )
         requests[0].give_thread_back()
         return pauses
 
@@ -268,7 +345,10 @@ def test_session_with_many_requests_in_progress_leaves_as_much_time_as_it_used(m
 
 def test_address_with_another_cookie_in_each_request_leaves_a_thread_to_others_and_is_refused_more():
     elsewhere = with_cookie("other", address="2001:db8:0:1::1")
-    flood = [with_cookie(f"flood{number}", address=f"2001:db8::{number:x}") for number in range(400)]
+    flood = [
+        with_cookie(f"flood{number}", address=f"2001:db8::{number:x}")
+        for number in range(400)
+    ]
     assert ask_during_flood(flood, [elsewhere]) == {429: 100}
     assert elsewhere.status == 200
 
@@ -276,13 +356,24 @@ def test_address_with_another_cookie_in_each_request_leaves_a_thread_to_others_a
 def test_full_process_refuses_with_503_and_answers_health_checks(monkeypatch):
     monkeypatch.setattr(usage, "_PROCESS", replace(usage._PROCESS, requests=3))
     health, late = Client(path="/health/"), with_cookie("late")
-    flood = [with_cookie(f"flood{number}", address=f"192.0.2.{number}") for number in range(6)]
+    flood = [
+        with_cookie(f"flood{number}", address=f"192.0.2.{number}")
+        for number in range(6)
+    ]
     assert ask_during_flood(flood, [health, late]) == {503: 3}
-    assert (health.status, late.status, late.headers[b"retry-after"]) == (200, 503, b"2")
+    assert (health.status, late.status, late.headers[b"retry-after"]) == (
+        200,
+        503,
+        b"2",
+    )
 
 
-def test_session_that_reads_nothing_is_refused_more_answers_and_a_colleague_is_not(monkeypatch):
-    monkeypatch.setattr(usage, "_SESSION_SHARE", replace(usage._SESSION_SHARE, held=5_000_000))
+def test_session_that_reads_nothing_is_refused_more_answers_and_a_colleague_is_not(
+    monkeypatch,
+):
+    monkeypatch.setattr(
+        usage, "_SESSION_SHARE", replace(usage._SESSION_SHARE, held=5_000_000)
+    )
     flood = [with_cookie("unread", reads=False) for _ in range(20)]
     again, colleague = with_cookie("unread"), with_cookie("other")
     answered = ask_during_flood(flood, [again, colleague], application=large)

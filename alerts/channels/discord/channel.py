@@ -1,4 +1,6 @@
-"""Discord's two kinds, webhook and bot: their fields, and how a test is answered in words."""
+"""Discord's two kinds, webhook and bot: their fields, and how a test is answered in
+words.
+"""
 
 import re
 from collections.abc import Mapping
@@ -21,9 +23,13 @@ from common.sweeps import Duty, duty
 from outgoing.guarded import TOTAL_TIMEOUT
 
 # A channel's id, or its address, which ends with it.
-_CHANNEL = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?", re.ASCII)
+_CHANNEL = re.compile(
+    r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?",
+    re.ASCII,
+)
 _CHANNEL_HINT = (
-    "In Discord, turn on Developer Mode, right-click or long-press the channel, and choose “Copy Channel ID”."
+    "In Discord, turn on Developer Mode, right-click or long-press the channel, and "
+    "choose “Copy Channel ID”."
 )
 
 
@@ -32,21 +38,33 @@ class _Discord(CardChannel):
     hosts = HOSTS
     markup = MARKDOWN
     answers_commands = True
-    when_late = when_unreachable = "Check that this server can reach discord.com on port 443, then test again."
+    when_late = when_unreachable = (
+        "Check that this server can reach discord.com on port 443, then test again."
+    )
 
     def body(self, card: Card) -> dict[str, Any]:
         return payload(embed(card))
 
     shorten = staticmethod(shortened)
 
-    def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
+    def post(
+        self,
+        destination: Destination,
+        body: dict[str, Any],
+        *,
+        limit: float = TOTAL_TIMEOUT,
+    ) -> Posted:
         return speak(destination, "POST", body, limit=limit)
 
-    def edit(self, destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
+    def edit(
+        self, destination: Destination, message_id: str, body: dict[str, Any]
+    ) -> Posted:
         return speak(destination, "PATCH", body, message_id=message_id)
 
     def command_channel(self, typed: str) -> str:
-        """Return its id where its address was typed, or its name without the # before it."""
+        """Return its id where its address was typed, or its name without the # before
+        it.
+        """
         typed = typed.strip(" #")
         found = _CHANNEL.fullmatch(typed)
         return found["id"] if found else typed
@@ -54,12 +72,18 @@ class _Discord(CardChannel):
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         posted = self.post(destination, payload(embed(TEST_CARD)), limit=limit)
         if not posted.message_id:
-            return TestResult(False, "The answer did not come from Discord. Check the address.")
-        return TestResult(True, "Discord accepted the test. Check the channel.", posted.channel)
+            return TestResult(
+                False, "The answer did not come from Discord. Check the address."
+            )
+        return TestResult(
+            True, "Discord accepted the test. Check the channel.", posted.channel
+        )
 
 
 class DiscordWebhook(_Discord):
-    """Cards with links. Discord would report presses on what a webhook posted to nobody, so it has no buttons."""
+    """Cards with links. Discord would report presses on what a webhook posted to
+    nobody, so it has no buttons.
+    """
 
     kind = "discord_webhook"
     label = "Discord webhook"
@@ -85,7 +109,10 @@ class DiscordWebhook(_Discord):
     }
 
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
-        return {"content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]), "allowed_mentions": {"parse": []}}
+        return {
+            "content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]),
+            "allowed_mentions": {"parse": []},
+        }
 
     url_error = staticmethod(webhook_error)
 
@@ -121,23 +148,34 @@ class DiscordBot(_Discord):
     def summary(self) -> str:  # type: ignore[override]
         """What it posts and needs, and what an operator has to set first."""
         first = (
-            "" if settings.DISCORD_BOT_TOKEN else ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
+            ""
+            if settings.DISCORD_BOT_TOKEN
+            else ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
         )
         return f"Cards with buttons. Needs the channel id{first}."
 
     @property
     def not_ready(self) -> str:
-        return "" if settings.DISCORD_BOT_TOKEN else "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
+        return (
+            ""
+            if settings.DISCORD_BOT_TOKEN
+            else "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
+        )
 
     def body(self, card: Card) -> dict[str, Any]:
         if card.message is None:
             return payload(embed(card))
-        return payload(embed(card), buttons(card.message, card.revision, card.url, is_open=card.is_open))
+        return payload(
+            embed(card),
+            buttons(card.message, card.revision, card.url, is_open=card.is_open),
+        )
 
     def clean_field(self, name: str, value: str) -> str:
         found = _CHANNEL.fullmatch(value)
         if found is None:
-            raise ValidationError(f"This is not a channel id, which has only digits. {_CHANNEL_HINT}")
+            raise ValidationError(
+                f"This is not a channel id, which has only digits. {_CHANNEL_HINT}"
+            )
         return found["id"]
 
     def address(self, destination: Destination) -> str:
@@ -147,5 +185,7 @@ class DiscordBot(_Discord):
         return {
             "proofs": duty(arrived_mail, lambda _: note_proofs()),
             "interactions": duty(due_interactions, lambda _: enqueue_due()),
-            "answers": duty(lambda: old_answers().order_by("created_at"), lambda _: forget_answers()),
+            "answers": duty(
+                lambda: old_answers().order_by("created_at"), lambda _: forget_answers()
+            ),
         }

@@ -1,6 +1,8 @@
-"""A card as Discord's embed, the buttons under it, and the short form for a card that Discord refused.
+"""A card as Discord's embed, the buttons under it, and the short form for a card that
+Discord refused.
 
-A custom id is no secret and proves nothing: a press is judged by who pressed, on what, and when.
+A custom id is no secret and proves nothing: a press is judged by who pressed, on what,
+and when.
 """
 
 import re
@@ -28,8 +30,14 @@ _SECONDARY = 2
 _SUCCESS = 3
 _DANGER = 4
 _LINK = 5
-_BUTTONS = (("approve", "Approve", _SUCCESS), ("reject", "Reject", _DANGER), ("claim", "Claim", _SECONDARY))
-_CUSTOM_ID = re.compile(r"cs:(approve|reject|claim):([0-9a-f]{32}):([1-9][0-9]{0,18})", re.ASCII)
+_BUTTONS = (
+    ("approve", "Approve", _SUCCESS),
+    ("reject", "Reject", _DANGER),
+    ("claim", "Claim", _SECONDARY),
+)
+_CUSTOM_ID = re.compile(
+    r"cs:(approve|reject|claim):([0-9a-f]{32}):([1-9][0-9]{0,18})", re.ASCII
+)
 _MAX_REVISION = 2**63 - 1
 _SHORT = 100
 _SHORT_LINE = 200
@@ -38,7 +46,9 @@ _SHORTENED = "Discord did not accept the full card. Open the message on the desk
 
 @dataclass(frozen=True)
 class Button:
-    """The content of a button's custom id: an action, a message, and the version that the card showed."""
+    """The content of a button's custom id: an action, a message, and the version that
+    the card showed.
+    """
 
     action: str
     message: UUID
@@ -52,14 +62,20 @@ def embed(card: Card) -> dict[str, Any]:
         "url": card.url,
         "description": card.description,
         "color": COLOURS[card.tone],
-        "fields": [{"name": one.name, "value": one.value, "inline": one.inline} for one in card.fields],
+        "fields": [
+            {"name": one.name, "value": one.value, "inline": one.inline}
+            for one in card.fields
+        ],
         "footer": {"text": card.footer} if card.footer else None,
     }
     return {name: value for name, value in made.items() if value}
 
 
-def payload(made: dict[str, Any], components: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
-    """Return the body for Discord: one embed, and nobody is pinged whatever it contains.
+def payload(
+    made: dict[str, Any], components: Sequence[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Return the body for Discord: one embed, and nobody is pinged whatever it
+    contains.
 
     `components`, even none, replace those that are there.
     """
@@ -67,16 +83,25 @@ def payload(made: dict[str, Any], components: Sequence[dict[str, Any]] | None = 
     return body if components is None else {**body, "components": list(components)}
 
 
-def buttons(message: UUID, revision: int | None, link: str, *, is_open: bool) -> list[dict[str, Any]]:
-    """Return the rows of buttons; what is not open, or whose content is not there yet, can only be opened.
+def buttons(
+    message: UUID, revision: int | None, link: str, *, is_open: bool
+) -> list[dict[str, Any]]:
+    """Return the rows of buttons; what is not open, or whose content is not there yet,
+    can only be opened.
 
-    Approve is there for risky messages too. If it were missing, people would take it for a fault, or think that the
-    message could not be approved at all; pressed, it says why this one is decided on the desk, with the link.
+    Approve is there for risky messages too. If it were missing, people would take it
+    for a fault, or think that the message could not be approved at all; pressed, it
+    says why this one is decided on the desk, with the link.
     """
     row: list[dict[str, Any]] = []
     if is_open and revision is not None:
         row = [
-            {"type": _BUTTON, "style": style, "label": label, "custom_id": custom_id(action, message, revision)}
+            {
+                "type": _BUTTON,
+                "style": style,
+                "label": label,
+                "custom_id": custom_id(action, message, revision),
+            }
             for action, label, style in _BUTTONS
         ]
     if len(link) <= MAX_LINK:
@@ -98,7 +123,8 @@ def read_custom_id(text: str) -> Button | None:
 
 
 def shortened(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a form of a card's `body` that Discord accepts: a few lines, without links and buttons.
+    """Return a form of a card's `body` that Discord accepts: a few lines, without links
+    and buttons.
 
     What stays was escaped when the whole was made.
     """
@@ -110,7 +136,11 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
         "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),
         "color": card["color"],
         "fields": [
-            {"name": "Message ID", "value": _short(one["value"]) or "—", "inline": False}
+            {
+                "name": "Message ID",
+                "value": _short(one["value"]) or "—",
+                "inline": False,
+            }
             for one in card.get("fields", ())
             if one["name"] == "Message ID"
         ],
@@ -122,4 +152,6 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _short(text: str, limit: int = _SHORT) -> str:
-    return cut(text.encode("utf-16", "replace").decode("utf-16", "replace"), limit).strip()
+    return cut(
+        text.encode("utf-16", "replace").decode("utf-16", "replace"), limit
+    ).strip()

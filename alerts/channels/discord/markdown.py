@@ -12,7 +12,9 @@ _NUMBERED = re.compile(r"^(\s*[0-9]+)\.")
 
 
 def escape(text: str) -> str:
-    """Return `text` so that Discord shows it literally: no Markdown, no mentions, no links, no invisible characters."""
+    """Return `text` so that Discord shows it literally: no Markdown, no mentions, no
+    links, no invisible characters.
+    """
     return _NUMBERED.sub(r"\1\\.", _MARKDOWN.sub(r"\\\1", visible(text)))
 
 
@@ -39,7 +41,9 @@ class DiscordMarkdown(Markup):
 
     def aligned(self, lines: Sequence[str]) -> str:
         # In a block of code nothing but its end is markup.
-        return "```\n{}\n```".format("\n".join(visible(line).replace("`", "ˋ") for line in lines))
+        return "```\n{}\n```".format(
+            "\n".join(visible(line).replace("`", "ˋ") for line in lines)
+        )
 
     def moment(self, at: datetime) -> str:
         # Discord shows it as "3 hours ago" or "in 2 minutes", and updates it.

@@ -1,8 +1,9 @@
 """Discord's rate limits: learnt from its answers, and counted in Redis for all workers.
 
-There are two: the bucket in the headers of each answer, and one that no header names: CHANNEL requests of a channel
-within CHANNEL_SECONDS. Besides, Discord bans whoever gets 10,000 answers 401, 403 and 429 within ten minutes; far below
-that nothing is sent any more. Without Redis nothing is counted, and a destination pauses after each post.
+There are two: the bucket in the headers of each answer, and one that no header names:
+CHANNEL requests of a channel within CHANNEL_SECONDS. Besides, Discord bans whoever gets
+10,000 answers 401, 403 and 429 within ten minutes; far below that nothing is sent any
+more. Without Redis nothing is counted, and a destination pauses after each post.
 """
 
 import logging
@@ -16,7 +17,8 @@ from common.redis import is_resting, quick_redis, rest
 
 log = logging.getLogger(__name__)
 
-# A little longer than Discord's minute, which begins for each post when it arrives there and not when it leaves here.
+# A little longer than Discord's minute, which begins for each post when it arrives
+# there and not when it leaves here.
 CHANNEL = 30
 CHANNEL_SECONDS = 61.0
 INVALID = 100
@@ -28,8 +30,9 @@ ALONE_SECONDS = 2.5
 # So long the names of a channel and of a bucket are remembered.
 _REMEMBERED = 7 * 86400
 
-# By Redis' own clock, in milliseconds: the hosts' may differ. KEYS are those of one scope; the bucket's name and the
-# channel are learnt, so the keys made of them are not known before.
+# By Redis' own clock, in milliseconds: the hosts' may differ. KEYS are those of one
+# scope; the bucket's name and the channel are learnt, so the keys made of them are not
+# known before.
 _BEGIN = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -37,8 +40,8 @@ local prefix, scope, route, invalid, member = ARGV[1], ARGV[2], KEYS[1], KEYS[3]
 local function posts(channel) return prefix .. 'posts:' .. channel end
 local function bucket(name) return prefix .. 'bucket:' .. name .. ':' .. scope end
 """
-# The milliseconds to wait; 0 where the request was counted and may go. What is noted of a time to come is from before
-# the clock was set back: nothing waits for it.
+# The milliseconds to wait; 0 where the request was counted and may go. What is noted of
+# a time to come is from before the clock was set back: nothing waits for it.
 _TAKE = f"""{_BEGIN}
 local most, window, bad, bad_window = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wait = 0
@@ -87,7 +90,8 @@ return 0
 
 @dataclass(frozen=True)
 class Scope:
-    """What one limit is for: a webhook or a channel of one service, and a method, which has buckets of its own.
+    """What one limit is for: a webhook or a channel of one service, and a method, which
+    has buckets of its own.
 
     `service` is the same for all of Discord; each stand-in is one of its own.
     """
@@ -100,7 +104,11 @@ class Scope:
     def keys(self) -> tuple[str, str, str]:
         """The names in Redis that are known before anything was learnt."""
         prefix = f"alerts:{self.service}:"
-        return f"{prefix}route:{self.target}:{self.method}", f"{prefix}channel:{self.target}", f"{prefix}invalid"
+        return (
+            f"{prefix}route:{self.target}:{self.method}",
+            f"{prefix}channel:{self.target}",
+            f"{prefix}invalid",
+        )
 
 
 class Unknown(Exception):
@@ -108,17 +116,32 @@ class Unknown(Exception):
 
 
 def take(scope: Scope) -> float:
-    """Count one request and return 0.0, or the seconds to wait before there may be one. Raises Unknown."""
+    """Count one request and return 0.0, or the seconds to wait before there may be one.
+    Raises Unknown.
+    """
     limits = (CHANNEL, _ms(CHANNEL_SECONDS), INVALID, _ms(INVALID_SECONDS))
     return _ask(_TAKE, scope, *limits) / 1000
 
 
-def learn(scope: Scope, *, status: int, headers: Mapping[str, str], channel: str = "") -> None:
-    """Store what an answer says about the limits; without Redis, the next answer says it again."""
+def learn(
+    scope: Scope, *, status: int, headers: Mapping[str, str], channel: str = ""
+) -> None:
+    """Store what an answer says about the limits; without Redis, the next answer says
+    it again.
+    """
     name, left, after = _bucket(headers)
     # Other programs' requests in the same channel do not count.
     is_invalid = status in COUNTED and headers.get("X-RateLimit-Scope") != "shared"
-    values = (name, left, after, channel, int(is_invalid), _ms(CHANNEL_SECONDS), _ms(INVALID_SECONDS), _REMEMBERED)
+    values = (
+        name,
+        left,
+        after,
+        channel,
+        int(is_invalid),
+        _ms(CHANNEL_SECONDS),
+        _ms(INVALID_SECONDS),
+        _REMEMBERED,
+    )
     try:
         _ask(_LEARN, scope, *values)
     except Unknown:

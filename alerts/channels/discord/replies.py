@@ -1,6 +1,8 @@
-"""What Discord answers to an interaction: its form, the words that several share, and how a deferred one is sent.
+"""What Discord answers to an interaction: its form, the words that several share, and
+how a deferred one is sent.
 
-An answer is stored before it is sent to Discord, so that a worker that dies in between repeats nothing.
+An answer is stored before it is sent to Discord, so that a worker that dies in between
+repeats nothing.
 """
 
 import json
@@ -43,7 +45,8 @@ _TEXT_INPUT = 4
 _PARAGRAPH = 2
 
 PONG: Body = {"type": _PONG}
-# Discord shows that the desk is thinking, to whoever asked alone, until the answer is put there.
+# Discord shows that the desk is thinking, to whoever asked alone, until the answer is
+# put there.
 DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 # For an error of the desk's own; the log has the details.
 FAULT = "The desk had an error; whoever runs it can find it in the log."
@@ -60,16 +63,29 @@ MAX_PAUSE = 60.0
 _MAX_WAIT = 300.0
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 
-# So many refusals of one account are recorded in any minute, so that nobody fills the ledger by hammering a button.
-# Each is still answered.
+# So many refusals of one account are recorded in any minute, so that nobody fills the
+# ledger by hammering a button. Each is still answered.
 MAX_REFUSALS = 5
-LAST_REFUSAL = "Further refusals of this Discord account within this minute are not recorded."
-_NO_REFUSALS = ("", "approve", "reject", "claim", "asked why", "given", "calling", "done")
+LAST_REFUSAL = (
+    "Further refusals of this Discord account within this minute are not recorded."
+)
+_NO_REFUSALS = (
+    "",
+    "approve",
+    "reject",
+    "claim",
+    "asked why",
+    "given",
+    "calling",
+    "done",
+)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """How a press ended, in a word, and the answer: a sentence, or the form that asks for more."""
+    """How a press ended, in a word, and the answer: a sentence, or the form that asks
+    for more.
+    """
 
     outcome: str
     content: str = ""
@@ -82,17 +98,26 @@ class Reply:
 
 def choices(names: list[str]) -> Body:
     """Return suggestions for the option that somebody is filling in."""
-    return {"type": _CHOICES, "data": {"choices": [{"name": name, "value": name} for name in names]}}
+    return {
+        "type": _CHOICES,
+        "data": {"choices": [{"name": name, "value": name} for name in names]},
+    }
 
 
 def private(content: str) -> Body:
     """Return a message that only whoever pressed sees."""
-    data = {"content": cut(content, MAX_CONTENT), "flags": _EPHEMERAL, "allowed_mentions": {"parse": []}}
+    data = {
+        "content": cut(content, MAX_CONTENT),
+        "flags": _EPHEMERAL,
+        "allowed_mentions": {"parse": []},
+    }
     return {"type": _MESSAGE, "data": data}
 
 
 def reason_form(custom_id: str) -> Body:
-    """Return the form that asks why a message is rejected; its id says which message and version it is about."""
+    """Return the form that asks why a message is rejected; its id says which message
+    and version it is about.
+    """
     field = {
         "type": _TEXT_INPUT,
         "custom_id": REASON,
@@ -107,13 +132,28 @@ def reason_form(custom_id: str) -> Body:
         "description": "Tell the agent what to do differently.",
         "component": field,
     }
-    return {"type": _FORM, "data": {"custom_id": custom_id, "title": "Reject this message", "components": [label]}}
+    return {
+        "type": _FORM,
+        "data": {
+            "custom_id": custom_id,
+            "title": "Reject this message",
+            "components": [label],
+        },
+    }
 
 
 def link_instructions(interaction: Interaction) -> str:
-    """Return how to link this Discord account to one of the desk, with a link that only its owner may be shown."""
-    link = offer_link(discord_id=interaction.discord_user_id, name=interaction.discord_user)
-    again = "give the command again" if interaction.kind == Interaction.Kind.COMMAND else "press again"
+    """Return how to link this Discord account to one of the desk, with a link that only
+    its owner may be shown.
+    """
+    link = offer_link(
+        discord_id=interaction.discord_user_id, name=interaction.discord_user
+    )
+    again = (
+        "give the command again"
+        if interaction.kind == Interaction.Kind.COMMAND
+        else "press again"
+    )
     return (
         "This Discord account is not linked to anyone at the desk, so nothing was done. [Link it to your account at "
         f"the desk](<{link}>): sign in and confirm that it is yours. The link works once, for 15 minutes. Then "
@@ -122,11 +162,16 @@ def link_instructions(interaction: Interaction) -> str:
 
 
 def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
-    """Return what the ledger keeps of this refusal, or None where it has enough of this account for now."""
+    """Return what the ledger keeps of this refusal, or None where it has enough of this
+    account for now.
+    """
     account = Interaction.objects.filter(
-        discord_user_id=interaction.discord_user_id, created_at__gt=Now() - timedelta(minutes=1)
+        discord_user_id=interaction.discord_user_id,
+        created_at__gt=Now() - timedelta(minutes=1),
     )
-    number = account.exclude(pk=interaction.pk).exclude(outcome__in=_NO_REFUSALS).count()
+    number = (
+        account.exclude(pk=interaction.pk).exclude(outcome__in=_NO_REFUSALS).count()
+    )
     if number >= MAX_REFUSALS:
         return None
     return reason if number < MAX_REFUSALS - 1 else f"{reason} {LAST_REFUSAL}"
@@ -135,7 +180,12 @@ def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
 def stranger(interaction: Interaction) -> Actor:
     """Return the actor for a Discord account that belongs to nobody at the desk."""
     account = interaction.discord_user_id
-    return Actor(kind="discord", id=account, label=interaction.discord_user or account, surface="discord")
+    return Actor(
+        kind="discord",
+        id=account,
+        label=interaction.discord_user or account,
+        surface="discord",
+    )
 
 
 class NotAnswered(Exception):
@@ -143,7 +193,9 @@ class NotAnswered(Exception):
 
 
 class TryAgain(Exception):
-    """A temporary failure; trying again is safe. `seconds` is set where the other side asked to wait."""
+    """A temporary failure; trying again is safe. `seconds` is set where the other side
+    asked to wait.
+    """
 
     def __init__(self, sentence: str, *, seconds: float | None = None) -> None:
         super().__init__(sentence)
@@ -162,9 +214,13 @@ def due_interactions() -> QuerySet[Interaction]:
 
 
 def answer_deferred(
-    interaction_id: int, *, kinds: Collection[Interaction.Kind], work: Callable[[Interaction], None]
+    interaction_id: int,
+    *,
+    kinds: Collection[Interaction.Kind],
+    work: Callable[[Interaction], None],
 ) -> str:
-    """Answer an interaction, if it is due, and return what came of that; `work` stores the answer or raises TryAgain.
+    """Answer an interaction, if it is due, and return what came of that; `work` stores
+    the answer or raises TryAgain.
 
     Work is done once: what has an answer already is only answered.
     """
@@ -172,14 +228,20 @@ def answer_deferred(
     if interaction is None:
         return "not due"
     with traced(interaction.trace):
-        if not Interaction.objects.filter(pk=interaction.pk, created_at__gt=Now() - _ANSWERABLE).exists():
+        if not Interaction.objects.filter(
+            pk=interaction.pk, created_at__gt=Now() - _ANSWERABLE
+        ).exists():
             return _close(interaction, TOO_LATE, error=TOO_LATE)
         try:
             if not interaction.answer:
                 work(interaction)
             _edit_answer(interaction, json.loads(interaction.answer)["data"]["content"])
         except TryAgain as later:
-            seconds = min(2.0**interaction.attempts, MAX_PAUSE) if later.seconds is None else later.seconds
+            seconds = (
+                min(2.0**interaction.attempts, MAX_PAUSE)
+                if later.seconds is None
+                else later.seconds
+            )
             interaction.postponed(seconds=seconds, error=str(later))
             return "postponed"
         except NotAnswered as error:
@@ -189,34 +251,53 @@ def answer_deferred(
 
 @transaction.atomic
 def _close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
-    """Close the row and forget what it needed, unless another worker has it by now. `error`: why it is unanswered."""
-    ended = interaction.failed(error=error) if error else interaction.delivered(status=200)
+    """Close the row and forget what it needed, unless another worker has it by now.
+    `error`: why it is unanswered.
+    """
+    ended = (
+        interaction.failed(error=error) if error else interaction.delivered(status=200)
+    )
     if not ended:
         return "taken over"
-    Interaction.objects.filter(pk=interaction.pk).update(token="", options="", answer="")
+    Interaction.objects.filter(pk=interaction.pk).update(
+        token="", options="", answer=""
+    )
     if error:
-        extra = {"interaction": interaction.discord_id, "what": interaction.name, "reason": error}
+        extra = {
+            "interaction": interaction.discord_id,
+            "what": interaction.name,
+            "reason": error,
+        }
         log.warning("interaction not answered", extra=extra)
     return outcome
 
 
 def _edit_answer(interaction: Interaction, content: str) -> None:
-    """Put `content` where Discord shows that the desk is thinking; to do it again changes nothing.
+    """Put `content` where Discord shows that the desk is thinking; to do it again
+    changes nothing.
 
     Raises NotAnswered and TryAgain.
 
-    What comes from mail is escaped by now; nobody is pinged either way. No error contains the token.
+    What comes from mail is escaped by now; nobody is pinged either way. No error
+    contains the token.
     """
     if not interaction.token or not settings.DISCORD_APP_ID:
-        raise NotAnswered("The token for the answer has expired, or DISCORD_APP_ID is not set.")
+        raise NotAnswered(
+            "The token for the answer has expired, or DISCORD_APP_ID is not set."
+        )
     path = f"webhooks/{quote(settings.DISCORD_APP_ID, safe='')}/{quote(interaction.token, safe='')}/messages/@original"
     body = {"content": cut(content, MAX_CONTENT), "allowed_mentions": {"parse": []}}
-    headers = {"Content-Type": "application/json", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
+    }
     url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
     try:
         answer = request("PATCH", url, body=json.dumps(body).encode(), headers=headers)
     except DeliveryError as error:
-        raise (NotAnswered if error.refused else TryAgain)("Discord could not be reached.") from None
+        raise (NotAnswered if error.refused else TryAgain)(
+            "Discord could not be reached."
+        ) from None
     if answer.status == 429:
         value = str(answer.headers.get("Retry-After", ""))
         seconds = min(float(value), _MAX_WAIT) if _NUMBER.fullmatch(value) else None

@@ -1,7 +1,7 @@
 """Speaks to Discord, by webhook or as the bot: posts, edits, and says what came of it.
 
-Every request goes by the limits (rates.py), and every answer updates them. No sentence and no log contains an
-address's token or the bot's.
+Every request goes by the limits (rates.py), and every answer updates them. No sentence
+and no log contains an address's token or the bot's.
 """
 
 import json
@@ -13,7 +13,13 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from django.conf import settings
 
-from alerts.channels.base import CardGone, CardRefused, DestinationGone, Posted, RetryLater
+from alerts.channels.base import (
+    CardGone,
+    CardRefused,
+    DestinationGone,
+    Posted,
+    RetryLater,
+)
 from alerts.channels.discord import rates
 from alerts.channels.discord.addresses import HOSTS, webhook_error
 from alerts.channels.requests import json_object, redacted, send
@@ -21,14 +27,22 @@ from alerts.models import Destination
 from outgoing.guarded import TOTAL_TIMEOUT, Answer
 
 UNKNOWN_MESSAGE = 10008
-_LOGGED_HEADERS = ("Retry-After", "X-RateLimit-Global", "X-RateLimit-Scope", "X-RateLimit-Remaining", "Via")
+_LOGGED_HEADERS = (
+    "Retry-After",
+    "X-RateLimit-Global",
+    "X-RateLimit-Scope",
+    "X-RateLimit-Remaining",
+    "Via",
+)
 _ID = re.compile(r"[0-9]{1,32}")
 _WEBHOOK = re.compile(r"/webhooks/([0-9]+)/([A-Za-z0-9_-]+)")
 
 
 @dataclass(frozen=True)
 class _Target:
-    """How one destination is spoken to: its address, who we are there, its limit, and what must not be logged."""
+    """How one destination is spoken to: its address, who we are there, its limit, and
+    what must not be logged.
+    """
 
     base: str
     query: str
@@ -45,7 +59,12 @@ class _Target:
 
 
 def speak(
-    destination: Destination, method: str, body: dict[str, Any], *, message_id: str = "", limit: float = TOTAL_TIMEOUT
+    destination: Destination,
+    method: str,
+    body: dict[str, Any],
+    *,
+    message_id: str = "",
+    limit: float = TOTAL_TIMEOUT,
 ) -> Posted:
     """Post a new message (POST), or edit one in place (PATCH), and return its id."""
     target = _target(destination)
@@ -57,23 +76,34 @@ def speak(
     except rates.Unknown:
         pause = rates.ALONE_SECONDS
     url = _url(target, method, message_id, has_buttons=bool(body.get("components")))
-    answer = send(method, url, json.dumps(body).encode(), headers=target.headers, limit=limit)
+    answer = send(
+        method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
+    )
     result = json_object(answer)
     channel = str(result.get("channel_id") or "")
     channel = channel if answer.status == 200 and _ID.fullmatch(channel) else ""
     rates.learn(scope, status=answer.status, headers=answer.headers, channel=channel)
-    return replace(_read(answer, result, target, message_id=message_id), pause=pause, channel=channel)
+    return replace(
+        _read(answer, result, target, message_id=message_id),
+        pause=pause,
+        channel=channel,
+    )
 
 
 def _target(destination: Destination) -> _Target:
     if destination.kind == "discord_bot":
         token = settings.DISCORD_BOT_TOKEN
         if not token:
-            raise DestinationGone("DISCORD_BOT_TOKEN is not set, so the bot cannot post.")
+            raise DestinationGone(
+                "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
+            )
         if not _ID.fullmatch(destination.channel):
             raise DestinationGone("The destination has no channel.")
         url = f"{settings.DISCORD_API_URL.rstrip('/')}/channels/{destination.channel}"
-        headers = {"Authorization": f"Bot {token}", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}
+        headers = {
+            "Authorization": f"Bot {token}",
+            "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
+        }
         return _Target(url, "", headers, destination.channel, token, is_bot=True)
     if error := webhook_error(destination.url):
         # It may have been accepted because of an origin that is no longer allowed.
@@ -87,38 +117,63 @@ def _target(destination: Destination) -> _Target:
 
 
 def _url(target: _Target, method: str, message_id: str, *, has_buttons: bool) -> str:
-    path = f"/messages/{message_id}" if message_id else "/messages" if target.is_bot else ""
+    path = (
+        f"/messages/{message_id}"
+        if message_id
+        else "/messages"
+        if target.is_bot
+        else ""
+    )
     if target.is_bot:
         return target.base + path
-    # "wait" makes Discord answer with the message, and a webhook shows buttons only when asked to. The webhook's own
-    # query names a thread and must stay.
-    more = ({"wait": "true"} if method == "POST" else {}) | ({"with_components": "true"} if has_buttons else {})
+    # "wait" makes Discord answer with the message, and a webhook shows buttons only
+    # when asked to. The webhook's own query names a thread and must stay.
+    more = ({"wait": "true"} if method == "POST" else {}) | (
+        {"with_components": "true"} if has_buttons else {}
+    )
     query = "&".join(filter(None, (target.query, urlencode(more))))
     return f"{target.base}{path}{'?' if query else ''}{query}"
 
 
-def _read(answer: Answer, result: dict[str, Any], target: _Target, *, message_id: str) -> Posted:
+def _read(
+    answer: Answer, result: dict[str, Any], target: _Target, *, message_id: str
+) -> Posted:
     status = answer.status
     stored = redacted(answer, [target.secret], headers=_LOGGED_HEADERS)
     if status in (200, 204):
         new_id = str(result.get("id") or "")
         # It becomes part of an address.
-        return Posted(new_id if _ID.fullmatch(new_id) else message_id, status, answer=stored)
+        return Posted(
+            new_id if _ID.fullmatch(new_id) else message_id, status, answer=stored
+        )
     if status == 429:
         raise RetryLater(
             "Discord asked to wait.",
             seconds=_wait_seconds(answer, result),
             status=429,
             answer=stored,
-            whole_service=result.get("global") is True or "X-RateLimit-Global" in answer.headers,
+            whole_service=result.get("global") is True
+            or "X-RateLimit-Global" in answer.headers,
         )
     if status == 404 and result.get("code") == UNKNOWN_MESSAGE:
-        raise CardGone("Somebody deleted the card in Discord.", status=404, answer=stored)
+        raise CardGone(
+            "Somebody deleted the card in Discord.", status=404, answer=stored
+        )
     if status in (401, 403, 404):
-        why = "the bot may not post there" if target.is_bot else "the webhook was deleted or may not post"
-        raise DestinationGone(f"Discord answered {status}: {why}.", status=status, answer=stored)
+        why = (
+            "the bot may not post there"
+            if target.is_bot
+            else "the webhook was deleted or may not post"
+        )
+        raise DestinationGone(
+            f"Discord answered {status}: {why}.", status=status, answer=stored
+        )
     if status == 400:
-        raise CardRefused(f"Discord refused the card (code {result.get('code')}).", status=400, answer=stored)
+        raise CardRefused(
+            f"Discord refused the card (code {result.get('code')}).",
+            status=400,
+            answer=stored,
+        )
     raise RetryLater(f"Discord answered {status}.", status=status, answer=stored)
 
 

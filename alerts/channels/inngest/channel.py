@@ -1,6 +1,8 @@
-"""Speaks to Inngest's event API: one event a request, with an id by which a second one is dropped.
+"""Speaks to Inngest's event API: one event a request, with an id by which a second one
+is dropped.
 
-Whoever has the event key can post, and it is part of the address: no sentence and no log contains it.
+Whoever has the event key can post, and it is part of the address: no sentence and no
+log contains it.
 """
 
 import json
@@ -49,7 +51,9 @@ _REFUSED = (400, 406, 409, 412, 413, 422)
 
 
 def event_url_error(url: str) -> str:
-    """Return in words why this cannot be an Inngest event URL, and what to do; empty where it can."""
+    """Return in words why this cannot be an Inngest event URL, and what to do; empty
+    where it can.
+    """
     if error := address_error(url, example=EXAMPLE, hint=_HINT):
         return error
     parts = urlsplit(url)
@@ -77,7 +81,11 @@ def masked_event_url(url: str) -> str:
     if parts is None or found is None:
         return masked_host(url)
     key = found["key"]
-    return f"{parts.netloc}/e/…{key[-_SHOWN:]}" if len(key) >= _LONG else f"{parts.netloc}/e/{MASK}"
+    return (
+        f"{parts.netloc}/e/…{key[-_SHOWN:]}"
+        if len(key) >= _LONG
+        else f"{parts.netloc}/e/{MASK}"
+    )
 
 
 class Inngest(EventChannel):
@@ -112,10 +120,19 @@ class Inngest(EventChannel):
     def address(self, destination: Destination) -> str:
         return masked_event_url(destination.url)
 
-    def envelope(self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
-        return {"name": f"{FAMILY}{name}", "id": event_id, "ts": int(at.timestamp() * 1000), "data": data}
+    def envelope(
+        self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        return {
+            "name": f"{FAMILY}{name}",
+            "id": event_id,
+            "ts": int(at.timestamp() * 1000),
+            "data": data,
+        }
 
-    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
+    def post_event(
+        self, destination: Destination, body: bytes, *, event_id: str, limit: float
+    ) -> Posted:
         url = destination.url
         if error := event_url_error(url):
             # It may have been accepted because of an origin that is no longer allowed.
@@ -125,22 +142,41 @@ class Inngest(EventChannel):
         if 200 <= answer.status < 300:
             return Posted(_event_id(answer), answer.status, answer=stored)
         if answer.status == 429:
-            raise RetryLater("Inngest asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
+            raise RetryLater(
+                "Inngest asked to wait.",
+                seconds=retry_after(answer),
+                status=429,
+                answer=stored,
+            )
         sentence = f"Inngest answered {answer.status}."
         if answer.status in _GONE:
-            raise DestinationGone(f"{sentence} It does not accept this event key.", status=answer.status, answer=stored)
+            raise DestinationGone(
+                f"{sentence} It does not accept this event key.",
+                status=answer.status,
+                answer=stored,
+            )
         if answer.status in _REFUSED:
-            raise CardRefused(f"{sentence} It does not accept this event.", status=answer.status, answer=stored)
+            raise CardRefused(
+                f"{sentence} It does not accept this event.",
+                status=answer.status,
+                answer=stored,
+            )
         raise RetryLater(sentence, status=answer.status, answer=stored)
 
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         if not self.post_test_event(destination, limit=limit).message_id:
-            return TestResult(False, "The answer did not come from Inngest. Check the address.")
-        return TestResult(True, f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}.")
+            return TestResult(
+                False, "The answer did not come from Inngest. Check the address."
+            )
+        return TestResult(
+            True, f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}."
+        )
 
 
 def _event_id(answer: Answer) -> str:
-    """Return the id in an answer such as {"ids": ["01H..."], "status": 200}; empty where it is no such answer."""
+    """Return the id in an answer such as {"ids": ["01H..."], "status": 200}; empty
+    where it is no such answer.
+    """
     try:
         ids = json.loads(answer.body)["ids"]
         return ids[0][:64] if isinstance(ids[0], str) else ""

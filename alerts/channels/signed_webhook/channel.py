@@ -1,4 +1,6 @@
-"""Posts events to a program's address, signed as the Standard Webhooks specification asks."""
+"""Posts events to a program's address, signed as the Standard Webhooks specification
+asks.
+"""
 
 import base64
 import secrets
@@ -19,7 +21,14 @@ from alerts.channels.base import (
     RetryLater,
     TestResult,
 )
-from alerts.channels.requests import address_error, is_allowed, masked_host, redacted, retry_after, send
+from alerts.channels.requests import (
+    address_error,
+    is_allowed,
+    masked_host,
+    redacted,
+    retry_after,
+    send,
+)
 from alerts.models import Destination
 from common.origins import is_public, origin_of
 from common.postgres import clock
@@ -66,12 +75,18 @@ class SignedWebhook(EventChannel):
     def new_secret(self) -> str:
         return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
-    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
-        """Post one event. Whatever the receiver does not accept with a 2xx it gets again, except after a 410."""
+    def post_event(
+        self, destination: Destination, body: bytes, *, event_id: str, limit: float
+    ) -> Posted:
+        """Post one event. Whatever the receiver does not accept with a 2xx it gets
+        again, except after a 410.
+        """
         if error := endpoint_error(destination.url):
             raise DestinationGone(error)
         if not destination.secret:
-            raise DestinationGone("The destination has no signing secret. Create a new one.")
+            raise DestinationGone(
+                "The destination has no signing secret. Create a new one."
+            )
         answer = send(
             "POST",
             destination.url,
@@ -85,23 +100,43 @@ class SignedWebhook(EventChannel):
             return Posted("", answer.status, answer=stored)
         sentence = f"The receiver answered {answer.status}."
         if answer.status == 410:
-            raise DestinationGone(f"{sentence} It no longer accepts webhooks.", status=410, answer=stored)
+            raise DestinationGone(
+                f"{sentence} It no longer accepts webhooks.", status=410, answer=stored
+            )
         if answer.status == 429:
-            raise RetryLater("The receiver asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
+            raise RetryLater(
+                "The receiver asked to wait.",
+                seconds=retry_after(answer),
+                status=429,
+                answer=stored,
+            )
         raise RetryLater(sentence, status=answer.status, answer=stored)
 
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         self.post_test_event(destination, limit=limit)
-        return TestResult(True, f"The receiver accepted the test, an event of type {TEST_EVENT}.")
+        return TestResult(
+            True, f"The receiver accepted the test, an event of type {TEST_EVENT}."
+        )
 
 
-def signed_headers(destination: Destination, *, event_id: str, body: bytes) -> dict[str, str]:
-    """Return the three headers, signed now; while the previous secret is valid too, with a signature of each."""
+def signed_headers(
+    destination: Destination, *, event_id: str, body: bytes
+) -> dict[str, str]:
+    """Return the three headers, signed now; while the previous secret is valid too,
+    with a signature of each.
+    """
     at = datetime.fromtimestamp(int(time.time()), UTC)
     keys = [destination.secret]
-    if destination.secret_before and destination.secret_before_until and destination.secret_before_until > clock():
+    if (
+        destination.secret_before
+        and destination.secret_before_until
+        and destination.secret_before_until > clock()
+    ):
         keys.append(destination.secret_before)
-    signatures = [Webhook(key).sign(msg_id=event_id, timestamp=at, data=body.decode()) for key in keys]
+    signatures = [
+        Webhook(key).sign(msg_id=event_id, timestamp=at, data=body.decode())
+        for key in keys
+    ]
     return {
         "webhook-id": event_id,
         "webhook-timestamp": str(int(at.timestamp())),
@@ -110,7 +145,9 @@ def signed_headers(destination: Destination, *, event_id: str, body: bytes) -> d
 
 
 def endpoint_error(url: str) -> str:
-    """Return in words why no signed webhook can go to this address, and what to do; empty where one can."""
+    """Return in words why no signed webhook can go to this address, and what to do;
+    empty where one can.
+    """
     if error := address_error(url, example=EXAMPLE):
         return error
     parts = urlsplit(url)
@@ -120,7 +157,9 @@ def endpoint_error(url: str) -> str:
         return ""
     if parts.scheme != "https":
         return "The address must start with https://, so that events are encrypted in transit."
-    if other := next((one for one in all_channels().values() if parts.hostname in one.hosts), None):
+    if other := next(
+        (one for one in all_channels().values() if parts.hostname in one.hosts), None
+    ):
         return f"This is an address of {other.service}, which takes no signed webhooks. Choose “{other.label}” instead."
     if _is_private(parts):
         return "This address is in a private network and not in OUTGOING_ALLOW. An operator can add it."
@@ -128,9 +167,15 @@ def endpoint_error(url: str) -> str:
 
 
 def _is_private(parts: SplitResult) -> bool:
-    """Whether the address itself names a private network; what a name resolves to is checked at each request."""
+    """Whether the address itself names a private network; what a name resolves to is
+    checked at each request.
+    """
     host = (parts.hostname or "").rstrip(".")
     try:
         return not is_public(host)
     except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
+        return (
+            host == "localhost"
+            or host.endswith((".localhost", ".local", ".internal"))
+            or "." not in host
+        )

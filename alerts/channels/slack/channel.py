@@ -1,4 +1,5 @@
-"""Slack's one kind: by an incoming webhook each card is posted again, by a bot's token it is edited in place.
+"""Slack's one kind: by an incoming webhook each card is posted again, by a bot's token
+it is edited in place.
 
 No sentence and no log contains the webhook's token or the bot's.
 """
@@ -42,14 +43,17 @@ EXAMPLE = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"
 API = "https://slack.com/api"
 # Slack allows a channel about one post a second.
 PAUSE = 1.0
-_PATH = re.compile(r"/services/(?P<team>[A-Z0-9]{1,30})/(?P<hook>[A-Z0-9]{1,30})/(?P<token>[A-Za-z0-9]{1,100})")
+_PATH = re.compile(
+    r"/services/(?P<team>[A-Z0-9]{1,30})/(?P<hook>[A-Z0-9]{1,30})/(?P<token>[A-Za-z0-9]{1,100})"
+)
 _TOKEN = re.compile(r"xox[a-z]-[A-Za-z0-9-]{1,250}")
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{1,30}")
 _TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,10}")
 _ERROR = re.compile(r"[a-z_]{1,60}")
 _HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
 
-# Errors of both ways to post, by what they mean for us. What is not named here is tried again.
+# Errors of both ways to post, by what they mean for us. What is not named here is tried
+# again.
 _GONE = {
     *(
         "no_service",
@@ -60,7 +64,14 @@ _GONE = {
         "action_prohibited",
         "no_active_hooks",
     ),
-    *("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"),
+    *(
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "missing_scope",
+    ),
     *(
         "channel_not_found",
         "channel_is_archived",
@@ -69,11 +80,24 @@ _GONE = {
         "no_permission",
         "org_login_required",
     ),
-    *("posting_to_general_channel_denied", "restricted_action", "access_denied", "ekm_access_denied", "user_not_found"),
+    *(
+        "posting_to_general_channel_denied",
+        "restricted_action",
+        "access_denied",
+        "ekm_access_denied",
+        "user_not_found",
+    ),
 }
 _CARD_GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
 _REFUSED = {
-    *("invalid_payload", "invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"),
+    *(
+        "invalid_payload",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "msg_too_long",
+        "msg_blocks_too_long",
+        "no_text",
+    ),
     *("too_many_attachments", "invalid_arguments", "invalid_json"),
 }
 _RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
@@ -88,7 +112,9 @@ class Slack(CardChannel):
     hosts = (HOST,)
     summary = "Cards with links. Needs an incoming webhook, or a bot token, with which cards are edited in place."
     markup = Mrkdwn()
-    when_late = when_unreachable = "Check that this server can reach slack.com on port 443, then test again."
+    when_late = when_unreachable = (
+        "Check that this server can reach slack.com on port 443, then test again."
+    )
     fields = (
         FormField(
             "url",
@@ -125,11 +151,19 @@ class Slack(CardChannel):
     def clean(self, typed: Any, *, is_new: bool) -> dict[str, str]:
         values = super().clean(typed, is_new=is_new)
         if values.get("secret") and not values.get("channel"):
-            raise ValidationError({"channel": "Enter the id of the channel that the bot posts to."})
+            raise ValidationError(
+                {"channel": "Enter the id of the channel that the bot posts to."}
+            )
         if is_new and values.get("channel") and not values.get("secret"):
-            raise ValidationError({"secret": "Enter the bot token, which this channel needs."})
+            raise ValidationError(
+                {"secret": "Enter the bot token, which this channel needs."}
+            )
         if is_new and not values.get("url") and not values.get("secret"):
-            raise ValidationError({"url": "Enter the address of the webhook, or a bot token with a channel id."})
+            raise ValidationError(
+                {
+                    "url": "Enter the address of the webhook, or a bot token with a channel id."
+                }
+            )
         return values
 
     def clean_field(self, name: str, value: str) -> str:
@@ -138,7 +172,9 @@ class Slack(CardChannel):
         if name == "secret" and not _TOKEN.fullmatch(value):
             raise ValidationError("This is not a bot token, which starts with xoxb-.")
         if name == "channel" and not _CHANNEL_ID.fullmatch(value):
-            raise ValidationError("This is not a channel id such as C0123456789. See the end of its details.")
+            raise ValidationError(
+                "This is not a channel id such as C0123456789. See the end of its details."
+            )
         return value
 
     def address(self, destination: Destination) -> str:
@@ -153,7 +189,13 @@ class Slack(CardChannel):
     body = staticmethod(card_body)
     shorten = staticmethod(short_body)
 
-    def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
+    def post(
+        self,
+        destination: Destination,
+        body: dict[str, Any],
+        *,
+        limit: float = TOTAL_TIMEOUT,
+    ) -> Posted:
         if destination.secret and destination.channel:
             return _call(destination, "chat.postMessage", body, limit=limit)
         if error := webhook_error(destination.url):
@@ -161,23 +203,33 @@ class Slack(CardChannel):
             raise DestinationGone(error)
         answer = send("POST", destination.url, json.dumps(body).encode(), limit=limit)
         parts = urlsplit(destination.url)
-        stored = redacted(answer, [parts.path.rpartition("/")[2]], headers=["Retry-After"])
+        stored = redacted(
+            answer, [parts.path.rpartition("/")[2]], headers=["Retry-After"]
+        )
         if answer.status == 200 and answer.body.strip() == b"ok":
             return Posted("", 200, answer=stored, pause=PAUSE)
         raise _failure(answer, answer.body.decode(errors="replace").strip(), stored)
 
-    def edit(self, destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
+    def edit(
+        self, destination: Destination, message_id: str, body: dict[str, Any]
+    ) -> Posted:
         if not (destination.secret and destination.channel):
             return self.post(destination, body)
-        return _call(destination, "chat.update", {**body, "ts": message_id}, limit=TOTAL_TIMEOUT)
+        return _call(
+            destination, "chat.update", {**body, "ts": message_id}, limit=TOTAL_TIMEOUT
+        )
 
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         posted = self.post(destination, card_body(TEST_CARD), limit=limit)
-        return TestResult(True, "Slack accepted the test. Check the channel.", posted.channel)
+        return TestResult(
+            True, "Slack accepted the test. Check the channel.", posted.channel
+        )
 
 
 def webhook_error(url: str) -> str:
-    """Return in words why this cannot be one of Slack's incoming webhooks, and what to do; empty where it can."""
+    """Return in words why this cannot be one of Slack's incoming webhooks, and what to
+    do; empty where it can.
+    """
     if error := address_error(url, example=EXAMPLE, hint=_HINT):
         return error
     parts = urlsplit(url)
@@ -191,39 +243,63 @@ def webhook_error(url: str) -> str:
     return "Remove everything after the question mark." if parts.query else ""
 
 
-def _call(destination: Destination, method: str, body: dict[str, Any], *, limit: float) -> Posted:
-    """Call Slack's Web API as the bot. It answers 200 with "ok": false to what it refused."""
+def _call(
+    destination: Destination, method: str, body: dict[str, Any], *, limit: float
+) -> Posted:
+    """Call Slack's Web API as the bot. It answers 200 with "ok": false to what it
+    refused.
+    """
     api = API
     # A stand-in answers at the origin of an address that OUTGOING_ALLOW names.
     if destination.url and is_allowed(destination.url):
         parts = urlsplit(destination.url)
         api = f"{parts.scheme}://{parts.netloc}/api"
-    headers = {"Authorization": f"Bearer {destination.secret}", "Content-Type": "application/json; charset=utf-8"}
+    headers = {
+        "Authorization": f"Bearer {destination.secret}",
+        "Content-Type": "application/json; charset=utf-8",
+    }
     request = json.dumps({**body, "channel": destination.channel}).encode()
     answer = send("POST", f"{api}/{method}", request, headers=headers, limit=limit)
     stored = redacted(answer, [destination.secret], headers=["Retry-After"])
     result = json_object(answer)
     timestamp = str(result.get("ts") or "")
-    if answer.status == 200 and result.get("ok") is True and _TIMESTAMP.fullmatch(timestamp):
+    if (
+        answer.status == 200
+        and result.get("ok") is True
+        and _TIMESTAMP.fullmatch(timestamp)
+    ):
         return Posted(timestamp, 200, answer=stored, pause=PAUSE)
     raise _failure(answer, str(result.get("error") or ""), stored)
 
 
 def _failure(answer: Answer, error: str, stored: str) -> Exception:
-    """Return the exception for an answer; Slack's own error word says more than the status."""
+    """Return the exception for an answer; Slack's own error word says more than the
+    status.
+    """
     error = error if _ERROR.fullmatch(error) else ""
     status = answer.status
     sentence = f"Slack answered {error or status}."
     if status == 429 or error in _RATE_LIMITED:
-        return RetryLater("Slack asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
+        return RetryLater(
+            "Slack asked to wait.",
+            seconds=retry_after(answer),
+            status=429,
+            answer=stored,
+        )
     if error in _CARD_GONE:
-        return CardGone("Somebody deleted the card in Slack.", status=404, answer=stored)
+        return CardGone(
+            "Somebody deleted the card in Slack.", status=404, answer=stored
+        )
     if error in _GONE or status in (401, 403, 404, 410):
         return DestinationGone(
-            f"{sentence} It does not accept posts there.", status=_status(status, error), answer=stored
+            f"{sentence} It does not accept posts there.",
+            status=_status(status, error),
+            answer=stored,
         )
     if error in _REFUSED or status == 400:
-        return CardRefused(f"Slack refused the card ({error or status}).", status=400, answer=stored)
+        return CardRefused(
+            f"Slack refused the card ({error or status}).", status=400, answer=stored
+        )
     return RetryLater(sentence, status=None if error else status, answer=stored)
 
 
@@ -233,4 +309,10 @@ def _status(status: int, error: str) -> int:
         return status
     if error.endswith("is_archived"):
         return 410
-    return 404 if error in ("channel_not_found", "not_in_channel") else 403 if "permission" in error else 401
+    return (
+        404
+        if error in ("channel_not_found", "not_in_channel")
+        else 403
+        if "permission" in error
+        else 401
+    )

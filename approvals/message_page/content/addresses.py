@@ -1,6 +1,8 @@
-"""The sender and recipients of a message: each whole address first, then its name and what is known about it.
+"""The sender and recipients of a message: each whole address first, then its name and
+what is known about it.
 
-One bounded query for all of them. Warnings about an address come from the findings stored with the revision.
+One bounded query for all of them. Warnings about an address come from the findings
+stored with the revision.
 """
 
 import unicodedata
@@ -19,15 +21,28 @@ from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
 from risk.findings import address_id
-from risk.lookalikes import Comparison, alike_pairs, compare_names, has_mixed_scripts, passes_for_latin
+from risk.lookalikes import (
+    Comparison,
+    alike_pairs,
+    compare_names,
+    has_mixed_scripts,
+    passes_for_latin,
+)
 
-# How many addresses of one line are shown; the rest is counted there, and listed under "Headers".
+# How many addresses of one line are shown; the rest is counted there, and listed under
+# "Headers".
 SHOWN = 60
 # How many characters of an address are spelled out.
 SPELLED = 40
 # With more new addresses than this, a mark on each would hide the other marks.
 MAX_MARKED = 4
-_SCRIPTS = {"LATIN": "Latin", "CYRILLIC": "Cyrillic", "GREEK": "Greek", "DIGIT": "digit", "CJK": "Han"}
+_SCRIPTS = {
+    "LATIN": "Latin",
+    "CYRILLIC": "Cyrillic",
+    "GREEK": "Greek",
+    "DIGIT": "digit",
+    "CJK": "Han",
+}
 _ENDS: Mapping[str, str] = {
     MessageState.DELIVERED: "last delivered",
     MessageState.BOUNCED: "last bounced",
@@ -37,7 +52,8 @@ _ENDS: Mapping[str, str] = {
     MessageState.APPROVED: "last approved",
     MessageState.SCHEDULED_APPROVED: "last approved",
 }
-# The label of a finding next to an address: with a second value that it names, and without.
+# The label of a finding next to an address: with a second value that it names, and
+# without.
 _WORDS = {
     "lookalike_recipient": ("Looks like {}", "Mixed alphabets"),
     "name_says_address": ("Name shows {}", "Name shows another address"),
@@ -48,7 +64,9 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class AddressStatus:
-    """What is known of an address. `kind` is inside, known, new, stopped or refused; the last two are warnings."""
+    """What is known of an address. `kind` is inside, known, new, stopped or refused;
+    the last two are warnings.
+    """
 
     kind: str
     words: str
@@ -68,7 +86,8 @@ class Letter:
 
 @dataclass
 class Address:
-    """One address with the name that recipients see beside it. `reads_as` is its domain as it is read or looked up.
+    """One address with the name that recipients see beside it. `reads_as` is its domain
+    as it is read or looked up.
 
     `alike` compares it with the known one that it looks like.
     """
@@ -86,7 +105,9 @@ class Address:
 
 @dataclass
 class Field:
-    """One address line. Not `covered`: the key of this connection does not show it. `more` are not shown here."""
+    """One address line. Not `covered`: the key of this connection does not show it.
+    `more` are not shown here.
+    """
 
     label: str
     addresses: tuple[Address, ...]
@@ -104,25 +125,36 @@ class Field:
         return self.number > MAX_MARKED
 
 
-def address_lines(message: Message, content: Content | None, *, actor: Actor) -> list[Field]:
+def address_lines(
+    message: Message, content: Content | None, *, actor: Actor
+) -> list[Field]:
     """Return the address lines, whole; those that are known to be empty are left out."""
     if content is None:
         return _lines(message, None)
     return lines_of_many([(message, content)], actor=actor)[message.pk]
 
 
-def lines_of_many(contents: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
+def lines_of_many(
+    contents: Sequence[tuple[Message, Content]], *, actor: Actor
+) -> dict[int, list[Field]]:
     """Return the same for many messages by their keys, in two queries a connection."""
     found = {message.pk: _lines(message, content) for message, content in contents}
     for connection in {message.connection_id for message, _ in contents}:
-        lines = {one.pk: found[one.pk] for one, _ in contents if one.connection_id == connection}
+        lines = {
+            one.pk: found[one.pk]
+            for one, _ in contents
+            if one.connection_id == connection
+        }
         _add_statuses(lines, connection, actor=actor)
     return found
 
 
 def _lines(message: Message, content: Content | None) -> list[Field]:
     if content is None:
-        known = [("From", (message.sender,) if message.sender else ()), ("To", tuple(map(str, message.recipients)))]
+        known = [
+            ("From", (message.sender,) if message.sender else ()),
+            ("To", tuple(map(str, message.recipients))),
+        ]
         return [_field(label, values) for label, values in known]
     lines = [
         ("From", "from", (content.sender,) if content.sender else ()),
@@ -136,7 +168,9 @@ def _lines(message: Message, content: Content | None) -> list[Field]:
     alike = dict(alike_pairs(findings))
     fields = []
     for label, name, values in lines:
-        worst_first = sorted(values, key=lambda value: bare_address(value).lower() not in suspicious)
+        worst_first = sorted(
+            values, key=lambda value: bare_address(value).lower() not in suspicious
+        )
         field = _field(label, worst_first if len(values) > SHOWN else values)
         field.covered = name in content.coverage
         for one in field.addresses:
@@ -148,18 +182,28 @@ def _lines(message: Message, content: Content | None) -> list[Field]:
 
 
 def spell_out(address: str) -> tuple[Letter, ...]:
-    """Return the characters of an address one by one, where some are of another script than they seem."""
+    """Return the characters of an address one by one, where some are of another script
+    than they seem.
+    """
     local, at, domain = address[:1000].rpartition("@")
     read = f"{local}{at}{unicode_host(domain)}"
     is_odd = (
-        has_mixed_scripts(local) or has_mixed_scripts(domain) or passes_for_latin(domain) or passes_for_latin(local)
+        has_mixed_scripts(local)
+        or has_mixed_scripts(domain)
+        or passes_for_latin(domain)
+        or passes_for_latin(local)
     )
     if not is_odd:
         return ()
-    letters = [Letter(one, _script(one), one.isalpha() and _script(one) != "Latin") for one in read]
+    letters = [
+        Letter(one, _script(one), one.isalpha() and _script(one) != "Latin")
+        for one in read
+    ]
     if len(letters) <= SPELLED:
         return tuple(letters)
-    start = max(0, next((i for i, one in enumerate(letters) if one.is_odd), 0) - SPELLED // 4)
+    start = max(
+        0, next((i for i, one in enumerate(letters) if one.is_odd), 0) - SPELLED // 4
+    )
     return tuple(letters[start : start + SPELLED])
 
 
@@ -171,31 +215,49 @@ def _script(letter: str) -> str:
 
 
 def _field(label: str, values: Sequence[str]) -> Field:
-    return Field(label, tuple(map(_plain, values[:SHOWN])), more=max(0, len(values) - SHOWN))
+    return Field(
+        label, tuple(map(_plain, values[:SHOWN])), more=max(0, len(values) - SHOWN)
+    )
 
 
 def _several(value: str) -> tuple[str, ...]:
-    """Return the addresses of a line that may hold several; what cannot be told apart stays whole."""
+    """Return the addresses of a line that may hold several; what cannot be told apart
+    stays whole.
+    """
     parts = [part.strip() for part in value[:100_000].split(",")]
-    return tuple(parts) if len(value) <= 100_000 and all("@" in part for part in parts) else ((value,) if value else ())
+    return (
+        tuple(parts)
+        if len(value) <= 100_000 and all("@" in part for part in parts)
+        else ((value,) if value else ())
+    )
 
 
 def _plain(value: str) -> Address:
-    """Return the address itself first, and the name after it; anything else is shown as written."""
+    """Return the address itself first, and the name after it; anything else is shown as
+    written.
+    """
     address = bare_address(value)
     name = shown_name(value)
     if "@" not in address or not name:
-        return Address(value.strip() if "@" not in address else address, id=address_id(address))
+        return Address(
+            value.strip() if "@" not in address else address, id=address_id(address)
+        )
     return Address(address, name, address_id(address))
 
 
-def _mark(one: Address, suspicious: Mapping[str, Collection[tuple[str, str]]], known: Mapping[str, str]) -> None:
+def _mark(
+    one: Address,
+    suspicious: Mapping[str, Collection[tuple[str, str]]],
+    known: Mapping[str, str],
+) -> None:
     """Add what the findings say about an address, and how it is read."""
     domain = one.value.rpartition("@")[2]
     other = unicode_host(domain)
     if other == domain and not domain.isascii():
         other = ".".join(
-            label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+            label
+            if label.isascii()
+            else "xn--" + label.encode("punycode").decode("ascii")
             for label in domain.split(".")
         )
     one.marks = tuple(suspicious.get(one.value.lower(), ()))
@@ -206,8 +268,12 @@ def _mark(one: Address, suspicious: Mapping[str, Collection[tuple[str, str]]], k
         one.alike = compare_names(one.value, alike)
 
 
-def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
-    """Return level and words by address, for the findings that are about single addresses."""
+def _marks_of(
+    findings: Sequence[Mapping[str, Any]],
+) -> dict[str, list[tuple[str, str]]]:
+    """Return level and words by address, for the findings that are about single
+    addresses.
+    """
     marks: dict[str, list[tuple[str, str]]] = {}
     for found in findings:
         rule = str(found.get("rule", ""))
@@ -220,12 +286,24 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
     return marks
 
 
-def _add_statuses(fields: Mapping[int, Sequence[Field]], connection: int, *, actor: Actor) -> None:
-    """Add what is known of each address to the lines of a connection's messages, which come by their keys."""
+def _add_statuses(
+    fields: Mapping[int, Sequence[Field]], connection: int, *, actor: Actor
+) -> None:
+    """Add what is known of each address to the lines of a connection's messages, which
+    come by their keys.
+    """
     ours = set(map(_domain, Mailbox.objects.addresses_in(connection)))
-    every = (one for lines in fields.values() for line in lines for one in line.addresses)
-    outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
-    known = contacts_of_actor(actor, sorted(outside), connection=connection, besides=list(fields))
+    every = (
+        one for lines in fields.values() for line in lines for one in line.addresses
+    )
+    outside = {
+        one.value.lower()
+        for one in every
+        if "@" in one.value and not _inside(one, ours)
+    }
+    known = contacts_of_actor(
+        actor, sorted(outside), connection=connection, besides=list(fields)
+    )
     for lines in fields.values():
         seen: set[str] = set()
         for one in (one for line in lines for one in line.addresses):
@@ -244,7 +322,9 @@ def _domain(address: str) -> str:
     return address.rpartition("@")[2].lower().rstrip(".")
 
 
-def _status(one: Address, known: Mapping[str, Contact], ours: Collection[str]) -> AddressStatus | None:
+def _status(
+    one: Address, known: Mapping[str, Contact], ours: Collection[str]
+) -> AddressStatus | None:
     if "@" not in one.value:
         return None
     if _inside(one, ours):
@@ -260,41 +340,70 @@ def _status(one: Address, known: Mapping[str, Contact], ours: Collection[str]) -
     end = "" if contact.is_cut else _ENDS.get(contact.last_state, "")
     number = f"{contact.left:,}{'+' if contact.is_cut else ''} message{'' if contact.left == 1 else 's'}"
     if contact.left:
-        is_bad = not contact.is_cut and contact.last_state in (MessageState.BOUNCED, MessageState.COMPLAINED)
+        is_bad = not contact.is_cut and contact.last_state in (
+            MessageState.BOUNCED,
+            MessageState.COMPLAINED,
+        )
         first = None if contact.is_cut else contact.first_at
-        return AddressStatus("refused" if is_bad else "known", number, first, end, contact.last_at)
+        return AddressStatus(
+            "refused" if is_bad else "known", number, first, end, contact.last_at
+        )
     if contact.received:
-        wrote = "wrote once" if contact.received == 1 else f"wrote {contact.received:,} times"
+        wrote = (
+            "wrote once"
+            if contact.received == 1
+            else f"wrote {contact.received:,} times"
+        )
         return AddressStatus("known", f"Never written to, {wrote}", contact.first_at)
     if contact.stopped:
-        return AddressStatus("stopped", f"New: {contact.stopped:,} rejected here before", contact.first_at)
+        return AddressStatus(
+            "stopped",
+            f"New: {contact.stopped:,} rejected here before",
+            contact.first_at,
+        )
     return AddressStatus("new", "New")
 
 
 _RECIPIENT_LINES = ("To", "Cc", "Bcc")
-# How many refused addresses are offered to be allowed; more are hardly a mere gap in the list.
+# How many refused addresses are offered to be allowed; more are hardly a mere gap in
+# the list.
 OFFERED = 5
 
 
 def add_lists(fields: Sequence[Field], judged: Judgement) -> None:
     """Add what the allowlists say about each recipient to the address lines."""
-    passed = {_compared_form(address): listed for address, listed in judged.passed.items()}
+    passed = {
+        _compared_form(address): listed for address, listed in judged.passed.items()
+    }
     refused = {_compared_form(address) for address in judged.refused}
     watched = {_compared_form(address) for address in judged.would_be_refused}
-    for one in (one for field in fields if field.label in _RECIPIENT_LINES for one in field.addresses):
+    for one in (
+        one
+        for field in fields
+        if field.label in _RECIPIENT_LINES
+        for one in field.addresses
+    ):
         key = one.value.lower()
         if key in refused:
             one.marks = (*one.marks, ("high", "Off the allowlist"))
         elif key in watched:
             one.marks = (*one.marks, ("notice", "Off the allowlist (Monitor)"))
         elif listed := passed.get(key):
-            one.allowed_by = f"{listed.pattern} on the list for {listed.label}" if listed.pattern else listed.label
+            one.allowed_by = (
+                f"{listed.pattern} on the list for {listed.label}"
+                if listed.pattern
+                else listed.label
+            )
 
 
 def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
-    """Return the refused recipients that this person may allow; none where the mailbox is not known."""
+    """Return the refused recipients that this person may allow; none where the mailbox
+    is not known.
+    """
     mailbox = message.mailbox_id
-    if mailbox is None or not actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=mailbox):
+    if mailbox is None or not actor.is_a(
+        Role.ADMIN, connection=message.connection_id, mailbox=mailbox
+    ):
         return []
     return [address for address in judged.refused if allowable(address)][:OFFERED]
 

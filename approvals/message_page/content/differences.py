@@ -1,7 +1,9 @@
-"""What changed between two versions of a message: field by field, word by word inside texts, file by file.
+"""What changed between two versions of a message: field by field, word by word inside
+texts, file by file.
 
-Only what both versions show is compared. Two contents with different fingerprints never come out as unchanged. An edit
-makes another message, so what the page says about edits is here too.
+Only what both versions show is compared. Two contents with different fingerprints never
+come out as unchanged. An edit makes another message, so what the page says about edits
+is here too.
 """
 
 from collections import Counter, defaultdict, deque
@@ -12,9 +14,22 @@ from typing import Any
 from approvals.decisions.contributors import edit_of
 from approvals.desk_messages import latest_decision
 from approvals.message_page.content.source import NAMES
-from approvals.message_page.content.word_diff import MAX_SHOWN, Effort, Piece, compare, disguises, shown
+from approvals.message_page.content.word_diff import (
+    MAX_SHOWN,
+    Effort,
+    Piece,
+    compare,
+    disguises,
+    shown,
+)
 from approvals.models import Decision, Replacement
-from common.fingerprint import FIELDS, Attachment, Content, normalise_address, short_fingerprint
+from common.fingerprint import (
+    FIELDS,
+    Attachment,
+    Content,
+    normalise_address,
+    short_fingerprint,
+)
 from mirror.models import Message, Revision
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.store import stored_content
@@ -34,7 +49,9 @@ MAX_VALUES = 100
 
 @dataclass(frozen=True)
 class FileChange:
-    """One attached file: `kind` is removed, added, changed or renamed; `details` say what it was and is."""
+    """One attached file: `kind` is removed, added, changed or renamed; `details` say
+    what it was and is.
+    """
 
     kind: str
     name: str
@@ -43,9 +60,11 @@ class FileChange:
 
 @dataclass(frozen=True)
 class Change:
-    """What changed in one field. `addition` names the one that changed among what is added on sending.
+    """What changed in one field. `addition` names the one that changed among what is
+    added on sending.
 
-    For values there are `removed` and `added`, for texts `pieces`; `left_out` counts what is not shown.
+    For values there are `removed` and `added`, for texts `pieces`; `left_out` counts
+    what is not shown.
     """
 
     field: str
@@ -63,10 +82,16 @@ def difference(before: Content, after: Content) -> tuple[Change, ...]:
     """Return what changed from `before` to `after`, in reading order."""
     effort = Effort()
     tally = Tally()
-    return tuple(change for name in FIELDS for change in _changes(name, before, after, effort, tally))
+    return tuple(
+        change
+        for name in FIELDS
+        for change in _changes(name, before, after, effort, tally)
+    )
 
 
-def _changes(name: str, before: Content, after: Content, effort: Effort, tally: Tally) -> Iterator[Change]:
+def _changes(
+    name: str, before: Content, after: Content, effort: Effort, tally: Tally
+) -> Iterator[Change]:
     was_covered = name in before.coverage
     is_covered = name in after.coverage
     if was_covered != is_covered:
@@ -79,11 +104,18 @@ def _changes(name: str, before: Content, after: Content, effort: Effort, tally: 
         yield from _files(before.attachments, after.attachments)
     elif name == "additions":
         for key in sorted({*before.additions, *after.additions}):
-            texts = (before.additions.get(key) or None, after.additions.get(key) or None)
-            yield from (replace(one, addition=key) for one in _text(name, *texts, effort, tally))
+            texts = (
+                before.additions.get(key) or None,
+                after.additions.get(key) or None,
+            )
+            yield from (
+                replace(one, addition=key) for one in _text(name, *texts, effort, tally)
+            )
     else:
         attribute = {"from_name": "sender_name"}.get(name, name)
-        yield from _text(name, getattr(before, attribute), getattr(after, attribute), effort, tally)
+        yield from _text(
+            name, getattr(before, attribute), getattr(after, attribute), effort, tally
+        )
 
 
 def _coverage(name: str, is_covered: bool) -> Change:
@@ -103,61 +135,110 @@ def _listed(name: str, content: Content) -> tuple[str, ...]:
     return found
 
 
-def _addresses(name: str, before: Iterable[str], after: Iterable[str]) -> Iterator[Change]:
-    """Compare as the fingerprint does: each address once, in any order, its domain in any case."""
+def _addresses(
+    name: str, before: Iterable[str], after: Iterable[str]
+) -> Iterator[Change]:
+    """Compare as the fingerprint does: each address once, in any order, its domain in
+    any case.
+    """
     old = {normalise_address(one): one for one in before}
     new = {normalise_address(one): one for one in after}
     removed = tuple(one for key, one in old.items() if key not in new)
     added = tuple(one for key, one in new.items() if key not in old)
     if removed or added:
         left_out = max(0, len(removed) - MAX_VALUES) + max(0, len(added) - MAX_VALUES)
-        notes = (f"{left_out:,} more addresses changed. The message shows all current ones.",) if left_out else ()
-        yield Change(name, _LABELS[name], removed=removed[:MAX_VALUES], added=added[:MAX_VALUES], notes=notes)
+        notes = (
+            (
+                f"{left_out:,} more addresses changed. The message shows all current ones.",
+            )
+            if left_out
+            else ()
+        )
+        yield Change(
+            name,
+            _LABELS[name],
+            removed=removed[:MAX_VALUES],
+            added=added[:MAX_VALUES],
+            notes=notes,
+        )
 
 
-def _text(name: str, before: str | None, after: str | None, effort: Effort, tally: Tally) -> Iterator[Change]:
+def _text(
+    name: str, before: str | None, after: str | None, effort: Effort, tally: Tally
+) -> Iterator[Change]:
     if before == after:
         return
     found, is_fine = compare(before or "", after or "", effort)
     pieces, left_out = shown(found, tally)
     notes = [*disguises(found)]
     if before is None:
-        notes.append("There was none before." if after else "There was none before. Now there is an empty one.")
+        notes.append(
+            "There was none before."
+            if after
+            else "There was none before. Now there is an empty one."
+        )
     if after is None:
         notes.append("Removed.")
     if not is_fine:
-        notes.append("There are too many differences to compare word by word. The differing parts are shown in full.")
+        notes.append(
+            "There are too many differences to compare word by word. The differing parts are shown in full."
+        )
     if left_out:
         notes.append(
             f"{left_out:,} more changed characters are not shown, only the first {MAX_SHOWN:,}. Read the whole message."
         )
-    yield Change(name, _LABELS[name], pieces=pieces, notes=tuple(notes), left_out=left_out)
+    yield Change(
+        name, _LABELS[name], pieces=pieces, notes=tuple(notes), left_out=left_out
+    )
 
 
-def _files(before: tuple[Attachment, ...], after: tuple[Attachment, ...]) -> Iterator[Change]:
+def _files(
+    before: tuple[Attachment, ...], after: tuple[Attachment, ...]
+) -> Iterator[Change]:
     gone = list((Counter(before) - Counter(after)).elements())
     new = list((Counter(after) - Counter(before)).elements())
     if not gone and not new:
         return
     renamed, gone, new = _paired(
-        gone, new, lambda one: (one.sha256, one.content_type, one.size) if one.sha256 else None
+        gone,
+        new,
+        lambda one: (one.sha256, one.content_type, one.size) if one.sha256 else None,
     )
     changed, gone, new = _paired(gone, new, lambda one: one.name)
     files = [
-        *(FileChange("renamed", now.name, (f"Was “{was.name}”.", _describe(now))) for was, now in renamed),
-        *(FileChange("changed", now.name, (f"Was: {_describe(was)}", f"Is: {_describe(now)}")) for was, now in changed),
+        *(
+            FileChange("renamed", now.name, (f"Was “{was.name}”.", _describe(now)))
+            for was, now in renamed
+        ),
+        *(
+            FileChange(
+                "changed", now.name, (f"Was: {_describe(was)}", f"Is: {_describe(now)}")
+            )
+            for was, now in changed
+        ),
         *(FileChange("removed", one.name, (_describe(one),)) for one in gone),
         *(FileChange("added", one.name, (_describe(one),)) for one in new),
     ]
     more = len(files) - MAX_VALUES
-    notes = (f"{more:,} more files changed. The message shows all current ones.",) if more > 0 else ()
-    yield Change("attachments", _LABELS["attachments"], files=tuple(files[:MAX_VALUES]), notes=notes)
+    notes = (
+        (f"{more:,} more files changed. The message shows all current ones.",)
+        if more > 0
+        else ()
+    )
+    yield Change(
+        "attachments",
+        _LABELS["attachments"],
+        files=tuple(files[:MAX_VALUES]),
+        notes=notes,
+    )
 
 
 def _paired(
     gone: list[Attachment], new: list[Attachment], key: Callable[[Attachment], Hashable]
 ) -> tuple[list[tuple[Attachment, Attachment]], list[Attachment], list[Attachment]]:
-    """Return the pairs of files that have the same key, and what is left over on both sides."""
+    """Return the pairs of files that have the same key, and what is left over on both
+    sides.
+    """
     waiting: dict[Hashable, deque[Attachment]] = defaultdict(deque)
     for one in new:
         waiting[key(one)].append(one)
@@ -178,14 +259,17 @@ def _describe(file: Attachment) -> str:
 
 @dataclass(frozen=True)
 class Changes:
-    """From one version to another. `before` is None where the version that was read is not known here."""
+    """From one version to another. `before` is None where the version that was read is
+    not known here.
+    """
 
     before: Revision | None
     after: Revision
     changes: tuple[Change, ...]
     since: str = ""
     sent_back: Decision | None = None
-    # How the text differs from the one that the reviewer suggested, if any: not at all where it was taken as it was.
+    # How the text differs from the one that the reviewer suggested, if any: not at all
+    # where it was taken as it was.
     suggested: tuple[Change, ...] | None = None
     # Who corrected the message before into this one.
     edited: Replacement | None = None
@@ -197,32 +281,50 @@ class Changes:
 
 
 def changes_since(message: Message, fingerprint: str | None) -> Changes | None:
-    """Return what changed since the version with this fingerprint; None where that is the current one, or none given.
+    """Return what changed since the version with this fingerprint; None where that is
+    the current one, or none given.
 
-    The fingerprint comes from the reader's page: only versions of this very message are looked at.
+    The fingerprint comes from the reader's page: only versions of this very message are
+    looked at.
     """
     current = message.revision
     if not fingerprint or current is None or current.fingerprint == fingerprint:
         return None
-    before = message.revisions.filter(fingerprint=fingerprint).order_by("-number").first()
-    found = difference(stored_content(before), stored_content(current)) if before else ()
+    before = (
+        message.revisions.filter(fingerprint=fingerprint).order_by("-number").first()
+    )
+    found = (
+        difference(stored_content(before), stored_content(current)) if before else ()
+    )
     return Changes(before, current, found, since=fingerprint)
 
 
 def changes_since_sent_back(message: Message) -> Changes | None:
-    """Return what changed since the version that was sent back or edited, where this message is the next one."""
+    """Return what changed since the version that was sent back or edited, where this
+    message is the next one.
+    """
     if message.answers_id is None or message.revision is None:
         return None
     if edit_of(message) and (edited := edit_that_made(message)) is not None:
-        found = difference(stored_content(edited.revision), stored_content(message.revision))
+        found = difference(
+            stored_content(edited.revision), stored_content(message.revision)
+        )
         return Changes(edited.revision, message.revision, found, edited=edited)
-    decisions = Decision.objects.filter(message=message.answers_id, outcome=Outcome.SEND_BACK).exclude(state__in=VOID)
-    asked = decisions.select_related("revision", "given_by", "message").order_by("-pk").first()
+    decisions = Decision.objects.filter(
+        message=message.answers_id, outcome=Outcome.SEND_BACK
+    ).exclude(state__in=VOID)
+    asked = (
+        decisions.select_related("revision", "given_by", "message")
+        .order_by("-pk")
+        .first()
+    )
     if asked is None:
         return None
     found = difference(stored_content(asked.revision), stored_content(message.revision))
     suggested = _since_suggestion(asked, stored_content(message.revision))
-    return Changes(asked.revision, message.revision, found, sent_back=asked, suggested=suggested)
+    return Changes(
+        asked.revision, message.revision, found, sent_back=asked, suggested=suggested
+    )
 
 
 def _since_suggestion(asked: Decision, current: Content) -> tuple[Change, ...] | None:
@@ -230,12 +332,18 @@ def _since_suggestion(asked: Decision, current: Content) -> tuple[Change, ...] |
     if not asked.suggestion or current.markdown is None:
         return None
     texts = (asked.suggestion.rstrip(), current.markdown.replace("\r\n", "\n").rstrip())
-    return difference(*(Content(markdown=text, coverage=("markdown",)) for text in texts))
+    return difference(
+        *(Content(markdown=text, coverage=("markdown",)) for text in texts)
+    )
 
 
 def edit_that_made(message: Message) -> Replacement | None:
-    """Return the edit of another message by which this one was made; None where it was not edited."""
-    made = Replacement.objects.that_made(upstream_ids=[message.upstream_id], references=[edit_of(message) or "-"])
+    """Return the edit of another message by which this one was made; None where it was
+    not edited.
+    """
+    made = Replacement.objects.that_made(
+        upstream_ids=[message.upstream_id], references=[edit_of(message) or "-"]
+    )
     with_first = made.select_related("person", "revision", "message")
     return with_first.filter(connection=message.connection_id).first()
 
@@ -245,18 +353,29 @@ def changes_since_version_before(message: Message) -> Changes | None:
     current = message.revision
     if current is None:
         return None
-    before = message.revisions.filter(number__lt=current.number).order_by("-number").first()
+    before = (
+        message.revisions.filter(number__lt=current.number).order_by("-number").first()
+    )
     if before is None:
         return None
-    return Changes(before, current, difference(stored_content(before), stored_content(current)))
+    return Changes(
+        before, current, difference(stored_content(before), stored_content(current))
+    )
 
 
 _UNDER_WAY = (DecisionState.RECORDED, DecisionState.CALLING, DecisionState.UNKNOWN)
-_NOT_SENT = tuple(MessageState[name] for name in ("HELD", "SCHEDULED", "REJECTED", "CANCELLED", "FAILED", "GONE"))
+_NOT_SENT = tuple(
+    MessageState[name]
+    for name in ("HELD", "SCHEDULED", "REJECTED", "CANCELLED", "FAILED", "GONE")
+)
 
 
-def edits_context(message: Message, *, was_edited: bool, is_edited: bool) -> dict[str, Any]:
-    """Return the newest edit of this message, and the one that it was made by; without either, nothing is read."""
+def edits_context(
+    message: Message, *, was_edited: bool, is_edited: bool
+) -> dict[str, Any]:
+    """Return the newest edit of this message, and the one that it was made by; without
+    either, nothing is read.
+    """
     context: dict[str, Any] = {"edit_to": None, "edit_from": None}
     edits = Replacement.objects.filter(message=message).order_by("-pk")
     if was_edited and (newest := edits.select_related("person").first()) is not None:
@@ -272,7 +391,8 @@ def edits_context(message: Message, *, was_edited: bool, is_edited: bool) -> dic
         context |= {
             "edit_from": made,
             "may_finish_first": made.revision_id == made.message.revision_id,
-            "first_is_held": made.message.state == MessageState.HELD and not is_under_way,
+            "first_is_held": made.message.state == MessageState.HELD
+            and not is_under_way,
             "first_leaves": has_left or (is_under_way and outcome == Outcome.APPROVE),
         }
     return context

@@ -1,6 +1,8 @@
-"""Where a message came from: what its sender says of that, in short names, and other mail by the same trigger.
+"""Where a message came from: what its sender says of that, in short names, and other
+mail by the same trigger.
 
-A sender's claim counts as verified only where the desk saw it signed. The count is bounded.
+A sender's claim counts as verified only where the desk saw it signed. The count is
+bounded.
 """
 
 import re
@@ -23,7 +25,9 @@ MAX_STATED_REASON = 2000
 
 @dataclass(frozen=True)
 class Origin:
-    """What is said of who started it. `others` wait from the same trigger; `query` is the queue that lists them."""
+    """What is said of who started it. `others` wait from the same trigger; `query` is
+    the queue that lists them.
+    """
 
     address: str = ""
     reason: str = ""
@@ -39,7 +43,9 @@ class Origin:
 
 
 def origin_of(message: Message, *, actor: Actor) -> Origin:
-    """Return where a message says that it came from, and how many others wait from there."""
+    """Return where a message says that it came from, and how many others wait from
+    there.
+    """
     others = 0
     query = ""
     if message.started_by:
@@ -57,16 +63,22 @@ def origin_of(message: Message, *, actor: Actor) -> Origin:
 
 
 def is_verified(message: Message) -> bool:
-    """Whether the interaction that the sender names is a signed command that made this message."""
+    """Whether the interaction that the sender names is a signed command that made this
+    message.
+    """
     named = str(message.trigger.get("discord_interaction_id") or "")
     if not named:
         return False
-    made = CommandedMail.objects.filter(connection=message.connection_id, upstream_id=message.upstream_id)
+    made = CommandedMail.objects.filter(
+        connection=message.connection_id, upstream_id=message.upstream_id
+    )
     return made.filter(interaction_id=named).exists()
 
 
 def discord_address(trigger: Mapping[str, Any]) -> str:
-    """Return the address of the Discord channel or message that is named by its ids; empty where one is missing."""
+    """Return the address of the Discord channel or message that is named by its ids;
+    empty where one is missing.
+    """
     guild = _id(trigger, "discord_guild_id", "discord_guild")
     channel = _id(trigger, "discord_channel_id", "discord_channel")
     if not guild or not channel:
@@ -78,7 +90,14 @@ def discord_address(trigger: Mapping[str, Any]) -> str:
 def stated_reason(trigger: Mapping[str, Any]) -> str:
     """Return why the agent says that it writes; empty where it says nothing."""
     found = (trigger.get(name) for name in _REASONS)
-    return next((one.strip()[:MAX_STATED_REASON] for one in found if isinstance(one, str) and one.strip()), "")
+    return next(
+        (
+            one.strip()[:MAX_STATED_REASON]
+            for one in found
+            if isinstance(one, str) and one.strip()
+        ),
+        "",
+    )
 
 
 def _id(trigger: Mapping[str, Any], *names: str) -> str:

@@ -1,7 +1,7 @@
 """Compares the HTML part of a message with its text part, with the differences marked.
 
-Pure, and bounded for hostile messages. Each part is compared as its reader sees it; layout is no
-difference, a link's target is one.
+Pure, and bounded for hostile messages. Each part is compared as its reader sees it;
+layout is no difference, a link's target is one.
 """
 
 import re
@@ -40,10 +40,11 @@ _WORD = re.compile(r"\S+\s*")
 
 @dataclass(frozen=True)
 class Comparison:
-    """`kind` is unseen, doubt, one, same or differ; `only` names the part that there is, where it is one.
+    """`kind` is unseen, doubt, one, same or differ; `only` names the part that there
+    is, where it is one.
 
-    Of the pieces, "gone" stands only in the text and "new" only in the HTML. Where the two have too little in common,
-    `sides` holds both, side by side.
+    Of the pieces, "gone" stands only in the text and "new" only in the HTML. Where the
+    two have too little in common, `sides` holds both, side by side.
     """
 
     kind: str
@@ -56,10 +57,16 @@ class Comparison:
     links_in_text: tuple[str, ...] = ()
 
 
-def compare_parts(content: Content, shown: RenderedMessage, written: RenderedMessage | None = None) -> Comparison:
-    """Return how the HTML part and the text part of a message differ. `written` is its text, rendered by itself."""
+def compare_parts(
+    content: Content, shown: RenderedMessage, written: RenderedMessage | None = None
+) -> Comparison:
+    """Return how the HTML part and the text part of a message differ. `written` is its
+    text, rendered by itself.
+    """
     if not {"html", "markdown"} <= set(content.coverage):
-        return Comparison("unseen", only="html" if "html" in content.coverage else "markdown")
+        return Comparison(
+            "unseen", only="html" if "html" in content.coverage else "markdown"
+        )
     if content.html is None or content.markdown is None or written is None:
         return Comparison("one", only="markdown" if content.html is None else "html")
     if shown.doubt or written.doubt:
@@ -70,20 +77,28 @@ def compare_parts(content: Content, shown: RenderedMessage, written: RenderedMes
 def _compared(shown: RenderedMessage, written: RenderedMessage) -> Comparison:
     in_text = _words(written.plain)
     in_html = _words(shown.plain)
-    blocks = common_blocks([w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT))
+    blocks = common_blocks(
+        [w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT)
+    )
     to_html = _targets(shown)
     to_text = _targets(written)
     in_html_only = tuple(one for one in to_html if one not in to_text)[:MAX_LINKS]
     in_text_only = tuple(one for one in to_text if one not in to_html)[:MAX_LINKS]
     other_links = len(in_html_only) + len(in_text_only)
-    linked = Comparison("differ", links_in_html=in_html_only, links_in_text=in_text_only)
+    linked = Comparison(
+        "differ", links_in_html=in_html_only, links_in_text=in_text_only
+    )
     if blocks is None:
-        return replace(linked, differences=1 + other_links, sides=_side_by_side(shown, written))
+        return replace(
+            linked, differences=1 + other_links, sides=_side_by_side(shown, written)
+        )
     steps = joined(steps_of(in_text, in_html, blocks), _is_crumb)
     differences = sum(1 for step in steps if step.gone or step.new) + other_links
     pieces, left_out = _pieces(steps)
     kind = "differ" if differences else "same"
-    return replace(linked, kind=kind, pieces=pieces, differences=differences, left_out=left_out)
+    return replace(
+        linked, kind=kind, pieces=pieces, differences=differences, left_out=left_out
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -94,7 +109,9 @@ def _targets(rendered: RenderedMessage) -> tuple[str, ...]:
     return tuple(dict.fromkeys(link.target for link in rendered.links if link.target))
 
 
-def _side_by_side(shown: RenderedMessage, written: RenderedMessage) -> tuple[Stretch, ...]:
+def _side_by_side(
+    shown: RenderedMessage, written: RenderedMessage
+) -> tuple[Stretch, ...]:
     return (
         stretch_of(shown.text, page=1, label="HTML", size=MAX_SHOWN),
         stretch_of(written.text, page=1, label="Text", size=MAX_SHOWN),
@@ -113,7 +130,11 @@ def _pieces(steps: Sequence[Step]) -> tuple[tuple[Piece, ...], int]:
     for index, step in enumerate(steps):
         if step.same:
             is_last = not (step.gone or step.new)
-            pieces.extend(_folded(_words(step.same), is_first=index == 0, is_last=is_last, tally=tally))
+            pieces.extend(
+                _folded(
+                    _words(step.same), is_first=index == 0, is_last=is_last, tally=tally
+                )
+            )
         for kind, text in ((GONE, step.gone), (NEW, step.new)):
             cut = text[: remaining[kind]]
             left_out += len(text) - len(cut)
@@ -123,11 +144,15 @@ def _pieces(steps: Sequence[Step]) -> tuple[tuple[Piece, ...], int]:
             if words_alone:
                 pieces.append(_piece(kind, words_alone, tally))
             if blanks := cut[len(words_alone) :]:
-                pieces.append(_piece(SAME, blanks if kind == NEW or not step.new else " ", tally))
+                pieces.append(
+                    _piece(SAME, blanks if kind == NEW or not step.new else " ", tally)
+                )
     return tuple(pieces), left_out
 
 
-def _folded(words: list[str], *, is_first: bool, is_last: bool, tally: Tally) -> list[Piece]:
+def _folded(
+    words: list[str], *, is_first: bool, is_last: bool, tally: Tally
+) -> list[Piece]:
     head = [] if is_first else words[:CONTEXT]
     tail = [] if is_last else words[max(len(head), len(words) - CONTEXT) :]
     hidden = len(words) - len(head) - len(tail)

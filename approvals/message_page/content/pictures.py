@@ -1,6 +1,8 @@
-"""What the page says of a message's remote pictures, and the frame's document with those that the desk has fetched.
+"""What the page says of a message's remote pictures, and the frame's document with
+those that the desk has fetched.
 
-Nothing is fetched here: `approvals.pictures` does that in a worker, when somebody asks for it.
+Nothing is fetched here: `approvals.pictures` does that in a worker, when somebody asks
+for it.
 """
 
 import base64
@@ -23,7 +25,9 @@ _State = RemotePicture.State
 
 @dataclass(frozen=True)
 class PicturesLine:
-    """The line about remote pictures above the frame: how many were loaded, are under way, or can be loaded."""
+    """The line about remote pictures above the frame: how many were loaded, are under
+    way, or can be loaded.
+    """
 
     to_load: int = 0
     found: int = 0
@@ -38,7 +42,9 @@ class PicturesLine:
     is_allowed: bool = False
 
 
-def pictures_line(message: Message, rendered: RenderedMessage | None) -> PicturesLine | None:
+def pictures_line(
+    message: Message, rendered: RenderedMessage | None
+) -> PicturesLine | None:
     """Return the line; None where the message has no remote pictures."""
     if rendered is None or not rendered.remote:
         return None
@@ -50,7 +56,9 @@ def pictures_line(message: Message, rendered: RenderedMessage | None) -> Picture
     tracking = sum(bool(one.tracking) for one in rendered.remote)
     under_way = [row for row in rows if row.state in (_State.WAITING, _State.FETCHING)]
     long_ago = timezone.now() - SOON
-    is_late = any(row.lease_until is None and row.asked_at < long_ago for row in under_way)
+    is_late = any(
+        row.lease_until is None and row.asked_at < long_ago for row in under_way
+    )
     return PicturesLine(
         to_load=sum(key_of(one.url) not in known for one in loadable(rendered.remote)),
         found=len(rendered.remote) - tracking,
@@ -60,16 +68,21 @@ def pictures_line(message: Message, rendered: RenderedMessage | None) -> Picture
         asked=len(rows),
         loaded=len(loaded),
         tracking=tracking + sum(row.reason == "tiny" for row in rows),
-        left_out=sum(not loaded or key_of(one.url) not in loaded for one in rendered.blocked),
+        left_out=sum(
+            not loaded or key_of(one.url) not in loaded for one in rendered.blocked
+        ),
         is_allowed=message.mailbox is not None and message.mailbox.loads_pictures,
     )
 
 
-def document_with_pictures(revision: Revision, *, until: datetime | None = None, found: Words | None = None) -> str:
-    """Return the frame's document, with the remote pictures that were fetched, until then where a time is given.
+def document_with_pictures(
+    revision: Revision, *, until: datetime | None = None, found: Words | None = None
+) -> str:
+    """Return the frame's document, with the remote pictures that were fetched, until
+    then where a time is given.
 
-    It is made anew each time: as what is approved, the rendering that is kept knows nothing of them. Nor does it know
-    of the words that are `found`, which get a mark.
+    It is made anew each time: as what is approved, the rendering that is kept knows
+    nothing of them. Nor does it know of the words that are `found`, which get a mark.
     """
     rows = RemotePicture.objects.filter(revision=revision)
     if until is not None:
@@ -79,7 +92,11 @@ def document_with_pictures(revision: Revision, *, until: datetime | None = None,
     if rendered.doubt or not (fetched or found):
         return rendered.document
     may = {one.url for one in loadable(rendered.remote)}
-    fetched |= {one.url: FetchedPicture(BEYOND) for one in rendered.remote if not one.tracking and one.url not in may}
+    fetched |= {
+        one.url: FetchedPicture(BEYOND)
+        for one in rendered.remote
+        if not one.tracking and one.url not in may
+    }
     return render_message(stored_content(revision), fetched, found=found).document
 
 

@@ -1,6 +1,8 @@
-"""The message as it was written: its parts, its headers, and what this key does not show. Nothing is left out.
+"""The message as it was written: its parts, its headers, and what this key does not
+show. Nothing is left out.
 
-Invisible characters are named. A long text or list continues on the next page, and the page says so.
+Invisible characters are named. A long text or list continues on the next page, and the
+page says so.
 """
 
 import json
@@ -14,7 +16,8 @@ from common.fingerprint import Content
 from mirror.models import Message
 from rendering.invisibles import Tally, without_surrogates
 
-# The size of one page: browsers lay out some hundred kilobytes quickly, but not a megabyte in one line.
+# The size of one page: browsers lay out some hundred kilobytes quickly, but not a
+# megabyte in one line.
 STRETCH = 60_000
 # A page ends at the end of a line where one is this near.
 SLACK = 4_000
@@ -22,7 +25,9 @@ SLACK = 4_000
 
 @dataclass(frozen=True)
 class Stretch:
-    """One page of a text: `parts` are its words, with marks for what cannot be seen; from `start` to `end`."""
+    """One page of a text: `parts` are its words, with marks for what cannot be seen;
+    from `start` to `end`.
+    """
 
     label: str
     parts: tuple[tuple[bool, str], ...]
@@ -44,7 +49,9 @@ class Stretch:
         return self.start + 1
 
 
-def stretch_of(text: str, *, page: int, label: str = "", size: int = STRETCH) -> Stretch:
+def stretch_of(
+    text: str, *, page: int, label: str = "", size: int = STRETCH
+) -> Stretch:
     """Return one page of a text; a page beyond the last is the last."""
     text = without_surrogates(text)
     cuts = _cuts(text, size)
@@ -53,11 +60,16 @@ def stretch_of(text: str, *, page: int, label: str = "", size: int = STRETCH) ->
     end = cuts[page]
     tally = Tally()
     parts = tuple(part for part in marked(text[start:end], tally) if part[1])
-    return Stretch(label, parts, start, end, len(text), page, len(cuts) - 1, tally.unmarked)
+    return Stretch(
+        label, parts, start, end, len(text), page, len(cuts) - 1, tally.unmarked
+    )
 
 
-def source_of(content: Content, *, page: int, original: str | None = None) -> tuple[Stretch, ...]:
-    """Return one page of each part that the message has; a part that has no such page is left out.
+def source_of(
+    content: Content, *, page: int, original: str | None = None
+) -> tuple[Stretch, ...]:
+    """Return one page of each part that the message has; a part that has no such page
+    is left out.
 
     `original` is its HTML before the gateway simplified it.
     """
@@ -69,7 +81,11 @@ def source_of(content: Content, *, page: int, original: str | None = None) -> tu
     parts = [(label, text) for label, text in texts if text is not None]
     last = max((page_count(text) for _, text in parts), default=1)
     page = max(1, min(page, last))
-    return tuple(stretch_of(text, page=page, label=label) for label, text in parts if page <= page_count(text))
+    return tuple(
+        stretch_of(text, page=page, label=label)
+        for label, text in parts
+        if page <= page_count(text)
+    )
 
 
 def page_count(text: str) -> int:
@@ -107,7 +123,9 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Header:
-    """One line: its name and values. Not `covered`: the key does not show it. `note` counts what is elsewhere."""
+    """One line: its name and values. Not `covered`: the key does not show it. `note`
+    counts what is elsewhere.
+    """
 
     name: str
     values: tuple[Stretch, ...] = ()
@@ -117,7 +135,9 @@ class Header:
 
 @dataclass(frozen=True)
 class Headers:
-    """The lines of the message itself, what MultiMail says of the message, and what the sender said about it."""
+    """The lines of the message itself, what MultiMail says of the message, and what the
+    sender said about it.
+    """
 
     lines: tuple[Header, ...]
     message: tuple[Header, ...]
@@ -130,15 +150,23 @@ class Headers:
 def headers_of(message: Message, content: Content, *, page: int) -> Headers:
     """Return one page of the headers; short ones are on the first page."""
     lines = list(_header_lines(content))
-    metadata = [(str(name), [_as_text(value)]) for name, value in message.trigger.items()]
+    metadata = [
+        (str(name), [_as_text(value)]) for name, value in message.trigger.items()
+    ]
     lists = [values for _, values, _ in lines] + [values for _, values in metadata]
     pages = max(map(_pages, lists), default=1)
     page = max(1, min(page, pages))
-    own = (_header(name, values, page, covered=covered) for name, values, covered in lines)
-    about = (_header(name, [value], page) for name, value in _message_lines(message) if value)
+    own = (
+        _header(name, values, page, covered=covered) for name, values, covered in lines
+    )
+    about = (
+        _header(name, [value], page) for name, value in _message_lines(message) if value
+    )
     stated = (_header(name, values, page) for name, values in metadata)
     unseen = tuple(NAMES[name] for name in content.unseen)
-    return Headers(_on_page(own), _on_page(about), _on_page(stated), unseen, page, pages)
+    return Headers(
+        _on_page(own), _on_page(about), _on_page(stated), unseen, page, pages
+    )
 
 
 def _on_page(lines: Iterable[Header | None]) -> tuple[Header, ...]:
@@ -190,7 +218,9 @@ def _pages(values: list[str]) -> int:
     return -(-len(values) // LISTED)
 
 
-def _header(name: str, values: list[str], page: int, *, covered: bool = True) -> Header | None:
+def _header(
+    name: str, values: list[str], page: int, *, covered: bool = True
+) -> Header | None:
     """Return this page's part of a line; None where the line ended on an earlier page."""
     if not covered or not values:
         return Header(name, covered=covered) if page == 1 else None
@@ -202,6 +232,10 @@ def _header(name: str, values: list[str], page: int, *, covered: bool = True) ->
         return Header(name, (one,), note="" if one.is_whole else part)
     shown = values[(page - 1) * LISTED : page * LISTED]
     first = (page - 1) * LISTED + 1
-    note = f"{first:,} to {first + len(shown) - 1:,} of {len(values):,}" if len(values) > LISTED else ""
+    note = (
+        f"{first:,} to {first + len(shown) - 1:,} of {len(values):,}"
+        if len(values) > LISTED
+        else ""
+    )
     cut = tuple(stretch_of(one, page=1) for one in shown)
     return Header(name, cut, note=note) if shown else None

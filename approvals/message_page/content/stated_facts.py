@@ -1,7 +1,8 @@
-"""Statements of a message that may be binding: sums, dates, names, promises and links, found by fixed patterns.
+"""Statements of a message that may be binding: sums, dates, names, promises and links,
+found by fixed patterns.
 
-Pure and bounded; it judges nothing, and what no pattern knows is not listed. Each fact says whether the thread has it
-too.
+Pure and bounded; it judges nothing, and what no pattern knows is not listed. Each fact
+says whether the thread has it too.
 """
 
 import re
@@ -36,7 +37,9 @@ _MONTHS = {
     "november novembre noviembre nov": 11,
     "december dezember décembre decembre diciembre dec dez": 12,
 }
-_MONTH_OF = {word: number for words, number in _MONTHS.items() for word in words.split()}
+_MONTH_OF = {
+    word: number for words, number in _MONTHS.items() for word in words.split()
+}
 _MONTH = "|".join(sorted(_MONTH_OF, key=len, reverse=True))
 _DATE = re.compile(
     rf"\b(?P<y1>[12][0-9]{{3}})-(?P<m1>[01][0-9])-(?P<d1>[0-3][0-9])\b"
@@ -75,14 +78,17 @@ _PROMISE = re.compile(
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _DIGITS = re.compile(r"[0-9]")
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
-# Before matching, runs of blanks are collapsed, so that no pattern backtracks over their lengths.
+# Before matching, runs of blanks are collapsed, so that no pattern backtracks over
+# their lengths.
 _BLANKS = re.compile(r"[^\S\n]+")
 MAX_SENTENCE = 200
 
 
 @dataclass(frozen=True)
 class Fact:
-    """What is stated. `in_thread`: whether the thread has it too; None without a thread."""
+    """What is stated. `in_thread`: whether the thread has it too; None without a
+    thread.
+    """
 
     text: str
     in_thread: bool | None = None
@@ -99,15 +105,21 @@ class Kind:
 
 @dataclass(frozen=True)
 class Facts:
-    """All kinds that the message has. `unread` characters at its end were not looked at."""
+    """All kinds that the message has. `unread` characters at its end were not looked
+    at.
+    """
 
     kinds: tuple[Kind, ...]
     has_thread: bool
     unread: int = 0
 
 
-def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] | None = None) -> Facts:
-    """Return the facts of a message, each compared with the texts of its thread where there is one."""
+def facts_of(
+    text: str, links: Sequence[Link], thread: Sequence[str] | None = None
+) -> Facts:
+    """Return the facts of a message, each compared with the texts of its thread where
+    there is one.
+    """
     read = _BLANKS.sub(" ", text[:READ])
     compared = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
     domains = [link.domain for link in links if link.domain]
@@ -116,16 +128,35 @@ def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] | None = No
         _kind("Dates", read, compared, _dates),
         _kind("Names", read, compared, _names, by_words=True),
         _kind("Promises", read, compared, _promises, by_words=True),
-        _kind("Links to", read, compared, lambda _: ((domain, domain) for domain in domains), by_words=True),
+        _kind(
+            "Links to",
+            read,
+            compared,
+            lambda _: ((domain, domain) for domain in domains),
+            by_words=True,
+        ),
     )
-    return Facts(tuple(kind for kind in kinds if kind.facts), compared is not None, max(0, len(text) - READ))
+    return Facts(
+        tuple(kind for kind in kinds if kind.facts),
+        compared is not None,
+        max(0, len(text) - READ),
+    )
 
 
 _Found = Iterator[tuple[str, str]]
 
 
-def _kind(name: str, text: str, thread: str | None, find: Callable[[str], _Found], *, by_words: bool = False) -> Kind:
-    """Gather what `find` yields, words and key; the thread has it too when it has the same key, or says the key."""
+def _kind(
+    name: str,
+    text: str,
+    thread: str | None,
+    find: Callable[[str], _Found],
+    *,
+    by_words: bool = False,
+) -> Kind:
+    """Gather what `find` yields, words and key; the thread has it too when it has the
+    same key, or says the key.
+    """
     found: dict[str, str] = {}
     for words, key in find(text):
         found.setdefault(key, words)
@@ -145,16 +176,31 @@ def _sums(text: str) -> _Found:
 
 
 def _amount(words: str) -> str:
-    """Return a sum in one spelling: its currency, and its digits with cents only where they are not zero."""
+    """Return a sum in one spelling: its currency, and its digits with cents only where
+    they are not zero.
+    """
     first = _DIGITS.search(words)
     assert first is not None
-    at_end = len(words) - len(words.rstrip("%€$£¥₹abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "))
+    at_end = len(words) - len(
+        words.rstrip("%€$£¥₹abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    )
     number = words[first.start() : len(words) - at_end]
     unit = (words[: first.start()] + words[len(words) - at_end :]).strip().lower()
     cents = _CENTS.search(number)
-    whole = re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number).lstrip("0") or "0"
+    whole = (
+        re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number).lstrip("0")
+        or "0"
+    )
     rest = cents.group(1).rstrip("0") if cents else ""
-    unit = {"€": "eur", "$": "usd", "£": "gbp", "¥": "jpy", "₹": "inr", "euro": "eur", "euros": "eur"}.get(unit, unit)
+    unit = {
+        "€": "eur",
+        "$": "usd",
+        "£": "gbp",
+        "¥": "jpy",
+        "₹": "inr",
+        "euro": "eur",
+        "euros": "eur",
+    }.get(unit, unit)
     return f"{unit} {whole}.{rest}"
 
 
@@ -164,7 +210,9 @@ def _dates(text: str) -> _Found:
         month = part["m1"] or part["m4"] or part["b5"] or ""
         word = (part["m2"] or part["m3"] or "").lower()
         number = _MONTH_OF[word] if word else int(month)
-        day = int(part["d1"] or part["d2"] or part["d3"] or part["d4"] or part["a5"] or 0)
+        day = int(
+            part["d1"] or part["d2"] or part["d3"] or part["d4"] or part["a5"] or 0
+        )
         is_date = 1 <= day <= 31 and (1 <= number <= 12 or bool(part["b5"]))
         if is_date:
             # Without the year, which messages leave out as soon as it is clear.
@@ -185,7 +233,13 @@ def _promises(text: str) -> _Found:
     for match in _PROMISE.finditer(text):
         if match.start() < end:
             continue
-        start = max(text.rfind(sign, max(0, match.start() - MAX_SENTENCE), match.start()) for sign in ".!?\n") + 1
+        start = (
+            max(
+                text.rfind(sign, max(0, match.start() - MAX_SENTENCE), match.start())
+                for sign in ".!?\n"
+            )
+            + 1
+        )
         start = max(start, match.start() - MAX_SENTENCE)
         stop = _SENTENCE_END.search(text, match.end(), match.end() + MAX_SENTENCE)
         end = stop.end() if stop else min(len(text), match.end() + MAX_SENTENCE)

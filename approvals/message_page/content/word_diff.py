@@ -1,4 +1,6 @@
-"""Compares two texts word by word: what was removed, added and unchanged. Pure, and bounded for hostile texts."""
+"""Compares two texts word by word: what was removed, added and unchanged. Pure, and
+bounded for hostile texts.
+"""
 
 import re
 import unicodedata
@@ -12,16 +14,20 @@ SAME = "same"
 GONE = "gone"
 NEW = "new"
 SKIPPED = "skipped"
-# Steps of the comparison for one message, some tens of milliseconds; two texts without anything in common cost most.
+# Steps of the comparison for one message, some tens of milliseconds; two texts without
+# anything in common cost most.
 MAX_EFFORT = 200_000
-# How much unchanged text is shown around a change, and after how much changed text the rest is cut.
+# How much unchanged text is shown around a change, and after how much changed text the
+# rest is cut.
 CONTEXT = 160
 MAX_SHOWN = 12_000
 MAX_CHANGES = 300
-# Shorter unchanged text between two changes is folded into them: the sentence is easier to read.
+# Shorter unchanged text between two changes is folded into them: the sentence is easier
+# to read.
 CRUMB = 16
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
-# A word with the points, commas and signs inside of it, so that an amount or an address stays whole.
+# A word with the points, commas and signs inside of it, so that an amount or an address
+# stays whole.
 _WORD = rf"[^\W{_WIDE}](?:[^\s/?&=<>\"{_WIDE}]{{0,62}}[^\W{_WIDE}])?"
 _TOKEN = re.compile(rf"\r\n|[\r\n]|[^\S\r\n]+|{_WORD}|\S")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
@@ -30,7 +36,9 @@ _SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of text of one `kind`; `parts` are its words, and in between marks for what cannot be seen."""
+    """A stretch of text of one `kind`; `parts` are its words, and in between marks for
+    what cannot be seen.
+    """
 
     kind: str
     text: str
@@ -54,12 +62,15 @@ class Step:
 
 
 def words_in(text: str) -> list[str]:
-    """Return a text as the words, blanks and signs that are compared; together they are the text."""
+    """Return a text as the words, blanks and signs that are compared; together they are
+    the text.
+    """
     return _TOKEN.findall(text)
 
 
 def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]:
-    """Return all of both texts in pieces, and whether they could be compared word by word everywhere.
+    """Return all of both texts in pieces, and whether they could be compared word by
+    word everywhere.
 
     Same and gone pieces together are the text before, same and new ones the text after.
     """
@@ -68,7 +79,9 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
     blocks = common_blocks(lines_before, lines_after, effort)
     steps = []
     is_fine = blocks is not None
-    for step in steps_of(lines_before, lines_after, blocks or _ends(lines_before, lines_after)):
+    for step in steps_of(
+        lines_before, lines_after, blocks or _ends(lines_before, lines_after)
+    ):
         if not step.gone or not step.new:
             steps.append(step)
             continue
@@ -77,14 +90,18 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
         words_after = words_in(step.new)
         inner = common_blocks(words_before, words_after, effort)
         is_fine = is_fine and inner is not None
-        steps += steps_of(words_before, words_after, inner or _ends(words_before, words_after))
+        steps += steps_of(
+            words_before, words_after, inner or _ends(words_before, words_after)
+        )
     return list(_pieces(joined(steps, _is_crumb))), is_fine
 
 
 def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
-    """Return the pieces as a page shows them, and how many changed characters were left out at the end.
+    """Return the pieces as a page shows them, and how many changed characters were left
+    out at the end.
 
-    Long unchanged stretches shrink to their edges, and what cannot be seen is marked by name.
+    Long unchanged stretches shrink to their edges, and what cannot be seen is marked by
+    name.
     """
     pieces: list[Piece] = []
     remaining = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
@@ -93,22 +110,37 @@ def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
     for index, piece in enumerate(found):
         if piece.kind == SAME:
             if changes and any(remaining.values()):
-                pieces.extend(_shrunk(piece.text, is_first=index == 0, is_last=index == len(found) - 1, tally=tally))
+                pieces.extend(
+                    _shrunk(
+                        piece.text,
+                        is_first=index == 0,
+                        is_last=index == len(found) - 1,
+                        tally=tally,
+                    )
+                )
             continue
         text = piece.text[: remaining[piece.kind]] if changes else ""
         left_out += len(piece.text) - len(text)
         remaining[piece.kind] -= len(text)
         changes = max(0, changes - 1)
         if text:
-            pieces.append(Piece(piece.kind, text, tuple(marked(text, tally, is_changed=True))))
+            pieces.append(
+                Piece(piece.kind, text, tuple(marked(text, tally, is_changed=True)))
+            )
     return tuple(pieces), left_out
 
 
 def disguises(found: Sequence[Piece]) -> list[str]:
-    """Return what changed without looking changed: letters of another script, or written in another way."""
+    """Return what changed without looking changed: letters of another script, or
+    written in another way.
+    """
     notes: list[str] = []
     for old, new in pairwise(found):
-        if (old.kind, new.kind) == (GONE, NEW) and len(old.text) <= 400 and len(new.text) <= 400:
+        if (
+            (old.kind, new.kind) == (GONE, NEW)
+            and len(old.text) <= 400
+            and len(new.text) <= 400
+        ):
             notes.extend(_disguise(old.text, new.text))
     return list(dict.fromkeys(notes))[:5]
 
@@ -130,7 +162,9 @@ def _called(character: str) -> str:
 
 
 def _ends(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int]]:
-    """Return only what both begin and end with, as blocks: all that is known where a comparison would cost too much."""
+    """Return only what both begin and end with, as blocks: all that is known where a
+    comparison would cost too much.
+    """
     start, end = _trimmed(before, after)
     return [(0, 0, start), (len(before) - end, len(after) - end, end)]
 
@@ -145,8 +179,12 @@ def _trimmed(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
     return start, end
 
 
-def common_blocks(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
-    """Return the blocks that both have, by the fewest changes (Myers' greedy walk); None when that costs too much."""
+def common_blocks(
+    before: Sequence[str], after: Sequence[str], effort: Effort
+) -> list[tuple[int, int, int]] | None:
+    """Return the blocks that both have, by the fewest changes (Myers' greedy walk);
+    None when that costs too much.
+    """
     start, end = _trimmed(before, after)
     inner_before = before[start : len(before) - end]
     inner_after = after[start : len(after) - end]
@@ -157,7 +195,9 @@ def common_blocks(before: Sequence[str], after: Sequence[str], effort: Effort) -
     return [(0, 0, start), *inner, (len(before) - end, len(after) - end, end)]
 
 
-def _walk(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
+def _walk(
+    before: Sequence[str], after: Sequence[str], effort: Effort
+) -> list[tuple[int, int, int]] | None:
     width = len(before)
     height = len(after)
     if not width or not height:
@@ -182,7 +222,9 @@ def _walk(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[t
     return None
 
 
-def _way_back(trail: list[dict[int, int]], x: int, y: int) -> list[tuple[int, int, int]]:
+def _way_back(
+    trail: list[dict[int, int]], x: int, y: int
+) -> list[tuple[int, int, int]]:
     blocks = []
     for distance in range(len(trail) - 1, -1, -1):
         reach = trail[distance]
@@ -199,8 +241,12 @@ def _way_back(trail: list[dict[int, int]], x: int, y: int) -> list[tuple[int, in
     return blocks[::-1]
 
 
-def steps_of(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[int, int, int]]) -> list[Step]:
-    """Return what stayed, as it is after, and then what changed, from the blocks that both have."""
+def steps_of(
+    before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[int, int, int]]
+) -> list[Step]:
+    """Return what stayed, as it is after, and then what changed, from the blocks that
+    both have.
+    """
     steps = []
     at_before = at_after = 0
     same = ""
@@ -217,7 +263,9 @@ def steps_of(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple
 
 
 def joined(steps: Iterable[Step], is_crumb: Callable[[Step, Step], bool]) -> list[Step]:
-    """Join changes that only a little unchanged text separates: `is_crumb` says whether of one and the next."""
+    """Join changes that only a little unchanged text separates: `is_crumb` says whether
+    of one and the next.
+    """
     found: list[Step] = []
     for step in steps:
         last = found[-1] if found else None
@@ -247,7 +295,9 @@ def _pieces(steps: list[Step]) -> Iterator[Piece]:
                 yield Piece(kind, text)
 
 
-def _shrunk(text: str, *, is_first: bool, is_last: bool, tally: Tally) -> Iterator[Piece]:
+def _shrunk(
+    text: str, *, is_first: bool, is_last: bool, tally: Tally
+) -> Iterator[Piece]:
     head = "" if is_first else text[:CONTEXT]
     tail = "" if is_last else text[-CONTEXT:]
     left_out = len(text) - len(head) - len(tail)
@@ -257,15 +307,22 @@ def _shrunk(text: str, *, is_first: bool, is_last: bool, tally: Tally) -> Iterat
     if head:
         yield Piece(SAME, head, tuple(marked(head, tally)))
     lines = text[len(head) : len(text) - len(tail)].count("\n")
-    yield Piece(SKIPPED, f"{lines:,} lines" if lines > 1 else f"{left_out:,} characters")
+    yield Piece(
+        SKIPPED, f"{lines:,} lines" if lines > 1 else f"{left_out:,} characters"
+    )
     if tail:
         yield Piece(SAME, tail, tuple(marked(tail, tally)))
 
 
-def marked(text: str, tally: Tally, *, is_changed: bool = False) -> Iterator[tuple[bool, str]]:
-    """Yield the text with marks; in changed text also blanks are named where they are all that changed, or odd."""
+def marked(
+    text: str, tally: Tally, *, is_changed: bool = False
+) -> Iterator[tuple[bool, str]]:
+    """Yield the text with marks; in changed text also blanks are named where they are
+    all that changed, or odd.
+    """
     if text.startswith("\ufeff"):
-        # Alone at the start of a whole text it says nothing; in the middle of one, where pieces begin, it does.
+        # Alone at the start of a whole text it says nothing; in the middle of one,
+        # where pieces begin, it does.
         yield True, NAMES[0xFEFF]
         text = text[1:]
     for is_mark, part in pieces(text, tally):
@@ -282,6 +339,10 @@ def _blanks(text: str, *, only: bool) -> Iterator[tuple[bool, str]]:
         if found.group() in plain:
             continue
         yield False, text[at : found.start()]
-        yield True, _SPACES.get(found.group()) or unicodedata.name(found.group(), "blank").lower()
+        yield (
+            True,
+            _SPACES.get(found.group())
+            or unicodedata.name(found.group(), "blank").lower(),
+        )
         at = found.end()
     yield False, text[at:]

@@ -1,4 +1,6 @@
-"""Writes the whole ledger into a folder or a .zip that anybody can check without the desk."""
+"""Writes the whole ledger into a folder or a .zip that anybody can check without the
+desk.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -14,24 +16,40 @@ OPERATOR = SystemActor(kind="command", id="audit_export", label="an operator")
 
 
 class Command(BaseCommand):
-    """Writes a bundle. The entry about it is written first, so that a failed export is recorded too."""
+    """Writes a bundle. The entry about it is written first, so that a failed export is
+    recorded too.
+    """
 
     help = "Writes a bundle of the whole ledger: entries, details, seals, keys and the verifier. docs/auditors.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--to", required=True, help="a new folder, or a file name ending in .zip")
-        parser.add_argument("--without-details", action="store_true", help="leave out names, subjects and addresses")
+        parser.add_argument(
+            "--to", required=True, help="a new folder, or a file name ending in .zip"
+        )
+        parser.add_argument(
+            "--without-details",
+            action="store_true",
+            help="leave out names, subjects and addresses",
+        )
         parser.add_argument("--because", default="", help="the reason, for the ledger")
 
-    def handle(self, *args: Any, to: str, without_details: bool, because: str, **options: Any) -> None:
+    def handle(
+        self, *args: Any, to: str, without_details: bool, because: str, **options: Any
+    ) -> None:
         target = Path(to).absolute()
-        details = {"file": target.name, "details": "left out" if without_details else "included", "reason": because}
+        details = {
+            "file": target.name,
+            "details": "left out" if without_details else "included",
+            "reason": because,
+        }
         with transaction.atomic():
             record("ledger.bundled", actor=OPERATOR, details=details)
         # So that the bundle carries a seal over what was written until now.
         seal_all()
         try:
-            made = write_bundle(target, details=not without_details, progress=self._report_progress)
+            made = write_bundle(
+                target, details=not without_details, progress=self._report_progress
+            )
         except BundleFailed as failed:
             raise CommandError(str(failed)) from None
         self.stdout.write(
@@ -39,9 +57,13 @@ class Command(BaseCommand):
             f"{made.unsealed:,} entries are not sealed yet."
         )
         if made.fingerprint:
-            self.stdout.write(f"The newest seal is signed with the key {made.fingerprint}.")
+            self.stdout.write(
+                f"The newest seal is signed with the key {made.fingerprint}."
+            )
         else:
-            self.stdout.write("There is no seal yet, so the bundle proves nothing: SEAL_KEY is not set.")
+            self.stdout.write(
+                "There is no seal yet, so the bundle proves nothing: SEAL_KEY is not set."
+            )
 
     def _report_progress(self, entries: int) -> None:
         self.stderr.write(f"{entries:,} entries")

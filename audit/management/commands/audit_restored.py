@@ -1,4 +1,6 @@
-"""Confirms that an older state of the database was restored on purpose, so that the ledger continues from it."""
+"""Confirms that an older state of the database was restored on purpose, so that the
+ledger continues from it.
+"""
 
 from typing import Any
 
@@ -20,7 +22,11 @@ class Command(BaseCommand):
     help = "Continues the ledger after an older state of the database was restored: docs/operators/ledger-seals.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--because", required=True, help="the reason, for everybody who verifies the ledger")
+        parser.add_argument(
+            "--because",
+            required=True,
+            help="the reason, for everybody who verifies the ledger",
+        )
         parser.add_argument(
             "--new-key",
             action="store_true",
@@ -29,7 +35,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, because: str, new_key: bool, **options: Any) -> None:
         if not because.strip():
-            raise CommandError("--because needs a reason: whoever verifies the ledger reads it.")
+            raise CommandError(
+                "--because needs a reason: whoever verifies the ledger reads it."
+            )
         try:
             with transaction.atomic():
                 entries = self._take_up(because.strip(), new_key=new_key)
@@ -49,7 +57,9 @@ class Command(BaseCommand):
             raise CommandError("The sealer is busy. Try again in a moment.")
         last = latest_seal()
         if last is None:
-            raise CommandError("This database has no seals yet, so there is nothing to continue.")
+            raise CommandError(
+                "This database has no seals yet, so there is nothing to continue."
+            )
         key = signing.public_key() if new_key else last.expected_key
         if key not in signing.public_keys():
             raise CommandError(signing.missing_key(key))

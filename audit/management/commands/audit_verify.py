@@ -14,21 +14,31 @@ NOT_SEALED = 3
 
 
 class Command(BaseCommand):
-    """Ends with 0 if it holds, with 1 and the first bad entry if not, with 3 if there is no seal to check against."""
+    """Ends with 0 if it holds, with 1 and the first bad entry if not, with 3 if there
+    is no seal to check against.
+    """
 
     help = "Checks every entry, seal and signature in the database. docs/auditors.md."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report = check_database(lambda entries: self.stderr.write(f"{entries:,} entries"))
+        report = check_database(
+            lambda entries: self.stderr.write(f"{entries:,} entries")
+        )
         for sentence in report.findings[:_SHOWN]:
             self.stdout.write(f"PROBLEM: {sentence}")
         for sentence in report.notes:
             self.stdout.write(f"Note: {sentence}")
         looked = f"{report.entries:,} entries and {report.seals:,} seals were checked"
         if report.findings:
-            raise CommandError(f"The ledger FAILED verification. {looked}. {report.findings[0]}", returncode=NOT_HELD)
+            raise CommandError(
+                f"The ledger FAILED verification. {looked}. {report.findings[0]}",
+                returncode=NOT_HELD,
+            )
         if report.last is None:
-            raise CommandError(f"{looked}, and there is no seal: signatures NOT checked.", returncode=NOT_SEALED)
+            raise CommandError(
+                f"{looked}, and there is no seal: signatures NOT checked.",
+                returncode=NOT_SEALED,
+            )
         self.stdout.write(
             f"The ledger is intact: {looked}; {report.unsealed:,} entries are not sealed yet. "
             f"The newest seal is signed with the key {fingerprint_of(report.last.key)}."

@@ -1,4 +1,6 @@
-"""Tries a MultiMail account, and says which facts that the desk relies on were seen there."""
+"""Tries a MultiMail account, and says which facts that the desk relies on were seen
+there.
+"""
 
 import getpass
 import json
@@ -50,8 +52,15 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("address", help="MultiMail's address, such as https://api.multimail.dev")
-        parser.add_argument("--output", type=Path, default=Path("hosted_check.json"), help="the file that is written")
+        parser.add_argument(
+            "address", help="MultiMail's address, such as https://api.multimail.dev"
+        )
+        parser.add_argument(
+            "--output",
+            type=Path,
+            default=Path("hosted_check.json"),
+            help="the file that is written",
+        )
 
     def handle(self, *args: Any, address: str, output: Path, **options: Any) -> None:
         if error := address_error(address):
@@ -75,20 +84,39 @@ class Command(BaseCommand):
                     except UNREADABLE:
                         outcome = DIFFERS
                         detail = "an answer has a form that cannot be read"
-                    results.append({"outcome": outcome, "section": section, "fact": fact, "detail": detail})
-                    self.stdout.write(f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}")
+                    results.append(
+                        {
+                            "outcome": outcome,
+                            "section": section,
+                            "fact": fact,
+                            "detail": detail,
+                        }
+                    )
+                    self.stdout.write(
+                        f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}"
+                    )
         self.stdout.write("")
         abilities = dict[str, bool | None]()
         for one in read_capabilities(api_url=address, keys=keys):
             abilities[one.name] = one.is_there
             self.stdout.write(f"{THERE[one.is_there]:17}  {one.words}")
         made_at = timezone.now().isoformat()
-        self._write(output, {"address": address, "made_at": made_at, "facts": results, "abilities": abilities})
+        self._write(
+            output,
+            {
+                "address": address,
+                "made_at": made_at,
+                "facts": results,
+                "abilities": abilities,
+            },
+        )
 
     def _key(self, kind: str, what: str) -> str:
         if variable(kind) in os.environ or not sys.stdin.isatty():
             return os.environ.get(variable(kind), "").strip()
-        return getpass.getpass(f"{kind.capitalize()} key ({what}), or Enter to go without: ").strip()
+        return getpass.getpass(
+            f"{kind.capitalize()} key ({what}), or Enter to go without: "
+        ).strip()
 
     def _may_send(self) -> bool:
         self.stdout.write(
@@ -101,6 +129,10 @@ class Command(BaseCommand):
         try:
             output.write_text(json.dumps(found, indent=2) + "\n")
         except OSError as error:
-            raise CommandError(f"{output} cannot be written: {error.strerror}.") from None
+            raise CommandError(
+                f"{output} cannot be written: {error.strerror}."
+            ) from None
         differing = sum(1 for result in found["facts"] if result["outcome"] == DIFFERS)
-        self.stdout.write(f"\n{differing} of {len(found['facts'])} facts differ. The file is {output}.")
+        self.stdout.write(
+            f"\n{differing} of {len(found['facts'])} facts differ. The file is {output}."
+        )

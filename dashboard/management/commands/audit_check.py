@@ -1,4 +1,6 @@
-"""Checks the whole ledger for one row of Check. The desk runs it; people use `audit_verify`."""
+"""Checks the whole ledger for one row of Check. The desk runs it; people use
+`audit_verify`.
+"""
 
 import os
 import signal

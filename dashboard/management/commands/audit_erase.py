@@ -1,4 +1,6 @@
-"""Removes the personal details of one message, when somebody asks for it. docs/auditors.md says what stays, and why."""
+"""Removes the personal details of one message, when somebody asks for it.
+docs/auditors.md says what stays, and why.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -25,14 +27,25 @@ _STAYS = (
 
 
 class Command(BaseCommand):
-    """Only sealed details can be removed, so it seals first; the ledger stays verifiable."""
+    """Only sealed details can be removed, so it seals first; the ledger stays
+    verifiable.
+    """
 
     help = "Removes the personal details of one message from the ledger, and the mirror's copies beside its record."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take a message and a reason."""
-        parser.add_argument("--message", type=UUID, required=True, help="the id in the address of the message's page")
-        parser.add_argument("--because", required=True, help="the reason; it stays in the ledger, so name nobody")
+        parser.add_argument(
+            "--message",
+            type=UUID,
+            required=True,
+            help="the id in the address of the message's page",
+        )
+        parser.add_argument(
+            "--because",
+            required=True,
+            help="the reason; it stays in the ledger, so name nobody",
+        )
 
     def handle(self, *args: Any, message: UUID, because: str, **options: Any) -> None:
         """Erase, and print what is removed and what is not."""
@@ -43,7 +56,9 @@ class Command(BaseCommand):
             erased, copies, deliveries = _erase(message, because.strip())
         except ActNotAllowed as error:
             raise CommandError(error.sentence) from None
-        self.stdout.write(f"Removed the details of {erased.removed} entries of {message}.")
+        self.stdout.write(
+            f"Removed the details of {erased.removed} entries of {message}."
+        )
         if copies is not None:
             self.stdout.write(
                 f"Removed from the mirror: the bytes of {copies.files} files, {copies.pictures} remote pictures, "
@@ -60,15 +75,29 @@ class Command(BaseCommand):
 
 @transaction.atomic
 def _erase(public_id: UUID, because: str) -> tuple[ErasureResult, Copies | None, int]:
-    found = Message.objects.select_for_update(of=("self",)).filter(public_id=public_id).first()
+    found = (
+        Message.objects.select_for_update(of=("self",))
+        .filter(public_id=public_id)
+        .first()
+    )
     if found is None and not Entry.objects.of_message(public_id).exists():
-        raise CommandError(f"Neither the ledger nor the mirror knows a message {public_id}.")
+        raise CommandError(
+            f"Neither the ledger nor the mirror knows a message {public_id}."
+        )
     copies = remove_copies(found) if found else None
     deliveries = erase_bodies(found) if found else 0
     connection = found.connection_id if found else None
     for copy in found.practice_copies.select_related("message") if found else ():
         # What was copied for practice holds the same words.
         end_quietly(key=copy.pk)
-        erase_details_of(copy.message.public_id, because=because, actor=ACTOR, connection=connection)
+        erase_details_of(
+            copy.message.public_id, because=because, actor=ACTOR, connection=connection
+        )
         erase_bodies(copy.message)
-    return erase_details_of(public_id, because=because, actor=ACTOR, connection=connection), copies, deliveries
+    return (
+        erase_details_of(
+            public_id, because=because, actor=ACTOR, connection=connection
+        ),
+        copies,
+        deliveries,
+    )

@@ -1,4 +1,6 @@
-"""Makes a backup of everything in one file, while the desk works. docs/operators/backup.md."""
+"""Makes a backup of everything in one file, while the desk works.
+docs/operators/backup.md.
+"""
 
 import os
 from datetime import UTC, datetime
@@ -12,7 +14,13 @@ from django.db import transaction
 
 from audit.recording import SystemActor, record
 from audit.verification.bundle import product_version
-from dashboard.backup.archive import DUMP, SEALS, BackupError, new_backup, read_passphrase
+from dashboard.backup.archive import (
+    DUMP,
+    SEALS,
+    BackupError,
+    new_backup,
+    read_passphrase,
+)
 from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
 from dashboard.backup.unpack import DEMO_FILES
 from dashboard.env import env_str
@@ -27,10 +35,12 @@ _LINE_AT_MOST = 64 * 1024
 class Command(BaseCommand):
     """The order matters: first the seals' file is copied, then the database is dumped.
 
-    A line of the file is written after its seal was committed. So a dump that begins after the copy knows every seal of
-    the copy, and a restore of both goes on by itself. The other way round the copy would name seals that the dump does
-    not have, as if somebody had cut the newest entries off, and an honest restore would look forged. That the copy may
-    lack the newest seals of the dump does no harm: a seal proves what was before it, not that nothing came after it.
+    A line of the file is written after its seal was committed. So a dump that begins
+    after the copy knows every seal of the copy, and a restore of both goes on by
+    itself. The other way round the copy would name seals that the dump does not have,
+    as if somebody had cut the newest entries off, and an honest restore would look
+    forged. That the copy may lack the newest seals of the dump does no harm: a seal
+    proves what was before it, not that nothing came after it.
     """
 
     help = __doc__
@@ -40,7 +50,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, file: Path, **options: Any) -> None:
         if not applied_migrations():
-            raise CommandError("There is nothing to back up: no desk has ever used this database.")
+            raise CommandError(
+                "There is nothing to back up: no desk has ever used this database."
+            )
         path = file.expanduser().absolute()
         try:
             passphrase = read_passphrase(is_new=True)
@@ -48,7 +60,11 @@ class Command(BaseCommand):
         except BackupError as error:
             raise CommandError(str(error)) from None
         seal = facts["seal"]
-        sealed = f"sealed up to entry {seal['size']:,} by seal {seal['number']:,}" if seal else "without a seal"
+        sealed = (
+            f"sealed up to entry {seal['size']:,} by seal {seal['number']:,}"
+            if seal
+            else "without a seal"
+        )
         moment = facts["made_at"][:19].replace("T", " ")
         self.stdout.write(
             f"{path} holds the desk as of {moment} UTC: {facts['entries']:,} entries of the ledger, {sealed}; "
@@ -67,14 +83,20 @@ def _write(path: Path, passphrase: str) -> dict[str, Any]:
             record("backup.made", actor=OPERATOR, details={"file": path.name})
         with snapshot(url) as session:
             if is_being_restored(session):
-                raise BackupError("A restore into this database was interrupted: there is nothing complete to back up.")
+                raise BackupError(
+                    "A restore into this database was interrupted: there is nothing complete to back up."
+                )
             facts = _read_facts(session)
             with backup.add(DUMP) as target:
                 dump(url, target, session=session)
         files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
         secrets = {
             "keys": {name: env_str(name, "") for name in NAMES},
-            "files": {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.exists()},
+            "files": {
+                name: path.read_text(encoding="utf-8")
+                for name, path in files.items()
+                if path.exists()
+            },
         }
         backup.finish(facts, secrets=secrets, passphrase=passphrase)
     return facts
@@ -100,12 +122,22 @@ def _copy_seals(target: Any) -> None:
 
 
 def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any]:
-    """Return what the manifest says, of the moment that the dump is of: the ORM cannot ask in the dump's session."""
-    at, entries = session.execute("SELECT now(), (SELECT count(*) FROM audit_entry)").fetchone() or (None, 0)
+    """Return what the manifest says, of the moment that the dump is of: the ORM cannot
+    ask in the dump's session.
+    """
+    at, entries = session.execute(
+        "SELECT now(), (SELECT count(*) FROM audit_entry)"
+    ).fetchone() or (None, 0)
     assert isinstance(at, datetime)
     seal = session.execute(_SEAL).fetchone()
-    named = {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()} if seal else None
-    migrations = session.execute("SELECT app, name FROM django_migrations ORDER BY app, name").fetchall()
+    named = (
+        {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()}
+        if seal
+        else None
+    )
+    migrations = session.execute(
+        "SELECT app, name FROM django_migrations ORDER BY app, name"
+    ).fetchall()
     return {
         "version": product_version(),
         "made_at": at.astimezone(UTC).isoformat(),

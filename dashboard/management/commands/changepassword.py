@@ -1,4 +1,6 @@
-"""Asks for a new password of somebody, as Django's own command of this name does, and notes it in the ledger."""
+"""Asks for a new password of somebody, as Django's own command of this name does, and
+notes it in the ledger.
+"""
 
 from typing import Any
 
@@ -14,7 +16,9 @@ ACTOR = operator("changepassword")
 
 
 class Command(changepassword.Command):
-    """For an only admin who forgot their password; others get a link from an admin. Ends all their sessions."""
+    """For an only admin who forgot their password; others get a link from an admin.
+    Ends all their sessions.
+    """
 
     help = "Sets a new password for a person, for instance for the only admin."
 
@@ -22,10 +26,14 @@ class Command(changepassword.Command):
     def handle(self, *args: Any, **options: Any) -> str | None:
         """Let Django ask for the password; it raises CommandError if none was set."""
         email = str(options["username"] or "").strip().lower()
-        output: str | None = super().handle(*args, **{**options, "username": email or options["username"]})
+        output: str | None = super().handle(
+            *args, **{**options, "username": email or options["username"]}
+        )
         person = Person.objects.filter(email=email).first()
         if person is not None:
             ended = end_sessions(person)
             details = {"email": person.email, "sessions ended": str(ended)}
-            record("person.password_changed", actor=ACTOR, details=details, about=person)
+            record(
+                "person.password_changed", actor=ACTOR, details=details, about=person
+            )
         return output

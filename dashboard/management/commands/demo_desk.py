@@ -1,6 +1,8 @@
-"""Creates the demo's data in the desk: four people, the connection to the gateway, the alert destinations.
+"""Creates the demo's data in the desk: four people, the connection to the gateway, the
+alert destinations.
 
-`begin` makes what the gateway needs to know (the webhook's address and secret), `finish` what needs the gateway's keys.
+`begin` makes what the gateway needs to know (the webhook's address and secret),
+`finish` what needs the gateway's keys.
 """
 
 import json
@@ -20,7 +22,14 @@ from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
 from common.actors import Role
 from common.credentials import read_credentials, update_credentials
-from common.demo_discord import APP_ID, APPROVALS, COMMANDS_FILE, MAIL_LOG, MEMBERS, SUPPORT
+from common.demo_discord import (
+    APP_ID,
+    APPROVALS,
+    COMMANDS_FILE,
+    MAIL_LOG,
+    MEMBERS,
+    SUPPORT,
+)
 from common.demo_programs import EVENT_KEY, EVENTS_PATH, HOOK_PATH, HOOK_SECRET
 from mirror.models import Connection, Mailbox
 from people.models import DiscordAccount, Grant, Person
@@ -36,7 +45,9 @@ PEOPLE = (
 
 
 class Command(BaseCommand):
-    """Idempotent: existing rows stay, and the file is brought in line with the database."""
+    """Idempotent: existing rows stay, and the file is brought in line with the
+    database.
+    """
 
     help = __doc__
 
@@ -49,7 +60,8 @@ class Command(BaseCommand):
         known = read_credentials(credentials)
         made = _begin(known) if part == "begin" else _finish(known)
         update_credentials(credentials, made)
-        # The slash commands at the stand-in, unless there are some, as `discord_register` does at Discord.
+        # The slash commands at the stand-in, unless there are some, as
+        # `discord_register` does at Discord.
         commands = credentials.parent / COMMANDS_FILE
         if not commands.exists():
             commands.write_text(json.dumps(COMMANDS), encoding="utf-8")
@@ -60,19 +72,24 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
     for prefix, email, _, _ in PEOPLE:
         name = f"{prefix}_PASSWORD"
         passwords[name] = known.get(name) or secrets.token_urlsafe(12)
-        # Hashing is slow on purpose, so it is done for a new password only: here when the file was lost.
+        # Hashing is slow on purpose, so it is done for a new password only: here when
+        # the file was lost.
         if name not in known and (person := Person.objects.filter(email=email).first()):
             person.set_password(passwords[name])
             person.save(update_fields=["password"])
     dashboard = f"http://127.0.0.1:{settings.PORT}"
-    webhook_id = known.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[2] or secrets.token_urlsafe(24)
+    webhook_id = known.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[
+        2
+    ] or secrets.token_urlsafe(24)
     return {
         "DASHBOARD_URL": dashboard,
         "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
         "DISCORD_URL": f"http://127.0.0.1:{settings.DISCORD_PORT}",
         "WEBHOOK_URL": f"{dashboard}/webhooks/multimail/{webhook_id}/",
-        HOOK_SECRET: known.get(HOOK_SECRET) or channel_of("signed_webhook").new_secret(),
-        "WEBHOOK_SECRET": known.get("WEBHOOK_SECRET") or f"whsec_{secrets.token_urlsafe(32)}",
+        HOOK_SECRET: known.get(HOOK_SECRET)
+        or channel_of("signed_webhook").new_secret(),
+        "WEBHOOK_SECRET": known.get("WEBHOOK_SECRET")
+        or f"whsec_{secrets.token_urlsafe(32)}",
         "OUTBOX_DIR": str(settings.DATA_DIR / "outbox"),
         "DATABASE_URL": settings.OWN_DATABASE_URL,
         "REDIS_URL": settings.REDIS_URL,
@@ -107,12 +124,17 @@ def _connect(known: dict[str, str]) -> None:
         },
     )
     # A pause that the old key caused ends with the first read; do not wait for it.
-    Connection.objects.filter(pk=connection.pk).exclude(paused_at=None).update(read_at=None)
+    Connection.objects.filter(pk=connection.pk).exclude(paused_at=None).update(
+        read_at=None
+    )
     for prefix in ("MAILBOX", "MAILBOX2"):
         Mailbox.objects.update_or_create(
             connection=connection,
             upstream_id=known[f"{prefix}_ID"],
-            defaults={"address": known[f"{prefix}_ADDRESS"], "oversight_mode": "gated_send"},
+            defaults={
+                "address": known[f"{prefix}_ADDRESS"],
+                "oversight_mode": "gated_send",
+            },
         )
 
 
@@ -122,12 +144,27 @@ def _person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> No
         person = Person.objects.create_user(email=email, name=name, password=password)
         link_account(person)
     for role in roles:
-        Grant.objects.get_or_create(person=person, role=role, connection=None, mailbox=None)
+        Grant.objects.get_or_create(
+            person=person, role=role, connection=None, mailbox=None
+        )
 
 
 _LOGGED = (
-    *("email.sent", "email.delivered", "email.bounced", "email.complained", "email.failed", "email.refused"),
-    *("connection.failing", "connection.paused", "connection.recovered", "desk.stale", "desk.fresh"),
+    *(
+        "email.sent",
+        "email.delivered",
+        "email.bounced",
+        "email.complained",
+        "email.failed",
+        "email.refused",
+    ),
+    *(
+        "connection.failing",
+        "connection.paused",
+        "connection.recovered",
+        "desk.stale",
+        "desk.fresh",
+    ),
 )
 
 
@@ -142,17 +179,27 @@ class _DemoDestination:
     @property
     def url(self) -> str:
         """The URL in this run: its ports may differ from the last run's."""
-        return f"http://127.0.0.1:{settings.DISCORD_PORT}{self.path}" if self.path else ""
+        return (
+            f"http://127.0.0.1:{settings.DISCORD_PORT}{self.path}" if self.path else ""
+        )
 
 
 def make_destinations(*, hook_secret: str) -> None:
-    """Create missing destinations, and update the ports of existing ones; removed ones stay removed."""
+    """Create missing destinations, and update the ports of existing ones; removed ones
+    stay removed.
+    """
     for wanted in _destinations(hook_secret):
         fields = {"kind": wanted.kind, "url": wanted.url, **wanted.more}
-        destination, made = Destination.objects.get_or_create(name=wanted.name, defaults=fields)
+        destination, made = Destination.objects.get_or_create(
+            name=wanted.name, defaults=fields
+        )
         if made and wanted.actions:
             Route.objects.create(destination=destination, actions=list(wanted.actions))
-        if destination.kind == wanted.kind and destination.url != wanted.url and destination.removed_at is None:
+        if (
+            destination.kind == wanted.kind
+            and destination.url != wanted.url
+            and destination.removed_at is None
+        ):
             destination.url = wanted.url
             destination.save(update_fields=["url"])
 
@@ -167,11 +214,21 @@ def link_account(person: Person) -> None:
 
 def _destinations(hook_secret: str) -> list[_DemoDestination]:
     every = tuple(action for event in EVENTS for action in event.actions)
-    logged = tuple(action for event in EVENTS if event.name in _LOGGED for action in event.actions)
+    logged = tuple(
+        action for event in EVENTS if event.name in _LOGGED for action in event.actions
+    )
     return [
         *_channels(logged),
-        _DemoDestination("Inngest (demo)", "inngest", f"{EVENTS_PATH}{EVENT_KEY}", every),
-        _DemoDestination("Signed webhook (demo)", "signed_webhook", HOOK_PATH, every, {"secret": hook_secret}),
+        _DemoDestination(
+            "Inngest (demo)", "inngest", f"{EVENTS_PATH}{EVENT_KEY}", every
+        ),
+        _DemoDestination(
+            "Signed webhook (demo)",
+            "signed_webhook",
+            HOOK_PATH,
+            every,
+            {"secret": hook_secret},
+        ),
     ]
 
 
@@ -181,10 +238,20 @@ def _channels(logged: tuple[str, ...]) -> list[_DemoDestination]:
     log = _DemoDestination("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged)
     # A configured application is not the stand-in's, and knows none of its channels.
     if str(settings.DISCORD_APP_ID) != APP_ID:
-        return [_DemoDestination("#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS), log]
+        return [
+            _DemoDestination(
+                "#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS
+            ),
+            log,
+        ]
     answers = {"channel": SUPPORT.id, "answers_channel": SUPPORT.name}
     return [
-        _DemoDestination("#approvals (demo)", bot, actions=CARD_ACTIONS, more={"channel": APPROVALS.id}),
+        _DemoDestination(
+            "#approvals (demo)",
+            bot,
+            actions=CARD_ACTIONS,
+            more={"channel": APPROVALS.id},
+        ),
         _DemoDestination("#support (demo)", bot, more=answers),
         log,
     ]

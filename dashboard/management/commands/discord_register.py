@@ -1,4 +1,6 @@
-"""Registers the slash commands of this desk with Discord. Doing it again changes nothing."""
+"""Registers the slash commands of this desk with Discord. Doing it again changes
+nothing.
+"""
 
 from typing import Any
 
@@ -8,17 +10,25 @@ from alerts.channels.discord.commands.registration import NotRegistered, registe
 
 
 class Command(BaseCommand):
-    """Sets all of the application's commands at once; those that are no longer there go."""
+    """Sets all of the application's commands at once; those that are no longer there
+    go.
+    """
 
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--guild", default="", help="the id of one server, where they appear at once")
+        parser.add_argument(
+            "--guild",
+            default="",
+            help="the id of one server, where they appear at once",
+        )
 
     def handle(self, *args: Any, guild: str, **options: Any) -> None:
         try:
             names = register(guild=guild)
         except NotRegistered as error:
             raise CommandError(str(error)) from None
-        where = f"on the server {guild}" if guild else "on every server that your bot is on"
+        where = (
+            f"on the server {guild}" if guild else "on every server that your bot is on"
+        )
         self.stdout.write(f"Discord knows {', '.join(names)} {where} now.\n")

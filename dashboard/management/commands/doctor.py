@@ -1,6 +1,7 @@
 """Prints what a person must do, and why. Run it first when the desk does not work.
 
-Its exit status is that of a monitoring plugin (Nagios, Icinga): 0 well, 2 somebody must act, 3 it cannot be examined.
+Its exit status is that of a monitoring plugin (Nagios, Icinga): 0 well, 2 somebody must
+act, 3 it cannot be examined.
 """
 
 import sys
@@ -41,11 +42,21 @@ _JUST_STARTED = Finding(
     is_stuck=False,
 )
 # Not a finding while the desk does not run, or has only just started.
-_ONLY_WHILE_RUNNING = ("stalled", "overdue", "unread", "connection", "silent", "late", "ledger")
+_ONLY_WHILE_RUNNING = (
+    "stalled",
+    "overdue",
+    "unread",
+    "connection",
+    "silent",
+    "late",
+    "ledger",
+)
 WELL = 0
 ACT = 2
 NOT_EXAMINED = 3
-ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES)
+ACTOR = Actor(
+    kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES
+)
 
 
 class Command(BaseCommand):
@@ -72,7 +83,9 @@ class Command(BaseCommand):
             self.stdout.write("\nThe desk could not be checked.")
             sys.exit(NOT_EXAMINED)
         if stuck:
-            self.stdout.write(f"\n{len(stuck)} thing{'s need' if len(stuck) > 1 else ' needs'} a person.")
+            self.stdout.write(
+                f"\n{len(stuck)} thing{'s need' if len(stuck) > 1 else ' needs'} a person."
+            )
             sys.exit(ACT)
         self.stdout.write("\nNothing needs attention.")
 
@@ -95,16 +108,27 @@ def _examine() -> tuple[list[Finding], list[str]]:
     facts.append(about)
     if reason := checks.database_error():
         advice = "Nothing is received or decided until it is back. Other problems cannot be checked."
-        return [Finding(f"PostgreSQL is not responding: {reason}", advice, hides_more=True), *found], facts
+        return [
+            Finding(f"PostgreSQL is not responding: {reason}", advice, hides_more=True),
+            *found,
+        ], facts
     wrong, about = checks.examine_postgresql()
     found += wrong
     facts.append(about)
     try:
-        found += [*_check_switches(), *_check_policy(), *_check_alerts(), *_check_ledger(clock())]
+        found += [
+            *_check_switches(),
+            *_check_policy(),
+            *_check_alerts(),
+            *_check_ledger(clock()),
+        ]
         if checks.is_at_rest():
             found += _check_desk(clock(), without=_ONLY_WHILE_RUNNING)
         elif checks.is_starting() or is_warming_up():
-            found += [_JUST_STARTED, *_check_desk(clock(), without=(*_ONLY_WHILE_RUNNING, "unknown"))]
+            found += [
+                _JUST_STARTED,
+                *_check_desk(clock(), without=(*_ONLY_WHILE_RUNNING, "unknown")),
+            ]
         else:
             found += [*_check_workers(), *_check_desk(clock())]
         facts.append(_counts())
@@ -122,9 +146,15 @@ def _check_workers() -> Iterator[Finding]:
         advice = "Start the desk with ./run. If it is running, see the worker's log in DATA_DIR/log."
         yield Finding(f"{job.what}: no worker has been seen {since}.", advice)
     if not checks.parser_answers():
-        yield Finding("The parser is not running: no message can be read or shown.", "See parser.log in DATA_DIR/log.")
+        yield Finding(
+            "The parser is not running: no message can be read or shown.",
+            "See parser.log in DATA_DIR/log.",
+        )
     if late := Delivery.objects.overdue().count():
-        yield Finding(f"{late} alerts are overdue.", "Their worker is not running, or Discord is slow.")
+        yield Finding(
+            f"{late} alerts are overdue.",
+            "Their worker is not running, or Discord is slow.",
+        )
 
 
 def _check_switches() -> Iterator[Finding]:
@@ -134,17 +164,24 @@ def _check_switches() -> Iterator[Finding]:
 
 
 def _check_policy() -> Iterator[Finding]:
-    """Return what is wrong with the active rules: people leave after a rule was written."""
+    """Return what is wrong with the active rules: people leave after a rule was
+    written.
+    """
     try:
         found = problems_now()
     except RuleError as error:
         yield Finding(
-            f"The rules of the policy cannot be read: {error.sentence}", "Until then nothing can be approved."
+            f"The rules of the policy cannot be read: {error.sentence}",
+            "Until then nothing can be approved.",
         )
         return
     for one in found:
         advice = "What it applies to can be approved by nobody. An admin changes the rule or the group."
-        yield Finding(one.sentence, advice if one.blocks else "An admin changes the rule.", is_stuck=one.blocks)
+        yield Finding(
+            one.sentence,
+            advice if one.blocks else "An admin changes the rule.",
+            is_stuck=one.blocks,
+        )
 
 
 def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:
@@ -154,7 +191,9 @@ def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Findi
         page = "/attention/" if group.act is None or group.act.posts else group.act.url
         why = f" {group.first.why}" if group.first.why else ""
         since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
-        yield Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(page)}")
+        yield Finding(
+            f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(page)}"
+        )
     more = attention_count(ACTOR) - len(found)
     if more > 0 and not without:
         sentence = f"{more} more items need attention; only the {READ} oldest of each kind are counted above."
@@ -162,7 +201,9 @@ def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Findi
 
 
 def _url(path: str) -> str:
-    """Return a page's URL; only its path if the desk is not running, because the port may change at each start."""
+    """Return a page's URL; only its path if the desk is not running, because the port
+    may change at each start.
+    """
     return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
 
 
@@ -177,7 +218,9 @@ def _check_alerts() -> Iterator[Finding]:
 
 
 def _check_ledger(now: datetime) -> Iterator[Finding]:
-    """Return what prevents sealing, before entries have waited long, and what is only worth knowing."""
+    """Return what prevents sealing, before entries have waited long, and what is only
+    worth knowing.
+    """
     state = sealing_state(now)
     if state.is_stopped and not state.is_late:
         yield Finding(f"Sealing of the ledger has stopped. {state.why}", state.advice)
@@ -204,5 +247,10 @@ def _moment(at: datetime | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text without control characters for the terminal: a subject can contain anything."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    """Return text without control characters for the terminal: a subject can contain
+    anything.
+    """
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )

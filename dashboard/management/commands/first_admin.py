@@ -1,4 +1,6 @@
-"""Makes the first admin of a desk: prints a one-time link, or makes the account at once with a password from a file."""
+"""Makes the first admin of a desk: prints a one-time link, or makes the account at once
+with a password from a file.
+"""
 
 import sys
 from datetime import timedelta
@@ -32,16 +34,29 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--email", default="", help="the admin's email address; asked for at a terminal, required without one"
+            "--email",
+            default="",
+            help="the admin's email address; asked for at a terminal, required without one",
         )
-        parser.add_argument("--name", default="", help="name that colleagues see; default: the part before the @")
+        parser.add_argument(
+            "--name",
+            default="",
+            help="name that colleagues see; default: the part before the @",
+        )
         parser.add_argument(
             "--password-file",
             metavar="FILE",
             help="create the account at once, with the first line of FILE as its password; - reads standard input",
         )
 
-    def handle(self, *args: Any, email: str, name: str, password_file: str | None, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        email: str,
+        name: str,
+        password_file: str | None,
+        **options: Any,
+    ) -> None:
         if there := Person.objects.admins_of_all().first():
             raise CommandError(
                 f"{there} is already admin and can invite others under People. To set a new password: ./run manage "
@@ -58,18 +73,28 @@ class Command(BaseCommand):
                 )
             else:
                 _make_account(address, name, _first_line(password_file))
-                self.stdout.write(f"{address} is the admin, and can sign in with that password.\n")
+                self.stdout.write(
+                    f"{address} is the admin, and can sign in with that password.\n"
+                )
         except (ValueError, PeopleError) as error:
             raise CommandError(str(error)) from None
 
     def _asked(self, password_file: str | None) -> str:
         if password_file == "-" or not sys.stdin.isatty():
-            raise CommandError("Give the admin's address: ./run manage first_admin --email you@example.com")
+            raise CommandError(
+                "Give the admin's address: ./run manage first_admin --email you@example.com"
+            )
         return input("Your email address: ")
 
 
 def _invite(address: str, name: str) -> NewLink:
-    return invite(actor=ACTOR, email=address, name=name, roles=[(role, GrantTarget()) for role in ROLES], lasts=LASTS)
+    return invite(
+        actor=ACTOR,
+        email=address,
+        name=name,
+        roles=[(role, GrantTarget()) for role in ROLES],
+        lasts=LASTS,
+    )
 
 
 @transaction.atomic
@@ -83,14 +108,20 @@ def _make_account(address: str, name: str, password: str) -> None:
     try:
         validate_password(password, Person(email=address, name=name))
     except ValidationError as error:
-        raise CommandError(f"This password is not allowed. {' '.join(error.messages)}") from None
+        raise CommandError(
+            f"This password is not allowed. {' '.join(error.messages)}"
+        ) from None
     token = _invite(address, name).url.rstrip("/").rpartition("/")[-1]
     join(token=token, name=name, password=password, actor=ACTOR)
 
 
 def _first_line(path: str) -> str:
     try:
-        text = sys.stdin.readline() if path == "-" else File(path).read_text(encoding="utf-8")
+        text = (
+            sys.stdin.readline()
+            if path == "-"
+            else File(path).read_text(encoding="utf-8")
+        )
     except (OSError, UnicodeError) as error:
         raise CommandError(f"--password-file {path} cannot be read: {error}.") from None
     password = (text.splitlines() or [""])[0]

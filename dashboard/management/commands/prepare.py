@@ -1,4 +1,6 @@
-"""Migrates the database, collects static files, and creates the demo's data if requested."""
+"""Migrates the database, collects static files, and creates the demo's data if
+requested.
+"""
 
 import contextlib
 import os
@@ -8,7 +10,12 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError, CommandParser, call_command
+from django.core.management import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    call_command,
+)
 from django.db import OperationalError, connection
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -29,27 +36,40 @@ LONGEST_IDLE = "60s"
 
 
 class Command(BaseCommand):
-    """Run with DATABASE_OWNER_URL where that is another role: the application's own may not alter tables."""
+    """Run with DATABASE_OWNER_URL where that is another role: the application's own may
+    not alter tables.
+    """
 
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--restoring", action="store_true", help="the database alone, in the midst of ./run restore"
+            "--restoring",
+            action="store_true",
+            help="the database alone, in the midst of ./run restore",
         )
 
     def handle(self, *args: Any, restoring: bool, **options: Any) -> None:
         application_role = str(settings.DATABASES["default"]["USER"])
-        owner = conninfo_to_dict(os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"])
+        owner = conninfo_to_dict(
+            os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"]
+        )
         connection.close()
-        connection.settings_dict.update(USER=owner.get("user", ""), PASSWORD=owner.get("password", ""))
-        # Fail now with a clear error, instead of starting processes that never become ready.
+        connection.settings_dict.update(
+            USER=owner.get("user", ""), PASSWORD=owner.get("password", "")
+        )
+        # Fail now with a clear error, instead of starting processes that never become
+        # ready.
         try:
             connection.ensure_connection()
         except OperationalError as error:
-            raise CommandError(f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}") from None
+            raise CommandError(
+                f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}"
+            ) from None
         try:
-            Redis.from_url(settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5).ping()
+            Redis.from_url(
+                settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5
+            ).ping()
         except (RedisError, ValueError) as error:
             raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
         self._refuse_newer()
@@ -71,7 +91,9 @@ class Command(BaseCommand):
             call_command("demo_desk", "finish", credentials=credentials)
 
     def _note_first_run(self) -> None:
-        """Keep a marker file while there is no admin, for the launcher, which does not use the database."""
+        """Keep a marker file while there is no admin, for the launcher, which does not
+        use the database.
+        """
         note = Path(settings.DATA_DIR) / FIRST_RUN
         if Person.objects.admins_of_all().exists():
             note.unlink(missing_ok=True)
@@ -94,7 +116,9 @@ class Command(BaseCommand):
             )
 
     def _collect_static(self) -> None:
-        """Start over if an earlier run was interrupted, as by a full disk: a truncated file would look complete."""
+        """Start over if an earlier run was interrupted, as by a full disk: a truncated
+        file would look complete.
+        """
         folder = Path(settings.STATIC_ROOT)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         if unfinished.exists():
@@ -104,9 +128,11 @@ class Command(BaseCommand):
         unfinished.unlink()
 
     def _grant(self, role: str) -> None:
-        """Grant the application's role its privileges; it may only add to the ledger, which triggers enforce too.
+        """Grant the application's role its privileges; it may only add to the ledger,
+        which triggers enforce too.
 
-        By SQL: the ORM has no words for privileges, or for what a role's sessions begin with.
+        By SQL: the ORM has no words for privileges, or for what a role's sessions begin
+        with.
         """
         if role == connection.settings_dict["USER"]:
             return
@@ -120,22 +146,35 @@ class Command(BaseCommand):
                 cursor.execute(sql.SQL(statement).format(name))
             for table in APPEND_ONLY:
                 cursor.execute(
-                    sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
+                    sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(
+                        sql.Identifier(table), name
+                    )
                 )
             for table in READ_ONLY:
                 cursor.execute(
-                    sql.SQL("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
+                    sql.SQL(
+                        "REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}"
+                    ).format(sql.Identifier(table), name)
                 )
 
     def _set_role_defaults(self) -> None:
-        """Set what every session of the role begins with, because poolers accept no settings with a connection.
+        """Set what every session of the role begins with, because poolers accept no
+        settings with a connection.
 
-        The server ends idle transactions: nothing that began after an open one can be sealed. A value that somebody
-        chose stays, and so does the server's own where the role may not set one.
+        The server ends idle transactions: nothing that began after an open one can be
+        sealed. A value that somebody chose stays, and so does the server's own where
+        the role may not set one.
         """
         setting = sql.Identifier("idle_in_transaction_session_timeout")
-        with contextlib.suppress(psycopg.Error), psycopg.connect(settings.OWN_DATABASE_URL) as session:
+        with (
+            contextlib.suppress(psycopg.Error),
+            psycopg.connect(settings.OWN_DATABASE_URL) as session,
+        ):
             if session.execute(sql.SQL("SHOW {}").format(setting)).fetchone() == ("0",):
-                statement = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}")
+                statement = sql.SQL(
+                    "ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}"
+                )
                 database = sql.Identifier(session.info.dbname)
-                session.execute(statement.format(database, setting, sql.Literal(LONGEST_IDLE)))
+                session.execute(
+                    statement.format(database, setting, sql.Literal(LONGEST_IDLE))
+                )

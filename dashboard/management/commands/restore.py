@@ -1,6 +1,8 @@
-"""Restores a backup into an empty database, verifies the ledger, and holds back what may have been sent since.
+"""Restores a backup into an empty database, verifies the ledger, and holds back what
+may have been sent since.
 
-`./run restore` calls it, with servers that run and the keys of the backup; by itself it is of no use.
+`./run restore` calls it, with servers that run and the keys of the backup; by itself it
+is of no use.
 """
 
 import os
@@ -13,7 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError, CommandParser, call_command
+from django.core.management import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    call_command,
+)
 from django.db import connection
 
 from audit.models import Entry
@@ -21,12 +28,20 @@ from audit.sealing import anchors, signing
 from audit.sealing.preconditions import latest_seal
 from audit.verification.database import check_database
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
-from dashboard.backup.database import drop_all, forget_marker, load, owner_url, refuse_used
+from dashboard.backup.database import (
+    drop_all,
+    forget_marker,
+    load,
+    owner_url,
+    refuse_used,
+)
 from dashboard.health.checks import first_few, unknown_migrations
 
 
 class Command(BaseCommand):
-    """Atomic: a failed restore is removed again, and the desk does not start until it is complete."""
+    """Atomic: a failed restore is removed again, and the desk does not start until it
+    is complete.
+    """
 
     help = __doc__
 
@@ -34,7 +49,9 @@ class Command(BaseCommand):
         parser.add_argument("file", type=Path)
         parser.add_argument("--seals", type=Path)
 
-    def handle(self, *args: Any, file: Path, seals: Path | None, **options: Any) -> None:
+    def handle(
+        self, *args: Any, file: Path, seals: Path | None, **options: Any
+    ) -> None:
         try:
             self._restore(Backup(file), seals)
         except BackupError as error:
@@ -43,7 +60,9 @@ class Command(BaseCommand):
     def _restore(self, backup: Backup, seals: Path | None) -> None:
         url = owner_url()
         made_at = datetime.fromisoformat(backup.manifest["made_at"])
-        if unknown := unknown_migrations((app, name) for app, name in backup.manifest["migrations"]):
+        if unknown := unknown_migrations(
+            (app, name) for app, name in backup.manifest["migrations"]
+        ):
             raise BackupError(
                 f"{backup.path} was made by a newer Countersign: it has migrations that this one does not know "
                 f"({first_few(unknown)}). Restore it with that version or a newer one."
@@ -56,23 +75,35 @@ class Command(BaseCommand):
             call_command("prepare", restoring=True)
             self._print("checking the ledger, entry by entry")
             lost = self._prove(made_at, is_outside=is_outside)
-            self._print(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing is sent automatically now:")
-            call_command("hold_back", "--made-at", made_at.isoformat(), stdout=self.stdout)
+            self._print(
+                f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing is sent automatically now:"
+            )
+            call_command(
+                "hold_back", "--made-at", made_at.isoformat(), stdout=self.stdout
+            )
             forget_marker(url)
         self._print(_NEXT)
 
     def _prove(self, made_at: datetime, *, is_outside: bool) -> str:
-        """Resume the ledger and verify all of it; return what was lost since the backup."""
+        """Resume the ledger and verify all of it; return what was lost since the
+        backup.
+        """
         last = latest_seal()
         if last is None:
             return "No entry of its ledger was sealed, so nothing proves that it is complete or shows what was lost."
         lost = _lost_since(is_outside=is_outside)
-        because = f"Restored from the backup of {_moment(made_at)} by ./run restore. {lost}"
+        because = (
+            f"Restored from the backup of {_moment(made_at)} by ./run restore. {lost}"
+        )
         call_command("audit_restored", because=because, stdout=self.stdout)
         result = check_database()
         if result.findings:
-            raise BackupError(f"The ledger in this backup FAILED verification. {result.findings[0]}")
-        self._print(f"The ledger is intact: {result.entries:,} entries and {result.seals:,} seals were checked.")
+            raise BackupError(
+                f"The ledger in this backup FAILED verification. {result.findings[0]}"
+            )
+        self._print(
+            f"The ledger is intact: {result.entries:,} entries and {result.seals:,} seals were checked."
+        )
         return lost
 
     def _print(self, sentence: str) -> None:
@@ -86,18 +117,24 @@ kill switches). Everybody must sign in again. docs/operators/backup.md."""
 
 
 def _lost_since(*, is_outside: bool) -> str:
-    """Return a sentence about entries that the external seals prove and this database lacks. Raises BackupError."""
+    """Return a sentence about entries that the external seals prove and this database
+    lacks. Raises BackupError.
+    """
     if not is_outside:
         return "There is no outside copy of the seals to show what was written later and is lost."
     heads = anchors.unknown_heads()
     last = latest_seal()
     assert last is not None
     if not heads:
-        return "The outside copy of the seals has nothing later: no sealed entry is lost."
+        return (
+            "The outside copy of the seals has nothing later: no sealed entry is lost."
+        )
     newest = heads[0]
     known = {last.key, last.next_key, *signing.public_keys()}
     if newest.get("key") not in known:
-        raise BackupError("The seals' file is signed with a key that this ledger never had: it is of another desk.")
+        raise BackupError(
+            "The seals' file is signed with a key that this ledger never had: it is of another desk."
+        )
     if (first := min(head["number"] for head in heads)) <= last.number:
         raise BackupError(
             f"The seals' file knows another seal {first} than the backup has: the backup was altered, or one of the "
@@ -109,20 +146,26 @@ def _lost_since(*, is_outside: bool) -> str:
         f"{newest['at'][:19].replace('T', ' ')} UTC over {newest['size']:,} entries."
     )
     if newest["size"] <= here:
-        return f"No entry that was sealed is lost: the backup has {here:,}, and {outside}"
+        return (
+            f"No entry that was sealed is lost: the backup has {here:,}, and {outside}"
+        )
     return f"Lost are at least {newest['size'] - here:,} entries: the backup has {here:,}, and {outside}"
 
 
 @contextmanager
 def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
-    """Put the seals' file in place: the existing one, the supplied one, or the backup's.
+    """Put the seals' file in place: the existing one, the supplied one, or the
+    backup's.
 
-    Yield whether it is newer than the backup, so that it has the seals made after the backup.
+    Yield whether it is newer than the backup, so that it has the seals made after the
+    backup.
     """
     target = Path(settings.SEAL_FILE)
     if target.exists():
         if supplied is not None and supplied.resolve() != target.resolve():
-            raise BackupError(f"SEAL_FILE already exists: {target}. Leave out --seals to use it.")
+            raise BackupError(
+                f"SEAL_FILE already exists: {target}. Leave out --seals to use it."
+            )
         yield True
         return
     try:
@@ -135,7 +178,9 @@ def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
                 shutil.copyfileobj(source, file)
     except OSError as error:
         target.unlink(missing_ok=True)
-        raise BackupError(f"The seals' file {error.filename} cannot be read or written: {error.strerror}.") from None
+        raise BackupError(
+            f"The seals' file {error.filename} cannot be read or written: {error.strerror}."
+        ) from None
     try:
         yield supplied is not None
     except BaseException:

@@ -1,4 +1,6 @@
-"""Fetches contents again that could not be stored in several tries, for instance after an update of this product."""
+"""Fetches contents again that could not be stored in several tries, for instance after
+an update of this product.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -24,9 +26,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, message: list[UUID], **options: Any) -> None:
         """Reset the count of tries, and wake the workers."""
-        left_alone = list(Message.objects.unfetchable().values_list("public_id", flat=True))
+        left_alone = list(
+            Message.objects.unfetchable().values_list("public_id", flat=True)
+        )
         if unknown := set(message) - set(left_alone):
-            raise CommandError(f"The desk has not given up on: {', '.join(map(str, sorted(unknown)))}.")
+            raise CommandError(
+                f"The desk has not given up on: {', '.join(map(str, sorted(unknown)))}."
+            )
         for public_id in message or left_alone:
-            tasks.hydrate.delay_on_commit(retry_fetch(message=public_id, actor=ACTOR).pk)
+            tasks.hydrate.delay_on_commit(
+                retry_fetch(message=public_id, actor=ACTOR).pk
+            )
         self.stdout.write(f"{len(message or left_alone)} to fetch again.")

@@ -1,7 +1,8 @@
-"""Makes the demo's side of the gateway: an account, two mailboxes, four keys and the desk's webhook.
+"""Makes the demo's side of the gateway: an account, two mailboxes, four keys and the
+desk's webhook.
 
-Idempotent: what is there already stays, and a lost database is filled again with the keys in the file. Only a key that
-was revoked is replaced.
+Idempotent: what is there already stays, and a lost database is filled again with the
+keys in the file. Only a key that was revoked is replaced.
 """
 
 from pathlib import Path
@@ -22,7 +23,8 @@ from gateway.webhooks.events import SPELLINGS
 
 # Variable, name (people see it as who decided), scopes.
 _KEYS = (
-    # The digest of MultiMail's Inngest page lists what is held with the key that it sends with.
+    # The digest of MultiMail's Inngest page lists what is held with the key that it
+    # sends with.
     ("AGENT_KEY", "Demo agent", ["read", "send", "oversight_read"]),
     ("OVERSIGHT_KEY", "Countersign", ["oversight"]),
     ("READ_KEY", "Countersign (read)", ["read"]),
@@ -36,7 +38,9 @@ _MAILBOXES = (
 
 
 class Command(BaseCommand):
-    """Run after `demo_desk begin`, which leaves WEBHOOK_URL and WEBHOOK_SECRET in the file."""
+    """Run after `demo_desk begin`, which leaves WEBHOOK_URL and WEBHOOK_SECRET in the
+    file.
+    """
 
     help = __doc__
 
@@ -46,28 +50,43 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, credentials: Path, **options: Any) -> None:
         known = read_credentials(credentials)
-        account = make_account(name="Countersign Demo", slug="demo", oversight_email="oversight@yourteam.example")
+        account = make_account(
+            name="Countersign Demo",
+            slug="demo",
+            oversight_email="oversight@yourteam.example",
+        )
         made = {
             "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
             "INBOUND_PORT": str(settings.INBOUND_PORT),
         }
         for variable, name, scopes in _KEYS:
             text = known.get(variable) or new_key_text()
-            if register_key(account=account, name=name, scopes=scopes, text=text).revoked_at is not None:
+            if (
+                register_key(
+                    account=account, name=name, scopes=scopes, text=text
+                ).revoked_at
+                is not None
+            ):
                 text = new_key_text()
                 register_key(account=account, name=name, scopes=scopes, text=text)
             made[variable] = text
         for variable, address, name, looser in _MAILBOXES:
-            mailbox = make_mailbox(account=account, address=address, display_name=name, looser=looser)
+            mailbox = make_mailbox(
+                account=account, address=address, display_name=name, looser=looser
+            )
             made[f"{variable}_ID"] = mailbox.pk
             made[f"{variable}_ADDRESS"] = mailbox.address
         url = known.get("WEBHOOK_URL")
         secret = known.get("WEBHOOK_SECRET")
         if url and secret:
-            # Subscribe the desk to everything. Its port may change at every start, its path does not.
+            # Subscribe the desk to everything. Its port may change at every start, its
+            # path does not.
             path = urlsplit(url).path
             subscribed = Webhook.objects.alive().filter(account=account)
-            webhook = next((one for one in subscribed if urlsplit(one.url).path == path), Webhook(account=account))
+            webhook = next(
+                (one for one in subscribed if urlsplit(one.url).path == path),
+                Webhook(account=account),
+            )
             webhook.url = url
             webhook.secret = secret
             # MultiMail's own names.

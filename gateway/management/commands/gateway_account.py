@@ -1,4 +1,6 @@
-"""Creates a gateway account with its first mailbox and its keys, and prints the keys once."""
+"""Creates a gateway account with its first mailbox and its keys, and prints the keys
+once.
+"""
 
 from typing import Any
 
@@ -26,15 +28,27 @@ _KEYS = (
 
 
 class Command(BaseCommand):
-    """Refuses a name or an address that is taken, so that nobody gets keys to another account."""
+    """Refuses a name or an address that is taken, so that nobody gets keys to another
+    account.
+    """
 
     help = "Creates a gateway account with its first mailbox and its keys, and prints the keys once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--name", required=True, help="the account's name, such as 'Acme'")
-        parser.add_argument("--address", default="", help="the first mailbox; default agent@<name>.example")
-        parser.add_argument("--display-name", default="", help="what recipients see as the sender")
-        parser.add_argument("--mode", choices=Mode.values, default=Mode.GATED_SEND.value)
+        parser.add_argument(
+            "--name", required=True, help="the account's name, such as 'Acme'"
+        )
+        parser.add_argument(
+            "--address",
+            default="",
+            help="the first mailbox; default agent@<name>.example",
+        )
+        parser.add_argument(
+            "--display-name", default="", help="what recipients see as the sender"
+        )
+        parser.add_argument(
+            "--mode", choices=Mode.values, default=Mode.GATED_SEND.value
+        )
         parser.add_argument("--oversight-email", default="")
         parser.add_argument(
             "--allow-looser-per-call",
@@ -48,15 +62,23 @@ class Command(BaseCommand):
         if not slug:
             raise CommandError("The name needs letters or digits.")
         try:
-            address = clean_address(address or f"agent@{slug.replace('_', '-')}.example").lower()
+            address = clean_address(
+                address or f"agent@{slug.replace('_', '-')}.example"
+            ).lower()
         except ValueError as error:
             raise CommandError(str(error)) from None
         if earlier := Account.objects.filter(slug=slug).first():
-            gone = "" if earlier.is_active else " It was deleted, but its name stays taken."
+            gone = (
+                ""
+                if earlier.is_active
+                else " It was deleted, but its name stays taken."
+            )
             raise CommandError(f"There is an account named {slug} already.{gone}")
         if Mailbox.objects.filter(address=address).exists():
             raise CommandError(f"The address {address} is taken.")
-        account = make_account(name=name, slug=slug, oversight_email=options["oversight_email"])
+        account = make_account(
+            name=name, slug=slug, oversight_email=options["oversight_email"]
+        )
         mailbox = make_mailbox(
             account=account,
             address=address,
@@ -64,7 +86,11 @@ class Command(BaseCommand):
             mode=Mode(options["mode"]),
             looser=options["allow_looser_per_call"],
         )
-        calls = "may choose a looser mode" if mailbox.allow_looser_per_call else "choose no looser mode"
+        calls = (
+            "may choose a looser mode"
+            if mailbox.allow_looser_per_call
+            else "choose no looser mode"
+        )
         lines = [
             f"gateway  http://127.0.0.1:{settings.GATEWAY_PORT}",
             f"account  {account.pk}  {account.name}  (--account {slug})",
@@ -72,8 +98,15 @@ class Command(BaseCommand):
             f"mode     {mailbox.oversight_mode}; calls {calls} (--allow-looser-per-call)",
         ]
         domain = domain_of(address)
-        for other in Domain.objects.active().filter(domain=domain).exclude(account=account).select_related("account"):
-            lines.append(f"note     {domain} stays with account {other.account.slug}: no more mailboxes in it here")
+        for other in (
+            Domain.objects.active()
+            .filter(domain=domain)
+            .exclude(account=account)
+            .select_related("account")
+        ):
+            lines.append(
+                f"note     {domain} stays with account {other.account.slug}: no more mailboxes in it here"
+            )
         for purpose, key_name, scopes, sandbox in _KEYS:
             text = new_key_text(sandbox=sandbox)
             register_key(account=account, name=key_name, scopes=scopes, text=text)

@@ -1,4 +1,6 @@
-"""Shows an operator what waits for a one-time code at the gateway, and the codes to pass on."""
+"""Shows an operator what waits for a one-time code at the gateway, and the codes to
+pass on.
+"""
 
 from typing import Any
 
@@ -9,15 +11,24 @@ from gateway.models import ApprovalRequest, UpgradeRequest
 
 
 class Command(BaseCommand):
-    """For operators. The API shows upgrade codes to admin keys, and approval codes to nobody."""
+    """For operators. The API shows upgrade codes to admin keys, and approval codes to
+    nobody.
+    """
 
     help = "Lists the requests at the gateway that are waiting for a one-time code, with the codes."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        upgrades = UpgradeRequest.objects.waiting().select_related("mailbox", "requested_by_key")
-        approvals = ApprovalRequest.objects.waiting().select_related("account", "requested_by_key")
+        upgrades = UpgradeRequest.objects.waiting().select_related(
+            "mailbox", "requested_by_key"
+        )
+        approvals = ApprovalRequest.objects.waiting().select_related(
+            "account", "requested_by_key"
+        )
         lines = [
-            _line(one, f"{one.mailbox.address}: from {one.mailbox.oversight_mode} to {one.target_mode}")
+            _line(
+                one,
+                f"{one.mailbox.address}: from {one.mailbox.oversight_mode} to {one.target_mode}",
+            )
             for one in upgrades
         ]
         lines += [_line(one, f"{one.account.name}: {one.summary}") for one in approvals]
@@ -31,4 +42,7 @@ def _line(one: UpgradeRequest | ApprovalRequest, what: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1]
+        for character in text
+    )

@@ -16,7 +16,12 @@ class Command(BaseCommand):
     help = "Adds a domain to a gateway account. It is active at once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--account", required=True, metavar="SLUG", help="as given to ./run manage gateway_account")
+        parser.add_argument(
+            "--account",
+            required=True,
+            metavar="SLUG",
+            help="as given to ./run manage gateway_account",
+        )
         parser.add_argument("domain", help="such as example.com")
 
     def handle(self, *args: Any, account: str, domain: str, **options: Any) -> None:
@@ -27,4 +32,6 @@ class Command(BaseCommand):
             raise CommandError(f"{domain!a} {error}") from None
         except Conflict as error:
             raise CommandError(error.error) from None
-        self.stdout.write(f"domain   {assigned.pk}  {assigned.domain}  {assigned.status}\n")
+        self.stdout.write(
+            f"domain   {assigned.pk}  {assigned.domain}  {assigned.status}\n"
+        )

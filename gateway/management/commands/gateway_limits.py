@@ -1,4 +1,6 @@
-"""Sets and shows the limits of a gateway account: emails a month and a day, mailboxes, requests, and oversight."""
+"""Sets and shows the limits of a gateway account: emails a month and a day, mailboxes,
+requests, and oversight.
+"""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -26,9 +28,16 @@ class Command(BaseCommand):
     help = __doc__
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--account", required=True, metavar="SLUG", help="the account, such as acme")
+        parser.add_argument(
+            "--account", required=True, metavar="SLUG", help="the account, such as acme"
+        )
         for option, _, what in _LIMITS:
-            parser.add_argument(f"--{option.replace('_', '-')}", type=_number, metavar="N", help=f"{what}, or none")
+            parser.add_argument(
+                f"--{option.replace('_', '-')}",
+                type=_number,
+                metavar="N",
+                help=f"{what}, or none",
+            )
         parser.add_argument(
             "--warmup",
             type=_warmup,
@@ -50,7 +59,9 @@ class Command(BaseCommand):
             if options[option] is not None:
                 changes[column] = None if options[option] == "none" else options[option]
         if options["minimum_mode"] is not None:
-            changes["minimum_oversight_mode"] = "" if options["minimum_mode"] == "none" else options["minimum_mode"]
+            changes["minimum_oversight_mode"] = (
+                "" if options["minimum_mode"] == "none" else options["minimum_mode"]
+            )
         if options["warmup"] is not None:
             changes["warmup_stage"], changes["warmup_daily_limit"] = options["warmup"]
         if changes:
@@ -61,7 +72,9 @@ class Command(BaseCommand):
         shown["live emails a day"] = stage if found.warms_up else None
         shown["loosest oversight mode"] = found.minimum_oversight_mode or None
         for what, limit in shown.items():
-            self.stdout.write(f"{what:34} {'none of its own' if limit is None else limit}\n")
+            self.stdout.write(
+                f"{what:34} {'none of its own' if limit is None else limit}\n"
+            )
 
 
 def _number(text: str) -> int | str:

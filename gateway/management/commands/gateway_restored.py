@@ -1,4 +1,6 @@
-"""Holds back what the gateway may have sent since a backup was made. `hold_back` calls it, for desk and gateway."""
+"""Holds back what the gateway may have sent since a backup was made. `hold_back` calls
+it, for desk and gateway.
+"""
 
 from datetime import datetime
 from typing import Any
@@ -18,7 +20,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the time of the backup."""
         parser.add_argument(
-            "--made-at", type=datetime.fromisoformat, required=True, help="when the backup was made, in UTC"
+            "--made-at",
+            type=datetime.fromisoformat,
+            required=True,
+            help="when the backup was made, in UTC",
         )
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:

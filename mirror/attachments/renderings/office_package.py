@@ -1,4 +1,6 @@
-"""Opens an Office file: a zip archive of XML parts, each bounded when it is unpacked and when it is read."""
+"""Opens an Office file: a zip archive of XML parts, each bounded when it is unpacked
+and when it is read.
+"""
 
 import io
 import posixpath
@@ -31,7 +33,9 @@ _LOADED = {
 
 @dataclass(frozen=True)
 class Relation:
-    """What one part says of another: `kind` is the last word of the type, `target` a part's name or an address."""
+    """What one part says of another: `kind` is the last word of the type, `target` a
+    part's name or an address.
+    """
 
     kind: str
     target: str
@@ -65,7 +69,13 @@ class Package:
             with self._zip.open(info) as stream:
                 # A directory may state less than what comes.
                 data = stream.read(most + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
             raise Refused("broken") from error
         if len(data) > most:
             raise Refused("too_large")
@@ -83,8 +93,13 @@ class Package:
             target = one.get("Target", "")
             is_external = one.get("TargetMode") == "External"
             if not is_external:
-                target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip("/")
-            yield one.get("Id", ""), Relation(one.get("Type", "").rpartition("/")[2], target, is_external)
+                target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip(
+                    "/"
+                )
+            yield (
+                one.get("Id", ""),
+                Relation(one.get("Type", "").rpartition("/")[2], target, is_external),
+            )
 
     def main_part(self) -> str:
         """Return the name of the part with which reading begins. Raises Refused."""
@@ -94,19 +109,25 @@ class Package:
         raise Refused("form")
 
     def notes(self) -> list[str]:
-        """Return sentences on what a program would load from elsewhere when it opens the file."""
+        """Return sentences on what a program would load from elsewhere when it opens
+        the file.
+        """
         notes: list[str] = []
         for listed in sorted(name for name in self.names if name.endswith(".rels")):
             for _, relation in self._relations(listed, ""):
                 what = _LOADED.get(relation.kind)
                 if relation.is_external and what and len(notes) < MAX_LINKS:
                     target = relation.target[:500]
-                    notes.append(f"A program that opens it may load a {what} from {target}. Nothing was loaded here.")
+                    notes.append(
+                        f"A program that opens it may load a {what} from {target}. Nothing was loaded here."
+                    )
         return list(dict.fromkeys(notes))
 
 
 def parse(data: bytes) -> Element:
-    """Return the XML as elements with local names. Raises Refused; a document type is refused whole, with entities."""
+    """Return the XML as elements with local names. Raises Refused; a document type is
+    refused whole, with entities.
+    """
     builder = TreeBuilder()
     depth = 0
 
@@ -115,7 +136,9 @@ def parse(data: bytes) -> Element:
         depth += 1
         if depth > MAX_DEPTH:
             raise Refused("broken")
-        builder.start(_local(name), {_attribute(key): value for key, value in attributes.items()})
+        builder.start(
+            _local(name), {_attribute(key): value for key, value in attributes.items()}
+        )
 
     def end(name: str) -> None:
         nonlocal depth
@@ -143,6 +166,8 @@ def _local(name: str) -> str:
 
 
 def _attribute(name: str) -> str:
-    """Return the local name; of a relation's id with its prefix, as some elements have an id of their own too."""
+    """Return the local name; of a relation's id with its prefix, as some elements have
+    an id of their own too.
+    """
     space, _, local = name.rpartition(" ")
     return f"r:{local}" if space.endswith("/relationships") else local

@@ -1,4 +1,6 @@
-"""Reads an OpenDocument text, sheet or presentation: headings, paragraphs and tables with their formulas."""
+"""Reads an OpenDocument text, sheet or presentation: headings, paragraphs and tables
+with their formulas.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +22,11 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
         for style in root.iterfind("automatic-styles/style")
         if style.get("family") == "table"
     }
-    hidden = {name for name, found in styles.items() if found is not None and found.get("display") == "false"}
+    hidden = {
+        name
+        for name, found in styles.items()
+        if found is not None and found.get("display") == "false"
+    }
     _blocks(root, outline, hidden)
     return outline.found()
 
@@ -29,12 +35,18 @@ def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
     for child in element:
         if child.tag == "h":
             level = child.get("outline-level", "1")
-            outline.heading(_text(child), level=int(level) + 1 if level.isdigit() else 2)
+            outline.heading(
+                _text(child), level=int(level) + 1 if level.isdigit() else 2
+            )
         elif child.tag == "p":
             if (text := _text(child)).strip():
                 outline.text([(text, "")])
         elif child.tag == "table":
-            outline.heading(child.get("name", ""), level=3, mark="hidden" if child.get("style-name") in hidden else "")
+            outline.heading(
+                child.get("name", ""),
+                level=3,
+                mark="hidden" if child.get("style-name") in hidden else "",
+            )
             _table(child, outline)
         elif child.tag not in ("automatic-styles", "scripts", "font-face-decls"):
             _blocks(child, outline, hidden)
@@ -46,8 +58,15 @@ def _table(table: Element, outline: Outline) -> None:
         if len(rows) == MAX_ROWS:
             outline.text([(f"Only {MAX_ROWS} rows are shown here.", "note")])
             break
-        places = _repeated((one for one in row if one.tag in ("table-cell", "covered-table-cell")), "columns")
-        if cells := {place: cell for place, _, cell in places if len(cell) and place <= MAX_COLUMNS}:
+        places = _repeated(
+            (one for one in row if one.tag in ("table-cell", "covered-table-cell")),
+            "columns",
+        )
+        if cells := {
+            place: cell
+            for place, _, cell in places
+            if len(cell) and place <= MAX_COLUMNS
+        }:
             rows.append((str(number), _mark(row), cells))
     columns = range(1, max((max(cells) for _, _, cells in rows), default=0) + 1)
     marks = {
@@ -57,7 +76,12 @@ def _table(table: Element, outline: Outline) -> None:
     }
     heads = [{"name": column_name(one), "mark": marks.get(one, "")} for one in columns]
     cells_of = [
-        {"name": name, "mark": mark, "cells": [_cell(cells.get(one)) for one in columns]} for name, mark, cells in rows
+        {
+            "name": name,
+            "mark": mark,
+            "cells": [_cell(cells.get(one)) for one in columns],
+        }
+        for name, mark, cells in rows
     ]
     if rows:
         outline.table(heads, cells_of)
@@ -66,14 +90,21 @@ def _table(table: Element, outline: Outline) -> None:
 def _cell(cell: Element | None) -> dict[str, Any]:
     if cell is None:
         return {"runs": [], "mark": ""}
-    found = {"runs": [("\n".join(_text(one) for one in cell.iter("p")), "")], "mark": ""}
+    found = {
+        "runs": [("\n".join(_text(one) for one in cell.iter("p")), "")],
+        "mark": "",
+    }
     if formula := cell.get("formula"):
         found["formula"] = formula
     return found
 
 
-def _repeated(elements: Iterator[Element], what: str) -> Iterator[tuple[int, int, Element]]:
-    """Yield the first and last number of each row, column or cell, from 1: one element can stand for many."""
+def _repeated(
+    elements: Iterator[Element], what: str
+) -> Iterator[tuple[int, int, Element]]:
+    """Yield the first and last number of each row, column or cell, from 1: one element
+    can stand for many.
+    """
     at = 1
     for one in elements:
         times = one.get(f"number-{what}-repeated", "1")
@@ -94,6 +125,8 @@ def _text(element: Element) -> str:
             count = child.get("c", "1")
             found += " " * (int(count) if count.isdigit() and len(count) < 5 else 1)
         else:
-            found += {"tab": "\t", "line-break": "\n"}.get(child.tag, "") or _text(child)
+            found += {"tab": "\t", "line-break": "\n"}.get(child.tag, "") or _text(
+                child
+            )
         found += child.tail or ""
     return found

@@ -1,4 +1,6 @@
-"""What a reader makes of an Office file: headings, paragraphs and tables, bounded all together."""
+"""What a reader makes of an Office file: headings, paragraphs and tables, bounded all
+together.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +14,9 @@ Run = tuple[str, str]
 
 
 class Outline:
-    """The blocks of one file; what is beyond the limits is left out, and a note says so."""
+    """The blocks of one file; what is beyond the limits is left out, and a note says
+    so.
+    """
 
     def __init__(self, notes: Iterable[str] = ()) -> None:
         self.notes = list(notes)
@@ -23,7 +27,15 @@ class Outline:
 
     def heading(self, text: str, *, level: int = 2, mark: str = "") -> None:
         """Add a heading of a level from 2 to 6."""
-        self._add({"heading": text[: self._text], "level": min(max(level, 2), 6), "mark": mark}, len(text), 0)
+        self._add(
+            {
+                "heading": text[: self._text],
+                "level": min(max(level, 2), 6),
+                "mark": mark,
+            },
+            len(text),
+            0,
+        )
 
     def text(self, runs: list[Run]) -> None:
         """Add a paragraph."""
@@ -36,7 +48,9 @@ class Outline:
         self._add({"runs": kept}, self._text - left, 0)
 
     def table(self, columns: list[dict[str, str]], rows: list[dict[str, Any]]) -> None:
-        """Add a table: columns and rows have a `name` and a `mark`; cells `runs`, and perhaps a `formula`."""
+        """Add a table: columns and rows have a `name` and a `mark`; cells `runs`, and
+        perhaps a `formula`.
+        """
         kept: list[dict[str, Any]] = []
         text = cells = 0
         for row in rows:
@@ -49,7 +63,11 @@ class Outline:
             kept.append(row)
             text = text + length
             cells = cells + len(row["cells"])
-        self._add({"columns": columns, "rows": kept, "left_out": len(rows) - len(kept)}, text, cells)
+        self._add(
+            {"columns": columns, "rows": kept, "left_out": len(rows) - len(kept)},
+            text,
+            cells,
+        )
 
     def _add(self, block: dict[str, Any], text: int, cells: int) -> None:
         if text > self._text or len(self._blocks) >= MAX_BLOCKS:
@@ -61,7 +79,11 @@ class Outline:
 
     def found(self) -> dict[str, Any]:
         """Return it as plain data."""
-        left_out = ["Not all of it is shown here. Download the file to read the rest."] if self._is_full else []
+        left_out = (
+            ["Not all of it is shown here. Download the file to read the rest."]
+            if self._is_full
+            else []
+        )
         return {"notes": [*self.notes, *left_out], "blocks": self._blocks}
 
 

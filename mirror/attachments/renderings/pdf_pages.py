@@ -1,5 +1,6 @@
-"""Draws pages of a PDF as PNG pictures, and reads their text. Nothing in it runs: PDFium is used without forms and
-scripts, and fonts that the file does not carry are drawn with PDFium's own."""
+"""Draws pages of a PDF as PNG pictures, and reads their text. Nothing in it runs:
+PDFium is used without forms and scripts, and fonts that the file does not carry are
+drawn with PDFium's own."""
 
 import io
 import math
@@ -21,13 +22,16 @@ MAX_SIDE = 1700
 MAX_SCALE = 2.0
 # A larger picture is drawn again at half its size.
 MAX_PICTURE = 3 * 1024 * 1024
-# No further page is drawn, and no further text read, after so many seconds of processor time.
+# No further page is drawn, and no further text read, after so many seconds of processor
+# time.
 BUDGET = 3.0
 MAX_TEXT = 100_000
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
-    """Return how many pages there are, and of those shown the size as drawn and the text. Raises Refused."""
+    """Return how many pages there are, and of those shown the size as drawn and the
+    text. Raises Refused.
+    """
     document = _open(content)
     left = MAX_TEXT
     pages = []
@@ -38,11 +42,17 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
             left -= len(text)
         width, height, _ = _drawn_size(document, index)
         pages.append({"width": width, "height": height, "text": text})
-    return {"count": len(document), "pages": pages, "is_text_whole": left > 0 and time.process_time() < BUDGET}
+    return {
+        "count": len(document),
+        "pages": pages,
+        "is_text_whole": left > 0 and time.process_time() < BUDGET,
+    }
 
 
 def draw(content: bytes, page: int, *, at_once: int) -> Iterator[bytes]:
-    """Yield the picture of this page, counted from 1, and of some that follow. Raises Refused."""
+    """Yield the picture of this page, counted from 1, and of some that follow. Raises
+    Refused.
+    """
     document = _open(content)
     last = min(len(document), MAX_PAGES, page + at_once - 1)
     if not 1 <= page <= last:
@@ -99,5 +109,7 @@ def _draw(document: pypdfium2.PdfDocument, index: int) -> bytes:
 
 def _png_of(page: pypdfium2.PdfPage, scale: float) -> bytes:
     output = io.BytesIO()
-    page.render(scale=scale, rev_byteorder=True, may_draw_forms=False).to_pil().save(output, "PNG")
+    page.render(scale=scale, rev_byteorder=True, may_draw_forms=False).to_pil().save(
+        output, "PNG"
+    )
     return output.getvalue()

@@ -1,4 +1,5 @@
-"""Draws a picture of a stranger again, as a PNG of our own making, so that none of its own bytes reaches a browser.
+"""Draws a picture of a stranger again, as a PNG of our own making, so that none of its
+own bytes reaches a browser.
 
 Of one that moves, the first picture is drawn.
 """
@@ -18,15 +19,23 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 # Pixels that a picture may have, and each of its sides.
 MAX_PIXELS = 25_000_000
 MAX_SIDE = 16_000
-# A picture is drawn no larger than a message is wide: as PNG a photograph takes four times the bytes.
+# A picture is drawn no larger than a message is wide: as PNG a photograph takes four
+# times the bytes.
 MAX_DRAWN = 800
 
 
 def draw(content: bytes) -> bytes:
-    """Return the picture. Raises Refused for one that is damaged, too large, tiny, or of another kind."""
+    """Return the picture. Raises Refused for one that is damaged, too large, tiny, or
+    of another kind.
+    """
     kind, _ = kind_of(content)
     if kind.upper() not in FORMATS:
-        raise Refused("kind", "of an unknown kind" if kind == "unknown" else with_article(KINDS[kind].words))
+        raise Refused(
+            "kind",
+            "of an unknown kind"
+            if kind == "unknown"
+            else with_article(KINDS[kind].words),
+        )
     width, height = size_of(kind, content) or (0, 0)
     if not width or not height:
         raise Refused("broken")
@@ -56,7 +65,9 @@ def check_size(width: int, height: int) -> None:
 
 
 def _drawn(picture: Image.Image) -> bytes:
-    """Return its pixels alone, the right way up; colour profile, comments and what else it holds are left behind."""
+    """Return its pixels alone, the right way up; colour profile, comments and what else
+    it holds are left behind.
+    """
     picture.draft("RGB", (MAX_DRAWN, MAX_DRAWN))
     picture.load()
     is_clear = picture.has_transparency_data
@@ -69,13 +80,15 @@ def _drawn(picture: Image.Image) -> bytes:
 
 
 def _draw_samples() -> None:
-    """Draw a picture of each format: Pillow imports some modules when it first needs them, which a confined process
-    cannot."""
+    """Draw a picture of each format: Pillow imports some modules when it first needs
+    them, which a confined process cannot."""
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
     for name in FORMATS:
         sample = io.BytesIO()
-        Image.new("RGB" if name == "JPEG" else "RGBA", (2, 2)).save(sample, name, exif=turned)
+        Image.new("RGB" if name == "JPEG" else "RGBA", (2, 2)).save(
+            sample, name, exif=turned
+        )
         _redrawn(sample.getvalue())
 
 

@@ -1,4 +1,6 @@
-"""Reads what a picture carries besides its pixels: camera, place, dates and software of EXIF, and written text."""
+"""Reads what a picture carries besides its pixels: camera, place, dates and software of
+EXIF, and written text.
+"""
 
 import io
 import re
@@ -47,10 +49,26 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
             if kind == "png":
                 # Text may stand behind the pixels.
                 picture.load()
-            facts = [*_texts(picture.info), *_exif(picture.getexif()), *_appended(content, kind)]
-    except (OSError, SyntaxError, ValueError, ArithmeticError, struct.error, Image.DecompressionBombError) as error:
+            facts = [
+                *_texts(picture.info),
+                *_exif(picture.getexif()),
+                *_appended(content, kind),
+            ]
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        ArithmeticError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:
         raise Refused("broken") from error
-    return {"facts": [(name, value.replace("\0", " ").strip()[:MAX_VALUE]) for name, value in facts[:MAX_FACTS]]}
+    return {
+        "facts": [
+            (name, value.replace("\0", " ").strip()[:MAX_VALUE])
+            for name, value in facts[:MAX_FACTS]
+        ]
+    }
 
 
 def _texts(info: Mapping[Any, Any]) -> Iterator[Fact]:
@@ -71,7 +89,9 @@ def _exif(exif: Image.Exif) -> Iterator[Fact]:
     for tag, name in _FIELDS.items():
         value = fields.get(tag)
         if tag == ExifTags.Base.UserComment and isinstance(value, bytes):
-            value = value[8:].decode("utf-16" if value.startswith(b"UNICODE") else "utf-8", "replace")
+            value = value[8:].decode(
+                "utf-16" if value.startswith(b"UNICODE") else "utf-8", "replace"
+            )
         elif isinstance(value, bytes):
             value = value.decode("utf-16-le" if tag in _WIDE else "utf-8", "replace")
         if isinstance(value, str) and value.strip("\0 "):
@@ -81,19 +101,35 @@ def _exif(exif: Image.Exif) -> Iterator[Fact]:
     for letter in (1, 3):
         parts = place.get(letter + 1)
         if isinstance(parts, tuple) and len(parts) == 3:
-            degrees.append(f"{float(parts[0] + parts[1] / 60 + parts[2] / 3600):.5f}° {place.get(letter)}")
+            degrees.append(
+                f"{float(parts[0] + parts[1] / 60 + parts[2] / 3600):.5f}° {place.get(letter)}"
+            )
     if len(degrees) == 2:
         yield "Place (GPS)", ", ".join(degrees)
     if exif.get_ifd(ExifTags.IFD.IFD1):
-        yield "Embedded preview", "It contains a preview, which may show parts that were cut away."
+        yield (
+            "Embedded preview",
+            "It contains a preview, which may show parts that were cut away.",
+        )
 
 
 def _appended(content: bytes, kind: str) -> Iterator[Fact]:
-    """Yield that bytes follow a picture; of a GIF one would have to read it whole to know."""
-    ends = {"png": content.find(b"IEND\xaeB`\x82") + 8, "jpeg": content.rfind(b"\xff\xd9") + 2}
-    end = ends.get(kind, int.from_bytes(content[4:8], "little") + 8 if kind == "webp" else len(content))
+    """Yield that bytes follow a picture; of a GIF one would have to read it whole to
+    know.
+    """
+    ends = {
+        "png": content.find(b"IEND\xaeB`\x82") + 8,
+        "jpeg": content.rfind(b"\xff\xd9") + 2,
+    }
+    end = ends.get(
+        kind,
+        int.from_bytes(content[4:8], "little") + 8 if kind == "webp" else len(content),
+    )
     if 8 < end < len(content):
-        yield "After the picture", f"{len(content) - end:,} bytes that are not part of the picture"
+        yield (
+            "After the picture",
+            f"{len(content) - end:,} bytes that are not part of the picture",
+        )
 
 
 def _text(value: bytes | str) -> str:

@@ -1,4 +1,6 @@
-"""Why a file has no rendering: a key from the process that reads it, and a sentence for the reviewer."""
+"""Why a file has no rendering: a key from the process that reads it, and a sentence for
+the reviewer.
+"""
 
 SENTENCES = {
     "broken": "It is damaged, or in a form that cannot be read here.",
@@ -17,7 +19,9 @@ SENTENCES = {
 
 
 class Refused(Exception):
-    """The file is not rendered; `reason` is a key of SENTENCES, `detail` what it is about."""
+    """The file is not rendered; `reason` is a key of SENTENCES, `detail` what it is
+    about.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)

@@ -19,7 +19,10 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
     for number, slide_id in enumerate(ids[:MAX_SLIDES], start=1):
         if (relation := relations.get(slide_id)) and not relation.is_external:
             slide = package.part(relation.target)
-            outline.heading(f"Slide {number}", mark="hidden" if slide.get("show") in ("0", "false") else "")
+            outline.heading(
+                f"Slide {number}",
+                mark="hidden" if slide.get("show") in ("0", "false") else "",
+            )
             _texts(slide, outline)
             for other in package.relations(relation.target).values():
                 if other.kind == "notesSlide" and not other.is_external:
@@ -33,12 +36,21 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
 def _texts(element: Element, outline: Outline) -> None:
     for child in element:
         if child.tag == "tbl":
-            rows = [[{"runs": [(_text(cell), "")], "mark": ""} for cell in row.iter("tc")] for row in child.iter("tr")]
-            outline.table([], [{"name": "", "mark": "", "cells": cells} for cells in rows])
+            rows = [
+                [{"runs": [(_text(cell), "")], "mark": ""} for cell in row.iter("tc")]
+                for row in child.iter("tr")
+            ]
+            outline.table(
+                [], [{"name": "", "mark": "", "cells": cells} for cells in rows]
+            )
         elif child.tag == "p":
             if (text := _text(child)).strip():
                 outline.text([(text, "")])
-        elif child.tag == "sp" and (shape := child.find("nvSpPr/cNvPr")) is not None and shape.get("hidden") == "1":
+        elif (
+            child.tag == "sp"
+            and (shape := child.find("nvSpPr/cNvPr")) is not None
+            and shape.get("hidden") == "1"
+        ):
             outline.text([(_text(child), "hidden")])
         elif child.tag != "Fallback":
             _texts(child, outline)
@@ -47,5 +59,7 @@ def _texts(element: Element, outline: Outline) -> None:
 def _text(element: Element) -> str:
     """Return the text below an element, its paragraphs as lines."""
     return "".join(
-        one.text or "" if one.tag == "t" else "\n" for one in element.iter() if one.tag in ("t", "br", "p")
+        one.text or "" if one.tag == "t" else "\n"
+        for one in element.iter()
+        if one.tag in ("t", "br", "p")
     ).strip("\n")

@@ -1,7 +1,7 @@
 """Has renderings made by the parser, and keeps them on disk for a while.
 
-A file's renderings are found by the SHA-256 of its bytes. What could not be made is kept too: a hostile file costs its
-time once.
+A file's renderings are found by the SHA-256 of its bytes. What could not be made is
+kept too: a hostile file costs its time once.
 """
 
 import contextlib
@@ -27,7 +27,9 @@ MAX_AGE = 3600.0
 
 
 def read_rendering(file: AttachedFile) -> dict[str, Any]:
-    """Return what the file's reader found: see `read` of the modules beside this one. Raises Refused."""
+    """Return what the file's reader found: see `read` of the modules beside this one.
+    Raises Refused.
+    """
     answer: dict[str, Any] = json.loads(_made(file, "read", 0))
     if error := answer.get("error"):
         raise Refused(error if error in SENTENCES else "broken")
@@ -44,7 +46,9 @@ def page_picture(file: AttachedFile, page: int) -> bytes:
 
 
 def drop_old_renderings() -> int:
-    """Delete renderings that are old, and the oldest while there are too many; return how many."""
+    """Delete renderings that are old, and the oldest while there are too many; return
+    how many.
+    """
     found = []
     for path in _folder().glob("*-*"):
         with contextlib.suppress(OSError):
@@ -102,14 +106,19 @@ def _path(file: AttachedFile, part: str) -> Path:
 
 def _kept(path: Path) -> bytes | None:
     try:
-        return path.read_bytes() if path.stat().st_mtime > time.time() - MAX_AGE else None
+        return (
+            path.read_bytes() if path.stat().st_mtime > time.time() - MAX_AGE else None
+        )
     except OSError:
         return None
 
 
 def _keep(path: Path, made: bytes) -> None:
     """Keep it, unless the disk is full: then it is made again."""
-    with contextlib.suppress(OSError), tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+    with (
+        contextlib.suppress(OSError),
+        tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file,
+    ):
         file.write(made)
         file.flush()
         os.replace(file.name, path)

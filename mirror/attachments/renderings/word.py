@@ -1,4 +1,6 @@
-"""Reads a Word document: paragraphs, headings, tables, notes and comments, with what Word would not show marked."""
+"""Reads a Word document: paragraphs, headings, tables, notes and comments, with what
+Word would not show marked.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,12 @@ _ALSO = {
     "comments": "Comments",
 }
 Relations = Mapping[str, Relation]
-_CHANGED = {"ins": "inserted", "del": "deleted", "moveFrom": "deleted", "moveTo": "inserted"}
+_CHANGED = {
+    "ins": "inserted",
+    "del": "deleted",
+    "moveFrom": "deleted",
+    "moveTo": "inserted",
+}
 _BREAKS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 
 
@@ -32,7 +39,11 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
     for relation in relations.values():
         if relation.kind in _ALSO and not relation.is_external:
             outline.heading(_ALSO[relation.kind])
-            _blocks(package.part(relation.target), outline, package.relations(relation.target))
+            _blocks(
+                package.part(relation.target),
+                outline,
+                package.relations(relation.target),
+            )
     return outline.found()
 
 
@@ -52,11 +63,17 @@ def _blocks(element: Element, outline: Outline, relations: Relations) -> None:
 def _paragraph(paragraph: Element, outline: Outline, relations: Relations) -> None:
     runs = joined(_runs(paragraph, "", relations))
     style = paragraph.find("pPr/pStyle")
-    level = re.fullmatch(r"[Hh]eading ?([1-6])", style.get("val", "")) if style is not None else None
+    level = (
+        re.fullmatch(r"[Hh]eading ?([1-6])", style.get("val", ""))
+        if style is not None
+        else None
+    )
     if level and len(runs) == 1:
         outline.heading(runs[0][0], level=int(level[1]) + 1, mark=runs[0][1])
     elif runs:
-        outline.text([("• ", ""), *runs] if paragraph.find("pPr/numPr") is not None else runs)
+        outline.text(
+            [("• ", ""), *runs] if paragraph.find("pPr/numPr") is not None else runs
+        )
 
 
 def _table(table: Element, outline: Outline, relations: Relations) -> None:
@@ -74,7 +91,9 @@ def _table(table: Element, outline: Outline, relations: Relations) -> None:
 
 
 def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
-    """Yield the text below an element in order, with the mark of what hides or changes it."""
+    """Yield the text below an element in order, with the mark of what hides or changes
+    it.
+    """
     for child in element:
         if child.tag in ("t", "delText"):
             yield child.text or "", mark
@@ -87,10 +106,16 @@ def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
             yield from _runs(child, mark, relations)
         elif child.tag == "hyperlink":
             yield from _runs(child, mark, relations)
-            if (relation := relations.get(child.get("r:id", ""))) and relation.is_external:
+            if (
+                relation := relations.get(child.get("r:id", ""))
+            ) and relation.is_external:
                 yield relation.target, "link"
         elif child.tag not in ("pPr", "rPr", "Fallback"):
-            yield from _runs(child, mark or _CHANGED.get(child.tag, "") or _hidden_by(child), relations)
+            yield from _runs(
+                child,
+                mark or _CHANGED.get(child.tag, "") or _hidden_by(child),
+                relations,
+            )
 
 
 def _hidden_by(run: Element) -> str:
@@ -98,17 +123,29 @@ def _hidden_by(run: Element) -> str:
     style = run.find("rPr") if run.tag == "r" else None
     if style is None:
         return ""
-    if (vanish := style.find("vanish")) is not None and vanish.get("val", "1") not in ("0", "false", "off"):
+    if (vanish := style.find("vanish")) is not None and vanish.get("val", "1") not in (
+        "0",
+        "false",
+        "off",
+    ):
         return "hidden"
     color = style.find("color")
     size = style.find("sz")
     if color is not None and color.get("val", "").upper() == "FFFFFF":
         return "white"
-    return "tiny" if size is not None and size.get("val", "").isdigit() and int(size.get("val", "")) <= TINY else ""
+    return (
+        "tiny"
+        if size is not None
+        and size.get("val", "").isdigit()
+        and int(size.get("val", "")) <= TINY
+        else ""
+    )
 
 
 def joined(runs: Iterator[Run]) -> list[Run]:
-    """Return the runs with neighbours of the same mark as one, and without those that hold nothing."""
+    """Return the runs with neighbours of the same mark as one, and without those that
+    hold nothing.
+    """
     found: list[Run] = []
     for text, mark in runs:
         if found and found[-1][1] == mark:

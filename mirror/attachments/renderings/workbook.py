@@ -1,4 +1,6 @@
-"""Reads an Excel workbook: each sheet as a table with values and formulas, and what Excel would hide marked."""
+"""Reads an Excel workbook: each sheet as a table with values and formulas, and what
+Excel would hide marked.
+"""
 
 import re
 from datetime import datetime, timedelta
@@ -14,7 +16,12 @@ MAX_ROWS = 500
 MAX_COLUMNS = 60
 MAX_NAMES = 50
 _STATES = {"hidden": "hidden", "veryHidden": "hidden, and not listed in Excel's menu"}
-_KINDS = {"chartsheet": "chart", "dialogsheet": "dialog", "xlMacrosheet": "macros", "xlIntlMacrosheet": "macros"}
+_KINDS = {
+    "chartsheet": "chart",
+    "dialogsheet": "dialog",
+    "xlMacrosheet": "macros",
+    "xlIntlMacrosheet": "macros",
+}
 # Built-in number formats that are dates or times.
 _DATES = frozenset({*range(14, 23), 45, 46, 47})
 _QUOTED = re.compile(r'"[^"]*+"|\[[^\[\]]*+\]|\\.')
@@ -29,13 +36,19 @@ class _Book:
         self.root = package.part(name)
         self.relations = package.relations(name)
         properties = self.root.find("workbookPr")
-        self.epoch = _EPOCHS[properties is not None and properties.get("date1904") in ("1", "true")]
+        self.epoch = _EPOCHS[
+            properties is not None and properties.get("date1904") in ("1", "true")
+        ]
         self.strings = [_words(one) for one in self._shared("sharedStrings", "si")]
         self.dates = self._date_styles()
 
     def _shared(self, kind: str, tag: str) -> list[Element]:
         for relation in self.relations.values():
-            if relation.kind == kind and not relation.is_external and relation.target in self.package.names:
+            if (
+                relation.kind == kind
+                and not relation.is_external
+                and relation.target in self.package.names
+            ):
                 return self.package.part(relation.target).findall(tag)
         return []
 
@@ -44,10 +57,19 @@ class _Book:
             one.get("numFmtId", "")
             for listed in self._shared("styles", "numFmts")
             for one in listed
-            if re.search("[ymdhs]", _QUOTED.sub("", one.get("formatCode", "")).lower().replace("general", ""))
+            if re.search(
+                "[ymdhs]",
+                _QUOTED.sub("", one.get("formatCode", ""))
+                .lower()
+                .replace("general", ""),
+            )
         } | {str(one) for one in _DATES}
         styles = [one for listed in self._shared("styles", "cellXfs") for one in listed]
-        return frozenset(number for number, style in enumerate(styles) if style.get("numFmtId") in formats)
+        return frozenset(
+            number
+            for number, style in enumerate(styles)
+            if style.get("numFmtId") in formats
+        )
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
@@ -60,25 +82,39 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
         raise Refused("form")
     for sheet in sheets[:MAX_SHEETS]:
         relation = book.relations.get(sheet.get("r:id", ""))
-        marks = [_STATES.get(sheet.get("state", ""), ""), _KINDS.get(relation.kind, "") if relation else ""]
-        outline.heading(f"Sheet “{sheet.get('name', '')}”", mark=", ".join(filter(None, marks)))
+        marks = [
+            _STATES.get(sheet.get("state", ""), ""),
+            _KINDS.get(relation.kind, "") if relation else "",
+        ]
+        outline.heading(
+            f"Sheet “{sheet.get('name', '')}”", mark=", ".join(filter(None, marks))
+        )
         if relation and not relation.is_external and relation.target in package.names:
             _sheet(package.part(relation.target), book, outline)
             _comments(package, relation.target, outline)
     if len(sheets) > MAX_SHEETS:
-        outline.notes.append(f"{len(sheets) - MAX_SHEETS} more sheets are left out here.")
+        outline.notes.append(
+            f"{len(sheets) - MAX_SHEETS} more sheets are left out here."
+        )
     _names(book.root, outline)
     return outline.found()
 
 
 def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
     listed = sheet.iterfind("cols/col")
-    hidden_columns = [(_number(one.get("min")), _number(one.get("max"))) for one in listed if _is_hidden(one, "width")]
+    hidden_columns = [
+        (_number(one.get("min")), _number(one.get("max")))
+        for one in listed
+        if _is_hidden(one, "width")
+    ]
     rows: list[tuple[str, bool, dict[int, Element]]] = []
     used: set[int] = set()
     left_out = 0
     for at, row in enumerate(sheet.iterfind("sheetData/row"), start=1):
-        cells = {_column(cell.get("r", ""), place): cell for place, cell in enumerate(row.findall("c"), start=1)}
+        cells = {
+            _column(cell.get("r", ""), place): cell
+            for place, cell in enumerate(row.findall("c"), start=1)
+        }
         cells = {column: cell for column, cell in cells.items() if len(cell)}
         if cells and len(rows) < MAX_ROWS:
             used |= set(cells)
@@ -87,7 +123,14 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
             left_out += 1
     columns = sorted(used)[:MAX_COLUMNS]
     if len(used) > MAX_COLUMNS or left_out:
-        outline.text([(f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here.", "note")])
+        outline.text(
+            [
+                (
+                    f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here.",
+                    "note",
+                )
+            ]
+        )
     formulas: dict[str, str] = {}
     table = [
         {
@@ -97,14 +140,22 @@ def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
         }
         for name, is_hidden, cells in rows
     ]
-    heads = [{"name": column_name(one), "mark": "hidden" if _within(one, hidden_columns) else ""} for one in columns]
+    heads = [
+        {
+            "name": column_name(one),
+            "mark": "hidden" if _within(one, hidden_columns) else "",
+        }
+        for one in columns
+    ]
     if table:
         outline.table(heads, table)
     else:
         outline.text([("It is empty.", "note")])
 
 
-def _cell(cell: Element | None, book: _Book, formulas: dict[str, str]) -> dict[str, Any]:
+def _cell(
+    cell: Element | None, book: _Book, formulas: dict[str, str]
+) -> dict[str, Any]:
     if cell is None:
         return {"runs": [], "mark": ""}
     found = {"runs": [(_value(cell, book), "")], "mark": ""}
@@ -125,7 +176,11 @@ def _value(cell: Element, book: _Book) -> str:
         inline = cell.find("is")
         return _words(inline) if inline is not None else ""
     if kind == "s":
-        return book.strings[int(value)] if value.isdigit() and int(value) < len(book.strings) else ""
+        return (
+            book.strings[int(value)]
+            if value.isdigit() and int(value) < len(book.strings)
+            else ""
+        )
     if kind == "b":
         return "TRUE" if value == "1" else "FALSE"
     style = cell.get("s", "")
@@ -141,7 +196,11 @@ def _date(value: str, epoch: datetime) -> str:
         return value
     if 0 <= float(value) < 1:
         return f"{moment:%H:%M:%S}"
-    return f"{moment:%Y-%m-%d}" if float(value).is_integer() else f"{moment:%Y-%m-%d %H:%M:%S}"
+    return (
+        f"{moment:%Y-%m-%d}"
+        if float(value).is_integer()
+        else f"{moment:%Y-%m-%d %H:%M:%S}"
+    )
 
 
 def _words(element: Element) -> str:

@@ -1,4 +1,6 @@
-"""Runs the demo on free ports, in threads of the test's own process or as `python -m demo`, and talks to it."""
+"""Runs the demo on free ports, in threads of the test's own process or as `python -m
+demo`, and talks to it.
+"""
 
 import json
 import logging
@@ -34,7 +36,9 @@ class _Ports(logging.Handler):
 
 @dataclass
 class Demo:
-    """Everything except the agent, in threads. Started again on the same folder, it still has its data."""
+    """Everything except the agent, in threads. Started again on the same folder, it
+    still has its data.
+    """
 
     data_dir: Path
     public_url: str = "http://desk.test"
@@ -42,7 +46,12 @@ class Demo:
     @property
     def variables(self) -> dict[str, str]:
         ports = {"DISCORD_PORT": "0", "SMTP_PORT": "0"}
-        return {**ports, "DATA_DIR": str(self.data_dir), "PUBLIC_URL": self.public_url, "DEMO": "quiet"}
+        return {
+            **ports,
+            "DATA_DIR": str(self.data_dir),
+            "PUBLIC_URL": self.public_url,
+            "DEMO": "quiet",
+        }
 
     def start(self, *, mail: bool = False) -> "Demo":
         heard, log = _Ports(), logging.getLogger("demo")
@@ -50,9 +59,14 @@ class Demo:
         log.addHandler(heard)
         parts = main._parts(read_environment(self.variables))
         log.removeHandler(heard)
-        self.url, self.smtp_port = f"http://127.0.0.1:{heard.said['discord_port']}", heard.said["smtp_port"]
+        self.url, self.smtp_port = (
+            f"http://127.0.0.1:{heard.said['discord_port']}",
+            heard.said["smtp_port"],
+        )
         self.server: Any = parts["discord"].__self__  # type: ignore[attr-defined]
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(
+            target=self.server.serve_forever, args=(0.05,), daemon=True
+        ).start()
         if mail:
             threading.Thread(target=parts["smtp"], daemon=True).start()
         return self
@@ -69,7 +83,12 @@ class Demo:
         return requests.post(f"{self.url}/play/{act}", json=asked, timeout=SECONDS)
 
     def control(self, *steps: dict[str, Any]) -> None:
-        assert requests.post(f"{self.url}/control", json={"next": steps}, timeout=SECONDS).status_code == 200
+        assert (
+            requests.post(
+                f"{self.url}/control", json={"next": steps}, timeout=SECONDS
+            ).status_code
+            == 200
+        )
 
     @property
     def application(self) -> dict[str, str]:
@@ -77,23 +96,41 @@ class Demo:
         lines = (self.data_dir / "discord.env").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
 
-    def bot(self, method: str, path: str, payload: Any = None, *, token: str | None = None) -> requests.Response:
+    def bot(
+        self, method: str, path: str, payload: Any = None, *, token: str | None = None
+    ) -> requests.Response:
         """Call Discord's API as the bot."""
-        headers = {"Authorization": f"Bot {token or self.application['DISCORD_BOT_TOKEN']}"}
-        return requests.request(method, f"{self.url}/api/v10{path}", json=payload, headers=headers, timeout=SECONDS)
+        headers = {
+            "Authorization": f"Bot {token or self.application['DISCORD_BOT_TOKEN']}"
+        }
+        return requests.request(
+            method,
+            f"{self.url}/api/v10{path}",
+            json=payload,
+            headers=headers,
+            timeout=SECONDS,
+        )
 
     def new_webhook(self) -> str:
         """Return the address of a webhook with a rate limit of its own."""
         return f"{self.url}/api/webhooks/{next(_webhook_ids)}/a-token_1"
 
-    def mail(self, recipients: list[str], subject: str = "Hello", **parts: str) -> dict[str, tuple[int, bytes]]:
+    def mail(
+        self, recipients: list[str], subject: str = "Hello", **parts: str
+    ) -> dict[str, tuple[int, bytes]]:
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = "Desk <desk@a.example>", recipients[0], subject
+        message["From"], message["To"], message["Subject"] = (
+            "Desk <desk@a.example>",
+            recipients[0],
+            subject,
+        )
         message.set_content(parts.get("text", "plain"))
         if "html" in parts:
             message.add_alternative(parts["html"], subtype="html")
         if "file" in parts:
-            message.add_attachment(b"1234", maintype="application", subtype="pdf", filename=parts["file"])
+            message.add_attachment(
+                b"1234", maintype="application", subtype="pdf", filename=parts["file"]
+            )
         with smtplib.SMTP("127.0.0.1", self.smtp_port) as client:
             return client.send_message(message, "desk@a.example", recipients)
 
@@ -108,11 +145,20 @@ class Process(Demo):
         self.lines = []
         environment = os.environ | self.variables
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "demo"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         threading.Thread(target=self._collect, daemon=True).start()
-        listening = wait_for(lambda: self.event("demo.listening"), SECONDS, "the demo to listen")
-        self.url, self.smtp_port = f"http://127.0.0.1:{listening['discord_port']}", listening["smtp_port"]
+        listening = wait_for(
+            lambda: self.event("demo.listening"), SECONDS, "the demo to listen"
+        )
+        self.url, self.smtp_port = (
+            f"http://127.0.0.1:{listening['discord_port']}",
+            listening["smtp_port"],
+        )
         return self
 
     def _collect(self) -> None:
@@ -121,7 +167,9 @@ class Process(Demo):
             self.lines.extend(json.loads(line) for line in output)
 
     def event(self, name: str) -> dict[str, Any] | None:
-        return next((line for line in list(self.lines) if line.get("event") == name), None)
+        return next(
+            (line for line in list(self.lines) if line.get("event") == name), None
+        )
 
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal, and return how the process ended."""

@@ -1,7 +1,8 @@
-"""The agent waits for what it needs and writes each message once, whatever the gateway's moods.
+"""The agent waits for what it needs and writes each message once, whatever the
+gateway's moods.
 
-The gateway is another product to it, so a listener that records what arrives stands in its place here; the
-conformance tests let it write to the true one.
+The gateway is another product to it, so a listener that records what arrives stands in
+its place here; the conformance tests let it write to the true one.
 """
 
 import json
@@ -39,16 +40,31 @@ def test_opening_messages_are_sent_once_despite_errors_and_restarts(
     monkeypatch.setattr(agent, "HEARSAY_SECONDS", 0)
     writer = agent.Agent(read_environment(Demo(tmp_path).variables))
     threading.Thread(target=writer.run, daemon=True).start()
-    wait_for(lambda: "gateway does not take mail yet" in caplog.text, SECONDS, "the agent to wait for its credentials")
+    wait_for(
+        lambda: "gateway does not take mail yet" in caplog.text,
+        SECONDS,
+        "the agent to wait for its credentials",
+    )
     with serving(Gateway) as url:
         (tmp_path / "credentials.env").write_text(
             f"GATEWAY_URL='{url}'\nAGENT_KEY='a key'\nMAILBOX_ID=one\nMAILBOX2_ID=two\n"
             "MAILBOX_ADDRESS=support@a.example\nMAILBOX2_ADDRESS=news@a.example\n"
         )
-        wait_for(lambda: writer._progress()["sent"] == len(OPENING), SECONDS, "the opening messages")
+        wait_for(
+            lambda: writer._progress()["sent"] == len(OPENING),
+            SECONDS,
+            "the opening messages",
+        )
         writer._stop.set()
-    assert len({body["idempotency_key"] for _, _, body in received}) == len(received) == len(OPENING)
+    assert (
+        len({body["idempotency_key"] for _, _, body in received})
+        == len(received)
+        == len(OPENING)
+    )
     assert {authorization for _, authorization, _ in received} == {"Bearer a key"}
     paths = {"/v1/send_email", "/v1/mailboxes/one/send", "/v1/mailboxes/two/send"}
     assert {path for path, _, _ in received} == paths
-    assert agent.Agent(read_environment(Demo(tmp_path).variables))._progress() == writer._progress()
+    assert (
+        agent.Agent(read_environment(Demo(tmp_path).variables))._progress()
+        == writer._progress()
+    )

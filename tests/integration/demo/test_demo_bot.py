@@ -1,4 +1,6 @@
-"""The stand-in speaks Discord's bot API: who may post where, what components may be, what commands are."""
+"""The stand-in speaks Discord's bot API: who may post where, what components may be,
+what commands are.
+"""
 
 from typing import Any
 
@@ -23,8 +25,12 @@ def node_at(tree: Any, path: str) -> Any:
     return tree
 
 
-def test_bot_posts_edits_and_deletes_its_own_message_with_buttons(own_demo: Demo) -> None:
-    made = own_demo.bot("POST", MESSAGES, {"content": "one", "components": row(BUTTON, LINK)})
+def test_bot_posts_edits_and_deletes_its_own_message_with_buttons(
+    own_demo: Demo,
+) -> None:
+    made = own_demo.bot(
+        "POST", MESSAGES, {"content": "one", "components": row(BUTTON, LINK)}
+    )
     message = made.json()
     assert made.status_code == 200
     assert (message["channel_id"], message["author"]["id"]) == (SUPPORT.id, APP_ID)
@@ -52,16 +58,32 @@ def test_wrong_token_channel_message_and_application_are_refused(demo: Demo) -> 
     ):
         answer = demo.bot(method, path, {"content": "x"}, token=token)
         assert (answer.status_code, answer.json()["code"]) == (status, code), path
-    posted = requests.post(demo.new_webhook(), json={"content": "x"}, params={"wait": "true"}, timeout=SECONDS).json()
-    answer = demo.bot("PATCH", f"/channels/{APPROVALS.id}/messages/{posted['id']}", {"content": "y"})
-    assert (answer.status_code, answer.json()["code"]) == (403, 50005), "written by a webhook"
+    posted = requests.post(
+        demo.new_webhook(),
+        json={"content": "x"},
+        params={"wait": "true"},
+        timeout=SECONDS,
+    ).json()
+    answer = demo.bot(
+        "PATCH", f"/channels/{APPROVALS.id}/messages/{posted['id']}", {"content": "y"}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (403, 50005), (
+        "written by a webhook"
+    )
 
 
 def test_components_discord_would_refuse_are_named_in_the_tree() -> None:
     within = "components.0.components.0"
     for components, path in (
-        *(({}, "components"), (row() * 6, "components"), ([{"type": 2}], "components.0.type")),
-        *((row(), "components.0.components"), (row(*[LINK] * 6), "components.0.components")),
+        *(
+            ({}, "components"),
+            (row() * 6, "components"),
+            ([{"type": 2}], "components.0.type"),
+        ),
+        *(
+            (row(), "components.0.components"),
+            (row(*[LINK] * 6), "components.0.components"),
+        ),
         (row({**BUTTON, "style": 9}), f"{within}.style"),
         (row({**BUTTON, "label": "x" * 81}), f"{within}.label"),
         (row({**BUTTON, "custom_id": "x" * 101}), f"{within}.custom_id"),
@@ -70,7 +92,10 @@ def test_components_discord_would_refuse_are_named_in_the_tree() -> None:
         (row({**LINK, "url": f"https://{'x' * 512}"}), f"{within}.url"),
         (row({**LINK, "custom_id": "x"}), f"{within}.custom_id"),
     ):
-        assert node_at(find_errors({"components": components}), f"{path}._errors"), (components, path)
+        assert node_at(find_errors({"components": components}), f"{path}._errors"), (
+            components,
+            path,
+        )
     assert find_errors({"components": row(BUTTON, LINK)}) == {}
 
 
@@ -80,7 +105,10 @@ OPTION = {"type": 3, "name": "to", "description": "Whom", "required": True}
 
 def test_commands_replace_each_other_and_survive_a_restart(own_demo: Demo) -> None:
     path = f"/applications/{APP_ID}/guilds/{GUILD_ID}/commands"
-    assert own_demo.bot("PUT", path, [COMMAND, {**COMMAND, "name": "reply"}]).status_code == 200
+    assert (
+        own_demo.bot("PUT", path, [COMMAND, {**COMMAND, "name": "reply"}]).status_code
+        == 200
+    )
     (stored,) = own_demo.bot("PUT", path, [{**COMMAND, "options": [OPTION]}]).json()
     assert (stored["name"], stored["id"].isdigit()) == ("pending", True)
     answer = own_demo.bot("PUT", path, [{**COMMAND, "name": "Pending"}])
@@ -92,9 +120,19 @@ def test_commands_replace_each_other_and_survive_a_restart(own_demo: Demo) -> No
 
 def test_commands_discord_would_refuse_are_named_in_the_tree() -> None:
     for commands, path in (
-        *(({"name": "x"}, "_errors"), ([{**COMMAND, "name": "Pending"}], "0.name"), ([COMMAND, COMMAND], "1.name")),
-        *(([{**COMMAND, "name": "two words"}], "0.name"), ([{**COMMAND, "description": ""}], "0.description")),
-        ([{**COMMAND, "options": [{**OPTION, "required": False}, OPTION]}], "0.options"),
+        *(
+            ({"name": "x"}, "_errors"),
+            ([{**COMMAND, "name": "Pending"}], "0.name"),
+            ([COMMAND, COMMAND], "1.name"),
+        ),
+        *(
+            ([{**COMMAND, "name": "two words"}], "0.name"),
+            ([{**COMMAND, "description": ""}], "0.description"),
+        ),
+        (
+            [{**COMMAND, "options": [{**OPTION, "required": False}, OPTION]}],
+            "0.options",
+        ),
         ([{**COMMAND, "options": [{**OPTION, "type": 1}]}], "0.options.0.type"),
     ):
         assert node_at(find_command_errors(commands), path), (commands, path)

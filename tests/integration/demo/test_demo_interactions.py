@@ -1,4 +1,6 @@
-"""The stand-in plays Discord's side of interactions: signed, three seconds, only answers that Discord takes."""
+"""The stand-in plays Discord's side of interactions: signed, three seconds, only
+answers that Discord takes.
+"""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +18,11 @@ from tests.programs import Program, program
 
 BUTTON = {"type": 2, "style": 4, "label": "Reject", "custom_id": "cs:reject"}
 FIELD = {"type": 4, "custom_id": "reason", "style": 2, "max_length": 500}
-FORM = {"custom_id": "why", "title": "Reject", "components": [{"type": 18, "label": "Why?", "component": FIELD}]}
+FORM = {
+    "custom_id": "why",
+    "title": "Reject",
+    "components": [{"type": 18, "label": "Why?", "component": FIELD}],
+}
 DONE = {"type": 4, "data": {"content": "Done.", "flags": 64}}
 DEFERRED = {"type": 5, "data": {"flags": 64}}
 OPTION = {"type": 3, "name": "body", "description": "What", "required": True}
@@ -31,15 +37,21 @@ def application() -> Iterator[Program]:
 
 
 @pytest.fixture
-def standin(tmp_path: Path, application: Program, monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
-    """A demo that posts interactions there; in the end all of them must have been signed."""
+def standin(
+    tmp_path: Path, application: Program, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Demo]:
+    """A demo that posts interactions there; in the end all of them must have been
+    signed.
+    """
     assert interactions.ANSWER_SECONDS == 3
     # An immediate response must not count as late on a busy machine.
     monkeypatch.setattr(interactions, "ANSWER_SECONDS", SECONDS)
     demo = Demo(tmp_path, application.url).start()
     yield demo
     demo.stop()
-    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(demo.application["DISCORD_PUBLIC_KEY"]))
+    key = Ed25519PublicKey.from_public_bytes(
+        bytes.fromhex(demo.application["DISCORD_PUBLIC_KEY"])
+    )
     for post in application.posts:
         signed = post.headers["x-signature-timestamp"].encode() + post.body
         key.verify(bytes.fromhex(post.headers["x-signature-ed25519"]), signed)
@@ -52,43 +64,69 @@ def will_answer(application: Program, answer: Any, status: int = 200) -> None:
 
 def card(demo: Demo) -> str:
     payload = {"content": "card", "components": [{"type": 1, "components": [BUTTON]}]}
-    return str(demo.bot("POST", f"/channels/{APPROVALS.id}/messages", payload).json()["id"])
+    return str(
+        demo.bot("POST", f"/channels/{APPROVALS.id}/messages", payload).json()["id"]
+    )
 
 
 def press(demo: Demo, message: str) -> requests.Response:
-    return demo.play("press", **{"as": ANA.username, "message": message, "custom_id": BUTTON["custom_id"]})
+    return demo.play(
+        "press",
+        **{"as": ANA.username, "message": message, "custom_id": BUTTON["custom_id"]},
+    )
 
 
 def shown(demo: Demo, who: Any = ANA, channel: str = "approvals") -> str:
     return demo.get("/messages/", params={"as": who.username, "channel": channel}).text
 
 
-def test_press_is_signed_and_only_the_presser_sees_the_response(standin: Demo, application: Program) -> None:
+def test_press_is_signed_and_only_the_presser_sees_the_response(
+    standin: Demo, application: Program
+) -> None:
     message = card(standin)
     assert press(standin, message).json() == {"type": 4, "failed": ""}
     came = application.posts[0].said
-    assert (came["type"], came["data"]["custom_id"], came["message"]["id"]) == (3, "cs:reject", message)
-    assert (came["member"]["user"]["id"], came["channel"]["name"]) == (ANA.id, "approvals")
+    assert (came["type"], came["data"]["custom_id"], came["message"]["id"]) == (
+        3,
+        "cs:reject",
+        message,
+    )
+    assert (came["member"]["user"]["id"], came["channel"]["name"]) == (
+        ANA.id,
+        "approvals",
+    )
     assert ("Done." in shown(standin), "Done." in shown(standin, BEN)) == (True, False)
     reply = shown(standin).partition('data-dismiss="')[2].partition('"')[0]
     for who, is_still_shown in ((BEN, True), (ANA, False)):
         standin.play("dismiss", **{"as": who.username, "reply": reply})
         assert ("Done." in shown(standin)) is is_still_shown
     # A removed button cannot be pressed.
-    standin.bot("PATCH", f"/channels/{APPROVALS.id}/messages/{message}", {"components": []})
+    standin.bot(
+        "PATCH", f"/channels/{APPROVALS.id}/messages/{message}", {"components": []}
+    )
     answer = press(standin, message)
-    assert (answer.status_code, "not there any more" in answer.json()["message"]) == (400, True)
+    assert (answer.status_code, "not there any more" in answer.json()["message"]) == (
+        400,
+        True,
+    )
     assert len(application.posts) == 1
 
 
-def test_form_is_requested_and_submitted_with_the_typed_text(standin: Demo, application: Program) -> None:
+def test_form_is_requested_and_submitted_with_the_typed_text(
+    standin: Demo, application: Program
+) -> None:
     message = card(standin)
     will_answer(application, {"type": 9, "data": FORM})
     response = press(standin, message).json()
     assert 'data-form="why"' in response["form"]
     assert 'maxlength="500"' in response["form"]
     will_answer(application, DEFERRED)
-    asked = {"as": ANA.username, "message": message, "custom_id": "why", "values": {"reason": "<b>Wrong</b> amount"}}
+    asked = {
+        "as": ANA.username,
+        "message": message,
+        "custom_id": "why",
+        "values": {"reason": "<b>Wrong</b> amount"},
+    }
     assert standin.play("submit", **asked).json()["type"] == 5
     sent = application.posts[-1].said
     assert (sent["type"], sent["data"]["custom_id"]) == (5, "why")
@@ -99,22 +137,45 @@ def test_form_is_requested_and_submitted_with_the_typed_text(standin: Demo, appl
     assert standin.play("submit", **asked).json()["failed"]
 
 
-def test_deferred_interaction_is_answered_by_its_token(standin: Demo, application: Program) -> None:
+def test_deferred_interaction_is_answered_by_its_token(
+    standin: Demo, application: Program
+) -> None:
     def original(token: str, content: str) -> Any:
         path = f"{standin.url}/api/v10/webhooks/{APP_ID}/{token}/messages/@original"
         return requests.patch(path, json={"content": content}, timeout=SECONDS)
 
     assert original("no-such-token", "x").json()["code"] == 10015
     will_answer(application, DEFERRED)
-    command = {"type": 1, "name": "reply", "description": "d", "options": [{**OPTION, "max_length": 5}]}
-    assert standin.bot("PUT", f"/applications/{APP_ID}/commands", [command]).status_code == 200
+    command = {
+        "type": 1,
+        "name": "reply",
+        "description": "d",
+        "options": [{**OPTION, "max_length": 5}],
+    }
+    assert (
+        standin.bot("PUT", f"/applications/{APP_ID}/commands", [command]).status_code
+        == 200
+    )
     asked = {"as": ANA.username, "channel": "support", "name": "reply"}
-    assert standin.play("command", **asked, values={}).json()["message"] == "body is required."
-    assert "at most" in standin.play("command", **asked, values={"body": "123456"}).json()["message"]
+    assert (
+        standin.play("command", **asked, values={}).json()["message"]
+        == "body is required."
+    )
+    assert (
+        "at most"
+        in standin.play("command", **asked, values={"body": "123456"}).json()["message"]
+    )
     assert application.posts == []
-    assert standin.play("command", **asked, values={"body": "12345"}).json() == {"type": 5, "failed": ""}
+    assert standin.play("command", **asked, values={"body": "12345"}).json() == {
+        "type": 5,
+        "failed": "",
+    }
     came = application.posts[-1].said
-    assert (came["type"], came["data"]["name"], came["channel_id"]) == (2, "reply", SUPPORT.id)
+    assert (came["type"], came["data"]["name"], came["channel_id"]) == (
+        2,
+        "reply",
+        SUPPORT.id,
+    )
     assert came["data"]["options"] == [{"name": "body", "type": 3, "value": "12345"}]
     assert original(came["token"], "").json()["code"] == 50006
     assert original(came["token"], "x" * 2001).json()["code"] == 50035
@@ -125,13 +186,21 @@ def test_deferred_interaction_is_answered_by_its_token(standin: Demo, applicatio
     assert standin.application["DISCORD_BOT_TOKEN"] not in journal
 
 
-def test_late_or_invalid_response_fails(standin: Demo, application: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_or_invalid_response_fails(
+    standin: Demo, application: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     message = card(standin)
     old_form = {**FORM, "components": [{"type": 1, "components": [FIELD]}]}
     for status, answer in (
         *((401, {"type": 4, "data": {"content": "x"}}), (200, []), (200, {"type": 99})),
-        *((200, {"type": 4, "data": {"content": content}}) for content in ("", "x" * 2001)),
-        *((200, {"type": 9, "data": form}) for form in ({**FORM, "title": "x" * 46}, {**FORM, "components": []})),
+        *(
+            (200, {"type": 4, "data": {"content": content}})
+            for content in ("", "x" * 2001)
+        ),
+        *(
+            (200, {"type": 9, "data": form})
+            for form in ({**FORM, "title": "x" * 46}, {**FORM, "components": []})
+        ),
         (200, {"type": 9, "data": old_form}),
     ):
         will_answer(application, answer, status)
@@ -151,16 +220,28 @@ def test_late_or_invalid_response_fails(standin: Demo, application: Program, mon
     assert (entry["status"], entry["user_id"]) == (0, ANA.id)
 
 
-def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(standin: Demo, application: Program) -> None:
+def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(
+    standin: Demo, application: Program
+) -> None:
     address = f"{standin.url}/play/press"
-    body = json.dumps({"as": ANA.username, "message": card(standin), "custom_id": "cs:reject"})
+    body = json.dumps(
+        {"as": ANA.username, "message": card(standin), "custom_id": "cs:reject"}
+    )
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
-        answer = requests.post(address, data=body, headers={"Content-Type": kind}, timeout=SECONDS)
+        answer = requests.post(
+            address, data=body, headers={"Content-Type": kind}, timeout=SECONDS
+        )
         assert answer.status_code == 415
     # The CORS preflight of a browser is not allowed.
-    asked = requests.options(address, headers={"Origin": "https://evil.example"}, timeout=SECONDS)
+    asked = requests.options(
+        address, headers={"Origin": "https://evil.example"}, timeout=SECONDS
+    )
     assert "Access-Control-Allow-Origin" not in asked.headers
-    nonsense: tuple[dict[str, Any], ...] = ({}, {"as": ANA.username}, {"as": 7, "message": [], "custom_id": {}})
+    nonsense: tuple[dict[str, Any], ...] = (
+        {},
+        {"as": ANA.username},
+        {"as": 7, "message": [], "custom_id": {}},
+    )
     for one in nonsense:
         for act in ("press", "submit", "command", "dismiss", "nothing"):
             assert standin.play(act, **one).status_code == 400, (act, one)

@@ -1,4 +1,6 @@
-"""The pages of the stand-ins: hostile content stays text, the CSP is strict, and mail is stored once."""
+"""The pages of the stand-ins: hostile content stays text, the CSP is strict, and mail
+is stored once.
+"""
 
 import mailbox
 import smtplib
@@ -23,7 +25,11 @@ def assert_harmless(html: str) -> None:
 
 
 def delivered(demo: Demo, subject: str) -> list[Message]:
-    return [message for message in mailbox.Maildir(demo.data_dir / "outbox") if message["Subject"] == subject]
+    return [
+        message
+        for message in mailbox.Maildir(demo.data_dir / "outbox")
+        if message["Subject"] == subject
+    ]
 
 
 def test_hostile_cards_are_escaped_everywhere(demo: Demo) -> None:
@@ -36,15 +42,25 @@ def test_hostile_cards_are_escaped_everywhere(demo: Demo) -> None:
         "fields": [{"name": HOSTILE, "value": HOSTILE}],
     }
     payload = {"content": HOSTILE, "username": HOSTILE[:60], "embeds": [embed]}
-    assert requests.post(demo.new_webhook(), json=payload, timeout=SECONDS).status_code == 204
+    assert (
+        requests.post(demo.new_webhook(), json=payload, timeout=SECONDS).status_code
+        == 204
+    )
     assert_harmless(demo.get("/messages/").text)
 
 
-def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_204(demo: Demo) -> None:
-    webhook, embed = demo.new_webhook(), {"title": "Invoice 1", "url": "https://desk.test/q", "color": 0xF59E0B}
+def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_204(
+    demo: Demo,
+) -> None:
+    webhook, embed = (
+        demo.new_webhook(),
+        {"title": "Invoice 1", "url": "https://desk.test/q", "color": 0xF59E0B},
+    )
     version = demo.get("/messages/").headers["X-Version"]
     assert demo.get("/messages/", params={"version": version}).status_code == 204
-    sent = requests.post(webhook, json={"embeds": [embed]}, params={"wait": "true"}, timeout=SECONDS).json()
+    sent = requests.post(
+        webhook, json={"embeds": [embed]}, params={"wait": "true"}, timeout=SECONDS
+    ).json()
     changed = {"embeds": [{**embed, "color": 0x16A34A}]}
     requests.patch(f"{webhook}/messages/{sent['id']}", json=changed, timeout=SECONDS)
     assert demo.get("/messages/", params={"version": version}).status_code == 200
@@ -55,24 +71,54 @@ def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_20
     assert 'href="http://desk.test/"' in page
 
 
-def test_every_response_has_the_policy_and_no_path_leaves_the_folder(demo: Demo) -> None:
-    for path in ("/", "/inbox/", "/messages/", "/messages.json", "/assets/discord.css", "/assets/refresh.js", "/no"):
+def test_every_response_has_the_policy_and_no_path_leaves_the_folder(
+    demo: Demo,
+) -> None:
+    for path in (
+        "/",
+        "/inbox/",
+        "/messages/",
+        "/messages.json",
+        "/assets/discord.css",
+        "/assets/refresh.js",
+        "/no",
+    ):
         headers = demo.get(path).headers
         assert headers["Content-Security-Policy"] == POLICY, path
-        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store"), path
-    for path in ("/inbox/../../etc/passwd/", "/inbox/%2e%2e%2fdiscord.jsonl/", "/assets/..%2fweb.py"):
+        assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == (
+            "nosniff",
+            "no-store",
+        ), path
+    for path in (
+        "/inbox/../../etc/passwd/",
+        "/inbox/%2e%2e%2fdiscord.jsonl/",
+        "/assets/..%2fweb.py",
+    ):
         request = requests.Request("GET", demo.url).prepare()
         request.url = demo.url + path
-        assert requests.Session().send(request, timeout=SECONDS).status_code == 404, path
-    assert demo.get("/inbox/", headers={"Host": "rebound.attacker.example"}).status_code == 400
+        assert requests.Session().send(request, timeout=SECONDS).status_code == 404, (
+            path
+        )
+    assert (
+        demo.get("/inbox/", headers={"Host": "rebound.attacker.example"}).status_code
+        == 400
+    )
 
 
 def test_delivered_mail_is_stored_once_listed_and_shown_as_source(demo: Demo) -> None:
     subject, recipients = f"Mail {HOSTILE}", ["to@a.example", "hidden@b.example"]
-    assert demo.mail(recipients, subject, text=HOSTILE, html=HOSTILE, file="in\u202efdp.exe") == {}
+    assert (
+        demo.mail(
+            recipients, subject, text=HOSTILE, html=HOSTILE, file="in\u202efdp.exe"
+        )
+        == {}
+    )
     (message,) = delivered(demo, subject)
     assert message["X-Envelope-To"] == "to@a.example, hidden@b.example"
-    assert (message["X-Envelope-From"], message["To"]) == ("desk@a.example", "to@a.example")
+    assert (message["X-Envelope-From"], message["To"]) == (
+        "desk@a.example",
+        "to@a.example",
+    )
     listed = demo.get("/inbox/").text
     assert_harmless(listed)
     key = listed.partition('class="item" href="/inbox/')[2].partition("/")[0]
@@ -83,7 +129,9 @@ def test_delivered_mail_is_stored_once_listed_and_shown_as_source(demo: Demo) ->
         assert part in shown
 
 
-def test_recipients_that_begin_with_bounce_are_refused_and_the_others_served(demo: Demo) -> None:
+def test_recipients_that_begin_with_bounce_are_refused_and_the_others_served(
+    demo: Demo,
+) -> None:
     refused = demo.mail(["Bounce.kim@a.example", "to@a.example"], "Half")
     assert refused["Bounce.kim@a.example"][0] == 550
     (message,) = delivered(demo, "Half")
@@ -95,6 +143,10 @@ def test_recipients_that_begin_with_bounce_are_refused_and_the_others_served(dem
 
 def test_forged_envelope_header_in_a_message_is_not_believed(demo: Demo) -> None:
     with smtplib.SMTP("127.0.0.1", demo.smtp_port) as client:
-        client.sendmail("a@a.example", ["b@b.example"], b"Subject: Forged\r\nX-Envelope-To: c@c.example\r\n\r\nx")
+        client.sendmail(
+            "a@a.example",
+            ["b@b.example"],
+            b"Subject: Forged\r\nX-Envelope-To: c@c.example\r\n\r\nx",
+        )
     (message,) = delivered(demo, "Forged")
     assert message["X-Envelope-To"] == "b@b.example"

@@ -1,4 +1,6 @@
-"""The demo as a process: it stops on a signal, says why it cannot start, and restarts with its data."""
+"""The demo as a process: it stops on a signal, says why it cannot start, and restarts
+with its data.
+"""
 
 import contextlib
 import json
@@ -14,10 +16,16 @@ from tests.integration.demo.running import ROOT, SECONDS, Demo, Process
 from tests.stack import wait_for
 
 
-def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(own_demo: Demo) -> None:
+def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(
+    own_demo: Demo,
+) -> None:
     webhook, deleted = own_demo.new_webhook(), own_demo.new_webhook()
-    message_id = requests.post(webhook, json={"content": "one"}, params={"wait": "true"}, timeout=SECONDS).json()["id"]
-    requests.patch(f"{webhook}/messages/{message_id}", json={"content": "two"}, timeout=SECONDS)
+    message_id = requests.post(
+        webhook, json={"content": "one"}, params={"wait": "true"}, timeout=SECONDS
+    ).json()["id"]
+    requests.patch(
+        f"{webhook}/messages/{message_id}", json={"content": "two"}, timeout=SECONDS
+    )
     requests.delete(deleted, timeout=SECONDS)
     own_demo.stop()
     journal = own_demo.data_dir / "discord.jsonl"
@@ -26,20 +34,38 @@ def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(own_de
     own_demo.start()
     (message,) = own_demo.get("/messages.json").json()["messages"]
     assert (message["content"], message["edits"]) == ("two", 1)
-    webhook, deleted = (own_demo.url + address[address.index("/api") :] for address in (webhook, deleted))
+    webhook, deleted = (
+        own_demo.url + address[address.index("/api") :]
+        for address in (webhook, deleted)
+    )
     assert (
-        requests.patch(f"{webhook}/messages/{message_id}", json={"content": "three"}, timeout=SECONDS).status_code
+        requests.patch(
+            f"{webhook}/messages/{message_id}",
+            json={"content": "three"},
+            timeout=SECONDS,
+        ).status_code
         == 200
     )
     assert requests.get(deleted, timeout=SECONDS).json()["code"] == 10015
     # A wrong token is refused, also after a restart.
     refused = requests.post(webhook[:-1], json={"content": "y"}, timeout=SECONDS)
     assert (refused.status_code, refused.json()["code"]) == (401, 50027)
-    lines = [line for line in journal.read_text().splitlines() if not line.endswith("torn")]
-    assert [json.loads(line)["status"] for line in lines] == [200, 200, 204, 200, 404, 401]
+    lines = [
+        line for line in journal.read_text().splitlines() if not line.endswith("torn")
+    ]
+    assert [json.loads(line)["status"] for line in lines] == [
+        200,
+        200,
+        204,
+        200,
+        404,
+        401,
+    ]
 
 
-def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(tmp_path: Path) -> None:
+def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(
+    tmp_path: Path,
+) -> None:
     process = Process(tmp_path).start()
     process.mail(["private.person@a.example"], "Private matter")
     wait_for(lambda: process.event("smtp.kept"), SECONDS, "the mail in the log")
@@ -51,9 +77,19 @@ def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(tm
 
 
 def ended(**variables: str) -> tuple[int, dict[str, str], str]:
-    """Start a demo that cannot start; return its status, the last line of its log, and its other output."""
-    environment = {name: value for name, value in (os.environ | variables).items() if value}
-    done = subprocess.run([sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True)
+    """Start a demo that cannot start; return its status, the last line of its log, and
+    its other output.
+    """
+    environment = {
+        name: value for name, value in (os.environ | variables).items() if value
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "demo"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
@@ -61,5 +97,7 @@ def ended(**variables: str) -> tuple[int, dict[str, str], str]:
 def test_impossible_start_exits_with_the_reason(demo: Demo, tmp_path: Path) -> None:
     status, output, errors = ended(DATA_DIR="/nowhere", DISCORD_PORT="0", SMTP_PORT="")
     assert (status, "SMTP_PORT is not set" in output["reason"], errors) == (2, True, "")
-    status, output, _ = ended(DATA_DIR=str(tmp_path), DISCORD_PORT=demo.url.rpartition(":")[2], SMTP_PORT="0")
+    status, output, _ = ended(
+        DATA_DIR=str(tmp_path), DISCORD_PORT=demo.url.rpartition(":")[2], SMTP_PORT="0"
+    )
     assert (status, output["event"]) == (1, "demo.cannot_start")

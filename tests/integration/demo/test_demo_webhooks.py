@@ -1,4 +1,6 @@
-"""The stand-in speaks Discord's webhook protocol, as the documentation of API v10 describes it."""
+"""The stand-in speaks Discord's webhook protocol, as the documentation of API v10
+describes it.
+"""
 
 from typing import Any
 
@@ -7,7 +9,11 @@ import requests
 
 from tests.integration.demo.running import SECONDS, Demo
 
-EMBED = {"title": "Subject", "color": 0xF59E0B, "fields": [{"name": "From", "value": "a@b.example", "inline": True}]}
+EMBED = {
+    "title": "Subject",
+    "color": 0xF59E0B,
+    "fields": [{"name": "From", "value": "a@b.example", "inline": True}],
+}
 
 
 def post(webhook: str, payload: Any, **query: str) -> requests.Response:
@@ -19,30 +25,47 @@ def get(address: str) -> Any:
 
 
 def listed(demo: Demo) -> dict[str, Any]:
-    return {entry["id"]: entry for entry in demo.get("/messages.json").json()["messages"]}
+    return {
+        entry["id"]: entry for entry in demo.get("/messages.json").json()["messages"]
+    }
 
 
-def test_post_without_wait_is_204_with_wait_returns_the_message_and_an_edit_preserves_the_rest(demo: Demo) -> None:
+def test_post_without_wait_is_204_with_wait_returns_the_message_and_an_edit_preserves_the_rest(
+    demo: Demo,
+) -> None:
     webhook = demo.new_webhook()
     assert post(webhook, {"embeds": [EMBED]}).status_code == 204
     answer = post(webhook, {"content": "text", "embeds": [EMBED]}, wait="true")
     message = answer.json()
-    assert (answer.status_code, message["id"].isdigit(), message["webhook_id"]) == (200, True, webhook.split("/")[-2])
+    assert (answer.status_code, message["id"].isdigit(), message["webhook_id"]) == (
+        200,
+        True,
+        webhook.split("/")[-2],
+    )
     assert (message["channel_id"] != "", message["edited_timestamp"]) == (True, None)
     message_url = f"{webhook}/messages/{message['id']}"
-    edited = requests.patch(message_url, json={"embeds": [{**EMBED, "title": "Sent"}]}, timeout=SECONDS).json()
+    edited = requests.patch(
+        message_url, json={"embeds": [{**EMBED, "title": "Sent"}]}, timeout=SECONDS
+    ).json()
     assert (edited["content"], edited["embeds"][0]["title"]) == ("text", "Sent")
     assert edited["edited_timestamp"]
     assert get(message_url) == edited
     assert listed(demo)[message["id"]]["edits"] == 1
 
 
-def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(demo: Demo) -> None:
+def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(
+    demo: Demo,
+) -> None:
     webhook = demo.new_webhook().replace("/api/", "/api/v10/")
     message_id = post(webhook, {"content": "x"}, wait="true").json()["id"]
     assert get(f"{demo.new_webhook()}/messages/{message_id}")["code"] == 10008
-    assert requests.delete(f"{webhook}/messages/{message_id}", timeout=SECONDS).status_code == 204
-    gone = requests.patch(f"{webhook}/messages/{message_id}", json={"content": "y"}, timeout=SECONDS)
+    assert (
+        requests.delete(f"{webhook}/messages/{message_id}", timeout=SECONDS).status_code
+        == 204
+    )
+    gone = requests.patch(
+        f"{webhook}/messages/{message_id}", json={"content": "y"}, timeout=SECONDS
+    )
     assert (gone.status_code, gone.json()["code"]) == (404, 10008)
     webhook = demo.new_webhook()
     assert get(webhook)["name"] == "Countersign"
@@ -53,15 +76,32 @@ def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(demo: D
         assert demo.get(path).json() == {"message": "404: Not Found", "code": 0}, path
 
 
-def test_body_discord_would_refuse_is_refused_with_its_code_and_path(demo: Demo) -> None:
+def test_body_discord_would_refuse_is_refused_with_its_code_and_path(
+    demo: Demo,
+) -> None:
     headers = {"Content-Type": "application/json"}
     too_long = b'{"embeds": [{"title": "%s"}]}' % (b"x" * 257)
     for body, code in (
-        *((b"{", 50109), (b"[]", 50109), (b'{"content": "\\ud800"}', 50109), (b"{}", 50006)),
-        *((b'{"embeds": [{"color": 1}]}', 50006), (b'{"content": "%s"}' % (b"x" * 2001), 50035), (too_long, 50035)),
+        *(
+            (b"{", 50109),
+            (b"[]", 50109),
+            (b'{"content": "\\ud800"}', 50109),
+            (b"{}", 50006),
+        ),
+        *(
+            (b'{"embeds": [{"color": 1}]}', 50006),
+            (b'{"content": "%s"}' % (b"x" * 2001), 50035),
+            (too_long, 50035),
+        ),
     ):
         webhook = demo.new_webhook()
-        answer = requests.post(webhook, data=body, headers=headers, params={"wait": "true"}, timeout=SECONDS)
+        answer = requests.post(
+            webhook,
+            data=body,
+            headers=headers,
+            params={"wait": "true"},
+            timeout=SECONDS,
+        )
         assert (answer.status_code, answer.json()["code"]) == (400, code), body[:40]
     assert answer.json()["message"] == "Invalid Form Body"
     title = answer.json()["errors"]["embeds"]["0"]["title"]
@@ -71,20 +111,40 @@ def test_body_discord_would_refuse_is_refused_with_its_code_and_path(demo: Demo)
 def test_components_are_stored_only_if_requested_and_only_links(demo: Demo) -> None:
     webhook = demo.new_webhook()
     link = {"type": 2, "style": 5, "label": "Review", "url": "http://desk.test/"}
-    row = {"type": 1, "components": [link, {"type": 2, "style": 3, "label": "Approve", "custom_id": "x"}]}
+    row = {
+        "type": 1,
+        "components": [
+            link,
+            {"type": 2, "style": 3, "label": "Approve", "custom_id": "x"},
+        ],
+    }
     payload = {"content": "x", "components": [row]}
     assert post(webhook, payload, wait="true").json()["components"] == []
-    stored = post(webhook, payload, wait="true", with_components="true").json()["components"]
+    stored = post(webhook, payload, wait="true", with_components="true").json()[
+        "components"
+    ]
     assert stored == [{"type": 1, "components": [link]}]
 
 
 def test_scripted_responses_are_used_once_each_and_in_order(demo: Demo) -> None:
     webhook = demo.new_webhook()
-    demo.control({"status": 429, "retry_after": 7.5, "global": True}, {"status": 500}, {"status": 404})
+    demo.control(
+        {"status": 429, "retry_after": 7.5, "global": True},
+        {"status": 500},
+        {"status": 404},
+    )
     limited, broken, gone = (post(webhook, {"content": "x"}) for _ in range(3))
-    assert (limited.status_code, limited.json()["retry_after"], limited.headers["Retry-After"]) == (429, 7.5, "8")
+    assert (
+        limited.status_code,
+        limited.json()["retry_after"],
+        limited.headers["Retry-After"],
+    ) == (429, 7.5, "8")
     assert limited.headers["X-RateLimit-Scope"] == "global"
-    assert (broken.status_code, gone.status_code, gone.json()["code"]) == (500, 404, 10015)
+    assert (broken.status_code, gone.status_code, gone.json()["code"]) == (
+        500,
+        404,
+        10015,
+    )
     assert post(webhook, {"content": "x"}).status_code == 204
     answer = requests.post(f"{demo.url}/control", data='{"next": []}', timeout=SECONDS)
     assert answer.status_code == 415, "posted by a form of another site"

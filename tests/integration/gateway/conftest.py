@@ -1,4 +1,6 @@
-"""The gateway with its own URLs and middleware, whatever else the test process has installed."""
+"""The gateway with its own URLs and middleware, whatever else the test process has
+installed.
+"""
 
 import smtplib
 from collections.abc import Callable, Iterator
@@ -41,7 +43,9 @@ def other(db: None) -> World:
 
 
 @pytest.fixture
-def mail_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.MailServer]:
+def mail_server(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[servers.MailServer]:
     # No attempt counts as slow on a busy machine, unless a test says so.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600)
     with servers.mail_server() as server:
@@ -71,7 +75,9 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """A listener whose thread works in the test's own transaction while the test waits for its responses."""
+    """A listener whose thread works in the test's own transaction while the test waits
+    for its responses.
+    """
     ours = connections["default"]
 
     def share_connection(work: Callable[[], Any]) -> Any:

@@ -15,7 +15,9 @@ import dns.rrset
 
 @dataclass
 class DnsServer:
-    """`records` maps a name and a kind, such as ("acme.example", "TXT"), to texts in zone-file form."""
+    """`records` maps a name and a kind, such as ("acme.example", "TXT"), to texts in
+    zone-file form.
+    """
 
     records: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     # "ok", "fail" (SERVFAIL), or "silent".
@@ -29,12 +31,17 @@ class DnsServer:
         if self.mood == "silent":
             return None
         question = query.question[0]
-        name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
+        name, kind = (
+            question.name.to_text(omit_final_dot=True),
+            dns.rdatatype.to_text(question.rdtype),
+        )
         response = dns.message.make_response(query)
         if self.mood == "fail":
             response.set_rcode(dns.rcode.SERVFAIL)
         elif texts := self.records.get((name, kind)):
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *texts))
+            response.answer.append(
+                dns.rrset.from_text(question.name, 60, "IN", kind, *texts)
+            )
         elif not any(known == name for known, _ in self.records):
             response.set_rcode(dns.rcode.NXDOMAIN)
         return response
@@ -53,7 +60,9 @@ def dns_server() -> Iterator[DnsServer]:
 
     with socketserver.UDPServer(("127.0.0.1", 0), Handler) as server:
         state.address = ("127.0.0.1", server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread = threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        )
         thread.start()
         try:
             yield state

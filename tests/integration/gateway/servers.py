@@ -16,7 +16,9 @@ from gateway.inbound.smtp_server import Listener
 
 @dataclass
 class MailServer:
-    """Takes mail by its mood: ok, busy, sign in, hang up; with the message: drop, stall, refuse, defer."""
+    """Takes mail by its mood: ok, busy, sign in, hang up; with the message: drop,
+    stall, refuse, defer.
+    """
 
     mood: str = "ok"
     refuse: dict[str, str] = field(default_factory=dict)
@@ -24,7 +26,8 @@ class MailServer:
     seen: int = 0
     mails: int = 0
     url: str = ""
-    # Offers delivery status notifications (RFC 3461), and records the requested options.
+    # Offers delivery status notifications (RFC 3461), and records the requested
+    # options.
     dsn: bool = False
     options: list[str] = field(default_factory=list)
 
@@ -73,7 +76,9 @@ class MailServer:
 
 
 class WithNotices(SMTP):  # type: ignore[misc]
-    """The library's server does not support delivery status notifications and would refuse their options."""
+    """The library's server does not support delivery status notifications and would
+    refuse their options.
+    """
 
     async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802
         await super().smtp_MAIL(self._without_notices(arg))
@@ -137,7 +142,9 @@ def connected(listener: Listener) -> Iterator[smtplib.SMTP]:
         client.close()
 
 
-def deliver(client: smtplib.SMTP, content: bytes, *recipients: str, sender: str = SENDER) -> int:
+def deliver(
+    client: smtplib.SMTP, content: bytes, *recipients: str, sender: str = SENDER
+) -> int:
     """Send a message as a mail server would; return the status of the reply."""
     client.rset()
     assert client.mail(sender)[0] == 250

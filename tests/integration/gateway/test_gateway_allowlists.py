@@ -1,4 +1,6 @@
-"""Allowlists over HTTP: reading and replacing a list, whom it refuses, and who bypasses the gate."""
+"""Allowlists over HTTP: reading and replacing a list, whom it refuses, and who bypasses
+the gate.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -37,7 +39,11 @@ from tests.integration.gateway.world import (
     undone,
 )
 
-DANA, EVE, ARCHIVE = "dana@northwind.example", "eve@evil.example", "archive@acme.example"
+DANA, EVE, ARCHIVE = (
+    "dana@northwind.example",
+    "eve@evil.example",
+    "archive@acme.example",
+)
 HELD, FREE = Status.PENDING_SEND_APPROVAL, Status.SCHEDULED
 FIELDS = ("to", "cc", "bcc")
 
@@ -60,7 +66,11 @@ def expire_everything() -> None:
 
 
 def facts_of(action: str) -> list[dict[str, Any]]:
-    return list(AuditLogEntry.objects.filter(action=action).order_by("id").values_list("metadata", flat=True))
+    return list(
+        AuditLogEntry.objects.filter(action=action)
+        .order_by("id")
+        .values_list("metadata", flat=True)
+    )
 
 
 def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
@@ -69,23 +79,46 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
         with undone():
             for one in case.contacts:
                 Contact.objects.create(account=world.account, name=one, email=one)
-            ends = {pattern: now + timedelta(seconds=seconds) for pattern, seconds in case.ends.items()}
-            entries = [AllowlistEntry(pattern=read_pattern(one), expires_at=ends.get(one)) for one in case.entries]
+            ends = {
+                pattern: now + timedelta(seconds=seconds)
+                for pattern, seconds in case.ends.items()
+            }
+            entries = [
+                AllowlistEntry(pattern=read_pattern(one), expires_at=ends.get(one))
+                for one in case.entries
+            ]
             key, kind = ApiKey.objects.get(name="Key admin"), Allowlist.Kind.RESTRICTION
-            replace_list(key=key, mailbox=world.mailbox, kind=kind, mode=case.mode, version=0, entries=entries)
+            replace_list(
+                key=key,
+                mailbox=world.mailbox,
+                kind=kind,
+                mode=case.mode,
+                version=0,
+                entries=entries,
+            )
             if case.is_no_address:
                 is_right = world.send(to=list(case.recipients)).status_code == 422
             else:
-                ruling = judge(mailbox=world.mailbox, recipients=clean_addresses(list(case.recipients)))
+                ruling = judge(
+                    mailbox=world.mailbox,
+                    recipients=clean_addresses(list(case.recipients)),
+                )
                 is_right = list(ruling.outsiders) == clean_addresses(list(case.refused))
             if not is_right:
                 wrong[name] = case
     assert wrong == {}
 
 
-def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(world: World):
+def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
+    world: World,
+):
     body = read(world)
-    assert (body["kind"], body["mode"], body["version"], body["entries"]) == ("restriction", "off", 0, [])
+    assert (body["kind"], body["mode"], body["version"], body["entries"]) == (
+        "restriction",
+        "off",
+        0,
+        [],
+    )
     assert world.allow("old.example").status_code == 200
     later = iso(timezone.now() + timedelta(days=1))
     answer = world.allow(
@@ -104,7 +137,8 @@ def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
     assert [one["live"] for one in body["entries"]] == [False, True, True]
     assert (body["live_count"], body["expired_count"]) == (2, 1)
     assert read(world) == body
-    # The other kind is a separate list. Of duplicates the one that lasts longest remains, with any note.
+    # The other kind is a separate list. Of duplicates the one that lasts longest
+    # remains, with any note.
     assert read(world, "bypass")["version"] == 0
     soon, late = "2030-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
     body = world.allow(
@@ -113,7 +147,10 @@ def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
         {"pattern": "y.example", "expires_at": soon, "note": "first"},
         {"pattern": "Y.EXAMPLE.", "note": "never ends"},
     ).json()
-    assert shown(body) == [("x.example", "2099-01-01T00:00:00.000Z", "second"), ("y.example", None, "first")]
+    assert shown(body) == [
+        ("x.example", "2099-01-01T00:00:00.000Z", "second"),
+        ("y.example", None, "first"),
+    ]
 
 
 def test_put_is_audited_with_what_it_added_and_removed(world: World):
@@ -121,11 +158,23 @@ def test_put_is_audited_with_what_it_added_and_removed(world: World):
     world.allow(*many)
     world.allow(many[0], "c.example", mode="off", kind="restriction")
     first, second = facts_of("allowlist.replaced")
-    assert (first["added"], first["added_count"], first["entries"]) == (many[:50], 60, 60)
+    assert (first["added"], first["added_count"], first["entries"]) == (
+        many[:50],
+        60,
+        60,
+    )
     assert (first["removed"], first["removed_count"]) == ([], 0)
-    assert (second["added"], second["added_count"], second["entries"]) == (["c.example"], 1, 2)
+    assert (second["added"], second["added_count"], second["entries"]) == (
+        ["c.example"],
+        1,
+        2,
+    )
     assert (second["removed"], second["removed_count"]) == (many[1:51], 59)
-    assert (second["list"], second["mode"], second["version"]) == ("restriction", "off", 2)
+    assert (second["list"], second["mode"], second["version"]) == (
+        "restriction",
+        "off",
+        2,
+    )
     entry = AuditLogEntry.objects.filter(action="allowlist.replaced").latest("id")
     assert (entry.resource_type, entry.resource_id) == ("allowlist", world.mailbox.pk)
     assert entry.actor_key_id == world.key_id("admin")
@@ -133,11 +182,18 @@ def test_put_is_audited_with_what_it_added_and_removed(world: World):
 
 def test_put_on_another_version_is_409_with_the_current_one(world: World):
     # Without a version, only the first list can be created.
-    assert [world.allow("a.example", version=None).status_code for _ in range(2)] == [200, 409]
+    assert [world.allow("a.example", version=None).status_code for _ in range(2)] == [
+        200,
+        409,
+    ]
     world.allow("b.example")
     for version in (None, 0, 1, 3):
         answer = world.allow("c.example", version=version)
-        assert (answer.status_code, answer.json()["code"], answer.json()["version"]) == (409, "version_conflict", 2)
+        assert (
+            answer.status_code,
+            answer.json()["code"],
+            answer.json()["version"],
+        ) == (409, "version_conflict", 2)
         assert answer.json()["error"].startswith("The list is now at version 2.")
     assert [entry["pattern"] for entry in read(world)["entries"]] == ["b.example"]
 
@@ -145,13 +201,30 @@ def test_put_on_another_version_is_409_with_the_current_one(world: World):
 def test_put_bad_field_is_422_names_it_and_changes_nothing(world: World):
     wrong = []
     for fields, field in (
-        *(({"kind": "both"}, "kind"), ({"kind": None}, "kind"), ({"mode": "on"}, "mode")),
-        *(({"kind": "bypass", "mode": "contacts"}, "mode"), ({"version": -1}, "version")),
-        *(({"version": "x"}, "version"), ({"entries": None}, "entries"), ({"entries": "x.example"}, "entries")),
-        *(({"entries": ["x.example", "*.com"]}, "entries.1.pattern"), ({"entries": [5]}, "entries.0")),
+        *(
+            ({"kind": "both"}, "kind"),
+            ({"kind": None}, "kind"),
+            ({"mode": "on"}, "mode"),
+        ),
+        *(
+            ({"kind": "bypass", "mode": "contacts"}, "mode"),
+            ({"version": -1}, "version"),
+        ),
+        *(
+            ({"version": "x"}, "version"),
+            ({"entries": None}, "entries"),
+            ({"entries": "x.example"}, "entries"),
+        ),
+        *(
+            ({"entries": ["x.example", "*.com"]}, "entries.1.pattern"),
+            ({"entries": [5]}, "entries.0"),
+        ),
         ({"entries": [{"pattern": "a@b@c.example"}]}, "entries.0.pattern"),
         ({"entries": [{"note": "nobody"}]}, "entries.0.pattern"),
-        ({"entries": [{"pattern": "x.example", "expires_at": "tomorrow"}]}, "entries.0.expires_at"),
+        (
+            {"entries": [{"pattern": "x.example", "expires_at": "tomorrow"}]},
+            "entries.0.expires_at",
+        ),
         ({"entries": [{"pattern": "x.example", "note": "x" * 301}]}, "entries.0.note"),
         ({"entries": [f"a{n}@x.example" for n in range(5001)]}, "entries"),
     ):
@@ -159,7 +232,12 @@ def test_put_bad_field_is_422_names_it_and_changes_nothing(world: World):
         wrong += [fields] if bad_field_of(answer) != (422, field) else []
     assert wrong == []
     for body in ({}, {"kind": "restriction"}, {"kind": "restriction", "mode": "off"}):
-        assert world.call("PUT", f"{world.base}/allowlist", key="admin", json=body).status_code == 422
+        assert (
+            world.call(
+                "PUT", f"{world.base}/allowlist", key="admin", json=body
+            ).status_code
+            == 422
+        )
     assert "'*'" in world.allow("fine.example", "*").json()["error"]
     assert read(world, "both")["field"] == "kind"
     assert read(world)["version"] == 0
@@ -170,7 +248,9 @@ def test_key_that_sends_needs_an_operators_code_for_exactly_its_list(world: Worl
     body = {"kind": "bypass", "mode": "enforce", "entries": [DANA]}
 
     def put(**fields: Any) -> Any:
-        return world.call("PUT", f"{world.base}/allowlist", key="mighty", json=body | fields)
+        return world.call(
+            "PUT", f"{world.base}/allowlist", key="mighty", json=body | fields
+        )
 
     asked = put()
     assert (asked.status_code, asked.json()["status"]) == (202, "pending_approval")
@@ -182,25 +262,41 @@ def test_key_that_sends_needs_an_operators_code_for_exactly_its_list(world: Worl
     assert [entry["pattern"] for entry in read(world, "bypass")["entries"]] == [DANA]
 
 
-def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world: World, other: World):
+def test_restriction_keeps_an_outsider_out_wherever_it_is_named(
+    world: World, other: World
+):
     world.allow("northwind.example")
     for field in FIELDS:
         answer = world.send(**{field: [DANA, EVE]})
         body = answer.json()
-        assert (answer.status_code, body["code"], body["field"]) == (403, "recipient_not_allowed", field)
+        assert (answer.status_code, body["code"], body["field"]) == (
+            403,
+            "recipient_not_allowed",
+            field,
+        )
         assert body["error"] == (
             f"This mailbox may not write to {EVE}: not on its list of allowed recipients. Nothing was queued."
         )
         assert body["hint"] == "Remove the recipient, or ask an operator to allow it."
-        assert (body["recipients"], body["refusal_id"]) == ([EVE], Refusal.objects.latest("pk").pk)
+        assert (body["recipients"], body["refusal_id"]) == (
+            [EVE],
+            Refusal.objects.latest("pk").pk,
+        )
     assert not Email.objects.exists()
     assert [one.refused for one in Refusal.objects.all()] == [[EVE]] * 3
-    assert world.send(to=[DANA], cc=["ben@northwind.example"], bcc=["carl@northwind.example"]).status_code == 202
+    assert (
+        world.send(
+            to=[DANA], cc=["ben@northwind.example"], bcc=["carl@northwind.example"]
+        ).status_code
+        == 202
+    )
     # A restriction applies to one mailbox only.
     assert other.send(to=[EVE]).status_code == 202
 
 
-def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(db: None):
+def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy(
+    db: None,
+):
     world = make_world(mode=Mode.MONITORED)
     Account.objects.update(oversight_email="boss@elsewhere.example")
     for field in ("auto_cc", "auto_bcc"):
@@ -208,7 +304,11 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
             Mailbox.objects.update(**{field: f"{ARCHIVE}, {EVE}"})
             world.allow("northwind.example", ARCHIVE)
             body = world.send().json()
-            assert (body["code"], body["field"], body["recipients"]) == ("recipient_not_allowed", field, [EVE])
+            assert (body["code"], body["field"], body["recipients"]) == (
+                "recipient_not_allowed",
+                field,
+                [EVE],
+            )
             assert (
                 f"write to {EVE}: not on its list of allowed recipients. The mailbox adds it automatically."
                 in (body["error"])
@@ -225,18 +325,30 @@ def test_copy_to_somebody_off_the_list_is_warned_about_when_either_is_set(world:
 
     world.allow("northwind.example")
     refused = copy_to(EVE).json()
-    assert (refused["field"], refused["code"], EVE in refused["error"]) == ("auto_cc", "copy_not_allowed", True)
+    assert (refused["field"], refused["code"], EVE in refused["error"]) == (
+        "auto_cc",
+        "copy_not_allowed",
+        True,
+    )
     assert world.send(to=[DANA]).status_code == 202
     assert world.allow("northwind.example", EVE).json()["notice"] is None
     assert (copy_to(EVE).status_code, world.send(to=[DANA]).status_code) == (200, 202)
-    assert f"a copy of everything to {EVE}" in world.allow("northwind.example").json()["notice"]
+    assert (
+        f"a copy of everything to {EVE}"
+        in world.allow("northwind.example").json()["notice"]
+    )
 
 
 def test_restriction_without_a_live_entry_refuses_everybody(world: World):
     for entries in ([], [{"pattern": DANA, "expires_at": "2020-01-01T00:00:00Z"}]):
         assert "everybody is refused" in world.allow(*entries).json()["notice"]
         assert world.send(to=[DANA]).status_code == 403
-    world.allow({"pattern": "northwind.example", "expires_at": iso(timezone.now() + timedelta(hours=1))})
+    world.allow(
+        {
+            "pattern": "northwind.example",
+            "expires_at": iso(timezone.now() + timedelta(hours=1)),
+        }
+    )
     assert world.send().status_code == 202
     expire_everything()
     assert (world.send().status_code, read(world)["expired_count"]) == (403, 1)
@@ -252,18 +364,26 @@ def test_restriction_off_and_monitor_let_through_and_monitor_records(world: Worl
     (facts,) = facts_of("email.would_be_refused")
     assert (facts["recipients"], facts["count"]) == ([EVE, *crowd], 50)
     assert facts["rule"] == "restriction, mode monitor, version 2"
-    assert AuditLogEntry.objects.get(action="email.would_be_refused").resource_id == email_id
+    assert (
+        AuditLogEntry.objects.get(action="email.would_be_refused").resource_id
+        == email_id
+    )
     world.held(to=[EVE], cc=["one@evil.example"], bcc=crowd)
     facts = facts_of("email.would_be_refused")[1]
     assert (len(facts["recipients"]), facts["count"]) == (50, 51)
     assert not Refusal.objects.exists()
 
 
-def test_mode_contacts_lets_contacts_and_listed_through_and_nobody_else(world: World, other: World):
+def test_mode_contacts_lets_contacts_and_listed_through_and_nobody_else(
+    world: World, other: World
+):
     Contact.objects.create(account=world.account, name="Dana", email=DANA)
     Contact.objects.create(account=other.account, name="Eve", email=EVE)
     world.allow("partner.example", mode="contacts")
-    assert world.send(to=["Dana@Northwind.example"], cc=["a@partner.example"]).status_code == 202
+    assert (
+        world.send(to=["Dana@Northwind.example"], cc=["a@partner.example"]).status_code
+        == 202
+    )
     refused = world.send(to=[DANA], cc=[EVE])
     assert (refused.status_code, refused.json()["recipients"]) == (403, [EVE])
     Contact.objects.filter(account=world.account).delete()
@@ -283,8 +403,13 @@ def test_restriction_comes_before_the_mode_and_a_bypass_lifts_none(world: World)
 def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world: World):
     world.allow("northwind.example", kind="bypass")
     answer = world.send(to=[DANA], cc=["ben@northwind.example"]).json()
-    assert (answer["oversight_status"], status_of(answer["id"])) == ("not_required", FREE)
-    assert [facts["rule"] for facts in facts_of("email.bypassed")] == ["bypass, mode enforce, version 1"]
+    assert (answer["oversight_status"], status_of(answer["id"])) == (
+        "not_required",
+        FREE,
+    )
+    assert [facts["rule"] for facts in facts_of("email.bypassed")] == [
+        "bypass, mode enforce, version 1"
+    ]
     assert [sent(world, **{field: [DANA, EVE]}) for field in FIELDS] == [HELD] * 3
     # The listed domain may forward this to somebody else.
     assert sent(world, to=["eve%evil.example@northwind.example"]) == HELD
@@ -299,9 +424,20 @@ def test_bypass_skips_only_a_gate_that_nobody_asked_for(world: World):
     world.allow("northwind.example", kind="bypass")
     wrong = []
     for mode, asked, status in (
-        *((Mode.GATED_SEND, None, FREE), (Mode.GATED_SEND, "gated_send", HELD), (Mode.GATED_SEND, "gated_all", HELD)),
-        *((Mode.AUTONOMOUS, None, FREE), (Mode.AUTONOMOUS, "gated_send", HELD), (Mode.MONITORED, None, FREE)),
-        *((Mode.GATED_ALL, asked, HELD) for asked in (None, "gated_all", "gated_send", "autonomous")),
+        *(
+            (Mode.GATED_SEND, None, FREE),
+            (Mode.GATED_SEND, "gated_send", HELD),
+            (Mode.GATED_SEND, "gated_all", HELD),
+        ),
+        *(
+            (Mode.AUTONOMOUS, None, FREE),
+            (Mode.AUTONOMOUS, "gated_send", HELD),
+            (Mode.MONITORED, None, FREE),
+        ),
+        *(
+            (Mode.GATED_ALL, asked, HELD)
+            for asked in (None, "gated_all", "gated_send", "autonomous")
+        ),
     ):
         Mailbox.objects.update(oversight_mode=mode)
         wrong += [(mode, asked)] if sent(world, oversight_mode=asked) != status else []
@@ -323,7 +459,9 @@ def test_bypass_without_a_live_entry_or_in_monitor_lets_nobody_skip(world: World
     assert (sent(world), facts_of("email.would_bypass")) == (HELD, [])
     world.allow("northwind.example", kind="bypass", mode="monitor")
     assert (sent(world), sent(world, to=[EVE])) == (HELD, HELD)
-    assert [facts["rule"] for facts in facts_of("email.would_bypass")] == ["bypass, mode monitor, version 4"]
+    assert [facts["rule"] for facts in facts_of("email.would_bypass")] == [
+        "bypass, mode monitor, version 4"
+    ]
     assert facts_of("email.bypassed") == []
 
 
@@ -334,7 +472,9 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(world: World):
+def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(
+    world: World,
+):
     world.allow("northwind.example")
     email_id = world.held()
     for name, change in CHANGES.items():
@@ -342,23 +482,33 @@ def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(wo
             change(world)
             answer = world.decide(email_id)
             body = answer.json()
-            assert (answer.status_code, body["code"]) == (409, "recipient_not_allowed"), name
+            assert (answer.status_code, body["code"]) == (
+                409,
+                "recipient_not_allowed",
+            ), name
             assert body["status"] == status_of(email_id) == HELD
             assert (EVE if name == "addition" else DANA) in body["error"]
     CHANGES["list"](world)
     assert world.decide(email_id, "reject").status_code == 200
 
 
-def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(world: World, mail_server: MailServer):
+def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(
+    world: World, mail_server: MailServer
+):
     world.listen("message.failed", "message.bounced")
     world.allow("northwind.example")
     email = world.approved()
     for name in ("list", "expiry"):
         with undone():
             CHANGES[name](world)
-            assert (leave(email), status_of(email)) == ("failed", Status.SEND_FAILED), name
+            assert (leave(email), status_of(email)) == ("failed", Status.SEND_FAILED), (
+                name
+            )
             body = world.get(f"{world.base}/emails/{email.pk}")["last_error"]
-            assert body == f"This mailbox may not write to {DANA}: not on its list of allowed recipients."
+            assert (
+                body
+                == f"This mailbox may not write to {DANA}: not on its list of allowed recipients."
+            )
             assert events_of(email.pk) == ["message.failed"]
     assert mail_server.mails == 0
     # What the mailbox adds now was not part of what was approved.
@@ -367,7 +517,9 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(world:
     assert mail_server.taken[0].rcpt_tos == [DANA]
 
 
-def test_addition_made_after_acceptance_stops_ungated_mail(db: None, mail_server: MailServer):
+def test_addition_made_after_acceptance_stops_ungated_mail(
+    db: None, mail_server: MailServer
+):
     world = make_world(mode=Mode.AUTONOMOUS)
     world.allow("northwind.example")
     email_id = world.held()
@@ -378,43 +530,71 @@ def test_addition_made_after_acceptance_stops_ungated_mail(db: None, mail_server
     assert (leave(email_id), mail_server.mails) == ("sent", 1)
 
 
-def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(world: World, mail_server: MailServer):
+def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(
+    world: World, mail_server: MailServer
+):
     world.listen("oversight.pending")
     world.allow("northwind.example", kind="bypass")
     email_id = world.held()
     for name, change in {
         "expiry": CHANGES["expiry"],
         "addition": CHANGES["addition"],
-        "off": lambda world: world.allow("northwind.example", kind="bypass", mode="off"),
-        "monitor": lambda world: world.allow("northwind.example", kind="bypass", mode="monitor"),
-        "gated_all": lambda world: Mailbox.objects.update(oversight_mode=Mode.GATED_ALL),
-        "read_only": lambda world: Mailbox.objects.update(oversight_mode=Mode.READ_ONLY),
+        "off": lambda world: world.allow(
+            "northwind.example", kind="bypass", mode="off"
+        ),
+        "monitor": lambda world: world.allow(
+            "northwind.example", kind="bypass", mode="monitor"
+        ),
+        "gated_all": lambda world: Mailbox.objects.update(
+            oversight_mode=Mode.GATED_ALL
+        ),
+        "read_only": lambda world: Mailbox.objects.update(
+            oversight_mode=Mode.READ_ONLY
+        ),
     }.items():
         with undone():
             change(world)
             assert (leave(email_id), status_of(email_id)) == ("asked", HELD), name
             assert events_of(email_id) == ["oversight.pending"], name
             assert mail_server.mails == 0
-    # It is sent without review while its bypass is live, and otherwise once somebody has approved it.
+    # It is sent without review while its bypass is live, and otherwise once somebody
+    # has approved it.
     with undone():
         assert (leave(email_id), len(mail_server.taken)) == ("sent", 1)
     CHANGES["expiry"](world)
-    assert (leave(email_id), world.decide(email_id).status_code, leave(email_id)) == ("asked", 200, "sent")
+    assert (leave(email_id), world.decide(email_id).status_code, leave(email_id)) == (
+        "asked",
+        200,
+        "sent",
+    )
 
 
 def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
     world = make_world(mode=Mode.AUTONOMOUS)
     world.allow("northwind.example")
     parents = [make_inbound(world, from_address=address) for address in (DANA, EVE)]
-    answers = [world.call("POST", f"{world.base}/reply/{one.pk}", json={"markdown": "Hi"}) for one in parents]
+    answers = [
+        world.call("POST", f"{world.base}/reply/{one.pk}", json={"markdown": "Hi"})
+        for one in parents
+    ]
     assert [answer.status_code for answer in answers] == [202, 403]
     assert EVE in answers[1].json()["error"]
     assert Refusal.objects.get().refused == [EVE]
     email_id = world.held(send_at="2099-01-01T00:00:00Z")
-    answer = world.call("PATCH", f"{world.base}/emails/{email_id}/schedule", json={"bcc": [EVE]})
+    answer = world.call(
+        "PATCH", f"{world.base}/emails/{email_id}/schedule", json={"bcc": [EVE]}
+    )
     assert refusal_of(answer) == (403, "recipient_not_allowed")
-    flat = {"from": world.mailbox.address, "to": f"{DANA}, {EVE}", "subject": "x", "body": "y"}
-    assert world.call("POST", "/send_email", json=flat).json()["code"] == "recipient_not_allowed"
+    flat = {
+        "from": world.mailbox.address,
+        "to": f"{DANA}, {EVE}",
+        "subject": "x",
+        "body": "y",
+    }
+    assert (
+        world.call("POST", "/send_email", json=flat).json()["code"]
+        == "recipient_not_allowed"
+    )
     assert (Email.objects.get(pk=email_id).bcc, Refusal.objects.count()) == ([], 3)
 
 

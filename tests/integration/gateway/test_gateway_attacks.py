@@ -42,7 +42,10 @@ def with_sandbox_keys(world: World) -> World:
 
 def awaits_code(answer: Any) -> bool:
     """Whether a change waits for an operator's code."""
-    return (answer.status_code, answer.json().get("status")) == (202, "pending_approval")
+    return (answer.status_code, answer.json().get("status")) == (
+        202,
+        "pending_approval",
+    )
 
 
 @pytest.mark.slow
@@ -53,40 +56,76 @@ def test_subject_built_to_slow_down_parsing_is_parsed_quickly(world: World):
     assert time.thread_time() - began < 20
 
 
-def test_sending_key_creates_no_more_powerful_key_and_does_not_choose_copies(with_mighty_key: World):
+def test_sending_key_creates_no_more_powerful_key_and_does_not_choose_copies(
+    with_mighty_key: World,
+):
     def make(*scopes: str) -> Any:
-        return with_mighty_key.call("POST", "/v1/api-keys", key="mighty", json={"name": "Friend", "scopes": scopes})
+        return with_mighty_key.call(
+            "POST",
+            "/v1/api-keys",
+            key="mighty",
+            json={"name": "Friend", "scopes": scopes},
+        )
 
-    made = {scopes: awaits_code(make(*scopes)) for scopes in (("oversight",), ("admin",), ("read", "admin"))}
+    made = {
+        scopes: awaits_code(make(*scopes))
+        for scopes in (("oversight",), ("admin",), ("read", "admin"))
+    }
     assert made == dict.fromkeys(made, True)
     assert not ApiKey.objects.filter(name="Friend").exists()
     assert make("read", "send").status_code == 201
-    for changed, scopes in (("mighty", ["admin"]), ("reader", ["admin"]), ("reader", ["oversight"])):
+    for changed, scopes in (
+        ("mighty", ["admin"]),
+        ("reader", ["admin"]),
+        ("reader", ["oversight"]),
+    ):
         key_id = with_mighty_key.key_id(changed)
         assert awaits_code(
-            with_mighty_key.call("PATCH", f"/v1/api-keys/{key_id}", key="mighty", json={"scopes": scopes})
+            with_mighty_key.call(
+                "PATCH", f"/v1/api-keys/{key_id}", key="mighty", json={"scopes": scopes}
+            )
         )
         assert ApiKey.objects.get(pk=key_id).scopes != scopes
     assert awaits_code(
-        with_mighty_key.call("PATCH", "/v1/account", key="mighty", json={"oversight_email": "eve@evil.example"})
+        with_mighty_key.call(
+            "PATCH",
+            "/v1/account",
+            key="mighty",
+            json={"oversight_email": "eve@evil.example"},
+        )
     )
     with_mighty_key.account.refresh_from_db()
     assert with_mighty_key.account.oversight_email == ""
 
 
-def test_mail_accepted_before_its_mailbox_was_tightened_is_held(db: None, mail_server: MailServer):
+def test_mail_accepted_before_its_mailbox_was_tightened_is_held(
+    db: None, mail_server: MailServer
+):
     world = make_world(mode=Mode.AUTONOMOUS)
     email_id = world.held()
     for mode in (Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY):
         with undone():
-            assert world.call("PATCH", world.base, key="admin", json={"oversight_mode": mode}).status_code == 200
-            assert (leave(email_id), status_of(email_id)) == ("asked", Status.PENDING_SEND_APPROVAL), mode
+            assert (
+                world.call(
+                    "PATCH", world.base, key="admin", json={"oversight_mode": mode}
+                ).status_code
+                == 200
+            )
+            assert (leave(email_id), status_of(email_id)) == (
+                "asked",
+                Status.PENDING_SEND_APPROVAL,
+            ), mode
     assert mail_server.mails == 0
 
 
-def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world: World, mail_server: MailServer):
+def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(
+    world: World, mail_server: MailServer
+):
     Mailbox.objects.update(allow_looser_per_call=True)
-    asked, sent = world.held(oversight_mode="autonomous"), world.held(oversight_mode="monitored")
+    asked, sent = (
+        world.held(oversight_mode="autonomous"),
+        world.held(oversight_mode="monitored"),
+    )
     assert leave(sent) == "sent"
     Mailbox.objects.update(allow_looser_per_call=False)
     assert leave(asked) == "asked"
@@ -94,14 +133,27 @@ def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world: World,
 
 
 def test_sandbox_key_does_not_loosen_rules_for_live_mail(with_sandbox_keys: World):
-    bypass = {"kind": "bypass", "mode": "enforce", "version": 0, "entries": ["evil.example"]}
+    bypass = {
+        "kind": "bypass",
+        "mode": "enforce",
+        "version": 0,
+        "entries": ["evil.example"],
+    }
     assert awaits_code(
-        with_sandbox_keys.call("PUT", f"{with_sandbox_keys.base}/allowlist", key="test admin", json=bypass)
-    )
-    for change in ({"allow_looser_per_call": True}, {"auto_cc": "eve@evil.example"}, {"auto_bcc": "eve@evil.example"}):
-        assert awaits_code(with_sandbox_keys.call("PATCH", with_sandbox_keys.base, key="test admin", json=change)), (
-            change
+        with_sandbox_keys.call(
+            "PUT", f"{with_sandbox_keys.base}/allowlist", key="test admin", json=bypass
         )
+    )
+    for change in (
+        {"allow_looser_per_call": True},
+        {"auto_cc": "eve@evil.example"},
+        {"auto_bcc": "eve@evil.example"},
+    ):
+        assert awaits_code(
+            with_sandbox_keys.call(
+                "PATCH", with_sandbox_keys.base, key="test admin", json=change
+            )
+        ), change
     answer = with_sandbox_keys.call("DELETE", with_sandbox_keys.base, key="test admin")
     assert refusal_of(answer) == (403, "sandbox_key")
     with_sandbox_keys.mailbox.refresh_from_db()
@@ -114,23 +166,50 @@ def test_sandbox_key_does_not_loosen_rules_for_live_mail(with_sandbox_keys: Worl
 
 
 def test_sandbox_key_sees_nothing_of_live_keys(with_sandbox_keys: World):
-    with_sandbox_keys.decide(with_sandbox_keys.held(), "reject", reason="Ana is on leave")
-    Suppression.objects.create(account=with_sandbox_keys.account, email_address="gone@x.example", reason="bounce")
-    for path, rows in (("/v1/audit-log", "entries"), ("/v1/suppression", "suppressions")):
+    with_sandbox_keys.decide(
+        with_sandbox_keys.held(), "reject", reason="Ana is on leave"
+    )
+    Suppression.objects.create(
+        account=with_sandbox_keys.account,
+        email_address="gone@x.example",
+        reason="bounce",
+    )
+    for path, rows in (
+        ("/v1/audit-log", "entries"),
+        ("/v1/suppression", "suppressions"),
+    ):
         assert with_sandbox_keys.get(path, key="test admin")[rows] == []
-    assert with_sandbox_keys.call("DELETE", "/v1/suppression/gone@x.example", key="test admin").status_code == 404
-    with_sandbox_keys.call("POST", f"{with_sandbox_keys.base}/request-upgrade", json={"target_mode": "autonomous"})
-    (shown,) = with_sandbox_keys.get("/v1/upgrade-requests", key="test admin")["requests"]
+    assert (
+        with_sandbox_keys.call(
+            "DELETE", "/v1/suppression/gone@x.example", key="test admin"
+        ).status_code
+        == 404
+    )
+    with_sandbox_keys.call(
+        "POST",
+        f"{with_sandbox_keys.base}/request-upgrade",
+        json={"target_mode": "autonomous"},
+    )
+    (shown,) = with_sandbox_keys.get("/v1/upgrade-requests", key="test admin")[
+        "requests"
+    ]
     assert shown["code"] is None
 
 
 def test_sandbox_key_gets_events_of_sandbox_mail_only(with_sandbox_keys: World):
     with_sandbox_keys.listen("oversight.pending")
     hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}
-    made = with_sandbox_keys.call("POST", "/v1/webhooks", key="test admin", json=hook).json()
+    made = with_sandbox_keys.call(
+        "POST", "/v1/webhooks", key="test admin", json=hook
+    ).json()
     live, tried = with_sandbox_keys.held(), with_sandbox_keys.held(key="tester")
     heard = {
-        key: {row["email_id"] for row in with_sandbox_keys.get("/v1/webhook-deliveries", key=key)["deliveries"]}
+        key: {
+            row["email_id"]
+            for row in with_sandbox_keys.get("/v1/webhook-deliveries", key=key)[
+                "deliveries"
+            ]
+        }
         for key in ("test admin", "admin")
     }
     assert heard == {"test admin": {tried}, "admin": {live, tried}}
@@ -139,32 +218,54 @@ def test_sandbox_key_gets_events_of_sandbox_mail_only(with_sandbox_keys: World):
 
 
 def test_link_to_a_file_expires_when_its_key_may_no_longer_read_it(world: World):
-    make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
-    email_id = world.held(attachments=[{"name": "a.txt", "content_type": "text/plain", "content_base64": "YQ=="}])
+    make_mailbox(
+        account=world.account, address="second@acme.example", display_name="Second"
+    )
+    email_id = world.held(
+        attachments=[
+            {"name": "a.txt", "content_type": "text/plain", "content_base64": "YQ=="}
+        ]
+    )
     path = f"{world.base}/emails/{email_id}/attachments/a.txt/url"
     url = world.get(path, key="reader")["url"]
     assert world.call("GET", url, key=None).status_code == 200
     for change in ({"scopes": ["send"]}, {"mailboxes": ["second@acme.example"]}):
         with undone():
-            world.call("PATCH", f"/v1/api-keys/{world.key_id('reader')}", key="admin", json=change)
+            world.call(
+                "PATCH",
+                f"/v1/api-keys/{world.key_id('reader')}",
+                key="admin",
+                json=change,
+            )
             answer = world.call("GET", url, key=None)
             assert refusal_of(answer) == (403, "link_ended"), change
 
 
 def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world: World):
-    second = make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
+    second = make_mailbox(
+        account=world.account, address="second@acme.example", display_name="Second"
+    )
     add_key(world, "one", ["admin"], mailbox_ids=[second.pk])
     hook = world.listen("oversight.pending")
     world.held()
     (old,) = world.get("/v1/webhook-deliveries", key="admin")["deliveries"]
-    world.call("PATCH", f"/v1/webhooks/{hook.pk}", key="admin", json={"mailbox_id": second.pk})
+    world.call(
+        "PATCH", f"/v1/webhooks/{hook.pk}", key="admin", json={"mailbox_id": second.pk}
+    )
     assert world.get("/v1/webhook-deliveries", key="one")["deliveries"] == []
-    assert world.call("POST", f"/v1/webhook-deliveries/{old['id']}/replay", key="one").status_code == 404
+    assert (
+        world.call(
+            "POST", f"/v1/webhook-deliveries/{old['id']}/replay", key="one"
+        ).status_code
+        == 404
+    )
 
 
 def headers(key: str = "", path: str = "/send_email") -> dict[str, Any]:
     """A request whose body has not been read yet."""
-    return {"PATH_INFO": path} | ({"HTTP_AUTHORIZATION": f"Bearer {key}"} if key else {})
+    return {"PATH_INFO": path} | (
+        {"HTTP_AUTHORIZATION": f"Bearer {key}"} if key else {}
+    )
 
 
 def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
@@ -173,12 +274,24 @@ def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     # Connections are closed between requests, but the test's transaction needs its own.
     monkeypatch.setattr(request_rules, "close_old_connections", lambda: None)
     most, own = 30 * 1024 * 1024, world.keys["agent"]
-    assert [request_rules.most_body(headers(key)) for key in ("", "nobody", own)] == [0, most, most]
-    assert request_rules.most_body({"PATH_INFO": "/send_email", "HTTP_X_API_KEY": own}) == most
-    assert [request_rules.most_of_sender(headers(key)) for key in ("", "nobody", own)] == [0, 0, most]
+    assert [request_rules.most_body(headers(key)) for key in ("", "nobody", own)] == [
+        0,
+        most,
+        most,
+    ]
+    assert (
+        request_rules.most_body({"PATH_INFO": "/send_email", "HTTP_X_API_KEY": own})
+        == most
+    )
+    assert [
+        request_rules.most_of_sender(headers(key)) for key in ("", "nobody", own)
+    ] == [0, 0, most]
     # One click in a mail program has a small body and no key.
     one_click = headers(path="/v1/unsubscribe/x:y")
-    assert (request_rules.most_body(one_click), request_rules.most_of_sender(one_click)) == (most, 0)
+    assert (
+        request_rules.most_body(one_click),
+        request_rules.most_of_sender(one_click),
+    ) == (most, 0)
     ApiKey.objects.filter(sha256=hash_key(own)).update(revoked_at=timezone.now())
     assert request_rules.most_of_sender(headers(own)) == 0
 
@@ -196,8 +309,15 @@ def test_body_without_a_key_is_read_on_public_paths():
 
 @pytest.mark.slow
 def test_slow_dns_lookups_hold_one_thread_only(world: World):
-    made = world.call("POST", "/v1/domains", key="admin", json={"domain": "slow.example"}).json()
+    made = world.call(
+        "POST", "/v1/domains", key="admin", json={"domain": "slow.example"}
+    ).json()
     # Waiting for the other look-up here would never end.
     with dns_records.asking:
-        body = world.call("POST", f"/v1/domains/{made['id']}/verify", key="admin").json()
-    assert (body["status"], "is being looked up" in body["message"]) == ("pending", True)
+        body = world.call(
+            "POST", f"/v1/domains/{made['id']}/verify", key="admin"
+        ).json()
+    assert (body["status"], "is being looked up" in body["message"]) == (
+        "pending",
+        True,
+    )

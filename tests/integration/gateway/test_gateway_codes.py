@@ -1,4 +1,6 @@
-"""Confirmation codes: for changes by an admin key, where the operator requires them, and for looser modes."""
+"""Confirmation codes: for changes by an admin key, where the operator requires them,
+and for looser modes.
+"""
 
 import logging
 from datetime import timedelta
@@ -10,9 +12,24 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from gateway.accounts import confirmations
-from gateway.models import Account, ApiKey, ApprovalRequest, AuditLogEntry, Mailbox, UpgradeRequest, Webhook
+from gateway.models import (
+    Account,
+    ApiKey,
+    ApprovalRequest,
+    AuditLogEntry,
+    Mailbox,
+    UpgradeRequest,
+    Webhook,
+)
 from gateway.models.codes import new_code
-from tests.integration.gateway.world import World, add_key, at_once, make_world, refusal_of, undone
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    at_once,
+    make_world,
+    refusal_of,
+    undone,
+)
 
 Act = tuple[str, str, dict[str, Any]]
 
@@ -28,7 +45,9 @@ def asking(world: World, settings: Any) -> World:
 
 def call(world: World, act: Act, code: str | None = None, key: str = "admin") -> Any:
     verb, path, body = act
-    return world.call(verb, path, key=key, json=body | ({"approval_code": code} if code else {}))
+    return world.call(
+        verb, path, key=key, json=body | ({"approval_code": code} if code else {})
+    )
 
 
 def newest_code() -> str:
@@ -40,9 +59,17 @@ def acts(world: World) -> list[Act]:
         MAILBOX,
         ("POST", "/create_mailbox", {"address": "new@acme.example"}),
         KEY,
-        ("POST", "/v1/webhooks", {"url": "https://hooks.example.org/x", "events": ["message.sent"]}),
+        (
+            "POST",
+            "/v1/webhooks",
+            {"url": "https://hooks.example.org/x", "events": ["message.sent"]},
+        ),
         ("DELETE", f"/v1/api-keys/{world.key_id('agent')}", {}),
-        ("PATCH", f"/v1/webhooks/{world.listen('message.sent').pk}", {"url": "https://elsewhere.example.org/x"}),
+        (
+            "PATCH",
+            f"/v1/webhooks/{world.listen('message.sent').pk}",
+            {"url": "https://elsewhere.example.org/x"},
+        ),
         ("DELETE", world.base, {}),
         ("DELETE", "/v1/account", {}),
     ]
@@ -50,7 +77,10 @@ def acts(world: World) -> list[Act]:
 
 def state(world: World) -> tuple[object, ...]:
     """The rows that the actions change."""
-    live, hooks = ApiKey.objects.filter(revoked_at=None).count(), sorted(Webhook.objects.values_list("url", flat=True))
+    live, hooks = (
+        ApiKey.objects.filter(revoked_at=None).count(),
+        sorted(Webhook.objects.values_list("url", flat=True)),
+    )
     boxes = Mailbox.objects.filter(is_active=True).count()
     return boxes, live, hooks, Account.objects.get(pk=world.account.pk).is_active
 
@@ -61,20 +91,34 @@ def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
     for act in every:
         with undone():
             waiting = call(asking, act)
-            assert (waiting.status_code, waiting.json()["status"]) == (202, "pending_approval"), act
+            assert (waiting.status_code, waiting.json()["status"]) == (
+                202,
+                "pending_approval",
+            ), act
             assert "error" not in waiting.json()
             assert state(asking) == before, act
             code = newest_code()
-            assert call(asking, act, code.lower().replace("-", "")).status_code in (200, 201), act
+            assert call(asking, act, code.lower().replace("-", "")).status_code in (
+                200,
+                201,
+            ), act
             assert state(asking) != before, act
-            # A deleted account accepts no key any more; everywhere else the code is used up.
-            assert call(asking, act, code).status_code == (403 if act[1] == "/v1/account" else 404), act
+            # A deleted account accepts no key any more; everywhere else the code is
+            # used up.
+            assert call(asking, act, code).status_code == (
+                403 if act[1] == "/v1/account" else 404
+            ), act
 
 
 def test_code_in_the_query_of_a_delete_is_accepted(asking: World):
     path = f"/v1/api-keys/{asking.key_id('agent')}"
     asking.call("DELETE", path, key="admin")
-    assert asking.call("DELETE", f"{path}?approval_code={newest_code()}", key="admin").status_code == 200
+    assert (
+        asking.call(
+            "DELETE", f"{path}?approval_code={newest_code()}", key="admin"
+        ).status_code
+        == 200
+    )
 
 
 def test_code_is_valid_only_for_the_requested_change(asking: World, other: World):
@@ -83,7 +127,11 @@ def test_code_is_valid_only_for_the_requested_change(asking: World, other: World
     code = newest_code()
     add_key(asking, "second", ["admin"])
     looser = MAILBOX[2] | {"allow_looser_per_call": True}
-    for act in (("POST", "/v1/mailboxes", {"address_local": "else"}), ("POST", "/v1/mailboxes", looser), KEY):
+    for act in (
+        ("POST", "/v1/mailboxes", {"address_local": "else"}),
+        ("POST", "/v1/mailboxes", looser),
+        KEY,
+    ):
         assert call(asking, act, code).status_code == 404, act
     assert call(other, MAILBOX, code).status_code == 404
     assert call(asking, MAILBOX, code, key="second").status_code == 404
@@ -91,8 +139,18 @@ def test_code_is_valid_only_for_the_requested_change(asking: World, other: World
 
 
 def test_failing_action_asks_for_no_code_and_uses_none(asking: World):
-    assert call(asking, ("POST", "/v1/mailboxes", {"address": "a@elsewhere.example"})).status_code == 422
-    assert call(asking, ("POST", "/v1/mailboxes", {"address_local": "support"})).status_code == 409
+    assert (
+        call(
+            asking, ("POST", "/v1/mailboxes", {"address": "a@elsewhere.example"})
+        ).status_code
+        == 422
+    )
+    assert (
+        call(
+            asking, ("POST", "/v1/mailboxes", {"address_local": "support"})
+        ).status_code
+        == 409
+    )
     assert not ApprovalRequest.objects.exists()
     call(asking, MAILBOX)
     code = newest_code()
@@ -111,7 +169,9 @@ def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking: World)
     with undone():
         ApprovalRequest.objects.update(expires_at=timezone.now())
         assert call(asking, MAILBOX, row.code).status_code == 404
-    assert [call(asking, MAILBOX, f"AAA-AA{n}").status_code for n in range(5)] == [403] * 5
+    assert [call(asking, MAILBOX, f"AAA-AA{n}").status_code for n in range(5)] == [
+        403
+    ] * 5
     assert call(asking, MAILBOX, row.code).status_code == 404
     call(asking, MAILBOX)
     assert newest_code() != row.code
@@ -129,17 +189,24 @@ def test_code_used_twice_at_once_works_once(settings: Any):
 
 
 @pytest.mark.slow
-def test_too_many_code_requests_are_refused(asking: World, monkeypatch: pytest.MonkeyPatch):
+def test_too_many_code_requests_are_refused(
+    asking: World, monkeypatch: pytest.MonkeyPatch
+):
     assert confirmations.MAX_AN_HOUR == 20
     monkeypatch.setattr(confirmations, "MAX_AN_HOUR", 3)
-    answers = [call(asking, ("POST", "/v1/mailboxes", {"address_local": f"n{n}"})) for n in range(4)]
+    answers = [
+        call(asking, ("POST", "/v1/mailboxes", {"address_local": f"n{n}"}))
+        for n in range(4)
+    ]
     assert [answer.status_code for answer in answers] == [202] * 3 + [429]
     assert answers[-1]["Retry-After"].isdecimal()
     assert "quota" not in answers[-1].content.decode()
 
 
 def ask(world: World, target: str | None = "monitored", key: str = "agent") -> Any:
-    return world.call("POST", f"{world.base}/request-upgrade", key=key, json={"target_mode": target})
+    return world.call(
+        "POST", f"{world.base}/request-upgrade", key=key, json={"target_mode": target}
+    )
 
 
 def use(world: World, code: str, key: str = "agent") -> Any:
@@ -174,12 +241,21 @@ def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
     answers = [use(world, wrong) for wrong in ("AAA-AAA", "", "ä", code + "2", "-")]
     assert [answer.status_code for answer in answers] == [403, 422, 403, 403, 403]
     assert use(world, "BBB-BBB").json()["code"] == "wrong_code"
-    assert (use(world, code).status_code, mode_of(world), upgrade_requests(world)) == (404, "gated_send", [])
+    assert (use(world, code).status_code, mode_of(world), upgrade_requests(world)) == (
+        404,
+        "gated_send",
+        [],
+    )
 
 
-def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(world: World, other: World):
+def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(
+    world: World, other: World
+):
     ask(world)
-    assert (use(other, code_of(world)).status_code, upgrade_requests(other)) == (404, [])
+    assert (use(other, code_of(world)).status_code, upgrade_requests(other)) == (
+        404,
+        [],
+    )
     for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
         answer = ask(world, target)
         assert refusal_of(answer) == (400, code)
@@ -209,24 +285,39 @@ def test_key_that_sends_does_not_see_codes_although_it_administers(world: World)
     code = code_of(world)
     upgraded = use(world, code.replace("-", "").lower(), key="both")
     assert use(world, code, key="both").status_code == 404, "it is good for once"
-    assert (upgraded.status_code, upgraded.json()["oversight_mode"], mode_of(world)) == (200, *["monitored"] * 2)
+    assert (
+        upgraded.status_code,
+        upgraded.json()["oversight_mode"],
+        mode_of(world),
+    ) == (200, *["monitored"] * 2)
     noted = AuditLogEntry.objects.filter(resource_type="mailbox").order_by("id")
-    assert [entry.action for entry in noted] == ["mailbox.upgrade_requested", "mailbox.upgraded"]
+    assert [entry.action for entry in noted] == [
+        "mailbox.upgrade_requested",
+        "mailbox.upgraded",
+    ]
     assert noted[1].metadata["was"] == "gated_send"
 
 
-def test_codes_are_neither_returned_nor_logged_nor_audited(asking: World, caplog: pytest.LogCaptureFixture):
+def test_codes_are_neither_returned_nor_logged_nor_audited(
+    asking: World, caplog: pytest.LogCaptureFixture
+):
     with caplog.at_level(logging.DEBUG):
         waiting, wish = call(asking, MAILBOX), ask(asking)
         codes = newest_code(), UpgradeRequest.objects.get().code
         wrong = use(asking, "AAA-AAA")
         done, upgraded = call(asking, MAILBOX, codes[0]), use(asking, codes[1])
     assert (done.status_code, upgraded.status_code) == (201, 200)
-    answers = "".join(answer.content.decode() for answer in (waiting, wish, wrong, done, upgraded))
+    answers = "".join(
+        answer.content.decode() for answer in (waiting, wish, wrong, done, upgraded)
+    )
     logged = "".join(str(vars(record)) for record in caplog.records)
-    stored = str(list(UpgradeRequest.objects.extra(select={"raw": "code::text"}).values("raw")))
+    stored = str(
+        list(UpgradeRequest.objects.extra(select={"raw": "code::text"}).values("raw"))
+    )
     for text in (answers, logged, str(list(AuditLogEntry.objects.values())), stored):
-        assert not [code for code in codes if code in text or code.replace("-", "") in text]
+        assert not [
+            code for code in codes if code in text or code.replace("-", "") in text
+        ]
     assert upgrade_requests(asking) == []
 
 
@@ -238,7 +329,12 @@ def test_operator_sees_open_codes(asking: World):
     call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
     call_command("gateway_codes", stdout=out)
     for shown in (
-        *(code_of(asking), newest_code(), "Key admin", "support@acme.example: from gated_send to monitored"),
+        *(
+            code_of(asking),
+            newest_code(),
+            "Key admin",
+            "support@acme.example: from gated_send to monitored",
+        ),
         "Create the API key \\u202eBot with send for all mailboxes",
     ):
         assert shown in out.getvalue()

@@ -45,36 +45,58 @@ def test_demo_gateway_fills_the_file_and_is_idempotent(file: Path):
     assert changed(file) == set()
     known = read_credentials(file)
     assert NAMES.issubset(known)
-    assert (ApiKey.objects.count(), Mailbox.objects.count(), Webhook.objects.count()) == (4, 2, 1)
+    assert (
+        ApiKey.objects.count(),
+        Mailbox.objects.count(),
+        Webhook.objects.count(),
+    ) == (4, 2, 1)
     assert known["AGENT_KEY"].startswith("mm_live_")
     assert Mailbox.objects.get(pk=known["MAILBOX2_ID"]).allow_looser_per_call
     assert Webhook.objects.get().secret == "whsec_x"
-    # A revoked key is replaced by one that works; a lost database is filled with the same keys.
+    # A revoked key is replaced by one that works; a lost database is filled with the
+    # same keys.
     revoked = ApiKey.objects.get(sha256=hash_key(known["OVERSIGHT_KEY"]))
     ApiKey.objects.filter(pk=revoked.pk).update(revoked_at=timezone.now())
     assert changed(file) == {"OVERSIGHT_KEY"}
     made = ApiKey.objects.get(sha256=hash_key(read_credentials(file)["OVERSIGHT_KEY"]))
-    assert (made.revoked_at, made.scopes, made.name) == (None, revoked.scopes, revoked.name)
+    assert (made.revoked_at, made.scopes, made.name) == (
+        None,
+        revoked.scopes,
+        revoked.name,
+    )
     Account.objects.all().delete()
     assert changed(file) == {"MAILBOX_ID", "MAILBOX2_ID"}
     assert ApiKey.objects.count() == 4
 
 
 @pytest.mark.slow
-def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscription(file: Path):
+def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscription(
+    file: Path,
+):
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
     update_credentials(file, {"WEBHOOK_URL": HOOK.replace("8000", "9000")})
     call_command("demo_gateway", credentials=file)
     webhook = Webhook.objects.get()
-    assert (webhook.url, webhook.paused_at, webhook.failures) == (HOOK.replace("8000", "9000"), None, 0)
+    assert (webhook.url, webhook.paused_at, webhook.failures) == (
+        HOOK.replace("8000", "9000"),
+        None,
+        0,
+    )
 
 
 @pytest.mark.slow
-def test_gateway_account_prints_its_short_name_and_domain_owner_and_accepts_each_name_once(db: None):
+def test_gateway_account_prints_its_short_name_and_domain_owner_and_accepts_each_name_once(
+    db: None,
+):
     first = printed("gateway_account", name="Globex Ltd", address="info@globex.example")
     assert ("(--account globex-ltd)" in first, "note" in first) == (True, False)
     assert "gated_send; calls choose no looser mode" in first
-    printed("gateway_account", name="Loose", address="a@loose.example", allow_looser_per_call=True)
+    printed(
+        "gateway_account",
+        name="Loose",
+        address="a@loose.example",
+        allow_looser_per_call=True,
+    )
     assert Mailbox.objects.get(allow_looser_per_call=True).address == "a@loose.example"
     second = printed("gateway_account", name="Sales", address="sales@globex.example")
     assert "globex.example stays with account globex-ltd" in second
@@ -86,19 +108,37 @@ def test_gateway_account_prints_its_short_name_and_domain_owner_and_accepts_each
 
 def key_from(*options: str) -> str:
     """Ask the command for a key of the account acme, and return its text."""
-    lines = printed("gateway_key", "--account=acme", "--name=Spare", *options).splitlines()
+    lines = printed(
+        "gateway_key", "--account=acme", "--name=Spare", *options
+    ).splitlines()
     return next(line for line in lines if line.startswith("mm_"))
 
 
-def test_gateway_key_makes_a_key_when_the_last_is_lost_limited_where_asked(world: World):
+def test_gateway_key_makes_a_key_when_the_last_is_lost_limited_where_asked(
+    world: World,
+):
     world.keys["spare"] = key_from("--scopes=admin, read")
     listed = world.get("/v1/api-keys", key="spare")["api_keys"]
     (made,) = [one for one in listed if one["name"] == "Spare"]
-    assert (made["scopes"], made["mailboxes"], made["sandbox"]) == (["admin", "read"], None, False)
-    assert AuditLogEntry.objects.get(action="api_key.created").metadata["by"] == "operator"
-    text = key_from("--scopes=send,read", f"--mailboxes={world.mailbox.address.upper()}", "--sandbox")
+    assert (made["scopes"], made["mailboxes"], made["sandbox"]) == (
+        ["admin", "read"],
+        None,
+        False,
+    )
+    assert (
+        AuditLogEntry.objects.get(action="api_key.created").metadata["by"] == "operator"
+    )
+    text = key_from(
+        "--scopes=send,read",
+        f"--mailboxes={world.mailbox.address.upper()}",
+        "--sandbox",
+    )
     key = ApiKey.objects.latest("created_at")
-    assert (key.mailbox_ids, key.sandbox, text.startswith("mm_test_")) == ([world.mailbox.pk], True, True)
+    assert (key.mailbox_ids, key.sandbox, text.startswith("mm_test_")) == (
+        [world.mailbox.pk],
+        True,
+        True,
+    )
 
 
 def test_gateway_key_refuses_what_the_api_refuses(world: World):
@@ -106,7 +146,10 @@ def test_gateway_key_refuses_what_the_api_refuses(world: World):
     for options, says in {
         ("--scopes=send,oversight",): "cannot have both",
         ("--scopes=sned",): "no scope 'sned'",
-        ("--scopes=send", "--mailboxes=info@globex.example"): "no mailbox info@globex.example",
+        (
+            "--scopes=send",
+            "--mailboxes=info@globex.example",
+        ): "no mailbox info@globex.example",
         ("--scopes=send", "--name="): "name: at least 1 character",
         ("--scopes=send", "--account=globe"): "There are: acme, globex",
     }.items():
@@ -119,14 +162,22 @@ def test_gateway_feedback_shows_what_clients_reported_of_each_account_the_newest
     world: World, other: World, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("gateway.models.accounts.MOST_FEEDBACK", 2)
-    for caller, key, word in ((other, "admin", "elsewhere"), *((world, "agent", one) for one in "abc")):
+    for caller, key, word in (
+        (other, "admin", "elsewhere"),
+        *((world, "agent", one) for one in "abc"),
+    ):
         report = {"description": f"list_pending is {word}\u202e", "severity": 3}
         answer = caller.call("POST", "/v1/feedback", key=key, json=report)
         assert (answer.status_code, answer.json()["status"]) == (201, "received")
     lines = printed("gateway_feedback").splitlines()
-    assert [line.partition("list_pending is ")[2].partition("\\")[0] for line in lines] == ["c", "b", "elsewhere"]
+    assert [
+        line.partition("list_pending is ")[2].partition("\\")[0] for line in lines
+    ] == ["c", "b", "elsewhere"]
     assert "'Acme', key 'Key agent'" in lines[0]
     assert "\u202e" not in lines[0]
-    assert world.call("POST", "/v1/feedback", json={"text": "x" * 16_384}).status_code == 422
+    assert (
+        world.call("POST", "/v1/feedback", json={"text": "x" * 16_384}).status_code
+        == 422
+    )
     assert world.call("POST", "/v1/feedback", json=[]).status_code == 400
     assert world.call("POST", "/v1/feedback", key=None, json={}).status_code == 401

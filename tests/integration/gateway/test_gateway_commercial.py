@@ -1,4 +1,6 @@
-"""Commercial mailboxes: the postal address and the link to unsubscribe in their mail, and what unsubscribing does."""
+"""Commercial mailboxes: the postal address and the link to unsubscribe in their mail,
+and what unsubscribing does.
+"""
 
 from email import message_from_bytes
 from email.policy import default as modern
@@ -12,7 +14,15 @@ from django.utils import timezone
 from common.fingerprint import fingerprint
 from gateway.messages.content import AI_DISCLOSURE
 from gateway.messages.restore import hold_back
-from gateway.models import Account, AuditLogEntry, Email, Mailbox, Refusal, Suppression, WebhookDelivery
+from gateway.models import (
+    Account,
+    AuditLogEntry,
+    Email,
+    Mailbox,
+    Refusal,
+    Suppression,
+    WebhookDelivery,
+)
 from gateway.states import Mode, Status
 from mirror.store import content_of
 from rendering.render import parse_content, render_message
@@ -31,7 +41,10 @@ from tests.integration.gateway.world import (
 
 DANA = "dana@northwind.example"
 ADDRESS = "Acme Ltd\n1 Road & Co, Town"
-ONE_CLICK = {"data": "List-Unsubscribe=One-Click", "content_type": "application/x-www-form-urlencoded"}
+ONE_CLICK = {
+    "data": "List-Unsubscribe=One-Click",
+    "content_type": "application/x-www-form-urlencoded",
+}
 
 
 @pytest.fixture
@@ -59,7 +72,10 @@ def test_mail_carries_what_the_reviewer_read_in_both_parts_and_the_headers(
     row = shop.pending()["pending"][0]
     content = content_of(row)
     assert fingerprint(content) == row["fingerprint"]
-    assert shop.decide(email_id, expected_fingerprint=row["fingerprint"]).status_code == 200
+    assert (
+        shop.decide(email_id, expected_fingerprint=row["fingerprint"]).status_code
+        == 200
+    )
     assert leave(email_id) == "sent"
 
     message: Any = message_from_bytes(mail_server.taken[0].content, policy=modern)
@@ -67,9 +83,24 @@ def test_mail_carries_what_the_reviewer_read_in_both_parts_and_the_headers(
     assert link.startswith("http://127.0.0.1:")
     assert message["List-Unsubscribe"] == f"<{link}>"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
-    assert (message["X-AI-Generated"], message["X-MultiMail-Identity"] is not None) == ("true", True)
-    text, sent_html = (message.get_body((kind,)).get_content().replace("\r\n", "\n") for kind in ("plain", "html"))
-    lines = ["New **lamps**", "", "-- ", "The team", "", AI_DISCLOSURE, *ADDRESS.split("\n"), f"Unsubscribe: {link}"]
+    assert (message["X-AI-Generated"], message["X-MultiMail-Identity"] is not None) == (
+        "true",
+        True,
+    )
+    text, sent_html = (
+        message.get_body((kind,)).get_content().replace("\r\n", "\n")
+        for kind in ("plain", "html")
+    )
+    lines = [
+        "New **lamps**",
+        "",
+        "-- ",
+        "The team",
+        "",
+        AI_DISCLOSURE,
+        *ADDRESS.split("\n"),
+        f"Unsubscribe: {link}",
+    ]
     assert text.splitlines() == lines
     assert sent_html.count(AI_DISCLOSURE) == sent_html.count(link) == 1
     assert "The team</p>" in sent_html.partition(AI_DISCLOSURE)[0]
@@ -79,15 +110,22 @@ def test_mail_carries_what_the_reviewer_read_in_both_parts_and_the_headers(
     assert shown.read == render_message(content_of({"html_body": sent_html})).read
     assert [one.target for one in shown.links] == [link]
     parsed = parse_content(content)
-    assert find_risks(content, parsed.shown, RiskContext(text_part=parsed.text_part)) == ()
+    assert (
+        find_risks(content, parsed.shown, RiskContext(text_part=parsed.text_part)) == ()
+    )
 
 
-def test_one_click_unsubscribes_and_an_admin_lifts_it(shop: World, mail_server: MailServer):
+def test_one_click_unsubscribes_and_an_admin_lifts_it(
+    shop: World, mail_server: MailServer
+):
     shop.listen("message.refused")
     sent = shop.approved()
     leave(sent)
     message = message_from_bytes(mail_server.taken[0].content, policy=modern)
-    path, waiting = urlsplit(message["List-Unsubscribe"].strip("<>")).path, shop.held(to="Dana@Northwind.example")
+    path, waiting = (
+        urlsplit(message["List-Unsubscribe"].strip("<>")).path,
+        shop.held(to="Dana@Northwind.example"),
+    )
     # Programs that check links open them.
     page = Client().get(path)
     assert (page.status_code, page["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -97,30 +135,57 @@ def test_one_click_unsubscribes_and_an_admin_lifts_it(shop: World, mail_server: 
 
     for _ in range(2):
         page = Client().post(path, **ONE_CLICK)
-        assert (page.status_code, "You are unsubscribed" in page.content.decode()) == (200, True)
+        assert (page.status_code, "You are unsubscribed" in page.content.decode()) == (
+            200,
+            True,
+        )
     row = shop.get("/v1/suppression", key="admin")["suppressions"][0]
-    assert (row["email_address"], row["reason"], row["mailbox_id"]) == (DANA, "unsubscribed", shop.mailbox.pk)
-    assert AuditLogEntry.objects.get(action="suppression.added").metadata["email_id"] == sent.pk
+    assert (row["email_address"], row["reason"], row["mailbox_id"]) == (
+        DANA,
+        "unsubscribed",
+        shop.mailbox.pk,
+    )
+    assert (
+        AuditLogEntry.objects.get(action="suppression.added").metadata["email_id"]
+        == sent.pk
+    )
     answer = shop.send(to=["DANA@northwind.example"])
     body = answer.json()
-    assert (answer.status_code, body["code"], body["field"]) == (403, "recipient_unsubscribed", "to")
-    assert body["error"].endswith("unsubscribed from this account's mail. Nothing was queued.")
-    assert (Refusal.objects.get().rule, Refusal.objects.get().pk) == ("unsubscribed", body["refusal_id"])
+    assert (answer.status_code, body["code"], body["field"]) == (
+        403,
+        "recipient_unsubscribed",
+        "to",
+    )
+    assert body["error"].endswith(
+        "unsubscribed from this account's mail. Nothing was queued."
+    )
+    assert (Refusal.objects.get().rule, Refusal.objects.get().pk) == (
+        "unsubscribed",
+        body["refusal_id"],
+    )
     assert WebhookDelivery.objects.filter(event="message.refused").count() == 1
     refused = shop.decide(waiting)
     assert refusal_of(refused) == (409, "recipient_unsubscribed")
     assert status_of(waiting) == Status.PENDING_SEND_APPROVAL
 
-    assert shop.call("DELETE", f"/v1/suppression/{DANA}", key="agent").status_code == 403
-    assert shop.call("DELETE", f"/v1/suppression/{DANA}", key="admin").status_code == 200
+    assert (
+        shop.call("DELETE", f"/v1/suppression/{DANA}", key="agent").status_code == 403
+    )
+    assert (
+        shop.call("DELETE", f"/v1/suppression/{DANA}", key="admin").status_code == 200
+    )
     assert (shop.decide(waiting).status_code, leave(waiting)) == (200, "sent")
 
 
-def test_who_unsubscribes_after_the_approval_gets_nothing(shop: World, mail_server: MailServer):
+def test_who_unsubscribes_after_the_approval_gets_nothing(
+    shop: World, mail_server: MailServer
+):
     shop.listen("message.bounced", "message.failed")
     first, email = shop.approved(), shop.approved()
     assert leave(first) == "sent"
-    Suppression.objects.create(account=shop.account, email_address=DANA, reason="bounce")
+    Suppression.objects.create(
+        account=shop.account, email_address=DANA, reason="bounce"
+    )
     # That is what stays when the bounce is lifted.
     Client().post(link_in(first.pk), **ONE_CLICK)
     assert Suppression.objects.get().reason == "unsubscribed"
@@ -136,33 +201,60 @@ def test_link_that_nobody_got_is_refused_and_a_forged_one_without_asking_the_dat
     path = link_in(shop.approved().pk)
     with django_assert_num_queries(0):
         for call in (Client().get, Client().post):
-            for token in (f"{path}x", "/v1/unsubscribe/01JD0000000000000000000000:x", "/v1/unsubscribe/x"):
+            for token in (
+                f"{path}x",
+                "/v1/unsubscribe/01JD0000000000000000000000:x",
+                "/v1/unsubscribe/x",
+            ):
                 answer = call(token)
                 assert refusal_of(answer) == (403, "invalid_link")
     for call in (Client().get, Client().post):
         answer = call(path)
-        assert (answer.status_code, answer.json()["error"]) == (404, "No message with this link was sent.")
+        assert (answer.status_code, answer.json()["error"]) == (
+            404,
+            "No message with this link was sent.",
+        )
     assert not Suppression.objects.exists()
 
 
-def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(shop: World):
+def test_link_works_after_a_restore_in_mail_that_may_have_left_since_the_backup(
+    shop: World,
+):
     approved, held = shop.approved().pk, shop.held()
-    path, other = link_in(approved), urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path
+    path, other = (
+        link_in(approved),
+        urlsplit(shop.pending()["pending"][0]["additions"]["unsubscribe"]).path,
+    )
     hold_back(made_at=timezone.now())
-    assert (status_of(approved), status_of(held)) == (Status.SENT, Status.PENDING_SEND_APPROVAL)
-    assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [200, 200]
+    assert (status_of(approved), status_of(held)) == (
+        Status.SENT,
+        Status.PENDING_SEND_APPROVAL,
+    )
+    assert [Client().post(one, **ONE_CLICK).status_code for one in (path, other)] == [
+        200,
+        200,
+    ]
     assert Suppression.objects.get().reason == "unsubscribed"
 
 
 def test_sandbox_mail_obeys_nobody_who_unsubscribed(shop: World):
-    Suppression.objects.create(account=shop.account, email_address=DANA, reason="unsubscribed")
+    Suppression.objects.create(
+        account=shop.account, email_address=DANA, reason="unsubscribed"
+    )
     add_sandbox_keys(shop)
     tried = shop.held(key="tester")
-    assert (shop.decide(tried, key="test desk").status_code, leave(tried)) == (200, "pretended")
+    assert (shop.decide(tried, key="test desk").status_code, leave(tried)) == (
+        200,
+        "pretended",
+    )
 
 
 def test_commercial_mail_has_one_recipient(shop: World, mail_server: MailServer):
-    for fields in ({"to": [DANA, "b@x.example"]}, {"cc": ["b@x.example"]}, {"bcc": ["b@x.example"]}):
+    for fields in (
+        {"to": [DANA, "b@x.example"]},
+        {"cc": ["b@x.example"]},
+        {"bcc": ["b@x.example"]},
+    ):
         answer = shop.send(**fields)
         assert refusal_of(answer) == (422, "one_recipient_only")
         assert "exactly one recipient" in answer.json()["error"]
@@ -179,18 +271,35 @@ def test_commercial_mail_has_one_recipient(shop: World, mail_server: MailServer)
     assert (leave(later), len(mail_server.taken)) == ("failed", 1)
 
 
-def test_mailbox_becomes_commercial_only_with_a_postal_address_and_without_copies(world: World):
+def test_mailbox_becomes_commercial_only_with_a_postal_address_and_without_copies(
+    world: World,
+):
     made = {"address": "offers@acme.example", "commercial": True}
-    for answer in (patch(world, commercial=1), world.call("POST", "/v1/mailboxes", key="admin", json=made)):
+    for answer in (
+        patch(world, commercial=1),
+        world.call("POST", "/v1/mailboxes", key="admin", json=made),
+    ):
         assert refusal_of(answer) == (422, "physical_address_needed")
     account = {"physical_address": "1 Road"}
-    assert world.call("PATCH", "/v1/account", key="admin", json=account).status_code == 200
-    assert patch(world, commercial=True, auto_bcc="b@x.example").json()["field"] == "commercial"
+    assert (
+        world.call("PATCH", "/v1/account", key="admin", json=account).status_code == 200
+    )
+    assert (
+        patch(world, commercial=True, auto_bcc="b@x.example").json()["field"]
+        == "commercial"
+    )
     assert patch(world, commercial=True).json()["commercial"] == 1
-    assert world.call("POST", "/v1/mailboxes", key="admin", json=made).json()["commercial"] == 1
+    assert (
+        world.call("POST", "/v1/mailboxes", key="admin", json=made).json()["commercial"]
+        == 1
+    )
     assert patch(world, auto_cc="b@x.example").status_code == 422
     assert patch(world, display_name="Offers").status_code == 200
     for address in (None, "", " "):
-        answer = world.call("PATCH", "/v1/account", key="admin", json={"physical_address": address})
+        answer = world.call(
+            "PATCH", "/v1/account", key="admin", json={"physical_address": address}
+        )
         assert bad_field_of(answer) == (422, "physical_address")
-    assert patch(world, commercial=False, auto_cc="b@x.example").json()["commercial"] == 0
+    assert (
+        patch(world, commercial=False, auto_cc="b@x.example").json()["commercial"] == 0
+    )

@@ -1,9 +1,17 @@
-"""Contacts over HTTP: who may add and remove them, how they are found, and what is invalid."""
+"""Contacts over HTTP: who may add and remove them, how they are found, and what is
+invalid.
+"""
 
 from typing import Any
 
 from gateway.models import AuditLogEntry, Contact
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys, bad_field_of, refusal_of
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    add_sandbox_keys,
+    bad_field_of,
+    refusal_of,
+)
 
 DANA = "dana@northwind.example"
 
@@ -19,24 +27,41 @@ def found(world: World, query: str = "", key: str = "agent") -> list[str]:
 
 
 def test_contact_is_added_with_all_its_fields(world: World):
-    answer = add(world, "Dana <Dana.B+x@BÜCHER.example.>", name="Dana B", tags=["vip", "vip", "eu"])
+    answer = add(
+        world,
+        "Dana <Dana.B+x@BÜCHER.example.>",
+        name="Dana B",
+        tags=["vip", "vip", "eu"],
+    )
     body = answer.json()
     assert answer.status_code == 201
     assert (body["name"], body["email"]) == ("Dana B", "dana.b+x@xn--bcher-kva.example")
     assert (body["tags"], body["mailbox"]) == (["vip", "eu"], None)
     assert world.get("/v1/contacts")["contacts"] == [body]
-    assert AuditLogEntry.objects.filter(action="contact.created", resource_id=body["id"]).exists()
+    assert AuditLogEntry.objects.filter(
+        action="contact.created", resource_id=body["id"]
+    ).exists()
 
 
-def test_contact_without_a_name_is_named_by_its_address_and_accepts_tags_in_every_shape(world: World):
-    names = [add(world, f"n{n}@x.example", name=name).json()["name"] for n, name in enumerate((None, "", "  "))]
+def test_contact_without_a_name_is_named_by_its_address_and_accepts_tags_in_every_shape(
+    world: World,
+):
+    names = [
+        add(world, f"n{n}@x.example", name=name).json()["name"]
+        for n, name in enumerate((None, "", "  "))
+    ]
     assert names == ["n0@x.example", "n1@x.example", "n2@x.example"]
     shapes: list[Any] = ["a, b,,", None, {"vip": "true"}, []]
-    stored_tags = [add(world, f"t{n}@x.example", tags=tags).json()["tags"] for n, tags in enumerate(shapes)]
+    stored_tags = [
+        add(world, f"t{n}@x.example", tags=tags).json()["tags"]
+        for n, tags in enumerate(shapes)
+    ]
     assert stored_tags == [["a", "b"], [], ["vip"], []]
 
 
-def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(world: World, other: World):
+def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(
+    world: World, other: World
+):
     first = add(world).json()
     again = add(world, "DANA@Northwind.example", name="Other")
     assert refusal_of(again) == (409, "contact_exists")
@@ -56,15 +81,30 @@ def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(worl
 def test_contact_bad_field_is_422_and_names_it(world: World):
     wrong = []
     for field, value in (
-        *(("email", ""), ("email", None), ("email", "no address"), ("email", "a@x.example\r\nBcc: b@x.example")),
+        *(
+            ("email", ""),
+            ("email", None),
+            ("email", "no address"),
+            ("email", "a@x.example\r\nBcc: b@x.example"),
+        ),
         *(("name", "Dana\r\nX: y"), ("name", "x" * 201), ("name", 5)),
-        *(("tags", 5), ("tags.0", [""]), ("tags.0", ["x" * 101]), ("tags.0", ["a\x00"])),
+        *(
+            ("tags", 5),
+            ("tags.0", [""]),
+            ("tags.0", ["x" * 101]),
+            ("tags.0", ["a\x00"]),
+        ),
         ("tags", [f"t{n}" for n in range(51)]),
     ):
-        answer = world.call("POST", "/v1/contacts", json={"email": DANA, field.partition(".")[0]: value})
+        answer = world.call(
+            "POST", "/v1/contacts", json={"email": DANA, field.partition(".")[0]: value}
+        )
         wrong += [(field, value)] if bad_field_of(answer) != (422, field) else []
     assert wrong == []
-    assert world.call("POST", "/v1/contacts", json={"name": "Dana"}).json()["field"] == "email"
+    assert (
+        world.call("POST", "/v1/contacts", json={"name": "Dana"}).json()["field"]
+        == "email"
+    )
     assert not Contact.objects.exists()
 
 
@@ -80,7 +120,9 @@ def test_search_finds_by_name_address_and_tag(world: World):
     assert {query: found(world, query) for query in expected} == expected
 
 
-def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no_others(world: World, other: World):
+def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no_others(
+    world: World, other: World
+):
     add_sandbox_keys(world)
     add(world)
     add(world, "ben@x.example", key="tester", mailbox=world.mailbox.address)
@@ -88,8 +130,13 @@ def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no
     own = ("ben@x.example", world.mailbox.address)
     assert [(row["email"], row["mailbox"]) for row in contacts] == [own, (DANA, None)]
     for key in ("agent", "tester"):
-        assert found(world, f"mailbox={world.mailbox.pk}", key) == ["ben@x.example", DANA]
-    assert world.call("GET", f"/v1/contacts?mailbox={other.mailbox.pk}").status_code == 404
+        assert found(world, f"mailbox={world.mailbox.pk}", key) == [
+            "ben@x.example",
+            DANA,
+        ]
+    assert (
+        world.call("GET", f"/v1/contacts?mailbox={other.mailbox.pk}").status_code == 404
+    )
     assert add(world, "c@x.example", mailbox_id=other.mailbox.pk).status_code == 404
     add_key(world, "limited", ["read"], mailbox_ids=["elsewhere"])
     assert "ben@x.example" not in found(world, key="limited")

@@ -1,4 +1,6 @@
-"""Domains: claimed by accounts, verified by DNS or the operator, and never shared by two accounts."""
+"""Domains: claimed by accounts, verified by DNS or the operator, and never shared by
+two accounts.
+"""
 
 import io
 from collections.abc import Iterator
@@ -13,14 +15,21 @@ from gateway.domains import dns_records
 from gateway.models import Account, AuditLogEntry, DkimKey, Domain, Mailbox
 from tests.integration.gateway.dns_server import DnsServer, dns_server
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, leave, make_world, refusal_of
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    leave,
+    make_world,
+    refusal_of,
+)
 
 NORTHWIND = "northwind.example"
 
 
 @pytest.fixture
 def dns(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[DnsServer]:
-    # The server's responses count as in time on a busy machine, unless a test says otherwise.
+    # The server's responses count as in time on a busy machine, unless a test says
+    # otherwise.
     monkeypatch.setattr(dns_records, "LIMIT", 60)
     monkeypatch.setattr(dns_records, "LIMIT_OF_ALL", 300)
     monkeypatch.setattr(dns_records, "_TRY", 60)
@@ -38,7 +47,11 @@ def verify(world: World, domain: dict[str, Any]) -> Any:
 
 
 def prove(dns: DnsServer, domain: dict[str, Any], *more: str) -> None:
-    (proof,) = [one["value"] for one in domain["dns_records"] if one["value"].startswith("countersign-domain=")]
+    (proof,) = [
+        one["value"]
+        for one in domain["dns_records"]
+        if one["value"].startswith("countersign-domain=")
+    ]
     dns.records[domain["domain"], "TXT"] = [f'"{proof}"', *more]
 
 
@@ -48,10 +61,16 @@ def give(domain: str, account: str) -> str:
     return out.getvalue()
 
 
-def test_domain_is_pending_until_dns_verifies_it(world: World, other: World, dns: DnsServer):
+def test_domain_is_pending_until_dns_verifies_it(
+    world: World, other: World, dns: DnsServer
+):
     made = claim(world)
     domain = made.json()
-    assert (made.status_code, domain["status"], domain["verified_at"]) == (201, "pending", None)
+    assert (made.status_code, domain["status"], domain["verified_at"]) == (
+        201,
+        "pending",
+        None,
+    )
     for wrong in (lambda: None, lambda: prove(dns, claim(other).json())):
         wrong()
         seen = verify(world, domain)
@@ -60,15 +79,27 @@ def test_domain_is_pending_until_dns_verifies_it(world: World, other: World, dns
 
     prove(dns, domain)
     seen = verify(world, domain).json()
-    assert (seen["status"], seen["message"].startswith("The domain is active. ")) == ("active", True)
+    assert (seen["status"], seen["message"].startswith("The domain is active. ")) == (
+        "active",
+        True,
+    )
     assert world.get(f"/v1/domains/{domain['id']}", key="admin")["verified_at"]
-    assert [one["verified"] for one in seen["dns_records"]] == [True, False, False, False]
-    actions = AuditLogEntry.objects.filter(account=world.account, resource_type="domain").order_by("id")
+    assert [one["verified"] for one in seen["dns_records"]] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    actions = AuditLogEntry.objects.filter(
+        account=world.account, resource_type="domain"
+    ).order_by("id")
     assert [entry.action for entry in actions] == ["domain.added", "domain.verified"]
 
 
 def publish(dns: DnsServer, domain: dict[str, Any]) -> None:
-    """Put every record into DNS that the answer names, long texts in several strings as zone files have them."""
+    """Put every record into DNS that the answer names, long texts in several strings as
+    zone files have them.
+    """
     dns.records.clear()
     for one in domain["dns_records"]:
         value = f"10 {one['value']}." if one["type"] == "MX" else quoted(one["value"])
@@ -76,28 +107,45 @@ def publish(dns: DnsServer, domain: dict[str, Any]) -> None:
 
 
 def quoted(text: str) -> str:
-    return " ".join(f'"{text[start : start + 200]}"' for start in range(0, len(text), 200))
+    return " ".join(
+        f'"{text[start : start + 200]}"' for start in range(0, len(text), 200)
+    )
 
 
 @pytest.fixture
 def public(settings: Any) -> None:
-    settings.PUBLIC_URL, settings.EMAIL_URL = "https://desk.acme.example", "smtp://mail.acme.example"
+    settings.PUBLIC_URL, settings.EMAIL_URL = (
+        "https://desk.acme.example",
+        "smtp://mail.acme.example",
+    )
 
 
 @pytest.mark.usefixtures("public")
-def test_each_dns_record_is_listed_exactly_and_checked_separately(world: World, dns: DnsServer):
+def test_each_dns_record_is_listed_exactly_and_checked_separately(
+    world: World, dns: DnsServer
+):
     domain = claim(world).json()
     names = [(one["type"], one["name"]) for one in domain["dns_records"]]
     selector = DkimKey.objects.get().selector
     assert names == [
-        *(("TXT", NORTHWIND), ("TXT", f"{selector}._domainkey.{NORTHWIND}"), ("TXT", NORTHWIND)),
+        *(
+            ("TXT", NORTHWIND),
+            ("TXT", f"{selector}._domainkey.{NORTHWIND}"),
+            ("TXT", NORTHWIND),
+        ),
         *(("TXT", f"_dmarc.{NORTHWIND}"), ("MX", NORTHWIND)),
     ]
     assert domain["dns_records"][2]["value"] == "v=spf1 a:mail.acme.example ~all"
     publish(dns, domain)
     seen = verify(world, domain).json()
     assert [one["problem"] for one in seen["dns_records"]] == [None] * 5
-    flags = ("dkim_verified", "spf_verified", "dmarc_verified", "mx_verified", "return_path_verified")
+    flags = (
+        "dkim_verified",
+        "spf_verified",
+        "dmarc_verified",
+        "mx_verified",
+        "return_path_verified",
+    )
     assert [seen[flag] for flag in flags] == [True] * 5
     wrong = {
         1: ("v=DKIM1; k=rsa; p=AAAA", "is a different one"),
@@ -113,27 +161,50 @@ def test_each_dns_record_is_listed_exactly_and_checked_separately(world: World, 
             for one in dns.records[name, kind]
             if domain["dns_records"][number]["value"] not in one.replace('" "', "")
         ]
-        dns.records[name, kind] = [*others, f"0 {value}" if kind == "MX" else f'"{value}"']
-        problems = [one["problem"] for one in verify(world, domain).json()["dns_records"]]
-        assert [position for position, one in enumerate(problems) if one] == [number], problems
+        dns.records[name, kind] = [
+            *others,
+            f"0 {value}" if kind == "MX" else f'"{value}"',
+        ]
+        problems = [
+            one["problem"] for one in verify(world, domain).json()["dns_records"]
+        ]
+        assert [position for position, one in enumerate(problems) if one] == [number], (
+            problems
+        )
         assert says in problems[number]
-    # A policy that refers to others may name the mail server there, but references are not followed.
+    # A policy that refers to others may name the mail server there, but references are
+    # not followed.
     publish(dns, domain)
-    dns.records[NORTHWIND, "TXT"] = [dns.records[NORTHWIND, "TXT"][0], '"v=spf1 include:_spf.example ~all"']
-    assert "includes were not checked" in verify(world, domain).json()["dns_records"][2]["problem"]
+    dns.records[NORTHWIND, "TXT"] = [
+        dns.records[NORTHWIND, "TXT"][0],
+        '"v=spf1 include:_spf.example ~all"',
+    ]
+    assert (
+        "includes were not checked"
+        in verify(world, domain).json()["dns_records"][2]["problem"]
+    )
 
 
-def test_records_never_name_an_address_that_others_cannot_reach(world: World, settings: Any):
+def test_records_never_name_an_address_that_others_cannot_reach(
+    world: World, settings: Any
+):
     for public, mail in (
         ("http://127.0.0.1:8000", "smtp://127.0.0.1:25"),
         ("http://localhost", "smtp://10.0.0.5"),
         ("http://desk", ""),
     ):
         settings.PUBLIC_URL, settings.EMAIL_URL = public, mail
-        domain = world.get(f"/v1/domains/{Domain.objects.get(account=world.account).pk}", key="admin")
+        domain = world.get(
+            f"/v1/domains/{Domain.objects.get(account=world.account).pk}", key="admin"
+        )
         values = " ".join(one["value"] for one in domain["dns_records"])
         has_mx = "MX" in str(domain["dns_records"])
-        assert ("v=spf1 mx ~all" in values, "127.0" in values, "10.0" in values, has_mx) == (True, False, False, False)
+        assert (
+            "v=spf1 mx ~all" in values,
+            "127.0" in values,
+            "10.0" in values,
+            has_mx,
+        ) == (True, False, False, False)
 
 
 @pytest.mark.usefixtures("public")
@@ -145,10 +216,14 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
         return bytes(mail_server.taken[-1].content)
 
     def holds(message: bytes) -> bool:
-        return bool(dkim.verify(message, dnsfunc=lambda name, **_: published(dns, name)))
+        return bool(
+            dkim.verify(message, dnsfunc=lambda name, **_: published(dns, name))
+        )
 
     domain = world.call(
-        "POST", f"/v1/domains/{Domain.objects.get(account=world.account).pk}/rotate-dkim", key="admin"
+        "POST",
+        f"/v1/domains/{Domain.objects.get(account=world.account).pk}/rotate-dkim",
+        key="admin",
     ).json()
     assert b"DKIM-Signature" not in leaves()
     publish(dns, domain)
@@ -157,12 +232,20 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
     signature = message_from_bytes(first)["DKIM-Signature"]
     old = DkimKey.objects.get().selector
     # Aligned with From, for DMARC.
-    assert (f"s={old};" in signature, "d=acme.example;" in signature, holds(first)) == (True, True, True)
+    assert (f"s={old};" in signature, "d=acme.example;" in signature, holds(first)) == (
+        True,
+        True,
+        True,
+    )
     changed = (first.replace(b"Hello", b"Hullo"), b"Subject: another\r\n" + first)
     assert [holds(one) for one in changed] == [False, False]
-    assert mail_server.taken[-1].mail_from.endswith("@acme.example"), "aligned for SPF, too"
+    assert mail_server.taken[-1].mail_from.endswith("@acme.example"), (
+        "aligned for SPF, too"
+    )
 
-    domain = world.call("POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin").json()
+    domain = world.call(
+        "POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin"
+    ).json()
     again = world.call("POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin")
     assert refusal_of(again) == (409, "dkim_key_waits")
     assert f"s={old};" in message_from_bytes(leaves())["DKIM-Signature"]
@@ -176,7 +259,11 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
     Account.objects.update(physical_address="1 Road")
     Mailbox.objects.update(commercial=True)
     third = leaves()
-    assert [holds(own + second), holds(third), holds(own + third)] == [True, True, False]
+    assert [holds(own + second), holds(third), holds(own + third)] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def published(dns: DnsServer, name: bytes | str) -> bytes:
@@ -185,7 +272,9 @@ def published(dns: DnsServer, name: bytes | str) -> bytes:
     return record.replace('" "', "").strip('"').encode()
 
 
-@pytest.mark.parametrize("mood", ["fail", pytest.param("silent", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "mood", ["fail", pytest.param("silent", marks=pytest.mark.slow)]
+)
 def test_dns_failure_is_reported_and_changes_nothing(
     world: World, dns: DnsServer, monkeypatch: pytest.MonkeyPatch, mood: str
 ):
@@ -196,16 +285,26 @@ def test_dns_failure_is_reported_and_changes_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(dns_records, "LIMIT", 0.1)
             seen = verify(world, domain)
-        assert (seen.status_code, seen.json()["status"], seen.json()["spf_verified"]) == (200, status, spf)
+        assert (
+            seen.status_code,
+            seen.json()["status"],
+            seen.json()["spf_verified"],
+        ) == (200, status, spf)
         assert "The DNS lookup of" in seen.json()["message"]
         dns.mood = "ok"
         assert verify(world, domain).json()["spf_verified"] is True
 
 
-def test_domain_of_another_account_or_twice_in_one_is_409(world: World, other: World, dns: DnsServer):
+def test_domain_of_another_account_or_twice_in_one_is_409(
+    world: World, other: World, dns: DnsServer
+):
     mine, theirs = claim(world).json(), claim(other).json()
     again = claim(world, "NorthWind.example.")
-    assert (again.status_code, again.json()["code"], again.json()["id"]) == (409, "domain_exists", mine["id"])
+    assert (again.status_code, again.json()["code"], again.json()["id"]) == (
+        409,
+        "domain_exists",
+        mine["id"],
+    )
     prove(dns, theirs)
     assert verify(other, theirs).json()["status"] == "active"
     prove(dns, mine)
@@ -215,13 +314,38 @@ def test_domain_of_another_account_or_twice_in_one_is_409(world: World, other: W
     assert refusal_of(again) == (409, "domain_taken")
 
 
-def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(world: World):
-    wire_forms = {" Acme.COM. ": "acme.com", "bücher.example": "xn--bcher-kva.example", "ＸＣＭＥ.com": "xcme.com"}
-    assert {name: claim(world, name).json()["domain"] for name in wire_forms} == wire_forms
+def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(
+    world: World,
+):
+    wire_forms = {
+        " Acme.COM. ": "acme.com",
+        "bücher.example": "xn--bcher-kva.example",
+        "ＸＣＭＥ.com": "xcme.com",
+    }
+    assert {
+        name: claim(world, name).json()["domain"] for name in wire_forms
+    } == wire_forms
     nobodys = (
-        *("com", "co.uk", "com.au", "github.io", "localhost", "desk.local", "1.168.192.in-addr.arpa", "10.0.0.1"),
+        *(
+            "com",
+            "co.uk",
+            "com.au",
+            "github.io",
+            "localhost",
+            "desk.local",
+            "1.168.192.in-addr.arpa",
+            "10.0.0.1",
+        ),
         *("", "a b.com"),
-        *("https://acme.com", "ana@acme.com", "*.acme.com", "-a.com", "a..com", "xn--zz.com", "x" * 64 + ".com"),
+        *(
+            "https://acme.com",
+            "ana@acme.com",
+            "*.acme.com",
+            "-a.com",
+            "a..com",
+            "xn--zz.com",
+            "x" * 64 + ".com",
+        ),
     )
     answers = {name: claim(world, name) for name in nobodys}
     assert [name for name, answer in answers.items() if answer.status_code != 422] == []
@@ -234,11 +358,16 @@ def test_domain_with_live_mailboxes_cannot_be_deleted(world: World):
     answer = world.call("DELETE", path, key="admin")
     assert refusal_of(answer) == (409, "domain_in_use")
     Mailbox.objects.update(is_active=False)
-    assert world.call("DELETE", path, key="admin").json() == {"id": domain.pk, "status": "deleted"}
+    assert world.call("DELETE", path, key="admin").json() == {
+        "id": domain.pk,
+        "status": "deleted",
+    }
     assert world.call("GET", path, key="admin").status_code == 404
 
 
-def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(world: World, other: World, dns: DnsServer):
+def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(
+    world: World, other: World, dns: DnsServer
+):
     domain = claim(world).json()
     assert verify(other, domain).status_code == 404
     assert dns.asked == 0
@@ -246,7 +375,12 @@ def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(world: Wor
     assert names == ["globex.example"]
     add_key(world, "limited", ["admin"], mailbox_ids=[world.mailbox.pk])
     for method, path in (
-        *(("GET", ""), ("POST", ""), ("GET", f"/{domain['id']}"), ("DELETE", f"/{domain['id']}")),
+        *(
+            ("GET", ""),
+            ("POST", ""),
+            ("GET", f"/{domain['id']}"),
+            ("DELETE", f"/{domain['id']}"),
+        ),
         ("POST", f"/{domain['id']}/verify"),
     ):
         json = {"domain": "more.example"} if (method, path) == ("POST", "") else None
@@ -257,7 +391,11 @@ def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(world: Wor
 def test_operator_assigns_a_verified_domain(world: World, other: World):
     assert "shop.example  active" in give("Shop.example", "acme")
     shop = Domain.objects.get(domain="shop.example")
-    assert (shop.account_id, shop.status, shop.verified_at is not None) == (world.account.pk, "active", True)
+    assert (shop.account_id, shop.status, shop.verified_at is not None) == (
+        world.account.pk,
+        "active",
+        True,
+    )
     give("shop.example", "acme")
     entry = AuditLogEntry.objects.get(action="domain.verified")
     assert (entry.actor_key, entry.metadata["by"]) == (None, "operator")
@@ -272,7 +410,12 @@ def test_operator_assigns_a_verified_domain(world: World, other: World):
 
 def test_domain_of_a_deleted_account_can_be_reused_but_not_its_addresses(world: World):
     def make(whose: World, name: str) -> Any:
-        return whose.call("POST", "/v1/mailboxes", key="admin", json={"address": f"{name}@{NORTHWIND}"})
+        return whose.call(
+            "POST",
+            "/v1/mailboxes",
+            key="admin",
+            json={"address": f"{name}@{NORTHWIND}"},
+        )
 
     give(NORTHWIND, "acme")
     assert make(world, "info").status_code == 201

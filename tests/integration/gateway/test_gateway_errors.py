@@ -13,16 +13,40 @@ from gateway.accounts.mailboxes import make_mailbox
 from tests.integration.gateway.world import World, add_key, bad_field_of, refusal_of
 
 LEFT_OUT = (
-    *("POST /v1/billing/portal", "POST /v1/billing/cancel", "GET /v1/export", "GET /v1/approve/token"),
-    *("POST /v1/operator/start-session", "POST /v1/operator/verify-session", "POST /v1/operator/end-session"),
-    *("GET /v1/operator/session", "POST /agent/auth", "POST /agent/auth/claim/complete", "POST /v1/support"),
-    *("POST /v1/account/did-challenge", "POST /v1/account/challenge", "POST /v1/confirm", "POST /v1/account"),
+    *(
+        "POST /v1/billing/portal",
+        "POST /v1/billing/cancel",
+        "GET /v1/export",
+        "GET /v1/approve/token",
+    ),
+    *(
+        "POST /v1/operator/start-session",
+        "POST /v1/operator/verify-session",
+        "POST /v1/operator/end-session",
+    ),
+    *(
+        "GET /v1/operator/session",
+        "POST /agent/auth",
+        "POST /agent/auth/claim/complete",
+        "POST /v1/support",
+    ),
+    *(
+        "POST /v1/account/did-challenge",
+        "POST /v1/account/challenge",
+        "POST /v1/confirm",
+        "POST /v1/account",
+    ),
     "GET /.well-known/agent/dana@northwind.example",
 )
 
 
-def test_unsupported_route_says_so_and_names_an_alternative(world: World, caplog: pytest.LogCaptureFixture):
-    answers = {call: world.call(*call.split()) for call in (*LEFT_OUT, "GET /v1/approve/dana@northwind.example")}
+def test_unsupported_route_says_so_and_names_an_alternative(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    answers = {
+        call: world.call(*call.split())
+        for call in (*LEFT_OUT, "GET /v1/approve/dana@northwind.example")
+    }
     for call, answer in answers.items():
         assert refusal_of(answer) == (501, "not_implemented"), call
         assert answer.json()["error"].count(".") >= 2, call
@@ -32,8 +56,14 @@ def test_unsupported_route_says_so_and_names_an_alternative(world: World, caplog
 def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
     answer = Client().get("/health", headers={"Host": "evil.example"})
     assert refusal_of(answer) == (400, "unknown_host")
-    assert (Client().head("/health").status_code, Client().head("/health").content) == (200, b"")
-    assert Client().get("/health").json() == {"status": "ok", "software": "countersign-gateway"}
+    assert (Client().head("/health").status_code, Client().head("/health").content) == (
+        200,
+        b"",
+    )
+    assert Client().get("/health").json() == {
+        "status": "ok",
+        "software": "countersign-gateway",
+    }
 
 
 def test_body_that_is_not_json_gets_the_position_of_the_error(world: World):
@@ -47,7 +77,9 @@ def test_body_that_is_not_json_gets_the_position_of_the_error(world: World):
         **dict.fromkeys((b"[]", b'"text"', b"null", b"7"), "must be a JSON object"),
         b'{"to": "a@x.example", "cc": [{"to": 1, "to": 2}]}': 'the name "to" twice',
     }.items():
-        answer = Client().post("/v1/send_email", body, content_type="application/json", headers=headers)
+        answer = Client().post(
+            "/v1/send_email", body, content_type="application/json", headers=headers
+        )
         assert refusal_of(answer) == (400, "invalid_json")
         assert where in answer.json()["error"]
     answer = Client().post("/v1/send_email", {"to": "a@x.example"}, headers=headers)
@@ -56,15 +88,29 @@ def test_body_that_is_not_json_gets_the_position_of_the_error(world: World):
 
 
 def test_refusals_say_what_would_be_valid(world: World):
-    make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
-    answer = world.call("POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader")
-    assert answer.json()["error"] == "This key lacks the scope send: it has read. Use another key of the account."
+    make_mailbox(
+        account=world.account, address="second@acme.example", display_name="Second"
+    )
+    answer = world.call(
+        "POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader"
+    )
+    assert (
+        answer.json()["error"]
+        == "This key lacks the scope send: it has read. Use another key of the account."
+    )
     answer = world.call("GET", "/v1/check_inbox")
     assert bad_field_of(answer) == (422, "mailbox")
-    unsaid = world.call("POST", "/v1/send_email", json={"to": "a@x.example", "subject": "x", "body": "y"})
+    unsaid = world.call(
+        "POST",
+        "/v1/send_email",
+        json={"to": "a@x.example", "subject": "x", "body": "y"},
+    )
     assert unsaid.json()["field"] == "from"
     wanted = {"url": "https://x.example/", "events": ["email.bogus"]}
-    assert "message.received" in world.call("POST", "/v1/webhooks", json=wanted, key="admin").json()["error"]
+    assert (
+        "message.received"
+        in world.call("POST", "/v1/webhooks", json=wanted, key="admin").json()["error"]
+    )
     for query in ("", "?id="):
         assert world.call("GET", f"/read_email{query}").status_code == 422
 
@@ -74,8 +120,13 @@ def test_database_refuses_a_key_that_sends_and_decides(world: World):
         add_key(world, "both", ["send", "oversight"])
 
 
-def test_internal_errors_are_503_or_500_without_details(world: World, monkeypatch: pytest.MonkeyPatch):
-    trouble: list[Exception] = [OperationalError("secret detail"), RuntimeError("secret detail")]
+def test_internal_errors_are_503_or_500_without_details(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    trouble: list[Exception] = [
+        OperationalError("secret detail"),
+        RuntimeError("secret detail"),
+    ]
 
     def fail(*_: object) -> None:
         raise trouble.pop(0)
@@ -91,13 +142,25 @@ def test_log_says_why_a_request_was_refused_and_holds_routes_but_no_keys_or_bodi
     world: World, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.INFO, "gateway"):
-        world.call("POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader")
+        world.call(
+            "POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader"
+        )
         world.call("GET", "/v1/account")
         world.held(markdown="very private words", subject="private subject")
         world.call("GET", f"/v1/mailboxes/{world.mailbox.address}", key="desk")
-    requests = [record for record in caplog.records if record.name == "gateway.middleware"]
-    assert [record.__dict__["code"] for record in requests][:3] == ["missing_scope", None, None]
-    text = "\n".join(JsonFormatter().format(record) for record in caplog.records if record.name.startswith("gateway"))
+    requests = [
+        record for record in caplog.records if record.name == "gateway.middleware"
+    ]
+    assert [record.__dict__["code"] for record in requests][:3] == [
+        "missing_scope",
+        None,
+        None,
+    ]
+    text = "\n".join(
+        JsonFormatter().format(record)
+        for record in caplog.records
+        if record.name.startswith("gateway")
+    )
     assert "v1/mailboxes/<mailbox>/send" in text
     for secret in ("private", world.keys["agent"], world.mailbox.address):
         assert secret not in text
@@ -105,34 +168,71 @@ def test_log_says_why_a_request_was_refused_and_holds_routes_but_no_keys_or_bodi
 
 def test_operation_ids_stay_as_clients_generated_code_from_them():
     paths = Client().get("/openapi.json").json()["paths"]
-    ids = {f"{m.upper()} {path} {call['operationId']}" for path, calls in paths.items() for m, call in calls.items()}
-    assert ids == set(Path(__file__).with_name("operation_ids.txt").read_text().splitlines())
+    ids = {
+        f"{m.upper()} {path} {call['operationId']}"
+        for path, calls in paths.items()
+        for m, call in calls.items()
+    }
+    assert ids == set(
+        Path(__file__).with_name("operation_ids.txt").read_text().splitlines()
+    )
 
 
-def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(db: None):
+def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(
+    db: None,
+):
     document = Client().get("/openapi.json").json()
-    calls = {(path, method): call for path, methods in document["paths"].items() for method, call in methods.items()}
+    calls = {
+        (path, method): call
+        for path, methods in document["paths"].items()
+        for method, call in methods.items()
+    }
     assert not [path for path, _ in calls if path.startswith("/v1/billing")]
     ids = [call["operationId"] for call in calls.values()]
     assert len(ids) == len(set(ids))
-    assert {tag for call in calls.values() for tag in call["tags"]} == {tag["name"] for tag in document["tags"]}
-    silent = [name for name, call in calls.items() if not call["summary"] or "key" not in call["description"]]
+    assert {tag for call in calls.values() for tag in call["tags"]} == {
+        tag["name"] for tag in document["tags"]
+    }
+    silent = [
+        name
+        for name, call in calls.items()
+        if not call["summary"] or "key" not in call["description"]
+    ]
     assert silent == []
-    assert "`oversight` or `oversight_read`" in calls["/v1/oversight/pending", "get"]["description"]
+    assert (
+        "`oversight` or `oversight_read`"
+        in calls["/v1/oversight/pending", "get"]["description"]
+    )
     assert calls["/health", "get"]["description"] == "Needs no key."
     assert all("`" not in call["summary"] for call in calls.values())
-    assert "Retry-After" in calls["/v1/send_email", "post"]["responses"]["429"]["description"]
+    assert (
+        "Retry-After"
+        in calls["/v1/send_email", "post"]["responses"]["429"]["description"]
+    )
     assert set(document["components"]["securitySchemes"]) == {"BearerKey", "HeaderKey"}
 
 
-def test_unknown_fields_are_ignored_and_named_unless_the_request_is_refused(world: World):
-    answer = world.send(shedule_at="2027-01-01T00:00:00Z", attachments=[{"name": "a", "content": "YQ==", "enc": "b"}])
-    assert (answer.status_code, answer.json()["ignored_fields"]) == (202, ["enc", "shedule_at"])
+def test_unknown_fields_are_ignored_and_named_unless_the_request_is_refused(
+    world: World,
+):
+    answer = world.send(
+        shedule_at="2027-01-01T00:00:00Z",
+        attachments=[{"name": "a", "content": "YQ==", "enc": "b"}],
+    )
+    assert (answer.status_code, answer.json()["ignored_fields"]) == (
+        202,
+        ["enc", "shedule_at"],
+    )
     known: dict[str, Any] = {"from": world.mailbox.address, "idempotency_key": "k"}
     assert "ignored_fields" not in world.send(**known).json()
     held = world.call("PATCH", "/v1/account", key="admin", json={"hold_al": True})
-    assert (held.json()["hold_all"], held.json()["ignored_fields"]) == (False, ["hold_al"])
+    assert (held.json()["hold_all"], held.json()["ignored_fields"]) == (
+        False,
+        ["hold_al"],
+    )
     assert int(held["Content-Length"]) == len(held.content)
     assert "ignored_fields" not in world.send(to=["nobody"], shedule_at="x").json()
-    names = world.send(**{f"{number}{'x' * 200}": 1 for number in range(50)}).json()["ignored_fields"]
+    names = world.send(**{f"{number}{'x' * 200}": 1 for number in range(50)}).json()[
+        "ignored_fields"
+    ]
     assert (len(names), max(map(len, names))) == (10, 80)

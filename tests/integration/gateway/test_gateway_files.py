@@ -1,4 +1,6 @@
-"""Attachment links: the same bytes without a key for an hour, and nothing for a forged link."""
+"""Attachment links: the same bytes without a key for an hour, and nothing for a forged
+link.
+"""
 
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -11,14 +13,22 @@ from django.utils import timezone
 from gateway import lookups
 from gateway.models import Account, ApiKey, Attachment, Email, Mailbox
 from gateway.states import Status
-from tests.integration.gateway.world import World, add_key, make_inbound, refusal_of, status_of
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    make_inbound,
+    refusal_of,
+    status_of,
+)
 
 NAME = "a b/ü+.txt"
 FILE = {"name": NAME, "content_type": "text/html", "content_base64": "PGI+aGk8L2I+"}
 
 
 def link(world: World, email_id: str, name: str = NAME, key: str = "agent") -> Any:
-    return world.call("GET", f"{world.base}/emails/{email_id}/attachments/{quote(name)}/url", key=key)
+    return world.call(
+        "GET", f"{world.base}/emails/{email_id}/attachments/{quote(name)}/url", key=key
+    )
 
 
 def fetch(url: str) -> Any:
@@ -26,11 +36,20 @@ def fetch(url: str) -> Any:
 
 
 def attached(email: Email) -> Email:
-    Attachment.objects.create(email=email, name=NAME, content_type="text/plain", size=1, sha256="", content=b"x")
+    Attachment.objects.create(
+        email=email,
+        name=NAME,
+        content_type="text/plain",
+        size=1,
+        sha256="",
+        content=b"x",
+    )
     return email
 
 
-def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(world: World, other: World):
+def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(
+    world: World, other: World
+):
     email_id = world.held(attachments=[FILE])
     body = link(world, email_id).json()
     assert body["url"].startswith("http://testserver/v1/files/")
@@ -38,15 +57,28 @@ def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(world: Worl
     assert (body["content_type"], body["expires_in"]) == ("text/html", 3600)
     path = f"{world.base}/emails/{email_id}/attachments/{quote(NAME)}"
     for answer in (fetch(body["url"]), world.call("GET", path)):
-        assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, b"<b>hi</b>", "text/html")
+        assert (answer.status_code, answer.content, answer["Content-Type"]) == (
+            200,
+            b"<b>hi</b>",
+            "text/html",
+        )
         assert answer["Content-Disposition"].startswith("attachment")
         assert answer["X-Content-Type-Options"] == "nosniff"
         assert "sandbox" in answer["Content-Security-Policy"]
-    assert [link(world, email_id, "none").status_code, link(other, email_id).status_code] == [404, 404]
+    assert [
+        link(world, email_id, "none").status_code,
+        link(other, email_id).status_code,
+    ] == [404, 404]
 
 
 def test_forged_link_or_link_of_another_message_is_refused(world: World):
-    for token in ("x", "a:b:c", "ImZvbyI:1:x", "%00", signing.dumps(["a", "b", 1], salt="other")):
+    for token in (
+        "x",
+        "a:b:c",
+        "ImZvbyI:1:x",
+        "%00",
+        signing.dumps(["a", "b", 1], salt="other"),
+    ):
         answer = fetch(f"/v1/files/{token}")
         assert answer.status_code in (403, 404), token
         assert answer.json()["error"], token
@@ -57,7 +89,9 @@ def test_forged_link_or_link_of_another_message_is_refused(world: World):
     assert fetch(f"/v1/files/{token}").status_code == 404
 
 
-def test_link_expires_with_its_hour_key_account_and_mailbox(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_link_expires_with_its_hour_key_account_and_mailbox(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
     url = link(world, world.held(attachments=[FILE])).json()["url"]
     with monkeypatch.context() as patched:
         patched.setattr(lookups, "LASTS", -1)
@@ -79,14 +113,21 @@ def test_files_of_unapproved_inbound_mail_are_hidden_from_agents(world: World):
     for status in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED):
         email = attached(make_inbound(world, status=status, has_attachments=True))
         raw = f"{world.base}/emails/{email.pk}/attachments/{quote(NAME)}"
-        for path in (raw, f"{raw}/url", f"{world.base}/emails/{email.pk}", f"/read_email?id={email.pk}"):
+        for path in (
+            raw,
+            f"{raw}/url",
+            f"{world.base}/emails/{email.pk}",
+            f"/read_email?id={email.pk}",
+        ):
             assert world.call("GET", path).status_code == 403, (status, path)
         assert world.call("GET", raw, key="watching reader").status_code == 200, status
         assert status_of(email) == status
 
 
 def held_file(world: World, email_id: str, name: str = NAME, key: str = "desk") -> Any:
-    return world.call("GET", f"/v1/oversight/pending/{email_id}/attachments/{quote(name)}", key=key)
+    return world.call(
+        "GET", f"/v1/oversight/pending/{email_id}/attachments/{quote(name)}", key=key
+    )
 
 
 def test_oversight_key_reads_files_of_held_mail_only(world: World, other: World):
@@ -96,9 +137,16 @@ def test_oversight_key_reads_files_of_held_mail_only(world: World, other: World)
         assert (answer.status_code, answer.content) == (200, b"<b>hi</b>")
         assert "sandbox" in answer["Content-Security-Policy"]
     assert held_file(world, email_id, key="agent").status_code == 403
-    assert [held_file(world, email_id, "none").status_code, held_file(other, email_id).status_code] == [404, 404]
+    assert [
+        held_file(world, email_id, "none").status_code,
+        held_file(other, email_id).status_code,
+    ] == [404, 404]
     world.decide(email_id)
     assert held_file(world, email_id).status_code == 404
-    received = attached(make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL, has_attachments=True))
+    received = attached(
+        make_inbound(
+            world, status=Status.PENDING_INBOUND_APPROVAL, has_attachments=True
+        )
+    )
     assert held_file(world, received.pk).content == b"x"
     assert status_of(received) == Status.PENDING_INBOUND_APPROVAL

@@ -1,4 +1,6 @@
-"""Decisions that have to name what was read, and fields of a decision that nobody knows."""
+"""Decisions that have to name what was read, and fields of a decision that nobody
+knows.
+"""
 
 import pytest
 
@@ -16,14 +18,26 @@ PATHS = (
 )
 
 
-def asked(world: World, path: str, held: str, method: str = "POST", **fields: object) -> tuple[int, str, str]:
-    body = {"action": "approve", **({} if "{}" in path else {"email_id": held}), **fields}
+def asked(
+    world: World, path: str, held: str, method: str = "POST", **fields: object
+) -> tuple[int, str, str]:
+    body = {
+        "action": "approve",
+        **({} if "{}" in path else {"email_id": held}),
+        **fields,
+    }
     answer = world.call(method, path.format(held), key="desk", json=body)
-    return answer.status_code, answer.json().get("code", ""), answer.json().get("field", "")
+    return (
+        answer.status_code,
+        answer.json().get("code", ""),
+        answer.json().get("field", ""),
+    )
 
 
 @pytest.mark.parametrize("required_by", ["mailbox", "account"])
-def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(world: World, required_by: str):
+def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(
+    world: World, required_by: str
+):
     path = world.base if required_by == "mailbox" else "/v1/account"
     answer = world.call("PATCH", path, key="admin", json={"require_fingerprint": True})
     assert (answer.status_code, answer.json()["require_fingerprint"]) == (200, True)
@@ -31,34 +45,69 @@ def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(wo
         email_id = world.held()
         for action in ("approve", "reject"):
             refused = asked(world, decide, email_id, method, action=action)
-            assert refused == (422, "fingerprint_required", "expected_fingerprint"), (method, decide)
-        assert asked(world, decide, email_id, method, expected_fingerprint="0" * 64)[:2] == (409, "content_changed")
+            assert refused == (422, "fingerprint_required", "expected_fingerprint"), (
+                method,
+                decide,
+            )
+        assert asked(world, decide, email_id, method, expected_fingerprint="0" * 64)[
+            :2
+        ] == (409, "content_changed")
         assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
         seen = world.pending(email_id=email_id)["pending"][0]["fingerprint"]
-        assert asked(world, decide, email_id, method, expected_fingerprint=seen)[0] == 200
+        assert (
+            asked(world, decide, email_id, method, expected_fingerprint=seen)[0] == 200
+        )
     mailboxes = world.get("/v1/mailboxes", key="admin")["mailboxes"]
-    said = (mailboxes[0]["require_fingerprint"], mailboxes[0]["account_requires_fingerprint"])
+    said = (
+        mailboxes[0]["require_fingerprint"],
+        mailboxes[0]["account_requires_fingerprint"],
+    )
     assert said == (required_by == "mailbox", required_by == "account")
 
 
 @pytest.mark.parametrize("required_by", ["mailbox", "account"])
-def test_requiring_it_works_at_once_and_ending_that_takes_a_code_of_any_key(world: World, required_by: str):
+def test_requiring_it_works_at_once_and_ending_that_takes_a_code_of_any_key(
+    world: World, required_by: str
+):
     add_key(world, "both", [Scope.ADMIN, Scope.SEND])
     path = world.base if required_by == "mailbox" else "/v1/account"
     for key in ("admin", "both"):
-        assert world.call("PATCH", path, key=key, json={"require_fingerprint": True}).status_code == 200
+        assert (
+            world.call(
+                "PATCH", path, key=key, json={"require_fingerprint": True}
+            ).status_code
+            == 200
+        )
         off = {"require_fingerprint": False}
-        assert world.call("PATCH", path, key=key, json=off).json()["status"] == "pending_approval"
-        assert Mailbox.objects.get().require_fingerprint or Account.objects.get().require_fingerprint
+        assert (
+            world.call("PATCH", path, key=key, json=off).json()["status"]
+            == "pending_approval"
+        )
+        assert (
+            Mailbox.objects.get().require_fingerprint
+            or Account.objects.get().require_fingerprint
+        )
         code = ApprovalRequest.objects.latest("id").code
-        assert world.call("PATCH", path, key=key, json=off | {"approval_code": "AAA-AAA"}).status_code == 403
+        assert (
+            world.call(
+                "PATCH", path, key=key, json=off | {"approval_code": "AAA-AAA"}
+            ).status_code
+            == 403
+        )
         done = world.call("PATCH", path, key=key, json=off | {"approval_code": code})
         assert (done.status_code, done.json()["require_fingerprint"]) == (200, False)
     # Nothing to loosen: no code.
-    assert world.call("PATCH", path, key="admin", json={"require_fingerprint": False}).status_code == 200
+    assert (
+        world.call(
+            "PATCH", path, key="admin", json={"require_fingerprint": False}
+        ).status_code
+        == 200
+    )
 
 
-def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_meant(world: World):
+def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_meant(
+    world: World,
+):
     email_id, right = world.held(), "0" * 64
     words = {
         "fingerprint": "expected_fingerprint",
@@ -70,14 +119,22 @@ def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_mean
     }
     for method, path in PATHS:
         for word, meant in words.items():
-            body = {"action": "approve", word: right} | ({} if "{}" in path else {"email_id": email_id})
+            body = {"action": "approve", word: right} | (
+                {} if "{}" in path else {"email_id": email_id}
+            )
             answer = world.call(method, path.format(email_id), key="desk", json=body)
             error = answer.json()
             found = answer.status_code, error["code"], error["field"]
             assert found == (422, "unknown_field", word), (path, word, error)
             assert f"Did you mean {meant}?" in error["error"]
     assert asked(world, PATHS[0][1], email_id, zzz=1) == (422, "unknown_field", "zzz")
-    nested = asked(world, PATHS[0][1], email_id, action="reject", changes=[{"field": "a", "before": "", "afer": ""}])
+    nested = asked(
+        world,
+        PATHS[0][1],
+        email_id,
+        action="reject",
+        changes=[{"field": "a", "before": "", "afer": ""}],
+    )
     assert nested[:2] == (422, "unknown_field")
     assert status_of(email_id) == Status.PENDING_SEND_APPROVAL
 
@@ -85,9 +142,16 @@ def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_mean
 def test_decision_that_contradicts_its_address_or_itself_is_refused(world: World):
     email_id, other = world.held(), world.held()
     for method, path in PATHS:
-        assert asked(world, path + f"?expected_fingerprint={'0' * 64}", email_id, method)[:2] == (422, "unknown_field")
-        assert asked(world, path, email_id, method, email_id=email_id, message_id=other)[0] == 422
+        assert asked(
+            world, path + f"?expected_fingerprint={'0' * 64}", email_id, method
+        )[:2] == (422, "unknown_field")
+        assert (
+            asked(world, path, email_id, method, email_id=email_id, message_id=other)[0]
+            == 422
+        )
     assert asked(world, PATHS[3][1], email_id, id=other)[0] == 422
-    assert {email.status for email in Email.objects.all()} == {Status.PENDING_SEND_APPROVAL}
+    assert {email.status for email in Email.objects.all()} == {
+        Status.PENDING_SEND_APPROVAL
+    }
     # What Zapier might add by itself is no contradiction.
     assert asked(world, PATHS[3][1], email_id, id=email_id)[0] == 200

@@ -1,4 +1,6 @@
-"""`hold_all`: while it is on, only mail approved after it is sent, and lifting it releases the rest."""
+"""`hold_all`: while it is on, only mail approved after it is sent, and lifting it
+releases the rest.
+"""
 
 from typing import Any
 
@@ -29,7 +31,9 @@ def hold(world: World, on: bool = True) -> Any:
 
 
 def hold_before_the_next_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the switch after the worker has claimed an email and before it has contacted the mail server."""
+    """Set the switch after the worker has claimed an email and before it has contacted
+    the mail server.
+    """
     connect = smtp.hand_over
 
     def hold_first(**arguments: Any) -> Any:
@@ -47,13 +51,18 @@ def free(db: None) -> World:
 
 
 @pytest.mark.slow
-def test_hold_all_holds_due_mail_that_nobody_decided(free: World, mail_server: MailServer):
+def test_hold_all_holds_due_mail_that_nobody_decided(
+    free: World, mail_server: MailServer
+):
     free.listen("oversight.pending")
     email_id = free.held(send_at="2099-01-01T00:00:00Z")
     hold(free)
     Email.objects.update(due_at=Now())
     assert leave(email_id) == "asked"
-    assert (status_of(email_id), events_of(email_id)) == (Status.PENDING_SEND_APPROVAL, ["oversight.pending"])
+    assert (status_of(email_id), events_of(email_id)) == (
+        Status.PENDING_SEND_APPROVAL,
+        ["oversight.pending"],
+    )
     assert Email.objects.get(pk=email_id).gated
     # It stays held when `hold_all` ends, and is sent once somebody has approved it.
     hold(free, False)
@@ -82,22 +91,36 @@ def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     with TestCase.captureOnCommitCallbacks(execute=True):
         assert hold(world, False)["hold_all"] is False
     assert Account.objects.get(pk=world.account.pk).hold_all_at is None
-    assert sorted(sent) == sorted(("gateway.tasks.send_email", one) for one in (tried, email.pk))
+    assert sorted(sent) == sorted(
+        ("gateway.tasks.send_email", one) for one in (tried, email.pk)
+    )
     assert [leave(email), leave(tried), mail_server.seen] == ["sent", "pretended", 2]
-    noted = AuditLogEntry.objects.filter(action__startswith="account.hold_all").order_by("id")
-    assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]
+    noted = AuditLogEntry.objects.filter(
+        action__startswith="account.hold_all"
+    ).order_by("id")
+    assert [entry.action for entry in noted] == [
+        "account.hold_all_on",
+        "account.hold_all_off",
+    ]
 
 
-def test_hold_all_sends_later_approvals_until_it_is_set_again(world: World, mail_server: MailServer):
+def test_hold_all_sends_later_approvals_until_it_is_set_again(
+    world: World, mail_server: MailServer
+):
     hold(world)
     email, later = world.approved(), world.approved()
     assert (leave(email), mail_server.seen) == ("sent", 1)
     hold(world)
     assert (leave(later), mail_server.seen) == ("not due", 1)
-    assert world.call("POST", f"{world.base}/emails/{later.pk}/cancel").json()["status"] == "cancelled"
+    assert (
+        world.call("POST", f"{world.base}/emails/{later.pk}/cancel").json()["status"]
+        == "cancelled"
+    )
 
 
-def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world: World, mail_server: MailServer):
+def test_approved_mail_of_a_mailbox_that_became_read_only_waits(
+    world: World, mail_server: MailServer
+):
     email = world.approved()
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     assert leave(email) == "not due"
@@ -134,4 +157,7 @@ def test_sending_key_lifts_hold_all_only_with_an_operator_code(world: World):
     assert world.call("PATCH", "/v1/account", key="both", json=lift).status_code == 202
     assert Account.objects.get().hold_all_at is not None
     lift |= {"approval_code": ApprovalRequest.objects.get().code}
-    assert world.call("PATCH", "/v1/account", key="both", json=lift).json()["hold_all"] is False
+    assert (
+        world.call("PATCH", "/v1/account", key="both", json=lift).json()["hold_all"]
+        is False
+    )

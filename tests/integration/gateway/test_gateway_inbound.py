@@ -1,4 +1,6 @@
-"""Incoming mail over real SMTP: who gets it, that it is stored once, and that nothing else is offered."""
+"""Incoming mail over real SMTP: who gets it, that it is stored once, and that nothing
+else is offered.
+"""
 
 import contextlib
 import smtplib
@@ -28,7 +30,12 @@ OURS = "<ours@acme.example>"
 
 
 def listen(world: World) -> World:
-    world.listen("message.received", "oversight.pending", "oversight.approved", "oversight.rejected")
+    world.listen(
+        "message.received",
+        "oversight.pending",
+        "oversight.approved",
+        "oversight.rejected",
+    )
     return world
 
 
@@ -40,12 +47,19 @@ def world(db: None) -> World:
 def mail(text: str = "Where is it?", *, file: str = "", **headers: str) -> bytes:
     """Return a message with unique content and a Date header."""
     message = EmailMessage()
-    usual = {"From": SENDER, "To": "support@acme.example", "Subject": "Question", "Date": DATE}
+    usual = {
+        "From": SENDER,
+        "To": "support@acme.example",
+        "Subject": "Question",
+        "Date": DATE,
+    }
     for name, value in {**usual, **headers}.items():
         message[name.replace("_", "-")] = value
     message.set_content(text)
     if file:
-        message.add_attachment(b"\x00\xffbytes", maintype="image", subtype="png", filename=file)
+        message.add_attachment(
+            b"\x00\xffbytes", maintype="image", subtype="png", filename=file
+        )
     return message.as_bytes()
 
 
@@ -53,12 +67,19 @@ def received(**fields: Any) -> Email:
     return Email.objects.get(direction=Direction.INBOUND, **fields)
 
 
-def test_inbound_mail_is_stored_announced_and_readable(world: World, client: smtplib.SMTP):
+def test_inbound_mail_is_stored_announced_and_readable(
+    world: World, client: smtplib.SMTP
+):
     content = mail(file="a b.png", From=f"Dana <{SENDER}>", Subject="Wo? Ä")
     assert deliver(client, content) == 250
     (row,) = world.get(f"/v1/check_inbox?mailbox={world.mailbox.address}")["emails"]
     assert (row["from"], row["from_name"], row["subject"]) == (SENDER, "Dana", "Wo? Ä")
-    assert (row["status"], row["direction"], row["sandbox"], row["has_attachments"]) == (
+    assert (
+        row["status"],
+        row["direction"],
+        row["sandbox"],
+        row["has_attachments"],
+    ) == (
         "unread",
         "inbound",
         False,
@@ -67,20 +88,31 @@ def test_inbound_mail_is_stored_announced_and_readable(world: World, client: smt
     path = f"{world.base}/emails/{row['id']}"
     read = world.get(path)
     assert (read["markdown"], read["status"]) == ("Where is it?", "read")
-    assert world.call("GET", f"{path}/attachments/a%20b.png").content == b"\x00\xffbytes"
+    assert (
+        world.call("GET", f"{path}/attachments/a%20b.png").content == b"\x00\xffbytes"
+    )
     assert events_of(row["id"]) == ["message.received"]
     assert AuditLogEntry.objects.get(resource_id=row["id"]).action == "email.received"
     for mode in set(Mode) - {Mode.GATED_ALL}:
         Mailbox.objects.update(oversight_mode=mode)
         assert deliver(client, mail(mode)) == 250
         email = received(markdown=mode)
-        assert (email.status, email.gated, events_of(email.pk)) == (Status.UNREAD, False, ["message.received"]), mode
+        assert (email.status, email.gated, events_of(email.pk)) == (
+            Status.UNREAD,
+            False,
+            ["message.received"],
+        ), mode
 
 
 def test_same_bytes_again_are_the_same_mail(world: World, client: smtplib.SMTP):
     content = mail()
     for _ in range(2):
-        assert deliver(client, content, "support@acme.example", "support+again@acme.example") == 250
+        assert (
+            deliver(
+                client, content, "support@acme.example", "support+again@acme.example"
+            )
+            == 250
+        )
     assert events_of(received().pk) == ["message.received"]
     assert deliver(client, content + b"\r\nmore") == 250
     assert Email.objects.count() == 2
@@ -88,25 +120,64 @@ def test_same_bytes_again_are_the_same_mail(world: World, client: smtplib.SMTP):
 
 def test_same_bytes_without_identifying_headers_are_new_mail_a_minute_later():
     at = datetime(2026, 11, 20, 8, 0, 1, tzinfo=UTC)
-    for header in (b"Message-ID: <1@x.example>\r\n", b"DATE: " + DATE.encode() + b"\r\n", b"Received: by x\r\n", b""):
+    for header in (
+        b"Message-ID: <1@x.example>\r\n",
+        b"DATE: " + DATE.encode() + b"\r\n",
+        b"Received: by x\r\n",
+        b"",
+    ):
         content = header + b"Subject: The disk is full\r\n\r\nDate: today\r\n"
-        same = [digest_of(content, now=at + timedelta(seconds=seconds)) for seconds in (0, 30, 60)]
+        same = [
+            digest_of(content, now=at + timedelta(seconds=seconds))
+            for seconds in (0, 30, 60)
+        ]
         assert (same[1] == same[0], same[2] == same[0]) == (True, header != b""), header
 
 
 def test_each_mailbox_gets_its_own(world: World, client: smtplib.SMTP):
     other = make_world("globex")
-    sales = make_mailbox(account=world.account, address="sales@acme.example", display_name="Sales")
-    # As after a crash between two of them: the next attempt must neither duplicate nor lose any.
+    sales = make_mailbox(
+        account=world.account, address="sales@acme.example", display_name="Sales"
+    )
+    # As after a crash between two of them: the next attempt must neither duplicate nor
+    # lose any.
     assert deliver(client, mail(), "sales@acme.example") == 250
-    assert deliver(client, mail(), "support@acme.example", "sales@acme.example", "support@globex.example") == 250
+    assert (
+        deliver(
+            client,
+            mail(),
+            "support@acme.example",
+            "sales@acme.example",
+            "support@globex.example",
+        )
+        == 250
+    )
     mailbox_ids = {world.mailbox.pk, sales.pk, other.mailbox.pk}
-    assert sorted(Email.objects.values_list("mailbox_id", flat=True)) == sorted(mailbox_ids)
+    assert sorted(Email.objects.values_list("mailbox_id", flat=True)) == sorted(
+        mailbox_ids
+    )
     # A tagged address goes to its own mailbox if there is one.
-    own = make_mailbox(account=world.account, address="support+vip@acme.example", display_name="")
-    assert deliver(client, mail("tagged"), "support+vip@acme.example", "support+other@acme.example") == 250
-    found = dict(Email.objects.filter(markdown="tagged").values_list("mailbox_id", "metadata__envelope_to"))
-    assert found == {own.pk: "support+vip@acme.example", world.mailbox.pk: "support+other@acme.example"}
+    own = make_mailbox(
+        account=world.account, address="support+vip@acme.example", display_name=""
+    )
+    assert (
+        deliver(
+            client,
+            mail("tagged"),
+            "support+vip@acme.example",
+            "support+other@acme.example",
+        )
+        == 250
+    )
+    found = dict(
+        Email.objects.filter(markdown="tagged").values_list(
+            "mailbox_id", "metadata__envelope_to"
+        )
+    )
+    assert found == {
+        own.pk: "support+vip@acme.example",
+        world.mailbox.pk: "support+other@acme.example",
+    }
 
 
 RECIPIENTS = {
@@ -124,7 +195,9 @@ def test_only_live_mailboxes_get_mail(world: World, client: smtplib.SMTP):
     make_world("closed")
     Account.objects.filter(slug="closed").update(is_active=False)
     client.mail(SENDER)
-    assert {recipient: client.rcpt(recipient)[0] for recipient in RECIPIENTS} == RECIPIENTS
+    assert {
+        recipient: client.rcpt(recipient)[0] for recipient in RECIPIENTS
+    } == RECIPIENTS
     # A mailbox that is closed meanwhile refuses a recipient it had accepted.
     Mailbox.objects.update(is_active=False)
     assert client.data(mail())[0] == 550
@@ -144,22 +217,51 @@ def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_sessio
     assert (smtp_server.MAX_RECIPIENTS, smtp_server.MAX_UNKNOWN) == (100, 20)
     monkeypatch.setattr(smtp_server, "MAX_RECIPIENTS", 4)
     monkeypatch.setattr(smtp_server, "MAX_UNKNOWN", 3)
-    for name, codes in (("support+", [250, 250, 250, 250, 452]), ("guess", [550, 550, 550, 421])):
+    for name, codes in (
+        ("support+", [250, 250, 250, 250, 452]),
+        ("guess", [550, 550, 550, 421]),
+    ):
         client.rset()
         client.mail(SENDER)
-        assert [client.rcpt(f"{name}{number}@acme.example")[0] for number in range(len(codes))] == codes
+        assert [
+            client.rcpt(f"{name}{number}@acme.example")[0]
+            for number in range(len(codes))
+        ] == codes
 
 
-def test_missing_headers_are_filled_from_the_envelope(world: World, client: smtplib.SMTP):
+def test_missing_headers_are_filled_from_the_envelope(
+    world: World, client: smtplib.SMTP
+):
     assert deliver(client, b"\r\njust text\r\n", "support+x@acme.example") == 250
     email = received()
-    assert (email.from_address, email.to, email.subject) == (SENDER, ["support+x@acme.example"], "")
-    assert (email.markdown, email.message_id_header[-23:]) == ("just text", ".received@acme.example>")
+    assert (email.from_address, email.to, email.subject) == (
+        SENDER,
+        ["support+x@acme.example"],
+        "",
+    )
+    assert (email.markdown, email.message_id_header[-23:]) == (
+        "just text",
+        ".received@acme.example>",
+    )
     email.delete()
-    assert deliver(client, mail(From="MAILER-DAEMON", Auto_Submitted="auto-replied (x)"), sender="") == 250
+    assert (
+        deliver(
+            client,
+            mail(From="MAILER-DAEMON", Auto_Submitted="auto-replied (x)"),
+            sender="",
+        )
+        == 250
+    )
     email = received()
-    assert (email.from_address, email.from_name, email.status) == ("", "MAILER-DAEMON", Status.UNREAD)
-    assert (email.metadata["auto_submitted"], "envelope_from" in email.metadata) == ("auto-generated", False)
+    assert (email.from_address, email.from_name, email.status) == (
+        "",
+        "MAILER-DAEMON",
+        Status.UNREAD,
+    )
+    assert (email.metadata["auto_submitted"], "envelope_from" in email.metadata) == (
+        "auto-generated",
+        False,
+    )
 
 
 def outgoing(world: World, message_id: str = OURS, **fields: str | bool) -> Email:
@@ -169,7 +271,9 @@ def outgoing(world: World, message_id: str = OURS, **fields: str | bool) -> Emai
     return email
 
 
-def test_reply_joins_the_thread_of_its_parent_and_no_other(world: World, client: smtplib.SMTP):
+def test_reply_joins_the_thread_of_its_parent_and_no_other(
+    world: World, client: smtplib.SMTP
+):
     ours, second = outgoing(world, subject="Question"), "<second@acme.example>"
     outgoing(world, second)
     for headers in (
@@ -180,7 +284,10 @@ def test_reply_joins_the_thread_of_its_parent_and_no_other(world: World, client:
     ):
         assert deliver(client, mail(str(headers), **headers)) == 250
         email = received(markdown=str(headers))
-        assert (email.thread_id, email.in_reply_to) == (ours.thread_id, headers.get("In_Reply_To", "")), headers
+        assert (email.thread_id, email.in_reply_to) == (
+            ours.thread_id,
+            headers.get("In_Reply_To", ""),
+        ), headers
     # A forged id does not hijack a thread.
     deliver(client, mail("first", Message_ID="<theirs@x.example>", In_Reply_To=OURS))
     deliver(client, mail("forged", Message_ID="<theirs@x.example>"))
@@ -189,22 +296,33 @@ def test_reply_joins_the_thread_of_its_parent_and_no_other(world: World, client:
 
     # It joins no thread by subject, and none of another mailbox or of the sandbox.
     tried = outgoing(world, "<tried@acme.example>", sandbox=True)
-    make_mailbox(account=world.account, address="sales@acme.example", display_name="Sales")
+    make_mailbox(
+        account=world.account, address="sales@acme.example", display_name="Sales"
+    )
     deliver(client, mail("other", Subject="Re: Question"))
     deliver(client, mail("other", In_Reply_To=OURS), "sales@acme.example")
     deliver(client, mail("other", In_Reply_To="<tried@acme.example>"))
-    threads = set(Email.objects.filter(markdown="other").values_list("thread_id", flat=True))
+    threads = set(
+        Email.objects.filter(markdown="other").values_list("thread_id", flat=True)
+    )
     assert (len(threads), threads & {ours.thread_id, tried.thread_id}) == (3, set())
 
 
 def test_loops_are_refused(world: World, client: smtplib.SMTP):
-    make_mailbox(account=world.account, address="sales@acme.example", display_name="Sales")
+    make_mailbox(
+        account=world.account, address="sales@acme.example", display_name="Sales"
+    )
     outgoing(world)
     assert deliver(client, mail(Message_ID=OURS)) == 554
     assert deliver(client, b"Received: from a\r\n" * 30 + mail()) == 554
     assert not Email.objects.filter(direction=Direction.INBOUND).exists()
     # For a colleague it is ordinary mail.
-    assert deliver(client, mail(Message_ID=OURS), "support@acme.example", "sales@acme.example") == 250
+    assert (
+        deliver(
+            client, mail(Message_ID=OURS), "support@acme.example", "sales@acme.example"
+        )
+        == 250
+    )
     assert received().mailbox.address == "sales@acme.example"
 
 
@@ -222,7 +340,10 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
 
 
 def test_message_without_free_memory_is_deferred(
-    world: World, listener: Listener, client: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    listener: Listener,
+    client: smtplib.SMTP,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     reception = listener._reception
     free = reception.bytes
@@ -235,17 +356,29 @@ def test_message_without_free_memory_is_deferred(
         patched.setattr(smtp_server, "MAX_BYTES_OF_ADDRESS", 100)
         assert deliver(client, mail("x" * 200)) == 452
     assert deliver(client, mail("x" * 200)) == 250
-    wait_for(lambda: (reception.bytes, reception.bytes_of) == (free, {}), 60, "the reserved memory is released")
+    wait_for(
+        lambda: (reception.bytes, reception.bytes_of) == (free, {}),
+        60,
+        "the reserved memory is released",
+    )
 
 
-def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(world: World, listener: Listener):
+def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(
+    world: World, listener: Listener
+):
     with contextlib.ExitStack() as opened:
 
         def greetings(source: str, number: int) -> Counter[bytes]:
-            """Open so many connections from this address, keep them, and count the statuses of their greetings."""
+            """Open so many connections from this address, keep them, and count the
+            statuses of their greetings.
+            """
             connections = [
                 opened.enter_context(
-                    socket.create_connection(("127.0.0.1", listener.port), timeout=60, source_address=(source, 0))
+                    socket.create_connection(
+                        ("127.0.0.1", listener.port),
+                        timeout=60,
+                        source_address=(source, 0),
+                    )
                 )
                 for _ in range(number)
             ]
@@ -253,10 +386,15 @@ def test_address_that_takes_all_the_sessions_it_can_keeps_no_other_mail_out(worl
 
         assert greetings("127.0.0.2", 300) == {b"220": 50, b"421": 250}
         # Nor do several addresses: the last places are only for those that have few.
-        assert sum(greetings(f"127.0.0.{number}", 60)[b"220"] for number in range(3, 9)) == 190 + 2 * smtp_server.FEW
+        assert (
+            sum(greetings(f"127.0.0.{number}", 60)[b"220"] for number in range(3, 9))
+            == 190 + 2 * smtp_server.FEW
+        )
         with connected(listener) as client:
             assert deliver(client, mail()) == 250
-    wait_for(lambda: not listener._reception.sessions_of, 60, "the sessions are forgotten")
+    wait_for(
+        lambda: not listener._reception.sessions_of, 60, "the sessions are forgotten"
+    )
 
 
 def test_session_without_a_message_is_ended_soon_and_told_why(
@@ -277,12 +415,25 @@ def test_dots_and_bare_line_ends_are_text(world: World, listener: Listener):
     with socket.create_connection(("127.0.0.1", listener.port), timeout=60) as raw:
         lines = raw.makefile("rb")
         lines.readline()
-        for line in (b"HELO x", b"MAIL FROM:<a@b.example>", b"RCPT TO:<support@acme.example>", b"DATA"):
+        for line in (
+            b"HELO x",
+            b"MAIL FROM:<a@b.example>",
+            b"RCPT TO:<support@acme.example>",
+            b"DATA",
+        ):
             raw.sendall(line + b"\r\n")
             lines.readline()
-        raw.sendall(b"Subject: x\r\n\r\n..dot\r\nsmuggled\n.\nMAIL FROM:<c@d.example>\r.\r\n.\r\n")
+        raw.sendall(
+            b"Subject: x\r\n\r\n..dot\r\nsmuggled\n.\nMAIL FROM:<c@d.example>\r.\r\n.\r\n"
+        )
         assert lines.readline().startswith(b"250")
-    assert received().markdown.splitlines() == [".dot", "smuggled", ".", "MAIL FROM:<c@d.example>", "."]
+    assert received().markdown.splitlines() == [
+        ".dot",
+        "smuggled",
+        ".",
+        "MAIL FROM:<c@d.example>",
+        ".",
+    ]
 
 
 def test_connection_lost_in_the_middle_stores_nothing(world: World, listener: Listener):
@@ -294,7 +445,11 @@ def test_connection_lost_in_the_middle_stores_nothing(world: World, listener: Li
         client.docmd("DATA")
         client.send(mail().replace(b"\n", b"\r\n"))
         wait_for(lambda: reception.bytes < free, 60, "the beginning is there")
-    wait_for(lambda: not reception.connections and reception.bytes == free, 60, "it is forgotten")
+    wait_for(
+        lambda: not reception.connections and reception.bytes == free,
+        60,
+        "it is forgotten",
+    )
     assert not Email.objects.exists()
 
 
@@ -304,7 +459,9 @@ def database_away() -> Iterator[None]:
     options = database.settings_dict
     name = database.ops.quote_name(options["NAME"])
     database.ensure_connection()
-    with psycopg.connect(dbname="postgres", host=options["HOST"], user=options["USER"], autocommit=True) as server:
+    with psycopg.connect(
+        dbname="postgres", host=options["HOST"], user=options["USER"], autocommit=True
+    ) as server:
         server.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
         server.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND pid <> %s",
@@ -319,7 +476,12 @@ def database_away() -> Iterator[None]:
 @pytest.mark.django_db(transaction=True)
 def test_mail_is_deferred_while_the_database_is_down_and_two_listeners_store_it_once():
     listen(make_world())
-    with running() as first, running() as second, connected(first) as one, connected(second) as two:
+    with (
+        running() as first,
+        running() as second,
+        connected(first) as one,
+        connected(second) as two,
+    ):
         one.mail(SENDER)
         assert one.rcpt("support@acme.example")[0] == 250
         with database_away():

@@ -1,4 +1,6 @@
-"""API keys: shown once, never with both send and oversight, and never wider than the key that created them."""
+"""API keys: shown once, never with both send and oversight, and never wider than the
+key that created them.
+"""
 
 from typing import Any
 
@@ -34,23 +36,43 @@ def revoke(world: World, key_id: str, key: str = "admin") -> Any:
 
 @pytest.fixture
 def two(world: World) -> World:
-    """An account with a second mailbox, and keys of each kind that may use the first one only."""
-    make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
-    for name, scopes in {"one agent": ["read", "send"], "one desk": ["oversight"], "one admin": ["admin"]}.items():
+    """An account with a second mailbox, and keys of each kind that may use the first
+    one only.
+    """
+    make_mailbox(
+        account=world.account, address="second@acme.example", display_name="Second"
+    )
+    for name, scopes in {
+        "one agent": ["read", "send"],
+        "one desk": ["oversight"],
+        "one admin": ["admin"],
+    }.items():
         add_key(world, name, scopes, mailbox_ids=[world.mailbox.pk])
     return world
 
 
 def held_in_the_second(world: World) -> Any:
-    return world.call("POST", f"{SECOND}/send", json={"to": "a@x.example", "subject": "s", "body": "b"}).json()
+    return world.call(
+        "POST",
+        f"{SECOND}/send",
+        json={"to": "a@x.example", "subject": "s", "body": "b"},
+    ).json()
 
 
 def test_key_is_shown_once_and_works(world: World):
     made = create(world, scopes=["read", "send"])
     body = made.json()
-    assert (made.status_code, body["api_key"], body["prefix"]) == (201, body["key"], f"{body['key'][:11]}...")
+    assert (made.status_code, body["api_key"], body["prefix"]) == (
+        201,
+        body["key"],
+        f"{body['key'][:11]}...",
+    )
     assert body["key"].startswith("mm_live_")
-    assert (body["scopes"], body["mailboxes"], body["sandbox"]) == (["read", "send"], None, False)
+    assert (body["scopes"], body["mailboxes"], body["sandbox"]) == (
+        ["read", "send"],
+        None,
+        False,
+    )
     world.keys["new"] = body["key"]
     assert world.send(key="new").status_code == 202
     listed = world.call("GET", "/v1/api-keys", key="admin")
@@ -61,15 +83,25 @@ def test_key_is_shown_once_and_works(world: World):
     assert create(world).json()["scopes"] == ["read"]
 
 
-def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(world: World, other: World):
+def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(
+    world: World, other: World
+):
     before = ApiKey.objects.count()
     bad: list[dict[str, Any]] = [
         {"scopes": ["send", "oversight"]}, {"scopes": [" SEND", "Oversight", "admin"]}, {"scopes": ["root"]},
         {"scopes": []}, {"scopes": "read"}, {"name": ""}, {"name": "two\nlines"}, {"mailboxes": []},
     ]  # fmt: skip
-    assert [fields for fields in bad if create(world, **fields).status_code != 422] == []
-    nowhere = ["nobody@acme.example", "support@globex.example", "01JD0000000000000000000000"]
-    assert [one for one in nowhere if create(world, mailboxes=[one]).status_code != 404] == []
+    assert [
+        fields for fields in bad if create(world, **fields).status_code != 422
+    ] == []
+    nowhere = [
+        "nobody@acme.example",
+        "support@globex.example",
+        "01JD0000000000000000000000",
+    ]
+    assert [
+        one for one in nowhere if create(world, mailboxes=[one]).status_code != 404
+    ] == []
     assert ApiKey.objects.count() == before
     for key in ("agent", "desk"):
         answer = patch(world, world.key_id(key), scopes=["send", "oversight"])
@@ -82,7 +114,10 @@ def test_revoked_key_is_refused_at_once_and_stays_revoked(world: World):
     assert revoke(world, key_id).json() == {"id": key_id, "status": "revoked"}
     assert world.send().status_code == 401
     assert revoke(world, key_id).status_code == 200
-    assert (patch(world, key_id, name="Back").status_code, world.send().status_code) == (409, 401)
+    assert (
+        patch(world, key_id, name="Back").status_code,
+        world.send().status_code,
+    ) == (409, 401)
     rows = world.get("/v1/api-keys", key="admin")["api_keys"]
     assert [row["is_active"] for row in rows if row["id"] == key_id] == [False]
     assert AuditLogEntry.objects.filter(action="api_key.revoked").count() == 1
@@ -90,7 +125,10 @@ def test_revoked_key_is_refused_at_once_and_stays_revoked(world: World):
 
 def test_key_may_revoke_itself_but_not_the_last_admin(world: World):
     admin = world.key_id("admin")
-    assert (revoke(world, admin).status_code, patch(world, admin).status_code) == (409, 422)
+    assert (revoke(world, admin).status_code, patch(world, admin).status_code) == (
+        409,
+        422,
+    )
     assert patch(world, admin, scopes=["read"]).json()["code"] == "last_admin"
     assert patch(world, admin, mailboxes=[world.mailbox.address]).status_code == 409
     world.keys["second"] = create(world, scopes=["admin"]).json()["key"]
@@ -103,14 +141,27 @@ def test_two_admins_that_revoke_each_other_leave_one():
     world = make_world()
     add_key(world, "second", ["admin"])
     ids = {name: world.key_id(name) for name in ("admin", "second")}
-    at_once(lambda: revoke(world, ids["admin"], key="second"), lambda: revoke(world, ids["second"], key="admin"))
+    at_once(
+        lambda: revoke(world, ids["admin"], key="second"),
+        lambda: revoke(world, ids["second"], key="admin"),
+    )
     assert ApiKey.objects.account_admins().count() == 1
 
 
 def test_change_of_a_key_applies_from_the_next_call(world: World):
     key_id = world.key_id("agent")
-    body = patch(world, key_id, name="Renamed", scopes=["read"], mailboxes=[world.mailbox.address]).json()
-    assert (body["status"], body["name"], body["scopes"]) == ("updated", "Renamed", ["read"])
+    body = patch(
+        world,
+        key_id,
+        name="Renamed",
+        scopes=["read"],
+        mailboxes=[world.mailbox.address],
+    ).json()
+    assert (body["status"], body["name"], body["scopes"]) == (
+        "updated",
+        "Renamed",
+        ["read"],
+    )
     assert body["mailboxes"] == [world.mailbox.pk]
     assert world.send().status_code == 403
     assert patch(world, key_id, mailboxes=None).json()["mailboxes"] is None
@@ -124,26 +175,53 @@ def test_gaining_oversight_takes_an_operators_code(world: World):
     code = ApprovalRequest.objects.get().code
     # The code is valid only for this key and these scopes.
     watcher = world.key_id("watcher")
-    assert patch(world, watcher, scopes=["read", "oversight"], approval_code=code).status_code == 404
-    assert patch(world, key_id, scopes=["admin", "oversight"], approval_code=code).status_code == 404
-    assert patch(world, key_id, scopes=["read", "oversight"], approval_code=code).status_code == 200
+    assert (
+        patch(
+            world, watcher, scopes=["read", "oversight"], approval_code=code
+        ).status_code
+        == 404
+    )
+    assert (
+        patch(
+            world, key_id, scopes=["admin", "oversight"], approval_code=code
+        ).status_code
+        == 404
+    )
+    assert (
+        patch(
+            world, key_id, scopes=["read", "oversight"], approval_code=code
+        ).status_code
+        == 200
+    )
     assert world.call("GET", "/v1/oversight/pending", key="reader").status_code == 200
     # Leaving the scope as it is needs no code.
     assert patch(world, key_id, scopes=["oversight"]).status_code == 200
 
 
-def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(world: World, settings: Any):
+def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(
+    world: World, settings: Any
+):
     """Point 12."""
     for codes in ("0", "1"):
         settings.GATEWAY_APPROVAL_CODES = codes
         with undone():
             waiting = create(world, scopes=["oversight"])
-            assert (waiting.status_code, ApiKey.objects.filter(name="Bot").exists()) == (202, False)
-            made = create(world, scopes=["oversight"], approval_code=ApprovalRequest.objects.get().code)
+            assert (
+                waiting.status_code,
+                ApiKey.objects.filter(name="Bot").exists(),
+            ) == (202, False)
+            made = create(
+                world,
+                scopes=["oversight"],
+                approval_code=ApprovalRequest.objects.get().code,
+            )
             assert (made.status_code, made.json()["scopes"]) == (201, ["oversight"])
     settings.GATEWAY_APPROVAL_CODES, settings.GATEWAY_OVERSIGHT_CODES = "0", False
     assert create(world, scopes=["oversight"]).status_code == 201
-    assert patch(world, world.key_id("reader"), scopes=["read", "oversight"]).status_code == 200
+    assert (
+        patch(world, world.key_id("reader"), scopes=["read", "oversight"]).status_code
+        == 200
+    )
 
 
 def test_sandbox_key_creates_sandbox_keys_only(world: World):
@@ -151,33 +229,72 @@ def test_sandbox_key_creates_sandbox_keys_only(world: World):
     assert create(world, sandbox=True).json()["key"].startswith("mm_test_")
     made = create(world, key="test admin").json()
     assert (made["sandbox"], made["key"][:8]) == (True, "mm_test_")
-    assert create(world, key="test admin", sandbox=False).json()["code"] == "sandbox_key"
+    assert (
+        create(world, key="test admin", sandbox=False).json()["code"] == "sandbox_key"
+    )
     assert revoke(world, world.key_id("agent"), key="test admin").status_code == 404
 
 
 def test_limited_key_sees_its_mailboxes_only(two: World):
     listed = two.get("/v1/mailboxes", key="one agent")["mailboxes"]
     assert [row["id"] for row in listed] == [two.mailbox.pk]
-    assert two.get("/v1/account", key="one agent")["mailboxes"][0]["id"] == two.mailbox.pk
+    assert (
+        two.get("/v1/account", key="one agent")["mailboxes"][0]["id"] == two.mailbox.pk
+    )
     assert two.send(key="one agent").status_code == 202
-    received = make_inbound(two, mailbox=two.account.mailboxes.get(address="second@acme.example"))
+    received = make_inbound(
+        two, mailbox=two.account.mailboxes.get(address="second@acme.example")
+    )
     theirs = held_in_the_second(two)
     e, t = theirs["id"], theirs["thread_id"]
-    flat = {"from": "second@acme.example", "to": "a@x.example", "subject": "s", "body": "other"}
+    flat = {
+        "from": "second@acme.example",
+        "to": "a@x.example",
+        "subject": "s",
+        "body": "other",
+    }
     calls = [
-        *(("GET", SECOND, None), ("GET", f"{SECOND}/emails", None), ("GET", f"{SECOND}/emails/{e}", None)),
-        *(("GET", f"{two.base}/emails/{e}", None), ("GET", f"{SECOND}/threads/{t}", None)),
-        *(("GET", f"{two.base}/threads/{t}", None), ("GET", f"/get_thread?thread_id={t}", None)),
-        *(("GET", f"/read_email?id={e}", None), ("GET", f"/read_email?id={received.pk}", None)),
-        *(("GET", "/check_inbox?mailbox=second@acme.example", None), ("GET", f"{SECOND}/emails/{e}/tags", None)),
-        *(("POST", f"{SECOND}/emails/{e}/cancel", None), ("POST", "/cancel_message", {"email_id": e})),
-        *(("POST", "/tag_email", {"id": e, "tags": ["x"]}), ("POST", f"{SECOND}/send", flat)),
-        *(("POST", "/send_email", flat), ("POST", "/reply_email", {"email_id": e, "body": "x"})),
+        *(
+            ("GET", SECOND, None),
+            ("GET", f"{SECOND}/emails", None),
+            ("GET", f"{SECOND}/emails/{e}", None),
+        ),
+        *(
+            ("GET", f"{two.base}/emails/{e}", None),
+            ("GET", f"{SECOND}/threads/{t}", None),
+        ),
+        *(
+            ("GET", f"{two.base}/threads/{t}", None),
+            ("GET", f"/get_thread?thread_id={t}", None),
+        ),
+        *(
+            ("GET", f"/read_email?id={e}", None),
+            ("GET", f"/read_email?id={received.pk}", None),
+        ),
+        *(
+            ("GET", "/check_inbox?mailbox=second@acme.example", None),
+            ("GET", f"{SECOND}/emails/{e}/tags", None),
+        ),
+        *(
+            ("POST", f"{SECOND}/emails/{e}/cancel", None),
+            ("POST", "/cancel_message", {"email_id": e}),
+        ),
+        *(
+            ("POST", "/tag_email", {"id": e, "tags": ["x"]}),
+            ("POST", f"{SECOND}/send", flat),
+        ),
+        *(
+            ("POST", "/send_email", flat),
+            ("POST", "/reply_email", {"email_id": e, "body": "x"}),
+        ),
         ("POST", f"{two.base}/reply/{e}", {"body": "x"}),
         ("POST", f"{SECOND}/request-upgrade", {"target_mode": "autonomous"}),
         ("POST", f"{SECOND}/upgrade", {"code": "A7X-29K"}),
     ]
-    found = {path: two.call(verb, path, key="one agent", json=body).status_code for verb, path, body in calls}
+    found = {
+        path: two.call(verb, path, key="one agent", json=body).status_code
+        for verb, path, body in calls
+    }
     assert {path: status for path, status in found.items() if status != 404} == {}
     assert two.get("/check_inbox", key="one agent")["emails"] == []
     # Deleting its mailbox does not lift its limits.
@@ -190,7 +307,10 @@ def test_limited_desk_sees_and_decides_its_mailboxes_only(two: World):
     mine, theirs = two.held(), held_in_the_second(two)["id"]
     body = two.get("/v1/oversight/pending", key="one desk")
     assert [row["id"] for row in body["pending"]] == [mine]
-    for path in (f"/v1/oversight/pending?email_id={theirs}", "/list_pending?mailbox=second@acme.example"):
+    for path in (
+        f"/v1/oversight/pending?email_id={theirs}",
+        "/list_pending?mailbox=second@acme.example",
+    ):
         assert two.call("GET", path, key="one desk").status_code == 404
     assert two.decide(theirs, key="one desk").status_code == 404
     assert two.decide(mine, key="one desk").status_code == 200
@@ -209,16 +329,24 @@ def test_limited_admin_reaches_nothing_beyond_its_mailboxes(two: World):
         refused = two.call(verb, path, key="one admin", json=body)
         assert refusal_of(refused) == (403, "limited_key"), path
     assert two.call("DELETE", SECOND, key="one admin").status_code == 404
-    assert two.call("POST", "/v1/webhooks", key="one admin", json=hook).status_code in (403, 422)
+    assert two.call("POST", "/v1/webhooks", key="one admin", json=hook).status_code in (
+        403,
+        422,
+    )
     there = hook | {"mailbox_id": "second@acme.example"}
-    assert two.call("POST", "/v1/webhooks", key="one admin", json=there).status_code == 404
+    assert (
+        two.call("POST", "/v1/webhooks", key="one admin", json=there).status_code == 404
+    )
     assert two.get("/v1/webhooks", key="one admin")["webhooks"] == []
     assert two.get("/v1/upgrade-requests", key="one admin") == {"requests": []}
 
 
 def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two: World):
     assert create(two, key="one admin").status_code == 422
-    assert create(two, key="one admin", mailboxes=["second@acme.example"]).status_code == 404
+    assert (
+        create(two, key="one admin", mailboxes=["second@acme.example"]).status_code
+        == 404
+    )
     made = create(two, key="one admin", mailboxes=[two.mailbox.address]).json()
     assert made["mailboxes"] == [two.mailbox.pk]
     assert patch(two, made["id"], key="one admin", mailboxes=None).status_code == 422
@@ -226,4 +354,9 @@ def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two: World)
         assert patch(two, key_id, key="one admin", name="x").status_code == 404
         assert revoke(two, key_id, key="one admin").status_code == 404
     rows = two.get("/v1/api-keys", key="one admin")["api_keys"]
-    assert {row["name"] for row in rows} == {"Key one agent", "Key one desk", "Key one admin", "Bot"}
+    assert {row["name"] for row in rows} == {
+        "Key one agent",
+        "Key one desk",
+        "Key one admin",
+        "Bot",
+    }

@@ -1,4 +1,6 @@
-"""Killed at each statement in turn, or as a process: a retry neither loses nor duplicates a message."""
+"""Killed at each statement in turn, or as a process: a retry neither loses nor
+duplicates a message.
+"""
 
 import itertools
 import os
@@ -18,7 +20,13 @@ from gateway.messages import outbox
 from gateway.models import AuditLogEntry, Email
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, events_of, leave, make_world, move_on_everything
+from tests.integration.gateway.world import (
+    World,
+    events_of,
+    leave,
+    make_world,
+    move_on_everything,
+)
 from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +45,9 @@ def world(transactional_db: None) -> World:
 
 @contextmanager
 def killed_at(number: int) -> Iterator[list[bool]]:
-    """Kill the code inside before this statement number; the list says whether it got that far."""
+    """Kill the code inside before this statement number; the list says whether it got
+    that far.
+    """
     numbers, came = itertools.count(1), [False]
 
     def run(execute: Callable[..., Any], *statement: Any) -> Any:
@@ -61,8 +71,16 @@ def end_lease(email: Email) -> None:
 
 def replace_email(email: Email) -> Email:
     """Replace the outbox with another approved message."""
-    values = {one.attname: getattr(email, one.attname) for one in Email._meta.concrete_fields}
-    fresh = {"status": Status.SCHEDULED, "attempts": 0, "sent_at": None, "data_attempted_at": None, "lease_until": None}
+    values = {
+        one.attname: getattr(email, one.attname) for one in Email._meta.concrete_fields
+    }
+    fresh = {
+        "status": Status.SCHEDULED,
+        "attempts": 0,
+        "sent_at": None,
+        "data_attempted_at": None,
+        "lease_until": None,
+    }
     fresh |= {"due_at": timezone.now(), "fate_unknown": False, "last_error": ""}
     return Email.objects.create(**{**values, **fresh, "id": ulid()})
 
@@ -71,7 +89,9 @@ def recorded(email_id: str, action: str) -> int:
     return AuditLogEntry.objects.filter(resource_id=email_id, action=action).count()
 
 
-def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(world: World, mail_server: MailServer):
+def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
+    world: World, mail_server: MailServer
+):
     unknown, email = 0, world.approved()
     for number in itertools.count(1):
         # Another message with the same content, as it waits in the outbox.
@@ -82,8 +102,15 @@ def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
         outbox.settle_lost()
         leave(email)
         email.refresh_from_db()
-        copies, sent_events = len(mail_server.taken) - before, events_of(email.pk).count("message.sent")
-        assert (email.status, copies <= 1, sent_events) == (Status.SENT, True, 0 if email.fate_unknown else 1), number
+        copies, sent_events = (
+            len(mail_server.taken) - before,
+            events_of(email.pk).count("message.sent"),
+        )
+        assert (email.status, copies <= 1, sent_events) == (
+            Status.SENT,
+            True,
+            0 if email.fate_unknown else 1,
+        ), number
         assert copies == 1 or email.fate_unknown, number
         unknown += email.fate_unknown
         if not came[0]:
@@ -96,14 +123,23 @@ def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
 @pytest.mark.slow
 def test_send_killed_at_any_statement_and_repeated_makes_one_message(world: World):
     for number in itertools.count(1):
-        message = {"subject": f"Message {number} of a client that asks again", "idempotency_key": f"k{number}"}
+        message = {
+            "subject": f"Message {number} of a client that asks again",
+            "idempotency_key": f"k{number}",
+        }
         with killed_at(number) as came:
             world.send(**message)
         again = world.send(**message)
         move_on_everything()
         (email,) = Email.objects.filter(subject=message["subject"])
-        assert (again.json()["id"], email.status) == (email.pk, Status.PENDING_SEND_APPROVAL), number
-        assert (events_of(email.pk), recorded(email.pk, "email.submitted")) == (["oversight.pending"], 1), number
+        assert (again.json()["id"], email.status) == (
+            email.pk,
+            Status.PENDING_SEND_APPROVAL,
+        ), number
+        assert (events_of(email.pk), recorded(email.pk, "email.submitted")) == (
+            ["oversight.pending"],
+            1,
+        ), number
         if not came[0]:
             break
     assert number > 5
@@ -118,7 +154,9 @@ def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world: Wor
         assert world.decide(email_id).status_code in (200, 409)
         email = Email.objects.get(pk=email_id)
         assert (email.status, email.decision) == (Status.SCHEDULED, "approved"), number
-        assert events_of(email_id) == ["oversight.pending", "oversight.approved"], number
+        assert events_of(email_id) == ["oversight.pending", "oversight.approved"], (
+            number
+        )
         assert recorded(email_id, "email.approved") == 1, number
         if not came[0]:
             break
@@ -136,10 +174,18 @@ outbox.send_due(email_id={email_id!r})
 def worker_for(email: Email, mail_server: MailServer) -> Iterator[None]:
     """Run a process that sends one email, and kill it at the end."""
     options = connection.settings_dict
-    url = f"postgresql:///{options['NAME']}?host={options['HOST']}&user={options['USER']}"
-    environment = os.environ | {"DATABASE_URL": url, "EMAIL_URL": mail_server.url, "SERVE": "gateway"}
+    url = (
+        f"postgresql:///{options['NAME']}?host={options['HOST']}&user={options['USER']}"
+    )
+    environment = os.environ | {
+        "DATABASE_URL": url,
+        "EMAIL_URL": mail_server.url,
+        "SERVE": "gateway",
+    }
     code = _WORKER.format(email_id=email.pk)
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
+    )
     try:
         yield
     finally:
@@ -147,17 +193,26 @@ def worker_for(email: Email, mail_server: MailServer) -> Iterator[None]:
         process.wait()
 
 
-def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(world: World, mail_server: MailServer):
+def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(
+    world: World, mail_server: MailServer
+):
     mail_server.mood = "stall"
     email = world.approved()
     with worker_for(email, mail_server):
         wait_for(lambda: mail_server.seen, 120, "the message at the mail server")
     email.refresh_from_db()
-    assert (email.status, email.data_attempted_at is not None) == (Status.SCHEDULED, True)
+    assert (email.status, email.data_attempted_at is not None) == (
+        Status.SCHEDULED,
+        True,
+    )
     mail_server.mood = "ok"
     end_lease(email)
     assert leave(email) == "not due"
     assert outbox.settle_lost() == 1
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, mail_server.seen) == (Status.SENT, True, 1)
+    assert (email.status, email.fate_unknown, mail_server.seen) == (
+        Status.SENT,
+        True,
+        1,
+    )
     assert "message.sent" not in events_of(email.pk)

@@ -15,9 +15,23 @@ from redis import Redis
 from common import redis
 from gateway import attachments, limits
 from gateway.errors import TooManyRequests
-from gateway.models import Account, ApiKey, AuditLogEntry, Email, IdempotencyRecord, Mailbox, UsageDay
+from gateway.models import (
+    Account,
+    ApiKey,
+    AuditLogEntry,
+    Email,
+    IdempotencyRecord,
+    Mailbox,
+    UsageDay,
+)
 from gateway.tasks import sweep
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys, make_inbound, refusal_of
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    add_sandbox_keys,
+    make_inbound,
+    refusal_of,
+)
 
 MOMENT = datetime(2026, 11, 20, 8, 15, 40, tzinfo=UTC)
 DAY = datetime(2026, 10, 5, tzinfo=UTC)
@@ -34,7 +48,9 @@ def set_limits(world: World, **fields: Any) -> None:
 
 def call_as_agent(world: World, now: datetime = MOMENT) -> int | None:
     """Count one call; return how long to wait if it exceeds the limit."""
-    key = ApiKey.objects.select_related("account").get(account=world.account, name="Key agent")
+    key = ApiKey.objects.select_related("account").get(
+        account=world.account, name="Key agent"
+    )
     try:
         limits.check_rate(key=key, now=now)
     except TooManyRequests as refused:
@@ -48,7 +64,9 @@ def until_refused(world: World, limit: int) -> Any:
     return next(answer for answer in answers if answer.status_code == 429)
 
 
-def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(world: World, settings: Any):
+def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(
+    world: World, settings: Any
+):
     settings.GATEWAY_RATE_LIMIT = 3
     answer = until_refused(world, 3)
     body = answer.json()
@@ -58,22 +76,36 @@ def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(w
     assert counted in range(3, 7), "a minute may have ended meanwhile"
     assert world.call("GET", "/v1/mailboxes", key="reader").status_code == 200
     set_limits(world, requests_per_minute=1)
-    refused = [world.call("GET", "/v1/mailboxes").status_code for _ in range(3)].count(429)
-    assert sum(limits.calls_not_moved(world.account.pk).values()) == counted + 1 + 3 - refused
+    refused = [world.call("GET", "/v1/mailboxes").status_code for _ in range(3)].count(
+        429
+    )
+    assert (
+        sum(limits.calls_not_moved(world.account.pk).values())
+        == counted + 1 + 3 - refused
+    )
 
 
-def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(world: World, settings: Any):
+def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(
+    world: World, settings: Any
+):
     settings.GATEWAY_RATE_LIMIT = 2
     assert [call_as_agent(world) for _ in range(3)] == [None, None, 20]
     assert call_as_agent(world, MOMENT + timedelta(seconds=20)) is None
-    for hour, (setting, own, refused) in enumerate(((1, None, 20), (1, 0, None), (0, None, None), (0, 1, 20)), 1):
+    for hour, (setting, own, refused) in enumerate(
+        ((1, None, 20), (1, 0, None), (0, None, None), (0, 1, 20)), 1
+    ):
         settings.GATEWAY_RATE_LIMIT = setting
         set_limits(world, requests_per_minute=own)
         later = MOMENT + timedelta(hours=hour)
-        assert [call_as_agent(world, later), call_as_agent(world, later)] == [None, refused], (setting, own)
+        assert [call_as_agent(world, later), call_as_agent(world, later)] == [
+            None,
+            refused,
+        ], (setting, own)
 
 
-def test_unresponsive_redis_is_asked_rarely(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
+def test_unresponsive_redis_is_asked_rarely(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(redis, "REST_SECONDS", 600)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -85,7 +117,9 @@ def test_unresponsive_redis_is_asked_rarely(world: World, settings: Any, monkeyp
     assert [call_as_agent(world) for _ in range(20)] == [None] * 20
 
 
-def test_counting_resumes_when_redis_returns_even_without_its_scripts(world: World, settings: Any):
+def test_counting_resumes_when_redis_returns_even_without_its_scripts(
+    world: World, settings: Any
+):
     redis.rest(OSError())
     assert call_as_agent(world) is None
     redis._rests_until = 0.0
@@ -101,18 +135,36 @@ def test_quota_used_up_is_429_until_the_month_ends(world: World):
     first = world.send(idempotency_key="once", subject="x").json()
     answer = world.send(idempotency_key="second")
     body = answer.json()
-    assert (answer.status_code, body["code"], body["monthly_email_quota"]) == (429, "quota_exceeded", 1)
+    assert (answer.status_code, body["code"], body["monthly_email_quota"]) == (
+        429,
+        "quota_exceeded",
+        1,
+    )
     assert "quota" in body["error"]
-    end = (timezone.now().replace(day=1) + timedelta(days=31)).replace(day=1, hour=0, minute=0, second=0)
-    assert int(answer["Retry-After"]) == pytest.approx((end - timezone.now()).total_seconds(), abs=90)
-    assert (Email.objects.count(), IdempotencyRecord.objects.filter(key="second").count()) == (1, 0)
+    end = (timezone.now().replace(day=1) + timedelta(days=31)).replace(
+        day=1, hour=0, minute=0, second=0
+    )
+    assert int(answer["Retry-After"]) == pytest.approx(
+        (end - timezone.now()).total_seconds(), abs=90
+    )
+    assert (
+        Email.objects.count(),
+        IdempotencyRecord.objects.filter(key="second").count(),
+    ) == (1, 0)
     again = world.send(idempotency_key="once", subject="x")
-    assert (again.status_code, again.json()["id"], again.json()["idempotent"]) == (200, first["id"], True)
+    assert (again.status_code, again.json()["id"], again.json()["idempotent"]) == (
+        200,
+        first["id"],
+        True,
+    )
     # December ends with the year.
     set_limits(world, monthly_email_quota=0)
     world.account.refresh_from_db()
     now = datetime(2026, 12, 31, 23, 59, 30, tzinfo=UTC)
-    with transaction.atomic(), pytest.raises(TooManyRequests, match="2027-01-01") as refused:
+    with (
+        transaction.atomic(),
+        pytest.raises(TooManyRequests, match="2027-01-01") as refused,
+    ):
         limits.check_quota(account=world.account, sandbox=False, now=now)
     assert refused.value.retry_after == 31
 
@@ -143,30 +195,61 @@ def test_warm_up_refuses_the_rest_of_the_day_until_it_is_over(world: World):
     assert body["hint"]
     now = timezone.now()
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0)
-    assert int(answer["Retry-After"]) == pytest.approx((midnight - now).total_seconds(), abs=90)
+    assert int(answer["Retry-After"]) == pytest.approx(
+        (midnight - now).total_seconds(), abs=90
+    )
     set_limits(world, warmup_stage=0, warmup_daily_limit=0)
     assert world.send().status_code == 202
 
 
 def test_command_sets_limits_and_shows_them(world: World):
     out = io.StringIO()
-    options = {"monthly_quota": 200, "max_mailboxes": 2, "requests_per_minute": 60, "warmup": (1, 50)}
+    options = {
+        "monthly_quota": 200,
+        "max_mailboxes": 2,
+        "requests_per_minute": 60,
+        "warmup": (1, 50),
+    }
     call_command("gateway_limits", account="acme", stdout=out, **options)
     account = Account.objects.get()
-    assert (account.monthly_email_quota, account.max_mailboxes, account.requests_per_minute) == (200, 2, 60)
+    assert (
+        account.monthly_email_quota,
+        account.max_mailboxes,
+        account.requests_per_minute,
+    ) == (200, 2, 60)
     assert (account.warmup_stage, account.warmup_daily_limit) == (1, 50)
     assert "50 (warm-up, stage 1)" in out.getvalue()
     assert AuditLogEntry.objects.get().metadata["monthly_email_quota"] == 200
-    call_command("gateway_limits", "--account", "acme", "--monthly-quota", "none", "--warmup", "none", stdout=out)
+    call_command(
+        "gateway_limits",
+        "--account",
+        "acme",
+        "--monthly-quota",
+        "none",
+        "--warmup",
+        "none",
+        stdout=out,
+    )
     account.refresh_from_db()
-    assert (account.monthly_email_quota, account.warmup_stage, account.max_mailboxes) == (None, 0, 2)
+    assert (
+        account.monthly_email_quota,
+        account.warmup_stage,
+        account.max_mailboxes,
+    ) == (None, 0, 2)
 
 
 def test_command_refuses_an_invalid_limit_and_explains_the_warm_up_format(world: World):
-    wrongs = {"--monthly-quota=-1": None, "--warmup=50": "STAGE:N", "--warmup=2:none": None, "--account=nobody": None}
+    wrongs = {
+        "--monthly-quota=-1": None,
+        "--warmup=50": "STAGE:N",
+        "--warmup=2:none": None,
+        "--account=nobody": None,
+    }
     for wrong, says in wrongs.items():
         with pytest.raises(CommandError, match=says):
-            call_command("gateway_limits", "--account=acme", wrong, stdout=io.StringIO())
+            call_command(
+                "gateway_limits", "--account=acme", wrong, stdout=io.StringIO()
+            )
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -196,16 +279,31 @@ TOO_MUCH: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"attachments": files(3, "eHh4eHh4eA==")}, 413, "attachments", "20 21"),
 ]
 AS_MUCH: list[dict[str, Any]] = [
-    *({"to": [f"a{n}@x.example" for n in range(50)]}, {"to": ",".join(f"a{n}@x.example" for n in range(50)) + ","}),
-    *({"subject": "x" * 998}, {"markdown": "x" * 262_144}, {"metadata": nested(30)}, {"idempotency_key": "k" * 200}),
-    *({"attachments": files(25, "")}, {"attachments": files(1, "eHh4eHh4eA==")}, {"attachments": files(4, "eHh4eHg=")}),
+    *(
+        {"to": [f"a{n}@x.example" for n in range(50)]},
+        {"to": ",".join(f"a{n}@x.example" for n in range(50)) + ","},
+    ),
+    *(
+        {"subject": "x" * 998},
+        {"markdown": "x" * 262_144},
+        {"metadata": nested(30)},
+        {"idempotency_key": "k" * 200},
+    ),
+    *(
+        {"attachments": files(25, "")},
+        {"attachments": files(1, "eHh4eHh4eA==")},
+        {"attachments": files(4, "eHh4eHg=")},
+    ),
 ]
 
 
 def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    assert (attachments.MAX_FILE_BYTES, attachments.MAX_ALL_FILES_BYTES) == (10_485_760, 20_971_520)
+    assert (attachments.MAX_FILE_BYTES, attachments.MAX_ALL_FILES_BYTES) == (
+        10_485_760,
+        20_971_520,
+    )
     monkeypatch.setattr(attachments, "MAX_FILE_BYTES", 7)
     monkeypatch.setattr(attachments, "MAX_ALL_FILES_BYTES", 20)
     for fields, status, field, numbers in TOO_MUCH:
@@ -214,15 +312,27 @@ def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(
         assert (answer.status_code, body.get("field")) == (status, field), numbers
         assert all(number in body["error"] for number in numbers.split()), body["error"]
     assert not Email.objects.exists()
-    assert [world.send(**fields).status_code for fields in AS_MUCH] == [202] * len(AS_MUCH)
+    assert [world.send(**fields).status_code for fields in AS_MUCH] == [202] * len(
+        AS_MUCH
+    )
 
 
 def test_oversized_or_deeply_nested_body_is_refused(world: World, settings: Any):
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
     for depth in (900, 100_000):
-        raw = '{"to": ["a@x.example"], "subject": "s", "markdown": "m", "x": ' + "[" * depth + "]" * depth + "}"
-        answer = Client().post(f"{world.base}/send", raw, content_type="application/json", headers=headers)
-        assert (answer.status_code in (400, 422), "deep" in answer.json()["error"]) == (True, True), depth
+        raw = (
+            '{"to": ["a@x.example"], "subject": "s", "markdown": "m", "x": '
+            + "[" * depth
+            + "]" * depth
+            + "}"
+        )
+        answer = Client().post(
+            f"{world.base}/send", raw, content_type="application/json", headers=headers
+        )
+        assert (answer.status_code in (400, 422), "deep" in answer.json()["error"]) == (
+            True,
+            True,
+        ), depth
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
     answer = world.send(markdown="x" * 1000)
     assert (answer.status_code, "1000 bytes" in answer.json()["error"]) == (413, True)
@@ -255,29 +365,64 @@ def test_usage_counts_visible_mail_of_the_period_by_day(world: World, other: Wor
     make_mail_in_october(world)
     make_mail_in_october(other)
     usage = october(world)
-    assert (usage["emails_sent"], usage["emails_received"], usage["oversight_actions"]) == (1, 2, 1)
+    assert (
+        usage["emails_sent"],
+        usage["emails_received"],
+        usage["oversight_actions"],
+    ) == (1, 2, 1)
     assert "data" not in usage
     usage = october(world, more="&breakdown=daily")
     days = {row["date"]: row for row in usage["data"]}
-    assert (usage["breakdown"], len(days), min(days), max(days)) == ("daily", 9, "2026-10-01", "2026-10-09")
-    assert [days["2026-10-05"][name] for name in ("emails_sent", "emails_received", "oversight_actions")] == [1, 1, 0]
-    assert (days["2026-10-04"]["emails_received"], days["2026-10-06"]["oversight_actions"]) == (1, 1)
-    elsewhere = Mailbox.objects.create(account=world.account, address="other@acme.example")
+    assert (usage["breakdown"], len(days), min(days), max(days)) == (
+        "daily",
+        9,
+        "2026-10-01",
+        "2026-10-09",
+    )
+    assert [
+        days["2026-10-05"][name]
+        for name in ("emails_sent", "emails_received", "oversight_actions")
+    ] == [1, 1, 0]
+    assert (
+        days["2026-10-04"]["emails_received"],
+        days["2026-10-06"]["oversight_actions"],
+    ) == (1, 1)
+    elsewhere = Mailbox.objects.create(
+        account=world.account, address="other@acme.example"
+    )
     add_key(world, "limited", ["read"], mailbox_ids=[elsewhere.pk])
     add_sandbox_keys(world)
-    assert [october(world, key)["emails_received"] for key in ("limited", "tester")] == [0, 0]
+    assert [
+        october(world, key)["emails_received"] for key in ("limited", "tester")
+    ] == [0, 0]
 
 
 @pytest.mark.slow
 def test_usage_of_an_invalid_period_is_422_and_of_any_other_reported(world: World):
-    for query in ("period=weekly", "from=x", "to=-1", "from=2&to=1", "from=0&to=99999999999", "to=1e99"):
+    for query in (
+        "period=weekly",
+        "from=x",
+        "to=-1",
+        "from=2&to=1",
+        "from=0&to=99999999999",
+        "to=1e99",
+    ):
         answer = world.call("GET", f"/v1/usage?{query}")
         assert refusal_of(answer) == (422, "invalid_field"), query
-    for query in ("", "from=0", "to=0", "from=99999999999999", "to=253370764799999", "from=&to=&period="):
+    for query in (
+        "",
+        "from=0",
+        "to=0",
+        "from=99999999999999",
+        "to=253370764799999",
+        "from=&to=&period=",
+    ):
         assert report(world, f"?{query}&breakdown=daily")["data"], query
 
 
-def test_sweep_stores_call_counts_once_and_drops_those_of_deleted_accounts(world: World, other: World):
+def test_sweep_stores_call_counts_once_and_drops_those_of_deleted_accounts(
+    world: World, other: World
+):
     for _ in range(3):
         world.call("GET", "/v1/mailboxes")
     other.call("GET", "/v1/mailboxes")
@@ -285,14 +430,20 @@ def test_sweep_stores_call_counts_once_and_drops_those_of_deleted_accounts(world
     sweep()
     sweep()
     row = UsageDay.objects.get()
-    assert (row.account_id, row.day, row.api_calls) == (world.account.pk, timezone.now().date(), 3)
+    assert (row.account_id, row.day, row.api_calls) == (
+        world.account.pk,
+        timezone.now().date(),
+        3,
+    )
     assert report(world)["api_calls"] == 4
     assert limits.write_down_calls() == 1
     row.refresh_from_db()
     assert row.api_calls == 4
 
 
-def test_call_counts_that_cannot_be_stored_stay_in_redis(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_call_counts_that_cannot_be_stored_stay_in_redis(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
     def fail(*_: object) -> None:
         raise DatabaseError("the server is gone")
 
@@ -303,7 +454,9 @@ def test_call_counts_that_cannot_be_stored_stay_in_redis(world: World, monkeypat
     assert limits.calls_not_moved(world.account.pk) == {timezone.now().date(): 1}
 
 
-def test_usage_without_redis_is_read_from_the_database(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_usage_without_redis_is_read_from_the_database(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
     UsageDay.objects.create(account=world.account, day=date(2026, 10, 5), api_calls=7)
     monkeypatch.setattr(redis, "_rests_until", float("inf"))
     assert october(world)["api_calls"] == 7

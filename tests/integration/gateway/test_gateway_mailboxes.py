@@ -1,4 +1,6 @@
-"""Mailboxes: created under the account's own domains, tightened freely, never loosened, and deleted for good."""
+"""Mailboxes: created under the account's own domains, tightened freely, never loosened,
+and deleted for good.
+"""
 
 from typing import Any
 
@@ -25,7 +27,9 @@ from tests.integration.gateway.world import (
 MODES = [str(mode) for mode in Mode]
 
 
-def post(world: World, path: str = "/v1/mailboxes", key: str = "admin", **fields: Any) -> Any:
+def post(
+    world: World, path: str = "/v1/mailboxes", key: str = "admin", **fields: Any
+) -> Any:
     return world.call("POST", path, key=key, json=fields)
 
 
@@ -43,32 +47,62 @@ def delete(world: World, mailbox_id: str) -> Any:
 
 def test_mailbox_is_created_and_sends(world: World):
     for number, path in enumerate(("/v1/mailboxes", "/create_mailbox")):
-        body = {"address": f"New+Box{number}@ACME.example", "display_name": "New", "oversight_mode": "gated_send"}
+        body = {
+            "address": f"New+Box{number}@ACME.example",
+            "display_name": "New",
+            "oversight_mode": "gated_send",
+        }
         answer = post(world, path, **body, color="red")
         made = answer.json()
-        assert (answer.status_code, made.pop("ignored_fields")) == (201, ["color"]), path
+        assert (answer.status_code, made.pop("ignored_fields")) == (201, ["color"]), (
+            path
+        )
         address = f"new+box{number}@acme.example"
-        assert (made["address"], made["display_name"], made["is_active"]) == (address, "New", 1)
+        assert (made["address"], made["display_name"], made["is_active"]) == (
+            address,
+            "New",
+            1,
+        )
         assert world.get(f"/v1/mailboxes/{address}") == made
         message = {"to": "a@x.example", "subject": "", "body": "x"}
-        assert world.call("POST", f"/v1/mailboxes/{made['id']}/send", json=message).status_code == 202
-        assert AuditLogEntry.objects.filter(action="mailbox.created", resource_id=made["id"]).count() == 1
+        assert (
+            world.call(
+                "POST", f"/v1/mailboxes/{made['id']}/send", json=message
+            ).status_code
+            == 202
+        )
+        assert (
+            AuditLogEntry.objects.filter(
+                action="mailbox.created", resource_id=made["id"]
+            ).count()
+            == 1
+        )
 
 
 def test_local_part_alone_uses_the_oldest_active_domain(world: World):
-    Domain.objects.create(account=world.account, domain="later.example", status="active", token="t")
+    Domain.objects.create(
+        account=world.account, domain="later.example", status="active", token="t"
+    )
     for field in ("address", "address_local"):
-        assert post(world, **{field: field}).json()["address"] == f"{field}@acme.example"
+        assert (
+            post(world, **{field: field}).json()["address"] == f"{field}@acme.example"
+        )
     Domain.objects.all().update(status="pending")
     answer = post(world, address_local="x")
     assert bad_field_of(answer) == (422, "address_local")
 
 
-def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world: World, other: World):
+def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(
+    world: World, other: World
+):
     Domain.objects.create(account=world.account, domain="pending.example", token="t")
     for domain in ("elsewhere.example", "pending.example", "globex.example"):
         answer = create(world, f"a@{domain}")
-        assert (answer.status_code, answer.json()["field"], domain in answer.json()["error"]) == (422, "address", True)
+        assert (
+            answer.status_code,
+            answer.json()["field"],
+            domain in answer.json()["error"],
+        ) == (422, "address", True)
     many = ", ".join(f"{'x' * 40}{n}@{'y' * 60}.example" for n in range(30))
     bad: list[dict[str, Any]] = [
         {"address": ""}, {"address": "no spaces@acme.example"}, {"address": '"q"@acme.example'}, {"ai_disclosure": 2},
@@ -76,7 +110,9 @@ def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world: W
         {"signature_block": "x" * 201}, {"auto_cc": "nobody"}, {"auto_bcc": many}, {"default_gate_timing": "never"},
     ]  # fmt: skip
     answers = [(fields, create(world, **fields)) for fields in bad]
-    assert [one for one, got in answers if refusal_of(got) != (422, "invalid_field")] == []
+    assert [
+        one for one, got in answers if refusal_of(got) != (422, "invalid_field")
+    ] == []
     assert Mailbox.objects.filter(account=world.account).count() == 1
 
 
@@ -85,7 +121,11 @@ def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
     expected |= dict.fromkeys(("monitored", "Autonomous", None), "gated_send")
     for number, (asked, got) in enumerate(expected.items()):
         body = create(world, f"n{number}@acme.example", oversight_mode=asked).json()
-        assert body["oversight_mode"] == Mailbox.objects.get(pk=body["id"]).oversight_mode == got, asked
+        assert (
+            body["oversight_mode"]
+            == Mailbox.objects.get(pk=body["id"]).oversight_mode
+            == got
+        ), asked
 
 
 def test_patch_tightens_and_never_loosens(world: World):
@@ -99,25 +139,53 @@ def test_patch_tightens_and_never_loosens(world: World):
             world.mailbox.refresh_from_db()
             stored = world.mailbox.oversight_mode, world.mailbox.display_name
             if MODES.index(wanted) <= MODES.index(start):
-                assert (answer.json()["status"], stored) == ("updated", (wanted, "Changed")), start
+                assert (answer.json()["status"], stored) == (
+                    "updated",
+                    (wanted, "Changed"),
+                ), start
             else:
                 assert refusal_of(answer) == (403, "upgrade_needed")
                 assert stored == (start, "Support"), wanted
 
 
 def test_patch_sets_and_null_clears(world: World):
-    switches: dict[str, Any] = {"forward_inbound": 0, "ai_disclosure": 1, "scheduling_enabled": 0}
-    switches |= {"allow_looser_per_call": True, "default_gate_timing": "schedule_first", "display_name": "Team"}
-    texts = {"auto_cc": "A@x.example, b@x.example", "auto_bcc": "c@x.example", "signature_block": "The team"}
-    fields = texts | switches | {"auto_cc": "A@x.example, b@X.example", "auto_bcc": ["c@x.example"]}
+    switches: dict[str, Any] = {
+        "forward_inbound": 0,
+        "ai_disclosure": 1,
+        "scheduling_enabled": 0,
+    }
+    switches |= {
+        "allow_looser_per_call": True,
+        "default_gate_timing": "schedule_first",
+        "display_name": "Team",
+    }
+    texts = {
+        "auto_cc": "A@x.example, b@x.example",
+        "auto_bcc": "c@x.example",
+        "signature_block": "The team",
+    }
+    fields = (
+        texts
+        | switches
+        | {"auto_cc": "A@x.example, b@X.example", "auto_bcc": ["c@x.example"]}
+    )
     updated = patch(world, **fields).json()
     assert {name: updated[name] for name in texts | switches} == texts | switches
     cleared = dict.fromkeys((*texts, "display_name", "ai_disclosure"))
     updated = patch(world, **cleared).json()
-    assert {name: updated[name] for name in cleared} == cleared | {"display_name": "", "ai_disclosure": 1}
+    assert {name: updated[name] for name in cleared} == cleared | {
+        "display_name": "",
+        "ai_disclosure": 1,
+    }
     body = {"mcp_configured": 0, "forward_inbound": 0, "oversight_mode": "gated_send"}
-    updated = world.call("PATCH", f"{world.base}/configure", key="admin", json=body).json()
-    assert (updated["mcp_configured"], updated["forward_inbound"], updated["id"]) == (0, 0, world.mailbox.pk)
+    updated = world.call(
+        "PATCH", f"{world.base}/configure", key="admin", json=body
+    ).json()
+    assert (updated["mcp_configured"], updated["forward_inbound"], updated["id"]) == (
+        0,
+        0,
+        world.mailbox.pk,
+    )
     assert world.get(world.base)["mcp_configured"] == 0
 
 
@@ -129,20 +197,34 @@ def test_sending_key_allows_looser_calls_only_with_an_operator_code(world: World
     assert post(world, key="both", **body).status_code == 202
     assert not Mailbox.objects.filter(allow_looser_per_call=True).exists()
     code = ApprovalRequest.objects.get(action="update_mailbox").code
-    updated = patch(world, key="both", allow_looser_per_call=True, approval_code=code).json()
+    updated = patch(
+        world, key="both", allow_looser_per_call=True, approval_code=code
+    ).json()
     assert updated["allow_looser_per_call"] is True
     assert patch(world, key="both", allow_looser_per_call=False).status_code == 200
 
 
-def test_change_of_additions_reaches_held_mail_until_it_is_approved(world: World, mail_server: MailServer):
+def test_change_of_additions_reaches_held_mail_until_it_is_approved(
+    world: World, mail_server: MailServer
+):
     email_id = world.held()
     before = world.pending()["pending"][0]["fingerprint"]
     patch(world, auto_bcc="archive@acme.example", signature_block="The team")
     row = world.pending()["pending"][0]
-    additions = {"auto_bcc": "archive@acme.example", "signature": "The team", "ai_disclosure": AI_DISCLOSURE}
+    additions = {
+        "auto_bcc": "archive@acme.example",
+        "signature": "The team",
+        "ai_disclosure": AI_DISCLOSURE,
+    }
     assert row["additions"] == additions
-    assert world.decide(email_id, expected_fingerprint=before).json()["code"] == "content_changed"
-    assert world.decide(email_id, expected_fingerprint=row["fingerprint"]).status_code == 200
+    assert (
+        world.decide(email_id, expected_fingerprint=before).json()["code"]
+        == "content_changed"
+    )
+    assert (
+        world.decide(email_id, expected_fingerprint=row["fingerprint"]).status_code
+        == 200
+    )
     patch(world, auto_bcc=None)
     assert Email.objects.get(pk=email_id).additions == additions
     assert leave(email_id) == "sent"
@@ -155,7 +237,9 @@ def test_ai_disclosure_cannot_be_switched_off(world: World):
             body = {"address": "n@acme.example", "ai_disclosure": value}
             answer = world.call(method, path, key="admin", json=body)
             assert refusal_of(answer) == (400, "ai_disclosure_required"), value
-            assert answer.json()["error"].startswith("ai_disclosure: cannot be switched off.")
+            assert answer.json()["error"].startswith(
+                "ai_disclosure: cannot be switched off."
+            )
     for value in (True, 1, None):
         answer = patch(world, ai_disclosure=value).json()
         assert (answer["ai_disclosure"], answer["status"]) == (1, "updated")
@@ -174,12 +258,17 @@ def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world: World):
     assert (status_of(unread), status_of(rejected)) == (Status.UNREAD, Status.REJECTED)
     assert events_of(held) == ["message.cancelled"]
     assert AuditLogEntry.objects.filter(action="email.cancelled").count() == 3
-    assert [world.call(verb, world.base, key="admin").status_code for verb in ("GET", "DELETE")] == [404, 404]
+    assert [
+        world.call(verb, world.base, key="admin").status_code
+        for verb in ("GET", "DELETE")
+    ] == [404, 404]
     assert world.get("/v1/mailboxes", key="admin") == {"mailboxes": []}
     assert Mailbox.objects.get().is_active is False
 
 
-def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world: World, mail_server: MailServer):
+def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(
+    world: World, mail_server: MailServer
+):
     email = world.approved()
     claimed = Email.objects.claim(email.pk)
     assert claimed is not None
@@ -190,7 +279,9 @@ def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world: World, mai
     assert (status_of(email), mail_server.seen) == (Status.CANCELLED, 0)
 
 
-def test_mail_not_yet_cancelled_cannot_be_decided(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_mail_not_yet_cancelled_cannot_be_decided(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
     email_id = world.held()
     with monkeypatch.context() as patched:
         patched.setattr(decisions, "BATCH", 0)
@@ -201,10 +292,14 @@ def test_mail_not_yet_cancelled_cannot_be_decided(world: World, monkeypatch: pyt
     assert status_of(email_id) == Status.CANCELLED
 
 
-def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(world: World):
+def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(
+    world: World,
+):
     asked = post(world, f"{world.base}/request-upgrade", target_mode="monitored")
     assert asked.status_code == 200, asked.text
-    call_command("gateway_limits", account=world.account.slug, minimum_mode="gated_send")
+    call_command(
+        "gateway_limits", account=world.account.slug, minimum_mode="gated_send"
+    )
     code = world.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
     refused = [
         # It was asked for before there was a minimum.
@@ -216,6 +311,9 @@ def test_minimum_of_the_account_refuses_looser_modes_whatever_asks_for_them(worl
     assert [refusal_of(one) for one in refused] == [(403, "below_minimum")] * 4
     assert Mailbox.objects.get(pk=world.mailbox.pk).oversight_mode == "gated_send"
     call_command("gateway_limits", account=world.account.slug, minimum_mode="gated_all")
-    assert create(world, oversight_mode="gated_send").json()["oversight_mode"] == "gated_all"
+    assert (
+        create(world, oversight_mode="gated_send").json()["oversight_mode"]
+        == "gated_all"
+    )
     call_command("gateway_limits", account=world.account.slug, minimum_mode="none")
     assert post(world, f"{world.base}/upgrade", code=code).status_code == 200

@@ -1,4 +1,6 @@
-"""What the gateway mails to an account's oversight address: approval codes, and copies of received mail."""
+"""What the gateway mails to an account's oversight address: approval codes, and copies
+of received mail.
+"""
 
 import smtplib
 from email import message_from_bytes
@@ -10,10 +12,22 @@ import pytest
 
 from gateway import notices, smtp
 from gateway.messages.restore import hold_back
-from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Mailbox, Notice
+from gateway.models import (
+    Account,
+    ApprovalRequest,
+    AuditLogEntry,
+    Email,
+    Mailbox,
+    Notice,
+)
 from gateway.states import Mode, Status
 from tests.integration.gateway.servers import SENDER, MailServer, deliver
-from tests.integration.gateway.world import World, bad_field_of, refusal_of, sweep_and_catch_wake_ups
+from tests.integration.gateway.world import (
+    World,
+    bad_field_of,
+    refusal_of,
+    sweep_and_catch_wake_ups,
+)
 
 BOSS = "boss@overseer.example"
 KEY = {"name": "Bot", "scopes": ["read", "send"]}
@@ -21,7 +35,9 @@ KEY = {"name": "Bot", "scopes": ["read", "send"]}
 
 @pytest.fixture
 def overseen(world: World) -> World:
-    """An account with an oversight address, as the operator makes one who sets no variable."""
+    """An account with an oversight address, as the operator makes one who sets no
+    variable.
+    """
     Account.objects.update(oversight_email=BOSS)
     world.account.refresh_from_db()
     return world
@@ -33,7 +49,10 @@ def create_key(world: World, **fields: Any) -> Any:
 
 def send_all() -> list[str]:
     """Make one attempt at each notice, as workers do."""
-    return [notices.send_due(notice_id=pk) for pk in Notice.objects.values_list("pk", flat=True)]
+    return [
+        notices.send_due(notice_id=pk)
+        for pk in Notice.objects.values_list("pk", flat=True)
+    ]
 
 
 def mails_to_boss(server: MailServer) -> list[EmailMessage]:
@@ -53,7 +72,9 @@ def mail(subject: str = "Question", *, file: str = "", **headers: str) -> bytes:
         message[name.replace("_", "-")] = value
     message.set_content("Where is it?")
     if file:
-        message.add_attachment(b"\x00\xffbytes", maintype="image", subtype="png", filename=file)
+        message.add_attachment(
+            b"\x00\xffbytes", maintype="image", subtype="png", filename=file
+        )
     return message.as_bytes()
 
 
@@ -61,7 +82,9 @@ def forwarding(world: World, *, on: int = 1) -> Any:
     return world.call("PATCH", world.base, key="admin", json={"forward_inbound": on})
 
 
-def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen: World, mail_server: MailServer):
+def test_account_with_an_oversight_address_gets_the_code_by_mail(
+    overseen: World, mail_server: MailServer
+):
     waiting = create_key(overseen)
     assert (waiting.status_code, waiting.json()["status"]) == (202, "pending_approval")
     assert "oversight address" in waiting.json()["message"]
@@ -71,11 +94,21 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen: World
     assert send_all() == ["not due"]
     [mail] = mails_to_boss(mail_server)
     code = ApprovalRequest.objects.get().code
-    assert (mail["From"].addresses[0].addr_spec, mail["Reply-To"]) == ("approval-codes@acme.example", BOSS)
+    assert (mail["From"].addresses[0].addr_spec, mail["Reply-To"]) == (
+        "approval-codes@acme.example",
+        BOSS,
+    )
     assert mail["Auto-Submitted"] == "auto-generated"
     assert "X-AI-Generated" not in mail
     text = mail.get_content()
-    assert all(part in text for part in (code, "Create the API key Bot with read, send for all mailboxes", "Key admin"))
+    assert all(
+        part in text
+        for part in (
+            code,
+            "Create the API key Bot with read, send for all mailboxes",
+            "Key admin",
+        )
+    )
     assert not [secret for secret in overseen.keys.values() if secret in text]
     assert code not in mail["Subject"]
     assert create_key(overseen, approval_code=code).status_code == 201
@@ -83,12 +116,16 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(overseen: World
     assert not Email.objects.exists()
 
 
-def test_setting_says_who_is_asked_for_a_code(world: World, other: World, settings: Any):
+def test_setting_says_who_is_asked_for_a_code(
+    world: World, other: World, settings: Any
+):
     Account.objects.filter(pk=other.account.pk).update(oversight_email=BOSS)
     asked = {}
     for codes in ("address", "0", "1"):
         settings.GATEWAY_APPROVAL_CODES = codes
-        asked[codes] = [create_key(one, name=codes).status_code for one in (world, other)]
+        asked[codes] = [
+            create_key(one, name=codes).status_code for one in (world, other)
+        ]
     assert asked == {"address": [201, 202], "0": [201, 201], "1": [202, 202]}
     settings.GATEWAY_APPROVAL_CODES = "address"
     assert other.allow("northwind.example").status_code == 200
@@ -96,18 +133,34 @@ def test_setting_says_who_is_asked_for_a_code(world: World, other: World, settin
     assert {notice.account_id for notice in Notice.objects.all()} == {other.account.pk}
 
 
-def test_oversight_address_is_changed_by_a_code_that_goes_to_the_old_one(overseen: World, mail_server: MailServer):
+def test_oversight_address_is_changed_by_a_code_that_goes_to_the_old_one(
+    overseen: World, mail_server: MailServer
+):
     body = {"oversight_email": "eve@evil.example"}
-    assert overseen.call("PATCH", "/v1/account", key="admin", json=body).status_code == 202
-    assert overseen.call("PATCH", "/v1/account", key="admin", json={"name": "Acme Ltd"}).status_code == 200
+    assert (
+        overseen.call("PATCH", "/v1/account", key="admin", json=body).status_code == 202
+    )
+    assert (
+        overseen.call(
+            "PATCH", "/v1/account", key="admin", json={"name": "Acme Ltd"}
+        ).status_code
+        == 200
+    )
     assert send_all() == ["sent"]
     [mail] = mails_to_boss(mail_server)
     assert "Make the oversight address eve@evil.example" in mail.get_content()
 
 
-def test_secret_path_of_a_webhook_is_not_mailed(overseen: World, mail_server: MailServer):
-    body = {"url": "https://discord.com/api/webhooks/1/geheim?token=geheim", "events": ["message.sent"]}
-    assert overseen.call("POST", "/v1/webhooks", key="admin", json=body).status_code == 202
+def test_secret_path_of_a_webhook_is_not_mailed(
+    overseen: World, mail_server: MailServer
+):
+    body = {
+        "url": "https://discord.com/api/webhooks/1/geheim?token=geheim",
+        "events": ["message.sent"],
+    }
+    assert (
+        overseen.call("POST", "/v1/webhooks", key="admin", json=body).status_code == 202
+    )
     send_all()
     [mail] = mails_to_boss(mail_server)
     assert "    Send events to https://discord.com" in mail.get_content().splitlines()
@@ -120,7 +173,9 @@ def test_mailbox_of_an_agent_gets_no_codes(world: World):
     assert (waiting.status_code, Notice.objects.exists()) == (202, False)
     assert "oversight address" not in waiting.json()["message"]
     Account.objects.update(oversight_email="")
-    taken = world.call("POST", "/v1/mailboxes", key="admin", json={"address_local": "approval-codes"})
+    taken = world.call(
+        "POST", "/v1/mailboxes", key="admin", json={"address_local": "approval-codes"}
+    )
     assert refusal_of(taken) == (409, "address_taken")
 
 
@@ -149,7 +204,9 @@ def test_received_mail_is_forwarded_once_from_the_mailbox(
     assert Notice.objects.count() == 1
 
 
-def test_mail_that_could_go_round_is_not_forwarded(overseen: World, client: smtplib.SMTP, mail_server: MailServer):
+def test_mail_that_could_go_round_is_not_forwarded(
+    overseen: World, client: smtplib.SMTP, mail_server: MailServer
+):
     forwarding(overseen)
     deliver(client, mail("First"))
     send_all()
@@ -163,7 +220,9 @@ def test_mail_that_could_go_round_is_not_forwarded(overseen: World, client: smtp
     assert [notice.received.subject for notice in Notice.objects.all()] == ["First"]
 
 
-def test_held_mail_is_forwarded_when_it_is_let_in(overseen: World, client: smtplib.SMTP):
+def test_held_mail_is_forwarded_when_it_is_let_in(
+    overseen: World, client: smtplib.SMTP
+):
     forwarding(overseen)
     Mailbox.objects.update(oversight_mode=Mode.GATED_ALL)
     for subject, action in (("Good", "approve"), ("Bad", "reject")):
@@ -183,7 +242,12 @@ def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world: World):
         refused = forwarding(world)
         assert bad_field_of(refused) == (422, "forward_inbound")
         made = {"address_local": "new", "forward_inbound": True}
-        assert world.call("POST", "/v1/mailboxes", key="admin", json=made).json().get("field") == "forward_inbound"
+        assert (
+            world.call("POST", "/v1/mailboxes", key="admin", json=made)
+            .json()
+            .get("field")
+            == "forward_inbound"
+        )
     assert not Mailbox.objects.filter(forward_inbound=True).exists()
 
 
@@ -192,7 +256,9 @@ def test_notice_is_tried_again_until_the_server_may_have_it(
 ):
     create_key(overseen)
     notice = Notice.objects.get()
-    assert ("gateway.tasks.send_notice", notice.pk) in sweep_and_catch_wake_ups(monkeypatch)
+    assert ("gateway.tasks.send_notice", notice.pk) in sweep_and_catch_wake_ups(
+        monkeypatch
+    )
     mail_server.refuse[BOSS] = "450 later"
     assert send_all() == ["put off"]
     assert send_all() == ["not due"]
@@ -206,7 +272,9 @@ def test_notice_is_tried_again_until_the_server_may_have_it(
     assert (Notice.objects.get().attempts, mails_to_boss(mail_server)) == (2, [])
 
 
-def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(overseen: World, mail_server: MailServer):
+def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
+    overseen: World, mail_server: MailServer
+):
     create_key(overseen)
     late = Notice.objects.claim(Notice.objects.get().pk)
     assert late is not None
@@ -221,7 +289,9 @@ def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(overseen: 
     assert len(mails_to_boss(mail_server)) == 1
 
 
-def test_hold_all_holds_copies_and_no_codes(overseen: World, client: smtplib.SMTP, mail_server: MailServer):
+def test_hold_all_holds_copies_and_no_codes(
+    overseen: World, client: smtplib.SMTP, mail_server: MailServer
+):
     forwarding(overseen)
     deliver(client, mail("Held back"))
     overseen.call("PATCH", "/v1/account", key="admin", json={"hold_all": True})

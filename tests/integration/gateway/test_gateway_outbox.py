@@ -1,4 +1,6 @@
-"""The outbox against a real mail server with all its failures: nothing is lost, nothing is sent twice."""
+"""The outbox against a real mail server with all its failures: nothing is lost, nothing
+is sent twice.
+"""
 
 import json
 from datetime import timedelta
@@ -19,7 +21,15 @@ from gateway.models import AuditLogEntry, Email, Mailbox, Webhook, WebhookDelive
 from gateway.states import Mode, Status
 from gateway.timestamps import iso
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_sandbox_keys, events_of, leave, make_world, status_of, undone
+from tests.integration.gateway.world import (
+    World,
+    add_sandbox_keys,
+    events_of,
+    leave,
+    make_world,
+    status_of,
+    undone,
+)
 from tests.stack import wait_for
 
 DANA = "dana@northwind.example"
@@ -28,7 +38,9 @@ PAST = timedelta(seconds=-1)
 
 @pytest.fixture
 def listening(world: World) -> World:
-    world.listen("message.sent", "message.delivered", "message.bounced", "message.failed")
+    world.listen(
+        "message.sent", "message.delivered", "message.bounced", "message.failed"
+    )
     return world
 
 
@@ -42,7 +54,9 @@ def end_lease(email: Email) -> None:
 
 def tried(email: Email, attempts: int) -> None:
     """Set the number of earlier attempts, and make the next one due."""
-    Email.objects.filter(pk=email.pk).update(attempts=attempts, due_at=timezone.now() + PAST)
+    Email.objects.filter(pk=email.pk).update(
+        attempts=attempts, due_at=timezone.now() + PAST
+    )
 
 
 def claimed(email: Email) -> Email:
@@ -53,7 +67,9 @@ def claimed(email: Email) -> Email:
 
 def event_of(name: str) -> dict[str, Any]:
     """The data of the only event with this name."""
-    return cast(dict[str, Any], json.loads(bytes(WebhookDelivery.objects.get(event=name).body)))
+    return cast(
+        dict[str, Any], json.loads(bytes(WebhookDelivery.objects.get(event=name).body))
+    )
 
 
 def audited(email: Email) -> tuple[str, dict[str, Any]]:
@@ -64,60 +80,127 @@ def audited(email: Email) -> tuple[str, dict[str, Any]]:
 
 def logged(caplog: pytest.LogCaptureFixture, message: str) -> dict[str, Any]:
     """The last log record with this message."""
-    return vars([record for record in caplog.records if record.getMessage() == message][-1])
+    return vars(
+        [record for record in caplog.records if record.getMessage() == message][-1]
+    )
 
 
 def test_approved_mail_leaves_once_as_it_was_approved(
     db: None, mail_server: MailServer, caplog: pytest.LogCaptureFixture
 ):
-    world = make_world(auto_cc="boss@acme.example", auto_bcc="archive@acme.example", signature_block="Acme Ltd")
+    world = make_world(
+        auto_cc="boss@acme.example",
+        auto_bcc="archive@acme.example",
+        signature_block="Acme Ltd",
+    )
     world.listen("message.sent", "message.delivered")
-    files = [{"name": "Grüße a.pdf", "content_type": "application/pdf", "content_base64": "AAECAw=="}]
+    files = [
+        {
+            "name": "Grüße a.pdf",
+            "content_type": "application/pdf",
+            "content_base64": "AAECAw==",
+        }
+    ]
     email = world.approved(
-        subject="Grüße", markdown="# Hi\n\n.dot\n", attachments=files, reply_to="r@x.example", bcc="b@x.example"
+        subject="Grüße",
+        markdown="# Hi\n\n.dot\n",
+        attachments=files,
+        reply_to="r@x.example",
+        bcc="b@x.example",
     )
     other = world.approved()
     Email.objects.filter(pk=other.pk).update(attempts=1)
-    Mailbox.objects.filter(pk=world.mailbox.pk).update(signature_block="Changed since", display_name="Changed")
+    Mailbox.objects.filter(pk=world.mailbox.pk).update(
+        signature_block="Changed since", display_name="Changed"
+    )
     with caplog.at_level("INFO"):
         assert [leave(email), leave(email)] == ["sent", "not due"]
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
-    assert (email.lease_until, email.bounced_at, email.sent_at is not None) == (None, None, True)
+    assert (email.status, email.fate_unknown, email.last_error) == (
+        Status.SENT,
+        False,
+        "",
+    )
+    assert (email.lease_until, email.bounced_at, email.sent_at is not None) == (
+        None,
+        None,
+        True,
+    )
     assert status_of(other) == Status.SCHEDULED
     # The mail server accepted it and offered no delivery notifications.
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert (audited(email)[0], audited(email)[1]["refused"]) == ("email.sent", 0)
     log_record = logged(caplog, "email sent")
-    assert (log_record["email"], log_record["attempt"], log_record["refused"]) == (email.pk, 1, 0)
+    assert (log_record["email"], log_record["attempt"], log_record["refused"]) == (
+        email.pk,
+        1,
+        0,
+    )
 
     (envelope,) = mail_server.taken
     message = cast(EmailMessage, message_from_bytes(envelope.content, policy=modern))
-    assert envelope.rcpt_tos == [DANA, "b@x.example", "boss@acme.example", "archive@acme.example"]
-    assert (message["From"], message["Cc"]) == ("Support <support@acme.example>", "boss@acme.example")
-    assert (message["Subject"], message["Reply-To"], message["Bcc"]) == ("Grüße", "r@x.example", None)
+    assert envelope.rcpt_tos == [
+        DANA,
+        "b@x.example",
+        "boss@acme.example",
+        "archive@acme.example",
+    ]
+    assert (message["From"], message["Cc"]) == (
+        "Support <support@acme.example>",
+        "boss@acme.example",
+    )
+    assert (message["Subject"], message["Reply-To"], message["Bcc"]) == (
+        "Grüße",
+        "r@x.example",
+        None,
+    )
     assert message["Message-ID"] == email.message_id_header
-    text, html = cast(Any, message.get_body(("plain",))), cast(Any, message.get_body(("html",)))
-    assert text.get_content().splitlines() == ["# Hi", "", ".dot", "", "-- ", "Acme Ltd", "", AI_DISCLOSURE]
+    text, html = (
+        cast(Any, message.get_body(("plain",))),
+        cast(Any, message.get_body(("html",))),
+    )
+    assert text.get_content().splitlines() == [
+        "# Hi",
+        "",
+        ".dot",
+        "",
+        "-- ",
+        "Acme Ltd",
+        "",
+        AI_DISCLOSURE,
+    ]
     assert html.get_content().startswith("<h1>Hi</h1>")
-    assert html.get_content().splitlines()[-3:] == ["Acme Ltd</p>", "", f"<p>{AI_DISCLOSURE}</p>"]
+    assert html.get_content().splitlines()[-3:] == [
+        "Acme Ltd</p>",
+        "",
+        f"<p>{AI_DISCLOSURE}</p>",
+    ]
     assert message["X-AI-Generated"] == "true"
     (file,) = message.iter_attachments()
-    assert (file.get_filename(), file.get_content()) == ("Grüße a.pdf", b"\x00\x01\x02\x03")
+    assert (file.get_filename(), file.get_content()) == (
+        "Grüße a.pdf",
+        b"\x00\x01\x02\x03",
+    )
 
 
-def test_held_rejected_and_cancelled_mail_never_leaves(world: World, mail_server: MailServer):
+def test_held_rejected_and_cancelled_mail_never_leaves(
+    world: World, mail_server: MailServer
+):
     held, rejected, cancelled = world.held(), world.held(), world.approved()
     world.decide(rejected, "reject")
     Email.objects.filter(pk=cancelled.pk).update(attempts=1)
     world.call("POST", f"{world.base}/emails/{cancelled.pk}/cancel")
-    assert [leave(email_id) for email_id in (held, rejected, cancelled)] == ["not due"] * 3
+    assert [leave(email_id) for email_id in (held, rejected, cancelled)] == [
+        "not due"
+    ] * 3
     assert mail_server.seen == 0
     with pytest.raises(IntegrityError, match="email_gated_leaves_approved"):
         Email.objects.filter(pk=held).update(status=Status.SENT)
 
 
-def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(db: None, mail_server: MailServer):
+def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(
+    db: None, mail_server: MailServer
+):
     world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example")
     email, mail_server.mood = Email.objects.get(pk=world.held()), "busy"
     assert leave(email) == "put off"
@@ -128,7 +211,9 @@ def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(db: None, ma
     assert mail_server.taken[0].rcpt_tos == [DANA, "archive@acme.example"]
 
 
-def test_one_refused_recipient_bounces_and_the_others_get_it(listening: World, mail_server: MailServer):
+def test_one_refused_recipient_bounces_and_the_others_get_it(
+    listening: World, mail_server: MailServer
+):
     mail_server.refuse = {"gone@x.example": "550 no such user"}
     email = listening.approved(to=[DANA, "gone@x.example"])
     assert leave(email) == "sent"
@@ -137,63 +222,126 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(listening: World, m
     assert (email.bounced_at, email.sent_at is not None) == (email.sent_at, True)
     assert email.refused_recipients == {"gone@x.example": [550, "no such user"]}
     assert mail_server.taken[0].rcpt_tos == [DANA]
-    assert events_of(email.pk) == ["message.sent", "message.delivered", "message.bounced"]
+    assert events_of(email.pk) == [
+        "message.sent",
+        "message.delivered",
+        "message.bounced",
+    ]
     event = event_of("message.bounced")
     assert (event["bounce_type"], event["bounce_code"], event["diagnostic"]) == (
         "recipient_refused",
         550,
         "no such user",
     )
-    assert (event["bounced_recipients"], event["timestamp"]) == (["gone@x.example"], iso(email.bounced_at))
+    assert (event["bounced_recipients"], event["timestamp"]) == (
+        ["gone@x.example"],
+        iso(email.bounced_at),
+    )
     assert AuditLogEntry.objects.get(action="email.sent").metadata["refused"] == 1
 
 
-def test_refused_mail_fails_bounces_and_is_not_retried(listening: World, mail_server: MailServer, caplog: Any):
+def test_refused_mail_fails_bounces_and_is_not_retried(
+    listening: World, mail_server: MailServer, caplog: Any
+):
     email = listening.approved(to=[DANA, "b@x.example"])
     with undone():
         # The message itself is refused: it reaches nobody.
         mail_server.mood = "refuse message"
         assert leave(email) == "failed"
         email.refresh_from_db()
-        assert (email.status, email.bounce_type) == (Status.SEND_FAILED, "message_refused")
+        assert (email.status, email.bounce_type) == (
+            Status.SEND_FAILED,
+            "message_refused",
+        )
         data = event_of("message.bounced")
-        assert (data["bounce_type"], data["bounce_code"], email.refused_recipients) == ("message_refused", None, {})
-        assert (data["diagnostic"], data["bounced_recipients"]) == ("554 not with this content", [DANA, "b@x.example"])
+        assert (data["bounce_type"], data["bounce_code"], email.refused_recipients) == (
+            "message_refused",
+            None,
+            {},
+        )
+        assert (data["diagnostic"], data["bounced_recipients"]) == (
+            "554 not with this content",
+            [DANA, "b@x.example"],
+        )
     mail_server.mood = "ok"
     for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"):
         with undone():
             mail_server.refuse = {DANA: reply, "b@x.example": reply}
             assert leave(email) == "failed", reply
-    mail_server.refuse = dict.fromkeys((DANA, "b@x.example"), f"550 no such user {DANA}")
+    mail_server.refuse = dict.fromkeys(
+        (DANA, "b@x.example"), f"550 no such user {DANA}"
+    )
     assert [leave(email), leave(email)] == ["failed", "not due"]
     email.refresh_from_db()
-    assert (email.status, email.bounce_type) == (Status.SEND_FAILED, "recipient_refused")
-    assert (email.due_at, email.lease_until, email.bounced_at is not None) == (None, None, True)
+    assert (email.status, email.bounce_type) == (
+        Status.SEND_FAILED,
+        "recipient_refused",
+    )
+    assert (email.due_at, email.lease_until, email.bounced_at is not None) == (
+        None,
+        None,
+        True,
+    )
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
-    assert event_of("message.failed")["diagnostic"] == email.last_error == f"550 no such user {DANA}"
-    assert AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"] is True
+    assert (
+        event_of("message.failed")["diagnostic"]
+        == email.last_error
+        == f"550 no such user {DANA}"
+    )
+    assert (
+        AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"]
+        is True
+    )
     data = logged(caplog, "email failed")
-    assert (data["email"], data["attempt"], data["reason"]) == (email.pk, 1, "550 no such user (address)")
+    assert (data["email"], data["attempt"], data["reason"]) == (
+        email.pk,
+        1,
+        "550 no such user (address)",
+    )
     data = listening.get(f"{listening.base}/emails/{email.pk}")
-    assert (data["bounced_at"], data["bounce_type"]) == (iso(email.bounced_at), "recipient_refused")
+    assert (data["bounced_at"], data["bounce_type"]) == (
+        iso(email.bounced_at),
+        "recipient_refused",
+    )
 
 
-def test_mail_is_retried_if_the_server_accepted_nothing(listening: World, mail_server: MailServer, caplog: Any):
-    email, relay = listening.approved(), "554 5.7.1 <dana@northwind.example>: Relay access denied"
+def test_mail_is_retried_if_the_server_accepted_nothing(
+    listening: World, mail_server: MailServer, caplog: Any
+):
+    email, relay = (
+        listening.approved(),
+        "554 5.7.1 <dana@northwind.example>: Relay access denied",
+    )
     for mood, refuse in (
         *(("busy", ""), ("sign in", ""), ("hang up", ""), ("defer message", "")),
         *(("ok", relay), ("ok", "550 relay not permitted")),
     ):
         with undone():
-            mail_server.mood, mail_server.refuse = mood, {DANA: refuse} if refuse else {}
+            mail_server.mood, mail_server.refuse = (
+                mood,
+                {DANA: refuse} if refuse else {},
+            )
             before = len(mail_server.taken)
-            assert [leave(email), leave(email)] == ["put off", "not due"], (mood, refuse)
+            assert [leave(email), leave(email)] == ["put off", "not due"], (
+                mood,
+                refuse,
+            )
             email.refresh_from_db()
-            assert (email.status, email.bounced_at, email.lease_until) == (Status.SCHEDULED, None, None)
-            assert (email.data_attempted_at, refuse in email.last_error, email.last_error != "") == (None, True, True)
+            assert (email.status, email.bounced_at, email.lease_until) == (
+                Status.SCHEDULED,
+                None,
+                None,
+            )
+            assert (
+                email.data_attempted_at,
+                refuse in email.last_error,
+                email.last_error != "",
+            ) == (None, True, True)
             assert 9 < (cast(Any, email.due_at) - timezone.now()).total_seconds() < 13
             make_due(email)
-            assert Email.objects.in_outbox().filter(pk=email.pk).exists(), "it is tried again"
+            assert Email.objects.in_outbox().filter(pk=email.pk).exists(), (
+                "it is tried again"
+            )
             assert len(mail_server.taken) == before
     mail_server.mood, mail_server.refuse = "ok", {}
     assert (leave(email), len(mail_server.taken)) == ("sent", 1)
@@ -203,50 +351,91 @@ def test_mail_is_retried_if_the_server_accepted_nothing(listening: World, mail_s
         1,
         "550 relay not permitted",
     )
-    assert "554 5.7.1 <(address)>: Relay access denied" in [vars(one).get("reason") for one in caplog.records]
+    assert "554 5.7.1 <(address)>: Relay access denied" in [
+        vars(one).get("reason") for one in caplog.records
+    ]
 
 
-def test_mail_fails_after_two_days_of_an_unreachable_server(listening: World, settings: Any):
+def test_mail_fails_after_two_days_of_an_unreachable_server(
+    listening: World, settings: Any
+):
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
-    assert timedelta(days=1.8) < timedelta(seconds=sum(smtp.RETRIES)) < timedelta(days=2.2)
+    assert (
+        timedelta(days=1.8) < timedelta(seconds=sum(smtp.RETRIES)) < timedelta(days=2.2)
+    )
     email = listening.approved()
     tried(email, len(smtp.RETRIES) - 1)
     assert leave(email) == "put off"
     make_due(email)
     assert leave(email) == "failed"
     email.refresh_from_db()
-    assert (email.status, email.bounced_at, events_of(email.pk)) == (Status.SEND_FAILED, None, ["message.failed"])
-    assert (audited(email)[1]["attempts"], audited(email)[1]["permanent"]) == (20, False)
+    assert (email.status, email.bounced_at, events_of(email.pk)) == (
+        Status.SEND_FAILED,
+        None,
+        ["message.failed"],
+    )
+    assert (audited(email)[1]["attempts"], audited(email)[1]["permanent"]) == (
+        20,
+        False,
+    )
 
 
-def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(listening: World, mail_server: MailServer):
+def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
+    listening: World, mail_server: MailServer
+):
     mail_server.refuse = {"grey@x.example": "451 greylisted"}
     email = listening.approved(to=[DANA, "grey@x.example"])
-    for attempts, outcome, seen in ((0, "put off", 0), (outbox.ATTEMPTS_FOR_ALL - 1, "put off", 0), (8, "sent", 1)):
+    for attempts, outcome, seen in (
+        (0, "put off", 0),
+        (outbox.ATTEMPTS_FOR_ALL - 1, "put off", 0),
+        (8, "sent", 1),
+    ):
         tried(email, attempts)
         assert (leave(email), mail_server.seen) == (outcome, seen), attempts
     assert [envelope.rcpt_tos for envelope in mail_server.taken] == [[DANA]]
 
 
-@pytest.mark.parametrize("mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)]
+)
 def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
-    listening: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch, caplog: Any, mood: str
+    listening: World,
+    mail_server: MailServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+    mood: str,
 ):
     monkeypatch.setattr(smtp, "ANSWER_TIMEOUT", 0.5)
     mail_server.mood = mood
     email = listening.approved()
     assert leave(email) == "unknown"
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.sent_at) == (Status.SENT, True, None)
-    assert (email.due_at, email.lease_until, "after the message was offered" in email.last_error) == (None, None, True)
-    assert (audited(email)[0], audited(email)[1]["reason"]) == ("email.fate_unknown", email.last_error)
-    assert (logged(caplog, "email fate unknown")["reason"], events_of(email.pk)) == (email.last_error, [])
+    assert (email.status, email.fate_unknown, email.sent_at) == (
+        Status.SENT,
+        True,
+        None,
+    )
+    assert (
+        email.due_at,
+        email.lease_until,
+        "after the message was offered" in email.last_error,
+    ) == (None, None, True)
+    assert (audited(email)[0], audited(email)[1]["reason"]) == (
+        "email.fate_unknown",
+        email.last_error,
+    )
+    assert (logged(caplog, "email fate unknown")["reason"], events_of(email.pk)) == (
+        email.last_error,
+        [],
+    )
     make_due(email)
     assert leave(email) == "not due"
     wait_for(lambda: mail_server.seen == 1, 60, "the message at the mail server")
 
 
-def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail_server: MailServer):
+def test_worker_dead_after_the_checkpoint_is_fate_unknown(
+    listening: World, mail_server: MailServer
+):
     email, free = listening.approved(), listening.approved()
     worker = claimed(email)
     assert outbox._checkpoint(worker)
@@ -259,16 +448,26 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     assert leave(email) == "not due"
     assert outbox.settle_lost() == 1
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, True, "the worker died")
+    assert (email.status, email.fate_unknown, email.last_error) == (
+        Status.SENT,
+        True,
+        "the worker died",
+    )
     assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
     # The response arrives late.
     outbox._record_sent(worker, smtp.HandoverResult("250 OK"))
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
+    assert (email.status, email.fate_unknown, email.last_error) == (
+        Status.SENT,
+        False,
+        "",
+    )
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
-def test_late_worker_loses_its_claim_and_sends_no_events(listening: World, mail_server: MailServer, caplog: Any):
+def test_late_worker_loses_its_claim_and_sends_no_events(
+    listening: World, mail_server: MailServer, caplog: Any
+):
     email = listening.approved()
     asleep = claimed(email)
     assert leave(email) == "not due"
@@ -281,7 +480,11 @@ def test_late_worker_loses_its_claim_and_sends_no_events(listening: World, mail_
     outbox._fail(asleep, smtp.HandoverFailed("too late"))
     assert not outbox._write_off(asleep, "too late")
     expected = ["message.sent", "message.delivered"]
-    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, expected, 1)
+    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (
+        Status.SENT,
+        expected,
+        1,
+    )
 
 
 def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailServer):
@@ -295,7 +498,9 @@ def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailS
     assert email.last_error == "given up: every attempt ended without an outcome"
 
 
-def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_server: MailServer, settings: Any):
+def test_sandbox_mail_is_announced_and_never_leaves(
+    listening: World, mail_server: MailServer, settings: Any
+):
     add_sandbox_keys(listening)
     Webhook.objects.update(include_sandbox=True)
     email = Email.objects.get(pk=listening.held(key="tester"))
@@ -310,7 +515,11 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_serve
     Email.objects.update(last_error="of an earlier attempt")
     assert leave(email) == "pretended"
     email.refresh_from_db()
-    assert (email.status, email.delivered_at, email.lease_until) == (Status.SENT, email.sent_at, None)
+    assert (email.status, email.delivered_at, email.lease_until) == (
+        Status.SENT,
+        email.sent_at,
+        None,
+    )
     assert email.last_error == ""
     for name in ("message.sent", "message.delivered"):
         assert event_of(name)["timestamp"] == iso(email.sent_at)
@@ -319,7 +528,9 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_serve
     assert mail_server.seen == 0
 
 
-def test_without_a_mail_server_live_mail_waits(world: World, settings: Any, caplog: Any):
+def test_without_a_mail_server_live_mail_waits(
+    world: World, settings: Any, caplog: Any
+):
     settings.EMAIL_URL = ""
     email = world.approved()
     assert leave(email) == "no mail server"

@@ -1,4 +1,6 @@
-"""The pending list as the desk reads it, what a decision changes, and what can still be cancelled."""
+"""The pending list as the desk reads it, what a decision changes, and what can still be
+cancelled.
+"""
 
 import json
 from datetime import timedelta
@@ -20,7 +22,10 @@ from upstream.events import parse
 
 def content_of_row(row: dict[str, Any]) -> Content:
     """Build the content from a pending row, as the desk does."""
-    files = [Attachment(a["name"], a["content_type"], a["size"], a["sha256"]) for a in row["attachments"]]
+    files = [
+        Attachment(a["name"], a["content_type"], a["size"], a["sha256"])
+        for a in row["attachments"]
+    ]
     return Content(
         sender=row["from"],
         sender_name=row["from_name"],
@@ -48,21 +53,32 @@ def test_pending_row_contains_everything_its_fingerprint_covers(db: None):
         subject="Grüße",
         html="<p>hi</p>",
         send_at="2099-01-01T08:00:00.5Z",
-        attachments=[{"name": "a b.txt", "content_type": "text/plain", "content_base64": "aGk="}],
+        attachments=[
+            {"name": "a b.txt", "content_type": "text/plain", "content_base64": "aGk="}
+        ],
     )
     row = world.pending()["pending"][0]
     assert row["fingerprint"] == fingerprint(content_of_row(row))
-    additions = {"auto_bcc": "archive@acme.example", "signature": "Acme Ltd", "ai_disclosure": AI_DISCLOSURE}
+    additions = {
+        "auto_bcc": "archive@acme.example",
+        "signature": "Acme Ltd",
+        "ai_disclosure": AI_DISCLOSURE,
+    }
     assert row["additions"] == additions
     assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
 
 
-def test_pending_list_uses_few_statements(world: World, django_assert_max_num_queries: Any):
+def test_pending_list_uses_few_statements(
+    world: World, django_assert_max_num_queries: Any
+):
     for _ in range(3):
         world.held()
     with django_assert_max_num_queries(4):
         assert world.pending()["count"] == 3
-    assert world.call("GET", "/v1/oversight/pending?cursor=%27--", key="desk").status_code == 422
+    assert (
+        world.call("GET", "/v1/oversight/pending?cursor=%27--", key="desk").status_code
+        == 422
+    )
 
 
 def test_pending_list_has_one_key_if_the_caller_asks_for_one(world: World):
@@ -73,7 +89,9 @@ def test_pending_list_has_one_key_if_the_caller_asks_for_one(world: World):
     assert alone == {name: whole[name] for name in ("pending", "count", "cursor")}
 
 
-def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(world: World):
+def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(
+    world: World,
+):
     world.listen("email.decided")
     for words in ("Wrong amount.", ""):
         email_id = world.held(subject=f"Refund {words}")
@@ -82,11 +100,23 @@ def test_reason_is_told_without_the_reference_behind_it_and_that_in_a_field(worl
         answer = world.decide(email_id, "reject", reason=told, decided_by=who)
         again = world.decide(email_id, "reject", reason="Mine")
         path = f"{world.base}/emails/{email_id}"
-        reads = (world.call("GET", path), world.call("GET", f"/read_email?id={email_id}"))
-        closed = world.call("GET", f"/v1/oversight/pending?email_id={email_id}", key="desk")
+        reads = (
+            world.call("GET", path),
+            world.call("GET", f"/read_email?id={email_id}"),
+        )
+        closed = world.call(
+            "GET", f"/v1/oversight/pending?email_id={email_id}", key="desk"
+        )
         event = json.loads(bytes(WebhookDelivery.objects.latest("pk").body))
-        for one in (*(found.json() for found in (answer, again, *reads, closed)), event, event["data"]):
-            assert (one["reason"], one["decision_reference"]) == (words or None, "KVB8AF7JS5")
+        for one in (
+            *(found.json() for found in (answer, again, *reads, closed)),
+            event,
+            event["data"],
+        ):
+            assert (one["reason"], one["decision_reference"]) == (
+                words or None,
+                "KVB8AF7JS5",
+            )
         assert reads[0].json()["decision_reason"] == (words or None)
         # The desk reads both, and has what it sent.
         message = Message(direction="outbound")
@@ -106,8 +136,13 @@ def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world: World):
     for stuck in ({"due_at": timezone.now() - timedelta(minutes=1)}, {"attempts": 1}):
         email = world.approved()
         Email.objects.filter(pk=email.pk).update(**stuck)
-        assert [world.call("POST", path.format(email.pk)).status_code for _ in range(2)] == [200, 200], stuck
-        assert (Email.objects.claim(email.pk), status_of(email)) == (None, Status.CANCELLED)
+        assert [
+            world.call("POST", path.format(email.pk)).status_code for _ in range(2)
+        ] == [200, 200], stuck
+        assert (Email.objects.claim(email.pk), status_of(email)) == (
+            None,
+            Status.CANCELLED,
+        )
 
 
 def test_mcp_server_gets_each_body_once_and_everything_in_it(world: World):
@@ -117,7 +152,10 @@ def test_mcp_server_gets_each_body_once_and_everything_in_it(world: World):
     answer = world.call("GET", "/v1/oversight/pending", key="desk", **mcp)
     for words in (b"Plain words", b"Other words", b"Third words"):
         assert answer.content.count(words) == 1, words
-    assert (answer.json().keys(), answer.json()["count"]) == ({"pending", "count", "cursor"}, 2)
+    assert (answer.json().keys(), answer.json()["count"]) == (
+        {"pending", "count", "cursor"},
+        2,
+    )
     first = answer.json()["pending"][0]["body_markdown"]
     assert ("Plain words" in first, "Other words" in first) == (True, True)
     one = world.call("GET", f"/v1/oversight/pending?email_id={both}", key="desk", **mcp)

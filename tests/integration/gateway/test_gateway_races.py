@@ -1,4 +1,6 @@
-"""Concurrent calls: one decision, one message per key, and never both a cancellation and an approval."""
+"""Concurrent calls: one decision, one message per key, and never both a cancellation
+and an approval.
+"""
 
 from datetime import timedelta
 from functools import partial
@@ -7,9 +9,23 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from gateway.models import Account, AuditLogEntry, Email, Mailbox, UpgradeRequest, Webhook, WebhookDelivery
+from gateway.models import (
+    Account,
+    AuditLogEntry,
+    Email,
+    Mailbox,
+    UpgradeRequest,
+    Webhook,
+    WebhookDelivery,
+)
 from gateway.webhooks import endpoints
-from tests.integration.gateway.world import World, at_once, make_inbound, make_world, status_of
+from tests.integration.gateway.world import (
+    World,
+    at_once,
+    make_inbound,
+    make_world,
+    status_of,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -27,23 +43,34 @@ def test_two_decisions_at_once_have_one_winner(world: World):
     world.listen("oversight.approved", "oversight.rejected")
     for second in ("approve", "reject"):
         email_id = world.held()
-        answers = at_once(partial(world.decide, email_id), partial(world.decide, email_id, second))
+        answers = at_once(
+            partial(world.decide, email_id), partial(world.decide, email_id, second)
+        )
         assert statuses(answers) == [200, 409]
         won, lost = sorted(answers, key=lambda answer: answer.status_code)
-        assert lost.json()["decision"] == won.json()["decision"] == Email.objects.get(pk=email_id).decision
+        assert (
+            lost.json()["decision"]
+            == won.json()["decision"]
+            == Email.objects.get(pk=email_id).decision
+        )
         assert WebhookDelivery.objects.filter(email_id=email_id).count() == 1
 
 
 def test_approval_against_cancel_or_edit_has_one_winner(world: World):
     email_id = world.held()
     cancel = partial(world.call, "POST", f"{world.base}/emails/{email_id}/cancel")
-    decided, cancelled = (answer.status_code for answer in at_once(partial(world.decide, email_id), cancel))
+    decided, cancelled = (
+        answer.status_code
+        for answer in at_once(partial(world.decide, email_id), cancel)
+    )
     assert (decided, cancelled) in {(200, 409), (409, 200)}
     assert status_of(email_id) == ("cancelled" if cancelled == 200 else "scheduled")
     later = world.held(send_at="2099-01-01T00:00:00Z")
     path = f"{world.base}/emails/{later}/schedule"
     change = partial(world.call, "PATCH", path, json={"to": ["eve@x.example"]})
-    decided, edited = (answer.status_code for answer in at_once(partial(world.decide, later), change))
+    decided, edited = (
+        answer.status_code for answer in at_once(partial(world.decide, later), change)
+    )
     assert (decided, edited) == (200, 409)
     assert Email.objects.get(pk=later).to == ["dana@northwind.example"]
 
@@ -55,13 +82,21 @@ def test_one_key_from_twenty_threads_makes_one_message(world: World):
     assert Email.objects.count() == 1
     parent = make_inbound(world)
     body = {"markdown": "Yes.", "idempotency_key": "k"}
-    answers = at_once(*[partial(world.call, "POST", f"{world.base}/reply/{parent.pk}", json=body)] * 3)
+    answers = at_once(
+        *[partial(world.call, "POST", f"{world.base}/reply/{parent.pk}", json=body)] * 3
+    )
     assert statuses(answers) == [200] * 2 + [202]
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_once(world: World):
-    assert statuses(at_once(*[lambda: world.send(subject="Same")] * 3)) == [202, 409, 409]
+def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_once(
+    world: World,
+):
+    assert statuses(at_once(*[lambda: world.send(subject="Same")] * 3)) == [
+        202,
+        409,
+        409,
+    ]
     Account.objects.update(monthly_email_quota=3)
     assert statuses(at_once(*[world.send] * 4)) == [202] * 2 + [429] * 2
     assert Email.objects.count() == 3
@@ -70,13 +105,30 @@ def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_
 def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
     webhook = world.listen("oversight.pending", "oversight.approved")
     email = world.approved()
-    assert len([one for one in at_once(*[lambda: Email.objects.claim(email.pk)] * 3) if one]) == 1
+    assert (
+        len(
+            [
+                one
+                for one in at_once(*[lambda: Email.objects.claim(email.pk)] * 3)
+                if one
+            ]
+        )
+        == 1
+    )
     # Two deliveries of one message never run at once.
     first, second = WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True)
-    claims = [lambda: WebhookDelivery.objects.claim(first), lambda: WebhookDelivery.objects.claim(second)]
+    claims = [
+        lambda: WebhookDelivery.objects.claim(first),
+        lambda: WebhookDelivery.objects.claim(second),
+    ]
     assert [one.pk for one in at_once(*claims * 2) if one] == [first]
-    Webhook.objects.update(paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1))
-    assert at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 2).count(True) == 1
+    Webhook.objects.update(
+        paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1)
+    )
+    assert (
+        at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 2).count(True)
+        == 1
+    )
 
 
 @pytest.mark.slow
@@ -84,13 +136,20 @@ def test_tags_added_at_once_are_all_stored(world: World):
     email_id = world.held()
     names = [f"t{number}" for number in range(3)]
     path = f"{world.base}/emails/{email_id}/tags"
-    answers = at_once(*(partial(world.call, "PUT", path, json={"tags": [name]}) for name in names))
+    answers = at_once(
+        *(partial(world.call, "PUT", path, json={"tags": [name]}) for name in names)
+    )
     assert statuses(answers) == [200] * 3
     assert sorted(Email.objects.get(pk=email_id).tags) == names
 
 
 def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: World):
-    answers = at_once(*(partial(world.allow, pattern, version=0) for pattern in ("a.example", "b.example")))
+    answers = at_once(
+        *(
+            partial(world.allow, pattern, version=0)
+            for pattern in ("a.example", "b.example")
+        )
+    )
     assert statuses(answers) == [200, 409]
     won, lost = sorted(answers, key=lambda answer: answer.status_code)
     assert lost.json()["version"] == won.json()["version"] == 1
@@ -99,9 +158,16 @@ def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: Wor
 
 
 @pytest.mark.slow
-def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(world: World):
+def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(
+    world: World,
+):
     def create(name: str) -> Any:
-        return world.call("POST", "/v1/mailboxes", key="admin", json={"address": f"{name}@acme.example"})
+        return world.call(
+            "POST",
+            "/v1/mailboxes",
+            key="admin",
+            json={"address": f"{name}@acme.example"},
+        )
 
     assert statuses(at_once(partial(create, "a"), partial(create, "a"))) == [201, 409]
     Account.objects.update(max_mailboxes=3)
@@ -114,6 +180,8 @@ def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world: 
     asks = [partial(world.call, "POST", f"{world.base}/request-upgrade", json=wish)] * 4
     assert statuses(at_once(*asks)) == [200, 200, 200, 429]
     code = UpgradeRequest.objects.waiting().get().code
-    uses = [partial(world.call, "POST", f"{world.base}/upgrade", json={"code": code})] * 2
+    uses = [
+        partial(world.call, "POST", f"{world.base}/upgrade", json={"code": code})
+    ] * 2
     assert statuses(at_once(*uses)) == [200, 404]
     assert AuditLogEntry.objects.filter(action="mailbox.upgraded").count() == 1

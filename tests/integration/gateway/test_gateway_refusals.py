@@ -8,7 +8,12 @@ from django.db import transaction
 
 from gateway.messages.admission import admit
 from gateway.models import ApiKey, Email, IdempotencyRecord, Refusal, WebhookDelivery
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys, bad_field_of
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    add_sandbox_keys,
+    bad_field_of,
+)
 
 EVE = "eve@evil.example"
 
@@ -30,11 +35,25 @@ def listed(world: World, key: str = "admin") -> list[str]:
 
 
 def test_refusal_stores_who_and_why_and_no_content(strict: World):
-    refusal_id = refused(strict, subject="Geheim", markdown="Sehr geheim", metadata={"discord_user": "ana"})
+    refusal_id = refused(
+        strict,
+        subject="Geheim",
+        markdown="Sehr geheim",
+        metadata={"discord_user": "ana"},
+    )
     row = Refusal.objects.values().get(pk=refusal_id)
-    assert (row["recipients"], row["refused"]) == (["dana@northwind.example", EVE], [EVE])
-    assert (row["mailbox_id"], row["metadata"]) == (strict.mailbox.pk, {"discord_user": "ana"})
-    assert (row["key_id"], row["rule"]) == (strict.key_id("agent"), "restriction, mode enforce, version 1")
+    assert (row["recipients"], row["refused"]) == (
+        ["dana@northwind.example", EVE],
+        [EVE],
+    )
+    assert (row["mailbox_id"], row["metadata"]) == (
+        strict.mailbox.pk,
+        {"discord_user": "ana"},
+    )
+    assert (row["key_id"], row["rule"]) == (
+        strict.key_id("agent"),
+        "restriction, mode enforce, version 1",
+    )
     assert "eheim" not in str(row)
     assert not Email.objects.exists()
 
@@ -49,13 +68,21 @@ def test_refusal_inside_another_transaction_is_a_programming_error(strict: World
 def test_refusal_names_three_of_many_and_lists_all(strict: World):
     crowd = [f"eve{n}@evil.example" for n in range(50)]
     body = strict.send(bcc=crowd).json()
-    assert "write to eve0@evil.example, eve1@evil.example, eve2@evil.example and 47 more: not on" in body["error"]
+    assert (
+        "write to eve0@evil.example, eve1@evil.example, eve2@evil.example and 47 more: not on"
+        in body["error"]
+    )
     assert body["recipients"] == crowd
     assert "eve2@evil.example: not on" in strict.send(bcc=crowd[:3]).json()["error"]
-    assert "eve2@evil.example and 1 more: not on" in strict.send(bcc=crowd[:4]).json()["error"]
+    assert (
+        "eve2@evil.example and 1 more: not on"
+        in strict.send(bcc=crowd[:4]).json()["error"]
+    )
 
 
-def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict: World, other: World):
+def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(
+    strict: World, other: World
+):
     quiet = strict.listen("oversight.pending", "message.failed")
     asked = strict.listen("message.refused")
     other.listen("message.refused")
@@ -65,10 +92,17 @@ def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict: World, oth
     refusal_id = refused(strict, subject="Geheim", metadata={"discord_user": "ana"})
     delivery = WebhookDelivery.objects.get()
     event = json.loads(bytes(delivery.body))
-    assert (delivery.webhook_id, delivery.email_id, delivery.event) == (asked.pk, None, "message.refused")
+    assert (delivery.webhook_id, delivery.email_id, delivery.event) == (
+        asked.pk,
+        None,
+        "message.refused",
+    )
     assert not WebhookDelivery.objects.filter(webhook=quiet).exists()
     assert (event["event"], event["refusal_id"]) == ("message.refused", refusal_id)
-    assert (event["mailbox"], event["mailbox_id"]) == (strict.mailbox.address, strict.mailbox.pk)
+    assert (event["mailbox"], event["mailbox_id"]) == (
+        strict.mailbox.address,
+        strict.mailbox.pk,
+    )
     assert event["refused_recipients"] == [EVE]
     assert event["metadata"] == event["data"]["metadata"] == {"discord_user": "ana"}
     assert "Geheim" not in str(event)
@@ -76,7 +110,9 @@ def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict: World, oth
     assert not {"id", "email_id", "message_id"} & (event.keys() | event["data"].keys())
 
 
-def test_refusal_does_not_use_the_idempotency_key_and_a_used_key_returns_its_message(strict: World):
+def test_refusal_does_not_use_the_idempotency_key_and_a_used_key_returns_its_message(
+    strict: World,
+):
     refused(strict, idempotency_key="k", subject="Same")
     assert not IdempotencyRecord.objects.exists()
     first = strict.send(idempotency_key="k", subject="Same")
@@ -91,19 +127,33 @@ def test_list_is_newest_first_and_walks_all_by_cursor(strict: World):
     ids = [refused(strict) for _ in range(3)]
     rows = strict.walk("/v1/refusals", "refusals", key="admin")
     assert [row["id"] for row in rows] == ids[::-1]
-    assert (rows[0]["refused_recipients"], rows[0]["mailbox"]) == ([EVE], strict.mailbox.address)
+    assert (rows[0]["refused_recipients"], rows[0]["mailbox"]) == (
+        [EVE],
+        strict.mailbox.address,
+    )
     assert rows[0]["created_at"].endswith("Z")
     for cursor in ("%25", "a-b", "x" * 41):
         answer = strict.call("GET", f"/v1/refusals?cursor={cursor}", key="admin")
         assert bad_field_of(answer) == (422, "cursor"), cursor
 
 
-def test_list_hides_other_tenants_the_other_kind_and_other_mailboxes(strict: World, other: World):
+def test_list_hides_other_tenants_the_other_kind_and_other_mailboxes(
+    strict: World, other: World
+):
     add_sandbox_keys(strict)
     add_key(strict, "limited", ["admin"], mailbox_ids=["elsewhere"])
     live = refused(strict)
     tried = strict.send(key="tester", to=[EVE]).json()["refusal_id"]
-    found = {key: listed(strict, key) for key in ("admin", "desk", "watcher", "test admin", "limited")}
+    found = {
+        key: listed(strict, key)
+        for key in ("admin", "desk", "watcher", "test admin", "limited")
+    }
     both = [tried, live]
-    assert found == {"admin": [live], "desk": both, "watcher": both, "test admin": [tried], "limited": []}
+    assert found == {
+        "admin": [live],
+        "desk": both,
+        "watcher": both,
+        "test admin": [tried],
+        "limited": [],
+    }
     assert listed(other) == []

@@ -1,4 +1,6 @@
-"""Replies: their recipients, their thread, and that they are accepted and refused like new messages."""
+"""Replies: their recipients, their thread, and that they are accepted and refused like
+new messages.
+"""
 
 from email import message_from_bytes
 from email.policy import default as modern
@@ -9,12 +11,24 @@ import pytest
 from gateway.models import Email, Mailbox
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_sandbox_keys, bad_field_of, leave, make_inbound, refusal_of
+from tests.integration.gateway.world import (
+    World,
+    add_sandbox_keys,
+    bad_field_of,
+    leave,
+    make_inbound,
+    refusal_of,
+)
 
 
 def reply(world: World, email: Email, key: str = "agent", **fields: Any) -> Any:
     """Reply by the path that the SDK uses."""
-    return world.call("POST", f"{world.base}/reply/{email.pk}", key=key, json={"markdown": "It left.", **fields})
+    return world.call(
+        "POST",
+        f"{world.base}/reply/{email.pk}",
+        key=key,
+        json={"markdown": "It left.", **fields},
+    )
 
 
 def reply_flat(world: World, **body: Any) -> Any:
@@ -32,17 +46,32 @@ def test_reply_subject_has_one_re_and_is_safe(world: World):
         "a\r\nBcc: evil@x.example": "Re: a Bcc: evil@x.example", "=?utf-8?q?other?=": "Re: = ?utf-8?q?other?=",
     }  # fmt: skip
     parents = {one: make_inbound(world, subject=one) for one in subjects}
-    answers = {one: reply(world, parent, markdown=f"To {parent.pk}") for one, parent in parents.items()}
+    answers = {
+        one: reply(world, parent, markdown=f"To {parent.pk}")
+        for one, parent in parents.items()
+    }
     assert {one: made(answer).subject for one, answer in answers.items()} == subjects
 
 
-def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(world: World):
+def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(
+    world: World,
+):
     parent = make_inbound(world, reply_to="desk@northwind.example")
     email = made(reply(world, parent, cc=["c@x.example"], bcc="b@x.example"))
-    assert (email.to, email.cc, email.bcc) == (["desk@northwind.example"], ["c@x.example"], ["b@x.example"])
-    own = Email.objects.get(pk=world.held(to=["a@x.example", "b@x.example"], cc=["c@x.example"]))
+    assert (email.to, email.cc, email.bcc) == (
+        ["desk@northwind.example"],
+        ["c@x.example"],
+        ["b@x.example"],
+    )
+    own = Email.objects.get(
+        pk=world.held(to=["a@x.example", "b@x.example"], cc=["c@x.example"])
+    )
     email = made(reply(world, own))
-    assert (email.to, email.cc, email.in_reply_to) == (["a@x.example", "b@x.example"], [], own.message_id_header)
+    assert (email.to, email.cc, email.in_reply_to) == (
+        ["a@x.example", "b@x.example"],
+        [],
+        own.message_id_header,
+    )
     email = made(reply_flat(world, thread_id=own.thread_id, body="One more thing."))
     assert (email.to, email.thread_id) == (own.to, own.thread_id)
     for address in ("", "not an address", "MAILER-DAEMON"):
@@ -55,21 +84,47 @@ def test_reply_references_stay_bounded_and_leave_out_an_unusable_id(world: World
     for header in ("no id", f"<{'x' * 280}@x.example>", "<=?utf-8?q?a?=@x.example>"):
         parent = make_inbound(world, message_id_header=header)
         email = made(reply(world, parent, markdown=header[:9]))
-        assert (email.in_reply_to, email.references, email.thread_id) == ("", "", parent.thread_id), header
+        assert (email.in_reply_to, email.references, email.thread_id) == (
+            "",
+            "",
+            parent.thread_id,
+        ), header
     line = " ".join(f"<{number}@x.example>" for number in range(200))
-    email = made(reply(world, make_inbound(world, references=line, message_id_header="<last@x.example>")))
+    email = made(
+        reply(
+            world,
+            make_inbound(world, references=line, message_id_header="<last@x.example>"),
+        )
+    )
     ids = email.references.split()
-    assert (len(ids), ids[0], ids[-2:]) == (20, "<0@x.example>", ["<199@x.example>", "<last@x.example>"])
+    assert (len(ids), ids[0], ids[-2:]) == (
+        20,
+        "<0@x.example>",
+        ["<199@x.example>", "<last@x.example>"],
+    )
 
 
-def test_reply_is_sent_with_its_headers_and_files(world: World, mail_server: MailServer):
-    parent = make_inbound(world, references="<root@x.example>", message_id_header=f"<{'q' * 150}@x.example>")
-    email = made(reply(world, parent, attachments=[{"name": "a b.txt", "content_base64": "eA=="}]))
+def test_reply_is_sent_with_its_headers_and_files(
+    world: World, mail_server: MailServer
+):
+    parent = make_inbound(
+        world,
+        references="<root@x.example>",
+        message_id_header=f"<{'q' * 150}@x.example>",
+    )
+    email = made(
+        reply(
+            world, parent, attachments=[{"name": "a b.txt", "content_base64": "eA=="}]
+        )
+    )
     world.decide(email.pk)
     assert leave(email) == "sent"
     message = message_from_bytes(mail_server.taken[0].content, policy=modern)
     assert message["In-Reply-To"] == parent.message_id_header
-    assert message["References"].split() == ["<root@x.example>", parent.message_id_header]
+    assert message["References"].split() == [
+        "<root@x.example>",
+        parent.message_id_header,
+    ]
     assert message["Subject"] == f"Re: {parent.subject}"
     assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
 
@@ -77,7 +132,12 @@ def test_reply_is_sent_with_its_headers_and_files(world: World, mail_server: Mai
 def test_flat_reply_without_a_known_parent_is_refused(world: World):
     parent = make_inbound(world)
     for body, status in (
-        *(({}, 422), ({"thread_id": "none"}, 404), ({"email_id": "none"}, 404), ({"thread_id": "t", "body": ""}, 422)),
+        *(
+            ({}, 422),
+            ({"thread_id": "none"}, 404),
+            ({"email_id": "none"}, 404),
+            ({"thread_id": "t", "body": ""}, 422),
+        ),
         ({"thread_id": "t", "mailbox": "else@acme.example"}, 404),
         ({"thread_id": "t", "cc": ["a@x.example\nBcc: b@x.example"]}, 422),
         ({"thread_id": "t", "send_at": "2001-01-01T00:00:00Z"}, 422),
@@ -90,11 +150,16 @@ def test_flat_reply_without_a_known_parent_is_refused(world: World):
 
 def test_reply_to_unapproved_inbound_mail_or_the_other_kind_is_refused(world: World):
     add_sandbox_keys(world)
-    assert reply(world, make_inbound(world, thread_id="live"), key="tester").status_code == 404
+    assert (
+        reply(world, make_inbound(world, thread_id="live"), key="tester").status_code
+        == 404
+    )
     for status in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED):
         parent = make_inbound(world, status=status)
         assert reply(world, parent).status_code == 403, status
-        assert reply_flat(world, email_id=parent.pk, body="x").status_code == 403, status
+        assert reply_flat(world, email_id=parent.pk, body="x").status_code == 403, (
+            status
+        )
         assert reply_flat(world, thread_id="t", body="x").status_code == 404, status
     Mailbox.objects.update(is_active=False)
     assert reply_flat(world, thread_id="live", body="x").status_code == 404

@@ -1,4 +1,6 @@
-"""Reports about sent mail over real SMTP: delivered, bounced, complained about, forged (point 2)."""
+"""Reports about sent mail over real SMTP: delivered, bounced, complained about, forged
+(point 2).
+"""
 
 import json
 import smtplib
@@ -18,7 +20,13 @@ from gateway.states import Status
 from gateway.webhooks.events import KNOWN, OPENED, SPELLINGS
 from tests.integration.gateway.servers import MailServer, deliver
 from tests.integration.gateway.test_gateway_outbox import event_of
-from tests.integration.gateway.world import World, events_of, leave, move_on_everything, undone
+from tests.integration.gateway.world import (
+    World,
+    events_of,
+    leave,
+    move_on_everything,
+    undone,
+)
 from tests.linear import is_linear
 
 DANA, EVE = "dana@northwind.example", "eve@northwind.example"
@@ -26,7 +34,9 @@ DANA, EVE = "dana@northwind.example", "eve@northwind.example"
 
 @pytest.fixture
 def listening(world: World) -> World:
-    world.listen("message.sent", "message.delivered", "message.bounced", "message.complained")
+    world.listen(
+        "message.sent", "message.delivered", "message.bounced", "message.complained"
+    )
     return world
 
 
@@ -45,8 +55,15 @@ def sent(world: World, **fields) -> Email:
     return email
 
 
-def report(email: Email, *recipients: tuple[str, str, str, str], message_id: str = "", envelope: bool = True) -> bytes:
-    """A delivery status notification (RFC 3464) for these recipients: address, action, status, diagnostic code."""
+def report(
+    email: Email,
+    *recipients: tuple[str, str, str, str],
+    message_id: str = "",
+    envelope: bool = True,
+) -> bytes:
+    """A delivery status notification (RFC 3464) for these recipients: address, action,
+    status, diagnostic code.
+    """
     named = f"Original-Envelope-Id: {verp.envelope_id(email)}\r\n" if envelope else ""
     blocks = "\r\n".join(
         f"Original-Recipient: rfc822; {address}\r\nFinal-Recipient: rfc822; {address}\r\nAction: {action}\r\n"
@@ -84,9 +101,14 @@ DELIVERED = ("delivered", "2.0.0", "250 OK")
 GONE = ("failed", "5.1.1", "550 5.1.1 No such mailbox")
 
 
-def test_mail_is_delivered_once_accepted_by_a_server_without_dsn(listening: World, mail_server: MailServer):
+def test_mail_is_delivered_once_accepted_by_a_server_without_dsn(
+    listening: World, mail_server: MailServer
+):
     email = sent(listening)
-    assert (email.delivered_at is not None, events_of(email.pk)) == (True, ["message.sent", "message.delivered"])
+    assert (email.delivered_at is not None, events_of(email.pk)) == (
+        True,
+        ["message.sent", "message.delivered"],
+    )
     assert mail_server.taken[0].mail_from == email.from_address
     assert listening.get(f"{listening.base}/emails/{email.pk}")["delivered_at"]
 
@@ -106,7 +128,11 @@ def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(
     assert deliver(client, report(email, (DANA, *DELIVERED)), back, sender="") == 250
     assert events_of(email.pk) == ["message.sent"]
     for _ in range(2):
-        notice = report(email, (DANA, *DELIVERED), ("a+b=c@x.example", "relayed", "2.0.0", "250 on its way"))
+        notice = report(
+            email,
+            (DANA, *DELIVERED),
+            ("a+b=c@x.example", "relayed", "2.0.0", "250 on its way"),
+        )
         assert deliver(client, notice, back, sender="") == 250
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     email.refresh_from_db()
@@ -126,20 +152,43 @@ def test_failure_notification_is_a_bounce_and_suppresses_unknown_users(
         with undone():
             email = sent(listening, to=[DANA, EVE])
             assert (
-                deliver(client, report(email, (DANA, action, status, text)), verp.return_address(email), sender="")
+                deliver(
+                    client,
+                    report(email, (DANA, action, status, text)),
+                    verp.return_address(email),
+                    sender="",
+                )
                 == 250
             )
             bounced = event_of("message.bounced")
-            assert (bounced["bounce_type"], bounced["bounce_code"], bounced["bounced_recipients"]) == (
+            assert (
+                bounced["bounce_type"],
+                bounced["bounce_code"],
+                bounced["bounced_recipients"],
+            ) == (
                 kind,
                 code,
                 [DANA],
             )
             email.refresh_from_db()
-            assert (email.bounce_type, email.bounced_at is not None, email.status) == (kind, True, Status.SENT)
-            assert [one.email_address for one in Suppression.objects.all()] == suppressed
+            assert (email.bounce_type, email.bounced_at is not None, email.status) == (
+                kind,
+                True,
+                Status.SENT,
+            )
+            assert [
+                one.email_address for one in Suppression.objects.all()
+            ] == suppressed
             # The other recipients got it.
-            assert deliver(client, report(email, (EVE, *DELIVERED)), verp.return_address(email), sender="") == 250
+            assert (
+                deliver(
+                    client,
+                    report(email, (EVE, *DELIVERED)),
+                    verp.return_address(email),
+                    sender="",
+                )
+                == 250
+            )
             assert events_of(email.pk)[-1] == "message.delivered"
     email = sent(listening)
     late = report(email, (DANA, "delayed", "4.4.1", "421 busy"))
@@ -152,11 +201,23 @@ def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
 ):
     email = sent(listening, to=[DANA, EVE])
     back = verp.return_address(email)
-    assert deliver(client, report(email, (EVE, *DELIVERED), (DANA, *GONE), envelope=False), back, sender="") == 250
+    assert (
+        deliver(
+            client,
+            report(email, (EVE, *DELIVERED), (DANA, *GONE), envelope=False),
+            back,
+            sender="",
+        )
+        == 250
+    )
     assert event_of("message.bounced")["bounced_recipients"] == [DANA]
-    assert deliver(client, complaint(email, EVE, back), sender="eve@northwind.example") == 250
+    assert (
+        deliver(client, complaint(email, EVE, back), sender="eve@northwind.example")
+        == 250
+    )
     assert not Suppression.objects.exists()
-    # In whichever order reports arrive: it was delivered to those it did not bounce from.
+    # In whichever order reports arrive: it was delivered to those it did not bounce
+    # from.
     assert "message.delivered" in events_of(email.pk)
 
 
@@ -164,13 +225,25 @@ def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_rec
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     for content, event in (
-        (lambda email: report(email, ("dana@elsewhere.example", *GONE)), "message.bounced"),
-        (lambda email: complaint(email, "", verp.return_address(email)), "message.complained"),
+        (
+            lambda email: report(email, ("dana@elsewhere.example", *GONE)),
+            "message.bounced",
+        ),
+        (
+            lambda email: complaint(email, "", verp.return_address(email)),
+            "message.complained",
+        ),
     ):
         with undone():
             email = sent(listening)
-            assert deliver(client, content(email), verp.return_address(email), sender="") == 250
-            assert (event in events_of(email.pk), Suppression.objects.get().email_address) == (True, DANA)
+            assert (
+                deliver(client, content(email), verp.return_address(email), sender="")
+                == 250
+            )
+            assert (
+                event in events_of(email.pk),
+                Suppression.objects.get().email_address,
+            ) == (True, DANA)
 
 
 def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailbox(
@@ -178,7 +251,9 @@ def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailb
 ):
     email = sent(listening)
     back = verp.return_address(email)
-    wanted = complaint(email, DANA, back).replace(b"Feedback-Type: abuse", b"Feedback-Type: not-spam")
+    wanted = complaint(email, DANA, back).replace(
+        b"Feedback-Type: abuse", b"Feedback-Type: not-spam"
+    )
     assert deliver(client, wanted, back, sender="fbl@mx.example") == 250
     assert events_of(email.pk) == ["message.sent"]
     away = EmailMessage()
@@ -194,14 +269,22 @@ def test_report_of_many_recipients_is_read_in_little_time(
     email = sent(listening)
 
     def naming(count: int) -> Message:
-        many = b"".join(b"Original-Rcpt-To: %d@x.example\r\n" % number for number in range(count))
-        return message_from_bytes(complaint(email, DANA, "").replace(b"Version: 1\r\n", many))
+        many = b"".join(
+            b"Original-Rcpt-To: %d@x.example\r\n" % number for number in range(count)
+        )
+        return message_from_bytes(
+            complaint(email, DANA, "").replace(b"Version: 1\r\n", many)
+        )
 
     assert is_linear(read_report, naming(2_500), naming(20_000))
 
 
-def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(listening: World, mail_server: MailServer):
-    Mailbox.objects.filter(pk=listening.mailbox.pk).update(auto_bcc="archive@acme.example", oversight_mode="monitored")
+def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(
+    listening: World, mail_server: MailServer
+):
+    Mailbox.objects.filter(pk=listening.mailbox.pk).update(
+        auto_bcc="archive@acme.example", oversight_mode="monitored"
+    )
     mail_server.refuse = {DANA: "550 5.1.1 No such mailbox"}
     email = Email.objects.get(pk=listening.send().json()["id"])
     move_on_everything()
@@ -224,7 +307,10 @@ def test_report_without_return_address_is_matched_by_message_id_only_from_the_ma
     listening: World, mail_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening)
-    assert deliver(client, report(email, (DANA, *GONE)), sender="mallory@evil.example") == 550
+    assert (
+        deliver(client, report(email, (DANA, *GONE)), sender="mallory@evil.example")
+        == 550
+    )
     assert deliver(client, report(email, (DANA, *GONE)), sender="") == 250
     assert events_of(email.pk)[-1] == "message.bounced"
     # A report about other mail is ordinary mail.
@@ -233,8 +319,13 @@ def test_report_without_return_address_is_matched_by_message_id_only_from_the_ma
     assert Email.objects.received().count() == 1
 
 
-def test_forged_report_is_refused_and_changes_nothing(listening: World, dsn_server: MailServer, client: smtplib.SMTP):
-    email, waiting = sent(listening, to=[DANA, "ann@northwind.example"]), listening.approved()
+def test_forged_report_is_refused_and_changes_nothing(
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+):
+    email, waiting = (
+        sent(listening, to=[DANA, "ann@northwind.example"]),
+        listening.approved(),
+    )
     back = verp.return_address(email)
     local, _, domain = back.partition("@")
     forged = f"{local[:-1]}{'1' if local[-1] == '0' else '0'}@{domain}"
@@ -250,45 +341,86 @@ def test_forged_report_is_refused_and_changes_nothing(listening: World, dsn_serv
     assert [one.event for one in WebhookDelivery.objects.all()] == ["message.sent"]
 
 
-def test_report_about_mail_being_sent_is_deferred(listening: World, dsn_server: MailServer, client: smtplib.SMTP):
+def test_report_about_mail_being_sent_is_deferred(
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+):
     email = listening.approved()
     Email.objects.filter(pk=email.pk).update(
-        data_attempted_at=timezone.now(), lease_until=timezone.now() + timedelta(minutes=2)
+        data_attempted_at=timezone.now(),
+        lease_until=timezone.now() + timedelta(minutes=2),
     )
-    assert deliver(client, report(email, (DANA, *DELIVERED)), verp.return_address(email), sender="") == 451
-    Email.objects.filter(pk=email.pk).update(status=Status.SENT, fate_unknown=True, lease_until=None)
-    assert deliver(client, report(email, (DANA, *DELIVERED)), verp.return_address(email), sender="") == 250
+    assert (
+        deliver(
+            client,
+            report(email, (DANA, *DELIVERED)),
+            verp.return_address(email),
+            sender="",
+        )
+        == 451
+    )
+    Email.objects.filter(pk=email.pk).update(
+        status=Status.SENT, fate_unknown=True, lease_until=None
+    )
+    assert (
+        deliver(
+            client,
+            report(email, (DANA, *DELIVERED)),
+            verp.return_address(email),
+            sender="",
+        )
+        == 250
+    )
     email.refresh_from_db()
     # It was delivered, so it was sent.
-    assert (email.fate_unknown, events_of(email.pk)) == (False, ["message.sent", "message.delivered"])
+    assert (email.fate_unknown, events_of(email.pk)) == (
+        False,
+        ["message.sent", "message.delivered"],
+    )
 
 
 def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
     world: World, mail_server: MailServer, client: smtplib.SMTP
 ):
-    """Point 1: the desk's preview of each event has the same keys and types as the webhook's body."""
+    """Point 1: the desk's preview of each event has the same keys and types as the
+    webhook's body.
+    """
     for name in KNOWN:
         world.listen(name)
     reason = with_reference("Checked.", "KVB8AF7JS5", "Ana Ferreira")
     fields = {"reason": reason, "decided_by": via("Ana Ferreira")}
     left, failing, rejected = world.held(to=[DANA, EVE]), world.held(), world.held()
-    assert [world.decide(one, **fields).status_code for one in (left, failing)] == [200, 200]
+    assert [world.decide(one, **fields).status_code for one in (left, failing)] == [
+        200,
+        200,
+    ]
     assert world.decide(rejected, "reject", **fields).status_code == 200
-    assert world.call("POST", f"{world.base}/emails/{world.held()}/cancel").status_code == 200
+    assert (
+        world.call("POST", f"{world.base}/emails/{world.held()}/cancel").status_code
+        == 200
+    )
     mail_server.refuse = {EVE: "550 5.1.1 No such mailbox"}
     assert leave(left) == "sent"
     sent_email = Email.objects.get(pk=left)
-    assert deliver(client, complaint(sent_email, DANA, ""), sender="fbl@mx.example") == 250
+    assert (
+        deliver(client, complaint(sent_email, DANA, ""), sender="fbl@mx.example") == 250
+    )
     mail_server.mood = "refuse message"
     leave(failing)
     question = EmailMessage()
-    question["From"], question["To"], question["Subject"] = DANA, world.mailbox.address, "Where is it?"
+    question["From"], question["To"], question["Subject"] = (
+        DANA,
+        world.mailbox.address,
+        "Where is it?",
+    )
     question.set_content("Where?")
     assert deliver(client, question.as_bytes()) == 250
     world.allow("*@northwind.example")
     assert world.send(to=["mallory@evil.example"]).status_code == 403
 
-    sent_bodies = {one.event: json.loads(bytes(one.body)) for one in WebhookDelivery.objects.order_by("-pk")}
+    sent_bodies = {
+        one.event: json.loads(bytes(one.body))
+        for one in WebhookDelivery.objects.order_by("-pk")
+    }
     assert sent_bodies.keys() == KNOWN - SPELLINGS[OPENED], "what nothing sends"
     for name, real in sent_bodies.items():
         [(_, body, _)] = sample_bodies([name])

@@ -1,4 +1,6 @@
-"""Changing scheduled mail: its time always, its content until it is approved, and nothing once it is sending."""
+"""Changing scheduled mail: its time always, its content until it is approved, and
+nothing once it is sending.
+"""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +12,15 @@ from django.utils import timezone
 from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.states import Mode, Status
-from tests.integration.gateway.world import World, bad_field_of, events_of, leave, make_inbound, make_world, refusal_of
+from tests.integration.gateway.world import (
+    World,
+    bad_field_of,
+    events_of,
+    leave,
+    make_inbound,
+    make_world,
+    refusal_of,
+)
 
 AT, LATER = "2099-01-01T00:00:00Z", "2099-02-01T00:00:00Z"
 LATER_MOMENT = datetime(2099, 2, 1, tzinfo=UTC)
@@ -24,7 +34,9 @@ def free(db: None) -> World:
 
 def edit(world: World, email: Email | str, key: str = "agent", **fields: Any) -> Any:
     email_id = getattr(email, "pk", email)
-    return world.call("PATCH", f"{world.base}/emails/{email_id}/schedule", key=key, json=fields)
+    return world.call(
+        "PATCH", f"{world.base}/emails/{email_id}/schedule", key=key, json=fields
+    )
 
 
 def scheduled(world: World, **fields: Any) -> Email:
@@ -38,21 +50,41 @@ def test_rescheduling_moves_the_due_time(free: World):
     for name, moment in (("send_at", LATER), ("scheduled_at", AT), ("send_at", LATER)):
         answer = edit(free, email, **{name: moment})
         assert answer.status_code == 200, answer.content
-        assert (answer.json()["status"], answer.json()["send_at"]) == ("scheduled", moment.replace("Z", ".000Z"))
+        assert (answer.json()["status"], answer.json()["send_at"]) == (
+            "scheduled",
+            moment.replace("Z", ".000Z"),
+        )
     email.refresh_from_db()
     assert (email.send_at, email.due_at) == (LATER_MOMENT, LATER_MOMENT)
 
 
 def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free: World):
     email = scheduled(free, cc="c@x.example", html="<p>old words</p>")
-    response = edit(free, email, to=["new@x.example"], cc=[], bcc="b@x.example", subject="New", markdown="new words")
-    assert (response.status_code, response.json()["status"], response.json()["markdown"]) == (
+    response = edit(
+        free,
+        email,
+        to=["new@x.example"],
+        cc=[],
+        bcc="b@x.example",
+        subject="New",
+        markdown="new words",
+    )
+    assert (
+        response.status_code,
+        response.json()["status"],
+        response.json()["markdown"],
+    ) == (
         200,
         "scheduled",
         "new words",
     )
     email.refresh_from_db()
-    assert (email.to, email.cc, email.bcc, email.subject) == (["new@x.example"], [], ["b@x.example"], "New")
+    assert (email.to, email.cc, email.bcc, email.subject) == (
+        ["new@x.example"],
+        [],
+        ["b@x.example"],
+        "New",
+    )
     # Recipients must see the new text, not the HTML of the old one.
     assert email.html is None
     assert email.due_at == email.send_at == datetime(2099, 1, 1, tzinfo=UTC)
@@ -63,20 +95,28 @@ def test_mail_of_every_other_status_is_409(free: World):
     for status in set(Status) - {Status.SCHEDULED}:
         Email.objects.filter(pk=email.pk).update(status=status)
         answer = edit(free, email, send_at=LATER)
-        assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (409, "not_scheduled", status)
+        assert (answer.status_code, answer.json()["code"], answer.json()["status"]) == (
+            409,
+            "not_scheduled",
+            status,
+        )
     assert edit(free, make_inbound(free), send_at=LATER).status_code == 409
 
 
 def test_mail_on_its_way_is_409(free: World):
     at_once = free.held()
     late, leased, offered = scheduled(free), scheduled(free), scheduled(free)
-    Email.objects.filter(pk=late.pk).update(send_at=timezone.now() - timedelta(seconds=1))
+    Email.objects.filter(pk=late.pk).update(
+        send_at=timezone.now() - timedelta(seconds=1)
+    )
     Email.objects.filter(pk=leased.pk).update(lease_until=Now() + timedelta(minutes=1))
     Email.objects.filter(pk=offered.pk).update(data_attempted_at=Now())
     for email in (at_once, late, leased, offered):
         for fields in ({"send_at": LATER}, {"subject": "Other"}):
             assert edit(free, email, **fields).status_code == 409
-    assert not AuditLogEntry.objects.filter(action__in=["email.edited", "email.rescheduled"]).exists()
+    assert not AuditLogEntry.objects.filter(
+        action__in=["email.edited", "email.rescheduled"]
+    ).exists()
 
 
 def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: World):
@@ -100,20 +140,35 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: W
 def test_changed_content_is_subject_to_the_current_mode(free: World):
     email, unchanged = scheduled(free), scheduled(free)
     Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
-    assert edit(free, email, markdown="new words").json()["status"] == "pending_send_approval"
+    assert (
+        edit(free, email, markdown="new words").json()["status"]
+        == "pending_send_approval"
+    )
     email.refresh_from_db()
-    assert (email.gated, email.oversight_mode, email.due_at) == (True, "gated_send", None)
+    assert (email.gated, email.oversight_mode, email.due_at) == (
+        True,
+        "gated_send",
+        None,
+    )
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     assert edit(free, unchanged, markdown="new words").status_code == 403
     unchanged.refresh_from_db()
     assert (unchanged.status, unchanged.markdown) == (Status.SCHEDULED, "Hello")
 
 
-def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(world: World):
+def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(
+    world: World,
+):
     world.allow("northwind.example", kind="bypass")
     email = scheduled(world)
-    assert edit(world, email, to=["carl@northwind.example"]).json()["status"] == "scheduled"
-    assert edit(world, email, cc=["eve@x.example"]).json()["status"] == "pending_send_approval"
+    assert (
+        edit(world, email, to=["carl@northwind.example"]).json()["status"]
+        == "scheduled"
+    )
+    assert (
+        edit(world, email, cc=["eve@x.example"]).json()["status"]
+        == "pending_send_approval"
+    )
 
 
 def test_bad_edit_is_422_and_names_the_field(free: World, other: World):
@@ -124,8 +179,15 @@ def test_bad_edit_is_422_and_names_the_field(free: World, other: World):
             ({"send_at": None, "to": None}, "send_at"),
             ({"send_at": "2001-01-01T00:00:00Z"}, "send_at"),
         ),
-        *(({"send_at": "2099-01-01T00:00:00+02:00"}, "send_at"), ({"to": []}, "to"), ({"to": ["nobody"]}, "to")),
-        *(({"cc": ["a@x.example\nBcc: b@x.example"]}, "cc"), ({"subject": "a\nb"}, "subject")),
+        *(
+            ({"send_at": "2099-01-01T00:00:00+02:00"}, "send_at"),
+            ({"to": []}, "to"),
+            ({"to": ["nobody"]}, "to"),
+        ),
+        *(
+            ({"cc": ["a@x.example\nBcc: b@x.example"]}, "cc"),
+            ({"subject": "a\nb"}, "subject"),
+        ),
         ({"markdown": " "}, "markdown"),
     ):
         answer = edit(free, email, **fields)
@@ -146,7 +208,9 @@ def test_edits_are_audited_by_field_name(free: World):
     assert entries[1].metadata["fields"] == ["markdown", "send_at", "subject"]
 
 
-def test_edit_of_concurrently_changed_mail_is_409(free: World, monkeypatch: pytest.MonkeyPatch):
+def test_edit_of_concurrently_changed_mail_is_409(
+    free: World, monkeypatch: pytest.MonkeyPatch
+):
     email, admit = scheduled(free), submission.admit
 
     def overtaken(**arguments: Any) -> Any:

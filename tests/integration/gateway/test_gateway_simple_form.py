@@ -1,4 +1,6 @@
-"""HTML is simplified once, when it is handed in; fingerprint, pending list and mail have that form."""
+"""HTML is simplified once, when it is handed in; fingerprint, pending list and mail
+have that form.
+"""
 
 from email import message_from_bytes
 from email.policy import default as modern
@@ -9,22 +11,34 @@ from gateway.models import Mailbox
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_key, bad_field_of, leave
 
-HIDING = '<p>We pay <b style="display:none">not</b> 5 EUR</p><p style="color:#333">Ana</p>'
+HIDING = (
+    '<p>We pay <b style="display:none">not</b> 5 EUR</p><p style="color:#333">Ana</p>'
+)
 SIMPLE = '<p>We pay <b>not</b> 5 EUR</p><p style="color:#333333;background-color:#ffffff;">Ana</p>'
 SENTENCE = "The original could hide “not” (display: none)."
 
 
-def test_html_is_held_and_sent_in_its_simple_form(world: World, mail_server: MailServer):
+def test_html_is_held_and_sent_in_its_simple_form(
+    world: World, mail_server: MailServer
+):
     answer = world.send(html=HIDING, markdown=None).json()
     assert answer["warnings"] == [SENTENCE]
     (row,) = world.pending()["pending"]
-    assert (row["html_body"], row["simplified"], row["markdown"]) == (SIMPLE, 1, "We pay not 5 EUR\n\nAna")
-    # A client trusts what it does not know: neither the original nor its words stand under another name.
+    assert (row["html_body"], row["simplified"], row["markdown"]) == (
+        SIMPLE,
+        1,
+        "We pay not 5 EUR\n\nAna",
+    )
+    # A client trusts what it does not know: neither the original nor its words stand
+    # under another name.
     assert "display" not in str(row)
     original = f"/v1/oversight/pending/{row['id']}/original"
     assert world.get(original, key="desk") == {"html": HIDING, "changes": [SENTENCE]}
     assert world.call("GET", original, key="agent").status_code == 403
-    assert world.decide(row["id"], expected_fingerprint=row["fingerprint"]).status_code == 200
+    assert (
+        world.decide(row["id"], expected_fingerprint=row["fingerprint"]).status_code
+        == 200
+    )
     assert leave(row["id"])
     message = message_from_bytes(mail_server.taken[0].content, policy=modern)
     sent = cast(Any, message).get_body(("html",)).get_content()
@@ -36,11 +50,16 @@ def test_text_of_the_agent_and_markdown_are_not_changed(world: World):
     world.held(html=HIDING, markdown=text)
     world.held(markdown=text)
     rows = world.pending()["pending"]
-    assert [(row["markdown"], row["simplified"]) for row in rows] == [(text, 1), (text, 0)]
+    assert [(row["markdown"], row["simplified"]) for row in rows] == [
+        (text, 1),
+        (text, 0),
+    ]
     assert rows[1]["html_body"] is None
 
 
-def test_html_that_is_simple_brings_no_warnings_and_a_repetition_is_recognized(world: World):
+def test_html_that_is_simple_brings_no_warnings_and_a_repetition_is_recognized(
+    world: World,
+):
     first = world.send(html=SIMPLE, markdown=None, subject="Same")
     assert "warnings" not in first.json()
     assert world.send(html=SIMPLE, markdown=None, subject="Same").status_code == 409
@@ -58,8 +77,17 @@ def test_mailbox_can_send_html_as_it_is_written(world: World):
     # A key that writes messages would loosen its own oversight.
     asked = world.call("PATCH", world.base, key="both", json={"simplify_html": False})
     assert asked.status_code == 202
-    assert world.call("PATCH", world.base, key="admin", json={"simplify_html": False}).status_code == 200
+    assert (
+        world.call(
+            "PATCH", world.base, key="admin", json={"simplify_html": False}
+        ).status_code
+        == 200
+    )
     assert Mailbox.objects.get(pk=world.mailbox.pk).simplify_html is False
     answer = world.send(html=HIDING, markdown=None).json()
     (row,) = world.pending()["pending"]
-    assert (row["html_body"], row["simplified"], "warnings" in answer) == (HIDING, 0, False)
+    assert (row["html_body"], row["simplified"], "warnings" in answer) == (
+        HIDING,
+        0,
+        False,
+    )

@@ -10,21 +10,46 @@ from gateway.models import AuditLogEntry, Email, Refusal, Suppression, WebhookDe
 from gateway.recipients.suppression import says_gone
 from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys, events_of, leave, make_world
+from tests.integration.gateway.world import (
+    World,
+    add_key,
+    add_sandbox_keys,
+    events_of,
+    leave,
+    make_world,
+)
 
 DANA = "dana@northwind.example"
 GONE = "gone+1@x.example"
 # Replies for an address that is gone, and replies that say nothing about the address.
 SUPPRESSES = (
-    *("550 5.1.1 no such user", "550 no such user", "551 User not local", "553 mailbox name is not there"),
-    *("550 5.1.10 recipient not found", "550 5.2.1 mailbox disabled", "550 5.1.1 relay says: denied, no such user"),
+    *(
+        "550 5.1.1 no such user",
+        "550 no such user",
+        "551 User not local",
+        "553 mailbox name is not there",
+    ),
+    *(
+        "550 5.1.10 recipient not found",
+        "550 5.2.1 mailbox disabled",
+        "550 5.1.1 relay says: denied, no such user",
+    ),
     "550 sorry, no mailbox here by that name (#5.1.1)",
 )
 SUPPRESSES_NOT = (
-    *("550 5.7.1 relaying denied", "554 5.7.1 blocked", "550 relay not permitted", "550 sender verify failed"),
+    *(
+        "550 5.7.1 relaying denied",
+        "554 5.7.1 blocked",
+        "550 relay not permitted",
+        "550 sender verify failed",
+    ),
     "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)",
     "553 sorry, that domain isn't in my list of allowed rcpthosts",
-    *("550 5.1.8 sender address rejected: domain not found", "550 5.1.0 address rejected", "552 5.2.2 mailbox full"),
+    *(
+        "550 5.1.8 sender address rejected: domain not found",
+        "550 5.1.0 address rejected",
+        "552 5.2.2 mailbox full",
+    ),
     *("550 blocked by 5.1.1.2 as spam", "554 no", "501 what"),
 )
 
@@ -36,7 +61,12 @@ def listening(world: World) -> World:
 
 
 def suppress(world: World, address: str = GONE, **fields: Any) -> Suppression:
-    values: dict[str, Any] = {"account": world.account, "mailbox": world.mailbox, "reason": "bounce", **fields}
+    values: dict[str, Any] = {
+        "account": world.account,
+        "mailbox": world.mailbox,
+        "reason": "bounce",
+        **fields,
+    }
     return Suppression.objects.create(email_address=address, **values)
 
 
@@ -49,15 +79,28 @@ def suppressed() -> set[str]:
 
 
 def test_only_refusals_of_an_address_that_is_gone_say_so():
-    replies = {reply: (int(reply[:3]), reply[4:]) for reply in (*SUPPRESSES, *SUPPRESSES_NOT)}
-    assert [reply for reply, parts in replies.items() if says_gone(*parts)] == list(SUPPRESSES)
+    replies = {
+        reply: (int(reply[:3]), reply[4:]) for reply in (*SUPPRESSES, *SUPPRESSES_NOT)
+    }
+    assert [reply for reply, parts in replies.items() if says_gone(*parts)] == list(
+        SUPPRESSES
+    )
 
 
-def test_bounce_of_an_address_that_is_gone_suppresses_it_and_another_does_not(world: World, mail_server: MailServer):
-    mail_server.refuse = {"Gone+1@x.example": SUPPRESSES[0], "policy@x.example": SUPPRESSES_NOT[0]}
+def test_bounce_of_an_address_that_is_gone_suppresses_it_and_another_does_not(
+    world: World, mail_server: MailServer
+):
+    mail_server.refuse = {
+        "Gone+1@x.example": SUPPRESSES[0],
+        "policy@x.example": SUPPRESSES_NOT[0],
+    }
     assert leave(world.approved(to=[DANA, *mail_server.refuse])) == "sent"
     row = Suppression.objects.get()
-    assert (row.email_address, row.reason, row.mailbox_id) == (GONE, "bounce", world.mailbox.pk)
+    assert (row.email_address, row.reason, row.mailbox_id) == (
+        GONE,
+        "bounce",
+        world.mailbox.pk,
+    )
     entry = AuditLogEntry.objects.get(action="suppression.added")
     assert entry.metadata["email_address"] == GONE
     assert world.send(to=["policy@x.example"]).status_code == 202
@@ -66,25 +109,40 @@ def test_bounce_of_an_address_that_is_gone_suppresses_it_and_another_does_not(wo
 def test_bounce_of_all_recipients_suppresses_them_and_a_second_one_changes_nothing(
     world: World, mail_server: MailServer
 ):
-    mail_server.refuse = {GONE: "550 5.1.1 no such user", "also@x.example": "550 5.1.1 no such user"}
-    first, second = world.approved(to=[GONE, "also@x.example"]), world.approved(to=[GONE], cc=[DANA])
+    mail_server.refuse = {
+        GONE: "550 5.1.1 no such user",
+        "also@x.example": "550 5.1.1 no such user",
+    }
+    first, second = (
+        world.approved(to=[GONE, "also@x.example"]),
+        world.approved(to=[GONE], cc=[DANA]),
+    )
     assert leave(first) == "failed"
     assert suppressed() == {GONE, "also@x.example"}
     mail_server.refuse = {}
     assert (leave(second), Suppression.objects.count()) == ("sent", 2)
 
 
-def test_message_to_a_suppressed_address_is_422_and_names_it(world: World, other: World):
+def test_message_to_a_suppressed_address_is_422_and_names_it(
+    world: World, other: World
+):
     suppress(world)
     suppress(world, "also@x.example")
     for field in ("to", "cc", "bcc"):
         answer = world.send(**{field: [DANA, "GONE+1@X.example", "also@x.example"]})
         body = answer.json()
-        assert (answer.status_code, body["code"], body["field"]) == (422, "recipient_suppressed", field)
+        assert (answer.status_code, body["code"], body["field"]) == (
+            422,
+            "recipient_suppressed",
+            field,
+        )
         assert body["error"] == (
             f"{field}: GONE+1@x.example is suppressed, because mail to it bounced or was marked as spam."
         )
-        assert body["hint"] == "Remove the recipient, or remove it from the suppression list with an admin key."
+        assert (
+            body["hint"]
+            == "Remove the recipient, or remove it from the suppression list with an admin key."
+        )
         assert body["recipients"] == ["GONE+1@x.example", "also@x.example"]
     assert not Email.objects.exists()
     assert other.send(to=[GONE]).status_code == 202
@@ -94,20 +152,31 @@ def test_message_to_a_suppressed_address_is_422_and_names_it(world: World, other
     assert Refusal.objects.count() == 1
 
 
-def test_suppressed_after_acceptance_is_left_out_and_recorded(listening: World, mail_server: MailServer):
+def test_suppressed_after_acceptance_is_left_out_and_recorded(
+    listening: World, mail_server: MailServer
+):
     email = listening.approved(to=[DANA], bcc=[GONE])
     suppress(listening)
     assert leave(email) == "sent"
     email.refresh_from_db()
     assert mail_server.taken[0].rcpt_tos == [DANA]
     assert (email.status, email.bounce_type) == (Status.SENT, "suppressed")
-    assert (list(email.refused_recipients), email.bounced_at is not None) == ([GONE], True)
+    assert (list(email.refused_recipients), email.bounced_at is not None) == (
+        [GONE],
+        True,
+    )
     assert events_of(email.pk) == ["message.sent", "message.bounced"]
     event = json.loads(bytes(WebhookDelivery.objects.get(event="message.bounced").body))
-    assert (event["bounce_type"], event["bounced_recipients"], event["bounce_code"]) == ("suppressed", [GONE], None)
+    assert (
+        event["bounce_type"],
+        event["bounced_recipients"],
+        event["bounce_code"],
+    ) == ("suppressed", [GONE], None)
 
 
-def test_all_suppressed_after_acceptance_fails_and_asks_no_server(listening: World, mail_server: MailServer):
+def test_all_suppressed_after_acceptance_fails_and_asks_no_server(
+    listening: World, mail_server: MailServer
+):
     add_sandbox_keys(listening)
     tried = listening.held(key="tester", to=[GONE])
     listening.decide(tried, key="test desk")
@@ -128,8 +197,12 @@ def test_all_suppressed_after_acceptance_fails_and_asks_no_server(listening: Wor
     assert mixed.refused_recipients.keys() == {GONE, DANA}
 
 
-def test_suppressed_addition_of_the_mailbox_is_left_out(db: None, mail_server: MailServer):
-    world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example, also@x.example")
+def test_suppressed_addition_of_the_mailbox_is_left_out(
+    db: None, mail_server: MailServer
+):
+    world = make_world(
+        mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example, also@x.example"
+    )
     alone = world.held(to=[GONE])
     suppress(world)
     suppress(world, "also@x.example")
@@ -139,9 +212,17 @@ def test_suppressed_addition_of_the_mailbox_is_left_out(db: None, mail_server: M
 
 
 def test_suppression_is_lifted_however_its_address_is_written(world: World):
-    for path in (GONE, quote(GONE, safe=""), "GONE%2B1@X.example.", quote(GONE, safe="+")):
+    for path in (
+        GONE,
+        quote(GONE, safe=""),
+        "GONE%2B1@X.example.",
+        quote(GONE, safe="+"),
+    ):
         suppress(world)
-        assert (lift(world, path).json()["status"], suppressed()) == ("removed", set()), path
+        assert (lift(world, path).json()["status"], suppressed()) == (
+            "removed",
+            set(),
+        ), path
         assert lift(world, path).status_code == 404
     assert AuditLogEntry.objects.filter(action="suppression.removed").count() == 4
     assert world.send(to=[GONE]).status_code == 202
@@ -157,8 +238,16 @@ def test_list_is_newest_first_with_pages(world: World, other: World):
     for number in range(3):
         suppress(world, f"gone{number}@x.example")
     rows = world.walk("/v1/suppression", "suppressions", key="admin")
-    assert [row["email_address"] for row in rows] == [f"gone{number}@x.example" for number in (2, 1, 0)]
-    assert rows[0].keys() == {"id", "email_address", "reason", "mailbox_id", "created_at"}
+    assert [row["email_address"] for row in rows] == [
+        f"gone{number}@x.example" for number in (2, 1, 0)
+    ]
+    assert rows[0].keys() == {
+        "id",
+        "email_address",
+        "reason",
+        "mailbox_id",
+        "created_at",
+    }
     assert rows[0]["created_at"].endswith("Z")
     add_key(world, "limited", ["admin"], mailbox_ids=["elsewhere"])
     assert other.get("/v1/suppression", key="admin")["suppressions"] == []

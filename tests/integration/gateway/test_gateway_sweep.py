@@ -1,4 +1,6 @@
-"""The sweep runs each duty separately and deletes old rows; a backlog is delivered in turns with others."""
+"""The sweep runs each duty separately and deletes old rows; a backlog is delivered in
+turns with others.
+"""
 
 import itertools
 import json
@@ -18,7 +20,13 @@ from gateway.models import webhooks as queries
 from gateway.states import Status
 from gateway.webhooks import deliveries
 from outgoing.models import Delivery
-from tests.integration.gateway.world import World, add_sandbox_keys, catch_tasks, status_of, sweep_and_catch_wake_ups
+from tests.integration.gateway.world import (
+    World,
+    add_sandbox_keys,
+    catch_tasks,
+    status_of,
+    sweep_and_catch_wake_ups,
+)
 from tests.programs import Post, Program
 
 DELIVER, DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
@@ -27,8 +35,12 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def webhook(world: World, hook_server: Program, monkeypatch: pytest.MonkeyPatch) -> Webhook:
-    """A subscription; a sweep sends tasks for few rows of a backlog, and a drain has no time limit."""
+def webhook(
+    world: World, hook_server: Program, monkeypatch: pytest.MonkeyPatch
+) -> Webhook:
+    """A subscription; a sweep sends tasks for few rows of a backlog, and a drain has no
+    time limit.
+    """
     monkeypatch.setattr(queries, "_TURNS", TURNS)
     monkeypatch.setattr(deliveries, "_AT_ONCE", 3)
     monkeypatch.setattr(deliveries, "MOMENT", 600)
@@ -49,7 +61,12 @@ class FailsAfterTwo(list[Post]):
 def make_backlog(webhook: Webhook, count: int) -> list[int]:
     """Plan events without a wake-up."""
     rows = [
-        WebhookDelivery(webhook=webhook, event_id=f"{next(_numbers):026}", event="oversight.pending", body=b"{}")
+        WebhookDelivery(
+            webhook=webhook,
+            event_id=f"{next(_numbers):026}",
+            event="oversight.pending",
+            body=b"{}",
+        )
         for _ in range(count)
     ]
     return [row.pk for row in WebhookDelivery.objects.bulk_create(rows)]
@@ -63,7 +80,9 @@ def sweep_and_run_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep once, then run the queue in order, as a worker would, until it is empty."""
     queue = deque(sweep_and_catch_wake_ups(monkeypatch))
     catch_tasks(monkeypatch, queue.append)
-    monkeypatch.setattr("common.tasks.transaction.on_commit", lambda then, robust: then())
+    monkeypatch.setattr(
+        "common.tasks.transaction.on_commit", lambda then, robust: then()
+    )
     run = {DELIVER: tasks.deliver_webhook, DRAIN: tasks.drain_webhook}
     while queue:
         task, row_id = queue.popleft()
@@ -85,9 +104,13 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     assert states() == {"delivered": 4, "due": 2}
 
 
-def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(webhook: Webhook, hook_server: Program):
+def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(
+    webhook: Webhook, hook_server: Program
+):
     hook_server.status = 500
-    assert [deliveries.drain(delivery_id=one) for one in make_backlog(webhook, 3)[:2]] == [None, None]
+    assert [
+        deliveries.drain(delivery_id=one) for one in make_backlog(webhook, 3)[:2]
+    ] == [None, None]
     assert len(hook_server.posts) == 2
     WebhookDelivery.objects.all().delete()
     hook_server.status, hook_server.posts = 200, FailsAfterTwo(hook_server)
@@ -95,7 +118,9 @@ def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(webhook: Webh
     assert (states(), len(hook_server.posts)) == ({"delivered": 2, "due": 2}, 3)
 
 
-def test_draining_stops_if_another_worker_has_the_first_delivery(webhook: Webhook, hook_server: Program):
+def test_draining_stops_if_another_worker_has_the_first_delivery(
+    webhook: Webhook, hook_server: Program
+):
     first, *_ = make_backlog(webhook, 3)
     assert WebhookDelivery.objects.claim(first)
     assert deliveries.drain(delivery_id=first) is None
@@ -110,9 +135,16 @@ def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
     for one in (webhook, other):
         make_backlog(one, TURNS + 2)
     sweep_and_run_queue(monkeypatch)
-    served = list(WebhookDelivery.objects.order_by("last_attempt_at").values_list("webhook", flat=True))
+    served = list(
+        WebhookDelivery.objects.order_by("last_attempt_at").values_list(
+            "webhook", flat=True
+        )
+    )
     assert states() == {"delivered": 2 * TURNS + 4}
-    assert served[2 * TURNS :] in ([webhook.pk, other.pk] * 2, [other.pk, webhook.pk] * 2)
+    assert served[2 * TURNS :] in (
+        [webhook.pk, other.pk] * 2,
+        [other.pk, webhook.pk] * 2,
+    )
 
 
 def another_of(email: Email) -> Email:
@@ -124,25 +156,41 @@ def another_of(email: Email) -> Email:
 
 def rows_met(plan: dict[str, Any]) -> float:
     """How many rows a query plan and its children read."""
-    mine = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
+    mine = plan["Actual Loops"] * (
+        plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    )
     mine += plan["Actual Loops"] * plan.get("Rows Removed by Join Filter", 0)
     return float(mine + sum(rows_met(one) for one in plan.get("Plans", [])))
 
 
 @pytest.mark.slow
-def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(world: World, webhook: Webhook):
+def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(
+    world: World, webhook: Webhook
+):
     email = Email.objects.get(pk=world.held())
-    WebhookDelivery.objects.filter(pk__in=make_backlog(webhook, 5000)).update(state="delivered")
+    WebhookDelivery.objects.filter(pk__in=make_backlog(webhook, 5000)).update(
+        state="delivered"
+    )
     with connection.cursor() as cursor:
         # PostgreSQL's statistics are from before the backlog.
         cursor.execute("ANALYZE gateway_webhookdelivery")
     emails = Email.objects.bulk_create([another_of(email) for _ in range(300)])
     rows = [
-        WebhookDelivery(webhook=webhook, email=one, event_id=one.pk, event="oversight.approved", body=b"{}")
+        WebhookDelivery(
+            webhook=webhook,
+            email=one,
+            event_id=one.pk,
+            event="oversight.approved",
+            body=b"{}",
+        )
         for one in emails
     ]
     WebhookDelivery.objects.bulk_create(rows)
-    due = WebhookDelivery.objects.due().filter(webhook=webhook).order_by("next_attempt_at")
+    due = (
+        WebhookDelivery.objects.due()
+        .filter(webhook=webhook)
+        .order_by("next_attempt_at")
+    )
     [explained] = json.loads(due.explain(analyze=True, format="json"))
     assert rows_met(explained["Plan"]) < 20 * len(rows)
 
@@ -150,11 +198,15 @@ def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(world: World, 
 def stuck_before_scan(world: World) -> str:
     """An email whose request ended right after it was stored."""
     email_id, long_ago = world.held(), timezone.now() - timedelta(minutes=1)
-    Email.objects.filter(pk=email_id).update(status=Status.PENDING_SCAN, created_at=long_ago)
+    Email.objects.filter(pk=email_id).update(
+        status=Status.PENDING_SCAN, created_at=long_ago
+    )
     return email_id
 
 
-def test_email_that_cannot_be_processed_does_not_block_others(world: World, other: World):
+def test_email_that_cannot_be_processed_does_not_block_others(
+    world: World, other: World
+):
     stuck, fine = stuck_before_scan(world), stuck_before_scan(other)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -163,10 +215,15 @@ def test_email_that_cannot_be_processed_does_not_block_others(world: World, othe
             f" WHEN (OLD.id = '{stuck}') EXECUTE FUNCTION refuse()"
         )
     sweeping.sweep()
-    assert (status_of(stuck), status_of(fine)) == (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL)
+    assert (status_of(stuck), status_of(fine)) == (
+        Status.PENDING_SCAN,
+        Status.PENDING_SEND_APPROVAL,
+    )
 
 
-def test_mail_without_a_mail_server_blocks_nothing(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
+def test_mail_without_a_mail_server_blocks_nothing(
+    world: World, settings: Any, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(sweeping, "BATCH", 1)
     add_sandbox_keys(world)
     world.approved()
@@ -177,10 +234,25 @@ def test_mail_without_a_mail_server_blocks_nothing(world: World, settings: Any, 
 
 
 def test_finished_deliveries_are_deleted_after_thirty_days(world: World):
-    remains = {("delivered", 31): False, ("failed", 31): False, ("due", 31): True, ("delivered", 29): True}
-    rows = dict(zip(remains, make_backlog(world.listen("oversight.pending"), len(remains)), strict=True))
+    remains = {
+        ("delivered", 31): False,
+        ("failed", 31): False,
+        ("due", 31): True,
+        ("delivered", 29): True,
+    }
+    rows = dict(
+        zip(
+            remains,
+            make_backlog(world.listen("oversight.pending"), len(remains)),
+            strict=True,
+        )
+    )
     for (state, days), pk in rows.items():
         ended = timezone.now() - timedelta(days=days)
-        WebhookDelivery.objects.filter(pk=pk).update(state=Delivery.State(state), created_at=ended)
+        WebhookDelivery.objects.filter(pk=pk).update(
+            state=Delivery.State(state), created_at=ended
+        )
     sweeping.sweep()
-    assert {one: WebhookDelivery.objects.filter(pk=pk).exists() for one, pk in rows.items()} == remains
+    assert {
+        one: WebhookDelivery.objects.filter(pk=pk).exists() for one, pk in rows.items()
+    } == remains

@@ -1,4 +1,6 @@
-"""What an agent says that it may do (`ucan`): relayed unchanged, shown to whoever decides, and part of what is sent."""
+"""What an agent says that it may do (`ucan`): relayed unchanged, shown to whoever
+decides, and part of what is sent.
+"""
 
 from email import message_from_bytes
 from typing import Any
@@ -16,15 +18,22 @@ def pending(world: World, email_id: str) -> dict[str, Any]:
     return dict(row)
 
 
-def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(world: World, mail_server: MailServer):
+def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(
+    world: World, mail_server: MailServer
+):
     plain, held = world.held(), world.held(ucan=UCAN)
     assert "agent_identity" not in pending(world, plain)["additions"]
     row = pending(world, held)
     assert row["additions"]["agent_identity"] == UCAN
     Email.objects.filter(pk=held).update(agent_identity="other")
-    assert world.decide(held, expected_fingerprint=row["fingerprint"]).json()["code"] == "content_changed"
+    assert (
+        world.decide(held, expected_fingerprint=row["fingerprint"]).json()["code"]
+        == "content_changed"
+    )
     Email.objects.filter(pk=held).update(agent_identity=UCAN)
-    assert world.decide(held, expected_fingerprint=row["fingerprint"]).status_code == 200
+    assert (
+        world.decide(held, expected_fingerprint=row["fingerprint"]).status_code == 200
+    )
     assert leave(held) == "sent"
     content = mail_server.taken[0].content
     assert max(map(len, content.splitlines())) <= 200
@@ -37,7 +46,11 @@ def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(world: World, mai
 
 def test_ucan_is_taken_on_every_path_that_sends_or_replies(world: World):
     parent, body = make_inbound(world), {"markdown": "Yes", "ucan": "a.b.c"}
-    new = body | {"to": "dana@northwind.example", "subject": "S", "from": world.mailbox.address}
+    new = body | {
+        "to": "dana@northwind.example",
+        "subject": "S",
+        "from": world.mailbox.address,
+    }
     for path, fields in (
         (f"{world.base}/send", new),
         ("/v1/emails/send", new | {"subject": "T"}),
@@ -55,12 +68,22 @@ def test_ucan_is_taken_on_every_path_that_sends_or_replies(world: World):
     assert world.send(ucan=None).status_code == 202
 
 
-def test_retry_with_a_new_ucan_is_the_same_message_and_an_edit_keeps_the_first(world: World):
+def test_retry_with_a_new_ucan_is_the_same_message_and_an_edit_keeps_the_first(
+    world: World,
+):
     world.mailbox.__class__.objects.update(oversight_mode="autonomous")
     body = {"subject": "S", "send_at": "2099-01-01T00:00:00Z", "idempotency_key": "k"}
     first = world.send(ucan="first", **body).json()["id"]
     again = world.send(ucan="second", **body).json()
-    assert (again["id"], again["idempotent"], again.get("idempotency_mismatch")) == (first, True, None)
-    edited = world.call("PATCH", f"{world.base}/emails/{first}/schedule", json={"markdown": "Other words"})
+    assert (again["id"], again["idempotent"], again.get("idempotency_mismatch")) == (
+        first,
+        True,
+        None,
+    )
+    edited = world.call(
+        "PATCH",
+        f"{world.base}/emails/{first}/schedule",
+        json={"markdown": "Other words"},
+    )
     assert edited.status_code == 200
     assert Email.objects.get(pk=first).agent_identity == "first"

@@ -1,4 +1,6 @@
-"""Dead or slow endpoints: paused, probed and resumed, in back-off, and never blocking others."""
+"""Dead or slow endpoints: paused, probed and resumed, in back-off, and never blocking
+others.
+"""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -42,11 +44,15 @@ def deliveries(webhook: Webhook) -> list[WebhookDelivery]:
 def fail_for_good(world: World) -> None:
     """Plan an event whose next failure is final."""
     world.held()
-    WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(webhook_deliveries.RETRIES))
+    WebhookDelivery.objects.filter(pk=newest().pk).update(
+        attempts=len(webhook_deliveries.RETRIES)
+    )
     webhook_deliveries.deliver(delivery_id=newest().pk)
 
 
-def record_attempt(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
+def record_attempt(
+    webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False
+) -> None:
     """Record an attempt of this duration, failed if there is an error."""
     outcome = endpoints.AttemptResult(seconds=seconds, error=error)
     endpoints.judge(webhook=webhook, outcome=outcome, lost=lost)
@@ -55,7 +61,9 @@ def record_attempt(webhook: Webhook, seconds: float, error: str = "", *, lost: b
 
 @pytest.fixture
 def paused(world: World, webhook: Webhook, hook_server: Program) -> WebhookDelivery:
-    """Pause the endpoint by a 410, make it accept events again, and return the delivery that got the 410."""
+    """Pause the endpoint by a 410, make it accept events again, and return the delivery
+    that got the 410.
+    """
     hook_server.status = 410
     world.held()
     webhook_deliveries.deliver(delivery_id=newest().pk)
@@ -86,11 +94,18 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     shown = world.get("/v1/webhooks", key="admin")["webhooks"][0]
     assert (shown["is_active"], shown["last_error"]) == (False, "The answer was 500.")
     assert shown["paused_at"]
-    assert "10 deliveries" in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
+    assert (
+        "10 deliveries"
+        in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
+    )
 
 
 def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_probe(
-    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: Program, sweep_rows: Sweep
+    world: World,
+    webhook: Webhook,
+    paused: WebhookDelivery,
+    hook_server: Program,
+    sweep_rows: Sweep,
 ):
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
@@ -98,7 +113,9 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
         webhook_deliveries.deliver(delivery_id=delivery.pk)
     assert (len(hook_server.posts), sweep_rows(), paused.attempts) == (1, [], 1)
     rows = world.get("/v1/webhook-deliveries", key="admin")["deliveries"]
-    assert [(row["status"], row["next_attempt_at"]) for row in rows] == [("pending", None)] * 2
+    assert [(row["status"], row["next_attempt_at"]) for row in rows] == [
+        ("pending", None)
+    ] * 2
 
     # It is probed with the oldest event.
     assert not webhook_deliveries.probe(webhook_id=webhook.pk), "it is not due"
@@ -107,7 +124,12 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     assert webhook_deliveries.probe(webhook_id=webhook.pk)
     paused.refresh_from_db()
     webhook.refresh_from_db()
-    assert (paused.state, webhook.paused_at, webhook.probe_at, webhook.probes) == ("delivered", None, None, 0)
+    assert (paused.state, webhook.paused_at, webhook.probe_at, webhook.probes) == (
+        "delivered",
+        None,
+        None,
+        0,
+    )
     assert AuditLogEntry.objects.filter(action="webhook.resumed").exists()
     assert sweep_rows() == [newest().pk]
 
@@ -129,7 +151,11 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
             assert not webhook_deliveries.probe(webhook_id=webhook.pk)
     assert waits == [5, 10, 20, 40, 60, 60]
     after = newest()
-    assert (after.state, after.attempts, after.next_attempt_at) == ("due", 1, paused.next_attempt_at)
+    assert (after.state, after.attempts, after.next_attempt_at) == (
+        "due",
+        1,
+        paused.next_attempt_at,
+    )
     assert len(after.history) == 2
     assert endpoints.begin_probe(webhook_id=webhook.pk)
     assert not webhook_deliveries.probe(webhook_id=webhook.pk), "somebody has it"
@@ -166,7 +192,10 @@ def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
     assert (paused.state, newest().state) == ("failed", "due")
     assert "three days" in paused.last_error
     world.call("DELETE", f"/v1/webhooks/{webhook.pk}", key="admin")
-    assert (newest().state, newest().last_error) == ("failed", "The subscription was deleted.")
+    assert (newest().state, newest().last_error) == (
+        "failed",
+        "The subscription was deleted.",
+    )
 
 
 def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
@@ -197,11 +226,17 @@ def test_attempt_has_a_time_limit_and_its_duration_is_rated(
         return Answer(status=500, headers={}, body=b"")
 
     monkeypatch.setattr(webhook_deliveries, "request", answer)
-    monkeypatch.setattr(webhook_deliveries, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(
+        webhook_deliveries, "time", SimpleNamespace(monotonic=lambda: next(times))
+    )
     world.held()
     webhook_deliveries.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
-    assert (limits, webhook.slow_attempts, newest().history[0]["milliseconds"]) == ([10.0], 1, 10_500)
+    assert (limits, webhook.slow_attempts, newest().history[0]["milliseconds"]) == (
+        [10.0],
+        1,
+        10_500,
+    )
 
 
 def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: Webhook):
@@ -227,18 +262,29 @@ def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: W
 
 
 @pytest.mark.slow
-def test_sweep_serves_every_subscription_before_the_backlog_of_one(world: World, webhook: Webhook):
+def test_sweep_serves_every_subscription_before_the_backlog_of_one(
+    world: World, webhook: Webhook
+):
     for _ in range(3):
         world.held()
     other = world.listen("oversight.pending")
     world.held()
-    backlog, [fresh] = [one.pk for one in deliveries(webhook)], [one.pk for one in deliveries(other)]
-    assert WebhookDelivery.objects.in_turn(3) == [(backlog[0], False), (fresh, False), (backlog[1], True)]
+    backlog, [fresh] = (
+        [one.pk for one in deliveries(webhook)],
+        [one.pk for one in deliveries(other)],
+    )
+    assert WebhookDelivery.objects.in_turn(3) == [
+        (backlog[0], False),
+        (fresh, False),
+        (backlog[1], True),
+    ]
     Webhook.objects.filter(pk=webhook.pk).update(slow_attempts=2)
     assert WebhookDelivery.objects.in_turn(2) == [(fresh, False), (backlog[0], True)]
 
 
-def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(world: World, webhook: Webhook, hook_server: Program):
+def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(
+    world: World, webhook: Webhook, hook_server: Program
+):
     world.held()
     delivery = WebhookDelivery.objects.claim(newest().pk)
     assert delivery is not None
@@ -247,10 +293,16 @@ def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(world: World, 
     world.call("PATCH", f"/v1/webhooks/{webhook.pk}", key="admin", json=moved)
     assert not webhook_deliveries.attempt(delivery)
     webhook.refresh_from_db()
-    assert (len(hook_server.posts), webhook.paused_at, newest().state) == (1, None, "due")
+    assert (len(hook_server.posts), webhook.paused_at, newest().state) == (
+        1,
+        None,
+        "due",
+    )
 
 
-def test_late_worker_cannot_overwrite_an_attempt_after_a_replay(world: World, webhook: Webhook):
+def test_late_worker_cannot_overwrite_an_attempt_after_a_replay(
+    world: World, webhook: Webhook
+):
     world.held()
     asleep = WebhookDelivery.objects.claim(newest().pk)
     assert asleep is not None

@@ -1,4 +1,6 @@
-"""Webhooks and their deliveries: changes, secret rotation, replay, the log, and limited keys."""
+"""Webhooks and their deliveries: changes, secret rotation, replay, the log, and limited
+keys.
+"""
 
 import hashlib
 import hmac
@@ -38,7 +40,9 @@ def signed(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def admin(world: World, method: str, path: str, key: str = "admin", **fields: Any) -> Any:
+def admin(
+    world: World, method: str, path: str, key: str = "admin", **fields: Any
+) -> Any:
     return world.call(method, f"/v1/{path}", key=key, json=fields)
 
 
@@ -63,7 +67,9 @@ def finished(world: World, hook_server: Program, status: int = 200) -> WebhookDe
     """Make a finished delivery."""
     hook_server.status = status
     world.held()
-    WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(deliveries.RETRIES))
+    WebhookDelivery.objects.filter(pk=newest().pk).update(
+        attempts=len(deliveries.RETRIES)
+    )
     deliveries.deliver(delivery_id=newest().pk)
     return newest()
 
@@ -72,17 +78,32 @@ def test_webhook_with_an_invalid_field_is_neither_created_nor_changed(world: Wor
     webhook = world.listen("oversight.pending")
     bad: list[dict[str, Any]] = [{"url": url} for url in NO_TARGETS]
     bad += [{"events": []}, {"events": ["message.exploded"]}]
-    accepted = [fields for fields in bad if admin(world, "POST", "webhooks", **HOOK | fields).status_code != 422]
-    accepted += [one for one in bad if admin(world, "PATCH", f"webhooks/{webhook.pk}", **one).status_code != 422]
+    accepted = [
+        fields
+        for fields in bad
+        if admin(world, "POST", "webhooks", **HOOK | fields).status_code != 422
+    ]
+    accepted += [
+        one
+        for one in bad
+        if admin(world, "PATCH", f"webhooks/{webhook.pk}", **one).status_code != 422
+    ]
     assert accepted == []
     assert admin(world, "POST", "webhooks", **HOOK, secret="short").status_code == 422
     assert admin(world, "PATCH", f"webhooks/{webhook.pk}", url=None).status_code == 422
-    assert list(Webhook.objects.values_list("url", "events")) == [(webhook.url, webhook.events)]
+    assert list(Webhook.objects.values_list("url", "events")) == [
+        (webhook.url, webhook.events)
+    ]
 
 
-def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(world: World, other: World):
+def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(
+    world: World, other: World
+):
     made = admin(world, "POST", "webhooks", **HOOK, secret="a secret of mine")
-    assert (made.status_code, made.json()["signing_secret"]) == (201, "a secret of mine")
+    assert (made.status_code, made.json()["signing_secret"]) == (
+        201,
+        "a secret of mine",
+    )
     with connection.cursor() as cursor:
         cursor.execute("SELECT secret FROM gateway_webhook")
         assert "secret of mine" not in cursor.fetchone()[0]
@@ -92,25 +113,46 @@ def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(wor
     assert admin(world, "GET", path).status_code == 404
     world.held()
     assert not WebhookDelivery.objects.exists()
-    actions = AuditLogEntry.objects.filter(resource_type="webhook").order_by("id").values_list("action", flat=True)
+    actions = (
+        AuditLogEntry.objects.filter(resource_type="webhook")
+        .order_by("id")
+        .values_list("action", flat=True)
+    )
     assert next(iter(actions)) == "webhook.created"
 
 
 def test_webhook_can_change_address_events_and_mailbox_and_resumes(world: World):
     webhook = world.listen("oversight.pending")
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
-    body = {"url": "https://new.example.org/", "events": ["email.decided"], "mailbox_id": world.mailbox.address}
+    body = {
+        "url": "https://new.example.org/",
+        "events": ["email.decided"],
+        "mailbox_id": world.mailbox.address,
+    }
     path = f"webhooks/{webhook.pk}"
     updated = admin(world, "PATCH", path, **body).json()
-    assert (updated["url"], updated["events"], updated["mailbox_id"]) == (body["url"], body["events"], world.mailbox.pk)
-    assert (updated["is_active"], updated["failures"], "secret" in updated) == (True, 0, False)
+    assert (updated["url"], updated["events"], updated["mailbox_id"]) == (
+        body["url"],
+        body["events"],
+        world.mailbox.pk,
+    )
+    assert (updated["is_active"], updated["failures"], "secret" in updated) == (
+        True,
+        0,
+        False,
+    )
     assert admin(world, "PATCH", path, mailbox_id=None).json()["mailbox_id"] is None
     assert AuditLogEntry.objects.filter(action="webhook.updated").count() == 2
 
 
-def test_delivery_to_a_private_address_is_refused_for_good(world: World, hook_server: Program, settings: Any):
+def test_delivery_to_a_private_address_is_refused_for_good(
+    world: World, hook_server: Program, settings: Any
+):
     settings.OUTGOING_ALLOW = []
-    world.listen("oversight.pending", url=hook_server.url.replace("http://127.0.0.1", "https://localhost"))
+    world.listen(
+        "oversight.pending",
+        url=hook_server.url.replace("http://127.0.0.1", "https://localhost"),
+    )
     world.held()
     deliver_all()
     assert (newest().state, newest().attempts, hook_server.posts) == ("failed", 1, [])
@@ -133,22 +175,35 @@ def test_delivery_of_a_dead_worker_is_claimed_again_and_one_of_a_deleted_webhook
     assert (newest().state, len(hook_server.posts)) == ("failed", 1)
 
 
-def test_test_event_is_about_no_message(world: World, webhook: Webhook, hook_server: Program):
-    assert admin(world, "POST", f"webhooks/{webhook.pk}/test").json()["status"] == "pending"
+def test_test_event_is_about_no_message(
+    world: World, webhook: Webhook, hook_server: Program
+):
+    assert (
+        admin(world, "POST", f"webhooks/{webhook.pk}/test").json()["status"]
+        == "pending"
+    )
     deliver_all()
     body = hook_server.posts[0].said
     assert (body["event"], "email_id" in body) == ("webhook.test", False)
 
 
-def signatures(world: World, hook_server: Program) -> tuple[str | None, str | None, bytes]:
+def signatures(
+    world: World, hook_server: Program
+) -> tuple[str | None, str | None, bytes]:
     """Deliver an event; return both signatures and the body."""
     world.held()
     deliveries.deliver(delivery_id=newest().pk)
     post = hook_server.posts[-1]
-    return post.headers.get("X-MultiMail-Signature"), post.headers.get("X-MultiMail-Signature-Next"), post.body
+    return (
+        post.headers.get("X-MultiMail-Signature"),
+        post.headers.get("X-MultiMail-Signature-Next"),
+        post.body,
+    )
 
 
-def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webhook: Webhook, hook_server: Program):
+def test_rotation_overlaps_with_both_signatures_until_it_ends(
+    world: World, webhook: Webhook, hook_server: Program
+):
     for fields in ({"overlap_s": -1}, {"overlap_s": 8 * 86400}, {"secret": "short"}):
         assert rotate(world, webhook, **fields).status_code == 422, fields
     assert Webhook.objects.get().secret == "whsec_geheim"
@@ -159,12 +214,22 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webh
     assert until is not None
     assert timedelta(hours=23) < until - timezone.now() <= timedelta(hours=24)
     now, following, body = signatures(world, hook_server)
-    assert (now, following) == (signed("whsec_geheim", body), signed(rotated["secret"], body))
-    assert AuditLogEntry.objects.get(action="webhook.rotated").metadata == {"overlap_s": 86400}
+    assert (now, following) == (
+        signed("whsec_geheim", body),
+        signed(rotated["secret"], body),
+    )
+    assert AuditLogEntry.objects.get(action="webhook.rotated").metadata == {
+        "overlap_s": 86400
+    }
     # Another rotation within the overlap preserves the secret that receivers know.
-    newest_secret = rotate(world, webhook, overlap_s=60, secret="a secret of mine").json()["secret"]
+    newest_secret = rotate(
+        world, webhook, overlap_s=60, secret="a secret of mine"
+    ).json()["secret"]
     now, following, body = signatures(world, hook_server)
-    assert (now, following) == (signed("whsec_geheim", body), signed(newest_secret, body))
+    assert (now, following) == (
+        signed("whsec_geheim", body),
+        signed(newest_secret, body),
+    )
 
     Webhook.objects.update(previous_until=timezone.now() - timedelta(seconds=1))
     now, following, body = signatures(world, hook_server)
@@ -184,9 +249,15 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert delivery.state == "failed"
     hook_server.status = 200
     assert replay(other, delivery).status_code == 404
-    assert admin(world, "POST", "webhook-deliveries/no-number/replay").status_code == 404
+    assert (
+        admin(world, "POST", "webhook-deliveries/no-number/replay").status_code == 404
+    )
     replayed = replay(world, delivery).json()
-    assert (replayed["status"], replayed["attempts"], replayed["event_id"]) == ("pending", 0, delivery.event_id)
+    assert (replayed["status"], replayed["attempts"], replayed["event_id"]) == (
+        "pending",
+        0,
+        delivery.event_id,
+    )
     assert replay(world, delivery).json()["code"] == "not_finished"
     deliveries.deliver(delivery_id=delivery.pk)
     assert hook_server.posts[0].body == hook_server.posts[1].body
@@ -198,7 +269,9 @@ def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     assert replay(world, delivery).json()["code"] == "webhook_deleted"
 
 
-def test_replay_does_not_overlap_a_later_event_of_its_message(world: World, hook_server: Program):
+def test_replay_does_not_overlap_a_later_event_of_its_message(
+    world: World, hook_server: Program
+):
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     world.decide(world.held())
     first, second = WebhookDelivery.objects.order_by("pk")
@@ -223,10 +296,14 @@ def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
     assert sent_tasks == [("gateway.tasks.deliver_webhook", first.pk)]
     assert deliveries.deliver(delivery_id=second.pk) is None
     assert deliveries.deliver(delivery_id=first.pk) == second.pk
-    assert [post.headers["X-MultiMail-Event"] for post in hook_server.posts] == ["message.sent"]
+    assert [post.headers["X-MultiMail-Event"] for post in hook_server.posts] == [
+        "message.sent"
+    ]
 
 
-def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_server: Program):
+def test_deliveries_are_listed_by_filters_with_every_attempt(
+    world: World, hook_server: Program
+):
     for url in (hook_server.url + "/unasked", hook_server.url):
         world.listen("oversight.pending", url=url)
     delivery = finished(world, hook_server, status=503)
@@ -234,29 +311,48 @@ def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_
     def rows(query: str = "") -> list[Any]:
         return admin(world, "GET", f"webhook-deliveries?{query}").json()["deliveries"]
 
-    assert (len(rows()), len(rows(f"email_id={delivery.email_id}")), rows("email_id=nobody")) == (2, 2, [])
+    assert (
+        len(rows()),
+        len(rows(f"email_id={delivery.email_id}")),
+        rows("email_id=nobody"),
+    ) == (2, 2, [])
     assert rows("status=failed") == rows(f"webhook_id={delivery.webhook_id}")
     assert admin(world, "GET", "webhook-deliveries?status=lost").status_code == 422
     (row,) = rows("status=failed")
     (attempt,) = row["attempt_log"]
-    assert (row["id"], attempt["response_status"], attempt["error"]) == (str(delivery.pk), 503, "The answer was 503.")
+    assert (row["id"], attempt["response_status"], attempt["error"]) == (
+        str(delivery.pk),
+        503,
+        "The answer was 503.",
+    )
     assert attempt["milliseconds"] >= 0
 
 
 def test_limited_key_sees_and_creates_only_webhooks_of_its_mailboxes(
     world: World, webhook: Webhook, hook_server: Program
 ):
-    second = make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
+    second = make_mailbox(
+        account=world.account, address="second@acme.example", display_name="Second"
+    )
     add_key(world, "limited", ["admin"], mailbox_ids=[second.pk])
     delivery = finished(world, hook_server)
     whole = admin(world, "GET", "webhooks", "limited").json()["webhooks"]
-    assert whole == admin(world, "GET", "webhook-deliveries", "limited").json()["deliveries"] == []
+    assert (
+        whole
+        == admin(world, "GET", "webhook-deliveries", "limited").json()["deliveries"]
+        == []
+    )
     assert replay(world, delivery, key="limited").status_code == 404
     assert admin(world, "POST", "webhooks", "limited", **HOOK).status_code == 403
     made = admin(world, "POST", "webhooks", "limited", **HOOK, mailbox_id=second.pk)
     assert made.status_code == 201
     assert len(admin(world, "GET", "webhooks", "limited").json()["webhooks"]) == 1
-    assert admin(world, "PATCH", f"webhooks/{made.json()['id']}", "limited", mailbox_id=None).status_code == 403
+    assert (
+        admin(
+            world, "PATCH", f"webhooks/{made.json()['id']}", "limited", mailbox_id=None
+        ).status_code
+        == 403
+    )
     entries = admin(world, "GET", "audit-log", "limited").json()["entries"]
     assert world.mailbox.pk not in json.dumps(entries)
     assert len(admin(world, "GET", "audit-log").json()["entries"]) > len(entries)

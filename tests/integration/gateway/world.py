@@ -1,4 +1,6 @@
-"""Fixtures for the gateway's tests: accounts with keys and mailboxes, and an HTTP client."""
+"""Fixtures for the gateway's tests: accounts with keys and mailboxes, and an HTTP
+client.
+"""
 
 import itertools
 import threading
@@ -18,7 +20,16 @@ from gateway.accounts.accounts import make_account
 from gateway.accounts.keys import register_key
 from gateway.accounts.mailboxes import make_mailbox
 from gateway.messages import outbox, submission
-from gateway.models import Account, Allowlist, ApiKey, ApprovalRequest, Email, Mailbox, Webhook, WebhookDelivery
+from gateway.models import (
+    Account,
+    Allowlist,
+    ApiKey,
+    ApprovalRequest,
+    Email,
+    Mailbox,
+    Webhook,
+    WebhookDelivery,
+)
 from gateway.models.accounts import hash_key
 from gateway.states import Direction, Mode, Status
 
@@ -45,11 +56,21 @@ class World:
     def base(self) -> str:
         return f"/v1/mailboxes/{self.mailbox.pk}"
 
-    def call(self, method: str, path: str, *, key: str | None = "agent", json: Any = None, **headers: str) -> Any:
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = "agent",
+        json: Any = None,
+        **headers: str,
+    ) -> Any:
         """Call the API with one of the keys; return the response, which must be JSON."""
         if key is not None:
             headers.setdefault("Authorization", f"Bearer {self.keys[key]}")
-        sent: dict[str, Any] = {} if json is None else {"data": json, "content_type": "application/json"}
+        sent: dict[str, Any] = (
+            {} if json is None else {"data": json, "content_type": "application/json"}
+        )
         return getattr(Client(), method.lower())(path, headers=headers, **sent)
 
     def get(self, path: str, *, key: str = "agent", **headers: str) -> Any:
@@ -58,7 +79,12 @@ class World:
 
     def send(self, key: str = "agent", **fields: Any) -> Any:
         """Send a message with unique content."""
-        body = {"to": ["dana@northwind.example"], "subject": f"Letter {next(_numbers)}", "markdown": "Hello", **fields}
+        body = {
+            "to": ["dana@northwind.example"],
+            "subject": f"Letter {next(_numbers)}",
+            "markdown": "Hello",
+            **fields,
+        }
         return self.call("POST", f"{self.base}/send", key=key, json=body)
 
     def held(self, **fields: Any) -> str:
@@ -67,7 +93,9 @@ class World:
         assert answer.status_code == 202, answer.content
         return str(answer.json()["id"])
 
-    def decide(self, email_id: str, action: str = "approve", key: str = "desk", **fields: Any) -> Any:
+    def decide(
+        self, email_id: str, action: str = "approve", key: str = "desk", **fields: Any
+    ) -> Any:
         """Decide over HTTP."""
         body = {"email_id": email_id, "action": action, **fields}
         return self.call("POST", "/v1/oversight/decide", key=key, json=body)
@@ -93,13 +121,28 @@ class World:
             found, cursor = found + page[rows], page["cursor"]
         return found
 
-    def allow(self, *entries: Any, kind: str = "restriction", mode: str = "enforce", **fields: Any) -> Any:
-        """Replace an allowlist of the mailbox; without `version=` at the version that it has.
+    def allow(
+        self,
+        *entries: Any,
+        kind: str = "restriction",
+        mode: str = "enforce",
+        **fields: Any,
+    ) -> Any:
+        """Replace an allowlist of the mailbox; without `version=` at the version that
+        it has.
 
         A bypass is confirmed with its code, if it needs one.
         """
-        stored = Allowlist.objects.filter(mailbox=self.mailbox, kind=kind).values_list("version", flat=True)
-        body = {"kind": kind, "mode": mode, "version": stored.first() or 0, "entries": list(entries), **fields}
+        stored = Allowlist.objects.filter(mailbox=self.mailbox, kind=kind).values_list(
+            "version", flat=True
+        )
+        body = {
+            "kind": kind,
+            "mode": mode,
+            "version": stored.first() or 0,
+            "entries": list(entries),
+            **fields,
+        }
         answer = self.call("PUT", f"{self.base}/allowlist", key="admin", json=body)
         if kind == "bypass" and answer.status_code == 202:
             body["approval_code"] = ApprovalRequest.objects.latest("created_at").code
@@ -108,44 +151,80 @@ class World:
 
     def key_id(self, key: str) -> str:
         """The id of one of the keys."""
-        return str(ApiKey.objects.values_list("pk", flat=True).get(sha256=hash_key(self.keys[key])))
+        return str(
+            ApiKey.objects.values_list("pk", flat=True).get(
+                sha256=hash_key(self.keys[key])
+            )
+        )
 
     def listen(self, *events: str, url: str = "https://hooks.example.org/x") -> Webhook:
         """Subscribe to events without asking the API, which refuses what is not https."""
         secret = "whsec_geheim"
-        return Webhook.objects.create(account=self.account, url=url, events=list(events), secret=secret)
+        return Webhook.objects.create(
+            account=self.account, url=url, events=list(events), secret=secret
+        )
 
 
-def make_world(slug: str = "acme", mode: Mode = Mode.GATED_SEND, **fields: Any) -> World:
+def make_world(
+    slug: str = "acme", mode: Mode = Mode.GATED_SEND, **fields: Any
+) -> World:
     """Make an account."""
     account = make_account(name=slug.title(), slug=slug)
-    mailbox = make_mailbox(account=account, address=f"support@{slug}.example", display_name="Support", mode=mode)
+    mailbox = make_mailbox(
+        account=account,
+        address=f"support@{slug}.example",
+        display_name="Support",
+        mode=mode,
+    )
     Mailbox.objects.filter(pk=mailbox.pk).update(**fields)
     mailbox.refresh_from_db()
     world = World(account, mailbox, {name: f"mm_live_{slug}_{name}" for name in SCOPES})
     # In bulk, because nearly every test creates them.
     ApiKey.objects.bulk_create(
-        ApiKey(account=account, name=f"Key {name}", scopes=scopes, prefix=f"{text[:11]}...", sha256=hash_key(text))
-        for (name, scopes), text in zip(SCOPES.items(), world.keys.values(), strict=True)
+        ApiKey(
+            account=account,
+            name=f"Key {name}",
+            scopes=scopes,
+            prefix=f"{text[:11]}...",
+            sha256=hash_key(text),
+        )
+        for (name, scopes), text in zip(
+            SCOPES.items(), world.keys.values(), strict=True
+        )
     )
     return world
 
 
-def add_key(world: World, name: str, scopes: list[str], *, prefix: str = "mm_live_", **limits: list[str]) -> str:
+def add_key(
+    world: World,
+    name: str,
+    scopes: list[str],
+    *,
+    prefix: str = "mm_live_",
+    **limits: list[str],
+) -> str:
     """Give the account one more key, limited to `mailbox_ids=` where they are named."""
     text = f"{prefix}{world.account.slug}_{name}"
-    register_key(account=world.account, name=f"Key {name}", scopes=scopes, text=text, **limits)
+    register_key(
+        account=world.account, name=f"Key {name}", scopes=scopes, text=text, **limits
+    )
     world.keys[name] = text
     return text
 
 
 def add_sandbox_keys(world: World) -> None:
     """Give the account the sandbox keys `tester`, `test desk` and `test admin`."""
-    for name, scopes in {"tester": ["read", "send"], "test desk": ["oversight"], "test admin": ["admin"]}.items():
+    for name, scopes in {
+        "tester": ["read", "send"],
+        "test desk": ["oversight"],
+        "test admin": ["admin"],
+    }.items():
         add_key(world, name, scopes, prefix="mm_test_")
 
 
-def make_inbound(world: World, *, status: Status = Status.UNREAD, **fields: Any) -> Email:
+def make_inbound(
+    world: World, *, status: Status = Status.UNREAD, **fields: Any
+) -> Email:
     """Put a received email into the mailbox."""
     values: dict[str, Any] = {
         "account": world.account,
@@ -168,12 +247,18 @@ def make_inbound(world: World, *, status: Status = Status.UNREAD, **fields: Any)
 
 def events_of(email_id: str) -> list[str]:
     """The events that were planned about an email, in order."""
-    return list(WebhookDelivery.objects.filter(email_id=email_id).order_by("pk").values_list("event", flat=True))
+    return list(
+        WebhookDelivery.objects.filter(email_id=email_id)
+        .order_by("pk")
+        .values_list("event", flat=True)
+    )
 
 
 def status_of(email: Email | str) -> str:
     """The status of an email as it is stored now."""
-    return Email.objects.values_list("status", flat=True).get(pk=getattr(email, "pk", email))
+    return Email.objects.values_list("status", flat=True).get(
+        pk=getattr(email, "pk", email)
+    )
 
 
 def leave(email: Email | str) -> str:
@@ -221,8 +306,12 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return answers
 
 
-def catch_tasks(monkeypatch: pytest.MonkeyPatch, take: Callable[[tuple[str, Any]], object]) -> None:
-    """Give the names and rows of tasks to `take` once they are committed, instead of sending them."""
+def catch_tasks(
+    monkeypatch: pytest.MonkeyPatch, take: Callable[[tuple[str, Any]], object]
+) -> None:
+    """Give the names and rows of tasks to `take` once they are committed, instead of
+    sending them.
+    """
 
     def send(task: Any, args: Any, kwargs: Any = None, **options: Any) -> None:
         take((task.name, *args))
@@ -230,8 +319,12 @@ def catch_tasks(monkeypatch: pytest.MonkeyPatch, take: Callable[[tuple[str, Any]
     monkeypatch.setattr(AfterCommitTask, "_send", send)
 
 
-def sweep_and_catch_wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
-    """Sweep once, and return which tasks it would have sent: the task's name and the row, in order."""
+def sweep_and_catch_wake_ups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[tuple[str, object]]:
+    """Sweep once, and return which tasks it would have sent: the task's name and the
+    row, in order.
+    """
     sent: list[tuple[str, object]] = []
     catch_tasks(monkeypatch, sent.append)
     with TestCase.captureOnCommitCallbacks(execute=True):

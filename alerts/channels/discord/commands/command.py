@@ -1,4 +1,6 @@
-"""A Discord command: who sent it, where and with which options; how it fails; and what was typed, for the answer."""
+"""A Discord command: who sent it, where and with which options; how it fails; and what
+was typed, for the answer.
+"""
 
 import json
 from dataclasses import dataclass
@@ -19,12 +21,15 @@ _MIN_UNITS = 40
 
 
 class CommandRefused(Exception):
-    """The command is refused. The sentence is for its sender, ready for Discord; `reason` is for the ledger.
+    """The command is refused. The sentence is for its sender, ready for Discord;
+    `reason` is for the ledger.
 
     `may_have_left` is whether MultiMail may have accepted it all the same.
     """
 
-    def __init__(self, sentence: str, *, reason: str, may_have_left: bool = False) -> None:
+    def __init__(
+        self, sentence: str, *, reason: str, may_have_left: bool = False
+    ) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.reason = reason
@@ -46,12 +51,15 @@ class Command:
 
     @property
     def trigger(self) -> dict[str, str]:
-        """What is sent with the mail, so that its reviewers know where it began. Nothing empty."""
+        """What is sent with the mail, so that its reviewers know where it began.
+        Nothing empty.
+        """
         interaction = self.interaction
         trigger = {
             "discord_user": interaction.discord_user,
             "discord_user_id": interaction.discord_user_id,
-            "discord_channel": interaction.discord_channel or interaction.discord_channel_id,
+            "discord_channel": interaction.discord_channel
+            or interaction.discord_channel_id,
             "discord_channel_id": interaction.discord_channel_id,
             "discord_guild": interaction.discord_guild_id,
             "discord_interaction_id": interaction.discord_id,
@@ -60,14 +68,20 @@ class Command:
 
 
 def read_command(interaction: Interaction) -> Command:
-    """Return the command. Raises CommandRefused for who is not linked, has no role here, or must prove more."""
-    linked = Person.objects.filter(discord_accounts__discord_id=interaction.discord_user_id)
+    """Return the command. Raises CommandRefused for who is not linked, has no role
+    here, or must prove more.
+    """
+    linked = Person.objects.filter(
+        discord_accounts__discord_id=interaction.discord_user_id
+    )
     person = linked.prefetch_related("grants").first()
     if person is None:
         raise CommandRefused(link_instructions(interaction), reason="not linked")
     actor = person.actor(surface="discord")
     if not actor.scopes:
-        raise CommandRefused("You no longer have a role at this desk. Ask an admin.", reason="no role")
+        raise CommandRefused(
+            "You no longer have a role at this desk. Ask an admin.", reason="no role"
+        )
     if needs_second_factor(person):
         raise CommandRefused(
             "Your role needs a second factor, which is not possible on Discord: [use the "
@@ -91,11 +105,17 @@ def command_details(interaction: Interaction) -> dict[str, str]:
 
 
 def with_typed_text(sentence: str, stored_options: str) -> str:
-    """Return the answer with the typed text below it, because Discord does not keep what was typed."""
+    """Return the answer with the typed text below it, because Discord does not keep
+    what was typed.
+    """
     typed = _options(stored_options)
     if not typed.get("body", "").strip():
         return sentence
-    named = [f"{name}: {typed[name]}" for name in ("to", "subject", "message_id") if typed.get(name, "").strip()]
+    named = [
+        f"{name}: {typed[name]}"
+        for name in ("to", "subject", "message_id")
+        if typed.get(name, "").strip()
+    ]
     # Three backticks would end the code block.
     body = "\n".join([*named, typed["body"].strip()]).replace(_FENCE, "'''")
     limit = MAX_CONTENT - units(sentence) - units(_TYPED) - 2 * (len(_FENCE) + 1)

@@ -1,4 +1,6 @@
-"""/checkinbox and /pending: what came in, and what waits, as far as whoever asks may see it."""
+"""/checkinbox and /pending: what came in, and what waits, as far as whoever asks may
+see it.
+"""
 
 from typing import Any
 
@@ -29,13 +31,21 @@ def check_inbox(command: Command) -> str:
     lines = []
     for row in rows:
         sender = row.get("from") or row.get("from_address") or ""
-        number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[:_ID]
-        lines.append(f"- **{_subject(row.get('subject'))}** from {literal(str(sender), _ADDRESS)} `{number}`")
-    return _fitting(f"Unread in {where}, newest first:", lines, number=len(rows), more="and {} more")
+        number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[
+            :_ID
+        ]
+        lines.append(
+            f"- **{_subject(row.get('subject'))}** from {literal(str(sender), _ADDRESS)} `{number}`"
+        )
+    return _fitting(
+        f"Unread in {where}, newest first:", lines, number=len(rows), more="and {} more"
+    )
 
 
 def pending(command: Command) -> str:
-    """Return what waits for review, of what this person may see, the oldest first, each with its link."""
+    """Return what waits for review, of what this person may see, the oldest first, each
+    with its link.
+    """
     waiting = desk_messages().visible_to(command.actor).in_queue()
     number = waiting.count()
     if not number:
@@ -44,14 +54,18 @@ def pending(command: Command) -> str:
     for message in waiting.order_by("held_at", "pk")[:MAX_ROWS]:
         link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
         to = ", ".join(map(str, message.recipients[:3]))
-        lines.append(f"- [{_subject(message.subject)}](<{link}>) to {literal(to, _ADDRESS)}")
+        lines.append(
+            f"- [{_subject(message.subject)}](<{link}>) to {literal(to, _ADDRESS)}"
+        )
     begin = f"{number} wait{'s' if number == 1 else ''} for review, oldest first:"
     more = f"[and {{}} more](<{settings.PUBLIC_URL}{reverse('queue')}>)"
     return _fitting(begin, lines, number=number, more=more)
 
 
 def _fitting(begin: str, rows: list[str], *, number: int, more: str) -> str:
-    """Return as many of the rows as fit whole, and how many `more` there are: half a link leads nowhere."""
+    """Return as many of the rows as fit whole, and how many `more` there are: half a
+    link leads nowhere.
+    """
     while True:
         left = [more.format(number - len(rows))] if number > len(rows) else []
         text = "\n".join([begin, *rows, *left])

@@ -1,4 +1,6 @@
-"""/sendemail and /reply: one message by the agent key, after whoever gave the command is noted as its author."""
+"""/sendemail and /reply: one message by the agent key, after whoever gave the command
+is noted as its author.
+"""
 
 import re
 from collections.abc import Callable
@@ -31,9 +33,17 @@ def send_email(command: Command) -> str:
     subject = command.option("subject")
     body = command.option("body")
     if not to or not subject or not body:
-        raise CommandRefused("A message needs `to`, `subject` and `body`.", reason="incomplete")
+        raise CommandRefused(
+            "A message needs `to`, `subject` and `body`.", reason="incomplete"
+        )
     mailbox = mailbox_for(command, to_write=True)
-    send = partial(agent_of(mailbox).send_email, mailbox=mailbox.address, to=to, subject=subject, body=_lines(body))
+    send = partial(
+        agent_of(mailbox).send_email,
+        mailbox=mailbox.address,
+        to=to,
+        subject=subject,
+        body=_lines(body),
+    )
     about = f"“{cut(escape(subject), _SHOWN)}” to {cut(escape(', '.join(to)), _SHOWN)}"
     return _mail(command, mailbox, send, about)
 
@@ -44,13 +54,27 @@ def reply(command: Command) -> str:
     email_id = command.option("message_id").strip("` ")
     body = command.option("body")
     if not email_id or not body:
-        raise CommandRefused("A reply needs `message_id`, which /checkinbox shows, and `body`.", reason="incomplete")
-    # It becomes a part of an address at MultiMail, and must not lead to another one there.
+        raise CommandRefused(
+            "A reply needs `message_id`, which /checkinbox shows, and `body`.",
+            reason="incomplete",
+        )
+    # It becomes a part of an address at MultiMail, and must not lead to another one
+    # there.
     if not _EMAIL_ID.fullmatch(email_id):
-        raise CommandRefused("This is not an id from /checkinbox. Copy `message_id` from there.", reason="no id")
+        raise CommandRefused(
+            "This is not an id from /checkinbox. Copy `message_id` from there.",
+            reason="no id",
+        )
     mailbox = mailbox_for(command, to_write=True, email_id=email_id)
-    send = partial(agent_of(mailbox).reply_email, mailbox_id=mailbox.upstream_id, email_id=email_id, body=_lines(body))
-    return _mail(command, mailbox, send, f"Your reply to {cut(escape(email_id), _SHOWN)}")
+    send = partial(
+        agent_of(mailbox).reply_email,
+        mailbox_id=mailbox.upstream_id,
+        email_id=email_id,
+        body=_lines(body),
+    )
+    return _mail(
+        command, mailbox, send, f"Your reply to {cut(escape(email_id), _SHOWN)}"
+    )
 
 
 def agent_of(mailbox: Mailbox) -> Agent:
@@ -58,7 +82,9 @@ def agent_of(mailbox: Mailbox) -> Agent:
     return Agent(base_url=mailbox.connection.api_url, key=mailbox.connection.agent_key)
 
 
-def _mail(command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]], about: str) -> str:
+def _mail(
+    command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]], about: str
+) -> str:
     # Who started the message is stored before MultiMail creates it.
     interaction = command.interaction
     commanded, _ = CommandedMail.objects.get_or_create(
@@ -87,8 +113,13 @@ def _sentence(answer: dict[str, Any], upstream_id: str, about: str) -> str:
     if status == "not_required":
         return f"{about} is sent without review, as set for this mailbox.\n{number}"
     link = f"{settings.PUBLIC_URL}{reverse('by-upstream-id', kwargs={'upstream_id': upstream_id})}"
-    # Hosted MultiMail answers "queued" for every message, whether it is reviewed or not.
-    begin = f"{about} waits for review." if status in _HELD else f"MultiMail accepted it: {about}."
+    # Hosted MultiMail answers "queued" for every message, whether it is reviewed or
+    # not.
+    begin = (
+        f"{about} waits for review."
+        if status in _HELD
+        else f"MultiMail accepted it: {about}."
+    )
     return (
         f"{begin} Somebody else must approve it, because you started it. Do not send it again.\n"
         f"{number}\n[Open it on the desk](<{link}>)"
@@ -96,8 +127,11 @@ def _sentence(answer: dict[str, Any], upstream_id: str, about: str) -> str:
 
 
 def _lines(body: str) -> str:
-    # Discord's field has one line: people type the two signs instead. Mail is Markdown, where one line end alone is
-    # a blank, and one behind two blanks a new line.
+    # Discord's field has one line: people type the two signs instead. Mail is Markdown,
+    # where one line end alone is a blank, and one behind two blanks a new line.
     lines = body.replace("\\n", "\n").split("\n")
-    joined = [f"{line}  " if line.strip() and after.strip() else line for line, after in pairwise(lines)]
+    joined = [
+        f"{line}  " if line.strip() and after.strip() else line
+        for line, after in pairwise(lines)
+    ]
     return "\n".join([*joined, lines[-1]])

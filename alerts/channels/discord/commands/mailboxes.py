@@ -1,4 +1,6 @@
-"""Which mailbox a command is about: the only one, or the one that was named; and what Discord suggests meanwhile."""
+"""Which mailbox a command is about: the only one, or the one that was named; and what
+Discord suggests meanwhile.
+"""
 
 from django.db.models import F
 
@@ -24,20 +26,30 @@ _WRITING = ("sendemail", "reply")
 def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mailbox:
     """Return the mailbox. Raises CommandRefused with what to type, or what is missing.
 
-    Who writes must be a reviewer or an admin of the mailbox; who reads may have any role there.
+    Who writes must be a reviewer or an admin of the mailbox; who reads may have any
+    role there.
     """
     if to_write:
         # An earlier run may have chosen it.
-        rows = CommandedMail.objects.filter(interaction_id=command.interaction.discord_id).exclude(mailbox=None)
+        rows = CommandedMail.objects.filter(
+            interaction_id=command.interaction.discord_id
+        ).exclude(mailbox=None)
         if before := rows.select_related("mailbox__connection").first():
             assert before.mailbox is not None
             return before.mailbox
-    actor = command.actor.acting_as(Role.REVIEWER, Role.ADMIN) if to_write else command.actor
+    actor = (
+        command.actor.acting_as(Role.REVIEWER, Role.ADMIN)
+        if to_write
+        else command.actor
+    )
     visible = _visible(actor)
     usable = _usable(visible)
     if not usable:
         if not visible:
-            raise CommandRefused("You may not use any mailbox for this. Ask an admin.", reason="no mailbox")
+            raise CommandRefused(
+                "You may not use any mailbox for this. Ask an admin.",
+                reason="no mailbox",
+            )
         raise CommandRefused(
             "Commands need an agent key, and no mailbox that you may use has a connection with one. An admin can enter "
             "it on the connection's page.",
@@ -48,12 +60,18 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
         found = [
             one
             for one in usable
-            if asked in (_name_of(one, usable).lower(), f"{one.connection.slug}/{one.address}".lower())
+            if asked
+            in (
+                _name_of(one, usable).lower(),
+                f"{one.connection.slug}/{one.address}".lower(),
+            )
         ]
     else:
         # What a reply answers, its mailbox received, if the desk knows it.
         received = (
-            Message.objects.filter(upstream_id=email_id, mailbox__in=usable) if email_id else Message.objects.none()
+            Message.objects.filter(upstream_id=email_id, mailbox__in=usable)
+            if email_id
+            else Message.objects.none()
         )
         keys = set(received.values_list("mailbox", flat=True))
         found = [one for one in usable if one.pk in keys] or usable
@@ -68,17 +86,32 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
         )
     named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MAX_NAMED])
     more = f" and {len(usable) - MAX_NAMED} more" if len(usable) > MAX_NAMED else ""
-    begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Choose a mailbox."
-    raise CommandRefused(f"{begin} Type it as the option `mailbox`: {named}{more}.", reason="which mailbox")
+    begin = (
+        f"There is no mailbox {cut(escape(asked), 100)} that you may use."
+        if asked
+        else "Choose a mailbox."
+    )
+    raise CommandRefused(
+        f"{begin} Type it as the option `mailbox`: {named}{more}.",
+        reason="which mailbox",
+    )
 
 
 def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[str]:
-    """Return suggestions for the option; none for an account that is not linked or has no role here."""
-    person = Person.objects.filter(discord_accounts__discord_id=discord_id, is_active=True).first()
+    """Return suggestions for the option; none for an account that is not linked or has
+    no role here.
+    """
+    person = Person.objects.filter(
+        discord_accounts__discord_id=discord_id, is_active=True
+    ).first()
     if person is None or needs_second_factor(person):
         return []
     actor = person.actor(surface="discord")
-    usable = _usable(_visible(actor.acting_as(Role.REVIEWER, Role.ADMIN) if command in _WRITING else actor))
+    usable = _usable(
+        _visible(
+            actor.acting_as(Role.REVIEWER, Role.ADMIN) if command in _WRITING else actor
+        )
+    )
     if option == "mailbox":
         return _matching([_name_of(one, usable) for one in usable], typed)
     if option != "to":
@@ -87,15 +120,24 @@ def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[s
     before, comma, last = typed.rpartition(",")
     begin = f"{before}{comma} " if comma else ""
     theirs = Message.objects.filter(
-        connection__commanded__person=person, connection__commanded__upstream_id=F("upstream_id"), mailbox__in=usable
+        connection__commanded__person=person,
+        connection__commanded__upstream_id=F("upstream_id"),
+        mailbox__in=usable,
     )
     messages = theirs.order_by("-pk").values_list("recipients", flat=True)[:_RECENT]
-    known = dict.fromkeys(address for recipients in messages for address in recipients if address not in before)
+    known = dict.fromkeys(
+        address
+        for recipients in messages
+        for address in recipients
+        if address not in before
+    )
     return _matching(list(known), last, begin=begin)
 
 
 def _visible(actor: Actor) -> list[Mailbox]:
-    mailboxes = Mailbox.objects.visible_to(actor).there().at_work().select_related("connection")
+    mailboxes = (
+        Mailbox.objects.visible_to(actor).there().at_work().select_related("connection")
+    )
     return list(mailboxes.order_by("address", "connection__slug"))
 
 
@@ -105,9 +147,15 @@ def _usable(visible: list[Mailbox]) -> list[Mailbox]:
 
 
 def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
-    """Return the address, and where two accounts have the same one, the connection in front of it."""
-    is_twice = sum(1 for one in among if one.address.lower() == mailbox.address.lower()) > 1
-    return f"{mailbox.connection.slug}/{mailbox.address}" if is_twice else mailbox.address
+    """Return the address, and where two accounts have the same one, the connection in
+    front of it.
+    """
+    is_twice = (
+        sum(1 for one in among if one.address.lower() == mailbox.address.lower()) > 1
+    )
+    return (
+        f"{mailbox.connection.slug}/{mailbox.address}" if is_twice else mailbox.address
+    )
 
 
 def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:

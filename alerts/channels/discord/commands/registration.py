@@ -1,4 +1,6 @@
-"""Registers the commands with Discord: all of them at once, so that doing it again changes nothing."""
+"""Registers the commands with Discord: all of them at once, so that doing it again
+changes nothing.
+"""
 
 import json
 import re
@@ -19,13 +21,33 @@ class NotRegistered(Exception):
 
 
 def _text(
-    name: str, description: str, *, required: bool = True, most: int = 0, suggested: bool = False
+    name: str,
+    description: str,
+    *,
+    required: bool = True,
+    most: int = 0,
+    suggested: bool = False,
 ) -> dict[str, Any]:
-    option = {"type": _STRING, "name": name, "description": description, "required": required}
-    return option | ({"max_length": most} if most else {}) | ({"autocomplete": True} if suggested else {})
+    option = {
+        "type": _STRING,
+        "name": name,
+        "description": description,
+        "required": required,
+    }
+    return (
+        option
+        | ({"max_length": most} if most else {})
+        | ({"autocomplete": True} if suggested else {})
+    )
 
 
-_MAILBOX = _text("mailbox", "Which mailbox, where you may use several", required=False, most=320, suggested=True)
+_MAILBOX = _text(
+    "mailbox",
+    "Which mailbox, where you may use several",
+    required=False,
+    most=320,
+    suggested=True,
+)
 # What Discord shows where somebody types a slash, to everybody on the server.
 COMMANDS: list[dict[str, Any]] = [
     {
@@ -55,20 +77,33 @@ COMMANDS: list[dict[str, Any]] = [
             _MAILBOX,
         ],
     },
-    {"type": _CHAT_INPUT, "name": "pending", "description": "List messages waiting for review", "options": []},
+    {
+        "type": _CHAT_INPUT,
+        "name": "pending",
+        "description": "List messages waiting for review",
+        "options": [],
+    },
 ]
 
 
 def register(*, guild: str = "") -> list[str]:
-    """Have Discord know these commands, and no others of this application; return their names. Raises NotRegistered."""
+    """Have Discord know these commands, and no others of this application; return their
+    names. Raises NotRegistered.
+    """
     app = settings.DISCORD_APP_ID
     token = settings.DISCORD_BOT_TOKEN
     if not _ID.fullmatch(app):
-        raise NotRegistered("Set DISCORD_APP_ID to the Application ID of your application: a number, from its page.")
+        raise NotRegistered(
+            "Set DISCORD_APP_ID to the Application ID of your application: a number, from its page."
+        )
     if not token:
-        raise NotRegistered("Set DISCORD_BOT_TOKEN to the token of your application's bot, from its page Bot.")
+        raise NotRegistered(
+            "Set DISCORD_BOT_TOKEN to the token of your application's bot, from its page Bot."
+        )
     if guild and not _ID.fullmatch(guild):
-        raise NotRegistered("The id of a server is a number: right-click its name in Discord and copy the id.")
+        raise NotRegistered(
+            "The id of a server is a number: right-click its name in Discord and copy the id."
+        )
     scope = f"/guilds/{guild}" if guild else ""
     headers = {
         "Authorization": f"Bot {token}",
@@ -77,7 +112,9 @@ def register(*, guild: str = "") -> list[str]:
     }
     url = f"{settings.DISCORD_API_URL.rstrip('/')}/applications/{app}{scope}/commands"
     try:
-        answer = request("PUT", url, body=json.dumps(COMMANDS).encode(), headers=headers)
+        answer = request(
+            "PUT", url, body=json.dumps(COMMANDS).encode(), headers=headers
+        )
     except DeliveryError as error:
         raise NotRegistered(f"Discord could not be reached: {error}") from None
     if answer.status != 200:

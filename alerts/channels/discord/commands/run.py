@@ -1,8 +1,9 @@
-"""Runs a stored command once, and answers it: what a worker that dies leaves behind, the next one finishes.
+"""Runs a stored command once, and answers it: what a worker that dies leaves behind,
+the next one finishes.
 
-The row is leased, and due again when its worker is gone. A message is one message however often that happens, by the
-idempotency key made of the interaction's id. The answer is stored before Discord is told: from then on nothing is
-done again.
+The row is leased, and due again when its worker is gone. A message is one message
+however often that happens, by the idempotency key made of the interaction's id. The
+answer is stored before Discord is told: from then on nothing is done again.
 """
 
 import json
@@ -54,7 +55,8 @@ WRITING = ("sendemail", "reply")
 NOT_KNOWN = "It is not known whether MultiMail accepted the message: check the queue before you send it again."
 # So often MultiMail is asked: about a minute, after which a person had better know.
 MAX_TRIES = 5
-# Values of `outcome` meanwhile: nothing was asked; MultiMail was, and its answer did not come.
+# Values of `outcome` meanwhile: nothing was asked; MultiMail was, and its answer did
+# not come.
 GIVEN = "given"
 CALLING = "calling"
 # A message that came later than that is not looked for any more.
@@ -64,9 +66,15 @@ _MAX_EXPLANATION = 400
 # The status means nothing to people, and the words before it say more.
 _STATUS = re.compile(r"^MultiMail answered [0-9]+[:.] ?")
 _FINAL: dict[type[errors.UpstreamError], tuple[str, str]] = {
-    errors.KeyRefused: ("key refused", "MultiMail does not accept the desk's agent key. Ask an admin to replace it."),
+    errors.KeyRefused: (
+        "key refused",
+        "MultiMail does not accept the desk's agent key. Ask an admin to replace it.",
+    ),
     errors.Forbidden: ("forbidden", "MultiMail does not allow this."),
-    errors.NotFound: ("not found", "MultiMail does not know it, or it is not in this mailbox."),
+    errors.NotFound: (
+        "not found",
+        "MultiMail does not know it, or it is not in this mailbox.",
+    ),
     errors.Conflict: ("conflict", "MultiMail refused it because of a conflict."),
     errors.Rejected: ("not accepted", "MultiMail does not accept it in this form."),
 }
@@ -78,18 +86,29 @@ def run_command(*, interaction_id: int) -> str:
 
 
 def note_proofs(*, interaction_id: str = "") -> int:
-    """Record at each message that a signed command made it, once the message is here; return how many.
+    """Record at each message that a signed command made it, once the message is here;
+    return how many.
 
-    The desk may learn of the message before MultiMail answered the command, or after: whoever comes second records it.
+    The desk may learn of the message before MultiMail answered the command, or after:
+    whoever comes second records it.
     """
     wanted = Q(interaction_id=interaction_id) if interaction_id else Q()
-    return sum(_note_proof(pk) for pk in arrived_mail().filter(wanted).values_list("pk", flat=True)[:_AT_ONCE])
+    return sum(
+        _note_proof(pk)
+        for pk in arrived_mail().filter(wanted).values_list("pk", flat=True)[:_AT_ONCE]
+    )
 
 
 def arrived_mail() -> QuerySet[CommandedMail]:
-    """Return the commanded mail whose message is here, and that is not recorded at it yet."""
-    waiting = CommandedMail.objects.filter(noted_at=None, given_at__gt=Now() - _LOOK_BACK)
-    return waiting.exclude(upstream_id="").filter(connection__messages__upstream_id=F("upstream_id"))
+    """Return the commanded mail whose message is here, and that is not recorded at it
+    yet.
+    """
+    waiting = CommandedMail.objects.filter(
+        noted_at=None, given_at__gt=Now() - _LOOK_BACK
+    )
+    return waiting.exclude(upstream_id="").filter(
+        connection__messages__upstream_id=F("upstream_id")
+    )
 
 
 @transaction.atomic
@@ -97,8 +116,12 @@ def _note_proof(pk: int) -> bool:
     if not CommandedMail.objects.filter(pk=pk, noted_at=None).update(noted_at=Now()):
         return False
     commanded = CommandedMail.objects.select_related("person").get(pk=pk)
-    message = Message.objects.get(connection=commanded.connection_id, upstream_id=commanded.upstream_id)
-    interaction = Interaction.objects.filter(discord_id=commanded.interaction_id).first()
+    message = Message.objects.get(
+        connection=commanded.connection_id, upstream_id=commanded.upstream_id
+    )
+    interaction = Interaction.objects.filter(
+        discord_id=commanded.interaction_id
+    ).first()
     record(
         "message.commanded",
         actor=commanded.person.actor(surface="discord"),
@@ -117,16 +140,31 @@ def _run(interaction: Interaction) -> None:
         sentence = _ask(interaction)
     except CommandRefused as refused:
         # A later refusal does not undo what an earlier call did.
-        is_unknown = writes and (refused.may_have_left or interaction.outcome == CALLING)
+        is_unknown = writes and (
+            refused.may_have_left or interaction.outcome == CALLING
+        )
         suffix = f" {NOT_KNOWN}" if is_unknown else ""
-        _store_refusal(interaction, f"{refused.sentence}{suffix}", reason="unknown" if is_unknown else refused.reason)
+        _store_refusal(
+            interaction,
+            f"{refused.sentence}{suffix}",
+            reason="unknown" if is_unknown else refused.reason,
+        )
     except (TryAgain, OperationalError, InterfaceError):
         raise
     except Exception:
         # Trying again would end in the same way, and somebody waits.
-        log.exception("command not carried out", extra={"interaction": interaction.discord_id})
-        is_unknown = writes and Interaction.objects.filter(pk=interaction.pk, outcome=CALLING).exists()
-        _store_refusal(interaction, f"{FAULT} {NOT_KNOWN}" if is_unknown else BROKEN, reason="fault")
+        log.exception(
+            "command not carried out", extra={"interaction": interaction.discord_id}
+        )
+        is_unknown = (
+            writes
+            and Interaction.objects.filter(pk=interaction.pk, outcome=CALLING).exists()
+        )
+        _store_refusal(
+            interaction,
+            f"{FAULT} {NOT_KNOWN}" if is_unknown else BROKEN,
+            reason="fault",
+        )
     else:
         _store_answer(interaction, sentence, "done")
         if writes:
@@ -138,12 +176,19 @@ def _ask(interaction: Interaction) -> str:
     command = read_command(interaction)
     with transaction.atomic():
         # Once, however many runs it takes.
-        fresh = Interaction.objects.filter(pk=interaction.pk).exclude(outcome__in=(GIVEN, CALLING))
+        fresh = Interaction.objects.filter(pk=interaction.pk).exclude(
+            outcome__in=(GIVEN, CALLING)
+        )
         if fresh.update(outcome=GIVEN, person=command.person):
-            record("command.given", actor=command.actor, details=command_details(interaction))
+            record(
+                "command.given",
+                actor=command.actor,
+                details=command_details(interaction),
+            )
     if (run := COMMANDS.get(interaction.name)) is None:
         raise CommandRefused(
-            "This desk does not know the command. An admin must register the commands again.", reason="unknown name"
+            "This desk does not know the command. An admin must register the commands again.",
+            reason="unknown name",
         )
     _set_progress(interaction, CALLING)
     try:
@@ -152,7 +197,9 @@ def _ask(interaction: Interaction) -> str:
         for kind, (reason, sentence) in _FINAL.items():
             if isinstance(error, kind):
                 # MultiMail's own words follow, escaped.
-                own = "" if kind is errors.KeyRefused else _STATUS.sub("", error.sentence)
+                own = (
+                    "" if kind is errors.KeyRefused else _STATUS.sub("", error.sentence)
+                )
                 own = f" {cut(escape(own), _MAX_EXPLANATION)}" if own else ""
                 raise CommandRefused(f"{sentence}{own}", reason=reason) from error
         seconds = None
@@ -161,7 +208,10 @@ def _ask(interaction: Interaction) -> str:
             sentence, reason = "MultiMail asks to wait.", "throttled"
             seconds = error.retry_after
         elif isinstance(error, errors.NotSent):
-            sentence, reason = "MultiMail cannot be reached at the moment.", "not reached"
+            sentence, reason = (
+                "MultiMail cannot be reached at the moment.",
+                "not reached",
+            )
         else:
             sentence, reason = "MultiMail did not answer as it should.", "no answer"
             may_have_left = True
@@ -174,7 +224,9 @@ def _ask(interaction: Interaction) -> str:
             sentence += " Try again later."
         elif not may_have_left:
             sentence += " Nothing was sent. Try again later."
-        raise CommandRefused(sentence, reason=reason, may_have_left=may_have_left) from error
+        raise CommandRefused(
+            sentence, reason=reason, may_have_left=may_have_left
+        ) from error
 
 
 def _set_progress(interaction: Interaction, outcome: str) -> None:
@@ -184,18 +236,27 @@ def _set_progress(interaction: Interaction, outcome: str) -> None:
 @transaction.atomic
 def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> None:
     """Store the answer with what was typed, and record it, both or neither."""
-    if not _store_answer(interaction, with_typed_text(sentence, interaction.options), "refused"):
+    if not _store_answer(
+        interaction, with_typed_text(sentence, interaction.options), "refused"
+    ):
         return
     person = Interaction.objects.select_related("person").get(pk=interaction.pk).person
     actor = person.actor(surface="discord") if person else stranger(interaction)
-    # What somebody of the desk gave is recorded already; of strangers, only so many refusals are.
+    # What somebody of the desk gave is recorded already; of strangers, only so many
+    # refusals are.
     if words := reason if person else recorded_refusal(interaction, reason):
-        record("command.failed", actor=actor, details=command_details(interaction) | {"why": words})
+        record(
+            "command.failed",
+            actor=actor,
+            details=command_details(interaction) | {"why": words},
+        )
 
 
 def _store_answer(interaction: Interaction, sentence: str, outcome: str) -> bool:
     """Store the answer; False where another worker did, whose answer counts."""
     unanswered = Interaction.objects.filter(pk=interaction.pk, answer="")
-    is_first = bool(unanswered.update(outcome=outcome, answer=json.dumps(private(sentence))))
+    is_first = bool(
+        unanswered.update(outcome=outcome, answer=json.dumps(private(sentence)))
+    )
     interaction.refresh_from_db(fields=["outcome", "answer"])
     return is_first

@@ -1,7 +1,9 @@
-"""Receives a signed interaction once, and returns the answer within Discord's three seconds.
+"""Receives a signed interaction once, and returns the answer within Discord's three
+seconds.
 
-A press is stored, judged and answered in one transaction: sent again, it finds its answer and decides nothing. What
-would have to wait for locks is deferred: the answer is due then, and a worker judges the press.
+A press is stored, judged and answered in one transaction: sent again, it finds its
+answer and decides nothing. What would have to wait for locks is deferred: the answer is
+due then, and a worker judges the press.
 """
 
 import json
@@ -35,13 +37,15 @@ from common.postgres.retry import atomic_with_retry, retry_transaction
 
 log = logging.getLogger(__name__)
 
-# So long it may wait for a lock and for any statement; enough of Discord's three seconds is left to defer it.
+# So long it may wait for a lock and for any statement; enough of Discord's three
+# seconds is left to defer it.
 LOCK_MS = 800
 STATEMENT_MS = 1200
 # Discord waits three seconds, with the way there and back.
 ANSWER_WITHIN = 2.5
 _TOO_SLOW = ("55P03", "57014")
-# What was signed is refused after five minutes, so nobody can ask for an answer that is older than this.
+# What was signed is refused after five minutes, so nobody can ask for an answer that is
+# older than this.
 ANSWERS_STORED = timedelta(minutes=20)
 OTHER_APPLICATION = (
     "Nothing was done: the desk is set up for another Discord application. Whoever runs it must set DISCORD_APP_ID to "
@@ -52,7 +56,9 @@ TRY_AGAIN = "The message was busy. Nothing was decided: press again."
 
 
 class TooSlow(Exception):
-    """It took so long that Discord has shown a failure, so the transaction must be rolled back."""
+    """It took so long that Discord has shown a failure, so the transaction must be
+    rolled back.
+    """
 
 
 def receive(received: Received) -> Body:
@@ -63,8 +69,12 @@ def receive(received: Received) -> Body:
     if received.type == AUTOCOMPLETE:
         return _suggest(received)
     if received.app_id != settings.DISCORD_APP_ID:
-        # Its public key is ours, so only the id can be wrong: what is put off could never be answered.
-        log.error("DISCORD_APP_ID is not the application that Discord signs for", extra={"signed_for": received.app_id})
+        # Its public key is ours, so only the id can be wrong: what is put off could
+        # never be answered.
+        log.error(
+            "DISCORD_APP_ID is not the application that Discord signs for",
+            extra={"signed_for": received.app_id},
+        )
         return private(OTHER_APPLICATION)
     if received.columns["kind"] == Interaction.Kind.COMMAND:
         return _defer(received, until)
@@ -77,7 +87,9 @@ def receive(received: Received) -> Body:
 
 
 def _suggest(received: Received) -> Body:
-    """Offer what could stand there; nothing where the database is slow, as people go on typing meanwhile."""
+    """Offer what could stand there; nothing where the database is slow, as people go on
+    typing meanwhile.
+    """
     option = json.loads(received.columns["options"])
     try:
         with transaction.atomic():
@@ -119,19 +131,31 @@ def _defer(received: Received, until: float) -> Body:
 
 
 def judge_press(*, interaction_id: int) -> str:
-    """Judge and answer one press that was deferred, if it is due, and return what came of that."""
+    """Judge and answer one press that was deferred, if it is due, and return what came
+    of that.
+    """
     kinds = (Interaction.Kind.PRESS, Interaction.Kind.FORM)
-    return answer_deferred(interaction_id, kinds=kinds, work=lambda row: retry_transaction(lambda: _judge_once(row)))
+    return answer_deferred(
+        interaction_id,
+        kinds=kinds,
+        work=lambda row: retry_transaction(lambda: _judge_once(row)),
+    )
 
 
 def forget_answers() -> int:
-    """Forget what presses were answered, once nobody can ask for it again; return how many that were."""
+    """Forget what presses were answered, once nobody can ask for it again; return how
+    many that were.
+    """
     return int(old_answers().update(answer=""))
 
 
 def old_answers() -> QuerySet[Interaction]:
-    """Return the interactions whose answers nobody can ask for any more (interaction_answered)."""
-    return Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(answer="")
+    """Return the interactions whose answers nobody can ask for any more
+    (interaction_answered).
+    """
+    return Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(
+        answer=""
+    )
 
 
 @transaction.atomic
@@ -155,8 +179,14 @@ def _judge_once(interaction: Interaction) -> None:
 
 
 def _store_reply(interaction: Interaction, reply: Reply) -> None:
-    interaction.outcome, interaction.options, interaction.answer = reply.outcome, "", json.dumps(reply.body())
-    interaction.save(update_fields=["outcome", "options", "answer", "person", "message"])
+    interaction.outcome, interaction.options, interaction.answer = (
+        reply.outcome,
+        "",
+        json.dumps(reply.body()),
+    )
+    interaction.save(
+        update_fields=["outcome", "options", "answer", "person", "message"]
+    )
 
 
 def _store(received: Received, **changed: str) -> tuple[Interaction, bool]:
@@ -168,8 +198,14 @@ def _store(received: Received, **changed: str) -> tuple[Interaction, bool]:
 
 
 def _answer_of(interaction: Interaction) -> Body:
-    """Return what was answered before: put off is what has no answer yet, or was answered later."""
-    body: Body = json.loads(interaction.answer) if interaction.answer and not interaction.attempts else DEFERRED
+    """Return what was answered before: put off is what has no answer yet, or was
+    answered later.
+    """
+    body: Body = (
+        json.loads(interaction.answer)
+        if interaction.answer and not interaction.attempts
+        else DEFERRED
+    )
     return body
 
 

@@ -1,4 +1,6 @@
-"""Reads a signed interaction strictly: what has not the form that Discord documents is no interaction."""
+"""Reads a signed interaction strictly: what has not the form that Discord documents is
+no interaction.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +16,11 @@ COMMAND = 2
 COMPONENT = 3
 AUTOCOMPLETE = 4
 FORM = 5
-_KINDS = {COMMAND: Interaction.Kind.COMMAND, COMPONENT: Interaction.Kind.PRESS, FORM: Interaction.Kind.FORM}
+_KINDS = {
+    COMMAND: Interaction.Kind.COMMAND,
+    COMPONENT: Interaction.Kind.PRESS,
+    FORM: Interaction.Kind.FORM,
+}
 _NAME = 100
 _LONGEST = 4096
 # Discord accepts no longer text for an option.
@@ -22,12 +28,15 @@ _MOST_TYPED = 6000
 
 
 class NoInteraction(Exception):
-    """The body is signed, but is no interaction that Discord documents; with a sentence where more can be said."""
+    """The body is signed, but is no interaction that Discord documents; with a sentence
+    where more can be said.
+    """
 
 
 @dataclass(frozen=True)
 class Received:
-    """What came. `columns` is how it is stored; `options` what a press, a form or a command contains, in JSON.
+    """What came. `columns` is how it is stored; `options` what a press, a form or a
+    command contains, in JSON.
 
     For a command that is being filled in `options` is the option where somebody types.
     """
@@ -58,13 +67,19 @@ def read_interaction(body: bytes) -> Received:
 def _received(kind: int, whole: Mapping[str, Any]) -> Received:
     data = _object(whole.get("data"))
     # In a server Discord sends the member, in a direct message the user.
-    user = _object(_object(whole["member"]).get("user") if whole.get("member") else whole.get("user"))
+    user = _object(
+        _object(whole["member"]).get("user")
+        if whole.get("member")
+        else whole.get("user")
+    )
     channel = _object(whole.get("channel") or {})
     stored_as = _KINDS.get(kind, "")
     columns = {
         "kind": stored_as,
         "token": _text(whole.get("token"), _LONGEST),
-        "name": _text(data.get("name"), 40) if kind in (COMMAND, AUTOCOMPLETE) else stored_as,
+        "name": _text(data.get("name"), 40)
+        if kind in (COMMAND, AUTOCOMPLETE)
+        else stored_as,
         "options": json.dumps(_options(kind, whole, data)),
         "discord_user_id": _number(user.get("id")),
         "discord_user": _text(user.get("username") or "", _LONGEST)[:_NAME],
@@ -72,15 +87,28 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
         "discord_channel_id": _known_number(whole.get("channel_id")),
         "discord_guild_id": _known_number(whole.get("guild_id")),
     }
-    return Received(kind, _number(whole.get("id")), _number(whole.get("application_id")), columns)
+    return Received(
+        kind, _number(whole.get("id")), _number(whole.get("application_id")), columns
+    )
 
 
 def _options(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
     if kind == COMMAND:
         options = [_object(one) for one in _list(data.get("options") or [])]
-        return [_option(one) for one in options if not isinstance(one.get("value"), int | float | None)]
+        return [
+            _option(one)
+            for one in options
+            if not isinstance(one.get("value"), int | float | None)
+        ]
     if kind == AUTOCOMPLETE:
-        return next((_option(one) for one in map(_object, _list(data.get("options") or [])) if one.get("focused")), {})
+        return next(
+            (
+                _option(one)
+                for one in map(_object, _list(data.get("options") or []))
+                if one.get("focused")
+            ),
+            {},
+        )
     message = _object(whole.get("message") or {})
     return {
         "custom_id": _text(data.get("custom_id"), 100),
@@ -91,14 +119,19 @@ def _options(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> An
 
 def _option(row: Mapping[str, Any]) -> dict[str, str]:
     """Return what was typed at one option. All of ours are text."""
-    return {"name": _text(row.get("name"), _NAME), "value": _text(row.get("value"), _MOST_TYPED)}
+    return {
+        "name": _text(row.get("name"), _NAME),
+        "value": _text(row.get("value"), _MOST_TYPED),
+    }
 
 
 def _typed(data: Mapping[str, Any]) -> str:
     """Return the reason of the form, whose field is in a row, or under a label."""
     for row in _list(data.get("components")):
         one = _object(row)
-        within = _list(one.get("components") or []) + ([one["component"]] if one.get("component") else [])
+        within = _list(one.get("components") or []) + (
+            [one["component"]] if one.get("component") else []
+        )
         for typed in (_object(each) for each in within):
             if typed.get("custom_id") == REASON:
                 return _text(typed.get("value"), _LONGEST)

@@ -1,7 +1,9 @@
-"""Judges a press on a card, or the form that it led to: who pressed, on which version, by the desk's own commands.
+"""Judges a press on a card, or the form that it led to: who pressed, on which version,
+by the desk's own commands.
 
-The decision and the answer about it are written in one transaction. Nobody learns anything about a message that they
-may not see, and nobody reads the message itself here: for that they open the desk.
+The decision and the answer about it are written in one transaction. Nobody learns
+anything about a message that they may not see, and nobody reads the message itself
+here: for that they open the desk.
 """
 
 import json
@@ -16,7 +18,13 @@ from django.urls import reverse
 from alerts.cards.markup import MAX_VALUE
 from alerts.channels.discord.embeds import Button, read_custom_id
 from alerts.channels.discord.markdown import literal
-from alerts.channels.discord.replies import REASON, Reply, link_instructions, recorded_refusal, stranger
+from alerts.channels.discord.replies import (
+    REASON,
+    Reply,
+    link_instructions,
+    recorded_refusal,
+    stranger,
+)
 from alerts.models import Card, Destination, Interaction
 from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
@@ -50,7 +58,9 @@ OUTDATED = "This card is out of date: the message has changed. Nothing was decid
 
 @dataclass(frozen=True)
 class _Press:
-    """A press by somebody who may see the message, and how much of it their channel shows."""
+    """A press by somebody who may see the message, and how much of it their channel
+    shows.
+    """
 
     button: Button
     interaction: Interaction
@@ -65,7 +75,9 @@ class _Press:
         return f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': self.message.public_id})}"
 
     def shown(self, text: str) -> str:
-        """Return a sentence so that Discord shows it literally, without addresses where the channel shows none."""
+        """Return a sentence so that Discord shows it literally, without addresses where
+        the channel shows none.
+        """
         return literal(without_addresses(text) if self.is_masked else text, MAX_VALUE)
 
 
@@ -76,17 +88,38 @@ def judge(interaction: Interaction) -> Reply:
     if button is None:
         return Reply("not ours", NOT_OURS)
     message = Message.objects.filter(public_id=button.message).first()
-    people = Person.objects.filter(discord_accounts__discord_id=interaction.discord_user_id)
+    people = Person.objects.filter(
+        discord_accounts__discord_id=interaction.discord_user_id
+    )
     person = people.prefetch_related("grants").first()
     if person is None:
         actor = replace(stranger(interaction), proof=proof_of(interaction))
         why = "This Discord account is not linked to anyone at the desk."
-        return _refuse(interaction, actor, button, message, "not linked", why, link_instructions(interaction))
+        return _refuse(
+            interaction,
+            actor,
+            button,
+            message,
+            "not linked",
+            why,
+            link_instructions(interaction),
+        )
     actor = replace(person.actor(surface="discord"), proof=proof_of(interaction))
     interaction.person = person
-    may_see = message is not None and Message.objects.visible_to(actor).filter(pk=message.pk).exists()
+    may_see = (
+        message is not None
+        and Message.objects.visible_to(actor).filter(pk=message.pk).exists()
+    )
     if message is None or not may_see:
-        return _refuse(interaction, actor, button, message, "no right", "They may not see this message.", NOT_YOURS)
+        return _refuse(
+            interaction,
+            actor,
+            button,
+            message,
+            "no right",
+            "They may not see this message.",
+            NOT_YOURS,
+        )
     interaction.message = message
     card = _pressed_card(interaction, message, options.get("card", ""))
     press = _Press(
@@ -95,7 +128,8 @@ def judge(interaction: Interaction) -> Reply:
         message=message,
         actor=actor,
         reason=options.get(REASON, ""),
-        is_masked=card is None or card.destination.privacy == Destination.Privacy.MINIMAL,
+        is_masked=card is None
+        or card.destination.privacy == Destination.Privacy.MINIMAL,
     )
     if card is None:
         why = "The press came from another post or channel than the desk's card of this message."
@@ -104,12 +138,16 @@ def judge(interaction: Interaction) -> Reply:
     if needs_second_factor(person):
         why = "Their role needs a second factor, which is not possible on Discord."
         answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
-        return _refuse(interaction, actor, button, message, "second factor", why, answer)
+        return _refuse(
+            interaction, actor, button, message, "second factor", why, answer
+        )
     return _carry_out(press)
 
 
 def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
-    """Return what Discord signed about the person who pressed, for the entries of the act."""
+    """Return what Discord signed about the person who pressed, for the entries of the
+    act.
+    """
     return (
         ("discord", interaction.discord_user),
         ("discord_id", interaction.discord_user_id),
@@ -120,18 +158,31 @@ def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
 def _carry_out(press: _Press) -> Reply:
     if press.button.action == "claim":
         return _claim(press)
-    revision = Revision.objects.filter(pk=press.button.revision, message=press.message).first()
+    revision = Revision.objects.filter(
+        pk=press.button.revision, message=press.message
+    ).first()
     if revision is None:
-        return Reply("outdated", f"{OUTDATED}[Read it on the desk](<{press.link}>), then decide.")
-    if press.button.action == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
+        return Reply(
+            "outdated", f"{OUTDATED}[Read it on the desk](<{press.link}>), then decide."
+        )
+    if (
+        press.button.action == "reject"
+        and press.interaction.kind == Interaction.Kind.PRESS
+    ):
         return _ask_why(press, revision)
-    fields = {"outcome": press.button.action, "fingerprint": revision.fingerprint, "reason": press.reason}
+    fields = {
+        "outcome": press.button.action,
+        "fingerprint": revision.fingerprint,
+        "reason": press.reason,
+    }
     form = VerdictForm(fields)
     if not form.is_valid():
         return Reply("bad form", f"{form.first_error()} Nothing was decided.")
     try:
         with transaction.atomic():
-            result = give_verdict(message=press.message.public_id, actor=press.actor, **form.cleaned_data)
+            result = give_verdict(
+                message=press.message.public_id, actor=press.actor, **form.cleaned_data
+            )
     except DeskError as error:
         return _not_done(press, error)
     if result.lesson:
@@ -153,25 +204,35 @@ def _carry_out(press: _Press) -> Reply:
 
 
 def _ask_why(press: _Press, revision: Revision) -> Reply:
-    """Ask for the reason, unless it could not count any more; the form that comes back is judged like any verdict."""
+    """Ask for the reason, unless it could not count any more; the form that comes back
+    is judged like any verdict.
+    """
     message = press.message
     if not awaits_review(message.pk):
         decision = message.decisions.select_related("given_by").order_by("-pk").first()
-        first = who_was_first(decision) if decision else "This message is no longer held."
+        first = (
+            who_was_first(decision) if decision else "This message is no longer held."
+        )
         return _not_done(press, AlreadyDecided(first))
     ruling = rulings([message], press.actor)[message.pk]
     if not ruling.may_reject:
         return _not_done(press, VerdictNotAllowed(ruling.reasons[0]))
     current = message.revision.fingerprint if message.revision else ""
     if current != revision.fingerprint:
-        return _not_done(press, ContentChanged(OUTDATED, shown=revision.fingerprint, current=current))
+        return _not_done(
+            press, ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
+        )
     return Reply("asked why", form=json.loads(press.interaction.options)["custom_id"])
 
 
 def _not_done(press: _Press, error: DeskError) -> Reply:
-    """Say why the press did not count, and record that a verdict was refused; what was typed is returned."""
+    """Say why the press did not count, and record that a verdict was refused; what was
+    typed is returned.
+    """
     action = press.button.action
-    if action != "claim" and (words := recorded_refusal(press.interaction, error.sentence)):
+    if action != "claim" and (
+        words := recorded_refusal(press.interaction, error.sentence)
+    ):
         note_refusal(press.message, actor=press.actor, outcome=action, sentence=words)
     typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
     outcome, sentence = error_sentence(error, shown=press.shown)
@@ -189,14 +250,20 @@ def _claim(press: _Press) -> Reply:
 
 
 def _pressed_card(interaction: Interaction, message: Message, post: str) -> Card | None:
-    """Return the message's card that is this post, in the channel where it was pressed; None for any other post.
+    """Return the message's card that is this post, in the channel where it was pressed;
+    None for any other post.
 
-    Whoever has the application's token can put the desk's buttons under a text of their own.
+    Whoever has the application's token can put the desk's buttons under a text of their
+    own.
     """
     channel = interaction.discord_channel_id
     # A webhook's channel is known from its first post on.
-    is_there = Q(destination__channel=channel) | Q(destination__channel="", destination__posts_in=channel)
-    cards = Card.objects.filter(is_there, message=message, discord_message_id=post).exclude(discord_message_id="")
+    is_there = Q(destination__channel=channel) | Q(
+        destination__channel="", destination__posts_in=channel
+    )
+    cards = Card.objects.filter(
+        is_there, message=message, discord_message_id=post
+    ).exclude(discord_message_id="")
     return cards.select_related("destination").first()
 
 
@@ -222,14 +289,19 @@ def _refuse(
 
 
 def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, str]:
-    """Return the outcome in a word, and why nothing was done; `shown` escapes a sentence for Discord."""
+    """Return the outcome in a word, and why nothing was done; `shown` escapes a
+    sentence for Discord.
+    """
     if isinstance(error, RiskUnread):
         return "high risk", (
             "This message is high risk, so it can only be approved on the desk, after reading each serious finding. "
             "Nothing was decided."
         )
     if isinstance(error, ReauthenticationNeeded):
-        return "sign in again", f"{shown(error.sentence)} That is possible on the desk only. Nothing was decided."
+        return (
+            "sign in again",
+            f"{shown(error.sentence)} That is possible on the desk only. Nothing was decided.",
+        )
     if isinstance(error, ThreadMovedOn):
         return "thread moved on", (
             "This thread has a message newer than the draft. Read it on the desk first. Nothing was decided."
@@ -248,9 +320,15 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
     return "not allowed", f"{shown(error.sentence)} Nothing was decided."
 
 
-def decision_sentence(decision: Decision, *, link: str, is_stopped: bool, is_paused: bool) -> str:
+def decision_sentence(
+    decision: Decision, *, link: str, is_stopped: bool, is_paused: bool
+) -> str:
     """Return what was decided, and how long it can be undone."""
-    did = "Approved." if decision.outcome == Outcome.APPROVE else "Rejected. The agent gets your reason."
+    did = (
+        "Approved."
+        if decision.outcome == Outcome.APPROVE
+        else "Rejected. The agent gets your reason."
+    )
     if is_stopped or is_paused:
         why = "the kill switch is pulled" if is_stopped else "the connection is paused"
         return f"{did} It waits because {why}. Until then you can [undo it on the desk](<{link}>)."
