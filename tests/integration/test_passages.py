@@ -108,7 +108,7 @@ def test_quoted_words_go_to_no_channel_that_gets_no_text_and_name_no_decision(
     assert decision.reason == "> all fine thanks\n\nSay less."
     decision.state = "applied"
     decision.save(update_fields=["state"])
-    entry = Entry.objects.get(action="verdict.given")
+    entry = Entry.objects.with_details().get(action="verdict.given")
     entry.action, message = "message.rejected", Message.objects.get(pk=message.pk)
     for privacy, expected in (("full", True), ("headers", False), ("minimal", False)):
         destination.privacy = privacy

