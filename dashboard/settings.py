@@ -166,6 +166,8 @@ else:
         "people.sign_in.middleware.SignInMiddleware",
         "dashboard.frame.denials.DenialsMiddleware",
         "people.directory.second_admin_views.SecondAdminMiddleware",
+        # Every page asks who one is, but those that say @login_not_required.
+        "people.sign_in.middleware.SignedInMiddleware",
     ]
     ROOT_URLCONF = "dashboard.urls"
     AUTH_USER_MODEL = "people.Person"

@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -54,7 +53,6 @@ PAGE = 50
 COUNTED_WITHIN = 4_000
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def export(request: DeskRequest) -> HttpResponse:
     """Show a preview of an export, and start it."""
@@ -95,7 +93,6 @@ def _number(actor: Actor, filters: Filters) -> int | None:
         return None
 
 
-@login_required
 @require_safe
 def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
     """Show the progress of an export."""
@@ -128,7 +125,6 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_GET
 def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     """Download the file. Without a recent reauthentication it leads back to the page's
@@ -158,7 +154,6 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
@@ -173,7 +168,6 @@ def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
     return redirect(f"{reverse('export-one', args=[export_id])}?go=1")
 
 
-@login_required
 @require_safe
 def past(request: DeskRequest) -> HttpResponse:
     """List exports, newest first: one's own, or everybody's for an auditor of

@@ -23,29 +23,35 @@ _FACTORS = "people.accounts.factor_views"
 
 urlpatterns = [
     path(
-        "accounts/login/", lazy_view(f"{_SIGN_IN}.DeskLoginView"), name="account_login"
+        "accounts/login/",
+        lazy_view(f"{_SIGN_IN}.DeskLoginView", is_public=True),
+        name="account_login",
     ),
     path(
         "accounts/login/passkey/",
-        lazy_view(f"{_SIGN_IN}.PasskeyLoginView"),
+        lazy_view(f"{_SIGN_IN}.PasskeyLoginView", is_public=True),
         name="mfa_login_webauthn",
     ),
     path(
         "accounts/login/second/",
-        lazy_view(f"{_SIGN_IN}.StepView"),
+        lazy_view(f"{_SIGN_IN}.StepView", is_public=True),
         name="mfa_authenticate",
     ),
     path(
         "accounts/login/provider/",
-        lazy_view("people.sign_in.provider.begin"),
+        lazy_view("people.sign_in.provider.begin", is_public=True),
         name="oidc-login",
     ),
     path(
         "accounts/login/provider/back/",
-        lazy_view("people.sign_in.provider.come_back"),
+        lazy_view("people.sign_in.provider.come_back", is_public=True),
         name="oidc-callback",
     ),
-    path("accounts/logout/", lazy_view(f"{_SIGN_IN}.sign_out"), name="account_logout"),
+    path(
+        "accounts/logout/",
+        lazy_view(f"{_SIGN_IN}.sign_out", is_public=True),
+        name="account_logout",
+    ),
     path(
         "accounts/reauthenticate/",
         reauthentication.reauthenticate,

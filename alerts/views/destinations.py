@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -38,7 +37,6 @@ from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
 
-@login_required
 @require_safe
 def alerts(request: DeskRequest) -> HttpResponse:
     """Show the destinations with their state, and the newest deliveries with their
@@ -47,7 +45,6 @@ def alerts(request: DeskRequest) -> HttpResponse:
     return _list(request)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @managing
 @reauthenticated
@@ -70,7 +67,6 @@ def add(request: DeskRequest) -> HttpResponse:
     return _to_list(request, added, f"{added} is added. Send a test to check it.")
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @managing
 @reauthenticated
@@ -101,7 +97,6 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     return _to_list(request, destination, f"{settings.name} is changed.{off}")
 
 
-@login_required
 @require_POST
 @managing
 def test(request: DeskRequest, destination_id: int) -> HttpResponse:
@@ -118,7 +113,6 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
     return _to_list(request, destination, f"{destination}: {result.sentence}{now}")
 
 
-@login_required
 @require_POST
 @managing
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
@@ -129,7 +123,6 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 @managing
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
@@ -140,7 +133,6 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
     return _to_list(request, destination, f"{destination} is switched off.")
 
 
-@login_required
 @require_POST
 @managing
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
@@ -152,7 +144,6 @@ def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, _next(request) or "alerts")
 
 
-@login_required
 @require_POST
 @managing
 @reauthenticated

@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -24,7 +23,6 @@ PAGE = 50
 MAX_AGAIN = 100
 
 
-@login_required
 @require_safe
 def log(request: DeskRequest) -> HttpResponse:
     """Show what was delivered, newest first, and the same for scripts."""
@@ -56,7 +54,6 @@ def log(request: DeskRequest) -> HttpResponse:
     return render(request, "alerts/log.html", context)
 
 
-@login_required
 @require_safe
 def one(request: DeskRequest, alert_id: int) -> HttpResponse:
     """Show one delivery; to who manages where alerts go, with what went out and what
@@ -77,7 +74,6 @@ def one(request: DeskRequest, alert_id: int) -> HttpResponse:
     return render(request, "alerts/alert.html", context)
 
 
-@login_required
 @require_POST
 @managing
 def again(request: DeskRequest, alert_id: int) -> HttpResponse:
@@ -93,7 +89,6 @@ def again(request: DeskRequest, alert_id: int) -> HttpResponse:
     return redirect(_address(LogForm(request.POST).filters()))
 
 
-@login_required
 @require_POST
 @managing
 def all_again(request: DeskRequest) -> HttpResponse:

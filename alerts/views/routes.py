@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -24,7 +23,6 @@ from people.sign_in.reauthentication import reauthenticated
 MAX_ACTS = 100
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @managing
 @reauthenticated
@@ -59,7 +57,6 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 @managing
 def remove_route(

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -27,7 +26,6 @@ from people.sign_in.reauthentication import reauthenticated
 PAGE = 50
 
 
-@login_required
 @require_safe
 def brakes(request: DeskRequest) -> HttpResponse:
     """List the floods with messages that stand apart, the newest first, and those whose
@@ -43,7 +41,6 @@ def brakes(request: DeskRequest) -> HttpResponse:
     return render(request, "approvals/brake/brakes.html", context)
 
 
-@login_required
 @require_safe
 def brake(request: DeskRequest, brake_id: int) -> HttpResponse:
     """Show one flood with its messages and what can be done."""
@@ -106,7 +103,6 @@ def _administers(actor: Actor, message: Any) -> bool:
     )
 
 
-@login_required
 @require_POST
 def put_back(request: DeskRequest, brake_id: int) -> HttpResponse:
     """Put the messages of a flood back into the queue."""
@@ -119,7 +115,6 @@ def put_back(request: DeskRequest, brake_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, "brakes")
 
 
-@login_required
 @require_POST
 def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
     """Have every message of a flood rejected with one reason."""
@@ -137,21 +132,18 @@ def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, "brake", brake_id=found.pk)
 
 
-@login_required
 @require_safe
 def caps(request: DeskRequest) -> HttpResponse:
     """Show the caps of all mailboxes, and link to those of each."""
     return _caps(request, None)
 
 
-@login_required
 @require_safe
 def mailbox_caps(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     """Show the caps of one mailbox."""
     return _caps(request, _visible_mailbox(request, mailbox_id))
 
 
-@login_required
 @require_POST
 @reauthenticated
 def set_caps(request: DeskRequest) -> HttpResponse:
@@ -159,7 +151,6 @@ def set_caps(request: DeskRequest) -> HttpResponse:
     return _set_caps(request, None)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def set_mailbox_caps(request: DeskRequest, mailbox_id: int) -> HttpResponse:

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -182,7 +181,6 @@ TYPED = (
 )
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def sheet(request: DeskRequest) -> HttpResponse:
     """Show the chosen messages, each complete enough to be judged. Without a choice,
@@ -255,7 +253,6 @@ def _answer_with_sheet(
     return render(request, "approvals/bulk/bulk.html", context, status=status)
 
 
-@login_required
 @require_POST
 def decide(request: DeskRequest) -> HttpResponse:
     """Decide what was ticked on a sheet: 422 for a bad form, with all that was ticked
@@ -314,7 +311,6 @@ def decide(request: DeskRequest) -> HttpResponse:
     return redirect(_done_address(batch))
 
 
-@login_required
 @require_POST
 def seen(request: DeskRequest) -> HttpResponse:
     """Record which messages of a sheet are on screen; 422 for a sheet that is not this
@@ -357,7 +353,6 @@ def _refuse(
     )
 
 
-@login_required
 @require_safe
 def done(request: DeskRequest) -> HttpResponse:
     """Show the outcome of each message of a batch, with Undo while it has not left."""
@@ -373,7 +368,6 @@ def done(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def undo(request: DeskRequest) -> HttpResponse:
     """Undo one message of a batch, or all of it that has not left."""

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -24,14 +23,12 @@ from mirror.models import Message
 from people.models import Person
 
 
-@login_required
 @require_safe
 def handling(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show who has a message and its deadlines, with the forms to assign and to extend."""
     return _page(request, get_visible_message_or_404(request.actor, public_id))
 
 
-@login_required
 @require_POST
 def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Assign the message to a person."""
@@ -50,7 +47,6 @@ def assign(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def extend(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Extend the deadlines of the message."""

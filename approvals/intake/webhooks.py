@@ -23,6 +23,7 @@ import uuid
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.db import Error as AnyDatabaseError
 from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
@@ -51,6 +52,7 @@ KEEP_SECONDS = 1.0
 _OVERLAPS = "previous_secret_is_valid"
 
 
+@login_not_required
 @csrf_exempt
 @require_POST
 def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:

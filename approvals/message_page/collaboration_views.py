@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -42,7 +41,6 @@ from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 
 
-@login_required
 @require_POST
 def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Claim the message. Where somebody else has it, 409 with a button that names them."""
@@ -62,7 +60,6 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _answer(request, message)
 
 
-@login_required
 @require_POST
 def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Release the message; a person whose claim was taken over sees who has it."""
@@ -71,7 +68,6 @@ def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _answer(request, message)
 
 
-@login_required
 @require_POST
 def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Snooze the message, and go to the next."""
@@ -96,7 +92,6 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """End the snooze early, and show the list or page that the request came from."""
@@ -110,7 +105,6 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return back_to_message(request, public_id)
 
 
-@login_required
 @require_safe
 def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show claims, history and comments, for a page that was notified that they
@@ -190,7 +184,6 @@ def _show_next(request: DeskRequest, message: Message, notice: str) -> HttpRespo
     )
 
 
-@login_required
 @require_POST
 def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Store a comment; 422 for an invalid one, with everything that was typed."""
@@ -221,7 +214,6 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return redirect(f"{message_address(request, public_id)}#comments")
 
 
-@login_required
 @require_safe
 def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the names that a comment may complete: of people who may see this message."""

@@ -8,7 +8,6 @@ type that a browser would open.
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -73,7 +72,6 @@ from people.accounts.profile import set_text_first
 from rendering import stripped
 
 
-@login_required
 @require_safe
 def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the sheet with the requested tab; without htmx, the whole page."""
@@ -119,7 +117,6 @@ def _sheet(
     return render(request, "approvals/message_page/_sheet.html", context, status=status)
 
 
-@login_required
 @require_POST
 def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Have a worker fetch the remote pictures of the version that was shown; the sheet
@@ -148,7 +145,6 @@ def load_pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return redirect(f"{address}{'&' if '?' in address else '?'}view=rendered#sheet")
 
 
-@login_required
 @require_safe
 def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show how far the pictures are that are being fetched; once all are over, the
@@ -172,7 +168,6 @@ def pictures(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return retarget(reswap(_sheet(request, public_id, way), "outerHTML"), "#sheet")
 
 
-@login_required
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads
@@ -191,7 +186,6 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Set whether messages open as text for this person, or rendered."""
@@ -204,7 +198,6 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return redirect(message_address(request, public_id))
 
 
-@login_required
 @require_safe
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the panel of attachments."""
@@ -216,7 +209,6 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_safe
 def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show one file in a frame in which nothing loads or runs, or say why it is not
@@ -229,7 +221,6 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
     return framed(shown.html, headers={"Content-Disposition": "inline"})
 
 
-@login_required
 @require_safe
 def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show pages of a PDF as pictures with their text, or say why they are not shown."""
@@ -245,7 +236,6 @@ def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpRespons
     )
 
 
-@login_required
 @require_safe
 def file_page(
     request: DeskRequest, public_id: UUID, place: int, page: int
@@ -264,7 +254,6 @@ def file_page(
     return framed(picture, headers={"Content-Type": "image/png"})
 
 
-@login_required
 @require_safe
 def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Serve the bytes of one file as a download."""
@@ -282,7 +271,6 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
     return framed(bytes(file.content), headers=headers)
 
 
-@login_required
 @require_safe
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show which parts were not opened, as named next to the decision."""
@@ -294,7 +282,6 @@ def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the links of this version were on the person's screen, as the page
@@ -306,7 +293,6 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-@login_required
 @require_POST
 def viewed(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Tick one file or finding as viewed, or take the tick away; 409 where the content
@@ -363,7 +349,6 @@ def _note_opened_file(
     )
 
 
-@login_required
 @require_safe
 def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the messages of the thread, newest first, and note that they were opened."""
@@ -388,7 +373,6 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_safe
 def seen_decision(
     request: DeskRequest, public_id: UUID, verdict_id: int
@@ -424,7 +408,6 @@ def seen_decision(
     return render(request, "approvals/message_page/past_verdict.html", context)
 
 
-@login_required
 @require_safe
 def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
     """Serve the framed mail of that version, with the same CSP as the current one."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -40,7 +39,6 @@ from mirror.store import stored_content
 from rendering import render_message
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the message as a form; on POST have the corrected one sent for review, or
@@ -134,7 +132,6 @@ def _carry_out(
     return back_to_message(request, message.public_id, notice=notice)
 
 
-@login_required
 @require_POST
 def preview(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Serve the typed text as its recipient would see it, framed as every mail is. It

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -111,7 +110,6 @@ class ShownForm(LenientForm):
     fingerprint = forms.RegexField(FINGERPRINT, required=False)
 
 
-@login_required
 @require_safe
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show one message beside the queue. Reading it is recorded in the ledger and
@@ -205,7 +203,6 @@ def message_action(
     where the message has moved on.
     """
 
-    @login_required
     @require_POST
     @wraps(act)
     def view(request: DeskRequest, public_id: UUID) -> HttpResponse:
@@ -376,7 +373,6 @@ def message_context(
     return context
 
 
-@login_required
 @require_POST
 def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
@@ -392,7 +388,6 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-@login_required
 @require_safe
 def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     """Redirect from MultiMail's message id to the message, or offer a choice where

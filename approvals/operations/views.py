@@ -8,7 +8,6 @@ from contextlib import suppress
 from uuid import UUID
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -36,7 +35,6 @@ _REPLAYED = {
 }
 
 
-@login_required
 @require_safe
 def attention(request: DeskRequest) -> HttpResponse:
     """List what is stuck and visible to the person."""
@@ -84,7 +82,6 @@ def _done(request: DeskRequest, sentence: str) -> HttpResponse:
     return redirect("attention")
 
 
-@login_required
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Ask MultiMail about one message of the list."""
@@ -97,7 +94,6 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def carry_out(request: DeskRequest) -> HttpResponse:
     """Try the decisions now that no worker claimed; each is checked again there."""
@@ -120,7 +116,6 @@ def carry_out(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     """Do a group's action for each item that the person may act on, or dismiss its
@@ -186,7 +181,6 @@ def _on_event(
         return _refused(request, error)
 
 
-@login_required
 @require_POST
 def replay(request: DeskRequest, event_id: int) -> HttpResponse:
     """Apply a stored webhook again."""
@@ -197,7 +191,6 @@ def replay(request: DeskRequest, event_id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def compare(request: DeskRequest, event_id: int) -> HttpResponse:
     """Dismiss a webhook that contradicts its message, and ask MultiMail for the
@@ -211,7 +204,6 @@ def compare(request: DeskRequest, event_id: int) -> HttpResponse:
     return _on_event(request, event_id, act)
 
 
-@login_required
 @require_POST
 def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
     """Dismiss a stored webhook without applying it."""

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
@@ -48,7 +47,6 @@ class ArrangeForm(SeenForm):
     )
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_rule(request: DeskRequest) -> HttpResponse:
     """Show the form for a new rule of the draft; preview what was typed, or save it."""
@@ -56,7 +54,6 @@ def add_rule(request: DeskRequest) -> HttpResponse:
     return _Editor(request, policies(), None).answer()
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
     """Show the form of one rule of the draft; preview what was typed, or save it."""
@@ -72,7 +69,6 @@ def edit_rule(request: DeskRequest, policy_rule: str) -> HttpResponse:
     return _Editor(request, now, rule, rule_id=policy_rule).answer()
 
 
-@login_required
 @require_POST
 def arrange(request: DeskRequest, policy_rule: str) -> HttpResponse:
     """Move, copy, switch or delete one rule of the draft."""

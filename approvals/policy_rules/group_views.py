@@ -5,7 +5,6 @@ it.
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
@@ -73,7 +72,6 @@ class GroupForm(SentenceForm):
         return [int(one) for one in self.cleaned_data["members"]]
 
 
-@login_required
 @require_safe
 def groups(request: DeskRequest) -> HttpResponse:
     """List the groups with their members and the rules that name them."""
@@ -106,14 +104,12 @@ def answer_groups(
     return render(request, "policy/rules/groups.html", context, status=status)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add(request: DeskRequest) -> HttpResponse:
     """Show the form of a new group; make it."""
     return _save_or_show(request, None)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def group(request: DeskRequest, group_id: int) -> HttpResponse:
     """Show one group; rename it or change its members. That asks to confirm who one is:
@@ -151,7 +147,6 @@ def _save_or_show(request: DeskRequest, found: Group | None) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def delete(request: DeskRequest, group_id: int) -> HttpResponse:
     """Delete a group that no rule names."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -76,7 +75,6 @@ def admin_or_403(request: DeskRequest) -> Actor:
     return actor
 
 
-@login_required
 @require_safe
 def policy(request: DeskRequest) -> HttpResponse:
     """Show the active version, and the draft beside it."""
@@ -115,7 +113,6 @@ def _base(now: Policies) -> Rules:
     return rules_in(found) if found else ()
 
 
-@login_required
 @require_POST
 def begin(request: DeskRequest) -> HttpResponse:
     """Begin a draft: from the active version, from an older one, or from a ready-made
@@ -152,7 +149,6 @@ def begin(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def discard(request: DeskRequest) -> HttpResponse:
     """Discard the draft; the ledger keeps what it said."""
@@ -169,7 +165,6 @@ def discard(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def activate(request: DeskRequest) -> HttpResponse:
     """Show what the draft changes and what it would have done; activate it."""
@@ -233,7 +228,6 @@ def _activate_page(
     return render(request, "policy/rules/activate.html", context, status=status)
 
 
-@login_required
 @require_safe
 def versions(request: DeskRequest) -> HttpResponse:
     """List every version that is or was active, the newest first: what each changed,
@@ -252,7 +246,6 @@ def versions(request: DeskRequest) -> HttpResponse:
     return render(request, "policy/rules/versions.html", context)
 
 
-@login_required
 @require_safe
 def version(request: DeskRequest, policy_number: int) -> HttpResponse:
     """Show the rules of one version."""
@@ -274,7 +267,6 @@ def _version_or_404(number: int) -> PolicyVersion:
     )
 
 
-@login_required
 @require_safe
 def ready_made_policies(request: DeskRequest) -> HttpResponse:
     """List the policies to begin with."""
@@ -283,7 +275,6 @@ def ready_made_policies(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_safe
 def ready_made_policy(request: DeskRequest, ready_made: str) -> HttpResponse:
     """Show the rules of one policy to begin with."""

@@ -5,7 +5,6 @@ was planted; and its switches.
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -49,14 +48,12 @@ class OnForm(WhereForm):
     )
 
 
-@login_required
 @require_safe
 def practice_page(request: DeskRequest) -> HttpResponse:
     """Show where practice messages are on, the faults, and what was planted lately."""
     return _page(request)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def switch_practice_on(request: DeskRequest) -> HttpResponse:
@@ -75,7 +72,6 @@ def switch_practice_on(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, "Practice messages are on.", "practice")
 
 
-@login_required
 @require_POST
 def switch_practice_off(request: DeskRequest) -> HttpResponse:
     """Switch practice messages off, at once."""
@@ -97,7 +93,6 @@ def switch_practice_off(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "practice")
 
 
-@login_required
 @require_POST
 def confirm_practice(request: DeskRequest) -> HttpResponse:
     """Store that the person knows of practice messages, and go back to where they were."""

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -76,7 +75,6 @@ class Waiting:
     newest: list[UUID]
 
 
-@login_required
 @require_safe
 def queue(request: DeskRequest) -> HttpResponse:
     """Show the queue without a message beside it."""
@@ -404,7 +402,6 @@ def place_of(actor: Actor, filters: Filters, message: Message) -> Place:
     return Place(number, number, next_in(actor, filters, message))
 
 
-@login_required
 @require_safe
 def history(request: DeskRequest) -> HttpResponse:
     """Show what was decided, newest first, page by page; searched and filtered as the

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpResponse, StreamingHttpResponse
@@ -103,14 +102,12 @@ class PeopleForm(SentenceForm):
 PAGE = 100
 
 
-@login_required
 @require_safe
 def decisions(request: DeskRequest) -> HttpResponse:
     """Show a month in figures, each leading to its rows."""
     return _month_page(request)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def set_people(request: DeskRequest) -> HttpResponse:
@@ -173,7 +170,6 @@ def _month_page(
     )
 
 
-@login_required
 @require_safe
 def rows(request: DeskRequest) -> HttpResponse:
     """Show the decisions that a figure counts, and the messages that were decided
@@ -209,7 +205,6 @@ def rows(request: DeskRequest) -> HttpResponse:
     return render(request, "approvals/reports/report_decision_rows.html", context)
 
 
-@login_required
 @require_POST
 def file(request: DeskRequest) -> StreamingHttpResponse:
     """Export a month as CSV; the export is recorded in the ledger."""

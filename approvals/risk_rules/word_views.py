@@ -6,7 +6,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import (
@@ -126,7 +125,6 @@ def _scopes(actor: Actor, word: OwnWord | None) -> dict[str, str]:
     return found
 
 
-@login_required
 @require_safe
 def own_words(request: DeskRequest) -> HttpResponse:
     """List the words of the mailboxes that the actor sees, those with the most points
@@ -152,7 +150,6 @@ def own_words(request: DeskRequest) -> HttpResponse:
     return render(request, "approvals/risk_rules/own_words.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_word(request: DeskRequest) -> HttpResponse:
     """Show the form for a new word; preview what was typed, or save it."""
@@ -161,14 +158,12 @@ def add_word(request: DeskRequest) -> HttpResponse:
     return _save_or_preview(request, None)
 
 
-@login_required
 @require_safe
 def own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     """Show one word, with its form for those who may change it."""
     return _page(request, _get_visible_word_or_404(request, word_id))
 
 
-@login_required
 @require_POST
 def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     """Preview a change of a word, or save it; one that loosens asks to confirm who one
@@ -185,7 +180,6 @@ def save_own_word(request: DeskRequest, word_id: int) -> HttpResponse:
     return _save_or_preview(request, word)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def remove_own_word(request: DeskRequest, word_id: int) -> HttpResponse:

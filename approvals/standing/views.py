@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
@@ -53,7 +52,6 @@ _USUAL_CAP = 20
 _USUAL_TIME = timedelta(days=90)
 
 
-@login_required
 @require_safe
 def standing(request: DeskRequest) -> HttpResponse:
     """List the standing approvals of the mailboxes that one administers or audits, and
@@ -108,7 +106,6 @@ def _page(
     return render(request, "approvals/standing/standing.html", context, status=status)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def switch_on(request: DeskRequest) -> HttpResponse:
@@ -116,7 +113,6 @@ def switch_on(request: DeskRequest) -> HttpResponse:
     return _switch(request, on=True)
 
 
-@login_required
 @require_POST
 def switch_off(request: DeskRequest) -> HttpResponse:
     """Switch standing approvals off, at once."""
@@ -131,7 +127,6 @@ def _switch(request: DeskRequest, *, on: bool) -> HttpResponse:
     return redirect_with_notice(request, f"Standing approvals are {words}.", "standing")
 
 
-@login_required
 @require_POST
 def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     """End one standing approval, with a reason."""
@@ -158,7 +153,6 @@ def end(request: DeskRequest, standing_id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def propose(request: DeskRequest) -> HttpResponse:
     """Show a proposal with its terms, and rehearse the terms that were filled in;
@@ -175,7 +169,6 @@ def propose(request: DeskRequest) -> HttpResponse:
     return _proposal_page(request, which, found, terms=_first_terms(which, found))
 
 
-@login_required
 @require_POST
 @reauthenticated
 def ask(request: DeskRequest) -> HttpResponse:

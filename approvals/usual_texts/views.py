@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -103,7 +102,6 @@ _ABOUT = {
 }
 
 
-@login_required
 @require_safe
 def usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpResponse:
     """Show the texts of one kind to whoever sees the mailbox, with the form for its
@@ -114,7 +112,6 @@ def usual_texts(request: DeskRequest, mailbox_id: int, text_kind: str) -> HttpRe
     )
 
 
-@login_required
 @require_POST
 def save_usual_texts(
     request: DeskRequest, mailbox_id: int, text_kind: str

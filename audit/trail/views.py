@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -44,7 +43,6 @@ class ProofForm(forms.Form):
         return self.is_valid() and self.cleaned_data["details"] != "no"
 
 
-@login_required
 @require_safe
 def message_trail(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show everything that happened to one message, oldest first, so many entries a
@@ -98,7 +96,6 @@ def _page(
     )
 
 
-@login_required
 @require_POST
 def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     """Download the proof of one message. The download is recorded, so it is a POST,

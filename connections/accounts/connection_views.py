@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -53,7 +52,6 @@ from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
 
-@login_required
 @require_safe
 def connection(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Show one connection."""
@@ -179,7 +177,6 @@ def _changes(
     return decorate
 
 
-@login_required
 @require_POST
 @_changes("name")
 def rename_connection(request: DeskRequest, found: Connection) -> str:
@@ -189,7 +186,6 @@ def rename_connection(request: DeskRequest, found: Connection) -> str:
     return f"Renamed to {name}."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("address")
@@ -206,7 +202,6 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     return f"{found} is now at {url} and being read."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("fingerprint")
@@ -224,7 +219,6 @@ def change_fingerprint(request: DeskRequest, found: Connection) -> str:
     )
 
 
-@login_required
 @require_POST
 @_changes("pause")
 def pause(request: DeskRequest, found: Connection) -> str:
@@ -234,7 +228,6 @@ def pause(request: DeskRequest, found: Connection) -> str:
     return f"{found} is paused. Decisions wait here."
 
 
-@login_required
 @require_POST
 @_changes("pause")
 def resume(request: DeskRequest, found: Connection) -> str:
@@ -244,7 +237,6 @@ def resume(request: DeskRequest, found: Connection) -> str:
     return f"{found} is resumed. Decisions that are due are carried out now."
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 @_changes("remove")
@@ -283,7 +275,6 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("key-{slot}")
@@ -317,7 +308,6 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     return f"MultiMail accepts the key. It is now the {label.lower()} key."
 
 
-@login_required
 @require_POST
 @_changes("keys")
 def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
@@ -330,7 +320,6 @@ def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
     return "MultiMail accepts every key."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("hook")
@@ -341,7 +330,6 @@ def register(request: DeskRequest, found: Connection) -> str:
     return "The webhook is registered. Send a test to check it."
 
 
-@login_required
 @require_POST
 @_changes("hook")
 def test(request: DeskRequest, found: Connection) -> str:
@@ -350,7 +338,6 @@ def test(request: DeskRequest, found: Connection) -> str:
     return f"The test arrived {seconds:.1f} s later with a valid signature."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("secret")
@@ -364,7 +351,6 @@ def rotate(request: DeskRequest, found: Connection) -> str:
     return f"MultiMail has the new secret.{ends}"
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("secret")
@@ -387,7 +373,6 @@ def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
     return "The secret is saved."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("secret")

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -43,7 +42,6 @@ class Health:
     advice: str = ""
 
 
-@login_required
 @require_safe
 def connections(request: DeskRequest) -> HttpResponse:
     """Show each account: its address, mailboxes, which keys it has, when it was last
@@ -72,7 +70,6 @@ def connections_page(
     )
 
 
-@login_required
 @require_POST
 def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Read a whole account now instead of within half a minute."""
@@ -174,7 +171,6 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
     return Health("Healthy", "green")
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def add(request: DeskRequest) -> HttpResponse:

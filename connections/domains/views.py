@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
 
@@ -41,7 +40,6 @@ class DomainForm(SentenceForm):
 _LIST = "connections/domains.html"
 
 
-@login_required
 @require_safe
 def domains(request: DeskRequest) -> HttpResponse:
     """List the domains of every account that the actor is an admin of, with the records
@@ -70,7 +68,6 @@ def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
     return changed
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes
@@ -81,7 +78,6 @@ def add(request: DeskRequest, connection: Connection) -> str:
     return f"{made.name} was added. Publish its records in DNS, then check them."
 
 
-@login_required
 @require_POST
 @_changes
 def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
@@ -91,7 +87,6 @@ def verify(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes
@@ -103,7 +98,6 @@ def rotate(request: DeskRequest, connection: Connection, domain_id: str) -> str:
     return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes

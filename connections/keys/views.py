@@ -5,7 +5,6 @@ and revoking one.
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
@@ -54,7 +53,6 @@ SENT_TWICE = (
 _LIST = "connections/api_keys.html"
 
 
-@login_required
 @require_safe
 def api_keys(request: DeskRequest) -> HttpResponse:
     """List the keys of every account that the actor is an admin of, as MultiMail has
@@ -79,7 +77,6 @@ def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
 _list_page = partial(accounts_page, template=_LIST, read=read_keys, shown=_shown)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
@@ -154,7 +151,6 @@ _of_key = of_account(
 )
 
 
-@login_required
 @require_safe
 @_of_key
 def api_key(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
@@ -162,7 +158,6 @@ def api_key(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRe
     return _key_page(request, connection, key)
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_key
@@ -181,7 +176,6 @@ def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
     return _changed(request, connection, key, f"The key {typed['name']} is changed.")
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_key
@@ -205,7 +199,6 @@ def set_key_owner(
     return _changed(request, connection, key, notice)
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_key
@@ -226,7 +219,6 @@ def set_paused(
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
@@ -268,7 +260,6 @@ def _changed(
     )
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 @_of_key

@@ -5,7 +5,6 @@ mail at our own gateway.
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -51,14 +50,12 @@ class StopForm(SentenceForm):
         self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
 
 
-@login_required
 @require_safe
 def stop(request: DeskRequest) -> HttpResponse:
     """Show what is stopped, what can be stopped, and what no switch stops."""
     return _answer(request)
 
 
-@login_required
 @require_safe
 def banner(request: DeskRequest) -> HttpResponse:
     """Render only the kill-switch banner, for pages that are open when a switch is
@@ -67,7 +64,6 @@ def banner(request: DeskRequest) -> HttpResponse:
     return render(request, "_stopped.html")
 
 
-@login_required
 @require_POST
 def pull_switch(request: DeskRequest) -> HttpResponse:
     """Stop every decision of a scope, with a reason that everybody sees."""
@@ -89,7 +85,6 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "stop")
 
 
-@login_required
 @require_POST
 def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     """Release the decisions of a scope."""
@@ -112,7 +107,6 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Make our own gateway hold all mail of an account, or end that. Only this view

@@ -1,7 +1,6 @@
 """The page of the organisation's minimum oversight mode, with the mailboxes below it."""
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST, require_safe
@@ -32,14 +31,12 @@ class MinimumForm(SentenceForm):
     )
 
 
-@login_required
 @require_safe
 def oversight_minimum(request: DeskRequest) -> HttpResponse:
     """Show the minimum, and the mailboxes below it that the actor sees."""
     return _page(request)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
@@ -62,7 +59,6 @@ def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "oversight-minimum")
 
 
-@login_required
 @require_POST
 def raise_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     """Raise one mailbox to the minimum."""

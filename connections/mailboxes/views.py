@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.forms import model_to_dict
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -56,7 +55,6 @@ from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
 
 
-@login_required
 @require_safe
 def mailboxes(request: DeskRequest) -> HttpResponse:
     """List the mailboxes of every account that the actor sees, read now where they are
@@ -121,7 +119,6 @@ def _refresh(connection: Connection, *, administers: bool) -> str:
     return ""
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def add_mailbox(request: DeskRequest) -> HttpResponse:
@@ -189,7 +186,6 @@ def _of_mailbox(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
     return answered
 
 
-@login_required
 @require_safe
 @_of_mailbox
 def mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
@@ -197,7 +193,6 @@ def mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
     return _mailbox_page(request, found)
 
 
-@login_required
 @require_POST
 @_of_mailbox
 def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
@@ -208,7 +203,6 @@ def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
     return _done(request, found, f"Saved. It applies to {found} from its next message.")
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_mailbox
@@ -222,7 +216,6 @@ def change_settings(request: DeskRequest, found: Mailbox) -> HttpResponse:
     return _done(request, changed, f"{changed} was changed at MultiMail.")
 
 
-@login_required
 @require_POST
 @_of_mailbox
 def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
@@ -240,7 +233,6 @@ def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
     return _done(request, found, f"{found} is stricter now: {_mode_words(changed)}.")
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 @_of_mailbox
@@ -303,7 +295,6 @@ def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
     return next((one for one in mine if one.target == to), mine[0] if mine else None)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 @_of_mailbox

@@ -5,7 +5,6 @@ secret and deletion.
 from functools import partial
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
@@ -60,7 +59,6 @@ SENT_TWICE = (
 _LIST = "connections/webhooks.html"
 
 
-@login_required
 @require_safe
 def webhooks(request: DeskRequest) -> HttpResponse:
     """List the webhooks of every account that the actor is an admin of, as MultiMail
@@ -82,7 +80,6 @@ def _shown(connection: Connection, hooks: list[Webhook]) -> dict[str, Any]:
 _list_page = partial(accounts_page, template=_LIST, read=read_webhooks, shown=_shown)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
@@ -136,7 +133,6 @@ def _add_page(
     )
 
 
-@login_required
 @require_safe
 def webhook_bodies(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Show sample bodies of the ticked events beside the form; they hold no real data."""
@@ -198,7 +194,6 @@ _of_webhook = of_account(
 )
 
 
-@login_required
 @require_safe
 @_of_webhook
 def webhook(
@@ -208,7 +203,6 @@ def webhook(
     return _webhook_page(request, connection, found)
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_webhook
@@ -225,7 +219,6 @@ def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpRe
     )
 
 
-@login_required
 @require_POST
 @_of_webhook
 def rename(
@@ -244,7 +237,6 @@ def rename(
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_webhook
@@ -266,7 +258,6 @@ def rotate(
     return render(request, "connections/webhook_made.html", context)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 @_of_webhook
@@ -288,7 +279,6 @@ def delete(
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_webhook

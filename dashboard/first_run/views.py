@@ -4,7 +4,6 @@ import json
 import shlex
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -17,7 +16,6 @@ from mirror.models import Connection
 PUT_AWAY = "setup_put_away"
 
 
-@login_required
 @require_safe
 def setup(request: DeskRequest) -> HttpResponse:
     """Show what is done of the first run, and what to do next."""
@@ -32,7 +30,6 @@ def setup(request: DeskRequest) -> HttpResponse:
     return render(request, "dashboard/setup.html", context)
 
 
-@login_required
 @require_POST
 def put_away(request: DeskRequest) -> HttpResponse:
     """Hide the reminder until the person signs in again. The page itself stays."""

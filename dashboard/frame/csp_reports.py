@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
@@ -26,6 +27,7 @@ _counted: Counter[str] = Counter()
 _minute = 0
 
 
+@login_not_required
 @csrf_exempt
 @require_POST
 def csp_report(request: DeskRequest) -> HttpResponse:

@@ -3,6 +3,7 @@
 import hmac
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.db.models.functions import Now
 from django.http import HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
@@ -22,12 +23,14 @@ from mirror.models import Message
 from mirror.models.connections import is_well
 
 
+@login_not_required
 @require_safe
 def healthz(request: DeskRequest) -> HttpResponse:
     """Answer that this process is alive."""
     return JsonResponse({"status": "ok"})
 
 
+@login_not_required
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
     """Report whether the desk has all that it needs, and whether its workers keep up."""
@@ -51,6 +54,7 @@ def readyz(request: DeskRequest) -> HttpResponse:
     )
 
 
+@login_not_required
 @require_safe
 def metrics(request: DeskRequest) -> HttpResponse:
     """Answer Prometheus, if it is on this host or has the token."""

@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -22,7 +21,6 @@ from dashboard.home.overview import overview_of
 from mirror.states import Outcome
 
 
-@login_required
 @require_safe
 def home(request: DeskRequest) -> HttpResponse:
     """Show waiting messages, the connections' health, and recent events; only the
@@ -38,7 +36,6 @@ def home(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_safe
 def home_waiting(request: DeskRequest) -> HttpResponse:
     """Show what waits again, for an open home page; without htmx, the whole page."""

@@ -5,6 +5,7 @@ see.
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.request import split_domain_port
 from django.views.decorators.http import require_safe
@@ -23,6 +24,7 @@ def live_origin(request: HttpRequest) -> str:
     return f"http://{host}:{settings.LIVE_PORT}"
 
 
+@login_not_required
 @require_safe
 def live(request: DeskRequest) -> HttpResponse:
     """Redirect to the live stream, which has a separate port; behind a proxy, the proxy
@@ -38,6 +40,7 @@ def live(request: DeskRequest) -> HttpResponse:
     return response
 
 
+@login_not_required
 @require_safe
 def live_reach(request: DeskRequest) -> HttpResponse:
     """Return the connections and mailboxes that the signed-in person may see, for the

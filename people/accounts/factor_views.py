@@ -8,7 +8,6 @@ from typing import Any
 
 import qrcode
 from allauth.account.internal.flows.login import record_authentication
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import (
@@ -32,14 +31,12 @@ from people.sign_in.recovery_codes import NUMBER, codes_of, make_recovery_codes
 _SECRET = "new_app"
 
 
-@login_required
 @require_safe
 def list_factors(request: DeskRequest) -> HttpResponse:
     """Show the person's second factors, and whether their role needs one."""
     return _list(request)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def app(request: DeskRequest) -> HttpResponse:
@@ -65,7 +62,6 @@ def app(request: DeskRequest) -> HttpResponse:
     return _added(request, factors.APP.value, "Your authenticator app is set up.")
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def passkey(request: DeskRequest) -> HttpResponse:
@@ -86,7 +82,6 @@ def passkey(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
@@ -103,7 +98,6 @@ def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
     return redirect("factors")
 
 
-@login_required
 @require_POST
 @reauthenticated
 def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
@@ -117,7 +111,6 @@ def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
     return redirect_with_notice(request, f"{removed.name} is removed.", "factors")
 
 
-@login_required
 @require_POST
 @reauthenticated
 def make_codes(request: DeskRequest) -> HttpResponse:

@@ -5,7 +5,6 @@ Discord accounts.
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.contrib.auth.password_validation import password_validators_help_texts
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -44,14 +43,12 @@ from people.sign_in.sessions import (
 from people.sign_in.sessions import end_session as end
 
 
-@login_required
 @require_safe
 def account(request: DeskRequest) -> HttpResponse:
     """Show the person's account, and what they can change."""
     return _account_page(request)
 
 
-@login_required
 @require_POST
 def own_name(request: DeskRequest) -> HttpResponse:
     """Change the name."""
@@ -62,7 +59,6 @@ def own_name(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, "Your name is saved.", "account")
 
 
-@login_required
 @require_POST
 def own_time_zone(request: DeskRequest) -> HttpResponse:
     """Change the time zone."""
@@ -76,7 +72,6 @@ def own_time_zone(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def own_away(request: DeskRequest) -> HttpResponse:
     """Set when the person is out of office."""
@@ -94,7 +89,6 @@ def own_away(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "account")
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
@@ -160,7 +154,6 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
     return render(request, "people/account.html", context, status=422 if error else 200)
 
 
-@login_required
 @require_safe
 def sessions(request: DeskRequest) -> HttpResponse:
     """List the browsers in which the person is signed in."""
@@ -180,7 +173,6 @@ def sessions(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
     """End one of the person's own sessions; ending the current one signs out."""
@@ -191,7 +183,6 @@ def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
     return redirect_with_notice(request, "The session was ended.", "sessions")
 
 
-@login_required
 @require_POST
 def end_others(request: DeskRequest) -> HttpResponse:
     """End all of the person's own sessions except this one."""
@@ -206,7 +197,6 @@ def end_others(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "sessions")
 
 
-@login_required
 @require_POST
 def shortcuts(request: DeskRequest) -> HttpResponse:
     """Switch the person's single-key shortcuts off or on."""
@@ -218,7 +208,6 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, notice, "account")
 
 
-@login_required
 @require_safe
 def own_discord(request: DeskRequest) -> HttpResponse:
     """List the person's own Discord accounts."""
@@ -228,7 +217,6 @@ def own_discord(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 def unlink_discord(request: DeskRequest) -> HttpResponse:
@@ -242,7 +230,6 @@ def unlink_discord(request: DeskRequest) -> HttpResponse:
     return redirect("own-discord")
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def link_discord(request: DeskRequest, token: str) -> HttpResponse:
     """Ask whether the Discord account of a link is the person's, and link it when they

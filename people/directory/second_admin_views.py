@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -129,7 +128,6 @@ def _ask_page(
     return response
 
 
-@login_required
 @require_POST
 def ask(request: DeskRequest) -> HttpResponse:
     """Store a change that waits, with the reason for it."""
@@ -148,14 +146,12 @@ def ask(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_safe
 def pending_changes(request: DeskRequest) -> HttpResponse:
     """List the changes that wait for a second admin, and the latest that ended."""
     return _changes_page(request)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def set_setting(request: DeskRequest) -> HttpResponse:
@@ -210,7 +206,6 @@ def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
     return answered
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_change
@@ -229,7 +224,6 @@ def accept_change(
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_of_change
@@ -245,7 +239,6 @@ def show_secret(
     return response
 
 
-@login_required
 @require_POST
 @_of_change
 def decline_change(
@@ -258,7 +251,6 @@ def decline_change(
     )
 
 
-@login_required
 @require_POST
 @_of_change
 def withdraw(

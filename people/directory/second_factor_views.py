@@ -4,7 +4,6 @@ sees who lacks one.
 
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -19,7 +18,6 @@ from people.sign_in.factors import people_by_factor, remove_factors_of, set_role
 from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 
 
-@login_required
 @require_safe
 def second_factor(request: DeskRequest) -> HttpResponse:
     """Show the rule of each role, and who has a second factor."""
@@ -27,7 +25,6 @@ def second_factor(request: DeskRequest) -> HttpResponse:
     return _rules_page(request)
 
 
-@login_required
 @require_POST
 def set_rule(request: DeskRequest) -> HttpResponse:
     """Set whether a role needs a second factor."""
@@ -55,7 +52,6 @@ def set_rule(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, f"Every {role} {rule}.", "second-factor")
 
 
-@login_required
 @require_POST
 def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
     """Remove the factors of a person who lost them, and end their sessions."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
 
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
@@ -52,7 +51,6 @@ from people.sign_in.reauthentication import reauthenticated
 MAX_LINES = 15
 
 
-@login_required
 @require_safe
 def people(request: DeskRequest) -> HttpResponse:
     """List the people that the actor may see, and the unused invitations."""
@@ -82,7 +80,6 @@ def _list_page(
     return render(request, "people/people.html", context, status=status)
 
 
-@login_required
 @require_safe
 def person(request: DeskRequest, person_id: int) -> HttpResponse:
     """Show one person: their roles, how they sign in, and what the actor may change."""
@@ -180,7 +177,6 @@ def _changes(
     return decorate
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("role")
@@ -199,7 +195,6 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     return f"{person} is {role} of {target.name} {'now' if is_new else 'already'}."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("roles")
@@ -216,7 +211,6 @@ def remove_role(request: DeskRequest, person: Person) -> str:
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("active")
@@ -226,7 +220,6 @@ def deactivate_person(request: DeskRequest, person: Person) -> str:
     return f"{person} is deactivated and signed out everywhere. Their pending decisions will not be carried out."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("active")
@@ -236,7 +229,6 @@ def reactivate_person(request: DeskRequest, person: Person) -> str:
     return f"{person} can sign in again, with the roles from before."
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("password")
@@ -249,7 +241,6 @@ def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     )
 
 
-@login_required
 @require_POST
 @reauthenticated
 @_changes("discord")
@@ -277,7 +268,6 @@ def _done(request: DeskRequest, person_id: int, notice: str) -> HttpResponse:
     return redirect_with_notice(request, notice, "person", person_id=person_id)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def renew(request: DeskRequest, invitation_id: int) -> HttpResponse:
@@ -290,7 +280,6 @@ def renew(request: DeskRequest, invitation_id: int) -> HttpResponse:
     return show_link(request, made, roles=roles_of(made.invitation))
 
 
-@login_required
 @require_POST
 @reauthenticated
 def withdraw_link(request: DeskRequest, invitation_id: int) -> HttpResponse:

@@ -9,7 +9,7 @@ from typing import Any
 
 from allauth.account.internal.flows.login import record_authentication
 from django.contrib.auth import login
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -38,7 +38,6 @@ from people.roles.targets import ROLES_TO_GIVE, role_words, targets_to_give
 from people.sign_in.reauthentication import reauthenticated
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def invite_person(request: DeskRequest) -> HttpResponse:
     """Show the form of an invitation, or make one and show its link once."""
@@ -92,6 +91,7 @@ def _form(
     return render(request, "people/invite.html", context, status=status)
 
 
+@login_not_required
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def join_page(request: DeskRequest, token: str) -> HttpResponse:

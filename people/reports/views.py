@@ -5,7 +5,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
@@ -109,7 +108,6 @@ class RightsForm(forms.Form):
         ]
 
 
-@login_required
 @require_safe
 def reports(request: DeskRequest) -> HttpResponse:
     """List the desk's reports, and other pages with figures."""
@@ -117,7 +115,6 @@ def reports(request: DeskRequest) -> HttpResponse:
     return render(request, "people/reports.html")
 
 
-@login_required
 @require_safe
 def rights(request: DeskRequest) -> HttpResponse:
     """Show who had which role where at a moment, or all roles that one person ever had."""
@@ -147,7 +144,6 @@ def rights(request: DeskRequest) -> HttpResponse:
     return render(request, "people/report_rights.html", context)
 
 
-@login_required
 @require_POST
 def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     """Download the report as CSV; the download is recorded in the ledger."""

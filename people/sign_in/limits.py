@@ -23,7 +23,7 @@ View = Callable[..., HttpResponse]
 def limited(action: str) -> Callable[[View], View]:
     """Limit a view's posts by ACCOUNT_RATE_LIMITS[`action`]; more are answered 429.
 
-    Apply it after the method decorator and, for limits by person, after login_required.
+    Apply it after the method decorator.
     """
 
     def decorate(view: View) -> View:

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.db import OperationalError, transaction
 from django.http import (
     HttpRequest,
@@ -61,6 +62,18 @@ PROVING = {
     ),
     *("oidc-login", "oidc-callback"),
 }
+
+
+class SignedInMiddleware(LoginRequiredMiddleware):
+    """Asks who one is, except on public pages, which do not read the session for it."""
+
+    def process_view(
+        self, request: HttpRequest, view_func: Any, view_args: Any, view_kwargs: Any
+    ) -> HttpResponseBase | None:
+        """Lead to the sign-in unless somebody is signed in or the view is public."""
+        if not getattr(view_func, "login_required", True):
+            return None
+        return super().process_view(request, view_func, view_args, view_kwargs)
 
 
 class SignInMiddleware:

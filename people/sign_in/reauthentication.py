@@ -23,7 +23,6 @@ from allauth.account.internal.flows.login import (
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import (
     HttpRequest,
@@ -144,7 +143,6 @@ def ask_first(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(address)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("reauthenticate")
 def reauthenticate(request: DeskRequest) -> HttpResponse:
@@ -191,7 +189,6 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_safe
 def resubmit(request: DeskRequest) -> HttpResponse:
     """Render a form that posts the stored data to its URL again. Opening this page

@@ -5,7 +5,6 @@ after a preview, and refusals.
 from dataclasses import replace
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -62,7 +61,6 @@ _NOT_YOURS = "Only an admin of everything that this list covers can change it."
 _TOO_OLD = "This preview is of another list or person, or more than a day old. Make the change again."
 
 
-@login_required
 @require_safe
 def allowlists(request: DeskRequest) -> HttpResponse:
     """Show every list that applies to visible mailboxes and its status at the gates,
@@ -90,7 +88,6 @@ def allowlists(request: DeskRequest) -> HttpResponse:
     return render(request, "policy/allowlists.html", context)
 
 
-@login_required
 @require_safe
 def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show one list: its mode, its status at the gates, and its entries, a page at a
@@ -99,7 +96,6 @@ def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     return answer_list(request, get_visible_list_or_404(scope, kind, request.actor))
 
 
-@login_required
 @require_safe
 def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what was changed in a list, by whom, with before and after."""
@@ -117,7 +113,6 @@ def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     return render(request, "policy/allowlist_history.html", context)
 
 
-@login_required
 @require_safe
 def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     """Show one entry, removed or not, with its history and a form for it."""
@@ -216,7 +211,6 @@ def _choices(actor: Actor) -> list[tuple[str, str]]:
     ]
 
 
-@login_required
 @require_POST
 def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a change would do. Nothing is saved."""
@@ -248,7 +242,6 @@ def _allow_blocked(request: DeskRequest, at: Allowlist) -> HttpResponse:
     return _show(request, at, replace(draft, put=(*draft.put, *allowed), remove=kept))
 
 
-@login_required
 @require_safe
 @reauthenticated
 def import_page(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
@@ -258,7 +251,6 @@ def import_page(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     return _import_form(request, get_visible_list_or_404(scope, kind, request.actor))
 
 
-@login_required
 @require_POST
 def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a file would change. Nothing is saved."""
@@ -271,7 +263,6 @@ def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     return _show(request, at, form.draft(), form.parsed.problems)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
@@ -308,7 +299,6 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     return redirect_with_notice(request, notice, at.url)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
@@ -406,14 +396,12 @@ def _import_form(
     return render(request, "policy/allowlist_import.html", context, status=status)
 
 
-@login_required
 @require_safe
 def refusals(request: DeskRequest) -> HttpResponse:
     """List what the gates refused, newest first: who tried, to whom, by which rule."""
     return _answer(request)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
@@ -441,7 +429,6 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, "allow-entry", entry_id=entry.pk)
 
 
-@login_required
 @require_POST
 @reauthenticated
 def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:

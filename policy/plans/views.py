@@ -5,7 +5,6 @@ and one calendar.
 from collections.abc import Mapping
 from typing import Any
 
-from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
@@ -36,7 +35,6 @@ from policy.rules.rules import PolicyRule
 ALL = "all"
 
 
-@login_required
 @require_safe
 def review_plans(request: DeskRequest) -> HttpResponse:
     """Show the plans of the mailboxes that the actor sees, who is on duty, and the
@@ -144,7 +142,6 @@ def _in_words(plan: ReviewPlan) -> tuple[list[tuple[str, str, str]], list[str]]:
     return found, [commands.step_in_words(step) for step in plan.steps.all()]
 
 
-@login_required
 @require_safe
 def review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Show one plan, with its form for those who may change it."""
@@ -152,7 +149,6 @@ def review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     return _plan_page(request, mailbox)
 
 
-@login_required
 @require_POST
 def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Save a plan."""
@@ -179,7 +175,6 @@ def save_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     return redirect_with_notice(request, notice, "review-plans")
 
 
-@login_required
 @require_POST
 def remove_review_plan(request: DeskRequest, scope: str) -> HttpResponse:
     """Remove a plan."""
@@ -238,7 +233,6 @@ def _plan_page(
     return render(request, "policy/review_plan.html", context, status=status)
 
 
-@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_calendar(request: DeskRequest) -> HttpResponse:
     """Show the form for a new calendar; make it."""
@@ -256,14 +250,12 @@ def add_calendar(request: DeskRequest) -> HttpResponse:
     )
 
 
-@login_required
 @require_safe
 def calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """Show a calendar, with its form for those who may change it."""
     return _calendar_page(request, _get_calendar_or_404(calendar_id))
 
 
-@login_required
 @require_POST
 def save_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """Change a calendar. That asks to confirm who one is where a rule names it: it
@@ -289,7 +281,6 @@ def _rules_with(found: WorkCalendar) -> list[PolicyRule]:
     )
 
 
-@login_required
 @require_POST
 def remove_calendar(request: DeskRequest, calendar_id: int) -> HttpResponse:
     """Remove a calendar that nothing uses."""
@@ -358,7 +349,6 @@ def _calendar_page(
     return render(request, "policy/calendar.html", context, status=status)
 
 
-@login_required
 @require_POST
 def add_duty(request: DeskRequest) -> HttpResponse:
     """Put a person on duty."""
@@ -389,7 +379,6 @@ def add_duty(request: DeskRequest) -> HttpResponse:
     return redirect_with_notice(request, f"{person} is on duty.", "review-plans")
 
 
-@login_required
 @require_POST
 def end_duty(request: DeskRequest, turn_id: int) -> HttpResponse:
     """End a person's duty."""

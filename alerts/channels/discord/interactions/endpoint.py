@@ -12,6 +12,7 @@ import time
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -45,6 +46,7 @@ DATABASE_AWAY = "The desk's database is not responding. Most likely nothing was 
 _refused_in: dict[int, int] = {}
 
 
+@login_not_required
 @csrf_exempt
 @require_POST
 def interactions(request: HttpRequest) -> HttpResponse:
