@@ -34,7 +34,7 @@ MOST_CLAIMS = 200
 
 
 def _pulse_of(request: DeskRequest) -> str:
-    actor: Actor = request.actor
+    actor = request.actor
     newest = (
         Message.objects.visible_to(actor)
         .order_by("-changed_at")
@@ -122,7 +122,7 @@ def pulse(request: DeskRequest) -> HttpResponse:
     """Return what is waiting, for pages without a live stream; 304 where nothing
     changed.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     message = _open_message(request)
     if message is not None:
         # Visible pages ask at least every forty seconds, and each half minute has

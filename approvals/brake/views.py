@@ -31,7 +31,7 @@ def brakes(request: DeskRequest) -> HttpResponse:
     """List the floods with messages that stand apart, the newest first, and those whose
     cap is still passed.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     numbers = desk_messages().visible_to(actor).set_apart().numbers_by_brake()
     found = Brake.objects.visible_to(actor).with_all().filter_shown(numbers)
     context = {
@@ -62,7 +62,7 @@ def _page(
     error: str = "",
     form: RejectAllForm | None = None,
 ) -> HttpResponse:
-    actor: Actor = request.actor
+    actor = request.actor
     apart = commands.set_apart_of(found, actor)
     after = request.GET.get("after", "")
     position = int(after) if after.isdecimal() and len(after) < 19 else 0
@@ -191,7 +191,7 @@ def _caps(
     error: str = "",
     form: CapsForm | None = None,
 ) -> HttpResponse:
-    actor: Actor = request.actor
+    actor = request.actor
     page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
     with_own = commands.mailboxes_with_own_caps()
     context = {

@@ -57,7 +57,6 @@ from approvals.usual_texts.texts import (
     shared_presets,
     words_named,
 )
-from common.actors import Actor
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm, SentenceForm, WordsField
 from common.pages import DeskRequest, page_or_fragment
@@ -211,7 +210,7 @@ def _answer_with_sheet(
     """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise
     all that can be approved are.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     gathered = gather(chosen, actor=actor, now=timezone.now())
     groups = grouped(gathered.ready)
     items = [*(one for group in groups for one in group.items), *gathered.alone]
@@ -258,7 +257,7 @@ def decide(request: DeskRequest) -> HttpResponse:
     """Decide what was ticked on a sheet: 422 for a bad form, with all that was ticked
     and typed; else the outcomes.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     form = BatchForm(request.POST)
     is_valid = form.is_valid()
     shown = None
@@ -316,7 +315,7 @@ def seen(request: DeskRequest) -> HttpResponse:
     """Record which messages of a sheet are on screen; 422 for a sheet that is not this
     person's.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     pairs = [as_pair(value) for value in request.POST.getlist("item")[:MAX_ITEMS]]
     try:
         shown = read_sheet(request.POST.get("sheet", ""), person=actor.id)

@@ -69,7 +69,7 @@ def panel_context(
     """Return the claim, the possible actions, and the history. `happened` are the
     `actions_on` the message.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     person = int(actor.id)
     claim = live_claim(message, now=timezone.now())
     waits = _awaits_review(message)

@@ -142,7 +142,7 @@ def answer_with_message(
     one, the page shows what changed since, and asks to read that before it is decided.
     `decided` is what they have just decided.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     message = get_visible_message_or_404(actor, public_id)
     filters = filters_of(request)
     happened = actions_on(message)
@@ -376,7 +376,7 @@ def message_context(
 @require_POST
 def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
-    actor: Actor = request.actor
+    actor = request.actor
     message = get_bare_message_or_404(actor, public_id)
     note_opened(
         message,
@@ -393,7 +393,7 @@ def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     """Redirect from MultiMail's message id to the message, or offer a choice where
     several have it.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     # PostgreSQL rejects U+0000 in parameters.
     named = (
         desk_messages().none()

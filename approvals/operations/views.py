@@ -44,7 +44,7 @@ def attention(request: DeskRequest) -> HttpResponse:
 def _answer(
     request: DeskRequest, *, status: int = 200, error: str = ""
 ) -> HttpResponse:
-    actor: Actor = request.actor
+    actor = request.actor
     now = timezone.now()
     found = attention_for(actor, now)
     groups = grouped(found)
@@ -97,7 +97,7 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def carry_out(request: DeskRequest) -> HttpResponse:
     """Try the decisions now that no worker claimed; each is checked again there."""
-    actor: Actor = request.actor
+    actor = request.actor
     stalled = (
         Decision.objects.visible_to(actor)
         .stalled()
@@ -121,7 +121,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     """Do a group's action for each item that the person may act on, or dismiss its
     webhooks.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     groups = grouped(attention_for(actor, timezone.now()))
     group = next((one for one in groups if one.key == key), None)
     if group is None:

@@ -174,7 +174,7 @@ def playground(request: DeskRequest) -> HttpResponse:
     """Show the form; run a message through the rules. A link with ?message= runs that
     one.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     now = policies()
     source = request.POST if request.method == "POST" else request.GET
     runs = request.method == "POST" or "message" in request.GET

@@ -69,7 +69,7 @@ def visible_rules(actor: Actor, rules: Rules) -> Rules:
 
 def admin_or_403(request: DeskRequest) -> Actor:
     """Return the actor. Raises PermissionDenied for all but admins of everything."""
-    actor: Actor = request.actor
+    actor = request.actor
     if not actor.is_admin_of_all:
         raise PermissionDenied(_NOT_YOURS)
     return actor

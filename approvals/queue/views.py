@@ -78,7 +78,7 @@ class Waiting:
 @require_safe
 def queue(request: DeskRequest) -> HttpResponse:
     """Show the queue without a message beside it."""
-    actor: Actor = request.actor
+    actor = request.actor
     filters = filters_of(request)
     if request.GET.get("format") == "json":
         return JsonResponse(_for_scripts(actor, filters))
@@ -407,7 +407,7 @@ def history(request: DeskRequest) -> HttpResponse:
     """Show what was decided, newest first, page by page; searched and filtered as the
     queue is.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     mailboxes = mailboxes_of(request)
     asked = QueueAddress(
         {**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes

@@ -18,7 +18,6 @@ from approvals.models import Review, RuleWeight
 from approvals.queue.filters import Filters, Position, read_position
 from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
 from approvals.risk_rules.weighing import may_weigh, weigh
-from common.actors import Actor
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
@@ -146,7 +145,7 @@ def rule(request: DeskRequest, rule: str) -> HttpResponse:
 @require_POST
 def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     """Set a rule's points, or reset them to the published ones."""
-    actor: Actor = request.actor
+    actor = request.actor
     published = _published(rule)
     form = RuleForm(request.POST)
     if not may_weigh(actor):
@@ -188,7 +187,7 @@ def _answer(
     error: str = "",
     typed: str | None = None,
 ) -> HttpResponse:
-    actor: Actor = request.actor
+    actor = request.actor
     weight = (
         RuleWeight.objects.filter(rule=published.name)
         .select_related("changed_by")

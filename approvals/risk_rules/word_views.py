@@ -130,7 +130,7 @@ def own_words(request: DeskRequest) -> HttpResponse:
     """List the words of the mailboxes that the actor sees, those with the most points
     first.
     """
-    actor: Actor = request.actor
+    actor = request.actor
     words = (
         OwnWord.objects.visible_to(actor)
         .select_related("mailbox", "changed_by")
@@ -263,7 +263,7 @@ def _page(
     error: str = "",
     preview: dict[str, Any] | None = None,
 ) -> HttpResponse:
-    actor: Actor = request.actor
+    actor = request.actor
     context = {
         "word": word,
         "form": form or WordForm(request, word),

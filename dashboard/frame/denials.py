@@ -16,7 +16,6 @@ from django.http import HttpRequest, HttpResponseBase
 from audit.models import Entry
 from audit.recording import record
 from audit.trail import lines
-from common.actors import Actor
 from common.logs import trace_id
 from dashboard.frame.middleware import Middleware
 from mirror.models import Message
@@ -56,7 +55,7 @@ def note_denied(request: HttpRequest, status: int) -> None:
     """Record the denied request, unless this request has an entry already, or the same
     was recorded within a minute.
     """
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor  # type: ignore[attr-defined]
     path = request.path[:MAX_PATH]
     lately = (
         Entry.objects.of_person(int(actor.id))

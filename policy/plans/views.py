@@ -46,7 +46,7 @@ def review_plans(request: DeskRequest) -> HttpResponse:
 def _overview(
     request: DeskRequest, *, error: str = "", status: int = 200
 ) -> HttpResponse:
-    actor: Actor = request.actor
+    actor = request.actor
     now = timezone.now()
     seen = {
         box.pk: box
@@ -352,7 +352,7 @@ def _calendar_page(
 @require_POST
 def add_duty(request: DeskRequest) -> HttpResponse:
     """Put a person on duty."""
-    actor: Actor = request.actor
+    actor = request.actor
     seen = {
         box.pk: box
         for box in Mailbox.objects.at_work()
