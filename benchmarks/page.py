@@ -65,7 +65,7 @@ def row(name: str, result: Result) -> str:
     ratio = result.goals[0]
     cells = (
         f"`{name}`",
-        result.question,
+        result.title,
         f"{figure.name}: {figure}",
         f"{result.control.name}: {result.control}",
         f"{ratio.value:.2f}",

@@ -64,6 +64,11 @@ class Result:
     goals: tuple[Goal, ...]
 
     @property
+    def title(self) -> str:
+        """The question on one line, however its docstring is wrapped."""
+        return " ".join(self.question.split())
+
+    @property
     def missed(self) -> str:
         """The goals that are missed, as they are printed."""
         return ", ".join(goal.name for goal in self.goals if not goal.holds)
@@ -72,4 +77,4 @@ class Result:
         """Return everything, a line each."""
         values = (*self.figures, self.control, *self.goals)
         lines = (f"  {one.name:<42}{one!s:>32}" for one in values)
-        return "\n".join([f"{name}: {self.question}", *lines])
+        return "\n".join([f"{name}: {self.title}", *lines])
