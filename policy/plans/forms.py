@@ -244,7 +244,11 @@ class PlanForm(SentenceForm):
                 self.fields[name] = MinutesField(
                     label=label, required=False, initial=minutes or None
                 )
-        number = MAX_STEPS if data is not None else min(MAX_STEPS, len(stored) + 3)
+        number = min(MAX_STEPS, len(stored) + 3)
+        if data is not None:
+            # As many as the page had.
+            sent = [n for n in range(1, MAX_STEPS + 1) if f"step-{n}-whom" in data]
+            number = max(sent, default=0)
         steps: list[LadderStep | None] = [*stored, *[None] * number]
         whom = [*whom_choices(people).items()]
         self.steps = [
