@@ -994,7 +994,8 @@ _WITHOUT = {
 # What is followed from element to element where it may hold.
 _FOLLOWED = re.compile(
     r"color|background-color|font-size|line-height|direction|display|white-space|text-wrap(?:-mode)?|opacity"
-    r"|(?:margin|padding|border)-(?:top|right|bottom|left)(?:-width)?|border-(?:[a-z-]+-)?radius|(?:min-|max-)?width|overflow(?:-x)?"
+    r"|(?:margin|padding|border)-(?:top|right|bottom|left)(?:-width)?|border-(?:[a-z-]+-)?radius"
+    r"|(?:min-|max-)?width|overflow(?:-x)?"
     r"|float|table-layout|text-(?:indent|decoration)|letter-spacing"
 )
 

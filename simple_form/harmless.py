@@ -312,7 +312,8 @@ _PAINTS = frozenset(("color", "background", "background-color"))
 _WIDE = frozenset("inherit initial unset revert".split())
 # Not inherited, and what it is around may add up.
 _ADDING_UP = re.compile(
-    r"(?:margin|padding|border|outline|flex|overflow)(?:-.*)?|(?:min-|max-)?(?:width|height)|opacity|display|position|gap"
+    r"(?:margin|padding|border|outline|flex|overflow)(?:-.*)?"
+    r"|(?:min-|max-)?(?:width|height)|opacity|display|position|gap"
     r"|top|right|bottom|left|float|transform|filter|clip|clip-path"
 )
 _ROOM = "auto none normal min-content fit-content"
@@ -461,7 +462,8 @@ _HARMLESS = re.compile(
 _OFFICE = re.compile(
     r"mso-(?:element(?:-(?:wrap|anchor-[a-z]+|frame-[a-z]+))?|style-(?!textfill)[a-z-]+|style-textfill-type"
     r"|style-textfill-fill-(?:themecolor|alpha)|(?:list|level|yfti|displayed|page|table|border)(?:-[a-z-]+)?"
-    r"|(?:ansi|ascii|bidi|default|fareast|font|generic|hansi)-[a-z-]*(?:alt|charset|family|format|kerning|language|pitch"
+    r"|(?:ansi|ascii|bidi|default|fareast|font|generic|hansi)-[a-z-]*"
+    r"(?:alt|charset|family|format|kerning|language|pitch"
     r"|props|signature|style|theme-font|weight)|(?:cellspacing|padding|margin-[a-z]+|para-margin(?:-[a-z]+)?)(?:-alt)?"
     r"|no-proof|pagination|spacerun|tab-count|outline-level|ligatures|bookmark|theme(?:color|shade|tint)|hyphenate"
     r"|(?:header|footer|gutter)-margin|facing-pages|paper-source|width-(?:source|percent|alt)|height-(?:source|rule)"

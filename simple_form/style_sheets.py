@@ -53,7 +53,8 @@ class Rule:
 
 
 _IDLE = re.compile(
-    r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)(?![\w-])|::-(?:webkit|moz|ms)-(?!scroll|resize)"
+    r"::?(?:hover|active|focus|focus-within|focus-visible|selection|placeholder|target)(?![\w-])"
+    r"|::-(?:webkit|moz|ms)-(?!scroll|resize)"
 )
 _ADDS = re.compile(r"::?(?:before|after|marker|first-letter|first-line)\b")
 _ALWAYS_TRUE = re.compile(r":(?:link|any-link|root)(?![\w-])")
