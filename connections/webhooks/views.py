@@ -210,6 +210,13 @@ def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpRe
     """Send one signed test event, which is about no message."""
     send_test(connection=connection, webhook=found, actor=request.actor)
     notice = f"A test is on its way to {found.label}. Its outcome appears at the top of the log."
+    return _back(request, connection, found, notice)
+
+
+def _back(
+    request: DeskRequest, connection: Connection, found: Webhook, notice: str
+) -> HttpResponse:
+    """Lead back to the page of a webhook, where a notice says what happened."""
     return redirect_with_notice(
         request,
         notice,
@@ -228,13 +235,7 @@ def rename(
     name = cleaned(NameForm(request.POST))["name"]
     rename_webhook(connection=connection, webhook=found, name=name, actor=request.actor)
     notice = f"The webhook is called {name} now."
-    return redirect_with_notice(
-        request,
-        notice,
-        "webhook",
-        connection_id=connection.pk,
-        subscription_id=found.id,
-    )
+    return _back(request, connection, found, notice)
 
 
 @require_POST
@@ -293,10 +294,4 @@ def replay_delivery(
         actor=request.actor,
     )
     notice = f"{delivery.event or 'The event'} is sent to {found.label} again, with the same id and content."
-    return redirect_with_notice(
-        request,
-        notice,
-        "webhook",
-        connection_id=connection.pk,
-        subscription_id=found.id,
-    )
+    return _back(request, connection, found, notice)
