@@ -50,7 +50,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "email.cancelled",
         "a message is cancelled",
-        ("message.cancelled", "practice.ended"),
+        ("message.cancelled",),
     ),
     Event("email.received", "a message is received", ("message.received",)),
     Event(

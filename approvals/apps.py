@@ -13,7 +13,6 @@ class ApprovalsConfig(AppConfig):
         # Commands that wait for a second admin are known by their names once they are
         # imported.
         import approvals.brake.commands
-        import approvals.practice.setting
         import approvals.risk_rules.own_words
         import approvals.standing.signing
         import approvals.usual_texts.texts  # noqa: F401

@@ -437,7 +437,7 @@ _SHOWN = (
         "direction",
         "state",
         "sandbox",
-        "is_practice",
+        "is_local",
         "sender",
         "recipients",
         "subject",

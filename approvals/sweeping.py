@@ -16,14 +16,11 @@ from approvals.models import (
     Brake,
     Claim,
     Decision,
-    PracticeMessage,
     Question,
     Replacement,
     RuleWeight,
     Snooze,
 )
-from approvals.practice import ending as practice
-from approvals.practice import planting
 from approvals.reconcile import closing
 from approvals.standing import ending
 from common.sweeps import Duty, do_all, duty
@@ -39,7 +36,7 @@ log = logging.getLogger(__name__)
 
 def sweep() -> str:
     """Do every duty, and say which of them failed."""
-    failed = do_all(_DUTIES).failed
+    failed = do_all(DUTIES).failed
     return f"swept, but for: {', '.join(failed)}" if failed else "swept"
 
 
@@ -84,7 +81,8 @@ def _each(
     return duty(rows, task.delay_each, most=most)
 
 
-_DUTIES = {
+# Optional features add theirs.
+DUTIES: dict[str, Duty] = {
     "abandoned": duty(Decision.objects.abandoned, _abandon, most=200),
     "policy": _with(apply_policy.apply_due, apply_policy.due),
     "standing approvals over": duty(ending.over, ending.end_over, most=100),
@@ -94,8 +92,6 @@ _DUTIES = {
     "expired": _with(expire.expire_due, expire.due),
     "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
     "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
-    "practice": duty(planting.due, planting.plant_due, most=200),
-    "practice over": duty(PracticeMessage.objects.over, practice.end_over, most=200),
     "review plans": duty(watch.to_watch, watch.watch, most=200),
     "away": duty(assigning.left_by_the_absent, assigning.pass_on, most=200),
     "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),

@@ -17,7 +17,6 @@ from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.policy_rules import editor, group_views, playground
 from approvals.policy_rules import views as policy
-from approvals.practice import views as practice
 from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
@@ -203,12 +202,6 @@ urlpatterns = [
         "rules/words/<int:word_id>/remove/",
         word_views.remove_own_word,
         name="remove-own-word",
-    ),
-    path("policy/practice/", practice.practice_page, name="practice"),
-    path("policy/practice/on/", practice.switch_practice_on, name="practice-on"),
-    path("policy/practice/off/", practice.switch_practice_off, name="practice-off"),
-    path(
-        "policy/practice/confirm/", practice.confirm_practice, name="confirm-practice"
     ),
     path(
         "audit/reports/decisions/", report_decisions.decisions, name="report-decisions"

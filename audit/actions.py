@@ -95,7 +95,6 @@ ACTIONS: dict[str, str] = {
     "practice.switched_off": "switched practice messages off",
     "practice.planted": "planted a practice message, which nobody ever sends",
     "practice.decided": "decided a practice message",
-    "practice.ended": "ended the practice message; nothing was sent",
     "practice.confirmed": "confirmed knowing of practice messages",
     "person_figures.set": "set whether figures of single people are shown",
     # the kill switch
@@ -302,7 +301,7 @@ SETTINGS = frozenset(
 
 # What would tell a reviewer which messages are practice, or who decided one: only
 # admins and auditors read them.
-OF_PRACTICE = frozenset({"practice.planted", "practice.decided"})
+FOR_ADMINS_AND_AUDITORS = frozenset({"practice.planted", "practice.decided"})
 
 # What programs, webhooks and workers write in the ordinary course. What needs somebody,
 # such as a bounce, is not here.

@@ -17,7 +17,7 @@ from django.db import models
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Lower, Now
 
-from audit.actions import ACTIONS, OF_PRACTICE, TECHNICAL
+from audit.actions import ACTIONS, FOR_ADMINS_AND_AUDITORS, TECHNICAL
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
 from audit.visibility import visible_messages
@@ -128,13 +128,13 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         mailbox only by a role for all.
 
         Entries hold no mailbox, so a role for single mailboxes reads entries through
-        its messages. Reviewers do not read which messages are practice.
+        its messages. Reviewers do not read what is for admins and auditors alone.
         """
         if actor.sees_all():
             return (
                 self
                 if reads_everything(actor)
-                else self.exclude(action__in=sorted(OF_PRACTICE))
+                else self.exclude(action__in=sorted(FOR_ADMINS_AND_AUDITORS))
             )
         return self.filter(message__in=visible_messages(actor).values("public_id"))
 

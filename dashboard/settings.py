@@ -108,6 +108,8 @@ LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 6)
 CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
 
 # --- what is installed ----------------------------------------------------------------
+# Optional features of the desk: each is an app that adds itself, with its addresses.
+FEATURES = ["practice"]
 _DESK_APPS = [
     "allauth",
     "allauth.account",
@@ -123,6 +125,7 @@ _DESK_APPS = [
     "mirror.apps.MirrorConfig",
     "people.apps.PeopleConfig",
     "audit.apps.AuditConfig",
+    *FEATURES,
 ]
 # Only the process that answers the API needs django-ninja; the worker stays smaller
 # without it.

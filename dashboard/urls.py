@@ -1,5 +1,6 @@
 """Every address of the desk."""
 
+from django.conf import settings
 from django.urls import include, path
 
 from dashboard.first_run import views as first_run
@@ -27,6 +28,7 @@ urlpatterns = [
     path("", include("connections.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),
+    *(path("", include(f"{feature}.urls")) for feature in settings.FEATURES),
 ]
 
 handler400 = "dashboard.frame.errors.bad_request"

@@ -175,7 +175,6 @@ SENSITIVE = {
     "pause-api-key": "pause or resume an API key",
     "pause-key-of-flood": "pause an API key",
     "password-link": "make a link for a new password",
-    "practice-on": "switch practice messages on",
     "push-list": "copy an allowlist to its gate",
     "reactivate-person": "reactivate somebody",
     "recovery-codes": "make new recovery codes",

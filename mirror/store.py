@@ -386,7 +386,7 @@ def store_revision(
     message.subject, message.recipients = shown.subject, list(shown.to)
     message.sender = fitting("sender", shown.sender)
     _copy_row(message, row)
-    is_new = message.hydrated_at is None and not message.is_practice
+    is_new = message.hydrated_at is None and not message.is_local
     if is_new and (before := examiner.version_before(message)):
         message.answers = before
         message.try_number = before.try_number + 1
@@ -419,7 +419,7 @@ def store_revision(
     is_counted = (
         message.state == MessageState.HELD
         and message.direction != "inbound"
-        and not message.is_practice
+        and not message.is_local
     )
     if is_first and is_counted:
         examiner.count(message, actor)

@@ -340,7 +340,9 @@ ACCOUNT_DOORS = {
         fields=lambda w: {"minimum": "gated_send"},
     ),
     "practice": Door(
-        "shows where practice messages are on, and what was planted", "own", (A, U)
+        "shows what practice messages are; to admins and auditors, where they are on",
+        "own",
+        (A, U, R),
     ),
     "practice-on": Door(
         *("asks a second admin to switch practice messages on", "desk", (A,)),

@@ -52,7 +52,6 @@ CARD_ACTIONS = (
     "message.complained",
     "message.failed",
     "message.cancelled",
-    "practice.ended",
     "message.gone",
     "approval.recorded",
     "verdict.taken_back",

@@ -59,7 +59,7 @@ class ItemResult:
     says why.
 
     `kind` is decided, counted (an approval was given, and others have to approve before
-    it is decided), practice (a practice message, which is over now) or failed.
+    it is decided), local (only this desk had the message, and it is over) or failed.
     """
 
     message: str
@@ -111,8 +111,8 @@ def decide_batch(
             )
             if result.decision is not None:
                 ended.append(ItemResult(key, "decided", decision=result.decision.pk))
-            elif result.lesson:
-                ended.append(ItemResult(key, "practice", result.lesson))
+            elif result.told:
+                ended.append(ItemResult(key, "local", result.told))
             else:
                 ended.append(
                     ItemResult(
@@ -283,7 +283,7 @@ def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch 
 def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
     """Return what the page of outcomes shows."""
     lines: dict[str, list[Line]] = {
-        kind: [] for kind in ("decided", "undone", "counted", "practice", "failed")
+        kind: [] for kind in ("decided", "undone", "counted", "local", "failed")
     }
     for line in _lines(batch, actor):
         lines[line.kind].append(line)

@@ -29,7 +29,7 @@ def on_recorded(
     )
     if entry.action == "decision.recorded" and isinstance(about, Decision):
         _end_what_is_over(about.message, about.given_by_id, by)
-    elif entry.action == "practice.ended" and isinstance(about, Message):
+    elif entry.action == "message.cancelled" and isinstance(about, Message):
         _end_what_is_over(about, None, by)
     elif entry.action == "message.changed" and entry.message is not None:
         snooze.unsnooze_for(entry.message, why=snooze.CHANGED, actor=by)

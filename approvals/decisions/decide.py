@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.text import capfirst
 
-from approvals import tasks
+from approvals import local_messages, tasks
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import (
@@ -26,7 +26,6 @@ from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, opened_parts, shown_context
 from approvals.errors import AlreadyDecided, ReauthenticationNeeded, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from approvals.practice import ending as practice
 from audit.trail import first_at, last_of
 from common.actors import Actor
 from common.identifiers import crockford
@@ -72,9 +71,9 @@ class VerdictResult:
     verdict: Verdict
     decision: Decision | None
     progress: Progress
-    # Said where it was a practice message: the verdict is then no row, and nothing is
-    # carried out.
-    lesson: str = ""
+    # What the person is told of a message that only this desk has: the verdict is then
+    # no row, and nothing is carried out.
+    told: str = ""
 
 
 @atomic_with_retry
@@ -140,15 +139,16 @@ def give_verdict(
     )
     seen["approvals"] = str(reached)
     seconds_shown = _seconds_shown(locked, actor, fingerprint, now=at)
-    if locked.is_practice:
-        return _end_practice(
+    if locked.is_local:
+        told = local_messages.feature().answer(
             locked,
-            actor,
+            actor=actor,
             outcome=outcome,
             reason=reason,
-            reached=reached,
             seconds_shown=seconds_shown,
         )
+        verdict = Verdict(message=locked, person_id=int(actor.id), outcome=outcome)
+        return VerdictResult(verdict, None, reached, told)
     waits = outcome == Outcome.APPROVE and not reached.is_complete
     verdict = _store_verdict(
         locked,
@@ -180,35 +180,6 @@ def give_verdict(
         policy=policy,
     )
     return VerdictResult(verdict, decision, reached)
-
-
-def _end_practice(
-    message: Message,
-    actor: Actor,
-    *,
-    outcome: str,
-    reason: str,
-    reached: Progress,
-    seconds_shown: int | None,
-) -> VerdictResult:
-    """End a practice message, where a real one would get a verdict: whoever presses
-    first learns what it was.
-    """
-    ended = practice.answer(
-        message,
-        actor=actor,
-        outcome=outcome,
-        reason=reason,
-        seconds_shown=seconds_shown,
-    )
-    verdict = Verdict(
-        message=message,
-        person_id=int(actor.id),
-        outcome=outcome,
-        reason=reason,
-        seconds_shown=seconds_shown,
-    )
-    return VerdictResult(verdict, None, reached, practice.lesson(ended))
 
 
 def _seconds_shown(
@@ -452,10 +423,9 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
             raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The earlier verdicts have had their effect.
         message.verdicts.filter(live=True).update(live=False, awaits_others=False)
-    if message.is_practice and message.state != MessageState.HELD:
-        raise AlreadyDecided(
-            "This was a practice message, and it is over. Nothing was sent."
-        )
+    if message.is_local and message.state != MessageState.HELD:
+        what = local_messages.feature().word.lower()
+        raise AlreadyDecided(f"This was a {what}, and it is over. Nothing was sent.")
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")

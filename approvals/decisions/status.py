@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
+from approvals import local_messages
 from approvals.decisions.later import delay_in_words, time_in_words
 from approvals.decisions.outcomes import NO_REASON_TAKEN
 from approvals.decisions.settle import (
@@ -85,8 +86,9 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     plain = _STATES[message.state]
     if said := reported_in_words(message):
         plain = replace(plain, detail=f"{said}; {BEING_CHECKED}")
-    if message.is_practice and message.state != MessageState.HELD:
-        return Status("Practice message", "blue", "It is over; nothing was sent")
+    if message.is_local and message.state != MessageState.HELD:
+        word = local_messages.feature().word
+        return Status(word, "blue", "It is over; nothing was sent")
     if decision is None:
         return _with_upstream(message, plain)
     who = decision.giver

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import tasks
+from approvals import local_messages, tasks
 from approvals.decisions.contributors import edit_of
 from approvals.decisions.decide import VerdictResult, give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
@@ -34,7 +34,6 @@ from approvals.editing.words import (
 )
 from approvals.errors import AlreadyDecided, EditNotPossible, VerdictNotAllowed
 from approvals.models import Replacement
-from approvals.practice import ending as practice
 from common.actors import Actor
 from common.fingerprint import Content
 from common.postgres.retry import atomic_with_retry
@@ -57,7 +56,7 @@ def replace_message(
     return it.
 
     `reference` identifies the press: the same one again returns the same row. A
-    practice message ends with it, and the row is not stored. Raises VerdictNotAllowed
+    local message ends with it, and the row is not stored. Raises VerdictNotAllowed
     where the person may not decide the message, AlreadyDecided where somebody did or
     edits it, ContentChanged where it is not the one that was shown any more, and
     EditNotPossible where it cannot be sent from here, or nothing was changed.
@@ -105,9 +104,9 @@ def replace_message(
     )
     if summary(first, row) == "nothing":
         raise EditNotPossible("Nothing was changed, so there is nothing to send.")
-    if locked.is_practice:
+    if locked.is_local:
         # Whoever corrects it has seen what is wrong, or at least sends nothing of it.
-        practice.answer(
+        local_messages.feature().answer(
             locked,
             actor=actor,
             outcome=Outcome.SEND_BACK,

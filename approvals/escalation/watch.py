@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
 from approvals.escalation import assigning
-from approvals.models import Claim, PracticeMessage, Reminder, Review, StepDone
+from approvals.models import Claim, Reminder, Review, StepDone
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Mailbox, Message
@@ -91,9 +91,7 @@ def _watch(message_id: int) -> None:
 
 
 def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
-    """Do what is due. A practice message takes no step, reminds nobody, and ends
-    quietly instead of being late.
-    """
+    """Do what is due. For a local message no step is taken and nobody is reminded."""
     risk = message.review.risk_level
     held_at = message.held_at
     deadlines = deadlines_of(
@@ -111,7 +109,7 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
     targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
     late_since = min((at for at in targets if at and at <= now), default=None)
     steps: list[DueStep] = []
-    if not message.is_practice:
+    if not message.is_local:
         steps = [
             due
             for due in steps_of(plan, deadlines, risk=risk, held_at=held_at)
@@ -119,9 +117,6 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
             and not (is_looked_at and due.step.basis == LadderStep.Basis.LOOK)
         ]
         _do_last([due for due in steps if due.at <= now], message, now=now)
-    elif late_since:
-        PracticeMessage.objects.filter(message=message).update(ends_at=now)
-        late_since = None
     times = [at for at in (*targets, *(due.at for due in steps)) if at and at > now]
     # Late for its first look, it is late no more once somebody looks; and somebody may
     # come on duty.

@@ -191,7 +191,7 @@ def _decide(
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
         )
-    if given.lesson:
+    if given.told:
         # The message stays on screen, with what was wrong with it.
         return back_to_message(request, message.public_id)
     return _show_next(request, message)

@@ -121,13 +121,11 @@ def _carry_out(
     }
     if typed["do"] == "suggest":
         suggest_changes(**asked, first=content)
-        notice = "" if message.is_practice else "Changes requested, with your text."
+        notice = "" if message.is_local else "Changes requested, with your text."
     else:
         replace_message(**asked, reference=typed["reference"])
         notice = (
-            ""
-            if message.is_practice
-            else "The edited version is being sent for review."
+            "" if message.is_local else "The edited version is being sent for review."
         )
     return back_to_message(request, message.public_id, notice=notice)
 

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals import local_messages
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON
@@ -68,7 +69,7 @@ from approvals.message_page.side_panel import (
     ticks_shown,
     unread_shown,
 )
-from approvals.models import PracticeMessage, RuleWeight, Verdict
+from approvals.models import RuleWeight, Verdict
 from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import expiry_of
@@ -336,7 +337,6 @@ def message_context(
         "ticks": ticks_shown(message, opened, actor=actor),
         "pictures": pictures_line(message, rendered),
         "later": later_context(message),
-        "practice": None,
         "status": shown_status(message),
         "decision": decision,
         "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk)
@@ -350,8 +350,8 @@ def message_context(
         "how_lost": how_lost(decision),
         "also_withdrawn": still_withdrawn(decisions, decision),
     }
-    if message.is_practice and message.state != "held":
-        context["practice"] = PracticeMessage.objects.of_message(message.pk)
+    if message.is_local and message.state != "held":
+        context["local_note"] = local_messages.feature().note(message, actor)
     if content is not None and rendered is not None:
         thread = [one.text for one in conversation.messages if one.text]
         context["inbox"] = inbox_of(content, rendered)

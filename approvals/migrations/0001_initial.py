@@ -9,24 +9,24 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-# Nothing that a worker would carry out can be stored for a practice message, and no
+# Nothing that a worker would carry out can be stored for a local message, and no
 # decision on one is ever called.
-NOTHING_ON_PRACTICE = """
-CREATE FUNCTION approvals_refuse_practice() RETURNS trigger LANGUAGE plpgsql AS $$
+NOTHING_ON_LOCAL = """
+CREATE FUNCTION approvals_refuse_local() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM mirror_message WHERE id = NEW.message_id AND is_practice) THEN
-        RAISE EXCEPTION 'message % is a practice message: nothing of it is carried out', NEW.message_id
+    IF EXISTS (SELECT FROM mirror_message WHERE id = NEW.message_id AND is_local) THEN
+        RAISE EXCEPTION 'message % exists at this desk alone: nothing of it is carried out', NEW.message_id
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER approvals_decision_practice BEFORE INSERT OR UPDATE OF message_id ON approvals_decision
-    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_practice();
-CREATE TRIGGER approvals_decision_practice_call BEFORE UPDATE OF state ON approvals_decision
-    FOR EACH ROW WHEN (NEW.state = 'calling') EXECUTE FUNCTION approvals_refuse_practice();
-CREATE TRIGGER approvals_replacement_practice BEFORE INSERT OR UPDATE OF message_id ON approvals_replacement
-    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_practice();
+CREATE TRIGGER approvals_decision_local BEFORE INSERT OR UPDATE OF message_id ON approvals_decision
+    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_local();
+CREATE TRIGGER approvals_decision_local_call BEFORE UPDATE OF state ON approvals_decision
+    FOR EACH ROW WHEN (NEW.state = 'calling') EXECUTE FUNCTION approvals_refuse_local();
+CREATE TRIGGER approvals_replacement_local BEFORE INSERT OR UPDATE OF message_id ON approvals_replacement
+    FOR EACH ROW EXECUTE FUNCTION approvals_refuse_local();
 """
 
 # Each message has a review from the start, in which `is_held` and `held_at` are as in
@@ -214,47 +214,6 @@ class Migration(migrations.Migration):
                 ('changed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ('changed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('mailbox', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='own_words', to='mirror.mailbox')),
-            ],
-        ),
-        migrations.CreateModel(
-            name='PracticeMessage',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('fault', models.CharField(max_length=20)),
-                ('signed_by', models.CharField(blank=True, max_length=400)),
-                ('explanation', models.TextField()),
-                ('planted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('ends_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('outcome', models.CharField(blank=True, choices=[('caught', 'Stopped'), ('passed', 'Let pass'), ('unanswered', 'Nobody decided')], max_length=10)),
-                ('verdict', models.CharField(blank=True, max_length=10)),
-                ('surface', models.CharField(blank=True, max_length=16)),
-                ('seconds_shown', models.PositiveIntegerField(blank=True, null=True)),
-                ('copied_from', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='practice_copies', to='mirror.message')),
-                ('message', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='practice', to='mirror.message')),
-                ('person', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='PracticeNotice',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('confirmed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('person', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
-            ],
-        ),
-        migrations.CreateModel(
-            name='PracticeSetting',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('one_in', models.PositiveIntegerField()),
-                ('since', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('counted_to', models.BigIntegerField(default=0)),
-                ('counted', models.PositiveIntegerField(default=0)),
-                ('place', models.PositiveIntegerField(default=1)),
-                ('accepted_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('asked_by', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('mailbox', models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='practice', to='mirror.mailbox')),
             ],
         ),
         migrations.CreateModel(
@@ -499,30 +458,6 @@ class Migration(migrations.Migration):
             model_name='ownword',
             constraint=models.CheckConstraint(condition=models.Q(('points__gte', 1), ('points__lte', 100)), name='own_word_points'),
         ),
-        migrations.AddIndex(
-            model_name='practicemessage',
-            index=models.Index(condition=models.Q(('ended_at', None)), fields=['ends_at'], name='practice_waiting'),
-        ),
-        migrations.AddIndex(
-            model_name='practicemessage',
-            index=models.Index(fields=['planted_at'], name='practice_planted'),
-        ),
-        migrations.AddConstraint(
-            model_name='practicemessage',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at', None), ('outcome', '')), models.Q(('ended_at__isnull', False), ('outcome__in', ('caught', 'passed', 'unanswered'))), _connector='OR'), name='practice_message_ends_once'),
-        ),
-        migrations.AddConstraint(
-            model_name='practicesetting',
-            constraint=models.UniqueConstraint(fields=('mailbox',), name='practice_setting_once', nulls_distinct=False),
-        ),
-        migrations.AddConstraint(
-            model_name='practicesetting',
-            constraint=models.CheckConstraint(condition=models.Q(('one_in__gte', 2), ('one_in__lte', 10000)), name='practice_setting_one_in'),
-        ),
-        migrations.AddConstraint(
-            model_name='practicesetting',
-            constraint=models.CheckConstraint(condition=models.Q(('asked_by', models.F('accepted_by')), _negated=True), name='practice_setting_takes_two'),
-        ),
         migrations.AddConstraint(
             model_name='question',
             constraint=models.UniqueConstraint(fields=('person', 'message'), name='question_once'),
@@ -639,6 +574,6 @@ class Migration(migrations.Migration):
             model_name='verdict',
             constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ['approve', 'reject', 'send_back'])), name='verdict_outcome_known'),
         ),
-        migrations.RunSQL(NOTHING_ON_PRACTICE, migrations.RunSQL.noop),
+        migrations.RunSQL(NOTHING_ON_LOCAL, migrations.RunSQL.noop),
         migrations.RunSQL(REVIEWS, migrations.RunSQL.noop),
     ]

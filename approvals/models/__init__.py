@@ -11,7 +11,6 @@ from approvals.models.collaboration import (
 )
 from approvals.models.commanded import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt
-from approvals.models.practice import PracticeMessage, PracticeNotice, PracticeSetting
 from approvals.models.reminders import Reminder, StepDone
 from approvals.models.replacements import Replacement
 from approvals.models.reviews import Review
@@ -30,9 +29,6 @@ __all__ = [
     "DecisionAttempt",
     "OpenedPart",
     "OwnWord",
-    "PracticeMessage",
-    "PracticeNotice",
-    "PracticeSetting",
     "Question",
     "Reminder",
     "Replacement",

@@ -164,10 +164,10 @@ class DecisionQuerySet(DecisionFigures["Decision"]):
         return ready.on_real_messages()._on_well_connections().filter(~Exists(_stops()))
 
     def on_real_messages(self) -> Self:
-        """Those on messages that are at MultiMail: no decision on a practice message is
+        """Those on messages that are at MultiMail: no decision on a local message is
         ever carried out.
         """
-        return self.filter(message__is_practice=False)
+        return self.filter(message__is_local=False)
 
     def _on_well_connections(self) -> Self:
         rested = Q(message__connection__wait_until=None) | Q(

@@ -51,7 +51,7 @@ def close(
     by webhooks, else as gone.
     """
     locked = store.lock_current(message)
-    if locked is None or locked.state != MessageState.HELD or locked.is_practice:
+    if locked is None or locked.state != MessageState.HELD or locked.is_local:
         return "closed meanwhile"
     read = (
         unconfirmed.TOLD
@@ -92,7 +92,7 @@ def catch_up(
     new" where all is known.
     """
     locked = store.lock_current(message)
-    if locked is None or locked.is_practice:
+    if locked is None or locked.is_local:
         return "gone"
     applied = _apply(locked, upstream, now)
     if locked.reported:
@@ -210,7 +210,7 @@ def reopen(
     if (
         locked is None
         or locked.state in AS_LISTED
-        or locked.is_practice
+        or locked.is_local
         or locked.connection.removed_at
     ):
         return

@@ -90,8 +90,8 @@ def ask_about(*, message_id: int, now: datetime) -> str:
     )
     if message is None or message.connection.removed_at:
         return "gone"
-    if message.is_practice:
-        return "practice"
+    if message.is_local:
+        return "local"
     # Only one caller wins this update; by the database's clock, as the next time is.
     mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
     if not mine.update(asked_at=Now()):

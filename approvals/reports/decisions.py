@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 from django.utils.text import capfirst
 
-from approvals.models import Decision, PracticeMessage, Verdict
+from approvals import local_messages
+from approvals.models import Decision, Verdict
 from approvals.models.figures import FIGURES, Group, by_mailbox, decided_elsewhere
 from common.actors import Actor, Role
 from common.charts import Bars, bars, spoken
@@ -158,13 +159,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Review:
-    """How the month's approvals were read, and how many practice messages were stopped."""
+    """How the month's approvals were read, with the figures of optional features."""
 
     median: str
     known: int
     unread: int
-    practised: int
-    stopped: int
+    figures: list[tuple[str, str]]
 
     @property
     def unread_share(self) -> str:
@@ -257,16 +257,14 @@ def review_of(actor: Actor, month: Month) -> Review | None:
     read = verdicts.approvals_read()
     if read["people"] < FEWEST and not shows_people():
         return None
-    practised = PracticeMessage.objects.visible_to(_looking(actor)).filter(
-        person__isnull=False
-    )
-    practised = practised.filter(ended_at__gte=month.since, ended_at__lt=month.until)
     return Review(
         median="" if read["median"] is None else spoken(read["median"]),
         known=read["known"],
         unread=read["unread"],
-        practised=practised.count(),
-        stopped=practised.filter(outcome=PracticeMessage.Outcome.CAUGHT).count(),
+        figures=[
+            feature.figure(visible, since=month.since, until=month.until)
+            for feature in local_messages.FEATURES
+        ],
     )
 
 

@@ -17,7 +17,6 @@ from django.utils.text import slugify
 
 from approvals import tasks
 from approvals.models import Decision
-from approvals.practice.ending import end_all_of
 from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
 from common.actors import Actor
@@ -494,9 +493,8 @@ def remove_connection(
     if error := removal_error(locked):
         raise ConnectionNotChanged(error)
     for message in held:
-        if not message.is_practice:
+        if not message.is_local:
             leave_queue(message, actor, now)
-    end_all_of(held)
     _empty(locked)
     details = {
         "explanation": locked.name,

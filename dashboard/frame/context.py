@@ -2,6 +2,7 @@
 is stuck or stopped.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +15,6 @@ from alerts.models import Destination
 from approvals.collaboration.comments import count_asked_of
 from approvals.desk_messages import desk_messages
 from approvals.operations.attention import recent_attention_count
-from approvals.practice.setting import concerns, must_be_told
 from approvals.queue.views import filters_of
 from common.actors import Actor
 from common.counts import count_of, counted
@@ -25,8 +25,10 @@ from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.sync.health import freshness_for
 from people.models import PendingChange
-from people.second_admin.person_figures import shows_people
 from policy.models import KillSwitch
+
+# What optional features say above every page, as safe HTML; mostly empty.
+STRIPS: list[Callable[[DeskRequest], str]] = []
 
 
 def desk(request: DeskRequest) -> dict[str, Any]:
@@ -45,10 +47,7 @@ def desk(request: DeskRequest) -> dict[str, Any]:
             lambda: _count(desk_messages().waiting_for(actor))
         ),
         "desk_asked": SimpleLazyObject(lambda: count_asked_of(actor)),
-        "desk_practice": SimpleLazyObject(lambda: must_be_told(actor)),
-        # Only the page of one's account shows these two.
-        "desk_has_practice": SimpleLazyObject(lambda: concerns(int(actor.id))),
-        "desk_shows_people": SimpleLazyObject(shows_people),
+        "desk_strips": SimpleLazyObject(lambda: [one(request) for one in STRIPS]),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: recent_attention_count(actor)),
         "desk_changes": SimpleLazyObject(

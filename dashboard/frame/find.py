@@ -68,7 +68,7 @@ _is_admin_of_all = attrgetter("is_admin_of_all")
 
 # Label, the address's name, other words, and who may use it.
 Place = tuple[str, str, str, Callable[[Actor], bool]]
-PAGES: tuple[Place, ...] = (
+PAGES: list[Place] = [
     ("Home", "home", "start overview figures", _everybody),
     ("Queue", "queue", "waiting inbox messages", _everybody),
     ("History", "history", "past decided sent", _everybody),
@@ -106,12 +106,6 @@ PAGES: tuple[Place, ...] = (
         _everybody,
     ),
     (
-        "Policy: practice messages",
-        "practice",
-        "planted test attention rules",
-        _looks_after_people,
-    ),
-    (
         "Review plans",
         "review-plans",
         "targets late calendar holidays duty escalation ladder",
@@ -135,7 +129,7 @@ PAGES: tuple[Place, ...] = (
     (
         "Who decided what",
         "report-decisions",
-        "report month unread speed practice figures people",
+        "report month unread speed figures people",
         may_read_reports,
     ),
     (
@@ -155,7 +149,7 @@ PAGES: tuple[Place, ...] = (
     ("Your sessions", "sessions", "signed in devices", _everybody),
     ("Your second factors", "factors", "app passkey recovery codes 2fa", _everybody),
     ("Your Discord account", "own-discord", "link", _everybody),
-)
+]
 ACTS: tuple[Place, ...] = (
     ("Pull the kill switch", "stop", "stop everything emergency", _may_stop),
     ("Add a connection", "add-connection", "new multimail gateway", _is_admin_of_all),

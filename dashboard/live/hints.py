@@ -26,7 +26,7 @@ from rendering import named
 # was leaving before, and a hint would only delay it.
 _QUIET = ("message.served", "message.opened", "decision.calling")
 _CHANGING = (
-    *("message.", "decision.", "approval.", "verdict.taken_back", "practice.ended"),
+    *("message.", "decision.", "approval.", "verdict.taken_back"),
     *("webhook.unconfirmed", "webhook.refuted"),
 )
 # Actions that change every page: the kill-switch banner, and the line on how complete

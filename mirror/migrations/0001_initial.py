@@ -13,17 +13,17 @@ from django.db import migrations, models
 
 
 # Whoever changes what the queue is sorted by changes its place, and somebody who pages
-# through it must be told. A practice message stays one, and a real message never
+# through it must be told. A local message stays one, and one of MultiMail never
 # becomes one.
-PRACTICE_STAYS = """
-CREATE FUNCTION mirror_keep_practice() RETURNS trigger LANGUAGE plpgsql AS $$
+LOCAL_STAYS = """
+CREATE FUNCTION mirror_keep_local() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    RAISE EXCEPTION 'whether message % is a practice message never changes', OLD.id
+    RAISE EXCEPTION 'whether message % exists at this desk alone never changes', OLD.id
         USING ERRCODE = 'integrity_constraint_violation';
 END
 $$;
-CREATE TRIGGER mirror_message_practice BEFORE UPDATE OF is_practice ON mirror_message
-    FOR EACH ROW WHEN (OLD.is_practice <> NEW.is_practice) EXECUTE FUNCTION mirror_keep_practice();
+CREATE TRIGGER mirror_message_local BEFORE UPDATE OF is_local ON mirror_message
+    FOR EACH ROW WHEN (OLD.is_local <> NEW.is_local) EXECUTE FUNCTION mirror_keep_local();
 """
 
 
@@ -122,7 +122,7 @@ class Migration(migrations.Migration):
                 ('upstream_status', models.CharField(blank=True, max_length=64)),
                 ('state', models.CharField(choices=[('held', 'Held'), ('scheduled', 'Scheduled'), ('received', 'Received'), ('approved', 'Approved'), ('released', 'Released'), ('scheduled_approved', 'Approved, scheduled'), ('sent', 'Sent'), ('delivered', 'Delivered'), ('bounced', 'Bounced'), ('complained', 'Complained of'), ('rejected', 'Rejected'), ('cancelled', 'Cancelled'), ('failed', 'Failed'), ('gone', 'Decided elsewhere')], max_length=20)),
                 ('sandbox', models.BooleanField(default=False)),
-                ('is_practice', models.BooleanField(db_default=False, default=False, editable=False)),
+                ('is_local', models.BooleanField(db_default=False, default=False, editable=False)),
                 ('sender', models.CharField(blank=True, max_length=1000)),
                 ('recipients', models.JSONField(default=list)),
                 ('subject', models.TextField(blank=True)),
@@ -424,7 +424,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='message',
-            constraint=models.CheckConstraint(condition=models.Q(('is_practice', False), ('state__in', ('held', 'cancelled')), _connector='OR'), name='message_practice_stays'),
+            constraint=models.CheckConstraint(condition=models.Q(('is_local', False), ('state__in', ('held', 'cancelled')), _connector='OR'), name='message_local_stays'),
         ),
         migrations.AddIndex(
             model_name='attachedfile',
@@ -474,5 +474,5 @@ class Migration(migrations.Migration):
             model_name='webhookname',
             constraint=models.UniqueConstraint(fields=('connection', 'upstream_id'), name='webhook_name_once'),
         ),
-        migrations.RunSQL(PRACTICE_STAYS, migrations.RunSQL.noop),
+        migrations.RunSQL(LOCAL_STAYS, migrations.RunSQL.noop),
     ]

@@ -121,8 +121,8 @@ class MessageQuerySet(models.QuerySet["Message"]):
     """Reads of messages."""
 
     def real(self) -> Self:
-        """Without practice messages."""
-        return self.filter(is_practice=False)
+        """Those that are at MultiMail, without what exists at this desk alone."""
+        return self.filter(is_local=False)
 
     def really_sent_since(self, since: datetime) -> Self:
         """Outbound mail that was held or reported since then and read, without tests
@@ -368,10 +368,9 @@ class Message(models.Model):
     upstream_status = models.CharField(max_length=64, blank=True)
     state = models.CharField(max_length=20, choices=MessageState)
     sandbox = models.BooleanField(default=False)
-    # A planted message: it exists at this desk alone (docs/policy.md, "Practice
-    # messages"). MultiMail is never asked about it, and a trigger keeps decisions off
-    # it.
-    is_practice = models.BooleanField(default=False, db_default=False, editable=False)
+    # It exists at this desk alone (`approvals.local_messages`). MultiMail is never
+    # asked about it, and a trigger keeps decisions off it.
+    is_local = models.BooleanField(default=False, db_default=False, editable=False)
     sender = models.CharField(max_length=1000, blank=True)
     recipients = models.JSONField(default=list)
     subject = models.TextField(blank=True)
@@ -442,10 +441,10 @@ class Message(models.Model):
             models.CheckConstraint(
                 condition=Q(state__in=MessageState.values), name="message_state_known"
             ),
-            # A practice message waits, or has ended: it is never approved or sent.
+            # A local message waits, or has ended: it is never approved or sent.
             models.CheckConstraint(
-                condition=Q(is_practice=False) | Q(state__in=("held", "cancelled")),
-                name="message_practice_stays",
+                condition=Q(is_local=False) | Q(state__in=("held", "cancelled")),
+                name="message_local_stays",
             ),
         ]
         indexes = [

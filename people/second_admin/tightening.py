@@ -18,7 +18,6 @@ NEVER_WAITS = {
     "unlink_of": "revokes a way to act from Discord",
     "end_duty": "ends somebody's duty",
     "end_standing": "ends a standing approval",
-    "switch_practice_off": "ends practice messages",
     # They change nothing that is in force: activating the draft waits, as does a rule
     # that names a group or calendar.
     "begin_draft": "begins a draft of the policy",

@@ -192,8 +192,8 @@
   }
 
   function goOn(next, text, press) {
-    // A practice message comes back with what was wrong with it; what was pressed after it is not sent.
-    if (next.dataset.message === press.id && next.querySelector("#practice")) return comeBackAs(next, text, press);
+    // A message that only this desk had comes back with what it was; what was pressed after it is not sent.
+    if (next.dataset.message === press.id && next.querySelector("#local-note")) return comeBackAs(next, text, press);
     const { from, id, shown, box } = press;
     const isUndone = box && "undo" in box.dataset;
     // Where others have to agree, there is no decision yet.
@@ -221,8 +221,9 @@
     forget();
     window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
     go(pane().dataset.page, true);
-    emit("desk:status", { id: press.id, word: "Practice message", tone: "blue" });
-    document.getElementById("practice")?.focus();
+    const note = document.getElementById("local-note");
+    emit("desk:status", { id: press.id, word: note.dataset.word, tone: "blue" });
+    note.focus();
   }
 
   /* What is being read stays, whatever the desk would have shown. */

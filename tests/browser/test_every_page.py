@@ -22,7 +22,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from approvals.decisions.standing import approve_due
-from approvals.models import PracticeSetting
 from approvals.queue import views as queue_views
 from common.actors import Role
 from gateway.models import ApiKey, Domain, WebhookDelivery
@@ -30,6 +29,7 @@ from mirror.models import Revision
 from people.invitations.links import make_password_link
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.person_figures import set_person_figures
+from practice.models import PracticeSetting
 from tests.browser.looking import bones, everywhere, too_wide, unfolded, violations
 from tests.doors import DOORS
 from tests.factories import (

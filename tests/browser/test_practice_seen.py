@@ -18,9 +18,9 @@ def tidy(product):
     """No practice messages afterwards."""
     yield
     for table in ("practicesetting", "practicenotice"):
-        product.sql(f"DELETE FROM approvals_{table}")
+        product.sql(f"DELETE FROM practice_{table}")
     product.sql(
-        "UPDATE mirror_message SET state = 'cancelled' WHERE is_practice AND state = 'held'"
+        "UPDATE mirror_message SET state = 'cancelled' WHERE is_local AND state = 'held'"
     )
     product.sql("DELETE FROM people_organisationsettings")
 
@@ -62,7 +62,7 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(
     expect(ida.locator("#one-in-wrong")).to_contain_text("from 2 to 10,000")
     ida.get_by_label("One in so many").fill("2")
     ida.get_by_role("button", name="Switch on").click()
-    expect(ida.get_by_text("always take two admins")).to_be_visible()
+    expect(ida.get_by_text("Such a change takes two admins")).to_be_visible()
     ida.get_by_label("Reason").fill("To keep attention awake")
     ida.get_by_role("button", name="Ask a second admin").click()
     expect(ida.locator(".waiting-change")).to_contain_text(
@@ -77,14 +77,12 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(
     expect(desk.locator("#practice-told")).to_contain_text("never sent")
     desk.get_by_role("button", name="I know").click()
     expect(desk.locator("#practice-told")).to_have_count(0)
-    desk.goto(f"{home}/people/me/")
-    expect(desk.locator("#practice")).to_contain_text("no test of you")
+    desk.goto(f"{home}/policy/practice/")
+    expect(desk.locator("#content")).to_contain_text("no test of one person")
 
     product.hold(ana, "An ordinary one")
     product.hold(ana, "Another ordinary one")
-    planted = (
-        "SELECT public_id FROM mirror_message WHERE is_practice AND state = 'held'"
-    )
+    planted = "SELECT public_id FROM mirror_message WHERE is_local AND state = 'held'"
     product.wait_for(
         lambda: product.sql(planted), timeout=60, what="a practice message"
     )
@@ -96,10 +94,10 @@ def test_two_admins_switch_it_on_and_whoever_lets_one_pass_learns_it(
         desk.locator("[data-letter='here']").wait_for(state="attached")
     let_pass(desk, product, message)
     expect(desk).to_have_url(re.compile(str(message)))
-    expect(desk.locator("#practice")).to_contain_text(
+    expect(desk.locator("#local-note")).to_contain_text(
         "This was a practice message. Nothing was sent."
     )
-    expect(desk.locator("#practice")).to_contain_text("easily missed")
+    expect(desk.locator("#local-note")).to_contain_text("easily missed")
     ida.goto(f"{home}/policy/practice/")
     expect(ida.locator("main")).to_contain_text("Let pass")
     ida.get_by_role("button", name="Switch off").click()

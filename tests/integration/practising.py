@@ -8,10 +8,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.models import Decision, PracticeMessage
-from approvals.practice import planting
+from approvals.models import Decision
 from mirror.models import Connection, Message
 from people.models import Person
+from practice import planting
+from practice.models import PracticeMessage
 from tests.factories import make_message
 
 TEXT = (

@@ -20,17 +20,7 @@ from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
 from approvals.decisions import apply_policy, execute, expire
 from approvals.desk_messages import desk_messages, shown_message
-from approvals.models import (
-    Arrival,
-    Decision,
-    PracticeMessage,
-    PracticeNotice,
-    PracticeSetting,
-    Replacement,
-    Verdict,
-)
-from approvals.practice import ending, planting
-from approvals.practice.setting import switch_practice_off, switch_practice_on
+from approvals.models import Arrival, Decision, Replacement, Verdict
 from approvals.reconcile import reads
 from audit.models import Entry
 from common.actors import Role, operator
@@ -42,6 +32,9 @@ from people.second_admin.ending import accept
 from people.second_admin.registry import SecondAdminNeeded
 from policy.kill_switch import pull
 from policy.models import PolicyVersion
+from practice import ending, planting
+from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
+from practice.setting import switch_practice_off, switch_practice_on
 from tests.factories import make_message, make_person
 from tests.integration.deciding import decide, in_thread
 from tests.integration.practising import make_approved, make_planted
@@ -76,7 +69,7 @@ def test_planted_message_is_a_copy_with_one_fault_that_no_trail_gives_away(
     planted, approved, reviewer, auditor
 ):
     message = Message.objects.get(pk=planted.message_id)
-    assert (message.state, message.is_practice, message.mailbox_id) == (
+    assert (message.state, message.is_local, message.mailbox_id) == (
         "held",
         True,
         approved.mailbox_id,
@@ -136,7 +129,7 @@ def test_nothing_of_it_tells_a_reviewer_before_it_is_decided(
 
 
 def test_card_and_event_of_it_are_those_of_a_held_message(approved, mailbox):
-    actions = ["message.held", "practice.ended"]
+    actions = ["message.held", "message.cancelled"]
     destination = Destination.objects.create(
         name="#approvals", url="https://discord.com/api/webhooks/1/token"
     )
@@ -168,7 +161,7 @@ def test_card_and_event_of_it_are_those_of_a_held_message(approved, mailbox):
         ).word
         == "Practice message"
     )
-    assert told.filter(action="practice.ended").exists()
+    assert told.filter(action="message.cancelled").exists()
 
 
 def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(
@@ -201,7 +194,7 @@ def test_who_lets_it_pass_learns_it_at_once_and_nothing_is_carried_out(
     assert decided.detail.fields["signed_by"] == "Ida Lindqvist and Sam Okoro"
     assert (
         Entry.objects.of_message(message.public_id)
-        .of_action("practice.ended")
+        .of_action("message.cancelled")
         .get()
         .actor_kind
         == "worker"
@@ -216,7 +209,7 @@ def test_who_stops_it_learns_that_and_the_second_person_learns_that_it_is_over(
     message = planted.message
     assert (
         "well spotted"
-        in decide(message, reviewer, "reject", "The wrong recipient.").lesson
+        in decide(message, reviewer, "reject", "The wrong recipient.").told
     )
     page = (
         signed_in(reviewer)
@@ -302,7 +295,7 @@ def force_decision(planted, person, state="recorded"):
     with database.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute(
-            "ALTER TABLE approvals_decision DISABLE TRIGGER approvals_decision_practice"
+            "ALTER TABLE approvals_decision DISABLE TRIGGER approvals_decision_local"
         )
     fields = {
         "outcome": "approve",
@@ -322,12 +315,12 @@ def test_database_refuses_a_decision_a_replacement_and_another_state(planted, re
     message = planted.message
     fields = {"message": message, "revision": message.revision}
     with (
-        pytest.raises(IntegrityError, match="is a practice message"),
+        pytest.raises(IntegrityError, match="exists at this desk alone"),
         transaction.atomic(),
     ):
         Decision.objects.create(**fields, outcome="reject", reference="R", due_at=Now())
     with (
-        pytest.raises(IntegrityError, match="is a practice message"),
+        pytest.raises(IntegrityError, match="exists at this desk alone"),
         transaction.atomic(),
     ):
         Replacement.objects.create(
@@ -338,7 +331,7 @@ def test_database_refuses_a_decision_a_replacement_and_another_state(planted, re
             markdown="x",
             reference="R",
         )
-    for change in ({"state": "approved"}, {"state": "sent"}, {"is_practice": False}):
+    for change in ({"state": "approved"}, {"state": "sent"}, {"is_local": False}):
         with pytest.raises(IntegrityError), transaction.atomic():
             Message.objects.filter(pk=message.pk).update(**change)
 
@@ -352,7 +345,7 @@ def test_executor_never_claims_a_decision_on_it(planted, reviewer):
 def test_database_keeps_a_decision_on_it_from_being_called(planted, reviewer):
     forced = force_decision(planted, reviewer)
     with (
-        pytest.raises(IntegrityError, match="is a practice message"),
+        pytest.raises(IntegrityError, match="exists at this desk alone"),
         transaction.atomic(),
     ):
         Decision.objects.filter(pk=forced.pk).update(state="calling")
@@ -402,7 +395,7 @@ def test_sweeps_expiry_policy_reads_caps_and_lists_pass_it_by(
     ):
         assert message not in found
     assert not Arrival.objects.filter(upstream_id=message.upstream_id).exists()
-    assert reads.ask_about(message_id=message.pk, now=timezone.now()) == "practice"
+    assert reads.ask_about(message_id=message.pk, now=timezone.now()) == "local"
     assert (
         reads.read_everything(connection_id=connection.pk, now=timezone.now())
         != "unreachable"
@@ -435,7 +428,7 @@ def test_one_in_so_many_held_messages_is_planted(approved, connection, mailbox, 
     assert planting.plant_due([setting.pk], rng=rng) == 1
     assert planting.plant_due([setting.pk], rng=rng) == 0
     setting.refresh_from_db()
-    assert (setting.counted, Message.objects.filter(is_practice=True).count()) == (0, 1)
+    assert (setting.counted, Message.objects.filter(is_local=True).count()) == (0, 1)
 
 
 def test_each_round_has_exactly_one_at_a_place_of_its_own(
@@ -486,7 +479,7 @@ def test_worker_that_dies_while_planting_leaves_nothing(
     with monkeypatch.context() as broken:
         broken.setattr(planting, "record", die)
         assert planting.plant_due([setting.pk]) == 0
-    assert not Message.objects.filter(is_practice=True).exists()
+    assert not Message.objects.filter(is_local=True).exists()
     assert not Entry.objects.of_action("practice.planted").exists()
     assert planting.plant_due([setting.pk]) == 1
 
@@ -555,6 +548,7 @@ def test_removing_the_connection_ends_it(planted, connection, admin):
         actor=actor_of(admin),
         now=timezone.now(),
     )
+    assert tasks.sweep() == "swept"
     planted.refresh_from_db()
     assert planted.outcome == "unanswered"
 
@@ -624,6 +618,6 @@ def test_reviewers_are_told_until_they_confirm(signed_in, mailbox, admin, review
     client = signed_in(reviewer)
     client.post(reverse("confirm-practice"))
     assert "practice" not in client.get("/queue/").content.decode()
-    assert "Practice messages" in client.get(reverse("account")).content.decode()
+    assert "Practice messages" in client.get(reverse("practice")).content.decode()
     PracticeNotice.objects.update(confirmed_at=timezone.now() - timedelta(days=90))
     assert "I know" in client.get("/queue/").content.decode()

@@ -64,7 +64,7 @@ UNTOLD = {"django_session", "cache", "usersessions_usersession"}
 
 
 # Where commands of admins stand.
-APPS = ("people", "policy", "approvals", "connections", "alerts")
+APPS = ("people", "policy", "approvals", "connections", "alerts", "practice")
 
 
 def of_admins():

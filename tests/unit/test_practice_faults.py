@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.practice.faults import (
+from common.fingerprint import Content, fingerprint
+from common.identifiers import CROCKFORD, ulid
+from practice.faults import (
     _IBAN,
     FAULTS,
     is_iban,
@@ -18,9 +20,7 @@ from approvals.practice.faults import (
     plant,
     ten_times,
 )
-from approvals.practice.planting import upstream_id_like
-from common.fingerprint import Content, fingerprint
-from common.identifiers import CROCKFORD, ulid
+from practice.planting import upstream_id_like
 
 CONTENT = Content(
     sender="support@yourteam.example",

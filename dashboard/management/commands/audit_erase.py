@@ -9,7 +9,7 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from alerts.deliveries.erasing import erase_bodies
-from approvals.practice.ending import end_quietly
+from approvals import local_messages
 from audit.models import Entry
 from audit.retention import ErasureResult, erase_details_of
 from audit.sealing.sealer import seal_all
@@ -87,13 +87,12 @@ def _erase(public_id: UUID, because: str) -> tuple[ErasureResult, Copies | None,
     copies = remove_copies(found) if found else None
     deliveries = erase_bodies(found) if found else 0
     connection = found.connection_id if found else None
-    for copy in found.practice_copies.select_related("message") if found else ():
-        # What was copied for practice holds the same words.
-        end_quietly(key=copy.pk)
-        erase_details_of(
-            copy.message.public_id, because=because, actor=ACTOR, connection=connection
-        )
-        erase_bodies(copy.message)
+    for feature in local_messages.FEATURES:
+        for copy in feature.end_copies(found) if found else ():
+            erase_details_of(
+                copy.public_id, because=because, actor=ACTOR, connection=connection
+            )
+            erase_bodies(copy)
     return (
         erase_details_of(
             public_id, because=because, actor=ACTOR, connection=connection

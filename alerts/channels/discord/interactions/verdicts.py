@@ -185,9 +185,9 @@ def _carry_out(press: _Press) -> Reply:
             )
     except DeskError as error:
         return _not_done(press, error)
-    if result.lesson:
+    if result.told:
         link = f"[Look at it on the desk](<{press.link}>)"
-        return Reply("lesson", f"{press.shown(result.lesson)} {link}.")
+        return Reply("told", f"{press.shown(result.told)} {link}.")
     if result.decision is None:
         return Reply(
             "approved",

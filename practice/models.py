@@ -1,7 +1,7 @@
 """The tables of practice messages: where they are planted, what was planted and how it
 ended, and who was told.
 
-What plants and ends them is in `practice`. A practice message has neither verdicts nor
+A practice message has neither verdicts nor
 decisions: what people said of it is here alone, so that no figure of real decisions
 counts it.
 """
@@ -105,16 +105,13 @@ class PracticeMessageQuerySet(models.QuerySet["PracticeMessage"]):
         return self.filter(ended_at=None)
 
     def over(self) -> Self:
-        """Those to end by themselves: their time is over, or their mailbox or
-        connection is not there any more.
+        """Those to end by themselves: their time is over, they are late, or their
+        mailbox or connection is not there any more.
         """
         gone = Q(message__mailbox=None) | Q(message__mailbox__is_active=False)
         gone |= Q(message__connection__removed_at__isnull=False)
+        gone |= Q(message__review__late_since__isnull=False)
         return self.waiting().filter(gone | Q(ends_at__lte=Now()))
-
-    def of_message(self, message: int) -> "PracticeMessage | None":
-        """Return what was planted as this message; None for a real one."""
-        return self.select_related("person").filter(message=message).first()
 
 
 class PracticeMessage(models.Model):

@@ -8,19 +8,21 @@ from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.models import PracticeMessage
-from approvals.practice import setting
-from approvals.practice.faults import FAULTS
 from common.actors import Role
 from common.forms import SentenceForm
 from common.pages import DeskRequest, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
 from people.models import PendingChange
+from people.second_admin.person_figures import shows_people
 from people.sign_in.reauthentication import reauthenticated
+from practice import setting
+from practice.faults import FAULTS
+from practice.models import PracticeMessage
 
 ALL = "all"
 _SHOWN = 50
@@ -50,7 +52,9 @@ class OnForm(WhereForm):
 
 @require_safe
 def practice_page(request: DeskRequest) -> HttpResponse:
-    """Show where practice messages are on, the faults, and what was planted lately."""
+    """Show what practice messages are and, to admins and auditors, where they are on
+    and what was planted lately.
+    """
     return _page(request)
 
 
@@ -105,6 +109,15 @@ def confirm_practice(request: DeskRequest) -> HttpResponse:
     return redirect("queue")
 
 
+def strip(request: DeskRequest) -> str:
+    """Return the line that tells a reviewer of practice messages; empty where they know
+    of them, or there are none.
+    """
+    if not setting.must_be_told(request.actor):
+        return ""
+    return render_to_string("practice/_told.html", request=request)
+
+
 def _check_may_see(request: DeskRequest) -> None:
     if not setting.may_see(request.actor):
         raise PermissionDenied
@@ -131,8 +144,10 @@ def _page(
     error: str = "",
     wrong: dict[str, str] | None = None,
 ) -> HttpResponse:
-    _check_may_see(request)
     actor = request.actor
+    may_see = setting.may_see(actor)
+    if not may_see and not actor.has(Role.REVIEWER):
+        raise PermissionDenied
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     mailboxes = Mailbox.objects.visible_to(actor.acting_as(Role.ADMIN)).filter(
         is_active=True
@@ -148,6 +163,8 @@ def _page(
         .order_by("-planted_at")
     )
     context: dict[str, Any] = {
+        "may_see": may_see,
+        "shows_people": shows_people(),
         "rows": rows,
         "faults": FAULTS,
         "planted": planted[:_SHOWN],
@@ -158,4 +175,4 @@ def _page(
         "wrong": wrong or {},
         "error": error,
     }
-    return render(request, "approvals/practice/practice.html", context, status=status)
+    return render(request, "practice/practice.html", context, status=status)

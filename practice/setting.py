@@ -8,15 +8,15 @@ from django.db.models import Max, QuerySet
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from approvals.models import PracticeMessage, PracticeNotice, PracticeSetting
-from approvals.practice.ending import end_over
-from approvals.practice.planting import begin_round
 from audit.recording import changed, record
 from common.actors import Actor, Role
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
 from people.second_admin.registry import ChangeInWords, second_admin
+from practice.ending import end_over
+from practice.models import PracticeMessage, PracticeNotice, PracticeSetting
+from practice.planting import begin_round
 
 LEAST = 2
 MOST = 10_000
@@ -159,11 +159,6 @@ def must_be_told(actor: Actor) -> bool:
     if not actor.has(Role.REVIEWER) or not PracticeSetting.objects.exists():
         return False
     return PracticeSetting.objects.not_confirmed_by(int(actor.id)).exists()
-
-
-def concerns(person: int) -> bool:
-    """Whether practice messages may be among those that the person of this key reviews."""
-    return PracticeSetting.objects.for_reviewer(person).exists()
 
 
 def settings_for(actor: Actor) -> QuerySet[PracticeSetting]:

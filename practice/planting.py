@@ -19,9 +19,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from approvals import examination
-from approvals.models import Decision, PracticeMessage, PracticeSetting
-from approvals.practice.ending import ACTOR, details_of
-from approvals.practice.faults import Planted, plant
+from approvals.models import Decision
 from audit.recording import record
 from common.actors import webhook
 from common.identifiers import CROCKFORD, crockford, ulid
@@ -35,6 +33,9 @@ from mirror.recording import record_about
 from mirror.states import MessageState, Outcome
 from mirror.sync.health import ACTOR as READER
 from policy.models import Allowlist, KillSwitch
+from practice.ending import ACTOR, details_of
+from practice.faults import Planted, plant
+from practice.models import PracticeMessage, PracticeSetting
 
 log = logging.getLogger(__name__)
 
@@ -233,7 +234,7 @@ def _begin(
         connection=mailbox.connection,
         mailbox=mailbox,
         upstream_id=row["id"],
-        is_practice=True,
+        is_local=True,
         state=MessageState.HELD,
         direction="outbound",
         upstream_status=row["status"],

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals.models import PracticeMessage, Review
+from approvals.models import Review
 from audit.recording import record
 from common.actors import Actor, worker
 from common.postgres import clock
@@ -16,6 +16,7 @@ from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import MessageEvent, MessageState, Outcome
+from practice.models import PracticeMessage
 
 log = logging.getLogger(__name__)
 
@@ -64,15 +65,6 @@ def answer(
     return found
 
 
-def lesson(found: PracticeMessage) -> str:
-    """Return for whoever decided it what the message was and what was wrong with it: at
-    once, and without blame.
-    """
-    if found.outcome == PracticeMessage.Outcome.CAUGHT:
-        return f"It was a practice message: well spotted. {found.explanation}"
-    return f"This was a practice message, and nothing was sent. It is easily missed: {found.explanation}"
-
-
 def end_over(keys: Iterable[int]) -> int:
     """End those that nobody decided in time, or whose mailbox is gone; return how many."""
     ended = 0
@@ -107,20 +99,6 @@ def end_quietly(*, key: int) -> bool:
     return True
 
 
-def end_all_of(messages: Iterable[Message]) -> None:
-    """End those of these messages that are practice, as when their connection is
-    removed.
-    """
-    keys = [one.pk for one in messages if one.is_practice]
-    end_over(
-        list(
-            PracticeMessage.objects.waiting()
-            .filter(message__in=keys)
-            .values_list("pk", flat=True)
-        )
-    )
-
-
 def _end(found: PracticeMessage, message: Message) -> None:
     found.ended_at = clock()
     found.save(
@@ -139,11 +117,11 @@ def _end(found: PracticeMessage, message: Message) -> None:
 
 
 def _announce(message: Message) -> None:
-    """Say on the message that it is over, for pages, cards and programs; who decided it
-    stays in the other entry.
+    """Say on the message that it is over, as of mail that its sender cancelled: pages,
+    cards and programs learn it from this entry. Who decided it stays in the other one.
     """
     record_about(
-        "practice.ended",
+        "message.cancelled",
         message,
         actor=ACTOR,
         about=message,

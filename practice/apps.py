@@ -1,0 +1,37 @@
+"""The practice app: an optional feature that adds itself to the desk. Without its line
+in `FEATURES` of the settings nothing of it is there.
+"""
+
+from django.apps import AppConfig
+
+
+class PracticeConfig(AppConfig):
+    name = "practice"
+
+    def ready(self) -> None:
+        from approvals import local_messages, sweeping
+        from common.actors import Role
+        from common.sweeps import duty
+        from dashboard import words
+        from dashboard.frame import context, find
+        from people.second_admin.tightening import NEVER_WAITS
+        from practice import ending, planting, views
+        from practice.desk import PracticeMessages
+        from practice.models import PracticeMessage
+
+        local_messages.FEATURES.append(PracticeMessages())
+        sweeping.DUTIES["practice"] = duty(planting.due, planting.plant_due, most=200)
+        sweeping.DUTIES["practice over"] = duty(
+            PracticeMessage.objects.over, ending.end_over, most=200
+        )
+        NEVER_WAITS["switch_practice_off"] = "ends practice messages"
+        words.SENSITIVE["practice-on"] = "switch practice messages on"
+        context.STRIPS.append(views.strip)
+        find.PAGES.append(
+            (
+                "Policy: practice messages",
+                "practice",
+                "planted test attention rules",
+                lambda actor: actor.looks_after_people or actor.has(Role.REVIEWER),
+            )
+        )
