@@ -26,6 +26,11 @@ from approvals.standing import views as standing
 from approvals.usual_texts import views as usual_texts
 
 urlpatterns = [
+    path(
+        "webhooks/multimail/<str:webhook_id>/",
+        webhooks.multimail_webhook,
+        name="multimail-webhook",
+    ),
     path("queue/", listing.queue, name="queue"),
     path("queue/pulse/", polling.pulse, name="pulse"),
     path("queue/views/", saved_views.save, name="save-view"),
@@ -220,11 +225,6 @@ urlpatterns = [
         "audit/reports/decisions/file/",
         report_decisions.file,
         name="report-decisions-file",
-    ),
-    path(
-        "webhooks/multimail/<str:webhook_id>/",
-        webhooks.multimail_webhook,
-        name="multimail-webhook",
     ),
     path("policy/", policy.policy, name="policy"),
     path("policy/draft/begin/", policy.begin, name="begin-draft"),

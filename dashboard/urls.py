@@ -12,6 +12,8 @@ from dashboard.live import views as live
 
 urlpatterns = [
     path("", home, name="home"),
+    # Addresses are tried in this order: webhooks and messages come most often.
+    path("", include("approvals.urls")),
     path("find/", find, name="find"),
     path("waiting/", home_waiting, name="home-waiting"),
     path("setup/", first_run.setup, name="setup"),
@@ -23,7 +25,6 @@ urlpatterns = [
     path("live/reach/", live.live_reach, name="live-reach"),
     path("csp-report/", csp_report, name="csp-report"),
     path("", include("people.urls")),
-    path("", include("approvals.urls")),
     path("", include("policy.urls")),
     path("", include("connections.urls")),
     path("", include("audit.urls")),
