@@ -21,7 +21,6 @@ from practice.models import PracticeMessage
 log = logging.getLogger(__name__)
 
 ACTOR = worker("practice")
-_NOTHING_LEFT = "Nothing was sent."
 
 
 def answer(
@@ -39,29 +38,19 @@ def answer(
     stopped it.
     """
     found = PracticeMessage.objects.select_for_update(of=("self",)).get(message=message)
-    passed = outcome == Outcome.APPROVE
-    found.outcome = (
-        PracticeMessage.Outcome.PASSED if passed else PracticeMessage.Outcome.CAUGHT
-    )
+    found.outcome = PracticeMessage.Outcome.CAUGHT
+    if outcome == Outcome.APPROVE:
+        found.outcome = PracticeMessage.Outcome.PASSED
     found.person_id = int(actor.id)
     found.verdict = outcome
     found.surface = actor.surface
     found.seconds_shown = seconds_shown
-    _end(found, message)
     details = {
-        **details_of(found),
-        "outcome": found.get_outcome_display(),
         "verdict": outcome,
         "reason": reason,
         "seconds_shown": "" if seconds_shown is None else str(seconds_shown),
     }
-    record(
-        "practice.decided",
-        actor=actor,
-        connection=message.connection_id,
-        details=details,
-    )
-    _announce(message)
+    _end(found, message, actor, details)
     return found
 
 
@@ -87,45 +76,35 @@ def end_quietly(*, key: int) -> bool:
         return False
     found = PracticeMessage.objects.select_for_update(of=("self",)).get(pk=key)
     found.outcome = PracticeMessage.Outcome.UNANSWERED
-    _end(found, locked)
-    details = {**details_of(found), "outcome": found.get_outcome_display()}
-    record(
-        "practice.decided",
-        actor=ACTOR,
-        connection=locked.connection_id,
-        details=details,
-    )
-    _announce(locked)
+    _end(found, locked, ACTOR, {})
     return True
 
 
-def _end(found: PracticeMessage, message: Message) -> None:
+def _end(
+    found: PracticeMessage, message: Message, actor: Actor, details: dict[str, str]
+) -> None:
+    """Store and record how it ended. On the message it is recorded as of mail that its
+    sender cancelled: pages, cards and programs learn it from that entry. Who decided it
+    stays in the other one.
+    """
     found.ended_at = clock()
-    found.save(
-        update_fields=[
-            "outcome",
-            "person",
-            "verdict",
-            "surface",
-            "seconds_shown",
-            "ended_at",
-        ]
-    )
+    found.save()
     store.move(message, event=MessageEvent.CANCELLED, now=found.ended_at)
     Message.objects.filter(pk=message.pk).update(seen_at=Now())
     Review.objects.filter(pk=message.pk).update(watch_at=None, late_since=None)
-
-
-def _announce(message: Message) -> None:
-    """Say on the message that it is over, as of mail that its sender cancelled: pages,
-    cards and programs learn it from this entry. Who decided it stays in the other one.
-    """
+    outcome = {"outcome": found.get_outcome_display()}
+    record(
+        "practice.decided",
+        actor=actor,
+        connection=message.connection_id,
+        details=details_of(found) | outcome | details,
+    )
     record_about(
         "message.cancelled",
         message,
         actor=ACTOR,
         about=message,
-        details={"explanation": _NOTHING_LEFT},
+        details={"explanation": "Nothing was sent."},
     )
 
 
@@ -136,9 +115,9 @@ def details_of(found: PracticeMessage) -> dict[str, str]:
     repeat nothing of its text.
     """
     message = found.message
-    about = {
+    return {
         "practice": str(message.public_id),
         "mailbox": str(message.mailbox or ""),
         "fault": found.fault,
+        "signed_by": found.signed_by,
     }
-    return {**about, "signed_by": found.signed_by}

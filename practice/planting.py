@@ -27,7 +27,6 @@ from common.logs import traced
 from common.postgres import clock
 from mirror import store
 from mirror.models import Mailbox, Message
-from mirror.models.messages import MessageQuerySet
 from mirror.recording import details_of as details_of_message
 from mirror.recording import record_about
 from mirror.states import MessageState, Outcome
@@ -85,10 +84,9 @@ def _count_and_plant(key: int, rng: random.Random) -> bool:
     if mailbox_id is None:
         return False
     mailbox = Mailbox.objects.select_related("connection").get(pk=mailbox_id)
-    return (
-        _may_plant(mailbox)
-        and plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None
-    )
+    if not _may_plant(mailbox):
+        return False
+    return plant_in(mailbox, rng=rng, signed_by=setting.signatories) is not None
 
 
 def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
@@ -98,13 +96,22 @@ def count_on(setting: PracticeSetting, rng: random.Random) -> int | None:
     In each round of `one_in` messages one is due at a random place, drawn when the
     round begins.
     """
-    due_in = None
-    new = (
-        _counted_by(setting)
-        .order_by("pk")
-        .values_list("pk", "mailbox_id")[:_COUNTED_AT_ONCE]
+    new = Message.objects.real().filter(
+        pk__gt=setting.counted_to,
+        direction="outbound",
+        hydrated_at__isnull=False,
+        held_at__gte=setting.since,
+        mailbox__isnull=False,
+        review__is_apart=False,
     )
-    for key, mailbox in list(new):
+    if setting.mailbox_id is not None:
+        new = new.filter(mailbox=setting.mailbox_id)
+    else:
+        others = PracticeSetting.objects.exclude(mailbox=None)
+        new = new.exclude(mailbox__in=others.values("mailbox"))
+    keys = new.order_by("pk").values_list("pk", "mailbox_id")
+    due_in = None
+    for key, mailbox in list(keys[:_COUNTED_AT_ONCE]):
         setting.counted_to = key
         setting.counted += 1
         if setting.counted == setting.place:
@@ -120,36 +127,14 @@ def begin_round(setting: PracticeSetting, rng: random.Random) -> None:
     setting.place = rng.randint(1, setting.one_in)
 
 
-def _counted_by(setting: PracticeSetting) -> MessageQuerySet:
-    new = Message.objects.real().filter(
-        pk__gt=setting.counted_to, direction="outbound", hydrated_at__isnull=False
-    )
-    new = new.filter(
-        held_at__gte=setting.since, mailbox__isnull=False, review__is_apart=False
-    )
-    if setting.mailbox_id is not None:
-        return new.filter(mailbox=setting.mailbox_id)
-    return new.exclude(
-        mailbox__in=PracticeSetting.objects.exclude(mailbox=None).values("mailbox")
-    )
-
-
 def _may_plant(mailbox: Mailbox) -> bool:
     """Whether the mailbox is at work, nothing stops it, and none waits there already."""
     connection = mailbox.connection
-    if (
-        not mailbox.is_active
-        or connection.removed_at is not None
-        or connection.paused_at is not None
-    ):
+    if not mailbox.is_active or connection.removed_at or connection.paused_at:
         return False
-    if KillSwitch.objects.stopping(
-        connection=connection.pk, mailbox=mailbox.pk
-    ).exists():
-        return False
-    return (
-        not PracticeMessage.objects.waiting().filter(message__mailbox=mailbox).exists()
-    )
+    stops = KillSwitch.objects.stopping(connection=connection.pk, mailbox=mailbox.pk)
+    waiting = PracticeMessage.objects.waiting().filter(message__mailbox=mailbox)
+    return not stops.exists() and not waiting.exists()
 
 
 def plant_in(
@@ -204,34 +189,14 @@ def _sources(mailbox: Mailbox) -> QuerySet[Message]:
 def _store(
     mailbox: Mailbox, source: Message, made: Planted, rng: random.Random, signed_by: str
 ) -> PracticeMessage:
-    connection = mailbox.connection
-    now = clock()
-    row = _row(mailbox, source, made, rng, now)
-    message = _begin(mailbox, source, made, row, now)
-    store.store_revision(message, row=row, actor=READER, now=now, examiner=examination)
-    ends_at = now + LASTS
-    planted = PracticeMessage(
-        message=message,
-        copied_from=source,
-        fault=made.fault,
-        signed_by=signed_by[:400],
-        explanation=made.explanation,
-        ends_at=min(ends_at, message.expires_at) if message.expires_at else ends_at,
-    )
-    planted.save(force_insert=True)
-    details = {**details_of(planted), "copied_from": str(source.public_id)}
-    record("practice.planted", actor=ACTOR, connection=connection.pk, details=details)
-    return planted
-
-
-def _begin(
-    mailbox: Mailbox, source: Message, made: Planted, row: dict[str, Any], now: datetime
-) -> Message:
     """Insert the message as one of MultiMail is inserted, with the same entry: until it
     is over, nothing differs.
     """
+    connection = mailbox.connection
+    now = clock()
+    row = _row(mailbox, source, made, rng, now)
     message: Message = Message.objects.create(
-        connection=mailbox.connection,
+        connection=connection,
         mailbox=mailbox,
         upstream_id=row["id"],
         is_local=True,
@@ -247,12 +212,25 @@ def _begin(
         # Lists count nothing of it, and the gateway is not told when it expires.
         hits_counted_at=now,
     )
-    actor = webhook(mailbox.connection.slug)
-    details = details_of_message(
+    held = details_of_message(
         message, key=source.sent_by_key_name or source.sent_by_key
     )
-    record_about("message.held", message, actor=actor, about=message, details=details)
-    return message
+    actor = webhook(connection.slug)
+    record_about("message.held", message, actor=actor, about=message, details=held)
+    store.store_revision(message, row=row, actor=READER, now=now, examiner=examination)
+    ends_at = now + LASTS
+    planted = PracticeMessage(
+        message=message,
+        copied_from=source,
+        fault=made.fault,
+        signed_by=signed_by[:400],
+        explanation=made.explanation,
+        ends_at=min(ends_at, message.expires_at) if message.expires_at else ends_at,
+    )
+    planted.save(force_insert=True)
+    details = {**details_of(planted), "copied_from": str(source.public_id)}
+    record("practice.planted", actor=ACTOR, connection=connection.pk, details=details)
+    return planted
 
 
 def _row(
@@ -279,12 +257,20 @@ def _row(
         "send_at": None,
     }
     covered = {"to_addresses": "to", "html_body": "html"}
-    return {
-        **{
-            name: value
-            for name, value in fields.items()
-            if covered.get(name, name) in shown
-        },
+    trigger = {
+        name: value
+        for name, value in source.trigger.items()
+        if name not in _LEADS_ELSEWHERE
+    }
+    for name in _RUNS:
+        if trigger.get(name):
+            trigger[name] = upstream_id_like(str(trigger[name]), rng)
+    row = {
+        name: value
+        for name, value in fields.items()
+        if covered.get(name, name) in shown
+    }
+    return row | {
         "id": upstream_id_like(source.upstream_id, rng),
         "mailbox_id": mailbox.upstream_id,
         "status": "pending_send_approval",
@@ -292,18 +278,7 @@ def _row(
         "received_at": now.isoformat(),
         "sent_by_key": source.sent_by_key,
         "sent_by_key_name": source.sent_by_key_name,
-        "metadata": _trigger(source, rng),
-    }
-
-
-def _trigger(source: Message, rng: random.Random) -> dict[str, Any]:
-    kept = {
-        name: value
-        for name, value in source.trigger.items()
-        if name not in _LEADS_ELSEWHERE
-    }
-    return kept | {
-        name: upstream_id_like(str(kept[name]), rng) for name in _RUNS if kept.get(name)
+        "metadata": trigger,
     }
 
 

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from audit.recording import changed, record
 from common.actors import Actor, Role
+from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox, Message
@@ -76,26 +77,28 @@ def switch_practice_on(
     _check_may_switch_on(actor, mailbox, one_in)
     before = PracticeSetting.objects.filter(mailbox=mailbox).first()
     newest = Message.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    people = {"asked_by_id": int(actor.id), "accepted_by_id": int(actor.second)}
     setting = PracticeSetting(
-        mailbox=mailbox, one_in=one_in, counted_to=newest, **people
+        pk=before.pk if before else None,
+        mailbox=mailbox,
+        one_in=one_in,
+        counted_to=newest,
+        asked_by_id=int(actor.id),
+        accepted_by_id=int(actor.second),
+        since=clock(),
     )
     begin_round(setting, random.SystemRandom())
-    fields = {
-        name: getattr(setting, name)
-        for name in ("one_in", "counted_to", "counted", "place", *people)
+    setting.save()
+    details = {
+        **_details(mailbox),
+        **changed(before=_words(before), after=_words(setting)),
     }
-    row, _ = PracticeSetting.objects.update_or_create(
-        mailbox=mailbox, defaults={**fields, "since": Now()}
-    )
-    details = {**_details(mailbox), **changed(before=_words(before), after=_words(row))}
     record(
         "practice.switched_on",
         actor=actor,
         connection=mailbox.connection_id if mailbox else None,
         details=details,
     )
-    return row
+    return setting
 
 
 @atomic_with_retry
