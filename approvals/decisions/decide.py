@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
-from django.db.models.functions import Now
 from django.utils.text import capfirst
 
 from approvals import local_messages, tasks
@@ -36,7 +35,6 @@ from mirror.models import Message
 from mirror.recording import origin_details, record_about
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
-from policy.evaluation import Ruling
 from policy.rules.demand import Demand
 from policy.rules.evaluation import Progress
 
@@ -112,33 +110,46 @@ def give_verdict(
     locked = lock_visible(message, actor=actor)
     at = clock()
     _refuse_if_decided(locked, outcome)
-    ruling = _refuse_if_ruled_out(locked, actor, outcome, fingerprint, now=at)
+    is_approval = outcome == Outcome.APPROVE
+    ruling = rulings([locked], actor, now=at)[locked.pk]
+    if not (ruling.may_approve if is_approval else ruling.may_reject):
+        raise VerdictNotAllowed(ruling.reasons[0])
+    # Its sender is outside the desk and gets none of these words.
+    if outcome == Outcome.SEND_BACK and locked.direction == "inbound":
+        raise VerdictNotAllowed(
+            "Received messages cannot be changed: release or reject it."
+        )
+    if locked.revision is None or locked.revision.fingerprint != fingerprint:
+        raise content_changed(locked, fingerprint)
     conversation = conversation_of(locked)
     demand = ruling.demand
-    if outcome == Outcome.APPROVE:
+    reached = demand.progress
+    if is_approval:
+        reached = demand.after()
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read, effects=demand.effects)
         _check_how(
             demand, batch=batch, later=later, is_reauthenticated=is_reauthenticated
         )
-    reached = demand.after() if outcome == Outcome.APPROVE else demand.progress
-    timing = timing_of(
-        later,
-        locked,
-        now=at,
-        window=_undo_window(locked, batch),
-        thread_read=thread_read,
-    )
-    opened = opened_parts(locked, actor=actor)
+    window = locked.mailbox.undo_window if locked.mailbox else timedelta(seconds=5)
+    if batch and window:
+        window += batch.extra
+    timing = timing_of(later, locked, now=at, window=window, thread_read=thread_read)
     seen = shown_context(
         locked,
         ruling=ruling,
         conversation=conversation,
-        opened=opened,
+        opened=opened_parts(locked, actor=actor),
         risk_read=risk_read,
     )
     seen["approvals"] = str(reached)
-    seconds_shown = _seconds_shown(locked, actor, fingerprint, now=at)
+    opened_at = first_at(
+        message=locked.public_id,
+        action="message.opened",
+        actor_id=actor.id,
+        fingerprint=fingerprint,
+    )
+    seconds_shown = max(0, int((at - opened_at).total_seconds())) if opened_at else None
     if locked.is_local:
         told = local_messages.feature().answer(
             locked,
@@ -149,54 +160,54 @@ def give_verdict(
         )
         verdict = Verdict(message=locked, person_id=int(actor.id), outcome=outcome)
         return VerdictResult(verdict, None, reached, told)
-    waits = outcome == Outcome.APPROVE and not reached.is_complete
-    verdict = _store_verdict(
+    policy = policy_details(demand, reached)
+    verdict = _add_verdict(
         locked,
         actor,
+        sheet=batch.sheet if batch else "",
+        later=time_in_words(timing.get("later_at"), timing.get("later_zone", "")),
+        policy=policy,
         outcome=outcome,
         reason=reason,
         seen=seen,
         seconds_shown=seconds_shown,
-        awaits_others=waits,
+        awaits_others=is_approval and not reached.is_complete,
     )
-    policy = policy_details(demand, reached)
-    later_in_words = time_in_words(timing.get("later_at"), timing.get("later_zone", ""))
-    _record_verdict(
-        verdict,
-        actor,
-        sheet=batch.sheet if batch else "",
-        later=later_in_words,
-        policy=policy,
-    )
-    if waits:
+    if verdict.awaits_others:
         return VerdictResult(verdict, None, reached)
-    decision = _decide(
+    decision = make_decision(
         locked,
-        verdict,
         actor,
         at=at,
-        timing=timing,
-        feedback=feedback or {},
         policy=policy,
+        outcome=outcome,
+        reason=reason,
+        feedback=feedback or {},
+        given_by_id=verdict.person_id,
+        **timing,
     )
+    # The sweep finds what is due much later: the queue would hold it, and lose it, for
+    # days.
+    if decision.later_at is None:
+        # Both times come from the database: this host's clock may be wrong.
+        seconds = (decision.due_at - at).total_seconds()
+        tasks.execute_decision.apply_async_on_commit(
+            (decision.pk,), countdown=seconds + 0.05 if seconds > 0 else None
+        )
     return VerdictResult(verdict, decision, reached)
 
 
-def _seconds_shown(
-    message: Message, actor: Actor, fingerprint: str, *, now: datetime
-) -> int | None:
-    opened_at = first_at(
-        message=message.public_id,
-        action="message.opened",
-        actor_id=actor.id,
-        fingerprint=fingerprint,
-    )
-    return max(0, int((now - opened_at).total_seconds())) if opened_at else None
-
-
-def _store_verdict(message: Message, actor: Actor, **fields: Any) -> Verdict:
-    """Store a verdict on a locked message; those of earlier versions, and the person's
-    own earlier one, count no more.
+def _add_verdict(
+    message: Message,
+    actor: Actor,
+    *,
+    sheet: str,
+    later: str,
+    policy: Mapping[str, str],
+    **fields: Any,
+) -> Verdict:
+    """Store a verdict on a locked message and record it; those of earlier versions, and
+    the person's own earlier one, count no more.
 
     Once it is decided, no approval waits for others.
     """
@@ -210,7 +221,7 @@ def _store_verdict(message: Message, actor: Actor, **fields: Any) -> Verdict:
     assert message.revision is not None, (
         "nobody gives a verdict on what was not fetched"
     )
-    return Verdict.objects.create(
+    verdict = Verdict.objects.create(
         message=message,
         revision=message.revision,
         person_id=int(actor.id),
@@ -218,6 +229,34 @@ def _store_verdict(message: Message, actor: Actor, **fields: Any) -> Verdict:
         parts_unread=len(fields["seen"]["unread"]),
         **fields,
     )
+    seconds = verdict.seconds_shown
+    record_about(
+        "verdict.given",
+        message,
+        actor=actor,
+        fingerprint=message.revision.fingerprint,
+        details={
+            "outcome": verdict.outcome,
+            "reason": verdict.reason,
+            "seconds_shown": "" if seconds is None else str(seconds),
+            "sheet": sheet,
+            "later": later,
+            "verdict": str(verdict.pk),
+            **policy,
+            **context_details(verdict.seen),
+            **origin_details(message),
+        },
+        outcome=verdict.outcome,
+    )
+    if verdict.awaits_others:
+        record_about(
+            "approval.recorded",
+            message,
+            actor=actor,
+            fingerprint=message.revision.fingerprint,
+            details={"subject": message.subject, "reason": verdict.reason, **policy},
+        )
+    return verdict
 
 
 def _check_how(
@@ -273,49 +312,6 @@ def policy_details(demand: Demand, reached: Progress) -> dict[str, str]:
     }
 
 
-def _undo_window(message: Message, batch: BatchInfo | None) -> timedelta:
-    window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
-    return window + batch.extra if batch and window else window
-
-
-def _record_verdict(
-    verdict: Verdict, actor: Actor, *, sheet: str, later: str, policy: Mapping[str, str]
-) -> None:
-    seconds = verdict.seconds_shown
-    record_about(
-        "verdict.given",
-        verdict.message,
-        actor=actor,
-        fingerprint=verdict.revision.fingerprint,
-        details={
-            "outcome": verdict.outcome,
-            "reason": verdict.reason,
-            "seconds_shown": "" if seconds is None else str(seconds),
-            "sheet": sheet,
-            "later": later,
-            "verdict": str(verdict.pk),
-            **policy,
-            **context_details(verdict.seen),
-            **origin_details(verdict.message),
-        },
-        outcome=verdict.outcome,
-    )
-    if verdict.awaits_others:
-        details = {
-            "subject": verdict.message.subject,
-            "reason": verdict.reason,
-            **policy,
-        }
-        fingerprint = verdict.revision.fingerprint
-        record_about(
-            "approval.recorded",
-            verdict.message,
-            actor=actor,
-            fingerprint=fingerprint,
-            details=details,
-        )
-
-
 @atomic_with_retry
 def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
     """Take back one's own approval while more are needed, and return it.
@@ -329,28 +325,27 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
         raise VerdictNotAllowed(
             "Only a reviewer of this mailbox can take an approval back."
         )
-    own = locked.verdicts.filter(
-        live=True, person=int(actor.id), outcome=Outcome.APPROVE
-    )
-    verdict = own.select_related("revision").first()
     decision = locked.decisions.live().first()
     if decision is not None:
         raise AlreadyDecided(
             "It is decided by now: undo the decision instead.", decision=decision
         )
+    own = locked.verdicts.filter(
+        live=True, person=int(actor.id), outcome=Outcome.APPROVE
+    )
+    verdict = own.select_related("revision").first()
     if verdict is None:
         raise AlreadyDecided("You have no approval here to take back.")
-    verdict.live = verdict.awaits_others = False
+    verdict.live = False
+    verdict.awaits_others = False
     verdict.save(update_fields=["live", "awaits_others"])
     verdict.message = locked
-    fingerprint = verdict.revision.fingerprint
-    details = {"outcome": verdict.outcome, "verdict": str(verdict.pk)}
     record_about(
         "verdict.taken_back",
         locked,
         actor=actor,
-        fingerprint=fingerprint,
-        details=details,
+        fingerprint=verdict.revision.fingerprint,
+        details={"outcome": verdict.outcome, "verdict": str(verdict.pk)},
     )
     return verdict
 
@@ -396,28 +391,11 @@ def check_may_stop(decision: Decision | None, message: Message, actor: Actor) ->
         raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
 
 
-def _refuse_if_ruled_out(
-    message: Message, actor: Actor, outcome: str, fingerprint: str, *, now: datetime
-) -> Ruling:
-    ruling = rulings([message], actor, now=now)[message.pk]
-    if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
-        raise VerdictNotAllowed(ruling.reasons[0])
-    # Its sender is outside the desk and gets none of these words.
-    if outcome == Outcome.SEND_BACK and message.direction == "inbound":
-        raise VerdictNotAllowed(
-            "Received messages cannot be changed: release or reject it."
-        )
-    if message.revision is None or message.revision.fingerprint != fingerprint:
-        raise content_changed(message, fingerprint)
-    return ruling
-
-
 def _refuse_if_decided(message: Message, outcome: str) -> None:
-    decision = (
-        message.decisions.order_by("-pk").first()
-        if message.decisions.exists()
-        else None
-    )
+    decision = None
+    # Asked first: for the newest of none PostgreSQL may read the whole table.
+    if message.decisions.exists():
+        decision = message.decisions.order_by("-pk").first()
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
@@ -443,14 +421,12 @@ def who_was_first(decision: Decision) -> str:
     """Return who decided a message and when, as far as it is known."""
     if decision.state == DecisionState.SUPERSEDED and decision.explanation:
         return decision.explanation
-    later = (
-        time_in_words(decision.later_at, decision.later_zone)
-        if decision.is_for_later
-        else ""
-    )
+    later = ""
+    if decision.is_for_later:
+        later = f", to be sent {time_in_words(decision.later_at, decision.later_zone)}"
     return (
-        f"{capfirst(decision.giver)} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC"
-        f"{f', to be sent {later}' if later else ''}."
+        f"{capfirst(decision.giver)} {decision.word} this message first, "
+        f"at {decision.recorded_at:%H:%M:%S} UTC{later}."
     )
 
 
@@ -483,55 +459,18 @@ def decide_by_rule(
 
     `policy` names for the ledger the version of the policy and the rules that spoke.
     """
-    assert message.revision is not None, "only what was fetched is decided"
-    decision = Decision.objects.create(
-        message=message,
-        revision=message.revision,
+    at = clock()
+    decision = make_decision(
+        message,
+        actor,
+        at=at,
+        policy=policy or {},
         outcome=Outcome.REJECT,
         reason=reason,
-        reference=new_reference(),
         rule=rule,
-        due_at=Now(),
+        due_at=at,
     )
-    decision.refresh_from_db(fields=["due_at"])
-    record_decided(decision, actor, policy or {})
     tasks.execute_decision.delay_on_commit(decision.pk)
-    return decision
-
-
-def _decide(
-    message: Message,
-    verdict: Verdict,
-    actor: Actor,
-    *,
-    at: datetime,
-    timing: Mapping[str, Any],
-    feedback: Mapping[str, Any],
-    policy: Mapping[str, str],
-) -> Decision:
-    """Make the decision, timed by the database's clock."""
-    decision = Decision.objects.create(
-        message=message,
-        revision=verdict.revision,
-        outcome=verdict.outcome,
-        reason=verdict.reason,
-        feedback=feedback,
-        reference=new_reference(),
-        given_by_id=verdict.person_id,
-        recorded_at=at,
-        changed_at=at,
-        **timing,
-    )
-    record_decided(decision, actor, policy)
-    # Both times come from the database: this host's clock may be wrong.
-    seconds = (decision.due_at - at).total_seconds()
-    # The sweep finds what is due much later: the queue would hold it, and lose it, for
-    # days.
-    if decision.later_at is None:
-        countdown = seconds + 0.05 if seconds > 0 else None
-        tasks.execute_decision.apply_async_on_commit(
-            (decision.pk,), countdown=countdown
-        )
     return decision
 
 
@@ -540,14 +479,33 @@ def new_reference() -> str:
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
-def record_decided(decision: Decision, actor: Actor, policy: Mapping[str, str]) -> None:
-    """Append the entry of a decision; `policy` names what it rests on besides a person."""
-    message = decision.message
+def make_decision(
+    message: Message,
+    actor: Actor,
+    *,
+    at: datetime,
+    policy: Mapping[str, str],
+    **fields: Any,
+) -> Decision:
+    """Store and record a decision on the current version of a locked message.
+
+    `at` is the time by the database; `policy` names for the ledger what the decision
+    rests on besides a person.
+    """
+    assert message.revision is not None, "only what was fetched is decided"
+    decision = Decision.objects.create(
+        message=message,
+        revision=message.revision,
+        reference=new_reference(),
+        recorded_at=at,
+        changed_at=at,
+        **fields,
+    )
     record_about(
         "decision.recorded",
         message,
         actor=actor,
-        fingerprint=decision.revision.fingerprint,
+        fingerprint=message.revision.fingerprint,
         details={
             "outcome": decision.outcome,
             "reason": decision.reason,
@@ -562,6 +520,7 @@ def record_decided(decision: Decision, actor: Actor, policy: Mapping[str, str]) 
         about=decision,
         outcome=decision.outcome,
     )
+    return decision
 
 
 @atomic_with_retry

@@ -7,7 +7,7 @@ leaves a row that the sweep finds.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -81,28 +81,26 @@ def run_decision(*, decision_id: int) -> str:
         return decision.state
     had_left = decision.may_have_left
     with traced(decision.message.trace):
-        end = _attempt(decision, had_left=had_left)
+        # What stores the result.
+        end: Callable[[], Decision]
+        try:
+            answer, window = _call(decision)
+        except errors.UpstreamError as error:
+            end = partial(outcomes.end_with_error, decision, error, had_left=had_left)
+        except _DecisionOutdated as reason:
+            end = partial(
+                outcomes.end_without_call, decision, str(reason), had_left=had_left
+            )
+        except _NotPendingUpstream:
+            end = partial(outcomes.settle_missing_upstream, decision, had_left=had_left)
+        else:
+            end = partial(outcomes.end_with_success, decision, answer, window=window)
         decision = _written(end)
         log.info(
             "decision carried out",
             extra={"decision": decision.reference, "state": decision.state},
         )
     return decision.state
-
-
-def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
-    """Make the call, and return the function that stores its result."""
-    try:
-        answer, window = _call(decision)
-    except errors.UpstreamError as error:
-        return partial(outcomes.end_with_error, decision, error, had_left=had_left)
-    except _DecisionOutdated as reason:
-        return partial(
-            outcomes.end_without_call, decision, str(reason), had_left=had_left
-        )
-    except _NotPendingUpstream:
-        return partial(outcomes.settle_missing_upstream, decision, had_left=had_left)
-    return partial(outcomes.end_with_success, decision, answer, window=window)
 
 
 def _written(end: Callable[[], Decision]) -> Decision:
@@ -131,44 +129,44 @@ class _NotPendingUpstream(Exception):
     """A complete read lacks the message, and nothing says why."""
 
 
+@transaction.atomic
 def _claim(decision_id: int) -> Decision | None:
     """Claim a due decision in a transaction of its own, after checking once more that
     it is still allowed.
     """
-    with transaction.atomic():
-        due = Decision.objects.due().select_for_update(of=("self",), skip_locked=True)
-        decision = due.select_related("given_by").filter(pk=decision_id).first()
-        if decision is None:
-            return None
-        message = (
-            Message.objects.with_content()
-            .select_related("connection")
-            .get(pk=decision.message_id)
-        )
-        decision.message = message
-        if message.revision is not None and message.revision.pk == decision.revision_id:
-            decision.revision = message.revision
-        if decision.message.state != MessageState.HELD:
-            return outcomes.end_after_close(decision)
-        now = clock()
-        if refusal := _refusal(decision, now=now):
-            return outcomes.refuse(decision, refusal, had_left=decision.may_have_left)
-        claimed = settle.advance(
-            decision,
-            event=DecisionEvent.TAKE,
-            actor=ACTOR,
-            at=now,
-            explanation=delay_in_words(decision, at=now),
-            attempt=decision.attempt + 1,
-            lease_until=now + LEASE,
-            seen_held=0,
-            seen_absent=0,
-        )
-        log.info(
-            "decision taken",
-            extra={"decision": claimed.reference, "attempt": claimed.attempt},
-        )
-        return claimed
+    due = Decision.objects.due().select_for_update(of=("self",), skip_locked=True)
+    decision = due.select_related("given_by").filter(pk=decision_id).first()
+    if decision is None:
+        return None
+    message = (
+        Message.objects.with_content()
+        .select_related("connection")
+        .get(pk=decision.message_id)
+    )
+    decision.message = message
+    if message.revision is not None and message.revision.pk == decision.revision_id:
+        decision.revision = message.revision
+    if message.state != MessageState.HELD:
+        return outcomes.end_after_close(decision)
+    now = clock()
+    if refusal := _refusal(decision, now=now):
+        return outcomes.refuse(decision, refusal, had_left=decision.may_have_left)
+    claimed = settle.advance(
+        decision,
+        event=DecisionEvent.TAKE,
+        actor=ACTOR,
+        at=now,
+        explanation=delay_in_words(decision, at=now),
+        attempt=decision.attempt + 1,
+        lease_until=now + LEASE,
+        seen_held=0,
+        seen_absent=0,
+    )
+    log.info(
+        "decision taken",
+        extra={"decision": claimed.reference, "attempt": claimed.attempt},
+    )
+    return claimed
 
 
 def _refusal(decision: Decision, *, now: datetime) -> str:
@@ -192,18 +190,13 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
             return error.sentence
     giver = person.actor(surface="worker", scopes=person.current_scopes())
     ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
-    allowed = (
-        ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
-    )
-    if allowed:
+    is_approval = decision.outcome == Outcome.APPROVE
+    if ruling.may_approve if is_approval else ruling.may_reject:
         return ""
     # Of the rules of the policy, several people stand behind it.
-    is_of_person = ruling.rule not in ("policy", "hours", "approvals")
-    return (
-        f"{person} may no longer decide this: {ruling.reasons[0]}"
-        if is_of_person
-        else ruling.reasons[0]
-    )
+    if ruling.rule in ("policy", "hours", "approvals"):
+        return ruling.reasons[0]
+    return f"{person} may no longer decide this: {ruling.reasons[0]}"
 
 
 def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
@@ -214,8 +207,9 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
     itself compares nothing.
     """
     message = decision.message
-    connection = decision.message.connection
-    began = called = time.monotonic()
+    connection = message.connection
+    began = time.monotonic()
+    called = began
 
     def mark() -> None:
         nonlocal called
@@ -227,28 +221,46 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
     row = next(
         (row for row in pending.rows if str(row["id"]) == message.upstream_id), None
     )
-    if row is None and pending.closed:
-        raise errors.Conflict(
-            "MultiMail no longer holds this message.", body=pending.closed
-        )
-    if row is None and (pending.unreadable or pending.pages > 1):
-        raise errors.NotSent(
-            "MultiMail's list of held messages could not be read completely."
-        )
     if row is None:
+        if pending.closed:
+            raise errors.Conflict(
+                "MultiMail no longer holds this message.", body=pending.closed
+            )
+        if pending.unreadable or pending.pages > 1:
+            raise errors.NotSent(
+                "MultiMail's list of held messages could not be read completely."
+            )
         raise _NotPendingUpstream
     if decision.judges_content:
-        _compare_whole(decision, row)
-        _ask_once_more(decision)
-        _check_gate_expiry(message)
+        _compare(decision, row)
+        # During a slow read an allowlist entry may have expired.
+        try:
+            refusal = _refusal(decision, now=clock())
+        except (OperationalError, InterfaceError):
+            raise errors.NotSent(
+                "The desk's database did not answer before the call."
+            ) from None
+        if refusal:
+            raise _DecisionOutdated(refusal)
+        told = message.gate_expires_at
+        expires_at = message.expires_at
+        if told is not None and expires_at is not None and told < expires_at:
+            # The expiry was extended: until our gateway knows, it refuses an approval
+            # after the old one.
+            tasks.tell_expiry.delay_on_commit(message.pk)
+            raise errors.NotSent(
+                "The gateway does not know of the extended expiry yet."
+            )
+        expected = decision.revision.fingerprint
+    else:
+        # A rule that looks at no words rejects what is held now.
+        expected = fingerprint(store.content_of(row))
     answer = client.decide_email(
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
-        expected_fingerprint=_expected(decision, row)
-        if connection.is_our_gateway
-        else None,
+        expected_fingerprint=expected if connection.is_our_gateway else None,
         feedback=decision.feedback if connection.is_our_gateway else {},
         without=connection.refused_fields,
         before_write=mark,
@@ -257,32 +269,9 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
         connection.is_our_gateway
         and "expected_fingerprint" not in connection.refused_fields
     )
-    return (
-        answer,
-        called - began if decision.judges_content and not is_compared_there else None,
-    )
-
-
-def _expected(decision: Decision, row: dict[str, Any]) -> str:
-    """Return the fingerprint to compare: what was read; of a rule that looks at no
-    words, what is held now.
-    """
-    return (
-        decision.revision.fingerprint
-        if decision.judges_content
-        else fingerprint(store.content_of(row))
-    )
-
-
-def _check_gate_expiry(message: Message) -> None:
-    """Wait until our gateway knows of an extension: until then it refuses an approval
-    after the old expiry.
-    """
-    told = message.gate_expires_at
-    expires_at = message.expires_at
-    if told is not None and expires_at is not None and told < expires_at:
-        tasks.tell_expiry.delay_on_commit(message.pk)
-        raise errors.NotSent("The gateway does not know of the extended expiry yet.")
+    if is_compared_there or not decision.judges_content:
+        return answer, None
+    return answer, called - began
 
 
 def _read_pending(client: Client, message: Message) -> Pending:
@@ -316,9 +305,11 @@ def _read_pending(client: Client, message: Message) -> Pending:
     return pending
 
 
-def _compare_whole(decision: Decision, row: dict[str, Any]) -> None:
-    """Compare also what only the read key shows. As above, an error in reading has no
-    effect.
+def _compare(decision: Decision, row: dict[str, Any]) -> None:
+    """Compare what was decided with what is held now, in the fields that both show; new
+    fields must be empty.
+
+    Also what only the read key shows. As above, an error in reading has no effect.
     """
     connection = decision.message.connection
     try:
@@ -327,52 +318,27 @@ def _compare_whole(decision: Decision, row: dict[str, Any]) -> None:
         raise
     except errors.UpstreamError as error:
         raise errors.NotSent(error.sentence, status=error.status) from error
-    try:
-        _compare(decision, whole)
-    except _DecisionOutdated:
-        if whole is not row:
-            # The list does not show what differs, so the next read of it would not find
-            # that.
-            mirror_row(connection, whole, clock(), examination)
-        raise
-
-
-def _compare(decision: Decision, row: Mapping[str, Any]) -> None:
-    """Compare what was decided with what is held now, in the fields that both show; new
-    fields must be empty.
-    """
     shown = store.stored_content(decision.revision)
-    held = store.content_of(row)
+    held = store.content_of(whole)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
         raise errors.NotSent(
             "MultiMail shows too little of the message to compare it with the version that was read."
         )
+    unread = set(held.coverage) - set(shown.coverage)
     if fingerprint(within(shown, held.coverage)) != fingerprint(
         within(held, shown.coverage)
     ):
-        raise _DecisionOutdated(
-            "The content at MultiMail is no longer the one that was read."
-        )
-    unread = set(held.coverage) - set(shown.coverage)
-    if fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
+        difference = "The content at MultiMail is no longer the one that was read."
+    elif fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
         # A hidden recipient may be old or new; either way nobody has read it.
-        raise _DecisionOutdated(
-            "MultiMail shows more of the message now than what was read."
-        )
-
-
-def _ask_once_more(decision: Decision) -> None:
-    """Evaluate the ruling after the read too: during a slow read an allowlist entry may
-    have expired.
-    """
-    try:
-        refusal = _refusal(decision, now=clock())
-    except (OperationalError, InterfaceError):
-        raise errors.NotSent(
-            "The desk's database did not answer before the call."
-        ) from None
-    if refusal:
-        raise _DecisionOutdated(refusal)
+        difference = "MultiMail shows more of the message now than what was read."
+    else:
+        return
+    if whole is not row:
+        # The list does not show what differs, so the next read of it would not find
+        # that.
+        mirror_row(connection, whole, clock(), examination)
+    raise _DecisionOutdated(difference)
 
 
 def _mark(decision: Decision) -> None:
@@ -456,6 +422,5 @@ def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
         decision,
         event=event,
         actor=actor,
-        lease_until=None,
         explanation="The worker that carried it out stopped responding.",
     )

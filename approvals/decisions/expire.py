@@ -104,7 +104,6 @@ def _expire(message: Message) -> bool:
             else DecisionEvent.REFUSE,
             actor=ACTOR,
             explanation=f"The time to approve this message was over at {over}.",
-            lease_until=None,
             seen_held=0,
             seen_absent=0,
         )

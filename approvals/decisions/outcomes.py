@@ -66,30 +66,22 @@ def end_with_success(
     message, current = _lock(decision)
     if current is None:
         return _refreshed(decision)
-    stored = {
-        name: answer[name]
-        for name in ("status", "decision", "decided_at", "decided_by")
-        if name in answer
-    }
-    is_silent = (
-        decision.outcome != Outcome.APPROVE
-        and "reason" in decision.message.connection.refused_fields
-    )
-    compared = (
-        ""
-        if window is None
-        else f"Read and compared {window * 1000:.0f} ms before the call."
-    )
-    settled = settle.advance(
+    sentences = []
+    refused_fields = decision.message.connection.refused_fields
+    if decision.outcome != Outcome.APPROVE and "reason" in refused_fields:
+        sentences.append(NO_REASON_TAKEN)
+    if window is not None:
+        sentences.append(f"Read and compared {window * 1000:.0f} ms before the call.")
+    settled = _advance(
         current,
-        event=DecisionEvent.SUCCEED,
-        actor=ACTOR,
+        DecisionEvent.SUCCEED,
+        " ".join(sentences),
         status=200,
-        lease_until=None,
-        upstream_answer=stored,
-        explanation=" ".join(
-            filter(None, (NO_REASON_TAKEN if is_silent else "", compared))
-        ),
+        upstream_answer={
+            name: answer[name]
+            for name in ("status", "decision", "decided_at", "decided_by")
+            if name in answer
+        },
     )
     settle.supersede_others(settled, message, actor=ACTOR)
     return settled
@@ -125,16 +117,21 @@ def end_with_error(
             actor=ACTOR,
         )
         settled = _refreshed(decision)
-        is_open = settled.state == DecisionState.CALLING
-        return (
-            _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409)
-            if is_open
-            else settled
-        )
+        if settled.state != DecisionState.CALLING:
+            return settled
+        return _advance(settled, DecisionEvent.DOUBT, error.sentence, status=409)
     if _is_changed(error):
         _enqueue_read(message)
     if current.state != DecisionState.CALLING:
-        return _end_what_moved_on(current, error, had_left=had_left)
+        # It was withdrawn, or its lease expired.
+        is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
+        if current.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
+            sentence = f"It was withdrawn in time; nothing was sent: {error.sentence}"
+            return _advance(
+                current, DecisionEvent.REFUSE, sentence, status=error.status
+            )
+        # It stays in doubt; reconciliation finds the outcome.
+        return current
     if isinstance(error, errors.FieldsRefused):
         # It is carried out again without what MultiMail does not take here.
         capabilities.note_refused(message.connection, error, actor=ACTOR)
@@ -190,9 +187,12 @@ def end_after_close(decision: Decision) -> Decision:
     if decision.may_have_left:
         # An earlier call of ours may have ended it; reconciliation finds out whose it
         # was.
-        sentence = "MultiMail no longer holds the message."
         return _advance(
-            decision, DecisionEvent.DOUBT, sentence, seen_held=0, seen_absent=0
+            decision,
+            DecisionEvent.DOUBT,
+            "MultiMail no longer holds the message.",
+            seen_held=0,
+            seen_absent=0,
         )
     state = MessageState(decision.message.state).label.lower()
     return _advance(decision, DecisionEvent.LOSE, f"The message is now {state}.")
@@ -253,20 +253,6 @@ def _refreshed(decision: Decision) -> Decision:
     return decision
 
 
-def _end_what_moved_on(
-    decision: Decision, error: errors.UpstreamError, *, had_left: bool
-) -> Decision:
-    """Classify an error that came after the decision was withdrawn or its lease
-    expired.
-    """
-    is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
-    if decision.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
-        sentence = f"It was withdrawn in time; nothing was sent: {error.sentence}"
-        return _advance(decision, DecisionEvent.REFUSE, sentence, status=error.status)
-    # It stays in doubt; reconciliation finds the outcome.
-    return decision
-
-
 def _advance(
     decision: Decision,
     event: str,
@@ -281,7 +267,6 @@ def _advance(
         actor=ACTOR,
         explanation=sentence,
         status=status,
-        lease_until=None,
         **fields,
     )
 
@@ -297,13 +282,11 @@ def _postpone(
             retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2)
             or 300
         )
-    return settle.advance(
+    return _advance(
         decision,
-        event=DecisionEvent.POSTPONE,
-        actor=ACTOR,
-        explanation=error.sentence,
+        DecisionEvent.POSTPONE,
+        error.sentence,
         status=error.status,
-        lease_until=None,
         due_at=clock() + timedelta(seconds=seconds),
         may_have_left=had_left,
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 from approvals.decisions.contributors import contributors_of
 from approvals.decisions.demands import barred_editors, demands_for, key_of
 from approvals.errors import ContentChanged, VerdictNotAllowed
+from approvals.models import Brake
 from common.actors import Actor, Role
 from common.fingerprint import short_fingerprint
 from common.postgres import clock
@@ -157,6 +158,17 @@ def is_reviewer(actor: Actor, message: Message) -> bool:
     """Whether the actor is a reviewer of the message's mailbox."""
     return actor.is_a(
         Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
+    )
+
+
+def may_handle(actor: Actor, about: Message | Brake) -> bool:
+    """Whether the actor is a reviewer or an admin of the mailbox of a message or flood.
+
+    Both may assign a message, comment on it, and have MultiMail asked about it.
+    """
+    return any(
+        actor.is_a(role, connection=about.connection_id, mailbox=about.mailbox_id)
+        for role in (Role.REVIEWER, Role.ADMIN)
     )
 
 

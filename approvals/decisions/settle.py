@@ -33,6 +33,10 @@ _ACTIONS = {
     DecisionState.WITHDRAWN: "decision.withdrawn",
     DecisionState.RECORDED: "decision.postponed",
 }
+_ACTIONS_BY_EVENT: dict[str, str] = {
+    DecisionEvent.CONFIRM: "decision.confirmed",
+    DecisionEvent.FOUND: "decision.found_again",
+}
 # Ended without an effect, as far as the desk knew.
 _ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 LOST_TO_OURS = "Another decision of this desk took effect."
@@ -58,22 +62,32 @@ def advance(
     """Move a decision by `event`, in the caller's transaction, and record it.
 
     `at` is the time by the database, where the caller has read it; `fields` are further
-    values of its row. The write expects the state and the attempt number that the
-    caller saw: a worker that wakes up late cannot overwrite a newer attempt. Raises
-    StaleDecision when the row has moved on, InvalidTransition for an impossible step.
+    values of its row, among them the lease of a call: without one it has none. The
+    write expects the state and the attempt number that the caller saw: a worker that
+    wakes up late cannot overwrite a newer attempt. Raises StaleDecision when the row
+    has moved on, InvalidTransition for an impossible step.
     """
     before = DecisionState(decision.state)
     state = DecisionState(next_decision_state(before, event))
-    was_withdrawn = (
-        before == DecisionState.WITHDRAWN and decision.outcome == Outcome.APPROVE
-    )
-    left_after_all = was_withdrawn and event == DecisionEvent.SUCCEED
-    if left_after_all:
+    action = _ACTIONS_BY_EVENT.get(event) or _ACTIONS[state]
+    if (
+        before == DecisionState.WITHDRAWN
+        and decision.outcome == Outcome.APPROVE
+        and event == DecisionEvent.SUCCEED
+    ):
         explanation = LEFT_AFTER_ALL
+        action = "decision.left_after_all"
+    elif state == DecisionState.SUPERSEDED and explanation.startswith(SETTLED_BY_HAND):
+        action = "decision.without_effect"
     seen = Decision.objects.filter(
         pk=decision.pk, state=before, attempt=decision.attempt
     )
-    changed = {"changed_at": at or clock(), "explanation": explanation, **fields}
+    changed = {
+        "changed_at": at or clock(),
+        "explanation": explanation,
+        "lease_until": None,
+        **fields,
+    }
     if not seen.update(state=state, **changed):
         raise StaleDecision("This decision has moved on in the meantime.")
     decision.state = state
@@ -83,9 +97,7 @@ def advance(
         number=decision.attempt, event=event, status=status, note=explanation
     )
     record_about(
-        "decision.left_after_all"
-        if left_after_all
-        else _action(event, state, explanation),
+        action,
         decision.message,
         actor=actor,
         fingerprint=decision.revision.fingerprint,
@@ -102,16 +114,6 @@ def advance(
             live=False, awaits_others=False
         )
     return decision
-
-
-def _action(event: str, state: DecisionState, explanation: str) -> str:
-    if state == DecisionState.SUPERSEDED and explanation.startswith(SETTLED_BY_HAND):
-        return "decision.without_effect"
-    by_event = {
-        DecisionEvent.CONFIRM: "decision.confirmed",
-        DecisionEvent.FOUND: "decision.found_again",
-    }
-    return by_event.get(DecisionEvent(event)) or _ACTIONS[state]
 
 
 def is_settled_by_hand(decision: Decision) -> bool:
@@ -137,61 +139,82 @@ def settle_by_report(
     """
     every = _decisions_under_lock(message)
     decisions = [one for one in every if one.state in UNSETTLED]
-    named = [
-        one
-        for one in every
-        if one.state in _ENDED and one.reference in references_in(reason)
-    ]
-    ended = next(
-        (
-            one
-            for one in named
-            if one.outcome == Outcome.APPROVE and reported == "approved"
-        ),
-        None,
-    )
-    if ended:
-        _record_left_after_all(ended, actor)
-    claims = [
-        one for one in decisions if _may_be_ours(one, reported, reason, decided_by)
-    ]
-    if (
-        claims
-        and not references_in(reason)
-        and "reason" in message.connection.refused_fields
+    named = references_in(reason)
+    ended = None
+    if reported == "approved":
+        ended = next(
+            (
+                one
+                for one in every
+                if one.state in _ENDED
+                and one.reference in named
+                and one.outcome == Outcome.APPROVE
+            ),
+            None,
+        )
+    if ended and not last_of(
+        message=message.public_id, actions=("decision.left_after_all",)
     ):
+        # The end state itself never changes.
+        was = DecisionState(ended.state).label.lower()
+        record_about(
+            "decision.left_after_all",
+            message,
+            actor=actor,
+            fingerprint=ended.revision.fingerprint,
+            details={
+                "reference": ended.reference,
+                "explanation": f"MultiMail names this decision, which had ended here: {was}.",
+            },
+        )
+    if reported == "cancelled":
+        lost = "The message was withdrawn by its sender first."
+    else:
+        who = f" by {decided_by}" if decided_by else ""
+        lost = f"The message was {reported}{who} outside this desk first."
+    # Our gateway stores a reason unchanged and reports it wherever it reports who
+    # decided; each of our calls has one. Hosted MultiMail may drop or shorten it, and
+    # some reports name neither.
+    takes_reasons = "reason" not in message.connection.refused_fields
+    is_named_always = message.connection.is_our_gateway and takes_reasons
+    is_nameless = not named and not (is_named_always and reason + decided_by)
+    claims = []
+    for one in decisions:
+        is_named = one.reference in reason
+        # Cancelled after it was decided, as scheduled mail can be.
+        is_cancelled = is_named and reported == "cancelled"
+        may_be_this = is_named or (is_nameless and one.may_have_left)
+        if is_cancelled or (may_be_this and reported == report_expected(one)):
+            claims.append(one)
+    if claims and not named and not takes_reasons:
         # Our reference is part of the reason, so no report can tell whether it was one
         # of these.
         for decision in decisions:
             if decision not in claims:
-                _supersede(decision, _why_lost(reported, decided_by), actor)
+                _supersede(decision, lost, actor)
             elif decision.state == DecisionState.UNKNOWN:
                 advance(
                     decision,
                     event=DecisionEvent.SEEN_ABSENT,
                     actor=actor,
-                    lease_until=None,
                     explanation=NOT_NAMED,
                 )
         return
     # Where the report names none, the newest call that may have left is the most
     # likely; only one can have won.
-    winner = max(claims, key=lambda one: one.pk, default=None)
+    winner = claims[-1] if claims else None
     if winner:
-        explanation = WINNER_UNKNOWN if len(claims) > 1 else ""
         advance(
             winner,
             event=DecisionEvent.SUCCEED,
             actor=actor,
-            lease_until=None,
-            explanation=explanation,
+            explanation=WINNER_UNKNOWN if len(claims) > 1 else "",
         )
-    others = LOST_TO_OURS if winner or ended else _why_lost(reported, decided_by)
+    if winner or ended:
+        lost = LOST_TO_OURS
     for decision in decisions:
         if decision != winner:
-            _supersede(
-                decision, WINNER_UNKNOWN if decision in claims else others, actor
-            )
+            _supersede(decision, WINNER_UNKNOWN if decision in claims else lost, actor)
 
 
 def is_of_ours(message: Message, *, event: str, reason: str) -> bool:
@@ -245,71 +268,7 @@ def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
         decision,
         event=DecisionEvent.LOSE,
         actor=actor,
-        lease_until=None,
         explanation=explanation,
-    )
-
-
-def _record_left_after_all(decision: Decision, actor: Actor) -> None:
-    """Record that MultiMail carried out a decision that had ended here; the end state
-    itself never changes.
-    """
-    if last_of(
-        message=decision.message.public_id, actions=("decision.left_after_all",)
-    ):
-        return
-    was = DecisionState(decision.state).label.lower()
-    record_about(
-        "decision.left_after_all",
-        decision.message,
-        actor=actor,
-        fingerprint=decision.revision.fingerprint,
-        details={
-            "reference": decision.reference,
-            "explanation": f"MultiMail names this decision, which had ended here: {was}.",
-        },
-    )
-
-
-def _may_be_ours(
-    decision: Decision, reported: str, reason: str, decided_by: str
-) -> bool:
-    """Whether a report may be of this decision: it names it, or names none and a call
-    of this one may have arrived.
-    """
-    carries_reference = decision.reference in reason
-    if reported == "cancelled":
-        # Cancelled after it was decided, as scheduled mail can be.
-        return carries_reference
-    may_have_arrived = decision.may_have_left and not _names_another(
-        decision, reason, decided_by
-    )
-    return reported == report_expected(decision) and (
-        carries_reference or may_have_arrived
-    )
-
-
-def _why_lost(reported: str, decided_by: str) -> str:
-    if reported == "cancelled":
-        return "The message was withdrawn by its sender first."
-    who = f" by {decided_by}" if decided_by else ""
-    return f"The message was {reported}{who} outside this desk first."
-
-
-def _names_another(decision: Decision, reason: str, decided_by: str) -> bool:
-    """Whether a report whose reason lacks this decision's reference is about another
-    decision.
-    """
-    if references_in(reason):
-        return True
-    # Our gateway stores a reason unchanged and reports it wherever it reports who
-    # decided; each of our calls has one. Hosted MultiMail may drop or shorten it, and
-    # some reports name neither.
-    connection = decision.message.connection
-    return (
-        bool(reason + decided_by)
-        and connection.is_our_gateway
-        and "reason" not in connection.refused_fields
     )
 
 

@@ -11,10 +11,9 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
-from django.db.models.functions import Now
 
 from approvals.decisions import settle
-from approvals.decisions.decide import new_reference, record_decided
+from approvals.decisions.decide import make_decision
 from approvals.decisions.ruling import rulings
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Decision, Verdict
@@ -123,38 +122,33 @@ def _meet(message: Message) -> bool:
 def _use(standing: StandingApproval, message: Message) -> None:
     kinds = StandingUse.Kind
     if standing.uses.approved_within(_HOUR).count() >= standing.cap_an_hour:
-        StandingUse.objects.create(
-            standing=standing, message=message, kind=kinds.OVER_CAP
-        )
-        return
-    place = standing.met % SAMPLE_OF
-    if place == 0:
-        # Drawn, so that no agent can count which message goes unseen.
-        standing.sample_at = secrets.randbelow(SAMPLE_OF)
-    standing.met += 1
-    standing.save(update_fields=["met", "sample_at"])
-    is_sample = place == standing.sample_at
-    kind = kinds.SAMPLED if is_sample else kinds.APPROVED
+        kind = kinds.OVER_CAP
+    else:
+        place = standing.met % SAMPLE_OF
+        if place == 0:
+            # Drawn, so that no agent can count which message goes unseen.
+            standing.sample_at = secrets.randbelow(SAMPLE_OF)
+        standing.met += 1
+        standing.save(update_fields=["met", "sample_at"])
+        is_sample = place == standing.sample_at
+        kind = kinds.SAMPLED if is_sample else kinds.APPROVED
     StandingUse.objects.create(standing=standing, message=message, kind=kind)
-    if not is_sample:
-        _approve(standing, message)
-
-
-def _approve(standing: StandingApproval, message: Message) -> None:
-    assert message.revision is not None, "only what was fetched is decided"
-    decision = Decision.objects.create(
-        message=message,
-        revision=message.revision,
-        outcome=Outcome.APPROVE,
-        reference=new_reference(),
-        rule=standing.rule,
-        standing=standing,
-        signed_by=standing.signatories[:400],
-        due_at=Now() + standing.delay,
-    )
-    decision.refresh_from_db(fields=["due_at"])
-    details = {"standing": standing.sentence, "signed_by": standing.signatories}
-    record_decided(decision, actor_of(standing, message), details)
+    if kind == kinds.APPROVED:
+        at = clock()
+        make_decision(
+            message,
+            actor_of(standing, message),
+            at=at,
+            policy={
+                "standing": standing.sentence,
+                "signed_by": standing.signatories,
+            },
+            outcome=Outcome.APPROVE,
+            rule=standing.rule,
+            standing=standing,
+            signed_by=standing.signatories[:400],
+            due_at=at + standing.delay,
+        )
 
 
 def actor_of(standing: StandingApproval, message: Message) -> Actor:

@@ -7,15 +7,19 @@ from uuid import UUID
 from approvals import tasks
 from approvals.decisions import settle
 from approvals.decisions.decide import check_may_stop
-from approvals.decisions.ruling import is_reviewer, lock_visible, rulings
+from approvals.decisions.ruling import (
+    is_reviewer,
+    lock_visible,
+    may_handle,
+    rulings,
+)
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
-from common.actors import Actor, Role
+from common.actors import Actor
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.errors import InvalidTransition
-from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
@@ -40,16 +44,17 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
     check_may_stop(decision, locked, actor)
     if decision is None:
         raise AlreadyDecided("There is no decision to withdraw.")
-    left = decision.may_have_left
+    event = DecisionEvent.UNDO
+    explanation = f"Undone by {actor.label}."
+    if decision.may_have_left:
+        event = DecisionEvent.WITHDRAW
+        explanation = f"Withdrawn by {actor.label}, on its way to MultiMail."
     try:
         stopped = settle.advance(
             decision,
-            event=DecisionEvent.WITHDRAW if left else DecisionEvent.UNDO,
+            event=event,
             actor=actor,
-            explanation=f"Withdrawn by {actor.label}, on its way to MultiMail."
-            if left
-            else f"Undone by {actor.label}.",
-            lease_until=None,
+            explanation=explanation,
             seen_held=0,
             seen_absent=0,
         )
@@ -107,23 +112,23 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
     mailbox, or an admin.
     """
     locked = lock_visible(message, actor=actor)
-    is_admin = actor.is_a(
-        Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id
-    )
-    if not (is_admin or is_reviewer(actor, locked)):
+    if not may_handle(actor, locked):
         raise VerdictNotAllowed(
             "Only a reviewer or an admin of this mailbox can record what happened to it."
         )
-    decision = _newest_untold(locked)
-    if decision is None:
+    # Those whose message MultiMail no longer holds without reporting why.
+    untold = {DecisionState.UNATTRIBUTED}
+    if locked.state != MessageState.HELD:
+        untold.add(DecisionState.WITHDRAWN)
+    found = [one for one in settle.decisions_to_settle(locked) if one.state in untold]
+    if not found:
         raise AlreadyDecided("There is no decision here that a person has to settle.")
     became = "took effect" if took_effect else "did not take effect"
     settled = settle.advance(
-        decision,
+        found[-1],
         event=DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
         actor=actor,
         explanation=f"{settle.SETTLED_BY_HAND}{actor.label} says that it {became}.",
-        lease_until=None,
     )
     if took_effect:
         settle.supersede_others(settled, locked, actor=actor)
@@ -132,14 +137,3 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
         # must be able to reopen it.
         record_about("message.gone", locked, actor=actor)
     return settled
-
-
-def _newest_untold(message: Message) -> Decision | None:
-    """The newest decision whose message MultiMail no longer holds without reporting
-    why.
-    """
-    open_ones = settle.decisions_to_settle(message)
-    untold = {DecisionState.UNATTRIBUTED}
-    if message.state != MessageState.HELD:
-        untold.add(DecisionState.WITHDRAWN)
-    return next((one for one in reversed(open_ones) if one.state in untold), None)

@@ -131,8 +131,8 @@ def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
     make_due()
     monkeypatch.setattr(
         execute,
-        "_ask_once_more",
-        lambda _: Connection.objects.update(api_url=moved_to.url),
+        "upstream_reason",
+        lambda _: str(Connection.objects.update(api_url=moved_to.url)),
     )
     assert execute.run_decision(decision_id=made.pk) == "recorded"
     assert (upstream.decisions, Decision.objects.get().may_have_left) == ([], False)

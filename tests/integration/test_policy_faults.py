@@ -309,7 +309,7 @@ def test_postgresql_is_away_when_an_approval_is_stored(
         decide(message, reviewer)
     before = Verdict.objects.count()
     came = lose_the_database_at(
-        monkeypatch, deciding, "record_decided" if last else "_record_verdict"
+        monkeypatch, deciding, "make_decision" if last else "record_about"
     )
     person = second_reviewer if last else reviewer
     assert isinstance(elsewhere(lambda: decide(message, person)), OperationalError)
@@ -330,7 +330,7 @@ def test_postgresql_is_away_when_an_approval_is_stored(
     [
         (execute, "_refusal", 0),
         (execute.settle, "advance", 0),
-        (execute, "_ask_once_more", 0),
+        (execute, "_compare", 0),
         (DecisionQuerySet, "held_by", 0),
         (outcomes, "end_with_success", 1),
     ],

@@ -361,18 +361,17 @@ def test_it_ends_during_the_last_read_and_no_call_leaves(
     serve(upstream, connection, message)
     make_due()
 
-    def finish(*_):
+    step = "_compare" if when == "while it is read" else "upstream_reason"
+    real = getattr(execute, step)
+
+    def step_then_end(*asked):
+        result = real(*asked)
         ending.end_standing(
             standing_id=standing.pk, actor=fresh(admin), because="No longer wanted"
         )
+        return result
 
-    if when == "while it is read":
-        real = execute._compare
-        monkeypatch.setattr(
-            execute, "_compare", lambda *compared: (real(*compared), finish())
-        )
-    else:
-        monkeypatch.setattr(execute, "_ask_once_more", finish)
+    monkeypatch.setattr(execute, step, step_then_end)
     run_decision(decision_id=decision.pk)
     assert upstream.decisions == []
     monkeypatch.undo()
