@@ -1,7 +1,5 @@
 """The pages of floods that were set apart, and of the caps."""
 
-from typing import Any
-
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -11,12 +9,12 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.brake import commands
 from approvals.brake.forms import CapsForm, RejectAllForm
 from approvals.caps import caps_of
-from approvals.decisions.ruling import is_reviewer
+from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.desk_messages import desk_messages
 from approvals.models import Brake
 from approvals.queue.filters import Filters
 from approvals.queue.rows import rows_of
-from common.actors import Actor, Role
+from common.actors import Role
 from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from mirror.errors import ActNotAllowed
 from mirror.models import Mailbox
@@ -70,7 +68,6 @@ def _page(
         apart.filter(pk__gt=position).for_rows().order_by("pk")[: PAGE + 1]
     )
     shown = found_rows[:PAGE]
-    may_pause = commands.may_act(found, actor, Role.REVIEWER, Role.ADMIN)
     context = {
         "brake": found,
         "number": apart.count(),
@@ -79,11 +76,9 @@ def _page(
         "rows": rows_of(
             shown, filters=Filters(), actor=actor, now=timezone.now(), weights={}
         ),
-        "may_put_back": any(
-            is_reviewer(actor, one) or _administers(actor, one) for one in shown
-        ),
+        "may_put_back": any(may_handle(actor, one) for one in shown),
         "may_reject": any(is_reviewer(actor, one) for one in shown),
-        "may_pause": may_pause
+        "may_pause": may_handle(actor, found)
         and bool(found.sent_by_key)
         and found.connection.is_our_gateway,
         "has_admin_key": bool(found.connection.admin_key),
@@ -95,12 +90,6 @@ def _page(
         "error": error,
     }
     return render(request, "approvals/brake/brake.html", context, status=status)
-
-
-def _administers(actor: Actor, message: Any) -> bool:
-    return actor.is_a(
-        Role.ADMIN, connection=message.connection_id, mailbox=message.mailbox_id
-    )
 
 
 @require_POST

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from approvals.collaboration.snooze import ASKED, unsnooze_for
-from approvals.decisions.ruling import lock_visible
+from approvals.decisions.ruling import lock_visible, may_handle
 from approvals.desk_messages import desk_messages
 from approvals.models import Comment, Question
-from approvals.reconcile.ask_again import may_look
 from common.actors import Actor
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -128,7 +127,7 @@ def add_comment(
     for people who may only read.
     """
     locked = lock_visible(message, actor=actor)
-    if not may_look(actor, locked):
+    if not may_handle(actor, locked):
         raise ActNotAllowed(ONLY_COMMENTERS)
     mentioned, remarks = mentions_in(text, people_seeing(locked))
     asked = [one for one in mentioned if str(one.id) != actor.id]

@@ -82,11 +82,8 @@ def unread_parts(
 
 def opened_parts(message: Message, *, actor: Actor) -> set[str]:
     """Return the keys of all parts of this message that the actor opened or ticked."""
-    return set(
-        OpenedPart.objects.filter(message=message.pk, person=int(actor.id)).values_list(
-            "part", flat=True
-        )
-    )
+    opened = OpenedPart.objects.filter(message=message, person=int(actor.id))
+    return set(opened.values_list("part", flat=True))
 
 
 def has_links(content: Mapping[str, Any]) -> bool:
@@ -152,9 +149,8 @@ def set_viewed(
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise content_changed(locked, fingerprint)
     known = {file_name(file) for file in attached_files(locked)}
-    if name not in known | {
-        finding_name(restored(one)) for one in locked.revision.findings
-    }:
+    known.update(finding_name(restored(one)) for one in locked.revision.findings)
+    if name not in known:
         raise VerdictNotAllowed(
             "This version has no such file or finding. Look at the message again."
         )
@@ -308,13 +304,15 @@ def viewed_counts(seen: Mapping[str, Any]) -> str:
     """Return how many files and findings were ticked as viewed: "2 of 3 files, 1 of 1
     findings"; empty for neither.
     """
-    # Verdicts of before ticks were kept name no files, not even none.
-    counted = ((kind, seen[kind]) for kind in ("files", "findings") if "files" in seen)
-    return ", ".join(
-        f"{sum(bool(one.get('viewed')) for one in ones)} of {len(ones)} {kind}"
-        for kind, ones in counted
-        if ones
-    )
+    if "files" not in seen:
+        # Verdicts of before ticks were kept name no files, not even none.
+        return ""
+    counts = []
+    for kind in ("files", "findings"):
+        viewed = sum(bool(one.get("viewed")) for one in seen[kind])
+        if seen[kind]:
+            counts.append(f"{viewed} of {len(seen[kind])} {kind}")
+    return ", ".join(counts)
 
 
 def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
@@ -325,16 +323,14 @@ def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
     ]
     viewed = [one["name"] for one in seen["files"] if one["viewed"]]
     viewed += [one["sentence"] for one in seen["findings"] if one["viewed"]]
-    left_out = (
-        [f"… and {len(findings) - MAX_LISTED} more"]
-        if len(findings) > MAX_LISTED
-        else []
-    )
+    listed = findings[:MAX_LISTED]
+    if len(findings) > MAX_LISTED:
+        listed.append(f"… and {len(findings) - MAX_LISTED} more")
     return {
         "version": str(seen["revision"]),
         "parts_unread": ", ".join(seen["unread"]),
         "viewed": "\n".join(filter(None, (viewed_counts(seen), *viewed[:MAX_LISTED]))),
-        "risk": f"{seen['points']}{' ' + seen['level'] if seen['level'] else ''}",
-        "findings": "\n".join([*findings[:MAX_LISTED], *left_out]),
+        "risk": f"{seen['points']} {seen['level']}".rstrip(),
+        "findings": "\n".join(listed),
         "ruling": "\n".join(seen["ruling"]),
     }

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.db.models import F, Q, QuerySet
 
 from approvals.collaboration import claims
-from approvals.decisions.ruling import is_reviewer, lock_visible, rulings
+from approvals.decisions.ruling import is_reviewer, lock_visible, may_handle, rulings
 from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided
 from approvals.models import Claim
-from common.actors import Actor, Role, rule
+from common.actors import Actor, rule
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -78,7 +78,7 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     or is away; AlreadyDecided where nothing is left to decide.
     """
     locked = lock_visible(message, actor=actor)
-    if not may_assign(actor, locked):
+    if not may_handle(actor, locked):
         raise ActNotAllowed(
             "Only a reviewer or admin of this mailbox can assign its messages."
         )
@@ -92,14 +92,6 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     if not Person.objects.present().filter(pk=to).exists():
         raise ActNotAllowed(f"{person} is out of office. Choose somebody else.")
     return claims.assign(locked, to=person, actor=actor, why=f"By {actor.label}.")
-
-
-def may_assign(actor: Actor, message: Message) -> bool:
-    """Whether the actor may assign this message and extend its deadline."""
-    is_admin = actor.is_a(
-        Role.ADMIN, connection=message.connection_id, mailbox=message.mailbox_id
-    )
-    return is_admin or is_reviewer(actor, message)
 
 
 def candidates(message: Message) -> list[Person]:

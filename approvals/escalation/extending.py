@@ -8,10 +8,9 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.decisions.ruling import lock_visible
+from approvals.decisions.ruling import lock_visible, may_handle
 from approvals.desk_messages import awaits_review
 from approvals.errors import AlreadyDecided
-from approvals.escalation.assigning import may_assign
 from approvals.models import Review
 from audit.recording import changed
 from common.actors import Actor
@@ -35,7 +34,7 @@ def extend_deadline(
     stays so. Raises ActNotAllowed, AlreadyDecided.
     """
     locked = lock_visible(message, actor=actor)
-    if not may_assign(actor, locked):
+    if not may_handle(actor, locked):
         raise ActNotAllowed(
             "Only a reviewer or admin of this mailbox can extend a deadline."
         )

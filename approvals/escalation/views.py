@@ -10,8 +10,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals.decisions.ruling import may_handle
 from approvals.errors import http_status
-from approvals.escalation.assigning import assign_by_hand, candidates, may_assign
+from approvals.escalation.assigning import assign_by_hand, candidates
 from approvals.escalation.extending import MAX_REASON, deadline_of, extend_deadline
 from approvals.escalation.forms import AssignForm, ExtendForm
 from approvals.message_page.views import get_visible_message_or_404
@@ -84,7 +85,7 @@ def _page(
         "message": message,
         "claim": Claim.objects.on(message).live().select_related("person").first(),
         "people": [(one, one.pk in present) for one in candidates(message)],
-        "may_assign": may_assign(request.actor, message) and message.state == "held",
+        "may_assign": may_handle(request.actor, message) and message.state == "held",
         "has_deadline": deadline is not None,
         "until": typed.get("until")
         or offered.astimezone(ZoneInfo(zone_name())).strftime("%Y-%m-%dT%H:%M"),

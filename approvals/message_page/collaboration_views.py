@@ -23,6 +23,7 @@ from approvals.collaboration.comments import (
 )
 from approvals.collaboration.forms import ClaimForm, CommentForm, NameForm, SnoozeForm
 from approvals.collaboration.snooze import snooze_message, unsnooze_message
+from approvals.decisions.ruling import may_handle
 from approvals.errors import ClaimedByOther, http_status
 from approvals.message_page.side_panel import actions_on, panel_context
 from approvals.message_page.views import (
@@ -33,7 +34,6 @@ from approvals.message_page.views import (
     message_address,
 )
 from approvals.queue.views import filters_of, next_in
-from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import BUILT_IN, presets_of
 from common.pages import DeskRequest
 from common.postgres import clock
@@ -218,7 +218,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def people(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the names that a comment may complete: of people who may see this message."""
     message = get_bare_message_or_404(request.actor, public_id)
-    if not may_look(request.actor, message):
+    if not may_handle(request.actor, message):
         raise PermissionDenied(ONLY_COMMENTERS)
     if not request.htmx:
         return back_to_message(request, public_id)

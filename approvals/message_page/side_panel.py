@@ -11,19 +11,19 @@ from django.utils import timezone
 
 from approvals.collaboration.comments import MAX_COMMENT
 from approvals.collaboration.forms import zone_of
-from approvals.decisions.ruling import is_reviewer
+from approvals.decisions.ruling import is_reviewer, may_handle
 from approvals.decisions.shown import (
     UnreadPart,
     attached_files,
     file_name,
     key_of,
+    opened_parts,
     unread_parts,
     viewed_names,
 )
 from approvals.desk_messages import our_decisions
-from approvals.models import Comment, OpenedPart, Question, Snooze
+from approvals.models import Comment, Question, Snooze
 from approvals.queue.rows import live_claim
-from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import Kind, Presets
 from audit.models import Entry
 from audit.trail import lines
@@ -87,7 +87,7 @@ def panel_context(
         "has_claim": claim is not None and claim.person_id == person,
         "waits": waits,
         "may_claim": waits and is_reviewer(actor, message),
-        "may_comment": may_look(actor, message),
+        "may_comment": may_handle(actor, message),
         "snoozed_until": snooze.until if snooze else None,
         "snooze_choices": _snooze_choices(request, message) if waits else None,
         "history": _history(message, is_commented=is_commented),
@@ -142,7 +142,7 @@ def files_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return the context of the attachments panel."""
     content = stored_content(message.revision) if message.revision else None
     files = attached_files(message)
-    opened = OpenedPart.objects.of(message, person=int(actor.id)) if files else set()
+    opened = opened_parts(message, actor=actor) if files else set()
     context = {
         "message": message,
         "content": content,
@@ -166,7 +166,7 @@ def ticks_shown(
 def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return the context of the note about unopened parts."""
     conversation = conversation_of(message)
-    opened = OpenedPart.objects.of(message, person=int(actor.id))
+    opened = opened_parts(message, actor=actor)
     unread = unread_parts(
         message, conversation=conversation, files=attached_files(message), opened=opened
     )

@@ -22,7 +22,7 @@ from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON
 from approvals.decisions.later import later_context
-from approvals.decisions.ruling import is_reviewer, rulings, stop_of
+from approvals.decisions.ruling import is_reviewer, may_handle, rulings, stop_of
 from approvals.decisions.shown import (
     attached_files,
     note_opened,
@@ -74,7 +74,6 @@ from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, place_of, queue_context
-from approvals.reconcile.ask_again import may_look
 from approvals.usual_texts.texts import presets_of
 from common.actors import Actor
 from common.fingerprint import FINGERPRINT
@@ -300,7 +299,7 @@ def message_context(
         message,
         decision,
         is_reviewer=is_reviewer(actor, message),
-        may_look=may_look(actor, message),
+        may_look=may_handle(actor, message),
         came_back=has_ended
         and message.state == "held"
         and came_back(message, Outcome.REJECT),

@@ -221,16 +221,6 @@ class Question(models.Model):
         return f"{self.person} is asked"
 
 
-class OpenedPartQuerySet(models.QuerySet["OpenedPart"]):
-    """Reads of who opened which part."""
-
-    def of(self, message: Message, *, person: int) -> set[str]:
-        """Return the parts of this message that the person opened."""
-        return set(
-            self.filter(message=message, person=person).values_list("part", flat=True)
-        )
-
-
 class OpenedPart(models.Model):
     """One part of a message that one person opened: a file, the thread as it was then,
     the links.
@@ -244,8 +234,6 @@ class OpenedPart(models.Model):
     )
     part = models.CharField(max_length=100)
     at = models.DateTimeField(db_default=Now())
-
-    objects = OpenedPartQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from approvals.reconcile.ask_again import may_look
-from common.actors import Actor, Role
+from approvals.decisions.ruling import is_reviewer, may_handle
+from common.actors import Actor
 from mirror.models import Message, WebhookEvent
 
 REVIEWER = "a reviewer of its mailbox"
@@ -95,11 +95,9 @@ class Group:
     @property
     def what(self) -> str:
         """Return the group as a sentence without its full stop."""
-        return (
-            self.first.what
-            if self.number == 1
-            else f"{self.number} {self.first.several}"
-        )
+        if self.number == 1:
+            return self.first.what
+        return f"{self.number} {self.first.several}"
 
     @property
     def acts(self) -> list[AttentionItem]:
@@ -137,15 +135,15 @@ def named(message: Message) -> str:
 
 def open_page(actor: Actor, message: Message, label: str) -> Act | None:
     """Return the link to a message's page, for reviewers of its mailbox."""
-    reviews = actor.is_a(
-        Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id
-    )
-    return Act(label, reverse("message", args=[message.public_id])) if reviews else None
+    if not is_reviewer(actor, message):
+        return None
+    return Act(label, reverse("message", args=[message.public_id]))
 
 
 def ask_again(actor: Actor, message: Message, label: str) -> Act | None:
     """Return the action that asks MultiMail about a message, where the actor may do
     that.
     """
-    url = reverse("look-again", args=[message.public_id])
-    return Act(label, url, posts=True) if may_look(actor, message) else None
+    if not may_handle(actor, message):
+        return None
+    return Act(label, reverse("look-again", args=[message.public_id]), posts=True)

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from approvals import tasks
+from approvals.decisions.ruling import may_handle
 from approvals.models import Decision
 from audit.recording import record
 from common.actors import Actor, Role
@@ -19,24 +20,14 @@ from mirror.states import MessageState
 from mirror.sync.rows import retry_fetch
 from mirror.terms import FETCH_TRIES
 
-_ROLES = (Role.REVIEWER, Role.ADMIN)
-
-
-def may_look(actor: Actor, message: Message) -> bool:
-    """Whether the actor may have MultiMail asked about this message: reviewers and
-    admins may.
-    """
-    return any(
-        actor.is_a(role, connection=message.connection_id, mailbox=message.mailbox_id)
-        for role in _ROLES
-    )
-
 
 def readable_by(actor: Actor) -> ConnectionQuerySet:
     """The accounts that the actor may have read: as reviewer or admin of any part of
     one.
     """
-    return Connection.objects.at_work().visible_to(actor.acting_as(*_ROLES))
+    return Connection.objects.at_work().visible_to(
+        actor.acting_as(Role.REVIEWER, Role.ADMIN)
+    )
 
 
 @transaction.atomic
@@ -50,7 +41,7 @@ def look_again(*, message: UUID, actor: Actor) -> None:
         "connection", "mailbox", "revision"
     )
     found = visible.filter(public_id=message).first()
-    if found is None or not may_look(actor, found):
+    if found is None or not may_handle(actor, found):
         raise ActNotAllowed(
             "Only a reviewer or an admin of this mailbox can check with MultiMail."
         )
@@ -77,7 +68,7 @@ def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decisi
 
     Each is checked again when it is carried out.
     """
-    theirs = [one for one in decisions if may_look(actor, one.message)]
+    theirs = [one for one in decisions if may_handle(actor, one.message)]
     for one in theirs:
         record_about(
             "decision.hurried",
