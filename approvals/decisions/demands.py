@@ -111,12 +111,22 @@ def demands_for(
             )
             requirement = in_force.policy.required(facts)
             unread_sums = facts.unread_sums
+        approvals = []
+        for one in verdicts.get(message.pk, ()):
+            # It counts as long as its giver is an active reviewer of the mailbox.
+            approvals.append(
+                Approval(
+                    person=one.person_id,
+                    name=str(one.person),
+                    groups=reviewers.groups.get(one.person_id, frozenset()),
+                    may=reviewers.may_review(one.person_id, message),
+                    surface=one.surface,
+                    at=one.given_at,
+                )
+            )
         demand = Demand(
             requirement=requirement,
-            approvals=tuple(
-                _approval(one, message, reviewers)
-                for one in verdicts.get(message.pk, ())
-            ),
+            approvals=tuple(approvals),
             person=key_of(actor),
             own_groups=in_force.own_groups,
             authors=behind.authors,
@@ -195,20 +205,6 @@ def _read_reviewers() -> _Reviewers:
             member.group_id
         }
     return _Reviewers(scopes, groups)
-
-
-def _approval(verdict: Verdict, message: Message, reviewers: _Reviewers) -> Approval:
-    """Return an approval; it counts as long as its giver is an active reviewer of the
-    message's mailbox.
-    """
-    return Approval(
-        person=verdict.person_id,
-        name=str(verdict.person),
-        groups=reviewers.groups.get(verdict.person_id, frozenset()),
-        may=reviewers.may_review(verdict.person_id, message),
-        surface=verdict.surface,
-        at=verdict.given_at,
-    )
 
 
 def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> bool:

@@ -34,37 +34,29 @@ WHENS = {
 }
 # Offered while a zone is typed. Every other zone can be typed too.
 ZONES = (
-    *(
-        "UTC",
-        "Europe/London",
-        "Europe/Lisbon",
-        "Europe/Paris",
-        "Europe/Berlin",
-        "Europe/Athens",
-        "Europe/Istanbul",
-    ),
-    *(
-        "Africa/Lagos",
-        "Africa/Johannesburg",
-        "Africa/Nairobi",
-        "Asia/Dubai",
-        "Asia/Kolkata",
-        "Asia/Singapore",
-    ),
-    *(
-        "Asia/Shanghai",
-        "Asia/Tokyo",
-        "Australia/Sydney",
-        "Pacific/Auckland",
-        "America/Sao_Paulo",
-    ),
-    *(
-        "America/New_York",
-        "America/Chicago",
-        "America/Denver",
-        "America/Los_Angeles",
-        "America/Mexico_City",
-    ),
+    "UTC",
+    "Europe/London",
+    "Europe/Lisbon",
+    "Europe/Paris",
+    "Europe/Berlin",
+    "Europe/Athens",
+    "Europe/Istanbul",
+    "Africa/Lagos",
+    "Africa/Johannesburg",
+    "Africa/Nairobi",
+    "Asia/Dubai",
+    "Asia/Kolkata",
+    "Asia/Singapore",
+    "Asia/Shanghai",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Pacific/Auckland",
+    "America/Sao_Paulo",
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Los_Angeles",
+    "America/Mexico_City",
 )
 
 
@@ -152,28 +144,11 @@ def timing_of(
     window, or at the chosen time.
 
     By the database's time `now`. A choice that means "now" leaves `later_at` empty.
-    """
-    if choice is None:
-        return {"due_at": now + window}
-    at = _checked_time(choice, message, now=now, window=window)
-    return {
-        "due_at": at,
-        "later_at": at if at > now + window else None,
-        "later_zone": str(choice.zone),
-        "later_domain": domain_of(message),
-        "in_working_hours": choice.when == "hours",
-        "thread_read": thread_read,
-    }
-
-
-def _checked_time(
-    choice: LaterChoice, message: Message, *, now: datetime, window: timedelta
-) -> datetime:
-    """Return the chosen time in UTC, but never before the undo window is over.
-
     Raises VerdictNotAllowed for received mail, for a time in the past or beyond 30
     days, and for one at which the message has expired.
     """
+    if choice is None:
+        return {"due_at": now + window}
     if message.direction == "inbound":
         raise VerdictNotAllowed("Received messages can only be released at once.")
     at = _time_of(choice, earliest=now + window).astimezone(UTC)
@@ -185,30 +160,32 @@ def _checked_time(
         raise VerdictNotAllowed(
             f"The message expires before that time, on {message.expires_at:%-d %b at %H:%M} UTC."
         )
-    return max(at, now + window)
+    return {
+        # Never before the undo window is over.
+        "due_at": max(at, now + window),
+        "later_at": at if at > now + window else None,
+        "later_zone": str(choice.zone),
+        "later_domain": domain_of(message),
+        "in_working_hours": choice.when == "hours",
+        "thread_read": thread_read,
+    }
 
 
 def _time_of(choice: LaterChoice, *, earliest: datetime) -> datetime:
-    if choice.when == "hours":
-        return _next_working_time(earliest.astimezone(choice.zone))
+    """Return the chosen time. "Next working hours" is at once where they have begun."""
+    if choice.at is not None:
+        return choice.at.replace(tzinfo=choice.zone)
+    here = earliest.astimezone(choice.zone)
+    day = here.date()
     if choice.when == "tomorrow":
-        return datetime.combine(
-            (earliest.astimezone(choice.zone) + timedelta(days=1)).date(),
-            BEGINS,
-            choice.zone,
-        )
-    assert choice.at is not None, "the form asks for it"
-    return choice.at.replace(tzinfo=choice.zone)
-
-
-def _next_working_time(here: datetime) -> datetime:
-    """Return this time if it is in working hours, else when they begin next."""
+        return datetime.combine(day + timedelta(days=1), BEGINS, choice.zone)
     if _in_working_hours(here):
         return here
-    day = here.date() if here.time() < BEGINS else here.date() + timedelta(days=1)
+    if here.time() >= BEGINS:
+        day += timedelta(days=1)
     while day.weekday() in _WEEKEND:
         day += timedelta(days=1)
-    return datetime.combine(day, BEGINS, here.tzinfo)
+    return datetime.combine(day, BEGINS, choice.zone)
 
 
 def _in_working_hours(here: datetime) -> bool:
@@ -240,9 +217,8 @@ def delay_in_words(decision: Decision, *, at: datetime) -> str:
         at.astimezone(_zone(decision.later_zone))
     )
     where = ", outside working hours" if is_outside else ""
-    return (
-        f"{duration((at - decision.later_at).total_seconds())} later than chosen{where}"
-    )
+    late = duration((at - decision.later_at).total_seconds())
+    return f"{late} later than chosen{where}"
 
 
 def later_context(message: Message) -> dict[str, Any]:
@@ -252,34 +228,26 @@ def later_context(message: Message) -> dict[str, Any]:
     `is_known` is False where there is neither, so that the browser's zone can be
     offered.
     """
-    last_zone = _last_zone(message)
+    domain = domain_of(message)
+    last_zone = ""
+    if message.state == MessageState.HELD and domain and message.mailbox_id:
+        # Relies on decision_later.
+        chosen = Decision.objects.filter(
+            later_domain=domain, message__mailbox=message.mailbox_id
+        ).order_by("-pk")
+        last_zone = chosen.values_list("later_zone", flat=True).first() or ""
     zone = last_zone or zone_name()
-    domain = domain_of(message) if last_zone else ""
     return {
         "zone": zone,
-        "domain": domain,
+        "domain": domain if last_zone else "",
         "is_known": bool(last_zone) or zone != "UTC",
         "zones": ZONES,
     }
 
 
-def _last_zone(message: Message) -> str:
-    """Return the time zone last chosen in this mailbox for the recipient's domain
-    (relies on decision_later).
-    """
-    domain = domain_of(message)
-    if message.state != MessageState.HELD or not domain or message.mailbox_id is None:
-        return ""
-    chosen = Decision.objects.filter(
-        later_domain=domain, message__mailbox=message.mailbox_id
-    ).order_by("-pk")
-    return chosen.values_list("later_zone", flat=True).first() or ""
-
-
 def domain_of(message: Message) -> str:
     """Return the domain of the first recipient; empty where it is not known."""
-    return (
-        bare_address(str(message.recipients[0])).lower().rpartition("@")[2][:255]
-        if message.recipients
-        else ""
-    )
+    if not message.recipients:
+        return ""
+    first = bare_address(str(message.recipients[0])).lower()
+    return first.rpartition("@")[2][:255]

@@ -111,43 +111,31 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return Status("Not carried out", "violet", decision.explanation)
     if message.state == MessageState.HELD:
         if decision.state == DecisionState.REFUSED:
-            return Status("Held", "amber", f"Held again: {decision.explanation}")
-        if decision.state == DecisionState.APPLIED and _is_mirror_behind(
-            message, decision
-        ):
+            return replace(plain, detail=f"Held again: {decision.explanation}")
+        if decision.state != DecisionState.APPLIED:
+            return plain
+        if _is_mirror_behind(message, decision):
             return Status(
                 decision.result,
                 _TONES[decision.outcome],
                 f"By {who}{_for_later(decision)}",
             )
-        if decision.state == DecisionState.APPLIED:
-            return Status(
-                plain.word,
-                plain.tone,
-                f"Held again, although it was {decision.word} by {who}",
-            )
-        return plain
+        return replace(
+            plain, detail=f"Held again, although it was {decision.word} by {who}"
+        )
     if decision.state == DecisionState.APPLIED:
         word = "Changes requested" if decision.outcome == "send_back" else plain.word
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
-        unclear = (
-            ", the newest of several decisions (MultiMail does not say which counted)"
-        )
-        by = f"{decision.result} by {who}{_for_later(decision)}"
-        by += unclear if decision.explanation == WINNER_UNKNOWN else ""
-        by += (
-            f". {NO_REASON_TAKEN}"
-            if decision.explanation.startswith(NO_REASON_TAKEN)
-            else ""
-        )
-        # A mail server accepted it; whether it was read is not known.
-        how = (
-            f". {plain.detail}"
-            if message.state == MessageState.DELIVERED and plain.detail
-            else ""
-        )
-        return Status(word, plain.tone, f"{by}{how}")
+        detail = f"{decision.result} by {who}{_for_later(decision)}"
+        if decision.explanation == WINNER_UNKNOWN:
+            detail += ", the newest of several decisions (MultiMail does not say which counted)"
+        if decision.explanation.startswith(NO_REASON_TAKEN):
+            detail += f". {NO_REASON_TAKEN}"
+        if message.state == MessageState.DELIVERED:
+            # A mail server accepted it; whether it was read is not known.
+            detail += f". {plain.detail}"
+        return Status(word, plain.tone, detail)
     if decision.state == DecisionState.UNATTRIBUTED:
         return Status(plain.word, "violet", decision.explanation)
     # A person's statement counts until MultiMail reports.
@@ -183,8 +171,9 @@ def _for_later(decision: Decision) -> str:
     """
     if decision.later_at is None:
         return ""
+    words = f" for {time_in_words(decision.later_at, decision.later_zone)}"
     delay = delay_in_words(decision, at=decision.changed_at)
-    return f" for {time_in_words(decision.later_at, decision.later_zone)}{delay and f', sent {delay}'}"
+    return f"{words}, sent {delay}" if delay else words
 
 
 def _under_way(decision: Decision, who: str) -> Status:
@@ -269,27 +258,35 @@ def available_actions(
     `came_back`: it was decided and considered gone, and a read lists it as held again.
     """
     is_held = message.state == MessageState.HELD
+    is_approval = decision is not None and decision.outcome == Outcome.APPROVE
     if decision is None or decision.state in _OPEN_AGAIN or came_back:
         if not is_held:
             return AvailableActions(
                 "ended", can_look=may_look and message.state == MessageState.GONE
             )
-        repeats = (
-            came_back and decision is not None and decision.outcome == Outcome.APPROVE
-        )
         return AvailableActions(
             "open",
             takes_verdict=True,
-            can_approve=not repeats,
+            can_approve=not (came_back and is_approval),
             can_look=may_look and message.hydrated_at is None,
         )
+    # What a standing approval decided, whoever sees it may stop.
+    can_stop = decision.standing_id is not None or (is_reviewer and not decision.rule)
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
-        return _moving(decision, is_reviewer=is_reviewer)
-    if decision.state == DecisionState.UNKNOWN:
-        is_proved = (
-            decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held
+        if decision.state == DecisionState.CALLING:
+            kind = "calling"
+        elif decision.may_have_left:
+            kind = "again"
+        else:
+            kind = "later" if decision.is_for_later else "leaving"
+        # Before a call may have left it can be undone, afterwards only be withdrawn.
+        return AvailableActions(
+            kind,
+            can_undo=can_stop and not decision.may_have_left,
+            can_withdraw=can_stop and decision.may_have_left,
         )
-        can_stop = _can_stop(decision, is_reviewer=is_reviewer)
+    if decision.state == DecisionState.UNKNOWN:
+        is_proved = is_approval and decision.has_been_read_as_held
         return AvailableActions(
             "confirm" if is_proved else "unknown",
             can_withdraw=can_stop,
@@ -308,31 +305,6 @@ def available_actions(
             can_look=may_look,
         )
     return AvailableActions("ended")
-
-
-def _moving(decision: Decision, *, is_reviewer: bool) -> AvailableActions:
-    """Before a call may have left it can be undone, afterwards only be withdrawn."""
-    can_stop = _can_stop(decision, is_reviewer=is_reviewer)
-    kind = (
-        "again"
-        if decision.may_have_left
-        else "later"
-        if decision.is_for_later
-        else "leaving"
-    )
-    kind = "calling" if decision.state == DecisionState.CALLING else kind
-    return AvailableActions(
-        kind,
-        can_undo=can_stop and not decision.may_have_left,
-        can_withdraw=can_stop and decision.may_have_left,
-    )
-
-
-def _can_stop(decision: Decision, *, is_reviewer: bool) -> bool:
-    """Whether the person may undo or withdraw it: what a standing approval decided,
-    whoever sees it may.
-    """
-    return decision.standing_id is not None or (is_reviewer and not decision.rule)
 
 
 def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
