@@ -22,6 +22,7 @@ from django.db.models.functions import Cast, Now
 from approvals.caps import set_apart
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, OwnWord, Replacement, Review, RuleWeight
+from approvals.models.replacements import edit_of
 from common.actors import Actor
 from common.fingerprint import Content, normalise_address
 from common.postgres import take_lock
@@ -81,8 +82,25 @@ def findings(
 ) -> list[dict[str, Any]]:
     """Return what is risky about the content, worst first, as it is stored with the
     revision.
+
+    Goes by what the desk knows from earlier mail.
     """
-    found = find_risks(content, parsed.shown, _risk_context(message, content, parsed))
+    # In a transaction this blocks changes of own words until it ends;
+    # `flush_examinations` says what for.
+    take_lock(WEIGHTS_LOCK, shared=True)
+    own_words = OwnWord.objects.of_connection(message.connection_id).heaviest_first()
+    own = _own_domains(message)
+    judged = judge_content(message, content)
+    context = RiskContext(
+        own_domains=tuple(sorted(own)),
+        known_addresses=_known(message.connection_id, _outside(content, own)),
+        rejected=_rejected_like(message, content, parsed),
+        off_list=[one for one in judged.refused if "@" in one],
+        watched=[one for one in judged.would_be_refused if "@" in one],
+        own_phrases=own_phrases(own_words, mailbox=message.mailbox_id),
+        text_part=parsed.text_part,
+    )
+    found = find_risks(content, parsed.shown, context)
     if may_have_left:
         found = worst_first((*found, may_have_left_finding()))
     return [asdict(finding) for finding in found]
@@ -99,27 +117,6 @@ def on_finding_added(*, message: Message, revision: Revision, **_: Any) -> None:
     store_review(message, columns, is_new_version=False)
 
 
-def _risk_context(
-    message: Message, content: Content, parsed: ParsedContent
-) -> RiskContext:
-    """Return what the desk knows from earlier mail that matters for this content."""
-    # In a transaction this blocks changes of own words until it ends;
-    # `flush_examinations` says what for.
-    take_lock(WEIGHTS_LOCK, shared=True)
-    own_words = OwnWord.objects.of_connection(message.connection_id).heaviest_first()
-    own = _domains(Mailbox.objects.addresses_in(message.connection_id))
-    judged = judge_content(message, content)
-    return RiskContext(
-        own_domains=tuple(sorted(own)),
-        known_addresses=_known(message.connection_id, _outside(content, own)),
-        rejected=_rejected_like(message, content, parsed),
-        off_list=[one for one in judged.refused if "@" in one],
-        watched=[one for one in judged.would_be_refused if "@" in one],
-        own_phrases=own_phrases(own_words, mailbox=message.mailbox_id),
-        text_part=parsed.text_part,
-    )
-
-
 def own_phrases(words: Iterable[OwnWord], *, mailbox: int | None) -> list[OwnPhrase]:
     """Return the phrases among these that count in a mailbox."""
     return [
@@ -129,7 +126,8 @@ def own_phrases(words: Iterable[OwnWord], *, mailbox: int | None) -> list[OwnPhr
     ]
 
 
-def _domains(addresses: Iterable[str]) -> set[str]:
+def _own_domains(message: Message) -> set[str]:
+    addresses = Mailbox.objects.addresses_in(message.connection_id)
     return {address.rpartition("@")[2].lower() for address in addresses}
 
 
@@ -155,32 +153,23 @@ def flush_examinations() -> None:
 
 
 def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
-    """Return the contacts of a connection with how often each was written to lately,
-    these addresses exactly.
+    """Return the recent contacts of a connection with how often each was written to,
+    cached in this process; these addresses are looked up exactly.
     """
-    contacts = _contacts(connection)
-    unknown = [address for address in addresses if address not in contacts][
-        :MOST_ADDRESSES
-    ]
+    at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
+    # An empty result is not cached: the first contact must count at once.
+    if not contacts or time.monotonic() - at >= KEPT_SECONDS:
+        contacts = earlier_mail.contacts_of(
+            connection, newest=NEWEST, most=MOST_CONTACTS
+        )
+        _contacts_by_connection[connection] = (time.monotonic(), contacts)
+        while len(_contacts_by_connection) > MOST_CONNECTIONS:
+            _contacts_by_connection.popitem(last=False)
+    unknown = [address for address in addresses if address not in contacts]
     if not contacts or not unknown:
         return contacts
-    return {
-        **contacts,
-        **dict.fromkeys(earlier_mail.written_to(connection, unknown), 1),
-    }
-
-
-def _contacts(connection: int) -> Mapping[str, int]:
-    """Return the recent contacts of a connection, cached in this process."""
-    at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
-    # Do not cache an empty result: the first contact must count at once.
-    if contacts and time.monotonic() - at < KEPT_SECONDS:
-        return contacts
-    contacts = earlier_mail.contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
-    _contacts_by_connection[connection] = (time.monotonic(), contacts)
-    while len(_contacts_by_connection) > MOST_CONNECTIONS:
-        _contacts_by_connection.popitem(last=False)
-    return contacts
+    written = earlier_mail.written_to(connection, unknown[:MOST_ADDRESSES])
+    return {**contacts, **dict.fromkeys(written, 1)}
 
 
 def _rejected_like(
@@ -270,8 +259,11 @@ def version_before(message: Message) -> Message | None:
     """
     if message.mailbox_id is None or message.direction == "inbound":
         return None
-    if (edited := _edited_before(message)) is not None:
-        return edited
+    # Most messages name no edit, and need no query.
+    if edit_of(message):
+        made = Replacement.objects.that_made([message]).select_related("message")
+        if (edit := made.first()) is not None:
+            return edit.message
     asked = Decision.objects.sent_back_between(
         message.held_at - WINDOW, message.held_at + SLACK
     )
@@ -289,21 +281,6 @@ def version_before(message: Message) -> Message | None:
     )
 
 
-def _edited_before(message: Message) -> Message | None:
-    """Return the message that a person corrected into this one."""
-    reference = str(message.trigger.get("countersign_edit") or "")[:24]
-    if not reference:
-        # Most messages name no edit, and need no query.
-        return None
-    made = Replacement.objects.that_made(
-        upstream_ids=[message.upstream_id], references=[reference]
-    )
-    row = (
-        made.filter(connection=message.connection_id).select_related("message").first()
-    )
-    return row.message if row else None
-
-
 def _is_next_version(message: Message, *, of: Decision) -> bool:
     """Whether the message comes from the thread or the trigger of the one that was sent
     back.
@@ -311,30 +288,22 @@ def _is_next_version(message: Message, *, of: Decision) -> bool:
     earlier = of.message
     if message.thread_id and message.thread_id == earlier.thread_id:
         return True
-    is_about_the_same = _shares_people(message, earlier) or _plain_subject(
-        message
-    ) == _plain_subject(earlier)
-    if any(
-        _same(message.trigger, earlier.trigger, name, other)
-        for name in _RUNS
-        for other in _RUNS
-    ):
+    mine = message.trigger
+    theirs = earlier.trigger
+    shares_people = _shares_people(message, earlier)
+    is_same_subject = _plain_subject(message) == _plain_subject(earlier)
+    if any(_same(mine, theirs, name, other) for name in _RUNS for other in _RUNS):
         # A run may write to hundreds of people: its other messages are not next
         # versions of this one.
-        return is_about_the_same
-    if _is_from_the_same_person(message.trigger, earlier.trigger):
-        return _shares_people(message, earlier)
+        return shares_people or is_same_subject
+    is_same_person = any(_same(mine, theirs, name, name) for name in _PEOPLE)
+    if is_same_person and mine.get("discord_channel") == theirs.get("discord_channel"):
+        return shares_people
+    if any(mine.get(name) or theirs.get(name) for name in (*_RUNS, *_PEOPLE)):
+        return False
     is_soon = message.held_at - of.recorded_at <= SHORT_WINDOW
-    is_same_key = (
-        bool(message.sent_by_key) and message.sent_by_key == earlier.sent_by_key
-    )
-    has_no_trigger = not _names_trigger(message.trigger) and not _names_trigger(
-        earlier.trigger
-    )
-    is_same_content = _shares_people(message, earlier) and _plain_subject(
-        message
-    ) == _plain_subject(earlier)
-    return is_soon and is_same_key and has_no_trigger and is_same_content
+    is_same_key = message.sent_by_key and message.sent_by_key == earlier.sent_by_key
+    return bool(is_soon and is_same_key and shares_people and is_same_subject)
 
 
 def _same(
@@ -344,19 +313,6 @@ def _same(
     if is_interaction and name != other_name:
         return False
     return bool(trigger.get(name)) and str(trigger[name]) == str(other.get(other_name))
-
-
-def _is_from_the_same_person(
-    trigger: Mapping[str, Any], other: Mapping[str, Any]
-) -> bool:
-    is_same_person = any(_same(trigger, other, name, name) for name in _PEOPLE)
-    return is_same_person and trigger.get("discord_channel") == other.get(
-        "discord_channel"
-    )
-
-
-def _names_trigger(trigger: Mapping[str, Any]) -> bool:
-    return any(trigger.get(name) for name in (*_RUNS, *_PEOPLE))
 
 
 def _shares_people(message: Message, other: Message) -> bool:
@@ -387,8 +343,7 @@ def columns_of(
     try:
         found = list(findings)
         sums = sums_of(content, parsed)
-        columns = _people(message, content)
-        columns |= _search_and_similarity(message, content, parsed)
+        columns = _columns_of_message(message, content, parsed)
         columns["amounts"] = amounts(sums)
         review = risk_facets(found)
         review["policy_facts"] = stored_facts(content, sums, found)
@@ -432,41 +387,18 @@ def count(message: Message, actor: Actor) -> None:
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the queue sorts by: points, level, and the rules with findings."""
     found = list(findings)
-    total = score_of(found, _weights_in_force() if found else {})
+    weights: dict[str, int] = {}
+    if found:
+        # In a transaction this blocks changes of weights until it ends, so that what is
+        # stored with these points is seen when held messages are weighed again.
+        take_lock(WEIGHTS_LOCK, shared=True)
+        weights = RuleWeight.objects.points_by_rule()
+    total = score_of(found, weights)
     names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in found)
     return {
         "risk": total.points,
         "risk_level": total.level,
         "rules": list(filter(None, names)),
-    }
-
-
-def _weights_in_force() -> dict[str, int]:
-    """Return the points of the rules that admins weighed.
-
-    In a transaction this blocks changes of weights until it ends, so that what is
-    stored with these points is seen when held messages are weighed again.
-    """
-    take_lock(WEIGHTS_LOCK, shared=True)
-    return RuleWeight.objects.points_by_rule()
-
-
-def _people(message: Message, content: Content) -> dict[str, Any]:
-    recipients = [address.lower() for address in everybody(content)]
-    outside = _outside(
-        content, _domains(Mailbox.objects.addresses_in(message.connection_id))
-    )
-    return {
-        "addresses": addresses_of(
-            recipients, sender=content.sender, direction=message.direction
-        ),
-        "written_to": in_compared_form(written_to(content)),
-        # Received mail goes to an agent, whatever its addresses say.
-        "outside": 0 if message.direction == "inbound" else len(outside),
-        "started_by": started_by(message),
-        "run_id": str(
-            message.trigger.get("run_id") or message.trigger.get("runId") or ""
-        )[:200],
     }
 
 
@@ -477,14 +409,19 @@ def started_by(message: Message) -> str:
     if message.direction == "inbound":
         return ""
     user = message.trigger.get("discord_user") or message.trigger.get("discord_user_id")
+    if user:
+        return f"discord:{user}"[:200]
     key = message.sent_by_key_name or message.sent_by_key
-    return (f"discord:{user}" if user else f"key:{key}" if key else "")[:200]
+    return f"key:{key}"[:200] if key else ""
 
 
-def _search_and_similarity(
+def _columns_of_message(
     message: Message, content: Content, parsed: ParsedContent
 ) -> dict[str, Any]:
     text = text_of(content, parsed.words)
+    recipients = [address.lower() for address in everybody(content)]
+    outside = _outside(content, _own_domains(message))
+    run = message.trigger.get("run_id") or message.trigger.get("runId") or ""
     named = (*content.to, *content.cc, *content.bcc)
     senders = filter(None, (content.sender, content.reply_to))
     # Sorted, because jsonb does not preserve the order of keys.
@@ -514,6 +451,14 @@ def _search_and_similarity(
         (CONTENT, words_of(text)),
     )
     return {
+        "addresses": addresses_of(
+            recipients, sender=content.sender, direction=message.direction
+        ),
+        "written_to": in_compared_form(written_to(content)),
+        # Received mail goes to an agent, whatever its addresses say.
+        "outside": 0 if message.direction == "inbound" else len(outside),
+        "started_by": started_by(message),
+        "run_id": str(run)[:200],
         "shape": shape(content, parsed),
         "bands": bands(content, parsed),
         "has_attachments": bool(content.attachments),

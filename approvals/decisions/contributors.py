@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from django.db.models import Q
 
 from approvals.models import CommandedMail, Replacement
+from approvals.models.replacements import edit_of
 from mirror.models import Message
 from policy.evaluation import Contributors
 from policy.models import KeyOwner
-
-# The entry of a message's metadata that names the edit that made it.
-EDIT = "countersign_edit"
 
 
 def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
@@ -19,7 +17,9 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
     """
     owners = _owners_of(messages)
     commanders = _commanders_of(messages)
-    edits = _edits_of(messages)
+    edits = Replacement.objects.that_made(messages).only(
+        "connection", "upstream_id", "reference", "person", "editors", "authors"
+    )
     found = {}
     for message in messages:
         connection = message.connection_id
@@ -30,24 +30,25 @@ def contributors_of(messages: Sequence[Message]) -> dict[int, Contributors]:
             *commanders.get((connection, _interaction_of(message)), ()),
         }
         editors: set[int] = set()
-        made_by = [edit for edit in edits if _made(edit, message)]
-        for edit in made_by:
-            authors.update(edit.authors)
-            editors.update(edit.editors)
+        last_editor = 0
+        # The oldest first.
+        for edit in edits:
+            names_it = (
+                edit.upstream_id == message.upstream_id
+                if edit.upstream_id
+                else edit.reference == edit_of(message)
+            )
+            if edit.connection_id == connection and names_it:
+                authors.update(edit.authors)
+                editors.update(edit.editors)
+                last_editor = last_editor or edit.person_id
         found[message.pk] = Contributors(
             key_owners=frozenset(key_owners),
             authors=frozenset(authors),
             editors=frozenset(editors),
-            last_editor=made_by[0].person_id if made_by else 0,
+            last_editor=last_editor,
         )
     return found
-
-
-def edit_of(message: Message) -> str:
-    """Return the reference of the edit that the message names in its metadata, as
-    anybody could; empty for none.
-    """
-    return str(message.trigger.get(EDIT) or "")[:24]
 
 
 def _owners_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[int]]:
@@ -101,25 +102,3 @@ def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[int
 
 def _interaction_of(message: Message) -> str:
     return str(message.trigger.get("discord_interaction_id") or "")[:32]
-
-
-def _edits_of(messages: Sequence[Message]) -> list[Replacement]:
-    """Return the edits that made these messages, the oldest first."""
-    made = Replacement.objects.that_made(
-        upstream_ids=[one.upstream_id for one in messages if one.upstream_id],
-        references=[edit for one in messages if (edit := edit_of(one))],
-    )
-    made = made.filter(connection__in={one.connection_id for one in messages})
-    return list(
-        made.only(
-            "connection", "upstream_id", "reference", "person", "editors", "authors"
-        )
-    )
-
-
-def _made(edit: Replacement, message: Message) -> bool:
-    if edit.connection_id != message.connection_id:
-        return False
-    if edit.upstream_id:
-        return edit.upstream_id == message.upstream_id
-    return edit.reference == edit_of(message)

@@ -13,7 +13,6 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import local_messages, tasks
-from approvals.decisions.contributors import edit_of
 from approvals.decisions.decide import VerdictResult, give_verdict, who_was_first
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import (
@@ -176,12 +175,9 @@ def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can finish this.")
-    made = Replacement.objects.that_made(
-        upstream_ids=[locked.upstream_id], references=[edit_of(locked) or "-"]
-    )
     ours = (
         locked.replacements.left_half().first()
-        or made.filter(connection=locked.connection_id).left_half().first()
+        or Replacement.objects.that_made([locked]).left_half().first()
     )
     row = (
         Replacement.objects.select_for_update(of=("self",)).filter(pk=ours.pk).first()

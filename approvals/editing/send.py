@@ -19,14 +19,13 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.decisions.contributors import EDIT
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.ruling import rulings
 from approvals.editing.checks import set_up_problem
 from approvals.editing.words import difference_in_words, feedback_of, reason_of
 from approvals.errors import AlreadyDecided
 from approvals.models import Replacement
-from approvals.models.replacements import REPEAT_FOR
+from approvals.models.replacements import EDIT, REPEAT_FOR
 from common.actors import Actor, worker
 from common.logs import traced
 from common.postgres import clock

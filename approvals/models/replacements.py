@@ -16,22 +16,34 @@ from mirror.models import Connection, Message, Revision
 from mirror.states import LIVE_DECISIONS, MessageState
 from mirror.terms import LATELY
 
+# The entry of a message's metadata that names the edit that made it.
+EDIT = "countersign_edit"
 _OPEN = ("sending", "sent")
 # MultiMail forgets an idempotency key after 24 hours: docs/multimail.md.
 REPEAT_FOR = timedelta(hours=20)
 
 
+def edit_of(message: Message) -> str:
+    """Return the reference of the edit that the message names in its metadata, as
+    anybody could; empty for none.
+    """
+    return str(message.trigger.get(EDIT) or "")[:24]
+
+
 class ReplacementQuerySet(QuerySet["Replacement"]):
     """Reads of replacements; leases and due times are judged by the database's clock."""
 
-    def that_made(
-        self, *, upstream_ids: Sequence[str], references: Sequence[str]
-    ) -> Self:
-        """Those whose new message has one of these ids, or names a reference while no
-        id is known yet.
+    def that_made(self, messages: Sequence[Message]) -> Self:
+        """Those whose new message is one of these, or that one of these names while no
+        id is known yet; the oldest first.
         """
+        ids = [one.upstream_id for one in messages if one.upstream_id]
+        references = [edit for one in messages if (edit := edit_of(one))]
         named = Q(reference__in=references, upstream_id="")
-        return self.filter(Q(upstream_id__in=upstream_ids) | named).order_by("pk")
+        connections = {one.connection_id for one in messages}
+        return self.filter(
+            Q(upstream_id__in=ids) | named, connection__in=connections
+        ).order_by("pk")
 
     def move(self, row: "Replacement", *, to: str, **fields: Any) -> bool:
         """Give a row another state, if nobody else has since it was read; return

@@ -10,10 +10,10 @@ from django.urls import reverse
 
 from approvals import tasks
 from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
-from approvals.decisions.contributors import EDIT
 from approvals.decisions.decide import give_verdict
 from approvals.errors import DeskError
 from approvals.models import CommandedMail, Decision, Replacement
+from approvals.models.replacements import EDIT
 from people.models import DiscordAccount, Grant, Person
 from policy.models import Group, KeyOwner, PolicyVersion
 from tests.factories import make_connection, make_message, make_person, rolled_back

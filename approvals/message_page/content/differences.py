@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from approvals.decisions.contributors import edit_of
 from approvals.desk_messages import latest_decision
 from approvals.message_page.content.source import NAMES
 from approvals.message_page.content.word_diff import (
@@ -23,6 +22,7 @@ from approvals.message_page.content.word_diff import (
     shown,
 )
 from approvals.models import Decision, Replacement
+from approvals.models.replacements import edit_of
 from common.fingerprint import (
     FIELDS,
     Attachment,
@@ -341,11 +341,8 @@ def edit_that_made(message: Message) -> Replacement | None:
     """Return the edit of another message by which this one was made; None where it was
     not edited.
     """
-    made = Replacement.objects.that_made(
-        upstream_ids=[message.upstream_id], references=[edit_of(message) or "-"]
-    )
-    with_first = made.select_related("person", "revision", "message")
-    return with_first.filter(connection=message.connection_id).first()
+    made = Replacement.objects.that_made([message])
+    return made.select_related("person", "revision", "message").first()
 
 
 def changes_since_version_before(message: Message) -> Changes | None:
