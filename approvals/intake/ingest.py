@@ -4,7 +4,7 @@ cannot be applied keeps its row.
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,17 +78,6 @@ class Applied:
         return self.contradicts or self.result in (Result.CHECKING, Result.POISON)
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A parsed body: with an `error` it is not applied; a `problem` is also returned to
-    the sender.
-    """
-
-    event: Event
-    error: str = ""
-    problem: str = ""
-
-
 def receive_webhook(
     *, connection: Connection, body: bytes, secret_used: str, address: str = ""
 ) -> Stored:
@@ -97,53 +86,59 @@ def receive_webhook(
 
     Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
     """
-    read = _read(body)
+    event = Event(kind="", name="")
+    error = ""
+    problem = ""
+    try:
+        event = parse(body)
+    except UnreadableEvent as unreadable:
+        error = str(unreadable)
+        problem = error
+    except MisshapenEvent as misshapen:
+        event = misshapen.event
+        error = str(misshapen)
     row = WebhookEvent(
         connection=connection,
         digest=hashlib.sha256(body).hexdigest(),
-        event_id=read.event.event_id[:200],
-        name=read.event.name[:64],
-        email_id=read.event.email_id[:200],
+        event_id=event.event_id[:200],
+        name=event.name[:64],
+        email_id=event.email_id[:200],
         body=body,
         secret_used=secret_used,
-        error=read.error,
+        error=error,
         trace=trace_id.get(),
     )
     actor = webhook(connection.slug, address=address)
     try:
-        return _store_once(row, read, actor)
+        stored = _store_once(row, event, actor)
     except (OperationalError, InterfaceError):
         # A lost database connection is not the event's fault. Nothing is stored, and
         # MultiMail sends it again.
         raise
-    except Exception as error:
+    except Exception as failure:
         log.exception("webhook not applied", extra={"connection": connection.slug})
-        row.error = f"{type(error).__name__} while applying; see the log."
-        return _store_once(row, read, actor)
+        row.error = _failed(failure)
+        stored = _store_once(row, event, actor)
+    return replace(stored, problem=problem)
 
 
-def _store_once(row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
+def _failed(failure: Exception) -> str:
+    return f"{type(failure).__name__} while applying; see the log."
+
+
+def _store_once(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
     """Store and apply it, unless it came before."""
     try:
-        return _store(row, read, actor)
+        return _store(row, event, actor)
     except IntegrityError:
         # When the same webhook comes twice at once, the second waited for the first.
         if not WebhookEvent.objects.same_as(row).exists():
             raise
-        return Stored(None, Result.DUPLICATE, problem=read.problem)
-
-
-def _read(body: bytes) -> _Read:
-    try:
-        return _Read(parse(body))
-    except UnreadableEvent as error:
-        return _Read(Event(kind="", name=""), error=str(error), problem=str(error))
-    except MisshapenEvent as error:
-        return _Read(error.event, error=str(error))
+        return Stored(None, Result.DUPLICATE)
 
 
 @atomic_with_retry
-def _store(row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
+def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
     row.pk = None
     row.result = Result.POISON if row.error else Result.APPLIED
     row.save(force_insert=True)
@@ -152,15 +147,19 @@ def _store(row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
         record(
             "webhook.poison", actor=actor, connection=row.connection_id, details=details
         )
-        return Stored(row, Result.POISON, problem=read.problem)
-    applied = apply_event(connection=row.connection, event=read.event, actor=actor)
+        return Stored(row, Result.POISON)
+    applied = apply_event(connection=row.connection, event=event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
-        handled_at = None if applied.is_open else Now()
-        WebhookEvent.objects.filter(pk=row.pk).update(
-            result=row.result, handled_at=handled_at
-        )
+        _write_result(row, applied)
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
+
+
+def _write_result(row: WebhookEvent, applied: Applied) -> None:
+    handled_at = None if applied.is_open else Now()
+    WebhookEvent.objects.filter(pk=row.pk).update(
+        result=row.result, error=row.error, handled_at=handled_at
+    )
 
 
 def apply_event(
@@ -190,7 +189,17 @@ def apply_event(
     if message is None:
         return _begin(connection, event, actor, now, is_old=is_old)
     if not is_confirmed and needs_read(message, event):
-        return _await_read(message, event, actor)
+        # It is noted what was reported of the message, which stays as it is; nothing
+        # else of the event is used.
+        message.reported = _kind(event, message.direction)
+        message.save(update_fields=["reported"])
+        details = {
+            "event": event.name,
+            "reason": event.reason,
+            "decided_by": event.decided_by,
+        }
+        _record("webhook.unconfirmed", message, actor, details=details)
+        return Applied(Result.CHECKING)
     was = message.state
     applied = _apply_to_known(message, event, actor, now, is_old=is_old)
     if not is_correction(was, _kind(event, message.direction)):
@@ -235,29 +244,15 @@ def needs_read(message: Message, event: Event) -> bool:
     can be checked: held messages.
     """
     kind = _kind(event, message.direction)
-    if message.state != MessageState.HELD and not can_ask(message):
+    is_held = message.state == MessageState.HELD
+    if not is_held and not can_ask(message):
         return False
-    settles = kind in _DECIDING and message.state != MessageState.HELD
+    settles = kind in _DECIDING and not is_held
     if not needs_confirmation(message.state, kind) and not (
         settles and settle.decisions_to_settle(message)
     ):
         return False
     return not settle.is_of_ours(message, event=kind, reason=event.reason)
-
-
-def _await_read(message: Message, event: Event, actor: Actor) -> Applied:
-    """Note what was reported of a message: it stays as it is, and nothing else of the
-    event is used.
-    """
-    message.reported = _kind(event, message.direction)
-    message.save(update_fields=["reported"])
-    details = {
-        "event": event.name,
-        "reason": event.reason,
-        "decided_by": event.decided_by,
-    }
-    _record("webhook.unconfirmed", message, actor, details=details)
-    return Applied(Result.CHECKING)
 
 
 def _apply_to_known(
@@ -290,10 +285,19 @@ def _apply_to_known(
             actor=actor,
         )
     if not moved:
-        record_it = _record_late if _called(message) == was_called else _record_named
-        record_it(message, event, actor)
+        if _called(message) == was_called:
+            _record_late(message, event, actor)
+        else:
+            # It moved nothing but says what the message is: cards show that.
+            details = _details(message, event) | {"event": event.name}
+            _record("message.named", message, actor, details=details)
         is_other = contradicts(message.state, kind)
-        ask = message if is_other or _must_ask(message, kind) else None
+        # Only a read may reopen what was considered gone, or of which only webhooks
+        # told the end.
+        may_be_held = kind == MessageEvent.PENDING and (
+            message.state == MessageState.GONE or message.hydrated_at is None
+        )
+        ask = message if is_other or may_be_held else None
         return Applied(Result.LATE, ask=ask, contradicts=is_other)
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
@@ -314,11 +318,9 @@ def _apply_to_known(
 
 def _kind(event: Event, direction: str) -> str:
     is_inbound = "inbound" in (direction, event.direction)
-    return (
-        MessageEvent.RELEASED
-        if event.kind == MessageEvent.APPROVED and is_inbound
-        else event.kind
-    )
+    if event.kind == MessageEvent.APPROVED and is_inbound:
+        return MessageEvent.RELEASED
+    return event.kind
 
 
 def _names_other_content(message: Message, event: Event) -> bool:
@@ -327,38 +329,15 @@ def _names_other_content(message: Message, event: Event) -> bool:
     """
     if message.hydrated_at is None:
         return False
+    if event.subject and event.subject != message.subject:
+        return True
     named = addresses_of(event.to, sender=event.sender, direction=event.direction)
-    return bool(event.subject and event.subject != message.subject) or not set(
-        named
-    ) <= set(message.addresses)
-
-
-def _must_ask(message: Message, kind: str) -> bool:
-    """Whether an event says that a message is held which was considered gone, or of
-    which only webhooks told the end.
-
-    Only a read may reopen it.
-    """
-    return kind == MessageEvent.PENDING and (
-        message.state == MessageState.GONE or message.hydrated_at is None
-    )
+    return not set(named) <= set(message.addresses)
 
 
 def _called(message: Message) -> tuple[object, ...]:
     """The fields by which people recognise the message."""
     return message.subject, message.sender, message.recipients, message.trigger
-
-
-def _record_named(message: Message, event: Event, actor: Actor) -> None:
-    """Record an event that moved nothing but says what the message is, so that cards
-    show that.
-    """
-    _record(
-        "message.named",
-        message,
-        actor,
-        details=_details(message, event) | {"event": event.name},
-    )
 
 
 def _record_late(message: Message, event: Event, actor: Actor) -> None:
@@ -374,24 +353,24 @@ def _record_event(
     found: str = "",
     is_apart: bool | None = None,
 ) -> None:
+    details = _details(message, event, is_apart)
+    details["reason"] = "" if found else event.reason
+    details["found"] = found
     _record(
         "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
         message,
         actor,
         fingerprint=message.revision.fingerprint if message.revision else "",
-        details=_details(message, event, is_apart)
-        | {"reason": "" if found else event.reason, "found": found},
+        details=details,
     )
 
 
 def _record(action: str, message: Message, actor: Actor, **fields: Any) -> None:
-    connection = message.connection_id
-    public_id = message.public_id
     record(
         action,
         actor=actor,
-        connection=connection,
-        message=public_id,
+        connection=message.connection_id,
+        message=message.public_id,
         about=message,
         **fields,
     )
@@ -420,10 +399,7 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     row = _lock_event(event_id, actor)
     applied, row.error = apply_again(row, actor=actor)
     row.result = applied.result
-    handled_at = None if applied.is_open else Now()
-    WebhookEvent.objects.filter(pk=row.pk).update(
-        result=row.result, error=row.error, handled_at=handled_at
-    )
+    _write_result(row, applied)
     if row.result == Result.CHECKING:
         tasks.check_reports.delay_on_commit(row.connection_id)
     _record_handled("webhook.replayed", row, actor)
@@ -482,9 +458,7 @@ def apply_again(
             "webhook not replayed",
             extra={"event": row.pk, "connection": row.connection.slug},
         )
-        return Applied(
-            Result.POISON
-        ), f"{type(error).__name__} while applying; see the log."
+        return Applied(Result.POISON), _failed(error)
     return applied, ""
 
 

@@ -89,7 +89,11 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
             404,
             "No connection has this webhook address. Copy it again from the connection's page.",
         )
-    if not _is_json(request.content_type or ""):
+    kind = request.content_type or ""
+    is_json = kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
+    if not is_json:
         return _refused(415, "Send the event as application/json.")
     body = read_body(request, most=MAX_BODY)
     if body is None:
@@ -112,7 +116,22 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
         )
         secret_used = verify(body, signature, secrets_of(changed)) if changed else ""
         if not changed or not secret_used:
-            return _unsigned(connection, counted.wait)
+            if counted.wait:
+                # Without a line in the log, of which there would be too many.
+                return _refused(
+                    429,
+                    "Too many webhooks without a valid signature came from there or for this address.",
+                    wait=counted.wait,
+                )
+            log.warning(
+                "webhook refused",
+                extra={"connection": connection.slug, "reason": "signature"},
+            )
+            return _refused(
+                401,
+                f"The signature in {HEADER} does not match the body. Check that the signing secret of this webhook is "
+                "the one on the connection's page, and that nothing on the way changes the body.",
+            )
         connection = changed
     return _store(connection, body, secret_used, client_address(request))
 
@@ -139,32 +158,6 @@ def _store(
     if stored.problem:
         return _json(400, {"error": stored.problem, "stored": True})
     return _json(200, {"result": stored.result})
-
-
-def _unsigned(connection: Connection, wait: int) -> HttpResponse:
-    """Refuse a webhook without a valid signature: 401, or 429 without a log line where
-    there are too many.
-    """
-    if wait:
-        return _refused(
-            429,
-            "Too many webhooks without a valid signature came from there or for this address.",
-            wait=wait,
-        )
-    log.warning(
-        "webhook refused", extra={"connection": connection.slug, "reason": "signature"}
-    )
-    return _refused(
-        401,
-        f"The signature in {HEADER} does not match the body. Check that the signing secret of this webhook is "
-        "the one on the connection's page, and that nothing on the way changes the body.",
-    )
-
-
-def _is_json(content_type: str) -> bool:
-    return content_type == "application/json" or (
-        content_type.startswith("application/") and content_type.endswith("+json")
-    )
 
 
 def _refused(status: int, sentence: str, *, wait: int = 0) -> HttpResponse:
@@ -221,12 +214,12 @@ def announce_change(**_: Any) -> None:
     has changed.
     """
     _remembered.clear()
-    transaction.on_commit(_announce, robust=True)
 
+    def announce() -> None:
+        _remembered.clear()
+        send("SET", CHANGED, uuid.uuid4().hex)
 
-def _announce() -> None:
-    _remembered.clear()
-    send("SET", CHANGED, uuid.uuid4().hex)
+    transaction.on_commit(announce, robust=True)
 
 
 def _read(webhook_id: str) -> Connection | None:
