@@ -165,9 +165,17 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
 
     Unchanged rows cost no write and no query of their own.
     """
-    connection = _take_read(connection_id)
-    if connection is None:
+    # By the database's clock, which is the row's `began`. A lease that ends too far in
+    # the future is left from before the clock was set back.
+    free = (
+        Q(reading_until=None)
+        | Q(reading_until__lt=Now())
+        | Q(reading_until__gt=Now() + READ_LEASE * 2)
+    )
+    mine = Connection.objects.at_work().filter(pk=connection_id)
+    if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
         return "not now"
+    connection = mine.annotate(began=Now()).get()
     claimed_at = time.monotonic()
     try:
         pending = reads.ask(connection)
@@ -178,23 +186,6 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         Connection.objects.filter(
             pk=connection.pk, reading_until=connection.reading_until
         ).update(reading_until=None)
-
-
-def _take_read(connection_id: int) -> Connection | None:
-    """Take the lease of this connection's whole reads, by the database's clock, which
-    is the row's `began`.
-    """
-    # A lease that ends too far in the future is left from before the clock was set
-    # back.
-    free = (
-        Q(reading_until=None)
-        | Q(reading_until__lt=Now())
-        | Q(reading_until__gt=Now() + READ_LEASE * 2)
-    )
-    mine = Connection.objects.at_work().filter(pk=connection_id)
-    if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
-        return None
-    return mine.annotate(began=Now()).get()
 
 
 class _Reading:
@@ -209,24 +200,46 @@ class _Reading:
         claimed_at: float,
     ) -> None:
         self.connection = connection
+        self.row = Connection.objects.filter(pk=connection.pk)
+        self.messages = Message.objects.filter(connection=connection)
         self.pending = pending
         self.now = now
         self.began: datetime = connection.began  # type: ignore[attr-defined]
         self.ends = time.monotonic() + WORK_TIME
         self.renewed = claimed_at
         self.unreadable = pending.unreadable
-        self.is_unfinished = self.is_overtaken = self.has_failed = False
+        self.is_unfinished = False
+        self.is_overtaken = False
+        self.has_failed = False
         self.closed: list[int] = []
 
     def reconcile(self) -> str:
         """Mirror what is new or changed, close what is gone, and record how complete
         the queue is.
         """
-        self._note_kind()
-        held = self._held()
+        if self.connection.is_our_gateway != self.pending.is_our_gateway:
+            # Our gateway can be asked about each message; what answers here may have
+            # been another one before.
+            self.row.update(
+                is_our_gateway=self.pending.is_our_gateway,
+                refused_fields=[],
+                surveyed_at=None,
+            )
+            self.connection.is_our_gateway = self.pending.is_our_gateway
+        # The fields of each held message to compare rows with, by its id at MultiMail.
+        fields = self.messages.real().filter(state=MessageState.HELD).values_list(
+            "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
+            "missing_since", "gate_expires_at", "reported", "revision__coverage", named=True,
+        )  # fmt: skip
+        held: dict[str, Any] = {one.upstream_id: one for one in fields}
         news = self._news(held)
-        ended = self._ended(
-            [str(row["id"]) for row in news if str(row["id"]) not in held]
+        # Which of the listed messages the mirror shows as ended.
+        others = {str(row["id"]) for row in news} - set(held)
+        shown_as_ended = self.messages.exclude(state__in=closing.AS_LISTED)
+        ended = set(
+            shown_as_ended.filter(upstream_id__in=others).values_list(
+                "upstream_id", flat=True
+            )
         )
         for row in news:
             if self._is_over():
@@ -259,35 +272,15 @@ class _Reading:
         self._tell_of_burst()
         return self._write_down(len(listed))
 
-    def _note_kind(self) -> None:
-        """Our gateway can be asked about each message; what answers here may have been
-        another one before.
-        """
-        if self.connection.is_our_gateway != self.pending.is_our_gateway:
-            mine = Connection.objects.filter(pk=self.connection.pk)
-            mine.update(
-                is_our_gateway=self.pending.is_our_gateway,
-                refused_fields=[],
-                surveyed_at=None,
-            )
-            self.connection.is_our_gateway = self.pending.is_our_gateway
-
-    def _held(self) -> dict[str, Any]:
-        """Return the fields of each held message to compare rows with, by its id at
-        MultiMail.
-        """
-        rows = Message.objects.real().filter(connection=self.connection, state=MessageState.HELD).values_list(
-            "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
-            "missing_since", "gate_expires_at", "reported", "revision__coverage", named=True,
-        )  # fmt: skip
-        return {row.upstream_id: row for row in rows}
-
     def _news(self, held: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the rows that the mirror does not show yet. What others read since
         this began is newer than these.
         """
         others: list[tuple[dict[str, Any], int | None]] = []
-        since_closed = self._closed_since_it_began()
+        closed = self.messages.exclude(state__in=_WAITS).filter(
+            changed_at__gte=self.began
+        )
+        since_closed = set(closed.values_list("upstream_id", flat=True))
         for row in self.pending.rows:
             known = held.get(str(row["id"]))
             if known is None and str(row["id"]) in since_closed:
@@ -316,16 +309,11 @@ class _Reading:
         """Whether the read key can show more than was read: the message came before the
         key, or it failed then.
         """
-        can_show = self.connection.read_key and self.connection.capabilities.get(
-            "read_cc"
-        )
+        connection = self.connection
+        if not connection.read_key or not connection.capabilities.get("read_cc"):
+            return False
         is_outgoing = row.get("direction") == "outbound"
-        return (
-            bool(can_show)
-            and is_outgoing
-            and "cc" not in row
-            and "cc" not in known.revision__coverage
-        )
+        return is_outgoing and "cc" not in row and "cc" not in known.revision__coverage
 
     def _completed(self, row: dict[str, Any]) -> Mapping[str, Any]:
         try:
@@ -339,27 +327,6 @@ class _Reading:
                 extra={"email": str(row["id"]), "reason": error.sentence},
             )
             return row
-
-    def _closed_since_it_began(self) -> set[str]:
-        closed = Message.objects.filter(connection=self.connection).exclude(
-            state__in=_WAITS
-        )
-        return set(
-            closed.filter(changed_at__gte=self.began).values_list(
-                "upstream_id", flat=True
-            )
-        )
-
-    def _ended(self, upstream_ids: list[str]) -> set[str]:
-        """Return which of these listed messages the mirror shows as ended."""
-        ended = Message.objects.filter(connection=self.connection).exclude(
-            state__in=closing.AS_LISTED
-        )
-        return set(
-            ended.filter(upstream_id__in=upstream_ids).values_list(
-                "upstream_id", flat=True
-            )
-        )
 
     def _meet_again(self, held: dict[str, Any], listed: set[str]) -> None:
         """Undo what was concluded from absence, or reported by webhooks alone, for
@@ -378,7 +345,15 @@ class _Reading:
         ]
         if back:
             Message.objects.filter(pk__in=back).update(missing_since=None)
-        for upstream_id in listed & set(self._without_effect()):
+        # MultiMail said a settle time ago that it had carried these out.
+        without_effect = Decision.objects.filter(
+            state=DecisionState.APPLIED,
+            changed_at__lt=self.began - closing.SETTLE_TIME,
+            changed_at__gte=F("message__changed_at"),
+            message__connection=self.connection,
+            message__state=MessageState.HELD,
+        ).values_list("message__upstream_id", flat=True)
+        for upstream_id in listed & set(without_effect):
             closing.hold_again(
                 self.connection, upstream_id=upstream_id, began=self.began, now=self.now
             )
@@ -390,19 +365,6 @@ class _Reading:
         if again := sorted(listed & set(unattributed)):
             with transaction.atomic():
                 settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
-
-    def _without_effect(self) -> list[str]:
-        """Return the held messages with a decision that MultiMail said to have carried
-        out a settle time ago.
-        """
-        applied = Decision.objects.filter(
-            state=DecisionState.APPLIED, changed_at__lt=self.began - closing.SETTLE_TIME
-        )
-        of_held = applied.filter(
-            message__connection=self.connection, message__state=MessageState.HELD
-        )
-        since = of_held.filter(changed_at__gte=F("message__changed_at"))
-        return list(since.values_list("message__upstream_id", flat=True))
 
     def _compare_expiries(self, held: dict[str, Any]) -> None:
         """Have an expiry told again that our gateway was told and does not know: it was
@@ -475,15 +437,13 @@ class _Reading:
         ids = set(elsewhere.values_list("upstream_id", flat=True))
         who = sorted(named or reads.deciding_keys(self.connection, ids))[:FEW]
         by = f" by {', '.join(who)}" if who else ""
-        details = {
-            "explanation": f"{number} messages were decided at MultiMail{by}, not at this desk."
-        }
+        sentence = f"{number} messages were decided at MultiMail{by}, not at this desk."
         with transaction.atomic():
             record(
                 "connection.decided_elsewhere",
                 actor=ACTOR,
                 connection=self.connection.pk,
-                details=details,
+                details={"explanation": sentence},
             )
 
     def _is_over(self) -> bool:
@@ -494,21 +454,17 @@ class _Reading:
         if now > self.ends:
             self.is_unfinished = True
         elif now > self.renewed + _RENEW_AFTER:
-            mine = Connection.objects.filter(pk=self.connection.pk)
-            if mine.filter(reading_until=self.connection.reading_until).update(
-                reading_until=Now() + READ_LEASE
-            ):
-                self.connection.reading_until = mine.values_list(
-                    "reading_until", flat=True
-                ).get()
+            mine = self.row.filter(reading_until=self.connection.reading_until)
+            if mine.update(reading_until=Now() + READ_LEASE):
+                self.connection.refresh_from_db(fields=["reading_until"])
                 self.renewed = now
             else:
                 # This worker was paused, and another one is reading now.
-                self.is_unfinished = self.is_overtaken = True
+                self.is_unfinished = True
+                self.is_overtaken = True
         return self.is_unfinished
 
     def _write_down(self, count: int) -> str:
-        mine = Connection.objects.filter(pk=self.connection.pk)
         if self.unreadable:
             health.note_failure(
                 self.connection,
@@ -525,7 +481,9 @@ class _Reading:
             health.note_recovery(self.connection, began=self.began)
             return "to be continued"
         # Never move it backwards: a newer read may have ended first.
-        older = mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began))
+        older = self.row.filter(
+            Q(complete_as_of=None) | Q(complete_as_of__lt=self.began)
+        )
         older.filter(reading_until=self.connection.reading_until).update(
             complete_as_of=self.began, reading_until=None
         )

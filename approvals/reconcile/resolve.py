@@ -66,30 +66,26 @@ def _follow_the_mirror(decision: Decision) -> str:
     who = message.upstream_decided_by
     is_nameless = message.connection.is_our_gateway and not reason + who
     if reported and is_nameless and reported == settle.report_expected(decision):
-        _leave_to_a_person(decision)
+        # Our gateway has forgotten the message, so only people can say who decided.
+        locked = (
+            Decision.objects.to_resolve()
+            .filter(pk=decision.pk, state=DecisionState.UNKNOWN)
+            .under_lock()
+            .first()
+        )
+        if locked is not None:
+            settle.advance(
+                locked,
+                event=DecisionEvent.SEEN_ABSENT,
+                actor=ACTOR,
+                explanation="MultiMail reports this outcome, but no longer says whether it was by this decision.",
+            )
     elif reported:
         settle.settle_by_report(
             message, reported=reported, reason=reason, decided_by=who, actor=ACTOR
         )
     decision.refresh_from_db()
     return decision.state
-
-
-def _leave_to_a_person(decision: Decision) -> None:
-    """Mark it unattributed: our gateway has forgotten the message, so only people can
-    say who decided.
-    """
-    locked = (
-        Decision.objects.to_resolve()
-        .filter(pk=decision.pk, state=DecisionState.UNKNOWN)
-        .under_lock()
-        .first()
-    )
-    if locked is not None:
-        sentence = "MultiMail reports this outcome, but no longer says whether it was by this decision."
-        settle.advance(
-            locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence
-        )
 
 
 def _ask(message: Message) -> UpstreamStatus | None:
@@ -129,17 +125,28 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
     )
     if locked is None:
         return "settled meanwhile"
-    seen, other = ("seen_held", "seen_absent") if held else ("seen_absent", "seen_held")
-    if _count(locked, seen, other, began) < READS_THAT_PROVE:
+    # How many reads in a row have shown this. Reads less than a settle time apart count
+    # once: of a decision in doubt, due_at is when a further read counts.
+    count = locked.seen_held if held else locked.seen_absent
+    if not count or locked.due_at <= began:
+        count = min(count + 1, READS_THAT_PROVE)
+        Decision.objects.filter(pk=locked.pk).update(
+            seen_held=count if held else 0,
+            seen_absent=0 if held else count,
+            due_at=Now() + SETTLE_TIME,
+        )
+    if count < READS_THAT_PROVE:
         return "read once"
     if locked.state == DecisionState.WITHDRAWN:
         # Absent, it is closed by the next read of everything; held, people know now
         # that it has not left until now.
         return "still withdrawn"
     if not held:
-        sentence = "MultiMail no longer holds it, and what happened is not known."
         return settle.advance(
-            locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence
+            locked,
+            event=DecisionEvent.SEEN_ABSENT,
+            actor=ACTOR,
+            explanation="MultiMail no longer holds it, and what happened is not known.",
         ).state
     if (
         locked.outcome == Outcome.APPROVE
@@ -147,24 +154,10 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
     ):
         # Sending again is left to a person: the first call might still arrive.
         return "still held, a person must confirm"
-    sentence = "Two reads show that MultiMail still holds it: the call had no effect."
-    event = DecisionEvent.SEEN_HELD
     return settle.advance(
-        locked, event=event, actor=ACTOR, explanation=sentence, due_at=clock()
+        locked,
+        event=DecisionEvent.SEEN_HELD,
+        actor=ACTOR,
+        explanation="Two reads show that MultiMail still holds it: the call had no effect.",
+        due_at=clock(),
     ).state
-
-
-def _count(decision: Decision, seen: str, other: str, began: datetime) -> int:
-    """Return how many reads in a row have shown this. Reads less than a settle time
-    apart count once.
-
-    By the database's clock, as this host's may be wrong. Of a decision in doubt, due_at
-    is when a further read counts.
-    """
-    row = Decision.objects.filter(pk=decision.pk)
-    before: int = getattr(decision, seen)
-    if before and not row.filter(due_at__lte=began).exists():
-        return before
-    count = min(before + 1, READS_THAT_PROVE)
-    row.update(**{seen: count, other: 0}, due_at=Now() + SETTLE_TIME)
-    return count
