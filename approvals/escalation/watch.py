@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, QuerySet
+from django.db.models import Exists
 from django.db.models.functions import Now
 
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
@@ -101,11 +101,22 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
         Entry.objects.of_message(message.public_id).of_action("message.opened").exists()
     )
     done = set(StepDone.objects.filter(message=message).values_list("step", flat=True))
-    is_unassigned = (
-        plan.assigns_in_turn
-        and IN_TURN not in done
-        and not _assign_in_turn(message, now=now)
-    )
+    is_unassigned = False
+    if plan.assigns_in_turn and IN_TURN not in done:
+        # Once, unless somebody has claimed it already.
+        is_unassigned = (
+            not Claim.objects.on(message).live().exists()
+            and assigning.assign_first(
+                message,
+                assigning.on_duty(message, now=now),
+                why="In turn, to those on duty.",
+            )
+            is None
+        )
+        if not is_unassigned:
+            StepDone.objects.bulk_create(
+                [StepDone(message=message, step=IN_TURN)], ignore_conflicts=True
+            )
     targets = [deadlines.decide_by, None if is_looked_at else deadlines.look_by]
     late_since = min((at for at in targets if at and at <= now), default=None)
     steps: list[DueStep] = []
@@ -130,25 +141,6 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
     )
 
 
-def _assign_in_turn(message: Message, *, now: datetime) -> bool:
-    """Assign a new message, once; True where that is done, or somebody has claimed it
-    already.
-    """
-    if not Claim.objects.on(message).live().exists():
-        why = "In turn, to those on duty."
-        if (
-            assigning.assign_first(
-                message, assigning.on_duty(message, now=now), why=why
-            )
-            is None
-        ):
-            return False
-    StepDone.objects.bulk_create(
-        [StepDone(message=message, step=IN_TURN)], ignore_conflicts=True
-    )
-    return True
-
-
 def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None:
     """Do the last of the steps that are due. The others are passed over: after a pause
     they would come in a burst.
@@ -158,61 +150,38 @@ def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None
     StepDone.objects.bulk_create(
         [StepDone(message=message, step=one.key) for one in due]
     )
-    last = due[-1].step
-    if last.whom == LadderStep.Whom.DESTINATIONS:
-        _tell_destinations(message, last)
-    elif last.act == LadderStep.Act.ASSIGN:
-        _assign(message, last, now=now)
-    else:
-        _remind(message, last, now=now)
-
-
-def _assign(message: Message, step: LadderStep, *, now: datetime) -> None:
-    why = f"{_when(step)}: assigned to {whom_of(step)}."
-    duty = assigning.on_duty(message, now=now)
-    for people in (_named(step, duty), duty):
-        if assigning.assign_first(message, people, why=why):
-            return
-    _tell_destinations(message, step, "Nobody who could review it is on duty.")
-
-
-def _remind(message: Message, step: LadderStep, *, now: datetime) -> None:
-    duty = assigning.on_duty(message, now=now)
-    if step.whom == LadderStep.Whom.HOLDER:
-        holder = Claim.objects.on(message).live().values("person")
-        choices = (Person.objects.present().filter(pk__in=holder), duty)
-    else:
-        choices = (_named(step, duty), duty)
-    people = next(filter(None, (assigning.able(one, message) for one in choices)), [])
-    if not people:
-        _tell_destinations(message, step, "Nobody who could review it is on duty.")
-        return
-    Reminder.objects.bulk_create(
-        [Reminder(message=message, person=one) for one in people], ignore_conflicts=True
-    )
-    details = {
-        "subject": message.subject,
-        "to": ", ".join(map(str, people)),
-        "explanation": f"{_when(step)}.",
-    }
-    record_about("message.reminded", message, actor=assigning.ACTOR, details=details)
-
-
-def _tell_destinations(message: Message, step: LadderStep, why: str = "") -> None:
-    details = {
-        "subject": message.subject,
-        "explanation": f"{_when(step)}. {why}".strip(),
-    }
+    step = due[-1].step
+    when = _when(step)
+    details = {"subject": message.subject, "explanation": f"{when}."}
+    if step.whom != LadderStep.Whom.DESTINATIONS:
+        duty = assigning.on_duty(message, now=now)
+        # Whom it names and who is not away, else those on duty.
+        present = Person.objects.present()
+        named = duty
+        if step.whom == LadderStep.Whom.HOLDER:
+            holder = Claim.objects.on(message).live().values("person")
+            named = present.filter(pk__in=holder)
+        elif step.person is not None:
+            named = present.filter(pk=step.person.pk)
+        elif step.group is not None:
+            named = present.filter(policy_groups=step.group)
+        for people in (named, duty):
+            if step.act == LadderStep.Act.ASSIGN:
+                why = f"{when}: assigned to {whom_of(step)}."
+                if assigning.assign_first(message, people, why=why):
+                    return
+            elif reminded := assigning.able(people, message):
+                Reminder.objects.bulk_create(
+                    [Reminder(message=message, person=one) for one in reminded],
+                    ignore_conflicts=True,
+                )
+                details["to"] = ", ".join(map(str, reminded))
+                record_about(
+                    "message.reminded", message, actor=assigning.ACTOR, details=details
+                )
+                return
+        details["explanation"] += " Nobody who could review it is on duty."
     record_about("message.late", message, actor=assigning.ACTOR, details=details)
-
-
-def _named(step: LadderStep, duty: QuerySet[Person]) -> QuerySet[Person]:
-    """Return whom a step names and who is not away."""
-    if step.person is not None:
-        return Person.objects.present().filter(pk=step.person.pk)
-    if step.group is not None:
-        return Person.objects.present().filter(policy_groups=step.group)
-    return duty
 
 
 def whom_of(step: LadderStep) -> str:
@@ -229,11 +198,10 @@ def _when(step: LadderStep) -> str:
     if not step.minutes:
         return f"The target for {kind} has passed"
     hours, minutes = divmod(abs(step.minutes), 60)
-    lasting = " ".join(
-        filter(
-            None, (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "")
-        )
-    )
-    return (
-        f"{lasting} {'after' if step.minutes > 0 else 'before'} the target for {kind}"
-    )
+    lasting = f"{hours} h {minutes} min"
+    if not minutes:
+        lasting = f"{hours} h"
+    elif not hours:
+        lasting = f"{minutes} min"
+    side = "after" if step.minutes > 0 else "before"
+    return f"{lasting} {side} the target for {kind}"
