@@ -72,7 +72,16 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     What only its content tells (its text, and what its webhook left out) is counted
     when that is read; what was counted before is not judged again.
     """
-    new = _things_of(message, key or key_name)
+    # What it counts for, with the kind of each, in the order in which a flood is named.
+    mailbox = message.mailbox.upstream_id if message.mailbox else ""
+    named = [
+        (Kind.KEY, key or key_name),
+        (Kind.ALIKE, message.shape),
+        (Kind.MAILBOX, mailbox),
+    ]
+    for address in sorted(message.addresses[:MAX_RECIPIENTS]):
+        named.append((Kind.RECIPIENT, address))
+    new = {f"{kind}:{name}": kind for kind, name in named if name}
     if message.hydrated_at is not None:
         for what in Arrival.objects.of_message(message).values_list("what", flat=True):
             new.pop(what, None)
@@ -101,19 +110,6 @@ def set_apart(message: Message, *, key: str, key_name: str, actor: Actor) -> boo
     message.review.is_apart = True
     message.review.save(update_fields=["brake", "is_apart"])
     return True
-
-
-def _things_of(message: Message, key: str) -> dict[str, Kind]:
-    """Return what the message counts for, with the kind of each, in the order in which
-    a flood is named.
-    """
-    mailbox = message.mailbox.upstream_id if message.mailbox else ""
-    named = [(Kind.KEY, key), (Kind.ALIKE, message.shape), (Kind.MAILBOX, mailbox)]
-    named += [
-        (Kind.RECIPIENT, address)
-        for address in sorted(message.addresses[:MAX_RECIPIENTS])
-    ]
-    return {f"{kind}:{name}": kind for kind, name in named if name}
 
 
 def _judge(
@@ -157,14 +153,23 @@ def _brake_for(
     mine = Brake.objects.filter(connection=message.connection_id, what=passed.what)
     lately = Q(ended_at=None) | Q(ended_at__gt=Now() - passed.window)
     last = mine.filter(lately).order_by("-pk").first()
-    if last is not None and last.ended_at is None:
-        return last
-    if last is not None and mine.filter(pk=last.pk, ended_at__isnull=False).update(
-        ended_at=None, opened_at=Now(), window=passed.window, cap=passed.cap
-    ):
-        last.refresh_from_db()
-        _record("brake.opened", last, actor)
-        return last
+    if last is not None:
+        if last.ended_at is None:
+            return last
+        ended = mine.filter(pk=last.pk, ended_at__isnull=False)
+        if ended.update(
+            ended_at=None, opened_at=Now(), window=passed.window, cap=passed.cap
+        ):
+            last.refresh_from_db()
+            record_flood("brake.opened", last, actor)
+            return last
+    name = passed.what.partition(":")[2]
+    if passed.kind == Kind.KEY:
+        name = key_name or name
+    elif passed.kind == Kind.ALIKE:
+        name = message.subject or "(no subject)"
+    elif passed.kind == Kind.MAILBOX:
+        name = str(message.mailbox)
     brake, is_new = Brake.objects.get_or_create(
         connection=message.connection,
         what=passed.what,
@@ -172,7 +177,7 @@ def _brake_for(
         defaults={
             "mailbox": message.mailbox,
             "kind": passed.kind,
-            "name": _name(passed, message, key_name)[:200],
+            "name": name[:200],
             "sent_by_key": key[:200],
             "sent_by_key_name": key_name[:200],
             "window": passed.window,
@@ -181,7 +186,7 @@ def _brake_for(
     )
     # Otherwise another message opened it at this moment.
     if is_new:
-        _record("brake.opened", brake, actor)
+        record_flood("brake.opened", brake, actor)
         log.warning(
             "messages are set apart",
             extra={"brake": brake.pk, "kind": passed.kind, "cap": passed.cap},
@@ -189,35 +194,16 @@ def _brake_for(
     return brake
 
 
-def _name(passed: Passed, message: Message, key_name: str) -> str:
-    _, _, value = passed.what.partition(":")
-    if passed.kind == Kind.KEY:
-        return key_name or value
-    if passed.kind == Kind.ALIKE:
-        return message.subject or "(no subject)"
-    if passed.kind == Kind.MAILBOX:
-        return str(message.mailbox)
-    return value
-
-
-def _record(action: str, brake: Brake, actor: Actor, **more: str) -> None:
-    record(
-        action,
-        actor=actor,
-        connection=brake.connection_id,
-        details=details_of(brake) | more,
-    )
-
-
-def details_of(brake: Brake, **more: str) -> dict[str, str]:
-    """Return the details of an entry about a flood; `brake` names it for its card."""
-    return {
+def record_flood(action: str, brake: Brake, actor: Actor, **more: str) -> None:
+    """Append an entry about a flood; its detail `brake` names it for its card."""
+    details = {
         "brake": str(brake.pk),
         "mailbox": brake.mailbox.address if brake.mailbox else "",
         "key": brake.sent_by_key_name or brake.sent_by_key,
         "explanation": f"Messages {brake}: more than {brake.cap_in_words}.",
         **more,
     }
+    record(action, actor=actor, connection=brake.connection_id, details=details)
 
 
 def end_over(brakes: Sequence[int]) -> int:
@@ -234,7 +220,7 @@ def _end(brake_id: int) -> bool:
     if brake is None:
         return False
     Brake.objects.filter(pk=brake.pk).update(ended_at=Now())
-    _record("brake.ended", brake, ACTOR)
+    record_flood("brake.ended", brake, ACTOR)
     return True
 
 

@@ -14,7 +14,7 @@ from django.db.models import Max
 from django.urls import reverse
 
 from approvals import tasks
-from approvals.caps import DEFAULTS, caps_of, details_of
+from approvals.caps import DEFAULTS, caps_of, record_flood
 from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.errors import AlreadyDecided
@@ -38,22 +38,8 @@ def set_apart_of(brake: Brake, actor: Actor, *roles: Role) -> DeskMessageQuerySe
     """Return the messages of a flood that still stand apart, and that the actor may see
     in one of these roles.
     """
-    condition = (
-        visible_condition(actor.acting_as(*roles))
-        if roles
-        else visible_condition(actor)
-    )
+    condition = visible_condition(actor.acting_as(*roles) if roles else actor)
     return desk_messages().filter(condition, review__brake=brake).set_apart()
-
-
-def may_act(brake: Brake, actor: Actor, *roles: Role) -> bool:
-    """Whether the actor has one of these roles for the connection or mailbox of a
-    flood.
-    """
-    return any(
-        actor.is_a(role, connection=brake.connection_id, mailbox=brake.mailbox_id)
-        for role in roles
-    )
 
 
 @atomic_with_retry
@@ -75,7 +61,7 @@ def put_back(*, brake: Brake, actor: Actor) -> int:
     ).update(is_apart=False)
     if not number:
         raise ActNotAllowed("There is nothing left that you could put back.")
-    _record("brake.put_back", locked, actor, messages=str(number))
+    record_flood("brake.put_back", locked, actor, messages=str(number))
     return number
 
 
@@ -100,7 +86,9 @@ def ask_to_reject(*, brake: Brake, reason: str, actor: Actor) -> int:
     Brake.objects.filter(pk=locked.pk).update(
         reject_to=last, rejected_to=0, reject_reason=reason, rejected_by=int(actor.id)
     )
-    _record("brake.reject_asked", locked, actor, messages=str(number), reason=reason)
+    record_flood(
+        "brake.reject_asked", locked, actor, messages=str(number), reason=reason
+    )
     tasks.reject_set_apart.delay_on_commit(locked.pk)
     return number
 
@@ -144,9 +132,10 @@ def _reject(brake: Brake, message: Message, actor: Actor) -> None:
         )
     except DeskError as error:
         first = error.decision if isinstance(error, AlreadyDecided) else None
-        if isinstance(first, Decision) and (str(first.given_by_id), first.outcome) == (
-            actor.id,
-            Outcome.REJECT,
+        if (
+            isinstance(first, Decision)
+            and str(first.given_by_id) == actor.id
+            and first.outcome == Outcome.REJECT
         ):
             # This very wish decided it: a worker died before it noted that, or another
             # one was faster.
@@ -177,15 +166,8 @@ def _end_rejecting(brake_id: int) -> None:
         .count()
     )
     actor = person.actor(surface="worker") if person else worker("brake")
-    _record("brake.rejected", found, actor, left=str(left), reason=found.reject_reason)
-
-
-def _record(action: str, brake: Brake, actor: Actor, **more: str) -> None:
-    record(
-        action,
-        actor=actor,
-        connection=brake.connection_id,
-        details=details_of(brake, **more),
+    record_flood(
+        "brake.rejected", found, actor, left=str(left), reason=found.reject_reason
     )
 
 
