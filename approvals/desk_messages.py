@@ -108,11 +108,9 @@ class DeskMessageQuerySet(MessageQuerySet):
         # By keys, which are read first: these lists are short and mostly empty, the
         # queue is not.
         keys = {message for message, _ in _left_by(actor)}
-        return (
-            self.visible_to(actor).awaiting_review().filter(pk__in=keys)
-            if keys
-            else self.none()
-        )
+        if not keys:
+            return self.none()
+        return self.visible_to(actor).awaiting_review().filter(pk__in=keys)
 
     def any_apart(self) -> bool:
         """Whether anything was set apart, decided or not: mostly nothing is, which
@@ -333,10 +331,8 @@ def shown_message(actor: Actor, public_id: UUID) -> Message | None:
     person may not see it.
     """
     # By no order: one at most has this id.
-    found = list(
-        desk_messages().visible_to(actor).for_list().filter(public_id=public_id)
-    )
-    return found[0] if found else None
+    found = desk_messages().visible_to(actor).for_list().filter(public_id=public_id)
+    return next(iter(found), None)
 
 
 def _newest_decisions() -> "Prefetch[Any]":
@@ -350,11 +346,9 @@ def our_decisions(message: Message) -> list[Decision]:
     it, or read now.
     """
     known: list[Decision] | None = message.__dict__.get("newest_decisions")
-    return (
-        sorted(message.decisions.all(), key=lambda one: -one.pk)
-        if known is None
-        else known
-    )
+    if known is not None:
+        return known
+    return sorted(message.decisions.all(), key=lambda one: -one.pk)
 
 
 def latest_decision(message: Message) -> Decision | None:
@@ -364,10 +358,11 @@ def latest_decision(message: Message) -> Decision | None:
     effect.
     """
     decisions = our_decisions(message)
-    if not decisions or decisions[0].state not in VOID:
-        return decisions[0] if decisions else None
+    newest = next(iter(decisions), None)
+    if newest is None or newest.state not in VOID:
+        return newest
     return next(
-        (one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0]
+        (one for one in decisions if one.state == DecisionState.WITHDRAWN), newest
     )
 
 
@@ -431,54 +426,44 @@ _SECRETS = (
     "connection__agent_key",
 )
 _SHOWN = (
-    *(
-        "public_id",
-        "upstream_id",
-        "direction",
-        "state",
-        "sandbox",
-        "is_local",
-        "sender",
-        "recipients",
-        "subject",
-        "trigger",
-    ),
-    *(
-        "reported",
-        "held_at",
-        "hydrated_at",
-        "expires_at",
-        "changed_at",
-        "fetch_tries",
-        "try_number",
-    ),
+    "public_id",
+    "upstream_id",
+    "direction",
+    "state",
+    "sandbox",
+    "is_local",
+    "sender",
+    "recipients",
+    "subject",
+    "trigger",
+    "reported",
+    "held_at",
+    "hydrated_at",
+    "expires_at",
+    "changed_at",
+    "fetch_tries",
+    "try_number",
     "upstream_decided_by",
-    *(
-        "review__risk",
-        "review__risk_level",
-        "review__rules",
-        "review__late_since",
-        "review__is_apart",
-    ),
-    *(
-        "review__held_at",
-        "addresses",
-        "outside",
-        "has_attachments",
-        "started_by",
-        "run_id",
-        "thread_id",
-    ),
-    *(
-        "shape",
-        "connection",
-        "mailbox",
-        "revision",
-        "mailbox__address",
-        "mailbox__upstream_id",
-        "revision__findings",
-        "revision__fingerprint",
-    ),
+    "review__risk",
+    "review__risk_level",
+    "review__rules",
+    "review__late_since",
+    "review__is_apart",
+    "review__held_at",
+    "addresses",
+    "outside",
+    "has_attachments",
+    "started_by",
+    "run_id",
+    "thread_id",
+    "shape",
+    "connection",
+    "mailbox",
+    "revision",
+    "mailbox__address",
+    "mailbox__upstream_id",
+    "revision__findings",
+    "revision__fingerprint",
 )
 
 
@@ -487,17 +472,14 @@ def _left_by(actor: Actor) -> QuerySet[Any, Any]:
     what others ask of them.
     """
     person = int(actor.id)
-    columns = ("message", "pk")
-    claims = Claim.objects.of_person(person).lasting().order_by().values_list(*columns)
-    snoozes = (
-        Snooze.objects.of_person(person).running().order_by().values_list(*columns)
-    )
-    questions = Question.objects.of_person(person).order_by().values_list(*columns)
-    # Of an earlier version, an approval counts no more: that message waits for this
-    # person again.
-    current = Verdict.objects.awaiting_others(person).filter(
-        revision=F("message__revision")
-    )
-    approved = current.order_by().values_list(*columns)
-    reminders = Reminder.objects.filter(person=person).order_by().values_list(*columns)
-    return claims.union(snoozes, questions, approved, reminders, all=True)
+    kinds: list[QuerySet[Any]] = [
+        Claim.objects.of_person(person).lasting(),
+        Snooze.objects.of_person(person).running(),
+        Question.objects.of_person(person),
+        # Of an earlier version, an approval counts no more: that message waits for this
+        # person again.
+        Verdict.objects.awaiting_others(person).filter(revision=F("message__revision")),
+        Reminder.objects.filter(person=person),
+    ]
+    first, *others = (rows.order_by().values_list("message", "pk") for rows in kinds)
+    return first.union(*others, all=True)

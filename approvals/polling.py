@@ -13,7 +13,7 @@ from django.views.decorators.http import condition, require_safe
 from approvals.collaboration.claims import touch
 from approvals.collaboration.comments import count_asked_of
 from approvals.decisions.status import shown_status
-from approvals.desk_messages import desk_messages
+from approvals.desk_messages import desk_messages, shown_message
 from approvals.models import Claim, Decision
 from approvals.operations.attention import recent_attention_count
 from approvals.queue.filters import PulseForm
@@ -48,7 +48,8 @@ def _pulse_of(request: DeskRequest) -> str:
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     freshness = freshness_for(actor)
     opened = _state_of(_open_message(request))
-    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{_half_minute()}"
+    half_minute = int(timezone.now().timestamp() // 30)
+    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{half_minute}"
     state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}"
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
@@ -56,16 +57,7 @@ def _pulse_of(request: DeskRequest) -> str:
 def _open_message(request: DeskRequest) -> Message | None:
     """Return the message that the page has on screen."""
     wanted = PulseForm(request.GET).value("open")
-    if wanted is None:
-        return None
-    message: Message | None = (
-        desk_messages()
-        .visible_to(request.actor)
-        .for_list()
-        .filter(public_id=wanted)
-        .first()
-    )
-    return message
+    return None if wanted is None else shown_message(request.actor, wanted)
 
 
 def _state_of(message: Message | None) -> dict[str, str] | None:
@@ -110,10 +102,6 @@ def exactly_waiting(actor: Actor) -> int:
         key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS
     )
     return int(counted or 0)
-
-
-def _half_minute() -> int:
-    return int(timezone.now().timestamp() // 30)
 
 
 @require_safe
