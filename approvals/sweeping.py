@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
@@ -40,14 +41,6 @@ def sweep() -> str:
     return f"swept, but for: {', '.join(failed)}" if failed else "swept"
 
 
-def _abandon(decision_ids: list[int]) -> None:
-    _one_by_one(execute.abandon, decision_ids)
-
-
-def _refuse_outdated(decision_ids: list[int]) -> None:
-    _one_by_one(execute.refuse_outdated, decision_ids)
-
-
 def _one_by_one(command: Callable[..., None], decision_ids: list[int]) -> None:
     for decision_id in decision_ids:
         try:
@@ -83,11 +76,15 @@ def _each(
 
 # Optional features add theirs.
 DUTIES: dict[str, Duty] = {
-    "abandoned": duty(Decision.objects.abandoned, _abandon, most=200),
+    "abandoned": duty(
+        Decision.objects.abandoned, partial(_one_by_one, execute.abandon), most=200
+    ),
     "policy": _with(apply_policy.apply_due, apply_policy.due),
     "standing approvals over": duty(ending.over, ending.end_over, most=100),
     "samples": duty(ending.undecided_samples, ending.note_outcomes, most=200),
-    "to people": duty(standing.to_stop, standing.give_to_people, most=200),
+    "to people": duty(
+        standing.to_stop, partial(_one_by_one, standing.give_to_people), most=200
+    ),
     "standing approvals": _with(standing.approve_due, standing.due),
     "expired": _with(expire.expire_due, expire.due),
     "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
@@ -96,7 +93,11 @@ DUTIES: dict[str, Duty] = {
     "away": duty(assigning.left_by_the_absent, assigning.pass_on, most=200),
     "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
     "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
-    "outdated": duty(Decision.objects.outdated_for_later, _refuse_outdated, most=200),
+    "outdated": duty(
+        Decision.objects.outdated_for_later,
+        partial(_one_by_one, execute.refuse_outdated),
+        most=200,
+    ),
     "due": _each(tasks.execute_decision, Decision.objects.due, 200),
     "edits": _each(tasks.send_replacement, Replacement.objects.due, 100),
     "in doubt": _each(tasks.resolve_decision, Decision.objects.to_resolve, 50),

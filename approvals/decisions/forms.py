@@ -105,7 +105,20 @@ class VerdictForm(LaterForm):
         outcome = cleaned.get("outcome")
         later = self.choice_of(cleaned)
         cleaned["later"] = later if outcome == Outcome.APPROVE else None
-        self._add_preset(cleaned)
+        preset = cleaned.pop("preset", "")
+        is_refusal = outcome in (Outcome.REJECT, Outcome.SEND_BACK)
+        if is_refusal and "reason" in cleaned:
+            # The words of the reason that was chosen come before those that were
+            # written.
+            if words_named(self.presets, outcome, preset) is None:
+                self.add_error("reason", CHANGED_MEANWHILE)
+                return cleaned
+            reason = with_preset(outcome, preset, cleaned["reason"], self.presets)
+            cleaned["reason"] = reason
+            if len(reason) > MAX_REASON:
+                self.add_error(
+                    "reason", f"Keep the reason under {MAX_REASON} characters."
+                )
         if "reason" in self.errors:
             return cleaned
         if outcome == Outcome.REJECT and not cleaned.get("reason"):
@@ -115,24 +128,6 @@ class VerdictForm(LaterForm):
                 "reason", "Say what should change: the agent gets this note."
             )
         return cleaned
-
-    def _add_preset(self, cleaned: dict[str, Any]) -> None:
-        """Put the words of the reason that was chosen before those that were written."""
-        preset = cleaned.pop("preset", "")
-        outcome = cleaned.get("outcome")
-        if "reason" not in cleaned or outcome not in (
-            Outcome.REJECT,
-            Outcome.SEND_BACK,
-        ):
-            return
-        if words_named(self.presets, outcome, preset) is None:
-            self.add_error("reason", CHANGED_MEANWHILE)
-            return
-        cleaned["reason"] = with_preset(
-            outcome, preset, cleaned["reason"], self.presets
-        )
-        if len(cleaned["reason"]) > MAX_REASON:
-            self.add_error("reason", f"Keep the reason under {MAX_REASON} characters.")
 
 
 class SettleForm(forms.Form):

@@ -44,10 +44,8 @@ def serious_findings(message: Message) -> tuple[Finding, ...]:
     findings = [restored(one) for one in stored]
     if score(findings, weights).level != "high":
         return ()
-    counting = [one for one in findings if points_of(one, weights)]
-    return tuple(one for one in counting if points_of(one, weights) >= HIGH) or tuple(
-        counting
-    )
+    counting = tuple(one for one in findings if points_of(one, weights))
+    return tuple(one for one in counting if points_of(one, weights) >= HIGH) or counting
 
 
 def check_risk_read(
@@ -81,7 +79,8 @@ def to_be_read(message: Message, effects: Effects) -> tuple[Finding, ...]:
         _RULE_SENTENCE,
         "Check whom it goes to and what it says before you approve.",
     )
-    return (*serious_findings(message), *((asked,) if effects.high_risk_page else ()))
+    serious = serious_findings(message)
+    return (*serious, asked) if effects.high_risk_page else serious
 
 
 @dataclass(frozen=True)
@@ -103,19 +102,16 @@ def recipient_question(
         (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
     )
     people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
-    one = next(
-        (person for person in people if person in suspicious),
-        people[0] if people else "",
-    )
-    domain = one.rpartition("@")[2]
+    asked = next((one for one in people if one in suspicious), next(iter(people), ""))
+    domain = asked.rpartition("@")[2]
     if len(people) > FEW or not domain:
         return Asked("How many people get it?", (str(len(people)),))
-    question = (
-        "What is the sender's domain?"
-        if is_inbound
-        else "What is the recipient's domain?"
+    whose = "sender" if is_inbound else "recipient"
+    return Asked(
+        f"What is the {whose}'s domain?",
+        tuple({domain, unicode_host(domain)}),
+        of=asked,
     )
-    return Asked(question, tuple({domain, unicode_host(domain)}), of=one)
 
 
 class HighRiskForm(LaterForm):
@@ -160,15 +156,14 @@ class HighRiskForm(LaterForm):
         wrong = self.errors_by_field()
         if not wrong or "fingerprint" in wrong:
             return wrong.get("fingerprint", "")
-        return (
-            "One entry below is missing or wrong."
-            if len(wrong) == 1
-            else "Some entries below are missing or wrong."
-        )
+        if len(wrong) == 1:
+            return "One entry below is missing or wrong."
+        return "Some entries below are missing or wrong."
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        return {**cleaned, "later": self.choice_of(cleaned)}
+        cleaned["later"] = self.choice_of(cleaned)
+        return cleaned
 
     def clean_risk_read(self) -> list[str]:
         read: list[str] = self.cleaned_data["risk_read"]

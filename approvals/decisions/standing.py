@@ -256,17 +256,9 @@ def to_stop() -> DecisionQuerySet:
     )
 
 
-def give_to_people(decision_ids: list[int]) -> None:
-    """Undo these, each in its own transaction, so that people decide the messages."""
-    for decision_id in decision_ids:
-        try:
-            _give_to_people(decision_id)
-        except Exception:
-            log.exception("decision not ended", extra={"decision": decision_id})
-
-
 @transaction.atomic
-def _give_to_people(decision_id: int) -> None:
+def give_to_people(*, decision_id: int) -> None:
+    """Undo a decision that is to be stopped, so that people decide the message."""
     found = Decision.objects.select_related("message__connection").get(pk=decision_id)
     locked = store.lock_current(found.message)
     decision = to_stop().filter(pk=decision_id).select_for_update(of=("self",)).first()

@@ -41,15 +41,31 @@ def compare_with_ledger(actor: Actor, month: Month) -> Comparison:
         message__in=mine, given_at__gte=month.since, given_at__lt=month.until
     )
     made = Decision.objects.visible_to(looking).between(month.since, month.until)
-    by_its_giver = {
-        "actor_kind": "person",
-        "actor_id": Cast(OuterRef("person"), CharField()),
-    }
-    differing = Q(
-        pk__in=_not_recorded(verdicts, _recorded_as("verdict.given", **by_its_giver))
+    differing = _not_recorded(
+        verdicts,
+        _recorded_as(
+            "verdict.given",
+            actor_kind="person",
+            actor_id=Cast(OuterRef("person"), CharField()),
+        ),
     )
-    differing |= Q(pk__in=_not_recorded(made, _recorded_as("decision.recorded")))
-    differing |= _recorded_without_a_row(mine, month)
+    differing |= _not_recorded(made, _recorded_as("decision.recorded"))
+    # Messages for which the ledger has a verdict or a decision without a row.
+    same = {"message__public_id": OuterRef("message"), "outcome": OuterRef("outcome")}
+    rows: dict[str, QuerySet[Any]] = {
+        "verdict.given": Verdict.objects.annotate(
+            giver=Cast("person", CharField())
+        ).filter(giver=OuterRef("actor_id"), **same),
+        "decision.recorded": Decision.objects.filter(**same),
+    }
+    entries = Entry.objects.exclude(outcome="").filter(
+        at__gte=month.since,
+        at__lt=month.until,
+        message__in=mine.values("public_id"),
+    )
+    for action, recorded in rows.items():
+        lacking = entries.of_action(action).exclude(Exists(recorded))
+        differing |= Q(public_id__in=lacking.values(found=F("message")))
     found = mine.filter(differing).order_by("-pk")
     return Comparison(
         verdicts.count() + made.count(), found.count(), list(found[:MOST_NAMED])
@@ -74,32 +90,8 @@ def _recorded_as(action: str, **more: Any) -> Exists:
     return Exists(entries.filter(same | unknown, **about, **more))
 
 
-def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> QuerySet[Any]:
-    return rows.exclude(recorded).values("message")
-
-
-def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> Q:
-    """Messages for which the ledger has a verdict or a decision without a row."""
-    same = {"message__public_id": OuterRef("message"), "outcome": OuterRef("outcome")}
-    verdicts = Verdict.objects.annotate(giver=Cast("person", CharField())).filter(
-        giver=OuterRef("actor_id"), **same
-    )
-    recorded = {
-        "verdict.given": verdicts,
-        "decision.recorded": Decision.objects.filter(**same),
-    }
-    entries = Entry.objects.exclude(outcome="").filter(
-        at__gte=month.since, at__lt=month.until
-    )
-    entries = entries.filter(message__in=mine.values("public_id"))
-    lacking = Q()
-    for action, rows in recorded.items():
-        lacking |= Q(
-            public_id__in=entries.of_action(action)
-            .exclude(Exists(rows))
-            .values(found=F("message"))
-        )
-    return lacking
+def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> Q:
+    return Q(pk__in=rows.exclude(recorded).values("message"))
 
 
 @dataclass(frozen=True)

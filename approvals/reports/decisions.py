@@ -5,7 +5,7 @@ of single people are shown.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -22,6 +22,12 @@ from people.models import Person
 from people.second_admin.person_figures import FEWEST, shows_people
 from policy.models import standing_words
 
+_TONES = {
+    "approved": "green",
+    "rejected": "rose",
+    "sent_back": "amber",
+    "elsewhere": "calm",
+}
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _FIRST = 2000
 _LAST = 2999
@@ -51,11 +57,9 @@ class Month:
             return None
         year = int(found[1])
         number = int(found[2])
-        return (
-            cls(year, number, zone)
-            if _FIRST <= year <= _LAST and 1 <= number <= 12
-            else None
-        )
+        if not _FIRST <= year <= _LAST or not 1 <= number <= 12:
+            return None
+        return cls(year, number, zone)
 
     @property
     def since(self) -> datetime:
@@ -67,19 +71,11 @@ class Month:
 
     @property
     def before(self) -> "Month":
-        return Month(
-            self.year - (self.number == 1),
-            12 if self.number == 1 else self.number - 1,
-            self.zone,
-        )
+        return Month.of(self.since - timedelta(days=1), self.zone)
 
     @property
     def after(self) -> "Month":
-        return Month(
-            self.year + (self.number == 12),
-            1 if self.number == 12 else self.number + 1,
-            self.zone,
-        )
+        return Month.of(self.since + timedelta(days=31), self.zone)
 
     @property
     def words(self) -> str:
@@ -105,6 +101,7 @@ PARTS = {
     "overtaken": "Superseded",
     "high": "High risk",
 }
+_HEADS = {**SUMMED, **PARTS}
 _RULES = {"expiry": "The expiry rule"}
 
 
@@ -123,7 +120,7 @@ class Cell:
 
     @property
     def head(self) -> str:
-        return {**SUMMED, **PARTS}.get(self.name, "All")
+        return _HEADS.get(self.name, "All")
 
 
 @dataclass(frozen=True)
@@ -213,33 +210,48 @@ def report_of(actor: Actor, month: Month) -> Report:
         one for one in groups if one.by == "who" and (with_people or one.person is None)
     ]
     givers.sort(key=lambda one: (not one.person, names.giver(one).casefold()))
-    people = [
-        _row(names.giver(one), "", one, 0, Asked(month, who=_who(one)))
-        for one in givers
-    ]
+    people = []
+    for one in givers:
+        who = f"rule-{one.rule}" if one.person is None else f"person-{one.person}"
+        people.append(_row(names.giver(one), "", one, 0, Asked(month, who=who)))
     if gone:
         words = ("Elsewhere", "At MultiMail, or by another program")
         people.append(_row(*words, None, gone, Asked(month, who=ELSEWHERE)))
-    where = {(one.connection, one.mailbox): one for one in groups if one.by == "where"}
-    mailboxes = [
-        _row(
-            *names.mailbox(pair),
-            where.get(pair),
-            elsewhere.get(pair, 0),
-            Asked(month, where=_where(*pair)),
+    by_place = {
+        (one.connection, one.mailbox): one for one in groups if one.by == "where"
+    }
+    mailboxes = []
+    for place in {**by_place, **elsewhere}:
+        connection, mailbox = place
+        where = f"{connection}" if mailbox is None else f"{connection}-{mailbox}"
+        mailboxes.append(
+            _row(
+                *names.mailbox(place),
+                by_place.get(place),
+                elsewhere.get(place, 0),
+                Asked(month, where=where),
+            )
         )
-        for pair in {**where, **elsewhere}
-    ]
     mailboxes.sort(key=lambda row: (row.label.casefold(), row.note))
-    total = _row(
-        "All", "", next(one for one in groups if one.by == "all"), gone, Asked(month)
-    )
+    total = next(one for one in groups if one.by == "all")
+    # A bar of each person's decisions, and the same in words.
+    drawn = []
+    for row in people if with_people else mailboxes:
+        if row.all.number:
+            in_words = ", ".join(
+                f"{cell.number:,} {SUMMED[cell.name].lower()}"
+                for cell in row.summed
+                if cell.number
+            )
+            numbers = [(cell.number, _TONES[cell.name]) for cell in row.summed]
+            drawn.append((row.label, in_words, numbers))
     return Report(
         month,
         tuple(people),
         tuple(mailboxes),
-        total,
-        *_chart(people if with_people else mailboxes),
+        _row("All", "", total, gone, Asked(month)),
+        bars(drawn) if drawn else None,
+        "; ".join(f"{label}: {in_words}" for label, in_words, _ in drawn),
     )
 
 
@@ -302,13 +314,8 @@ def words_of(actor: Actor, asked: Asked) -> str:
     elif asked.who:
         person, rule = _read_who(asked.who)
         found = Person.objects.filter(pk=person).first() if person else None
-        parts.append(
-            f"by {found}"
-            if found
-            else f"by {_rule_words(rule).lower()}"
-            if rule
-            else "by nobody known"
-        )
+        by = _rule_words(rule).lower() if rule else "nobody known"
+        parts.append(f"by {found or by}")
     if asked.where:
         connection, mailbox = _read_where(asked.where)
         visible = Message.objects.visible_to(_looking(actor)).filter(
@@ -320,8 +327,8 @@ def words_of(actor: Actor, asked: Asked) -> str:
             if one
             else "in a mailbox that you do not see"
         )
-    if asked.figure in {**SUMMED, **PARTS}:
-        parts.insert(0, {**SUMMED, **PARTS}[asked.figure].lower())
+    if asked.figure in _HEADS:
+        parts.insert(0, _HEADS[asked.figure].lower())
     return ", ".join(parts) or "all"
 
 
@@ -376,71 +383,32 @@ class _Names:
 def _row(
     label: str, note: str, group: Group | None, elsewhere: int, asked: Asked
 ) -> Row:
-    figures = {
-        **dict.fromkeys(FIGURES, 0),
-        **(group.figures if group else {}),
-        ELSEWHERE: elsewhere,
-    }
+    figures = dict(group.figures) if group else dict.fromkeys(FIGURES, 0)
+    figures[ELSEWHERE] = elsewhere
     made = group.decisions if group else 0
-    high = f"{100 * figures['high'] / made:.0f} %" if made and figures["high"] else ""
+    shares = {}
+    if figures["high"]:
+        shares["high"] = f"{100 * figures['high'] / made:.0f} %"
+
+    def cell(name: str, number: int) -> Cell:
+        query = Asked(asked.month, asked.who, asked.where, name).query if number else ""
+        return Cell(name or "all", number, query, shares.get(name, ""))
+
     seconds = group.median if group else None
     return Row(
         label=label,
         note=note,
-        summed=tuple(_cell(asked, name, figures[name]) for name in SUMMED),
-        all=_cell(asked, "", made + elsewhere),
-        parts=tuple(
-            _cell(asked, name, figures[name], high if name == "high" else "")
-            for name in PARTS
-        ),
+        summed=tuple(cell(name, figures[name]) for name in SUMMED),
+        all=cell("", made + elsewhere),
+        parts=tuple(cell(name, figures[name]) for name in PARTS),
         median="" if seconds is None else spoken(seconds),
         seconds=seconds,
-    )
-
-
-def _cell(asked: Asked, name: str, number: int, share: str = "") -> Cell:
-    query = Asked(asked.month, asked.who, asked.where, name).query if number else ""
-    return Cell(name or "all", number, query, share)
-
-
-def _chart(people: Sequence[Row]) -> tuple[Bars | None, str]:
-    """Return a bar of each person's decisions, and the same in words."""
-    tones = dict(zip(SUMMED, ("green", "rose", "amber", "calm"), strict=True))
-    shown = [row for row in people if row.all.number]
-    if not shown:
-        return None, ""
-    drawn = [
-        (
-            row.label,
-            _in_words(row),
-            [(cell.number, tones[cell.name]) for cell in row.summed],
-        )
-        for row in shown
-    ]
-    return bars(drawn), "; ".join(f"{row.label}: {_in_words(row)}" for row in shown)
-
-
-def _in_words(row: Row) -> str:
-    return ", ".join(
-        f"{cell.number:,} {SUMMED[cell.name].lower()}"
-        for cell in row.summed
-        if cell.number
-    )
-
-
-def _who(group: Group) -> str:
-    return (
-        f"person-{group.person}" if group.person is not None else f"rule-{group.rule}"
     )
 
 
 def _read_who(who: str) -> tuple[int | None, str]:
     kind, _, key = who.partition("-")
     return (int(key), "") if kind == "person" else (None, key)
-
-
-def _where(connection: int | None, mailbox: int | None) -> str:
-    return f"{connection}-{mailbox}" if mailbox is not None else f"{connection}"
 
 
 def _read_where(where: str) -> tuple[int, int | None]:

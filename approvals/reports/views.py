@@ -62,7 +62,7 @@ class DecisionsForm(forms.Form):
     )
     where = forms.RegexField(f"^{_KEY}(-{_KEY})?$", required=False)
     figure = forms.ChoiceField(
-        choices=[(name, name) for name in {**SUMMED, **PARTS}], required=False
+        choices=[(name, name) for name in (*SUMMED, *PARTS)], required=False
     )
     page = forms.IntegerField(min_value=1, max_value=10_000, required=False)
 
@@ -80,12 +80,10 @@ class DecisionsForm(forms.Form):
     @property
     def asked(self) -> Asked | None:
         """Return whose rows are asked for; None where no rows are called so."""
-        if any(name in self.errors for name in ("who", "where", "figure")):
+        names = ("who", "where", "figure")
+        if any(name in self.errors for name in names):
             return None
-        named = {
-            name: self.cleaned_data.get(name, "") for name in ("who", "where", "figure")
-        }
-        return Asked(self.asked_month, **named)
+        return Asked(self.asked_month, *(self.cleaned_data[name] for name in names))
 
 
 class PeopleForm(SentenceForm):
@@ -124,11 +122,9 @@ def set_people(request: DeskRequest) -> HttpResponse:
         )
     except NotYours as error:
         return _month_page(request, status=422, wrong=error.sentence)
-    notice = (
-        "Figures of single people are shown to admins and auditors."
-        if on
-        else "Only figures of teams are shown."
-    )
+    notice = "Only figures of teams are shown."
+    if on:
+        notice = "Figures of single people are shown to admins and auditors."
     return redirect_with_notice(request, notice, "report-decisions")
 
 
@@ -212,15 +208,15 @@ def file(request: DeskRequest) -> StreamingHttpResponse:
     report = report_of(request.actor, form.asked_month)
     number = len(report.people) + len(report.places)
     with transaction.atomic():
-        details = {
-            "report": "who decided what",
-            "month": str(report.month),
-            "zone": report.month.zone,
-        }
         record(
             "ledger.report_taken",
             actor=request.actor,
-            details={**details, "rows": str(number)},
+            details={
+                "report": "who decided what",
+                "month": str(report.month),
+                "zone": report.month.zone,
+                "rows": str(number),
+            },
         )
     return StreamingHttpResponse(
         _lines(report),
@@ -250,14 +246,5 @@ def _lines(report: Report) -> Iterator[str]:
         for row in found:
             numbers = [str(cell.number) for cell in row.cells]
             median = "" if row.seconds is None else f"{row.seconds:.0f}"
-            yield csv_row(
-                (
-                    report.month,
-                    report.month.zone,
-                    by,
-                    row.label,
-                    row.note,
-                    *numbers,
-                    median,
-                )
-            )
+            about = (report.month, report.month.zone, by, row.label, row.note)
+            yield csv_row((*about, *numbers, median))

@@ -47,6 +47,11 @@ from tests.integration.test_several_approvals import put_in_force
 pytestmark = pytest.mark.django_db
 
 
+def give_all_to_people():
+    for decision in to_stop().values_list("pk", flat=True):
+        give_to_people(decision_id=decision)
+
+
 def fresh(person):
     return Person.objects.get(pk=person.pk).actor(surface="web")
 
@@ -342,7 +347,7 @@ def test_it_is_asked_again_before_the_call_and_what_changed_gives_it_to_people(
     else:
         Message.objects.filter(pk=message.pk).update(thread_id="01THREAD")
     run_decision(decision_id=decision.pk)
-    give_to_people(list(to_stop().values_list("pk", flat=True)))
+    give_all_to_people()
     decision.refresh_from_db()
     assert decision.state in ("refused", "undone")
     assert decision.explanation
@@ -375,7 +380,7 @@ def test_it_ends_during_the_last_read_and_no_call_leaves(
     run_decision(decision_id=decision.pk)
     assert upstream.decisions == []
     monkeypatch.undo()
-    give_to_people(list(to_stop().values_list("pk", flat=True)))
+    give_all_to_people()
     decision.refresh_from_db()
     assert decision.state in ("refused", "undone")
 
