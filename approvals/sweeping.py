@@ -11,7 +11,7 @@ from approvals import caps, tasks
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import apply_policy, execute, expire, standing
 from approvals.desk_messages import desk_messages
-from approvals.escalation import assigning, watch
+from approvals.escalation import handling, watch
 from approvals.models import (
     Arrival,
     Brake,
@@ -90,7 +90,7 @@ DUTIES: dict[str, Duty] = {
     "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
     "gate expiry": _each(tasks.tell_expiry, Message.objects.expiry_to_tell, 100),
     "review plans": duty(watch.to_watch, watch.watch, most=200),
-    "away": duty(assigning.left_by_the_absent, assigning.pass_on, most=200),
+    "away": duty(handling.left_by_the_absent, handling.pass_on, most=200),
     "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
     "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
     "outdated": duty(

@@ -41,9 +41,9 @@ def execute_decision(decision_id: int) -> str:
 @connection_task("messages", is_urgent=True)
 def tell_expiry(message_id: int) -> str:
     """Tell our gateway the expiry of one message."""
-    from approvals.decisions import gate_expiry
+    from approvals.decisions import expire
 
-    return gate_expiry.tell_expiry(message_id=message_id)
+    return expire.tell_expiry(message_id=message_id)
 
 
 @connection_task("messages__replacements", is_urgent=True)

@@ -1,5 +1,6 @@
-"""Rejects expired messages, and announces once that a message is about to expire. It
-never approves.
+"""Rejects expired messages, announces once that a message is about to expire, and tells
+our gateway until when a message may be approved, so that it refuses a late approval by
+anybody. It never approves.
 """
 
 import logging
@@ -16,12 +17,17 @@ from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import DecisionEvent
+from mirror.sync import health, reads
+from upstream import errors
 
 log = logging.getLogger(__name__)
 
 RULE = "expiry"
 ACTOR = rule(RULE)
 _BATCH = 200
+# The gateway will never take it: the message is not held there any more, or is not to
+# be decided with this key.
+_FINAL = (errors.NotFound, errors.Conflict, errors.Rejected, errors.Forbidden)
 
 
 def announce_expiring() -> int:
@@ -114,3 +120,40 @@ def _expire(message: Message) -> bool:
         actor=ACTOR,
     )
     return True
+
+
+def tell_expiry(*, message_id: int) -> str:
+    """Tell the gateway the expiry of one message. Where it cannot be reached the sweep
+    tries again.
+    """
+    message = (
+        Message.objects.expiry_to_tell()
+        .select_related("connection")
+        .filter(pk=message_id)
+        .first()
+    )
+    if message is None or message.expires_at is None:
+        return "nothing to tell"
+    expires_at = message.expires_at
+    outcome = "told"
+    try:
+        client = reads.oversight_client(message.connection)
+        client.set_expiry(email_id=message.upstream_id, expires_at=expires_at)
+    except _FINAL as error:
+        outcome = "refused"
+        log.warning(
+            "expiry refused by the gateway",
+            extra={"email": message.upstream_id, "reason": error.sentence},
+        )
+    except errors.Throttled as error:
+        health.wait(message.connection, error.retry_after)
+        return "not now"
+    except errors.UpstreamError as error:
+        log.warning(
+            "expiry not told",
+            extra={"email": message.upstream_id, "reason": type(error).__name__},
+        )
+        return "not told"
+    # Only what was told: the expiry may have been extended meanwhile.
+    Message.objects.filter(pk=message.pk).update(gate_expires_at=expires_at)
+    return outcome

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
-from approvals.escalation.extending import MAX_REASON
+from approvals.escalation.handling import MAX_REASON
 from common.forms import SentenceForm, WordsField
 from common.time_zones import zone_name
 

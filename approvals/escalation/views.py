@@ -12,9 +12,14 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.ruling import may_handle
 from approvals.errors import http_status
-from approvals.escalation.assigning import assign_by_hand, candidates
-from approvals.escalation.extending import MAX_REASON, deadline_of, extend_deadline
 from approvals.escalation.forms import AssignForm, ExtendForm
+from approvals.escalation.handling import (
+    MAX_REASON,
+    assign_by_hand,
+    candidates,
+    deadline_of,
+    extend_deadline,
+)
 from approvals.message_page.views import get_visible_message_or_404
 from approvals.models import Claim
 from common.pages import DeskRequest, redirect_with_notice

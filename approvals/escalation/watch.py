@@ -17,7 +17,7 @@ from django.db.models import Exists
 from django.db.models.functions import Now
 
 from approvals.desk_messages import DeskMessageQuerySet, awaits_review, desk_messages
-from approvals.escalation import assigning
+from approvals.escalation import handling
 from approvals.models import Claim, Reminder, Review, StepDone
 from audit.models import Entry
 from common.postgres import clock
@@ -106,9 +106,9 @@ def _follow(message: Message, plan: ReviewPlan, *, now: datetime) -> None:
         # Once, unless somebody has claimed it already.
         is_unassigned = (
             not Claim.objects.on(message).live().exists()
-            and assigning.assign_first(
+            and handling.assign_first(
                 message,
-                assigning.on_duty(message, now=now),
+                handling.on_duty(message, now=now),
                 why="In turn, to those on duty.",
             )
             is None
@@ -154,7 +154,7 @@ def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None
     when = _when(step)
     details = {"subject": message.subject, "explanation": f"{when}."}
     if step.whom != LadderStep.Whom.DESTINATIONS:
-        duty = assigning.on_duty(message, now=now)
+        duty = handling.on_duty(message, now=now)
         # Whom it names and who is not away, else those on duty.
         present = Person.objects.present()
         named = duty
@@ -168,20 +168,20 @@ def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None
         for people in (named, duty):
             if step.act == LadderStep.Act.ASSIGN:
                 why = f"{when}: assigned to {whom_of(step)}."
-                if assigning.assign_first(message, people, why=why):
+                if handling.assign_first(message, people, why=why):
                     return
-            elif reminded := assigning.able(people, message):
+            elif reminded := handling.able(people, message):
                 Reminder.objects.bulk_create(
                     [Reminder(message=message, person=one) for one in reminded],
                     ignore_conflicts=True,
                 )
                 details["to"] = ", ".join(map(str, reminded))
                 record_about(
-                    "message.reminded", message, actor=assigning.ACTOR, details=details
+                    "message.reminded", message, actor=handling.ACTOR, details=details
                 )
                 return
         details["explanation"] += " Nobody who could review it is on duty."
-    record_about("message.late", message, actor=assigning.ACTOR, details=details)
+    record_about("message.late", message, actor=handling.ACTOR, details=details)
 
 
 def whom_of(step: LadderStep) -> str:

@@ -6,12 +6,13 @@ from approvals.models.collaboration import (
     Comment,
     OpenedPart,
     Question,
+    Reminder,
     SavedView,
     Snooze,
+    StepDone,
 )
 from approvals.models.commanded import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt
-from approvals.models.reminders import Reminder, StepDone
 from approvals.models.replacements import Replacement
 from approvals.models.reviews import Review
 from approvals.models.risk_rules import OwnWord, RuleWeight

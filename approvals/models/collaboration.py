@@ -1,5 +1,5 @@
-"""Who works on which message: claims, snoozes, comments, questions, opened parts and
-saved views.
+"""Who works on which message: claims, snoozes, comments, questions, opened parts,
+saved views, and what was done about messages that are late.
 """
 
 from collections.abc import Iterable
@@ -304,3 +304,46 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class StepDone(models.Model):
+    """A step of the review plan that was done for a message, or passed over for a later
+    one: once, whoever runs it.
+    """
+
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="steps_done"
+    )
+    # What the step says, with the deadline where that was extended.
+    step = models.CharField(max_length=120)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["message", "step"], name="step_done_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.step
+
+
+class Reminder(models.Model):
+    """A person was reminded of a message that is late, or nearly; it stands in their
+    list until it is decided.
+    """
+
+    message = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="reminders"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reminders"
+    )
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["person", "message"], name="reminder_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.person} is reminded"

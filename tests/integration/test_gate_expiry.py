@@ -8,8 +8,8 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.decisions import execute
-from approvals.decisions.gate_expiry import tell_expiry
-from approvals.escalation.extending import extend_deadline
+from approvals.decisions.expire import tell_expiry
+from approvals.escalation.handling import extend_deadline
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from common.postgres import clock
