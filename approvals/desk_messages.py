@@ -93,9 +93,11 @@ class DeskMessageQuerySet(MessageQuerySet):
         """What awaits review apart from the queue, because a cap was passed
         (review_apart).
         """
-        return self.filter(
-            review__is_held=True, review__is_apart=True
-        ).awaiting_review()
+        return self.ever_apart().awaiting_review()
+
+    def ever_apart(self) -> Self:
+        """What was set apart, decided or not (review_apart)."""
+        return self.filter(review__is_held=True, review__is_apart=True)
 
     def of(self, actor: Actor) -> Self:
         """Held messages of this person: claimed, snoozed or approved by them, or with a
@@ -116,7 +118,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         """Whether anything was set apart, decided or not: mostly nothing is, which
         costs little to ask.
         """
-        return self.filter(review__is_held=True, review__is_apart=True).exists()
+        return self.ever_apart().exists()
 
     def asked_of(self, actor: Actor) -> Self:
         """What awaits review and has a question to this person that they have not
@@ -162,7 +164,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         held = self.visible_to(actor).filter(state=MessageState.HELD)
         going = _of(Decision.objects.going(LIVE_DECISIONS))
         counts = {"held": held, "going": held.filter(going, review__is_apart=False)}
-        counts["apart"] = held.filter(review__is_held=True, review__is_apart=True)
+        counts["apart"] = held.ever_apart()
         if actor.kind == "person":
             counts["put off"] = self.snoozed_by(actor)
             approved = held.filter(revision__in=_approved_by(actor))

@@ -212,9 +212,11 @@ def _by_people(rejected: Iterable[Message], message: Message) -> list[Message]:
             decision.outcome == Outcome.REJECT and not decision.rule
         ):
             found.append(one)
-    found.sort(key=_rejected_at, reverse=True)
-    found.sort(key=lambda one: one.mailbox_id != message.mailbox_id)
-    return found
+    return sorted(
+        found,
+        key=lambda one: (one.mailbox_id == message.mailbox_id, _rejected_at(one)),
+        reverse=True,
+    )
 
 
 def _rejected_at(rejected: Message) -> datetime:
@@ -257,7 +259,7 @@ def version_before(message: Message) -> Message | None:
 
     Of several, one that went to the same people comes first, then the newest.
     """
-    if message.mailbox_id is None or message.direction == "inbound":
+    if message.mailbox_id is None or message.is_inbound:
         return None
     # Most messages name no edit, and need no query.
     if edit_of(message):
@@ -406,7 +408,7 @@ def started_by(message: Message) -> str:
     """Return who or what started a message in one spelling: "discord:dana",
     "key:Invoices", or nothing.
     """
-    if message.direction == "inbound":
+    if message.is_inbound:
         return ""
     user = message.trigger.get("discord_user") or message.trigger.get("discord_user_id")
     if user:
@@ -456,7 +458,7 @@ def _columns_of_message(
         ),
         "written_to": in_compared_form(written_to(content)),
         # Received mail goes to an agent, whatever its addresses say.
-        "outside": 0 if message.direction == "inbound" else len(outside),
+        "outside": 0 if message.is_inbound else len(outside),
         "started_by": started_by(message),
         "run_id": str(run)[:200],
         "shape": shape(content, parsed),

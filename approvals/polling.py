@@ -48,8 +48,7 @@ def _pulse_of(request: DeskRequest) -> str:
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     freshness = freshness_for(actor)
     opened = _state_of(_open_message(request))
-    half_minute = int(timezone.now().timestamp() // 30)
-    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{half_minute}"
+    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{opened}{_half_minute()}"
     state += f"{_holders(actor)}{desk_messages().mine_stamp(actor)}"
     return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
@@ -69,7 +68,7 @@ def _state_of(message: Message | None) -> dict[str, str] | None:
     status = shown_status(message)
     return {
         "id": str(message.public_id),
-        "fingerprint": message.revision.fingerprint if message.revision else "",
+        "fingerprint": message.fingerprint,
         "word": status.word,
         "tone": status.tone,
         "detail": status.detail,
@@ -83,7 +82,7 @@ def _holders(actor: Actor) -> dict[str, list[str]]:
     """Return who claimed which of the messages that the person may see."""
     # What is assigned stays for hours and may be much; pages show it when they are
     # loaded.
-    claims = Claim.objects.live().filter(is_assigned=False).seen_by(actor)
+    claims = Claim.objects.live().filter(is_assigned=False).visible_to(actor)
     holders = claims.values_list("message__public_id", "person", "person__name")[
         :MOST_CLAIMS
     ]
@@ -102,6 +101,10 @@ def exactly_waiting(actor: Actor) -> int:
         key, lambda: desk_messages().count_waiting_for(actor), COUNT_SECONDS
     )
     return int(counted or 0)
+
+
+def _half_minute() -> int:
+    return int(timezone.now().timestamp() // 30)
 
 
 @require_safe

@@ -35,7 +35,6 @@ from mirror.states import (
     MESSAGE_TRANSITIONS,
     START,
     MessageEvent,
-    MessageState,
     next_message_state,
 )
 from rendering import (
@@ -416,11 +415,7 @@ def store_revision(
         setattr(message, name, value)
     message.save()
     examiner.store_review(message, review, is_new_version=is_new_version)
-    is_counted = (
-        message.state == MessageState.HELD
-        and message.direction != "inbound"
-        and not message.is_local
-    )
+    is_counted = message.is_held and not message.is_inbound and not message.is_local
     if is_first and is_counted:
         examiner.count(message, actor)
     if new is not None:

@@ -156,8 +156,7 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
         "state": message.state,
         "sandbox": message.sandbox,
         **_decision_data(entry.action, message, privacy),
-        "fingerprint": entry.fingerprint
-        or (message.revision.fingerprint if message.revision else None),
+        "fingerprint": entry.fingerprint or message.fingerprint or None,
         "metadata": _metadata(message.trigger, privacy),
         "link": f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
     }

@@ -56,7 +56,7 @@ def note_loaded(
     )
     read = set()
     for one in messages:
-        version = one.revision.fingerprint if one.revision else ""
+        version = one.fingerprint
         if (OPENED, one.public_id, version) in known:
             read.add(one.public_id)
         elif (SERVED, one.public_id, version) not in known:

@@ -222,7 +222,7 @@ def _begin(
     begins = MessageEvent.GONE if is_doubtful else kind
     message = store.begin_message(connection, event, begins=begins, now=now)
     is_apart = False
-    if is_pending and message.direction != "inbound":
+    if is_pending and not message.is_inbound:
         is_apart = set_apart(
             message, key=event.key, key_name=event.key_name, actor=actor
         )
@@ -244,7 +244,7 @@ def needs_read(message: Message, event: Event) -> bool:
     can be checked: held messages.
     """
     kind = _kind(event, message.direction)
-    is_held = message.state == MessageState.HELD
+    is_held = message.is_held
     if not is_held and not can_ask(message):
         return False
     settles = kind in _DECIDING and not is_held
@@ -271,7 +271,7 @@ def _apply_to_known(
         ask = message if _names_other_content(message, event) else None
         return Applied(Result.LATE if is_old else Result.APPLIED, ask=ask)
     moved = store.move(message, event=kind, now=now, status=event.status)
-    if message.direction == "inbound" and message.state == MessageState.APPROVED:
+    if message.is_inbound and message.state == MessageState.APPROVED:
         # Its direction was not known when it was reported as approved.
         moved = store.move(message, event=MessageEvent.RELEASED, now=now)
     if kind in _DECIDING:
@@ -299,7 +299,7 @@ def _apply_to_known(
         )
         ask = message if is_other or may_be_held else None
         return Applied(Result.LATE, ask=ask, contradicts=is_other)
-    if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
+    if kind == MessageEvent.PENDING and not message.is_held:
         kind = MessageEvent.RELEASED
     if implied := implied_event(before, kind):
         _record_event(
@@ -360,7 +360,7 @@ def _record_event(
         "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
         message,
         actor,
-        fingerprint=message.revision.fingerprint if message.revision else "",
+        fingerprint=message.fingerprint,
         details=details,
     )
 

@@ -68,9 +68,7 @@ def edit(request: DeskRequest, public_id: UUID) -> HttpResponse:
     elif request.method != "POST":
         initial = {name: getattr(content, name) for name in EDITED}
         initial["reference"] = new_reference()
-        initial["fingerprint"] = (
-            message.revision.fingerprint if message.revision else ""
-        )
+        initial["fingerprint"] = message.fingerprint
         form = EditForm(initial=initial)
     else:
         form = EditForm(request.POST)

@@ -12,13 +12,14 @@ from django.db.models.functions import Lower, Now
 
 from common.actors import Actor
 from mirror.models import Message
+from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import MessageState
 from mirror.terms import BACK_BEFORE, CLAIM_LASTS
 
 _Model = TypeVar("_Model", bound=models.Model)
 
 
-class PersonalQuerySet(models.QuerySet[_Model]):
+class PersonalQuerySet(OfMessagesQuerySet[_Model]):
     """Reads of rows that tie one person to a message."""
 
     def of_person(self, person: int) -> Self:
@@ -64,12 +65,6 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
         return self.filter(
             idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD)
         )
-
-    def seen_by(self, actor: Actor) -> Self:
-        """Those on messages that the actor may see."""
-        if actor.sees_all():
-            return self
-        return self.filter(message__in=Message.objects.visible_to(actor).values("pk"))
 
 
 class Claim(models.Model):

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals.models.figures import DecisionFigures
-from common.actors import Actor, Role
+from common.actors import Role
 from common.grace import STUCK_AFTER, WORD_AFTER
 from mirror.models import Connection, Message, Revision
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -255,12 +255,6 @@ class DecisionQuerySet(DecisionFigures["Decision"]):
         """Those whose lease expired during the call, which may have left."""
         return self.filter(state=DecisionState.CALLING, lease_until__lt=Now())
 
-    def visible_to(self, actor: Actor) -> Self:
-        """Only those on messages that the actor may see."""
-        if actor.sees_all():
-            return self
-        return self.filter(message__in=Message.objects.visible_to(actor))
-
     def with_message(self) -> Self:
         """With what a sentence about each needs."""
         return self.select_related("message__connection", "message__mailbox")
@@ -476,6 +470,10 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.state}"
+
+    @property
+    def is_approval(self) -> bool:
+        return self.outcome == Outcome.APPROVE
 
     @property
     def says_all(self) -> bool:

@@ -32,6 +32,7 @@ from audit.models import Entry
 from common.counts import COUNTED, count_of
 from common.postgres import clock
 from mirror.models import Message
+from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from mirror.terms import DONE
 
@@ -140,7 +141,7 @@ class Group:
     median: float | None
 
 
-class DecisionFigures(QuerySet[_Row]):
+class DecisionFigures(OfMessagesQuerySet[_Row]):
     """Sums of decisions of the last week, or of a time span."""
 
     def of_the_week(self) -> Self:

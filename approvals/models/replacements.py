@@ -7,12 +7,12 @@ from typing import Any, Self
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from common.actors import Actor
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Message, Revision
+from mirror.models.messages import OfMessagesQuerySet
 from mirror.states import LIVE_DECISIONS, MessageState
 from mirror.terms import LATELY
 
@@ -30,7 +30,7 @@ def edit_of(message: Message) -> str:
     return str(message.trigger.get(EDIT) or "")[:24]
 
 
-class ReplacementQuerySet(QuerySet["Replacement"]):
+class ReplacementQuerySet(OfMessagesQuerySet["Replacement"]):
     """Reads of replacements; leases and due times are judged by the database's clock."""
 
     def that_made(self, messages: Sequence[Message]) -> Self:
@@ -71,12 +71,6 @@ class ReplacementQuerySet(QuerySet["Replacement"]):
             rested, connection__paused_at=None, next_attempt_at__lte=Now()
         )
         return ready.filter(Q(state__in=_OPEN) | to_note)
-
-    def visible_to(self, actor: Actor) -> Self:
-        """Only those of messages that the actor may see."""
-        if actor.sees_all():
-            return self
-        return self.filter(message__in=Message.objects.visible_to(actor))
 
     def left_half(self) -> Self:
         """Those after which both messages are held, or may be: a person finishes them,

@@ -35,6 +35,10 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         """Those on these messages."""
         return self.filter(message__in=messages)
 
+    def void(self) -> None:
+        """Let those that still count do so no more."""
+        self.filter(live=True).update(live=False, awaits_others=False)
+
     def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
         """Return by message the key of the newest verdict on it."""
         verdicts = self.filter(message__in=[one.pk for one in messages]).order_by("pk")

@@ -390,7 +390,7 @@ def as_json(message: Message, approvals: Approvals) -> dict[str, Any]:
     return {
         **{name: getattr(message, name) for name in _AS_STORED},
         "id": str(message.public_id),
-        "fingerprint": message.revision.fingerprint if message.revision else None,
+        "fingerprint": message.fingerprint or None,
         "decision": decision.state if decision else None,
         "mailbox": str(message.mailbox) if message.mailbox else None,
         "held_at": message.held_at.isoformat(),

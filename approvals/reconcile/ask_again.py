@@ -16,7 +16,6 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.models.connections import ConnectionQuerySet
 from mirror.recording import record_about
-from mirror.states import MessageState
 from mirror.sync.rows import retry_fetch
 from mirror.terms import FETCH_TRIES
 
@@ -48,12 +47,12 @@ def look_again(*, message: UUID, actor: Actor) -> None:
     if found.fetch_tries >= FETCH_TRIES:
         retry_fetch(message=message, actor=actor)
     else:
-        fingerprint = found.revision.fingerprint if found.revision else ""
+        fingerprint = found.fingerprint
         record_about("message.asked_about", found, actor=actor, fingerprint=fingerprint)
     decision = found.decisions.resolvable().first()
     if decision is not None:
         tasks.resolve_decision.delay_on_commit(decision.pk)
-    elif found.hydrated_at is None and found.state == MessageState.HELD:
+    elif found.hydrated_at is None and found.is_held:
         tasks.hydrate.delay_on_commit(found.pk)
     elif found.fetch_tries:
         # A newer content could not be stored; only a whole read brings it.

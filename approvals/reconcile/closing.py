@@ -51,7 +51,7 @@ def close(
     by webhooks, else as gone.
     """
     locked = store.lock_current(message)
-    if locked is None or locked.state != MessageState.HELD or locked.is_local:
+    if locked is None or not locked.is_held or locked.is_local:
         return "closed meanwhile"
     read = (
         unconfirmed.TOLD
@@ -74,7 +74,7 @@ def close(
         unconfirmed.apply_waiting(
             locked, read=read, before=_proves_until(locked, began)
         )
-    if locked.state == MessageState.HELD:
+    if locked.is_held:
         store.move(locked, event=MessageEvent.GONE, now=now, status=upstream.status)
         _record(locked, MessageEvent.GONE)
     return "closed"
@@ -144,7 +144,7 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
 def _events_in(message: Message, upstream: UpstreamStatus) -> list[str]:
     """Return MultiMail's report as events of the message, in order."""
     events = [str(_EVENTS[upstream.reported])] if upstream.reported else []
-    if events == [MessageEvent.APPROVED] and message.direction == "inbound":
+    if events == [MessageEvent.APPROVED] and message.is_inbound:
         events = [MessageEvent.RELEASED]
     return [*events, *upstream.later_events]
 
@@ -168,7 +168,7 @@ def refute_reports(message: Message, *, began: datetime) -> None:
     had reported of it.
     """
     locked = store.lock_current(message)
-    if locked is None or locked.state != MessageState.HELD or not locked.reported:
+    if locked is None or not locked.is_held or not locked.reported:
         return
     Message.objects.filter(pk=locked.pk).update(missing_since=None)
     unconfirmed.refute(locked, before=_proves_until(locked, began) or began)
@@ -191,7 +191,7 @@ def apply_reports(message: Message) -> bool:
     a read must come.
     """
     locked = store.lock_current(message)
-    if locked is None or not locked.reported or locked.state == MessageState.HELD:
+    if locked is None or not locked.reported or locked.is_held:
         return False
     unconfirmed.apply_waiting(locked, read=unconfirmed.NO_READ)
     return bool(locked.reported)
@@ -237,11 +237,7 @@ def hold_again(
     decision on it was answered with success: that answer was wrong.
     """
     locked = store.lock_message(connection, upstream_id=upstream_id)
-    if (
-        locked is None
-        or locked.state != MessageState.HELD
-        or locked.changed_at >= began
-    ):
+    if locked is None or not locked.is_held or locked.changed_at >= began:
         return
     # A decision counts only since the message last changed.
     locked.changed_at = now
@@ -260,7 +256,7 @@ def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
     removed.
     """
     locked = store.lock_current(message)
-    if locked is not None and locked.state == MessageState.HELD:
+    if locked is not None and locked.is_held:
         leave_queue(locked, actor, now)
     return "left behind"
 

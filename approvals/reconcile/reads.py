@@ -102,14 +102,14 @@ def ask_about(*, message_id: int, now: datetime) -> str:
         if upstream is None:
             return "not known"
         if not upstream.held:
-            if message.state == MessageState.HELD:
+            if message.is_held:
                 if upstream.reported or upstream.later_events:
                     return closing.close(message, upstream, now, began=began)
                 # Not known there, maybe only to this key: a whole read shows whether it
                 # is held.
                 return read_everything(connection_id=message.connection_id, now=now)
             return closing.catch_up(message, upstream, now, began=began)
-        if message.state != MessageState.HELD:
+        if not message.is_held:
             closing.reopen(
                 message.connection,
                 upstream_id=message.upstream_id,

@@ -13,7 +13,7 @@ from approvals.reconcile.closing import SETTLE_TIME
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
-from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
+from mirror.states import DecisionEvent, DecisionState, MessageState
 from mirror.sync import reads
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
@@ -100,7 +100,7 @@ def _ask(message: Message) -> UpstreamStatus | None:
         return UpstreamStatus(held=True)
     if pending.unreadable or pending.pages > 1:
         return None
-    if not connection.read_key or message.direction == "inbound":
+    if not connection.read_key or message.is_inbound:
         # This connection can only show absence.
         return UpstreamStatus()
     upstream = reads.ask_status(message)
@@ -148,10 +148,7 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
             actor=ACTOR,
             explanation="MultiMail no longer holds it, and what happened is not known.",
         ).state
-    if (
-        locked.outcome == Outcome.APPROVE
-        and not decision.message.connection.repeats_unknown_approvals
-    ):
+    if locked.is_approval and not decision.message.connection.repeats_unknown_approvals:
         # Sending again is left to a person: the first call might still arrive.
         return "still held, a person must confirm"
     return settle.advance(

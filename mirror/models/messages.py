@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.contrib.postgres.fields import ArrayField
@@ -24,6 +24,8 @@ from common.words import BY, CONTENT, TO
 from mirror.models.connections import Connection, Mailbox, is_well
 from mirror.states import MessageState
 from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
+
+_Row = TypeVar("_Row", bound=models.Model)
 
 
 def visible_condition(actor: Actor) -> Q:
@@ -581,6 +583,20 @@ class Message(models.Model):
         }
 
     @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the current version; empty before one was read."""
+        return self.revision.fingerprint if self.revision else ""
+
+    @property
+    def is_held(self) -> bool:
+        return self.state == MessageState.HELD
+
+    @property
+    def is_inbound(self) -> bool:
+        """Whether it was received, for an agent to read."""
+        return self.direction == "inbound"
+
+    @property
     def is_unnamed(self) -> bool:
         """Whether neither a webhook nor a read has given its subject yet."""
         return self.hydrated_at is None and not self.subject
@@ -618,3 +634,13 @@ class Revision(models.Model):
     def short_fingerprint(self) -> str:
         """The shortened fingerprint for display."""
         return short_fingerprint(self.fingerprint)
+
+
+class OfMessagesQuerySet(models.QuerySet[_Row]):
+    """Reads of rows that each belong to a message."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those on messages that the actor may see."""
+        if actor.sees_all():
+            return self
+        return self.filter(message__in=Message.objects.visible_to(actor))

@@ -177,7 +177,7 @@ def _record_held(
         "message.held",
         message,
         actor=ACTOR,
-        fingerprint=message.revision.fingerprint if message.revision else "",
+        fingerprint=message.fingerprint,
         details=details_of(message, key=key, found=found) | trigger_details(trigger),
     )
 

@@ -66,7 +66,7 @@ def freshen_thread(*, message_id: int) -> str:
 
 def enqueue_freshen(message: Message) -> None:
     """Enqueue a read of the thread of a message on screen, unless it was just read."""
-    if message.state == MessageState.HELD and message.thread_id:
+    if message.is_held and message.thread_id:
         tasks.freshen_thread.delay_on_commit(message.pk)
 
 
@@ -202,7 +202,7 @@ def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
                 "message.answered",
                 message,
                 actor=ACTOR,
-                fingerprint=message.revision.fingerprint if message.revision else "",
+                fingerprint=message.fingerprint,
                 details={
                     "from": late[0].sender,
                     "subject": late[0].subject[:300],

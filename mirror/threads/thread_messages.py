@@ -86,9 +86,7 @@ def has_come_or_left(message: Message) -> bool:
     """Whether a message of the mirror came or left; received mail that is held has
     arrived nevertheless.
     """
-    return message.state in FACTS or (
-        message.direction == "inbound" and message.state == MessageState.HELD
-    )
+    return message.state in FACTS or (message.is_inbound and message.is_held)
 
 
 def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMessage:
@@ -105,7 +103,7 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
     )
     is_fact = has_come_or_left(message)
     # When it left is known only if nothing was reported of it since.
-    has_just_left = message.direction != "inbound" and message.state in (
+    has_just_left = not message.is_inbound and message.state in (
         MessageState.APPROVED,
         MessageState.SENT,
     )

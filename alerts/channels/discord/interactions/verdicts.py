@@ -217,7 +217,7 @@ def _ask_why(press: _Press, revision: Revision) -> Reply:
     ruling = rulings([message], press.actor)[message.pk]
     if not ruling.may_reject:
         return _not_done(press, VerdictNotAllowed(ruling.reasons[0]))
-    current = message.revision.fingerprint if message.revision else ""
+    current = message.fingerprint
     if current != revision.fingerprint:
         return _not_done(
             press, ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
