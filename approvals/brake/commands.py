@@ -126,7 +126,7 @@ def _reject(brake: Brake, message: Message, actor: Actor) -> None:
             message=message.public_id,
             actor=actor,
             outcome=Outcome.REJECT,
-            fingerprint=message.revision.fingerprint if message.revision else "",
+            fingerprint=message.fingerprint,
             reason=brake.reject_reason,
             batch=BatchInfo(f"brake {brake.pk}", extra=timedelta(0)),
         )

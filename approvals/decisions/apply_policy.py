@@ -5,26 +5,20 @@ It never approves. Each held message is asked about once for each version of its
 and of the policy.
 """
 
-import logging
 from datetime import timedelta
-
-from django.db import transaction
 
 from approvals.decisions.decide import decide_by_rule, policy_details
 from approvals.decisions.demands import demands_for
+from approvals.decisions.due import do_due
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Review
 from common.actors import rule
 from common.postgres import clock
-from mirror import store
 from mirror.models import Message
 from policy.models import PolicyVersion
 
-log = logging.getLogger(__name__)
-
 RULE = "policy"
 ACTOR = rule(RULE)
-_BATCH = 200
 
 
 def due() -> DeskMessageQuerySet:
@@ -35,28 +29,17 @@ def due() -> DeskMessageQuerySet:
 
 
 def apply_due() -> int:
-    """Ask the active policy about some of them, each in its own transaction; return how
-    many were processed.
+    """Ask the active policy about some of them; return how many were processed.
+
+    Whoever approves one of which this fails is asked for its rules.
     """
-    applied = 0
-    for message in due().select_related("connection").order_by("pk")[:_BATCH]:
-        try:
-            applied += _apply(message)
-        except Exception:
-            # It must not keep the policy from the others. Whoever approves this one is
-            # asked for its rules.
-            log.exception("policy not applied", extra={"email": message.upstream_id})
-    return applied
+    return do_due(due, _apply, order=("pk",), failure="policy not applied")
 
 
-@transaction.atomic
-def _apply(message: Message) -> bool:
-    """Reject it where a rule says so; else shorten its time. Checked again under the
-    lock: it may be decided now.
-    """
-    locked = store.lock_current(message)
+def _apply(locked: Message) -> bool:
+    """Reject it where a rule says so; else shorten its time."""
     active = PolicyVersion.objects.active().values_list("pk", flat=True).first()
-    if locked is None or active is None or not due().filter(pk=locked.pk).exists():
+    if active is None:
         return False
     now = clock()
     demand = demands_for([locked], ACTOR, now=now).get(locked.pk)

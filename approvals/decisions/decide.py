@@ -18,6 +18,7 @@ from approvals.decisions.later import LaterChoice, time_in_words, timing_of
 from approvals.decisions.ruling import (
     content_changed,
     is_reviewer,
+    lock_for_reviewer,
     lock_visible,
     rulings,
 )
@@ -115,7 +116,7 @@ def give_verdict(
     if not (ruling.may_approve if is_approval else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # Its sender is outside the desk and gets none of these words.
-    if outcome == Outcome.SEND_BACK and locked.direction == "inbound":
+    if outcome == Outcome.SEND_BACK and locked.is_inbound:
         raise VerdictNotAllowed(
             "Received messages cannot be changed: release or reject it."
         )
@@ -213,9 +214,7 @@ def _add_verdict(
     """
     if message.verdicts.filter(live=True).exists():
         outdated = ~Q(revision=message.revision) | Q(person=int(actor.id))
-        message.verdicts.filter(outdated, live=True).update(
-            live=False, awaits_others=False
-        )
+        message.verdicts.filter(outdated).void()
         if not fields["awaits_others"]:
             message.verdicts.filter(awaits_others=True).update(awaits_others=False)
     assert message.revision is not None, (
@@ -320,11 +319,7 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
     approval that still stands, and VerdictNotAllowed for people who are no reviewers of
     its mailbox.
     """
-    locked = lock_visible(message, actor=actor)
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed(
-            "Only a reviewer of this mailbox can take an approval back."
-        )
+    locked = lock_for_reviewer(message, actor=actor, to="take an approval back")
     decision = locked.decisions.live().first()
     if decision is not None:
         raise AlreadyDecided(
@@ -354,12 +349,8 @@ def take_back_approval(*, message: UUID, actor: Actor) -> Verdict:
 def undo_decision(*, message: UUID, actor: Actor) -> Decision:
     """Undo a decision while nothing has left. Raises AlreadyDecided when it is too
     late.
-
-    Whoever sees the message can stop what a standing approval decided.
     """
-    locked = lock_visible(message, actor=actor)
-    decision = locked.decisions.live().under_lock().first()
-    check_may_stop(decision, locked, actor)
+    decision = lock_to_stop(message, actor)
     if decision is None or decision.may_have_left:
         raise AlreadyDecided(
             "It is too late to undo: the decision has been carried out.",
@@ -379,16 +370,21 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
         ) from None
 
 
-def check_may_stop(decision: Decision | None, message: Message, actor: Actor) -> None:
-    """Raise VerdictNotAllowed unless the actor may undo or withdraw this decision of
-    the message.
+def lock_to_stop(message: UUID, actor: Actor) -> Decision | None:
+    """Return the decision of a message that the actor may undo or withdraw, under the
+    locks of both; None where there is none. Raises VerdictNotAllowed.
+
+    Whoever sees the message can stop what a standing approval decided.
     """
+    locked = lock_visible(message, actor=actor)
+    decision = locked.decisions.live().under_lock().first()
     if decision is not None and decision.standing_id is not None:
-        return
-    if not is_reviewer(actor, message):
+        return decision
+    if not is_reviewer(actor, locked):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
     if decision is not None and decision.rule:
         raise VerdictNotAllowed("A rule decided this, and would decide the same again.")
+    return decision
 
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:
@@ -400,11 +396,11 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The earlier verdicts have had their effect.
-        message.verdicts.filter(live=True).update(live=False, awaits_others=False)
-    if message.is_local and message.state != MessageState.HELD:
+        message.verdicts.all().void()
+    if message.is_local and not message.is_held:
         what = local_messages.feature().word.lower()
         raise AlreadyDecided(f"This was a {what}, and it is over. Nothing was sent.")
-    if message.state != MessageState.HELD:
+    if not message.is_held:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is no longer held: it is {what}.")
     if decision is None or outcome != Outcome.APPROVE:
@@ -532,6 +528,6 @@ def note_refusal(
         "verdict.refused",
         message,
         actor=actor,
-        fingerprint=message.revision.fingerprint if message.revision else "",
+        fingerprint=message.fingerprint,
         details={"outcome": outcome, "explanation": sentence},
     )

@@ -8,7 +8,7 @@ from approvals.decisions.contributors import contributors_of
 from approvals.models import Verdict
 from common.actors import Actor, Role, Scope
 from mirror.models import Message
-from mirror.states import MessageState, Outcome
+from mirror.states import Outcome
 from people.models import Grant
 from policy.calendars.stored import all_calendars
 from policy.evaluation import Contributors
@@ -211,11 +211,7 @@ def _is_possible(demand: Demand, message: Message, reviewers: _Reviewers) -> boo
     """Whether the reviewers of a held message's mailbox could together give what is
     asked for.
     """
-    if (
-        demand.is_decided
-        or not demand.asks_people
-        or message.state != MessageState.HELD
-    ):
+    if demand.is_decided or not demand.asks_people or not message.is_held:
         return True
     people = {
         one

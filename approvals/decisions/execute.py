@@ -27,7 +27,6 @@ from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import rulings, stop_of
 from approvals.decisions.standing import why_no_longer
 from approvals.models import Decision
-from common.actors import Actor
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
@@ -38,8 +37,6 @@ from mirror.models import Message
 from mirror.states import (
     DecisionEvent,
     DecisionState,
-    MessageState,
-    Outcome,
     upstream_action,
 )
 from mirror.sync import reads
@@ -88,11 +85,9 @@ def run_decision(*, decision_id: int) -> str:
         except errors.UpstreamError as error:
             end = partial(outcomes.end_with_error, decision, error, had_left=had_left)
         except _DecisionOutdated as reason:
-            end = partial(
-                outcomes.end_without_call, decision, str(reason), had_left=had_left
-            )
+            end = partial(outcomes.end_without_call, decision, str(reason))
         except _NotPendingUpstream:
-            end = partial(outcomes.settle_missing_upstream, decision, had_left=had_left)
+            end = partial(outcomes.settle_missing_upstream, decision)
         else:
             end = partial(outcomes.end_with_success, decision, answer, window=window)
         decision = _written(end)
@@ -146,11 +141,11 @@ def _claim(decision_id: int) -> Decision | None:
     decision.message = message
     if message.revision is not None and message.revision.pk == decision.revision_id:
         decision.revision = message.revision
-    if message.state != MessageState.HELD:
+    if not message.is_held:
         return outcomes.end_after_close(decision)
     now = clock()
     if refusal := _refusal(decision, now=now):
-        return outcomes.refuse(decision, refusal, had_left=decision.may_have_left)
+        return outcomes.refuse(decision, refusal)
     claimed = settle.advance(
         decision,
         event=DecisionEvent.TAKE,
@@ -190,8 +185,7 @@ def _refusal(decision: Decision, *, now: datetime) -> str:
             return error.sentence
     giver = person.actor(surface="worker", scopes=person.current_scopes())
     ruling = rulings([message], giver, now=now, is_decided=True)[message.pk]
-    is_approval = decision.outcome == Outcome.APPROVE
-    if ruling.may_approve if is_approval else ruling.may_reject:
+    if ruling.may_approve if decision.is_approval else ruling.may_reject:
         return ""
     # Of the rules of the policy, several people stand behind it.
     if ruling.rule in ("policy", "hours", "approvals"):
@@ -402,11 +396,11 @@ def refuse_outdated(*, decision_id: int) -> None:
     sentence = "The content changed after the decision."
     if decision.message.revision_id == decision.revision_id and expiry:
         sentence = f"The message now expires before the chosen time, on {expiry:%-d %b at %H:%M} UTC."
-    outcomes.refuse(decision, sentence, had_left=False)
+    outcomes.refuse(decision, sentence)
 
 
 @transaction.atomic
-def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
+def abandon(*, decision_id: int) -> None:
     """Put a decision whose worker died in doubt: its call may have left."""
     decision = (
         Decision.objects.abandoned()
@@ -417,10 +411,9 @@ def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
     )
     if decision is None:
         return
-    event = DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE
     settle.advance(
         decision,
-        event=event,
-        actor=actor,
+        event=DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE,
+        actor=ACTOR,
         explanation="The worker that carried it out stopped responding.",
     )

@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
+from approvals.decisions.due import do_due
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Review
 from common.actors import rule
-from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
 from mirror.states import DecisionEvent
@@ -69,16 +69,9 @@ def expire_due() -> int:
     """Reject every held message that is expired by the database's clock; return how
     many were processed.
 
-    Each in its own transaction: a failure does not stop the others. That message stays
-    overdue, and is listed as stuck.
+    One of which this fails stays overdue, and is listed as stuck.
     """
-    expired = 0
-    for message in due().select_related("connection")[:_BATCH]:
-        try:
-            expired += _expire(message)
-        except Exception:
-            log.exception("message not expired", extra={"email": message.upstream_id})
-    return expired
+    return do_due(due, _expire, failure="message not expired")
 
 
 def due() -> DeskMessageQuerySet:
@@ -86,18 +79,10 @@ def due() -> DeskMessageQuerySet:
     return desk_messages().past_expiry(rule=RULE)
 
 
-@transaction.atomic
-def _expire(message: Message) -> bool:
+def _expire(locked: Message) -> bool:
     """Stop what would still send the message, then reject it. Under the kill switch the
     reject waits.
     """
-    locked = store.lock_current(message)
-    # Checked again under the lock: somebody may have decided first.
-    if (
-        locked is None
-        or not desk_messages().past_expiry(rule=RULE).filter(pk=locked.pk).exists()
-    ):
-        return False
     assert locked.expires_at is not None, "only a message with an expiry is past it"
     over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
     for decision in locked.decisions.live().under_lock():

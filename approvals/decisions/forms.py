@@ -106,8 +106,7 @@ class VerdictForm(LaterForm):
         later = self.choice_of(cleaned)
         cleaned["later"] = later if outcome == Outcome.APPROVE else None
         preset = cleaned.pop("preset", "")
-        is_refusal = outcome in (Outcome.REJECT, Outcome.SEND_BACK)
-        if is_refusal and "reason" in cleaned:
+        if outcome in (Outcome.REJECT, Outcome.SEND_BACK) and "reason" in cleaned:
             # The words of the reason that was chosen come before those that were
             # written.
             if words_named(self.presets, outcome, preset) is None:

@@ -18,7 +18,6 @@ from audit.trail.sentences import duration
 from common.forms import SentenceForm
 from common.time_zones import zone_name, zone_named
 from mirror.models import Message
-from mirror.states import MessageState
 from risk.addresses import bare_address
 
 BEGINS = time(9)
@@ -149,7 +148,7 @@ def timing_of(
     """
     if choice is None:
         return {"due_at": now + window}
-    if message.direction == "inbound":
+    if message.is_inbound:
         raise VerdictNotAllowed("Received messages can only be released at once.")
     at = _time_of(choice, earliest=now + window).astimezone(UTC)
     if at < now:
@@ -230,7 +229,7 @@ def later_context(message: Message) -> dict[str, Any]:
     """
     domain = domain_of(message)
     last_zone = ""
-    if message.state == MessageState.HELD and domain and message.mailbox_id:
+    if message.is_held and domain and message.mailbox_id:
         # Relies on decision_later.
         chosen = Decision.objects.filter(
             later_domain=domain, message__mailbox=message.mailbox_id

@@ -14,7 +14,7 @@ from django.db import transaction
 from approvals import tasks
 from approvals.decisions import settle
 from approvals.models import Decision
-from common.actors import worker
+from common.actors import Actor, worker
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
@@ -24,7 +24,6 @@ from mirror.states import (
     DecisionState,
     MessageEvent,
     MessageState,
-    Outcome,
     reported_of,
 )
 from mirror.sync import capabilities, health
@@ -68,7 +67,7 @@ def end_with_success(
         return _refreshed(decision)
     sentences = []
     refused_fields = decision.message.connection.refused_fields
-    if decision.outcome != Outcome.APPROVE and "reason" in refused_fields:
+    if not decision.is_approval and "reason" in refused_fields:
         sentences.append(NO_REASON_TAKEN)
     if window is not None:
         sentences.append(f"Read and compared {window * 1000:.0f} ms before the call.")
@@ -141,7 +140,7 @@ def end_with_error(
     if event == DecisionEvent.POSTPONE:
         return _postpone(current, error, had_left=had_left)
     if event == DecisionEvent.REFUSE and isinstance(error, errors.NotFound):
-        _mark_gone(message)
+        mark_gone(message, actor=ACTOR)
     return _advance(current, event, error.sentence, status=error.status)
 
 
@@ -174,9 +173,11 @@ def _is_changed(error: errors.UpstreamError) -> bool:
     return isinstance(error, errors.Conflict) and error.code == "content_changed"
 
 
-def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
+def refuse(decision: Decision, sentence: str) -> Decision:
     """End a locked decision that is no longer allowed, in the caller's transaction."""
-    sentence = f"{sentence} An earlier call may still arrive." if had_left else sentence
+    had_left = decision.may_have_left
+    if had_left:
+        sentence += " An earlier call may still arrive."
     return _advance(decision, _stop(had_left=had_left), sentence)
 
 
@@ -199,7 +200,7 @@ def end_after_close(decision: Decision) -> Decision:
 
 
 @transaction.atomic
-def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
+def end_without_call(decision: Decision, sentence: str) -> Decision:
     """End an attempt whose call must not happen, because what is held is not what was
     decided.
     """
@@ -207,11 +208,11 @@ def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> De
     _enqueue_read(message)
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
-    return refuse(current, sentence, had_left=had_left)
+    return refuse(current, sentence)
 
 
 @transaction.atomic
-def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
+def settle_missing_upstream(decision: Decision) -> Decision:
     """End an attempt that found the message gone, and nothing that says how it was
     decided.
     """
@@ -219,9 +220,9 @@ def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
     sentence = "MultiMail no longer holds this message."
-    if had_left:
+    if current.may_have_left:
         return _advance(current, DecisionEvent.DOUBT, sentence)
-    _mark_gone(message)
+    mark_gone(message, actor=ACTOR)
     return _advance(
         current,
         DecisionEvent.LOSE,
@@ -303,9 +304,9 @@ def _enqueue_read(message: Message) -> None:
         tasks.read_connection.delay_on_commit(message.connection_id)
 
 
-def _mark_gone(message: Message) -> None:
+def mark_gone(message: Message, *, actor: Actor) -> None:
     """Close a locked message that MultiMail does not hold any more; a read that lists
     it opens it again.
     """
     if store.move(message, event=MessageEvent.GONE, now=clock()):
-        record_about("message.gone", message, actor=ACTOR)
+        record_about("message.gone", message, actor=actor)

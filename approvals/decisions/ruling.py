@@ -15,7 +15,6 @@ from common.fingerprint import short_fingerprint
 from common.postgres import clock
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
-from mirror.states import MessageState
 from policy.allowlists.applicable import judge_messages
 from policy.allowlists.judgement import OFF, Judgement, allowable
 from policy.evaluation import Ruling, RulingFacts, rule
@@ -73,7 +72,7 @@ def gather(
         stop = next((one for one in switches if switch_stops(one, message)), None)
         allowed = judged[message.pk]
         found[message.pk] = RulingFacts(
-            is_held=message.state == MessageState.HELD,
+            is_held=message.is_held,
             is_fetched=message.hydrated_at is not None,
             is_reviewer=is_reviewer(actor, message),
             is_author=person in contributors[message.pk].authors,
@@ -174,7 +173,7 @@ def may_handle(actor: Actor, about: Message | Brake) -> bool:
 
 def content_changed(message: Message, shown: str) -> ContentChanged:
     """Return the error for a message whose content is not the one that was shown."""
-    current = message.revision.fingerprint if message.revision else ""
+    current = message.fingerprint
     before, now = (
         short_fingerprint(one) if one else "none" for one in (shown, current)
     )
@@ -199,3 +198,13 @@ def lock_visible(message: UUID, *, actor: Actor) -> Message:
     if not keys:
         raise VerdictNotAllowed("This message does not exist, or you may not see it.")
     return Message.objects.with_content().select_related("connection").get(pk=keys[0])
+
+
+def lock_for_reviewer(message: UUID, *, actor: Actor, to: str) -> Message:
+    """Return a message as `lock_visible` does. Raises VerdictNotAllowed, which says
+    that only a reviewer of its mailbox can do this.
+    """
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise VerdictNotAllowed(f"Only a reviewer of this mailbox can {to}.")
+    return locked

@@ -16,7 +16,6 @@ from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
     DecisionState,
-    Outcome,
     decision_behind,
     next_decision_state,
 )
@@ -72,7 +71,7 @@ def advance(
     action = _ACTIONS_BY_EVENT.get(event) or _ACTIONS[state]
     if (
         before == DecisionState.WITHDRAWN
-        and decision.outcome == Outcome.APPROVE
+        and decision.is_approval
         and event == DecisionEvent.SUCCEED
     ):
         explanation = LEFT_AFTER_ALL
@@ -110,9 +109,7 @@ def advance(
         about=decision,
     )
     if state in VOID:
-        Verdict.objects.filter(message=decision.message_id, live=True).update(
-            live=False, awaits_others=False
-        )
+        Verdict.objects.filter(message=decision.message_id).void()
     return decision
 
 
@@ -125,7 +122,7 @@ def report_expected(decision: Decision) -> str:
     """Return what MultiMail will report of the message once this decision has taken
     effect.
     """
-    return "approved" if decision.outcome == Outcome.APPROVE else "rejected"
+    return "approved" if decision.is_approval else "rejected"
 
 
 def settle_by_report(
@@ -146,9 +143,7 @@ def settle_by_report(
             (
                 one
                 for one in every
-                if one.state in _ENDED
-                and one.reference in named
-                and one.outcome == Outcome.APPROVE
+                if one.state in _ENDED and one.reference in named and one.is_approval
             ),
             None,
         )

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.decisions.ruling import content_changed, is_reviewer, lock_visible
+from approvals.decisions.ruling import content_changed, lock_for_reviewer
 from approvals.errors import VerdictNotAllowed
 from approvals.models import OpenedPart, RuleWeight
 from audit.trail import recorded_actions
@@ -141,11 +141,7 @@ def set_viewed(
     one, and VerdictNotAllowed for people who cannot decide here, or where this version
     has no such file or finding.
     """
-    locked = lock_visible(message, actor=actor)
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed(
-            "Only a reviewer of this mailbox can tick what they viewed."
-        )
+    locked = lock_for_reviewer(message, actor=actor, to="tick what they viewed")
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise content_changed(locked, fingerprint)
     known = {file_name(file) for file in attached_files(locked)}
@@ -189,7 +185,7 @@ def note_opened_part(
             action,
             message,
             actor=actor,
-            fingerprint=message.revision.fingerprint if message.revision else "",
+            fingerprint=message.fingerprint,
             details=details,
         )
 
@@ -222,7 +218,7 @@ def note_page(message: Message, *, actor: Actor, is_opened: bool) -> None:
 def _note_once(
     actions: Sequence[str], message: Message, actor: Actor, shown: str = ""
 ) -> None:
-    fingerprint = shown or (message.revision.fingerprint if message.revision else "")
+    fingerprint = shown or message.fingerprint
     known = recorded_actions(
         message=message.public_id,
         actions=actions,

@@ -5,7 +5,6 @@ Each held message is met once. What does not fit in every respect is left to peo
 is one of every ten that fit, and nobody who decides it is told.
 """
 
-import logging
 import secrets
 from datetime import timedelta
 
@@ -14,6 +13,7 @@ from django.db.models import Exists, F, OuterRef
 
 from approvals.decisions import settle
 from approvals.decisions.decide import make_decision
+from approvals.decisions.due import do_due
 from approvals.decisions.ruling import rulings
 from approvals.desk_messages import DeskMessageQuerySet, desk_messages
 from approvals.models import Decision, Verdict
@@ -27,14 +27,10 @@ from mirror.states import DecisionEvent, Outcome
 from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import enqueue_freshen
 from policy.models import SAMPLE_OF, StandingApproval, StandingUse
-from policy.rules.demand import Demand
 from policy.rules.facts import facts_of
 from policy.standing.scope import Draft, StandingScope
 
-log = logging.getLogger(__name__)
-
 _ACTOR = rule("standing approval")
-_BATCH = 200
 _HOUR = timedelta(hours=1)
 _ENDED = "The standing approval has ended, is switched off, or its date has come."
 _BY_HAND = "Its people have looked at it already."
@@ -69,30 +65,15 @@ def due() -> DeskMessageQuerySet:
 
 
 def approve_due() -> int:
-    """Let the standing approvals look at some of them, each in its own transaction;
-    return how many were met.
+    """Let the standing approvals look at some of them; return how many were met.
+
+    One of which this fails is left to people, who are not in doubt.
     """
-    met = 0
-    for message in due().select_related("connection").order_by("pk")[:_BATCH]:
-        try:
-            met += _meet(message)
-        except Exception:
-            # It must not keep the others waiting. This one is left to people, who are
-            # not in doubt.
-            log.exception(
-                "standing approval not applied", extra={"email": message.upstream_id}
-            )
-    return met
+    return do_due(due, _meet, order=("pk",), failure="standing approval not applied")
 
 
-@transaction.atomic
-def _meet(message: Message) -> bool:
-    """Approve one message, send it to a person as a sample, or leave it to people;
-    checked again under its lock.
-    """
-    locked = store.lock_current(message)
-    if locked is None or not due().filter(pk=locked.pk).exists():
-        return False
+def _meet(locked: Message) -> bool:
+    """Approve one message, send it to a person as a sample, or leave it to people."""
     if conversation_of(locked).is_being_read:
         # Threads are read when somebody opens a message. One that cannot be read is
         # left to people.
@@ -177,8 +158,17 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         return ruling.reasons[0]
     if ruling.judged.would_be_refused:
         return "A recipient is on no allowlist."
-    if asked := _asks_for_people(ruling.demand):
-        return asked
+    # The rules of the policy ask for more than one approval of any reviewer.
+    then = ruling.demand.effects
+    if (
+        ruling.demand.asks_people
+        or ruling.demand.approvals
+        or then.reauthenticate
+        or then.never_in_bulk
+        or then.high_risk_page
+        or then.bar_editor
+    ):
+        return "A rule of the policy asks for people."
     owners = ruling.facts.contributors.key_owners
     if (
         owners != set(standing.key_owners)
@@ -192,21 +182,6 @@ def why_not(standing: StandingApproval, message: Message) -> str:
         )
     except ValueError as error:
         return str(error)
-
-
-def _asks_for_people(demand: Demand) -> str:
-    """Return that the rules of the policy ask for more than one approval of any
-    reviewer; empty where they do not.
-    """
-    then = demand.effects
-    asks = (
-        demand.asks_people
-        or then.reauthenticate
-        or then.never_in_bulk
-        or then.high_risk_page
-        or then.bar_editor
-    )
-    return "A rule of the policy asks for people." if asks or demand.approvals else ""
 
 
 def draft_of(message: Message) -> Draft:

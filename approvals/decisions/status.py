@@ -21,7 +21,7 @@ from approvals.desk_messages import latest_decision, our_decisions
 from approvals.models import Decision
 from common.time_zones import there, zone_word
 from mirror.models import Message
-from mirror.states import DecisionState, MessageState, Outcome
+from mirror.states import DecisionState, MessageState
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     plain = _STATES[message.state]
     if said := reported_in_words(message):
         plain = replace(plain, detail=f"{said}; {BEING_CHECKED}")
-    if message.is_local and message.state != MessageState.HELD:
+    if message.is_local and not message.is_held:
         word = local_messages.feature().word
         return Status(word, "blue", "It is over; nothing was sent")
     if decision is None:
@@ -109,7 +109,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
                 decision.result, _TONES[decision.outcome], decision.explanation
             )
         return Status("Not carried out", "violet", decision.explanation)
-    if message.state == MessageState.HELD:
+    if message.is_held:
         if decision.state == DecisionState.REFUSED:
             return replace(plain, detail=f"Held again: {decision.explanation}")
         if decision.state != DecisionState.APPLIED:
@@ -152,16 +152,14 @@ def reported_in_words(message: Message) -> str:
     """Return what a webhook reported of a held message and no read has confirmed yet;
     empty where it did not.
     """
-    if not message.reported or message.state != MessageState.HELD:
+    if not message.reported or not message.is_held:
         return ""
     return f"Said to be {message.reported} elsewhere"
 
 
 def _is_mirror_behind(message: Message, decision: Decision) -> bool:
     """Whether the mirror does not show the effect of this applied decision yet."""
-    is_behind = (
-        message.state == MessageState.HELD and decision.changed_at >= message.changed_at
-    )
+    is_behind = message.is_held and decision.changed_at >= message.changed_at
     return is_behind or message.state == MessageState.GONE
 
 
@@ -257,8 +255,8 @@ def available_actions(
 
     `came_back`: it was decided and considered gone, and a read lists it as held again.
     """
-    is_held = message.state == MessageState.HELD
-    is_approval = decision is not None and decision.outcome == Outcome.APPROVE
+    is_held = message.is_held
+    is_approval = decision is not None and decision.is_approval
     if decision is None or decision.state in _OPEN_AGAIN or came_back:
         if not is_held:
             return AvailableActions(

@@ -6,9 +6,10 @@ from uuid import UUID
 
 from approvals import tasks
 from approvals.decisions import settle
-from approvals.decisions.decide import check_may_stop
+from approvals.decisions.decide import lock_to_stop
+from approvals.decisions.outcomes import mark_gone
 from approvals.decisions.ruling import (
-    is_reviewer,
+    lock_for_reviewer,
     lock_visible,
     may_handle,
     rulings,
@@ -18,15 +19,10 @@ from approvals.models import Decision
 from common.actors import Actor
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from mirror import store
 from mirror.errors import InvalidTransition
-from mirror.recording import record_about
 from mirror.states import (
     DecisionEvent,
     DecisionState,
-    MessageEvent,
-    MessageState,
-    Outcome,
 )
 from mirror.terms import READS_THAT_PROVE
 
@@ -39,9 +35,7 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
     Where no call has left, it is undone. Raises AlreadyDecided when there is nothing
     left to stop.
     """
-    locked = lock_visible(message, actor=actor)
-    decision = locked.decisions.live().under_lock().first()
-    check_may_stop(decision, locked, actor)
+    decision = lock_to_stop(message, actor)
     if decision is None:
         raise AlreadyDecided("There is no decision to withdraw.")
     event = DecisionEvent.UNDO
@@ -71,14 +65,12 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
     """Send an approval of unknown outcome again, once two reads have shown that
     MultiMail still holds the message.
     """
-    locked = lock_visible(message, actor=actor)
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can do this.")
+    locked = lock_for_reviewer(message, actor=actor, to="do this")
     decision = locked.decisions.live().under_lock().first()
     if (
         decision is None
         or decision.state != DecisionState.UNKNOWN
-        or decision.outcome != Outcome.APPROVE
+        or not decision.is_approval
     ):
         raise AlreadyDecided(
             "There is no unconfirmed approval to send again.", decision=decision
@@ -91,7 +83,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
         raise ContentChanged(
             "The message changed after it was approved. Withdraw the approval, then read it again.",
             shown=decision.revision.fingerprint,
-            current=locked.revision.fingerprint if locked.revision else "",
+            current=locked.fingerprint,
         )
     ruling = rulings([locked], actor, is_decided=True)[locked.pk]
     if not ruling.may_approve:
@@ -118,7 +110,7 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
         )
     # Those whose message MultiMail no longer holds without reporting why.
     untold = {DecisionState.UNATTRIBUTED}
-    if locked.state != MessageState.HELD:
+    if not locked.is_held:
         untold.add(DecisionState.WITHDRAWN)
     found = [one for one in settle.decisions_to_settle(locked) if one.state in untold]
     if not found:
@@ -132,8 +124,7 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
     )
     if took_effect:
         settle.supersede_others(settled, locked, actor=actor)
-    if store.move(locked, event=MessageEvent.GONE, now=clock()):
-        # Two reads lacked it and none has closed it yet; a read that lists it again
-        # must be able to reopen it.
-        record_about("message.gone", locked, actor=actor)
+    # Two reads lacked it and none has closed it yet; a read that lists it again must be
+    # able to reopen it.
+    mark_gone(locked, actor=actor)
     return settled

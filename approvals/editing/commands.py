@@ -17,7 +17,7 @@ from approvals.decisions.decide import VerdictResult, give_verdict, who_was_firs
 from approvals.decisions.forms import MAX_REASON, MAX_SUGGESTION
 from approvals.decisions.ruling import (
     content_changed,
-    is_reviewer,
+    lock_for_reviewer,
     lock_visible,
     rulings,
 )
@@ -172,9 +172,7 @@ def finish_replacement(*, message: UUID, actor: Actor) -> Replacement:
     Raises VerdictNotAllowed for people who are no reviewers of its mailbox,
     EditNotPossible where nothing is to finish.
     """
-    locked = lock_visible(message, actor=actor)
-    if not is_reviewer(actor, locked):
-        raise VerdictNotAllowed("Only a reviewer of this mailbox can finish this.")
+    locked = lock_for_reviewer(message, actor=actor, to="finish this")
     ours = (
         locked.replacements.left_half().first()
         or Replacement.objects.that_made([locked]).left_half().first()
