@@ -41,10 +41,10 @@ urlpatterns = [
     path("queue/apart/<int:brake_id>/reject/", brake.reject_all, name="reject-all"),
     path("caps/", brake.caps, name="caps"),
     path("caps/save/", brake.set_caps, name="set-caps"),
-    path("mailboxes/<int:mailbox_id>/caps/", brake.mailbox_caps, name="mailbox-caps"),
+    path("mailboxes/<int:mailbox_id>/caps/", brake.caps, name="mailbox-caps"),
     path(
         "mailboxes/<int:mailbox_id>/caps/save/",
-        brake.set_mailbox_caps,
+        brake.set_caps,
         name="set-mailbox-caps",
     ),
     path("queue/bulk/", bulk.sheet, name="bulk"),

@@ -1,5 +1,7 @@
 """The pages of floods that were set apart, and of the caps."""
 
+from typing import Any
+
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -122,39 +124,27 @@ def reject_all(request: DeskRequest, brake_id: int) -> HttpResponse:
 
 
 @require_safe
-def caps(request: DeskRequest) -> HttpResponse:
-    """Show the caps of all mailboxes, and link to those of each."""
-    return _caps(request, None)
-
-
-@require_safe
-def mailbox_caps(request: DeskRequest, mailbox_id: int) -> HttpResponse:
-    """Show the caps of one mailbox."""
+def caps(request: DeskRequest, mailbox_id: int | None = None) -> HttpResponse:
+    """Show the caps of all mailboxes, and link to those of each; or the caps of one."""
     return _caps(request, _visible_mailbox(request, mailbox_id))
 
 
-@require_POST
-@reauthenticated
-def set_caps(request: DeskRequest) -> HttpResponse:
-    """Set the caps of all mailboxes."""
-    return _set_caps(request, None)
-
-
-@require_POST
-@reauthenticated
-def set_mailbox_caps(request: DeskRequest, mailbox_id: int) -> HttpResponse:
-    """Give one mailbox caps of its own, or those of all again."""
-    return _set_caps(request, _visible_mailbox(request, mailbox_id))
-
-
-def _visible_mailbox(request: DeskRequest, mailbox_id: int) -> Mailbox:
+def _visible_mailbox(request: DeskRequest, mailbox_id: int | None) -> Mailbox | None:
+    if mailbox_id is None:
+        return None
     return first_or_404(
         Mailbox.objects.at_work().visible_to(request.actor).filter(pk=mailbox_id),
         "There is no such mailbox, or you may not see it.",
     )
 
 
-def _set_caps(request: DeskRequest, mailbox: Mailbox | None) -> HttpResponse:
+@require_POST
+@reauthenticated
+def set_caps(request: DeskRequest, mailbox_id: int | None = None) -> HttpResponse:
+    """Set the caps of all mailboxes; or give one caps of its own, or those of all
+    again.
+    """
+    mailbox = _visible_mailbox(request, mailbox_id)
     form = CapsForm(request.POST, caps_of(mailbox))
     drops = mailbox is not None and request.POST.get("do") == "drop"
     try:
@@ -183,23 +173,20 @@ def _caps(
     actor = request.actor
     page = ("mailbox-caps", mailbox.pk) if mailbox else ("caps",)
     with_own = commands.mailboxes_with_own_caps()
-    context = {
+    context: dict[str, Any] = {
         "mailbox": mailbox,
         "own": mailbox is not None and mailbox.pk in with_own,
         "form": form or CapsForm(None, caps_of(mailbox)),
-        "may_change": actor.is_admin_of_all
-        if mailbox is None
-        else mailbox.is_administered_by(actor),
         "with_own": with_own,
-        "mailboxes": Mailbox.objects.at_work()
-        .visible_to(actor)
-        .order_by("address", "pk")
-        if mailbox is None
-        else (),
-        "target": reverse("set-caps")
-        if mailbox is None
-        else reverse("set-mailbox-caps", args=[mailbox.pk]),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(*page),
         "error": error,
     }
+    if mailbox is None:
+        mailboxes = Mailbox.objects.at_work().visible_to(actor)
+        context["mailboxes"] = mailboxes.order_by("address", "pk")
+        context["may_change"] = actor.is_admin_of_all
+        context["target"] = reverse("set-caps")
+    else:
+        context["may_change"] = mailbox.is_administered_by(actor)
+        context["target"] = reverse("set-mailbox-caps", args=[mailbox.pk])
     return render(request, "approvals/brake/caps.html", context, status=status)

@@ -76,6 +76,15 @@ def assign_first(
     return chosen
 
 
+def _lock_waiting(message: UUID, *, actor: Actor, act: str, cannot: str) -> Message:
+    locked = lock_visible(message, actor=actor)
+    if not may_handle(actor, locked):
+        raise ActNotAllowed(f"Only a reviewer or admin of this mailbox can {act}.")
+    if not awaits_review(locked.pk):
+        raise AlreadyDecided(f"This message is already decided, so {cannot}.")
+    return locked
+
+
 @atomic_with_retry
 def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     """Assign a message to a reviewer of its mailbox, instead of whoever has it.
@@ -83,15 +92,12 @@ def assign_by_hand(*, message: UUID, to: int, actor: Actor) -> Claim:
     Raises ActNotAllowed where the actor may not assign, or the person cannot review it
     or is away; AlreadyDecided where nothing is left to decide.
     """
-    locked = lock_visible(message, actor=actor)
-    if not may_handle(actor, locked):
-        raise ActNotAllowed(
-            "Only a reviewer or admin of this mailbox can assign its messages."
-        )
-    if not awaits_review(locked.pk):
-        raise AlreadyDecided(
-            "This message is already decided, so it cannot be assigned."
-        )
+    locked = _lock_waiting(
+        message,
+        actor=actor,
+        act="assign its messages",
+        cannot="it cannot be assigned",
+    )
     person = Person.objects.filter(pk=to, is_active=True).first()
     if person is None or not is_reviewer(person.actor(surface="web"), locked):
         raise ActNotAllowed("Choose a reviewer of this mailbox.")
@@ -156,15 +162,12 @@ def extend_deadline(
     Of an extension and the expiry at one moment the first counts: what has expired
     stays so. Raises ActNotAllowed, AlreadyDecided.
     """
-    locked = lock_visible(message, actor=actor)
-    if not may_handle(actor, locked):
-        raise ActNotAllowed(
-            "Only a reviewer or admin of this mailbox can extend a deadline."
-        )
-    if not awaits_review(locked.pk):
-        raise AlreadyDecided(
-            "This message is already decided, so its deadline cannot be extended."
-        )
+    locked = _lock_waiting(
+        message,
+        actor=actor,
+        act="extend a deadline",
+        cannot="its deadline cannot be extended",
+    )
     now = clock()
     deadline = deadline_of(locked)
     if deadline is None:

@@ -41,24 +41,41 @@ _local_window = 0
 
 
 def count_unsigned(*, connection: int, address: str) -> Counted:
-    """Count one more webhook without a valid signature."""
-    window, second = divmod(int(time.time()), WINDOW)
-    keys = (
-        f"countersign:unsigned:{window}:address:{address}",
-        f"countersign:unsigned:{window}:connection:{connection}",
-        _of_hour(int(time.time()) // HOUR, connection),
-    )
+    """Count one more webhook without a valid signature; here while Redis is away."""
+    global _local_window
+    now = int(time.time())
+    window, second = divmod(now, WINDOW)
+    of_address = f"countersign:unsigned:{window}:address:{address}"
+    of_connection = f"countersign:unsigned:{window}:connection:{connection}"
     change = None
     is_known = False
-    try:
-        numbers, change = _count_in_redis(keys)
-        is_known = True
-    except redis.RedisError:
-        numbers = _count_here(window, keys)
-    is_too_many = numbers[0] > FROM_ONE_ADDRESS or numbers[1] > TO_ONE_CONNECTION
-    return Counted(
-        wait=WINDOW - second if is_too_many else 0, change=change, is_known=is_known
-    )
+    if not is_resting():
+        try:
+            pipeline = quick_redis().pipeline(transaction=False)
+            for key, seconds in (
+                (of_address, WINDOW * 2),
+                (of_connection, WINDOW * 2),
+                (_of_hour(now // HOUR, connection), HOUR * (HOURS + 1)),
+            ):
+                pipeline.incr(key)
+                pipeline.expire(key, seconds)
+            pipeline.incr(TOTAL)
+            pipeline.get(CHANGED)
+            from_there, _, to_it, *_, found = pipeline.execute()
+            change = found.decode() if found else None
+            is_known = True
+        except redis.RedisError as error:
+            rest(error)
+    if not is_known:
+        if window != _local_window or len(_local) > 10_000:
+            _local.clear()
+            _local_window = window
+        for key in (of_address, of_connection):
+            _local[key] = _local.get(key, 0) + 1
+        from_there = _local[of_address]
+        to_it = _local[of_connection]
+    is_too_many = from_there > FROM_ONE_ADDRESS or to_it > TO_ONE_CONNECTION
+    return Counted(WINDOW - second if is_too_many else 0, change, is_known)
 
 
 def unsigned_lately(connection: int) -> int:
@@ -66,15 +83,11 @@ def unsigned_lately(connection: int) -> int:
     away.
     """
     window = int(time.time()) // WINDOW
-    return sum(
-        _numbers(
-            [
-                f"countersign:unsigned:{one}:connection:{connection}"
-                for one in (window - 1, window)
-            ]
-        )
-        or ()
-    )
+    keys = [
+        f"countersign:unsigned:{one}:connection:{connection}"
+        for one in (window - 1, window)
+    ]
+    return sum(_numbers(keys) or ())
 
 
 def _of_hour(hour: int, connection: int) -> str:
@@ -117,32 +130,3 @@ def _numbers(keys: list[str]) -> list[int] | None:
         rest(error)
         return None
     return [int(number or 0) for number in found]
-
-
-def _count_in_redis(keys: tuple[str, str, str]) -> tuple[list[int], str | None]:
-    if is_resting():
-        raise redis.ConnectionError("Redis rests")
-    pipeline = quick_redis().pipeline(transaction=False)
-    for key, seconds in zip(
-        keys, (WINDOW * 2, WINDOW * 2, HOUR * (HOURS + 1)), strict=True
-    ):
-        pipeline.incr(key)
-        pipeline.expire(key, seconds)
-    pipeline.incr(TOTAL)
-    pipeline.get(CHANGED)
-    try:
-        of_address, _, of_connection, _, _, _, _, change = pipeline.execute()
-    except redis.RedisError as error:
-        rest(error)
-        raise
-    return [of_address, of_connection], change.decode() if change else None
-
-
-def _count_here(window: int, keys: tuple[str, str, str]) -> list[int]:
-    global _local_window
-    if window != _local_window or len(_local) > 10_000:
-        _local.clear()
-        _local_window = window
-    for key in keys:
-        _local[key] = _local.get(key, 0) + 1
-    return [_local[key] for key in keys]

@@ -5,7 +5,7 @@ Read only. Each item says since when and why, with one safe action, offered only
 people who may take it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -37,7 +37,7 @@ from common.counts import count_of
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.oversight_modes import mode_words
-from mirror.states import DecisionState, MessageState, Outcome
+from mirror.states import DecisionState, MessageState
 from mirror.sync.health import freshness_of
 from people.models import OrganisationSettings
 from people.second_admin.setting import organisation_settings
@@ -86,7 +86,22 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
     for rows, item_of in _stuck(viewer):
         items.extend(item_of(row, viewer) for row in rows[:READ])
     if actor.sees_all():
-        items.extend(_unsealed(now))
+        # That sealing is late is one item, however many entries wait.
+        state = sealing_state(now)
+        if state.is_on and state.is_late and state.waits_since:
+            what = "The ledger is not sealed"
+            if state.last is not None:
+                what = "The newest ledger entries are not sealed"
+            items.append(
+                AttentionItem(
+                    "ledger_stopped" if state.is_stopped else "ledger",
+                    what,
+                    state.waits_since,
+                    state.why,
+                    state.advice,
+                    whose=OPERATOR,
+                )
+            )
     return items
 
 
@@ -396,33 +411,17 @@ def _broken_ledger(check: Check, viewer: _Viewer) -> AttentionItem:
     )
 
 
-def _unsealed(now: datetime) -> Iterator[AttentionItem]:
-    """Yield that sealing is late, as one item, however many entries wait."""
-    state = sealing_state(now)
-    if state.is_on and state.is_late and state.waits_since:
-        kind = "ledger_stopped" if state.is_stopped else "ledger"
-        what = (
-            "The ledger is not sealed"
-            if state.last is None
-            else "The newest ledger entries are not sealed"
-        )
-        yield AttentionItem(
-            kind, what, state.waits_since, state.why, state.advice, whose=OPERATOR
-        )
-
-
 def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
     actor = viewer.actor
     message = decision.message
     connection = message.connection
-    is_approval = decision.outcome == Outcome.APPROVE
     why = decision.explanation
     whose = REVIEWER
     if decision.state == DecisionState.UNKNOWN:
         what = f"It is not known whether {named(message)} was {decision.word}"
         why = why or "MultiMail did not answer."
         if (
-            is_approval
+            decision.is_approval
             and decision.has_been_read_as_held
             and not connection.repeats_unknown_approvals
         ):
@@ -451,7 +450,7 @@ def _in_doubt(decision: Decision, viewer: _Viewer) -> AttentionItem:
         what = f"{named(message)} may still be sent"
         why = why or "It was withdrawn after the call to MultiMail may have been made."
         several = f"messages of {connection} may still be sent"
-        if message.state == MessageState.HELD and is_approval:
+        if message.is_held and decision.is_approval:
             advice = "Reject it at MultiMail. Whichever decision arrives first counts."
             act = open_page(actor, message, "Reject at MultiMail")
         elif message.state == MessageState.GONE:

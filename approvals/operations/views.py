@@ -22,7 +22,7 @@ from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import grouped
 from approvals.reconcile.ask_again import carry_out_now
 from common.actors import Actor
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, first_or_404, page_or_fragment
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
 
@@ -98,13 +98,8 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def carry_out(request: DeskRequest) -> HttpResponse:
     """Try the decisions now that no worker claimed; each is checked again there."""
     actor = request.actor
-    stalled = (
-        Decision.objects.visible_to(actor)
-        .stalled()
-        .with_message()
-        .select_related("revision")
-    )
-    tried = carry_out_now(stalled[:200], actor=actor)
+    stalled = Decision.objects.visible_to(actor).stalled().with_message()
+    tried = carry_out_now(stalled.select_related("revision")[:200], actor=actor)
     if not tried:
         return _refused(
             request,
@@ -132,9 +127,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
         # Items that somebody else has just handled are skipped.
         with suppress(EventAlreadyHandled):
             if one.event is None:
-                assert one.message is not None, (
-                    "what is neither of a message nor of a webhook has no like"
-                )
+                assert one.message is not None, "only messages and webhooks have groups"
                 have_asked(actor, one.message.public_id)
             elif request.POST.get("do") == "dismiss":
                 dismiss_event(event_id=one.event.pk, actor=actor)
@@ -167,14 +160,11 @@ def _on_event(
     """Do something with a stored webhook, and show what that says; or why it was
     refused.
     """
-    event = (
-        WebhookEvent.objects.visible_to(request.actor)
-        .select_related("connection")
-        .filter(pk=event_id)
-        .first()
+    visible = WebhookEvent.objects.visible_to(request.actor)
+    event = first_or_404(
+        visible.select_related("connection").filter(pk=event_id),
+        "There is no such webhook, or you may not see its connection.",
     )
-    if event is None:
-        raise Http404("There is no such webhook, or you may not see its connection.")
     try:
         return _done(request, act(event))
     except (ActNotAllowed, EventAlreadyHandled) as error:
