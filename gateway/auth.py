@@ -13,8 +13,7 @@ from ninja.security import APIKeyHeader, HttpBearer
 
 from gateway import limits
 from gateway.errors import Forbidden, InvalidKey
-from gateway.models import ApiKey
-from gateway.models.accounts import Scope, hash_key
+from gateway.models import ApiKey, Scope, hash_key
 
 log = logging.getLogger(__name__)
 

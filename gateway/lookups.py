@@ -12,9 +12,7 @@ from django.db.models import Model, QuerySet
 
 from common.mail_addresses import clean_address
 from gateway.errors import Forbidden, Invalid, NotFound
-from gateway.models import ApiKey, Attachment, Email, Mailbox
-from gateway.models.accounts import Scope
-from gateway.models.emails import EmailQuerySet
+from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox, Scope
 from gateway.states import WITHHELD, Change, Direction, Status
 
 Row = TypeVar("Row", bound=Model)

@@ -12,8 +12,7 @@ from django.db import Error as AnyDatabaseError
 from django.db import close_old_connections
 
 from gateway.auth import bearer_token
-from gateway.models import ApiKey
-from gateway.models.accounts import hash_key
+from gateway.models import ApiKey, hash_key
 
 SIGNED_PATHS: tuple[str, ...] = ()
 HEALTH_PATHS = ("/health",)

@@ -13,8 +13,7 @@ from django.utils import timezone
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.lookups import first_or_404, mailbox_named
-from gateway.models import Account, ApiKey, Mailbox
-from gateway.models.accounts import Scope, hash_key
+from gateway.models import Account, ApiKey, Mailbox, Scope, hash_key
 
 LIVE_PREFIX = "mm_live_"
 SANDBOX_PREFIX = "mm_test_"

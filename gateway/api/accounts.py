@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from ninja import Query, Router
 from pydantic import (
@@ -25,7 +25,6 @@ from gateway.api.answers import (
     Iso,
     PendingApproval,
     Problem,
-    answer,
     not_offered,
 )
 from gateway.api.bodies import (
@@ -43,8 +42,7 @@ from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
 from gateway.messages import decisions
-from gateway.models import Account, AuditLogEntry, Email, Feedback, Mailbox
-from gateway.models.accounts import Scope
+from gateway.models import Account, AuditLogEntry, Email, Feedback, Mailbox, Scope
 from gateway.states import Mode, stricter
 from gateway.timestamps import epoch_milliseconds, iso
 
@@ -253,7 +251,7 @@ router = Router(tags=["account"])
 
 
 @router.get("/account", auth=ANY_KEY, response=AccountAnswer)
-def read_account(request: KeyedRequest) -> HttpResponse:
+def read_account(request: KeyedRequest) -> JsonResponse:
     """Read the account. A key without `read` gets only its id, its scopes and its
     mailboxes.
     """
@@ -264,31 +262,31 @@ def read_account(request: KeyedRequest) -> HttpResponse:
         .order_by("id")
         .values("id", "address", "oversight_mode")
     )
-    return answer(
+    return JsonResponse(
         facts
         | {"id": key.account_id, "scopes": key.scopes, "mailboxes": list(mailboxes)}
     )
 
 
 @router.post("/account", auth=None, response={501: Problem})
-def sign_up(request: HttpRequest) -> HttpResponse:
+def sign_up(request: HttpRequest) -> JsonResponse:
     """Accounts are created by the operator of the gateway."""
     return not_offered(BY_OPERATOR)
 
 
 @router.post("/feedback", auth=ANY_KEY, response={201: FeedbackKept})
-def report_issue(request: KeyedRequest, body: FeedbackIn) -> HttpResponse:
+def report_issue(request: KeyedRequest, body: FeedbackIn) -> JsonResponse:
     """Report a problem of the API. Its operator reads it; of each account the newest
     100 reports are kept.
     """
     kept = Feedback.objects.keep(request.auth, body.root)
-    return answer({"id": kept.pk, "status": "received"}, status=201)
+    return JsonResponse({"id": kept.pk, "status": "received"}, status=201)
 
 
 @router.patch(
     "/account", auth=ADMIN, response={200: AccountChanged, 202: PendingApproval}
 )
-def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
+def update_account(request: KeyedRequest, body: AccountPatch) -> JsonResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved
     after it was set.
 
@@ -331,7 +329,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         account = accounts.change_account(
             key=key, changes=changes, hold_all=body.hold_all
         )
-    return answer(account_json(account) | {"status": "updated"})
+    return JsonResponse(account_json(account) | {"status": "updated"})
 
 
 @router.delete("/account", auth=ADMIN, response={200: Changed, 202: PendingApproval})
@@ -339,7 +337,7 @@ def delete_account(
     request: KeyedRequest,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008 - never changed
     approval_code: str = "",
-) -> HttpResponse:
+) -> JsonResponse:
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its
     keys are refused.
     """
@@ -353,11 +351,11 @@ def delete_account(
     ):
         accounts.close_account(key=key)
     decisions.cancel_in_closed_mailboxes(key=key)
-    return answer({"id": key.account_id, "status": "deleted"})
+    return JsonResponse({"id": key.account_id, "status": "deleted"})
 
 
 @router.get("/usage", tags=["usage"], auth=READ, response=Usage, by_alias=True)
-def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpResponse:
+def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonResponse:
     """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked
     for, day by day on request.
     """
@@ -375,13 +373,13 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
     if filters.daily():
         rows = [{"date": day.isoformat(), **counts} for day, counts in days.items()]
         result |= {"breakdown": "daily", "data": rows}
-    return answer(result)
+    return JsonResponse(result)
 
 
 @router.get("/audit-log", auth=ADMIN, response=AuditLog)
-def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
+def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    return answer(
+    return JsonResponse(
         lists.page_of(rows, "entries", AuditEntry.of, filters, default=100, most=500)
     )

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import JsonResponse
 from django.utils import timezone
 from ninja import Query, Router
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 from common.mail_addresses import clean_addresses
 from common.patterns import MAX_PATTERN, patterns_for, read_pattern
 from gateway.api import lists
-from gateway.api.answers import Answer, Changed, PendingApproval, answer
+from gateway.api.answers import Answer, Changed, PendingApproval
 from gateway.api.bodies import (
     Body,
     Confirmable,
@@ -26,8 +26,7 @@ from gateway.api.bodies import (
 from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
 from gateway.lookups import mailbox_named
-from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal
-from gateway.models.accounts import Scope
+from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal, Scope
 from gateway.models.recipients import AllowlistEntryQuerySet
 from gateway.recipients import allowlists
 from gateway.recipients.allowlists import MAX_ENTRIES, facts_of, judge
@@ -232,7 +231,7 @@ router = Router(tags=["allowlists"])
 @router.get(_PATH, auth=READ, response=BypassEntries | AllowlistAnswer)
 def read_allowlist(
     request: KeyedRequest, mailbox: str, kind: Query[KindWord | None] = None
-) -> HttpResponse:
+) -> JsonResponse:
     """List the live entries of a mailbox's bypass list; with `kind` read one whole
     list, which needs `admin`.
 
@@ -242,13 +241,15 @@ def read_allowlist(
     if kind is None:
         found = _found(box, Allowlist.Kind.BYPASS)
         entries = [_bypass_entry(one) for one in _live(found)]
-        return answer({"mailbox_id": box.pk, "count": len(entries), "entries": entries})
+        return JsonResponse(
+            {"mailbox_id": box.pk, "count": len(entries), "entries": entries}
+        )
     check_scopes(request.auth, Scope.ADMIN)
-    return answer(_allowlist(_found(box, kind)))
+    return JsonResponse(_allowlist(_found(box, kind)))
 
 
 @router.post(_PATH, auth=ADMIN, response={201: BypassEntry, 202: PendingApproval})
-def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResponse:
+def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResponse:
     """Add an entry to the bypass list of a mailbox. It always takes an operator's code.
 
     The list's mode stays as it is: while that is not enforce, `notice` says that the
@@ -266,7 +267,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
         added = allowlists.add_entry(
             key=key, mailbox=box, pattern=body.pattern, note=body.note or ""
         )
-    return answer(
+    return JsonResponse(
         _bypass_entry(added) | {"notice": _idle(added.allowlist, box)}, status=201
     )
 
@@ -276,7 +277,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> HttpResp
 )
 def set_list_mode(
     request: KeyedRequest, mailbox: str, body: ListModeIn
-) -> HttpResponse:
+) -> JsonResponse:
     """Set the mode of a mailbox's bypass list: off, monitor or enforce. To enforce it
     takes an operator's code.
     """
@@ -294,16 +295,18 @@ def set_list_mode(
         mailbox=box.pk,
     ):
         changed = allowlists.set_bypass_mode(key=key, mailbox=box, mode=body.mode)
-    return answer(_status(changed, box))
+    return JsonResponse(_status(changed, box))
 
 
 @router.get(_PATH + "/status", auth=READ, response=BypassStatus)
 def read_list_status(
     request: KeyedRequest, mailbox: str, filters: Query[StatusFilters]
-) -> HttpResponse:
+) -> JsonResponse:
     """Read the mode of a mailbox's bypass list, and whether it names a `recipient`."""
     box = mailbox_named(request.auth, mailbox)
-    return answer(_status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient))
+    return JsonResponse(
+        _status(_found(box, Allowlist.Kind.BYPASS), box, filters.recipient)
+    )
 
 
 @router.delete(
@@ -315,7 +318,7 @@ def remove_entry(
     entry_id: str,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008
     approval_code: str = "",
-) -> HttpResponse:
+) -> JsonResponse:
     """Remove an entry from the bypass list of a mailbox."""
     key = request.auth
     box = mailbox_named(request.auth, mailbox)
@@ -328,13 +331,13 @@ def remove_entry(
         id=entry_id,
     ):
         allowlists.remove_entry(key=key, mailbox=box, entry_id=entry_id)
-    return answer({"id": entry_id, "status": "removed"})
+    return JsonResponse({"id": entry_id, "status": "removed"})
 
 
 @router.put(_PATH, auth=ADMIN, response={200: AllowlistAnswer, 202: PendingApproval})
 def replace_allowlist(
     request: KeyedRequest, mailbox: str, body: AllowlistIn
-) -> HttpResponse:
+) -> JsonResponse:
     """Replace one list of a mailbox whole.
 
     Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to
@@ -367,7 +370,7 @@ def replace_allowlist(
                 for entry in body.entries
             ],
         )
-    return answer(_allowlist(changed))
+    return JsonResponse(_allowlist(changed))
 
 
 def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
@@ -397,7 +400,7 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
     auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
     response=Refusals,
 )
-def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> HttpResponse:
+def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
 
@@ -408,7 +411,9 @@ def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> HttpRes
             "created_at": iso(refusal.created_at),
         }
 
-    return answer(lists.page_of(rows, "refusals", shown, filters, default=50, most=100))
+    return JsonResponse(
+        lists.page_of(rows, "refusals", shown, filters, default=50, most=100)
+    )
 
 
 def _found(box: Mailbox, kind: str) -> Allowlist:

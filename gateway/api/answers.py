@@ -1,8 +1,8 @@
-"""What every documented answer has in common, and how one is returned.
+"""What every documented answer has in common.
 
 Answers are documented by classes, for the OpenAPI document. Where one is a row as it is
 stored, its class makes it; elsewhere handlers build plain objects, which may have more
-keys.
+keys. Handlers return a JsonResponse: what is ours needs no second validation.
 """
 
 from typing import Annotated, Any
@@ -42,7 +42,7 @@ BY_OPERATOR = "Its operator creates accounts: ./run manage gateway_account --nam
 
 def not_offered(instead: str) -> JsonResponse:
     """Return the answer of a route that is left out, which says what to use instead."""
-    return answer(
+    return JsonResponse(
         {
             "error": f"This gateway does not offer this. {instead}",
             "code": "not_implemented",
@@ -74,11 +74,6 @@ def is_by_mcp_server(request: HttpRequest) -> bool:
     return (
         request.headers.get("Content-Type", "").lower().startswith("application/json")
     )
-
-
-def answer(body: dict[str, Any], *, status: int = 200) -> JsonResponse:
-    """Return a JSON answer. The body is ours and needs no second validation."""
-    return JsonResponse(body, status=status)
 
 
 class PendingApproval(Answer):

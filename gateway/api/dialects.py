@@ -8,12 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from ninja import Query, Router
 
 from gateway.api import mailboxes, messages, oversight, sending
-from gateway.api.answers import BY_OPERATOR, Changed, answer, not_offered
+from gateway.api.answers import BY_OPERATOR, Changed, not_offered
 from gateway.api.lists import PendingFilters, SpamFilters, ZapierFilters
 from gateway.api.messages import TagsIn
 from gateway.api.oversight import Verdict
@@ -34,7 +34,7 @@ from gateway.messages import labels
 
 _SENT = {202: Sent, 200: Sent}
 # Method, path, checks, answers, handler.
-_FLAT: tuple[tuple[str, str, Any, Any, Callable[..., HttpResponse]], ...] = (
+_FLAT: tuple[tuple[str, str, Any, Any, Callable[..., JsonResponse]], ...] = (
     ("POST", "/send_email", SEND, _SENT, sending.send_flat),
     ("POST", "/reply_email", SEND, _SENT, sending.reply_flat),
     ("GET", "/check_inbox", READ, Messages, messages.check_inbox),
@@ -76,7 +76,7 @@ router = Router(tags=["zapier"])
 
 
 @router.get("/emails", auth=READ, response=Messages)
-def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> HttpResponse:
+def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> JsonResponse:
     """List received mail of all mailboxes that was put away as spam; with `status` what
     has another one.
     """
@@ -84,7 +84,7 @@ def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> HttpRespons
 
 
 @router.post("/emails/send", auth=SEND, response=_SENT)
-def send_email(request: KeyedRequest, body: SendIn) -> HttpResponse:
+def send_email(request: KeyedRequest, body: SendIn) -> JsonResponse:
     """Send a message; `mailbox` names the sender. Answers `queued` for every accepted
     message.
     """
@@ -92,37 +92,37 @@ def send_email(request: KeyedRequest, body: SendIn) -> HttpResponse:
 
 
 @router.get("/emails/inbox", auth=READ, response=Messages)
-def check_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> HttpResponse:
+def check_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> JsonResponse:
     """List received mail, read or not."""
     return messages.check_inbox(request, filters)
 
 
 @router.get("/emails/pending", auth=SEES_HELD, response=PendingMessages)
-def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
+def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonResponse:
     """List held messages, oldest first."""
     return oversight.list_pending_flat(request, filters)
 
 
 @router.get("/emails/thread/{thread}", auth=READ, response=Thread)
-def read_thread(request: KeyedRequest, thread: str) -> HttpResponse:
+def read_thread(request: KeyedRequest, thread: str) -> JsonResponse:
     """List a thread, oldest first."""
     return messages.read_thread_flat(request, thread_id=thread)
 
 
 @router.get("/emails/{email}", auth=READ, response=Message)
-def read_email(request: KeyedRequest, email: str) -> HttpResponse:
+def read_email(request: KeyedRequest, email: str) -> JsonResponse:
     """Read one message whole. An unread one is read from then on."""
     return messages.read_flat(request, id=email)
 
 
 @router.post("/emails/{email}/reply", auth=SEND, response=_SENT)
-def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
+def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> JsonResponse:
     """Answer a message. Answers `queued` for every accepted message."""
     return sending.reply_to(request, email, body)
 
 
 @router.post("/emails/{email}/tag", auth=SEND, response=TagWords)
-def tag(request: KeyedRequest, email: str, body: TagsIn) -> HttpResponse:
+def tag(request: KeyedRequest, email: str, body: TagsIn) -> JsonResponse:
     """Add tags to a message; the answer lists their names."""
     return messages.tag_by_id(request, email, body.tags)
 
@@ -134,28 +134,28 @@ def tag(request: KeyedRequest, email: str, body: TagsIn) -> HttpResponse:
     response=Decided,
     operation_id="decide_by_patch",
 )
-def decide_email(request: KeyedRequest, email: str, body: Verdict) -> HttpResponse:
+def decide_email(request: KeyedRequest, email: str, body: Verdict) -> JsonResponse:
     """Approve or reject a held message."""
     return oversight.decide(request, email, body, flat=True)
 
 
 @router.post("/emails/{email}/report-spam", auth=SEND, response=SpamLabel)
-def report_spam(request: KeyedRequest, email: str) -> HttpResponse:
+def report_spam(request: KeyedRequest, email: str) -> JsonResponse:
     """Put a received message away as spam."""
     return _label(request, email, labels.SPAM)
 
 
 @router.post("/emails/{email}/not-spam", auth=SEND, response=SpamLabel)
-def not_spam(request: KeyedRequest, email: str) -> HttpResponse:
+def not_spam(request: KeyedRequest, email: str) -> JsonResponse:
     """Bring a message back that was put away as spam."""
     return _label(request, email, labels.NOT_SPAM)
 
 
-def _label(request: KeyedRequest, email: str, user_label: str) -> HttpResponse:
+def _label(request: KeyedRequest, email: str, user_label: str) -> JsonResponse:
     found = labels.label(
         key=request.auth, email=email_named(request.auth, email), user_label=user_label
     )
-    return answer(
+    return JsonResponse(
         {
             "id": found.pk,
             "email_id": found.pk,
@@ -167,7 +167,7 @@ def _label(request: KeyedRequest, email: str, user_label: str) -> HttpResponse:
 
 def not_implemented(
     request: HttpRequest, *, instead: str, **named: str
-) -> HttpResponse:
+) -> JsonResponse:
     """Answer for a route that is left out; what its path names is ignored."""
     return not_offered(instead)
 

@@ -4,11 +4,11 @@ active.
 
 from typing import Annotated, Any
 
-from django.http import HttpResponse
+from django.http import JsonResponse
 from ninja import Router
 from pydantic import AfterValidator, Field
 
-from gateway.api.answers import Answer, Changed, answer
+from gateway.api.answers import Answer, Changed
 from gateway.api.bodies import Body, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.domains import registration
@@ -108,10 +108,10 @@ router = Router(tags=["account"])
 
 
 @router.get("/domains", auth=ADMIN, response=Domains)
-def list_domains(request: KeyedRequest) -> HttpResponse:
+def list_domains(request: KeyedRequest) -> JsonResponse:
     """List the account's domains."""
     check_unlimited(request.auth)
-    return answer(
+    return JsonResponse(
         {
             "domains": [
                 domain_json(row) for row in Domain.objects.visible_to(request.auth)
@@ -121,43 +121,45 @@ def list_domains(request: KeyedRequest) -> HttpResponse:
 
 
 @router.post("/domains", auth=ADMIN, response={201: DomainAnswer})
-def create_domain(request: KeyedRequest, body: DomainIn) -> HttpResponse:
+def create_domain(request: KeyedRequest, body: DomainIn) -> JsonResponse:
     """Claim a domain. It is pending until `dns_records` are set and it is verified."""
     made = registration.add_domain(key=request.auth, name=body.domain)
-    return answer(domain_json(made), status=201)
+    return JsonResponse(domain_json(made), status=201)
 
 
 @router.get("/domains/{domain_id}", auth=ADMIN, response=DomainAnswer)
-def read_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
+def read_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Read one domain."""
-    return answer(domain_json(_domain_named(request.auth, domain_id)))
+    return JsonResponse(domain_json(_domain_named(request.auth, domain_id)))
 
 
 @router.post("/domains/{domain_id}/verify", auth=ADMIN, response=DomainLookedAt)
-def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
+def verify_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found,
     `problem` what is wrong.
     """
     domain = _domain_named(request.auth, domain_id)
     message = registration.verify_domain(key=request.auth, domain=domain)
-    return answer(domain_json(domain) | {"message": message})
+    return JsonResponse(domain_json(domain) | {"message": message})
 
 
 @router.post("/domains/{domain_id}/rotate-dkim", auth=ADMIN, response=DomainAnswer)
-def rotate_dkim(request: KeyedRequest, domain_id: str) -> HttpResponse:
+def rotate_dkim(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Make another DKIM key. The old one signs until the new one is in DNS and the
     domain verified again.
     """
     domain = _domain_named(request.auth, domain_id)
-    return answer(domain_json(registration.rotate_key(key=request.auth, domain=domain)))
+    return JsonResponse(
+        domain_json(registration.rotate_key(key=request.auth, domain=domain))
+    )
 
 
 @router.delete("/domains/{domain_id}", auth=ADMIN, response=Changed)
-def delete_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
+def delete_domain(request: KeyedRequest, domain_id: str) -> JsonResponse:
     """Give a domain back. 409 while mailboxes live under it."""
     domain = _domain_named(request.auth, domain_id)
     registration.remove_domain(key=request.auth, domain=domain)
-    return answer({"id": domain_id, "status": "deleted"})
+    return JsonResponse({"id": domain_id, "status": "deleted"})
 
 
 def _domain_named(key: ApiKey, domain_id: str) -> Domain:

@@ -2,16 +2,15 @@
 
 from typing import Annotated, Any, Self
 
-from django.http import HttpResponse
+from django.http import JsonResponse
 from ninja import Router
 from pydantic import AfterValidator, Field, model_validator
 
 from gateway.accounts import keys
-from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval, answer
+from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
-from gateway.models import ApiKey
-from gateway.models.accounts import Scope
+from gateway.models import ApiKey, Scope
 
 _NAMES = ", ".join(Scope.values)
 
@@ -118,14 +117,14 @@ router = Router(tags=["account"])
 
 
 @router.get("/api-keys", auth=ADMIN, response=Keys)
-def list_keys(request: KeyedRequest) -> HttpResponse:
+def list_keys(request: KeyedRequest) -> JsonResponse:
     """List the account's keys, revoked ones too; never their texts."""
     rows = ApiKey.objects.manageable_by(request.auth).order_by("id")
-    return answer({"api_keys": [KeyAnswer.of(key) for key in rows]})
+    return JsonResponse({"api_keys": [KeyAnswer.of(key) for key in rows]})
 
 
 @router.post("/api-keys", auth=ADMIN, response={201: KeyMade, 202: PendingApproval})
-def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
+def create_key(request: KeyedRequest, body: KeyIn) -> JsonResponse:
     """Make a key. Its text is in this answer and nowhere else.
 
     One that decides takes an operator's code; from a key that also sends, so does one
@@ -146,13 +145,13 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
             mailboxes=body.mailboxes,
             sandbox=body.sandbox,
         )
-    return answer(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
+    return JsonResponse(KeyAnswer.of(made) | {"api_key": text, "key": text}, status=201)
 
 
 @router.patch(
     "/api-keys/{key_id}", auth=ADMIN, response={200: KeyChanged, 202: PendingApproval}
 )
-def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpResponse:
+def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> JsonResponse:
     """Change name, scopes or mailboxes, or pause a key: it sends nothing until it is
     resumed, and may read.
 
@@ -179,7 +178,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
         id=found.pk,
     ):
         changed = keys.change_key(key=request.auth, changed=found, changes=changes)
-    return answer(KeyAnswer.of(changed) | {"status": "updated"})
+    return JsonResponse(KeyAnswer.of(changed) | {"status": "updated"})
 
 
 @router.delete(
@@ -190,7 +189,7 @@ def revoke_key(
     key_id: str,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008
     approval_code: str = "",
-) -> HttpResponse:
+) -> JsonResponse:
     """Revoke a key at once."""
     found = keys.key_named(request.auth, key_id)
     with body.confirmed(
@@ -201,4 +200,4 @@ def revoke_key(
         id=found.pk,
     ):
         keys.revoke_key(key=request.auth, revoked=found)
-    return answer({"id": found.pk, "status": "revoked"})
+    return JsonResponse({"id": found.pk, "status": "revoked"})

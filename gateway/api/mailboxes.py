@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Self
 
-from django.http import HttpResponse
+from django.http import JsonResponse
 from ninja import Router
 from pydantic import AliasPath, BeforeValidator, Field, model_validator
 
 from gateway.accounts import mailboxes
-from gateway.api.answers import Answer, Changed, OrNone, PendingApproval, answer
+from gateway.api.answers import Answer, Changed, OrNone, PendingApproval
 from gateway.api.bodies import (
     Addresses,
     Body,
@@ -158,24 +158,24 @@ MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 
 
 @router.get("/mailboxes", auth=READ, response=Mailboxes)
-def list_mailboxes(request: KeyedRequest) -> HttpResponse:
+def list_mailboxes(request: KeyedRequest) -> JsonResponse:
     """List the mailboxes that the key may use."""
     rows = (
         Mailbox.objects.visible_to(request.auth)
         .select_related("account")
         .order_by("id")
     )
-    return answer({"mailboxes": [MailboxAnswer.of(mailbox) for mailbox in rows]})
+    return JsonResponse({"mailboxes": [MailboxAnswer.of(mailbox) for mailbox in rows]})
 
 
 @router.get("/mailboxes/{mailbox}", auth=READ, response=MailboxAnswer)
-def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
+def read_mailbox(request: KeyedRequest, mailbox: str) -> JsonResponse:
     """Read one mailbox."""
-    return answer(MailboxAnswer.of(mailbox_named(request.auth, mailbox)))
+    return JsonResponse(MailboxAnswer.of(mailbox_named(request.auth, mailbox)))
 
 
 @router.post("/mailboxes", auth=ADMIN, response=MADE)
-def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
+def create_mailbox(request: KeyedRequest, body: MailboxIn) -> JsonResponse:
     """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the
     real one.
     """
@@ -191,7 +191,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
             mode=body.oversight_mode,
             settings=body.changes(),
         )
-    return answer(MailboxAnswer.of(made), status=201)
+    return JsonResponse(MailboxAnswer.of(made), status=201)
 
 
 @router.patch(
@@ -201,7 +201,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
 )
 def update_mailbox(
     request: KeyedRequest, mailbox: str, body: MailboxPatch
-) -> HttpResponse:
+) -> JsonResponse:
     """Change a mailbox. A stricter oversight mode is taken, a looser one needs
     request-upgrade and a code.
 
@@ -222,7 +222,7 @@ def update_mailbox(
             mode=body.oversight_mode,
             changes=body.changes(),
         )
-    return answer(MailboxAnswer.of(changed) | {"status": "updated"})
+    return JsonResponse(MailboxAnswer.of(changed) | {"status": "updated"})
 
 
 @router.patch(
@@ -232,7 +232,7 @@ def update_mailbox(
 )
 def configure_mailbox(
     request: KeyedRequest, mailbox: str, body: MailboxPatch
-) -> HttpResponse:
+) -> JsonResponse:
     """Change a mailbox, as MCP clients call it."""
     return update_mailbox(request, mailbox, body)
 
@@ -245,7 +245,7 @@ def delete_mailbox(
     mailbox: str,
     body: ConfirmIn = ConfirmIn(),  # noqa: B008
     approval_code: str = "",
-) -> HttpResponse:
+) -> JsonResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given
     out again.
     """
@@ -259,7 +259,7 @@ def delete_mailbox(
     ):
         mailboxes.delete_mailbox(key=request.auth, mailbox=found)
     decisions.cancel_in_closed_mailboxes(key=request.auth)
-    return answer({"id": found.pk, "status": "deleted"})
+    return JsonResponse({"id": found.pk, "status": "deleted"})
 
 
 def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:

@@ -3,14 +3,14 @@
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.http import content_disposition_header
 from ninja import Query, Router
 from pydantic import BeforeValidator, model_validator
 
 from gateway import lookups
 from gateway.api import lists, shapes
-from gateway.api.answers import Changed, answer, is_by_mcp_server
+from gateway.api.answers import Changed, is_by_mcp_server
 from gateway.api.bodies import Body, NamesEmail, example
 from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
 from gateway.api.sending import CancelIn
@@ -34,8 +34,7 @@ from gateway.lookups import (
 )
 from gateway.messages import decisions, labels
 from gateway.messages.labels import parse_tags
-from gateway.models import ApiKey, Attachment, Email, Mailbox
-from gateway.models.emails import EmailQuerySet
+from gateway.models import ApiKey, Attachment, Email, EmailQuerySet, Mailbox
 from gateway.states import AWAITING_DECISION, Direction, Status
 from gateway.timestamps import iso
 
@@ -90,7 +89,7 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
     lookups.open_email(request.auth, found)
-    return answer(shapes.full(found, text_body=not is_by_mcp_server(request)))
+    return JsonResponse(shapes.full(found, text_body=not is_by_mcp_server(request)))
 
 
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
@@ -123,7 +122,7 @@ def read_flat(
         raise Invalid("id: give the id of the message.", field="id")
     found = email_named(request.auth, named)
     lookups.open_email(request.auth, found)
-    return answer(shapes.full_flat(found))
+    return JsonResponse(shapes.full_flat(found))
 
 
 def cancel_flat(request: KeyedRequest, body: CancelIn) -> HttpResponse:
@@ -133,7 +132,7 @@ def cancel_flat(request: KeyedRequest, body: CancelIn) -> HttpResponse:
 
 def _cancel(key: ApiKey, email: Email) -> HttpResponse:
     cancelled = decisions.cancel_email(key=key, email=email)
-    return answer(cancelled.ids() | {"status": cancelled.status})
+    return JsonResponse(cancelled.ids() | {"status": cancelled.status})
 
 
 def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
@@ -144,7 +143,7 @@ def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
 
 def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
     page, cursor = lists.cut(rows.with_mailbox(), limit)
-    return answer(
+    return JsonResponse(
         {
             "emails": [shapes.row(key, email, flat=flat) for email in page],
             "cursor": cursor,
@@ -220,13 +219,13 @@ def _thread(
         if bodies and lookups.may_read(key, email):
             row |= {"markdown": email.markdown, "html_body": email.html}
         result["emails"].append(row)
-    return answer(result)
+    return JsonResponse(result)
 
 
 @router.get(_TAGS, auth=READ, response=Tags)
 def read_tags(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Get the tags of a message."""
-    return answer({"tags": _email(request, mailbox, email).tags})
+    return JsonResponse({"tags": _email(request, mailbox, email).tags})
 
 
 @router.put(_TAGS, auth=SEND, response=Tags)
@@ -235,7 +234,7 @@ def write_tags(
 ) -> HttpResponse:
     """Add tags to a message; those of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
-    return answer(
+    return JsonResponse(
         {"tags": labels.add_tags(key=request.auth, email=found, tags=body.tags)}
     )
 
@@ -246,7 +245,7 @@ def delete_tag(
 ) -> HttpResponse:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)
-    return answer(
+    return JsonResponse(
         {"deleted": labels.drop_tag(key=request.auth, email=found, name=name)}
     )
 
@@ -260,7 +259,7 @@ def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> HttpRe
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
     merged = labels.add_tags(key=request.auth, email=found, tags=tags)
-    return answer(found.ids() | {"tags": list(merged), "tag_map": merged})
+    return JsonResponse(found.ids() | {"tags": list(merged), "tag_map": merged})
 
 
 def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
@@ -288,7 +287,7 @@ def link_to_file(
         "content_type": file.content_type,
         "expires_in": lookups.LASTS,
     }
-    return answer(result)
+    return JsonResponse(result)
 
 
 @router.get(_FILE, auth=READ, include_in_schema=False)
@@ -323,7 +322,7 @@ def read_original(request: KeyedRequest, email: str) -> HttpResponse:
     """
     found = email_named(request.auth, email)
     check_may_read(request.auth, found)
-    return answer(
+    return JsonResponse(
         {"html": found.original_html or found.html or "", "changes": found.simplified}
     )
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Self
 
-from django.http import HttpResponse
+from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import ConfigDict, Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
-from gateway.api.answers import Answer, Iso, answer, is_by_mcp_server
+from gateway.api.answers import Answer, Iso, is_by_mcp_server
 from gateway.api.bodies import (
     Body,
     Line,
@@ -32,8 +32,7 @@ from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, KeyedRequest, needs
 from gateway.errors import Invalid
 from gateway.lookups import check_may_read, email_named, mailbox_named
 from gateway.messages import decisions
-from gateway.models import Email, UpgradeRequest
-from gateway.models.accounts import Scope
+from gateway.models import Email, Scope, UpgradeRequest
 from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
@@ -210,7 +209,7 @@ router = Router(tags=["oversight"])
 
 
 @router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
-def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
+def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonResponse:
     """List held messages, oldest first, with all that a decision needs; with `email_id`
     only that one.
 
@@ -235,13 +234,13 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpR
 
 def list_pending_flat(
     request: KeyedRequest, filters: Query[PendingFilters]
-) -> HttpResponse:
+) -> JsonResponse:
     """List held messages, oldest first; `to` is text."""
     return _list_pending(request, filters, partial(shapes.pending, flat=True))
 
 
 @router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
-def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
+def decide_email(request: KeyedRequest, body: DecideIn) -> JsonResponse:
     """Approve or reject a held message. The first decision wins; 409 says what became
     of it otherwise.
 
@@ -252,19 +251,19 @@ def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
 
 
 @router.post("/oversight/expiry", auth=OVERSIGHT, response=ExpirySet)
-def set_expiry(request: KeyedRequest, body: ExpiryIn) -> HttpResponse:
+def set_expiry(request: KeyedRequest, body: ExpiryIn) -> JsonResponse:
     """Set until when a held message may be approved. A later approval gets 409 with the
     code `approval_expired`.
     """
     email = decisions.set_expiry(
         key=request.auth, email_id=body.names_email(), expires_at=body.expires_at
     )
-    return answer(
+    return JsonResponse(
         {**email.ids(), "status": email.status, "expires_at": iso(email.expires_at)}
     )
 
 
-def decide_flat(request: KeyedRequest, body: DecideIn) -> HttpResponse:
+def decide_flat(request: KeyedRequest, body: DecideIn) -> JsonResponse:
     """Approve or reject a held message."""
     return decide(request, body.names_email(), body, flat=True)
 
@@ -273,7 +272,7 @@ def _list_pending(
     request: KeyedRequest,
     filters: PendingFilters,
     shape: Callable[[Email], dict[str, Any]],
-) -> HttpResponse:
+) -> JsonResponse:
     page: Sequence[Email] = []
     following = None
     outcome: dict[str, Any] = {}
@@ -302,14 +301,14 @@ def _list_pending(
     names = (
         ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
     )
-    return answer(
+    return JsonResponse(
         dict.fromkeys(names, rows) | {"count": len(rows), "cursor": following} | outcome
     )
 
 
 def decide(
     request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool
-) -> HttpResponse:
+) -> JsonResponse:
     """Approve or reject the held message of this id."""
     # Ignored, these would decide something else.
     if body.names_email() not in ("", email_id):
@@ -351,7 +350,7 @@ def decide(
     }
     if leaves_now:
         result["postmark_message_id"] = email.message_id_header
-    return answer(result)
+    return JsonResponse(result)
 
 
 @router.post(
@@ -361,7 +360,7 @@ def decide(
 )
 def request_upgrade(
     request: KeyedRequest, mailbox: str, body: UpgradeWish
-) -> HttpResponse:
+) -> JsonResponse:
     """Ask for a looser oversight mode; three times an hour at most. The code goes to an
     operator.
     """
@@ -370,7 +369,7 @@ def request_upgrade(
         mailbox=mailbox_named(request.auth, mailbox),
         target=body.target_mode,
     )
-    return answer(
+    return JsonResponse(
         UpgradeAnswer.of(asked) | {"status": "upgrade_requested", "message": _ASKED}
     )
 
@@ -380,18 +379,18 @@ def request_upgrade(
     auth=needs(Scope.SEND, Scope.ADMIN),
     response=MailboxChanged,
 )
-def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpResponse:
+def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> JsonResponse:
     """Loosen the mode with the code that an operator gave. Dashes and case do not
     matter.
     """
     changed = mailboxes.upgrade(
         key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code
     )
-    return answer(MailboxAnswer.of(changed) | {"status": "upgraded"})
+    return JsonResponse(MailboxAnswer.of(changed) | {"status": "upgraded"})
 
 
 @router.get("/upgrade-requests", auth=ADMIN, response=UpgradeRequests)
-def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
+def list_upgrade_requests(request: KeyedRequest) -> JsonResponse:
     """List what waits for a code, newest first, with who asked, and with the codes for
     a person to pass on.
 
@@ -414,4 +413,4 @@ def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
         }
         for one in rows
     ]
-    return answer({"requests": result})
+    return JsonResponse({"requests": result})

@@ -4,13 +4,13 @@ addresses.
 
 from typing import Annotated
 
-from django.http import HttpResponse
+from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from common.patterns import comparable_text
 from gateway.api import lists
-from gateway.api.answers import Answer, Iso, answer
+from gateway.api.answers import Answer, Iso
 from gateway.api.bodies import (
     Address,
     Body,
@@ -24,8 +24,7 @@ from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
-from gateway.models import Contact, Suppression
-from gateway.models.accounts import Scope
+from gateway.models import Contact, Scope, Suppression
 from gateway.recipients import contacts, suppression
 from gateway.timestamps import epoch_milliseconds
 
@@ -135,7 +134,7 @@ class ContactFilters(PageFilters):
 @router.get("/contacts", auth=READ, response=Contacts)
 def list_contacts(
     request: KeyedRequest, filters: Query[ContactFilters]
-) -> HttpResponse:
+) -> JsonResponse:
     """List contacts, newest first: those whose name or address holds `q` (or `query`),
     or that carry it as a tag.
     """
@@ -145,7 +144,7 @@ def list_contacts(
     # A whole address in the form in which contacts keep it.
     if text := comparable_text((filters.q or filters.query).strip()):
         rows = rows.matching(text)
-    return answer(
+    return JsonResponse(
         lists.page_of(
             rows, "contacts", ContactAnswer.of, filters, default=500, most=1000
         )
@@ -153,7 +152,7 @@ def list_contacts(
 
 
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
-def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
+def create_contact(request: KeyedRequest, body: ContactIn) -> JsonResponse:
     """Add a contact. An address is a contact once; 409 names the one there is."""
     name = body.mailbox or body.mailbox_id
     mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
@@ -164,7 +163,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
         tags=body.tags,
         mailbox=mailbox,
     )
-    return answer(ContactAnswer.of(contact), status=201)
+    return JsonResponse(ContactAnswer.of(contact), status=201)
 
 
 @router.delete(
@@ -172,24 +171,24 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
     auth=needs(Scope.ADMIN, Scope.SEND),
     response=ContactDeleted,
 )
-def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
+def delete_contact(request: KeyedRequest, contact_id: str) -> JsonResponse:
     """Remove a contact."""
     contact = first_or_404(
         Contact.objects.visible_to(request.auth).filter(pk=contact_id), "contact"
     )
     contacts.remove_contact(key=request.auth, contact=contact)
-    return answer({"id": contact.pk, "deleted": True})
+    return JsonResponse({"id": contact.pk, "deleted": True})
 
 
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
 def list_suppressions(
     request: KeyedRequest, filters: Query[PageFilters]
-) -> HttpResponse:
+) -> JsonResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is
     taken off the list.
     """
     rows = Suppression.objects.applying_to(request.auth)
-    return answer(
+    return JsonResponse(
         lists.page_of(
             rows, "suppressions", SuppressionAnswer.of, filters, default=500, most=1000
         )
@@ -197,7 +196,7 @@ def list_suppressions(
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)
-def lift_suppression(request: KeyedRequest, address: str) -> HttpResponse:
+def lift_suppression(request: KeyedRequest, address: str) -> JsonResponse:
     """Take an address off the list, so that it is written to again. It may be
     percent-encoded or not.
     """
@@ -209,6 +208,6 @@ def lift_suppression(request: KeyedRequest, address: str) -> HttpResponse:
     if found is None:
         raise NotFound("This address is not suppressed.")
     suppression.lift(key=request.auth, suppression=found)
-    return answer(
+    return JsonResponse(
         {"id": found.pk, "email_address": found.email_address, "status": "removed"}
     )

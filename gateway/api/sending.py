@@ -5,12 +5,11 @@ in the flat one.
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from django.http import HttpResponse
+from django.http import JsonResponse
 from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.api import shapes
-from gateway.api.answers import answer
 from gateway.api.bodies import (
     MAX_KEY,
     Addresses,
@@ -287,7 +286,7 @@ def accept(
     to: list[str],
     subject: str,
     thread: dict[str, str],
-) -> HttpResponse:
+) -> JsonResponse:
     """Store the message, answer for it, and move it on."""
     header_key = request.headers.get("Idempotency-Key", "").strip()
     if len(header_key) > MAX_KEY:
@@ -331,7 +330,7 @@ def accept(
             f"stricter than its mailbox. POST /v1/mailboxes/{mailbox.address}/request-upgrade requests a looser mode."
         )
     if accepted.repeated:
-        return answer(result)
+        return JsonResponse(result)
     if unlisted := accepted.unlisted:
         others = f" and {len(unlisted) - 1} more" if unlisted[1:] else ""
         result["message"] += (
@@ -341,19 +340,19 @@ def accept(
     if email.simplified:
         result["warnings"] = email.simplified[:MOST_WARNINGS]
     submission.try_move_on(email=email)
-    return answer(result, status=202)
+    return JsonResponse(result, status=202)
 
 
 router = Router(tags=["send"])
 
 
 @router.post("/mailboxes/{mailbox}/send", auth=SEND, response={202: Sent, 200: Sent})
-def send(request: KeyedRequest, mailbox: str, body: SendIn) -> HttpResponse:
+def send(request: KeyedRequest, mailbox: str, body: SendIn) -> JsonResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
     return _new(request, mailbox_named(request.auth, mailbox), body, flat=False)
 
 
-def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
+def send_flat(request: KeyedRequest, body: SendIn) -> JsonResponse:
     """Send a message; `from` names the mailbox. Answers `queued` for every accepted
     message.
     """
@@ -367,7 +366,7 @@ def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
 
 def _new(
     request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool
-) -> HttpResponse:
+) -> JsonResponse:
     thread = {}
     if body.replaces:
         first = email_named(request.auth, body.replaces, mailbox=mailbox)
@@ -392,7 +391,7 @@ def _new(
 )
 def reply(
     request: KeyedRequest, mailbox: str, email: str, body: ReplyIn
-) -> HttpResponse:
+) -> JsonResponse:
     """Answer a message: its author, or the recipients of one of our own. Gated
     mailboxes hold the answer for review.
     """
@@ -404,7 +403,7 @@ def reply(
 
 def _answer(
     request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool
-) -> HttpResponse:
+) -> JsonResponse:
     check_may_read(request.auth, parent)
     to = recipients_of(parent)
     return accept(
@@ -418,7 +417,7 @@ def _answer(
     )
 
 
-def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
+def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> JsonResponse:
     """Answer a message, or the newest one received in a thread. Answers `queued` for
     every accepted message.
     """
@@ -427,7 +426,7 @@ def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
 
 def reply_to(
     request: KeyedRequest, email: str, body: ReplyFromIn, *, thread_id: str = ""
-) -> HttpResponse:
+) -> JsonResponse:
     """Answer the message of this id, or without one the newest received in the thread."""
     key = request.auth
     named = body.names_mailbox()
@@ -450,13 +449,13 @@ def reply_to(
 )
 def edit_scheduled(
     request: KeyedRequest, mailbox: str, email: str, body: EditIn
-) -> HttpResponse:
+) -> JsonResponse:
     """Change a scheduled message. Of an approved one only the time can be moved."""
     box = mailbox_named(request.auth, mailbox)
     found = email_named(request.auth, email, mailbox=box)
     submission.edit_scheduled(
         key=request.auth, email=found, send_at=body.time(), content=body.content()
     )
-    return answer(
+    return JsonResponse(
         shapes.full(email_named(request.auth, email, mailbox=box), text_body=False)
     )

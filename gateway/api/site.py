@@ -33,7 +33,7 @@ from gateway.api import (
     unsubscribe,
     webhooks,
 )
-from gateway.api.answers import Health, Problem, answer
+from gateway.api.answers import Health, Problem
 from gateway.api.bodies import INJECTION, UNKNOWN_FIELD, StrictParser, sentence_of
 from gateway.api.dialects import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
@@ -249,7 +249,7 @@ def health(request: HttpRequest) -> HttpResponse:
     try:
         ping()
     except DatabaseError:
-        return answer(
+        return JsonResponse(
             {
                 "status": "degraded",
                 "software": "countersign-gateway",
@@ -257,17 +257,17 @@ def health(request: HttpRequest) -> HttpResponse:
             },
             status=503,
         )
-    return answer({"status": "ok", "software": "countersign-gateway"})
+    return JsonResponse({"status": "ok", "software": "countersign-gateway"})
 
 
 @api.get("/.well-known/multimail-signing-key", tags=["health"])
 def signing_key(request: HttpRequest) -> HttpResponse:
     """Return the public key of the header X-MultiMail-Identity, as a JSON Web Key."""
-    return answer(content.public_key())
+    return JsonResponse(content.public_key())
 
 
 def _problem(error: GatewayError) -> JsonResponse:
-    response = answer(error.body(), status=error.status)
+    response = JsonResponse(error.body(), status=error.status)
     if error.retry_after is not None:
         # A plain number of seconds: the SDK cannot read a date here.
         response["Retry-After"] = str(error.retry_after)
@@ -321,7 +321,7 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
     # The framework hides what the parser raised behind a 400 of its own.
     if isinstance(error.__cause__, GatewayError):
         return _problem(error.__cause__)
-    return answer(
+    return JsonResponse(
         {"error": str(error) or "The request failed.", "code": "failed"},
         status=error.status_code,
     )
@@ -349,7 +349,7 @@ def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
 @api.exception_handler(Exception)
 def _on_bug(request: HttpRequest, error: Exception) -> JsonResponse:
     log.exception("request failed")
-    return answer(
+    return JsonResponse(
         {"error": "The gateway had an error, which was logged.", "code": "internal"},
         status=500,
     )

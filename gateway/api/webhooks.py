@@ -5,12 +5,12 @@ WebhookWithSecret.
 from datetime import timedelta
 from typing import Annotated, Any
 
-from django.http import HttpResponse
+from django.http import JsonResponse
 from ninja import Query, Router
 from pydantic import Field
 
 from gateway.api import lists
-from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval, answer
+from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval
 from gateway.api.bodies import Body, Confirmable, Line, example
 from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, KeyedRequest
@@ -165,19 +165,19 @@ router = Router(tags=["webhooks"])
 
 
 @router.get("/webhooks", auth=ADMIN, response=Webhooks)
-def list_webhooks(request: KeyedRequest) -> HttpResponse:
+def list_webhooks(request: KeyedRequest) -> JsonResponse:
     """List subscriptions, without their secrets."""
     shown = [
         WebhookAnswer.of(webhook)
         for webhook in Webhook.objects.visible_to(request.auth)
     ]
-    return answer({"webhooks": shown, "subscriptions": shown})
+    return JsonResponse({"webhooks": shown, "subscriptions": shown})
 
 
 @router.post(
     "/webhooks", auth=ADMIN, response={201: WebhookWithSecret, 202: PendingApproval}
 )
-def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
+def create_webhook(request: KeyedRequest, body: WebhookIn) -> JsonResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
     with body.confirmed(request.auth, "create_webhook", summary=_summary(body.url)):
@@ -189,13 +189,13 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
             secret=body.secret,
             include_sandbox=body.include_sandbox,
         )
-    return answer(WebhookWithSecret.of(webhook), status=201)
+    return JsonResponse(WebhookWithSecret.of(webhook), status=201)
 
 
 @router.get("/webhooks/{webhook_id}", auth=ADMIN, response=WebhookWithSecret)
-def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
+def read_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     """Read one subscription, with its secret."""
-    return answer(WebhookWithSecret.of(_webhook_named(request.auth, webhook_id)))
+    return JsonResponse(WebhookWithSecret.of(_webhook_named(request.auth, webhook_id)))
 
 
 @router.patch(
@@ -205,7 +205,7 @@ def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
 )
 def change_webhook(
     request: KeyedRequest, webhook_id: str, body: WebhookChange
-) -> HttpResponse:
+) -> JsonResponse:
     """Move a subscription to another address, or change what it hears of. A paused one
     wakes when it is moved.
     """
@@ -220,21 +220,21 @@ def change_webhook(
         changed = subscriptions.change_webhook(
             key=request.auth, webhook=webhook, changes=changes
         )
-    return answer(WebhookAnswer.of(changed) | {"status": "updated"})
+    return JsonResponse(WebhookAnswer.of(changed) | {"status": "updated"})
 
 
 @router.delete("/webhooks/{webhook_id}", auth=ADMIN, response=Changed)
-def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
+def delete_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
     subscriptions.delete_webhook(key=request.auth, webhook=webhook)
-    return answer({"id": webhook.pk, "status": "deleted"})
+    return JsonResponse({"id": webhook.pk, "status": "deleted"})
 
 
 @router.post("/webhooks/{webhook_id}/rotate", auth=ADMIN, response=WebhookWithSecret)
 def rotate_webhook(
     request: KeyedRequest, webhook_id: str, body: RotateIn
-) -> HttpResponse:
+) -> JsonResponse:
     """Change the signing secret.
 
     For `overlap_s` seconds (24 hours if not said, at most 7 days)
@@ -247,17 +247,17 @@ def rotate_webhook(
         secret=body.secret,
         overlap=timedelta(seconds=body.overlap_s),
     )
-    return answer(WebhookWithSecret.of(webhook))
+    return JsonResponse(WebhookWithSecret.of(webhook))
 
 
 @router.post("/webhooks/{webhook_id}/test", auth=ADMIN, response=DeliveryAnswer)
-def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
+def test_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     """Send one signed `webhook.test` event, which is about no message; a paused
     subscription wakes if it is taken.
     """
     webhook = _webhook_named(request.auth, webhook_id)
     delivery = subscriptions.test_webhook(key=request.auth, webhook=webhook)
-    return answer(delivery_json(delivery))
+    return JsonResponse(delivery_json(delivery))
 
 
 class DeliveryFilters(PageFilters):
@@ -271,7 +271,7 @@ class DeliveryFilters(PageFilters):
 @router.get("/webhook-deliveries", auth=ADMIN, response=Deliveries)
 def list_deliveries(
     request: KeyedRequest, filters: Query[DeliveryFilters]
-) -> HttpResponse:
+) -> JsonResponse:
     """List events on their way and behind it, newest first. `status` is pending,
     delivered or failed.
     """
@@ -286,7 +286,7 @@ def list_deliveries(
         rows = rows.filter(webhook_id=filters.webhook_id)
     if filters.email_id:
         rows = rows.filter(email_id=filters.email_id)
-    return answer(
+    return JsonResponse(
         lists.page_of(
             rows,
             "deliveries",
@@ -302,7 +302,7 @@ def list_deliveries(
 @router.post(
     "/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer
 )
-def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
+def replay(request: KeyedRequest, delivery_id: str) -> JsonResponse:
     """Send a finished delivery again: the same bytes, with the same `event_id`. 409
     while it is on its way.
     """
@@ -311,7 +311,9 @@ def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
     delivery = first_or_404(
         rows.filter(pk=delivery_id) if known else rows.none(), "delivery"
     )
-    return answer(delivery_json(replay_delivery(key=request.auth, delivery=delivery)))
+    return JsonResponse(
+        delivery_json(replay_delivery(key=request.auth, delivery=delivery))
+    )
 
 
 def _summary(url: str) -> str:

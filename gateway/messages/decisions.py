@@ -21,8 +21,7 @@ from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
-from gateway.models import ApiKey, Email, Mailbox
-from gateway.models.emails import EmailQuerySet
+from gateway.models import ApiKey, Email, EmailQuerySet, Mailbox
 from gateway.recipients import suppression
 from gateway.states import (
     AWAITING_DECISION,

@@ -25,8 +25,8 @@ from gateway.messages import content, submission
 from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, reaches_a_recipient
 from gateway.messages.verp import envelope_id, return_address
-from gateway.models import Email
-from gateway.models.emails import OUTBOX_LEASE, EmailQuerySet
+from gateway.models import Email, EmailQuerySet
+from gateway.models.emails import OUTBOX_LEASE
 from gateway.recipients import suppression
 from gateway.states import Change, Decision, Status
 from gateway.webhooks import events

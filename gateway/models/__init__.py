@@ -10,11 +10,13 @@ from gateway.models.accounts import (
     AuditLogEntry,
     Feedback,
     Mailbox,
+    Scope,
     UsageDay,
+    hash_key,
 )
 from gateway.models.codes import ApprovalRequest, UpgradeRequest
 from gateway.models.domains import DkimKey, Domain
-from gateway.models.emails import Attachment, Email, IdempotencyRecord
+from gateway.models.emails import Attachment, Email, EmailQuerySet, IdempotencyRecord
 from gateway.models.notices import Notice
 from gateway.models.recipients import (
     Allowlist,
@@ -37,14 +39,17 @@ __all__ = [
     "DkimKey",
     "Domain",
     "Email",
+    "EmailQuerySet",
     "Feedback",
     "IdempotencyRecord",
     "Mailbox",
     "Notice",
     "Refusal",
+    "Scope",
     "Suppression",
     "UpgradeRequest",
     "UsageDay",
     "Webhook",
     "WebhookDelivery",
+    "hash_key",
 ]

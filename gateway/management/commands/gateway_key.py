@@ -12,8 +12,7 @@ from gateway.api.bodies import sentence_of
 from gateway.api.keys import KeyIn
 from gateway.errors import NotFound
 from gateway.management.accounts import account_named
-from gateway.models import Account
-from gateway.models.accounts import Scope
+from gateway.models import Account, Scope
 
 
 class Command(BaseCommand):
