@@ -1,7 +1,6 @@
 """The files of a request, decoded and checked."""
 
 import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass
@@ -40,11 +39,44 @@ def check_number(items: object) -> object:
     return items
 
 
-def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
-    """Return the files of `attachments` (each with name, content_type, content). Raises
-    Invalid or TooLarge.
+def read_files(items: list[tuple[str, str, str | None]]) -> tuple[File, ...]:
+    """Return the files of `attachments`, each given as name, content type and base64.
+    Raises Invalid or TooLarge.
     """
-    files = tuple(_read_file(item, number) for number, item in enumerate(items))
+    files: list[File] = []
+    for number, (name, content_type, encoded) in enumerate(items):
+        where = f"attachments.{number}"
+        if not 1 <= len(name) <= 255:
+            raise Invalid(
+                f"{where}.name: must have 1 to 255 characters.", field=f"{where}.name"
+            )
+        try:
+            check_header_text(name)
+        except ValueError as error:
+            raise Invalid(f"{where}.name: {error}", field=f"{where}.name") from None
+        if not _CONTENT_TYPE.fullmatch(content_type):
+            raise Invalid(
+                f"{where}.content_type: must look like application/pdf.",
+                field=f"{where}.content_type",
+            )
+        if encoded is None:
+            # A misspelled field must not become an empty file in somebody's inbox.
+            raise Invalid(
+                f"{where}.content_base64: is missing.", field=f"{where}.content_base64"
+            )
+        try:
+            content = base64.b64decode("".join(encoded.split()), validate=True)
+        except ValueError:
+            raise Invalid(
+                f"{where}.content_base64: is not base64.",
+                field=f"{where}.content_base64",
+            ) from None
+        if len(content) > MAX_FILE_BYTES:
+            raise TooLarge(
+                f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}.",
+                field=where,
+            )
+        files.append(File(name, content_type.lower(), content))
     if len({file.name for file in files}) < len(files):
         raise Invalid("attachments: two files have the same name.", field="attachments")
     if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:
@@ -52,40 +84,4 @@ def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
             f"attachments: at most {MAX_ALL_FILES_BYTES} bytes in total, and they have {size}.",
             field="attachments",
         )
-    return files
-
-
-def _read_file(item: dict[str, str], number: int) -> File:
-    where = f"attachments.{number}"
-    if not 1 <= len(item["name"]) <= 255:
-        raise Invalid(
-            f"{where}.name: must have 1 to 255 characters.", field=f"{where}.name"
-        )
-    try:
-        check_header_text(item["name"])
-    except ValueError as error:
-        raise Invalid(f"{where}.name: {error}", field=f"{where}.name") from None
-    if not _CONTENT_TYPE.fullmatch(item["content_type"]):
-        raise Invalid(
-            f"{where}.content_type: must look like application/pdf.",
-            field=f"{where}.content_type",
-        )
-    if "content" not in item:
-        # A misspelled field must not become an empty file in somebody's inbox.
-        raise Invalid(
-            f"{where}.content_base64: is missing.", field=f"{where}.content_base64"
-        )
-    try:
-        content = base64.b64decode("".join(item["content"].split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise Invalid(
-            f"{where}.content_base64: is not base64.", field=f"{where}.content_base64"
-        ) from None
-    if len(content) > MAX_FILE_BYTES:
-        raise TooLarge(
-            f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}.",
-            field=where,
-        )
-    return File(
-        name=item["name"], content_type=item["content_type"].lower(), content=content
-    )
+    return tuple(files)

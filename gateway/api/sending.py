@@ -40,13 +40,12 @@ from gateway.lookups import (
 )
 from gateway.messages import submission
 from gateway.messages.drafts import (
-    Draft,
     new_email,
     recipients_of,
     subject_of,
     thread_after,
 )
-from gateway.models import ApiKey, Email, Mailbox
+from gateway.models import Email, Mailbox
 from gateway.parsed import simplify_html
 from gateway.states import Status
 
@@ -76,11 +75,10 @@ class FileIn(Body):
     content_base64: str | None = None
     content: str | None = None
 
-    def plain(self) -> dict[str, str]:
-        """Return the file under one spelling; without `content` where there was none."""
+    def parts(self) -> tuple[str, str, str | None]:
+        """Return its name, content type, and content where there is any."""
         content = self.content if self.content_base64 is None else self.content_base64
-        named = {"name": self.name or self.filename, "content_type": self.content_type}
-        return named if content is None else named | {"content": content}
+        return self.name or self.filename, self.content_type, content
 
 
 class Composed(Body):
@@ -108,67 +106,16 @@ class Composed(Body):
 
     @model_validator(mode="after")
     def _has_body(self) -> Self:
-        if not self.html and not (self._text() or "").strip():
+        if not self.html and not self.written().strip():
             raise ValueError("markdown: the message needs a body.")
         return self
 
-    def _text(self) -> str | None:
-        return next(
-            (
-                text
-                for text in (self.markdown, self.body, self.text)
-                if text is not None
-            ),
-            None,
-        )
-
-    def draft(
-        self,
-        *,
-        key: ApiKey,
-        mailbox: Mailbox,
-        to: list[str],
-        subject: str,
-        header_key: str,
-        thread: dict[str, str],
-    ) -> Draft:
-        """Return what is to be sent. Raises Invalid or TooLarge for attachments, and
-        Invalid for HTML.
-        """
-        files = read_files([file.plain() for file in self.attachments or ()])
-        send_at = self.send_at or self.scheduled_at
-        timing = self.gate_timing or mailbox.default_gate_timing
-        email = new_email(
-            key=key,
-            mailbox=mailbox,
-            thread=thread,
-            to=to,
-            cc=self.cc,
-            bcc=self.bcc,
-            reply_to=self.reply_to or "",
-            subject=subject,
-            markdown=self._text() or "",
-            html=self.html or None,
-            has_attachments=bool(files),
-            metadata=self.metadata or {},
-            send_at=send_at,
-            gate_timing=timing if send_at else "",
-            agent_identity=self.ucan or "",
-        )
-        if email.html is not None:
-            simple = simplify_html(email.html)
-            email.markdown = email.markdown or simple.text
-            if mailbox.simplify_html:
-                email.original_html = email.html if simple.changes else None
-                email.html = simple.html
-                email.simplified = simple.changes
-        return Draft(
-            email,
-            files=files,
-            mode=self.oversight_mode,
-            idempotency_key=self.idempotency_key or header_key,
-            is_reply=bool(thread),
-        )
+    def written(self) -> str:
+        """Return the body as text, under whichever name it was given."""
+        for text in (self.markdown, self.body, self.text):
+            if text is not None:
+                return text
+        return ""
 
 
 class SendIn(Composed, NamesMailbox):
@@ -241,11 +188,9 @@ class EditIn(Body):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, value: Any) -> Any:
-        return (
-            {name: part for name, part in value.items() if part is not None}
-            if isinstance(value, dict)
-            else value
-        )
+        if not isinstance(value, dict):
+            return value
+        return {name: part for name, part in value.items() if part is not None}
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
@@ -287,22 +232,49 @@ def accept(
     subject: str,
     thread: dict[str, str],
 ) -> JsonResponse:
-    """Store the message, answer for it, and move it on."""
+    """Store the message, answer for it, and move it on. Raises Invalid or TooLarge."""
     header_key = request.headers.get("Idempotency-Key", "").strip()
     if len(header_key) > MAX_KEY:
         raise Invalid(
             f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key"
         )
     key = request.auth
-    draft = body.draft(
+    files = read_files([file.parts() for file in body.attachments or ()])
+    send_at = body.send_at or body.scheduled_at
+    timing = body.gate_timing or mailbox.default_gate_timing
+    email = new_email(
         key=key,
         mailbox=mailbox,
-        to=to,
-        subject=subject,
-        header_key=header_key,
         thread=thread,
+        to=to,
+        cc=body.cc,
+        bcc=body.bcc,
+        reply_to=body.reply_to or "",
+        subject=subject,
+        markdown=body.written(),
+        html=body.html or None,
+        has_attachments=bool(files),
+        metadata=body.metadata or {},
+        send_at=send_at,
+        gate_timing=timing if send_at else "",
+        agent_identity=body.ucan or "",
     )
-    accepted = submission.accept_draft(key=key, draft=draft)
+    if email.html is not None:
+        simple = simplify_html(email.html)
+        email.markdown = email.markdown or simple.text
+        if mailbox.simplify_html:
+            email.original_html = email.html if simple.changes else None
+            email.html = simple.html
+            email.simplified = simple.changes
+    asked = body.oversight_mode
+    accepted = submission.accept_email(
+        key=key,
+        email=email,
+        files=files,
+        asked=asked,
+        idempotency_key=body.idempotency_key or header_key,
+        is_reply=bool(thread),
+    )
     email = accepted.email
     # The answer is built before the message moves on, so that its status is always the
     # first one.
@@ -322,7 +294,6 @@ def accept(
         if accepted.mismatch:
             result |= {"idempotency_mismatch": True, "message": _MISMATCH}
         result["current"] = email.outcome()
-    asked = draft.mode
     if not accepted.mismatch and asked not in (None, email.oversight_mode):
         result["requested_oversight_mode"] = asked
         result["message"] += (
@@ -367,7 +338,7 @@ def send_flat(request: KeyedRequest, body: SendIn) -> JsonResponse:
 def _new(
     request: KeyedRequest, mailbox: Mailbox, body: SendIn, *, flat: bool
 ) -> JsonResponse:
-    thread = {}
+    thread: dict[str, str] = {}
     if body.replaces:
         first = email_named(request.auth, body.replaces, mailbox=mailbox)
         thread = {
@@ -405,13 +376,12 @@ def _answer(
     request: KeyedRequest, box: Mailbox, parent: Email, body: ReplyIn, *, flat: bool
 ) -> JsonResponse:
     check_may_read(request.auth, parent)
-    to = recipients_of(parent)
     return accept(
         request,
         box,
         body,
         flat=flat,
-        to=to,
+        to=recipients_of(parent),
         subject=subject_of(parent),
         thread=thread_after(parent),
     )

@@ -4,7 +4,6 @@ from its parent.
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils import timezone
@@ -15,7 +14,7 @@ from common.mail_addresses import clean_addresses, domain_of
 from gateway.attachments import File
 from gateway.errors import Invalid
 from gateway.models import ApiKey, Email, Mailbox
-from gateway.states import Direction, Mode, Status
+from gateway.states import Direction, Status
 from gateway.text import one_plain_line
 
 # Short enough to stay on one header line: a folded or encoded id would not match.
@@ -25,35 +24,21 @@ _MOST_SUBJECT = 998
 _ANSWER = re.compile(r"\s*+re\s*+(?:\[\d++\]\s*+)?:", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A message as its author wants it sent: a row that is not stored yet, and what no
-    row keeps.
+def content_digest(email: Email, files: tuple[File, ...]) -> str:
+    """Return a hash of the content that is the same for a message sent twice.
+
+    Without `agent_identity`: a client that tries again may sign a new one for the same
+    message.
     """
-
-    email: Email
-    files: tuple[File, ...] = ()
-    # The oversight mode that the call asks for.
-    mode: Mode | None = None
-    idempotency_key: str = ""
-    is_reply: bool = False
-
-    def digest(self) -> str:
-        """Return a hash of the content that is the same for a message sent twice.
-
-        Without `agent_identity`: a client that tries again may sign a new one for the
-        same message.
-        """
-        email = self.email
-        parts = [
-            sorted(email.to),
-            sorted(email.cc),
-            sorted(email.bcc),
-            email.subject,
-            [email.markdown, email.original_html or email.html],
-            sorted(file.sha256 for file in self.files),
-        ]
-        return hashlib.sha256(canonical_json(parts)).hexdigest()
+    parts = [
+        sorted(email.to),
+        sorted(email.cc),
+        sorted(email.bcc),
+        email.subject,
+        [email.markdown, email.original_html or email.html],
+        sorted(file.sha256 for file in files),
+    ]
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
 def new_email(
@@ -86,28 +71,23 @@ def recipients_of(email: Email) -> list[str]:
     """Return the recipients of a reply: the author of received mail, or those of our
     own mail. Raises Invalid.
     """
-    wanted = (
-        email.to
-        if email.direction == Direction.OUTBOUND
-        else [email.reply_to or email.from_address]
-    )
+    wanted = email.to
+    if email.direction == Direction.INBOUND:
+        wanted = [email.reply_to or email.from_address]
     try:
-        addresses = clean_addresses(wanted)
+        if addresses := clean_addresses(wanted):
+            return addresses
     except ValueError:
-        addresses = []
-    if not addresses:
-        raise Invalid(
-            "The message has no address to reply to.", code="no_reply_address"
-        )
-    return addresses
+        pass
+    raise Invalid("The message has no address to reply to.", code="no_reply_address")
 
 
 def subject_of(email: Email) -> str:
     """Return the subject of a reply: with one `Re:`, and safe in a header."""
     subject = one_plain_line(email.subject)
-    return (subject if _ANSWER.match(subject) else f"Re: {subject}")[
-        :_MOST_SUBJECT
-    ].rstrip()
+    if not _ANSWER.match(subject):
+        subject = f"Re: {subject}"
+    return subject[:_MOST_SUBJECT].rstrip()
 
 
 def thread_after(email: Email) -> dict[str, str]:
@@ -119,11 +99,8 @@ def thread_after(email: Email) -> dict[str, str]:
     own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
     if own is None:
         return {"thread_id": email.thread_id}
-    line = list(
-        dict.fromkeys(
-            [*_MESSAGE_ID.findall(email.references or email.in_reply_to), own[0]]
-        )
-    )
+    earlier = _MESSAGE_ID.findall(email.references or email.in_reply_to)
+    line = list(dict.fromkeys([*earlier, own[0]]))
     if len(line) > MAX_REFERENCES:
         line = line[:1] + line[1 - MAX_REFERENCES :]
     return {

@@ -17,9 +17,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from gateway import auditing, limits, tasks
+from gateway.attachments import File
 from gateway.errors import Conflict
 from gateway.messages.admission import admit, check_time, note_admission
-from gateway.messages.drafts import Draft
+from gateway.messages.drafts import content_digest
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord
 from gateway.states import Change, GateTiming, Mode, Status
 from gateway.webhooks import events
@@ -44,38 +45,46 @@ class SubmissionResult:
     unlisted: tuple[str, ...] = ()
 
 
-def accept_draft(*, key: ApiKey, draft: Draft) -> SubmissionResult:
+def accept_email(
+    *,
+    key: ApiKey,
+    email: Email,
+    files: tuple[File, ...],
+    asked: Mode | None,
+    idempotency_key: str,
+    is_reply: bool,
+) -> SubmissionResult:
     """Store one message as an email that waits for its scan, or find the one that the
-    same key made before.
+    same key made before. `asked` is the oversight mode that the call asks for.
 
     Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without
     a key within a minute; then nothing is stored.
     """
-    email = draft.email
-    digest = draft.digest()
+    digest = content_digest(email, files)
+    lasts = CONTENT_WINDOW
     operation = IdempotencyRecord.Operation.CONTENT
-    if draft.idempotency_key:
-        operation = (
-            IdempotencyRecord.Operation.REPLY
-            if draft.is_reply
-            else IdempotencyRecord.Operation.SEND
-        )
+    if idempotency_key:
+        lasts = KEY_WINDOW
+        operation = IdempotencyRecord.Operation.SEND
+        if is_reply:
+            operation = IdempotencyRecord.Operation.REPLY
     slot = {
         "mailbox_id": email.mailbox_id,
         "sandbox": key.sandbox,
         "operation": operation,
-        "key": draft.idempotency_key or digest,
+        "key": idempotency_key or digest,
     }
     # A repeated key is answered first, whatever the lists, the mode or the quota are
     # now.
-    if draft.idempotency_key and (
+    if idempotency_key and (
         earlier := IdempotencyRecord.objects.live().filter(**slot).first()
     ):
-        return _repeated(earlier, draft, digest)
-    admission = admit(key=key, email=email, asked=draft.mode)
+        return SubmissionResult(
+            earlier.email, repeated=True, mismatch=earlier.digest != digest
+        )
+    admission = admit(key=key, email=email, asked=asked)
     email.oversight_mode = admission.mode
     email.gated = admission.gated
-    lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
     record = IdempotencyRecord(
         **slot, email_id=email.pk, digest=digest, expires_at=Now() + lasts
     )
@@ -84,7 +93,17 @@ def accept_draft(*, key: ApiKey, draft: Draft) -> SubmissionResult:
         # Its foreign key is deferred.
         record = IdempotencyRecord.objects.remember(record)
         if record.email_id != email.pk:
-            return _repeated(record, draft, digest)
+            if idempotency_key:
+                return SubmissionResult(
+                    record.email, repeated=True, mismatch=record.digest != digest
+                )
+            raise Conflict(
+                "The same message was sent less than a minute ago, so it is not sent again. To repeat it on purpose, "
+                "wait a minute or use a different idempotency_key.",
+                code="duplicate_content",
+                email_id=record.email_id,
+                status=record.email.status,
+            )
         # After the key, so that a repeated one is answered although the quota is used
         # up.
         limits.check_quota(
@@ -95,7 +114,7 @@ def accept_draft(*, key: ApiKey, draft: Draft) -> SubmissionResult:
             "email.submitted", email, key=key, oversight_mode=email.oversight_mode
         )
         note_admission(admission, email=email, key=key)
-        Attachment.objects.attach(email, draft.files)
+        Attachment.objects.attach(email, files)
     log.info(
         "email accepted",
         extra={
@@ -114,9 +133,7 @@ def move_on(*, email: Email) -> bool:
 
     There is no scanner yet: this is where its verdict will be asked for.
     """
-    waits_first = (
-        email.send_at is not None and email.gate_timing == GateTiming.SCHEDULE_FIRST
-    )
+    waits_first = email.send_at and email.gate_timing == GateTiming.SCHEDULE_FIRST
     with transaction.atomic():
         if email.gated and not waits_first:
             return _hold(email, Change.HOLD)
@@ -128,13 +145,13 @@ def move_on(*, email: Email) -> bool:
     return True
 
 
+@transaction.atomic
 def request_approval(*, email: Email) -> bool:
     """Hold a scheduled email at the gate: it is due, and nobody has decided yet.
 
     Under `hold_all` this includes ungated mail, which needs an approval from here on.
     """
-    with transaction.atomic():
-        return _hold(email, Change.ASK, gated=True, due_at=None, lease_until=None)
+    return _hold(email, Change.ASK, gated=True, due_at=None, lease_until=None)
 
 
 def _hold(email: Email, change: Change, **fields: Any) -> bool:
@@ -143,21 +160,6 @@ def _hold(email: Email, change: Change, **fields: Any) -> bool:
     events.announce(events.PENDING, email=email)
     log.info("email held", extra={"email": email.pk})
     return True
-
-
-def _repeated(record: IdempotencyRecord, draft: Draft, digest: str) -> SubmissionResult:
-    """Return the email that an earlier request made."""
-    if not draft.idempotency_key:
-        raise Conflict(
-            "The same message was sent less than a minute ago, so it is not sent again. To repeat it on purpose, wait "
-            "a minute or use a different idempotency_key.",
-            code="duplicate_content",
-            email_id=record.email_id,
-            status=record.email.status,
-        )
-    return SubmissionResult(
-        record.email, repeated=True, mismatch=record.digest != digest
-    )
 
 
 def edit_scheduled(
@@ -192,9 +194,9 @@ def edit_scheduled(
     if send_at not in (None, email.send_at):
         check_time(mailbox=email.mailbox, send_at=send_at)
         fields["send_at"] = send_at
-    if fields.keys() - {"send_at"}:
-        _rewrite(key, email, fields)
-    elif fields:
+    if not fields:
+        return
+    if fields.keys() == {"send_at"}:
         with transaction.atomic():
             if not Email.objects.editable_as(email).update(
                 send_at=send_at, due_at=send_at
@@ -202,9 +204,7 @@ def edit_scheduled(
                 raise _changed_meanwhile(email)
             auditing.record("email.rescheduled", email, key=key)
         log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
-
-
-def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any]) -> None:
+        return
     # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
     changed = copy(email)
