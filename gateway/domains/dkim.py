@@ -20,24 +20,20 @@ _BITS = 2048
 # Each is signed once more than it occurs, so that adding one breaks the signature (RFC
 # 6376, section 8.15).
 _SIGNED = 2 * (
-    *(
-        b"from",
-        b"to",
-        b"cc",
-        b"subject",
-        b"date",
-        b"message-id",
-        b"reply-to",
-        b"in-reply-to",
-        b"references",
-    ),
-    *(
-        b"mime-version",
-        b"content-type",
-        b"content-transfer-encoding",
-        b"x-ai-generated",
-        b"x-multimail-identity",
-    ),
+    b"from",
+    b"to",
+    b"cc",
+    b"subject",
+    b"date",
+    b"message-id",
+    b"reply-to",
+    b"in-reply-to",
+    b"references",
+    b"mime-version",
+    b"content-type",
+    b"content-transfer-encoding",
+    b"x-ai-generated",
+    b"x-multimail-identity",
 )
 # RFC 8058 asks for these. Signed only where they are: mailing lists add their own to
 # other mail.
@@ -98,13 +94,15 @@ def signed(message: bytes, *, sender: str) -> bytes:
     # its own.
     import dkim
 
-    is_commercial = b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]
+    signed_headers = _SIGNED
+    if b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]:
+        signed_headers += 2 * _UNSUBSCRIBE
     header: bytes = dkim.sign(
         message,
         selector=key.selector.encode(),
         domain=key.domain.domain.encode(),
         privkey=key.private_key.encode(),
         canonicalize=(b"relaxed", b"relaxed"),
-        include_headers=[*_SIGNED, *(2 * _UNSUBSCRIBE if is_commercial else ())],
+        include_headers=list(signed_headers),
     )
     return header + message

@@ -6,7 +6,7 @@ Questions to DNS are bounded in time and size, and never asked in a transaction.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from gateway.models import DkimKey, Domain
+from gateway.models import Domain
 
 # Seconds for one question with its retries, and for all questions together: a client
 # waits for the answer.
@@ -109,16 +109,15 @@ MX = "mx"
 
 @dataclass(frozen=True)
 class Record:
-    """A DNS record. `find_error` returns what is wrong with the texts found in DNS,
-    empty where nothing is.
-    """
+    """A DNS record, as its owner should publish it."""
 
     key: str
     type: str
     name: str
     value: str
     purpose: str
-    find_error: Callable[[tuple[str, ...]], str]
+    # Whether the domain does without it by now.
+    is_retired: bool = False
 
 
 def records_of(domain: Domain) -> list[Record]:
@@ -127,125 +126,94 @@ def records_of(domain: Domain) -> list[Record]:
     """
     name = domain.domain
     proof = f"{PROOF}{domain.token}"
-    records = [
-        Record(
-            OWNERSHIP,
-            "TXT",
-            name,
-            proof,
-            "proves that the domain is yours",
-            lambda found: (
-                ""
-                if proof in found
-                else f"No TXT record with the text {proof} was found at {name}."
-            ),
-        )
-    ]
+    records = [Record(OWNERSHIP, "TXT", name, proof, "proves that the domain is yours")]
     needed = Q(retired_at=None) | Q(retired_at__gt=Now() - OVERLAP)
-    records += [
-        _dkim(name, key) for key in domain.dkim_keys.filter(needed).order_by("pk")
-    ]
-    records += [_spf(name), _dmarc(name)]
+    for key in domain.dkim_keys.filter(needed).order_by("pk"):
+        purpose = "signs the mail (DKIM)"
+        if key.retired_at:
+            purpose = (
+                "signed the mail until the key was rotated; can be removed after a week"
+            )
+        records.append(
+            Record(
+                f"dkim:{key.selector}",
+                "TXT",
+                f"{key.selector}._domainkey.{name}",
+                f"v=DKIM1; k=rsa; p={key.public_key}",
+                purpose,
+                is_retired=key.retired_at is not None,
+            )
+        )
+    # Without a public name of the mail server, the domain's MX hosts are named as
+    # senders.
+    sender = "mx"
+    if host := _public_host(settings.EMAIL_URL):
+        sender = f"a:{host}"
+        if _is_address(host):
+            sender = f"ip{ip_address(host).version}:{host}"
+    spf = f"v=spf1 {sender} ~all"
+    records.append(
+        Record(SPF, "TXT", name, spf, "lets the mail server send for it (SPF)")
+    )
+    records.append(
+        Record(
+            DMARC,
+            "TXT",
+            f"_dmarc.{name}",
+            "v=DMARC1; p=none",
+            "says what happens to mail that is not signed (DMARC)",
+        )
+    )
     host = _public_host(settings.PUBLIC_URL)
-    return records + ([_mx(name, host)] if host and not _is_address(host) else [])
+    if host and not _is_address(host):
+        records.append(
+            Record(MX, "MX", name, host, "delivers its mail to this gateway")
+        )
+    return records
 
 
 def record_error(record: Record, found: DnsAnswer) -> str:
     """Return what is wrong with a record, as a sentence; empty: it is right."""
     if found.error:
         return found.error
-    error = record.find_error(found.records)
-    return f"{error} A new record can take some time to appear." if error else ""
-
-
-def _dkim(domain: str, key: DkimKey) -> Record:
-    name = f"{key.selector}._domainkey.{domain}"
-    value = f"v=DKIM1; k=rsa; p={key.public_key}"
-    purpose = "signs the mail (DKIM)"
-    if key.retired_at:
-        purpose = (
-            "signed the mail until the key was rotated; can be removed after a week"
-        )
-
-    def find_error(found: tuple[str, ...]) -> str:
-        published = [
-            tags for text in found if (tags := _tags(text)).get("p") is not None
-        ]
-        if not published:
-            return "" if key.retired_at else f"No DKIM key was found at {name}."
-        same = any("".join(tags["p"].split()) == key.public_key for tags in published)
-        return "" if same else f"The DKIM key at {name} is a different one."
-
-    return Record(f"dkim:{key.selector}", "TXT", name, value, purpose, find_error)
-
-
-def _spf(domain: str) -> Record:
-    host = _public_host(settings.EMAIL_URL)
-    # Without a public name of the mail server, the domain's MX hosts are named as
-    # senders.
-    sender = "mx"
-    if host:
-        sender = (
-            f"ip{ip_address(host).version}:{host}" if _is_address(host) else f"a:{host}"
-        )
-
-    def find_error(found: tuple[str, ...]) -> str:
-        policies = [text for text in found if text.lower().split(" ")[0] == "v=spf1"]
+    name = record.name
+    texts = found.records
+    error = ""
+    if record.key == OWNERSHIP:
+        if record.value not in texts:
+            error = f"No TXT record with the text {record.value} was found at {name}."
+    elif record.key == SPF:
+        sender = record.value.split()[1]
+        policies = [text for text in texts if text.lower().split(" ")[0] == "v=spf1"]
+        words = " ".join(policies).lower().split()
         if len(policies) != 1:
-            return f"{'Several SPF records were' if policies else 'No SPF record was'} found at {domain}."
-        words = policies[0].lower().split()
-        names_it = {sender, f"+{sender}"} & set(words)
-        refers = any(
-            word.lstrip("+").startswith(("include:", "redirect=")) for word in words
-        )
-        if names_it:
-            return ""
-        more = " Records that it includes were not checked." if refers else ""
-        return f"The SPF record at {domain} does not name {sender}.{more}"
-
-    return Record(
-        SPF,
-        "TXT",
-        domain,
-        f"v=spf1 {sender} ~all",
-        "lets the mail server send for it (SPF)",
-        find_error,
-    )
-
-
-def _dmarc(domain: str) -> Record:
-    name = f"_dmarc.{domain}"
-
-    def find_error(found: tuple[str, ...]) -> str:
-        has_policy = any(
-            _tags(text).get("v") == "DMARC1" and "p" in _tags(text) for text in found
-        )
-        return "" if has_policy else f"No DMARC record was found at {name}."
-
-    return Record(
-        DMARC,
-        "TXT",
-        name,
-        "v=DMARC1; p=none",
-        "says what happens to mail that is not signed (DMARC)",
-        find_error,
-    )
-
-
-def _mx(domain: str, host: str) -> Record:
-    def find_error(found: tuple[str, ...]) -> str:
-        exchanges = sorted(one.rstrip(".").lower() for one in found if one != ".")
+            error = f"{'Several SPF records were' if policies else 'No SPF record was'} found at {name}."
+        elif sender not in words and f"+{sender}" not in words:
+            error = f"The SPF record at {name} does not name {sender}."
+            included = ("include:", "redirect=")
+            if any(word.lstrip("+").startswith(included) for word in words):
+                error += " Records that it includes were not checked."
+    elif record.key == DMARC:
+        found_tags = [_tags(text) for text in texts]
+        if not any(tags.get("v") == "DMARC1" and "p" in tags for tags in found_tags):
+            error = f"No DMARC record was found at {name}."
+    elif record.key == MX:
+        exchanges = sorted(one.rstrip(".").lower() for one in texts if one != ".")
         if not exchanges:
-            return f"{domain} cannot receive mail: no MX record was found."
-        return (
-            ""
-            if host.lower() in exchanges
-            else f"The mail for {domain} goes to {exchanges[0]}, not to {host}."
-        )
-
-    return Record(
-        MX, "MX", domain, host, "delivers its mail to this gateway", find_error
-    )
+            error = f"{name} cannot receive mail: no MX record was found."
+        elif record.value.lower() not in exchanges:
+            error = (
+                f"The mail for {name} goes to {exchanges[0]}, not to {record.value}."
+            )
+    else:
+        published = [tags["p"] for text in texts if "p" in (tags := _tags(text))]
+        public_key = _tags(record.value)["p"]
+        if published:
+            if not any("".join(one.split()) == public_key for one in published):
+                error = f"The DKIM key at {name} is a different one."
+        elif not record.is_retired:
+            error = f"No DKIM key was found at {name}."
+    return f"{error} A new record can take some time to appear." if error else ""
 
 
 def _tags(text: str) -> dict[str, str]:

@@ -95,42 +95,42 @@ def verify_domain(*, key: ApiKey, domain: Domain) -> str:
     )
 
 
+@transaction.atomic
 def rotate_key(*, key: ApiKey, domain: Domain) -> Domain:
     """Make another DKIM key, which signs once it is in DNS. Raises Conflict while an
     earlier one waits for that.
     """
-    with transaction.atomic():
-        domain = Domain.objects.select_for_update().get(pk=domain.pk)
-        if waiting := domain.dkim_keys.filter(verified_at=None).first():
-            raise Conflict(
-                f"The key {waiting.selector} is waiting for its DNS record. Publish it, then verify the domain.",
-                code="dkim_key_waits",
-            )
-        old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
-        DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
-        made = make_key(domain)
-        auditing.record("domain.dkim_rotated", domain, key=key, selector=made.selector)
+    domain = Domain.objects.select_for_update().get(pk=domain.pk)
+    if waiting := domain.dkim_keys.filter(verified_at=None).first():
+        raise Conflict(
+            f"The key {waiting.selector} is waiting for its DNS record. Publish it, then verify the domain.",
+            code="dkim_key_waits",
+        )
+    old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
+    DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
+    made = make_key(domain)
+    auditing.record("domain.dkim_rotated", domain, key=key, selector=made.selector)
     return domain
 
 
+@transaction.atomic
 def remove_domain(*, key: ApiKey, domain: Domain) -> None:
     """Remove a domain. Raises Conflict while mailboxes live under it."""
-    with transaction.atomic():
-        # The same lock as for a new mailbox, so that none is made meanwhile.
-        Account.locked(key.account_id)
-        living = (
-            Mailbox.objects.visible_to(key)
-            .filter(address__endswith=f"@{domain.domain}")
-            .first()
+    # The same lock as for a new mailbox, so that none is made meanwhile.
+    Account.locked(key.account_id)
+    living = (
+        Mailbox.objects.visible_to(key)
+        .filter(address__endswith=f"@{domain.domain}")
+        .first()
+    )
+    if living is not None:
+        raise Conflict(
+            f"This domain still has mailboxes, such as {living.address}. Delete them first.",
+            code="domain_in_use",
+            mailbox_id=living.pk,
         )
-        if living is not None:
-            raise Conflict(
-                f"This domain still has mailboxes, such as {living.address}. Delete them first.",
-                code="domain_in_use",
-                mailbox_id=living.pk,
-            )
-        auditing.record("domain.removed", domain, key=key)
-        domain.delete()
+    auditing.record("domain.removed", domain, key=key)
+    domain.delete()
 
 
 def assign_domain(*, account: Account, name: str) -> Domain:
@@ -170,17 +170,14 @@ def clean_domain(text: str) -> str:
     sentence.
     """
     domain = ascii_domain(text.strip())
-    if not is_domain(domain) or not _can_be_read_back(domain):
+    try:
+        idna.decode(domain)
+        can_be_read_back = True
+    except idna.IDNAError:
+        can_be_read_back = False
+    if not is_domain(domain) or not can_be_read_back:
         raise ValueError("must be a domain such as example.com.")
     # A public suffix could never be verified in DNS; this says so at once.
     if domain.rpartition(".")[2] in _SPECIAL or is_public_suffix(domain):
         raise ValueError("is not a domain that a single owner can register.")
     return domain
-
-
-def _can_be_read_back(domain: str) -> bool:
-    try:
-        idna.decode(domain)
-    except idna.IDNAError:
-        return False
-    return True
