@@ -80,7 +80,41 @@ def read_mail(content: bytes) -> Mail:
     if content.count(b"\n") + content.count(b"\r") - content.count(b"\r\n") > MAX_LINES:
         raise NotAccepted(f"554 5.6.0 The message has more than {MAX_LINES} lines")
     try:
-        return _read(content)
+        parser = BytesFeedParser(policy=bounded_policy(_MessageFactory()))
+        # By pieces: as a whole the library would first keep four bytes for each one.
+        for start in range(0, len(content), _PIECE):
+            parser.feed(content[start : start + _PIECE])
+        message = parser.close()
+        parts = split_parts(message)
+        senders = people_of(message, "from")
+        replies = people_of(message, "reply-to")
+        if has_long_header(message):
+            parts.cut.insert(0, "headers")
+        automatic = line_of(message, "auto-submitted", most=100)
+        automatic = automatic.partition(";")[0].strip().lower()
+        if automatic == "no":
+            automatic = ""
+        elif automatic and automatic not in _AUTOMATIC:
+            automatic = "auto-generated"
+        return Mail(
+            message_id=next(iter(ids_of(message, "message-id")), ""),
+            in_reply_to=ids_of(message, "in-reply-to"),
+            references=ids_of(message, "references"),
+            sender=senders[0][1] if senders else "",
+            sender_name=senders[0][0]
+            if senders
+            else line_of(message, "from", most=200),
+            reply_to=replies[0][1] if replies else "",
+            to=[address for _, address in people_of(message, "to")],
+            cc=[address for _, address in people_of(message, "cc")],
+            subject=line_of(message, "subject"),
+            text=parts.text,
+            html=parts.html,
+            files=tuple(parts.files),
+            automatic=automatic,
+            cut=tuple(parts.cut),
+            report=read_report(message),
+        )
     except _TooManyParts:
         raise NotAccepted(
             f"554 5.6.0 The message has more than {MAX_PARTS} parts"
@@ -110,42 +144,6 @@ class _MessageFactory:
         if self.made > MAX_PARTS:
             raise _TooManyParts
         return EmailMessage(*args, **options)
-
-
-def _read(content: bytes) -> Mail:
-    parser = BytesFeedParser(policy=bounded_policy(_MessageFactory()))
-    # By pieces: as a whole the library would first keep four bytes for each one.
-    for start in range(0, len(content), _PIECE):
-        parser.feed(content[start : start + _PIECE])
-    message = parser.close()
-    parts = split_parts(message)
-    senders = people_of(message, "from")
-    replies = people_of(message, "reply-to")
-    cut = [*(["headers"] if has_long_header(message) else []), *parts.cut]
-    automatic = (
-        line_of(message, "auto-submitted", most=100).partition(";")[0].strip().lower()
-    )
-    if automatic == "no":
-        automatic = ""
-    elif automatic and automatic not in _AUTOMATIC:
-        automatic = "auto-generated"
-    return Mail(
-        message_id=next(iter(ids_of(message, "message-id")), ""),
-        in_reply_to=ids_of(message, "in-reply-to"),
-        references=ids_of(message, "references"),
-        sender=senders[0][1] if senders else "",
-        sender_name=senders[0][0] if senders else line_of(message, "from", most=200),
-        reply_to=replies[0][1] if replies else "",
-        to=[address for _, address in people_of(message, "to")],
-        cc=[address for _, address in people_of(message, "cc")],
-        subject=line_of(message, "subject"),
-        text=parts.text,
-        html=parts.html,
-        files=tuple(parts.files),
-        automatic=automatic,
-        cut=tuple(cut),
-        report=read_report(message),
-    )
 
 
 @dataclass

@@ -7,7 +7,6 @@ mail, so a mail loop cannot close inside the gateway.
 import hashlib
 import logging
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -51,7 +50,17 @@ def receive_mail(
         # A message of the mailbox has come back to it.
         log.warning("mail refused as a loop", extra={"mailbox": mailbox.pk})
         return "loop"
-    facts = _facts(mail, recipient, sender)
+    try:
+        sender = clean_address(sender)
+    except ValueError:
+        sender = ""
+    # Facts of the envelope. No text of the sender's: clients trust metadata.
+    facts = {
+        "envelope_from": sender,
+        "envelope_to": recipient,
+        "auto_submitted": mail.automatic,
+        "truncated": list(mail.cut),
+    }
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
     email = Email(
@@ -62,7 +71,7 @@ def receive_mail(
         status=Status.PENDING_INBOUND_APPROVAL if held else Status.UNREAD,
         sandbox=False,
         created_at=timezone.now(),
-        from_address=mail.sender or facts.get("envelope_from", ""),
+        from_address=mail.sender or sender,
         from_name=mail.sender_name,
         reply_to=mail.reply_to,
         to=mail.to or [recipient],
@@ -79,7 +88,7 @@ def receive_mail(
         references=" ".join(mail.references),
         thread_id=_thread_of(mailbox, mail) or ulid(),
         received_sha256=digest,
-        metadata=facts,
+        metadata={name: fact for name, fact in facts.items() if fact},
         oversight_mode=mailbox.oversight_mode,
         gated=held,
     )
@@ -116,21 +125,6 @@ def digest_of(content: bytes, *, now: datetime) -> str:
     if not is_marked(content):
         digest.update(b"%d" % (now.timestamp() // 60))
     return digest.hexdigest()
-
-
-def _facts(mail: Mail, recipient: str, sender: str) -> dict[str, Any]:
-    """Return facts of the envelope. No text of the sender's: clients trust metadata."""
-    try:
-        sender = clean_address(sender)
-    except ValueError:
-        sender = ""
-    facts = {
-        "envelope_from": sender,
-        "envelope_to": recipient,
-        "auto_submitted": mail.automatic,
-        "truncated": list(mail.cut),
-    }
-    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:

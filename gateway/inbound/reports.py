@@ -47,19 +47,28 @@ def read_report(message: Message) -> Report | None:
         if kind == "message/delivery-status":
             is_report = True
             envelope_id = envelope_id or _first(first, "original-envelope-id")
-            result += filter(
-                None, (_of_recipient(_fields(block)) for block in blocks[1:])
-            )
+            for block in blocks[1:]:
+                fields = _fields(block)
+                recipient = _address(_first(fields, "original-recipient"))
+                recipient = recipient or _address(_first(fields, "final-recipient"))
+                action = _first(fields, "action").lower()
+                if not recipient or action not in _ACTIONS:
+                    continue
+                code = _STATUS.search(_first(fields, "status"))
+                result.append(
+                    RecipientReport(
+                        recipient,
+                        action,
+                        code[0] if code else "",
+                        _first(fields, "diagnostic-code"),
+                    )
+                )
         elif kind == "message/feedback-report" and blocks:
             is_report = True
             feedback = _first(first, "feedback-type")
             if feedback.lower() in _COMPLAINTS:
-                named = {
-                    _address(one)
-                    for one in first.get("original-rcpt-to", [])[
-                        :MAX_RECIPIENTS_REPORTED
-                    ]
-                }
+                recipients = first.get("original-rcpt-to", [])
+                named = {_address(one) for one in recipients[:MAX_RECIPIENTS_REPORTED]}
                 result += [
                     RecipientReport(one, COMPLAINT, "", feedback)
                     for one in sorted(named or {""})
@@ -82,11 +91,9 @@ def read_report(message: Message) -> Report | None:
 
 def _blocks(part: Message) -> list[Message]:
     inner = part.get_payload()
-    return (
-        [one for one in inner if isinstance(one, Message)]
-        if isinstance(inner, list)
-        else []
-    )
+    if not isinstance(inner, list):
+        return []
+    return [one for one in inner if isinstance(one, Message)]
 
 
 def _fields(block: Message) -> Fields:
@@ -101,22 +108,6 @@ def _fields(block: Message) -> Fields:
 
 def _first(fields: Fields, name: str) -> str:
     return fields.get(name, [""])[0]
-
-
-def _of_recipient(fields: Fields) -> RecipientReport | None:
-    recipient = _address(_first(fields, "original-recipient")) or _address(
-        _first(fields, "final-recipient")
-    )
-    action = _first(fields, "action").lower()
-    if not recipient or action not in _ACTIONS:
-        return None
-    status = _STATUS.search(_first(fields, "status"))
-    return RecipientReport(
-        recipient,
-        action,
-        status[0] if status else "",
-        _first(fields, "diagnostic-code"),
-    )
 
 
 def _address(text: str) -> str:

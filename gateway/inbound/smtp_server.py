@@ -15,7 +15,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
 from aiosmtpd.smtp import SMTP
@@ -26,7 +25,7 @@ from common.addresses import network_of
 from gateway.inbound.apply_report import ForgedReport, ReportTooEarly, take_report
 from gateway.inbound.parsed import read_mail
 from gateway.inbound.receive import digest_of, receive_mail, sending_mailbox
-from gateway.inbound.received_mail import MAX_LINES, Mail, NotAccepted
+from gateway.inbound.received_mail import MAX_LINES, NotAccepted
 from gateway.lookups import mailbox_for
 from gateway.messages.verp import ForgedAddress, email_id_in
 
@@ -123,7 +122,7 @@ class Reception:
         try:
             if email_id_in(address):
                 return "250 2.1.5 OK"
-            found = await self._in_database(partial(mailbox_for, address))
+            found = await self._in_database(mailbox_for, address)
         except ForgedAddress:
             return UNKNOWN
         except (DatabaseError, InterfaceError) as error:
@@ -164,21 +163,34 @@ class Reception:
         After any other answer the sending server comes again, and each mailbox that has
         the message keeps its one.
         """
+
+        def store(recipient: str) -> str:
+            mailbox = mailbox_for(recipient)
+            if mail.report and take_report(
+                report=mail.report, mailbox=mailbox, recipient=recipient, sender=sender
+            ):
+                return "reported"
+            if mailbox is None and (email_id := email_id_in(recipient)):
+                # Automatic replies go to the return address too (RFC 3834).
+                mailbox = sending_mailbox(email_id)
+                recipient = mailbox.address if mailbox else recipient
+            if mailbox is None:
+                return "unknown"
+            return receive_mail(
+                mailbox=mailbox,
+                mail=mail,
+                digest=digest,
+                recipient=recipient,
+                sender=sender,
+            )
+
         try:
             async with self._turn:
                 mail = await asyncio.get_running_loop().run_in_executor(
                     self._reading, read_mail, content
                 )
-            store = partial(
-                _store,
-                mail=mail,
-                digest=digest_of(content, now=timezone.now()),
-                sender=sender,
-            )
-            results = [
-                await self._in_database(partial(store, recipient=one))
-                for one in recipients
-            ]
+            digest = digest_of(content, now=timezone.now())
+            results = [await self._in_database(store, one) for one in recipients]
         except NotAccepted as refusal:
             return str(refusal)
         except ReportTooEarly:
@@ -193,14 +205,13 @@ class Reception:
             return LOOP
         return TAKEN if any(result != "unknown" for result in results) else UNKNOWN
 
-    async def _in_database(self, work: Callable[[], T]) -> T:
+    async def _in_database(self, work: Callable[[str], T], recipient: str) -> T:
         if self._idle:
             self._idle.cancel()
         loop = asyncio.get_running_loop()
-
         try:
             return await loop.run_in_executor(
-                self._storing, _with_fresh_connection, work
+                self._storing, with_fresh_connection, work, recipient
             )
         finally:
             self._idle = loop.call_later(
@@ -216,30 +227,13 @@ class Reception:
         self._reading.shutdown()
 
 
-def _with_fresh_connection(work: Callable[[], T]) -> T:
+def with_fresh_connection(work: Callable[[str], T], recipient: str) -> T:
+    """Return what `work` does with a recipient in the database."""
     close_old_connections()
     try:
-        return work()
+        return work(recipient)
     finally:
         close_old_connections()
-
-
-def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
-    mailbox = mailbox_for(recipient)
-    report = mail.report
-    if report and take_report(
-        report=report, mailbox=mailbox, recipient=recipient, sender=sender
-    ):
-        return "reported"
-    if mailbox is None and (email_id := email_id_in(recipient)):
-        # Automatic replies go to the return address too (RFC 3834).
-        mailbox = sending_mailbox(email_id)
-        recipient = mailbox.address if mailbox else recipient
-    if mailbox is None:
-        return "unknown"
-    return receive_mail(
-        mailbox=mailbox, mail=mail, digest=digest, recipient=recipient, sender=sender
-    )
 
 
 class InboundSession(SMTP):  # type: ignore[misc]
@@ -344,7 +338,13 @@ class InboundSession(SMTP):  # type: ignore[misc]
         reply = ""
         fresh = True
         while True:
-            line, whole = await self._read_line()
+            # The next line, or a piece of one that is too long.
+            whole = True
+            try:
+                line = await self._reader.readuntil(b"\r\n")
+            except asyncio.LimitOverrunError as error:
+                whole = False
+                line = await self._reader.read(error.consumed)
             if fresh and line == b".\r\n":
                 return bytes(data), reply
             if not reply:
@@ -365,13 +365,6 @@ class InboundSession(SMTP):  # type: ignore[misc]
                 data.clear()
                 self._give_back()
             fresh = whole
-
-    async def _read_line(self) -> tuple[bytes, bool]:
-        """Return the next line, or a piece of one that is too long."""
-        try:
-            return await self._reader.readuntil(b"\r\n"), True
-        except asyncio.LimitOverrunError as error:
-            return await self._reader.read(error.consumed), False
 
     def _give_back(self) -> None:
         self._reception.give_bytes_back(self._address, self._held)
@@ -443,16 +436,15 @@ class Listener:
                 self._died()
 
     async def _serve(self) -> None:
-        reception = self._reception
-
-        begin = partial(NewConnection, reception, loop=self._loop)
         server = await self._loop.create_server(
-            begin, sock=self._socket, backlog=_BACKLOG
+            lambda: NewConnection(self._reception, loop=self._loop),
+            sock=self._socket,
+            backlog=_BACKLOG,
         )
         await self._ended.wait()
         server.close()
-        for connection in reception.connections:
+        for connection in self._reception.connections:
             connection.abort()
         # What is cancelled by that ends first.
         await asyncio.sleep(0)
-        reception.close()
+        self._reception.close()

@@ -26,7 +26,11 @@ class InboundStep(bootsteps.StartStopStep):
         from gateway.inbound.smtp_server import Listener
 
         self.listener = Listener(
-            host=settings.INBOUND_HOST, port=settings.INBOUND_PORT, died=_end_worker
+            host=settings.INBOUND_HOST,
+            port=settings.INBOUND_PORT,
+            # The supervisor starts another worker; a worker without its listener would
+            # go unnoticed.
+            died=lambda: os.kill(os.getpid(), signal.SIGTERM),
         )
         self.listener.start()
 
@@ -34,9 +38,3 @@ class InboundStep(bootsteps.StartStopStep):
         """End with the worker."""
         if self.listener is not None:
             self.listener.stop()
-
-
-def _end_worker() -> None:
-    # The supervisor starts another worker; a worker without its listener would go
-    # unnoticed.
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -80,14 +80,14 @@ def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     """
     ours = connections["default"]
 
-    def share_connection(work: Callable[[], Any]) -> Any:
+    def share_connection(work: Callable[[str], Any], recipient: str) -> Any:
         connections["default"] = ours
         try:
-            return work()
+            return work(recipient)
         finally:
             del connections["default"]
 
-    monkeypatch.setattr(smtp_server, "_with_fresh_connection", share_connection)
+    monkeypatch.setattr(smtp_server, "with_fresh_connection", share_connection)
     ours.inc_thread_sharing()
     with servers.running() as one:
         yield one
