@@ -34,7 +34,7 @@ def bearer_token(authorization: str) -> str | None:
 
 def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     key = ApiKey.objects.by_hash(hash_key(text))
-    if key is None or key.revoked_at is not None:
+    if key is None or not key.is_active:
         log.info(
             "key refused", extra={"reason": "unknown" if key is None else "revoked"}
         )
@@ -52,9 +52,8 @@ def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
             "This key is paused: it sends nothing until an admin of the account resumes it. What it sent is kept.",
             code="key_paused",
         )
-    if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(
-        minutes=1
-    ):
+    before = timezone.now() - timedelta(minutes=1)
+    if key.last_used_at is None or key.last_used_at < before:
         ApiKey.objects.used(key)
     return key
 

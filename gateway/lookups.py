@@ -115,14 +115,10 @@ def thread_named(
     key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None
 ) -> EmailQuerySet:
     """Return what the key may read of a thread, newest first; possibly nothing."""
-    emails = (
-        Email.objects.visible_to(key)
-        .readable_by(key)
-        .in_sight()
-        .in_thread(thread_id)
-        .with_mailbox()
-    )
-    return emails.filter(mailbox=mailbox) if mailbox is not None else emails
+    emails = Email.objects.visible_to(key).readable_by(key).in_sight()
+    if mailbox is not None:
+        emails = emails.filter(mailbox=mailbox)
+    return emails.in_thread(thread_id).with_mailbox()
 
 
 def may_read(key: ApiKey, email: Email) -> bool:
@@ -173,25 +169,17 @@ def file_of_token(token: str) -> Attachment:
         raise Forbidden(
             "This link was not issued by this gateway.", code="invalid_link"
         ) from None
-    key = (
-        ApiKey.objects.select_related("account")
-        .filter(pk=key_id, revoked_at=None)
-        .first()
-    )
-    file = (
-        Attachment.objects.select_related("email__mailbox")
-        .filter(pk=file_id, email_id=email_id)
-        .first()
-    )
+    files = Attachment.objects.select_related("email__mailbox")
+    file = files.filter(pk=file_id, email_id=email_id).first()
     if file is None or not file.email.mailbox.is_active:
         raise NotFound("This file no longer exists.")
-    is_limited_away = (
-        key and key.mailbox_ids and file.email.mailbox_id not in key.mailbox_ids
-    )
+    keys = ApiKey.objects.select_related("account").filter(pk=key_id, revoked_at=None)
+    key = keys.first()
     if (
         key is None
-        or is_limited_away
-        or not (key.account.is_active and key.may(Scope.READ))
+        or not key.account.is_active
+        or not key.may(Scope.READ)
+        or (key.mailbox_ids and file.email.mailbox_id not in key.mailbox_ids)
     ):
         raise Forbidden(
             "The key that requested this link no longer has access.", code="link_ended"

@@ -20,7 +20,6 @@ from gateway import auditing, smtp, tasks
 from gateway.domains.dkim import signed
 from gateway.lookups import mailbox_for
 from gateway.models import Account, ApprovalRequest, Domain, Email, Notice
-from gateway.models.notices import NoticeQuerySet
 from gateway.text import one_plain_line
 
 log = logging.getLogger(__name__)
@@ -100,7 +99,16 @@ def send_due(*, notice_id: str) -> str:
     notice = Notice.objects.claim(notice_id)
     if notice is None:
         return "not due"
-    mine = _own_attempt(notice)
+    # A newer attempt has another number: a worker that wakes up late changes nothing.
+    mine = Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
+
+    def begin() -> bool:
+        """Commit that the notice is about to be offered; False when another attempt has
+        begun, or it may not leave.
+        """
+        free = mine.may_leave().filter(due_at__isnull=False)
+        return bool(free.update(due_at=None))
+
     sender, message = _build(notice)
     try:
         if notice.attempts > smtp.MAX_ATTEMPTS:
@@ -114,7 +122,7 @@ def send_due(*, notice_id: str) -> str:
                 recipients=[notice.to],
                 message=signed(message.as_bytes(), sender=sender),
                 accept_partial=False,
-                before_message=lambda: _begin(notice),
+                before_message=begin,
             )
     except smtp.LeaseLost:
         return "not due"
@@ -137,23 +145,6 @@ def send_due(*, notice_id: str) -> str:
         notice.received or notice.approval,
     )
     return "sent"
-
-
-def _begin(notice: Notice) -> bool:
-    """Commit that the notice is about to be offered; False when another attempt has
-    begun, or it may not leave.
-    """
-    return bool(
-        _own_attempt(notice)
-        .may_leave()
-        .filter(due_at__isnull=False)
-        .update(due_at=None)
-    )
-
-
-def _own_attempt(notice: Notice) -> NoticeQuerySet:
-    # A newer attempt has another number: a worker that wakes up late changes nothing.
-    return Notice.objects.filter(pk=notice.pk, attempts=notice.attempts)
 
 
 def _build(notice: Notice) -> tuple[str, EmailMessage]:

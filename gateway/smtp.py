@@ -12,7 +12,7 @@ import smtplib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from common.smtp import Server, connect, limit
@@ -64,9 +64,8 @@ class HandoverResult:
     delivery or not (RFC 3461).
     """
 
-    answer: str
-    refused: Replies = field(default_factory=dict)
-    reports_delivery: bool = False
+    refused: Replies
+    reports_delivery: bool
 
 
 def hand_over(
@@ -119,7 +118,8 @@ def hand_over(
         _step(smtp.docmd("DATA"), wanted=354)
         if not before_message():
             raise LeaseLost
-        return HandoverResult(_offer(smtp, message), refused, reports_delivery)
+        _offer(smtp, message)
+        return HandoverResult(refused, reports_delivery)
 
 
 @contextmanager
@@ -160,13 +160,13 @@ def _is_for_the_operator(code: int, text: str) -> bool:
     """Whether a refusal is about our sign-in and not about the message, which then
     waits for the operator.
     """
-    relays_not = (
-        code >= 500 and "relay" in text.lower() and not _ABOUT_THE_ADDRESS.search(text)
-    )
-    return code in _SIGN_IN or relays_not
+    if code in _SIGN_IN:
+        return True
+    is_relay = code >= 500 and "relay" in text.lower()
+    return is_relay and not _ABOUT_THE_ADDRESS.search(text)
 
 
-def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
+def _offer(smtp: smtplib.SMTP, message: bytes) -> None:
     """Send the bytes and wait for the answer."""
     data = re.sub(rb"(?m)^\.", b"..", message)
     end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
@@ -185,16 +185,13 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
         )
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
-    return text.decode("utf-8", "replace")[:500]
 
 
 def retry_wait(error: HandoverFailed, attempts: int) -> timedelta | None:
     """Return how long to wait after an attempt of this number failed; None: it is over."""
-    seconds = (
-        None
-        if error.permanent
-        else retry_after_attempt(attempts, schedule=RETRIES, jitter=0.2)
-    )
+    if error.permanent:
+        return None
+    seconds = retry_after_attempt(attempts, schedule=RETRIES, jitter=0.2)
     return None if seconds is None else timedelta(seconds=seconds)
 
 

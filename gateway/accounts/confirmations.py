@@ -55,23 +55,24 @@ def confirmed(
     says which act exactly.
 
     Without a code the body runs and is undone, so that an act that is refused anyway is
-    refused at once; then a request is stored and Waiting is raised. Code and act are
-    one transaction: a code is not used up by a failed act. `needed` says whether the
-    act needs one, where that is not the operator's setting to say. Raises Waiting,
-    Forbidden for a wrong code, NotFound when no such act waits.
+    refused at once; then a request is stored and ConfirmationRequired is raised. Code
+    and act are one transaction: a code is not used up by a failed act. `needed` says
+    whether the act needs one, where that is not the operator's setting to say. Raises
+    also Forbidden for a wrong code, NotFound when no such act waits, and
+    TooManyRequests.
     """
     # It binds a code to this act of this key.
     digest = hashlib.sha256(
         canonical_json([key.account_id, key.pk, action, what])
     ).hexdigest()
     if needed is None:
-        asked = settings.GATEWAY_APPROVAL_CODES
-        needed = (
-            bool(key.account.oversight_email) if asked == "address" else asked == "1"
-        )
+        needed = settings.GATEWAY_APPROVAL_CODES == "1"
+        if settings.GATEWAY_APPROVAL_CODES == "address":
+            needed = bool(key.account.oversight_email)
     if not needed:
         yield
-    elif code:
+        return
+    if code:
         waiting = ApprovalRequest.objects.waiting().filter(
             account_id=key.account_id, action=action, digest=digest
         )
@@ -90,27 +91,22 @@ def confirmed(
             )
         if not is_right:
             raise Forbidden("The approval_code is wrong.", code="wrong_code")
-    else:
-        with transaction.atomic():
-            yield
-            transaction.set_rollback(True)
-        raise _ask(key, action, digest, summary)
-
-
-def _ask(key: ApiKey, action: str, digest: str, summary: str) -> ConfirmationRequired:
+        return
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
     now = timezone.now()
     with transaction.atomic():
         account = Account.locked(key.account_id)
         mine = ApprovalRequest.objects.filter(account=account)
         request = mine.waiting().filter(action=action, digest=digest).first()
         if request is None:
-            if (
-                mine.filter(created_at__gt=now - timedelta(hours=1)).count()
-                >= MAX_AN_HOUR
-            ):
-                sentence = f"Only {MAX_AN_HOUR} codes can be requested per hour."
+            recent = mine.filter(created_at__gt=now - timedelta(hours=1))
+            if recent.count() >= MAX_AN_HOUR:
                 raise TooManyRequests(
-                    sentence, code="too_many_approvals", retry_after=3600
+                    f"Only {MAX_AN_HOUR} codes can be requested per hour.",
+                    code="too_many_approvals",
+                    retry_after=3600,
                 )
             request = mine.create(
                 account=account,
@@ -123,13 +119,10 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str) -> ConfirmationReq
             )
             auditing.record("approval.requested", request, key=key, wanted=action)
             notices.mail_code(request)
-    mailed = (
-        " The code goes to the account's oversight address."
-        if notices.oversight_address(account)
-        else ""
+    sentence = (
+        "An operator must confirm this. Repeat the same request with the approval_code "
+        "that the operator gives you."
     )
-    return ConfirmationRequired(
-        "An operator must confirm this. Repeat the same request with the approval_code that the operator gives you."
-        + mailed,
-        id=request.pk,
-    )
+    if notices.oversight_address(account):
+        sentence += " The code goes to the account's oversight address."
+    raise ConfirmationRequired(sentence, id=request.pk)

@@ -128,17 +128,17 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiK
     return changed
 
 
+@transaction.atomic
 def revoke_key(*, key: ApiKey, revoked: ApiKey) -> None:
     """Revoke a key at once; a key may revoke itself. Twice is no error. Raises Conflict
     for the last admin.
     """
-    with transaction.atomic():
-        revoked = _locked(revoked)
-        if revoked.revoked_at is not None:
-            return
-        _check_another_admin(revoked)
-        revoked.save_fields(revoked_at=timezone.now())
-        auditing.record("api_key.revoked", revoked, key=key)
+    revoked = _locked(revoked)
+    if revoked.revoked_at is not None:
+        return
+    _check_another_admin(revoked)
+    revoked.save_fields(revoked_at=timezone.now())
+    auditing.record("api_key.revoked", revoked, key=key)
 
 
 def needs_approval_code(
@@ -201,6 +201,7 @@ def new_key_text(*, sandbox: bool = False) -> str:
     return (SANDBOX_PREFIX if sandbox else LIVE_PREFIX) + secrets.token_hex(20)
 
 
+@transaction.atomic
 def register_key(
     *,
     account: Account,
@@ -218,5 +219,4 @@ def register_key(
         "sandbox": text.startswith(SANDBOX_PREFIX),
         "mailbox_ids": mailbox_ids or [],
     }
-    with transaction.atomic():
-        return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=defaults)[0]
+    return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=defaults)[0]

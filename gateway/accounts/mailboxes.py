@@ -202,6 +202,7 @@ def _check_commercial(account: Account, settings: dict[str, Any]) -> None:
         )
 
 
+@transaction.atomic
 def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRequest:
     """Store a request for a looser mode with its code; an older request of the mailbox
     ends.
@@ -209,49 +210,48 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode) -> UpgradeRe
     Raises BadRequest for a mode that is not looser, Forbidden for one below the
     account's minimum, TooManyRequests for a fourth request within an hour.
     """
-    with transaction.atomic():
-        mailbox = Mailbox.locked(mailbox.pk)
-        if target == mailbox.oversight_mode:
-            raise BadRequest(
-                f"target_mode: the mailbox is {target} already.",
-                code="same_mode",
-                field="target_mode",
-            )
-        if stricter(target, Mode(mailbox.oversight_mode)) is target:
-            raise BadRequest(
-                f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
-                "PATCH the mailbox's oversight_mode with an admin key.",
-                code="stricter_mode",
-                field="target_mode",
-            )
-        _check_minimum(mailbox.account, target)
-        now = timezone.now()
-        hour = timedelta(hours=1)
-        recent = UpgradeRequest.objects.filter(
-            mailbox=mailbox, created_at__gt=now - hour
-        ).order_by("-created_at")
-        if len(recent) >= MAX_AN_HOUR:
-            free_in = recent[MAX_AN_HOUR - 1].created_at + hour - now
-            raise TooManyRequests(
-                f"Only {MAX_AN_HOUR} upgrades of a mailbox can be requested per hour.",
-                code="too_many_upgrade_requests",
-                retry_after=max(1, round(free_in.total_seconds())),
-            )
-        UpgradeRequest.objects.void(mailbox)
-        request = UpgradeRequest.objects.create(
-            mailbox=mailbox,
-            target_mode=target,
-            code=new_code(),
-            requested_by_key=key,
-            expires_at=now + LIFETIME,
+    mailbox = Mailbox.locked(mailbox.pk)
+    if target == mailbox.oversight_mode:
+        raise BadRequest(
+            f"target_mode: the mailbox is {target} already.",
+            code="same_mode",
+            field="target_mode",
         )
-        auditing.record(
-            "mailbox.upgrade_requested",
-            mailbox,
-            key=key,
-            request_id=request.pk,
-            target_mode=request.target_mode,
+    if stricter(target, Mode(mailbox.oversight_mode)) is target:
+        raise BadRequest(
+            f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
+            "PATCH the mailbox's oversight_mode with an admin key.",
+            code="stricter_mode",
+            field="target_mode",
         )
+    _check_minimum(mailbox.account, target)
+    now = timezone.now()
+    hour = timedelta(hours=1)
+    recent = UpgradeRequest.objects.filter(
+        mailbox=mailbox, created_at__gt=now - hour
+    ).order_by("-created_at")
+    if len(recent) >= MAX_AN_HOUR:
+        free_in = recent[MAX_AN_HOUR - 1].created_at + hour - now
+        raise TooManyRequests(
+            f"Only {MAX_AN_HOUR} upgrades of a mailbox can be requested per hour.",
+            code="too_many_upgrade_requests",
+            retry_after=max(1, round(free_in.total_seconds())),
+        )
+    UpgradeRequest.objects.void(mailbox)
+    request = UpgradeRequest.objects.create(
+        mailbox=mailbox,
+        target_mode=target,
+        code=new_code(),
+        requested_by_key=key,
+        expires_at=now + LIFETIME,
+    )
+    auditing.record(
+        "mailbox.upgrade_requested",
+        mailbox,
+        key=key,
+        request_id=request.pk,
+        target_mode=request.target_mode,
+    )
     return request
 
 

@@ -37,7 +37,6 @@ from gateway.api.bodies import (
     lower,
     none_if_empty,
 )
-from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
@@ -46,7 +45,6 @@ from gateway.models import Account, AuditLogEntry, Email, Feedback, Mailbox, Sco
 from gateway.states import Mode, stricter
 from gateway.timestamps import epoch_milliseconds, iso
 
-_KEPT = ("name", "require_fingerprint", "minimum_oversight_mode")
 _CLEARABLE = ("oversight_email", "physical_address")
 MAX_DAYS = 366
 # The last millisecond of the year 9998: every later step of arithmetic stays within
@@ -69,11 +67,13 @@ class AccountPatch(Confirmable):
 
     def changes(self) -> dict[str, Any]:
         """Return the fields of the account that are to change, and to what."""
-        values = self.model_dump(include={*_KEPT, *_CLEARABLE}, exclude_unset=True)
-        changes = {name: value for name, value in values.items() if value is not None}
-        return changes | {
-            name: values[name] or "" for name in _CLEARABLE if name in values
-        }
+        values = self.model_dump(
+            exclude={"hold_all", "approval_code"}, exclude_unset=True
+        )
+        for name in _CLEARABLE:
+            if name in values:
+                values[name] = values[name] or ""
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class FeedbackIn(RootModel[Metadata]):
@@ -377,7 +377,9 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> JsonRespo
 
 
 @router.get("/audit-log", auth=ADMIN, response=AuditLog)
-def list_audit_log(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
+def list_audit_log(
+    request: KeyedRequest, filters: Query[lists.PageFilters]
+) -> JsonResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
     return JsonResponse(

@@ -23,13 +23,11 @@ from gateway.api.bodies import (
     example,
     lower,
 )
-from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, KeyedRequest, check_scopes, needs
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Mailbox, Refusal, Scope
 from gateway.models.recipients import AllowlistEntryQuerySet
 from gateway.recipients import allowlists
-from gateway.recipients.allowlists import MAX_ENTRIES, facts_of, judge
 from gateway.states import Mode
 from gateway.timestamps import iso
 
@@ -44,14 +42,10 @@ def _pattern(value: object) -> str:
     return read_pattern(value)
 
 
-def _pattern_as_entry(value: object) -> object:
-    return {"pattern": value} if isinstance(value, str) else value
-
-
 def _few(value: object) -> object:
     # Counted before any entry is parsed, so that a huge list costs nothing.
-    if isinstance(value, list) and len(value) > MAX_ENTRIES:
-        raise ValueError(f"at most {MAX_ENTRIES} entries.")
+    if isinstance(value, list) and len(value) > allowlists.MAX_ENTRIES:
+        raise ValueError(f"at most {allowlists.MAX_ENTRIES} entries.")
     return value
 
 
@@ -94,28 +88,26 @@ class AllowlistIn(Confirmable):
 
     kind: KindWord
     mode: ListModeWord
-    version: int = Field(0, ge=0, le=2_000_000_000)
+    version: Annotated[
+        int,
+        BeforeValidator(lambda version: 0 if version is None else version),
+        Field(ge=0, le=2_000_000_000),
+    ] = 0
     entries: Annotated[
         list[
             Annotated[
                 EntryIn,
                 BeforeValidator(
-                    _pattern_as_entry, json_schema_input_type=EntryIn | str
+                    lambda entry: (
+                        {"pattern": entry} if isinstance(entry, str) else entry
+                    ),
+                    json_schema_input_type=EntryIn | str,
                 ),
             ]
         ],
         BeforeValidator(_few),
-        Field(max_length=MAX_ENTRIES),
+        Field(max_length=allowlists.MAX_ENTRIES),
     ]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _may_leave_version_out(cls, value: Any) -> Any:
-        return (
-            {k: v for k, v in value.items() if k != "version" or v is not None}
-            if isinstance(value, dict)
-            else value
-        )
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
@@ -256,7 +248,7 @@ def add_entry(request: KeyedRequest, mailbox: str, body: NewEntryIn) -> JsonResp
     entry has no effect.
     """
     key = request.auth
-    box = mailbox_named(request.auth, mailbox)
+    box = mailbox_named(key, mailbox)
     with body.confirmed(
         key,
         "add_allowlist_entry",
@@ -282,7 +274,7 @@ def set_list_mode(
     takes an operator's code.
     """
     key = request.auth
-    box = mailbox_named(request.auth, mailbox)
+    box = mailbox_named(key, mailbox)
     # In force it lets mail skip the review; both other modes are stricter.
     loosens = (
         body.mode == "enforce" and _found(box, Allowlist.Kind.BYPASS).mode != body.mode
@@ -321,7 +313,7 @@ def remove_entry(
 ) -> JsonResponse:
     """Remove an entry from the bypass list of a mailbox."""
     key = request.auth
-    box = mailbox_named(request.auth, mailbox)
+    box = mailbox_named(key, mailbox)
     with body.confirmed(
         key,
         "remove_allowlist_entry",
@@ -347,7 +339,7 @@ def replace_allowlist(
     need codes.
     """
     key = request.auth
-    box = mailbox_named(request.auth, mailbox)
+    box = mailbox_named(key, mailbox)
     with body.confirmed(
         key,
         "replace_allowlist",
@@ -400,20 +392,25 @@ def _needs_code(key: ApiKey, box: Mailbox, body: AllowlistIn) -> bool | None:
     auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
     response=Refusals,
 )
-def list_refusals(request: KeyedRequest, filters: Query[PageFilters]) -> JsonResponse:
+def list_refusals(
+    request: KeyedRequest, filters: Query[lists.PageFilters]
+) -> JsonResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox", "key")
 
-    def shown(refusal: Refusal) -> dict[str, Any]:
-        return {
+    page = lists.page_of(
+        rows,
+        "refusals",
+        lambda refusal: {
             "id": refusal.pk,
-            **facts_of(refusal),
+            **allowlists.facts_of(refusal),
             "created_at": iso(refusal.created_at),
-        }
-
-    return JsonResponse(
-        lists.page_of(rows, "refusals", shown, filters, default=50, most=100)
+        },
+        filters,
+        default=50,
+        most=100,
     )
+    return JsonResponse(page)
 
 
 def _found(box: Mailbox, kind: str) -> Allowlist:
@@ -448,6 +445,9 @@ def _status(
     found: Allowlist, box: Mailbox, recipient: str | None = None
 ) -> dict[str, Any]:
     live = _live(found)
+    listed = None
+    if recipient:
+        listed = live.filter(pattern__in=patterns_for(recipient)).exists()
     return {
         "mailbox_id": box.pk,
         "mode": found.mode,
@@ -455,9 +455,7 @@ def _status(
         "notice": _idle(found, box),
         "updated_at": iso(found.updated_at),
         "recipient": recipient,
-        "listed": live.filter(pattern__in=patterns_for(recipient)).exists()
-        if recipient
-        else None,
+        "listed": listed,
     }
 
 
@@ -494,7 +492,7 @@ def _allowlist(found: Allowlist) -> dict[str, Any]:
         notice = f"No entry is live: {'everybody is refused' if restricts else 'nobody skips the queue'}."
     elif restricts:
         copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
-        if outsiders := judge(mailbox=box, recipients=copied).outsiders:
+        if outsiders := allowlists.judge(mailbox=box, recipients=copied).outsiders:
             notice = (
                 f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on this list: all mail is "
                 "refused."

@@ -75,6 +75,8 @@ _PLAIN = {
 }
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
+# The names and places by which a value is reached in a body.
+Path = tuple[str | int, ...]
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _NO_FORM = (
     "Forms are not accepted. Send a JSON object with Content-Type: application/json."
@@ -83,13 +85,11 @@ _NO_FORM = (
 
 def _few(value: object) -> object:
     """Count before parsing: the list may be as long as a body can be."""
-    number = (
-        len(value)
-        if isinstance(value, list)
-        else sum(map(bool, value.split(",")))
-        if isinstance(value, str)
-        else 0
-    )
+    number = 0
+    if isinstance(value, list):
+        number = len(value)
+    elif isinstance(value, str):
+        number = sum(map(bool, value.split(",")))
     if number > MAX_RECIPIENTS:
         raise ValueError(f"at most {MAX_RECIPIENTS} addresses, and there are {number}.")
     return value
@@ -125,14 +125,10 @@ def _keeps_its_header(value: object) -> object:
     """Refuse text that goes on in another line, where `Bcc:` may stand. Lists in one
     text may be broken at a comma.
     """
-    parts = (
-        value.split(",")
-        if isinstance(value, str)
-        else value
-        if isinstance(value, list)
-        else ()
-    )
-    if any(isinstance(part, str) and _GOES_ON.search(part.strip()) for part in parts):
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list) and any(
+        isinstance(part, str) and _GOES_ON.search(part.strip()) for part in parts
+    ):
         raise PydanticCustomError(
             INJECTION, "must be a single line without control characters."
         )
@@ -313,14 +309,11 @@ def sentence_of(error: dict[str, Any]) -> str:
     if plain is None:
         return str(error["msg"]).removeprefix("Value error, ")
     facts = dict(error.get("ctx", {}))
-    unit = (
-        "item"
-        if facts.get("field_type") in ("List", "Set", "Dictionary")
-        else "character"
-    )
-    facts["unit"] = (
-        unit if 1 in (facts.get("min_length"), facts.get("max_length")) else f"{unit}s"
-    )
+    unit = "character"
+    if facts.get("field_type") in ("List", "Set", "Dictionary"):
+        unit = "item"
+    is_one = 1 in (facts.get("min_length"), facts.get("max_length"))
+    facts["unit"] = unit if is_one else f"{unit}s"
     # "'a', 'b' or 'c'" reads better without its signs.
     facts["expected"] = str(facts.get("expected", "")).replace("'", "")
     return plain.format(**facts)
@@ -358,44 +351,34 @@ class StrictParser(Parser):
             ) from error
         if not isinstance(value, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
-        _Walk().through(value)
+        # Every value is checked for what cannot be stored, and all for depth and size.
+        number = 0
+        waiting: list[tuple[Path, dict[str, Any] | list[Any]]] = [((), value)]
+        while waiting:
+            path, parts = waiting.pop()
+            number += len(parts)
+            if len(path) > MAX_DEPTH:
+                raise Invalid(
+                    f"{path[0]}: is nested deeper than {MAX_DEPTH} levels.",
+                    field=str(path[0]),
+                )
+            if number > MAX_VALUES:
+                raise Invalid(f"The body holds more than {MAX_VALUES} values.")
+            for name, part in (
+                parts.items() if isinstance(parts, dict) else enumerate(parts)
+            ):
+                if isinstance(name, str):
+                    _refuse_text(name, path)
+                if isinstance(part, str):
+                    _refuse_text(part, (*path, name))
+                elif isinstance(part, dict | list):
+                    waiting.append(((*path, name), part))
+                elif isinstance(part, float) and not math.isfinite(part):
+                    raise _invalid((*path, name), "is not a finite number.")
         return value
 
 
-class _Walk:
-    """Checks every value of a body for what cannot be stored, and its depth and size."""
-
-    def __init__(self) -> None:
-        self.values = 0
-
-    def through(
-        self, parts: dict[str, Any] | list[Any], path: tuple[str | int, ...] = ()
-    ) -> None:
-        """Raises Invalid for what cannot be kept: U+0000, half a surrogate pair,
-        infinite numbers, and too much.
-        """
-        self.values += len(parts)
-        if len(path) > MAX_DEPTH:
-            raise Invalid(
-                f"{path[0]}: is nested deeper than {MAX_DEPTH} levels.",
-                field=str(path[0]),
-            )
-        if self.values > MAX_VALUES:
-            raise Invalid(f"The body holds more than {MAX_VALUES} values.")
-        for name, part in (
-            parts.items() if isinstance(parts, dict) else enumerate(parts)
-        ):
-            if isinstance(name, str):
-                _refuse_text(name, path)
-            if isinstance(part, str):
-                _refuse_text(part, (*path, name))
-            elif isinstance(part, dict | list):
-                self.through(part, (*path, name))
-            elif isinstance(part, float) and not math.isfinite(part):
-                raise _invalid((*path, name), "is not a finite number.")
-
-
-def _refuse_text(text: str, path: tuple[str | int, ...]) -> None:
+def _refuse_text(text: str, path: Path) -> None:
     if "\x00" in text:
         raise _invalid(path, "holds the character U+0000.")
     try:
@@ -404,6 +387,6 @@ def _refuse_text(text: str, path: tuple[str | int, ...]) -> None:
         raise _invalid(path, "holds half a surrogate pair.") from None
 
 
-def _invalid(path: tuple[str | int, ...], sentence: str) -> Invalid:
+def _invalid(path: Path, sentence: str) -> Invalid:
     field = ".".join(str(name)[:80] for name in path)
     return Invalid(f"{field or 'body'}: {sentence}", field=field)

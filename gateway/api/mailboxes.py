@@ -74,11 +74,13 @@ class MailboxSettings(Body):
             "ai_disclosure",
         }
         values = self.model_dump(include=settings, exclude_unset=True)
-        changes = {name: value for name, value in values.items() if value is not None}
-        changes |= {
-            name: ", ".join(values[name]) for name in _ADDITIONS if name in values
-        }
-        return changes | {name: values[name] or "" for name in _TEXTS if name in values}
+        for name in _ADDITIONS:
+            if name in values:
+                values[name] = ", ".join(values[name])
+        for name in _TEXTS:
+            if name in values:
+                values[name] = values[name] or ""
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class MailboxIn(MailboxSettings, Confirmable):

@@ -25,9 +25,7 @@ from gateway.api.bodies import (
     StrictBody,
     example,
 )
-from gateway.api.lists import PendingFilters
 from gateway.api.mailboxes import MailboxAnswer, MailboxChanged
-from gateway.api.shapes import Decided, PendingMessages
 from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, KeyedRequest, needs
 from gateway.errors import Invalid
 from gateway.lookups import check_may_read, email_named, mailbox_named
@@ -208,8 +206,10 @@ class UpgradeRequests(Answer):
 router = Router(tags=["oversight"])
 
 
-@router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
-def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonResponse:
+@router.get("/oversight/pending", auth=SEES_HELD, response=shapes.PendingMessages)
+def list_pending(
+    request: KeyedRequest, filters: Query[lists.PendingFilters]
+) -> JsonResponse:
     """List held messages, oldest first, with all that a decision needs; with `email_id`
     only that one.
 
@@ -233,13 +233,13 @@ def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> JsonR
 
 
 def list_pending_flat(
-    request: KeyedRequest, filters: Query[PendingFilters]
+    request: KeyedRequest, filters: Query[lists.PendingFilters]
 ) -> JsonResponse:
     """List held messages, oldest first; `to` is text."""
     return _list_pending(request, filters, partial(shapes.pending, flat=True))
 
 
-@router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
+@router.post("/oversight/decide", auth=OVERSIGHT, response=shapes.Decided)
 def decide_email(request: KeyedRequest, body: DecideIn) -> JsonResponse:
     """Approve or reject a held message. The first decision wins; 409 says what became
     of it otherwise.
@@ -270,7 +270,7 @@ def decide_flat(request: KeyedRequest, body: DecideIn) -> JsonResponse:
 
 def _list_pending(
     request: KeyedRequest,
-    filters: PendingFilters,
+    filters: lists.PendingFilters,
     shape: Callable[[Email], dict[str, Any]],
 ) -> JsonResponse:
     page: Sequence[Email] = []

@@ -20,7 +20,6 @@ from gateway.api.bodies import (
     ShortText,
     example,
 )
-from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
@@ -37,7 +36,9 @@ def _tags(value: object) -> object:
     """
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
-    return list(value or ()) if isinstance(value, dict) or value is None else value
+    if isinstance(value, dict) or value is None:
+        return list(value or ())
+    return value
 
 
 def _few(tags: list[str]) -> list[str]:
@@ -121,7 +122,7 @@ class SuppressionLifted(Answer):
 router = Router(tags=["recipients"])
 
 
-class ContactFilters(PageFilters):
+class ContactFilters(lists.PageFilters):
     """The parameters of the list. Clients that know no pages send no limit, so a page
     without one is large.
     """
@@ -182,7 +183,7 @@ def delete_contact(request: KeyedRequest, contact_id: str) -> JsonResponse:
 
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
 def list_suppressions(
-    request: KeyedRequest, filters: Query[PageFilters]
+    request: KeyedRequest, filters: Query[lists.PageFilters]
 ) -> JsonResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is
     taken off the list.

@@ -25,8 +25,11 @@ _WITHHELD: dict[str, Any] = {
     "from_name": "",
     "message_id_header": None,
     "in_reply_to": None,
+    "reply_to": None,
+    "cc": [],
+    "cc_addresses": [],
+    "metadata": {},
 }
-_WITHHELD |= {"reply_to": None, "cc": [], "cc_addresses": [], "metadata": {}}
 
 
 def address_list(addresses: list[str], *, flat: bool) -> str | list[str]:
@@ -129,19 +132,22 @@ def full(email: Email, *, text_body: bool) -> dict[str, Any]:
     may hold body text there. Others read `text_body`; the caller says whether this is
     one of them.
     """
-    message = (
-        summary(email)
-        | {"markdown": email.markdown, "attachments": attachment_rows(email)}
-        | _feedback(email)
-    )
-    return message | {"text_body": email.markdown} if text_body else message
+    message = summary(email) | _feedback(email)
+    message["markdown"] = email.markdown
+    message["attachments"] = attachment_rows(email)
+    if text_body:
+        message["text_body"] = email.markdown
+    return message
 
 
 def full_flat(email: Email) -> dict[str, Any]:
     """Return a single read in the flat dialect."""
-    bodies = dict.fromkeys(("markdown", "text", "body", "text_body"), email.markdown)
-    files = {"html_body": email.html, "attachments": attachment_rows(email)}
-    return summary(email, flat=True) | bodies | files | _feedback(email)
+    message = summary(email, flat=True) | _feedback(email)
+    for name in ("markdown", "text", "body", "text_body"):
+        message[name] = email.markdown
+    message["html_body"] = email.html
+    message["attachments"] = attachment_rows(email)
+    return message
 
 
 def _feedback(email: Email) -> dict[str, Any]:

@@ -41,6 +41,8 @@ from gateway.messages import content
 from gateway.middleware import too_large
 from gateway.models import ApiKey
 
+log = logging.getLogger(__name__)
+
 ABOUT = (
     "A self-hosted email API for agents, compatible with MultiMail's. Held mail waits for a person to approve it.\n\n"
     "To try a call here, press Authorize and paste a key into BearerKey. Each call names the scope that its key needs. "
@@ -123,9 +125,12 @@ class Document(OpenAPISchema):
         # The first sentence says more on the closed row than the name of a function.
         first, _, more = about.partition(". ")
         result["summary"] = first.rstrip(".").replace("`", "")
-        result["description"] = " ".join(
-            part for part in (more, _needed(operation)) if part
-        )
+        needed = "Needs no key."
+        if checks := operation.auth_callbacks:
+            needed = "Any key will do."
+            if scopes := [f"`{scope}`" for scope in getattr(checks[0], "scopes", ())]:
+                needed = f"Needs a key with the scope {' or '.join(scopes)}."
+        result["description"] = f"{more} {needed}".strip()
         return result
 
     def responses(self, operation: Operation) -> dict[int, Any]:
@@ -150,21 +155,6 @@ class Document(OpenAPISchema):
         result: dict[str, Any] = super().get_components()
         result["schemas"]["Problem"] = Problem.model_json_schema()
         return result
-
-
-def _needed(operation: Operation) -> str:
-    checks = operation.auth_callbacks or []
-    if not checks:
-        return "Needs no key."
-    scopes = [f"`{scope}`" for scope in getattr(checks[0], "scopes", ())]
-    return (
-        f"Needs a key with the scope {' or '.join(scopes)}."
-        if scopes
-        else "Any key will do."
-    )
-
-
-log = logging.getLogger(__name__)
 
 
 class Docs(Swagger):
@@ -297,17 +287,19 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     # ("body", "body", "to", 0): where it came from, the handler's parameter, and then
     # the field itself.
     path = [str(part) for part in first["loc"][1:]]
-    path = path[1:] if path[:1] in (["body"], ["filters"]) else path
+    if path[:1] in (["body"], ["filters"]):
+        path = path[1:]
     sentence = sentence_of(first)
-    if not path and first["type"] == "missing":
+    if path:
+        field = ".".join(path)
+        sentence = f"{field}: {sentence}"
+    elif first["type"] == "missing":
+        field = ""
         sentence = "The request needs a JSON object as its body."
-    if not path:
+    else:
         # A rule about several fields begins its sentence with the field to blame.
         named, colon, _ = sentence.partition(": ")
         field = named if colon else ""
-    else:
-        field = ".".join(path)
-        sentence = f"{field}: {sentence}"
     key: ApiKey | None = getattr(request, "auth", None)
     if first["type"] == INJECTION and key:
         # Without the text that was tried.

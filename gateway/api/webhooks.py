@@ -12,14 +12,12 @@ from pydantic import Field
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, Iso, OrNone, PendingApproval
 from gateway.api.bodies import Body, Confirmable, Line, example
-from gateway.api.lists import PageFilters
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import check_unlimited, first_or_404, mailbox_named
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
-from gateway.webhooks.subscriptions import replay_delivery
 from outgoing.models import Delivery
 
 # The published words, and the states that they stand for.
@@ -260,7 +258,7 @@ def test_webhook(request: KeyedRequest, webhook_id: str) -> JsonResponse:
     return JsonResponse(delivery_json(delivery))
 
 
-class DeliveryFilters(PageFilters):
+class DeliveryFilters(lists.PageFilters):
     """The parameters of the delivery log."""
 
     webhook_id: str = ""
@@ -312,7 +310,9 @@ def replay(request: KeyedRequest, delivery_id: str) -> JsonResponse:
         rows.filter(pk=delivery_id) if known else rows.none(), "delivery"
     )
     return JsonResponse(
-        delivery_json(replay_delivery(key=request.auth, delivery=delivery))
+        delivery_json(
+            subscriptions.replay_delivery(key=request.auth, delivery=delivery)
+        )
     )
 
 

@@ -8,7 +8,6 @@ it leaves, because they and the mailbox may have changed.
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,7 +20,7 @@ from common.mail_addresses import clean_addresses
 from gateway import auditing
 from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
-from gateway.models import ApiKey, Email, Mailbox, Refusal, Suppression
+from gateway.models import ApiKey, Email, Mailbox, Suppression
 from gateway.recipients.allowlists import judge, record_refusal
 from gateway.states import Mode, effective_mode, is_gated
 
@@ -91,18 +90,43 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
         )
     mode = _mode_of(mailbox, asked)
     if mode is Mode.READ_ONLY:
-        by_call = mailbox.oversight_mode != Mode.READ_ONLY
-        raise Forbidden(
-            "This call asks for oversight_mode read_only, in which nothing can be sent. Leave the field out."
-            if by_call
-            else "This mailbox is read_only: nothing can be sent from it. "
-            f"POST /v1/mailboxes/{mailbox.address}/request-upgrade asks its operator for another mode.",
-            code="read_only",
-        )
+        sentence = "This call asks for oversight_mode read_only, in which nothing can be sent. Leave the field out."
+        if mailbox.oversight_mode == Mode.READ_ONLY:
+            sentence = (
+                "This mailbox is read_only: nothing can be sent from it. "
+                f"POST /v1/mailboxes/{mailbox.address}/request-upgrade asks its operator for another mode."
+            )
+        raise Forbidden(sentence, code="read_only")
     if mailbox.commercial and len(recipients) != 1:
         raise Invalid(_ONE_RECIPIENT, field="to", code="one_recipient_only")
+    suppressed: dict[str, str] = {}
     if not key.sandbox:
-        _check_suppressed(fields, mailbox, refuse)
+        suppressed = Suppression.objects.among(
+            recipients, account_id=mailbox.account_id
+        )
+    gone = tuple(
+        one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED
+    )
+    if gone:
+        refusal = refuse(recipients=recipients, refused=gone, rule="unsubscribed")
+        raise Forbidden(
+            f"{_named(gone)} unsubscribed from this account's mail. Nothing was queued.",
+            code="recipient_unsubscribed",
+            field=_field_of(fields, gone[0]),
+            hint="Remove the recipient. Only an admin key can take it off the suppression list.",
+            recipients=list(gone),
+            refusal_id=refusal.pk,
+        )
+    if suppressed:
+        first = next(address for address in recipients if address in suppressed)
+        field = _field_of(fields, first)
+        raise Invalid(
+            f"{field}: {first} is suppressed, because mail to it bounced or was marked as spam.",
+            code="recipient_suppressed",
+            field=field,
+            hint="Remove the recipient, or remove it from the suppression list with an admin key.",
+            recipients=sorted(suppressed),
+        )
     check_time(mailbox=mailbox, send_at=email.send_at)
     holds_all = mailbox.account.hold_all_at is not None
     gated = is_gated(mode) or holds_all
@@ -125,35 +149,6 @@ def admit(*, key: ApiKey, email: Email, asked: Mode | None) -> Admission:
     return Admission(
         mode, gated, tuple(records), unlisted=ruling.unlisted if may_skip else ()
     )
-
-
-def _check_suppressed(
-    fields: Recipients, mailbox: Mailbox, refuse: Callable[..., Refusal]
-) -> None:
-    recipients = _addresses(fields)
-    suppressed = Suppression.objects.among(recipients, account_id=mailbox.account_id)
-    if gone := tuple(
-        one for one, why in suppressed.items() if why == Suppression.Reason.UNSUBSCRIBED
-    ):
-        refusal = refuse(recipients=recipients, refused=gone, rule="unsubscribed")
-        raise Forbidden(
-            f"{_named(gone)} unsubscribed from this account's mail. Nothing was queued.",
-            code="recipient_unsubscribed",
-            field=_field_of(fields, gone[0]),
-            hint="Remove the recipient. Only an admin key can take it off the suppression list.",
-            recipients=list(gone),
-            refusal_id=refusal.pk,
-        )
-    if suppressed:
-        first = next(address for address in recipients if address in suppressed)
-        field = _field_of(fields, first)
-        raise Invalid(
-            f"{field}: {first} is suppressed, because mail to it bounced or was marked as spam.",
-            code="recipient_suppressed",
-            field=field,
-            hint="Remove the recipient, or remove it from the suppression list with an admin key.",
-            recipients=sorted(suppressed),
-        )
 
 
 def recheck(*, email: Email) -> Recheck:
@@ -232,17 +227,16 @@ def check_time(*, mailbox: Mailbox, send_at: datetime | None) -> None:
 
 
 def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:
-    by_itself = (
-        " The mailbox adds it automatically."
-        if _field_of(everyone, outsiders[0]).startswith("auto_")
-        else ""
-    )
-    return f"This mailbox may not write to {_named(outsiders)}: not on its list of allowed recipients.{by_itself}"
+    sentence = f"This mailbox may not write to {_named(outsiders)}: not on its list of allowed recipients."
+    if _field_of(everyone, outsiders[0]).startswith("auto_"):
+        sentence += " The mailbox adds it automatically."
+    return sentence
 
 
 def _named(addresses: tuple[str, ...]) -> str:
+    named = ", ".join(addresses[:_NAMED])
     more = len(addresses) - _NAMED
-    return ", ".join(addresses[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _field_of(recipients: Recipients, address: str) -> str:

@@ -65,7 +65,26 @@ def decide_email(
         email = _locked(key, email_id)
         _check_may_decide(key, email, outcome)
         print_now = fingerprint_of(email)
-        _check_fingerprint(email, expected_fingerprint, print_now)
+        required_by = ""
+        if email.mailbox.require_fingerprint:
+            required_by = "mailbox"
+        elif email.account.require_fingerprint:
+            required_by = "account"
+        if required_by and not expected_fingerprint:
+            raise Invalid(
+                f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was "
+                "decided.",
+                field="expected_fingerprint",
+                code="fingerprint_required",
+                hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
+            )
+        if expected_fingerprint not in ("", print_now):
+            raise Conflict(
+                "The message has changed since it was read: its content or what the mailbox adds is different.",
+                code="content_changed",
+                fingerprint=print_now,
+                **email.outcome(),
+            )
         if approves:
             _check_may_approve(email)
         fields: dict[str, Any] = {
@@ -110,6 +129,7 @@ def decide_email(
     return email
 
 
+@transaction.atomic
 def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Email:
     """Set until when a held email may be approved; None: without end. A later time
     extends it.
@@ -117,20 +137,19 @@ def set_expiry(*, key: ApiKey, email_id: str, expires_at: datetime | None) -> Em
     Raises NotFound, Forbidden, or Conflict with what became of the email where it is
     not held any more.
     """
-    with transaction.atomic():
-        email = _locked(key, email_id)
-        _check_may_decide(key, email, "")
-        if email.expires_at != expires_at:
-            before = email.expires_at
-            email.expires_at = expires_at
-            email.save(update_fields=["expires_at"])
-            auditing.record(
-                "email.expiry_set",
-                email,
-                key=key,
-                before=iso(before),
-                after=iso(expires_at),
-            )
+    email = _locked(key, email_id)
+    _check_may_decide(key, email, "")
+    if email.expires_at != expires_at:
+        before = email.expires_at
+        email.expires_at = expires_at
+        email.save(update_fields=["expires_at"])
+        auditing.record(
+            "email.expiry_set",
+            email,
+            key=key,
+            before=iso(before),
+            after=iso(expires_at),
+        )
     return email
 
 
@@ -205,36 +224,14 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
         raise Forbidden(
             "The key that sent a message cannot decide it.", code="own_message"
         )
-    outgoing = email.direction == Direction.OUTBOUND
     if (
-        outgoing
+        email.direction == Direction.OUTBOUND
         and outcome == Decision.APPROVED
         and email.mailbox.oversight_mode == Mode.READ_ONLY
     ):
         raise Conflict(
             "The mailbox is now read_only: it cannot send.",
             code="read_only",
-            **email.outcome(),
-        )
-
-
-def _check_fingerprint(email: Email, expected: str, print_now: str) -> None:
-    required_by = "mailbox" if email.mailbox.require_fingerprint else "account"
-    if not expected and (
-        email.mailbox.require_fingerprint or email.account.require_fingerprint
-    ):
-        raise Invalid(
-            f"expected_fingerprint: is missing, and this {required_by} requires it of every decision. Nothing was "
-            "decided.",
-            field="expected_fingerprint",
-            code="fingerprint_required",
-            hint="Send the `fingerprint` of the message as GET /v1/oversight/pending showed it to whoever decides.",
-        )
-    if expected and expected != print_now:
-        raise Conflict(
-            "The message has changed since it was read: its content or what the mailbox adds is different.",
-            code="content_changed",
-            fingerprint=print_now,
             **email.outcome(),
         )
 

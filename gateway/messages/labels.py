@@ -49,33 +49,33 @@ def parse_tags(value: object) -> dict[str, str]:
     return tags
 
 
+@transaction.atomic
 def add_tags(*, key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, str]:
     """Merge `tags` into those of the message, and return them all. Raises Invalid when
     they become too many.
     """
-    with transaction.atomic():
-        held = _locked(email)
-        merged = held | tags
-        if len(merged) > MAX_TAGS:
-            raise Invalid(
-                f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}.",
-                field="tags",
-            )
-        if merged != held:
-            Email.objects.filter(pk=email.pk).update(tags=merged)
-            auditing.record("email.tagged", email, key=key, tags=len(tags))
+    held = _locked(email)
+    merged = held | tags
+    if len(merged) > MAX_TAGS:
+        raise Invalid(
+            f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}.",
+            field="tags",
+        )
+    if merged != held:
+        Email.objects.filter(pk=email.pk).update(tags=merged)
+        auditing.record("email.tagged", email, key=key, tags=len(tags))
     return merged
 
 
+@transaction.atomic
 def drop_tag(*, key: ApiKey, email: Email, name: str) -> bool:
     """Remove one tag; False when there was none of that name."""
-    with transaction.atomic():
-        held = _locked(email)
-        if name not in held:
-            return False
-        del held[name]
-        Email.objects.filter(pk=email.pk).update(tags=held)
-        auditing.record("email.untagged", email, key=key)
+    held = _locked(email)
+    if name not in held:
+        return False
+    del held[name]
+    Email.objects.filter(pk=email.pk).update(tags=held)
+    auditing.record("email.untagged", email, key=key)
     return True
 
 

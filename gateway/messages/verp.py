@@ -31,9 +31,8 @@ def envelope_id(email: Email) -> str:
     """Return the envelope id, which only mail servers see and repeat in reports (ENVID,
     RFC 3461 section 4.4).
     """
-    return salted_hmac("gateway.envelope", email.pk, algorithm="sha256").hexdigest()[
-        :32
-    ]
+    mac = salted_hmac("gateway.envelope", email.pk, algorithm="sha256")
+    return mac.hexdigest()[:32]
 
 
 def email_id_in(address: str) -> str:

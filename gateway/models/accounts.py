@@ -92,10 +92,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def by_hash(self, sha256: str) -> ApiKey | None:
         """Return the key, with its account, also when it is revoked."""
-        try:
-            return self.select_related("account").get(sha256=sha256)
-        except ApiKey.DoesNotExist:
-            return None
+        return self.select_related("account").filter(sha256=sha256).first()
 
     def used(self, key: ApiKey) -> None:
         """Store the time of use, at most once a minute, so that most reads write
@@ -166,18 +163,15 @@ class ApiKey(UlidModel):
         """Return those of `rows` whose `column` is a mailbox of the key, which may have
         all of them.
         """
-        return (
-            rows.filter(**{f"{column}__in": self.mailbox_ids})
-            if self.mailbox_ids
-            else rows
-        )
+        if not self.mailbox_ids:
+            return rows
+        return rows.filter(**{f"{column}__in": self.mailbox_ids})
 
     def may(self, *scopes: str) -> bool:
         """Whether the key has one of `scopes`; `admin` includes `read`."""
-        held = set(self.scopes) | (
-            {Scope.READ} if Scope.ADMIN in self.scopes else set()
-        )
-        return bool(held & set(scopes))
+        if Scope.READ in scopes and Scope.ADMIN in self.scopes:
+            return True
+        return not set(scopes).isdisjoint(self.scopes)
 
     def has_conflict_of_interest(self) -> bool:
         """Whether the key would profit from less oversight: it sends, or is a sandbox
@@ -221,16 +215,10 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
         both have unique indexes.
         """
         named = {"address": name.strip().lower()} if "@" in name else {"pk": name}
-        try:
-            mailbox = self.get(**named)
-        except Mailbox.DoesNotExist:
-            return None
-        if mailbox.account_id != key.account_id or not mailbox.is_active:
-            return None
-        if key.mailbox_ids and mailbox.pk not in key.mailbox_ids:
-            return None
-        # Known already: no query of its own.
-        mailbox.account = key.account
+        mailbox = self.visible_to(key).filter(**named).first()
+        if mailbox is not None:
+            # Known already: no query of its own.
+            mailbox.account = key.account
         return mailbox
 
 
@@ -327,7 +315,8 @@ class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
         A sandbox key sees what sandbox keys did.
         """
         mine = self.filter(account_id=key.account_id).order_by("-id")
-        mine = mine.filter(actor_key__sandbox=True) if key.sandbox else mine
+        if key.sandbox:
+            mine = mine.filter(actor_key__sandbox=True)
         if not key.mailbox_ids:
             return mine
         themselves = Q(resource_type="mailbox", resource_id__in=key.mailbox_ids)

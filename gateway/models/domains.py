@@ -25,14 +25,8 @@ class DomainQuerySet(models.QuerySet["Domain"]):
 
     def oldest_of(self, account: Account) -> str:
         """The name of the account's oldest active domain, or nothing where it has none."""
-        return (
-            self.active()
-            .filter(account=account)
-            .order_by("id")
-            .values_list("domain", flat=True)
-            .first()
-            or ""
-        )
+        mine = self.active().filter(account=account).order_by("id")
+        return mine.values_list("domain", flat=True).first() or ""
 
 
 class Domain(UlidModel):

@@ -66,11 +66,9 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """Without received mail that nobody has let in, unless the key may see what
         waits.
         """
-        return (
-            self
-            if key.sees_held()
-            else self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
-        )
+        if key.sees_held():
+            return self
+        return self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
 
     def in_sight(self) -> Self:
         """Without what is only shown when it is asked for."""
@@ -209,12 +207,8 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
     def attached_bytes(self, *, account_id: str) -> int:
         """The size of all files of an account."""
-        return (
-            self.filter(account_id=account_id, has_attachments=True).aggregate(
-                n=Sum("attachments__size")
-            )["n"]
-            or 0
-        )
+        mine = self.filter(account_id=account_id, has_attachments=True)
+        return mine.aggregate(n=Sum("attachments__size"))["n"] or 0
 
     def waiting_in(self, closed: list[str]) -> Self:
         """What waits in mailboxes that are closed.

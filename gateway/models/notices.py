@@ -39,16 +39,14 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
             .filter(pk=pk)
             .update(attempts=F("attempts") + 1, due_at=Now() + OUTBOX_LEASE)
         )
-        return (
-            self.select_related(
-                "account",
-                "approval__account",
-                "approval__requested_by_key",
-                "received__mailbox",
-            ).get(pk=pk)
-            if claimed
-            else None
-        )
+        if not claimed:
+            return None
+        return self.select_related(
+            "account",
+            "approval__account",
+            "approval__requested_by_key",
+            "received__mailbox",
+        ).get(pk=pk)
 
 
 class Notice(UlidModel):

@@ -36,9 +36,8 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         lists = self.filter(mailbox=mailbox_id)
         if not any(mode != "off" for mode in lists.values_list("mode", flat=True)):
             return []
-        is_live = Q(entries__expires_at=None) | Q(
-            entries__expires_at__gt=timezone.now()
-        )
+        now = timezone.now()
+        is_live = Q(entries__expires_at=None) | Q(entries__expires_at__gt=now)
         # No entry has an empty pattern. Without any, Django would find nothing to join,
         # and leave out the lists too.
         is_meant = Q(is_live, entries__pattern__in=["", *patterns])
@@ -182,16 +181,10 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
         """The account's contacts; for a key limited to mailboxes those of these
         mailboxes and those of none.
         """
-        mine = (
-            self.filter(account_id=key.account_id)
-            .select_related("mailbox")
-            .order_by("-id")
-        )
-        return (
-            mine.filter(Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids))
-            if key.mailbox_ids
-            else mine
-        )
+        mine = self.filter(account_id=key.account_id).order_by("-id")
+        if key.mailbox_ids:
+            mine = mine.filter(Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids))
+        return mine.select_related("mailbox")
 
     def used_by(self, mailbox: Mailbox) -> Self:
         """Contacts of one mailbox, and those of the whole account."""
@@ -207,14 +200,10 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
 
     def known(self, *, account_id: str, addresses: Iterable[str]) -> set[str]:
         """Those of `addresses` that are contacts of the account."""
-        wanted = list(addresses)
-        keys = {comparable(address) for address in wanted}
-        found = set(
-            self.filter(account_id=account_id, email__in=keys).values_list(
-                "email", flat=True
-            )
-        )
-        return {address for address in wanted if comparable(address) in found}
+        wanted = {address: comparable(address) for address in addresses}
+        rows = self.filter(account_id=account_id, email__in=set(wanted.values()))
+        found = set(rows.values_list("email", flat=True))
+        return {address for address, compared in wanted.items() if compared in found}
 
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
@@ -226,11 +215,9 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
 
         In the sandbox nothing bounces, and what did elsewhere does not hold there.
         """
-        return (
-            self.none()
-            if key.sandbox
-            else self.filter(account_id=key.account_id).order_by("-id")
-        )
+        if key.sandbox:
+            return self.none()
+        return self.filter(account_id=key.account_id).order_by("-id")
 
     def visible_to(self, key: ApiKey) -> Self:
         """Those that the key may lift: of a key limited to mailboxes, what bounced from

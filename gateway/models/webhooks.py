@@ -9,6 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, Window
 from django.db.models.functions import Now, RowNumber
+from django.utils import timezone
 
 from common.encryption import EncryptedTextField
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
@@ -40,7 +41,9 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         mailboxes or the sandbox.
         """
         mine = self.alive().filter(account_id=key.account_id).order_by("id")
-        return key.limited(mine.filter(sandbox=True) if key.sandbox else mine)
+        if key.sandbox:
+            mine = mine.filter(sandbox=True)
+        return key.limited(mine)
 
     def listening(self, about: Email | Refusal) -> list[tuple[str, list[str]]]:
         """Id and events of who may want an event of this mailbox, oldest first; by the
@@ -91,7 +94,8 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         the email.
         """
         mine = self.filter(webhook__account_id=key.account_id)
-        mine = mine.filter(webhook__sandbox=True) if key.sandbox else mine
+        if key.sandbox:
+            mine = mine.filter(webhook__sandbox=True)
         if key.mailbox_ids:
             # A subscription may have had events of other mailboxes before it was
             # limited to this one.
@@ -105,13 +109,21 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         Not what must wait for another event of its message, nor for an endpoint that is
         paused or at rest; but what somebody sends as a test goes in any case.
         """
-        awake = Exists(Webhook.objects.awake().filter(pk=OuterRef("webhook")))
+        endpoint = Webhook.objects.filter(pk=OuterRef("webhook"))
+        # Another delivery waits for this endpoint's answer already, and the last
+        # attempts were slow and failed.
+        in_hands = self.model._default_manager.filter(
+            webhook=OuterRef("webhook"),
+            state=Delivery.State.SENDING,
+            lease_until__gte=Now(),
+        ).exclude(pk=OuterRef("pk"))
+        is_slow = Exists(endpoint.filter(slow_attempts__gt=0))
         return (
             super()
             .due()
             .filter(self._its_turn())
-            .exclude(self._endpoint_is_busy())
-            .filter(Q(event=TEST_EVENT) | awake)
+            .exclude(Q(is_slow) & Q(Exists(in_hands)))
+            .filter(Q(event=TEST_EVENT) | Exists(endpoint.awake()))
         )
 
     def in_turn(self, most: int) -> list[tuple[int, bool]]:
@@ -179,14 +191,12 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         """The next due delivery of the same message and subscription, if any; claiming
         it checks all the rest.
         """
+        if not delivery.email_id:
+            return None
         same = DeliveryQuerySet.due(self).filter(
             webhook_id=delivery.webhook_id, email_id=delivery.email_id
         )
-        return (
-            same.order_by("pk").values_list("pk", flat=True).first()
-            if delivery.email_id
-            else None
-        )
+        return same.order_by("pk").values_list("pk", flat=True).first()
 
     def next_of(self, webhook_id: str) -> int | None:
         """The oldest delivery of this subscription that would be due if its endpoint
@@ -231,18 +241,6 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         return Q(email=None) | Q(
             ~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands))
         )
-
-    def _endpoint_is_busy(self) -> Q:
-        """Another delivery waits for this endpoint's answer already, and the last
-        attempts were slow and failed.
-        """
-        slow = Webhook.objects.filter(pk=OuterRef("webhook"), slow_attempts__gt=0)
-        in_hands = self.model._default_manager.filter(
-            webhook=OuterRef("webhook"),
-            state=Delivery.State.SENDING,
-            lease_until__gte=Now(),
-        ).exclude(pk=OuterRef("pk"))
-        return Q(Exists(slow)) & Q(Exists(in_hands))
 
 
 class Webhook(UlidModel):
@@ -300,6 +298,11 @@ class Webhook(UlidModel):
     def is_active(self) -> bool:
         """Whether it is not paused."""
         return self.paused_at is None
+
+    def has_previous_secret(self) -> bool:
+        """Whether a rotation of its secret still overlaps."""
+        ends = self.previous_until
+        return bool(self.previous_secret) and ends is not None and timezone.now() < ends
 
 
 class WebhookDelivery(Delivery):

@@ -95,6 +95,7 @@ def judge(*, mailbox: Mailbox, recipients: list[str]) -> Ruling:
     return ruling
 
 
+@transaction.atomic
 def replace_list(
     *,
     key: ApiKey,
@@ -110,53 +111,52 @@ def replace_list(
     `entries` are not stored yet; their patterns have the form that
     common.patterns.read_pattern gives.
     """
-    with transaction.atomic():
-        # Makes sure that a row exists, so that two first versions written at once are
-        # compared, too.
-        Allowlist.objects.bulk_create(
-            [Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True
+    # Makes sure that a row exists, so that two first versions written at once are
+    # compared, too.
+    Allowlist.objects.bulk_create(
+        [Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True
+    )
+    if not Allowlist.objects.raise_version(
+        mailbox_id=mailbox.pk,
+        kind=kind,
+        version=version,
+        mode=mode,
+        updated_at=timezone.now(),
+    ):
+        current = Allowlist.objects.values_list("version", flat=True).get(
+            mailbox=mailbox, kind=kind
         )
-        if not Allowlist.objects.raise_version(
-            mailbox_id=mailbox.pk,
-            kind=kind,
-            version=version,
-            mode=mode,
-            updated_at=timezone.now(),
-        ):
-            current = Allowlist.objects.values_list("version", flat=True).get(
-                mailbox=mailbox, kind=kind
-            )
-            raise Conflict(
-                f"The list is now at version {current}. Read it again, and send your change with that version.",
-                code="version_conflict",
-                version=current,
-            )
-        changed = Allowlist.objects.get(mailbox=mailbox, kind=kind)
-        rows = merged(entries)
-        before = set(changed.entries.values_list("pattern", flat=True))
-        added = sorted(rows.keys() - before)
-        removed = sorted(before - rows.keys())
-        changed.entries.filter(pattern__in=removed).delete()
-        for entry in rows.values():
-            entry.allowlist = changed
-            entry.added_by_key = key
-        # An entry that stays keeps its id, and who added it and when.
-        AllowlistEntry.objects.bulk_create(
-            rows.values(),
-            update_conflicts=True,
-            unique_fields=["allowlist", "pattern"],
-            update_fields=["expires_at", "note"],
+        raise Conflict(
+            f"The list is now at version {current}. Read it again, and send your change with that version.",
+            code="version_conflict",
+            version=current,
         )
-        _record(
-            "allowlist.replaced",
-            changed,
-            key,
-            entries=len(rows),
-            added=added[:_NAMED],
-            added_count=len(added),
-            removed=removed[:_NAMED],
-            removed_count=len(removed),
-        )
+    changed = Allowlist.objects.get(mailbox=mailbox, kind=kind)
+    rows = merged(entries)
+    before = set(changed.entries.values_list("pattern", flat=True))
+    added = sorted(rows.keys() - before)
+    removed = sorted(before - rows.keys())
+    changed.entries.filter(pattern__in=removed).delete()
+    for entry in rows.values():
+        entry.allowlist = changed
+        entry.added_by_key = key
+    # An entry that stays keeps its id, and who added it and when.
+    AllowlistEntry.objects.bulk_create(
+        rows.values(),
+        update_conflicts=True,
+        unique_fields=["allowlist", "pattern"],
+        update_fields=["expires_at", "note"],
+    )
+    _record(
+        "allowlist.replaced",
+        changed,
+        key,
+        entries=len(rows),
+        added=added[:_NAMED],
+        added_count=len(added),
+        removed=removed[:_NAMED],
+        removed_count=len(removed),
+    )
     return changed
 
 
@@ -175,6 +175,7 @@ def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
     return found
 
 
+@transaction.atomic
 def add_entry(
     *, key: ApiKey, mailbox: Mailbox, pattern: str, note: str
 ) -> AllowlistEntry:
@@ -183,45 +184,44 @@ def add_entry(
 
     Raises Conflict where a live entry has this pattern, and Forbidden for a full list.
     """
-    with transaction.atomic():
-        bypass = _locked_bypass(mailbox)
-        same = bypass.entries.filter(pattern=pattern)
-        if live := same.live().first():
-            raise Conflict(
-                f"{pattern} is on the list already.",
-                code="entry_exists",
-                entry_id=live.pk,
-            )
-        same.delete()
-        if bypass.entries.count() >= MAX_ENTRIES:
-            raise Forbidden(
-                f"The list has {MAX_ENTRIES} entries, the most that it may have. Remove one first.",
-                code="plan_limit",
-            )
-        entry = bypass.entries.create(
-            pattern=pattern, note=note, added_by_key=key, created_at=timezone.now()
+    bypass = _locked_bypass(mailbox)
+    same = bypass.entries.filter(pattern=pattern)
+    if live := same.live().first():
+        raise Conflict(
+            f"{pattern} is on the list already.",
+            code="entry_exists",
+            entry_id=live.pk,
         )
-        _save_change(bypass, key, added=[pattern])
+    same.delete()
+    if bypass.entries.count() >= MAX_ENTRIES:
+        raise Forbidden(
+            f"The list has {MAX_ENTRIES} entries, the most that it may have. Remove one first.",
+            code="plan_limit",
+        )
+    entry = bypass.entries.create(
+        pattern=pattern, note=note, added_by_key=key, created_at=timezone.now()
+    )
+    _save_change(bypass, key, added=[pattern])
     return entry
 
 
+@transaction.atomic
 def remove_entry(*, key: ApiKey, mailbox: Mailbox, entry_id: str) -> None:
     """Remove one entry from the bypass of a mailbox. Raises NotFound."""
-    with transaction.atomic():
-        bypass = _locked_bypass(mailbox)
-        entry = bypass.entries.filter(pk=entry_id).first()
-        if entry is None:
-            raise NotFound("This mailbox's allowlist has no entry with this id.")
-        entry.delete()
-        _save_change(bypass, key, removed=[entry.pattern])
+    bypass = _locked_bypass(mailbox)
+    entry = bypass.entries.filter(pk=entry_id).first()
+    if entry is None:
+        raise NotFound("This mailbox's allowlist has no entry with this id.")
+    entry.delete()
+    _save_change(bypass, key, removed=[entry.pattern])
 
 
+@transaction.atomic
 def set_bypass_mode(*, key: ApiKey, mailbox: Mailbox, mode: str) -> Allowlist:
     """Set the mode of the bypass of a mailbox."""
-    with transaction.atomic():
-        bypass = _locked_bypass(mailbox)
-        bypass.mode = mode
-        _save_change(bypass, key)
+    bypass = _locked_bypass(mailbox)
+    bypass.mode = mode
+    _save_change(bypass, key)
     return bypass
 
 

@@ -41,8 +41,8 @@ def add_contact(
     return contact
 
 
+@transaction.atomic
 def remove_contact(*, key: ApiKey, contact: Contact) -> None:
     """Remove a contact."""
-    with transaction.atomic():
-        if Contact.objects.filter(pk=contact.pk).delete()[0]:
-            auditing.record("contact.deleted", contact, key=key)
+    if Contact.objects.filter(pk=contact.pk).delete()[0]:
+        auditing.record("contact.deleted", contact, key=key)

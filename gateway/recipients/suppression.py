@@ -59,9 +59,8 @@ def suppress_gone(*, email: Email, refused: smtp.Replies) -> None:
         for address, (code, text) in refused.items()
         if says_gone(code, text)
     }
-    for address in sorted(
-        gone - Suppression.objects.among(gone, account_id=email.account_id).keys()
-    ):
+    known = Suppression.objects.among(gone, account_id=email.account_id)
+    for address in sorted(gone - known.keys()):
         suppress(email=email, address=address, reason=Suppression.Reason.BOUNCE)
 
 
@@ -109,13 +108,13 @@ def unsubscribed(recipients: list[str], *, account_id: str) -> tuple[str, ...]:
     )
 
 
+@transaction.atomic
 def lift(*, key: ApiKey, suppression: Suppression) -> None:
     """Take an address off the list, so that it is written to again."""
-    with transaction.atomic():
-        if Suppression.objects.filter(pk=suppression.pk).delete()[0]:
-            auditing.record(
-                "suppression.removed",
-                suppression,
-                key=key,
-                email_address=suppression.email_address,
-            )
+    if Suppression.objects.filter(pk=suppression.pk).delete()[0]:
+        auditing.record(
+            "suppression.removed",
+            suppression,
+            key=key,
+            email_address=suppression.email_address,
+        )

@@ -88,11 +88,9 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     }
     # Saved with the outcome.
     delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
-    wait = (
-        None
-        if outcome.hopeless
-        else retry_after_attempt(delivery.attempts, schedule=RETRIES)
-    )
+    wait = None
+    if not outcome.hopeless:
+        wait = retry_after_attempt(delivery.attempts, schedule=RETRIES)
     if outcome.gone and wait is None:
         # A 410 pauses the endpoint, so this delivery waits like all others.
         wait = 0
@@ -190,13 +188,9 @@ def signatures(webhook: Webhook, body: bytes) -> dict[str, str]:
     that has takes either header. Two signatures in one header would break the published
     form.
     """
-    if (
-        webhook.previous_secret
-        and webhook.previous_until
-        and timezone.now() < webhook.previous_until
-    ):
-        return {
-            HEADER: sign(webhook.previous_secret, body),
-            NEXT_HEADER: sign(webhook.secret, body),
-        }
-    return {HEADER: sign(webhook.secret, body)}
+    if not webhook.has_previous_secret():
+        return {HEADER: sign(webhook.secret, body)}
+    return {
+        HEADER: sign(webhook.previous_secret, body),
+        NEXT_HEADER: sign(webhook.secret, body),
+    }

@@ -32,32 +32,26 @@ OPENED = "message.opened"
 CANCELLED = "message.cancelled"
 FAILED = "message.failed"
 REFUSED = "message.refused"
-SPELLINGS: dict[str, frozenset[str]] = {
-    RECEIVED: frozenset({RECEIVED, "email.received", "inbound"}),
-    SENT: frozenset({SENT, "email.sent"}),
-    DELIVERED: frozenset({DELIVERED, "email.delivered", "delivery"}),
-    BOUNCED: frozenset({BOUNCED, "email.bounced", "bounce"}),
-    COMPLAINED: frozenset({COMPLAINED, "email.complained", "complaint"}),
-    PENDING: frozenset(
-        {
-            PENDING,
-            "message.pending_approval",
-            "email.pending",
-            "message.pending_send_approval",
-        }
-    ),
-    APPROVED: frozenset(
-        {APPROVED, "message.approved", "email.approved", "email.decided"}
-    ),
-    REJECTED: frozenset(
-        {REJECTED, "message.rejected", "email.rejected", "email.decided"}
-    ),
-    OPENED: frozenset({OPENED, "open"}),
-    CANCELLED: frozenset({CANCELLED}),
-    FAILED: frozenset({FAILED}),
-    REFUSED: frozenset({REFUSED}),
+SPELLINGS: dict[str, set[str]] = {
+    RECEIVED: {RECEIVED, "email.received", "inbound"},
+    SENT: {SENT, "email.sent"},
+    DELIVERED: {DELIVERED, "email.delivered", "delivery"},
+    BOUNCED: {BOUNCED, "email.bounced", "bounce"},
+    COMPLAINED: {COMPLAINED, "email.complained", "complaint"},
+    PENDING: {
+        PENDING,
+        "message.pending_approval",
+        "email.pending",
+        "message.pending_send_approval",
+    },
+    APPROVED: {APPROVED, "message.approved", "email.approved", "email.decided"},
+    REJECTED: {REJECTED, "message.rejected", "email.rejected", "email.decided"},
+    OPENED: {OPENED, "open"},
+    CANCELLED: {CANCELLED},
+    FAILED: {FAILED},
+    REFUSED: {REFUSED},
 }
-KNOWN = frozenset().union(*SPELLINGS.values())
+KNOWN: set[str] = set().union(*SPELLINGS.values())
 
 
 def spelling_for(events: Iterable[str], name: str) -> str | None:
@@ -76,7 +70,28 @@ def announce(
     `at` is the moment that the email stores of what happened; without one it happens
     now.
     """
-    _add_deliveries(names, email, _facts(email) | details, at or timezone.now())
+    facts = {
+        **email.ids(),
+        "thread_id": email.thread_id,
+        "mailbox": email.mailbox.address,
+        "mailbox_id": email.mailbox_id,
+        "from": email.from_address,
+        # Text, because programs put it into fields that must be text; `to_addresses` is
+        # the array.
+        "to": ", ".join(email.to),
+        "to_addresses": email.to,
+        "subject": email.subject,
+        "direction": email.direction,
+        "status": email.status,
+        "has_attachments": email.has_attachments,
+        "sandbox": email.sandbox,
+        "metadata": email.metadata,
+        "sent_by_key": email.sent_by_key_id,
+        "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
+        **email.outcome(),
+        **details,
+    }
+    _add_deliveries(names, email, facts, at or timezone.now())
 
 
 def announce_refusal(refusal: Refusal, *, facts: dict[str, Any]) -> None:
@@ -131,26 +146,3 @@ def envelope(
         "data": common,
     }
     return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _facts(email: Email) -> dict[str, Any]:
-    facts = {
-        **email.ids(),
-        "thread_id": email.thread_id,
-        "mailbox": email.mailbox.address,
-        "mailbox_id": email.mailbox_id,
-        "from": email.from_address,
-        # Text, because programs put it into fields that must be text; `to_addresses` is
-        # the array.
-        "to": ", ".join(email.to),
-        "to_addresses": email.to,
-        "subject": email.subject,
-        "direction": email.direction,
-        "status": email.status,
-        "has_attachments": email.has_attachments,
-        "sandbox": email.sandbox,
-        "metadata": email.metadata,
-        "sent_by_key": email.sent_by_key_id,
-        "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
-    }
-    return facts | email.outcome()

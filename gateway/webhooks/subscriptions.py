@@ -87,48 +87,45 @@ def change_webhook(
     return webhook
 
 
+@transaction.atomic
 def delete_webhook(*, key: ApiKey, webhook: Webhook) -> None:
     """Delete a subscription; its open deliveries fail."""
-    with transaction.atomic():
-        Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=timezone.now())
-        waiting = WebhookDelivery.objects.filter(
-            webhook=webhook, state=WebhookDelivery.State.DUE
-        )
-        waiting.update(
-            state=WebhookDelivery.State.FAILED,
-            last_error="The subscription was deleted.",
-        )
-        auditing.record("webhook.deleted", webhook, key=key)
+    Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=timezone.now())
+    waiting = WebhookDelivery.objects.filter(
+        webhook=webhook, state=WebhookDelivery.State.DUE
+    )
+    waiting.update(
+        state=WebhookDelivery.State.FAILED,
+        last_error="The subscription was deleted.",
+    )
+    auditing.record("webhook.deleted", webhook, key=key)
 
 
+@transaction.atomic
 def rotate_secret(
     *, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta
 ) -> Webhook:
     """Give a subscription another secret, which signs when the overlap is over
     (`signatures`).
     """
-    with transaction.atomic():
-        now = timezone.now()
-        webhook = Webhook.locked(webhook.pk)
-        overlapping = bool(
-            webhook.previous_secret
-            and webhook.previous_until
-            and now < webhook.previous_until
-        )
-        # Rotated again before the overlap was over: receivers are sure to know only the
-        # oldest secret.
-        known = webhook.previous_secret if overlapping else webhook.secret
-        webhook.save_fields(
-            secret=secret or new_secret(),
-            previous_secret=known if overlap else "",
-            previous_until=now + overlap if overlap else None,
-        )
-        auditing.record(
-            "webhook.rotated",
-            webhook,
-            key=key,
-            overlap_s=int(overlap.total_seconds()),
-        )
+    now = timezone.now()
+    webhook = Webhook.locked(webhook.pk)
+    known = webhook.secret
+    if webhook.has_previous_secret():
+        # Rotated again before the overlap was over: receivers are sure to know only
+        # the oldest secret.
+        known = webhook.previous_secret
+    webhook.save_fields(
+        secret=secret or new_secret(),
+        previous_secret=known if overlap else "",
+        previous_until=now + overlap if overlap else None,
+    )
+    auditing.record(
+        "webhook.rotated",
+        webhook,
+        key=key,
+        overlap_s=int(overlap.total_seconds()),
+    )
     return webhook
 
 

@@ -455,7 +455,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(
     )
     assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
     # The response arrives late.
-    outbox._record_sent(worker, smtp.HandoverResult("250 OK"))
+    outbox._record_sent(worker, smtp.HandoverResult({}, reports_delivery=False))
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (
         Status.SENT,
@@ -476,7 +476,7 @@ def test_late_worker_loses_its_claim_and_sends_no_events(
     assert outbox._attempt(asleep) == "lease lost"
     assert logged(caplog, "attempt given up, not its to send")["attempt"] == 1
     assert (leave(email), outbox._attempt(asleep)) == ("sent", "lease lost")
-    outbox._record_sent(asleep, smtp.HandoverResult("250 OK"))
+    outbox._record_sent(asleep, smtp.HandoverResult({}, reports_delivery=False))
     outbox._fail(asleep, smtp.HandoverFailed("too late"))
     assert not outbox._write_off(asleep, "too late")
     expected = ["message.sent", "message.delivered"]
