@@ -63,8 +63,6 @@ class AdminClient(Client):
         `without` what MultiMail has refused here. Raises FieldsRefused for more of
         those.
         """
-        target = path(template, *parts)
-        deadline = Deadline.after(self._within)
         left_out = set(optional) & set(without)
         params = params and {
             name: text for name, text in params.items() if name not in left_out
@@ -79,12 +77,12 @@ class AdminClient(Client):
             body = (body or {}) | self._approval
         return self._call(
             method,
-            target,
+            path(template, *parts),
             params=params,
             body=body,
             optional=optional,
             limit=MAX_LIST,
-            deadline=deadline,
+            deadline=Deadline.after(self._within),
         )
 
     def _rows(self, target: str, *names: str) -> list[dict[str, Any]]:
@@ -273,12 +271,11 @@ class AdminClient(Client):
         """Read one list of a mailbox. Raises NotFound or FieldsRefused where lists are
         not replaced as a whole.
         """
-        asked = {"kind": kind}
         answer = self.ask(
             "GET",
             "/v1/mailboxes/{}/allowlist",
             mailbox_id,
-            params=asked,
+            params={"kind": kind},
             optional=("kind",),
         )
         if "entries" in answer and "version" not in answer:

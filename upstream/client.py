@@ -69,26 +69,22 @@ class Client:
         a hundred megabytes on both sides. `without` is as in `decide_email`.
         """
         deadline = Deadline.after(TOTAL_TIMEOUT if email_id else WHOLE_TIMEOUT)
-        asked = (
-            {"email_id": email_id}
-            if email_id
-            else {"only": "pending"}
-            if "only" not in without
-            else {}
-        )
+        asked = {}
+        if email_id:
+            asked["email_id"] = email_id
+        elif "only" not in without:
+            asked["only"] = "pending"
         rows: dict[str, dict[str, Any]] = {}
         cursor = ""
         seen = {""}
         unreadable = 0
         size = 0
         while True:
-            params = asked | ({"cursor": cursor} if cursor else {})
-            limit = MAX_ANSWER - size
             answer = self._exchange(
                 "GET",
                 "/v1/oversight/pending",
-                params=params,
-                limit=limit,
+                params=asked | ({"cursor": cursor} if cursor else {}),
+                limit=MAX_ANSWER - size,
                 deadline=deadline,
             )
             body = _object_in(answer, sent=asked, optional=("only",))
@@ -125,11 +121,10 @@ class Client:
         """Read one message with all that is known of it. It marks received mail as
         read! docs/multimail.md, Reading.
         """
-        if not mailbox_id:
-            return self._call("GET", path("/v1/emails/{}", email_id))
-        return self._call(
-            "GET", path("/v1/mailboxes/{}/emails/{}", mailbox_id, email_id)
-        )
+        target = path("/v1/emails/{}", email_id)
+        if mailbox_id:
+            target = path("/v1/mailboxes/{}/emails/{}", mailbox_id, email_id)
+        return self._call("GET", target)
 
     def read_thread(
         self, *, thread_id: str, mailbox_id: str, without: Collection[str] = ()
@@ -240,14 +235,12 @@ class Client:
         """Stop everything that would leave the account without a new approval, or let
         it go again (our gateway).
         """
-        body = {"hold_all": on}
-        deadline = Deadline.after(within)
         return self._call(
             "PATCH",
             "/v1/account",
-            body=body,
+            body={"hold_all": on},
             limit=MAX_DECISION_ANSWER,
-            deadline=deadline,
+            deadline=Deadline.after(within),
         )
 
     def list_suppressed(self, *, most: int, page: int) -> list[dict[str, Any]]:
@@ -285,9 +278,11 @@ class Client:
         cursor = ""
         seen = {""}
         while len(rows) < most:
-            params = ({"limit": str(page)} if page else {}) | (
-                {"cursor": cursor} if cursor else {}
-            )
+            params = {}
+            if page:
+                params["limit"] = str(page)
+            if cursor:
+                params["cursor"] = cursor
             body = self._call("GET", target, params=params, deadline=deadline)
             rows += [
                 row for row in rows_in(body, name, what=what) if isinstance(row, dict)
@@ -408,12 +403,9 @@ def _parsed(answer: Answer) -> dict[str, Any] | None:
 def _error_for(answer: Answer, found: dict[str, Any] | None) -> errors.UpstreamError:
     status = answer.status
     body = found or {}
-    message = str(body.get("error") or "")[:300]
-    sentence = (
-        f"MultiMail answered {status}: {message}"
-        if message
-        else f"MultiMail answered {status}."
-    )
+    sentence = f"MultiMail answered {status}."
+    if message := str(body.get("error") or "")[:300]:
+        sentence = f"MultiMail answered {status}: {message}"
     if status == 429:
         header = answer.headers.get("Retry-After", "")
         return errors.Throttled(

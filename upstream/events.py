@@ -95,14 +95,9 @@ def parse(body: bytes) -> Event:
     """
     payload = _load(body)
     inner = payload["data"] if isinstance(payload.get("data"), dict) else {}
-    name = next(
-        (
-            text
-            for key in ("event", "type", "event_type")
-            if (text := _text(payload.get(key)))
-        ),
-        "",
-    )
+    name = ""
+    for key in ("event", "type", "event_type"):
+        name = name or _text(payload.get(key))
     name = name.removeprefix("multimail/")
     reader = _Reader(inner, payload)
     kind = _NAMES.get(name, "")
@@ -114,20 +109,22 @@ def parse(body: bytes) -> Event:
         reader.wrong.append("metadata")
     reason = reader.text("reason", "decision_reason")
     decided_by = reader.text("decided_by", "approved_by")
+    email_id = reader.text("email_id", "message_id") or _text(inner.get("id"))
+    if not email_id and not inner:
+        email_id = _text(payload.get("id"))
+    direction = direction_of(reader.text("direction"), status)
     event = Event(
         kind=kind,
         name=name,
         event_id=_text(payload.get("event_id")),
-        email_id=_email_id(reader, inner, payload),
+        email_id=email_id,
         mailbox_id=reader.text("mailbox_id"),
         mailbox=reader.text("mailbox"),
         thread_id=reader.text("thread_id"),
         sender=reader.text("from", "from_address", "sender"),
         to=reader.addresses("to_addresses", "to"),
         subject=reader.text("subject"),
-        direction=direction_of(reader.text("direction"), status)
-        if kind != "received"
-        else "inbound",
+        direction="inbound" if kind == "received" else direction,
         status=status,
         reason=with_reported(reason, reader.find("decision_reference"), decided_by),
         decided_by=decided_by,
@@ -152,18 +149,9 @@ def direction_of(direction: Any, status: Any) -> str:
     """Return a message's direction. Only received mail waits for an inbound approval,
     whatever direction is named.
     """
-    return (
-        "inbound" if direction == "inbound" or status == _AWAITS_INBOUND else "outbound"
-    )
-
-
-def _email_id(
-    reader: "_Reader", inner: Mapping[str, Any], payload: Mapping[str, Any]
-) -> str:
-    found = reader.text("email_id", "message_id")
-    return (
-        found or _text(inner.get("id")) or ("" if inner else _text(payload.get("id")))
-    )
+    if direction == "inbound" or status == _AWAITS_INBOUND:
+        return "inbound"
+    return "outbound"
 
 
 class _Reader:
@@ -273,18 +261,15 @@ def _load(body: bytes) -> dict[str, Any]:
 
 
 def _number(text: str) -> float:
+    """Return a number; refuse NaN and Infinity, and what is too large for one."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
     return number
 
 
-def _constant(name: str) -> None:
-    raise ValueError(name)
-
-
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=unique_keys, parse_float=_number, parse_constant=_constant
+    object_pairs_hook=unique_keys, parse_float=_number, parse_constant=_number
 )
 
 
@@ -311,8 +296,6 @@ def _depth(text: str) -> int:
 
 
 def _text(value: Any) -> str:
-    return (
-        str(value)
-        if isinstance(value, str | int) and not isinstance(value, bool)
-        else ""
-    )
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return str(value)

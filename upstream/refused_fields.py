@@ -8,9 +8,13 @@ from typing import Any
 
 # What each call can do without; its other fields are the call itself.
 OF_A_DECISION = (
-    *("decided_by", "expected_fingerprint", "reason"),
+    "decided_by",
+    "expected_fingerprint",
+    "reason",
     # Our gateway's, and in words a part of the reason too.
-    *("suggested_markdown", "replaced_by", "changes"),
+    "suggested_markdown",
+    "replaced_by",
+    "changes",
 )
 OF_A_MESSAGE = ("oversight_mode", "replaces", "metadata")
 OF_A_WEBHOOK = ("include_sandbox", "secret")
