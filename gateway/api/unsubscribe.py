@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from ninja import Router
 
-from gateway.recipients.unsubscribing import email_of_token, unsubscribe
+from gateway.recipients.suppression import email_of_token, unsubscribe
 
 _PAGE = """<!doctype html>
 <html lang="en">

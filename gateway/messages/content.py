@@ -27,7 +27,7 @@ from common.fingerprint import Content, fingerprint
 from common.mail_addresses import clean_addresses
 from gateway.models import Email
 from gateway.parsed import render_markdown
-from gateway.recipients.unsubscribing import unsubscribe_link
+from gateway.recipients.suppression import unsubscribe_link
 from gateway.states import Decision, Direction, Mode
 from gateway.timestamps import iso
 
