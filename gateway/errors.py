@@ -21,6 +21,7 @@ class GatewayError(Exception):
         code: str = "",
         field: str = "",
         hint: str = "",
+        retry_after: int | None = None,
         **extra: Any,
     ) -> None:
         super().__init__(error)
@@ -28,17 +29,17 @@ class GatewayError(Exception):
         self.code = code or self.code
         self.field = field
         self.hint = hint
+        self.retry_after = retry_after or self.retry_after
         self.extra = extra
 
     def body(self) -> dict[str, Any]:
         """Return the JSON object that clients get."""
-        optional = {"field": self.field, "hint": self.hint}
-        return {
-            "error": self.error,
-            "code": self.code,
-            **{k: v for k, v in optional.items() if v},
-            **self.extra,
-        }
+        body = {"error": self.error, "code": self.code}
+        if self.field:
+            body["field"] = self.field
+        if self.hint:
+            body["hint"] = self.hint
+        return body | self.extra
 
 
 class BadRequest(GatewayError):
@@ -92,10 +93,6 @@ class TooManyRequests(GatewayError):
 
     status = 429
     code = "rate_limited"
-
-    def __init__(self, error: str, *, retry_after: int, **more: Any) -> None:
-        super().__init__(error, **more)
-        self.retry_after = retry_after
 
 
 class Unavailable(GatewayError):

@@ -77,7 +77,7 @@ router = Router(tags=["messages"])
 @router.get("/mailboxes/{mailbox}/emails", auth=READ, response=Messages)
 def list_emails(
     request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
-) -> HttpResponse:
+) -> JsonResponse:
     """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
     box = mailbox_named(request.auth, mailbox)
     rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box))
@@ -85,7 +85,7 @@ def list_emails(
 
 
 @router.get(_EMAIL, auth=READ, response=Message)
-def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
+def read_email(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
     """Read one message whole. An unread one is read from then on."""
     found = _email(request, mailbox, email)
     lookups.open_email(request.auth, found)
@@ -93,12 +93,12 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
 
 
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
-def cancel(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
+def cancel(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
     """Take back a message that has not left."""
     return _cancel(request.auth, _email(request, mailbox, email))
 
 
-def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResponse:
+def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> JsonResponse:
     """List received mail, unread if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
     rows = filters.apply(
@@ -107,7 +107,7 @@ def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResp
     return _page(request.auth, rows, filters.page_size(), flat=True)
 
 
-def list_of_all(request: KeyedRequest, filters: SpamFilters) -> HttpResponse:
+def list_of_all(request: KeyedRequest, filters: SpamFilters) -> JsonResponse:
     """List received mail of all mailboxes that the key may use."""
     rows = filters.apply(_searched(request.auth, filters).received())
     return _page(request.auth, rows, filters.page_size(), flat=True)
@@ -115,7 +115,7 @@ def list_of_all(request: KeyedRequest, filters: SpamFilters) -> HttpResponse:
 
 def read_flat(
     request: KeyedRequest, id: str = "", email_id: str = "", message_id: str = ""
-) -> HttpResponse:
+) -> JsonResponse:
     """Read one message whole, by its id alone."""
     named = id or email_id or message_id
     if not named:
@@ -125,12 +125,12 @@ def read_flat(
     return JsonResponse(shapes.full_flat(found))
 
 
-def cancel_flat(request: KeyedRequest, body: CancelIn) -> HttpResponse:
+def cancel_flat(request: KeyedRequest, body: CancelIn) -> JsonResponse:
     """Take back a message that has not left, by its id alone."""
     return _cancel(request.auth, email_named(request.auth, body.names_email()))
 
 
-def _cancel(key: ApiKey, email: Email) -> HttpResponse:
+def _cancel(key: ApiKey, email: Email) -> JsonResponse:
     cancelled = decisions.cancel_email(key=key, email=email)
     return JsonResponse(cancelled.ids() | {"status": cancelled.status})
 
@@ -141,7 +141,7 @@ def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
     return emails.readable_by(key) if filters.subject_contains else emails
 
 
-def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
+def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> JsonResponse:
     page, cursor = lists.cut(rows.with_mailbox(), limit)
     return JsonResponse(
         {
@@ -154,7 +154,7 @@ def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
 @router.get("/mailboxes/{mailbox}/threads/{thread}", auth=READ, response=Thread)
 def read_thread(
     request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False
-) -> HttpResponse:
+) -> JsonResponse:
     """List a thread, oldest first; with `bodies` the newest messages, and what they
     say. Nothing is marked read.
     """
@@ -169,7 +169,7 @@ def read_thread(
 
 def read_thread_flat(
     request: KeyedRequest, thread_id: str = "", mailbox: str = ""
-) -> HttpResponse:
+) -> JsonResponse:
     """List a thread, oldest first, by its id alone; `to` is text."""
     if not thread_id:
         raise Invalid("thread_id: give the id of the thread.", field="thread_id")
@@ -184,7 +184,7 @@ def _thread(
     *,
     flat: bool,
     bodies: bool = False,
-) -> HttpResponse:
+) -> JsonResponse:
     found = thread_named(key, thread_id, mailbox=mailbox)
     most = MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
     emails = list(found[: most + 1])
@@ -223,7 +223,7 @@ def _thread(
 
 
 @router.get(_TAGS, auth=READ, response=Tags)
-def read_tags(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
+def read_tags(request: KeyedRequest, mailbox: str, email: str) -> JsonResponse:
     """Get the tags of a message."""
     return JsonResponse({"tags": _email(request, mailbox, email).tags})
 
@@ -231,7 +231,7 @@ def read_tags(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
 @router.put(_TAGS, auth=SEND, response=Tags)
 def write_tags(
     request: KeyedRequest, mailbox: str, email: str, body: TagsIn
-) -> HttpResponse:
+) -> JsonResponse:
     """Add tags to a message; those of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
     return JsonResponse(
@@ -242,7 +242,7 @@ def write_tags(
 @router.delete(_TAGS + "/{path:name}", auth=SEND, response=TagDeleted)
 def delete_tag(
     request: KeyedRequest, mailbox: str, email: str, name: str
-) -> HttpResponse:
+) -> JsonResponse:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)
     return JsonResponse(
@@ -250,12 +250,12 @@ def delete_tag(
     )
 
 
-def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> HttpResponse:
+def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> JsonResponse:
     """Add tags to a message, by its id alone; the answer lists their names."""
     return tag_by_id(request, body.names_email(), body.tags)
 
 
-def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> HttpResponse:
+def tag_by_id(request: KeyedRequest, email: str, tags: dict[str, str]) -> JsonResponse:
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
     merged = labels.add_tags(key=request.auth, email=found, tags=tags)
@@ -316,7 +316,7 @@ def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse
 
 
 @router.get("/oversight/pending/{email}/original", auth=SEES_HELD, response=Original)
-def read_original(request: KeyedRequest, email: str) -> HttpResponse:
+def read_original(request: KeyedRequest, email: str) -> JsonResponse:
     """Get the HTML of a message as its author handed it in, and what simplifying it
     changed.
     """

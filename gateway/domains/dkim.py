@@ -94,7 +94,7 @@ def signed(message: bytes, *, sender: str) -> bytes:
     # its own.
     import dkim
 
-    signed_headers = _SIGNED
+    signed_headers = list(_SIGNED)
     if b"\r\nList-Unsubscribe: " in message.partition(b"\r\n\r\n")[0]:
         signed_headers += 2 * _UNSUBSCRIBE
     header: bytes = dkim.sign(
@@ -103,6 +103,6 @@ def signed(message: bytes, *, sender: str) -> bytes:
         domain=key.domain.domain.encode(),
         privkey=key.private_key.encode(),
         canonicalize=(b"relaxed", b"relaxed"),
-        include_headers=list(signed_headers),
+        include_headers=signed_headers,
     )
     return header + message
