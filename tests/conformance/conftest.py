@@ -47,7 +47,8 @@ def gateway(
     # A slow machine must not make the gateway pause the mail server.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600.0)
     mail_server_memory.State.asked_again_at = 0.0
-    mails.mood, mails.refuse = "ok", {}
+    mails.mood = "ok"
+    mails.refuse = {}
     # Otherwise each search for a mail would read the mail of earlier tests again.
     mails.taken.clear()
     return Gateway(mails, hooks)

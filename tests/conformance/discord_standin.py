@@ -19,18 +19,23 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 TOKEN = "MTAwMDAwMDAwMDAwMDAwMDAx.stand.in"
-BOT, GUILD, CHANNEL, MEMBER, GUEST, ROLE = (
-    "1001",
-    "2001",
-    "3001",
-    "4001",
-    "4002",
-    "5001",
-)
-MANAGE_MESSAGES, EVERYBODY_MAY = 1 << 13, (1 << 10) | (1 << 11)
+BOT = "1001"
+GUILD = "2001"
+CHANNEL = "3001"
+MEMBER = "4001"
+GUEST = "4002"
+ROLE = "5001"
+MANAGE_MESSAGES = 1 << 13
+EVERYBODY_MAY = (1 << 10) | (1 << 11)
 MESSAGE_CONTENT = 1 << 15
-HELLO, DISPATCH, HEARTBEAT, IDENTIFY, ACK = 10, 0, 1, 2, 11
-COMMAND, DEFERRED, EPHEMERAL = 2, 5, 64
+HELLO = 10
+DISPATCH = 0
+HEARTBEAT = 1
+IDENTIFY = 2
+ACK = 11
+COMMAND = 2
+DEFERRED = 5
+EPHEMERAL = 64
 JOINED = "2026-01-05T09:00:00+00:00"
 _APPLICATION = {
     "id": BOT,
@@ -323,7 +328,8 @@ class _Socket:
     def __init__(
         self, discord: Discord, socket: web.WebSocketResponse, *, compressed: bool
     ) -> None:
-        self._discord, self._socket = discord, socket
+        self._discord = discord
+        self._socket = socket
         # With compress=zlib-stream all messages are parts of one stream, each flushed.
         self._zlib = zlib.compressobj() if compressed else None
         self._sequence = 0
@@ -506,7 +512,8 @@ def discord() -> Iterator[Discord]:
 
     loop = asyncio.new_event_loop()
     standin._loop = loop
-    started, stop = threading.Event(), asyncio.Event()
+    started = threading.Event()
+    stop = asyncio.Event()
     thread = threading.Thread(
         target=loop.run_until_complete, args=(serve(started, stop),), daemon=True
     )

@@ -77,11 +77,9 @@ def receive(
     row in the list.
     """
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = (
-        sender,
-        product.known["MAILBOX_ADDRESS"],
-        subject,
-    )
+    mail["From"] = sender
+    mail["To"] = product.known["MAILBOX_ADDRESS"]
+    mail["Subject"] = subject
     mail.set_content("It was due on Monday.")
     with smtplib.SMTP(
         "127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=60

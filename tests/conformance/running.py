@@ -41,11 +41,9 @@ class Answer:
     """An answer of the gateway, with the interface of the clients' libraries."""
 
     def __init__(self, asked: str, response: Any) -> None:
-        self.asked, self.status_code, self.headers = (
-            asked,
-            response.status_code,
-            response.headers,
-        )
+        self.asked = asked
+        self.status_code = response.status_code
+        self.headers = response.headers
         self.content: bytes = response.getvalue()
 
     @property
@@ -64,7 +62,8 @@ class Gateway:
     """The gateway as its clients and its operator use it."""
 
     def __init__(self, mail: MailServer, hooks: Program) -> None:
-        self.mail, self.hooks = mail, hooks
+        self.mail = mail
+        self.hooks = hooks
         self._client = Client(raise_request_exception=False)
         self._due: list[tuple[Any, Any]] = []
 
@@ -78,10 +77,8 @@ class Gateway:
         headers |= options.get("headers", {})
         body = options.get("data") or b""
         if "json" in options:
-            body, headers["Content-Type"] = (
-                json.dumps(options["json"]),
-                "application/json",
-            )
+            body = json.dumps(options["json"])
+            headers["Content-Type"] = "application/json"
         if params := options.get("params"):
             path += ("&" if "?" in path else "?") + urlencode(params)
         kind = headers.get("Content-Type", "")
@@ -152,7 +149,8 @@ class Gateway:
         """Bring a mail in, as the gateway's own mail server does with what another one
         handed over; return its id.
         """
-        mailbox, content = mailbox_for(to), mail.as_bytes()
+        mailbox = mailbox_for(to)
+        content = mail.as_bytes()
         assert mailbox is not None, f"nobody takes mail for {to}"
         digest = digest_of(content, now=timezone.now())
         with self._wake_ups():

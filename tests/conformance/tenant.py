@@ -36,11 +36,9 @@ class Tenant:
     def __init__(self, gateway: Gateway, known: dict[str, str]) -> None:
         self.gateway = gateway
         self.keys = known
-        self.account, self.mailbox, self.address = (
-            known["account"],
-            known["mailbox"],
-            known["address"],
-        )
+        self.account = known["account"]
+        self.mailbox = known["mailbox"]
+        self.address = known["address"]
         self.base = f"/v1/mailboxes/{self.mailbox}"
 
     def call(
@@ -53,19 +51,35 @@ class Tenant:
         """Read something that is there."""
         return ok(self.call("GET", path, key=key, params=params))
 
+    def post(self, path: str, key: str = "agent", **fields: Any) -> Answer:
+        """Send fields; return whatever comes."""
+        return self.call("POST", path, key=key, json=fields or None)
+
+    def patch(self, path: str, key: str = "admin", **fields: Any) -> Answer:
+        """Change something; return whatever comes."""
+        return self.call("PATCH", path, key=key, json=fields)
+
+    def put(self, path: str, key: str = "admin", **fields: Any) -> Answer:
+        """Replace something; return whatever comes."""
+        return self.call("PUT", path, key=key, json=fields)
+
+    def delete(self, path: str, key: str = "admin") -> Answer:
+        """Delete something; return whatever comes."""
+        return self.call("DELETE", path, key=key)
+
     def add_key(self, name: str, *scopes: str, **fields: Any) -> dict[str, Any]:
         """Make a key by the API, with the operator's code where it needs one; it is
         then known under `name`.
         """
         body = {"name": name, "scopes": scopes, **fields}
-        answer = self.call("POST", "/v1/api-keys", key="admin", json=body)
+        answer = self.post("/v1/api-keys", key="admin", **body)
         if answer.status_code == 202:
             body["approval_code"] = (
                 ApprovalRequest.objects.filter(account=self.account)
                 .latest("created_at")
                 .code
             )
-            answer = self.call("POST", "/v1/api-keys", key="admin", json=body)
+            answer = self.post("/v1/api-keys", key="admin", **body)
         made = ok(answer, 201)
         self.keys[name] = made["api_key"]
         return made
@@ -144,16 +158,15 @@ class Tenant:
         self, email_id: str, action: str, *, key: str = "oversight", **fields: Any
     ) -> Answer:
         """Decide by the current path; return whatever comes."""
-        return self.call(
-            "POST",
+        return self.post(
             "/v1/oversight/decide",
             key=key,
-            json={"email_id": email_id, "action": action} | fields,
+            **({"email_id": email_id, "action": action} | fields),
         )
 
     def cancel(self, email_id: str, *, key: str = "agent") -> Answer:
         """Take a message back as the SDK does: without a body."""
-        return self.call("POST", f"{self.base}/emails/{email_id}/cancel", key=key)
+        return self.post(f"{self.base}/emails/{email_id}/cancel", key=key)
 
     def wait_for_mails(self, subject: str) -> list[EmailMessage]:
         """Wait until a mail with this subject has really left."""
@@ -167,11 +180,9 @@ class Tenant:
         """Bring a mail in by SMTP, wait until it is listed, and return its row."""
         subject = headers.pop("subject", unique("Question"))
         mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = (
-            "Dana <dana@northwind.example>",
-            to or self.address,
-            subject,
-        )
+        mail["From"] = "Dana <dana@northwind.example>"
+        mail["To"] = to or self.address
+        mail["Subject"] = subject
         mail["Message-ID"] = f"<{unique('q').replace(' ', '')}@northwind.example>"
         mail.set_content(headers.pop("body", "Where is my order?"))
         for name, value in headers.items():
@@ -193,9 +204,7 @@ class Tenant:
         """
         path = f"/{self.account}/{unique('hook').replace(' ', '')}"
         body = {"url": self.gateway.hooks.url + path, "events": list(events), **fields}
-        return ok(self.call("POST", "/v1/webhooks", key="admin", json=body), 201) | {
-            "path": path
-        }
+        return ok(self.post("/v1/webhooks", key="admin", **body), 201) | {"path": path}
 
     def events(self, hook: dict[str, Any]) -> list[Post]:
         """What a subscription has got so far."""

@@ -29,10 +29,8 @@ def test_zapier_app_works_by_its_own_paths(tenant):
         (received["id"], tenant.address)
     ], "its trigger: newest first"
     whole = ok(call("GET", received["id"]))
-    assert (
-        "Where is my order?" in whole["body"],
-        ok(call("GET", "inbox"))["emails"][0]["status"],
-    ) == (True, "read")
+    assert "Where is my order?" in whole["body"]
+    assert ok(call("GET", "inbox"))["emails"][0]["status"] == "read"
     assert ok(call("GET", f"thread/{received['thread_id']}"))["message_count"] == 1
     message = {
         "mailbox": tenant.address,
@@ -74,47 +72,38 @@ def test_zapier_app_works_by_its_own_paths(tenant):
         answer = tenant.call(
             "GET" if path == "inbox" else "POST", f"/v1/emails/{path}", key=key, json={}
         )
-        assert (answer.status_code, bool(answer.json()["error"])) == (status, True), (
-            path
-        )
+        assert answer.status_code == status, path
+        assert bool(answer.json()["error"]), path
 
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 UNKNOWN = (
-    *(
-        "/",
-        "/v1",
-        "/v1/",
-        "/v2/account",
-        "/nothing",
-        "/v1/nothing",
-        "/admin/",
-        "/accounts/login/",
-        "/%00",
-        "/v1/%ff",
-    ),
-    *(
-        "/v1/mailboxes/",
-        "/v1/account/",
-        "/send_email/",
-        "/v1//account",
-        "/health/",
-        "/v1/x/../account",
-    ),
-    *(
-        "/v1/emails",
-        "/v1/emails/send",
-        "/v1/emails/inbox",
-        "/v1/emails/x/report-spam",
-        "/v1/billing/portal",
-    ),
-    *(
-        "/v1/account/challenge",
-        "/v1/confirm",
-        "/v1/slug-check/x",
-        "/v1/export",
-        "/.well-known/agent/x@y.example",
-    ),
+    "/",
+    "/v1",
+    "/v1/",
+    "/v2/account",
+    "/nothing",
+    "/v1/nothing",
+    "/admin/",
+    "/accounts/login/",
+    "/%00",
+    "/v1/%ff",
+    "/v1/mailboxes/",
+    "/v1/account/",
+    "/send_email/",
+    "/v1//account",
+    "/health/",
+    "/v1/x/../account",
+    "/v1/emails",
+    "/v1/emails/send",
+    "/v1/emails/inbox",
+    "/v1/emails/x/report-spam",
+    "/v1/billing/portal",
+    "/v1/account/challenge",
+    "/v1/confirm",
+    "/v1/slug-check/x",
+    "/v1/export",
+    "/.well-known/agent/x@y.example",
 )
 
 

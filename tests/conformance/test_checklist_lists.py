@@ -5,7 +5,8 @@ Lines 33 and 34, of the lists, are proven with the gateway's own tests.
 
 from tests.conformance.tenant import ok, unique
 
-INSIDER, OUTSIDER = "dana@northwind.example", "mallory@outside.example"
+INSIDER = "dana@northwind.example"
+OUTSIDER = "mallory@outside.example"
 
 
 def stored(tenant):
@@ -20,16 +21,15 @@ def test_same_key_twice_is_one_message(tenant):
     ):
         first = tenant.send(**body, **key_fields)
         again = ok(tenant.submit(**body, **key_fields))
-        assert (again["id"], again["status"], again["idempotent"]) == (
-            first["id"],
-            "pending_send_approval",
-            True,
-        )
+        assert again["id"] == first["id"]
+        assert again["status"] == "pending_send_approval"
+        assert again["idempotent"] is True
         assert again["thread_id"] == first["thread_id"]
         assert again["email_id"] == again["message_id"] == first["id"]
         assert not again.get("idempotency_mismatch")
         changed = ok(tenant.submit(**body | {"subject": "Else"}, **key_fields))
-        assert (changed["id"], changed["idempotency_mismatch"]) == (first["id"], True)
+        assert changed["id"] == first["id"]
+        assert changed["idempotency_mismatch"] is True
         ok(tenant.decide(first["id"], "approve"))
         tenant.wait_for_status(first["id"], "sent")
         assert ok(tenant.submit(**body, **key_fields))["status"] == "already_sent"
@@ -43,12 +43,11 @@ def test_same_key_twice_is_one_message(tenant):
         tenant.call("POST", "/send_email", json=flat, headers={"Idempotency-Key": "k"})
         for _ in range(2)
     ]
-    first, again = ok(answers[0], 202), ok(answers[1])
-    assert (again["id"], again["status"], again["idempotent"]) == (
-        first["id"],
-        "queued",
-        True,
-    )
+    first = ok(answers[0], 202)
+    again = ok(answers[1])
+    assert again["id"] == first["id"]
+    assert again["status"] == "queued"
+    assert again["idempotent"] is True
 
 
 def test_body_wins_over_header_replies_have_keys_of_their_own_and_a_failed_send_uses_none(
@@ -60,13 +59,11 @@ def test_body_wins_over_header_replies_have_keys_of_their_own_and_a_failed_send_
     second = tenant.send(headers={"Idempotency-Key": "header"})
     assert second["id"] != first["id"]
     assert ok(tenant.submit(idempotency_key="body"))["id"] == first["id"]
-    path, body = (
-        f"{tenant.base}/reply/{received['id']}",
-        {"markdown": "Hello", "idempotency_key": "body"},
-    )
-    reply = ok(tenant.call("POST", path, json=body), 202)
+    path = f"{tenant.base}/reply/{received['id']}"
+    body = {"markdown": "Hello", "idempotency_key": "body"}
+    reply = ok(tenant.post(path, **body), 202)
     assert reply["id"] != first["id"]
-    assert ok(tenant.call("POST", path, json=body))["id"] == reply["id"]
+    assert ok(tenant.post(path, **body))["id"] == reply["id"]
 
 
 def test_key_is_free_again_after_a_day_but_not_after_a_cancel(tenant):
@@ -92,14 +89,15 @@ def test_same_content_is_refused_for_a_minute(tenant):
     for passed, status in (("30 seconds", 409), ("30 seconds", 202)):
         tenant.gateway.sql(
             "UPDATE gateway_idempotencyrecord SET expires_at = expires_at - %s::interval WHERE email_id = %s",
-            *(passed, first["id"]),
+            passed,
+            first["id"],
         )
         assert tenant.submit(**body).status_code == status, passed
     path = f"{tenant.base}/reply/{tenant.receive()['id']}"
-    assert [
-        tenant.call("POST", path, json={"markdown": "Soon"}).status_code
-        for _ in range(2)
-    ] == [202, 409]
+    assert [tenant.post(path, markdown="Soon").status_code for _ in range(2)] == [
+        202,
+        409,
+    ]
 
 
 def test_live_agents_and_sandbox_keys_do_not_see_each_others_mail(tenant):
@@ -122,12 +120,11 @@ def test_live_agents_and_sandbox_keys_do_not_see_each_others_mail(tenant):
 
 def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
     """Point 3."""
-    live, trial = (
-        tenant.held(),
-        tenant.held(key="sandbox agent", subject=unique("Trial")),
-    )
+    live = tenant.held()
+    trial = tenant.held(key="sandbox agent", subject=unique("Trial"))
     rows = {row["id"]: row for row in tenant.pending()}
-    assert (rows[live["id"]]["sandbox"], rows[trial["id"]]["sandbox"]) == (False, True)
+    assert rows[live["id"]]["sandbox"] is False
+    assert rows[trial["id"]]["sandbox"] is True
     assert [row["id"] for row in tenant.pending(key="sandbox oversight")] == [
         trial["id"]
     ]
@@ -140,11 +137,10 @@ def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
 
 
 def test_live_webhook_hears_of_sandbox_mail_unless_it_was_switched_off(tenant):
-    both, live = (
-        tenant.subscribe("oversight.pending"),
-        tenant.subscribe("oversight.pending", include_sandbox=False),
-    )
-    trial, real = tenant.held(key="sandbox agent"), tenant.held()
+    both = tenant.subscribe("oversight.pending")
+    live = tenant.subscribe("oversight.pending", include_sandbox=False)
+    trial = tenant.held(key="sandbox agent")
+    real = tenant.held()
     sandbox_of = {
         one.said["id"]: one.said["sandbox"] for one in tenant.wait_for_events(both, 2)
     }

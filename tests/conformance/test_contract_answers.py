@@ -91,20 +91,17 @@ def test_things_of_an_account_have_their_keys(tenant):
     )
     assert made["api_key"] not in rows.text
     contact = ok(
-        tenant.call(
-            "POST",
-            "/v1/contacts",
-            json={"name": "C", "email": "c@x.example", "tags": ["t"]},
-        ),
+        tenant.post("/v1/contacts", name="C", email="c@x.example", tags=["t"]),
         201,
     )
     for answer in (contact, tenant.get("/v1/contacts", key="read")["contacts"][0]):
         assert missing("id name email tags created_at mailbox", answer) == []
         assert isinstance(answer["created_at"], int)
     body = {"domain": f"{tenant.mailbox}.example".lower()}
-    domain = ok(tenant.call("POST", "/v1/domains", key="admin", json=body), 201)
+    domain = ok(tenant.post("/v1/domains", key="admin", **body), 201)
     assert missing(DOMAIN, domain) == []
-    assert (domain["status"], domain["dns_records"] != []) == ("pending", True)
+    assert domain["status"] == "pending"
+    assert domain["dns_records"] != []
 
 
 def test_logs_and_usage_have_their_keys(tenant):
@@ -130,11 +127,7 @@ def test_logs_and_usage_have_their_keys(tenant):
         assert (
             missing("breakdown data", tenant.get(f"/v1/usage{query}", key="read")) == []
         )
-    ok(
-        tenant.call(
-            "POST", f"{tenant.base}/request-upgrade", json={"target_mode": "autonomous"}
-        )
-    )
+    ok(tenant.post(f"{tenant.base}/request-upgrade", target_mode="autonomous"))
     [wish] = tenant.get("/v1/upgrade-requests", key="admin")["requests"]
     assert missing("id mailbox_id target_mode code created_at expires_at", wish) == []
 
@@ -152,9 +145,9 @@ def test_flat_reply_to_a_thread_answers_its_newest_received_mail(tenant):
     parent = tenant.read(first["id"])["message_id_header"]
     second = tenant.receive(subject="Re: Thread", In_Reply_To=parent, References=parent)
     assert second["thread_id"] == first["thread_id"]
-    tenant.call("POST", f"{tenant.base}/reply/{first['id']}", json={"markdown": "One"})
+    tenant.post(f"{tenant.base}/reply/{first['id']}", markdown="One")
     body = {"thread_id": first["thread_id"], "body": "Two"}
-    reply = ok(tenant.call("POST", "/reply_email", json=body), 202)
+    reply = ok(tenant.post("/reply_email", **body), 202)
     assert (
         tenant.read(reply["id"])["in_reply_to"]
         == tenant.read(second["id"])["message_id_header"]
@@ -164,27 +157,19 @@ def test_flat_reply_to_a_thread_answers_its_newest_received_mail(tenant):
 def test_mailbox_address_is_never_issued_twice(tenant, other):
     address = f"once@{tenant.address.partition('@')[2]}"
     body = {"address": address, "display_name": "Once"}
-    made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json=body), 201)
-    assert (
-        tenant.call("POST", "/v1/mailboxes", key="admin", json=body).status_code == 409
-    )
-    ok(tenant.call("DELETE", f"/v1/mailboxes/{made['id']}", key="admin"))
-    assert (
-        tenant.call("POST", "/v1/mailboxes", key="admin", json=body).status_code == 409
-    )
+    made = ok(tenant.post("/v1/mailboxes", key="admin", **body), 201)
+    assert tenant.post("/v1/mailboxes", key="admin", **body).status_code == 409
+    ok(tenant.delete(f"/v1/mailboxes/{made['id']}"))
+    assert tenant.post("/v1/mailboxes", key="admin", **body).status_code == 409
     assert (
         tenant.call("GET", f"/v1/mailboxes/{made['id']}", key="read").status_code == 404
     )
-    assert not other.call("POST", "/v1/mailboxes", key="admin", json=body).ok
+    assert not other.post("/v1/mailboxes", key="admin", **body).ok
 
 
 def test_approval_in_a_mailbox_that_is_read_only_by_now_is_409(tenant):
     sent = tenant.held()
-    ok(
-        tenant.call(
-            "PATCH", tenant.base, key="admin", json={"oversight_mode": "read_only"}
-        )
-    )
+    ok(tenant.patch(tenant.base, oversight_mode="read_only"))
     assert (
         ok(tenant.decide(sent["id"], "approve"), 409)["status"]
         == "pending_send_approval"
@@ -200,7 +185,7 @@ def test_body_fields_rank_markdown_before_body_before_text(tenant):
         {"text": "t", "body": "b"},
         {"text": "t"},
     ):
-        sent = ok(tenant.call("POST", "/send_email", json=flat | fields), 202)
+        sent = ok(tenant.post("/send_email", **(flat | fields)), 202)
         wanted = fields.get("markdown") or fields.get("body") or fields["text"]
         assert tenant.read(sent["id"])["markdown"] == wanted
 

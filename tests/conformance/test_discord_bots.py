@@ -48,7 +48,8 @@ def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
         between.between(product.known["GATEWAY_URL"]) as gateway,
     ):
         if request.param == "python":
-            command, more = _python(discord), {}
+            command = _python(discord)
+            more = {}
         else:
             command, more = _javascript(
                 discord, Path(request.config.cache.mkdir("discord-js"))
@@ -142,7 +143,8 @@ def answered(product, bot, interaction) -> dict:
         product, bot, interaction.final_message, "an answer to the slash command"
     )
     first = interaction.callback()
-    assert (first.body["type"], first.body["data"]["flags"]) == (DEFERRED, EPHEMERAL)
+    assert first.body["type"] == DEFERRED
+    assert first.body["data"]["flags"] == EPHEMERAL
     assert reply["allowed_mentions"]["parse"] == []
     return reply
 
@@ -249,10 +251,8 @@ def test_unread_mail_is_shown_with_the_line_that_answers_it(product, bot):
         product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply"
     )
     reply = newest(product, direction="outbound")
-    assert (reply["to"], reply["thread_id"]) == (
-        ["dana@northwind.example"],
-        received["thread_id"],
-    )
+    assert reply["to"] == ["dana@northwind.example"]
+    assert reply["thread_id"] == received["thread_id"]
     assert reply["markdown"] == "It comes today."
     unread = product.call(
         "GET", "/v1/check_inbox", params={"mailbox": product.known["MAILBOX_ADDRESS"]}
@@ -273,10 +273,8 @@ def test_reply_is_held_in_its_thread(product, bot):
     reply = newest(product)
     assert reply["thread_id"] == asked["thread_id"]
     assert reply["id"] != asked["id"]
-    assert (reply["markdown"], reply["status"]) == (
-        "It is on its way.\nAna",
-        "pending_send_approval",
-    )
+    assert reply["markdown"] == "It is on its way.\nAna"
+    assert reply["status"] == "pending_send_approval"
     assert reply["metadata"]["discord_user_id"] == MEMBER
     assert reply["metadata"]["discord_channel"] == "outreach"
     assert "Held for review" in answer["content"]

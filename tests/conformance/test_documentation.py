@@ -197,7 +197,7 @@ def _of_call(call: ast.Call) -> list[tuple[object, object]]:
     name = getattr(call.func, "id", "")
     if name == "problem" and len(call.args) == 3:
         return [(call.args[0], call.args[2])]
-    if name == "answer" and isinstance(call.args[0], ast.Dict):
+    if name == "JsonResponse" and isinstance(call.args[0], ast.Dict):
         body = {
             getattr(key, "value", None): value
             for key, value in zip(call.args[0].keys, call.args[0].values, strict=True)

@@ -17,7 +17,9 @@ class App:
     """The running recipe, and its stand-in for Inngest."""
 
     def __init__(self, inngest, url, secret):
-        self.inngest, self.url, self.secret = inngest, url, secret
+        self.inngest = inngest
+        self.url = url
+        self.secret = secret
 
     def begin(self, product):
         """Start a run with a letter of its own, as far as it goes."""

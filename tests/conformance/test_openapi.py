@@ -41,16 +41,14 @@ def things(tenant):
     tenant.held()
     tenant.wait_for_events(hook)
     deliveries = tenant.get("/v1/webhook-deliveries", key="admin")["deliveries"]
-    contact = ok(
-        tenant.call("POST", "/v1/contacts", json={"email": "c@x.example"}), 201
-    )
+    contact = ok(tenant.post("/v1/contacts", email="c@x.example"), 201)
     domain = {"domain": f"{unique('d').replace(' ', '')}.example"}
     allowed = {"pattern": "dana@northwind.example"}
-    tenant.call("POST", f"{tenant.base}/allowlist", key="admin", json=allowed)
+    tenant.post(f"{tenant.base}/allowlist", key="admin", **allowed)
     allowed["approval_code"] = (
         ApprovalRequest.objects.filter(account=tenant.account).latest("created_at").code
     )
-    ok(tenant.call("POST", f"{tenant.base}/allowlist", key="admin", json=allowed), 201)
+    ok(tenant.post(f"{tenant.base}/allowlist", key="admin", **allowed), 201)
     return {
         "mailbox": tenant.mailbox,
         "entry_id": tenant.get(f"{tenant.base}/allowlist")["entries"][0]["id"],
@@ -61,9 +59,7 @@ def things(tenant):
         "contact_id": contact["id"],
         "webhook_id": hook["id"],
         "delivery_id": deliveries[0]["id"],
-        "domain_id": ok(
-            tenant.call("POST", "/v1/domains", key="admin", json=domain), 201
-        )["id"],
+        "domain_id": ok(tenant.post("/v1/domains", key="admin", **domain), 201)["id"],
         "address": "c@x.example",
     }
 
@@ -123,11 +119,16 @@ class Prober:
         self.session.mount("http://", InProcess(tenant.gateway))
         self.failures = (schemathesis.errors.FailureGroup, AssertionError)
         self.checks = [
-            *(not_a_server_error, checks.status_code_conformance),
-            *(checks.content_type_conformance, checks.response_schema_conformance),
+            not_a_server_error,
+            checks.status_code_conformance,
+            checks.content_type_conformance,
+            checks.response_schema_conformance,
         ]
-        self.tenant, self.real, self.turn = tenant, things(tenant), 0
-        self.found, self.statuses = [], set()
+        self.tenant = tenant
+        self.real = things(tenant)
+        self.turn = 0
+        self.found = []
+        self.statuses = set()
 
     def ask(self, case):
         self.turn += 1
@@ -206,7 +207,7 @@ def with_real_things(tenant, path, example, real):
         }
     if path.endswith("/upgrade"):
         body = {"target_mode": "monitored"}
-        ok(tenant.call("POST", f"{tenant.base}/request-upgrade", json=body))
+        ok(tenant.post(f"{tenant.base}/request-upgrade", **body))
         ids["code"] = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0][
             "code"
         ]

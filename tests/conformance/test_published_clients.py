@@ -44,8 +44,11 @@ class Tools:
     """
 
     def __init__(self, name, process, known):
-        self._name, self._process, self._known = name, process, known
-        self.offered, self.used = [], set()
+        self._name = name
+        self._process = process
+        self._known = known
+        self.offered = []
+        self.used = set()
 
     def ask(self, key, tool, **fields):
         """Use a tool; return its text, or the error that it raised."""
@@ -75,7 +78,8 @@ def python_with(folder, requirements):
     """
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        python, done = folder / "venv" / "bin" / "python", folder / "installed"
+        python = folder / "venv" / "bin" / "python"
+        done = folder / "installed"
         if done.exists() and done.read_text() == " ".join(requirements):
             return python
         subprocess.run(
@@ -146,8 +150,10 @@ def tools(request, product, tmp_path):
 
 
 def test_every_tool_says_what_happened(product, tools):
-    mailbox, address = product.known["MAILBOX_ID"], product.known["MAILBOX_ADDRESS"]
-    subject, name = f"Asked {time.time_ns()}", f"Dana {time.time_ns()}"
+    mailbox = product.known["MAILBOX_ID"]
+    address = product.known["MAILBOX_ADDRESS"]
+    subject = f"Asked {time.time_ns()}"
+    name = f"Dana {time.time_ns()}"
     base = f"/v1/mailboxes/{mailbox}/emails"
     received = recipes.receive(product, subject)
     ids = {"mailbox_id": mailbox, "email_id": received["id"]}

@@ -108,10 +108,8 @@ def receiver(product, tmp_path_factory):
     """The recipe that checks signatures, subscribed to decisions and tests; it prints
     to a file.
     """
-    port, out = (
-        str(product.stack.hook_port),
-        tmp_path_factory.mktemp("receiver") / "out",
-    )
+    port = str(product.stack.hook_port)
+    out = tmp_path_factory.mktemp("receiver") / "out"
     with recipes.webhook(
         product, "oversight.pending", "email.decided", "message.received"
     ) as hook:
@@ -194,13 +192,15 @@ class Model:
     """An MCP client of the recipes' MCP server."""
 
     def __init__(self, program):
-        self._program, self._id = program, 0
+        self._program = program
+        self._id = 0
 
     def ask(self, method, **params):
         self._id += 1
         self.write(method, id=self._id, params=params)
         answer = json.loads(self._program.stdout.readline())
-        assert (answer["jsonrpc"], answer["id"]) == ("2.0", self._id)
+        assert answer["jsonrpc"] == "2.0"
+        assert answer["id"] == self._id
         return answer.get("result", answer.get("error"))
 
     def write(self, method, **more):
@@ -260,16 +260,16 @@ def test_model_sends_once_however_often_it_calls(product, model):
     }
     failed, text = model.use("send_email", **message)
     first = json.loads(text)
-    assert (failed, first["oversight_status"]) == (False, "pending_approval")
+    assert failed is False
+    assert first["oversight_status"] == "pending_approval"
     failed, text = model.use("send_email", **message)
-    assert (failed, json.loads(text)["id"]) == (False, first["id"])
+    assert failed is False
+    assert json.loads(text)["id"] == first["id"]
     recipes.decide(product, first["id"], "reject", "No.")
     failed, text = model.use("read_email", id=first["id"])
-    assert (failed, json.loads(text)["status"], json.loads(text)["decision"]) == (
-        False,
-        "rejected",
-        "rejected",
-    )
+    assert failed is False
+    assert json.loads(text)["status"] == "rejected"
+    assert json.loads(text)["decision"] == "rejected"
 
 
 def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
@@ -279,20 +279,20 @@ def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
         "reply_email", id=received["id"], markdown="It is on its way."
     )
     reply = json.loads(text)
-    assert (failed, reply["thread_id"]) == (False, received["thread_id"])
+    assert failed is False
+    assert reply["thread_id"] == received["thread_id"]
     failed, text = model.use("read_thread", thread_id=reply["thread_id"])
-    assert (failed, [one["id"] for one in json.loads(text)["emails"]]) == (
-        False,
-        [received["id"], reply["id"]],
-    )
+    assert failed is False
+    assert [one["id"] for one in json.loads(text)["emails"]] == [
+        received["id"],
+        reply["id"],
+    ]
     recipes.decide(product, reply["id"], "approve", "Good.")
     failed, text = model.use("wait_for_decision", id=reply["id"])
     result = json.loads(text)
-    assert (failed, result["decision"], result["decision_reason"]) == (
-        False,
-        "approved",
-        "Good.",
-    )
+    assert failed is False
+    assert result["decision"] == "approved"
+    assert result["decision_reason"] == "Good."
     message = {
         "to": ["dana@northwind.example"],
         "subject": f"Back {time.time_ns()}",
@@ -300,10 +300,11 @@ def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
     }
     waiting = json.loads(model.use("send_email", **message)[1])
     failed, text = model.use("withdraw_email", id=waiting["id"])
+    assert failed is False
     assert (
-        failed,
-        json.loads(model.use("wait_for_decision", id=waiting["id"])[1])["status"],
-    ) == (False, "cancelled")
+        json.loads(model.use("wait_for_decision", id=waiting["id"])[1])["status"]
+        == "cancelled"
+    )
     assert model.use("withdraw_email", id=reply["id"])[0], "it has left"
 
 
@@ -314,10 +315,8 @@ def test_model_reads_what_was_received(product, model):
     assert not failed
     assert received["id"] in [row["id"] for row in json.loads(text)["emails"]]
     failed, text = model.use("read_email", id=received["id"])
-    assert (failed, json.loads(text)["markdown"].strip()) == (
-        False,
-        "It was due on Monday.",
-    )
+    assert failed is False
+    assert json.loads(text)["markdown"].strip() == "It was due on Monday."
 
 
 def test_model_gets_an_explanation_of_what_is_wrong(model):
