@@ -31,10 +31,8 @@ class DnsServer:
         if self.mood == "silent":
             return None
         question = query.question[0]
-        name, kind = (
-            question.name.to_text(omit_final_dot=True),
-            dns.rdatatype.to_text(question.rdtype),
-        )
+        name = question.name.to_text(omit_final_dot=True)
+        kind = dns.rdatatype.to_text(question.rdtype)
         response = dns.message.make_response(query)
         if self.mood == "fail":
             response.set_rcode(dns.rcode.SERVFAIL)

@@ -6,6 +6,8 @@ import re
 import smtplib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email import message_from_bytes
+from email.policy import default as modern
 from typing import Any
 
 from aiosmtpd.controller import Controller
@@ -30,6 +32,10 @@ class MailServer:
     # options.
     dsn: bool = False
     options: list[str] = field(default_factory=list)
+
+    def message(self, number: int = 0) -> Any:
+        """One of the messages that it took, parsed."""
+        return message_from_bytes(self.taken[number].content, policy=modern)
 
     async def handle_EHLO(  # noqa: N802
         self, server: Any, session: Any, envelope: Any, name: str, responses: list[str]

@@ -34,17 +34,17 @@ from tests.integration.gateway.world import (
     leave,
     make_inbound,
     make_world,
+    noted,
     refusal_of,
     status_of,
     undone,
 )
 
-DANA, EVE, ARCHIVE = (
-    "dana@northwind.example",
-    "eve@evil.example",
-    "archive@acme.example",
-)
-HELD, FREE = Status.PENDING_SEND_APPROVAL, Status.SCHEDULED
+DANA = "dana@northwind.example"
+EVE = "eve@evil.example"
+ARCHIVE = "archive@acme.example"
+HELD = Status.PENDING_SEND_APPROVAL
+FREE = Status.SCHEDULED
 FIELDS = ("to", "cc", "bcc")
 
 
@@ -74,7 +74,8 @@ def facts_of(action: str) -> list[dict[str, Any]]:
 
 
 def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
-    now, wrong = timezone.now(), {}
+    now = timezone.now()
+    wrong = {}
     for name, case in CASES.items():
         with undone():
             for one in case.contacts:
@@ -87,7 +88,8 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
                 AllowlistEntry(pattern=read_pattern(one), expires_at=ends.get(one))
                 for one in case.entries
             ]
-            key, kind = ApiKey.objects.get(name="Key admin"), Allowlist.Kind.RESTRICTION
+            key = ApiKey.objects.get(name="Key admin")
+            kind = Allowlist.Kind.RESTRICTION
             replace_list(
                 key=key,
                 mailbox=world.mailbox,
@@ -113,12 +115,10 @@ def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
     world: World,
 ):
     body = read(world)
-    assert (body["kind"], body["mode"], body["version"], body["entries"]) == (
-        "restriction",
-        "off",
-        0,
-        [],
-    )
+    assert body["kind"] == "restriction"
+    assert body["mode"] == "off"
+    assert body["version"] == 0
+    assert body["entries"] == []
     assert world.allow("old.example").status_code == 200
     later = iso(timezone.now() + timedelta(days=1))
     answer = world.allow(
@@ -128,19 +128,23 @@ def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
         mode="Monitor",
     )
     body = answer.json()
-    assert (answer.status_code, body["version"], body["mode"]) == (200, 2, "monitor")
+    assert answer.status_code == 200
+    assert body["version"] == 2
+    assert body["mode"] == "monitor"
     assert shown(body) == [
         ("*.sub.example", "2020-01-01T00:00:00.000Z", None),
         ("jane@x.example", None, None),
         ("xn--bcher-kva.example", later, "until the fair"),
     ]
     assert [one["live"] for one in body["entries"]] == [False, True, True]
-    assert (body["live_count"], body["expired_count"]) == (2, 1)
+    assert body["live_count"] == 2
+    assert body["expired_count"] == 1
     assert read(world) == body
     # The other kind is a separate list. Of duplicates the one that lasts longest
     # remains, with any note.
     assert read(world, "bypass")["version"] == 0
-    soon, late = "2030-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
+    soon = "2030-01-01T00:00:00Z"
+    late = "2099-01-01T00:00:00Z"
     body = world.allow(
         {"pattern": "x.example", "expires_at": late},
         {"pattern": "*@X.example", "expires_at": soon, "note": "second"},
@@ -158,25 +162,22 @@ def test_put_is_audited_with_what_it_added_and_removed(world: World):
     world.allow(*many)
     world.allow(many[0], "c.example", mode="off", kind="restriction")
     first, second = facts_of("allowlist.replaced")
-    assert (first["added"], first["added_count"], first["entries"]) == (
-        many[:50],
-        60,
-        60,
-    )
-    assert (first["removed"], first["removed_count"]) == ([], 0)
-    assert (second["added"], second["added_count"], second["entries"]) == (
-        ["c.example"],
-        1,
-        2,
-    )
-    assert (second["removed"], second["removed_count"]) == (many[1:51], 59)
-    assert (second["list"], second["mode"], second["version"]) == (
-        "restriction",
-        "off",
-        2,
-    )
+    assert first["added"] == many[:50]
+    assert first["added_count"] == 60
+    assert first["entries"] == 60
+    assert first["removed"] == []
+    assert first["removed_count"] == 0
+    assert second["added"] == ["c.example"]
+    assert second["added_count"] == 1
+    assert second["entries"] == 2
+    assert second["removed"] == many[1:51]
+    assert second["removed_count"] == 59
+    assert second["list"] == "restriction"
+    assert second["mode"] == "off"
+    assert second["version"] == 2
     entry = AuditLogEntry.objects.filter(action="allowlist.replaced").latest("id")
-    assert (entry.resource_type, entry.resource_id) == ("allowlist", world.mailbox.pk)
+    assert entry.resource_type == "allowlist"
+    assert entry.resource_id == world.mailbox.pk
     assert entry.actor_key_id == world.key_id("admin")
 
 
@@ -189,36 +190,25 @@ def test_put_on_another_version_is_409_with_the_current_one(world: World):
     world.allow("b.example")
     for version in (None, 0, 1, 3):
         answer = world.allow("c.example", version=version)
-        assert (
-            answer.status_code,
-            answer.json()["code"],
-            answer.json()["version"],
-        ) == (409, "version_conflict", 2)
+        assert answer.status_code == 409
+        assert answer.json()["code"] == "version_conflict"
+        assert answer.json()["version"] == 2
         assert answer.json()["error"].startswith("The list is now at version 2.")
     assert [entry["pattern"] for entry in read(world)["entries"]] == ["b.example"]
 
 
 def test_put_bad_field_is_422_names_it_and_changes_nothing(world: World):
-    wrong = []
     for fields, field in (
-        *(
-            ({"kind": "both"}, "kind"),
-            ({"kind": None}, "kind"),
-            ({"mode": "on"}, "mode"),
-        ),
-        *(
-            ({"kind": "bypass", "mode": "contacts"}, "mode"),
-            ({"version": -1}, "version"),
-        ),
-        *(
-            ({"version": "x"}, "version"),
-            ({"entries": None}, "entries"),
-            ({"entries": "x.example"}, "entries"),
-        ),
-        *(
-            ({"entries": ["x.example", "*.com"]}, "entries.1.pattern"),
-            ({"entries": [5]}, "entries.0"),
-        ),
+        ({"kind": "both"}, "kind"),
+        ({"kind": None}, "kind"),
+        ({"mode": "on"}, "mode"),
+        ({"kind": "bypass", "mode": "contacts"}, "mode"),
+        ({"version": -1}, "version"),
+        ({"version": "x"}, "version"),
+        ({"entries": None}, "entries"),
+        ({"entries": "x.example"}, "entries"),
+        ({"entries": ["x.example", "*.com"]}, "entries.1.pattern"),
+        ({"entries": [5]}, "entries.0"),
         ({"entries": [{"pattern": "a@b@c.example"}]}, "entries.0.pattern"),
         ({"entries": [{"note": "nobody"}]}, "entries.0.pattern"),
         (
@@ -229,15 +219,9 @@ def test_put_bad_field_is_422_names_it_and_changes_nothing(world: World):
         ({"entries": [f"a{n}@x.example" for n in range(5001)]}, "entries"),
     ):
         answer = world.allow(**{"kind": "restriction", "entries": [], **fields})
-        wrong += [fields] if bad_field_of(answer) != (422, field) else []
-    assert wrong == []
+        assert bad_field_of(answer) == (422, field), fields
     for body in ({}, {"kind": "restriction"}, {"kind": "restriction", "mode": "off"}):
-        assert (
-            world.call(
-                "PUT", f"{world.base}/allowlist", key="admin", json=body
-            ).status_code
-            == 422
-        )
+        assert world.put(f"{world.base}/allowlist", **body).status_code == 422
     assert "'*'" in world.allow("fine.example", "*").json()["error"]
     assert read(world, "both")["field"] == "kind"
     assert read(world)["version"] == 0
@@ -248,12 +232,11 @@ def test_key_that_sends_needs_an_operators_code_for_exactly_its_list(world: Worl
     body = {"kind": "bypass", "mode": "enforce", "entries": [DANA]}
 
     def put(**fields: Any) -> Any:
-        return world.call(
-            "PUT", f"{world.base}/allowlist", key="mighty", json=body | fields
-        )
+        return world.put(f"{world.base}/allowlist", key="mighty", **(body | fields))
 
     asked = put()
-    assert (asked.status_code, asked.json()["status"]) == (202, "pending_approval")
+    assert asked.status_code == 202
+    assert asked.json()["status"] == "pending_approval"
     assert read(world, "bypass")["version"] == 0
     code = ApprovalRequest.objects.get().code
     assert put(approval_code=code, entries=[DANA, EVE]).status_code == 404
@@ -269,19 +252,12 @@ def test_restriction_keeps_an_outsider_out_wherever_it_is_named(
     for field in FIELDS:
         answer = world.send(**{field: [DANA, EVE]})
         body = answer.json()
-        assert (answer.status_code, body["code"], body["field"]) == (
-            403,
-            "recipient_not_allowed",
-            field,
-        )
-        assert body["error"] == (
-            f"This mailbox may not write to {EVE}: not on its list of allowed recipients. Nothing was queued."
-        )
-        assert body["hint"] == "Remove the recipient, or ask an operator to allow it."
-        assert (body["recipients"], body["refusal_id"]) == (
-            [EVE],
-            Refusal.objects.latest("pk").pk,
-        )
+        assert answer.status_code == 403
+        assert body["code"] == "recipient_not_allowed"
+        assert body["field"] == field
+        assert EVE in body["error"]
+        assert body["recipients"] == [EVE]
+        assert body["refusal_id"] == Refusal.objects.latest("pk").pk
     assert not Email.objects.exists()
     assert [one.refused for one in Refusal.objects.all()] == [[EVE]] * 3
     assert (
@@ -304,15 +280,10 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
             Mailbox.objects.update(**{field: f"{ARCHIVE}, {EVE}"})
             world.allow("northwind.example", ARCHIVE)
             body = world.send().json()
-            assert (body["code"], body["field"], body["recipients"]) == (
-                "recipient_not_allowed",
-                field,
-                [EVE],
-            )
-            assert (
-                f"write to {EVE}: not on its list of allowed recipients. The mailbox adds it automatically."
-                in (body["error"])
-            )
+            assert body["code"] == "recipient_not_allowed"
+            assert body["field"] == field
+            assert body["recipients"] == [EVE]
+            assert "The mailbox adds it automatically." in body["error"]
             world.allow("northwind.example", ARCHIVE, EVE)
             assert sent(world) == FREE
 
@@ -321,18 +292,17 @@ def test_copy_to_somebody_off_the_list_is_warned_about_when_either_is_set(world:
     """Point 13."""
 
     def copy_to(address: str) -> Any:
-        return world.call("PATCH", world.base, key="admin", json={"auto_cc": address})
+        return world.patch(world.base, auto_cc=address)
 
     world.allow("northwind.example")
     refused = copy_to(EVE).json()
-    assert (refused["field"], refused["code"], EVE in refused["error"]) == (
-        "auto_cc",
-        "copy_not_allowed",
-        True,
-    )
+    assert refused["field"] == "auto_cc"
+    assert refused["code"] == "copy_not_allowed"
+    assert EVE in refused["error"]
     assert world.send(to=[DANA]).status_code == 202
     assert world.allow("northwind.example", EVE).json()["notice"] is None
-    assert (copy_to(EVE).status_code, world.send(to=[DANA]).status_code) == (200, 202)
+    assert copy_to(EVE).status_code == 200
+    assert world.send(to=[DANA]).status_code == 202
     assert (
         f"a copy of everything to {EVE}"
         in world.allow("northwind.example").json()["notice"]
@@ -351,7 +321,8 @@ def test_restriction_without_a_live_entry_refuses_everybody(world: World):
     )
     assert world.send().status_code == 202
     expire_everything()
-    assert (world.send().status_code, read(world)["expired_count"]) == (403, 1)
+    assert world.send().status_code == 403
+    assert read(world)["expired_count"] == 1
 
 
 def test_restriction_off_and_monitor_let_through_and_monitor_records(world: World):
@@ -362,15 +333,14 @@ def test_restriction_off_and_monitor_let_through_and_monitor_records(world: Worl
     world.allow("northwind.example", mode="monitor")
     email_id = world.held(to=[DANA], cc=[EVE], bcc=crowd)
     (facts,) = facts_of("email.would_be_refused")
-    assert (facts["recipients"], facts["count"]) == ([EVE, *crowd], 50)
+    assert facts["recipients"] == [EVE, *crowd]
+    assert facts["count"] == 50
     assert facts["rule"] == "restriction, mode monitor, version 2"
-    assert (
-        AuditLogEntry.objects.get(action="email.would_be_refused").resource_id
-        == email_id
-    )
+    assert noted("email.would_be_refused").resource_id == email_id
     world.held(to=[EVE], cc=["one@evil.example"], bcc=crowd)
     facts = facts_of("email.would_be_refused")[1]
-    assert (len(facts["recipients"]), facts["count"]) == (50, 51)
+    assert len(facts["recipients"]) == 50
+    assert facts["count"] == 51
     assert not Refusal.objects.exists()
 
 
@@ -385,7 +355,8 @@ def test_mode_contacts_lets_contacts_and_listed_through_and_nobody_else(
         == 202
     )
     refused = world.send(to=[DANA], cc=[EVE])
-    assert (refused.status_code, refused.json()["recipients"]) == (403, [EVE])
+    assert refused.status_code == 403
+    assert refused.json()["recipients"] == [EVE]
     Contact.objects.filter(account=world.account).delete()
     assert world.send(to=[DANA]).status_code == 403
 
@@ -403,10 +374,8 @@ def test_restriction_comes_before_the_mode_and_a_bypass_lifts_none(world: World)
 def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world: World):
     world.allow("northwind.example", kind="bypass")
     answer = world.send(to=[DANA], cc=["ben@northwind.example"]).json()
-    assert (answer["oversight_status"], status_of(answer["id"])) == (
-        "not_required",
-        FREE,
-    )
+    assert answer["oversight_status"] == "not_required"
+    assert status_of(answer["id"]) == FREE
     assert [facts["rule"] for facts in facts_of("email.bypassed")] == [
         "bypass, mode enforce, version 1"
     ]
@@ -422,26 +391,20 @@ def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world: Wor
 
 def test_bypass_skips_only_a_gate_that_nobody_asked_for(world: World):
     world.allow("northwind.example", kind="bypass")
-    wrong = []
     for mode, asked, status in (
-        *(
-            (Mode.GATED_SEND, None, FREE),
-            (Mode.GATED_SEND, "gated_send", HELD),
-            (Mode.GATED_SEND, "gated_all", HELD),
-        ),
-        *(
-            (Mode.AUTONOMOUS, None, FREE),
-            (Mode.AUTONOMOUS, "gated_send", HELD),
-            (Mode.MONITORED, None, FREE),
-        ),
+        (Mode.GATED_SEND, None, FREE),
+        (Mode.GATED_SEND, "gated_send", HELD),
+        (Mode.GATED_SEND, "gated_all", HELD),
+        (Mode.AUTONOMOUS, None, FREE),
+        (Mode.AUTONOMOUS, "gated_send", HELD),
+        (Mode.MONITORED, None, FREE),
         *(
             (Mode.GATED_ALL, asked, HELD)
             for asked in (None, "gated_all", "gated_send", "autonomous")
         ),
     ):
         Mailbox.objects.update(oversight_mode=mode)
-        wrong += [(mode, asked)] if sent(world, oversight_mode=asked) != status else []
-    assert wrong == []
+        assert sent(world, oversight_mode=asked) == status, (mode, asked)
     Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
     Account.objects.update(hold_all_at=timezone.now())
     assert sent(world) == HELD
@@ -454,11 +417,14 @@ def test_bypass_without_a_live_entry_or_in_monitor_lets_nobody_skip(world: World
     assert sent(world) == HELD
     world.allow(DANA, kind="bypass")
     expire_everything()
-    assert (sent(world), facts_of("email.would_bypass")) == (HELD, [])
+    assert sent(world) == HELD
+    assert facts_of("email.would_bypass") == []
     world.allow("northwind.example", kind="bypass", mode="off")
-    assert (sent(world), facts_of("email.would_bypass")) == (HELD, [])
+    assert sent(world) == HELD
+    assert facts_of("email.would_bypass") == []
     world.allow("northwind.example", kind="bypass", mode="monitor")
-    assert (sent(world), sent(world, to=[EVE])) == (HELD, HELD)
+    assert sent(world) == HELD
+    assert sent(world, to=[EVE]) == HELD
     assert [facts["rule"] for facts in facts_of("email.would_bypass")] == [
         "bypass, mode monitor, version 4"
     ]
@@ -482,10 +448,8 @@ def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(
             change(world)
             answer = world.decide(email_id)
             body = answer.json()
-            assert (answer.status_code, body["code"]) == (
-                409,
-                "recipient_not_allowed",
-            ), name
+            assert answer.status_code == 409, name
+            assert body["code"] == "recipient_not_allowed", name
             assert body["status"] == status_of(email_id) == HELD
             assert (EVE if name == "addition" else DANA) in body["error"]
     CHANGES["list"](world)
@@ -501,14 +465,9 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(
     for name in ("list", "expiry"):
         with undone():
             CHANGES[name](world)
-            assert (leave(email), status_of(email)) == ("failed", Status.SEND_FAILED), (
-                name
-            )
-            body = world.get(f"{world.base}/emails/{email.pk}")["last_error"]
-            assert (
-                body
-                == f"This mailbox may not write to {DANA}: not on its list of allowed recipients."
-            )
+            assert leave(email) == "failed", name
+            assert status_of(email) == Status.SEND_FAILED, name
+            assert DANA in world.get(f"{world.base}/emails/{email.pk}")["last_error"]
             assert events_of(email.pk) == ["message.failed"]
     assert mail_server.mails == 0
     # What the mailbox adds now was not part of what was approved.
@@ -527,7 +486,8 @@ def test_addition_made_after_acceptance_stops_ungated_mail(
         with undone():
             Mailbox.objects.update(**{field: EVE})
             assert leave(email_id) == "failed", field
-    assert (leave(email_id), mail_server.mails) == ("sent", 1)
+    assert leave(email_id) == "sent"
+    assert mail_server.mails == 1
 
 
 def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(
@@ -554,19 +514,19 @@ def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(
     }.items():
         with undone():
             change(world)
-            assert (leave(email_id), status_of(email_id)) == ("asked", HELD), name
+            assert leave(email_id) == "asked", name
+            assert status_of(email_id) == HELD, name
             assert events_of(email_id) == ["oversight.pending"], name
             assert mail_server.mails == 0
     # It is sent without review while its bypass is live, and otherwise once somebody
     # has approved it.
     with undone():
-        assert (leave(email_id), len(mail_server.taken)) == ("sent", 1)
+        assert leave(email_id) == "sent"
+        assert len(mail_server.taken) == 1
     CHANGES["expiry"](world)
-    assert (leave(email_id), world.decide(email_id).status_code, leave(email_id)) == (
-        "asked",
-        200,
-        "sent",
-    )
+    assert leave(email_id) == "asked"
+    assert world.decide(email_id).status_code == 200
+    assert leave(email_id) == "sent"
 
 
 def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
@@ -574,15 +534,14 @@ def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
     world.allow("northwind.example")
     parents = [make_inbound(world, from_address=address) for address in (DANA, EVE)]
     answers = [
-        world.call("POST", f"{world.base}/reply/{one.pk}", json={"markdown": "Hi"})
-        for one in parents
+        world.post(f"{world.base}/reply/{one.pk}", markdown="Hi") for one in parents
     ]
     assert [answer.status_code for answer in answers] == [202, 403]
     assert EVE in answers[1].json()["error"]
     assert Refusal.objects.get().refused == [EVE]
     email_id = world.held(send_at="2099-01-01T00:00:00Z")
-    answer = world.call(
-        "PATCH", f"{world.base}/emails/{email_id}/schedule", json={"bcc": [EVE]}
+    answer = world.patch(
+        f"{world.base}/emails/{email_id}/schedule", key="agent", bcc=[EVE]
     )
     assert refusal_of(answer) == (403, "recipient_not_allowed")
     flat = {
@@ -591,11 +550,9 @@ def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
         "subject": "x",
         "body": "y",
     }
-    assert (
-        world.call("POST", "/send_email", json=flat).json()["code"]
-        == "recipient_not_allowed"
-    )
-    assert (Email.objects.get(pk=email_id).bcc, Refusal.objects.count()) == ([], 3)
+    assert world.post("/send_email", **flat).json()["code"] == "recipient_not_allowed"
+    assert Email.objects.get(pk=email_id).bcc == []
+    assert Refusal.objects.count() == 3
 
 
 def test_lists_use_few_statements(world: World, django_assert_max_num_queries: Any):

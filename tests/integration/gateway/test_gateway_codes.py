@@ -77,10 +77,8 @@ def acts(world: World) -> list[Act]:
 
 def state(world: World) -> tuple[object, ...]:
     """The rows that the actions change."""
-    live, hooks = (
-        ApiKey.objects.filter(revoked_at=None).count(),
-        sorted(Webhook.objects.values_list("url", flat=True)),
-    )
+    live = ApiKey.objects.filter(revoked_at=None).count()
+    hooks = sorted(Webhook.objects.values_list("url", flat=True))
     boxes = Mailbox.objects.filter(is_active=True).count()
     return boxes, live, hooks, Account.objects.get(pk=world.account.pk).is_active
 
@@ -91,10 +89,8 @@ def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
     for act in every:
         with undone():
             waiting = call(asking, act)
-            assert (waiting.status_code, waiting.json()["status"]) == (
-                202,
-                "pending_approval",
-            ), act
+            assert waiting.status_code == 202, act
+            assert waiting.json()["status"] == "pending_approval", act
             assert "error" not in waiting.json()
             assert state(asking) == before, act
             code = newest_code()
@@ -112,13 +108,8 @@ def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
 
 def test_code_in_the_query_of_a_delete_is_accepted(asking: World):
     path = f"/v1/api-keys/{asking.key_id('agent')}"
-    asking.call("DELETE", path, key="admin")
-    assert (
-        asking.call(
-            "DELETE", f"{path}?approval_code={newest_code()}", key="admin"
-        ).status_code
-        == 200
-    )
+    asking.delete(path)
+    assert asking.delete(f"{path}?approval_code={newest_code()}").status_code == 200
 
 
 def test_code_is_valid_only_for_the_requested_change(asking: World, other: World):
@@ -204,13 +195,11 @@ def test_too_many_code_requests_are_refused(
 
 
 def ask(world: World, target: str | None = "monitored", key: str = "agent") -> Any:
-    return world.call(
-        "POST", f"{world.base}/request-upgrade", key=key, json={"target_mode": target}
-    )
+    return world.post(f"{world.base}/request-upgrade", key=key, target_mode=target)
 
 
 def use(world: World, code: str, key: str = "agent") -> Any:
-    return world.call("POST", f"{world.base}/upgrade", key=key, json={"code": code})
+    return world.post(f"{world.base}/upgrade", key=key, code=code)
 
 
 def upgrade_requests(world: World, key: str = "admin") -> Any:
@@ -241,21 +230,17 @@ def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
     answers = [use(world, wrong) for wrong in ("AAA-AAA", "", "ä", code + "2", "-")]
     assert [answer.status_code for answer in answers] == [403, 422, 403, 403, 403]
     assert use(world, "BBB-BBB").json()["code"] == "wrong_code"
-    assert (use(world, code).status_code, mode_of(world), upgrade_requests(world)) == (
-        404,
-        "gated_send",
-        [],
-    )
+    assert use(world, code).status_code == 404
+    assert mode_of(world) == "gated_send"
+    assert upgrade_requests(world) == []
 
 
 def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(
     world: World, other: World
 ):
     ask(world)
-    assert (use(other, code_of(world)).status_code, upgrade_requests(other)) == (
-        404,
-        [],
-    )
+    assert use(other, code_of(world)).status_code == 404
+    assert upgrade_requests(other) == []
     for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
         answer = ask(world, target)
         assert refusal_of(answer) == (400, code)
@@ -273,15 +258,17 @@ def test_newer_request_or_a_tightening_ends_the_older_code(world: World):
     with undone():
         UpgradeRequest.objects.update(expires_at=timezone.now())
         assert use(world, code).status_code == 404
-    world.call("PATCH", world.base, key="admin", json={"oversight_mode": "read_only"})
-    assert (use(world, code).status_code, mode_of(world)) == (404, "read_only")
+    world.patch(world.base, oversight_mode="read_only")
+    assert use(world, code).status_code == 404
+    assert mode_of(world) == "read_only"
 
 
 def test_key_that_sends_does_not_see_codes_although_it_administers(world: World):
     add_key(world, "both", ["send", "admin"])
     ask(world, key="both")
     (row,) = upgrade_requests(world, "both")
-    assert (row["target_mode"], row["code"]) == ("monitored", None)
+    assert row["target_mode"] == "monitored"
+    assert row["code"] is None
     code = code_of(world)
     upgraded = use(world, code.replace("-", "").lower(), key="both")
     assert use(world, code, key="both").status_code == 404, "it is good for once"
@@ -302,11 +289,14 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(
     asking: World, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.DEBUG):
-        waiting, wish = call(asking, MAILBOX), ask(asking)
+        waiting = call(asking, MAILBOX)
+        wish = ask(asking)
         codes = newest_code(), UpgradeRequest.objects.get().code
         wrong = use(asking, "AAA-AAA")
-        done, upgraded = call(asking, MAILBOX, codes[0]), use(asking, codes[1])
-    assert (done.status_code, upgraded.status_code) == (201, 200)
+        done = call(asking, MAILBOX, codes[0])
+        upgraded = use(asking, codes[1])
+    assert done.status_code == 201
+    assert upgraded.status_code == 200
     answers = "".join(
         answer.content.decode() for answer in (waiting, wish, wrong, done, upgraded)
     )
@@ -329,12 +319,10 @@ def test_operator_sees_open_codes(asking: World):
     call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
     call_command("gateway_codes", stdout=out)
     for shown in (
-        *(
-            code_of(asking),
-            newest_code(),
-            "Key admin",
-            "support@acme.example: from gated_send to monitored",
-        ),
+        code_of(asking),
+        newest_code(),
+        "Key admin",
+        "support@acme.example: from gated_send to monitored",
         "Create the API key \\u202eBot with send for all mailboxes",
     ):
         assert shown in out.getvalue()

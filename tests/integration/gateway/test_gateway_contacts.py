@@ -11,13 +11,14 @@ from tests.integration.gateway.world import (
     add_sandbox_keys,
     bad_field_of,
     refusal_of,
+    times_noted,
 )
 
 DANA = "dana@northwind.example"
 
 
 def add(world: World, email: str = DANA, key: str = "agent", **fields: Any) -> Any:
-    return world.call("POST", "/v1/contacts", key=key, json={"email": email, **fields})
+    return world.post("/v1/contacts", key=key, email=email, **fields)
 
 
 def found(world: World, query: str = "", key: str = "agent") -> list[str]:
@@ -35,8 +36,10 @@ def test_contact_is_added_with_all_its_fields(world: World):
     )
     body = answer.json()
     assert answer.status_code == 201
-    assert (body["name"], body["email"]) == ("Dana B", "dana.b+x@xn--bcher-kva.example")
-    assert (body["tags"], body["mailbox"]) == (["vip", "eu"], None)
+    assert body["name"] == "Dana B"
+    assert body["email"] == "dana.b+x@xn--bcher-kva.example"
+    assert body["tags"] == ["vip", "eu"]
+    assert body["mailbox"] is None
     assert world.get("/v1/contacts")["contacts"] == [body]
     assert AuditLogEntry.objects.filter(
         action="contact.created", resource_id=body["id"]
@@ -70,46 +73,41 @@ def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(
     assert add(other).status_code == 201
 
     path = f"/v1/contacts/{first['id']}"
-    assert other.call("DELETE", path, key="admin").status_code == 404
-    answer = world.call("DELETE", path, key="admin")
-    assert (answer.status_code, answer.json()["deleted"]) == (200, True)
+    assert other.delete(path).status_code == 404
+    answer = world.delete(path)
+    assert answer.status_code == 200
+    assert answer.json()["deleted"] is True
     assert found(world) == []
-    assert world.call("DELETE", path, key="admin").status_code == 404
-    assert AuditLogEntry.objects.filter(action="contact.deleted").count() == 1
+    assert world.delete(path).status_code == 404
+    assert times_noted("contact.deleted") == 1
 
 
 def test_contact_bad_field_is_422_and_names_it(world: World):
-    wrong = []
     for field, value in (
-        *(
-            ("email", ""),
-            ("email", None),
-            ("email", "no address"),
-            ("email", "a@x.example\r\nBcc: b@x.example"),
-        ),
-        *(("name", "Dana\r\nX: y"), ("name", "x" * 201), ("name", 5)),
-        *(
-            ("tags", 5),
-            ("tags.0", [""]),
-            ("tags.0", ["x" * 101]),
-            ("tags.0", ["a\x00"]),
-        ),
+        ("email", ""),
+        ("email", None),
+        ("email", "no address"),
+        ("email", "a@x.example\r\nBcc: b@x.example"),
+        ("name", "Dana\r\nX: y"),
+        ("name", "x" * 201),
+        ("name", 5),
+        ("tags", 5),
+        ("tags.0", [""]),
+        ("tags.0", ["x" * 101]),
+        ("tags.0", ["a\x00"]),
         ("tags", [f"t{n}" for n in range(51)]),
     ):
         answer = world.call(
             "POST", "/v1/contacts", json={"email": DANA, field.partition(".")[0]: value}
         )
-        wrong += [(field, value)] if bad_field_of(answer) != (422, field) else []
-    assert wrong == []
-    assert (
-        world.call("POST", "/v1/contacts", json={"name": "Dana"}).json()["field"]
-        == "email"
-    )
+        assert bad_field_of(answer) == (422, field), (field, value)
+    assert world.post("/v1/contacts", name="Dana").json()["field"] == "email"
     assert not Contact.objects.exists()
 
 
 def test_search_finds_by_name_address_and_tag(world: World):
-    jane, ben = "jane@xn--bcher-kva.example", "ben@x.example"
+    jane = "jane@xn--bcher-kva.example"
+    ben = "ben@x.example"
     add(world, name="Dana")
     add(world, "jane@bücher.example")
     add(world, ben, tags=["eu"])

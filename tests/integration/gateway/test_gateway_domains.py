@@ -20,6 +20,7 @@ from tests.integration.gateway.world import (
     add_key,
     leave,
     make_world,
+    noted,
     refusal_of,
 )
 
@@ -39,11 +40,11 @@ def dns(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[DnsServer]:
 
 
 def claim(world: World, domain: str = NORTHWIND) -> Any:
-    return world.call("POST", "/v1/domains", key="admin", json={"domain": domain})
+    return world.post("/v1/domains", key="admin", domain=domain)
 
 
 def verify(world: World, domain: dict[str, Any]) -> Any:
-    return world.call("POST", f"/v1/domains/{domain['id']}/verify", key="admin")
+    return world.post(f"/v1/domains/{domain['id']}/verify", key="admin")
 
 
 def prove(dns: DnsServer, domain: dict[str, Any], *more: str) -> None:
@@ -66,23 +67,20 @@ def test_domain_is_pending_until_dns_verifies_it(
 ):
     made = claim(world)
     domain = made.json()
-    assert (made.status_code, domain["status"], domain["verified_at"]) == (
-        201,
-        "pending",
-        None,
-    )
+    assert made.status_code == 201
+    assert domain["status"] == "pending"
+    assert domain["verified_at"] is None
     for wrong in (lambda: None, lambda: prove(dns, claim(other).json())):
         wrong()
         seen = verify(world, domain)
-        assert (seen.status_code, seen.json()["status"]) == (200, "pending")
+        assert seen.status_code == 200
+        assert seen.json()["status"] == "pending"
     assert "No TXT record" in seen.json()["message"]
 
     prove(dns, domain)
     seen = verify(world, domain).json()
-    assert (seen["status"], seen["message"].startswith("The domain is active. ")) == (
-        "active",
-        True,
-    )
+    assert seen["status"] == "active"
+    assert seen["message"].startswith("The domain is active. ")
     assert world.get(f"/v1/domains/{domain['id']}", key="admin")["verified_at"]
     assert [one["verified"] for one in seen["dns_records"]] == [
         True,
@@ -114,10 +112,8 @@ def quoted(text: str) -> str:
 
 @pytest.fixture
 def public(settings: Any) -> None:
-    settings.PUBLIC_URL, settings.EMAIL_URL = (
-        "https://desk.acme.example",
-        "smtp://mail.acme.example",
-    )
+    settings.PUBLIC_URL = "https://desk.acme.example"
+    settings.EMAIL_URL = "smtp://mail.acme.example"
 
 
 @pytest.mark.usefixtures("public")
@@ -128,12 +124,11 @@ def test_each_dns_record_is_listed_exactly_and_checked_separately(
     names = [(one["type"], one["name"]) for one in domain["dns_records"]]
     selector = DkimKey.objects.get().selector
     assert names == [
-        *(
-            ("TXT", NORTHWIND),
-            ("TXT", f"{selector}._domainkey.{NORTHWIND}"),
-            ("TXT", NORTHWIND),
-        ),
-        *(("TXT", f"_dmarc.{NORTHWIND}"), ("MX", NORTHWIND)),
+        ("TXT", NORTHWIND),
+        ("TXT", f"{selector}._domainkey.{NORTHWIND}"),
+        ("TXT", NORTHWIND),
+        ("TXT", f"_dmarc.{NORTHWIND}"),
+        ("MX", NORTHWIND),
     ]
     assert domain["dns_records"][2]["value"] == "v=spf1 a:mail.acme.example ~all"
     publish(dns, domain)
@@ -193,18 +188,17 @@ def test_records_never_name_an_address_that_others_cannot_reach(
         ("http://localhost", "smtp://10.0.0.5"),
         ("http://desk", ""),
     ):
-        settings.PUBLIC_URL, settings.EMAIL_URL = public, mail
+        settings.PUBLIC_URL = public
+        settings.EMAIL_URL = mail
         domain = world.get(
             f"/v1/domains/{Domain.objects.get(account=world.account).pk}", key="admin"
         )
         values = " ".join(one["value"] for one in domain["dns_records"])
         has_mx = "MX" in str(domain["dns_records"])
-        assert (
-            "v=spf1 mx ~all" in values,
-            "127.0" in values,
-            "10.0" in values,
-            has_mx,
-        ) == (True, False, False, False)
+        assert "v=spf1 mx ~all" in values
+        assert "127.0" not in values
+        assert "10.0" not in values
+        assert has_mx is False
 
 
 @pytest.mark.usefixtures("public")
@@ -220,8 +214,7 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
             dkim.verify(message, dnsfunc=lambda name, **_: published(dns, name))
         )
 
-    domain = world.call(
-        "POST",
+    domain = world.post(
         f"/v1/domains/{Domain.objects.get(account=world.account).pk}/rotate-dkim",
         key="admin",
     ).json()
@@ -232,21 +225,17 @@ def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
     signature = message_from_bytes(first)["DKIM-Signature"]
     old = DkimKey.objects.get().selector
     # Aligned with From, for DMARC.
-    assert (f"s={old};" in signature, "d=acme.example;" in signature, holds(first)) == (
-        True,
-        True,
-        True,
-    )
+    assert f"s={old};" in signature
+    assert "d=acme.example;" in signature
+    assert holds(first) is True
     changed = (first.replace(b"Hello", b"Hullo"), b"Subject: another\r\n" + first)
     assert [holds(one) for one in changed] == [False, False]
     assert mail_server.taken[-1].mail_from.endswith("@acme.example"), (
         "aligned for SPF, too"
     )
 
-    domain = world.call(
-        "POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin"
-    ).json()
-    again = world.call("POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin")
+    domain = world.post(f"/v1/domains/{domain['id']}/rotate-dkim", key="admin").json()
+    again = world.post(f"/v1/domains/{domain['id']}/rotate-dkim", key="admin")
     assert refusal_of(again) == (409, "dkim_key_waits")
     assert f"s={old};" in message_from_bytes(leaves())["DKIM-Signature"]
     publish(dns, domain)
@@ -285,11 +274,9 @@ def test_dns_failure_is_reported_and_changes_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(dns_records, "LIMIT", 0.1)
             seen = verify(world, domain)
-        assert (
-            seen.status_code,
-            seen.json()["status"],
-            seen.json()["spf_verified"],
-        ) == (200, status, spf)
+        assert seen.status_code == 200
+        assert seen.json()["status"] == status
+        assert seen.json()["spf_verified"] == spf
         assert "The DNS lookup of" in seen.json()["message"]
         dns.mood = "ok"
         assert verify(world, domain).json()["spf_verified"] is True
@@ -298,18 +285,17 @@ def test_dns_failure_is_reported_and_changes_nothing(
 def test_domain_of_another_account_or_twice_in_one_is_409(
     world: World, other: World, dns: DnsServer
 ):
-    mine, theirs = claim(world).json(), claim(other).json()
+    mine = claim(world).json()
+    theirs = claim(other).json()
     again = claim(world, "NorthWind.example.")
-    assert (again.status_code, again.json()["code"], again.json()["id"]) == (
-        409,
-        "domain_exists",
-        mine["id"],
-    )
+    assert again.status_code == 409
+    assert again.json()["code"] == "domain_exists"
+    assert again.json()["id"] == mine["id"]
     prove(dns, theirs)
     assert verify(other, theirs).json()["status"] == "active"
     prove(dns, mine)
     assert verify(world, mine).json()["code"] == "domain_taken"
-    world.call("DELETE", f"/v1/domains/{mine['id']}", key="admin")
+    world.delete(f"/v1/domains/{mine['id']}")
     again = claim(world)
     assert refusal_of(again) == (409, "domain_taken")
 
@@ -326,26 +312,23 @@ def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(
         name: claim(world, name).json()["domain"] for name in wire_forms
     } == wire_forms
     nobodys = (
-        *(
-            "com",
-            "co.uk",
-            "com.au",
-            "github.io",
-            "localhost",
-            "desk.local",
-            "1.168.192.in-addr.arpa",
-            "10.0.0.1",
-        ),
-        *("", "a b.com"),
-        *(
-            "https://acme.com",
-            "ana@acme.com",
-            "*.acme.com",
-            "-a.com",
-            "a..com",
-            "xn--zz.com",
-            "x" * 64 + ".com",
-        ),
+        "com",
+        "co.uk",
+        "com.au",
+        "github.io",
+        "localhost",
+        "desk.local",
+        "1.168.192.in-addr.arpa",
+        "10.0.0.1",
+        "",
+        "a b.com",
+        "https://acme.com",
+        "ana@acme.com",
+        "*.acme.com",
+        "-a.com",
+        "a..com",
+        "xn--zz.com",
+        "x" * 64 + ".com",
     )
     answers = {name: claim(world, name) for name in nobodys}
     assert [name for name, answer in answers.items() if answer.status_code != 422] == []
@@ -355,10 +338,10 @@ def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(
 def test_domain_with_live_mailboxes_cannot_be_deleted(world: World):
     domain = Domain.objects.get(domain="acme.example")
     path = f"/v1/domains/{domain.pk}"
-    answer = world.call("DELETE", path, key="admin")
+    answer = world.delete(path)
     assert refusal_of(answer) == (409, "domain_in_use")
     Mailbox.objects.update(is_active=False)
-    assert world.call("DELETE", path, key="admin").json() == {
+    assert world.delete(path).json() == {
         "id": domain.pk,
         "status": "deleted",
     }
@@ -375,12 +358,10 @@ def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(
     assert names == ["globex.example"]
     add_key(world, "limited", ["admin"], mailbox_ids=[world.mailbox.pk])
     for method, path in (
-        *(
-            ("GET", ""),
-            ("POST", ""),
-            ("GET", f"/{domain['id']}"),
-            ("DELETE", f"/{domain['id']}"),
-        ),
+        ("GET", ""),
+        ("POST", ""),
+        ("GET", f"/{domain['id']}"),
+        ("DELETE", f"/{domain['id']}"),
         ("POST", f"/{domain['id']}/verify"),
     ):
         json = {"domain": "more.example"} if (method, path) == ("POST", "") else None
@@ -391,14 +372,13 @@ def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(
 def test_operator_assigns_a_verified_domain(world: World, other: World):
     assert "shop.example  active" in give("Shop.example", "acme")
     shop = Domain.objects.get(domain="shop.example")
-    assert (shop.account_id, shop.status, shop.verified_at is not None) == (
-        world.account.pk,
-        "active",
-        True,
-    )
+    assert shop.account_id == world.account.pk
+    assert shop.status == "active"
+    assert shop.verified_at is not None
     give("shop.example", "acme")
-    entry = AuditLogEntry.objects.get(action="domain.verified")
-    assert (entry.actor_key, entry.metadata["by"]) == (None, "operator")
+    entry = noted("domain.verified")
+    assert entry.actor_key is None
+    assert entry.metadata["by"] == "operator"
     for domain, account, says in (
         ("shop.example", "globex", "belongs to another account"),
         ("shop.example", "nobody", "no account named nobody"),
@@ -410,16 +390,11 @@ def test_operator_assigns_a_verified_domain(world: World, other: World):
 
 def test_domain_of_a_deleted_account_can_be_reused_but_not_its_addresses(world: World):
     def make(whose: World, name: str) -> Any:
-        return whose.call(
-            "POST",
-            "/v1/mailboxes",
-            key="admin",
-            json={"address": f"{name}@{NORTHWIND}"},
-        )
+        return whose.post("/v1/mailboxes", key="admin", address=f"{name}@{NORTHWIND}")
 
     give(NORTHWIND, "acme")
     assert make(world, "info").status_code == 201
-    assert world.call("DELETE", "/v1/account", key="admin").status_code == 200
+    assert world.delete("/v1/account").status_code == 200
     heir = make_world("globex")
     give(NORTHWIND, "globex")
     again = make(heir, "info")

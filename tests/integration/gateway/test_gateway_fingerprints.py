@@ -39,8 +39,9 @@ def test_required_fingerprint_is_asked_for_on_every_path_and_of_both_outcomes(
     world: World, required_by: str
 ):
     path = world.base if required_by == "mailbox" else "/v1/account"
-    answer = world.call("PATCH", path, key="admin", json={"require_fingerprint": True})
-    assert (answer.status_code, answer.json()["require_fingerprint"]) == (200, True)
+    answer = world.patch(path, require_fingerprint=True)
+    assert answer.status_code == 200
+    assert answer.json()["require_fingerprint"] is True
     for method, decide in PATHS:
         email_id = world.held()
         for action in ("approve", "reject"):
@@ -72,43 +73,32 @@ def test_requiring_it_works_at_once_and_ending_that_takes_a_code_of_any_key(
     add_key(world, "both", [Scope.ADMIN, Scope.SEND])
     path = world.base if required_by == "mailbox" else "/v1/account"
     for key in ("admin", "both"):
-        assert (
-            world.call(
-                "PATCH", path, key=key, json={"require_fingerprint": True}
-            ).status_code
-            == 200
-        )
+        assert world.patch(path, key=key, require_fingerprint=True).status_code == 200
         off = {"require_fingerprint": False}
-        assert (
-            world.call("PATCH", path, key=key, json=off).json()["status"]
-            == "pending_approval"
-        )
+        assert world.patch(path, key=key, **off).json()["status"] == "pending_approval"
         assert (
             Mailbox.objects.get().require_fingerprint
             or Account.objects.get().require_fingerprint
         )
         code = ApprovalRequest.objects.latest("id").code
         assert (
-            world.call(
-                "PATCH", path, key=key, json=off | {"approval_code": "AAA-AAA"}
+            world.patch(
+                path, key=key, **(off | {"approval_code": "AAA-AAA"})
             ).status_code
             == 403
         )
-        done = world.call("PATCH", path, key=key, json=off | {"approval_code": code})
-        assert (done.status_code, done.json()["require_fingerprint"]) == (200, False)
+        done = world.patch(path, key=key, **(off | {"approval_code": code}))
+        assert done.status_code == 200
+        assert done.json()["require_fingerprint"] is False
     # Nothing to loosen: no code.
-    assert (
-        world.call(
-            "PATCH", path, key="admin", json={"require_fingerprint": False}
-        ).status_code
-        == 200
-    )
+    assert world.patch(path, require_fingerprint=False).status_code == 200
 
 
 def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_meant(
     world: World,
 ):
-    email_id, right = world.held(), "0" * 64
+    email_id = world.held()
+    right = "0" * 64
     words = {
         "fingerprint": "expected_fingerprint",
         "expectedFingerprint": "expected_fingerprint",
@@ -140,7 +130,8 @@ def test_unknown_field_of_a_decision_is_refused_on_every_path_with_what_was_mean
 
 
 def test_decision_that_contradicts_its_address_or_itself_is_refused(world: World):
-    email_id, other = world.held(), world.held()
+    email_id = world.held()
+    other = world.held()
     for method, path in PATHS:
         assert asked(
             world, path + f"?expected_fingerprint={'0' * 64}", email_id, method

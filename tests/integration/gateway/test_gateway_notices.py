@@ -15,7 +15,6 @@ from gateway.messages.restore import hold_back
 from gateway.models import (
     Account,
     ApprovalRequest,
-    AuditLogEntry,
     Email,
     Mailbox,
     Notice,
@@ -27,6 +26,7 @@ from tests.integration.gateway.world import (
     bad_field_of,
     refusal_of,
     sweep_and_catch_wake_ups,
+    times_noted,
 )
 
 BOSS = "boss@overseer.example"
@@ -44,7 +44,7 @@ def overseen(world: World) -> World:
 
 
 def create_key(world: World, **fields: Any) -> Any:
-    return world.call("POST", "/v1/api-keys", key="admin", json=KEY | fields)
+    return world.post("/v1/api-keys", key="admin", **(KEY | fields))
 
 
 def send_all() -> list[str]:
@@ -79,14 +79,15 @@ def mail(subject: str = "Question", *, file: str = "", **headers: str) -> bytes:
 
 
 def forwarding(world: World, *, on: int = 1) -> Any:
-    return world.call("PATCH", world.base, key="admin", json={"forward_inbound": on})
+    return world.patch(world.base, forward_inbound=on)
 
 
 def test_account_with_an_oversight_address_gets_the_code_by_mail(
     overseen: World, mail_server: MailServer
 ):
     waiting = create_key(overseen)
-    assert (waiting.status_code, waiting.json()["status"]) == (202, "pending_approval")
+    assert waiting.status_code == 202
+    assert waiting.json()["status"] == "pending_approval"
     assert "oversight address" in waiting.json()["message"]
     # Asked again, it is the same request.
     create_key(overseen)
@@ -94,10 +95,8 @@ def test_account_with_an_oversight_address_gets_the_code_by_mail(
     assert send_all() == ["not due"]
     [mail] = mails_to_boss(mail_server)
     code = ApprovalRequest.objects.get().code
-    assert (mail["From"].addresses[0].addr_spec, mail["Reply-To"]) == (
-        "approval-codes@acme.example",
-        BOSS,
-    )
+    assert mail["From"].addresses[0].addr_spec == "approval-codes@acme.example"
+    assert mail["Reply-To"] == BOSS
     assert mail["Auto-Submitted"] == "auto-generated"
     assert "X-AI-Generated" not in mail
     text = mail.get_content()
@@ -137,15 +136,8 @@ def test_oversight_address_is_changed_by_a_code_that_goes_to_the_old_one(
     overseen: World, mail_server: MailServer
 ):
     body = {"oversight_email": "eve@evil.example"}
-    assert (
-        overseen.call("PATCH", "/v1/account", key="admin", json=body).status_code == 202
-    )
-    assert (
-        overseen.call(
-            "PATCH", "/v1/account", key="admin", json={"name": "Acme Ltd"}
-        ).status_code
-        == 200
-    )
+    assert overseen.patch("/v1/account", **body).status_code == 202
+    assert overseen.patch("/v1/account", name="Acme Ltd").status_code == 200
     assert send_all() == ["sent"]
     [mail] = mails_to_boss(mail_server)
     assert "Make the oversight address eve@evil.example" in mail.get_content()
@@ -158,9 +150,7 @@ def test_secret_path_of_a_webhook_is_not_mailed(
         "url": "https://discord.com/api/webhooks/1/geheim?token=geheim",
         "events": ["message.sent"],
     }
-    assert (
-        overseen.call("POST", "/v1/webhooks", key="admin", json=body).status_code == 202
-    )
+    assert overseen.post("/v1/webhooks", key="admin", **body).status_code == 202
     send_all()
     [mail] = mails_to_boss(mail_server)
     assert "    Send events to https://discord.com" in mail.get_content().splitlines()
@@ -170,12 +160,11 @@ def test_secret_path_of_a_webhook_is_not_mailed(
 def test_mailbox_of_an_agent_gets_no_codes(world: World):
     Account.objects.update(oversight_email="support+codes@acme.example")
     waiting = create_key(world)
-    assert (waiting.status_code, Notice.objects.exists()) == (202, False)
+    assert waiting.status_code == 202
+    assert not Notice.objects.exists()
     assert "oversight address" not in waiting.json()["message"]
     Account.objects.update(oversight_email="")
-    taken = world.call(
-        "POST", "/v1/mailboxes", key="admin", json={"address_local": "approval-codes"}
-    )
+    taken = world.post("/v1/mailboxes", key="admin", address_local="approval-codes")
     assert refusal_of(taken) == (409, "address_taken")
 
 
@@ -190,13 +179,15 @@ def test_received_mail_is_forwarded_once_from_the_mailbox(
     assert send_all() == ["not due"]
     [copy] = mails_to_boss(mail_server)
     assert copy["From"].addresses[0].addr_spec == overseen.mailbox.address
-    assert (copy["Reply-To"], copy["Subject"]) == ("dana@home.example", "Fwd: Wo? Ä")
+    assert copy["Reply-To"] == "dana@home.example"
+    assert copy["Subject"] == "Fwd: Wo? Ä"
     text, file = copy.iter_parts()
     assert f"From: Dana <{SENDER}>" in text.get_content().splitlines()
     assert "Where is it?" in text.get_content()
-    assert (file.get_filename(), file.get_content()) == ("a.png", b"\x00\xffbytes")
+    assert file.get_filename() == "a.png"
+    assert file.get_content() == b"\x00\xffbytes"
     assert "X-AI-Generated" not in copy
-    assert AuditLogEntry.objects.filter(action="email.forwarded").count() == 1
+    assert times_noted("email.forwarded") == 1
     # The agent sees the message alone.
     assert Email.objects.count() == 1
     assert forwarding(overseen, on=0).status_code == 200
@@ -228,10 +219,8 @@ def test_held_mail_is_forwarded_when_it_is_let_in(
     for subject, action in (("Good", "approve"), ("Bad", "reject")):
         deliver(client, mail(subject))
         email = Email.objects.get(subject=subject)
-        assert (email.status, Notice.objects.filter(received=email).exists()) == (
-            Status.PENDING_INBOUND_APPROVAL,
-            False,
-        )
+        assert email.status == Status.PENDING_INBOUND_APPROVAL
+        assert not Notice.objects.filter(received=email).exists()
         overseen.decide(email.pk, action)
     assert [notice.received.subject for notice in Notice.objects.all()] == ["Good"]
 
@@ -243,9 +232,7 @@ def test_forwarding_needs_an_oversight_address_that_is_no_mailbox(world: World):
         assert bad_field_of(refused) == (422, "forward_inbound")
         made = {"address_local": "new", "forward_inbound": True}
         assert (
-            world.call("POST", "/v1/mailboxes", key="admin", json=made)
-            .json()
-            .get("field")
+            world.post("/v1/mailboxes", key="admin", **made).json().get("field")
             == "forward_inbound"
         )
     assert not Mailbox.objects.filter(forward_inbound=True).exists()
@@ -269,7 +256,8 @@ def test_notice_is_tried_again_until_the_server_may_have_it(
         patch.setattr(smtp, "_offer", lambda *_: (_ for _ in ()).throw(lost))
         assert send_all() == ["unknown"]
     assert send_all() == ["not due"]
-    assert (Notice.objects.get().attempts, mails_to_boss(mail_server)) == (2, [])
+    assert Notice.objects.get().attempts == 2
+    assert mails_to_boss(mail_server) == []
 
 
 def test_notice_is_not_sent_again_by_a_late_worker_or_after_a_restore(
@@ -295,9 +283,9 @@ def test_hold_all_holds_copies_and_no_codes(
 ):
     forwarding(overseen)
     deliver(client, mail("Held back"))
-    overseen.call("PATCH", "/v1/account", key="admin", json={"hold_all": True})
+    overseen.patch("/v1/account", hold_all=True)
     create_key(overseen)
     assert sorted(send_all()) == ["not due", "sent"]
-    overseen.call("PATCH", "/v1/account", key="admin", json={"hold_all": False})
+    overseen.patch("/v1/account", hold_all=False)
     assert sorted(send_all()) == ["not due", "sent"]
     assert len(mails_to_boss(mail_server)) == 2

@@ -4,9 +4,6 @@ is sent twice.
 
 import json
 from datetime import timedelta
-from email import message_from_bytes
-from email.message import EmailMessage
-from email.policy import default as modern
 from typing import Any, cast
 
 import pytest
@@ -27,6 +24,7 @@ from tests.integration.gateway.world import (
     events_of,
     leave,
     make_world,
+    noted,
     status_of,
     undone,
 )
@@ -86,7 +84,7 @@ def logged(caplog: pytest.LogCaptureFixture, message: str) -> dict[str, Any]:
 
 
 def test_approved_mail_leaves_once_as_it_was_approved(
-    db: None, mail_server: MailServer, caplog: pytest.LogCaptureFixture
+    db: None, mail_server: MailServer
 ):
     world = make_world(
         auto_cc="boss@acme.example",
@@ -113,52 +111,36 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     Mailbox.objects.filter(pk=world.mailbox.pk).update(
         signature_block="Changed since", display_name="Changed"
     )
-    with caplog.at_level("INFO"):
-        assert [leave(email), leave(email)] == ["sent", "not due"]
+    assert [leave(email), leave(email)] == ["sent", "not due"]
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.last_error) == (
-        Status.SENT,
-        False,
-        "",
-    )
-    assert (email.lease_until, email.bounced_at, email.sent_at is not None) == (
-        None,
-        None,
-        True,
-    )
+    assert email.status == Status.SENT
+    assert email.fate_unknown is False
+    assert email.last_error == ""
+    assert email.lease_until is None
+    assert email.bounced_at is None
+    assert email.sent_at is not None
     assert status_of(other) == Status.SCHEDULED
     # The mail server accepted it and offered no delivery notifications.
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
-    assert (audited(email)[0], audited(email)[1]["refused"]) == ("email.sent", 0)
-    log_record = logged(caplog, "email sent")
-    assert (log_record["email"], log_record["attempt"], log_record["refused"]) == (
-        email.pk,
-        1,
-        0,
-    )
+    assert audited(email)[0] == "email.sent"
+    assert audited(email)[1]["refused"] == 0
 
     (envelope,) = mail_server.taken
-    message = cast(EmailMessage, message_from_bytes(envelope.content, policy=modern))
+    message = mail_server.message()
     assert envelope.rcpt_tos == [
         DANA,
         "b@x.example",
         "boss@acme.example",
         "archive@acme.example",
     ]
-    assert (message["From"], message["Cc"]) == (
-        "Support <support@acme.example>",
-        "boss@acme.example",
-    )
-    assert (message["Subject"], message["Reply-To"], message["Bcc"]) == (
-        "Grüße",
-        "r@x.example",
-        None,
-    )
+    assert message["From"] == "Support <support@acme.example>"
+    assert message["Cc"] == "boss@acme.example"
+    assert message["Subject"] == "Grüße"
+    assert message["Reply-To"] == "r@x.example"
+    assert message["Bcc"] is None
     assert message["Message-ID"] == email.message_id_header
-    text, html = (
-        cast(Any, message.get_body(("plain",))),
-        cast(Any, message.get_body(("html",))),
-    )
+    text = message.get_body(("plain",))
+    html = message.get_body(("html",))
     assert text.get_content().splitlines() == [
         "# Hi",
         "",
@@ -177,19 +159,19 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     ]
     assert message["X-AI-Generated"] == "true"
     (file,) = message.iter_attachments()
-    assert (file.get_filename(), file.get_content()) == (
-        "Grüße a.pdf",
-        b"\x00\x01\x02\x03",
-    )
+    assert file.get_filename() == "Grüße a.pdf"
+    assert file.get_content() == b"\x00\x01\x02\x03"
 
 
 def test_held_rejected_and_cancelled_mail_never_leaves(
     world: World, mail_server: MailServer
 ):
-    held, rejected, cancelled = world.held(), world.held(), world.approved()
+    held = world.held()
+    rejected = world.held()
+    cancelled = world.approved()
     world.decide(rejected, "reject")
     Email.objects.filter(pk=cancelled.pk).update(attempts=1)
-    world.call("POST", f"{world.base}/emails/{cancelled.pk}/cancel")
+    world.post(f"{world.base}/emails/{cancelled.pk}/cancel")
     assert [leave(email_id) for email_id in (held, rejected, cancelled)] == [
         "not due"
     ] * 3
@@ -202,7 +184,8 @@ def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(
     db: None, mail_server: MailServer
 ):
     world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example")
-    email, mail_server.mood = Email.objects.get(pk=world.held()), "busy"
+    email = Email.objects.get(pk=world.held())
+    mail_server.mood = "busy"
     assert leave(email) == "put off"
     Mailbox.objects.update(auto_bcc="evil@x.example")
     make_due(email)
@@ -218,8 +201,10 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(
     email = listening.approved(to=[DANA, "gone@x.example"])
     assert leave(email) == "sent"
     email.refresh_from_db()
-    assert (email.status, email.bounce_type) == (Status.SENT, "recipient_refused")
-    assert (email.bounced_at, email.sent_at is not None) == (email.sent_at, True)
+    assert email.status == Status.SENT
+    assert email.bounce_type == "recipient_refused"
+    assert email.bounced_at == email.sent_at
+    assert email.sent_at is not None
     assert email.refused_recipients == {"gone@x.example": [550, "no such user"]}
     assert mail_server.taken[0].rcpt_tos == [DANA]
     assert events_of(email.pk) == [
@@ -228,16 +213,12 @@ def test_one_refused_recipient_bounces_and_the_others_get_it(
         "message.bounced",
     ]
     event = event_of("message.bounced")
-    assert (event["bounce_type"], event["bounce_code"], event["diagnostic"]) == (
-        "recipient_refused",
-        550,
-        "no such user",
-    )
-    assert (event["bounced_recipients"], event["timestamp"]) == (
-        ["gone@x.example"],
-        iso(email.bounced_at),
-    )
-    assert AuditLogEntry.objects.get(action="email.sent").metadata["refused"] == 1
+    assert event["bounce_type"] == "recipient_refused"
+    assert event["bounce_code"] == 550
+    assert event["diagnostic"] == "no such user"
+    assert event["bounced_recipients"] == ["gone@x.example"]
+    assert event["timestamp"] == iso(email.bounced_at)
+    assert noted("email.sent").metadata["refused"] == 1
 
 
 def test_refused_mail_fails_bounces_and_is_not_retried(
@@ -249,20 +230,14 @@ def test_refused_mail_fails_bounces_and_is_not_retried(
         mail_server.mood = "refuse message"
         assert leave(email) == "failed"
         email.refresh_from_db()
-        assert (email.status, email.bounce_type) == (
-            Status.SEND_FAILED,
-            "message_refused",
-        )
+        assert email.status == Status.SEND_FAILED
+        assert email.bounce_type == "message_refused"
         data = event_of("message.bounced")
-        assert (data["bounce_type"], data["bounce_code"], email.refused_recipients) == (
-            "message_refused",
-            None,
-            {},
-        )
-        assert (data["diagnostic"], data["bounced_recipients"]) == (
-            "554 not with this content",
-            [DANA, "b@x.example"],
-        )
+        assert data["bounce_type"] == "message_refused"
+        assert data["bounce_code"] is None
+        assert email.refused_recipients == {}
+        assert data["diagnostic"] == "554 not with this content"
+        assert data["bounced_recipients"] == [DANA, "b@x.example"]
     mail_server.mood = "ok"
     for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"):
         with undone():
@@ -273,84 +248,65 @@ def test_refused_mail_fails_bounces_and_is_not_retried(
     )
     assert [leave(email), leave(email)] == ["failed", "not due"]
     email.refresh_from_db()
-    assert (email.status, email.bounce_type) == (
-        Status.SEND_FAILED,
-        "recipient_refused",
-    )
-    assert (email.due_at, email.lease_until, email.bounced_at is not None) == (
-        None,
-        None,
-        True,
-    )
+    assert email.status == Status.SEND_FAILED
+    assert email.bounce_type == "recipient_refused"
+    assert email.due_at is None
+    assert email.lease_until is None
+    assert email.bounced_at is not None
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
     assert (
         event_of("message.failed")["diagnostic"]
         == email.last_error
         == f"550 no such user {DANA}"
     )
-    assert (
-        AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"]
-        is True
-    )
+    assert noted("email.send_failed").metadata["permanent"] is True
     data = logged(caplog, "email failed")
-    assert (data["email"], data["attempt"], data["reason"]) == (
-        email.pk,
-        1,
-        "550 no such user (address)",
-    )
+    assert data["email"] == email.pk
+    assert data["attempt"] == 1
+    assert data["reason"] == "550 no such user (address)"
     data = listening.get(f"{listening.base}/emails/{email.pk}")
-    assert (data["bounced_at"], data["bounce_type"]) == (
-        iso(email.bounced_at),
-        "recipient_refused",
-    )
+    assert data["bounced_at"] == iso(email.bounced_at)
+    assert data["bounce_type"] == "recipient_refused"
 
 
 def test_mail_is_retried_if_the_server_accepted_nothing(
     listening: World, mail_server: MailServer, caplog: Any
 ):
-    email, relay = (
-        listening.approved(),
-        "554 5.7.1 <dana@northwind.example>: Relay access denied",
-    )
+    email = listening.approved()
+    relay = "554 5.7.1 <dana@northwind.example>: Relay access denied"
     for mood, refuse in (
-        *(("busy", ""), ("sign in", ""), ("hang up", ""), ("defer message", "")),
-        *(("ok", relay), ("ok", "550 relay not permitted")),
+        ("busy", ""),
+        ("sign in", ""),
+        ("hang up", ""),
+        ("defer message", ""),
+        ("ok", relay),
+        ("ok", "550 relay not permitted"),
     ):
         with undone():
-            mail_server.mood, mail_server.refuse = (
-                mood,
-                {DANA: refuse} if refuse else {},
-            )
+            mail_server.mood = mood
+            mail_server.refuse = {DANA: refuse} if refuse else {}
             before = len(mail_server.taken)
             assert [leave(email), leave(email)] == ["put off", "not due"], (
                 mood,
                 refuse,
             )
             email.refresh_from_db()
-            assert (email.status, email.bounced_at, email.lease_until) == (
-                Status.SCHEDULED,
-                None,
-                None,
-            )
-            assert (
-                email.data_attempted_at,
-                refuse in email.last_error,
-                email.last_error != "",
-            ) == (None, True, True)
+            assert email.status == Status.SCHEDULED
+            assert email.bounced_at is None
+            assert email.lease_until is None
+            assert email.data_attempted_at is None
+            assert refuse in email.last_error
+            assert email.last_error != ""
             assert 9 < (cast(Any, email.due_at) - timezone.now()).total_seconds() < 13
             make_due(email)
             assert Email.objects.in_outbox().filter(pk=email.pk).exists(), (
                 "it is tried again"
             )
             assert len(mail_server.taken) == before
-    mail_server.mood, mail_server.refuse = "ok", {}
-    assert (leave(email), len(mail_server.taken)) == ("sent", 1)
-    log_record = logged(caplog, "email put off")
-    assert (log_record["email"], log_record["attempt"], log_record["reason"]) == (
-        email.pk,
-        1,
-        "550 relay not permitted",
-    )
+    mail_server.mood = "ok"
+    mail_server.refuse = {}
+    assert leave(email) == "sent"
+    assert len(mail_server.taken) == 1
     assert "554 5.7.1 <(address)>: Relay access denied" in [
         vars(one).get("reason") for one in caplog.records
     ]
@@ -369,15 +325,11 @@ def test_mail_fails_after_two_days_of_an_unreachable_server(
     make_due(email)
     assert leave(email) == "failed"
     email.refresh_from_db()
-    assert (email.status, email.bounced_at, events_of(email.pk)) == (
-        Status.SEND_FAILED,
-        None,
-        ["message.failed"],
-    )
-    assert (audited(email)[1]["attempts"], audited(email)[1]["permanent"]) == (
-        20,
-        False,
-    )
+    assert email.status == Status.SEND_FAILED
+    assert email.bounced_at is None
+    assert events_of(email.pk) == ["message.failed"]
+    assert audited(email)[1]["attempts"] == 20
+    assert audited(email)[1]["permanent"] is False
 
 
 def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
@@ -391,7 +343,8 @@ def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(
         (8, "sent", 1),
     ):
         tried(email, attempts)
-        assert (leave(email), mail_server.seen) == (outcome, seen), attempts
+        assert leave(email) == outcome, attempts
+        assert mail_server.seen == seen, attempts
     assert [envelope.rcpt_tos for envelope in mail_server.taken] == [[DANA]]
 
 
@@ -410,24 +363,16 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     email = listening.approved()
     assert leave(email) == "unknown"
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.sent_at) == (
-        Status.SENT,
-        True,
-        None,
-    )
-    assert (
-        email.due_at,
-        email.lease_until,
-        "after the message was offered" in email.last_error,
-    ) == (None, None, True)
-    assert (audited(email)[0], audited(email)[1]["reason"]) == (
-        "email.fate_unknown",
-        email.last_error,
-    )
-    assert (logged(caplog, "email fate unknown")["reason"], events_of(email.pk)) == (
-        email.last_error,
-        [],
-    )
+    assert email.status == Status.SENT
+    assert email.fate_unknown is True
+    assert email.sent_at is None
+    assert email.due_at is None
+    assert email.lease_until is None
+    assert "after the message was offered" in email.last_error
+    assert audited(email)[0] == "email.fate_unknown"
+    assert audited(email)[1]["reason"] == email.last_error
+    assert logged(caplog, "email fate unknown")["reason"] == email.last_error
+    assert events_of(email.pk) == []
     make_due(email)
     assert leave(email) == "not due"
     wait_for(lambda: mail_server.seen == 1, 60, "the message at the mail server")
@@ -436,7 +381,8 @@ def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
 def test_worker_dead_after_the_checkpoint_is_fate_unknown(
     listening: World, mail_server: MailServer
 ):
-    email, free = listening.approved(), listening.approved()
+    email = listening.approved()
+    free = listening.approved()
     worker = claimed(email)
     assert outbox._checkpoint(worker)
     # No message is sent twice, and a worker that lost its claim sends none.
@@ -448,25 +394,22 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(
     assert leave(email) == "not due"
     assert outbox.settle_lost() == 1
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.last_error) == (
-        Status.SENT,
-        True,
-        "the worker died",
-    )
-    assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
+    assert email.status == Status.SENT
+    assert email.fate_unknown is True
+    assert email.last_error == "the worker died"
+    assert events_of(email.pk) == []
+    assert status_of(free) == Status.SCHEDULED
     # The response arrives late.
     outbox._record_sent(worker, smtp.HandoverResult({}, reports_delivery=False))
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown, email.last_error) == (
-        Status.SENT,
-        False,
-        "",
-    )
+    assert email.status == Status.SENT
+    assert email.fate_unknown is False
+    assert email.last_error == ""
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
 def test_late_worker_loses_its_claim_and_sends_no_events(
-    listening: World, mail_server: MailServer, caplog: Any
+    listening: World, mail_server: MailServer
 ):
     email = listening.approved()
     asleep = claimed(email)
@@ -474,17 +417,15 @@ def test_late_worker_loses_its_claim_and_sends_no_events(
     end_lease(email)
     asleep.additions = {}
     assert outbox._attempt(asleep) == "lease lost"
-    assert logged(caplog, "attempt given up, not its to send")["attempt"] == 1
-    assert (leave(email), outbox._attempt(asleep)) == ("sent", "lease lost")
+    assert leave(email) == "sent"
+    assert outbox._attempt(asleep) == "lease lost"
     outbox._record_sent(asleep, smtp.HandoverResult({}, reports_delivery=False))
     outbox._fail(asleep, smtp.HandoverFailed("too late"))
     assert not outbox._write_off(asleep, "too late")
     expected = ["message.sent", "message.delivered"]
-    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (
-        Status.SENT,
-        expected,
-        1,
-    )
+    assert status_of(email) == Status.SENT
+    assert events_of(email.pk) == expected
+    assert len(mail_server.taken) == 1
 
 
 def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailServer):
@@ -493,7 +434,8 @@ def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailS
         tried(email, smtp.MAX_ATTEMPTS - 1)
         assert leave(email) == "sent"
     tried(email, smtp.MAX_ATTEMPTS)
-    assert (leave(email), mail_server.seen) == ("failed", 1)
+    assert leave(email) == "failed"
+    assert mail_server.seen == 1
     email.refresh_from_db()
     assert email.last_error == "given up: every attempt ended without an outcome"
 
@@ -515,34 +457,32 @@ def test_sandbox_mail_is_announced_and_never_leaves(
     Email.objects.update(last_error="of an earlier attempt")
     assert leave(email) == "pretended"
     email.refresh_from_db()
-    assert (email.status, email.delivered_at, email.lease_until) == (
-        Status.SENT,
-        email.sent_at,
-        None,
-    )
+    assert email.status == Status.SENT
+    assert email.delivered_at == email.sent_at
+    assert email.lease_until is None
     assert email.last_error == ""
     for name in ("message.sent", "message.delivered"):
         assert event_of(name)["timestamp"] == iso(email.sent_at)
-    assert (audited(email)[0], audited(email)[1]["simulated"]) == ("email.sent", True)
+    assert audited(email)[0] == "email.sent"
+    assert audited(email)[1]["simulated"] is True
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert mail_server.seen == 0
 
 
-def test_without_a_mail_server_live_mail_waits(
-    world: World, settings: Any, caplog: Any
-):
+def test_without_a_mail_server_live_mail_waits(world: World, settings: Any):
     settings.EMAIL_URL = ""
     email = world.approved()
     assert leave(email) == "no mail server"
     email.refresh_from_db()
-    assert (email.status, email.attempts) == (Status.SCHEDULED, 0)
-    assert logged(caplog, "email waits, EMAIL_URL is not set")["email"] == email.pk
+    assert email.status == Status.SCHEDULED
+    assert email.attempts == 0
 
 
 def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ):
-    first, second = world.approved(), world.approved()
+    first = world.approved()
+    second = world.approved()
     mail_server.mood = "busy"
     with undone():
         # A server that fails at once is tried for each mail.
@@ -553,7 +493,8 @@ def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     assert [leave(first), leave(second)] == ["put off", "mail server rests"]
     assert mail_server.mails == 3
     second.refresh_from_db()
-    assert (second.status, second.attempts) == (Status.SCHEDULED, 0)
+    assert second.status == Status.SCHEDULED
+    assert second.attempts == 0
     assert second.due_at is not None
     assert 0 < (second.due_at - timezone.now()).total_seconds() <= memory.REST
     assert not Email.objects.in_outbox().filter(pk=second.pk).exists()
@@ -561,4 +502,5 @@ def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     mail_server.mood = "ok"
     memory.State.asked_again_at = 0.0
     make_due(second)
-    assert (leave(second), len(mail_server.taken)) == ("sent", 1)
+    assert leave(second) == "sent"
+    assert len(mail_server.taken) == 1

@@ -42,18 +42,12 @@ def test_refusal_stores_who_and_why_and_no_content(strict: World):
         metadata={"discord_user": "ana"},
     )
     row = Refusal.objects.values().get(pk=refusal_id)
-    assert (row["recipients"], row["refused"]) == (
-        ["dana@northwind.example", EVE],
-        [EVE],
-    )
-    assert (row["mailbox_id"], row["metadata"]) == (
-        strict.mailbox.pk,
-        {"discord_user": "ana"},
-    )
-    assert (row["key_id"], row["rule"]) == (
-        strict.key_id("agent"),
-        "restriction, mode enforce, version 1",
-    )
+    assert row["recipients"] == ["dana@northwind.example", EVE]
+    assert row["refused"] == [EVE]
+    assert row["mailbox_id"] == strict.mailbox.pk
+    assert row["metadata"] == {"discord_user": "ana"}
+    assert row["key_id"] == strict.key_id("agent")
+    assert row["rule"] == "restriction, mode enforce, version 1"
     assert "eheim" not in str(row)
     assert not Email.objects.exists()
 
@@ -92,17 +86,14 @@ def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(
     refusal_id = refused(strict, subject="Geheim", metadata={"discord_user": "ana"})
     delivery = WebhookDelivery.objects.get()
     event = json.loads(bytes(delivery.body))
-    assert (delivery.webhook_id, delivery.email_id, delivery.event) == (
-        asked.pk,
-        None,
-        "message.refused",
-    )
+    assert delivery.webhook_id == asked.pk
+    assert delivery.email_id is None
+    assert delivery.event == "message.refused"
     assert not WebhookDelivery.objects.filter(webhook=quiet).exists()
-    assert (event["event"], event["refusal_id"]) == ("message.refused", refusal_id)
-    assert (event["mailbox"], event["mailbox_id"]) == (
-        strict.mailbox.address,
-        strict.mailbox.pk,
-    )
+    assert event["event"] == "message.refused"
+    assert event["refusal_id"] == refusal_id
+    assert event["mailbox"] == strict.mailbox.address
+    assert event["mailbox_id"] == strict.mailbox.pk
     assert event["refused_recipients"] == [EVE]
     assert event["metadata"] == event["data"]["metadata"] == {"discord_user": "ana"}
     assert "Geheim" not in str(event)
@@ -116,10 +107,12 @@ def test_refusal_does_not_use_the_idempotency_key_and_a_used_key_returns_its_mes
     refused(strict, idempotency_key="k", subject="Same")
     assert not IdempotencyRecord.objects.exists()
     first = strict.send(idempotency_key="k", subject="Same")
-    assert (first.status_code, "idempotent" in first.json()) == (202, False)
+    assert first.status_code == 202
+    assert "idempotent" not in first.json()
     strict.allow()
     again = strict.send(idempotency_key="k", subject="Same")
-    assert (again.status_code, again.json()["id"]) == (200, first.json()["id"])
+    assert again.status_code == 200
+    assert again.json()["id"] == first.json()["id"]
     assert Refusal.objects.count() == 1
 
 
@@ -127,10 +120,8 @@ def test_list_is_newest_first_and_walks_all_by_cursor(strict: World):
     ids = [refused(strict) for _ in range(3)]
     rows = strict.walk("/v1/refusals", "refusals", key="admin")
     assert [row["id"] for row in rows] == ids[::-1]
-    assert (rows[0]["refused_recipients"], rows[0]["mailbox"]) == (
-        [EVE],
-        strict.mailbox.address,
-    )
+    assert rows[0]["refused_recipients"] == [EVE]
+    assert rows[0]["mailbox"] == strict.mailbox.address
     assert rows[0]["created_at"].endswith("Z")
     for cursor in ("%25", "a-b", "x" * 41):
         answer = strict.call("GET", f"/v1/refusals?cursor={cursor}", key="admin")

@@ -29,7 +29,8 @@ from tests.integration.gateway.world import (
 )
 from tests.linear import is_linear
 
-DANA, EVE = "dana@northwind.example", "eve@northwind.example"
+DANA = "dana@northwind.example"
+EVE = "eve@northwind.example"
 
 
 @pytest.fixture
@@ -93,6 +94,11 @@ def complaint(email: Email, recipient: str, sender: str) -> bytes:
     ).encode()
 
 
+def deliver_back(client: smtplib.SMTP, email: Email, content: bytes) -> int:
+    """Deliver a mail server's report to the return address of an email."""
+    return deliver(client, content, verp.return_address(email), sender="")
+
+
 def types_of(body):
     return {name: type(value) for name, value in body.items()}
 
@@ -105,10 +111,8 @@ def test_mail_is_delivered_once_accepted_by_a_server_without_dsn(
     listening: World, mail_server: MailServer
 ):
     email = sent(listening)
-    assert (email.delivered_at is not None, events_of(email.pk)) == (
-        True,
-        ["message.sent", "message.delivered"],
-    )
+    assert email.delivered_at is not None
+    assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert mail_server.taken[0].mail_from == email.from_address
     assert listening.get(f"{listening.base}/emails/{email.pk}")["delivered_at"]
 
@@ -117,14 +121,19 @@ def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening, to=[DANA, "a+b=c@x.example"])
-    assert (email.delivered_at, events_of(email.pk)) == (None, ["message.sent"])
+    assert email.delivered_at is None
+    assert events_of(email.pk) == ["message.sent"]
     assert dsn_server.options == [
-        *("RET=HDRS", f"ENVID={verp.envelope_id(email)}"),
-        *("NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{DANA}"),
-        *("NOTIFY=SUCCESS,FAILURE,DELAY", "ORCPT=rfc822;a+2Bb+3Dc@x.example"),
+        "RET=HDRS",
+        f"ENVID={verp.envelope_id(email)}",
+        "NOTIFY=SUCCESS,FAILURE,DELAY",
+        f"ORCPT=rfc822;{DANA}",
+        "NOTIFY=SUCCESS,FAILURE,DELAY",
+        "ORCPT=rfc822;a+2Bb+3Dc@x.example",
     ]
     back = dsn_server.taken[0].mail_from
-    assert (back, verp.email_id_in(back)) == (verp.return_address(email), email.pk)
+    assert back == verp.return_address(email)
+    assert verp.email_id_in(back) == email.pk
     assert deliver(client, report(email, (DANA, *DELIVERED)), back, sender="") == 250
     assert events_of(email.pk) == ["message.sent"]
     for _ in range(2):
@@ -152,47 +161,26 @@ def test_failure_notification_is_a_bounce_and_suppresses_unknown_users(
         with undone():
             email = sent(listening, to=[DANA, EVE])
             assert (
-                deliver(
-                    client,
-                    report(email, (DANA, action, status, text)),
-                    verp.return_address(email),
-                    sender="",
-                )
+                deliver_back(client, email, report(email, (DANA, action, status, text)))
                 == 250
             )
             bounced = event_of("message.bounced")
-            assert (
-                bounced["bounce_type"],
-                bounced["bounce_code"],
-                bounced["bounced_recipients"],
-            ) == (
-                kind,
-                code,
-                [DANA],
-            )
+            assert bounced["bounce_type"] == kind
+            assert bounced["bounce_code"] == code
+            assert bounced["bounced_recipients"] == [DANA]
             email.refresh_from_db()
-            assert (email.bounce_type, email.bounced_at is not None, email.status) == (
-                kind,
-                True,
-                Status.SENT,
-            )
+            assert email.bounce_type == kind
+            assert email.bounced_at is not None
+            assert email.status == Status.SENT
             assert [
                 one.email_address for one in Suppression.objects.all()
             ] == suppressed
             # The other recipients got it.
-            assert (
-                deliver(
-                    client,
-                    report(email, (EVE, *DELIVERED)),
-                    verp.return_address(email),
-                    sender="",
-                )
-                == 250
-            )
+            assert deliver_back(client, email, report(email, (EVE, *DELIVERED))) == 250
             assert events_of(email.pk)[-1] == "message.delivered"
     email = sent(listening)
     late = report(email, (DANA, "delayed", "4.4.1", "421 busy"))
-    assert deliver(client, late, verp.return_address(email), sender="") == 250
+    assert deliver_back(client, email, late) == 250
     assert events_of(email.pk) == ["message.sent"]
 
 
@@ -236,14 +224,9 @@ def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_rec
     ):
         with undone():
             email = sent(listening)
-            assert (
-                deliver(client, content(email), verp.return_address(email), sender="")
-                == 250
-            )
-            assert (
-                event in events_of(email.pk),
-                Suppression.objects.get().email_address,
-            ) == (True, DANA)
+            assert deliver_back(client, email, content(email)) == 250
+            assert event in events_of(email.pk)
+            assert Suppression.objects.get().email_address == DANA
 
 
 def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailbox(
@@ -257,7 +240,9 @@ def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailb
     assert deliver(client, wanted, back, sender="fbl@mx.example") == 250
     assert events_of(email.pk) == ["message.sent"]
     away = EmailMessage()
-    away["From"], away["Subject"], away["Auto-Submitted"] = DANA, "Away", "auto-replied"
+    away["From"] = DANA
+    away["Subject"] = "Away"
+    away["Auto-Submitted"] = "auto-replied"
     away.set_content("I am away until Monday.")
     assert deliver(client, away.as_bytes(), back, sender="") == 250
     assert Email.objects.received().get().mailbox == email.mailbox
@@ -322,14 +307,13 @@ def test_report_without_return_address_is_matched_by_message_id_only_from_the_ma
 def test_forged_report_is_refused_and_changes_nothing(
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
-    email, waiting = (
-        sent(listening, to=[DANA, "ann@northwind.example"]),
-        listening.approved(),
-    )
+    email = sent(listening, to=[DANA, "ann@northwind.example"])
+    waiting = listening.approved()
     back = verp.return_address(email)
     local, _, domain = back.partition("@")
     forged = f"{local[:-1]}{'1' if local[-1] == '0' else '0'}@{domain}"
-    assert (client.mail("")[0], client.rcpt(forged)[0]) == (250, 550)
+    assert client.mail("")[0] == 250
+    assert client.rcpt(forged)[0] == 550
     for content, recipient in (
         (report(email, (EVE, *GONE)), back),
         (report(email, (DANA, *GONE)), "support@acme.example"),
@@ -349,33 +333,15 @@ def test_report_about_mail_being_sent_is_deferred(
         data_attempted_at=timezone.now(),
         lease_until=timezone.now() + timedelta(minutes=2),
     )
-    assert (
-        deliver(
-            client,
-            report(email, (DANA, *DELIVERED)),
-            verp.return_address(email),
-            sender="",
-        )
-        == 451
-    )
+    assert deliver_back(client, email, report(email, (DANA, *DELIVERED))) == 451
     Email.objects.filter(pk=email.pk).update(
         status=Status.SENT, fate_unknown=True, lease_until=None
     )
-    assert (
-        deliver(
-            client,
-            report(email, (DANA, *DELIVERED)),
-            verp.return_address(email),
-            sender="",
-        )
-        == 250
-    )
+    assert deliver_back(client, email, report(email, (DANA, *DELIVERED))) == 250
     email.refresh_from_db()
     # It was delivered, so it was sent.
-    assert (email.fate_unknown, events_of(email.pk)) == (
-        False,
-        ["message.sent", "message.delivered"],
-    )
+    assert email.fate_unknown is False
+    assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
 def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
@@ -388,16 +354,15 @@ def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
         world.listen(name)
     reason = with_reference("Checked.", "KVB8AF7JS5", "Ana Ferreira")
     fields = {"reason": reason, "decided_by": via("Ana Ferreira")}
-    left, failing, rejected = world.held(to=[DANA, EVE]), world.held(), world.held()
+    left = world.held(to=[DANA, EVE])
+    failing = world.held()
+    rejected = world.held()
     assert [world.decide(one, **fields).status_code for one in (left, failing)] == [
         200,
         200,
     ]
     assert world.decide(rejected, "reject", **fields).status_code == 200
-    assert (
-        world.call("POST", f"{world.base}/emails/{world.held()}/cancel").status_code
-        == 200
-    )
+    assert world.post(f"{world.base}/emails/{world.held()}/cancel").status_code == 200
     mail_server.refuse = {EVE: "550 5.1.1 No such mailbox"}
     assert leave(left) == "sent"
     sent_email = Email.objects.get(pk=left)
@@ -407,11 +372,9 @@ def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
     mail_server.mood = "refuse message"
     leave(failing)
     question = EmailMessage()
-    question["From"], question["To"], question["Subject"] = (
-        DANA,
-        world.mailbox.address,
-        "Where is it?",
-    )
+    question["From"] = DANA
+    question["To"] = world.mailbox.address
+    question["Subject"] = "Where is it?"
     question.set_content("Where?")
     assert deliver(client, question.as_bytes()) == 250
     world.allow("*@northwind.example")

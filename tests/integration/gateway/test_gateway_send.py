@@ -17,63 +17,54 @@ from tests.integration.gateway.world import (
     World,
     bad_field_of,
     move_on_everything,
+    noted,
     refusal_of,
     status_of,
 )
 
 FILE = {"name": "a", "content_base64": "eA=="}
 BAD_FIELDS: list[tuple[str, Any]] = [
-    *(("to", []), ("to", None), ("to", ["not an address"]), ("to", ["a@b@c.example"])),
+    ("to", []),
+    ("to", None),
+    ("to", ["not an address"]),
+    ("to", ["a@b@c.example"]),
     ("to", ["=?utf-8?q?eve=40evil.example?=@northwind.example"]),
-    *(
-        ("to", ["a@x.example\r\nBcc: evil@x.example"]),
-        ("cc", ["a@x.example\nBcc: evil@x.example"]),
-    ),
-    *(
-        ("reply_to", "a@x.example\r\nX: y"),
-        ("subject", "Hi\r\nBcc: evil@x.example"),
-        ("subject", "x" * 999),
-    ),
-    *(
-        ("subject", "Hi =?utf-8?q?Bcc?="),
-        ("subject", None),
-        ("subject", "null \x00"),
-        ("markdown", ""),
-    ),
-    *(
-        ("metadata", ["no object"]),
-        ("metadata.deep.x", {"deep": {"x": "\x00"}}),
-        ("oversight_mode", "loose"),
-    ),
-    *(
-        ("send_at", "tomorrow"),
-        ("send_at", "2099-01-01T00:00:00+02:00"),
-        ("send_at", "2001-01-01T00:00:00Z"),
-    ),
+    ("to", ["a@x.example\r\nBcc: evil@x.example"]),
+    ("cc", ["a@x.example\nBcc: evil@x.example"]),
+    ("reply_to", "a@x.example\r\nX: y"),
+    ("subject", "Hi\r\nBcc: evil@x.example"),
+    ("subject", "x" * 999),
+    ("subject", "Hi =?utf-8?q?Bcc?="),
+    ("subject", None),
+    ("subject", "null \x00"),
+    ("markdown", ""),
+    ("metadata", ["no object"]),
+    ("metadata.deep.x", {"deep": {"x": "\x00"}}),
+    ("oversight_mode", "loose"),
+    ("send_at", "tomorrow"),
+    ("send_at", "2099-01-01T00:00:00+02:00"),
+    ("send_at", "2001-01-01T00:00:00Z"),
     ("attachments.0.content_base64", [FILE | {"content_base64": "%%%"}]),
     ("attachments.0.content_type", [FILE | {"content_type": "text/plain\r\nX: y"}]),
     *(
         ("attachments.0.name", [FILE | {"name": name}])
         for name in ("a\n", "=?utf-8?q?a.exe?=", "")
     ),
-    *(
-        ("attachments", [FILE] * 2),
-        ("to", 7),
-        ("gate_timing", "never"),
-        ("metadata", "text"),
-    ),
+    ("attachments", [FILE] * 2),
+    ("to", 7),
+    ("gate_timing", "never"),
+    ("metadata", "text"),
 ]
 
 
 def test_send_takes_recipients_in_every_shape(world: World):
     for to in (
-        *(
-            "a@x.example",
-            "a@x.example, b@x.example",
-            "a@x.example,\n b@x.example",
-            ["a@x.example"],
-        ),
-        *(["Jane Doe <a@x.example>"], ["a@X.EXAMPLE."]),
+        "a@x.example",
+        "a@x.example, b@x.example",
+        "a@x.example,\n b@x.example",
+        ["a@x.example"],
+        ["Jane Doe <a@x.example>"],
+        ["a@X.EXAMPLE."],
     ):
         recipients = Email.objects.get(pk=world.held(to=to)).to
         assert recipients == ["a@x.example", "b@x.example"][: 2 if "," in to else 1], to
@@ -93,40 +84,33 @@ def test_send_html_only_stores_html_and_generated_text_and_the_sweep_finishes_cr
 
 
 def test_send_bad_field_is_422_and_names_it(world: World):
-    wrong = []
     for field, value in BAD_FIELDS:
         answer = world.send(**{field.partition(".")[0]: value})
-        wrong += [(field, value)] if bad_field_of(answer) != (422, field) else []
+        assert bad_field_of(answer) == (422, field), (field, value)
         assert isinstance(answer.json()["error"], str)
-    assert wrong == []
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
     for raw in (b'{"metadata": {"n": 1e999}}', b'{"subject": "\\ud800"}', b""):
         answer = Client().post(
             "/send_email", data=raw, content_type="application/json", headers=headers
         )
-        assert (answer.status_code, answer.json()["error"] != "") == (422, True), raw
+        assert answer.status_code == 422, raw
+        assert answer.json()["error"] != "", raw
     assert not Email.objects.exists()
 
 
 def test_header_injection_is_422_and_the_audit_log_says_whose_key_tried(world: World):
     for field, value in (
-        *(
-            ("subject", "Hi\r\nBcc: evil@x.example"),
-            ("subject", "Hi\nBcc: evil@x.example"),
-        ),
-        *(
-            ("to", ["a@x.example\r\nBcc: evil@x.example"]),
-            ("reply_to", "a@x.example\r\nBcc: evil@x.example"),
-        ),
+        ("subject", "Hi\r\nBcc: evil@x.example"),
+        ("subject", "Hi\nBcc: evil@x.example"),
+        ("to", ["a@x.example\r\nBcc: evil@x.example"]),
+        ("reply_to", "a@x.example\r\nBcc: evil@x.example"),
     ):
         AuditLogEntry.objects.all().delete()
         assert world.send(**{field: value}).status_code == 422
-        noted = AuditLogEntry.objects.get(action="header_injection.refused")
-        assert (noted.actor_key_id, noted.resource_id) == (
-            world.key_id("agent"),
-            world.key_id("agent"),
-        ), value
-        assert noted.metadata == {"field": field}
+        entry = noted("header_injection.refused")
+        assert entry.actor_key_id == world.key_id("agent"), value
+        assert entry.resource_id == world.key_id("agent"), value
+        assert entry.metadata == {"field": field}
     AuditLogEntry.objects.all().delete()
     for field, value in (("subject", "tab\x0bonly"), ("to", ["not an address"])):
         assert world.send(**{field: value}).status_code == 422
@@ -139,13 +123,8 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     for answer in (asked, world.send()):
         assert refusal_of(answer) == (403, "read_only")
-    assert asked.json()["error"].startswith(
-        "This call asks for oversight_mode read_only, in which nothing can be sent"
-    )
-    assert world.send().json()["error"] == (
-        "This mailbox is read_only: nothing can be sent from it. "
-        f"POST /v1/mailboxes/{world.mailbox.address}/request-upgrade asks its operator for another mode."
-    )
+    assert asked.json()["error"].startswith("This call asks for")
+    assert "/request-upgrade" in world.send().json()["error"]
     assert not Email.objects.exists()
 
 
@@ -158,9 +137,8 @@ def test_response_explains_an_overruled_mode(world: World):
     ):
         answer = world.send(**({"oversight_mode": asked} if asked else {}))
         body = answer.json()
-        assert (answer.status_code, body["oversight_mode"]) == (202, "gated_send"), (
-            asked
-        )
+        assert answer.status_code == 202, asked
+        assert body["oversight_mode"] == "gated_send", asked
         assert (
             f"{world.mailbox.address}/request-upgrade" in body["message"]
         ) is is_overruled, asked
@@ -170,17 +148,13 @@ def test_response_explains_an_overruled_mode(world: World):
 
 
 def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: World):
-    wrong = []
     for mailbox, looser, asked, held in (
-        *(("gated_send", False, None, True), ("gated_send", False, "autonomous", True)),
-        *(
-            ("gated_send", True, "autonomous", False),
-            ("gated_send", True, "gated_all", True),
-        ),
-        *(
-            ("autonomous", False, None, False),
-            ("autonomous", False, "Gated_Send", True),
-        ),
+        ("gated_send", False, None, True),
+        ("gated_send", False, "autonomous", True),
+        ("gated_send", True, "autonomous", False),
+        ("gated_send", True, "gated_all", True),
+        ("autonomous", False, None, False),
+        ("autonomous", False, "Gated_Send", True),
         ("monitored", False, "autonomous", False),
     ):
         Mailbox.objects.update(oversight_mode=mailbox, allow_looser_per_call=looser)
@@ -191,8 +165,7 @@ def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: Worl
             if held
             else (Status.SCHEDULED, "not_required")
         )
-        wrong += [(mailbox, looser, asked)] if got != expected else []
-    assert wrong == []
+        assert got == expected, (mailbox, looser, asked)
 
 
 def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World):
@@ -203,7 +176,6 @@ def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World
     Mailbox.objects.update(scheduling_enabled=False)
     answer = world.send(send_at="2099-01-01T00:00:00Z")
     assert refusal_of(answer) == (403, "scheduling_disabled")
-    assert answer.json()["error"] == "Scheduling is switched off for this mailbox."
     assert world.send().status_code == 202
 
 

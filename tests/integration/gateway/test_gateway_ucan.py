@@ -2,7 +2,6 @@
 decides, and part of what is sent.
 """
 
-from email import message_from_bytes
 from typing import Any
 
 from gateway.models import Email
@@ -21,7 +20,8 @@ def pending(world: World, email_id: str) -> dict[str, Any]:
 def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(
     world: World, mail_server: MailServer
 ):
-    plain, held = world.held(), world.held(ucan=UCAN)
+    plain = world.held()
+    held = world.held(ucan=UCAN)
     assert "agent_identity" not in pending(world, plain)["additions"]
     row = pending(world, held)
     assert row["additions"]["agent_identity"] == UCAN
@@ -38,14 +38,15 @@ def test_ucan_is_part_of_what_is_decided_and_arrives_unchanged(
     content = mail_server.taken[0].content
     assert max(map(len, content.splitlines())) <= 200
     # Blanks stand only where a line was folded.
-    assert "".join(message_from_bytes(content)["X-Agent-Identity"].split()) == UCAN
+    assert "".join(mail_server.message()["X-Agent-Identity"].split()) == UCAN
     world.decide(plain)
     assert leave(plain) == "sent"
-    assert message_from_bytes(mail_server.taken[1].content)["X-Agent-Identity"] is None
+    assert mail_server.message(1)["X-Agent-Identity"] is None
 
 
 def test_ucan_is_taken_on_every_path_that_sends_or_replies(world: World):
-    parent, body = make_inbound(world), {"markdown": "Yes", "ucan": "a.b.c"}
+    parent = make_inbound(world)
+    body = {"markdown": "Yes", "ucan": "a.b.c"}
     new = body | {
         "to": "dana@northwind.example",
         "subject": "S",
@@ -59,7 +60,7 @@ def test_ucan_is_taken_on_every_path_that_sends_or_replies(world: World):
         (f"/v1/emails/{parent.pk}/reply", body | {"markdown": "No"}),
         ("/v1/reply_email", body | {"markdown": "Perhaps", "email_id": parent.pk}),
     ):
-        answer = world.call("POST", path, json=fields)
+        answer = world.post(path, **fields)
         assert answer.status_code == 202, (path, answer.content)
         assert Email.objects.get(pk=answer.json()["id"]).agent_identity == "a.b.c", path
     for wrong in ("x" * 11_009, "a b", "a\r\nBcc: eve@evil.example", "ä", "a+b", 5):
@@ -75,15 +76,11 @@ def test_retry_with_a_new_ucan_is_the_same_message_and_an_edit_keeps_the_first(
     body = {"subject": "S", "send_at": "2099-01-01T00:00:00Z", "idempotency_key": "k"}
     first = world.send(ucan="first", **body).json()["id"]
     again = world.send(ucan="second", **body).json()
-    assert (again["id"], again["idempotent"], again.get("idempotency_mismatch")) == (
-        first,
-        True,
-        None,
-    )
-    edited = world.call(
-        "PATCH",
-        f"{world.base}/emails/{first}/schedule",
-        json={"markdown": "Other words"},
+    assert again["id"] == first
+    assert again["idempotent"] is True
+    assert again.get("idempotency_mismatch") is None
+    edited = world.patch(
+        f"{world.base}/emails/{first}/schedule", key="agent", markdown="Other words"
     )
     assert edited.status_code == 200
     assert Email.objects.get(pk=first).agent_identity == "first"

@@ -15,7 +15,12 @@ from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.webhooks import deliveries as webhook_deliveries
 from gateway.webhooks import endpoints
 from outgoing.guarded import Answer
-from tests.integration.gateway.world import World, sweep_and_catch_wake_ups, undone
+from tests.integration.gateway.world import (
+    World,
+    noted,
+    sweep_and_catch_wake_ups,
+    undone,
+)
 from tests.programs import Program
 
 
@@ -83,21 +88,22 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     webhook_deliveries.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
     # A delivery that will be retried is not a failure yet.
-    assert (webhook.failures, webhook.last_error) == (0, "The answer was 500.")
+    assert webhook.failures == 0
+    assert webhook.last_error == "The answer was 500."
     for _ in range(endpoints.ENOUGH - 1):
         record_attempt(webhook, 0.1, "The answer was 500.", lost=True)
-    assert (webhook.failures, webhook.paused_at) == (9, None)
+    assert webhook.failures == 9
+    assert webhook.paused_at is None
     with undone():
         record_attempt(webhook, 0.1)
-        assert (webhook.failures, webhook.last_error) == (0, "")
+        assert webhook.failures == 0
+        assert webhook.last_error == ""
     fail_for_good(world)
     shown = world.get("/v1/webhooks", key="admin")["webhooks"][0]
-    assert (shown["is_active"], shown["last_error"]) == (False, "The answer was 500.")
+    assert shown["is_active"] is False
+    assert shown["last_error"] == "The answer was 500."
     assert shown["paused_at"]
-    assert (
-        "10 deliveries"
-        in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
-    )
+    assert "10 deliveries" in noted("webhook.paused").metadata["reason"]
 
 
 def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_probe(
@@ -111,7 +117,9 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
     for delivery in WebhookDelivery.objects.all():
         webhook_deliveries.deliver(delivery_id=delivery.pk)
-    assert (len(hook_server.posts), sweep_rows(), paused.attempts) == (1, [], 1)
+    assert len(hook_server.posts) == 1
+    assert sweep_rows() == []
+    assert paused.attempts == 1
     rows = world.get("/v1/webhook-deliveries", key="admin")["deliveries"]
     assert [(row["status"], row["next_attempt_at"]) for row in rows] == [
         ("pending", None)
@@ -124,12 +132,10 @@ def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_p
     assert webhook_deliveries.probe(webhook_id=webhook.pk)
     paused.refresh_from_db()
     webhook.refresh_from_db()
-    assert (paused.state, webhook.paused_at, webhook.probe_at, webhook.probes) == (
-        "delivered",
-        None,
-        None,
-        0,
-    )
+    assert paused.state == "delivered"
+    assert webhook.paused_at is None
+    assert webhook.probe_at is None
+    assert webhook.probes == 0
     assert AuditLogEntry.objects.filter(action="webhook.resumed").exists()
     assert sweep_rows() == [newest().pk]
 
@@ -151,11 +157,9 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
             assert not webhook_deliveries.probe(webhook_id=webhook.pk)
     assert waits == [5, 10, 20, 40, 60, 60]
     after = newest()
-    assert (after.state, after.attempts, after.next_attempt_at) == (
-        "due",
-        1,
-        paused.next_attempt_at,
-    )
+    assert after.state == "due"
+    assert after.attempts == 1
+    assert after.next_attempt_at == paused.next_attempt_at
     assert len(after.history) == 2
     assert endpoints.begin_probe(webhook_id=webhook.pk)
     assert not webhook_deliveries.probe(webhook_id=webhook.pk), "somebody has it"
@@ -165,14 +169,15 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
 def test_test_event_and_replay_resume_a_paused_endpoint(
     world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: Program
 ):
-    world.call("POST", f"/v1/webhooks/{webhook.pk}/test", key="admin")
+    world.post(f"/v1/webhooks/{webhook.pk}/test", key="admin")
     done = newest()
     webhook_deliveries.deliver(delivery_id=done.pk)
     webhook.refresh_from_db()
-    assert (newest().state, webhook.paused_at) == ("delivered", None)
+    assert newest().state == "delivered"
+    assert webhook.paused_at is None
     Webhook.objects.update(paused_at=timezone.now())
     WebhookDelivery.objects.exclude(pk=done.pk).delete()
-    world.call("POST", f"/v1/webhook-deliveries/{done.pk}/replay", key="admin")
+    world.post(f"/v1/webhook-deliveries/{done.pk}/replay", key="admin")
     assert webhook_deliveries.probe(webhook_id=webhook.pk)
     done.refresh_from_db()
     assert done.state == "delivered"
@@ -185,17 +190,17 @@ def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
     with undone():
         # Downtime of the gateway itself does not count against the endpoint.
         Webhook.objects.update(paused_at=None)
-        assert (sweep_rows(), newest().state) == ([paused.pk], "due")
+        assert sweep_rows() == [paused.pk]
+        assert newest().state == "due"
     world.held()
     sweep_rows()
     paused.refresh_from_db()
-    assert (paused.state, newest().state) == ("failed", "due")
+    assert paused.state == "failed"
+    assert newest().state == "due"
     assert "three days" in paused.last_error
-    world.call("DELETE", f"/v1/webhooks/{webhook.pk}", key="admin")
-    assert (newest().state, newest().last_error) == (
-        "failed",
-        "The subscription was deleted.",
-    )
+    world.delete(f"/v1/webhooks/{webhook.pk}")
+    assert newest().state == "failed"
+    assert newest().last_error == "The subscription was deleted."
 
 
 def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
@@ -219,7 +224,8 @@ def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
 def test_attempt_has_a_time_limit_and_its_duration_is_rated(
     world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ):
-    times, limits = iter([100.0, 110.5]), []
+    times = iter([100.0, 110.5])
+    limits = []
 
     def answer(*_: Any, limit: float, **__: Any) -> Answer:
         limits.append(limit)
@@ -232,11 +238,9 @@ def test_attempt_has_a_time_limit_and_its_duration_is_rated(
     world.held()
     webhook_deliveries.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
-    assert (limits, webhook.slow_attempts, newest().history[0]["milliseconds"]) == (
-        [10.0],
-        1,
-        10_500,
-    )
+    assert limits == [10.0]
+    assert webhook.slow_attempts == 1
+    assert newest().history[0]["milliseconds"] == 10_500
 
 
 def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: Webhook):
@@ -269,10 +273,8 @@ def test_sweep_serves_every_subscription_before_the_backlog_of_one(
         world.held()
     other = world.listen("oversight.pending")
     world.held()
-    backlog, [fresh] = (
-        [one.pk for one in deliveries(webhook)],
-        [one.pk for one in deliveries(other)],
-    )
+    backlog = [one.pk for one in deliveries(webhook)]
+    [fresh] = [one.pk for one in deliveries(other)]
     assert WebhookDelivery.objects.in_turn(3) == [
         (backlog[0], False),
         (fresh, False),
@@ -290,14 +292,12 @@ def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(
     assert delivery is not None
     hook_server.status = 410
     moved = {"url": f"{hook_server.url}/moved"}
-    world.call("PATCH", f"/v1/webhooks/{webhook.pk}", key="admin", json=moved)
+    world.patch(f"/v1/webhooks/{webhook.pk}", **moved)
     assert not webhook_deliveries.attempt(delivery)
     webhook.refresh_from_db()
-    assert (len(hook_server.posts), webhook.paused_at, newest().state) == (
-        1,
-        None,
-        "due",
-    )
+    assert len(hook_server.posts) == 1
+    assert webhook.paused_at is None
+    assert newest().state == "due"
 
 
 def test_late_worker_cannot_overwrite_an_attempt_after_a_replay(

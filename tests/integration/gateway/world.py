@@ -25,6 +25,7 @@ from gateway.models import (
     Allowlist,
     ApiKey,
     ApprovalRequest,
+    AuditLogEntry,
     Email,
     Mailbox,
     Webhook,
@@ -73,6 +74,22 @@ class World:
         )
         return getattr(Client(), method.lower())(path, headers=headers, **sent)
 
+    def post(self, path: str, key: str = "agent", **fields: Any) -> Any:
+        """Send fields, and return the response."""
+        return self.call("POST", path, key=key, json=fields or None)
+
+    def patch(self, path: str, key: str = "admin", **fields: Any) -> Any:
+        """Change something, and return the response."""
+        return self.call("PATCH", path, key=key, json=fields)
+
+    def put(self, path: str, key: str = "admin", **fields: Any) -> Any:
+        """Replace something, and return the response."""
+        return self.call("PUT", path, key=key, json=fields)
+
+    def delete(self, path: str, key: str = "admin") -> Any:
+        """Delete something, and return the response."""
+        return self.call("DELETE", path, key=key)
+
     def get(self, path: str, *, key: str = "agent", **headers: str) -> Any:
         """Read something, and return the answer's JSON."""
         return self.call("GET", path, key=key, **headers).json()
@@ -85,7 +102,7 @@ class World:
             "markdown": "Hello",
             **fields,
         }
-        return self.call("POST", f"{self.base}/send", key=key, json=body)
+        return self.post(f"{self.base}/send", key=key, **body)
 
     def held(self, **fields: Any) -> str:
         """Send a message that is held, and return its id."""
@@ -98,7 +115,7 @@ class World:
     ) -> Any:
         """Decide over HTTP."""
         body = {"email_id": email_id, "action": action, **fields}
-        return self.call("POST", "/v1/oversight/decide", key=key, json=body)
+        return self.post("/v1/oversight/decide", key=key, **body)
 
     def approved(self, **fields: Any) -> Email:
         """Send and approve a message, and return it while it waits in the outbox."""
@@ -118,7 +135,8 @@ class World:
         while cursor is not None:
             page = self.call("GET", f"{path}?limit=2&cursor={cursor}", key=key).json()
             assert len(page[rows]) <= 2
-            found, cursor = found + page[rows], page["cursor"]
+            found = found + page[rows]
+            cursor = page["cursor"]
         return found
 
     def allow(
@@ -143,10 +161,10 @@ class World:
             "entries": list(entries),
             **fields,
         }
-        answer = self.call("PUT", f"{self.base}/allowlist", key="admin", json=body)
+        answer = self.put(f"{self.base}/allowlist", **body)
         if kind == "bypass" and answer.status_code == 202:
             body["approval_code"] = ApprovalRequest.objects.latest("created_at").code
-            answer = self.call("PUT", f"{self.base}/allowlist", key="admin", json=body)
+            answer = self.put(f"{self.base}/allowlist", **body)
         return answer
 
     def key_id(self, key: str) -> str:
@@ -212,6 +230,12 @@ def add_key(
     return text
 
 
+def add_mailbox(world: World, name: str) -> Mailbox:
+    """Give the account one more mailbox, of this name at its domain."""
+    address = f"{name}@{world.account.slug}.example"
+    return make_mailbox(account=world.account, address=address, display_name=name)
+
+
 def add_sandbox_keys(world: World) -> None:
     """Give the account the sandbox keys `tester`, `test desk` and `test admin`."""
     for name, scopes in {
@@ -254,6 +278,16 @@ def events_of(email_id: str) -> list[str]:
     )
 
 
+def noted(action: str) -> AuditLogEntry:
+    """The only entry of the audit logs with this action."""
+    return AuditLogEntry.objects.get(action=action)
+
+
+def times_noted(action: str) -> int:
+    """How many entries of the audit logs have this action."""
+    return AuditLogEntry.objects.filter(action=action).count()
+
+
 def status_of(email: Email | str) -> str:
     """The status of an email as it is stored now."""
     return Email.objects.values_list("status", flat=True).get(
@@ -289,7 +323,8 @@ def undone() -> Iterator[None]:
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """Run the calls in threads that start at the same time, and return their results."""
-    barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
+    barrier = threading.Barrier(len(calls))
+    answers = [None] * len(calls)
 
     def run(number: int, call: Callable[[], Any]) -> None:
         try:
