@@ -18,15 +18,18 @@ from tests.stack import running_stack, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gateway-faults")]
 
-SENDER, PATIENCE = "dana@northwind.example", 60
-SENDERS, EACH = 4, 15
+SENDER = "dana@northwind.example"
+PATIENCE = 60
+SENDERS = 4
+EACH = 15
 
 
 class Gateway:
     """The running gateway, and an account whose mailbox accepts mail."""
 
     def __init__(self, stack):
-        self.stack, self.port = stack, int(stack.env["INBOUND_PORT"])
+        self.stack = stack
+        self.port = int(stack.env["INBOUND_PORT"])
         output = stack.run("manage", "gateway_account", "--name", "Deaths").stdout
         self.address = re.search(r"^mailbox .*  (\S+)$", output, re.M)[1]
 
@@ -59,7 +62,9 @@ def is_accepted(gateway, content):
 
 
 def test_worker_killed_under_load_loses_nothing_that_it_acknowledged(gateway):
-    mark, accepted, enough = f"load-{uuid.uuid4().hex[:8]}", [], threading.Event()
+    mark = f"load-{uuid.uuid4().hex[:8]}"
+    accepted = []
+    enough = threading.Event()
 
     def offer(sender):
         for number in range(EACH):

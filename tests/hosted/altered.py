@@ -26,7 +26,8 @@ def altered(
             0
         ] != how.get("was", answer[0]):
             continue
-        status, headers = how.get("status", status), headers | how.get("headers", {})
+        status = how.get("status", status)
+        headers = headers | how.get("headers", {})
         if isinstance(body, dict):
             body = _set(body, how.get("fields", {}))
             for name, values in how.get("rows", {}).items():

@@ -113,7 +113,8 @@ def _edit(host: Host, fields: dict[str, Any]) -> None:
 def _decide(host: Host, given: dict[str, Any]) -> None:
     held = [mail.id for mail in host.mails.values() if mail.status in HELD]
     for email_id in given.get("ids", held):
-        by, reason = given.get("by", "kim@elsewhere.example"), given.get("reason", "")
+        by = given.get("by", "kim@elsewhere.example")
+        reason = given.get("reason", "")
         host.decide(
             host.mail(email_id), given.get("action", "approve"), by=by, reason=reason
         )
@@ -122,7 +123,8 @@ def _decide(host: Host, given: dict[str, Any]) -> None:
 def _scopes(host: Host, keys: dict[str, list[str] | None]) -> None:
     for text, scopes in keys.items():
         key = host.keys.get(text) or host.add_key(text, text, [])
-        key.is_active, key.scopes = scopes is not None, scopes or []
+        key.is_active = scopes is not None
+        key.scopes = scopes or []
 
 
 def _rotate(host: Host, secret: str) -> None:

@@ -73,7 +73,8 @@ def envelope(shape: str, kind: str, facts: dict[str, Any], at: str) -> dict[str,
     name = NAMES[kind]["ABCD".index(shape)]
     decision = {"decision": kind} if kind in ("approved", "rejected") else {}
     told = {key: facts[key] for key in ("from", "subject", "metadata") if key in facts}
-    email_id, to = facts["id"], facts["to"]
+    email_id = facts["id"]
+    to = facts["to"]
     if shape == "A":
         data = {"email_id": email_id, "to": to, "direction": facts["direction"], **told}
         return {
@@ -147,7 +148,8 @@ class Deliverer:
 
     def release(self, *, backwards: bool) -> None:
         """Send what was kept back, in its order or backwards."""
-        kept, self.kept_back = self.kept_back, []
+        kept = self.kept_back
+        self.kept_back = []
         for delivery in reversed(kept) if backwards else kept:
             self.waiting.put(delivery)
 

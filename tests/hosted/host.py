@@ -42,11 +42,9 @@ class Refused(Exception):
         self, code: int, error: str, headers: dict[str, str] | None = None, **more: Any
     ) -> None:
         super().__init__(error)
-        self.status, self.body, self.headers = (
-            code,
-            {"error": error, **more},
-            headers or {},
-        )
+        self.status = code
+        self.body = {"error": error, **more}
+        self.headers = headers or {}
 
 
 @dataclass
@@ -275,7 +273,8 @@ class Host:
         """Refuse calls beyond the number of a minute, until the next one begins."""
         minute, second = divmod(int(time.monotonic()), 60)
         if minute != self.minute:
-            self.minute, self.calls_of_minute = minute, 0
+            self.minute = minute
+            self.calls_of_minute = 0
         if (
             self.temper.calls_a_minute
             and self.calls_of_minute >= self.temper.calls_a_minute
@@ -472,7 +471,8 @@ class Host:
 
     def leave(self, mail: Mail, *, by: str) -> None:
         """Send it."""
-        mail.status, mail.delivered_at = "sent", self.now()
+        mail.status = "sent"
+        mail.delivered_at = self.now()
         self.effect("left", mail, by=by)
         self.tell("sent", mail)
         self.tell("delivered", mail)
@@ -506,7 +506,9 @@ class Host:
                 "This email is not pending approval.",
                 **(told if self.temper.tells_outcome else {}),
             )
-        mail.decision, mail.decided_by, mail.decided_at = decision, by, self.now()
+        mail.decision = decision
+        mail.decided_by = by
+        mail.decided_at = self.now()
         mail.reason = reason or None
         self.note(action, mail, by)
         self.tell(decision, mail)
@@ -584,7 +586,8 @@ class Host:
     @call("GET", "/v1/mailboxes/{}/emails", "read", query=LIST_PARAMETERS)
     def list_emails(self, asked: Asked) -> tuple[int, Any]:
         """List a mailbox, newest first."""
-        mailbox, status = self.mailbox(asked.parts[0]), asked.query.get("status", "")
+        mailbox = self.mailbox(asked.parts[0])
+        status = asked.query.get("status", "")
         wanted = asked.query.get("direction") or ""
         rows = [
             self.row(mail)
@@ -722,7 +725,8 @@ class Host:
           "signature_block webhook_url oversight_webhook_url")  # fmt: skip
     def change_mailbox(self, asked: Asked) -> tuple[int, Any]:
         """Make a mailbox stricter, or call it something else."""
-        mailbox, mode = self.mailbox(asked.parts[0]), asked.text("oversight_mode")
+        mailbox = self.mailbox(asked.parts[0])
+        mode = asked.text("oversight_mode")
         if mode and STRICTNESS.index(mode) < STRICTNESS.index(mailbox.oversight_mode):
             raise Refused(403, "A looser mode needs an upgrade.")
         mailbox.oversight_mode = mode or mailbox.oversight_mode
@@ -745,7 +749,8 @@ class Host:
     )
     def add_allowlist_entry(self, asked: Asked) -> tuple[int, Any]:
         """Ask for a code, then add an entry."""
-        entries, pattern = self.mailbox(asked.parts[0]).allowlist, asked.text("pattern")
+        entries = self.mailbox(asked.parts[0]).allowlist
+        pattern = asked.text("pattern")
         if not pattern or len(pattern) > 254 or len(asked.text("note")) > 200:
             raise Refused(
                 400, "pattern is an address or *@domain of up to 254 characters."
@@ -845,7 +850,8 @@ class Host:
     )
     def create_webhook(self, asked: Asked) -> tuple[int, Any]:
         """Subscribe an address."""
-        url, names = asked.text("url"), asked.body.get("events") or []
+        url = asked.text("url")
+        names = asked.body.get("events") or []
         if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
             raise Refused(422, "url must be https.", field="url")
         unknown = [

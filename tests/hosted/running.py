@@ -11,11 +11,9 @@ import requests
 
 from tests.hosted.temper import TEMPERS
 
-OVERSIGHT, READ, ADMIN = (
-    "mm_live_oversight_key",
-    "mm_live_read_key",
-    "mm_live_admin_key",
-)
+OVERSIGHT = "mm_live_oversight_key"
+READ = "mm_live_read_key"
+ADMIN = "mm_live_admin_key"
 AGENT = "mm_live_agent_key"
 
 

@@ -56,25 +56,22 @@ def test_ordinary_mail_is_understood_whole():
         b"\x00\xff", maintype="application", subtype="pdf", filename="Rechnung 1.pdf"
     )
     got = read_mail(sent.as_bytes())
-    assert (got.sender, got.sender_name) == ("dana@northwind.example", "Dänä")
-    assert (got.to, got.cc) == (
-        ["support@acme.example", "bob@bob.example"],
-        ["eve@eve.example"],
-    )
-    assert (got.subject, got.text) == ("Grüße aus Köln 🚀", "Wo ist es?")
+    assert got.sender == "dana@northwind.example"
+    assert got.sender_name == "Dänä"
+    assert got.to == ["support@acme.example", "bob@bob.example"]
+    assert got.cc == ["eve@eve.example"]
+    assert got.subject == "Grüße aus Köln 🚀"
+    assert got.text == "Wo ist es?"
     assert got.html is not None
     assert "<b>es</b>" in got.html
     files = [(file.name, file.content_type, file.content) for file in got.files]
     assert files == [("Rechnung 1.pdf", "application/pdf", b"\x00\xff")]
-    assert (got.message_id, got.reply_to) == (
-        "<m1@northwind.example>",
-        "answers@northwind.example",
-    )
-    assert (got.in_reply_to, got.references) == (
-        ["<m0@acme.example>"],
-        ["<r1@acme.example>", "<m0@acme.example>"],
-    )
-    assert (got.automatic, got.cut) == ("", ())
+    assert got.message_id == "<m1@northwind.example>"
+    assert got.reply_to == "answers@northwind.example"
+    assert got.in_reply_to == ["<m0@acme.example>"]
+    assert got.references == ["<r1@acme.example>", "<m0@acme.example>"]
+    assert got.automatic == ""
+    assert got.cut == ()
 
 
 def test_text_survives_wrong_and_missing_declarations():
@@ -97,11 +94,9 @@ def test_text_survives_wrong_and_missing_declarations():
 
 def test_sender_is_the_first_usable_address():
     for value, sender, name in (
-        *(
-            (b"", "", ""),
-            (b"nobody", "", "nobody"),
-            (b"a@x.example, b@y.example", "a@x.example", ""),
-        ),
+        (b"", "", ""),
+        (b"nobody", "", "nobody"),
+        (b"a@x.example, b@y.example", "a@x.example", ""),
         (b'"not <an@address" <dana@x.example>', "dana@x.example", "not <an@address"),
         (b"Friends: a@x.example, b@y.example;", "a@x.example", ""),
         (b"<dana@[127.0.0.1]>", "", "dana@[127.0.0.1]"),
@@ -122,8 +117,10 @@ def test_malformed_ids_are_left_out_and_long_lists_keep_the_nearest():
         + ids
         + b"\r\n\r\n"
     )
-    assert (got.message_id, got.in_reply_to) == ("", ["<ok@x>"])
-    assert (len(got.references), got.references[-1]) == (30, "<3999@x.example>")
+    assert got.message_id == ""
+    assert got.in_reply_to == ["<ok@x>"]
+    assert len(got.references) == 30
+    assert got.references[-1] == "<3999@x.example>"
 
 
 def test_automatic_mail_is_known_as_such_in_our_words():
@@ -177,17 +174,16 @@ def test_file_names_are_decoded_and_made_distinct():
 
 
 def test_message_inside_a_message_is_a_file_of_its_bytes():
-    inner, outer = message(Subject="the inner one"), message()
+    inner = message(Subject="the inner one")
+    outer = message()
     inner.set_content("inside")
     outer.set_content("see the attached mail")
     outer.add_attachment(inner)
     got = read_mail(outer.as_bytes())
     (file,) = got.files
-    assert (got.text, file.name, file.content_type) == (
-        "see the attached mail",
-        "attachment.eml",
-        "message/rfc822",
-    )
+    assert got.text == "see the attached mail"
+    assert file.name == "attachment.eml"
+    assert file.content_type == "message/rfc822"
     assert file.content == inner.as_bytes()
 
 
@@ -199,7 +195,8 @@ def test_bounce_keeps_its_report_and_the_message_it_is_about():
     )
     got = part(b"Content-Type: multipart/report; boundary=b", body)
     status, original = got.files
-    assert (got.text, b"Action: failed" in status.content) == ("It bounced", True)
+    assert got.text == "It bounced"
+    assert b"Action: failed" in status.content
     assert original.content.startswith(b"Subject: ours")
 
 
@@ -210,7 +207,8 @@ def test_inline_images_and_second_html_are_files_and_plain_parts_are_joined():
         b"--b\r\nContent-Type: text/html\r\n\r\n<p>A\r\n--b\r\nContent-Type: text/html\r\n\r\n<p>B\r\n--b--\r\n"
     )
     got = part(b"Content-Type: multipart/mixed; boundary=b", body)
-    assert (got.text, got.html) == ("one\n\ntwo", "<p>A")
+    assert got.text == "one\n\ntwo"
+    assert got.html == "<p>A"
     assert [file.name for file in got.files] == ["attachment.png", "attachment.html"]
 
 
@@ -221,12 +219,11 @@ def test_long_content_is_truncated_with_a_notice_and_attached_in_full():
         ("html", "html", "message.html"),
     ):
         got = part(b"Content-Type: text/%s" % kind.encode(), body)
-        assert (got.cut, got.html, len(got.text) <= MAX_BODY + 100) == (
-            (cut,),
-            None,
-            True,
-        )
-        assert (got.files[-1].content == body, got.files[-1].name) == (True, name)
+        assert got.cut == (cut,)
+        assert got.html is None
+        assert len(got.text) <= MAX_BODY + 100
+        assert got.files[-1].content == body
+        assert got.files[-1].name == name
     assert part(b"X-Long: " + b"x" * (MAX_HEADER + 1)).cut == ("headers",)
     # Hops are counted in the headers only.
     assert part(b"X: y", b"Received: x\r\n" * 40).subject == "Hello"
@@ -311,10 +308,8 @@ def test_hostile_headers_end_in_bounded_time(
         got = read_mail(
             top + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts
         )
-        assert ("headers" in got.cut, time.thread_time() - began < SOON) == (
-            True,
-            True,
-        ), piece
+        assert "headers" in got.cut, piece
+        assert time.thread_time() - began < SOON, piece
 
 
 def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch: pytest.MonkeyPatch):
@@ -362,5 +357,6 @@ def test_no_bytes_raise_and_every_result_can_be_stored(content: bytes):
         assert text.encode("utf-8", "replace").decode() == text
     assert len(set(names)) == len(names)
     assert all(1 <= len(name) <= 255 and "/" not in name for name in names)
-    assert (len(got.subject) <= 998, len(got.sender_name) <= 200) == (True, True)
+    assert len(got.subject) <= 998
+    assert len(got.sender_name) <= 200
     assert all(len(file.content_type) <= 127 for file in got.files)

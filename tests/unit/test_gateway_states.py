@@ -7,15 +7,9 @@ import itertools
 import pytest
 
 from gateway.states import (
-    AWAITING_DECISION,
-    HIDDEN,
-    WITHHELD,
     Change,
-    Decision,
-    Direction,
     InvalidTransition,
     Mode,
-    Status,
     allows,
     effective_mode,
     is_gated,
@@ -71,22 +65,6 @@ def test_every_state_by_every_change_follows_the_table():
         ):
             next_state(status, Change(change))
     assert found == ways
-
-
-def test_words_are_those_that_clients_know():
-    assert (" ".join(Status), " ".join(Change)) == (STATUSES, CHANGES)
-    assert (list(Direction), list(Decision)) == (
-        ["inbound", "outbound"],
-        ["approved", "rejected"],
-    )
-    assert AWAITING_DECISION == ("pending_send_approval", "pending_inbound_approval")
-    assert WITHHELD == (
-        "pending_scan",
-        "pending_inbound_approval",
-        "rejected",
-        "cancelled",
-    )
-    assert HIDDEN == ("spam_quarantined", "deleted")
 
 
 def test_effective_mode_is_the_stricter_unless_the_mailbox_allows_looser():

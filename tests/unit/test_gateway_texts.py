@@ -43,12 +43,10 @@ def test_time_is_returned_as_stored_and_another_form_is_refused():
 
 def test_mail_server_from_its_address():
     server = Server.from_url("smtps://user%40x:p%3Aw@mail.example")
-    assert (server.host, server.port, server.user, server.password) == (
-        "mail.example",
-        465,
-        "user@x",
-        "p:w",
-    )
+    assert server.host == "mail.example"
+    assert server.port == 465
+    assert server.user == "user@x"
+    assert server.password == "p:w"
     assert Server.from_url("smtp://127.0.0.1:8025?tls=off").starttls == "off"
 
 

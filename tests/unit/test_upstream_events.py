@@ -61,7 +61,8 @@ def test_known_event_without_its_message_is_misshapen_and_an_unknown_one_is_not(
             event(event=name, event_id="evt_1", subject="Hi", **fields)
         # What could be read is kept: the event is shown, and found again when it comes
         # twice.
-        assert (caught.value.event.name, caught.value.event.event_id) == (name, "evt_1")
+        assert caught.value.event.name == name
+        assert caught.value.event.event_id == "evt_1"
     assert event(event="account.updated", event_id="evt_1").kind == ""
 
 

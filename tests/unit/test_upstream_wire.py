@@ -148,7 +148,8 @@ def test_request_to_an_unknown_host_or_a_closed_port_was_not_sent(monkeypatch):
 
 
 def test_resolver_that_hangs_holds_nothing_up(monkeypatch):
-    is_free, has_answered = threading.Event(), threading.Event()
+    is_free = threading.Event()
+    has_answered = threading.Event()
 
     def resolve(*_, **__):
         is_free.wait(60)
@@ -201,7 +202,8 @@ def make_certificate(folder):
     """One that signs itself, for 127.0.0.1 and no other host."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nobody")])
-    now, day = datetime.now(UTC), timedelta(days=1)
+    now = datetime.now(UTC)
+    day = timedelta(days=1)
     made = (
         x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
         .add_extension(
@@ -344,4 +346,5 @@ def test_row_of_another_message_is_not_the_one_that_was_asked_for():
         pending = ask(url, email_id="2")
     assert [row["id"] for row in pending.rows] == ["2"]
     with peer(page("1", "2")) as (url, _):
-        assert (ask(url, email_id="3").rows, pending.closed) == ([], None)
+        assert ask(url, email_id="3").rows == []
+        assert pending.closed is None
