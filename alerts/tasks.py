@@ -52,7 +52,7 @@ def sweep() -> str:
     """Find what no task was sent for: acts that were not planned, work of each kind,
     and due deliveries.
     """
-    from alerts.deliveries.sweeping import sweep
+    from alerts.deliveries.drain import sweep
 
     return sweep()
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from alerts.cards.markup import (
@@ -22,12 +23,13 @@ from alerts.cards.markup import (
     moment_field,
     text_field,
 )
-from alerts.cards.reading import approvals_of
 from alerts.models import Destination
+from approvals.decisions.demands import demands_for
 from approvals.decisions.status import Status, shown_status, status_of
-from approvals.desk_messages import latest_decision
-from approvals.models import Claim, RuleWeight
+from approvals.desk_messages import desk_messages, latest_decision
+from approvals.models import Claim, Decision, RuleWeight
 from audit.trail import last_of
+from common.actors import worker
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Message
 from mirror.recipients import copied_to
@@ -333,3 +335,32 @@ def _marked_letters(address: str, known: str) -> tuple[str, str, str]:
     )
     carets = "".join(" ^"[mine != other] for mine, other in compared.columns).rstrip()
     return written, carets, below
+
+
+def read_message(key: int | None) -> Message:
+    """Return a message as it is now, with its mailbox, revision and decisions. Raises
+    Message.DoesNotExist.
+    """
+    decisions = Prefetch(
+        "decisions", Decision.objects.select_related("given_by").order_by("-pk")
+    )
+    message: Message = (
+        desk_messages()
+        .select_related("mailbox", "revision")
+        .prefetch_related(decisions)
+        .get(pk=key)
+    )
+    return message
+
+
+def approvals_of(message: Message) -> str:
+    """Return how many have approved a held message, and who: "1 of 2, by Ana Ferreira";
+    empty where one is enough.
+    """
+    demand = demands_for([message], worker("alerts"), now=timezone.now()).get(
+        message.pk
+    )
+    if demand is None or not (demand.takes_several or demand.warning):
+        return ""
+    given = f"{demand.progress}{f', by {demand.givers}' if demand.counted else ''}"
+    return f"{given}. {demand.warning}" if demand.warning else given

@@ -12,9 +12,8 @@ from django.urls import reverse
 from alerts.cards.answer import answer_card
 from alerts.cards.digest import digest_card, digest_rows
 from alerts.cards.markup import Card as CardContent
-from alerts.cards.message import card_of_message
+from alerts.cards.message import card_of_message, read_message
 from alerts.cards.notice import newest_entry, notice_card
-from alerts.cards.reading import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import (
     CardChannel,

@@ -3,7 +3,8 @@ it must wait.
 
 A task names one destination or more: the first does all of it, and those that come
 meanwhile only make it look once more. No worker sleeps: a wait is stored in the
-destination's row, and a task is enqueued for its end.
+destination's row, and a task is enqueued for its end. `sweep` finds what no task was
+sent for.
 """
 
 import threading
@@ -15,9 +16,11 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from alerts import tasks
-from alerts.channels import channel_of
+from alerts.channels import all_channels, channel_of
 from alerts.deliveries.deliver import deliver
-from alerts.models import Delivery, Destination
+from alerts.deliveries.planning import plan_waiting
+from alerts.models import Delivery, Destination, UnplannedAct
+from common.sweeps import do_all, duty
 
 # So many destinations are delivered to at once in one process: its other threads are
 # for decisions. Without a free slot a task ends at once; the sweep comes soon.
@@ -124,3 +127,28 @@ def with_something_due() -> list[int]:
     waiting = Destination.objects.filter(waits_until__gt=Now(), switched_off_at=None)
     found = Destination.objects.filter(Exists(due)).exclude(pk__in=waiting.values("pk"))
     return list(found.order_by("pk").values_list("pk", flat=True))
+
+
+def sweep() -> str:
+    """Do every duty, and say how many destinations had something due, and which duties
+    failed.
+    """
+    duties = {
+        "plan": duty(
+            lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting()
+        )
+    }
+    for channel in all_channels().values():
+        duties |= channel.duties()
+    duties["due"] = duty(
+        lambda: Delivery.objects.due().order_by("next_attempt_at"), _send_due
+    )
+    result = do_all(duties)
+    failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
+    return f"{result.done.get('due') or 'nothing'} due{failed}"
+
+
+def _send_due(_: list[int]) -> int:
+    destinations = with_something_due()
+    tasks.drain.delay_each(destinations)
+    return len(destinations)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from alerts.cards.reading import read_message
+from alerts.cards.message import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import Posted
 from alerts.ledger_events import event_of

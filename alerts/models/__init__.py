@@ -2,8 +2,7 @@
 Rows and queries alone: they know no channel. Start reading at destinations.py.
 """
 
-from alerts.models.cards import Card, Digest
-from alerts.models.deliveries import Delivery, UnplannedAct
+from alerts.models.deliveries import Card, Delivery, Digest, UnplannedAct
 from alerts.models.destinations import Destination, Route
 from alerts.models.interactions import Interaction
 

@@ -5,19 +5,28 @@ docs/ledger.md has its form. It is checked by `countersign_verify.py`; `readable
 makes a page of it for people.
 """
 
+import base64
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import ActorLike, canonical_entry, record
+from audit.trail.answers import SealCoverage, answers_of
 from audit.trail.entries import lines
+from audit.trail.sentences import in_utc
 from common.postgres import clock
 
 VERSION = 2
@@ -164,3 +173,41 @@ def _batches(
                 for one in under[seal.number]
             ],
         }
+
+
+def readable_proof(proof: Proof) -> str:
+    """Return the file."""
+    style = _style()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    coverage = SealCoverage(
+        len(proof.lines), len(proof.lines) + len(proof.not_sealed), proof.seal
+    )
+    context = {
+        # The file loads nothing and runs nothing, also where a browser would.
+        "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        # Ours, from our own file.
+        "style": SafeString(f"<style>{style}</style>"),
+        "message": proof.data["message"],
+        "made_at": proof.data["made_at"][:19].replace("T", " "),
+        "file": f"countersign-{proof.data['message']}.json",
+        "answers": answers_of(proof.lines, coverage) if proof.has_details else (),
+        "rows": [
+            (line, in_utc(line.at), _details(line) if proof.has_details else {})
+            for line in proof.lines
+        ],
+        "has_details": proof.has_details,
+        "not_sealed": proof.not_sealed,
+        "seal": proof.seal,
+    }
+    return render_to_string("audit/readable_proof.html", context)
+
+
+def _details(line: Entry) -> dict[str, str]:
+    return {name: text for name, text in line.details.items() if name != "actor"}
+
+
+@cache
+def _style() -> str:
+    return (Path(settings.BASE_DIR) / "static/css/proof.css").read_text(
+        encoding="utf-8"
+    )

@@ -13,8 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.models import Entry, EntryQuerySet
 from audit.trail.answers import message_origin, summary_of
 from audit.trail.entries import lines
-from audit.trail.proof import NotProvable, prove
-from audit.trail.readable_proof import readable_proof
+from audit.trail.proof import NotProvable, prove, readable_proof
 from audit.trail.story import chapters_of
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment

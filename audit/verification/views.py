@@ -12,8 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from audit.sealing.preconditions import latest_seal
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
-from audit.verification.comparison import compare_with
-from audit.verification.parsed import CheckedProof, EvidenceUnreadable
+from audit.verification.comparison import CheckedProof, EvidenceUnreadable, compare_with
 from audit.verification.status import ledger_status, seals_before
 from audit.verifier import countersign_verify
 from common.forms import LenientForm, first_error

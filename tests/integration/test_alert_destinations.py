@@ -8,7 +8,7 @@ import pytest
 from django.db import connection as db
 from django.db.models.functions import Now
 
-from alerts.channels.discord.addresses import masked_webhook, webhook_error
+from alerts.channels.discord.transport import masked_webhook, webhook_error
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.destinations import commands as trying
 from alerts.models import Card, Delivery, Destination, Digest, Route

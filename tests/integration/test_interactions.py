@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
-from alerts.cards.reading import approvals_of
+from alerts.cards.message import approvals_of
 from alerts.channels.discord import replies
 from alerts.channels.discord.embeds import buttons, custom_id
 from alerts.channels.discord.interactions import receiving

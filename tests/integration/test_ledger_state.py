@@ -15,8 +15,7 @@ from audit.sealing.sealer import seal_all
 from audit.trail.proof import prove
 from audit.verification import comparison, status
 from audit.verification.bundle import VERIFIER
-from audit.verification.comparison import compare_with
-from audit.verification.parsed import EvidenceUnreadable
+from audit.verification.comparison import EvidenceUnreadable, compare_with
 from tests.factories import make_message
 from tests.ledger import append, as_superuser, new_key, seal_here
 from tests.markup import compact

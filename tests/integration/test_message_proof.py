@@ -12,8 +12,7 @@ from django.db import transaction
 from audit.models import Entry
 from audit.recording import record
 from audit.retention import erase_details_of
-from audit.trail.proof import NotProvable, prove
-from audit.trail.readable_proof import readable_proof
+from audit.trail.proof import NotProvable, prove, readable_proof
 from audit.verifier import countersign_verify as verifier
 from common.actors import worker
 from tests.factories import make_message

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts.cards.reading import approvals_of
+from alerts.cards.message import approvals_of
 from approvals.decisions import decide as deciding
 from approvals.decisions import execute, outcomes
 from approvals.decisions.execute import run_decision

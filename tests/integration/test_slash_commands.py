@@ -18,8 +18,11 @@ from django.db.models.functions import Now
 
 from alerts.channels.discord import replies
 from alerts.channels.discord.commands import run as running
-from alerts.channels.discord.commands.command import CommandRefused, read_command
-from alerts.channels.discord.commands.mailboxes import mailbox_for
+from alerts.channels.discord.commands.command import (
+    CommandRefused,
+    mailbox_for,
+    read_command,
+)
 from alerts.channels.discord.commands.registration import COMMANDS
 from alerts.channels.discord.commands.run import note_proofs, run_command
 from alerts.models import Interaction

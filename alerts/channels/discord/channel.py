@@ -11,13 +11,17 @@ from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
 from alerts.channels.base import TEST_CARD, CardChannel, FormField, Posted, TestResult
-from alerts.channels.discord.addresses import HOSTS, masked_webhook, webhook_error
 from alerts.channels.discord.commands.run import arrived_mail, note_proofs
 from alerts.channels.discord.embeds import buttons, embed, payload, shortened
 from alerts.channels.discord.interactions.receiving import forget_answers, old_answers
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.channels.discord.replies import due_interactions, enqueue_due
-from alerts.channels.discord.transport import speak
+from alerts.channels.discord.transport import (
+    HOSTS,
+    masked_webhook,
+    speak,
+    webhook_error,
+)
 from alerts.models import Destination
 from common.sweeps import Duty, duty
 from outgoing.guarded import TOTAL_TIMEOUT

@@ -24,8 +24,12 @@ from alerts.channels.discord.commands.command import (
     read_command,
     with_typed_text,
 )
-from alerts.channels.discord.commands.lists import check_inbox, pending
-from alerts.channels.discord.commands.mail import reply, send_email
+from alerts.channels.discord.commands.mail import (
+    check_inbox,
+    pending,
+    reply,
+    send_email,
+)
 from alerts.channels.discord.markdown import escape
 from alerts.channels.discord.replies import (
     BROKEN,

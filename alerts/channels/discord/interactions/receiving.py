@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from alerts.channels.discord.commands.mailboxes import suggest
+from alerts.channels.discord.commands.command import suggest
 from alerts.channels.discord.interactions.requests import AUTOCOMPLETE, PING, Received
 from alerts.channels.discord.interactions.verdicts import judge
 from alerts.channels.discord.replies import (
