@@ -2,13 +2,16 @@
 """Checks what Countersign says of its history, on a machine that never saw the desk.
 Needs Python 3.9, nothing else.
 
-    python3 -I countersign_verify.py BUNDLE               a bundle (folder or .zip):
-    every entry, and its seals python3 -I countersign_verify.py BUNDLE --head FILE   ...
-    against a saved checkpoint, or the lines of an anchor file python3 -I
-    countersign_verify.py PROOF                a proof of one message (JSON) --key
-    FINGERPRINT                                     the key to trust, as you have it
-    from elsewhere --no-signatures                                       check no
-    signature: ends with exit code 3
+    python3 -I countersign_verify.py BUNDLE
+        a bundle (folder or .zip): every entry, and its seals
+    python3 -I countersign_verify.py BUNDLE --head FILE
+        ... against a saved checkpoint, or the lines of an anchor file
+    python3 -I countersign_verify.py PROOF
+        a proof of one message (JSON)
+    --key FINGERPRINT
+        the key to trust, as you have it from elsewhere
+    --no-signatures
+        check no signature: ends with exit code 3
 
 Exit codes: 0 it holds, 1 it does not hold, 2 it cannot be read, 3 it holds, but
 signatures were NOT checked, 4 it holds, but a saved checkpoint is younger, so that
