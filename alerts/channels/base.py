@@ -231,31 +231,30 @@ class Channel(ABC):
         """
         try:
             return self.post_test(destination, limit=within)
-        except RetryLater as later:
-            return TestResult(
-                False, self.refusals.get(later.status or 0) or self._delay(later)
-            )
-        except Refused as refused:
-            return TestResult(
-                False, self.refusals.get(refused.status or 0, str(refused))
-            )
+        except NotPosted as error:
+            return TestResult(False, self._why_not(error))
 
-    def _delay(self, later: RetryLater) -> str:
-        if later.seconds is not None:
-            seconds = max(1, math.ceil(later.seconds))
+    def _why_not(self, error: NotPosted) -> str:
+        status = error.status
+        if status in self.refusals:
+            return self.refusals[status]
+        if not isinstance(error, RetryLater):
+            return str(error)
+        if error.seconds is not None:
+            seconds = max(1, math.ceil(error.seconds))
             plural = "" if seconds == 1 else "s"
             return f"{self.service} asks to wait {seconds} second{plural}. The address works; test it then."
-        if later.status is None and later.answer:
-            return f"{later} Test again in a few minutes."
-        if later.status is None:
-            if "within" in str(later) or "Timeout" in str(later):
+        if status is None and error.answer:
+            return f"{error} Test again in a few minutes."
+        if status is None:
+            if "within" in str(error) or "Timeout" in str(error):
                 return f"{self.service} did not answer in time. {self.when_late}"
             return f"{self.service} could not be reached. {self.when_unreachable}"
-        if later.status < 400:
-            return self.redirected.format(service=self.service, status=later.status)
-        if later.status >= 500:
-            return f"{self.service} answered {later.status}: it has a problem. Test again in a few minutes."
-        return f"{self.service} answered {later.status}. Check the address."
+        if status < 400:
+            return self.redirected.format(service=self.service, status=status)
+        if status >= 500:
+            return f"{self.service} answered {status}: it has a problem. Test again in a few minutes."
+        return f"{self.service} answered {status}. Check the address."
 
 
 class CardChannel(Channel):

@@ -79,8 +79,10 @@ def payload(
 
     `components`, even none, replace those that are there.
     """
-    body = {"embeds": [made], "allowed_mentions": {"parse": []}}
-    return body if components is None else {**body, "components": list(components)}
+    body: dict[str, Any] = {"embeds": [made], "allowed_mentions": {"parse": []}}
+    if components is not None:
+        body["components"] = list(components)
+    return body
 
 
 def buttons(

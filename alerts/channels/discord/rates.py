@@ -9,6 +9,7 @@ more. Without Redis nothing is counted, and a destination pauses after each post
 import logging
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import redis
@@ -129,34 +130,21 @@ def learn(
     """Store what an answer says about the limits; without Redis, the next answer says
     it again.
     """
-    name, left, after = _bucket(headers)
+    name = ""
+    left = after = 0
+    with suppress(KeyError, ValueError):
+        seconds = float(headers["X-RateLimit-Reset-After"])
+        if 0 <= seconds <= 86400:
+            left = int(headers["X-RateLimit-Remaining"])
+            after = _ms(seconds)
+            name = headers["X-RateLimit-Bucket"][:100]
     # Other programs' requests in the same channel do not count.
     is_invalid = status in COUNTED and headers.get("X-RateLimit-Scope") != "shared"
-    values = (
-        name,
-        left,
-        after,
-        channel,
-        int(is_invalid),
-        _ms(CHANNEL_SECONDS),
-        _ms(INVALID_SECONDS),
-        _REMEMBERED,
-    )
+    windows = (_ms(CHANNEL_SECONDS), _ms(INVALID_SECONDS), _REMEMBERED)
     try:
-        _ask(_LEARN, scope, *values)
+        _ask(_LEARN, scope, name, left, after, channel, int(is_invalid), *windows)
     except Unknown:
         log.info("limit not noted", extra={"status": status})
-
-
-def _bucket(headers: Mapping[str, str]) -> tuple[str, int, int]:
-    try:
-        left = int(headers["X-RateLimit-Remaining"])
-        after = float(headers["X-RateLimit-Reset-After"])
-        if not 0 <= after <= 86400:
-            return "", 0, 0
-        return str(headers["X-RateLimit-Bucket"])[:100], left, _ms(after)
-    except (KeyError, ValueError, OverflowError):
-        return "", 0, 0
 
 
 def _ask(script: str, scope: Scope, *arguments: str | int) -> int:

@@ -149,11 +149,8 @@ def link_instructions(interaction: Interaction) -> str:
     link = offer_link(
         discord_id=interaction.discord_user_id, name=interaction.discord_user
     )
-    again = (
-        "give the command again"
-        if interaction.kind == Interaction.Kind.COMMAND
-        else "press again"
-    )
+    is_command = interaction.kind == Interaction.Kind.COMMAND
+    again = "give the command again" if is_command else "press again"
     return (
         "This Discord account is not linked to anyone at the desk, so nothing was done. [Link it to your account at "
         f"the desk](<{link}>): sign in and confirm that it is yours. The link works once, for 15 minutes. Then "

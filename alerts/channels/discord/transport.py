@@ -84,7 +84,19 @@ def speak(
             raise RetryLater("Its rate limit is used up for now.", seconds=wait)
     except rates.Unknown:
         pause = rates.ALONE_SECONDS
-    url = _url(target, method, message_id, has_buttons=bool(body.get("components")))
+    url = f"{target.base}/messages" if target.is_bot or message_id else target.base
+    if message_id:
+        url += f"/{message_id}"
+    if not target.is_bot:
+        # "wait" makes Discord answer with the message, and a webhook shows buttons only
+        # when asked to. The webhook's own query names a thread and must stay.
+        asked = {}
+        if method == "POST":
+            asked["wait"] = "true"
+        if body.get("components"):
+            asked["with_components"] = "true"
+        query = "&".join(filter(None, (target.query, urlencode(asked))))
+        url += f"?{query}" if query else ""
     answer = send(
         method, url, json.dumps(body).encode(), headers=target.headers, limit=limit
     )
@@ -125,25 +137,6 @@ def _target(destination: Destination) -> _Target:
     return _Target(url, parts.query, headers, webhook, token, is_bot=False)
 
 
-def _url(target: _Target, method: str, message_id: str, *, has_buttons: bool) -> str:
-    path = (
-        f"/messages/{message_id}"
-        if message_id
-        else "/messages"
-        if target.is_bot
-        else ""
-    )
-    if target.is_bot:
-        return target.base + path
-    # "wait" makes Discord answer with the message, and a webhook shows buttons only
-    # when asked to. The webhook's own query names a thread and must stay.
-    more = ({"wait": "true"} if method == "POST" else {}) | (
-        {"with_components": "true"} if has_buttons else {}
-    )
-    query = "&".join(filter(None, (target.query, urlencode(more))))
-    return f"{target.base}{path}{'?' if query else ''}{query}"
-
-
 def _read(
     answer: Answer, result: dict[str, Any], target: _Target, *, message_id: str
 ) -> Posted:
@@ -155,35 +148,29 @@ def _read(
         return Posted(
             new_id if _ID.fullmatch(new_id) else message_id, status, answer=stored
         )
+    answered: dict[str, Any] = {"status": status, "answer": stored}
     if status == 429:
         raise RetryLater(
             "Discord asked to wait.",
             seconds=_wait_seconds(answer, result),
-            status=429,
-            answer=stored,
             whole_service=result.get("global") is True
             or "X-RateLimit-Global" in answer.headers,
+            **answered,
         )
     if status == 404 and result.get("code") == UNKNOWN_MESSAGE:
-        raise CardGone(
-            "Somebody deleted the card in Discord.", status=404, answer=stored
-        )
+        raise CardGone("Somebody deleted the card in Discord.", **answered)
     if status in (401, 403, 404):
         why = (
             "the bot may not post there"
             if target.is_bot
             else "the webhook was deleted or may not post"
         )
-        raise DestinationGone(
-            f"Discord answered {status}: {why}.", status=status, answer=stored
-        )
+        raise DestinationGone(f"Discord answered {status}: {why}.", **answered)
     if status == 400:
         raise CardRefused(
-            f"Discord refused the card (code {result.get('code')}).",
-            status=400,
-            answer=stored,
+            f"Discord refused the card (code {result.get('code')}).", **answered
         )
-    raise RetryLater(f"Discord answered {status}.", status=status, answer=stored)
+    raise RetryLater(f"Discord answered {status}.", **answered)
 
 
 def _wait_seconds(answer: Answer, result: dict[str, Any]) -> float:

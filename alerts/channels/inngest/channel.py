@@ -5,7 +5,6 @@ Whoever has the event key can post, and it is part of the address: no sentence a
 log contains it.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -26,6 +25,7 @@ from alerts.channels.requests import (
     MASK,
     address_error,
     is_allowed,
+    json_object,
     masked_host,
     redacted,
     retry_after,
@@ -34,7 +34,6 @@ from alerts.channels.requests import (
 )
 from alerts.models import Destination
 from common.origins import origin_of
-from outgoing.guarded import Answer
 
 EXAMPLE = "https://inn.gs/e/an-event-key"
 # Inngest's names have the product in front, as MultiMail's page on it shows.
@@ -81,11 +80,8 @@ def masked_event_url(url: str) -> str:
     if parts is None or found is None:
         return masked_host(url)
     key = found["key"]
-    return (
-        f"{parts.netloc}/e/…{key[-_SHOWN:]}"
-        if len(key) >= _LONG
-        else f"{parts.netloc}/e/{MASK}"
-    )
+    shown = f"…{key[-_SHOWN:]}" if len(key) >= _LONG else MASK
+    return f"{parts.netloc}/e/{shown}"
 
 
 class Inngest(EventChannel):
@@ -139,29 +135,26 @@ class Inngest(EventChannel):
             raise DestinationGone(error)
         answer = send("POST", url, body, limit=limit)
         stored = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
-        if 200 <= answer.status < 300:
-            return Posted(_event_id(answer), answer.status, answer=stored)
-        if answer.status == 429:
+        status = answer.status
+        if 200 <= status < 300:
+            # Such as {"ids": ["01H..."], "status": 200}; others have no id.
+            ids = json_object(answer).get("ids")
+            first = ids[0] if isinstance(ids, list) and ids else ""
+            event_id = first[:64] if isinstance(first, str) else ""
+            return Posted(event_id, status, answer=stored)
+        answered: dict[str, Any] = {"status": status, "answer": stored}
+        if status == 429:
             raise RetryLater(
-                "Inngest asked to wait.",
-                seconds=retry_after(answer),
-                status=429,
-                answer=stored,
+                "Inngest asked to wait.", seconds=retry_after(answer), **answered
             )
-        sentence = f"Inngest answered {answer.status}."
-        if answer.status in _GONE:
+        sentence = f"Inngest answered {status}."
+        if status in _GONE:
             raise DestinationGone(
-                f"{sentence} It does not accept this event key.",
-                status=answer.status,
-                answer=stored,
+                f"{sentence} It does not accept this event key.", **answered
             )
-        if answer.status in _REFUSED:
-            raise CardRefused(
-                f"{sentence} It does not accept this event.",
-                status=answer.status,
-                answer=stored,
-            )
-        raise RetryLater(sentence, status=answer.status, answer=stored)
+        if status in _REFUSED:
+            raise CardRefused(f"{sentence} It does not accept this event.", **answered)
+        raise RetryLater(sentence, **answered)
 
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
         if not self.post_test_event(destination, limit=limit).message_id:
@@ -171,14 +164,3 @@ class Inngest(EventChannel):
         return TestResult(
             True, f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}."
         )
-
-
-def _event_id(answer: Answer) -> str:
-    """Return the id in an answer such as {"ids": ["01H..."], "status": 200}; empty
-    where it is no such answer.
-    """
-    try:
-        ids = json.loads(answer.body)["ids"]
-        return ids[0][:64] if isinstance(ids[0], str) else ""
-    except (ValueError, KeyError, IndexError, TypeError):
-        return ""

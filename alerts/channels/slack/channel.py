@@ -55,50 +55,42 @@ _HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address.
 # Errors of both ways to post, by what they mean for us. What is not named here is tried
 # again.
 _GONE = {
-    *(
-        "no_service",
-        "no_service_id",
-        "no_team",
-        "team_disabled",
-        "invalid_token",
-        "action_prohibited",
-        "no_active_hooks",
-    ),
-    *(
-        "invalid_auth",
-        "not_authed",
-        "account_inactive",
-        "token_revoked",
-        "token_expired",
-        "missing_scope",
-    ),
-    *(
-        "channel_not_found",
-        "channel_is_archived",
-        "is_archived",
-        "not_in_channel",
-        "no_permission",
-        "org_login_required",
-    ),
-    *(
-        "posting_to_general_channel_denied",
-        "restricted_action",
-        "access_denied",
-        "ekm_access_denied",
-        "user_not_found",
-    ),
+    "no_service",
+    "no_service_id",
+    "no_team",
+    "team_disabled",
+    "invalid_token",
+    "action_prohibited",
+    "no_active_hooks",
+    "invalid_auth",
+    "not_authed",
+    "account_inactive",
+    "token_revoked",
+    "token_expired",
+    "missing_scope",
+    "channel_not_found",
+    "channel_is_archived",
+    "is_archived",
+    "not_in_channel",
+    "no_permission",
+    "org_login_required",
+    "posting_to_general_channel_denied",
+    "restricted_action",
+    "access_denied",
+    "ekm_access_denied",
+    "user_not_found",
 }
 _CARD_GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
 _REFUSED = {
-    *(
-        "invalid_payload",
-        "invalid_blocks",
-        "invalid_blocks_format",
-        "msg_too_long",
-        "msg_blocks_too_long",
-        "no_text",
-    ),
-    *("too_many_attachments", "invalid_arguments", "invalid_json"),
+    "invalid_payload",
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "msg_too_long",
+    "msg_blocks_too_long",
+    "no_text",
+    "too_many_attachments",
+    "invalid_arguments",
+    "invalid_json",
 }
 _RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 
@@ -150,15 +142,17 @@ class Slack(CardChannel):
 
     def clean(self, typed: Any, *, is_new: bool) -> dict[str, str]:
         values = super().clean(typed, is_new=is_new)
-        if values.get("secret") and not values.get("channel"):
+        secret = values.get("secret")
+        channel = values.get("channel")
+        if secret and not channel:
             raise ValidationError(
                 {"channel": "Enter the id of the channel that the bot posts to."}
             )
-        if is_new and values.get("channel") and not values.get("secret"):
+        if is_new and channel and not secret:
             raise ValidationError(
                 {"secret": "Enter the bot token, which this channel needs."}
             )
-        if is_new and not values.get("url") and not values.get("secret"):
+        if is_new and not secret and not values.get("url"):
             raise ValidationError(
                 {
                     "url": "Enter the address of the webhook, or a bot token with a channel id."
@@ -202,10 +196,8 @@ class Slack(CardChannel):
             # It may have been accepted because of an origin that is no longer allowed.
             raise DestinationGone(error)
         answer = send("POST", destination.url, json.dumps(body).encode(), limit=limit)
-        parts = urlsplit(destination.url)
-        stored = redacted(
-            answer, [parts.path.rpartition("/")[2]], headers=["Retry-After"]
-        )
+        token = urlsplit(destination.url).path.rpartition("/")[2]
+        stored = redacted(answer, [token], headers=["Retry-After"])
         if answer.status == 200 and answer.body.strip() == b"ok":
             return Posted("", 200, answer=stored, pause=PAUSE)
         raise _failure(answer, answer.body.decode(errors="replace").strip(), stored)
@@ -276,7 +268,8 @@ def _failure(answer: Answer, error: str, stored: str) -> Exception:
     """Return the exception for an answer; Slack's own error word says more than the
     status.
     """
-    error = error if _ERROR.fullmatch(error) else ""
+    if not _ERROR.fullmatch(error):
+        error = ""
     status = answer.status
     sentence = f"Slack answered {error or status}."
     if status == 429 or error in _RATE_LIMITED:
@@ -291,28 +284,19 @@ def _failure(answer: Answer, error: str, stored: str) -> Exception:
             "Somebody deleted the card in Slack.", status=404, answer=stored
         )
     if error in _GONE or status in (401, 403, 404, 410):
+        if status == 200:
+            # The Web API refuses by the error's word alone.
+            if error.endswith("is_archived"):
+                status = 410
+            elif error in ("channel_not_found", "not_in_channel"):
+                status = 404
+            else:
+                status = 403 if "permission" in error else 401
         return DestinationGone(
-            f"{sentence} It does not accept posts there.",
-            status=_status(status, error),
-            answer=stored,
+            f"{sentence} It does not accept posts there.", status=status, answer=stored
         )
     if error in _REFUSED or status == 400:
         return CardRefused(
             f"Slack refused the card ({error or status}).", status=400, answer=stored
         )
     return RetryLater(sentence, status=None if error else status, answer=stored)
-
-
-def _status(status: int, error: str) -> int:
-    """Return the status that the error means, for the Web API answers 200 with it."""
-    if status != 200:
-        return status
-    if error.endswith("is_archived"):
-        return 410
-    return (
-        404
-        if error in ("channel_not_found", "not_in_channel")
-        else 403
-        if "permission" in error
-        else 401
-    )

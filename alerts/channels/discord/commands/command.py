@@ -139,7 +139,7 @@ MAX_SUGGESTIONS = 25
 _MAX_LENGTH = 100
 # Recipients of this many messages are suggested.
 _RECENT = 200
-_WRITING = ("sendemail", "reply")
+WRITING = ("sendemail", "reply")
 
 
 def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mailbox:
@@ -156,13 +156,7 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
         if before := rows.select_related("mailbox__connection").first():
             assert before.mailbox is not None
             return before.mailbox
-    actor = (
-        command.actor.acting_as(Role.REVIEWER, Role.ADMIN)
-        if to_write
-        else command.actor
-    )
-    visible = _visible(actor)
-    usable = _usable(visible)
+    visible, usable = _mailboxes_of(command.actor, to_write=to_write)
     if not usable:
         if not visible:
             raise CommandRefused(
@@ -176,23 +170,17 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
         )
     asked = command.option("mailbox").lower()
     if asked:
-        found = [
-            one
-            for one in usable
-            if asked
-            in (
-                _name_of(one, usable).lower(),
-                f"{one.connection.slug}/{one.address}".lower(),
-            )
-        ]
+        found = []
+        for one in usable:
+            whole = f"{one.connection.slug}/{one.address}"
+            if asked in (_name_of(one, usable).lower(), whole.lower()):
+                found.append(one)
     else:
         # What a reply answers, its mailbox received, if the desk knows it.
-        received = (
-            Message.objects.filter(upstream_id=email_id, mailbox__in=usable)
-            if email_id
-            else Message.objects.none()
-        )
-        keys = set(received.values_list("mailbox", flat=True))
+        keys: set[int | None] = set()
+        if email_id:
+            received = Message.objects.filter(upstream_id=email_id, mailbox__in=usable)
+            keys.update(received.values_list("mailbox", flat=True))
         found = [one for one in usable if one.pk in keys] or usable
     if len(found) == 1:
         if found[0].connection.paused_at is None:
@@ -226,11 +214,7 @@ def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[s
     if person is None or needs_second_factor(person):
         return []
     actor = person.actor(surface="discord")
-    usable = _usable(
-        _visible(
-            actor.acting_as(Role.REVIEWER, Role.ADMIN) if command in _WRITING else actor
-        )
-    )
+    _, usable = _mailboxes_of(actor, to_write=command in WRITING)
     if option == "mailbox":
         return _matching([_name_of(one, usable) for one in usable], typed)
     if option != "to":
@@ -253,28 +237,30 @@ def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[s
     return _matching(list(known), last, begin=begin)
 
 
-def _visible(actor: Actor) -> list[Mailbox]:
-    mailboxes = (
-        Mailbox.objects.visible_to(actor).there().at_work().select_related("connection")
+def _mailboxes_of(
+    actor: Actor, *, to_write: bool
+) -> tuple[list[Mailbox], list[Mailbox]]:
+    """Return the mailboxes that the actor may read, or write from; and those of them
+    that have an agent key.
+    """
+    if to_write:
+        actor = actor.acting_as(Role.REVIEWER, Role.ADMIN)
+    visible = Mailbox.objects.visible_to(actor).there().at_work()
+    mailboxes = list(
+        visible.select_related("connection").order_by("address", "connection__slug")
     )
-    return list(mailboxes.order_by("address", "connection__slug"))
-
-
-def _usable(visible: list[Mailbox]) -> list[Mailbox]:
     # The key is encrypted, so the database cannot be asked for those that are empty.
-    return [one for one in visible if one.connection.agent_key]
+    return mailboxes, [one for one in mailboxes if one.connection.agent_key]
 
 
 def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
     """Return the address, and where two accounts have the same one, the connection in
     front of it.
     """
-    is_twice = (
-        sum(1 for one in among if one.address.lower() == mailbox.address.lower()) > 1
-    )
-    return (
-        f"{mailbox.connection.slug}/{mailbox.address}" if is_twice else mailbox.address
-    )
+    same = [one for one in among if one.address.lower() == mailbox.address.lower()]
+    if len(same) == 1:
+        return mailbox.address
+    return f"{mailbox.connection.slug}/{mailbox.address}"
 
 
 def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:

@@ -110,10 +110,6 @@ def _mail(
     answer = without_refused(mailbox.connection, send)
     upstream_id = str(answer["id"])
     CommandedMail.objects.filter(pk=commanded.pk).update(upstream_id=upstream_id)
-    return _sentence(answer, upstream_id, about)
-
-
-def _sentence(answer: dict[str, Any], upstream_id: str, about: str) -> str:
     number = f"Message ID: `{upstream_id.replace('`', '')}`"
     status = str(answer.get("oversight_status") or answer.get("status") or "")
     if status == "not_required":
@@ -159,11 +155,10 @@ def check_inbox(command: Command) -> str:
     lines = []
     for row in rows:
         sender = row.get("from") or row.get("from_address") or ""
-        number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[
-            :_ID
-        ]
+        number = str(row.get("id") or row.get("message_id") or "").replace("`", "")
+        subject = _subject(row.get("subject"))
         lines.append(
-            f"- **{_subject(row.get('subject'))}** from {literal(str(sender), _ADDRESS)} `{number}`"
+            f"- **{subject}** from {literal(str(sender), _ADDRESS)} `{number[:_ID]}`"
         )
     return _fitting(
         f"Unread in {where}, newest first:", lines, number=len(rows), more="and {} more"

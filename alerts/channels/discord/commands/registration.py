@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from outgoing.guarded import Answer, DeliveryError, request
+from outgoing.guarded import DeliveryError, request
 
 _STRING = 3
 _CHAT_INPUT = 1
@@ -25,20 +25,19 @@ def _text(
     description: str,
     *,
     required: bool = True,
-    most: int = 0,
+    most: int,
     suggested: bool = False,
 ) -> dict[str, Any]:
-    option = {
+    option: dict[str, Any] = {
         "type": _STRING,
         "name": name,
         "description": description,
         "required": required,
+        "max_length": most,
     }
-    return (
-        option
-        | ({"max_length": most} if most else {})
-        | ({"autocomplete": True} if suggested else {})
-    )
+    if suggested:
+        option["autocomplete"] = True
+    return option
 
 
 _MAILBOX = _text(
@@ -117,24 +116,20 @@ def register(*, guild: str = "") -> list[str]:
         )
     except DeliveryError as error:
         raise NotRegistered(f"Discord could not be reached: {error}") from None
-    if answer.status != 200:
-        raise NotRegistered(_what_is_wrong(answer, guild))
-    return [f"/{one['name']}" for one in COMMANDS]
-
-
-def _what_is_wrong(answer: Answer, guild: str) -> str:
+    if answer.status == 200:
+        return [f"/{one['name']}" for one in COMMANDS]
+    invite = "Check that DISCORD_APP_ID and DISCORD_BOT_TOKEN belong to the same application."
+    if guild:
+        invite = "Invite it to that server with the scope applications.commands."
     words = {
         400: "Discord does not accept the commands; this version of the desk may be too old for it.",
         401: "Discord does not accept the bot's token. Create a new one on your application's page Bot, and set "
         "DISCORD_BOT_TOKEN to it.",
-        403: "Discord does not let this bot set commands there. "
-        + (
-            "Invite it to that server with the scope applications.commands."
-            if guild
-            else "Check that DISCORD_APP_ID and DISCORD_BOT_TOKEN belong to the same application."
-        ),
+        403: f"Discord does not let this bot set commands there. {invite}",
         404: "Discord does not know this application or server. Check DISCORD_APP_ID"
-        + (" and the server id." if guild else "."),
+        f"{' and the server id' if guild else ''}.",
         429: f"Discord asks to wait {answer.headers.get('Retry-After', 'a while')} s. {_ASK_AGAIN}",
     }
-    return words.get(answer.status, f"Discord answered {answer.status}. {_ASK_AGAIN}")
+    raise NotRegistered(
+        words.get(answer.status, f"Discord answered {answer.status}. {_ASK_AGAIN}")
+    )

@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 
 from alerts.cards.markup import cut
 from alerts.channels.discord.commands.command import (
+    WRITING,
     Command,
     CommandRefused,
     command_details,
@@ -55,7 +56,6 @@ COMMANDS: dict[str, Callable[[Command], str]] = {
     "reply": reply,
     "pending": pending,
 }
-WRITING = ("sendemail", "reply")
 NOT_KNOWN = "It is not known whether MultiMail accepted the message: check the queue before you send it again."
 # So often MultiMail is asked: about a minute, after which a person had better know.
 MAX_TRIES = 5
@@ -143,16 +143,13 @@ def _run(interaction: Interaction) -> None:
     try:
         sentence = _ask(interaction)
     except CommandRefused as refused:
+        sentence = refused.sentence
+        reason = refused.reason
         # A later refusal does not undo what an earlier call did.
-        is_unknown = writes and (
-            refused.may_have_left or interaction.outcome == CALLING
-        )
-        suffix = f" {NOT_KNOWN}" if is_unknown else ""
-        _store_refusal(
-            interaction,
-            f"{refused.sentence}{suffix}",
-            reason="unknown" if is_unknown else refused.reason,
-        )
+        if writes and (refused.may_have_left or interaction.outcome == CALLING):
+            sentence = f"{sentence} {NOT_KNOWN}"
+            reason = "unknown"
+        _store_refusal(interaction, sentence, reason=reason)
     except (TryAgain, OperationalError, InterfaceError):
         raise
     except Exception:
@@ -209,22 +206,21 @@ def _ask(interaction: Interaction) -> str:
         seconds = None
         may_have_left = interaction.outcome == CALLING
         if isinstance(error, errors.Throttled):
-            sentence, reason = "MultiMail asks to wait.", "throttled"
+            sentence = "MultiMail asks to wait."
+            reason = "throttled"
             seconds = error.retry_after
         elif isinstance(error, errors.NotSent):
-            sentence, reason = (
-                "MultiMail cannot be reached at the moment.",
-                "not reached",
-            )
+            sentence = "MultiMail cannot be reached at the moment."
+            reason = "not reached"
         else:
-            sentence, reason = "MultiMail did not answer as it should.", "no answer"
+            sentence = "MultiMail did not answer as it should."
+            reason = "no answer"
             may_have_left = True
         if not may_have_left:
             _set_progress(interaction, GIVEN)
         if interaction.attempts < MAX_TRIES and (seconds or 0) <= MAX_PAUSE:
             raise TryAgain(error.sentence, seconds=seconds) from error
-        writes = interaction.name in WRITING
-        if not writes:
+        if interaction.name not in WRITING:
             sentence += " Try again later."
         elif not may_have_left:
             sentence += " Nothing was sent. Try again later."
@@ -245,13 +241,12 @@ def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> N
     ):
         return
     person = Interaction.objects.select_related("person").get(pk=interaction.pk).person
-    actor = person.actor(surface="discord") if person else stranger(interaction)
     # What somebody of the desk gave is recorded already; of strangers, only so many
     # refusals are.
     if words := reason if person else recorded_refusal(interaction, reason):
         record(
             "command.failed",
-            actor=actor,
+            actor=person.actor(surface="discord") if person else stranger(interaction),
             details=command_details(interaction) | {"why": words},
         )
 

@@ -80,7 +80,14 @@ def interactions(request: HttpRequest) -> HttpResponse:
     if error := _signature_error(
         key, body=body, signature=signature, timestamp=timestamp
     ):
-        _count_refused(error)
+        minute = int(time.time()) // 60
+        number = _refused_in.get(minute, 0) + 1
+        _refused_in.clear()
+        _refused_in[minute] = number
+        if number == 1 or number % _EACH == 0:
+            log.warning(
+                "interaction refused", extra={"reason": error, "in_this_minute": number}
+            )
         return _refused(401, "Discord's signature is not valid.")
     try:
         received = read_interaction(body)
@@ -116,17 +123,6 @@ def _signature_error(
         return "forged"
     # The time is checked after the signature, because an unsigned time proves nothing.
     return "" if -_AHEAD <= time.time() - int(timestamp) <= _OLDEST else "stale"
-
-
-def _count_refused(why: str) -> None:
-    minute = int(time.time()) // 60
-    number = _refused_in.get(minute, 0) + 1
-    _refused_in.clear()
-    _refused_in[minute] = number
-    if number == 1 or number % _EACH == 0:
-        log.warning(
-            "interaction refused", extra={"reason": why, "in_this_minute": number}
-        )
 
 
 def _refused(status: int, sentence: str) -> HttpResponse:

@@ -67,7 +67,20 @@ def receive(received: Received) -> Body:
     if received.type == PING:
         return PONG
     if received.type == AUTOCOMPLETE:
-        return _suggest(received)
+        option = json.loads(received.columns["options"])
+        try:
+            with transaction.atomic():
+                _be_quick()
+                found = suggest(
+                    discord_id=received.columns["discord_user_id"],
+                    command=received.columns["name"],
+                    option=option.get("name", ""),
+                    typed=option.get("value", ""),
+                )
+        except (OperationalError, InterfaceError):
+            # People go on typing meanwhile.
+            found = []
+        return choices(found)
     if received.app_id != settings.DISCORD_APP_ID:
         # Its public key is ours, so only the id can be wrong: what is put off could
         # never be answered.
@@ -84,26 +97,6 @@ def receive(received: Received) -> Body:
         if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
             raise
     return _defer(received, until)
-
-
-def _suggest(received: Received) -> Body:
-    """Offer what could stand there; nothing where the database is slow, as people go on
-    typing meanwhile.
-    """
-    option = json.loads(received.columns["options"])
-    try:
-        with transaction.atomic():
-            _be_quick()
-            return choices(
-                suggest(
-                    discord_id=received.columns["discord_user_id"],
-                    command=received.columns["name"],
-                    option=option.get("name", ""),
-                    typed=option.get("value", ""),
-                )
-            )
-    except (OperationalError, InterfaceError):
-        return choices([])
 
 
 @atomic_with_retry
@@ -179,11 +172,9 @@ def _judge_once(interaction: Interaction) -> None:
 
 
 def _store_reply(interaction: Interaction, reply: Reply) -> None:
-    interaction.outcome, interaction.options, interaction.answer = (
-        reply.outcome,
-        "",
-        json.dumps(reply.body()),
-    )
+    interaction.outcome = reply.outcome
+    interaction.options = ""
+    interaction.answer = json.dumps(reply.body())
     interaction.save(
         update_fields=["outcome", "options", "answer", "person", "message"]
     )
@@ -201,11 +192,9 @@ def _answer_of(interaction: Interaction) -> Body:
     """Return what was answered before: put off is what has no answer yet, or was
     answered later.
     """
-    body: Body = (
-        json.loads(interaction.answer)
-        if interaction.answer and not interaction.attempts
-        else DEFERRED
-    )
+    if interaction.attempts or not interaction.answer:
+        return DEFERRED
+    body: Body = json.loads(interaction.answer)
     return body
 
 

@@ -3,6 +3,7 @@ no interaction.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,8 @@ _KINDS = {
 }
 _NAME = 100
 _LONGEST = 4096
+# PostgreSQL cannot store these.
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 # Discord accepts no longer text for an option.
 _MOST_TYPED = 6000
 
@@ -51,7 +54,7 @@ def read_interaction(body: bytes) -> Received:
     """Return what came. Raises NoInteraction."""
     try:
         read = json.loads(body, object_pairs_hook=unique_keys)
-        if any(_is_unfit(text) for text in _texts(read)):
+        if any(_UNFIT.search(text) for text in _texts(read)):
             raise NoInteraction
     except DuplicateKey as error:
         raise NoInteraction(str(error)) from None
@@ -61,25 +64,21 @@ def read_interaction(body: bytes) -> Received:
     kind = whole.get("type")
     if type(kind) is not int or kind not in (PING, AUTOCOMPLETE, *_KINDS):
         raise NoInteraction
-    return Received(type=kind) if kind == PING else _received(kind, whole)
-
-
-def _received(kind: int, whole: Mapping[str, Any]) -> Received:
+    if kind == PING:
+        return Received(kind)
     data = _object(whole.get("data"))
     # In a server Discord sends the member, in a direct message the user.
-    user = _object(
-        _object(whole["member"]).get("user")
-        if whole.get("member")
-        else whole.get("user")
-    )
+    sender = _object(whole["member"]) if whole.get("member") else whole
+    user = _object(sender.get("user"))
     channel = _object(whole.get("channel") or {})
     stored_as = _KINDS.get(kind, "")
+    name = stored_as
+    if kind in (COMMAND, AUTOCOMPLETE):
+        name = _text(data.get("name"), 40)
     columns = {
         "kind": stored_as,
         "token": _text(whole.get("token"), _LONGEST),
-        "name": _text(data.get("name"), 40)
-        if kind in (COMMAND, AUTOCOMPLETE)
-        else stored_as,
+        "name": name,
         "options": json.dumps(_options(kind, whole, data)),
         "discord_user_id": _number(user.get("id")),
         "discord_user": _text(user.get("username") or "", _LONGEST)[:_NAME],
@@ -93,28 +92,23 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
 
 
 def _options(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
-    if kind == COMMAND:
+    if kind in (COMMAND, AUTOCOMPLETE):
         options = [_object(one) for one in _list(data.get("options") or [])]
+        if kind == AUTOCOMPLETE:
+            return next((_option(one) for one in options if one.get("focused")), {})
         return [
             _option(one)
             for one in options
             if not isinstance(one.get("value"), int | float | None)
         ]
-    if kind == AUTOCOMPLETE:
-        return next(
-            (
-                _option(one)
-                for one in map(_object, _list(data.get("options") or []))
-                if one.get("focused")
-            ),
-            {},
-        )
     message = _object(whole.get("message") or {})
-    return {
+    pressed = {
         "custom_id": _text(data.get("custom_id"), 100),
         "card": _known_number(message.get("id")),
-        **({REASON: _typed(data)} if kind == FORM else {}),
     }
+    if kind == FORM:
+        pressed[REASON] = _typed(data)
+    return pressed
 
 
 def _option(row: Mapping[str, Any]) -> dict[str, str]:
@@ -129,10 +123,11 @@ def _typed(data: Mapping[str, Any]) -> str:
     """Return the reason of the form, whose field is in a row, or under a label."""
     for row in _list(data.get("components")):
         one = _object(row)
-        within = _list(one.get("components") or []) + (
-            [one["component"]] if one.get("component") else []
-        )
-        for typed in (_object(each) for each in within):
+        within = _list(one.get("components") or [])
+        if one.get("component"):
+            within = [*within, one["component"]]
+        for each in within:
+            typed = _object(each)
             if typed.get("custom_id") == REASON:
                 return _text(typed.get("value"), _LONGEST)
     raise NoInteraction
@@ -150,11 +145,6 @@ def _texts(value: Any) -> Iterator[str]:
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one
-
-
-def _is_unfit(text: str) -> bool:
-    """Whether PostgreSQL cannot store it."""
-    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _object(value: Any) -> Mapping[str, Any]:

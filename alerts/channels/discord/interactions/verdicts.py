@@ -9,6 +9,7 @@ here: for that they open the desk.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -92,34 +93,16 @@ def judge(interaction: Interaction) -> Reply:
         discord_accounts__discord_id=interaction.discord_user_id
     )
     person = people.prefetch_related("grants").first()
+    actor = person.actor(surface="discord") if person else stranger(interaction)
+    actor = replace(actor, proof=proof_of(interaction))
+    refuse = partial(_refuse, interaction, actor, button, message)
     if person is None:
-        actor = replace(stranger(interaction), proof=proof_of(interaction))
         why = "This Discord account is not linked to anyone at the desk."
-        return _refuse(
-            interaction,
-            actor,
-            button,
-            message,
-            "not linked",
-            why,
-            link_instructions(interaction),
-        )
-    actor = replace(person.actor(surface="discord"), proof=proof_of(interaction))
+        return refuse("not linked", why, link_instructions(interaction))
     interaction.person = person
-    may_see = (
-        message is not None
-        and Message.objects.visible_to(actor).filter(pk=message.pk).exists()
-    )
-    if message is None or not may_see:
-        return _refuse(
-            interaction,
-            actor,
-            button,
-            message,
-            "no right",
-            "They may not see this message.",
-            NOT_YOURS,
-        )
+    visible = Message.objects.visible_to(actor)
+    if message is None or not visible.filter(pk=message.pk).exists():
+        return refuse("no right", "They may not see this message.", NOT_YOURS)
     interaction.message = message
     card = _pressed_card(interaction, message, options.get("card", ""))
     press = _Press(
@@ -134,13 +117,11 @@ def judge(interaction: Interaction) -> Reply:
     if card is None:
         why = "The press came from another post or channel than the desk's card of this message."
         answer = f"{OTHER_CARD}[Open it on the desk](<{press.link}>)."
-        return _refuse(interaction, actor, button, message, "other card", why, answer)
+        return refuse("other card", why, answer)
     if needs_second_factor(person):
         why = "Their role needs a second factor, which is not possible on Discord."
         answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
-        return _refuse(
-            interaction, actor, button, message, "second factor", why, answer
-        )
+        return refuse("second factor", why, answer)
     return _carry_out(press)
 
 
@@ -156,8 +137,15 @@ def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
 
 
 def _carry_out(press: _Press) -> Reply:
-    if press.button.action == "claim":
-        return _claim(press)
+    action = press.button.action
+    if action == "claim":
+        try:
+            with transaction.atomic():
+                take(message=press.message.public_id, actor=press.actor)
+        except DeskError as error:
+            return _not_done(press, error)
+        sentence = "You claimed this message. The claim ends when you have not had it open for ten minutes."
+        return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
     revision = Revision.objects.filter(
         pk=press.button.revision, message=press.message
     ).first()
@@ -165,13 +153,10 @@ def _carry_out(press: _Press) -> Reply:
         return Reply(
             "outdated", f"{OUTDATED}[Read it on the desk](<{press.link}>), then decide."
         )
-    if (
-        press.button.action == "reject"
-        and press.interaction.kind == Interaction.Kind.PRESS
-    ):
+    if action == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
         return _ask_why(press, revision)
     fields = {
-        "outcome": press.button.action,
+        "outcome": action,
         "fingerprint": revision.fingerprint,
         "reason": press.reason,
     }
@@ -200,7 +185,7 @@ def _carry_out(press: _Press) -> Reply:
         is_stopped=stop_of(press.message) is not None,
         is_paused=press.message.connection.paused_at is not None,
     )
-    return Reply(press.button.action, sentence)
+    return Reply(action, sentence)
 
 
 def _ask_why(press: _Press, revision: Revision) -> Reply:
@@ -237,16 +222,6 @@ def _not_done(press: _Press, error: DeskError) -> Reply:
     typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
     outcome, sentence = error_sentence(error, shown=press.shown)
     return Reply(outcome, f"{sentence} [Open it on the desk](<{press.link}>).{typed}")
-
-
-def _claim(press: _Press) -> Reply:
-    try:
-        with transaction.atomic():
-            take(message=press.message.public_id, actor=press.actor)
-    except DeskError as error:
-        return _not_done(press, error)
-    sentence = "You claimed this message. The claim ends when you have not had it open for ten minutes."
-    return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
 
 
 def _pressed_card(interaction: Interaction, message: Message, post: str) -> Card | None:
