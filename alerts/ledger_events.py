@@ -163,14 +163,12 @@ def about_key(entry: Entry) -> str:
     """
     if entry.action in OF_BRAKE:
         return f"brake/{entry.details.get('brake', '')}"
-    if entry.action in (REFUSED, CHANGE_ASKED):
-        return f"{'refusal' if entry.action == REFUSED else 'change'}/{entry.pk}"
+    if entry.action == REFUSED:
+        return f"refusal/{entry.pk}"
+    if entry.action == CHANGE_ASKED:
+        return f"change/{entry.pk}"
     event = event_of(entry.action)
-    is_of_connection = entry.action in ENDS or (
-        event is not None and event.about == "connection"
-    )
-    return (
-        f"connection/{entry.connection}"
-        if is_of_connection and entry.connection is not None
-        else ""
-    )
+    is_of_connection = event is not None and event.about == "connection"
+    if entry.connection is not None and (is_of_connection or entry.action in ENDS):
+        return f"connection/{entry.connection}"
+    return ""

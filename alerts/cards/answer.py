@@ -40,7 +40,7 @@ def answer_card(
 ) -> Card:
     """Return the answer about this act on the message: short, and nobody is pinged."""
     minimal = destination.privacy == Destination.Privacy.MINIMAL
-    decision = None
+    decision: Decision | None = None
     if entry.action in _DECISIONS:
         # The desk's own decision that took effect, if there is one.
         applied = message.decisions.filter(
@@ -57,7 +57,13 @@ def answer_card(
     if decision and decision.outcome == Outcome.SEND_BACK:
         word = "Changes requested"
         meaning = "Nothing was sent. Change it and send it again."
-    reason = _reason(message, entry, decision)
+    if entry.action not in _DECISIONS:
+        reason = entry.details.get("reason") or entry.details.get("explanation") or ""
+    elif decision and decision.reason:
+        reason = decision.reason
+    else:
+        # What MultiMail repeats of the reviewer's words.
+        reason = without_references(message.upstream_reason)
     if destination.privacy != Destination.Privacy.FULL:
         reason = without_passage(reason)
     recipients = [
@@ -74,32 +80,21 @@ def answer_card(
         # Plain text, so that the name is visible but nobody is pinged.
         name = without_addresses(requester) if minimal else requester
         fields.append(text_field(markup, "Requested by", name, 100, inline=True))
-    by = (
-        f" by {markup.literal(decision.giver, 100)}"
-        if decision and decision.giver
-        else ""
-    )
-    quoted = markup.literal(
-        without_addresses(reason) if minimal else reason, MAX_REASON
-    )
+    description = markup.bold(word)
+    if decision and decision.giver:
+        description += f" by {markup.literal(decision.giver, 100)}"
+    description += f". {meaning}" if meaning else "."
+    if minimal:
+        reason = without_addresses(reason)
+    quoted = markup.literal(reason, MAX_REASON)
+    if quoted.strip():
+        description += f"\n{markup.quote(quoted)}"
+    title = "A message" if minimal else message.subject.strip() or "(no subject)"
     return Card(
-        title=markup.plain(
-            "A message" if minimal else message.subject.strip() or "(no subject)",
-            MAX_TITLE,
-        ),
+        title=markup.plain(title, MAX_TITLE),
         url=desk_link(message),
-        description=f"{markup.bold(word)}{by}.{f' {meaning}' if meaning else ''}"
-        + (f"\n{markup.quote(quoted)}" if quoted.strip() else ""),
+        description=description,
         tone=tone,
         fields=fields,
         word=word,
     )
-
-
-def _reason(message: Message, entry: Entry, decision: Decision | None) -> str:
-    """The reviewer's words, or what MultiMail repeats of them or says about a bounce."""
-    if entry.action in _DECISIONS:
-        return (decision.reason if decision else "") or without_references(
-            message.upstream_reason
-        )
-    return entry.details.get("reason") or entry.details.get("explanation") or ""

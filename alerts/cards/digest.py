@@ -22,7 +22,7 @@ MAX_READ = 200
 _MAX_LINES = 980
 # The card has the colour of the most serious state.
 _WORST_FIRST = ("orange", "amber", "violet", "rose", "blue", "plain", "green")
-_RISKS = (("high", "high risk"), ("notice", "notice"))
+_RISKS = {"high": "high risk", "notice": "notice"}
 
 
 @dataclass(frozen=True)
@@ -77,52 +77,48 @@ def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
     waiting = [row for row in rows if row.tone in OPEN_TONES]
     listed = [row for row in waiting or rows if row.is_listed][:MAX_LISTED]
     tones = {row.tone for row in rows}
-    fields = [
-        Field(
-            "By state",
-            _counts(((row.word, row.number) for row in rows), markup),
-            inline=True,
-        )
-    ]
+    states = _counts(((row.word, row.number) for row in rows), markup)
+    fields = [Field("By state", states, inline=True)]
     risks = [
-        (words, row.number)
+        (_RISKS[row.risk_level], row.number)
         for row in waiting
-        for level, words in _RISKS
-        if row.risk_level == level
+        if row.risk_level in _RISKS
     ]
     if risks:
         fields.append(
             Field("Risk of waiting messages", _counts(risks, markup), inline=True)
         )
+    total = sum(row.number for row in rows)
+    number = sum(row.number for row in waiting)
     if listed:
-        rest = _number(waiting or rows) - len(listed)
+        lines: list[str] = []
+        for row in listed:
+            risk = " · high risk" if row.risk_level == "high" else ""
+            subject = markup.plain(row.title or "A message", 90)
+            line = f"{subject} · {markup.plain(row.word, 40)}{risk}"
+            if sum(units(one) + 1 for one in (*lines, line)) > _MAX_LINES:
+                break
+            lines.append(line)
+        if rest := (number or total) - len(lines):
+            lines.append(f"and {rest} more")
         name = "Newest waiting" if waiting else "Newest"
-        fields.append(
-            Field(name, _lines_within([_line(row, markup) for row in listed], rest))
-        )
-    total = _number(rows)
-    number = _number(waiting)
+        fields.append(Field(name, "\n".join(lines)))
     title = f"{total} message{'' if total == 1 else 's'}, "
     if number:
         title += f"{'all' if number == total else number} waiting"
     else:
         title += "none of them waiting"
+    why = "They arrived too quickly for separate cards, so this card lists them all."
+    way_on = "Read them and decide" if waiting else "See them on the desk"
     return Card(
         title=title,
         url=link,
-        description=markup.bold(
-            "They arrived too quickly for separate cards, so this card lists them all."
-        )
-        + f"\n{markup.link('Read them and decide' if waiting else 'See them on the desk', link)}",
+        description=f"{markup.bold(why)}\n{markup.link(way_on, link)}",
         tone=next((tone for tone in _WORST_FIRST if tone in tones), "plain"),
         fields=fields,
         footer="Countersign · updated automatically",
         word=title,
     )
-
-
-def _number(rows: Iterable[Row]) -> int:
-    return sum(row.number for row in rows)
 
 
 def _counts(words: Iterable[tuple[str, int]], markup: Markup) -> str:
@@ -134,18 +130,3 @@ def _counts(words: Iterable[tuple[str, int]], markup: Markup) -> str:
         for word, number in counted.most_common(12)
     ]
     return "\n".join(lines) or "—"
-
-
-def _line(row: Row, markup: Markup) -> str:
-    risk = " · high risk" if row.risk_level == "high" else ""
-    return f"{markup.plain(row.title or 'A message', 90)} · {markup.plain(row.word, 40)}{risk}"
-
-
-def _lines_within(lines: list[str], rest: int) -> str:
-    shown: list[str] = []
-    for line in lines:
-        if sum(units(one) + 1 for one in (*shown, line)) > _MAX_LINES:
-            break
-        shown.append(line)
-    rest += len(lines) - len(shown)
-    return "\n".join([*shown, *([f"and {rest} more"] if rest else [])])

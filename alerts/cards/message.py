@@ -97,21 +97,22 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Return what the card of `message` may say there."""
     findings = message.revision.findings if message.revision else []
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
-    is_held = message.state == MessageState.HELD
-    claim = (
-        Claim.objects.filter(message=message).live().select_related("person").first()
-        if is_held
-        else None
-    )
-    newest = latest_decision(message) if is_held else None
-    return CardFacts(
+    facts = CardFacts(
         message,
         destination.privacy,
         risk=", ".join(risk.words[:MAX_RISK_WORDS]),
         risk_level=risk.level,
         alike=next(alike_pairs(findings), None),
+    )
+    if message.state != MessageState.HELD:
+        return facts
+    claims = Claim.objects.filter(message=message).live().select_related("person")
+    claim = claims.first()
+    newest = latest_decision(message)
+    return replace(
+        facts,
         claimed_by=str(claim.person) if claim else "",
-        approvals=approvals_of(message) if is_held else "",
+        approvals=approvals_of(message),
         is_stoppable=newest is not None and newest.is_stoppable,
     )
 
@@ -162,44 +163,40 @@ def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
     """Return the card: amber while the message is held, and its outcome in colour and
     words afterwards.
     """
-    title = (
-        "A message"
-        if facts.is_minimal
-        else facts.message.subject.strip() or "(no subject)"
-    )
-    # A reason given elsewhere may hold an address.
-    detail = markup.literal(
-        without_addresses(status.detail) if facts.is_minimal else status.detail
-    )
+    title = facts.message.subject.strip() or "(no subject)"
+    detail = status.detail
+    if facts.is_minimal:
+        title = "A message"
+        # A reason given elsewhere may hold an address.
+        detail = without_addresses(detail)
+    detail = markup.literal(detail)
+    sentence = detail if detail.endswith("…") else f"{detail}."
+    if detail.startswith(f"{status.word} by "):
+        # "Approved by Ana." instead of "Approved. Approved by Ana."
+        headline = markup.bold(status.word) + sentence.removeprefix(status.word)
+    else:
+        headline = markup.bold(f"{status.word}.") + (f" {sentence}" if detail else "")
     is_open = status.tone in OPEN_TONES
     link = desk_link(facts.message)
-    way_on = (
-        "Read it and decide"
-        if is_open
-        else "Read it, or stop it"
-        if facts.is_stoppable
-        else ""
-    )
+    if is_open:
+        headline += f"\n{markup.link('Read it and decide', link)}"
+    elif facts.is_stoppable:
+        headline += f"\n{markup.link('Read it, or stop it', link)}"
     return Card(
         title=markup.plain(title, MAX_TITLE),
         url=link,
-        description=_headline(status, detail, markup)
-        + (f"\n{markup.link(way_on, link)}" if way_on else ""),
+        description=headline,
         tone=status.tone,
-        fields=[
-            *_envelope_fields(facts, markup),
-            *(_waiting_fields(facts, markup) if is_open else ()),
-            *_content_fields(facts, markup),
-        ],
+        fields=_fields(facts, markup, is_open=is_open),
         word=status.word,
     )
 
 
 def triggered_by(trigger: dict[str, Any]) -> str:
     """Return who or what started the message, as its sender claims."""
-    user, channel, guild = (
-        trigger.get(f"discord_{name}") for name in ("user", "channel", "guild")
-    )
+    user = trigger.get("discord_user")
+    channel = trigger.get("discord_channel")
+    guild = trigger.get("discord_guild")
     if user:
         where = f" in #{str(channel).lstrip('#')}" if channel else ""
         # Discord gives programs a server's id instead of its name; the id means nothing
@@ -210,30 +207,20 @@ def triggered_by(trigger: dict[str, Any]) -> str:
     return f"run {run}" if run else "an agent, through the API"
 
 
-def _headline(status: Status, detail: str, markup: Markup) -> str:
-    sentence = detail if detail.endswith("…") else f"{detail}."
-    if detail.startswith(f"{status.word} by "):
-        # "Approved by Ana." instead of "Approved. Approved by Ana."
-        return markup.bold(status.word) + sentence.removeprefix(status.word)
-    return markup.bold(f"{status.word}.") + (f" {sentence}" if detail else "")
-
-
-def _envelope_fields(facts: CardFacts, markup: Markup) -> list[Field]:
+def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
+    """Return who and what, then for an open card how it waits, then the content."""
     minimal = facts.is_minimal
     message = facts.message
-    started = triggered_by(message.trigger)
+    revision = message.revision
     sender = masked_address(message.sender) if minimal else message.sender
     fields = [
         text_field(markup, "From", sender, MAX_SHORT, inline=True),
         _address_field("To", message.recipients, MAX_VALUE, markup, minimal=minimal),
     ]
-    revision = message.revision
-    copies = (
-        [("Cc", copied_to(revision, "cc")), ("Bcc", copied_to(revision, "bcc"))]
-        if revision
-        else []
-    )
-    for name, addresses in copies:
+    copies: dict[str, tuple[str, ...]] = {}
+    if revision:
+        copies = {"Cc": copied_to(revision, "cc"), "Bcc": copied_to(revision, "bcc")}
+    for name, addresses in copies.items():
         if addresses:
             # On rows of their own, as all below: three columns are too narrow for
             # addresses.
@@ -245,15 +232,51 @@ def _envelope_fields(facts: CardFacts, markup: Markup) -> list[Field]:
             text_field(markup, "Files", str(len(files)), MAX_SHORT, inline=True)
         )
     elif files:
-        names = files[:MAX_FILES]
-        rest = len(files) - len(names)
-        fields.append(
-            _field_with_rest(
-                "Files", ", ".join(names), rest, MAX_FINDINGS, markup, inline=False
-            )
-        )
+        rest = len(files) - MAX_FILES
+        named = ", ".join(files[:MAX_FILES])
+        fields.append(_field_with_rest("Files", named, rest, MAX_FINDINGS, markup))
+    started = triggered_by(message.trigger)
     shown = without_addresses(started) if minimal else started
-    return [*fields, text_field(markup, "Triggered by", shown, MAX_SHORT)]
+    fields.append(text_field(markup, "Triggered by", shown, MAX_SHORT))
+    # A sample was never held.
+    if is_open and message.held_at is not None:
+        fields.append(moment_field(markup, "Held", message.held_at))
+        if message.expires_at:
+            fields.append(moment_field(markup, "Expires", message.expires_at))
+        if facts.approvals:
+            fields.append(
+                text_field(
+                    markup, "Approvals", facts.approvals, 3 * MAX_NAME, inline=True
+                )
+            )
+        claimed_by = facts.claimed_by or "nobody"
+        fields.append(
+            text_field(markup, "Claimed by", claimed_by, MAX_NAME, inline=True)
+        )
+    if facts.risk:
+        name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
+        fields.append(text_field(markup, name, facts.risk, MAX_FINDINGS))
+    if facts.alike and not minimal:
+        # The address's domain over the known one, with a caret under each letter that
+        # differs.
+        columns = compare_names(*facts.alike).columns
+        written = "".join(mine for mine, _ in columns).rstrip()
+        known = "".join(other for _, other in columns).rstrip()
+        carets = "".join(" ^"[mine != other] for mine, other in columns).rstrip()
+        lines = markup.aligned((written, carets, known))
+        fields.append(Field("Look-alike", lines, is_formatted=True))
+    text = str(facts.content.get("markdown") or "").strip()
+    if facts.privacy == Destination.Privacy.FULL and text:
+        fields.append(text_field(markup, "Message", text, MAX_EXCERPT))
+    fields.append(
+        text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True)
+    )
+    if revision:
+        fingerprint = revision.short_fingerprint
+        fields.append(
+            text_field(markup, "Fingerprint", fingerprint, MAX_SHORT, inline=True)
+        )
+    return fields
 
 
 def _address_field(
@@ -263,78 +286,18 @@ def _address_field(
     value = ", ".join(
         masked_address(str(one)) if minimal else str(one) for one in shown
     )
-    return _field_with_rest(
-        name, value, len(addresses) - len(shown), limit, markup, inline=len(shown) < 2
-    )
+    rest = len(addresses) - MAX_RECIPIENTS
+    made = _field_with_rest(name, value, rest, limit, markup)
+    return replace(made, inline=len(shown) < 2)
 
 
 def _field_with_rest(
-    name: str, value: str, rest: int, limit: int, markup: Markup, *, inline: bool
+    name: str, value: str, rest: int, limit: int, markup: Markup
 ) -> Field:
-    more = f" and {rest} more" if rest else ""
+    more = f" and {rest} more" if rest > 0 else ""
     # Always leave space for the number of the others.
-    shown = text_field(markup, name, value, limit - len(more), inline=inline)
+    shown = text_field(markup, name, value, limit - len(more))
     return replace(shown, value=shown.value + more)
-
-
-def _waiting_fields(facts: CardFacts, markup: Markup) -> list[Field]:
-    message = facts.message
-    if message.held_at is None:
-        # It is a sample.
-        return []
-    fields = [moment_field(markup, "Held", message.held_at)]
-    if message.expires_at:
-        fields.append(moment_field(markup, "Expires", message.expires_at))
-    if facts.approvals:
-        fields.append(
-            text_field(markup, "Approvals", facts.approvals, 3 * MAX_NAME, inline=True)
-        )
-    return [
-        *fields,
-        text_field(
-            markup, "Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True
-        ),
-    ]
-
-
-def _content_fields(facts: CardFacts, markup: Markup) -> list[Field]:
-    fields = []
-    if facts.risk:
-        name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
-        fields.append(text_field(markup, name, facts.risk, MAX_FINDINGS))
-    if facts.alike and not facts.is_minimal:
-        fields.append(
-            Field(
-                "Look-alike",
-                markup.aligned(_marked_letters(*facts.alike)),
-                is_formatted=True,
-            )
-        )
-    text = str(facts.content.get("markdown") or "").strip()
-    if facts.privacy == Destination.Privacy.FULL and text:
-        fields.append(text_field(markup, "Message", text, MAX_EXCERPT))
-    message = facts.message
-    fields.append(
-        text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True)
-    )
-    if message.revision:
-        fingerprint = message.revision.short_fingerprint
-        fields.append(
-            text_field(markup, "Fingerprint", fingerprint, MAX_SHORT, inline=True)
-        )
-    return fields
-
-
-def _marked_letters(address: str, known: str) -> tuple[str, str, str]:
-    """Return an address's domain over the known one, with a caret under each letter
-    that differs.
-    """
-    compared = compare_names(address, known)
-    written, below = (
-        "".join(column[row] for column in compared.columns).rstrip() for row in (0, 1)
-    )
-    carets = "".join(" ^"[mine != other] for mine, other in compared.columns).rstrip()
-    return written, carets, below
 
 
 def read_message(key: int | None) -> Message:

@@ -2,8 +2,6 @@
 at the gate, a change.
 """
 
-from collections.abc import Mapping
-
 from django.conf import settings
 from django.urls import reverse
 
@@ -82,15 +80,51 @@ def notice_card(
     minimal = destination.privacy == Destination.Privacy.MINIMAL
     details = entry.details if entry is not None else {}
     if entry is not None and entry.action == REFUSED:
-        return _refusal_card(entry, details, markup, minimal=minimal)
+        return _refusal_card(entry, markup, minimal=minimal)
     if entry is not None and entry.action == CHANGE_ASKED:
-        return _change_card(entry, details, markup, minimal=minimal)
-    explanation = details.get("explanation", "")
-    if minimal:
-        explanation = without_addresses(explanation)
-    if about.startswith("brake/"):
-        return _brake_card(about, entry, explanation, markup)
-    return _status_card(about, entry, explanation, markup)
+        return _change_card(entry, markup, minimal=minimal)
+    kind, _, key = about.partition("/")
+    number = int(key) if key.isdecimal() else None
+    notice = _NOTICES.get(entry.action, _UNKNOWN) if entry else _UNKNOWN
+    fields = [moment_field(markup, "Since", entry.at)] if entry else []
+    if kind == "brake":
+        # One card for a flood, however many messages it has.
+        brake = Brake.objects.filter(pk=number).first() if number else None
+        is_over = brake is not None and brake.ended_at is not None
+        notice = _NOTICES["brake.ended" if is_over else "brake.opened"]
+        path = reverse("brake", args=[brake.pk]) if brake else reverse("brakes")
+        title = notice.word
+        subject = "a flood"
+    else:
+        if kind != "connection":
+            number = entry.connection if entry else None
+        connection = Connection.objects.filter(pk=number).first() if number else None
+        path = reverse("queue")
+        title = f"The desk: {notice.word.lower()}"
+        subject = "the desk"
+        if connection:
+            path = reverse("connection", args=[connection.pk])
+            name = markup.plain(connection.name, MAX_NAME)
+            title = f"{name}: {notice.word.lower()}"
+            subject = "a connection"
+        if connection and connection.complete_as_of:
+            fields.append(
+                moment_field(markup, "Queue complete as of", connection.complete_as_of)
+            )
+    description = f"{markup.bold(f'{notice.word}.')} {notice.detail}"
+    if explanation := details.get("explanation", ""):
+        if minimal:
+            explanation = without_addresses(explanation)
+        description += f"\n{markup.literal(explanation, MAX_EXPLANATION)}"
+    return Card(
+        title=title,
+        url=f"{settings.PUBLIC_URL}{path}",
+        description=description,
+        tone=notice.tone,
+        fields=fields,
+        footer=f"Countersign · about {subject}",
+        word=notice.word,
+    )
 
 
 def newest_entry(about: str, planned: int | None) -> Entry | None:
@@ -108,112 +142,31 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     return entries.filter(pk=wanted).first() if wanted is not None else None
 
 
-def _status_card(
-    about: str, entry: Entry | None, explanation: str, markup: Markup
-) -> Card:
-    notice = _NOTICES.get(entry.action, _UNKNOWN) if entry else _UNKNOWN
-    kind, _, key = about.partition("/")
-    number = (
-        int(key)
-        if kind == "connection" and key.isdecimal()
-        else entry.connection
-        if entry
-        else None
-    )
-    connection = (
-        Connection.objects.filter(pk=number).first() if number is not None else None
-    )
-    path = (
-        reverse("connection", args=[connection.pk]) if connection else reverse("queue")
-    )
-    more = f"\n{markup.literal(explanation, MAX_EXPLANATION)}" if explanation else ""
-    fields = [moment_field(markup, "Since", entry.at)] if entry else []
-    if connection and connection.complete_as_of:
-        fields.append(
-            moment_field(markup, "Queue complete as of", connection.complete_as_of)
-        )
-    subject = markup.plain(connection.name, MAX_NAME) if connection else "The desk"
-    return Card(
-        title=f"{subject}: {notice.word.lower()}",
-        url=f"{settings.PUBLIC_URL}{path}",
-        description=f"{markup.bold(f'{notice.word}.')} {notice.detail}{more}",
-        tone=notice.tone,
-        fields=fields,
-        footer=f"Countersign · about {'a connection' if connection else 'the desk'}",
-        word=notice.word,
-    )
-
-
-def _brake_card(
-    about: str, entry: Entry | None, explanation: str, markup: Markup
-) -> Card:
-    """Show a flood: one card, however many messages it has."""
-    key = about.partition("/")[2]
-    brake = Brake.objects.filter(pk=key).first() if key.isdecimal() else None
-    is_over = brake is not None and brake.ended_at is not None
-    notice = _NOTICES["brake.ended" if is_over else "brake.opened"]
-    path = reverse("brake", args=[brake.pk]) if brake else reverse("brakes")
-    return Card(
-        title=notice.word,
-        url=f"{settings.PUBLIC_URL}{path}",
-        description=f"{markup.bold(f'{notice.word}.')} {notice.detail}\n{markup.literal(explanation, MAX_EXPLANATION)}",
-        tone=notice.tone,
-        fields=[moment_field(markup, "Since", entry.at)] if entry else [],
-        footer="Countersign · about a flood",
-        word=notice.word,
-    )
-
-
-def _refusal_card(
-    entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool
-) -> Card:
+def _refusal_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
     """Show mail that an allowlist refused: it was never held, so nobody can decide
     about it.
     """
-    started = triggered_by(
-        {
-            key.partition(".")[2]: value
-            for key, value in details.items()
-            if key.startswith("trigger.")
-        }
-    )
+    details = entry.details
+    started = triggered_by(entry.trigger)
     mailbox = details.get("mailbox", "")
     rule = details.get("rule", "")
-    fields = [
-        text_field(
-            markup,
-            "From",
-            masked_address(mailbox) if minimal and mailbox else mailbox,
-            inline=True,
-        )
-    ]
-    for name, key in (("To", "recipients"), ("Refused", "refused")):
-        if addresses := details.get(key, ""):
-            shown = (
-                ", ".join(map(masked_address, addresses.split(", ")))
-                if minimal
-                else addresses
-            )
-            fields.append(text_field(markup, name, shown, 600))
-    fields.append(
-        text_field(
-            markup,
-            "Triggered by",
-            without_addresses(started) if minimal else started,
-            256,
-            inline=True,
-        )
-    )
+    addresses = {
+        "To": details.get("recipients", ""),
+        "Refused": details.get("refused", ""),
+    }
+    if minimal:
+        started = without_addresses(started)
+        mailbox = masked_address(mailbox) if mailbox else ""
+        rule = without_addresses(rule)
+    fields = [text_field(markup, "From", mailbox, inline=True)]
+    for name, listed in addresses.items():
+        if listed and minimal:
+            listed = ", ".join(map(masked_address, listed.split(", ")))
+        if listed:
+            fields.append(text_field(markup, name, listed, 600))
+    fields.append(text_field(markup, "Triggered by", started, 256, inline=True))
     if rule:
-        fields.append(
-            text_field(
-                markup,
-                "Rule",
-                without_addresses(rule) if minimal else rule,
-                256,
-                inline=True,
-            )
-        )
+        fields.append(text_field(markup, "Rule", rule, 256, inline=True))
     return Card(
         title="Message refused at the gate",
         url=f"{settings.PUBLIC_URL}{reverse('refusals')}",
@@ -226,27 +179,24 @@ def _refusal_card(
     )
 
 
-def _change_card(
-    entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool
-) -> Card:
+def _change_card(entry: Entry, markup: Markup, *, minimal: bool) -> Card:
     """Show a change of policy that waits for a second admin; a card cannot accept it.
 
     At the minimal level only of which kind it is: a change may name people.
     """
-    shown = (
-        ("Now", "before"),
-        ("Then", "after"),
-        ("Asked by", "asked_by"),
-        ("Reason", "reason"),
-    )
-    fields = (
-        []
-        if minimal
-        else [
+    details = entry.details
+    fields = []
+    if not minimal:
+        shown = {
+            "Now": "before",
+            "Then": "after",
+            "Asked by": "asked_by",
+            "Reason": "reason",
+        }
+        fields = [
             text_field(markup, label, details.get(name, ""), 600)
-            for label, name in shown
+            for label, name in shown.items()
         ]
-    )
     subject = markup.literal(
         details.get("kind" if minimal else "change", ""), MAX_EXPLANATION
     )

@@ -49,10 +49,8 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         destination=destination, state="sending", lease_until__gte=Now()
     )
     # What is sent on a digest is no request of its own.
-    if (
-        sending.filter(card__digest=None)[: channel.parallel].count()
-        == channel.parallel
-    ):
+    alone = sending.filter(card__digest=None)[: channel.parallel]
+    if alone.count() == channel.parallel:
         return None, "another one is under way"
     # None where its row was locked, and whoever did so ended or postponed it.
     delivery = Delivery.objects.select_related("card", "digest").claim(key)
@@ -60,7 +58,18 @@ def claim(destination_id: int) -> tuple[Delivery | None, str]:
         return None, "not due"
     delivery.destination = destination
     if delivery.digest_id:
-        _claim_cards(delivery)
+        # What the digest covers now, for the same time. What is planned at this moment
+        # stays for its next edit.
+        cards = Delivery.objects.due().filter(
+            kind=Delivery.Kind.CARD, card__digest=delivery.digest_id
+        )
+        free = cards.select_for_update(of=("self",), skip_locked=True)
+        keys = list(free.values_list("pk", flat=True))
+        Delivery.objects.filter(pk__in=keys).update(
+            state=Delivery.State.SENDING,
+            attempts=F("attempts") + 1,
+            lease_until=delivery.lease_until,
+        )
     return delivery, ""
 
 
@@ -99,23 +108,3 @@ def _fold(destination: Destination) -> None:
             digest_id=digest,
             action="alerts.collapsed",
         )
-
-
-def _claim_cards(digest: Delivery) -> None:
-    """Claim what a digest covers now, for the same time. What is planned at this moment
-    stays for its next edit.
-    """
-    due = Delivery.objects.due().filter(
-        kind=Delivery.Kind.CARD, card__digest=digest.digest_id
-    )
-    keys = list(
-        due.select_for_update(of=("self",), skip_locked=True).values_list(
-            "pk", flat=True
-        )
-    )
-    claimed = Delivery.objects.filter(pk__in=keys)
-    claimed.update(
-        state=Delivery.State.SENDING,
-        attempts=F("attempts") + 1,
-        lease_until=digest.lease_until,
-    )

@@ -59,9 +59,17 @@ def deliver(*, destination_id: int) -> str:
     delivery, why_not = claim(destination_id)
     if delivery is None:
         return why_not
+    destination = delivery.destination
+    post = delivery.card or delivery.digest
+    error_sentence = ""
+    if destination.switched_off_at:
+        did = "removed" if destination.removed_at else "switched off"
+        error_sentence = f"It was {did}."
+    elif post is not None and post.removed:
+        error_sentence = "Its post no longer exists."
     with traced(delivery.trace):
-        if error := _obsolete(delivery):
-            _give_up(delivery, error)
+        if error_sentence:
+            _give_up(delivery, error_sentence)
             return "gone"
         if delivery.attempts > MAX_ATTEMPTS:
             _give_up(delivery, "The worker failed each time.")
@@ -71,7 +79,17 @@ def deliver(*, destination_id: int) -> str:
         except RetryLater as later:
             return _retry_later(delivery, later)
         except Refused as refused:
-            return _refused(delivery, refused)
+            outcome = "refused"
+            if isinstance(refused, DestinationGone):
+                outcome = "switched off"
+                switch_off(destination, str(refused))
+            elif isinstance(refused, CardGone) and post is not None:
+                outcome = "card gone"
+                post.removed = True
+                post.save(update_fields=["removed"])
+            delivery.answer = refused.answer
+            _give_up(delivery, str(refused), status=refused.status)
+            return outcome
         except Exception as error:
             # An error of our own. The destination must not stay claimed until the lease
             # ends.
@@ -109,17 +127,6 @@ def card_content(delivery: Delivery) -> CardContent:
         card = card_of_message(message, destination, markup)
     # The number identifies a post that arrived twice.
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
-
-
-def _obsolete(delivery: Delivery) -> str:
-    post = delivery.card or delivery.digest
-    if delivery.destination.switched_off_at:
-        return (
-            "It was removed."
-            if delivery.destination.removed_at
-            else "It was switched off."
-        )
-    return "Its post no longer exists." if post is not None and post.removed else ""
 
 
 def _send(delivery: Delivery) -> tuple[CardContent | None, Posted]:
@@ -162,11 +169,9 @@ def _delivered(delivery: Delivery, card: CardContent | None, posted: Posted) -> 
     destination = Destination.objects.locked().get(pk=delivery.destination_id)
     shown = card.word if card else delivery.action
     if card and delivery.card_id:
-        shown_now = {
-            "discord_message_id": posted.message_id,
-            "revision_shown": card.revision,
-        }
-        Card.objects.filter(pk=delivery.card_id).update(**shown_now)
+        Card.objects.filter(pk=delivery.card_id).update(
+            discord_message_id=posted.message_id, revision_shown=card.revision
+        )
     elif delivery.digest_id:
         Digest.objects.filter(pk=delivery.digest_id).update(
             discord_message_id=posted.message_id
@@ -218,21 +223,6 @@ def _retry_later(
         "alert postponed", extra={"delivery": delivery.pk, "reason": str(later)}
     )
     return "postponed"
-
-
-def _refused(delivery: Delivery, refused: Refused) -> str:
-    outcome = "refused"
-    post = delivery.card or delivery.digest
-    if isinstance(refused, DestinationGone):
-        outcome = "switched off"
-        switch_off(delivery.destination, str(refused))
-    elif isinstance(refused, CardGone) and post is not None:
-        outcome = "card gone"
-        post.removed = True
-        post.save(update_fields=["removed"])
-    delivery.answer = refused.answer
-    _give_up(delivery, str(refused), status=refused.status)
-    return outcome
 
 
 @transaction.atomic

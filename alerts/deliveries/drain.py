@@ -55,48 +55,32 @@ def drain(*, destination_id: int) -> str:
     ends = time.monotonic() + TURN_SECONDS
     result = "left to the one that runs"
     try:
-        while _begin(destination_id):
+        most = _parallel(destination_id)
+        is_asked_again = True
+        while is_asked_again:
+            with _guard:
+                if _running[destination_id] >= most:
+                    _asked_again.add(destination_id)
+                    break
+                _running[destination_id] += 1
             try:
                 result = _drain(destination_id, ends)
             finally:
-                is_asked_again = _end(destination_id)
-            if not is_asked_again:
-                break
+                with _guard:
+                    _running[destination_id] -= 1
+                    # Something came meanwhile, for which nobody else looks.
+                    is_asked_again = destination_id in _asked_again
+                    _asked_again.discard(destination_id)
     finally:
         _slots.release()
     return result
 
 
-def _begin(destination_id: int) -> bool:
-    most = _parallel(destination_id)
-    with _guard:
-        if _running[destination_id] >= most:
-            _asked_again.add(destination_id)
-            return False
-        _running[destination_id] += 1
-        return True
-
-
-def _end(destination_id: int) -> bool:
-    """Note that a drain ends; return whether something came meanwhile, for which nobody
-    else looks.
-    """
-    with _guard:
-        _running[destination_id] -= 1
-        is_asked_again = destination_id in _asked_again
-        _asked_again.discard(destination_id)
-        return is_asked_again
-
-
 @cache
 def _parallel(destination_id: int) -> int:
     # A destination's kind never changes.
-    kind = (
-        Destination.objects.filter(pk=destination_id)
-        .values_list("kind", flat=True)
-        .first()
-    )
-    return channel_of(kind or "").parallel
+    kinds = Destination.objects.filter(pk=destination_id).values_list("kind", flat=True)
+    return channel_of(kinds.first() or "").parallel
 
 
 def _drain(destination_id: int, ends: float) -> str:
@@ -107,14 +91,10 @@ def _drain(destination_id: int, ends: float) -> str:
             tasks.drain.delay_on_commit(destination_id)
             break
     if outcome == "asked to wait" or (tried and outcome == "not due"):
-        until = (
-            Destination.objects.filter(pk=destination_id)
-            .values_list("waits_until", Now())
-            .first()
-        )
-        if until and until[0]:
-            seconds = (until[0] - until[1]).total_seconds()
-            if 0 < seconds <= _SHORT_SECONDS:
+        waiting = Destination.objects.filter(pk=destination_id, waits_until__gt=Now())
+        for until, now in waiting.values_list("waits_until", Now()):
+            seconds = (until - now).total_seconds()
+            if seconds <= _SHORT_SECONDS:
                 tasks.drain.apply_async_on_commit(
                     (destination_id,), countdown=seconds + 0.01
                 )
@@ -133,6 +113,12 @@ def sweep() -> str:
     """Do every duty, and say how many destinations had something due, and which duties
     failed.
     """
+
+    def send_due(_: list[int]) -> int:
+        destinations = with_something_due()
+        tasks.drain.delay_each(destinations)
+        return len(destinations)
+
     duties = {
         "plan": duty(
             lambda: UnplannedAct.objects.order_by("pk"), lambda _: plan_waiting()
@@ -141,14 +127,8 @@ def sweep() -> str:
     for channel in all_channels().values():
         duties |= channel.duties()
     duties["due"] = duty(
-        lambda: Delivery.objects.due().order_by("next_attempt_at"), _send_due
+        lambda: Delivery.objects.due().order_by("next_attempt_at"), send_due
     )
     result = do_all(duties)
     failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
     return f"{result.done.get('due') or 'nothing'} due{failed}"
-
-
-def _send_due(_: list[int]) -> int:
-    destinations = with_something_due()
-    tasks.drain.delay_each(destinations)
-    return len(destinations)

@@ -118,12 +118,11 @@ def event_data(
         "at": entry.at.isoformat(),
         "connection": slugs.first(),
         "privacy": privacy,
-        **(
-            _message_data(entry, message, privacy)
-            if message
-            else _details_data(details, privacy)
-        ),
     }
+    if message:
+        data |= _message_data(entry, message, privacy)
+    else:
+        data |= _details_data(entry, privacy)
     if entry.action == "approval.recorded":
         data["approvals"] = details.get("approvals") or None
     if explanation := details.get("explanation"):
@@ -139,7 +138,6 @@ def _event_id(entry: Entry) -> str:
 
 
 def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:
-    is_minimal = privacy == Destination.Privacy.MINIMAL
     data = {
         # The programs in MultiMail's documentation read either name.
         "id": message.upstream_id,
@@ -160,17 +158,22 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
         "metadata": _metadata(message.trigger, privacy),
         "link": f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
     }
-    if not is_minimal:
+    if privacy != Destination.Privacy.MINIMAL:
         data["subject"] = message.subject[:MAX_WORDS]
     if privacy == Destination.Privacy.FULL and message.revision:
-        data["text"] = _text(str(message.revision.content.get("markdown") or ""))
+        # As much as fits, counted in bytes as it is sent.
+        text = str(message.revision.content.get("markdown") or "")[:MAX_TEXT]
+        while len(json.dumps(text, ensure_ascii=False).encode()) > MAX_TEXT:
+            text = text[: len(text) * 3 // 4]
+        data["text"] = text
     return data
 
 
-def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
+def _details_data(entry: Entry, privacy: str) -> dict[str, Any]:
     """Return what the ledger has about no message of the mirror, such as a refusal at
     the gate.
     """
+    details = entry.details
     data: dict[str, Any] = {}
     for name, key in (("to", "recipients"), ("refused", "refused")):
         if details.get(key):
@@ -188,13 +191,8 @@ def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
             data[name] = details[name][:MAX_WORDS]
     if details.get("kind"):
         data["kind"] = details["kind"]
-    trigger = {
-        key.partition(".")[2]: value
-        for key, value in details.items()
-        if key.startswith("trigger.")
-    }
-    if trigger:
-        data["metadata"] = _metadata(trigger, privacy)
+    if entry.trigger:
+        data["metadata"] = _metadata(entry.trigger, privacy)
     return data
 
 
@@ -248,32 +246,24 @@ def _metadata(trigger: Mapping[str, Any], privacy: str) -> dict[str, Any]:
     ):
         return dict(trigger)
     # Names that every sender uses. What else a sender puts there may be anything.
-    named = {
-        name: trigger[name]
-        for name in NAMED
-        if isinstance(trigger.get(name), str | int)
-    }
-    return {
-        name: _words(value, privacy)[:500] if isinstance(value, str) else value
-        for name, value in named.items()
-    }
+    shown: dict[str, Any] = {}
+    for name in NAMED:
+        value = trigger.get(name)
+        if isinstance(value, str):
+            shown[name] = _words(value, privacy)[:500]
+        elif isinstance(value, int):
+            shown[name] = value
+    return shown
 
 
 def _address(address: str, privacy: str) -> str:
-    is_masked = address and privacy == Destination.Privacy.MINIMAL
-    return (masked_address(address) if is_masked else address)[:MAX_ADDRESS]
+    if address and privacy == Destination.Privacy.MINIMAL:
+        address = masked_address(address)
+    return address[:MAX_ADDRESS]
 
 
 def _words(text: str, privacy: str) -> str:
     """Return what somebody wrote, without the addresses in it at the minimal level."""
-    return (
-        without_addresses(text) if privacy == Destination.Privacy.MINIMAL else text
-    )[:MAX_WORDS]
-
-
-def _text(text: str) -> str:
-    """Return as much of a message as fits, counted in bytes as it is sent."""
-    text = text[:MAX_TEXT]
-    while len(json.dumps(text, ensure_ascii=False).encode()) > MAX_TEXT:
-        text = text[: len(text) * 3 // 4]
-    return text
+    if privacy == Destination.Privacy.MINIMAL:
+        text = without_addresses(text)
+    return text[:MAX_WORDS]

@@ -73,14 +73,12 @@ CARD_ACTIONS = (
 # What makes no card whatever a route says: the content, what is long past, who claimed
 # a message, or an end.
 UPDATES_ONLY = (
-    *(
-        FETCHED,
-        "message.named",
-        "message.extended",
-        "message.assigned",
-        "claim.taken",
-        "claim.released",
-    ),
+    FETCHED,
+    "message.named",
+    "message.extended",
+    "message.assigned",
+    "claim.taken",
+    "claim.released",
     *ENDS,
 )
 # Alerts' own actions are not among these; otherwise each delivery would cause another
@@ -135,16 +133,12 @@ def plan_waiting() -> int:
     One that fails is logged, and tried again by the sweep.
     """
     planned = 0
-    last = 0
-    while keys := _waiting(after=last):
+    waiting = UnplannedAct.objects.order_by("pk").values_list("pk", flat=True)
+    keys = list(waiting[:AT_ONCE])
+    while keys:
         planned += _plan_some(keys)
-        last = keys[-1]
+        keys = list(waiting.filter(pk__gt=keys[-1])[:AT_ONCE])
     return planned
-
-
-def _waiting(*, after: int) -> list[int]:
-    waiting = UnplannedAct.objects.filter(pk__gt=after).order_by("pk")
-    return list(waiting.values_list("pk", flat=True)[:AT_ONCE])
 
 
 @transaction.atomic
@@ -171,17 +165,15 @@ def _plan_entry(entry: Entry) -> None:
         _drop_cards(entry)
         return
     there = list(Destination.objects.for_planning(at=entry.at))
-    if there:
-        [act] = read_acts([entry])
-        destinations = plan(act, there)
-        if destinations:
-            countdown = (
-                CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
-            )
-            # One task for all of them, which costs less than a task for each.
-            tasks.drain.apply_async_on_commit(
-                (",".join(map(str, destinations)),), countdown=countdown
-            )
+    if not there:
+        return
+    [act] = read_acts([entry])
+    if destinations := plan(act, there):
+        pause = CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == HELD else None
+        # One task for all of them, which costs less than a task for each.
+        tasks.drain.apply_async_on_commit(
+            (",".join(map(str, destinations)),), countdown=pause
+        )
 
 
 def plan(act: Act, there: Iterable[Destination]) -> list[int]:
@@ -213,21 +205,26 @@ def plan(act: Act, there: Iterable[Destination]) -> list[int]:
         "trace": entry.trace,
         "next_attempt_at": Now() + pause,
     }
-    cards = _cards_to_send(act, destinations)
+    cards = Card.objects.filter(
+        destination__in=destinations, message=act.message, about=act.about
+    )
+    if entry.action == FETCHED:
+        cards = cards.filter(revision_shown=None)
+    # Whoever claims a delivery that is due anyway builds the card from what is true
+    # then, this act included.
+    unsent = Delivery.objects.filter(card=OuterRef("pk"), state="due")
     deliveries = [
-        *(
-            Delivery(kind="card", destination_id=card.destination_id, card=card, **due)
-            for card in cards
-        ),
-        *(
-            Delivery(kind="answer", destination=one, **due)
-            for one in _answering(act, destinations)
-        ),
-        *(
-            Delivery(kind="event", destination=one, **due)
-            for one in asking
-            if not _has_cards(one)
-        ),
+        Delivery(kind="card", destination_id=card.destination_id, card=card, **due)
+        for card in cards.exclude(Exists(unsent)).order_by("pk")
+    ]
+    deliveries += [
+        Delivery(kind="answer", destination=one, **due)
+        for one in _answering(act, destinations)
+    ]
+    deliveries += [
+        Delivery(kind="event", destination=one, **due)
+        for one in asking
+        if not _has_cards(one)
     ]
     Delivery.objects.bulk_create(deliveries, ignore_conflicts=True)
     planned = {one.destination_id for one in deliveries}
@@ -259,13 +256,11 @@ def read_acts(entries: Collection[Entry]) -> list[Act]:
     for entry in entries:
         if entry.message:
             message = by_id.get(entry.message)
-            acts.append(
-                Act(entry, message, "", message.mailbox_id if message else None)
-            )
+            mailbox = message.mailbox_id if message else None
+            acts.append(Act(entry, message, "", mailbox))
         else:
-            mailbox = by_address.get(
-                (entry.connection or 0, entry.details.get("mailbox", ""))
-            )
+            address = entry.details.get("mailbox", "")
+            mailbox = by_address.get((entry.connection or 0, address))
             acts.append(Act(entry, None, about_key(entry), mailbox))
     return acts
 
@@ -295,38 +290,19 @@ def _has_cards(destination: Destination) -> bool:
     return channel_of(destination.kind).posts_cards
 
 
-def _cards_to_send(act: Act, destinations: Collection[Destination]) -> list[Card]:
-    """Return the cards that have to be posted or edited, except those for which a
-    delivery is due anyway.
-
-    Whoever claims that one builds the card from what is true then, this act included.
-    """
-    cards = Card.objects.filter(
-        destination__in=destinations, message=act.message, about=act.about
-    )
-    if act.entry.action == FETCHED:
-        cards = cards.filter(revision_shown=None)
-    due = Delivery.objects.filter(card=OuterRef("pk"), state="due")
-    return list(cards.exclude(Exists(due)).order_by("pk"))
-
-
 def _answering(act: Act, destinations: Collection[Destination]) -> list[Destination]:
     """Return what answers in the channel where the message began: what names it, or
     else the first that posts there.
     """
     if act.message is None or act.entry.action not in ANSWERED:
         return []
-    named = (
-        act.message.trigger.get(name)
-        for name in ("discord_channel", "discord_channel_id")
-    )
+    trigger = act.message.trigger
+    named = (trigger.get("discord_channel"), trigger.get("discord_channel_id"))
     began_in = {one_spelling(str(name)) for name in named if name} - {""}
     mapped = [one for one in destinations if one.answers_channel and _has_cards(one)]
     answering = [one for one in mapped if one_spelling(one.answers_channel) in began_in]
-    return (
-        answering
-        or [one for one in mapped if (one.channel or one.posts_in) in began_in][:1]
-    )
+    posting = [one for one in mapped if (one.channel or one.posts_in) in began_in]
+    return answering or posting[:1]
 
 
 def _drop_cards(entry: Entry) -> None:

@@ -44,23 +44,19 @@ def resend(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> Deli
         Card.objects.filter(pk=found.card.pk).update(
             removed=False, discord_message_id="", digest=None
         )
-    event = (
-        {"event_id": found.event_id, "request": found.request}
-        if found.kind == Delivery.Kind.EVENT
-        else {}
-    )
-    names = (
-        "kind",
-        "destination",
-        "card",
-        "digest",
-        "message",
-        "entry",
-        "action",
-        "trace",
-    )
+    is_event = found.kind == Delivery.Kind.EVENT
     again = Delivery.objects.create(
-        again_of=found, **{name: getattr(found, name) for name in names}, **event
+        again_of=found,
+        kind=found.kind,
+        destination=found.destination,
+        card=found.card,
+        digest=found.digest,
+        message=found.message,
+        entry=found.entry,
+        action=found.action,
+        trace=found.trace,
+        event_id=found.event_id if is_event else "",
+        request=found.request if is_event else "",
     )
     record(
         "alert.sent_again",

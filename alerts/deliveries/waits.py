@@ -73,11 +73,8 @@ def record_change(
     **more: str,
 ) -> None:
     """Record a destination's settings before and after a change."""
-    details = {
-        "destination": destination.name,
-        **more,
-        **changed(before=before, after=after),
-    }
+    details = {"destination": destination.name} | more
+    details |= changed(before=before, after=after)
     record(action, actor=actor, details=details)
 
 

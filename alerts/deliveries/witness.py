@@ -36,14 +36,10 @@ def post_heads(*, only: int | None = None) -> int:
     seal = latest_seal()
     if seal is None:
         return 0
-    due = (
-        Destination.objects.due_witnesses()
-        .exclude(witnessed_seal=seal.number)
-        .order_by("pk")
-    )
+    due = Destination.objects.due_witnesses().exclude(witnessed_seal=seal.number)
     if only is not None:
         due = due.filter(pk=only)
-    return sum(_post(destination, seal) for destination in due)
+    return sum(_post(destination, seal) for destination in due.order_by("pk"))
 
 
 def head_lines(seal: Seal) -> tuple[str, ...]:
@@ -80,12 +76,11 @@ def _post(destination: Destination, seal: Seal) -> bool:
     # Two channels may have the same name: the end of the address distinguishes them.
     place = f"{destination.name}, {channel.address(destination)}"
     with transaction.atomic():
-        values = {
-            "witnessed_seal": seal.number,
-            "witnessed_at": Now(),
-            "witness_due_at": Now() + EVERY,
-        }
-        Destination.objects.filter(pk=destination.pk).update(**values)
+        Destination.objects.filter(pk=destination.pk).update(
+            witnessed_seal=seal.number,
+            witnessed_at=Now(),
+            witness_due_at=Now() + EVERY,
+        )
         add_anchor(
             seal,
             Anchor.Kind.DISCORD,

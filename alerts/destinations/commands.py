@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -117,11 +118,15 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
     """
     check_may_manage(actor)
     with _answering_alone(settings.answers_channel):
-        same = ("name", "privacy", "witnesses", "kind", "channel", "answers_channel")
         destination = Destination.objects.create(
+            kind=settings.kind,
+            name=settings.name,
             url=url,
+            channel=settings.channel,
             secret=settings.secret or channel_of(settings.kind).new_secret(),
-            **{name: getattr(settings, name) for name in same},
+            answers_channel=settings.answers_channel,
+            privacy=settings.privacy,
+            witnesses=settings.witnesses,
         )
     if settings.events:
         wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
@@ -148,16 +153,13 @@ def in_words(did: str) -> Callable[..., ChangeInWords]:
         destination = managed_destination(destination_id, actor)
         if settings is not None:
             arguments |= vars(settings)
-        shown = {
-            name: one
-            for name, one in arguments.items()
-            if name not in ("url", "secret")
-        }
-        moves = arguments.get("url") or arguments.get("secret")
+        moves = arguments.pop("url", "") or arguments.get("secret")
+        arguments.pop("secret", "")
+        arguments["address"] = "another one" if moves else ""
         return ChangeInWords(
             title=f"{destination}: {did}",
             before=describe(destination),
-            after=listed(shown | {"address": "another one" if moves else ""}) or did,
+            after=listed(arguments) or did,
             page=reverse("destination", args=[destination_id]),
         )
 
@@ -181,15 +183,12 @@ def change_destination(
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel = settings.answers_channel
         destination.told_since = clock()
-    new = {"url": url, "channel": settings.channel, "secret": settings.secret}
-    moved_to = {
-        name: value
-        for name, value in new.items()
-        if value and value != getattr(destination, name)
-    }
-    if moved_to:
-        for name, value in moved_to.items():
-            setattr(destination, name, value)
+    where = attrgetter("url", "channel", "secret")
+    was_at = where(destination)
+    destination.url = url or destination.url
+    destination.channel = settings.channel or destination.channel
+    destination.secret = settings.secret or destination.secret
+    if where(destination) != was_at:
         destination.tested_at = None
         destination.posts_in = ""
         _reset_failures(destination)
@@ -201,9 +200,8 @@ def change_destination(
         # one. What still waits, and each connection, gets a card at the new address
         # with whatever happens to it next.
         cards = Card.objects.filter(destination=destination, removed=False)
-        goes_on = Q(message__state=MessageState.HELD) | Q(
-            about__startswith="connection/"
-        )
+        is_held = Q(message__state=MessageState.HELD)
+        goes_on = is_held | Q(about__startswith="connection/")
         cards.exclude(goes_on).update(removed=True)
         cards.filter(goes_on).update(
             discord_message_id="", digest=None, revision_shown=None
@@ -271,10 +269,12 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     """
     destination = managed_destination(destination_id, actor)
     before = describe(destination)
-    destination.removed_at = destination.switched_off_at = timezone.now()
-    destination.url = ""
+    destination.removed_at = timezone.now()
+    destination.switched_off_at = destination.removed_at
     destination.switched_off_because = "Somebody removed it."
-    destination.secret = destination.secret_before = ""
+    destination.url = ""
+    destination.secret = ""
+    destination.secret_before = ""
     destination.save()
     destination.routes.all().delete()
     waits.record_change(
@@ -308,13 +308,13 @@ def rotate_secret(
         )
     destination.secret_before = destination.secret if overlap else ""
     destination.secret_before_until = now + overlap if overlap else None
-    destination.secret = secret = channel.new_secret()
+    destination.secret = channel.new_secret()
     destination.save()
-    after = (
-        f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC"
-        if overlap
-        else "a new one alone"
-    )
+    after = "a new one alone"
+    if overlap:
+        after = (
+            f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC"
+        )
     waits.record_change(
         "destination.secret_rotated",
         destination,
@@ -322,7 +322,7 @@ def rotate_secret(
         before="one secret signs",
         after=after,
     )
-    return secret
+    return destination.secret
 
 
 @atomic_with_retry
@@ -340,9 +340,8 @@ def add_route(
     """
     destination = managed_destination(destination_id, actor)
     actions = actions_of(events)
-    same = destination.routes.filter(
-        connection=connection, mailbox=mailbox, actions__contains=actions
-    ).first()
+    there = destination.routes.filter(connection=connection, mailbox=mailbox)
+    same = there.filter(actions__contains=actions).first()
     if same is not None:
         raise RouteExists(f"This route exists already: {sentence(same)}.")
     added = destination.routes.create(
@@ -363,11 +362,8 @@ def add_route(
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     """Remove a route. Existing cards still follow their messages."""
     destination = managed_destination(destination_id, actor)
-    route = (
-        destination.routes.select_related("connection", "mailbox")
-        .filter(pk=route_id)
-        .first()
-    )
+    routes = destination.routes.select_related("connection", "mailbox")
+    route = routes.filter(pk=route_id).first()
     if route is None:
         raise RouteMissing("This route was removed in the meantime.")
     waits.record_change(
@@ -391,19 +387,15 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
     result = channel_of(destination.kind).test(destination, within=TEST_SECONDS)
     with transaction.atomic():
         # A destination whose address changed meanwhile has not been tested.
-        where = ("url", "channel", "secret")
+        where = attrgetter("url", "channel", "secret")
         now = Destination.objects.filter(pk=destination_id).first()
-        is_same = now is not None and all(
-            getattr(now, name) == getattr(destination, name) for name in where
-        )
-        if result.accepted and is_same:
+        if result.accepted and now and where(now) == where(destination):
             Destination.objects.filter(pk=destination_id).update(
                 tested_at=Now(), posts_in=result.channel
             )
-        took = "yes" if result.accepted else "no"
         details = {
             "destination": destination.name,
-            "took": took,
+            "took": "yes" if result.accepted else "no",
             "answer": result.sentence,
         }
         record("destination.tested", actor=actor, details=details)

@@ -82,12 +82,10 @@ class DestinationForm(SentenceForm):
         self.choices = [(str(key), name) for key, name in connections]
         # A destination's kind never changes.
         self.is_new = not kind
-        wanted = self.data.get("kind") or self.initial.get("kind", "")
-        self.channel = (
-            channel_of(kind)
-            if kind
-            else all_channels().get(wanted) or channel_of(DEFAULT_KIND)
-        )
+        wanted = kind or self.data.get("kind") or self.initial.get("kind", "")
+        if not kind and wanted not in all_channels():
+            wanted = DEFAULT_KIND
+        self.channel = channel_of(wanted)
         self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]
         for one in self.channel.fields:
             self.fields[one.name] = forms.CharField(
@@ -120,20 +118,18 @@ class DestinationForm(SentenceForm):
             for name, messages in error.message_dict.items():
                 if name not in self.errors:
                     self.add_error(name, messages)
-        if values.get("answers_channel") and not self.channel.answers_commands:
+        answers = values.get("answers_channel")
+        witnesses = values.get("witnesses")
+        if answers and not self.channel.answers_commands:
             self.add_error(
                 "answers_channel", "Only a destination in Discord can answer commands."
             )
-        if values.get("witnesses") and not self.channel.keeps_heads:
+        if witnesses and not self.channel.keeps_heads:
             self.add_error(
                 "witnesses",
                 "Only a Discord webhook can post checkpoints of the ledger.",
             )
-        is_used = (
-            values.get("events")
-            or values.get("witnesses")
-            or values.get("answers_channel")
-        )
+        is_used = values.get("events") or witnesses or answers
         if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event.")
         return values
@@ -141,9 +137,12 @@ class DestinationForm(SentenceForm):
     def settings(self) -> Settings:
         """Return what was chosen, for a command."""
         values = self.cleaned_data
-        same = ("name", "privacy", "events", "witnesses", "answers_channel")
         return Settings(
-            **{name: values[name] for name in same},
+            name=values["name"],
+            privacy=values["privacy"],
+            events=values["events"],
+            witnesses=values["witnesses"],
+            answers_channel=values["answers_channel"],
             connections=[int(key) for key in values["connections"]],
             kind=self.channel.kind,
             channel=values.get("channel", ""),
@@ -165,13 +164,14 @@ class DestinationForm(SentenceForm):
 def initial_of(destination: Destination | None, kind: str = "") -> dict[str, Any]:
     """Return what the form begins with: a destination as it is, or what suits most."""
     if destination is None:
-        initial = {
+        return {
             "kind": kind or DEFAULT_KIND,
             "name": "",
             "privacy": "headers",
             "witnesses": False,
+            "events": [*_DEFAULT_EVENTS],
+            "connections": [],
         }
-        return {**initial, "events": [*_DEFAULT_EVENTS], "connections": []}
     shown = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
     return model_to_dict(destination, fields=shown)
 

@@ -69,7 +69,6 @@ _HELD = Status("Held", "amber", "Waiting for a decision")
 # The card's status for these events; for others it is held.
 _STATUSES = {
     "email.expiring": Status("Held, expires soon", "orange", "Waiting for a decision"),
-    "email.approval": Status("Held", "amber", "Waiting for a decision"),
     "email.decided": Status("Approved", "green", "On its way to delivery"),
     "email.sent": Status("Sent", "green"),
     "email.delivered": Status("Delivered", "green"),

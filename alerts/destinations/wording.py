@@ -25,37 +25,23 @@ TO_PROGRAMS: Mapping[str, str] = {
     Destination.Privacy.FULL: "The same, and the text. For programs that may have all mail.",
 }
 
-_IN_SHORT: Mapping[tuple[bool, str], str] = {
-    (
-        True,
-        Destination.Privacy.MINIMAL,
-    ): "Only that there is a message; addresses are masked",
-    (
-        True,
-        Destination.Privacy.HEADERS,
-    ): "Subject, addresses and trigger, never the text",
-    (
-        True,
-        Destination.Privacy.FULL,
-    ): "Subject, addresses, trigger, and the beginning of the text",
-    (
-        False,
-        Destination.Privacy.MINIMAL,
-    ): "Which message, and its outcome; addresses are masked",
-    (
-        False,
-        Destination.Privacy.HEADERS,
-    ): "Subject, addresses, decision and metadata, never the text",
-    (
-        False,
-        Destination.Privacy.FULL,
-    ): "Subject, addresses, decision, metadata, and the text",
+_PEOPLE_IN_SHORT: Mapping[str, str] = {
+    Destination.Privacy.MINIMAL: "Only that there is a message; addresses are masked",
+    Destination.Privacy.HEADERS: "Subject, addresses and trigger, never the text",
+    Destination.Privacy.FULL: "Subject, addresses, trigger, and the beginning of the text",
+}
+_PROGRAMS_IN_SHORT: Mapping[str, str] = {
+    Destination.Privacy.MINIMAL: "Which message, and its outcome; addresses are masked",
+    Destination.Privacy.HEADERS: "Subject, addresses, decision and metadata, never the text",
+    Destination.Privacy.FULL: "Subject, addresses, decision, metadata, and the text",
 }
 
 
 def privacy_summary(destination: Destination) -> str:
     """Return in a few words what this destination shows or receives of a message."""
-    return _IN_SHORT[channel_of(destination.kind).posts_cards, destination.privacy]
+    if channel_of(destination.kind).posts_cards:
+        return _PEOPLE_IN_SHORT[destination.privacy]
+    return _PROGRAMS_IN_SHORT[destination.privacy]
 
 
 def describe(destination: Destination) -> str:
@@ -85,9 +71,6 @@ class DestinationStatus:
     until: datetime | None = None
 
 
-_ON = DestinationStatus("On", "green")
-
-
 def destination_status(destination: Destination, now: datetime) -> DestinationStatus:
     """Return whether deliveries arrive, wait or are stopped, and why."""
     if destination.switched_off_at:
@@ -96,30 +79,17 @@ def destination_status(destination: Destination, now: datetime) -> DestinationSt
         )
     failures = destination.failures
     until = destination.waits_until
-    if until is None or until <= now:
-        return (
-            DestinationStatus(
-                "Failing",
-                "amber",
-                f"{_failed(failures)} It is tried again automatically.",
-            )
-            if failures
-            else _ON
-        )
+    attempts = "attempt" if failures == 1 else f"{failures} attempts"
+    failed = f"The last {attempts} failed."
+    if until and until > now:
+        reason = "It asked the desk to wait, or its limit is reached."
+        if failures:
+            reason = f"{failed} It waits for a moment."
+        return DestinationStatus("Waiting", "amber", reason, until)
     if failures:
-        return DestinationStatus(
-            "Waiting", "amber", f"{_failed(failures)} It waits for a moment.", until
-        )
-    reason = "It asked the desk to wait, or its limit is reached."
-    return DestinationStatus("Waiting", "amber", reason, until)
-
-
-def _failed(failures: int) -> str:
-    return (
-        "The last attempt failed."
-        if failures == 1
-        else f"The last {failures} attempts failed."
-    )
+        reason = f"{failed} It is tried again automatically."
+        return DestinationStatus("Failing", "amber", reason)
+    return DestinationStatus("On", "green")
 
 
 def hidden_routes(actor: Actor) -> set[int]:
@@ -160,18 +130,14 @@ def event_words(route: Route, *, hidden: Collection[int] = ()) -> tuple[list[str
     events = events or [
         action.replace(".", " ").replace("_", " ") for action in route.actions
     ]
-    return events, "for mail that you cannot see" if route.pk in hidden else location(
-        route
-    )
-
-
-def location(route: Route) -> str:
-    """Return the route's connection or mailbox, in words."""
-    if route.mailbox is not None:
-        return f"in the mailbox {route.mailbox}"
-    if route.connection is not None:
-        return f"in {route.connection}"
-    return "in all connections"
+    where = "in all connections"
+    if route.pk in hidden:
+        where = "for mail that you cannot see"
+    elif route.mailbox is not None:
+        where = f"in the mailbox {route.mailbox}"
+    elif route.connection is not None:
+        where = f"in {route.connection}"
+    return events, where
 
 
 def listed(words: Sequence[str]) -> str:

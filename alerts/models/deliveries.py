@@ -151,32 +151,23 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def for_log(self, actor: Any, filters: Mapping[str, Any]) -> Self:
         """What the filters ask for, of what the actor may see, newest first."""
-        named = {
-            "destination": "destination",
-            "state": "state",
-            "kind": "kind",
-            "before": "pk__lt",
-        }
-        return self.for_list(actor).filter(
-            **{named[name]: value for name, value in filters.items()}
-        )
+        found = self.for_list(actor)
+        for name, value in filters.items():
+            found = found.filter(**{"pk__lt" if name == "before" else name: value})
+        return found
 
     def with_again(self) -> Self:
         """Each with the newest that repeats it, by `sent_again_as`, if somebody had it
         sent once more.
         """
-        repeats = self.model._default_manager.filter(
-            again_of=models.OuterRef("pk")
-        ).order_by("-pk")
-        return self.annotate(sent_again_as=models.Subquery(repeats.values("pk")[:1]))
+        repeats = self.model._default_manager.filter(again_of=models.OuterRef("pk"))
+        newest = repeats.order_by("-pk").values("pk")[:1]
+        return self.annotate(sent_again_as=models.Subquery(newest))
 
     def never_again(self) -> Self:
         """Deliveries that were not sent again."""
-        return self.exclude(
-            models.Exists(
-                self.model._default_manager.filter(again_of=models.OuterRef("pk"))
-            )
-        )
+        repeats = self.model._default_manager.filter(again_of=models.OuterRef("pk"))
+        return self.exclude(models.Exists(repeats))
 
     def with_a_way(self) -> Self:
         """Those that can go once more: their destination is on, and nobody erased them

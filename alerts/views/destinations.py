@@ -3,7 +3,6 @@ everything.
 """
 
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpResponse
@@ -89,12 +88,10 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     except ChannelInUse as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
-    off = (
-        " It is still switched off: send a test, and switch it on again."
-        if destination.switched_off_at
-        else ""
-    )
-    return _to_list(request, destination, f"{settings.name} is changed.{off}")
+    notice = f"{settings.name} is changed."
+    if destination.switched_off_at:
+        notice += " It is still switched off: send a test, and switch it on again."
+    return _to_list(request, destination, notice)
 
 
 @require_POST
@@ -109,8 +106,10 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
     )
     if not result.accepted:
         return _list(request, status=502, failed=(destination.pk, result.sentence))
-    now = " Switch it on again to deliver there." if destination.switched_off_at else ""
-    return _to_list(request, destination, f"{destination}: {result.sentence}{now}")
+    notice = f"{destination}: {result.sentence}"
+    if destination.switched_off_at:
+        notice += " Switch it on again to deliver there."
+    return _to_list(request, destination, notice)
 
 
 @require_POST
@@ -159,12 +158,8 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
             destination_id=destination_id, actor=request.actor, **overlap
         )
     except SecretStillValid as error:
-        return _page(
-            request,
-            _form(request, destination, is_sent=False),
-            destination,
-            error=error.sentence,
-        )
+        form = _form(request, destination, is_sent=False)
+        return _page(request, form, destination, error=error.sentence)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
 
 
@@ -185,16 +180,12 @@ def _secret(
 def _form(
     request: DeskRequest, destination: Destination | None, *, is_sent: bool = True
 ) -> DestinationForm:
-    connections = (
-        Connection.objects.filter(removed_at=None)
-        .order_by("name")
-        .values_list("pk", "name")
-    )
-    data = request.POST if request.method == "POST" and is_sent else None
-    kind = destination.kind if destination else ""
-    asked = request.GET.get("kind", "")
+    connections = Connection.objects.filter(removed_at=None).order_by("name")
     return DestinationForm(
-        data, connections=connections, kind=kind, initial=initial_of(destination, asked)
+        request.POST if request.method == "POST" and is_sent else None,
+        connections=connections.values_list("pk", "name"),
+        kind=destination.kind if destination else "",
+        initial=initial_of(destination, request.GET.get("kind", "")),
     )
 
 
@@ -209,59 +200,49 @@ def _page(
         "destination": destination,
         "channel": form.channel,
         "form": form,
-        "address": form.channel.address(destination) if destination else "",
-        "status": destination_status(destination, timezone.now())
-        if destination
-        else None,
         "may_manage": True,
         "kinds": all_channels().values(),
-        "routes": [
-            (one, sentence(one), event_words(one)) for one in destination.routes.all()
-        ]
-        if destination
-        else [],
         "error": error,
         "levels": privacy_samples(form.channel.kind),
         "events": EVENTS,
         "next": _next(request),
     }
-    return render(
-        request,
-        "alerts/destination.html",
-        context,
-        status=422 if form.errors or error else 200,
-    )
+    if destination:
+        context["address"] = form.channel.address(destination)
+        context["status"] = destination_status(destination, timezone.now())
+        context["routes"] = [
+            (one, sentence(one), event_words(one)) for one in destination.routes.all()
+        ]
+    status = 422 if form.errors or error else 200
+    return render(request, "alerts/destination.html", context, status=status)
 
 
 def _list(
     request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")
 ) -> HttpResponse:
     hidden = hidden_routes(request.actor)
+    rows = []
+    for destination in Destination.objects.for_list():
+        channel = channel_of(destination.kind)
+        routes = destination.routes.all()
+        row = {
+            "destination": destination,
+            "channel": channel,
+            "address": channel.address(destination),
+            "status": destination_status(destination, timezone.now()),
+            "shows": privacy_summary(destination),
+            "routes": [event_words(route, hidden=hidden) for route in routes],
+            "error": failed[1] if failed[0] == destination.pk else "",
+        }
+        rows.append(row)
     context = {
-        "rows": [_row(one, failed, hidden) for one in Destination.objects.for_list()],
+        "rows": rows,
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
         "dead": Delivery.objects.dead_for(request.actor),
         "may_manage": commands.may_manage(request.actor),
         "next": _next(request),
     }
     return render(request, "alerts/alerts.html", context, status=status)
-
-
-def _row(
-    destination: Destination, failed: tuple[int, str], hidden: set[int]
-) -> dict[str, Any]:
-    channel = channel_of(destination.kind)
-    return {
-        "destination": destination,
-        "channel": channel,
-        "address": channel.address(destination),
-        "status": destination_status(destination, timezone.now()),
-        "shows": privacy_summary(destination),
-        "routes": [
-            event_words(route, hidden=hidden) for route in destination.routes.all()
-        ],
-        "error": failed[1] if failed[0] == destination.pk else "",
-    }
 
 
 def _next(request: DeskRequest) -> str:

@@ -27,12 +27,10 @@ MAX_AGAIN = 100
 def log(request: DeskRequest) -> HttpResponse:
     """Show what was delivered, newest first, and the same for scripts."""
     filters = LogForm(request.GET).filters()
-    found = list(
-        Delivery.objects.for_log(request.actor, filters).with_again()[: PAGE + 1]
-    )
+    deliveries = Delivery.objects.for_log(request.actor, filters).with_again()
+    found = list(deliveries[: PAGE + 1])
     shown = found[:PAGE]
     older = _address(filters, before=shown[-1].pk) if len(found) > PAGE else ""
-    may_manage = actor_may_manage(request.actor)
     if request.GET.get("format") == "json":
         following = f"{older}&format=json" if older else ""
         return JsonResponse(
@@ -48,7 +46,7 @@ def log(request: DeskRequest) -> HttpResponse:
         "destinations": Destination.objects.not_removed().order_by("name", "pk"),
         "dead": Delivery.objects.dead_for(request.actor),
         "dead_address": _address({}, state="failed"),
-        "may_manage": may_manage,
+        "may_manage": actor_may_manage(request.actor),
         "max_again": MAX_AGAIN,
     }
     return render(request, "alerts/log.html", context)
@@ -97,9 +95,8 @@ def all_again(request: DeskRequest) -> HttpResponse:
     given_up = Delivery.objects.for_log(request.actor, filters).never_again()
     sent = 0
     error_sentence = ""
-    for key in (
-        given_up.with_a_way().order_by("pk").values_list("pk", flat=True)[:MAX_AGAIN]
-    ):
+    keys = given_up.with_a_way().order_by("pk").values_list("pk", flat=True)
+    for key in keys[:MAX_AGAIN]:
         try:
             resend(key, request.actor, unless_done=True)
         except NotResent as error:
@@ -120,9 +117,7 @@ def all_again(request: DeskRequest) -> HttpResponse:
 
 def _address(filters: dict[str, Any], **other: Any) -> str:
     asked = {name: value for name, value in {**filters, **other}.items() if value}
-    return (
-        f"{reverse('alert-log')}?{urlencode(asked)}" if asked else reverse("alert-log")
-    )
+    return reverse("alert-log") + (f"?{urlencode(asked)}" if asked else "")
 
 
 def _readable(text: str) -> str:

@@ -31,22 +31,50 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     have delivered.
     """
     destination = find_destination(destination_id)
-    data = request.POST if request.method == "POST" else None
+    connections = Connection.objects.filter(removed_at=None).order_by("name")
+    mailboxes = Mailbox.objects.filter(connection__removed_at=None)
+    scopes = [
+        (f"connection-{key}", name)
+        for key, name in connections.values_list("pk", "name")
+    ]
+    scopes += [
+        (f"mailbox-{mailbox.pk}", f"the mailbox {mailbox}")
+        for mailbox in mailboxes.order_by("address", "pk")
+    ]
     form = RouteForm(
-        data, scopes=_scope_choices(), initial={"events": ["email.held"], "place": ""}
+        request.POST if request.method == "POST" else None,
+        scopes=scopes,
+        initial={"events": ["email.held"], "place": ""},
     )
     if not form.is_bound or not form.is_valid():
         return _page(request, destination, form)
-    if request.POST.get("do") != "add":
-        return _page(request, destination, form, **_preview(destination, form))
     events = form.cleaned_data["events"]
-    actor = request.actor
+    place = form.chosen_place()
+    if request.POST.get("do") != "add":
+        acts = newest_acts()
+        route = Route(
+            destination=destination,
+            actions=actions_of(events),
+            connection_id=place.get("connection"),
+            mailbox_id=place.get("mailbox"),
+        )
+        # For the samples: the route's own connection, or the first that there is.
+        of_mailbox = route.mailbox.connection_id if route.mailbox else None
+        connection = of_mailbox or route.connection_id
+        if connection is None:
+            connection = connections.values_list("pk", flat=True).first()
+        return _page(
+            request,
+            destination,
+            form,
+            samples=event_samples(events_named(events), destination, connection),
+            looked_at=len(acts),
+            acts=[act for act in acts if asks(route, act)],
+            is_previewed=True,
+        )
     try:
         commands.add_route(
-            destination_id=destination_id,
-            events=events,
-            actor=actor,
-            **form.chosen_place(),
+            destination_id=destination_id, events=events, actor=request.actor, **place
         )
     except RouteExists as error:
         form.add_error("events", error.sentence)
@@ -78,43 +106,6 @@ def newest_acts() -> list[Act]:
         Entry.objects.filter(action__in=named).with_details().newest_first()[:MAX_ACTS]
     )
     return read_acts(entries)
-
-
-def _scope_choices() -> list[tuple[str, str]]:
-    connections = Connection.objects.filter(removed_at=None).order_by("name")
-    mailboxes = Mailbox.objects.filter(connection__removed_at=None).order_by(
-        "address", "pk"
-    )
-    return [
-        *(
-            (f"connection-{key}", name)
-            for key, name in connections.values_list("pk", "name")
-        ),
-        *((f"mailbox-{mailbox.pk}", f"the mailbox {mailbox}") for mailbox in mailboxes),
-    ]
-
-
-def _preview(destination: Destination, form: RouteForm) -> dict[str, Any]:
-    events = form.cleaned_data["events"]
-    acts = newest_acts()
-    place = {f"{name}_id": key for name, key in form.chosen_place().items()}
-    route = Route(destination=destination, actions=actions_of(events), **place)
-    # For the samples: the route's own connection, or the first that there is.
-    connection = route.mailbox.connection_id if route.mailbox else route.connection_id
-    first = (
-        Connection.objects.filter(removed_at=None)
-        .order_by("name")
-        .values_list("pk", flat=True)
-        .first
-    )
-    return {
-        "samples": event_samples(
-            events_named(events), destination, connection or first()
-        ),
-        "looked_at": len(acts),
-        "acts": [act for act in acts if asks(route, act)],
-        "is_previewed": True,
-    }
 
 
 def _page(
