@@ -134,23 +134,22 @@ def authenticated_columns(entry: Any) -> dict[str, Any]:
         "detail_hashes": entry.detail_hashes,
     }
     # Older entries have no outcome, and their hashes stay as they are.
-    return columns | ({"outcome": entry.outcome} if entry.outcome else {})
+    if entry.outcome:
+        columns["outcome"] = entry.outcome
+    return columns
 
 
 def canonical_entry(entry: Any) -> bytes:
     """Return every column of the entry but its hash as the one text that is hashed,
     handed out and checked.
     """
-    position = {
-        "id": entry.id,
-        "xid": str(entry.xid),
-        "at": entry.at.isoformat(timespec="microseconds"),
-    }
-    return canonical_json(
-        authenticated_columns(entry)
-        | position
-        | ({"mac": entry.mac} if entry.mac else {})
-    )
+    columns = authenticated_columns(entry)
+    columns["id"] = entry.id
+    columns["xid"] = str(entry.xid)
+    columns["at"] = entry.at.isoformat(timespec="microseconds")
+    if entry.mac:
+        columns["mac"] = entry.mac
+    return canonical_json(columns)
 
 
 def entry_hash(entry: Any) -> str:
@@ -213,11 +212,9 @@ def are_found_by(stored: str, fields: Mapping[str, str]) -> bool:
     """
     there = lexemes(stored)
     return all(
-        label in there.get(word, set())
+        _label(name) in there.get(word, set())
         for name, text in fields.items()
-        for label, word in (
-            (_label(name), word) for word in _words_once(text[:_LONGEST])
-        )
+        for word in _words_once(text[:_LONGEST])
     )
 
 
@@ -230,7 +227,9 @@ def _words_once(text: str) -> frozenset[str]:
 
 
 def _label(name: str) -> str:
-    return TO if name in _TO else BY if name.startswith(_BY) else CONTENT
+    if name in _TO:
+        return TO
+    return BY if name.startswith(_BY) else CONTENT
 
 
 def _words(text: str) -> Iterable[str]:
@@ -282,7 +281,14 @@ def record(
         raise transaction.TransactionManagementError(
             "audit.record() must run in the transaction of the act"
         )
-    fields = _fields_of(actor, details or {})
+    # There is always a detail: its salt makes each entry unique, and the sealer refuses
+    # a repeated entry.
+    fields = {"actor": actor.label or actor.kind, "address": actor.address}
+    fields |= dict(actor.proof)
+    fields |= details or {}
+    fields = {
+        name: text.replace("\0", "\ufffd") for name, text in fields.items() if text
+    }
     salt = os.urandom(16)
     position = next_position()
     entry = Entry(
@@ -314,15 +320,3 @@ def record(
     )
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
-
-
-def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
-    # There is always a detail: its salt makes each entry unique, and the sealer refuses
-    # a repeated entry.
-    fields = {
-        "actor": actor.label or actor.kind,
-        "address": actor.address,
-        **dict(actor.proof),
-        **details,
-    }
-    return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}

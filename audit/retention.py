@@ -64,18 +64,14 @@ def _remove_some(until: datetime) -> int:
     # An entry must name exactly the details that it removed, and no other removal may
     # run beside it.
     take_lock(_LOCK)
-    old = list(
-        _sealed()
-        .filter(entry__at__lt=until)
-        .order_by("pk")
-        .values_list("pk", flat=True)[:STEP]
-    )
-    if old:
-        details = _removal_details(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
-        remove_details(
-            old, record("ledger.details_removed", actor=_RETENTION, details=details)
-        )
-    return len(old)
+    old = _sealed().filter(entry__at__lt=until).order_by("pk")
+    numbers = list(old.values_list("pk", flat=True)[:STEP])
+    if numbers:
+        details = _removal_details(numbers)
+        details["up to"] = f"{until:%Y-%m-%d %H:%M:%S} UTC"
+        entry = record("ledger.details_removed", actor=_RETENTION, details=details)
+        remove_details(numbers, entry)
+    return len(numbers)
 
 
 @transaction.atomic
@@ -92,9 +88,8 @@ def erase_details_of(
     mine = EntryDetail.objects.filter(entry__message=message).exclude(
         entry__action__in=_REMOVALS
     )
-    removed = list(
-        _sealed().filter(pk__in=mine.values("pk")).values_list("pk", flat=True)
-    )
+    sealed = _sealed().filter(pk__in=mine.values("pk"))
+    removed = list(sealed.values_list("pk", flat=True))
     left = mine.count() - len(removed)
     if removed:
         details = _removal_details(removed) | {"reason": because}

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 
 from audit.export.exports import Cut, break_off, end_export, entries_of, note_progress
 from audit.export.formats import FORMATS
-from audit.models import Entry, EntryQuerySet, Export, SealedEntry
+from audit.models import Export, SealedEntry
 from audit.recording import ActorLike
 from audit.search.filters import Filters
 from audit.trail import lines, with_subjects
@@ -62,7 +62,7 @@ class Download:
         self._is_open = True
         # A server iterates when the request's own trace has ended.
         self._trace = trace_id.get()
-        self._parts = self._guarded()
+        self._parts = self._produced()
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -76,9 +76,26 @@ class Download:
         with traced(self._trace):
             self._break_off(GONE)
 
-    def _guarded(self) -> Iterator[bytes]:
+    def _produced(self) -> Iterator[bytes]:
         try:
-            yield from self._written()
+            yield self._part(self._format.head())
+            for found in self._batches():
+                began = time.monotonic()
+                yield self._part("".join(found))
+                if time.monotonic() - began > SLOWEST:
+                    raise _BrokenOff(SLOW)
+                self._rows += len(found)
+                if not note_progress(self._export.pk, self._rows):
+                    raise _BrokenOff(TAKEN)
+            if not end_export(
+                actor=self._actor,
+                export=self._export.pk,
+                rows=self._rows,
+                sha256=self._sum.hexdigest(),
+            ):
+                raise _BrokenOff(TAKEN)
+            self._is_open = False
+            return
         except _BrokenOff as broken:
             sentence = str(broken)
         except DatabaseError as error:
@@ -87,30 +104,9 @@ class Download:
         except Exception:
             log.exception("export broken off")
             sentence = WRONG
-        else:
-            return
         self._break_off(sentence)
         # The server would end the answer as if it were whole.
         yield self._format.broken(sentence).encode()
-
-    def _written(self) -> Iterator[bytes]:
-        yield self._part(self._format.head())
-        for found in self._batches():
-            began = time.monotonic()
-            yield self._part("".join(found))
-            if time.monotonic() - began > SLOWEST:
-                raise _BrokenOff(SLOW)
-            self._rows += len(found)
-            if not note_progress(self._export.pk, self._rows):
-                raise _BrokenOff(TAKEN)
-        if not end_export(
-            actor=self._actor,
-            export=self._export.pk,
-            rows=self._rows,
-            sha256=self._sum.hexdigest(),
-        ):
-            raise _BrokenOff(TAKEN)
-        self._is_open = False
 
     def _batches(self) -> Iterator[list[str]]:
         """Yield rows, oldest first: a file reads from the beginning, and keyset paging
@@ -120,29 +116,27 @@ class Download:
         cut = Cut.read(self._export.snapshot)
         with statements_within(READ_WITHIN):
             entries = entries_of(filters, cut, self._actor).oldest_first()
-            last = 0
+        is_csv = self._format.kind == "csv"
+        last = 0
         while True:
             if not self._stays():
                 raise _BrokenOff(NO_LONGER)
             with statements_within(READ_WITHIN):
-                found = self._read(entries.after(last)[:AT_ONCE])
+                batch = entries.after(last)[:AT_ONCE]
+                found = lines(batch) if self._format.has_details else list(batch)
+                if not self._format.has_details:
+                    for entry in found:
+                        entry.details = {}
+                elif is_csv:
+                    with_subjects(found)
             if not found:
                 return
             last = found[-1].pk
             seals = {}
-            if self._format.kind == "csv":
+            if is_csv:
                 sealed = SealedEntry.objects.filter(entry__in=[one.pk for one in found])
                 seals = dict(sealed.values_list("entry", "seal"))
             yield [self._format.row(one, seals.get(one.pk)) for one in found]
-
-    def _read(self, entries: EntryQuerySet) -> list[Entry]:
-        if not self._format.has_details:
-            found = list(entries)
-            for entry in found:
-                entry.details = {}
-            return found
-        found = lines(entries)
-        return with_subjects(found) if self._format.kind == "csv" else found
 
     def _part(self, text: str) -> bytes:
         part = text.encode()

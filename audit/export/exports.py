@@ -76,9 +76,8 @@ def request_again(*, actor: ActorLike, export: UUID) -> None:
     """Let an interrupted export begin again, with the same entries. Raises NotExported."""
     note_lost_exports()
     broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
-    if not broken_off.update(
-        state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()
-    ):
+    again = {"state": Export.State.ASKED, "rows_done": 0, "sha256": ""}
+    if not broken_off.update(**again, changed_at=Now()):
         raise NotExported("This export was not interrupted.")
     _record("ledger.exported", Export.objects.get(pk=export), actor, again="yes")
 

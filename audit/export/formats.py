@@ -42,11 +42,8 @@ class Format:
 
     @property
     def content_type(self) -> str:
-        return (
-            "text/csv; charset=utf-8"
-            if self.kind == "csv"
-            else "application/jsonl; charset=utf-8"
-        )
+        kind = "text/csv" if self.kind == "csv" else "application/jsonl"
+        return f"{kind}; charset=utf-8"
 
     def head(self) -> str:
         """Return what comes before the first entry."""
@@ -57,25 +54,19 @@ class Format:
         if self.kind == "csv":
             return csv_row(_cells(line, seal))
         columns = line.as_json()
-        # The ledger may still have the details that are left out here.
-        return _json_line(
-            {
-                name: columns[name]
-                for name in columns
-                if self.has_details or "details" not in name
-            }
-        )
+        if not self.has_details:
+            # The ledger may still have the details that are left out here.
+            del columns["details"], columns["details_removed"]
+        return _json_line(columns)
 
     def broken(self, sentence: str) -> str:
         """Return the last line of an incomplete file, which no reader can mistake for
         an entry.
         """
         notice = f"INTERRUPTED, this file is incomplete: {sentence}"
-        return (
-            csv_row((notice,))
-            if self.kind == "csv"
-            else _json_line({"broken_off": notice})
-        )
+        if self.kind == "csv":
+            return csv_row((notice,))
+        return _json_line({"broken_off": notice})
 
 
 # The name is stored in the row of the export.
@@ -103,34 +94,26 @@ def _cells(entry: Entry, seal: int | None) -> tuple[object, ...]:
     }
     whole = entry.fingerprint
     return (
-        *(
-            entry.pk,
-            entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
-            entry.action,
-            entry.sentence,
-        ),
-        *(
-            entry.actor,
-            entry.actor_kind,
-            entry.actor_id,
-            entry.surface,
-            details.get("address", ""),
-        ),
-        *(entry.connection or "", entry.message or "", entry.subject),
-        *(
-            short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "",
-            whole,
-            entry.trace,
-        ),
-        *(
-            details.get("reason", ""),
-            "; ".join(f"{name}: {value}" for name, value in entry.trigger.items()),
-        ),
-        *(
-            json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "",
-            entry.hash,
-            seal or "",
-        ),
+        entry.pk,
+        entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        entry.action,
+        entry.sentence,
+        entry.actor,
+        entry.actor_kind,
+        entry.actor_id,
+        entry.surface,
+        details.get("address", ""),
+        entry.connection or "",
+        entry.message or "",
+        entry.subject,
+        short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "",
+        whole,
+        entry.trace,
+        details.get("reason", ""),
+        "; ".join(f"{name}: {value}" for name, value in entry.trigger.items()),
+        json.dumps(others, ensure_ascii=False, sort_keys=True) if others else "",
+        entry.hash,
+        seal or "",
     )
 
 

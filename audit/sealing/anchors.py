@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -62,18 +61,32 @@ def write_anchors() -> int:
     try:
         with _locked(path) as file:
             heads = heads_in(_read_tail(file)[1])
-            wanted = _since_last_break(pending, heads[-1] if heads else None)
+            # What may follow the file's end: all of it, or, where that is not known
+            # here, what a restore began.
+            wanted = pending
+            if heads and not _is_stored(heads[-1]["number"], heads[-1]["signature"]):
+                at = datetime.fromisoformat(heads[-1]["at"])
+                begins = [
+                    place
+                    for place, seal in enumerate(pending)
+                    if seal.kind == Seal.Kind.RESTORED and seal.at > at
+                ]
+                wanted = pending[begins[0] :] if begins else []
             there = [(head["number"], head["signature"]) for head in heads]
             new = [
                 seal for seal in wanted if (seal.number, seal.signature) not in there
             ]
             _append(file, new)
     except OSError as error:
-        _record_failure(
-            f"The seals' file {path} cannot be written: {error.strerror}.", pending[0]
-        )
+        sentence = f"The seals' file {path} cannot be written: {error.strerror}."
+        log.error("no anchor", extra={"reason": sentence})
+        # Into the ledger once, until a seal is written again.
+        failures = Entry.objects.of_action(_FAILED).filter(at__gt=pending[0].at)
+        with transaction.atomic():
+            if not failures.exists():
+                record(_FAILED, actor=SEALER, details={"reason": sentence})
         return 0
-    lines = [*there, *((seal.number, seal.signature) for seal in new)]
+    lines = there + [(seal.number, seal.signature) for seal in new]
     before = dict(zip(lines[1:], lines, strict=False))
     for seal in wanted:
         previous, signature = before.get((seal.number, seal.signature), (0, ""))
@@ -95,7 +108,16 @@ def unknown_heads() -> list[dict[str, Any]]:
         heads = heads_in(end_of_file())
     except OSError:
         return []
-    return list(takewhile(lambda head: not _is_known(head), reversed(heads)))
+    unknown: list[dict[str, Any]] = []
+    for head in reversed(heads):
+        # Or a restore was sealed after it was written.
+        restored = Seal.objects.filter(
+            kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])
+        )
+        if _is_stored(head["number"], head["signature"]) or restored.exists():
+            break
+        unknown.append(head)
+    return unknown
 
 
 def end_of_file() -> bytes:
@@ -138,42 +160,13 @@ def check_not_rolled_back(last: Seal | None) -> None:
     )
 
 
-def _is_known(head: dict[str, Any]) -> bool:
-    """Whether the checkpoint is in the database, or a restore was sealed after it was
-    written.
-    """
-    return (
-        _is_stored(head["number"], head["signature"])
-        or Seal.objects.filter(
-            kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])
-        ).exists()
-    )
-
-
 def _is_stored(number: int, signature: str) -> bool:
     return Seal.objects.filter(number=number, signature=signature).exists()
 
 
 def _after_newest_anchor() -> Any:
-    newest = (
-        Anchor.objects.filter(kind=Anchor.Kind.FILE).aggregate(seal=Max("seal"))["seal"]
-        or 0
-    )
-    return Seal.objects.filter(number__gt=newest).order_by("number")
-
-
-def _since_last_break(pending: list[Seal], head: dict[str, Any] | None) -> list[Seal]:
-    """Return what may follow the file's end: all of it, or, where that is not known
-    here, what a restore began.
-    """
-    if head is None or _is_stored(head["number"], head["signature"]):
-        return pending
-    at = datetime.fromisoformat(head["at"])
-    return list(
-        dropwhile(
-            lambda seal: seal.kind != Seal.Kind.RESTORED or seal.at <= at, pending
-        )
-    )
+    newest = Anchor.objects.filter(kind=Anchor.Kind.FILE).aggregate(seal=Max("seal"))
+    return Seal.objects.filter(number__gt=newest["seal"] or 0).order_by("number")
 
 
 @contextmanager
@@ -208,14 +201,6 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - _TAIL))
     return end, file.read()
-
-
-def _record_failure(sentence: str, first: Seal) -> None:
-    """Write the failure into the ledger, once until a seal is written again."""
-    log.error("no anchor", extra={"reason": sentence})
-    with transaction.atomic():
-        if not Entry.objects.of_action(_FAILED).filter(at__gt=first.at).exists():
-            record(_FAILED, actor=SEALER, details={"reason": sentence})
 
 
 def oldest_without_file(now: datetime) -> Seal | None:

@@ -38,26 +38,45 @@ class Batch:
         """Add these entries, and note which were not written between the last seal and
         `at`.
 
-        Raises SealingRefused for one that is not as the desk wrote it.
+        Raises SealingRefused for one that is not as the desk wrote it, or that repeats
+        another one.
         """
         if at is not None:
             begin, end = window(
                 self.last.at.isoformat() if self.last else "", at.isoformat()
             )
-            times = [
-                (entry.pk, entry.at.isoformat(timespec="microseconds"))
-                for entry in entries
-            ]
             self.misdated += [
-                number for number, time in times if not begin <= time <= end
+                entry.pk
+                for entry in entries
+                if not begin <= entry.at.isoformat(timespec="microseconds") <= end
             ]
+        first: dict[str, int] = {}
         for entry in entries:
             if entry_hash(entry) != entry.hash:
                 raise SealingRefused(
                     f"Entry {entry.pk} is not as it was written: its hash does not fit."
                 )
-        _check_macs(entries, had_macs=self._had_macs)
-        self._had_macs = self._had_macs or any(entry.mac for entry in entries)
+            if not entry.mac:
+                if self._had_macs:
+                    raise SealingRefused(
+                        f"Entry {entry.pk} was not written by the desk: it has no code."
+                    )
+                continue
+            self._had_macs = True
+            if not is_authentic(entry):
+                raise SealingRefused(
+                    f"Entry {entry.pk} was not written by the desk: its code does not fit."
+                )
+            if entry.mac in first:
+                raise SealingRefused(
+                    f"Entry {entry.pk} repeats entry {first[entry.mac]}."
+                )
+            first[entry.mac] = entry.pk
+        repeated = Entry.objects.filter(mac__in=list(first))
+        if earlier := repeated.exclude(pk__in=first.values()).first():
+            raise SealingRefused(
+                f"Entry {first[earlier.mac]} repeats entry {earlier.pk}."
+            )
         sealed = []
         for position, entry in enumerate(entries, start=self.size):
             digest = bytes.fromhex(entry.hash)
@@ -96,34 +115,3 @@ class Batch:
         seal.signature = sign(seal)
         seal.save(force_insert=True)
         return seal
-
-
-def _check_macs(entries: Sequence[Entry], *, had_macs: bool) -> None:
-    """Raise SealingRefused for an entry that the desk did not write, or that repeats
-    another one.
-
-    With `had_macs`, entries with codes were sealed before these, and an entry without a
-    code is refused too.
-    """
-    first: dict[str, int] = {}
-    for entry in entries:
-        if not entry.mac:
-            if had_macs:
-                raise SealingRefused(
-                    f"Entry {entry.pk} was not written by the desk: it has no code."
-                )
-            continue
-        had_macs = True
-        if not is_authentic(entry):
-            raise SealingRefused(
-                f"Entry {entry.pk} was not written by the desk: its code does not fit."
-            )
-        if entry.mac in first:
-            raise SealingRefused(f"Entry {entry.pk} repeats entry {first[entry.mac]}.")
-        first[entry.mac] = entry.pk
-    if (
-        earlier := Entry.objects.filter(mac__in=list(first))
-        .exclude(pk__in=first.values())
-        .first()
-    ):
-        raise SealingRefused(f"Entry {first[earlier.mac]} repeats entry {earlier.pk}.")

@@ -77,13 +77,24 @@ def check_end(last: Seal | None) -> None:
     """Raise SealingRefused where the last seal does not fit the entries under it or the
     seal before it.
     """
-    number, size = (last.number, last.size) if last else (0, 0)
+    number = size = 0
     if last is not None:
+        number = last.number
+        size = last.size
         if not is_signed(last):
             raise SealingRefused(
                 f"The signature of seal {number} does not fit what the seal says."
             )
-        _check_link(last)
+        before = Seal.objects.filter(number=number - 1).first()
+        if number == 1:
+            if last.previous:
+                raise SealingRefused("The first seal names one before it.")
+        elif before is None or before.hash != last.previous:
+            raise SealingRefused(f"Seal {number} does not follow the seal before it.")
+        elif last.kind != Seal.Kind.RESTORED and before.expected_key != last.key:
+            raise SealingRefused(
+                f"Seal {number} is signed with a key that the seal before it does not name."
+            )
     newest = SealedEntry.objects.aggregate(position=Max("position"))["position"]
     sealed = 0 if newest is None else newest + 1
     if sealed != size:
@@ -102,21 +113,7 @@ def check_end(last: Seal | None) -> None:
 def stored_batch_hash(seal: Seal) -> str:
     """Return the hash over the hashes of a seal's entries as they were sealed."""
     digest = hashlib.sha256()
-    for sealed_hash in (
-        SealedEntry.objects.under(seal).values_list("hash", flat=True).iterator()
-    ):
+    hashes = SealedEntry.objects.under(seal).values_list("hash", flat=True)
+    for sealed_hash in hashes.iterator():
         digest.update(sealed_hash)
     return digest.hexdigest()
-
-
-def _check_link(last: Seal) -> None:
-    before = Seal.objects.filter(number=last.number - 1).first()
-    if last.number == 1:
-        if last.previous:
-            raise SealingRefused("The first seal names one before it.")
-    elif before is None or before.hash != last.previous:
-        raise SealingRefused(f"Seal {last.number} does not follow the seal before it.")
-    elif last.kind != Seal.Kind.RESTORED and before.expected_key != last.key:
-        raise SealingRefused(
-            f"Seal {last.number} is signed with a key that the seal before it does not name."
-        )

@@ -62,14 +62,16 @@ def begin_epoch(last: Seal, *, because: str, actor: ActorLike, key: str = "") ->
     while entries := list(islice(unsealed, AT_ONCE)):
         batch.take(entries)
     # The new epoch's entries have greater numbers, and transactions from `begin` on.
-    fields = {
-        "epoch": last.epoch + 1,
-        "after_id": last_id,
-        "end_xid": begin,
-        "end_id": last_id,
-        "note": because,
-    }
-    seal = batch.seal(read_database_state(), key=key, kind=Seal.Kind.RESTORED, **fields)
+    seal = batch.seal(
+        read_database_state(),
+        key=key,
+        kind=Seal.Kind.RESTORED,
+        epoch=last.epoch + 1,
+        after_id=last_id,
+        end_xid=begin,
+        end_id=last_id,
+        note=because,
+    )
     details = {
         "seal": str(seal.number),
         "epoch": str(seal.epoch),
@@ -112,9 +114,8 @@ def _check_entries(last: Seal) -> None:
     """
     sealed = _sealed_hashes()
     previous = ""
-    for seal in (
-        Seal.objects.filter(number__lte=last.number).order_by("number").iterator()
-    ):
+    seals = Seal.objects.filter(number__lte=last.number).order_by("number")
+    for seal in seals.iterator():
         if seal.previous != previous:
             raise SealingRefused(
                 f"Seal {seal.number} does not follow the seal before it."

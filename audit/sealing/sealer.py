@@ -79,9 +79,19 @@ def _seal_next(horizon: int) -> int | None:
         return restoring.begin_epoch(
             last, because=restoring.OTHER_CLUSTER, actor=SEALER
         )
-    if signer != signing.public_key():
-        return _change_key(last, state)
-    return _seal_batch(last, state, horizon)
+    new = signing.public_key()
+    if signer == new:
+        return _seal_batch(last, state, horizon)
+    # Seal, with the old key, which key comes next.
+    check_end(last)
+    seal = Batch(last).seal(state, kind=Seal.Kind.KEY, next_key=new)
+    details = {
+        "seal": str(seal.number),
+        "before": fingerprint_of(signer),
+        "after": fingerprint_of(new),
+    }
+    record("ledger.key_changed", actor=SEALER, details=details)
+    return 0
 
 
 def _seal_batch(last: Seal | None, state: DatabaseState, horizon: int) -> int | None:
@@ -103,20 +113,3 @@ def _seal_batch(last: Seal | None, state: DatabaseState, horizon: int) -> int | 
             details={"seal": str(seal.number), "numbers": numbers},
         )
     return seal.count
-
-
-def _change_key(last: Seal, state: DatabaseState) -> int:
-    """Seal, with the old key, which key comes next."""
-    new = signing.public_key()
-    check_end(last)
-    seal = Batch(last).seal(state, kind=Seal.Kind.KEY, next_key=new)
-    details = {
-        "before": fingerprint_of(last.expected_key),
-        "after": fingerprint_of(new),
-    }
-    record(
-        "ledger.key_changed",
-        actor=SEALER,
-        details={"seal": str(seal.number), **details},
-    )
-    return 0

@@ -4,7 +4,6 @@ They are never in the database. A public key is written as in a seal: 32 bytes i
 """
 
 import base64
-import binascii
 from functools import cache
 
 from cryptography.exceptions import InvalidSignature
@@ -17,8 +16,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from audit.models import Seal
 from audit.verifier.countersign_verify import fingerprint_of
-
-_SIZE = 32
 
 
 class NoKey(Exception):
@@ -74,20 +71,16 @@ def missing_key(key: str) -> str:
 @cache
 def _keys(texts: tuple[str, ...]) -> dict[str, Ed25519PrivateKey]:
     """Private keys by their public keys, in the order of the setting."""
-    private = [Ed25519PrivateKey.from_private_bytes(_seed(text)) for text in texts]
-    return {key.public_key().public_bytes_raw().hex(): key for key in private}
-
-
-def _seed(text: str) -> bytes:
-    try:
-        seed = base64.b64decode(
-            text + "=" * (-len(text) % 4), altchars=b"-_", validate=True
-        )
-    except (binascii.Error, ValueError):
-        seed = b""
-    if len(seed) != _SIZE:
-        # The key itself is not repeated: this sentence may end up in a log.
-        raise ImproperlyConfigured(
-            "SEAL_KEY must hold keys of 32 random bytes in URL-safe base64, separated by commas, the newest first."
-        ) from None
-    return seed
+    keys = {}
+    for text in texts:
+        padded = text + "=" * (-len(text) % 4)
+        try:
+            seed = base64.b64decode(padded, altchars=b"-_", validate=True)
+            key = Ed25519PrivateKey.from_private_bytes(seed)
+        except ValueError:
+            # The key itself is not repeated: this sentence may end up in a log.
+            raise ImproperlyConfigured(
+                "SEAL_KEY must hold keys of 32 random bytes in URL-safe base64, separated by commas, the newest first."
+            ) from None
+        keys[key.public_key().public_bytes_raw().hex()] = key
+    return keys

@@ -62,7 +62,13 @@ def sealing_state(now: datetime) -> SealingState:
     age = max(now - oldest, timedelta()) if oldest else timedelta()
     is_on = bool(signing.public_keys())
     is_late = age > STUCK_AFTER
-    stopped = _why_stopped(last) if is_on else ""
+    stopped = ""
+    if is_on and (refusal := refusal_since(last)):
+        stopped = refusal.details.get("reason") or "The ledger failed verification."
+    elif is_on and last and last.expected_key not in signing.public_keys():
+        stopped = signing.missing_key(last.expected_key)
+    elif is_on and last:
+        stopped = restoring.why_not_automatic(last, cluster_id())
     holder = oldest_writer() if is_late else None
     if not is_on:
         why = str(signing.NoKey())
@@ -72,8 +78,12 @@ def sealing_state(now: datetime) -> SealingState:
         advice = "Nothing is sealed until this is resolved; see docs/operators/ledger-seals.md."
     elif is_late:
         why, advice = _why_late(holder)
+    elif seal := anchors.oldest_without_file(now):
+        why = f"Seal {seal.number} and those after it are not in the seals' file: deleted entries would go unnoticed."
+        advice = "SEAL_FILE must name a file that the worker can write."
     else:
-        why, advice = _why_not_outside(now)
+        why = ""
+        advice = ""
     return SealingState(
         last=last,
         unsealed=waiting["number"],
@@ -86,14 +96,6 @@ def sealing_state(now: datetime) -> SealingState:
         why=why,
         advice=advice,
     )
-
-
-def _why_stopped(last: Seal | None) -> str:
-    if refusal := refusal_since(last):
-        return refusal.details.get("reason") or "The ledger failed verification."
-    if last and last.expected_key not in signing.public_keys():
-        return signing.missing_key(last.expected_key)
-    return restoring.why_not_automatic(last, cluster_id()) if last else ""
 
 
 def _why_late(holder: OpenTransaction | None) -> tuple[str, str]:
@@ -117,16 +119,6 @@ def _why_late(holder: OpenTransaction | None) -> tuple[str, str]:
     )
 
 
-def _why_not_outside(now: datetime) -> tuple[str, str]:
-    waiting = anchors.oldest_without_file(now)
-    if waiting is None:
-        return "", ""
-    return (
-        f"Seal {waiting.number} and those after it are not in the seals' file: deleted entries would go unnoticed.",
-        "SEAL_FILE must name a file that the worker can write.",
-    )
-
-
 def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
     """Return the oldest entry that no seal covers, where it has waited for longer: one
     part of a count by one query.
@@ -135,14 +127,9 @@ def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
     end_xid = Coalesce(
         Subquery(last.values("end_xid")[:1]), Cast(Value("0"), TransactionIdField())
     )
-    end_id, after_id = (
-        Coalesce(
-            Subquery(last.values(name)[:1]),
-            Value(0),
-            output_field=models.BigIntegerField(),
-        )
-        for name in ("end_id", "after_id")
-    )
+    number = models.BigIntegerField()
+    end_id = Coalesce(Subquery(last.values("end_id")[:1]), 0, output_field=number)
+    after_id = Coalesce(Subquery(last.values("after_id")[:1]), 0, output_field=number)
     now = Func(
         Func(function="pg_current_snapshot"),
         function="pg_snapshot_xmax",

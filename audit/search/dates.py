@@ -50,8 +50,20 @@ def read_span(asked: str, *, zone: tzinfo, now: datetime) -> Span:
         first = today - timedelta(days=number - 1)
         last = today
         words = f"last {number} days"
-    elif day := _DAY.fullmatch(words):
-        first, last, words = _calendar(day)
+    elif found := _DAY.fullmatch(words):
+        year = int(found[1])
+        day = int(found[3] or 0)
+        _check_year(year)
+        first = date(year, int(found[2] or 1), day or 1)
+        last = date(year, int(found[2] or 12), day or 1)
+        words = f"{year:04d}"
+        if found[2]:
+            words += f"-{first.month:02d}"
+        if day:
+            words += f"-{day:02d}"
+        else:
+            last = date(last.year + last.month // 12, last.month % 12 + 1, 1)
+            last -= timedelta(days=1)
     else:
         raise ValueError(asked)
     try:
@@ -73,24 +85,6 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
     after the day before did.
     """
     return datetime.combine(day, time(), zone).astimezone(UTC)
-
-
-def _calendar(found: re.Match[str]) -> tuple[date, date, str]:
-    year = int(found[1])
-    month = int(found[2] or 0)
-    day = int(found[3] or 0)
-    _check_year(year)
-    first = date(year, int(found[2] or 1), day or 1)
-    last = date(year, int(found[2] or 12), day or 1)
-    if not day:
-        last = (last.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(
-            days=1
-        )
-    return (
-        first,
-        last,
-        "-".join([f"{year:04d}", *(f"{one:02d}" for one in (month, day) if one)]),
-    )
 
 
 def _check_year(year: int) -> None:

@@ -25,19 +25,18 @@ T = TypeVar("T")
 
 # The fields of an address that narrow, in the order in which they are written.
 NARROWING = (
-    *(
-        "q",
-        "to",
-        "by",
-        "action",
-        "actor",
-        "surface",
-        "connection",
-        "message",
-        "fingerprint",
-        "trace",
-    ),
-    *("since", "until"),
+    "q",
+    "to",
+    "by",
+    "action",
+    "actor",
+    "surface",
+    "connection",
+    "message",
+    "fingerprint",
+    "trace",
+    "since",
+    "until",
 )
 # Those that can be typed into the search field, as `to:dana`; `on:` stands for both
 # ends of a time.
@@ -87,10 +86,9 @@ def read_kind(text: str) -> str:
     kind = "_".join(text.strip().lower().replace("_", " ").split())
     if kind in _GROUPS or kind in AREAS or kind in ACTIONS:
         return kind
-    if found := next(
-        (action for action in ACTIONS if action.replace(".", "_") == kind), ""
-    ):
-        return found
+    for action in ACTIONS:
+        if action.replace(".", "_") == kind:
+            return action
     raise ValueError(text)
 
 
@@ -193,16 +191,11 @@ class Filters:
         """Return what a query string, or a QueryDict, asks for by the clock of `zone`;
         it never refuses.
         """
-        asked = (
-            dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
-            if isinstance(query, str)
-            else query
-        )
-        return _Reader(
-            asked,
-            ZoneInfo(zone) if isinstance(zone, str) else zone,
-            now or datetime.now(UTC),
-        ).filters()
+        if isinstance(query, str):
+            query = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True))
+        if isinstance(zone, str):
+            zone = ZoneInfo(zone)
+        return _Reader(query, zone, now or datetime.now(UTC)).filters()
 
     @property
     def narrows(self) -> bool:
@@ -219,33 +212,25 @@ class Filters:
         """Whether the page folds technical entries: unless they are shown, or what was
         asked for may be one.
         """
-        is_asked = bool(self.action or self.trace or self.actor) or self.surface in (
-            "webhook",
-            "worker",
-        )
-        return not (self.technical or is_asked)
+        is_asked = self.technical or self.action or self.trace or self.actor
+        return not is_asked and self.surface not in ("webhook", "worker")
 
     def query(self, **changes: Any) -> str:
         """Return the address's query string in its one spelling; a change goes back to
         the first page.
         """
-        changed = (
-            replace(self, **{"before": None, "after": None, **changes})
-            if changes
-            else self
-        )
-        pages = [
-            (name, str(key))
-            for name in ("before", "after")
-            if (key := getattr(changed, name))
-        ]
-        return urlencode(
-            [
-                *changed.pairs(),
-                *([("technical", "1")] if changed.technical else []),
-                *pages,
-            ]
-        )
+        changed = self
+        if changes:
+            first_page = replace(self, before=None, after=None)
+            changed = replace(first_page, **changes)
+        pairs = changed.pairs()
+        if changed.technical:
+            pairs.append(("technical", "1"))
+        if changed.before:
+            pairs.append(("before", str(changed.before)))
+        if changed.after:
+            pairs.append(("after", str(changed.after)))
+        return urlencode(pairs)
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the filters that are on, by their names in the query string."""
@@ -267,12 +252,10 @@ class Filters:
         """Return the same with its times as moments, so that it means the same in
         another zone and tomorrow.
         """
-        begins = self.begins
-        ends = self.ends
         return replace(
             self,
-            since=spelled(begins) if begins else "",
-            until=spelled(ends) if ends else "",
+            since=spelled(self.begins) if self.begins else "",
+            until=spelled(self.ends) if self.ends else "",
         )
 
 
@@ -289,7 +272,10 @@ def _read_actor(text: str) -> str:
 
 
 def _read_number(text: str) -> int:
-    return int(_read_form(r"0*[1-9][0-9]*", _read_form(r"[0-9]{1,18}", text)))
+    number = int(_read_form("[0-9]{1,18}", text))
+    if not number:
+        raise ValueError(text)
+    return number
 
 
 def _read_form(form: str, text: str) -> str:

@@ -66,10 +66,9 @@ def _is_cancelled(error: OperationalError) -> bool:
 
 def _has_words(column: str, words: str) -> Func:
     """Whether a column of words has these, written as PostgreSQL reads a tsquery."""
-    asked_for = Value(words, output_field=CharField())
     return Func(
         column,
-        asked_for,
+        Value(words, output_field=CharField()),
         template="%(expressions)s::tsquery",
         arg_joiner=" @@ ",
         output_field=BooleanField(),
@@ -81,11 +80,10 @@ def _is_among(keys: list[int]) -> Func:
     write a thousand into IN.
     """
     array = Value("{" + ",".join(map(str, keys)) + "}", output_field=CharField())
-    template = "(%(expressions)s::bigint[]))"
     return Func(
         "pk",
         array,
-        template=template,
+        template="(%(expressions)s::bigint[]))",
         arg_joiner=" = ANY (",
         output_field=BooleanField(),
     )
@@ -108,11 +106,9 @@ def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
     found = entries.filter(**{name: value for name, value in equal.items() if value})
     if filters.action:
         actions = actions_of(filters.action)
-        found = (
-            found.filter(action=actions[0])
-            if len(actions) == 1
-            else found.filter(action__in=actions)
-        )
+        is_one = len(actions) == 1
+        wanted = Q(action=actions[0]) if is_one else Q(action__in=actions)
+        found = found.filter(wanted)
     if filters.fingerprint:
         forms = [
             Q(fingerprint__startswith=one)
@@ -127,8 +123,8 @@ def matching(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
 
 
 def _tsquery(filters: Filters) -> str:
-    labelled = ((filters.text, ""), (filters.to, TO), (filters.by, BY))
-    return " & ".join(filter(None, (asked(text, label) for text, label in labelled)))
+    words = (asked(filters.text, ""), asked(filters.to, TO), asked(filters.by, BY))
+    return " & ".join(filter(None, words))
 
 
 def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
@@ -152,9 +148,9 @@ def quickly(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
             entries = entries.filter(_is_among(keys))
             filters = replace(filters, fingerprint="")
     found = matching(entries, filters)
-    return (
-        found.filter(_numbers_of(filters)) if filters.begins or filters.ends else found
-    )
+    if filters.begins or filters.ends:
+        found = found.filter(_numbers_of(filters))
+    return found
 
 
 def _all_keys(rows: Any) -> list[int] | None:
@@ -183,9 +179,8 @@ def _numbers_of(filters: Filters) -> Q:
     at_the_time = matching(
         EntryQuerySet(Entry), Filters(begins=filters.begins, ends=filters.ends)
     )
-    strays = list(
-        at_the_time.filter(outside).values_list("pk", flat=True)[:MOST_STRAYS]
-    )
+    outsiders = at_the_time.filter(outside).values_list("pk", flat=True)
+    strays = list(outsiders[:MOST_STRAYS])
     if len(strays) == MOST_STRAYS:
         # The entries' numbers do not follow their times here.
         return Q()
@@ -243,14 +238,14 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
             shown = found[PAGE - 1 :: -1]
             return Page(with_subjects(shown), older=shown[-1].pk, newer=shown[0].pk)
     # Less than a page before the newest entries: show the newest page.
-    found = lines(
-        (entries.before(filters.before) if filters.before else entries).newest_first()[
-            : PAGE + 1
-        ]
-    )
+    if filters.before:
+        entries = entries.before(filters.before)
+    found = lines(entries.newest_first()[: PAGE + 1])
     shown = found[:PAGE]
     older = shown[-1].pk if len(found) > PAGE else None
-    newer = (shown[0].pk if shown else filters.before - 1) if filters.before else None
+    newer = None
+    if filters.before:
+        newer = shown[0].pk if shown else filters.before - 1
     return Page(with_subjects(shown), older=older, newer=newer)
 
 
@@ -263,15 +258,12 @@ def decision_of(page: Page, *, actor: Actor) -> Entry | None:
     about = {line.message for line in page.lines}
     if len(about) != 1 or None in about:
         return None
-    given = (
-        Entry.objects.readable_by(actor)
-        .of_message(about.pop())
-        .of_action("verdict.given")
-    )
-    found = lines(given.filter(actor_kind="person").newest_first()[:1])
-    return (
-        with_subjects(found)[0] if found and found[0].pk != page.lines[0].pk else None
-    )
+    mine = Entry.objects.readable_by(actor).of_message(about.pop())
+    given = mine.of_action("verdict.given").filter(actor_kind="person")
+    found = lines(given.newest_first()[:1])
+    if not found or found[0].pk == page.lines[0].pk:
+        return None
+    return with_subjects(found)[0]
 
 
 def hidden_by_filters(actor: Actor, filters: Filters) -> int:
@@ -349,49 +341,41 @@ def _count(entries: EntryQuerySet, filters: Filters, actor: Actor) -> Facets:
             "pk", "action", "actor_kind", "actor_id", "surface", "connection"
         )
     )
-    counted: dict[str, Counter[str]] = {
-        name: Counter() for name in ("action", "actor", "surface", "connection")
-    }
+    actions: Counter[str] = Counter()
+    actors: Counter[str] = Counter()
+    surfaces: Counter[str] = Counter()
+    connections: Counter[str] = Counter()
     # The newest entry of each actor, which has the name, unless its details were
     # removed.
     last: dict[str, int] = {}
     for pk, action, kind, key, surface, connection in newest[:COUNTED]:
         who = f"{kind}/{key}"
         last.setdefault(who, pk)
-        counted["action"][action] += 1
-        counted["actor"][who] += 1
-        counted["surface"][surface] += 1
+        actions[action] += 1
+        actors[who] += 1
+        surfaces[surface] += 1
         if connection:
-            counted["connection"][str(connection)] += 1
+            connections[str(connection)] += 1
     # Of those that are as frequent, the newest come first, as they were counted.
-    frequent = {
-        name: counter.most_common(_MOST_VALUES) for name, counter in counted.items()
-    }
-    named = {last[who]: who for who, _ in frequent["actor"]}
-    names = dict(
-        EntryDetail.objects.filter(pk__in=named).values_list("pk", "fields__actor")
-    )
-    labels: dict[str, dict[str, str | None]] = {
-        "actor": {who: names.get(pk) for pk, who in named.items()}
+    frequent = actors.most_common(_MOST_VALUES)
+    details = EntryDetail.objects.filter(pk__in=[last[who] for who, _ in frequent])
+    names = dict(details.values_list("pk", "fields__actor"))
+    counts = {
+        "action": [Count(*one) for one in actions.most_common(_MOST_VALUES)],
+        "actor": [Count(*one, names.get(last[one[0]]) or "") for one in frequent],
+        "surface": [Count(*one) for one in surfaces.most_common(_MOST_VALUES)],
+        "connection": [],
     }
     # A single connection needs no name.
-    if len(frequent["connection"]) > 1 or filters.connection:
-        keys = [value for value, _ in frequent["connection"]]
-        visible = (
-            visible_connections(actor).filter(pk__in=keys).values_list("pk", "name")
-        )
-        labels["connection"] = {str(key): name for key, name in visible}
-    # Those that the actor may not see are not named at all.
-    known = labels.get("connection", {})
-    frequent["connection"] = [one for one in frequent["connection"] if one[0] in known]
-    folded = (
-        entries.technical().order_by()[: COUNTED + 1].count() if filters.folds else 0
-    )
-    counts = {
-        name: [
-            Count(value, number, labels.get(name, {}).get(value) or "")
-            for value, number in found
+    if len(connections) > 1 or filters.connection:
+        frequent = connections.most_common(_MOST_VALUES)
+        visible = visible_connections(actor).filter(pk__in=[key for key, _ in frequent])
+        known = {str(key): name for key, name in visible.values_list("pk", "name")}
+        # Those that the actor may not see are not named at all.
+        counts["connection"] = [
+            Count(*one, known[one[0]]) for one in frequent if one[0] in known
         ]
-        for name, found in frequent.items()
-    }
+    folded = 0
+    if filters.folds:
+        folded = entries.technical().order_by()[: COUNTED + 1].count()
     return Facets(min(len(newest), COUNTED), len(newest) > COUNTED, folded, counts)

@@ -2,6 +2,7 @@
 and searches saved by a name.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,7 +37,7 @@ from audit.search.saved import (
     searches_of,
 )
 from common.forms import SentenceForm
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from common.time_zones import zone_name
 
 # A facet shows so many values, and the others behind "more".
@@ -64,53 +65,40 @@ def ledger(request: DeskRequest) -> HttpResponse:
     where they are asked for.
     """
     filters = Filters.from_query(request.GET, zone_name())
-    as_json = request.GET.get("format") == "json"
+    if request.GET.get("format") == "json":
+        return _as_json(request, filters)
+    facets = None
+    decision = None
+    hidden = 0
     try:
         with within_time():
             entries = readable(request.actor, filters)
-            page = page_of(entries if as_json else shown_of(entries, filters), filters)
-            facets = (
-                None if as_json else facets_of(entries, filters, actor=request.actor)
-            )
-            is_first = not (as_json or filters.before or filters.after)
-            decision = (
-                decision_of(page, actor=request.actor)
-                if is_first and filters.searches
-                else None
-            )
-            is_empty = (
-                is_first
-                and facets is not None
-                and not facets.total
-                and not facets.folded
-            )
-            hidden = hidden_by_filters(request.actor, filters) if is_empty else 0
+            page = page_of(shown_of(entries, filters), filters)
+            facets = facets_of(entries, filters, actor=request.actor)
+            is_first = not (filters.before or filters.after)
+            if is_first and filters.searches:
+                decision = decision_of(page, actor=request.actor)
+            if is_first and facets and not facets.total and not facets.folded:
+                hidden = hidden_by_filters(request.actor, filters)
     except SearchTooLongError:
-        return _too_long(request, filters, as_json=as_json)
-    if as_json:
-        following = (
-            f"{_address(filters.query(before=page.older))}&format=json"
-            if page.older
-            else ""
+        context = _frame(request, filters, None)
+        context |= {"took_too_long": True, "lines": []}
+        return page_or_fragment(
+            request,
+            page="audit/ledger.html",
+            fragment="audit/_ledger.html",
+            context=context,
+            status=422,
         )
-        entries_json = [line.as_json() for line in page.lines]
-        return JsonResponse(
-            {
-                "entries": entries_json,
-                "next": following,
-                "remarks": list(filters.remarks),
-            }
-        )
-    context = {
-        **_frame(request, filters, facets),
+    words = Filters(text=filters.text, to=filters.to, by=filters.by, technical=True)
+    context = _frame(request, filters, facets)
+    context |= {
         "lines": [
             line for line in page.lines if decision is None or line.pk != decision.pk
         ],
         "decision": decision,
         "hidden": f"{COUNTED:,}+" if hidden > COUNTED else hidden,
-        "words_query": Filters(
-            text=filters.text, to=filters.to, by=filters.by, technical=True
-        ).query(),
+        "words_query": words.query(),
         "reads_everything": reads_everything(request.actor),
         "is_first_page": page.newer is None,
         "older_query": filters.query(before=page.older) if page.older else "",
@@ -132,20 +120,19 @@ def _address(query: str, name: str = "audit") -> str:
     return f"{reverse(name)}?{query}" if query else reverse(name)
 
 
-def _too_long(request: DeskRequest, filters: Filters, *, as_json: bool) -> HttpResponse:
-    if as_json:
+def _as_json(request: DeskRequest, filters: Filters) -> HttpResponse:
+    remarks = list(filters.remarks)
+    try:
+        with within_time():
+            page = page_of(readable(request.actor, filters), filters)
+    except SearchTooLongError:
         error = "This search takes too long. Narrow it by time, action or person."
-        return JsonResponse(
-            {"error": error, "remarks": list(filters.remarks)}, status=422
-        )
-    context = {**_frame(request, filters, None), "took_too_long": True, "lines": []}
-    return page_or_fragment(
-        request,
-        page="audit/ledger.html",
-        fragment="audit/_ledger.html",
-        context=context,
-        status=422,
-    )
+        return JsonResponse({"error": error, "remarks": remarks}, status=422)
+    following = ""
+    if page.older:
+        following = f"{_address(filters.query(before=page.older))}&format=json"
+    entries = [line.as_json() for line in page.lines]
+    return JsonResponse({"entries": entries, "next": following, "remarks": remarks})
 
 
 def _frame(
@@ -161,15 +148,16 @@ def _frame(
         for name in ("actor", "connection")
         for one in counts.get(name, [])
     }
-    first = filters.query(before=None, after=None)
-    kinds = (
-        GROUPS
-        if not filters.action
-        else {**GROUPS, filters.action: kind_label(filters.action)}
-    )
+    kinds = dict(GROUPS)
+    if filters.action:
+        kinds[filters.action] = kind_label(filters.action)
+    export_url = ""
+    if request.actor.looks_after_people:
+        with suppress(NoReverseMatch):
+            export_url = _address(filters.query(technical=False), "export")
     return {
         "filters": filters,
-        "first_query": first,
+        "first_query": filters.query(before=None, after=None),
         "facets": facets,
         "facet_groups": _facet_groups(filters, counts, names),
         "chips": _chips(filters, names),
@@ -181,18 +169,9 @@ def _frame(
         ),
         "technical_query": filters.query(technical=not filters.technical),
         "counted": COUNTED,
-        "export_url": _export_url(filters.query(technical=False))
-        if request.actor.looks_after_people
-        else "",
+        "export_url": export_url,
         "now": timezone.now(),
     }
-
-
-def _export_url(query: str) -> str:
-    try:
-        return _address(query, "export")
-    except NoReverseMatch:
-        return ""
 
 
 def _label(name: str, value: str, names: Names) -> str:
@@ -223,16 +202,15 @@ def _chips(filters: Filters, names: Names) -> list[tuple[str, str, str]]:
     """Return each filter that is on: what it is called, its value, and the address
     without it.
     """
-    pairs = dict(filters.pairs())
-    is_one_day = "since" in pairs and pairs["since"] == pairs.get("until")
-    on = pairs.pop("since") if is_one_day else ""
-    if is_one_day:
-        del pairs["until"]
+    is_one_day = bool(filters.since) and filters.since == filters.until
     chips = [
         (CHIPS[name], _label(name, value, names), filters.without(name))
-        for name, value in pairs.items()
+        for name, value in filters.pairs()
+        if not (is_one_day and name in ("since", "until"))
     ]
-    return [*chips, ("On", on, filters.without("since", "until"))] if on else chips
+    if is_one_day:
+        chips.append(("On", filters.since, filters.without("since", "until")))
+    return chips
 
 
 def _facet_groups(
@@ -245,22 +223,18 @@ def _facet_groups(
         "surface": "Source",
         "connection": "Connection",
     }
-    return [
-        (label, choices[:SHOWN], choices[SHOWN:])
-        for name, label in labels.items()
-        if (
-            choices := [
-                _choice(filters, name, one, names) for one in counts.get(name, [])
-            ]
-        )
-    ]
-
-
-def _choice(filters: Filters, name: str, one: Count, names: Names) -> Choice:
-    is_on = (name, one.value) in filters.pairs()
-    value: Any = int(one.value) if name == "connection" else one.value
-    query = filters.without(name) if is_on else filters.query(**{name: value})
-    return Choice(_label(name, one.value, names), one.number, query, is_on)
+    groups = []
+    for name, label in labels.items():
+        choices = []
+        for one in counts.get(name, []):
+            is_on = (name, one.value) in filters.pairs()
+            value: Any = int(one.value) if name == "connection" else one.value
+            query = filters.without(name) if is_on else filters.query(**{name: value})
+            shown = _label(name, one.value, names)
+            choices.append(Choice(shown, one.number, query, is_on))
+        if choices:
+            groups.append((label, choices[:SHOWN], choices[SHOWN:]))
+    return groups
 
 
 # --- Saved searches -------------------------------------------------------------------
@@ -299,13 +273,9 @@ def save(request: DeskRequest) -> HttpResponse:
             error = str(refused)
     if error:
         messages.error(request, error, extra_tags="desk")
-    else:
-        messages.info(
-            request,
-            f"Saved as “{name}”{', for everybody' if shared else ''}.",
-            extra_tags="desk",
-        )
-    return redirect(_address(query))
+        return redirect(_address(query))
+    notice = f"Saved as “{name}”{', for everybody' if shared else ''}."
+    return redirect_with_notice(request, notice, _address(query))
 
 
 @require_POST
@@ -313,9 +283,5 @@ def delete(request: DeskRequest, search_id: int) -> HttpResponse:
     """Delete one of the user's own searches; another person's is a 404."""
     if not delete_search(search=search_id, actor=request.actor):
         raise Http404("You have no such search.")
-    messages.info(
-        request,
-        "The saved search was deleted. No entries were changed.",
-        extra_tags="desk",
-    )
-    return redirect("audit")
+    notice = "The saved search was deleted. No entries were changed."
+    return redirect_with_notice(request, notice, "audit")

@@ -64,9 +64,8 @@ def summary_of(message: UUID) -> Summary:
     entries = Entry.objects.of_message(message)
     found = lines(entries.exclude(action__in=_NOT_ASKED).oldest_first()[: MOST + 1])
     numbers = list(entries.values_list("pk", flat=True))
-    seals = list(
-        SealedEntry.objects.filter(entry__in=numbers).values_list("seal", flat=True)
-    )
+    sealed = SealedEntry.objects.filter(entry__in=numbers)
+    seals = list(sealed.values_list("seal", flat=True))
     newest = Seal.objects.filter(number=max(seals)).first() if seals else None
     coverage = SealCoverage(len(seals), len(numbers), newest)
     notes = list(_what_was_removed(found))
@@ -96,7 +95,7 @@ def answers_of(found: Sequence[Entry], coverage: SealCoverage) -> tuple[Answer, 
         Answer("What was it, and for whom?", tuple(_what_was_sent(found))),
         Answer("Who decided it, and when?", tuple(_who_decided(found))),
         Answer("Who saw what?", tuple(_what_they_saw(found))),
-        Answer("What became of it?", (*_what_became(found), *_who_was_notified(found))),
+        Answer("What became of it?", tuple(_what_became(found))),
         Answer("Can it be proved?", (_how_sealed(coverage),)),
     )
 
@@ -142,7 +141,30 @@ def who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
         form = "It was received by email[ from {sender}]."
         yield sentence(form, evidence=SAYS, sender=_first(found, "sender"))
     elif trigger:
-        yield from _by_trigger(trigger, _command_in(found))
+        command = _command_in(found)
+        named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
+        named["discord_channel"] = named["discord_channel"].lstrip("#")
+        if named["discord_user"] or named["discord_user_id"]:
+            who = "{discord_user_id:code}"
+            if named["discord_user"]:
+                who = "{discord_user}[ ({discord_user_id:code})]"
+            where = "[ in #{discord_channel}][ of the server {discord_guild}]"
+            is_proved = all(
+                _is_signed(name, trigger, command)
+                for name in _SIGNED
+                if trigger.get(name)
+            )
+            form = f"The Discord user {who}{where} asked for it[ (interaction {{discord_interaction_id:code}})]."
+            yield sentence(form, evidence=PROVED if is_proved else SAYS, **named)
+        else:
+            yield sentence(
+                "An agent sent it through the API. No Discord user is named."
+            )
+        if command is not None:
+            is_named = command.details.get("actor")
+            who = "{actor}" if is_named else "A person whose name was removed"
+            form = f"{who} gave this desk the command[ {{command:code}}], signed by Discord."
+            yield sentence(form, command, evidence=PROVED)
     else:
         yield sentence(
             "An agent sent it through the API and named nobody who asked for it."
@@ -164,35 +186,6 @@ def who_started(found: Sequence[Entry]) -> Iterator[Sentence]:
         yield sentence(
             "The sender also wrote: {others}", evidence=SAYS, others=listed(others)
         )
-
-
-def _by_trigger(trigger: dict[str, str], command: Entry | None) -> Iterator[Sentence]:
-    named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
-    if named["discord_user"] or named["discord_user_id"]:
-        who = (
-            "{discord_user}[ ({discord_user_id:code})]"
-            if named["discord_user"]
-            else "{discord_user_id:code}"
-        )
-        where = "[ in #{discord_channel}][ of the server {discord_guild}]"
-        named["discord_channel"] = named["discord_channel"].lstrip("#")
-        is_proved = all(
-            _is_signed(name, trigger, command) for name in _SIGNED if trigger.get(name)
-        )
-        form = f"The Discord user {who}{where} asked for it[ (interaction {{discord_interaction_id:code}})]."
-        yield sentence(form, evidence=PROVED if is_proved else SAYS, **named)
-    else:
-        yield sentence("An agent sent it through the API. No Discord user is named.")
-    if command is not None:
-        who = (
-            "{actor}"
-            if command.details.get("actor")
-            else "A person whose name was removed"
-        )
-        form = (
-            f"{who} gave this desk the command[ {{command:code}}], signed by Discord."
-        )
-        yield sentence(form, command, evidence=PROVED)
 
 
 def _command_in(found: Sequence[Entry]) -> Entry | None:
@@ -233,8 +226,10 @@ def message_origin(found: Sequence[Entry]) -> Origin:
         for name, value in trigger.items()
         if name not in _TRIGGER_NAMES
     ]
-    facts += [("API key", key, PROVED)] if (key := _first(found, "key")) else []
-    facts += [("From", sender, "")] if (sender := _first(found, "sender")) else []
+    if key := _first(found, "key"):
+        facts.append(("API key", key, PROVED))
+    if sender := _first(found, "sender"):
+        facts.append(("From", sender, ""))
     return Origin(line, tuple(facts))
 
 
@@ -262,11 +257,8 @@ def _what_was_sent(found: Sequence[Entry]) -> Iterator[Sentence]:
 
 def _content(line: Entry, name: str) -> Sentence:
     if line.is_redacted:
-        return sentence(
-            "{name:words}[ ({mark:code})], seen {at}: the details were removed.",
-            line,
-            name=name,
-        )
+        form = "{name:words}[ ({mark:code})], seen {at}: the details were removed."
+        return sentence(form, line, name=name)
     details = line.details
     # The address stands apart from the name, which may look like another address.
     sender, _, address = details.get("sender", "").rpartition(" ")
@@ -318,15 +310,27 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
         why = details.get("explanation", "why was removed")
         if action == "verdict.given":
             is_decided = True
-            yield _verdict(line)
+            # Discord sends no network address of the person who pressed.
+            is_unknown = not details.get("address") and line.surface != "discord"
+            yield sentence(
+                "{actor} {did:words} "
+                + ("version {version:words}" if details.get("version") else "it")
+                + "[ ({mark:code})], {at}, through {through:words}"
+                + (", address not known" if is_unknown else "[, from {address:code}]")
+                + (", in bulk with other messages" if details.get("sheet") else "")
+                + "[, {approvals:words} approvals]"
+                + f"[, to be sent {{later:words}}]{_REASON}.",
+                line,
+                verdict=details.get("verdict", ""),
+                did=_DID.get(details.get("outcome", ""), "gave a verdict on"),
+                through=_SURFACES.get(line.surface, line.surface),
+            )
             yield from _signed(line)
         elif action == "decision.recorded" and line.actor_kind != "person":
             is_decided = True
             if details.get("signed_by"):
-                yield sentence(
-                    "The desk approved it by {actor}, signed by {signed_by}, {at}.",
-                    line,
-                )
+                form = "The desk approved it by {actor}, signed by {signed_by}, {at}."
+                yield sentence(form, line)
                 continue
             rule = "the rule “{rule}”" if details.get("rule") else "a rule"
             did = _DID.get(details.get("outcome", ""), "decided")
@@ -336,66 +340,37 @@ def _who_decided(found: Sequence[Entry]) -> Iterator[Sentence]:
         elif action == "decision.undone":
             yield sentence("{actor} undid the decision, {at}.", line)
         elif action == "verdict.refused":
-            yield sentence(
-                "{actor} tried to decide and was refused, {at}: {why}", line, why=why
-            )
+            form = "{actor} tried to decide and was refused, {at}: {why}"
+            yield sentence(form, line, why=why)
         elif action == "interaction.refused":
-            yield sentence(
-                "{actor} pressed a button on Discord and was refused, {at}: {why}",
-                line,
-                why=why,
-            )
+            form = "{actor} pressed a button on Discord and was refused, {at}: {why}"
+            yield sentence(form, line, why=why)
             yield from _signed(line)
-    if not is_decided:
-        yield _decided_elsewhere(found)
-
-
-def _verdict(line: Entry) -> Sentence:
-    details = line.details
-    surface = line.surface
-    # Discord sends no network address of the person who pressed.
-    is_unknown = not details.get("address") and surface != "discord"
-    return sentence(
-        "{actor} {did:words} "
-        + ("version {version:words}" if details.get("version") else "it")
-        + "[ ({mark:code})], {at}, through {through:words}"
-        + (", address not known" if is_unknown else "[, from {address:code}]")
-        + (", in bulk with other messages" if details.get("sheet") else "")
-        + "[, {approvals:words} approvals]"
-        + f"[, to be sent {{later:words}}]{_REASON}.",
-        line,
-        verdict=details.get("verdict", ""),
-        did=_DID.get(details.get("outcome", ""), "gave a verdict on"),
-        through=_SURFACES.get(surface, surface),
-    )
+    if is_decided:
+        return
+    if reported := _of_action(found, "message.approved", "message.rejected"):
+        how = reported[0].action.removeprefix("message.")
+        form = f"Nobody decided it on this desk. MultiMail reported it as {how}, {{at}}{_REASON}."
+        yield sentence(form, reported[0])
+    elif _of_action(found, "message.gone"):
+        yield sentence(
+            "Nobody decided it on this desk. MultiMail no longer holds it and does not say who decided."
+        )
+    elif _of_action(found, "message.held"):
+        yield sentence("Nobody has decided it.")
+    else:
+        yield sentence("Nobody. It was never held for review.")
 
 
 def _signed(line: Entry) -> Iterator[Sentence]:
     """Yield who it was on Discord: its signature proves that."""
     if line.details.get("interaction"):
-        who = (
-            "{discord} ({discord_id:code})"
-            if line.details.get("discord")
-            else "{discord_id:code}"
-        )
+        who = "{discord_id:code}"
+        if line.details.get("discord"):
+            who = "{discord} ({discord_id:code})"
         form = f"The Discord user {who} pressed the button (interaction {{interaction:code}}, signed by Discord)."
-        yield sentence(
-            form, line, evidence=PROVED, discord_id=line.details.get("discord_id", "")
-        )
-
-
-def _decided_elsewhere(found: Sequence[Entry]) -> Sentence:
-    if reported := _of_action(found, "message.approved", "message.rejected"):
-        how = reported[0].action.removeprefix("message.")
-        form = f"Nobody decided it on this desk. MultiMail reported it as {how}, {{at}}{_REASON}."
-        return sentence(form, reported[0])
-    if _of_action(found, "message.gone"):
-        return sentence(
-            "Nobody decided it on this desk. MultiMail no longer holds it and does not say who decided."
-        )
-    if not _of_action(found, "message.held"):
-        return sentence("Nobody. It was never held for review.")
-    return sentence("Nobody has decided it.")
+        number = line.details.get("discord_id", "")
+        yield sentence(form, line, evidence=PROVED, discord_id=number)
 
 
 def _what_they_saw(found: Sequence[Entry]) -> Iterator[Sentence]:
@@ -430,15 +405,13 @@ def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
         yield sentence(form, verdict)
     elif before:
         since = before[0].at
-        shown = duration(
-            float(
-                details.get("seconds_shown")
-                or int((verdict.at - since).total_seconds())
-            )
-        )
-        form = "{actor} opened that version {since}, {shown:words} before deciding."
+        seconds = details.get("seconds_shown") or (verdict.at - since).total_seconds()
         yield sentence(
-            form, verdict, verdict=details.get("verdict", ""), since=since, shown=shown
+            "{actor} opened that version {since}, {shown:words} before deciding.",
+            verdict,
+            verdict=details.get("verdict", ""),
+            since=since,
+            shown=duration(float(seconds)),
         )
     else:
         yield sentence(
@@ -459,11 +432,8 @@ def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
     else:
         yield sentence("They had opened every part of its page.")
     if details.get("viewed") and not on_card:
-        yield sentence(
-            "{actor} ticked as viewed: {viewed}.",
-            verdict,
-            viewed=lines_of(details["viewed"])[0],
-        )
+        viewed = lines_of(details["viewed"])[0]
+        yield sentence("{actor} ticked as viewed: {viewed}.", verdict, viewed=viewed)
     if "risk" not in details:
         yield sentence("Findings and ruling were not recorded at that time.")
         return
@@ -473,10 +443,8 @@ def _seen(verdict: Entry, opened: Sequence[Entry]) -> Iterator[Sentence]:
         f"finding{'' if len(findings) == 1 else 's'}, risk {{risk:words}}[: {{found}}]."
     )
     yield sentence(form, verdict, found=listed(findings, most=20))
-    yield sentence(
-        "The ruling they saw: “{told}”",
-        told=listed(lines_of(details.get("ruling", ""))),
-    )
+    told = listed(lines_of(details.get("ruling", "")))
+    yield sentence("The ruling they saw: “{told}”", told=told)
 
 
 # --- What became of it ----------------------------------------------------------------
@@ -518,7 +486,9 @@ _MOST_STEPS = 12
 
 
 def _what_became(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield what happened after the message was decided or bypassed the desk, in order."""
+    """Yield what happened after the message was decided or bypassed the desk, in order;
+    then where alerts about it were delivered, and where they failed.
+    """
     steps = _of_action(found, *_REPORTS, *_STEPS)
     yield from map(_step, steps[:_MOST_STEPS])
     if len(steps) > _MOST_STEPS:
@@ -528,70 +498,58 @@ def _what_became(found: Sequence[Entry]) -> Iterator[Sentence]:
         yield _step(steps[-1])
     if steps and steps[-1].action == "message.sent":
         yield sentence("No delivery or bounce has been reported since.")
-    if not steps:
-        is_decided = _of_action(found, "decision.recorded")
-        is_later = bool(is_decided) and bool(is_decided[-1].details.get("later"))
-        waits = (
-            "It waits for the chosen time."
-            if is_later
-            else "It waits for the end of its undo window."
-        )
-        if is_decided and is_decided[-1].details.get("signed_by"):
-            waits = "It waits for the end of the time in which anybody can stop it."
-        waits = waits if is_decided else "It waits for a decision."
-        yield sentence(
-            waits
-            if _of_action(found, "message.held")
-            else "Nothing has been reported since."
-        )
+    if not steps and _of_action(found, "message.held"):
+        decided = _of_action(found, "decision.recorded")
+        if not decided:
+            waits = "a decision"
+        elif decided[-1].details.get("signed_by"):
+            waits = "the end of the time in which anybody can stop it"
+        elif decided[-1].details.get("later"):
+            waits = "the chosen time"
+        else:
+            waits = "the end of its undo window"
+        yield sentence(f"It waits for {waits}.")
+    elif not steps:
+        yield sentence("Nothing has been reported since.")
+    if shown := _of_action(found, "alert.delivered"):
+        destinations = dict.fromkeys(one.details.get("destination") for one in shown)
+        updates = len(shown) - len(destinations)
+        where = "An alert was posted[ in {named}]"
+        if len(destinations) > 1:
+            where = f"Alerts were posted in {len(destinations)} places:[ {{named}}]"
+        since = ""
+        if updates:
+            since = f", and updated {updates} time{'' if updates == 1 else 's'} since"
+        named = listed([one for one in destinations if one])
+        yield sentence(f"{where}, first {{at}}{since}.", shown[0], named=named)
+    if failed := _of_action(found, "alert.failed"):
+        alerts = "alert" if len(failed) == 1 else "alerts"
+        yield sentence(f"{len(failed)} {alerts} could not be delivered.")
 
 
 def _step(line: Entry) -> Sentence:
     action = line.action
     details = line.details
-    surface = line.surface
+    form = _REPORTS.get(action) or _STEPS[action]
     outcome = details.get("outcome", "")
-    did = f" ({_DID[outcome]})" if action in _STEPS and outcome in _DID else ""
-    by = _SOURCES.get(surface, "") if action in _REPORTS else ""
+    if action in _STEPS and outcome in _DID:
+        form += f" ({_DID[outcome]})"
+    form += ", {at}"
+    if line.actor_kind == "person":
+        form += ", by {actor}"
+    elif action in _REPORTS:
+        form += _SOURCES.get(line.surface, "")
     why, reference = split_reference(
         details.get("explanation") or details.get("reason") or ""
     )
-    by = ", by {actor}" if line.actor_kind == "person" else by
     # MultiMail repeats what the desk sent: these are not its own words.
-    quoted_reason = (
+    form += (
         "[, with the reason that the desk sent: “{why}”]"
         if reference
         else "[: “{why}”]"
     )
-    mark = "[, marked with our reference {reference:code}]"
-    form = f"{_REPORTS.get(action) or _STEPS[action]}{did}, {{at}}{by}{quoted_reason}{mark}."
+    form += "[, marked with our reference {reference:code}]."
     return sentence(form, line, why=why, reference=reference)
-
-
-def _who_was_notified(found: Sequence[Entry]) -> Iterator[Sentence]:
-    """Yield where alerts about the message were delivered, and where they failed."""
-    if shown := _of_action(found, "alert.delivered"):
-        destinations = list(
-            dict.fromkeys(one.details.get("destination", "") for one in shown)
-        )
-        updates = len(shown) - len(destinations)
-        where = "An alert was posted[ in {named}]"
-        if len(destinations) > 1:
-            where = f"Alerts were posted in {len(destinations)} places:[ {{named}}]"
-        since = (
-            f", and updated {updates} time{'' if updates == 1 else 's'} since"
-            if updates
-            else ""
-        )
-        yield sentence(
-            f"{where}, first {{at}}{since}.",
-            shown[0],
-            named=listed([one for one in destinations if one]),
-        )
-    if failed := _of_action(found, "alert.failed"):
-        yield sentence(
-            f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered."
-        )
 
 
 # --- How far it can be proved, and what was removed -----------------------------------
@@ -601,16 +559,17 @@ def _how_sealed(coverage: SealCoverage) -> Sentence:
     newest = coverage.newest
     sealed = coverage.sealed
     entries = coverage.entries
+    left = entries - sealed
     if newest is None:
         return sentence(
             "No entry is sealed yet: only database permissions protect them until then."
         )
-    if sealed == entries:
+    if not left:
         form = f"All {entries:,} entries are sealed, the last with seal {newest.number}, {{at}}."
     else:
-        are = "entry is" if entries - sealed == 1 else "entries are"
+        are = "entry is" if left == 1 else "entries are"
         form = f"{sealed:,} of {entries:,} entries are sealed, up to seal {newest.number}, {{at}}"
-        form += f"; {entries - sealed:,} {are} not sealed yet."
+        form += f"; {left:,} {are} not sealed yet."
     return sentence(form, at=newest.at)
 
 
@@ -626,32 +585,28 @@ def _what_was_removed(found: Sequence[Entry]) -> Iterator[Sentence]:
     redacted = [line for line in found if line.is_redacted]
     if not redacted:
         return
-    number = (
-        f"{len(redacted):,} of {len(found):,} entries"
-        if len(redacted) < len(found)
-        else "all entries"
-    )
-    erased = _of_action(found, "ledger.details_erased")
-    at = erased[-1].at if erased else _removed_by_age_at(redacted[-1])
-    actor = erased[-1].actor if erased else ""
+    number = "all entries"
+    if len(redacted) < len(found):
+        number = f"{len(redacted):,} of {len(found):,} entries"
+    at: datetime | None = None
+    actor = ""
+    if erased := _of_action(found, "ledger.details_erased"):
+        at = erased[-1].at
+        actor = erased[-1].actor
+    else:
+        # When details as old as these were first removed, where the ledger still shows
+        # it.
+        newest = redacted[-1]
+        removals = Entry.objects.of_action("ledger.details_removed").after(newest.pk)
+        for removal in lines(removals.oldest_first()[:_MOST_REMOVALS]):
+            try:
+                until = datetime.strptime(
+                    removal.details.get("up to", ""), "%Y-%m-%d %H:%M:%S UTC"
+                )
+            except ValueError:
+                continue
+            if until.replace(tzinfo=UTC) >= newest.at:
+                at = removal.at
+                break
     form = f"The personal details of {number} were removed[ on {{at}}][, by {{actor}}]."
     yield sentence(f"{form} The entries can still be checked.", at=at, actor=actor)
-
-
-def _removed_by_age_at(line: Entry) -> datetime | None:
-    """Return when details as old as these were first removed, where the ledger still
-    shows it.
-    """
-    removals = (
-        Entry.objects.of_action("ledger.details_removed").after(line.pk).oldest_first()
-    )
-    for removal in lines(removals[:_MOST_REMOVALS]):
-        try:
-            until = datetime.strptime(
-                removal.details.get("up to", ""), "%Y-%m-%d %H:%M:%S UTC"
-            ).replace(tzinfo=UTC)
-        except ValueError:
-            continue
-        if until >= line.at:
-            return removal.at
-    return None

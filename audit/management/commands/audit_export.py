@@ -48,7 +48,9 @@ class Command(BaseCommand):
         seal_all()
         try:
             made = write_bundle(
-                target, details=not without_details, progress=self._report_progress
+                target,
+                details=not without_details,
+                progress=lambda entries: self.stderr.write(f"{entries:,} entries"),
             )
         except BundleFailed as failed:
             raise CommandError(str(failed)) from None
@@ -64,6 +66,3 @@ class Command(BaseCommand):
             self.stdout.write(
                 "There is no seal yet, so the bundle proves nothing: SEAL_KEY is not set."
             )
-
-    def _report_progress(self, entries: int) -> None:
-        self.stderr.write(f"{entries:,} entries")

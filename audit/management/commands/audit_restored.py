@@ -40,7 +40,19 @@ class Command(BaseCommand):
             )
         try:
             with transaction.atomic():
-                entries = self._take_up(because.strip(), new_key=new_key)
+                if not try_lock(LOCK):
+                    raise CommandError("The sealer is busy. Try again in a moment.")
+                last = latest_seal()
+                if last is None:
+                    raise CommandError(
+                        "This database has no seals yet, so there is nothing to continue."
+                    )
+                key = signing.public_key() if new_key else last.expected_key
+                if key not in signing.public_keys():
+                    raise CommandError(signing.missing_key(key))
+                entries = restoring.begin_epoch(
+                    last, because=because.strip(), actor=OPERATOR, key=key
+                )
         except (SealingRefused, signing.NoKey) as refused:
             raise CommandError(str(refused)) from None
         anchors.write_anchors()
@@ -51,16 +63,3 @@ class Command(BaseCommand):
             f"{entries} entries that no seal covered are under it. "
             f"It is signed with {seal.key_fingerprint}."
         )
-
-    def _take_up(self, because: str, *, new_key: bool) -> int:
-        if not try_lock(LOCK):
-            raise CommandError("The sealer is busy. Try again in a moment.")
-        last = latest_seal()
-        if last is None:
-            raise CommandError(
-                "This database has no seals yet, so there is nothing to continue."
-            )
-        key = signing.public_key() if new_key else last.expected_key
-        if key not in signing.public_keys():
-            raise CommandError(signing.missing_key(key))
-        return restoring.begin_epoch(last, because=because, actor=OPERATOR, key=key)
