@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from django.conf import settings
 from django.db import connection as database
@@ -22,6 +22,7 @@ from django.dispatch import Signal
 
 from audit.actions import ACTIONS
 from audit.models import Entry, EntryDetail
+from common.actors import Actor
 from common.fingerprint import canonical_json
 from common.logs import trace_id
 from common.words import BY, CONTENT, TO, lexemes, vector, words_of, words_of_address
@@ -33,40 +34,6 @@ NOTHING = "nothing"
 # nobody has to read it again. Receivers that may fail use a savepoint of their own: a
 # mistake in an alert must never cost a decision.
 recorded = Signal()
-
-
-class ActorLike(Protocol):
-    """What the ledger needs to know about an actor."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def id(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def surface(self) -> str: ...
-    @property
-    def address(self) -> str: ...
-    @property
-    def proof(self) -> tuple[tuple[str, str], ...]: ...
-
-
-@dataclass(frozen=True)
-class SystemActor:
-    """The actor where no person is signed in: a `worker` of the desk, or an operator
-    through a `command`.
-    """
-
-    kind: str
-    id: str
-    label: str
-    address: str = ""
-    proof: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def surface(self) -> str:
-        return self.kind
 
 
 # --- Positions and hashes -------------------------------------------------------------
@@ -256,7 +223,7 @@ def changed(*, before: str, after: str) -> dict[str, str]:
 def record(
     action: str,
     *,
-    actor: ActorLike,
+    actor: Actor,
     connection: int | None = None,
     message: uuid.UUID | None = None,
     fingerprint: str = "",

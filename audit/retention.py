@@ -17,8 +17,9 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from audit.models import Entry, EntryDetail, SealedEntry
-from audit.recording import ActorLike, SystemActor, record
+from audit.recording import record
 from audit.verifier.countersign_verify import Ranges
+from common.actors import Actor, worker
 from common.postgres import clock, take_lock
 
 # How many entries lose their details in one transaction: seals must not wait long for
@@ -29,7 +30,7 @@ LONGEST = 30.0
 _ERASED = "ledger.details_erased"
 _REMOVALS = ("ledger.details_removed", _ERASED)
 _LOCK = "audit.retention"
-_RETENTION = SystemActor("worker", "retention", "the retention worker")
+_RETENTION = worker("retention")
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _remove_some(until: datetime) -> int:
 
 @transaction.atomic
 def erase_details_of(
-    message: UUID, *, because: str, actor: ActorLike, connection: int | None = None
+    message: UUID, *, because: str, actor: Actor, connection: int | None = None
 ) -> ErasureResult:
     """Remove the details of all sealed entries of one message, whatever their age, and
     note that with the reason.

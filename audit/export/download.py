@@ -17,9 +17,9 @@ from django.db import DatabaseError
 from audit.export.exports import Cut, break_off, end_export, entries_of, note_progress
 from audit.export.formats import FORMATS
 from audit.models import Export, SealedEntry
-from audit.recording import ActorLike
 from audit.search.filters import Filters
 from audit.trail import lines, with_subjects
+from common.actors import Actor
 from common.logs import trace_id, traced
 from common.postgres import statements_within
 
@@ -51,7 +51,7 @@ class Download:
     """
 
     def __init__(
-        self, export: Export, *, actor: ActorLike, stays: Callable[[], bool]
+        self, export: Export, *, actor: Actor, stays: Callable[[], bool]
     ) -> None:
         self._export = export
         self._actor = actor

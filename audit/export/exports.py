@@ -17,9 +17,10 @@ from django.db.models.functions import Now
 from audit.export.formats import FORMATS, Format
 from audit.fields import TransactionIdField
 from audit.models import Entry, EntryQuerySet, Export
-from audit.recording import ActorLike, SystemActor, record
+from audit.recording import record
 from audit.search.filters import Filters
 from audit.search.results import readable
+from common.actors import Actor
 from common.postgres import statements_within, take_lock
 from common.postgres.retry import atomic_with_retry
 from common.postgres.server import current_snapshot
@@ -33,7 +34,7 @@ MOST = 2
 LOST_AFTER = timedelta(minutes=5)
 # The time limit of the count, in milliseconds.
 COUNTED_WITHIN = 4_000
-_EXPORTER = SystemActor("worker", "exporter", "the exporter")
+_EXPORTER = Actor("worker", "exporter", "the exporter", "worker")
 LOST = "The process that wrote it ended."
 
 
@@ -42,7 +43,7 @@ class NotExported(Exception):
 
 
 @atomic_with_retry
-def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Export:
+def begin_export(*, actor: Actor, filters: Filters, wanted: Format) -> Export:
     """Fix what is exported, and note that it is. Raises NotExported."""
     cut = take_cut()
     # Times as moments: “today” must mean the same when the download is begun again
@@ -72,7 +73,7 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
 
 
 @atomic_with_retry
-def request_again(*, actor: ActorLike, export: UUID) -> None:
+def request_again(*, actor: Actor, export: UUID) -> None:
     """Let an interrupted export begin again, with the same entries. Raises NotExported."""
     note_lost_exports()
     broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
@@ -115,7 +116,7 @@ def note_progress(export: UUID, rows: int) -> bool:
 
 
 @transaction.atomic
-def end_export(*, actor: ActorLike, export: UUID, rows: int, sha256: str) -> bool:
+def end_export(*, actor: Actor, export: UUID, rows: int, sha256: str) -> bool:
     """Record that the export was sent completely, and its totals; False where it was
     interrupted meanwhile.
     """
@@ -129,7 +130,7 @@ def end_export(*, actor: ActorLike, export: UUID, rows: int, sha256: str) -> boo
 
 
 @transaction.atomic
-def break_off(*, actor: ActorLike, export: UUID, rows: int, reason: str) -> None:
+def break_off(*, actor: Actor, export: UUID, rows: int, reason: str) -> None:
     """Record that only a part of the export was sent."""
     broken = _change_running(export, state=Export.State.BROKEN_OFF, rows_done=rows)
     if broken is not None:
@@ -156,7 +157,7 @@ def _change_running(export: UUID, **fields: Any) -> Export | None:
     return None
 
 
-def _record(action: str, export: Export, actor: ActorLike, **more: str) -> None:
+def _record(action: str, export: Export, actor: Actor, **more: str) -> None:
     details = {
         "export": str(export.pk),
         "filter": export.query or "everything",
@@ -212,7 +213,7 @@ def take_cut() -> Cut:
     return Cut(snapshot.text, after_id, last)
 
 
-def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
+def entries_of(filters: Filters, cut: Cut, actor: Actor) -> EntryQuerySet:
     """Return what the filters showed to the actor at that moment."""
     snapshot = Func(Value(cut.snapshot), template="%(expressions)s::pg_snapshot")
     there = Q(id__lte=cut.after_id) | Q(_VisibleIn("xid", snapshot))

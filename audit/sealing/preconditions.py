@@ -14,13 +14,14 @@ from django.db import transaction
 from django.db.models import Max
 
 from audit.models import Entry, Seal, SealedEntry
-from audit.recording import SystemActor, record
+from audit.recording import record
 from audit.sealing.signing import is_signed
+from common.actors import Actor
 from common.postgres import clock
 from common.postgres.server import cluster_id, current_snapshot
 
 BROKEN = "ledger.broken"
-SEALER = SystemActor("worker", "sealer", "the sealer")
+SEALER = Actor("worker", "sealer", "the sealer", "worker")
 
 
 class SealingRefused(Exception):

@@ -13,9 +13,10 @@ from itertools import islice
 from django.db.models import Max
 
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
-from audit.recording import ActorLike, entry_hash, last_number, record
+from audit.recording import entry_hash, last_number, record
 from audit.sealing.batch import Batch
 from audit.sealing.preconditions import SealingRefused, check_end, read_database_state
+from common.actors import Actor
 from common.postgres.server import current_snapshot
 
 OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
@@ -46,7 +47,7 @@ def why_not_automatic(last: Seal, cluster: str) -> str:
     )
 
 
-def begin_epoch(last: Seal, *, because: str, actor: ActorLike, key: str = "") -> int:
+def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int:
     """Seal every entry that is there and in no seal, and begin the next epoch; return
     how many there were.
 

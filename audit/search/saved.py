@@ -11,6 +11,7 @@ from django.db.models import Q
 from audit.models import SavedSearch
 from audit.recording import changed, record
 from audit.search.filters import Filters
+from common.actors import Actor
 
 MAX_SEARCHES = 50
 MAX_QUERY = 1000
@@ -21,7 +22,7 @@ class SearchNotSavedError(Exception):
 
 
 def save_search(
-    *, name: str, filters: Filters, shared: bool, actor: Any
+    *, name: str, filters: Filters, shared: bool, actor: Actor
 ) -> SavedSearch:
     """Save what the ledger is searched for under a name; one of the same name of this
     person's is replaced.
@@ -56,7 +57,7 @@ def save_search(
     return search
 
 
-def delete_search(*, search: int, actor: Any) -> bool:
+def delete_search(*, search: int, actor: Actor) -> bool:
     """Delete a search of this person's; False where they have none like that."""
     with transaction.atomic():
         found = _of(actor).filter(pk=search).select_for_update().first()
@@ -68,7 +69,7 @@ def delete_search(*, search: int, actor: Any) -> bool:
     return True
 
 
-def searches_of(actor: Any) -> list[SavedSearch]:
+def searches_of(actor: Actor) -> list[SavedSearch]:
     """Return the person's own and those that others share, with owners: their own
     first, then by name.
 
@@ -87,7 +88,7 @@ def searches_of(actor: Any) -> list[SavedSearch]:
     return found
 
 
-def _of(actor: Any) -> Any:
+def _of(actor: Actor) -> Any:
     return (
         SavedSearch.objects.filter(person=actor.id)
         if actor.kind == "person"

@@ -602,10 +602,10 @@ def _what_was_removed(found: Sequence[Entry]) -> Iterator[Sentence]:
             try:
                 until = datetime.strptime(
                     removal.details.get("up to", ""), "%Y-%m-%d %H:%M:%S UTC"
-                )
+                ).replace(tzinfo=UTC)
             except ValueError:
                 continue
-            if until.replace(tzinfo=UTC) >= newest.at:
+            if until >= newest.at:
                 at = removal.at
                 break
     form = f"The personal details of {number} were removed[ on {{at}}][, by {{actor}}]."

@@ -23,10 +23,11 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
-from audit.recording import ActorLike, canonical_entry, record
+from audit.recording import canonical_entry, record
 from audit.trail.answers import SealCoverage, answers_of
 from audit.trail.entries import lines
 from audit.trail.sentences import in_utc
+from common.actors import Actor
 from common.postgres import clock
 
 VERSION = 2
@@ -64,7 +65,7 @@ class Proof:
 
 
 def prove(
-    message: UUID, *, actor: ActorLike, form: str, with_details: bool = True
+    message: UUID, *, actor: Actor, form: str, with_details: bool = True
 ) -> Proof:
     """Return the proof of one message as it is now, and record who took it. Raises
     NotProvable.

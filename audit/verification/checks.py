@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -21,14 +20,15 @@ from django.db.models.functions import Now
 
 from audit import tasks
 from audit.models import Check
-from audit.recording import SystemActor, record
+from audit.recording import record
 from audit.sealing.preconditions import BROKEN, latest_seal
 from audit.verification.database import check_database
 from audit.verifier.countersign_verify import Report
+from common.actors import Actor, Role
 
 log = logging.getLogger(__name__)
 
-CHECKER = SystemActor(kind="worker", id="checker", label="the ledger's check")
+CHECKER = Actor("worker", "checker", "the ledger's check", "worker")
 EVERY = timedelta(days=1)
 # A check without progress for so long has lost its process.
 LOST_AFTER = timedelta(minutes=10)
@@ -46,15 +46,15 @@ class CheckRefused(Exception):
         self.is_denied = is_denied
 
 
-def may_ask(actor: Any) -> bool:
+def may_ask(actor: Actor) -> bool:
     """Whether the actor may have the whole ledger checked: auditors and admins of
     everything.
     """
-    return bool(actor.acting_as("admin", "auditor").sees_all())
+    return actor.acting_as(Role.ADMIN, Role.AUDITOR).sees_all()
 
 
 @transaction.atomic
-def ask_for_check(actor: Any) -> Check:
+def ask_for_check(actor: Actor) -> Check:
     """Have the whole ledger checked now; return the running check, which may be
     another's.
     """

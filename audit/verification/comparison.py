@@ -5,7 +5,6 @@ somebody received.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.db import transaction
 
@@ -14,6 +13,7 @@ from audit.recording import record
 from audit.sealing import signing
 from audit.sealing.preconditions import latest_seal
 from audit.verifier.countersign_verify import fingerprint_of
+from common.actors import Actor
 from parsing.client import ParserKilled, ParserUnavailable, parse
 from parsing.jobs import pack
 
@@ -113,7 +113,7 @@ class Comparison:
         return self.steps[-1][1]
 
 
-def compare_with(content: bytes, *, actor: Any) -> Comparison | CheckedProof:
+def compare_with(content: bytes, *, actor: Actor) -> Comparison | CheckedProof:
     """Compare a checkpoint or check a proof, and record that and what came of it.
     Raises EvidenceUnreadable.
 
@@ -124,7 +124,7 @@ def compare_with(content: bytes, *, actor: Any) -> Comparison | CheckedProof:
 
 @transaction.atomic
 def _compare(
-    found: Checkpoint | CheckedProof, *, actor: Any
+    found: Checkpoint | CheckedProof, *, actor: Actor
 ) -> Comparison | CheckedProof:
     if isinstance(found, CheckedProof):
         details = {

@@ -8,11 +8,12 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.recording import SystemActor, record
+from audit.recording import record
 from audit.sealing.sealer import seal_all
 from audit.verification.bundle import BundleFailed, write_bundle
+from common.actors import operator
 
-OPERATOR = SystemActor(kind="command", id="audit_export", label="an operator")
+OPERATOR = operator("audit_export")
 
 
 class Command(BaseCommand):

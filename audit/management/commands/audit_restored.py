@@ -7,13 +7,13 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.recording import SystemActor
 from audit.sealing import anchors, restoring, signing
 from audit.sealing.preconditions import SealingRefused, latest_seal
 from audit.sealing.sealer import LOCK
+from common.actors import operator
 from common.postgres import try_lock
 
-OPERATOR = SystemActor(kind="command", id="audit_restored", label="an operator")
+OPERATOR = operator("audit_restored")
 
 
 class Command(BaseCommand):

@@ -12,8 +12,9 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.recording import SystemActor, record
+from audit.recording import record
 from audit.verification.bundle import product_version
+from common.actors import operator
 from dashboard.backup.archive import (
     DUMP,
     SEALS,
@@ -27,7 +28,7 @@ from dashboard.env import env_str
 from dashboard.health.checks import applied_migrations
 from launcher.keys import NAMES
 
-OPERATOR = SystemActor(kind="command", id="backup", label="an operator")
+OPERATOR = operator("backup")
 _SEAL = "SELECT number, size, at FROM audit_seal ORDER BY number DESC LIMIT 1"
 _LINE_AT_MOST = 64 * 1024
 
