@@ -236,8 +236,8 @@ class Channel(ABC):
 
     def _why_not(self, error: NotPosted) -> str:
         status = error.status
-        if status in self.refusals:
-            return self.refusals[status]
+        if refusal := self.refusals.get(status or 0):
+            return refusal
         if not isinstance(error, RetryLater):
             return str(error)
         if error.seconds is not None:

@@ -308,7 +308,8 @@ def rotate_secret(
         )
     destination.secret_before = destination.secret if overlap else ""
     destination.secret_before_until = now + overlap if overlap else None
-    destination.secret = channel.new_secret()
+    secret = channel.new_secret()
+    destination.secret = secret
     destination.save()
     after = "a new one alone"
     if overlap:
@@ -322,7 +323,7 @@ def rotate_secret(
         before="one secret signs",
         after=after,
     )
-    return destination.secret
+    return secret
 
 
 @atomic_with_retry

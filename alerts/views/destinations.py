@@ -3,6 +3,7 @@ everything.
 """
 
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpResponse
@@ -196,7 +197,7 @@ def _page(
     *,
     error: str = "",
 ) -> HttpResponse:
-    context = {
+    context: dict[str, Any] = {
         "destination": destination,
         "channel": form.channel,
         "form": form,

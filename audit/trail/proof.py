@@ -9,7 +9,6 @@ import base64
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cache
@@ -76,16 +75,14 @@ def prove(
             f"This message has more than {MOST_ENTRIES:,} entries. Export a bundle of the ledger instead."
         )
     by_number = {line.pk: line for line in found}
-    sealed = list(
-        SealedEntry.objects.filter(entry__in=list(by_number)).order_by("position")
-    )
+    rows = SealedEntry.objects.filter(entry__in=list(by_number))
+    sealed = list(rows.order_by("position"))
     if not sealed:
         raise NotProvable(
             "No entry of this message is sealed yet. Try again in a few seconds."
         )
-    seals = list(
-        Seal.objects.filter(number__in={one.seal for one in sealed}).order_by("number")
-    )
+    over = Seal.objects.filter(number__in={one.seal for one in sealed})
+    seals = list(over.order_by("number"))
     if sum(seal.count for seal in seals) > MOST_HASHES:
         raise NotProvable(
             "The entries of this message are under too many seals. Export a bundle of the ledger instead."
@@ -93,14 +90,45 @@ def prove(
     shown = [by_number[one.entry] for one in sealed]
     proved = {one.entry for one in sealed}
     details = EntryDetail.objects.defer("words").in_bulk(proved) if with_details else {}
+    placed = defaultdict(list)
+    for one in sealed:
+        detail = details.get(one.entry)
+        entry = {
+            "index": one.position,
+            "entry": canonical_entry(by_number[one.entry]).decode(),
+            "salt": bytes(detail.salt).hex() if detail else None,
+            "fields": detail.fields if detail else None,
+        }
+        placed[one.seal].append(entry)
+    batches = []
+    for seal in seals:
+        for entry in placed[seal.number]:
+            entry["index"] -= seal.size - seal.count
+        hashes = SealedEntry.objects.under(seal).values_list("hash", flat=True)
+        batch = {
+            "seal": seal.as_json(),
+            "hashes": [bytes(one).hex() for one in hashes],
+            "entries": placed[seal.number],
+        }
+        batches.append(batch)
+    # The heading, which the verifier compares with the entry that it names: a decision,
+    # or an act of a person.
+    decisions = [line for line in shown if line.action in _DECISIONS]
+    acts = [line for line in shown if line.actor_kind == "person"]
+    about = (decisions or acts or shown)[-1]
     data = {
         "v": VERSION,
         "kind": "message",
         "product": "Countersign",
         "made_at": clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "message": str(message),
-        "about": _about(shown),
-        "batches": list(_batches(seals, sealed, by_number, details)),
+        "about": {
+            "action": about.action,
+            "actor": f"{about.actor_kind} {about.actor_id}",
+            "at": about.at.astimezone(UTC).isoformat(timespec="microseconds"),
+            "entry": about.pk,
+        },
+        "batches": batches,
         "not_sealed": sorted(by_number.keys() - proved),
     }
     made = Proof(data, seals[-1], tuple(shown), with_details)
@@ -108,13 +136,12 @@ def prove(
         raise NotProvable(
             "The proof of this message would be too large. Export a bundle of the ledger instead."
         )
+    connections = (line.connection for line in shown if line.connection)
     with transaction.atomic():
         record(
             "ledger.proof_taken",
             actor=actor,
-            connection=next(
-                (line.connection for line in made.lines if line.connection), None
-            ),
+            connection=next(connections, None),
             message=message,
             details={
                 "format": form,
@@ -126,63 +153,17 @@ def prove(
     return made
 
 
-def _about(found: Sequence[Entry]) -> dict[str, Any]:
-    """Return the heading: what the proof is about. The verifier compares it with the
-    entry that it names.
-    """
-    decisions = [entry for entry in found if entry.action in _DECISIONS]
-    acts = [entry for entry in found if entry.actor_kind == "person"]
-    entry = (decisions or acts or found)[-1]
-    return {
-        "action": entry.action,
-        "actor": f"{entry.actor_kind} {entry.actor_id}",
-        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "entry": entry.pk,
-    }
-
-
-def _batches(
-    seals: Sequence[Seal],
-    sealed: Sequence[SealedEntry],
-    by_number: dict[int, Entry],
-    details: dict[Any, EntryDetail],
-) -> Iterator[dict[str, Any]]:
-    under = defaultdict(list)
-    for one in sealed:
-        under[one.seal].append(one)
-    for seal in seals:
-        first = seal.size - seal.count
-        yield {
-            "seal": seal.as_json(),
-            "hashes": [
-                bytes(one).hex()
-                for one in SealedEntry.objects.under(seal).values_list(
-                    "hash", flat=True
-                )
-            ],
-            "entries": [
-                {
-                    "index": one.position - first,
-                    "entry": canonical_entry(by_number[one.entry]).decode(),
-                    "salt": bytes(details[one.entry].salt).hex()
-                    if one.entry in details
-                    else None,
-                    "fields": details[one.entry].fields
-                    if one.entry in details
-                    else None,
-                }
-                for one in under[seal.number]
-            ],
-        }
-
-
 def readable_proof(proof: Proof) -> str:
     """Return the file."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    coverage = SealCoverage(
-        len(proof.lines), len(proof.lines) + len(proof.not_sealed), proof.seal
-    )
+    sealed = len(proof.lines)
+    coverage = SealCoverage(sealed, sealed + len(proof.not_sealed), proof.seal)
+    rows = []
+    for line in proof.lines:
+        details = dict(line.details) if proof.has_details else {}
+        details.pop("actor", None)
+        rows.append((line, in_utc(line.at), details))
     context = {
         # The file loads nothing and runs nothing, also where a browser would.
         "policy": f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
@@ -192,10 +173,7 @@ def readable_proof(proof: Proof) -> str:
         "made_at": proof.data["made_at"][:19].replace("T", " "),
         "file": f"countersign-{proof.data['message']}.json",
         "answers": answers_of(proof.lines, coverage) if proof.has_details else (),
-        "rows": [
-            (line, in_utc(line.at), _details(line) if proof.has_details else {})
-            for line in proof.lines
-        ],
+        "rows": rows,
         "has_details": proof.has_details,
         "not_sealed": proof.not_sealed,
         "seal": proof.seal,
@@ -203,12 +181,7 @@ def readable_proof(proof: Proof) -> str:
     return render_to_string("audit/readable_proof.html", context)
 
 
-def _details(line: Entry) -> dict[str, str]:
-    return {name: text for name, text in line.details.items() if name != "actor"}
-
-
 @cache
 def _style() -> str:
-    return (Path(settings.BASE_DIR) / "static/css/proof.css").read_text(
-        encoding="utf-8"
-    )
+    path = Path(settings.BASE_DIR) / "static/css/proof.css"
+    return path.read_text(encoding="utf-8")

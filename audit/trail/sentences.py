@@ -84,30 +84,24 @@ def sentence(
         }
     pieces: list[Piece] = []
     for optional, fixed in _PARTS.findall(template):
-        if not optional or all(
-            values.get(name) for name, _ in _FIELD.findall(optional)
+        if not all(values.get(name) for name, _ in _FIELD.findall(optional)):
+            continue
+        # Split by two groups: words, the name of a value, its kind, words, and so on.
+        parts = _FIELD.split(optional or fixed)
+        pieces.append(Piece("words", parts[0]))
+        for name, kind, words in zip(
+            parts[1::3], parts[2::3], parts[3::3], strict=True
         ):
-            pieces += _pieces(optional or fixed, values)
-    return Sentence(tuple(pieces), evidence, verdict)
-
-
-def _pieces(text: str, values: dict[str, Any]) -> list[Piece]:
-    # Split by two groups: words, the name of a value, its kind, words, and so on.
-    parts = _FIELD.split(text)
-    pieces = [Piece("words", parts[0])]
-    for name, kind, words in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        value = values[name]
-        if isinstance(value, list):
-            pieces += value
-        else:
-            is_moment = isinstance(value, datetime)
-            pieces.append(
-                Piece("moment", at=value)
-                if is_moment
-                else Piece(kind or "theirs", str(value))
-            )
-        pieces.append(Piece("words", words))
-    return [piece for piece in pieces if piece.text or piece.at]
+            value = values[name]
+            if isinstance(value, list):
+                pieces += value
+            elif isinstance(value, datetime):
+                pieces.append(Piece("moment", at=value))
+            else:
+                pieces.append(Piece(kind or "theirs", str(value)))
+            pieces.append(Piece("words", words))
+    shown = tuple(piece for piece in pieces if piece.text or piece.at)
+    return Sentence(shown, evidence, verdict)
 
 
 def listed(texts: Sequence[str], *, most: int = 12) -> list[Piece]:
@@ -116,12 +110,12 @@ def listed(texts: Sequence[str], *, most: int = 12) -> list[Piece]:
     """
     pieces: list[Piece] = []
     for text in texts[:most]:
-        pieces += [Piece("words", ", ")] * bool(pieces) + [Piece("theirs", text)]
-    return (
-        [*pieces, Piece("words", f" and {len(texts) - most:,} more")]
-        if len(texts) > most
-        else pieces
-    )
+        if pieces:
+            pieces.append(Piece("words", ", "))
+        pieces.append(Piece("theirs", text))
+    if len(texts) > most:
+        pieces.append(Piece("words", f" and {len(texts) - most:,} more"))
+    return pieces
 
 
 def addresses_of(text: str) -> list[str]:

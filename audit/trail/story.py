@@ -151,12 +151,17 @@ class Chapter:
     @property
     def title(self) -> str:
         """What happened in it, in words."""
-        entries = [
-            one.line for run in self.runs if not run.is_folded for one in run.entries
-        ]
-        words = [word for word in dict.fromkeys(map(_word_of, entries)) if word] or [
-            CHAPTERS[self.kind]
-        ]
+        found: dict[str, None] = {}
+        for run in self.runs:
+            for one in () if run.is_folded else run.entries:
+                action = one.line.action
+                word = _WORD_OF.get(action, "other entries")
+                if action == "verdict.given":
+                    word = _VERDICTS.get(one.line.details.get("outcome", ""), word)
+                # Its chapter says it already where there is no word.
+                if word:
+                    found[word] = None
+        words = list(found) or [CHAPTERS[self.kind]]
         if len(words) > _MOST_WORDS:
             words = [*words[: _MOST_WORDS - 1], "more"]
         title = f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
@@ -171,17 +176,16 @@ def chapters_of(
     """
     sealed = SealedEntry.objects.filter(entry__in=[line.pk for line in found])
     seals = dict(sealed.values_list("entry", "seal"))
-    times = dict(
-        Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at")
-    )
+    over = Seal.objects.filter(number__in=set(seals.values()))
+    times = dict(over.values_list("number", "at"))
     chapters: list[Chapter] = []
     kind = ""
     seen = set[str]()
     for line in found:
         is_step = line.action in STEPS
-        next_kind = (
-            kind if is_step and kind else _KIND_OF.get(line.action) or kind or "held"
-        )
+        next_kind = kind
+        if not (is_step and kind):
+            next_kind = _KIND_OF.get(line.action) or kind or "held"
         if next_kind != kind:
             chapters.append(Chapter(next_kind, is_again=next_kind in seen))
             kind = next_kind
@@ -197,13 +201,3 @@ def chapters_of(
         )
         before = line
     return chapters
-
-
-def _word_of(line: Entry) -> str:
-    """Return the word for an act in the heading of its chapter; empty where its chapter
-    says it already.
-    """
-    action = line.action
-    if action == "verdict.given":
-        return _VERDICTS.get(line.details.get("outcome", ""), "decided")
-    return _WORD_OF.get(action, "other entries")

@@ -19,6 +19,7 @@ from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
 
 PAGE = 500
+_UNKNOWN = "No such message is recorded, or it is in a mailbox that you may not see."
 _TYPES = {"json": "application/json", "html": "text/html; charset=utf-8"}
 
 
@@ -61,20 +62,16 @@ def _page(
     entries = _readable(request, public_id)
     found = lines(entries.after(after).oldest_first()[: PAGE + 1])
     if not found:
-        raise Http404(
-            "No such message is recorded, or it is in a mailbox that you may not see."
-        )
+        raise Http404(_UNKNOWN)
     shown = found[:PAGE]
     next_after = shown[-1].pk if len(found) > PAGE else None
     if request.GET.get("format") == "json":
-        entries_json = [line.as_json() for line in shown]
-        return JsonResponse(
-            {
-                "message": str(public_id),
-                "entries": entries_json,
-                "next_after": next_after,
-            }
-        )
+        found_json = {
+            "message": str(public_id),
+            "entries": [line.as_json() for line in shown],
+            "next_after": next_after,
+        }
+        return JsonResponse(found_json)
     before = lines(entries.before(shown[0].pk).newest_first()[:1]) if after else []
     context: dict[str, Any] = {
         "public_id": public_id,
@@ -101,9 +98,7 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     which no browser prefetches.
     """
     if not _readable(request, public_id).exists():
-        raise Http404(
-            "No such message is recorded, or it is in a mailbox that you may not see."
-        )
+        raise Http404(_UNKNOWN)
     with_details = ProofForm(request.GET or request.POST).wants_details()
     try:
         made = prove(

@@ -69,21 +69,37 @@ def write_bundle(
         raise BundleFailed(f"{target} already exists and is not overwritten.")
     if not target.parent.is_dir():
         raise BundleFailed(f"The folder {target.parent} does not exist.")
-    prefix = f".{target.name}."
     try:
         with TemporaryDirectory(
-            prefix=prefix, suffix=".part", dir=target.parent, ignore_cleanup_errors=True
+            prefix=f".{target.name}.",
+            suffix=".part",
+            dir=target.parent,
+            ignore_cleanup_errors=True,
         ) as name:
             folder = Path(name, "bundle")
             folder.mkdir(mode=0o700)
             summary = _fill(folder, details=details, progress=progress)
-            _put(_zipped(folder) if target.suffix == ".zip" else folder, target)
+            whole = folder
+            if target.suffix == ".zip":
+                whole = folder.with_suffix(".zip")
+                with zipfile.ZipFile(
+                    whole, "w", zipfile.ZIP_DEFLATED, compresslevel=1
+                ) as packed:
+                    for one in sorted(folder.iterdir()):
+                        packed.write(one, one.name)
+                        one.unlink()
+            for path in [whole] if whole.is_file() else whole.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            # Neither replaces what somebody else wrote there meanwhile.
+            if whole.is_dir():
+                whole.rename(target)
+            else:
+                os.link(whole, target)
     except OSError as error:
-        why = (
-            "the disk is full"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT)
-            else error.strerror or str(error)
-        )
+        why = error.strerror or str(error)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = "the disk is full"
         raise BundleFailed(
             f"{target} could not be written and was removed: {why}."
         ) from None
@@ -93,10 +109,37 @@ def write_bundle(
 def _fill(
     folder: Path, *, details: bool, progress: Callable[[int], None] | None
 ) -> BundleSummary:
-    with one_moment():
+    with (
+        one_moment(),
+        (folder / "seals.jsonl").open("wb") as seals,
+        (folder / "entries.jsonl").open("wb") as entries,
+        (folder / "details.jsonl").open("wb") as listed,
+    ):
         summary = BundleSummary(made_at=clock())
-        _write_seals(folder, summary)
-        _write_rows(folder, summary, details=details, progress=progress)
+        for seal in Seal.objects.order_by("number").iterator():
+            seals.write(seal.as_line())
+            summary.seals += 1
+            summary.size = seal.size
+            summary.last = seal.hash
+            if not summary.keys or summary.keys[-1][0] != seal.key:
+                summary.keys.append((seal.key, seal.number))
+        for number, sealed_hash, entry in _rows():
+            # An entry that is gone stays listed by its hash, so that a verifier names
+            # it.
+            has_details = details and entry is not None and entry.salt is not None
+            line = {
+                "id": number,
+                "hash": sealed_hash,
+                "salt": bytes(entry.salt).hex() if has_details else None,
+                "fields": entry.details if has_details else {},
+            }
+            listed.write(canonical_json(line) + b"\n")
+            if entry is None:
+                continue
+            entries.write(canonical_entry(entry) + b"\n")
+            summary.entries += 1
+            if progress and summary.entries % _REPORT_EVERY == 0:
+                progress(summary.entries)
     (folder / VERIFIER.name).write_bytes(VERIFIER.read_bytes())
     (folder / "README.txt").write_bytes(_README.read_bytes())
     keys = [
@@ -108,51 +151,16 @@ def _fill(
         "product": "Countersign",
         "version": product_version(),
         "made_at": summary.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        **{
-            name: getattr(summary, name)
-            for name in ("entries", "seals", "size", "last", "unsealed")
-        },
+        "entries": summary.entries,
+        "seals": summary.seals,
+        "size": summary.size,
+        "last": summary.last,
+        "unsealed": summary.unsealed,
         "details": "included" if details else "left out",
     }
     for name, value in (("keys.json", {"keys": keys}), ("manifest.json", manifest)):
         (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="ascii")
     return summary
-
-
-def _write_seals(folder: Path, summary: BundleSummary) -> None:
-    with (folder / "seals.jsonl").open("wb") as file:
-        seal: Seal | None = None
-        for seal in Seal.objects.order_by("number").iterator():
-            file.write(seal.as_line())
-            summary.seals += 1
-            if not summary.keys or summary.keys[-1][0] != seal.key:
-                summary.keys.append((seal.key, seal.number))
-        if seal:
-            summary.size = seal.size
-            summary.last = seal.hash
-
-
-def _write_rows(
-    folder: Path,
-    summary: BundleSummary,
-    *,
-    details: bool,
-    progress: Callable[[int], None] | None,
-) -> None:
-    with (
-        (folder / "entries.jsonl").open("wb") as entries,
-        (folder / "details.jsonl").open("wb") as listed,
-    ):
-        for number, sealed_hash, entry in _rows():
-            # An entry that is gone stays listed by its hash, so that a verifier names
-            # it.
-            listed.write(_detail_line(number, sealed_hash, entry if details else None))
-            if entry is None:
-                continue
-            entries.write(canonical_entry(entry) + b"\n")
-            summary.entries += 1
-            if progress and summary.entries % _REPORT_EVERY == 0:
-                progress(summary.entries)
 
 
 def _rows() -> Iterator[tuple[int, str, Any]]:
@@ -165,44 +173,7 @@ def _rows() -> Iterator[tuple[int, str, Any]]:
         yield entry.pk, entry.hash, entry
 
 
-def _detail_line(number: int, sealed_hash: str, entry: Any) -> bytes:
-    has_details = entry is not None and entry.salt is not None
-    listed = {
-        "id": number,
-        "hash": sealed_hash,
-        "salt": bytes(entry.salt).hex() if has_details else None,
-        "fields": entry.details if has_details else {},
-    }
-    return canonical_json(listed) + b"\n"
-
-
 def product_version() -> str:
     """Return the product's version from pyproject.toml."""
-    return str(
-        tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"][
-            "version"
-        ]
-    )
-
-
-def _zipped(folder: Path) -> Path:
-    path = folder.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
-        for one in sorted(folder.iterdir()):
-            packed.write(one, one.name)
-            one.unlink()
-    return path
-
-
-def _put(whole: Path, target: Path) -> None:
-    """Write it to the disk and give it its name, unless somebody else took that
-    meanwhile.
-    """
-    for path in [whole] if whole.is_file() else whole.iterdir():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if whole.is_dir():
-        # Fails on a folder that holds something, or on a file.
-        whole.rename(target)
-    else:
-        os.link(whole, target)
+    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
+    return str(project["project"]["version"])

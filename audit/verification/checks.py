@@ -81,12 +81,12 @@ def begin_daily_check() -> str:
     """
     ended = _end_lost()
     running = Check.objects.running().first()
-    if running is None and ended is not None:
-        return f"anew as {_begin(asked_by=ended.asked_by).pk}"
     if running is not None:
         if running.up_to is None:
             tasks.check.delay_on_commit(running.pk)
         return f"{running.pk} is under way"
+    if ended is not None:
+        return f"anew as {_begin(asked_by=ended.asked_by).pk}"
     if latest_seal() is None or Check.objects.finished().since(EVERY).exists():
         return "not yet"
     return f"begun as {_begin(asked_by=None).pk}"
@@ -94,12 +94,8 @@ def begin_daily_check() -> str:
 
 def start_check(check_id: int) -> str:
     """Check in a separate process with the lowest priority; return at once."""
-    command = [
-        sys.executable,
-        str(settings.BASE_DIR / "manage.py"),
-        "audit_check",
-        str(check_id),
-    ]
+    manage = str(settings.BASE_DIR / "manage.py")
+    command = [sys.executable, manage, "audit_check", str(check_id)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     # The parent has to wait for it, or it stays as a zombie.
     threading.Thread(target=process.wait, daemon=True, name="ledger-check").start()
@@ -143,46 +139,44 @@ class _Progress:
         self._next = time.monotonic() + _PAUSE
 
     def _store(self, entries: int) -> None:
-        Check.objects.running().filter(pk=self._check_id).update(
-            entries=entries, moved_at=Now()
-        )
+        running = Check.objects.running().filter(pk=self._check_id)
+        running.update(entries=entries, moved_at=Now())
         connection.close()
 
 
 @transaction.atomic
 def _settle(check_id: int, report: Report) -> str:
     """Store what was found, unless the check was given up meanwhile."""
-    state = Check.State.BROKEN if report.findings else Check.State.HOLDS
-    values = {
-        "state": state,
-        "entries": report.entries,
-        "seals": report.seals,
-        "findings": report.findings[:_FINDINGS],
-    }
-    if (
-        not Check.objects.running()
+    findings = report.findings
+    state = Check.State.BROKEN if findings else Check.State.HOLDS
+    is_stored = (
+        Check.objects.running()
         .filter(pk=check_id)
-        .update(**values, moved_at=Now(), ended_at=Now())
-    ):
+        .update(
+            state=state,
+            entries=report.entries,
+            seals=report.seals,
+            findings=findings[:_FINDINGS],
+            moved_at=Now(),
+            ended_at=Now(),
+        )
+    )
+    if not is_stored:
         return "given up meanwhile"
-    counts = {
+    details = {
         "check": str(check_id),
         "entries": str(report.entries),
         "seals": str(report.seals),
     }
-    if not report.findings:
-        record("ledger.checked", actor=CHECKER, details=counts)
-    else:
-        log.critical(
-            "the ledger does not hold",
-            extra={"reason": report.findings[0], "number": len(report.findings)},
-        )
-        details = {
-            **counts,
-            "reason": report.findings[0],
-            "findings": str(len(report.findings)),
-        }
-        record(BROKEN, actor=CHECKER, details=details)
+    if not findings:
+        record("ledger.checked", actor=CHECKER, details=details)
+        return str(state)
+    number = len(findings)
+    log.critical(
+        "the ledger does not hold", extra={"reason": findings[0], "number": number}
+    )
+    details |= {"reason": findings[0], "findings": str(number)}
+    record(BROKEN, actor=CHECKER, details=details)
     return str(state)
 
 

@@ -65,11 +65,9 @@ def read_evidence(content: bytes, *, keys: Iterable[str]) -> Checkpoint | Checke
         ) from None
     if error := found.get("error"):
         raise EvidenceUnreadable(error)
-    return (
-        CheckedProof(**found["proof"])
-        if "proof" in found
-        else Checkpoint(**found["checkpoint"])
-    )
+    if "proof" in found:
+        return CheckedProof(**found["proof"])
+    return Checkpoint(**found["checkpoint"])
 
 
 # The newest seals, whose chain a comparison follows; checks follow all of it.
@@ -119,28 +117,24 @@ def compare_with(content: bytes, *, actor: Actor) -> Comparison | CheckedProof:
 
     Must not be called within a transaction: another process reads it.
     """
-    return _compare(read_evidence(content, keys=known_keys()), actor=actor)
+    found = read_evidence(content, keys=known_keys())
+    if isinstance(found, Checkpoint):
+        return _compare(found, actor)
+    details = {
+        "result": "does not hold" if found.findings else "holds",
+        "answer": (found.findings or [""])[0],
+    }
+    with transaction.atomic():
+        record("ledger.proof_checked", actor=actor, details=details)
+    return found
 
 
 @transaction.atomic
-def _compare(
-    found: Checkpoint | CheckedProof, *, actor: Actor
-) -> Comparison | CheckedProof:
-    if isinstance(found, CheckedProof):
-        details = {
-            "result": "does not hold" if found.findings else "holds",
-            "answer": (found.findings or [""])[0],
-        }
-        record("ledger.proof_checked", actor=actor, details=details)
-        return found
+def _compare(found: Checkpoint, actor: Actor) -> Comparison:
     made = Comparison(found, last=latest_seal())
     if _check_signature(made) and _check_seal(made) and made.last:
-        made.check = (
-            Check.objects.finished()
-            .filter(up_to__gte=found.number)
-            .newest_first()
-            .first()
-        )
+        checks = Check.objects.finished().filter(up_to__gte=found.number)
+        made.check = checks.newest_first().first()
         _check_chain(made, made.last)
     details = {"seal": str(found.number), "result": made.outcome, "answer": made.answer}
     record("ledger.consistency_asked", actor=actor, details=details)
@@ -157,9 +151,8 @@ def known_keys() -> set[str]:
 def _check_signature(made: Comparison) -> bool:
     checkpoint = made.checkpoint
     if not checkpoint.key:
-        return made.add(
-            None, "A post has no signature, so only its numbers are compared."
-        )
+        sentence = "A post has no signature, so only its numbers are compared."
+        return made.add(None, sentence)
     if not checkpoint.is_signed:
         sentence = "Its signature does not match: it was altered, or only partly copied. It proves nothing."
         return made.add(False, sentence, "unsigned")
@@ -167,10 +160,10 @@ def _check_signature(made: Comparison) -> bool:
     if checkpoint.key not in known_keys():
         sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"
         return made.add(False, f"{sentence} was replaced.")
-    return made.add(
-        True,
-        f"Its signature is valid: the key {named} signed it, and signed seals here.",
+    sentence = (
+        f"Its signature is valid: the key {named} signed it, and signed seals here."
     )
+    return made.add(True, sentence)
 
 
 def _check_seal(made: Comparison) -> bool:
@@ -178,13 +171,10 @@ def _check_seal(made: Comparison) -> bool:
     last = made.last
     here = Seal.objects.filter(number=checkpoint.number).first()
     if here is None:
-        ends = (
-            f"and the database ends at seal {last.number}"
-            if last
-            else "and the database has none"
-        )
-        sentence = f"It is seal {checkpoint.number}, {ends}: newer entries were deleted, or an old backup was restored."
-        return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
+        ends = f"ends at seal {last.number}" if last else "has none"
+        sentence = f"It is seal {checkpoint.number}, and the database {ends}: newer entries were deleted, or an old"
+        sentence += f" backup was restored.{_restore_since(checkpoint)}"
+        return made.add(False, sentence)
     if (here.size, here.hash) != (checkpoint.size, checkpoint.hash):
         sentence = f"Seal {checkpoint.number} in the database is another one: its hash or its size differs."
         return made.add(False, f"{sentence}{_restore_since(checkpoint)}")
@@ -199,11 +189,9 @@ def _restore_since(checkpoint: Checkpoint) -> str:
     if checkpoint.at:
         restored = restored.filter(at__gt=checkpoint.at)
     seal = restored.order_by("-number").first()
-    return (
-        f" Seal {seal.number} says that the database was restored since: {seal.note}"
-        if seal
-        else ""
-    )
+    if seal is None:
+        return ""
+    return f" Seal {seal.number} says that the database was restored since: {seal.note}"
 
 
 def _check_chain(made: Comparison, last: Seal) -> bool:
@@ -217,30 +205,23 @@ def _check_chain(made: Comparison, last: Seal) -> bool:
     for seal in Seal.objects.filter(number__gte=first).order_by("number").iterator():
         if seal.number != expected:
             return made.add(False, f"Seal {expected} is missing.")
-        if before and (seal.previous, seal.size) != (
-            before.hash,
-            before.size + seal.count,
-        ):
-            return made.add(
-                False, f"Seal {seal.number} does not follow the seal before it."
-            )
+        size = before.size + seal.count if before else 0
+        if before and (seal.previous, seal.size) != (before.hash, size):
+            sentence = f"Seal {seal.number} does not follow the seal before it."
+            return made.add(False, sentence)
         before = seal
-        expected = expected + 1
+        expected += 1
     if not signing.is_signed(last):
-        return made.add(
-            False,
-            f"The signature of seal {last.number}, the newest one, does not match.",
+        sentence = (
+            f"The signature of seal {last.number}, the newest one, does not match."
         )
+        return made.add(False, sentence)
     if number == last.number:
         return made.add(True, "It is the newest seal: nothing was sealed since.")
-    if first > number and not made.check:
-        sentence = f"The seals before seal {first} are older than a comparison goes; a full check follows them too."
-        return made.add(None, sentence)
-    if first > number:
-        return made.add(
-            None, f"The seals before seal {first} were followed by the last full check."
-        )
-    return made.add(
-        True,
-        f"Every seal from there to seal {last.number}, the newest one, follows the one before it.",
-    )
+    if first == number:
+        sentence = f"Every seal from there to seal {last.number}, the newest one, follows the one before it."
+        return made.add(True, sentence)
+    followed = "are older than a comparison goes; a full check follows them too"
+    if made.check:
+        followed = "were followed by the last full check"
+    return made.add(None, f"The seals before seal {first} {followed}.")

@@ -77,9 +77,8 @@ def _items(positions: "_Positions", report: verifier.Report) -> Iterator[verifie
             )
         yield _item(entry, sealed_hash, report)
     for entry in Entry.objects.unsealed().with_salts().iterator(AT_ONCE):
-        yield _item(
-            entry, bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None, report
-        )
+        listed = bytes.fromhex(entry.hash) if len(entry.hash) == 64 else None
+        yield _item(entry, listed, report)
 
 
 def _item(
@@ -145,24 +144,14 @@ def _check_anchors(report: verifier.Report) -> None:
         )
     # Each anchor names the seal that was written to the same place before it.
     earlier = Anchor.objects.filter(kind=OuterRef("kind"), seal=OuterRef("previous"))
-    for anchor in (
-        Anchor.objects.filter(~Exists(earlier), previous__gt=0)
-        .order_by("previous")
-        .iterator()
-    ):
-        where = (
-            "to the seals' file" if anchor.kind == Anchor.Kind.FILE else "to Discord"
-        )
+    removed = Anchor.objects.filter(~Exists(earlier), previous__gt=0)
+    for anchor in removed.order_by("previous").iterator():
+        is_file = anchor.kind == Anchor.Kind.FILE
+        where = "the seals' file" if is_file else "Discord"
         report.find(
-            f"Seal {anchor.previous} was written {where} before seal {anchor.seal}, and its anchor was removed."
+            f"Seal {anchor.previous} was written to {where} before seal {anchor.seal}, and its anchor was removed."
         )
-    _check_file(report)
-
-
-def _check_file(report: verifier.Report) -> None:
-    """Find lines that were removed. The file is read after the anchors: a line is
-    written before its anchor.
-    """
+    # The file is read after the anchors: a line is written before its anchor.
     try:
         heads = heads_in(end_of_file())
     except OSError:
@@ -175,10 +164,10 @@ def _check_file(report: verifier.Report) -> None:
     lowest = min(number for number, _ in places)
     anchors = Anchor.objects.filter(kind=Anchor.Kind.FILE, seal__gte=lowest)
     pairs = list(anchors.values_list("previous", "seal"))
-    numbers = {number for pair in pairs for number in pair}
-    signatures = dict(
-        Seal.objects.filter(number__in=numbers).values_list("number", "signature")
+    seals = Seal.objects.filter(
+        number__in={number for pair in pairs for number in pair}
     )
+    signatures = dict(seals.values_list("number", "signature"))
     gone = set()
     # Several hosts may have a file each: a pair counts where one of the two is in this
     # one.

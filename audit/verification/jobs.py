@@ -36,20 +36,19 @@ def _read(request: bytes) -> bytes:
 def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
     if not content.startswith(b"{"):
         return _post(content.decode("utf-8", "replace"))
-    if _is_proof(content):
-        if not keys:
-            return {
-                "error": "This desk has no key and no seal, so this is no proof of its ledger."
-            }
-        checked = verifier.check_proof(content, verifier.Trust(keys))
-        report = checked.report
-        return {
-            "proof": {
-                "findings": report.findings,
-                "notes": report.notes,
-                "lines": checked.lines,
-            }
-        }
+    try:
+        read = verifier.read_json(content)
+        is_proof = isinstance(read, dict) and "batches" in read
+    except ValueError:
+        # Most likely lines of the seals' file; anything else is refused as such.
+        is_proof = b'"batches"' in content
+    if is_proof and not keys:
+        error = "This desk has no key and no seal, so this is no proof of its ledger."
+        return {"error": error}
+    if is_proof:
+        report, lines = verifier.check_proof(content, verifier.Trust(keys))
+        checked = {"findings": report.findings, "notes": report.notes, "lines": lines}
+        return {"proof": checked}
     # Of several lines the last one counts.
     for candidate in (content, content.splitlines()[-1]):
         try:
@@ -57,21 +56,16 @@ def _found(content: bytes, keys: list[str]) -> dict[str, Any]:
         except ValueError as error:
             why = str(error)
         else:
-            named = {
-                name: getattr(seal, name)
-                for name in ("number", "size", "hash", "at", "key")
+            checkpoint = {
+                "number": seal.number,
+                "size": seal.size,
+                "hash": seal.hash,
+                "at": seal.at,
+                "key": seal.key,
+                "is_signed": seal.is_signed(),
             }
-            return {"checkpoint": {**named, "is_signed": seal.is_signed()}}
+            return {"checkpoint": checkpoint}
     return {"error": f"This checkpoint cannot be read: {why}."}
-
-
-def _is_proof(content: bytes) -> bool:
-    try:
-        found = verifier.read_json(content)
-    except ValueError:
-        # Most likely lines of the seals' file; anything else is refused as such.
-        return b'"batches"' in content
-    return isinstance(found, dict) and "batches" in found
 
 
 def _post(text: str) -> dict[str, Any]:

@@ -74,9 +74,17 @@ def ledger_status(now: datetime) -> LedgerStatus:
     given_up = newest if newest and newest.state == Check.State.ENDED else None
     finished = checks.finished().first()
     running = checks.running().first()
-    return LedgerStatus(
-        sealing_state(now), finished, running, given_up, _newest_anchors()
-    )
+    # Two steps in anchor_place find the newest anchor of each location, however many it
+    # holds.
+    locations: list[Anchor] = []
+    for kind in Anchor.Kind.values:
+        anchors = Anchor.objects.filter(kind=kind)
+        found = anchors.order_by("place").first()
+        while found is not None:
+            locations += anchors.filter(place=found.place).order_by("-seal")[:1]
+            found = anchors.filter(place__gt=found.place).order_by("place").first()
+    locations.sort(key=lambda anchor: (-anchor.seal, anchor.place))
+    return LedgerStatus(sealing_state(now), finished, running, given_up, locations[:50])
 
 
 def seals_before(number: int | None) -> tuple[list[Seal], int | None]:
@@ -84,17 +92,3 @@ def seals_before(number: int | None) -> tuple[list[Seal], int | None]:
     seals = Seal.objects.order_by("-number")
     found = list((seals.filter(number__lt=number) if number else seals)[: SEALS + 1])
     return found[:SEALS], found[SEALS - 1].number if len(found) > SEALS else None
-
-
-def _newest_anchors() -> list[Anchor]:
-    """Return the newest anchor of each location. Two steps in anchor_place find it,
-    however many the location holds.
-    """
-    newest: list[Anchor] = []
-    for kind in Anchor.Kind.values:
-        anchors = Anchor.objects.filter(kind=kind)
-        found = anchors.order_by("place").first()
-        while found is not None:
-            newest += anchors.filter(place=found.place).order_by("-seal")[:1]
-            found = anchors.filter(place__gt=found.place).order_by("place").first()
-    return sorted(newest, key=lambda anchor: (-anchor.seal, anchor.place))[:50]

@@ -82,10 +82,12 @@ def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpRes
         "is_first_page": before is None,
         "may_check": may_ask(request.actor),
     }
-    page = "audit/verify.html"
-    fragment = "audit/_ledger_state.html"
     return page_or_fragment(
-        request, page=page, fragment=fragment, context=context, status=status
+        request,
+        page="audit/verify.html",
+        fragment="audit/_ledger_state.html",
+        context=context,
+        status=status,
     )
 
 
