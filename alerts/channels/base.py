@@ -155,6 +155,10 @@ class Channel(ABC):
     urls: ClassVar[str] = ""
     # What each refused status means for whoever sends a test, and what to do about it.
     refusals: ClassVar[Mapping[int, str]] = {}
+    # Where to look for a test that was accepted. Where every answer has an id, one
+    # without is not the service's.
+    when_accepted: ClassVar[str]
+    answers_with_id: ClassVar[bool] = False
     redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
     when_late = "Check that it is running, then test again."
     when_unreachable = (
@@ -222,17 +226,23 @@ class Channel(ABC):
         return {}
 
     @abstractmethod
-    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
-        """Post a test and say where to look for it. Raises as every post does."""
+    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+        """Post what says that it is a test. Raises as every post does."""
 
     def test(self, destination: Destination, *, within: float) -> TestResult:
         """Post a test for somebody who waits for it, and say in words what came of it
         and what to do.
         """
         try:
-            return self.post_test(destination, limit=within)
+            posted = self.post_test(destination, limit=within)
         except NotPosted as error:
             return TestResult(False, self._why_not(error))
+        if self.answers_with_id and not posted.message_id:
+            sentence = (
+                f"The answer did not come from {self.service}. Check the address."
+            )
+            return TestResult(False, sentence)
+        return TestResult(True, self.when_accepted, posted.channel)
 
     def _why_not(self, error: NotPosted) -> str:
         status = error.status
@@ -298,6 +308,9 @@ class CardChannel(Channel):
     ) -> Posted:
         """Edit what was posted, in place. Called only with an id that `post` returned."""
 
+    def post_test(self, destination: Destination, *, limit: float) -> Posted:
+        return self.post(destination, self.body(TEST_CARD), limit=limit)
+
 
 class EventChannel(Channel):
     """A kind that receives each event by itself. `post_event` raises RetryLater,
@@ -319,8 +332,7 @@ class EventChannel(Channel):
     ) -> Posted:
         """Post one event; every attempt has the same id and body."""
 
-    def post_test_event(self, destination: Destination, *, limit: float) -> Posted:
-        """Post an event that says that it is a test."""
+    def post_test(self, destination: Destination, *, limit: float) -> Posted:
         event_id = f"evt_{uuid4().hex}"
         data = {
             "event": TEST_EVENT,

@@ -3,7 +3,7 @@ by kind.
 
 PostgreSQL does not know how rare a word is by its beginning, nor that a time is a
 stretch of entry numbers; guessing wrong, it would walk through the whole ledger for the
-newest hundred. So `quickly` looks up both first.
+newest hundred. So `readable` looks up both first.
 """
 
 from collections import Counter
@@ -128,12 +128,10 @@ def _tsquery(filters: Filters) -> str:
 
 
 def readable(actor: Actor, filters: Filters) -> EntryQuerySet:
-    """Return every entry that the actor may read and that matches."""
-    return quickly(Entry.objects.readable_by(actor), filters)
-
-
-def quickly(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
-    """Return those of the entries that match, found by the rarest of what is asked for."""
+    """Return every entry that the actor may read and that matches, found by the rarest
+    of what is asked for.
+    """
+    entries = Entry.objects.readable_by(actor)
     if words := _tsquery(filters):
         keys = _all_keys(EntryDetail.objects.filter(_has_words("words", words)))
         # If these are all matches, a second look-up would take as long again.

@@ -90,10 +90,10 @@ def prove(
     shown = [by_number[one.entry] for one in sealed]
     proved = {one.entry for one in sealed}
     details = EntryDetail.objects.defer("words").in_bulk(proved) if with_details else {}
-    placed = defaultdict(list)
+    placed: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for one in sealed:
         detail = details.get(one.entry)
-        entry = {
+        entry: dict[str, Any] = {
             "index": one.position,
             "entry": canonical_entry(by_number[one.entry]).decode(),
             "salt": bytes(detail.salt).hex() if detail else None,

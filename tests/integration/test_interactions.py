@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
+from alerts.cards import markup
 from alerts.cards.message import approvals_of
 from alerts.channels.discord import replies
 from alerts.channels.discord.embeds import buttons, custom_id
@@ -665,7 +666,16 @@ def test_command_is_deferred_once_with_its_known_options(ana, message):
 def links_of(message):
     """Return the path of every link on a card with its buttons."""
     link = f"/approvals/{message.upstream_id}/"
-    rows = buttons(message.public_id, message.revision_id, link, is_open=True)
+    card = markup.Card(
+        title="",
+        url=link,
+        description="",
+        tone="amber",
+        fields=(),
+        message=message.public_id,
+        revision=message.revision_id,
+    )
+    rows = buttons(card)
     return [
         button["url"] for row in rows for button in row["components"] if "url" in button
     ]

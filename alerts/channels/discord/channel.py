@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
-from alerts.channels.base import TEST_CARD, CardChannel, FormField, Posted, TestResult
+from alerts.channels.base import CardChannel, FormField, Posted
 from alerts.channels.discord.commands.run import arrived_mail, note_proofs
 from alerts.channels.discord.embeds import buttons, embed, payload, shortened
 from alerts.channels.discord.interactions.receiving import forget_answers, old_answers
@@ -41,6 +41,8 @@ class _Discord(CardChannel):
     service = "Discord"
     hosts = HOSTS
     markup = MARKDOWN
+    when_accepted = "Discord accepted the test. Check the channel."
+    answers_with_id = True
     answers_commands = True
     when_late = when_unreachable = (
         "Check that this server can reach discord.com on port 443, then test again."
@@ -72,16 +74,6 @@ class _Discord(CardChannel):
         typed = typed.strip(" #")
         found = _CHANNEL.fullmatch(typed)
         return found["id"] if found else typed
-
-    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
-        posted = self.post(destination, payload(embed(TEST_CARD)), limit=limit)
-        if not posted.message_id:
-            return TestResult(
-                False, "The answer did not come from Discord. Check the address."
-            )
-        return TestResult(
-            True, "Discord accepted the test. Check the channel.", posted.channel
-        )
 
 
 class DiscordWebhook(_Discord):
@@ -151,36 +143,28 @@ class DiscordBot(_Discord):
     @property
     def summary(self) -> str:  # type: ignore[override]
         """What it posts and needs, and what an operator has to set first."""
-        first = (
-            ""
-            if settings.DISCORD_BOT_TOKEN
-            else ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
-        )
+        first = ""
+        if self.not_ready:
+            first = (
+                ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
+            )
         return f"Cards with buttons. Needs the channel id{first}."
 
     @property
     def not_ready(self) -> str:
-        return (
-            ""
-            if settings.DISCORD_BOT_TOKEN
-            else "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
-        )
+        if settings.DISCORD_BOT_TOKEN:
+            return ""
+        return "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
 
     def body(self, card: Card) -> dict[str, Any]:
-        if card.message is None:
-            return payload(embed(card))
-        return payload(
-            embed(card),
-            buttons(card.message, card.revision, card.url, is_open=card.is_open),
-        )
+        return payload(embed(card), buttons(card) if card.message else None)
 
     def clean_field(self, name: str, value: str) -> str:
-        found = _CHANNEL.fullmatch(value)
-        if found is None:
-            raise ValidationError(
-                f"This is not a channel id, which has only digits. {_CHANNEL_HINT}"
-            )
-        return found["id"]
+        if found := _CHANNEL.fullmatch(value):
+            return found["id"]
+        raise ValidationError(
+            f"This is not a channel id, which has only digits. {_CHANNEL_HINT}"
+        )
 
     def address(self, destination: Destination) -> str:
         return f"channel {destination.channel}"

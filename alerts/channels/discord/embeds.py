@@ -85,9 +85,7 @@ def payload(
     return body
 
 
-def buttons(
-    message: UUID, revision: int | None, link: str, *, is_open: bool
-) -> list[dict[str, Any]]:
+def buttons(card: Card) -> list[dict[str, Any]]:
     """Return the rows of buttons; what is not open, or whose content is not there yet,
     can only be opened.
 
@@ -96,18 +94,18 @@ def buttons(
     says why this one is decided on the desk, with the link.
     """
     row: list[dict[str, Any]] = []
-    if is_open and revision is not None:
+    if card.is_open and card.message and card.revision is not None:
         row = [
             {
                 "type": _BUTTON,
                 "style": style,
                 "label": label,
-                "custom_id": custom_id(action, message, revision),
+                "custom_id": custom_id(action, card.message, card.revision),
             }
             for action, label, style in _BUTTONS
         ]
-    if len(link) <= MAX_LINK:
-        row.append({"type": _BUTTON, "style": _LINK, "label": "Open", "url": link})
+    if len(card.url) <= MAX_LINK:
+        row.append({"type": _BUTTON, "style": _LINK, "label": "Open", "url": card.url})
     return [{"type": _ROW, "components": row}] if row else []
 
 

@@ -19,7 +19,6 @@ from alerts.channels.base import (
     FormField,
     Posted,
     RetryLater,
-    TestResult,
 )
 from alerts.channels.requests import (
     MASK,
@@ -91,6 +90,8 @@ class Inngest(EventChannel):
     label = "Inngest"
     service = "Inngest"
     hosts = ("inn.gs",)
+    when_accepted = f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}."
+    answers_with_id = True
     summary = "Events for functions. Needs an event URL."
     fields = (
         FormField(
@@ -155,12 +156,3 @@ class Inngest(EventChannel):
         if status in _REFUSED:
             raise CardRefused(f"{sentence} It does not accept this event.", **answered)
         raise RetryLater(sentence, **answered)
-
-    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
-        if not self.post_test_event(destination, limit=limit).message_id:
-            return TestResult(
-                False, "The answer did not come from Inngest. Check the address."
-            )
-        return TestResult(
-            True, f"Inngest accepted the test as the event {FAMILY}{TEST_EVENT}."
-        )

@@ -19,7 +19,6 @@ from alerts.channels.base import (
     FormField,
     Posted,
     RetryLater,
-    TestResult,
 )
 from alerts.channels.requests import (
     address_error,
@@ -76,6 +75,7 @@ class SignedWebhook(EventChannel):
     service = "The receiver"
     summary = "Events for a program, signed by Standard Webhooks. Needs its address; the secret is made here."
     makes_secret = True
+    when_accepted = f"The receiver accepted the test, an event of type {TEST_EVENT}."
     fields = (
         FormField(
             "url",
@@ -139,12 +139,6 @@ class SignedWebhook(EventChannel):
                 answer=stored,
             )
         raise RetryLater(sentence, status=answer.status, answer=stored)
-
-    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
-        self.post_test_event(destination, limit=limit)
-        return TestResult(
-            True, f"The receiver accepted the test, an event of type {TEST_EVENT}."
-        )
 
 
 def signed_headers(

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 
 from alerts.channels.base import (
-    TEST_CARD,
     CardChannel,
     CardGone,
     CardRefused,
@@ -20,7 +19,6 @@ from alerts.channels.base import (
     FormField,
     Posted,
     RetryLater,
-    TestResult,
 )
 from alerts.channels.requests import (
     MASK,
@@ -104,6 +102,7 @@ class Slack(CardChannel):
     hosts = (HOST,)
     summary = "Cards with links. Needs an incoming webhook, or a bot token, with which cards are edited in place."
     markup = Mrkdwn()
+    when_accepted = "Slack accepted the test. Check the channel."
     when_late = when_unreachable = (
         "Check that this server can reach slack.com on port 443, then test again."
     )
@@ -209,12 +208,6 @@ class Slack(CardChannel):
             return self.post(destination, body)
         return _call(
             destination, "chat.update", {**body, "ts": message_id}, limit=TOTAL_TIMEOUT
-        )
-
-    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
-        posted = self.post(destination, card_body(TEST_CARD), limit=limit)
-        return TestResult(
-            True, "Slack accepted the test. Check the channel.", posted.channel
         )
 
 
