@@ -17,9 +17,11 @@ from django.test import override_settings
 from audit.models import Entry, EntryDetail, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing.batch import Batch
-from audit.sealing.preconditions import check_end, latest_seal, read_database_state
+from audit.sealing.preconditions import check_end, latest_seal
 from audit.verification.database import check_database
 from common.actors import worker
+from common.postgres import clock
+from common.postgres.server import cluster_id
 
 ACTOR = worker("test")
 
@@ -60,7 +62,7 @@ def seal_here(**of: Any) -> Seal:
         batch.take(
             list(Entry.objects.filter(**of).exclude(pk__in=known).order_by("xid", "id"))
         )
-        return batch.seal(read_database_state())
+        return batch.seal(at=clock(), cluster=cluster_id())
 
 
 @contextmanager

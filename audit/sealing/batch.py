@@ -10,7 +10,7 @@ from typing import Any
 
 from audit.models import Entry, Seal, SealedEntry
 from audit.recording import entry_hash, is_authentic
-from audit.sealing.preconditions import DatabaseState, SealingRefused
+from audit.sealing.preconditions import SealingRefused
 from audit.sealing.signing import public_key, sign
 from audit.verifier.countersign_verify import window
 
@@ -91,7 +91,7 @@ class Batch:
         self.count += len(entries)
         self.size += len(entries)
 
-    def seal(self, state: DatabaseState, *, key: str = "", **fields: Any) -> Seal:
+    def seal(self, *, at: datetime, cluster: str, key: str = "", **fields: Any) -> Seal:
         """Sign the batch as it is now. What `fields` leave out is as in the last seal."""
         last = self.last
         key = key or (last.expected_key if last else public_key())
@@ -106,8 +106,8 @@ class Batch:
             end_xid=end_xid,
             end_id=end_id,
             after_id=last.after_id if last else 0,
-            cluster=state.cluster,
-            at=state.at,
+            cluster=cluster,
+            at=at,
             key=key,
         )
         for name, value in fields.items():

@@ -7,8 +7,6 @@ restore.
 """
 
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Max
@@ -17,8 +15,6 @@ from audit.models import Entry, Seal, SealedEntry
 from audit.recording import record
 from audit.sealing.signing import is_signed
 from common.actors import Actor
-from common.postgres import clock
-from common.postgres.server import cluster_id, current_snapshot
 
 BROKEN = "ledger.broken"
 SEALER = Actor("worker", "sealer", "the sealer", "worker")
@@ -51,27 +47,9 @@ def record_refusal(sentence: str, last: Seal | None) -> None:
         record(BROKEN, actor=SEALER, details={"reason": sentence})
 
 
-@dataclass(frozen=True)
-class DatabaseState:
-    """The database's state. No transaction below the horizon is still open."""
-
-    horizon: int
-    at: datetime
-    cluster: str
-
-
 def latest_seal() -> Seal | None:
     """Return the newest seal."""
     return Seal.objects.order_by("-number").first()
-
-
-def read_database_state() -> DatabaseState:
-    """Ask the database for horizon, time and identifier.
-
-    Whoever asks must not have written yet: a transaction that has an id of its own
-    keeps the horizon below it.
-    """
-    return DatabaseState(current_snapshot().xmin, clock(), cluster_id())
 
 
 def check_end(last: Seal | None) -> None:

@@ -15,9 +15,10 @@ from django.db.models import Max
 from audit.models import AT_ONCE, Entry, Seal, SealedEntry
 from audit.recording import entry_hash, last_number, record
 from audit.sealing.batch import Batch
-from audit.sealing.preconditions import SealingRefused, check_end, read_database_state
+from audit.sealing.preconditions import SealingRefused, check_end
 from common.actors import Actor
-from common.postgres.server import current_snapshot
+from common.postgres import clock
+from common.postgres.server import cluster_id, current_snapshot
 
 OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
 # Longer ledgers are compared for longer than a task may run: about a minute for a
@@ -64,7 +65,8 @@ def begin_epoch(last: Seal, *, because: str, actor: Actor, key: str = "") -> int
         batch.take(entries)
     # The new epoch's entries have greater numbers, and transactions from `begin` on.
     seal = batch.seal(
-        read_database_state(),
+        at=clock(),
+        cluster=cluster_id(),
         key=key,
         kind=Seal.Kind.RESTORED,
         epoch=last.epoch + 1,

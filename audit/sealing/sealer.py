@@ -17,16 +17,14 @@ from audit.sealing import anchors, restoring, signing
 from audit.sealing.batch import AT_MOST, Batch
 from audit.sealing.preconditions import (
     SEALER,
-    DatabaseState,
     SealingRefused,
     check_end,
     latest_seal,
-    read_database_state,
     record_refusal,
 )
 from audit.verifier.countersign_verify import Ranges, fingerprint_of
-from common.postgres import try_lock
-from common.postgres.server import current_snapshot
+from common.postgres import clock, try_lock
+from common.postgres.server import cluster_id, current_snapshot
 
 log = logging.getLogger(__name__)
 
@@ -65,51 +63,46 @@ def _seal_next(horizon: int) -> int | None:
     """Make one seal, of transactions below the horizon; return over how many entries,
     None where there are none.
     """
-    state = read_database_state()
+    at = clock()
+    cluster = cluster_id()
     last = latest_seal()
     anchors.check_not_rolled_back(last)
-    if last is None:
-        return _seal_batch(last, state, horizon)
-    signer = last.expected_key
-    if signer not in signing.public_keys():
-        raise SealingRefused(signing.missing_key(signer), is_breach=False)
-    if why := restoring.why_not_automatic(last, state.cluster):
-        raise SealingRefused(why, is_breach=False)
-    if restoring.is_other_cluster(last, state.cluster):
-        return restoring.begin_epoch(
-            last, because=restoring.OTHER_CLUSTER, actor=SEALER
-        )
-    new = signing.public_key()
-    if signer == new:
-        return _seal_batch(last, state, horizon)
-    # Seal, with the old key, which key comes next.
-    check_end(last)
-    seal = Batch(last).seal(state, kind=Seal.Kind.KEY, next_key=new)
-    details = {
-        "seal": str(seal.number),
-        "before": fingerprint_of(signer),
-        "after": fingerprint_of(new),
-    }
-    record("ledger.key_changed", actor=SEALER, details=details)
-    return 0
-
-
-def _seal_batch(last: Seal | None, state: DatabaseState, horizon: int) -> int | None:
+    if last is not None:
+        signer = last.expected_key
+        if signer not in signing.public_keys():
+            raise SealingRefused(signing.missing_key(signer), is_breach=False)
+        if why := restoring.why_not_automatic(last, cluster):
+            raise SealingRefused(why, is_breach=False)
+        if restoring.is_other_cluster(last, cluster):
+            return restoring.begin_epoch(
+                last, because=restoring.OTHER_CLUSTER, actor=SEALER
+            )
+        new = signing.public_key()
+        if signer != new:
+            # Seal, with the old key, which key comes next.
+            check_end(last)
+            seal = Batch(last).seal(
+                at=at, cluster=cluster, kind=Seal.Kind.KEY, next_key=new
+            )
+            details = {
+                "seal": str(seal.number),
+                "before": fingerprint_of(signer),
+                "after": fingerprint_of(new),
+            }
+            record("ledger.key_changed", actor=SEALER, details=details)
+            return 0
     entries = list(Entry.objects.after_seal(last).filter(xid__lt=horizon)[:AT_MOST])
     if not entries:
         return None
     check_end(last)
     batch = Batch(last)
-    batch.take(entries, at=state.at)
-    seal = batch.seal(state)
+    batch.take(entries, at=at)
+    seal = batch.seal(at=at, cluster=cluster)
     if batch.misdated:
         numbers = str(Ranges.over(batch.misdated))
         log.error(
             "entries out of their time", extra={"seal": seal.number, "entries": numbers}
         )
-        record(
-            "ledger.misdated",
-            actor=SEALER,
-            details={"seal": str(seal.number), "numbers": numbers},
-        )
+        details = {"seal": str(seal.number), "numbers": numbers}
+        record("ledger.misdated", actor=SEALER, details=details)
     return seal.count
