@@ -568,12 +568,9 @@ class Chain:
         return seal
 
     def _check_signature(self, seal: Seal | None) -> None:
-        if (
-            not self.signatures
-            or seal is None
-            or seal is self._verified
-            or self.report.more
-        ):
+        if not self.signatures or self.report.more:
+            return
+        if seal is None or seal is self._verified:
             return
         self._verified = seal
         if not seal.is_signed():
@@ -728,10 +725,12 @@ def window(before: str, after: str) -> tuple[str, str]:
     their times; empty for none.
     """
     times = [datetime.datetime.fromisoformat(at) for at in (before, after) if at]
-    first = (
-        (min(times) - TOLERANCE).isoformat(timespec="microseconds") if before else ""
-    )
-    last = (max(times) + TOLERANCE).isoformat(timespec="microseconds") if after else "~"
+    first = ""
+    last = "~"
+    if before:
+        first = (min(times) - TOLERANCE).isoformat(timespec="microseconds")
+    if after:
+        last = (max(times) + TOLERANCE).isoformat(timespec="microseconds")
     return first, last
 
 
@@ -751,15 +750,12 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
     # Which numbers were seen: a bit each, 256 of them together.
     seen: dict[int, int] = collections.defaultdict(int)
     for position, item in enumerate(items, start=1):
-        who = (
-            f"Entry {item.number}"
-            if item.number
-            else f"The entry at position {position}"
-        )
+        who = f"The entry at position {position}"
+        if item.number:
+            who = f"Entry {item.number}"
         if item.line is None:
-            report.find(
-                f"{who} was removed{': its hash is still listed' if item.hash else ''}."
-            )
+            listed = ": its hash is still listed" if item.hash else ""
+            report.find(f"{who} was removed{listed}.")
             yield Record(item.number or 0, None, "", item.hash or b"", False)
             continue
         report.count()
@@ -779,13 +775,8 @@ def _records(items: Iterable[Item], report: Report) -> Iterator[Record]:
         check_details(entry, item, report)
         if entry["action"] in REMOVALS:
             _take_removal(number, item.fields, report)
-        yield Record(
-            number,
-            None if is_altered else (int(entry["xid"]), number),
-            entry["at"],
-            digest,
-            is_altered,
-        )
+        order = None if is_altered else (int(entry["xid"]), number)
+        yield Record(number, order, entry["at"], digest, is_altered)
 
 
 def _take_removal(number: int, fields: dict[str, str] | None, report: Report) -> None:
@@ -820,11 +811,9 @@ class Batch:
         self.end: tuple[int, int] | None = (
             before.end if before and not self.is_restored else (0, 0)
         )
-        self.window = (
-            ("", "~")
-            if self.is_restored
-            else window(before.at if before else "", seal.at)
-        )
+        self.window = ("", "~")
+        if not self.is_restored:
+            self.window = window(before.at if before else "", seal.at)
         self.digest = hashlib.sha256()
         self.taken = 0
         self.altered: list[int] = []
@@ -832,10 +821,8 @@ class Batch:
         self.highest = 0
 
     def fits(self) -> bool:
-        return bool(
-            self.taken == self.seal.count
-            and self.digest.hexdigest() == self.seal.entries
-        )
+        found = (self.taken, self.digest.hexdigest())
+        return found == (self.seal.count, self.seal.entries)
 
     def wants(self, record: Record) -> bool:
         """Whether the next entry belongs here by what it says; one that cannot say it,
@@ -846,11 +833,9 @@ class Batch:
             return False
         if record.order is None:
             return bool(self.taken < self.seal.count)
-        return bool(
-            record.number <= self.seal.after_id
-            if self.is_restored
-            else record.order <= self.seal.end
-        )
+        if self.is_restored:
+            return bool(record.number <= self.seal.after_id)
+        return bool(record.order <= self.seal.end)
 
     def add(self, record: Record, report: Report) -> None:
         """Take an entry, and check its order and its time."""
@@ -862,12 +847,9 @@ class Batch:
                 f"{place} but was written after it: their order was changed, or one was put in later."
             )
         if record.at and not self.window[0] <= record.at <= self.window[1]:
-            before = (
-                f", and seal {self.before.number} before it is of {self.before.at[:19]}"
-                if self.before
-                else ""
-            )
-            says = f"Entry {record.number} says {record.at[:19]}, is under {seal.name}{before}"
+            says = f"Entry {record.number} says {record.at[:19]}, is under {seal.name}"
+            if self.before:
+                says += f", and seal {self.before.number} before it is of {self.before.at[:19]}"
             report.find(f"{says}: its time was changed, or it was put in.")
         if record.is_altered and len(self.altered) < MOST_FINDINGS:
             self.altered.append(record.number)
@@ -897,33 +879,12 @@ class Batch:
         if self.taken > seal.count:
             report.find(f"{covers}: {self.taken - seal.count} put in later.")
         elif self.taken < seal.count:
-            report.find(
-                f"{covers}: {'the end was cut off' if is_end else f'{seal.count - self.taken} removed'}."
-            )
+            gone = f"{seal.count - self.taken} removed"
+            report.find(f"{covers}: {'the end was cut off' if is_end else gone}.")
         elif not self.altered:
             report.find(
                 f"One of the entries {among} is not as it was sealed, or seal {seal.number} over it was edited."
             )
-
-
-def _check_unsealed(record: Record, report: Report) -> None:
-    """Check an entry after the last seal."""
-    report.unsealed += 1
-    last = report.last
-    if record.is_altered:
-        report.find(
-            f"Entry {record.number} was changed: its hash is not the one that is listed."
-        )
-    if last is None or record.order is None:
-        return
-    if record.order <= last.end or record.number <= last.after_id:
-        report.find(
-            f"Entry {record.number} was put in later: seal {last.number} ends after it, without it."
-        )
-    elif record.at < window(last.at, "")[0]:
-        report.find(
-            f"Entry {record.number} says {record.at[:19]}, and is not sealed yet: its time was changed."
-        )
 
 
 def check_ledger(
@@ -943,8 +904,23 @@ def check_ledger(
             batch = next(batches, None)
         if batch:
             batch.add(record, report)
-        else:
-            _check_unsealed(record, report)
+            continue
+        # An entry after the last seal.
+        report.unsealed += 1
+        last = report.last
+        who = f"Entry {record.number}"
+        if record.is_altered:
+            report.find(f"{who} was changed: its hash is not the one that is listed.")
+        if last is None or record.order is None:
+            continue
+        if record.order <= last.end or record.number <= last.after_id:
+            report.find(
+                f"{who} was put in later: seal {last.number} ends after it, without it."
+            )
+        elif record.at < window(last.at, "")[0]:
+            report.find(
+                f"{who} says {record.at[:19]}, and is not sealed yet: its time was changed."
+            )
     while batch:
         batch.close(report, is_end=True)
         batch = next(batches, None)
@@ -1099,13 +1075,11 @@ class Bundle:
         try:
             if self._zip:
                 member = self._zip.getinfo(self._root + name)
-                is_link = stat.S_IFMT(member.external_attr >> 16) not in (
-                    0,
-                    stat.S_IFREG,
-                )
-                if is_link or member.compress_type not in (
-                    zipfile.ZIP_STORED,
-                    zipfile.ZIP_DEFLATED,
+                kind = stat.S_IFMT(member.external_attr >> 16)
+                packings = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                if (
+                    kind not in (0, stat.S_IFREG)
+                    or member.compress_type not in packings
                 ):
                     raise Unreadable(
                         f"{name} in the bundle is not a file, or compressed in a way that no desk uses."
@@ -1165,13 +1139,9 @@ def _listed(lines: Iterable[bytes]) -> Iterator[Item]:
             raise Unreadable(
                 f"Line {place} of details.jsonl cannot be read: {error}."
             ) from None
-        yield Item(
-            None,
-            listed["id"],
-            bytes.fromhex(listed["hash"]),
-            bytes.fromhex(listed["salt"] or ""),
-            listed["fields"],
-        )
+        digest = bytes.fromhex(listed["hash"])
+        salt = bytes.fromhex(listed["salt"] or "")
+        yield Item(None, listed["id"], digest, salt, listed["fields"])
 
 
 # In canonical JSON only a field is like this: quotation marks in texts are escaped, and
@@ -1241,15 +1211,14 @@ def check_bundle(
     chain.end()
     last = report.last
     size = last.size if last else 0
+    is_bare = report.left_out and not report.with_details
     found = {
         "entries": report.entries,
         "seals": report.seals,
         "size": size,
         "last": last.hash if last else "",
         "unsealed": max(0, report.entries - size),
-        "details": "left out"
-        if report.left_out and not report.with_details
-        else "included",
+        "details": "left out" if is_bare else "included",
     }
     for name, value in found.items():
         if manifest[name] != value:
@@ -1260,9 +1229,8 @@ def check_bundle(
         {"key": key, "fingerprint": fingerprint_of(key), "first_seal": number}
         for key, number in chain.keys
     ]
-    if canonical(bundle.json("keys.json", {"keys": anything})) != canonical(
-        {"keys": keys}
-    ):
+    listed = bundle.json("keys.json", {"keys": anything})
+    if canonical(listed) != canonical({"keys": keys}):
         report.find(
             "keys.json does not hold the keys that signed, in the order of their use."
         )
@@ -1356,11 +1324,8 @@ def check_proof(
         find("The heading names an entry that is not in the proof.")
         return Proof(report, [])
     heading = by_number[about["entry"]]
-    for name, value in (
-        ("action", heading.entry["action"]),
-        ("actor", heading.actor),
-        ("at", heading.entry["at"]),
-    ):
+    for name in ("action", "actor", "at"):
+        value = heading.actor if name == "actor" else heading.entry[name]
         if about[name] != value:
             sealed = f"{shown(value)} in entry {about['entry']}"
             find(
@@ -1376,7 +1341,16 @@ def check_proof(
         f"By entry {about['entry']} under {heading.seal.name}. All entries of the proof:",
     ]
     for one in proven:
-        lines += _lines_of(one)
+        entry = one.entry
+        what = f"{one.action} by {shown(one.actor)} through {shown(entry['surface'])}"
+        lines.append(f"Entry {entry['id']}, {entry['at'][:19]} UTC: {what}.")
+        if one.fields is None and entry["detail_hashes"]:
+            names = ", ".join(shown(name) for name in sorted(entry["detail_hashes"]))
+            lines.append(f"    MISSING details, removed or left out: {names}")
+        lines += [
+            f"    {shown(name)}: {shown(value)}"
+            for name, value in sorted((one.fields or {}).items())
+        ]
     return Proof(report, lines)
 
 
@@ -1388,10 +1362,35 @@ def _check_batch(
     """
     batch = fields_of(value, "a batch", _BATCH)
     seal = Seal(batch["seal"])
-    _check_proof_seal(seal, report, trust, signatures)
+    before = report.last
+    find = report.find
+    if before and (
+        seal.number <= before.number
+        or seal.size < before.size + seal.count
+        or seal.epoch < before.epoch
+    ):
+        find(f"Seal {seal.number} does not come after seal {before.number}.")
+    if before and seal.key != before.key:
+        keys = f"the key {fingerprint_of(before.key)}, and seal {seal.number} with {fingerprint_of(seal.key)}"
+        report.note(
+            f"Seal {before.number} is signed with {keys}: only a bundle shows how one follows the other."
+        )
+    if signatures and not report.more and not seal.is_signed():
+        find(f"Seal {seal.number} is not signed by its key: it was edited.")
+    if trust and not trust.has(seal.key):
+        find(
+            f"Seal {seal.number} is signed by {fingerprint_of(seal.key)}, which is not a key that you trust."
+        )
+    most = {"seal": LONGEST_BATCH, "key": 0}.get(seal.kind, MOST)
+    if seal.count > most:
+        find(
+            f"Seal {seal.number} covers {seal.count} entries, more than any desk seals by such a seal."
+        )
+    report.last = seal
+    report.seals += 1
     hashes = [bytes.fromhex(one) for one in batch["hashes"]]
     if len(hashes) != seal.count or batch_hash(hashes) != seal.entries:
-        report.find(f"The hashes are not those that seal {seal.number} covers.")
+        find(f"The hashes are not those that seal {seal.number} covers.")
     proven = []
     last = -1
     for placed in batch["entries"]:
@@ -1409,79 +1408,29 @@ def _check_batch(
         line = placed["entry"].encode("utf-8")
         entry = read_entry(line)
         if entry_hash(line) != hashes[index]:
-            report.find(
+            find(
                 f"Entry {entry['id']} is not what seal {seal.number} covers: it was changed."
             )
-        check_details(
-            entry,
-            Item(
-                line, salt=bytes.fromhex(placed["salt"] or ""), fields=placed["fields"]
-            ),
-            report,
-        )
+        salt = bytes.fromhex(placed["salt"] or "")
+        check_details(entry, Item(line, salt=salt, fields=placed["fields"]), report)
         order = (int(entry["xid"]), entry["id"])
         is_last = index == seal.count - 1
-        is_in_place = (
-            seal.after_id < entry["id"]
-            and order <= seal.end
-            and (order == seal.end) == is_last
-        )
         if seal.kind == "restored":
             is_in_place = entry["id"] <= seal.after_id
-        elif entry["at"] > window("", seal.at)[1]:
-            is_in_place = False
+        else:
+            is_in_place = (
+                seal.after_id < entry["id"]
+                and order <= seal.end
+                and (order == seal.end) == is_last
+                and entry["at"] <= window("", seal.at)[1]
+            )
         if not is_in_place:
-            report.find(
+            find(
                 f"Entry {entry['id']} does not belong where it is under seal {seal.number}."
             )
         report.count()
         proven.append(Proven(entry, placed["fields"], seal))
     return proven
-
-
-def _check_proof_seal(
-    seal: Seal, report: Report, trust: Trust, signatures: bool
-) -> None:
-    last = report.last
-    if last and (
-        seal.number <= last.number
-        or seal.size < last.size + seal.count
-        or seal.epoch < last.epoch
-    ):
-        report.find(f"Seal {seal.number} does not come after seal {last.number}.")
-    if last and seal.key != last.key:
-        keys = f"the key {fingerprint_of(last.key)}, and seal {seal.number} with {fingerprint_of(seal.key)}"
-        report.note(
-            f"Seal {last.number} is signed with {keys}: only a bundle shows how one follows the other."
-        )
-    if signatures and not report.more and not seal.is_signed():
-        report.find(f"Seal {seal.number} is not signed by its key: it was edited.")
-    if trust and not trust.has(seal.key):
-        report.find(
-            f"Seal {seal.number} is signed by {fingerprint_of(seal.key)}, which is not a key that you trust."
-        )
-    if (seal.count > LONGEST_BATCH and seal.kind == "seal") or (
-        seal.count and seal.kind == "key"
-    ):
-        report.find(
-            f"Seal {seal.number} covers {seal.count} entries, more than any desk seals by such a seal."
-        )
-    report.last = seal
-    report.seals += 1
-
-
-def _lines_of(one: Proven) -> list[str]:
-    """Say what an entry says, with its details."""
-    entry = one.entry
-    what = f"{one.action} by {shown(one.actor)} through {shown(entry['surface'])}"
-    lines = [f"Entry {entry['id']}, {entry['at'][:19]} UTC: {what}."]
-    if one.fields is None and entry["detail_hashes"]:
-        names = ", ".join(shown(name) for name in sorted(entry["detail_hashes"]))
-        lines.append(f"    MISSING details, removed or left out: {names}")
-    return lines + [
-        f"    {shown(name)}: {shown(value)}"
-        for name, value in sorted((one.fields or {}).items())
-    ]
 
 
 # --- The command ----------------------------------------------------------------------
@@ -1509,13 +1458,10 @@ def _result_lines(report: Report, trust: Trust, what: str) -> list[str]:
         lines.append(
             f"NOT checked: {report.unsealed} entries not sealed yet, protected only by permissions."
         )
-    if report.missing.runs and report.left_out:
+    if report.missing.runs:
+        which = "this bundle leaves them out" if report.left_out else report.missing
         lines.append(
-            f"{len(report.missing)} entries are without their details: this bundle leaves them out."
-        )
-    elif report.missing.runs:
-        lines.append(
-            f"{len(report.missing)} entries are without their details: {shown(report.missing)}."
+            f"{len(report.missing)} entries are without their details: {shown(which)}."
         )
     return lines
 
@@ -1532,7 +1478,9 @@ def _read_heads(values: list[str]) -> Heads | None:
             file.seek(begin)
             data = file.read(END_OF_HEADS)
         parts.append(data.partition(b"\n")[2] if begin else data)
-    return Heads.read(b"\n".join(part.strip() for part in parts)) if parts else None
+    if not parts:
+        return None
+    return Heads.read(b"\n".join(part.strip() for part in parts))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -1548,11 +1496,8 @@ def _run(options: argparse.Namespace) -> int:
     if is_bundle:
         report = check_bundle(options.path, trust, heads, signatures=signatures)
         sealed = report.entries - report.unsealed
-        lines = _result_lines(
-            report,
-            trust,
-            f"{report.entries} entries, {sealed} of them under {report.seals} seals.",
-        )
+        what = f"{report.entries} entries, {sealed} of them under {report.seals} seals."
+        lines = _result_lines(report, trust, what)
         if heads is None:
             only = "A cut-off end can only be found with a saved checkpoint (--head)."
             lines.append(f"NOT checked: whether the end is there. {only}")
@@ -1562,9 +1507,8 @@ def _run(options: argparse.Namespace) -> int:
         )
     else:
         report, lines = check_proof(data, trust, signatures=signatures)
-        lines += _result_lines(
-            report, trust, "see above." if report.findings else EXISTS + "."
-        )
+        what = "see above." if report.findings else EXISTS + "."
+        lines += _result_lines(report, trust, what)
     is_unsigned = not signatures or report.last is None
     if is_unsigned:
         lines.append("signatures NOT checked")
