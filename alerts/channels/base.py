@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import uuid4
 
 from django.core.exceptions import ValidationError
@@ -134,31 +134,31 @@ class Channel(ABC):
     changes.
     """
 
-    kind: ClassVar[str]
-    label: ClassVar[str]
+    kind: str
+    label: str
     # What it posts and what it needs, for the form.
-    summary: ClassVar[str]
+    summary: str
     # Who answers, in sentences: "Discord did not answer in time."
-    service: ClassVar[str]
-    fields: ClassVar[tuple[FormField, ...]]
-    posts_cards: ClassVar[bool]
+    service: str
+    fields: tuple[FormField, ...]
+    posts_cards: bool
     # How many deliveries may be under way at the same time.
-    parallel: ClassVar[int] = 1
+    parallel: int = 1
     # Whether it can answer where a command began, keep the ledger's heads, and whether
     # the desk makes its secret.
-    answers_commands: ClassVar[bool] = False
-    keeps_heads: ClassVar[bool] = False
-    makes_secret: ClassVar[bool] = False
+    answers_commands: bool = False
+    keeps_heads: bool = False
+    makes_secret: bool = False
     # Its hosts, so that a signed webhook is not sent there by mistake.
-    hosts: ClassVar[tuple[str, ...]] = ()
+    hosts: tuple[str, ...] = ()
     # A module with URL patterns of its own.
-    urls: ClassVar[str] = ""
+    urls: str = ""
     # What each refused status means for whoever sends a test, and what to do about it.
-    refusals: ClassVar[Mapping[int, str]] = {}
+    refusals: Mapping[int, str] = {}
     # Where to look for a test that was accepted. Where every answer has an id, one
     # without is not the service's.
-    when_accepted: ClassVar[str]
-    answers_with_id: ClassVar[bool] = False
+    when_accepted: str
+    answers_with_id: bool = False
     redirected = "{service} redirects to another address ({status}), which is not followed. Enter that address instead."
     when_late = "Check that it is running, then test again."
     when_unreachable = (
@@ -273,7 +273,7 @@ class CardChannel(Channel):
     """
 
     posts_cards = True
-    markup: ClassVar[Markup]
+    markup: Markup
     redirected = "The answer ({status}) did not come from {service}. Check the address."
 
     @abstractmethod

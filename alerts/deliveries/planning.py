@@ -150,7 +150,10 @@ def _plan_some(keys: Collection[int]) -> int:
     for entry in Entry.objects.with_details().filter(pk__in=waiting).order_by("pk"):
         try:
             with transaction.atomic():
-                _plan_entry(entry)
+                if entry.action == SET_APART:
+                    _drop_cards(entry)
+                else:
+                    _plan_entry(entry)
             planned.append(entry.pk)
         except Exception:
             log.exception(
@@ -161,9 +164,6 @@ def _plan_some(keys: Collection[int]) -> int:
 
 
 def _plan_entry(entry: Entry) -> None:
-    if entry.action == SET_APART:
-        _drop_cards(entry)
-        return
     there = list(Destination.objects.for_planning(at=entry.at))
     if not there:
         return

@@ -110,38 +110,32 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
     mine = Check.objects.running().filter(pk=check_id, up_to=None)
     if not mine.update(up_to=last.number if last else 0, moved_at=Now()):
         return "not to be done"
+    next_report = time.monotonic() + _PAUSE
+
+    def store_progress(entries: int) -> None:
+        running = Check.objects.running().filter(pk=check_id)
+        running.update(entries=entries, moved_at=Now())
+        connection.close()
+
+    def report_progress(entries: int) -> None:
+        nonlocal next_report
+        if time.monotonic() < next_report:
+            return
+        alive()
+        # By a thread: its connection is not in the transaction in which the check
+        # reads.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(store_progress, entries).result()
+        next_report = time.monotonic() + _PAUSE
+
     try:
-        report = check_database(_Progress(check_id, alive))
+        report = check_database(report_progress)
     except Exception:
         Check.objects.running().filter(pk=check_id).update(
             state=Check.State.ENDED, ended_at=Now()
         )
         raise
     return _settle(check_id, report)
-
-
-class _Progress:
-    """Reports progress now and then, by a thread: its connection is not in the
-    transaction in which the check reads.
-    """
-
-    def __init__(self, check_id: int, alive: Callable[[], None]) -> None:
-        self._check_id = check_id
-        self._alive = alive
-        self._next = time.monotonic() + _PAUSE
-
-    def __call__(self, entries: int) -> None:
-        if time.monotonic() < self._next:
-            return
-        self._alive()
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(self._store, entries).result()
-        self._next = time.monotonic() + _PAUSE
-
-    def _store(self, entries: int) -> None:
-        running = Check.objects.running().filter(pk=self._check_id)
-        running.update(entries=entries, moved_at=Now())
-        connection.close()
 
 
 @transaction.atomic

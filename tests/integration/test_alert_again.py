@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from django.db.models.functions import Now
 
-from alerts.deliveries.claims import claim
+from alerts.deliveries.deliver import claim
 from alerts.deliveries.drain import drain, with_something_due
 from alerts.deliveries.resending import resend
 from alerts.deliveries.waits import hold_back

@@ -32,7 +32,7 @@ SCOPE = rates.Scope("somewhere", "1", "POST")
 @pytest.fixture
 def _small_bursts(monkeypatch):
     """Treat more than two waiting cards as a burst."""
-    monkeypatch.setattr("alerts.deliveries.claims.MAX_WAITING", 2)
+    monkeypatch.setattr("alerts.deliveries.deliver.MAX_WAITING", 2)
 
 
 @pytest.fixture
