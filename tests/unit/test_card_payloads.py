@@ -5,6 +5,7 @@ Discord and by discord.py.
 import json
 import re
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.cards.digest import Row
-from alerts.cards.markup import OPEN_TONES, cut, units
-from alerts.cards.message import desk_link, triggered_by
+from alerts.cards.markup import Card, cut, units
+from alerts.cards.message import desk_link, message_card, triggered_by
+from alerts.channels.discord.channel import DiscordBot
 from alerts.channels.discord.embeds import (
     Button,
     buttons,
@@ -22,7 +24,7 @@ from alerts.channels.discord.embeds import (
     read_custom_id,
     shortened,
 )
-from alerts.channels.discord.markdown import escape, literal
+from alerts.channels.discord.markdown import MARKDOWN, escape, literal
 from alerts.channels.discord.replies import reason_form
 from approvals.decisions.status import Status
 from demo.discord.limits import find_errors
@@ -43,9 +45,9 @@ HELD_AT, EXPIRES_AT = (
     datetime(2026, 3, 2, 9, tzinfo=UTC),
 )
 HELD = Status("Held", "amber", "Waiting for a decision")
-CASE_10 = "@everyone **[click](https://evil)**"
 HOSTILE = (
-    CASE_10, "<@1> <@&2> <#3> @here </pay:4> <t:1:R> `x`", "a\u202egnp.exe\u2066 \u200b\u2060", "*" * 10_000,
+    "@everyone **[click](https://evil)**",
+    "<@1> <@&2> <#3> @here </pay:4> <t:1:R> `x`", "a\u202egnp.exe\u2066 \u200b\u2060", "*" * 10_000,
     "\\" * 10_000, "👩\u200d💻" * 3_000, "lone \ud83d surrogate \udc00", "\u3164\u115f\u00ad", "", "   ",
     "\n> quote\n# head\n- list\n1. one\n-# small", "```\ncode``` ||spoiler|| ~~gone~~ __u__",
 )  # fmt: skip
@@ -68,9 +70,8 @@ def card_of(**facts):
 
 
 def bot_body(text, tone="amber", privacy="headers"):
-    status = Status("Held", tone, text)
-    rows = buttons(MESSAGE, 7, LINK, is_open=status.tone in OPEN_TONES)
-    return payload(embed(facts(text, privacy), status), rows)
+    card = message_card(facts(text, privacy), Status("Held", tone, text), MARKDOWN)
+    return DiscordBot().body(replace(card, message=MESSAGE, revision=7))
 
 
 def digest_of(text, tones=TONES):
@@ -138,13 +139,6 @@ def test_trigger_is_described():
         "an agent, through the API": {},
     }
     assert {triggered_by(trigger): trigger for trigger in expected.values()} == expected
-
-
-def test_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
-    card = bot_body(CASE_10)["embeds"][0]
-    assert render(card["title"], links=False) == CASE_10
-    assert not re.search(r"(?<!\\)[@*\[\]()]", card["title"])
-    assert escape("pay\u202eload\u200b <`>") == "pay\ufffdload\ufffd \\<\\`\\>"
 
 
 def test_every_card_of_hostile_mail_is_accepted_by_discord_and_by_discord_py():
@@ -227,22 +221,18 @@ def test_held_card_of_the_bot_has_four_buttons_in_the_styles_that_people_know():
     assert [(one.label, one.style) for one in buttons] == [
         ("Approve", style.success), ("Reject", style.danger), ("Claim", style.secondary), ("Open", style.link),
     ]  # fmt: skip
-    assert buttons[-1].url == LINK
+    assert buttons[-1].url == desk_link(facts("Refund").message)
     assert [read_custom_id(one.custom_id) for one in buttons[:3]] == [
         Button(act, MESSAGE, 7) for act in ("approve", "reject", "claim")
     ]
 
 
 def test_what_cannot_be_decided_can_only_be_opened_by_a_link_that_fits():
-    for revision, opened in ((None, True), (7, False), (None, False)):
-        (row,) = buttons(MESSAGE, revision, LINK, is_open=opened)
-        assert [button["label"] for button in row["components"]] == ["Open"], (
-            revision,
-            opened,
-        )
-    assert (
-        buttons(MESSAGE, None, "https://desk.example/" + "x" * 500, is_open=False) == []
-    )
+    card = Card("", LINK, "", "amber", (), message=MESSAGE, revision=7)
+    for change in ({"revision": None}, {"tone": "green"}):
+        (row,) = buttons(replace(card, **change))
+        assert [button["label"] for button in row["components"]] == ["Open"], change
+    assert buttons(replace(card, tone="green", url=LINK + "x" * 500)) == []
 
 
 @given(
