@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from audit.models import Anchor, Entry, Seal, SealedEntry
-from audit.sealing import preconditions, restoring, signing, status
+from audit.sealing import restoring, sealer, signing, status
 from audit.sealing.anchors import write_anchors
 from audit.sealing.preconditions import latest_seal
 from audit.sealing.sealer import seal_all
@@ -17,6 +17,7 @@ from audit.sealing.status import sealing_state
 from audit.tasks import seal
 from audit.verifier.countersign_verify import fingerprint_of
 from common.postgres import clock
+from common.postgres.server import cluster_id
 from tests.ledger import another_session, append, as_superuser, check_chain, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -164,8 +165,8 @@ def _move_elsewhere(monkeypatch):
     """As after a logical restore: the last seal was made in another cluster, whose
     transactions had higher ids.
     """
-    monkeypatch.setattr(preconditions, "cluster_id", lambda: "7000000000000000001")
-    monkeypatch.setattr(status, "cluster_id", lambda: "7000000000000000001")
+    for module in (restoring, sealer, status):
+        monkeypatch.setattr(module, "cluster_id", lambda: "7000000000000000001")
 
 
 def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
@@ -299,7 +300,7 @@ def test_cluster_that_may_not_be_read_is_no_other_one():
     as_superuser("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
     with connection.cursor() as cursor:
         cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
-        assert preconditions.cluster_id() == ""
+        assert cluster_id() == ""
         cursor.execute("RESET ROLE")
     assert restoring.is_other_cluster(Seal(cluster="1"), "2")
     assert not restoring.is_other_cluster(Seal(cluster="1"), "1")
