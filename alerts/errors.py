@@ -3,33 +3,17 @@
 from common.errors import SentenceError
 
 
-class AlertsError(SentenceError):
-    """Root of this app's errors."""
-
-
-class DestinationNotAllowed(AlertsError):
+class DestinationNotAllowed(SentenceError):
     """Whoever asks may not change where alerts go."""
 
 
-class DestinationMissing(AlertsError):
-    """The destination was removed in the meantime."""
+class DestinationMissing(SentenceError):
+    """The destination, or its route, was removed in the meantime."""
 
 
-class SecretStillValid(AlertsError):
-    """The secret before the present one still signs."""
+class NotChanged(SentenceError):
+    """The change contradicts what is there; its form is shown again with the sentence."""
 
 
-class ChannelInUse(AlertsError):
-    """Another destination answers commands from this channel."""
-
-
-class RouteExists(AlertsError):
-    """A route for the same events and the same scope exists."""
-
-
-class RouteMissing(AlertsError):
-    """The route was removed in the meantime."""
-
-
-class NotResent(AlertsError):
+class NotResent(SentenceError):
     """There is nowhere to send it, or it is sent anyway."""

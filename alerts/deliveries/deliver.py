@@ -49,6 +49,14 @@ from audit.recording import record
 from common.logs import traced
 from outgoing.backoff import retry_after_attempt
 
+log = logging.getLogger(__name__)
+
+BACKOFF = (5, 15, 60, 300, 900, 3600)
+# After more attempts than this the worker died each time: something is wrong with the
+# row itself.
+MAX_ATTEMPTS = len(BACKOFF) + 1
+# A card has at most 6,000 characters, and each may take six in JSON.
+MAX_STORED = 40_000
 # More than these, waiting for a post of their own, become a digest.
 MAX_WAITING = 20
 # So long a digest accepts more cards; a later burst gets one of its own, at the
@@ -141,16 +149,6 @@ def _fold(destination: Destination) -> None:
             digest_id=digest,
             action="alerts.collapsed",
         )
-
-
-log = logging.getLogger(__name__)
-
-BACKOFF = (5, 15, 60, 300, 900, 3600)
-# After more attempts than this the worker died each time: something is wrong with the
-# row itself.
-MAX_ATTEMPTS = len(BACKOFF) + 1
-# A card has at most 6,000 characters, and each may take six in JSON.
-MAX_STORED = 40_000
 
 
 def deliver(*, destination_id: int) -> str:

@@ -22,14 +22,7 @@ from alerts.channels import DEFAULT_KIND, channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
 from alerts.destinations.wording import describe, sentence
-from alerts.errors import (
-    ChannelInUse,
-    DestinationMissing,
-    DestinationNotAllowed,
-    RouteExists,
-    RouteMissing,
-    SecretStillValid,
-)
+from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
 from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
@@ -291,7 +284,7 @@ def rotate_secret(
     """Sign with a new secret from now on, and with the old one too for the overlap;
     return the new one, to show once.
 
-    With no overlap (it leaked) the old one signs nothing more. Raises SecretStillValid
+    With no overlap (it leaked) the old one signs nothing more. Raises NotChanged
     while an earlier overlap lasts: a third secret would end one that the receiver may
     still use.
     """
@@ -302,7 +295,7 @@ def rotate_secret(
     now = clock()
     until = destination.secret_before_until
     if overlap and destination.secret_before and until and until > now:
-        raise SecretStillValid(
+        raise NotChanged(
             f"The previous secret is valid until {until:%-d %b, %H:%M} UTC. Wait until then, or choose that the old "
             "one leaked."
         )
@@ -336,7 +329,7 @@ def add_route(
     mailbox: int | None = None,
     actor: Actor,
 ) -> Route:
-    """Add a route; without connection and mailbox, everywhere. Raises RouteExists where
+    """Add a route; without connection and mailbox, everywhere. Raises NotChanged where
     another includes all of it.
     """
     destination = managed_destination(destination_id, actor)
@@ -344,7 +337,7 @@ def add_route(
     there = destination.routes.filter(connection=connection, mailbox=mailbox)
     same = there.filter(actions__contains=actions).first()
     if same is not None:
-        raise RouteExists(f"This route exists already: {sentence(same)}.")
+        raise NotChanged(f"This route exists already: {sentence(same)}.")
     added = destination.routes.create(
         connection_id=connection, mailbox_id=mailbox, actions=actions
     )
@@ -366,7 +359,7 @@ def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     routes = destination.routes.select_related("connection", "mailbox")
     route = routes.filter(pk=route_id).first()
     if route is None:
-        raise RouteMissing("This route was removed in the meantime.")
+        raise DestinationMissing("This route was removed in the meantime.")
     waits.record_change(
         "destination.route_removed",
         destination,
@@ -414,7 +407,7 @@ def _reset_failures(destination: Destination) -> None:
 
 @contextmanager
 def _answering_alone(channel: str) -> Iterator[None]:
-    """Save inside this block: raises ChannelInUse where another destination answers
+    """Save inside this block: raises NotChanged where another destination answers
     commands from this channel.
 
     The constraint finds it, also where another transaction saves the same at this
@@ -431,7 +424,7 @@ def _answering_alone(channel: str) -> Iterator[None]:
         ):
             raise
         other = Destination.objects.answering(channel).first()
-        raise ChannelInUse(
+        raise NotChanged(
             f"{other or 'Another destination'} already answers requests from {channel}, and only one destination can. "
             f"Remove it there first."
         ) from error

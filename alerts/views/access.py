@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponseBase
 from django.shortcuts import render
 
 from alerts.destinations.commands import check_may_manage
-from alerts.errors import DestinationMissing, DestinationNotAllowed, RouteMissing
+from alerts.errors import DestinationMissing, DestinationNotAllowed
 from alerts.models import Destination
 from common.pages import DeskRequest
 
@@ -27,7 +27,7 @@ def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
             return render(
                 request, "alerts/refused.html", {"error": error.sentence}, status=403
             )
-        except (DestinationMissing, RouteMissing) as error:
+        except DestinationMissing as error:
             raise Http404(error.sentence) from error
 
     return asked

@@ -28,7 +28,7 @@ from alerts.destinations.wording import (
     privacy_summary,
     sentence,
 )
-from alerts.errors import ChannelInUse, SecretStillValid
+from alerts.errors import NotChanged
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
 from alerts.views.access import find_destination, managing
@@ -59,7 +59,7 @@ def add(request: DeskRequest) -> HttpResponse:
         added = commands.add_destination(
             settings=form.settings(), url=form.url, actor=request.actor
         )
-    except ChannelInUse as error:
+    except NotChanged as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, None)
     if form.channel.makes_secret:
@@ -86,7 +86,7 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
             url=form.url,
             actor=request.actor,
         )
-    except ChannelInUse as error:
+    except NotChanged as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
     notice = f"{settings.name} is changed."
@@ -158,7 +158,7 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
         secret = commands.rotate_secret(
             destination_id=destination_id, actor=request.actor, **overlap
         )
-    except SecretStillValid as error:
+    except NotChanged as error:
         form = _form(request, destination, is_sent=False)
         return _page(request, form, destination, error=error.sentence)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)

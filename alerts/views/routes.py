@@ -11,7 +11,7 @@ from alerts.deliveries.planning import Act, asks, read_acts
 from alerts.destinations import commands
 from alerts.destinations.forms import RouteForm
 from alerts.destinations.samples import event_samples
-from alerts.errors import RouteExists
+from alerts.errors import NotChanged
 from alerts.ledger_events import EVENTS, actions_of, events_named
 from alerts.models import Destination, Route
 from alerts.views.access import find_destination, managing
@@ -76,7 +76,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         commands.add_route(
             destination_id=destination_id, events=events, actor=request.actor, **place
         )
-    except RouteExists as error:
+    except NotChanged as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
     notice = f"The route to {destination} is added."

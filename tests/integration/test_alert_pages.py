@@ -16,7 +16,7 @@ from alerts.destinations.commands import (
     remove_destination,
 )
 from alerts.destinations.forms import DestinationForm
-from alerts.errors import ChannelInUse
+from alerts.errors import NotChanged
 from alerts.models import Delivery, Destination, Route
 from alerts.views.routes import newest_acts
 from audit.models import Entry, EntryDetail
@@ -150,9 +150,9 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
             channel="12345",
             answers_channel=other,
         )
-        with pytest.raises(ChannelInUse):
+        with pytest.raises(NotChanged):
             add_destination(settings=wanted, url="", actor=actor)
-        with pytest.raises(ChannelInUse):
+        with pytest.raises(NotChanged):
             change_destination(
                 destination_id=second.pk, settings=wanted, url="", actor=actor
             )

@@ -18,7 +18,7 @@ from alerts.channels.base import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.resending import resend
 from alerts.destinations.commands import rotate_secret
-from alerts.errors import DestinationMissing, DestinationNotAllowed, SecretStillValid
+from alerts.errors import DestinationMissing, DestinationNotAllowed, NotChanged
 from alerts.models import Delivery, Destination
 from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
@@ -498,7 +498,7 @@ def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
         )
     with pytest.raises(DestinationMissing):
         rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=actor)
-    with pytest.raises(SecretStillValid):
+    with pytest.raises(NotChanged):
         rotate_secret(destination_id=destination.pk, actor=actor)
     send_event(tell(destination, message, "message.sent"), destination)
     with rolled_back():

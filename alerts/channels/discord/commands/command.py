@@ -18,6 +18,14 @@ from mirror.models import Mailbox, Message
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 
+# How many addresses an answer lists.
+MAX_NAMED = 15
+# Discord's limits on the number and the length of suggestions.
+MAX_SUGGESTIONS = 25
+_MAX_LENGTH = 100
+# Recipients of this many messages are suggested.
+_RECENT = 200
+WRITING = ("sendemail", "reply")
 _TYPED = "\nYou typed:\n"
 _FENCE = "```"
 # With fewer units left than this, the typed text is not repeated.
@@ -130,16 +138,6 @@ def with_typed_text(sentence: str, stored_options: str) -> str:
 
 def _options(stored: str) -> dict[str, str]:
     return {row["name"]: row["value"] for row in (json.loads(stored) if stored else [])}
-
-
-# How many addresses an answer lists.
-MAX_NAMED = 15
-# Discord's limits on the number and the length of suggestions.
-MAX_SUGGESTIONS = 25
-_MAX_LENGTH = 100
-# Recipients of this many messages are suggested.
-_RECENT = 200
-WRITING = ("sendemail", "reply")
 
 
 def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mailbox:
