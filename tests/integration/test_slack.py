@@ -2,9 +2,11 @@
 content of cards.
 """
 
+import re
 from datetime import UTC, datetime
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection as database
 from django.utils import timezone
 from hypothesis import given
@@ -17,11 +19,12 @@ from alerts.channels.slack.channel import webhook_error
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.decisions.status import Status
-from audit.models import Entry, EntryDetail
+from audit.models import EntryDetail
 from tests.alerting import deliver
 from tests.cards import facts_of
-from tests.factories import make_message
+from tests.factories import make_message, rolled_back
 from tests.integration.deciding import decide
+from tests.ledger import latest_details
 from tests.slack import CHANNEL, HOOK, TOKEN, controls_in, find_error, slack
 
 pytestmark = pytest.mark.django_db
@@ -84,16 +87,10 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
     assert deliver_due() == ["delivered"]
     [(timestamp, shown)] = standin.posts.items()
     assert Card.objects.get().discord_message_id == timestamp
-    assert [block["type"] for block in shown["blocks"]] == [
-        "header",
-        "section",
-        "section",
-        "actions",
-        "context",
-    ]
-    button = shown["blocks"][3]["elements"][0]
+    *_, actions, footer = shown["blocks"]
+    button = actions["elements"][0]
     assert button["url"].endswith(f"/approvals/{message.upstream_id}/")
-    assert shown["blocks"][4]["elements"][0]["text"].startswith("Countersign · alert ")
+    assert footer["elements"][0]["text"].startswith("Countersign · alert ")
     decide(message, reviewer)
     deliver_due()
     assert [call.path for call in standin.calls] == [
@@ -103,6 +100,11 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(
     assert {call.token for call in standin.calls} == {TOKEN}
     assert list(standin.posts) == [timestamp]
     assert "Approved" in standin.posts[timestamp]["blocks"][1]["text"]["text"]
+    # Somebody deletes the card: it is not posted again.
+    standin.posts.clear()
+    Delivery.objects.update(state="due")
+    assert deliver_due() == ["card gone", "gone"]
+    assert standin.posts == {}
 
 
 def test_card_by_a_webhook_is_posted_again_with_each_change(
@@ -115,7 +117,6 @@ def test_card_by_a_webhook_is_posted_again_with_each_change(
     assert [(call.path, call.token) for call in standin.calls] == [(HOOK, "")] * 2
     assert Card.objects.get().discord_message_id == ""
     held, approved = (call.body["text"] for call in standin.calls)
-    assert "Held" in held
     assert approved != held
 
 
@@ -132,39 +133,32 @@ def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(
     by_bot.refresh_from_db()
     assert 20 < (by_bot.waits_until - timezone.now()).total_seconds() <= 30
     later.refresh_from_db()
-    assert (later.attempts, later.state, by_bot.failures) == (0, "due", 0)
+    assert later.attempts == 0
+    assert later.state == "due"
+    assert by_bot.failures == 0
     standin.next = [(200, {}, {"ok": False, "error": "ratelimited"})]
     assert deliver_due() == ["asked to wait"]
 
 
-GONE = [
-    *((True, answer) for answer in (
-        (404, {}, "no_service"), (403, {}, "action_prohibited"),
-    )),
-    *((False, (200, {}, {"ok": False, "error": error})) for error in (
-        "token_revoked", "is_archived",
-    )),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("is_hook", "answer"), GONE)
 def test_what_was_revoked_or_archived_is_switched_off_and_recorded(
-    standin, connection, is_hook, answer
+    standin, by_hook, by_bot, connection
 ):
-    destination = make(
-        standin, **({} if is_hook else {"secret": TOKEN, "channel": CHANNEL})
-    )
     make_message(connection)
-    standin.next = [answer]
-    assert deliver_due() == ["switched off"]
-    destination.refresh_from_db()
-    error = answer[2] if is_hook else answer[2]["error"]
-    assert error in destination.switched_off_because
-    recorded = Entry.objects.select_related("detail").get(
-        action="destination.switched_off"
-    )
-    assert error in recorded.detail.fields["explanation"]
-    assert len(standin.calls) == 1
+    for error, answer in (
+        ("no_service", (404, {}, "no_service")),
+        ("action_prohibited", (403, {}, "action_prohibited")),
+        ("token_revoked", (200, {}, {"ok": False, "error": "token_revoked"})),
+        ("is_archived", (200, {}, {"ok": False, "error": "is_archived"})),
+    ):
+        with rolled_back():
+            destination = by_hook if isinstance(answer[2], str) else by_bot
+            Delivery.objects.exclude(destination=destination).delete()
+            standin.next = [answer]
+            assert deliver_due() == ["switched off"], error
+            destination.refresh_from_db()
+            assert error in destination.switched_off_because
+            recorded = latest_details("destination.switched_off")
+            assert error in recorded["explanation"]
 
 
 def test_failure_is_tried_again_and_a_refused_card_is_shortened(
@@ -185,18 +179,6 @@ def test_failure_is_tried_again_and_a_refused_card_is_shortened(
     assert short["text"].endswith("Open the message on the desk.")
 
 
-def test_card_that_somebody_deleted_is_noted_and_not_posted_again(
-    standin, by_bot, connection, reviewer
-):
-    message = make_message(connection)
-    deliver_due()
-    standin.posts.clear()
-    decide(message, reviewer)
-    assert deliver_due() == ["card gone"]
-    assert Card.objects.get().removed
-    assert (standin.posts, by_bot.switched_off_at) == ({}, None)
-
-
 @given(
     st.one_of(
         st.just(HOSTILE),
@@ -215,14 +197,10 @@ def test_any_text_is_shown_literally_within_the_limits(text):
     body = card_body(message_card(facts, Status("Held", "amber", text), Mrkdwn()))
     for one in (body, short_body(body)):
         assert find_error(one) == ""
-        assert {
-            control.split("|")[0].split("^")[0].strip("<>")
-            for control in controls_in(one)
-        } <= {link, "!date"}
-    description = (
-        body["blocks"][1]["text"]["text"].replace("*Held.*", "").replace("<" + link, "")
-    )
-    assert not set("*_~`") & set(description.partition("\n")[0])
+        controls = {re.split("[|^]", control)[0] for control in controls_in(one)}
+        assert controls <= {f"<{link}", "<!date"}
+    first, _, _ = body["blocks"][1]["text"]["text"].partition("\n")
+    assert not set("*_~`") & set(first.removeprefix("*Held.*"))
 
 
 def test_address_and_token_are_stored_encrypted_and_never_come_out(
@@ -231,34 +209,18 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(
     client = signed_in(admin)
     assert b"Bot token" in client.get("/alerts/add/?kind=slack").content
     fields = form(url=standin.url + HOOK, secret=TOKEN, channel=CHANNEL)
-    assert client.post("/alerts/add/", fields).status_code == 302
-    destination = Destination.objects.get()
-    assert (destination.kind, destination.secret, destination.channel) == (
-        "slack",
-        TOKEN,
-        CHANNEL,
-    )
+    client.post("/alerts/add/", fields)
+    destination = Destination.objects.get(kind="slack", channel=CHANNEL)
     assert client.post(f"/alerts/{destination.pk}/test/").status_code == 302
-    assert standin.calls[-1].body["text"] == "A test from Countersign"
     standin.next = [(200, {}, {"ok": False, "error": "invalid_auth", "echo": TOKEN})]
     refused = client.post(f"/alerts/{destination.pk}/test/")
-    assert (
-        refused.status_code,
-        b"does not accept the bot&#x27;s token" in refused.content,
-    ) == (502, True)
+    assert b"does not accept the bot&#x27;s token" in refused.content
     # An empty field leaves it unchanged.
-    assert (
-        client.post(
-            f"/alerts/{destination.pk}/", form(name="#other", channel=CHANNEL)
-        ).status_code
-        == 302
-    )
+    client.post(f"/alerts/{destination.pk}/", form(name="#other", channel=CHANNEL))
     destination.refresh_from_db()
-    assert (destination.name, destination.secret, destination.tested_at is None) == (
-        "#other",
-        TOKEN,
-        False,
-    )
+    assert destination.name == "#other"
+    assert destination.secret == TOKEN
+    assert destination.tested_at is not None
     pages = [
         client.get("/alerts/"),
         client.get(f"/alerts/{destination.pk}/"),
@@ -269,12 +231,9 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(
             "SELECT row_to_json(alerts_destination)::text FROM alerts_destination"
         )
         rows = str(cursor.fetchall())
-    seen = (
-        rows
-        + str(list(EntryDetail.objects.values("fields")))
-        + str([vars(line) for line in caplog.records])
-    )
-    seen += "".join(page.content.decode() for page in pages)
+    seen = rows + str(list(EntryDetail.objects.values("fields")))
+    seen += str([vars(line) for line in caplog.records])
+    seen += "".join(page.text for page in pages)
     assert [secret for secret in SECRETS if secret in seen] == []
 
 
@@ -289,11 +248,8 @@ WRONG = {
 def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
     signed_in, admin, settings
 ):
-    assert {
-        url: webhook_error(url)
-        for url, words in WRONG.items()
-        if words not in webhook_error(url)
-    } == {}
+    for url, words in WRONG.items():
+        assert words in webhook_error(url), url
     assert webhook_error(REAL) == ""
     destination = Destination(kind="slack", url=REAL)
     assert (
@@ -305,10 +261,8 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
     found = channel_of("slack").test(
         Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2
     )
-    assert (found.accepted, "not a Slack webhook address" in found.sentence) == (
-        False,
-        True,
-    )
+    assert not found.accepted
+    assert "not a Slack webhook address" in found.sentence
     client = signed_in(admin)
     for fields, field in (
         ({}, "url"), ({"secret": TOKEN}, "channel"), ({"channel": CHANNEL}, "secret"),
@@ -316,18 +270,7 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(
         ({"secret": TOKEN, "channel": "#reviews"}, "channel"),
     ):  # fmt: skip
         answer = client.post("/alerts/add/", form(**fields))
-        assert (
-            answer.status_code,
-            f'id="{field}-problem"' in answer.content.decode(),
-        ) == (422, True), fields
-    assert "an address of Slack, which takes no signed webhooks" in channel_error(
-        "signed_webhook", REAL
-    )
-
-
-def channel_error(kind, url):
-    from django.core.exceptions import ValidationError
-
-    with pytest.raises(ValidationError) as raised:
-        channel_of(kind).clean({"url": url}, is_new=True)
-    return raised.value.message_dict["url"][0]
+        assert answer.status_code == 422, fields
+        assert f'id="{field}-problem"' in answer.text, fields
+    with pytest.raises(ValidationError, match="which takes no signed webhooks"):
+        channel_of("signed_webhook").clean({"url": REAL}, is_new=True)
