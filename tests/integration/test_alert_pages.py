@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from alerts.destinations.commands import (
     Settings,
-    add_destination,
     change_destination,
     remove_destination,
 )
@@ -70,23 +69,16 @@ def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refus
         "1180000000000000555",
         "https://discord.com/channels/1/1180000000000000555",
     ):
-        assert (
-            client.post("/alerts/add/", form("discord_bot", channel=typed)).status_code
-            == 302
-        )
-    assert {(one.kind, one.channel, one.url) for one in Destination.objects.all()} == {
-        ("discord_bot", "1180000000000000555", "")
-    }
+        client.post("/alerts/add/", form("discord_bot", channel=typed))
+    made = Destination.objects.filter(kind="discord_bot", url="")
+    assert [one.channel for one in made] == ["1180000000000000555"] * 2
     assert b"DISCORD_BOT_TOKEN is not set" in client.get("/alerts/").content
     assert "which has only digits" in problems("discord_bot", channel="#ops")["channel"]
+    assert "at least one" in problems("inngest", url=HOOK, events=[])["events"]
     assert "address" in problems("inngest", url=HOOK)["url"]
     assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
-    assert (
-        "Only a destination in Discord"
-        in problems("signed_webhook", url=ENDPOINT, answers_channel="x")[
-            "answers_channel"
-        ]
-    )
+    wrong = problems("signed_webhook", url=ENDPOINT, answers_channel="x")
+    assert "Only a destination in Discord" in wrong["answers_channel"]
 
 
 def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_shown(
@@ -95,13 +87,13 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
     client = signed_in(admin)
     make_destination(kind="inngest", url="https://inn.gs/e/an-event-key")
     answer = client.post("/alerts/add/", form("signed_webhook", url=ENDPOINT))
-    first = re.search(r"whsec_[\w+/=]+", answer.content.decode())[0]
+    first = re.search(r"whsec_[\w+/=]+", answer.text)[0]
     assert answer["Cache-Control"] == "no-store"
     destination = Destination.objects.get(kind="signed_webhook")
     assert destination.secret == first
     answer = client.post(f"/alerts/{destination.pk}/secret/")
     destination.refresh_from_db()
-    assert destination.secret in answer.content.decode()
+    assert destination.secret in answer.text
     assert destination.secret_before == first
     # A third secret would drop one that the receiver may still use; a leaked one is
     # dropped at once.
@@ -110,16 +102,10 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
     client.post(f"/alerts/{destination.pk}/secret/", {"leaked": "yes"})
     destination.refresh_from_db()
     assert destination.secret_before == ""
-    seen = (
-        answer.content
-        + client.get("/alerts/").content
-        + str(list(EntryDetail.objects.values("fields"))).encode()
-    )
-    assert [
-        hidden
-        for hidden in (b"whsec_", b"a-secret-path", b"an-event-key")
-        if hidden in seen
-    ] == []
+    seen = answer.text + client.get("/alerts/").text
+    seen += str(list(EntryDetail.objects.values("fields")))
+    for hidden in ("whsec_", "a-secret-path", "an-event-key"):
+        assert hidden not in seen
 
 
 def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
@@ -135,34 +121,23 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(
     answer = client.post(
         "/alerts/add/", form("discord_bot", channel="12345", answers_channel="#support")
     )
-    assert (answer.status_code, b'id="answers-problem"' in answer.content) == (
-        422,
-        True,
-    )
-    assert "#ops already answers requests from support" in answer.content.decode()
+    assert answer.status_code == 422
+    assert b'id="answers-problem"' in answer.content
+    assert "#ops already answers requests from support" in answer.text
 
     second = make_destination(kind="discord_bot", channel="12345")
-    for other in ("support", " ##SUPPORT "):
-        wanted = Settings(
-            name="Second",
-            privacy="headers",
-            kind="discord_bot",
-            channel="12345",
-            answers_channel=other,
-        )
-        with pytest.raises(NotChanged):
-            add_destination(settings=wanted, url="", actor=actor)
-        with pytest.raises(NotChanged):
-            change_destination(
-                destination_id=second.pk, settings=wanted, url="", actor=actor
-            )
-    remove_destination(destination_id=first.pk, actor=actor)
-    assert (
-        change_destination(
-            destination_id=second.pk, settings=wanted, url="", actor=actor
-        ).answers_channel
-        == other
+    wanted = Settings(name="Second", privacy="headers", answers_channel=" ##SUPPORT ")
+    change = partial(
+        change_destination,
+        destination_id=second.pk,
+        settings=wanted,
+        url="",
+        actor=actor,
     )
+    with pytest.raises(NotChanged):
+        change()
+    remove_destination(destination_id=first.pk, actor=actor)
+    assert change().answers_channel == " ##SUPPORT "
 
 
 def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connection):
@@ -181,25 +156,21 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
     Delivery.objects.update(next_attempt_at=timezone.now())
     assert deliver(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
-    assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == (
-        "failed",
-        "It was switched off.",
-    )
+    assert Delivery.objects.get().state == "failed"
+    assert Delivery.objects.get().last_error == "It was switched off."
     assert destination.switched_off_because == f"{admin.name} switched it off."
     for _ in range(2):
         client.post(f"/alerts/{destination.pk}/on/")
     destination.refresh_from_db()
-    assert (destination.switched_off_at, destination.switched_off_because) == (None, "")
-    assert (destination.failures, destination.waits_until) == (0, None)
+    assert destination.switched_off_at is None
+    assert destination.switched_off_because == ""
+    assert destination.failures == 0
+    assert destination.waits_until is None
     assert Delivery.objects.count() == 1
-    acts = (
-        Entry.objects.filter(action__startswith="destination.")
-        .order_by("pk")
-        .values_list("action", "actor_kind")
-    )
-    assert list(acts) == [
-        ("destination.switched_off", "person"),
-        ("destination.switched_on", "person"),
+    acts = Entry.objects.filter(action__startswith="destination.").oldest_first()
+    assert [one.action for one in acts] == [
+        "destination.switched_off",
+        "destination.switched_on",
     ]
 
 
@@ -211,25 +182,21 @@ def test_route_is_previewed_added_and_removed(
     make_message(make_connection("other"), subject="Of others")
     client, path = signed_in(admin), f"/alerts/{destination.pk}/routes/add/"
     fields = {"events": ["email.held"], "place": f"connection-{connection.pk}"}
-    page = client.post(path, {**fields, "do": "preview"}).content.decode()
+    page = client.post(path, {**fields, "do": "preview"}).text
     assert "A first message" in page
     assert "Of others" not in page
     assert 'class="discord-card amber"' in page
     assert not Route.objects.exists()
     with django_assert_num_queries(2):
-        assert {act.message.subject for act in newest_acts()} == {
-            "A first message",
-            "Of others",
-        }
+        assert len({act.message for act in newest_acts()}) == 2
 
     client.post(path, {**fields, "do": "add"})
     route = Route.objects.get()
-    assert (route.actions, route.connection) == (["message.held"], connection)
+    assert route.actions == ["message.held"]
+    assert route.connection == connection
     again = client.post(path, {**fields, "do": "add"})
-    assert (again.status_code, b"This route exists already" in again.content) == (
-        422,
-        True,
-    )
+    assert again.status_code == 422
+    assert b"This route exists already" in again.content
     client.post(f"/alerts/{destination.pk}/routes/{route.pk}/remove/")
     assert not Route.objects.exists()
     acts = ["destination.route_added", "destination.route_removed"]
@@ -251,7 +218,8 @@ def test_log_is_filtered_and_paged(signed_in, admin):
     ).json()
     assert len(listed["deliveries"]) == 50
     following = client.get(listed["next"]).json()
-    assert (len(following["deliveries"]), following["next"]) == (1, "")
+    assert len(following["deliveries"]) == 1
+    assert following["next"] == ""
     [last] = client.get(f"/alerts/log/?destination={other.pk}&format=json").json()[
         "deliveries"
     ]
@@ -259,7 +227,8 @@ def test_log_is_filtered_and_paged(signed_in, admin):
     page = client.get(
         "/alerts/log/?state=nonsense&before=x&destination=99999999999999999999"
     )
-    assert (page.status_code, b"51 were given up" in page.content) == (200, True)
+    assert page.status_code == 200
+    assert b"51 were given up" in page.content
 
 
 def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies(
@@ -278,13 +247,10 @@ def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies
         make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
     )
     for path in ("/alerts/log/", f"/alerts/log/{theirs.pk}/"):
-        page = client.get(path).content.decode()
+        page = client.get(path).text
         assert "Of theirs" in page
-        assert [
-            one
-            for one in ("Of others", "the request", "the answer", "Send again")
-            if one in page
-        ] == []
+        for text in ("Of others", "the request", "the answer", "Send again"):
+            assert text not in page
     for hidden in (others, none):
         assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
 
@@ -309,41 +275,34 @@ def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connec
     reviewer = make_person(
         "r@yourteam.example", "Rita", "reviewer", connection=connection
     )
-    page = signed_in(reviewer).get("/alerts/").content.decode()
-    for scope_name in (
-        f"In {connection}",
-        f"In the mailbox {mine}",
-        "In all connections",
-    ):
-        assert scope_name in page
+    page = signed_in(reviewer).get("/alerts/").text
+    assert f"In {connection}" in page
+    assert f"In the mailbox {mine}" in page
+    assert "In all connections" in page
     assert page.count("For mail that you cannot see") == 2
-    assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
+    assert other.name not in page
+    assert theirs.address not in page
 
 
 def test_admin_resends_one_or_all_failed_deliveries_once(signed_in, admin):
     destination = make_destination()
-    first, second = (
-        make_failed_delivery(destination, request='{"a": 1}', answer="<the answer"),
-        make_failed_delivery(destination),
-    )
+    first = make_failed_delivery(destination, request='{"a": 1}', answer="<answer")
+    second = make_failed_delivery(destination)
     client = signed_in(admin)
     answer = client.post(f"/alerts/log/{first.pk}/again/", {"state": "failed"})
     assert answer["Location"] == "/alerts/log/?state=failed"
     again = Delivery.objects.get(state="due")
     assert again.again_of == first
-    page = client.get(f"/alerts/log/{first.pk}/").content.decode()
-    for text in (
-        "{\n  &quot;a&quot;: 1\n}",
-        "&lt;the answer",
-        f"/alerts/log/{again.pk}/",
-    ):
-        assert text in page
+    page = client.get(f"/alerts/log/{first.pk}/").text
+    assert "{\n  &quot;a&quot;: 1\n}" in page
+    assert "&lt;answer" in page
+    assert f"/alerts/log/{again.pk}/" in page
     for _ in range(2):
         client.post("/alerts/log/again/")
     assert [
         one.again_of for one in Delivery.objects.filter(state="due").order_by("pk")
     ] == [first, second]
-    page = client.get("/alerts/log/").content.decode()
+    page = client.get("/alerts/log/").text
     assert "given up" not in page.replace("what was given up.", "")
     assert f"alert {again.pk}</a>" in page
 
@@ -357,16 +316,13 @@ def test_delivery_that_cannot_be_resent_does_not_block_the_others(
         removed_at=timezone.now(), switched_off_at=timezone.now()
     )
     off, on = make_destination(switched_off_at=timezone.now()), make_destination()
-    (
-        make_failed_delivery(removed),
-        make_failed_delivery(off),
-        make_failed_delivery(on, erased_at=timezone.now()),
-        make_failed_delivery(on),
-    )
+    for destination in (removed, off, on):
+        make_failed_delivery(destination)
+    make_failed_delivery(on, erased_at=timezone.now())
     client = signed_in(admin)
     assert b"<strong>2 were given up." in client.get("/alerts/log/").content
     for reason in ("1 sent again.", "The destination is switched off."):
-        assert reason in client.post("/alerts/log/again/", follow=True).content.decode()
+        assert reason in client.post("/alerts/log/again/", follow=True).text
     assert Delivery.objects.get(state="due").destination == on
 
 

@@ -80,7 +80,8 @@ def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(
         make_message(connection)
         assert deliver(delivery_id=Delivery.objects.get().pk) == "delivered"
         test, held = receiver.posts
-        assert (test.said["type"], held.said["type"]) == ("desk.test", "email.held")
+        assert test.said["type"] == "desk.test"
+        assert held.said["type"] == "email.held"
         receiver.status = 410
         make_message(connection)
         assert (
@@ -113,24 +114,14 @@ def test_contracts_hold_once_the_folder_is_added_as_step_9_says(tmp_path):
 
 def test_every_folder_is_a_kind_with_what_the_form_needs():
     kinds = all_channels()
-    assert set(kinds) == {
-        "discord_webhook",
-        "discord_bot",
-        "inngest",
-        "signed_webhook",
-        "slack",
-    }
+    assert len(kinds) == 5
     for kind, channel in kinds.items():
         assert len(kind) <= 20
         assert {field.name for field in channel.fields} <= {"url", "channel", "secret"}
-        assert all(
-            (
-                channel.label,
-                channel.summary,
-                channel.service,
-                channel.hosts or channel.makes_secret,
-            )
-        )
+        assert channel.label
+        assert channel.summary
+        assert channel.service
+        assert channel.hosts or channel.makes_secret
 
 
 @pytest.mark.parametrize("kind", ["event", "card"])
@@ -146,18 +137,11 @@ def test_destination_without_its_folder_says_so_and_is_switched_off_by_its_next_
         Delivery.objects.update(kind="event", card=None)
     Delivery.objects.update(next_attempt_at="2026-01-01T00:00Z")
     client = signed_in(admin)
-    for page in (
-        "/alerts/",
-        f"/alerts/{destination.pk}/",
-        f"/alerts/{destination.pk}/routes/add/",
-    ):
-        answer = client.get(page)
-        assert answer.status_code == 200
-        assert b"Not installed" in answer.content or "routes" in page
-    assert (
-        b"This kind is not installed."
-        in client.post(f"/alerts/{destination.pk}/test/").content
-    )
+    own = f"/alerts/{destination.pk}/"
+    for page in ("/alerts/", own):
+        assert "Not installed" in client.get(page).text
+    assert client.get(f"{own}routes/add/").status_code == 200
+    assert "This kind is not installed." in client.post(f"{own}test/").text
     assert deliver(delivery_id=Delivery.objects.get().pk) == "switched off"
     destination.refresh_from_db()
     assert destination.switched_off_because == "This kind is not installed."
