@@ -11,8 +11,6 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
 
-EXPORT = "/audit/export/"
-
 
 def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path):
     auditor = open_as("AUDITOR", accept_downloads=True)
@@ -40,27 +38,3 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     )
     auditor.get_by_role("link", name="Exports").click()
     expect(auditor.locator(".exports tbody tr").first).to_contain_text("Done")
-    # One half-finished download, and one whose reader left.
-    key = (
-        auditor.locator(".exports tbody tr")
-        .first.get_attribute("id")
-        .removeprefix("export-")
-    )
-    for state, words in (
-        ("running", "1 of"),
-        ("broken_off", "The file is incomplete"),
-        ("asked", "Download the file"),
-    ):
-        alter(product, key, state)
-        auditor.goto(f"{desk}{EXPORT}{key}/")
-        expect(auditor.locator("#export")).to_contain_text(words)
-    alter(product, key, "done")
-    expect(auditor.get_by_role("heading", name="Complete")).to_be_visible()
-
-
-def alter(product, key, state):
-    product.sql(
-        "UPDATE audit_export SET state = %s, rows_done = 1, changed_at = now() WHERE id = %s",
-        state,
-        key,
-    )

@@ -42,11 +42,6 @@ def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(
     expect(
         page.get_by_text("Everything under this checkpoint is still there.")
     ).to_be_visible()
-    page.get_by_label("Checkpoint or proof").fill(
-        json.dumps({**head, "entries": "0" * 64})
-    )
-    page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("Its signature does not match")).to_be_visible()
 
 
 def _head(page, address):
