@@ -38,7 +38,8 @@ AWKWARD = [
 def _check(entry):
     stored = Entry.objects.get(pk=entry.pk)
     assert stored.hash == entry.hash == entry_hash(stored)
-    assert (stored.xid, stored.at) == (entry.xid, entry.at)
+    assert stored.xid == entry.xid
+    assert stored.at == entry.at
     detail = EntryDetail.objects.get(pk=entry.pk)
     hashes = {
         name: detail_hash(bytes(detail.salt), name, text)

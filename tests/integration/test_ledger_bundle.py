@@ -77,12 +77,17 @@ def test_bundle_holds_everything_and_verifies_itself(
 
 def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     made = write_bundle(tmp_path / "bundle.zip")
-    assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
+    assert made.entries == 9
+    assert made.size == 7
+    assert made.seals == 2
+    assert made.unsealed == 2
     assert set(zipfile.ZipFile(tmp_path / "bundle.zip").namelist()) == FILES
     report = verifier.check_bundle(
         str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint])
     )
-    assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
+    assert report.findings == []
+    assert report.entries == 9
+    assert report.unsealed == 2
     # Removed or omitted details are reported, and the bundle verifies.
     number = SealedEntry.objects.get(position=0).entry
     with transaction.atomic():
@@ -95,7 +100,8 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     for name, missing, details in (("with", 1, True), ("without", 10, False)):
         write_bundle(tmp_path / name, details=details)
         report = verifier.check_bundle(str(tmp_path / name))
-        assert (report.findings, len(report.missing)) == ([], missing)
+        assert report.findings == []
+        assert len(report.missing) == missing
         assert (
             b"tested" in (tmp_path / name / "details.jsonl").read_bytes()
         ) == details
@@ -136,7 +142,8 @@ def test_bundle_is_a_snapshot_and_blocks_nobody(ledger, tmp_path):
         append(2)
         seal()
         made = write_bundle(tmp_path / "bundle")
-    assert (made.seals, made.unsealed) == (3, 2)
+    assert made.seals == 3
+    assert made.unsealed == 2
     assert verifier.check_bundle(str(tmp_path / "bundle")).findings == []
 
 

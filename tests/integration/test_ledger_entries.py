@@ -58,12 +58,11 @@ def of(message, *actions):
 
 def is_complete(entry, person):
     """Who, what, when (UTC, just now), from where, and by which request."""
-    assert (entry.actor_kind, entry.actor_id, entry.details["actor"]) == (
-        "person",
-        str(person.pk),
-        str(person),
-    )
-    assert (entry.surface, entry.details["address"]) == ("web", HERE)
+    assert entry.actor_kind == "person"
+    assert entry.actor_id == str(person.pk)
+    assert entry.details["actor"] == str(person)
+    assert entry.surface == "web"
+    assert entry.details["address"] == HERE
     assert entry.at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - entry.at) < timedelta(minutes=5)
     assert re.fullmatch("[0-9a-f]{16}", entry.trace)
@@ -91,15 +90,11 @@ def test_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
     )
     assert is_complete(came, reviewer)
     assert is_complete(left, reviewer)
-    assert (failed.actor_kind, failed.actor_id, failed.surface) == (
-        "anonymous",
-        "",
-        "web",
-    )
-    assert (failed.details["email"], failed.details["address"]) == (
-        reviewer.email,
-        HERE,
-    )
+    assert failed.actor_kind == "anonymous"
+    assert failed.actor_id == ""
+    assert failed.surface == "web"
+    assert failed.details["email"] == reviewer.email
+    assert failed.details["address"] == HERE
     assert failed.trace
     assert len({one.trace for one in (failed, came, left)}) == 3
 
@@ -138,10 +133,8 @@ def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(
         is_complete(line, reviewer) for line in (opened, verdict, decided, denied)
     )
     for line in (opened, verdict, decided):
-        assert (line.message, line.fingerprint) == (
-            message.public_id,
-            message.revision.fingerprint,
-        )
+        assert line.message == message.public_id
+        assert line.fingerprint == message.revision.fingerprint
     assert verdict.trace == decided.trace, "of one request"
     assert [line["trace"] for line in log() if line["text"] == "access denied"] == [
         denied.trace
@@ -169,11 +162,9 @@ def test_passkey_is_told_when_it_is_added(reviewer):
         actor=reviewer.actor(surface="web", address=HERE), name="Phone", credential={}
     )
     (line,) = lines_of("person.factor_added")
-    assert (line.details["before"], line.details["after"], line.details["address"]) == (
-        "nothing",
-        "passkey Phone",
-        HERE,
-    )
+    assert line.details["before"] == "nothing"
+    assert line.details["after"] == "passkey Phone"
+    assert line.details["address"] == HERE
 
 
 def test_connection_and_its_webhook_are_told_from_the_first_step(
@@ -233,26 +224,20 @@ def test_mail_that_was_never_held_is_told_whole(client):
         )
         assert post_event(client, connection, body).status_code == 200
         (entry,) = lines_of(action)
-        details = entry.details
-        assert (entry.actor_kind, entry.actor_id, entry.surface) == (
-            "webhook",
-            "main",
-            "webhook",
-        ), name
-        assert (entry.connection, entry.message) == (
-            connection.pk,
-            Message.objects.latest("pk").public_id,
-        ), name
-        assert details["sender"] == fields.get("from", "support@yourteam.example")
-        assert (details["subject"], details["recipients"]) == (
-            "Your refund for order 4471",
-            "dana@northwind.example",
-        )
-        assert (details["key"], entry.trigger, details["address"]) == (
-            "Invoices",
-            TRIGGER,
-            HERE,
-        ), name
+        assert entry.actor_kind == "webhook", name
+        assert entry.actor_id == "main", name
+        assert entry.surface == "webhook", name
+        assert entry.connection == connection.pk, name
+        assert entry.message == Message.objects.latest("pk").public_id, name
+        told = {
+            "sender": fields.get("from", "support@yourteam.example"),
+            "subject": "Your refund for order 4471",
+            "recipients": "dana@northwind.example",
+            "key": "Invoices",
+            "address": HERE,
+        }
+        assert told.items() <= entry.details.items(), name
+        assert entry.trigger == TRIGGER, name
         assert entry.trace, name
 
 
@@ -266,18 +251,17 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
     upstream.answers["/v1/refusals"] = (200, {"refusals": [row], "cursor": None})
     read_refusals(connection.pk)
     (line,) = lines_of("message.refused_at_gate")
-    assert (line.actor_kind, line.surface) == ("webhook", "worker")
+    assert line.actor_kind == "webhook"
+    assert line.surface == "worker"
     assert line.connection == connection.pk
-    assert {
-        name: line.details[name]
-        for name in ("recipients", "refused", "rule", "key", "at the gate")
-    } == {
+    told = {
         "recipients": "dana@x.example, lee@y.example",
         "refused": "dana@x.example",
         "rule": "allowlist of support@yourteam.example",
         "key": "01KEY",
         "at the gate": "2026-11-20 10:00:00 UTC",
     }
+    assert told.items() <= line.details.items()
     assert line.trigger == TRIGGER
 
 
@@ -295,7 +279,8 @@ def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, revie
     client.get(path, headers={"Sec-Purpose": "prefetch;prerender"})
     client.get(f"{path}body/")
     (served,) = of(message.public_id, "message.served", "message.opened")
-    assert (served.action, served.actor_id) == ("message.served", str(reviewer.pk))
+    assert served.action == "message.served"
+    assert served.actor_id == str(reviewer.pk)
     assert served.fingerprint == message.revision.fingerprint
     for _ in range(2):
         client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})

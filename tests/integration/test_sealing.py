@@ -44,15 +44,14 @@ def append_in_one_transaction(number):
 
 def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_other():
     made = append(5)
-    assert (seal_all(), seal_all()) == (5, 0), "nothing new makes no seal"
+    assert seal_all() == 5, "nothing new makes no seal"
+    assert seal_all() == 0, "nothing new makes no seal"
     (seal,) = check_chain()
-    assert (seal.number, seal.kind, seal.epoch, seal.size, seal.after_id) == (
-        1,
-        "seal",
-        1,
-        5,
-        0,
-    )
+    assert seal.number == 1
+    assert seal.kind == "seal"
+    assert seal.epoch == 1
+    assert seal.size == 5
+    assert seal.after_id == 0
     assert seal.cluster == cluster_id() != ""
     assert list(
         SealedEntry.objects.order_by("position").values_list("entry", flat=True)
@@ -93,7 +92,8 @@ def test_what_is_written_while_it_seals_waits_for_the_next_time():
     append(3)
     post_save.connect(append_another, sender=Seal)
     try:
-        assert (seal_all(), seal_all()) == (3, 1)
+        assert seal_all() == 3
+        assert seal_all() == 1
     finally:
         post_save.disconnect(append_another, sender=Seal)
     assert [seal.size for seal in check_chain()] == [3, 4]
@@ -109,7 +109,9 @@ def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     keys, settings.SEAL_KEYS = settings.SEAL_KEYS, []
     assert seal_all() == 0
     now = sealing_state(clock())
-    assert (now.is_on, now.is_stopped, now.is_well) == (False, False, False)
+    assert not now.is_on
+    assert not now.is_stopped
+    assert not now.is_well
     assert "not sealed" in now.why
     settings.SEAL_KEYS = keys
     assert seal_all() == 1
@@ -139,12 +141,16 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
     append(3)
     assert seal_all() == 0
     now = sealing_state(clock())
-    assert (now.is_on, now.is_stopped, now.is_well) == (True, True, False)
+    assert now.is_on
+    assert now.is_stopped
+    assert not now.is_well
     assert "Put it back into SEAL_KEY" in now.why
 
     settings.SEAL_KEYS = [new, old]
     # The entry about the key itself follows at the next beat.
-    assert (seal_all(), seal_all(), seal_all()) == (3, 1, 0)
+    assert seal_all() == 3
+    assert seal_all() == 1
+    assert seal_all() == 0
     assert [(seal.kind, seal.size) for seal in check_chain()] == [
         ("seal", 2),
         ("key", 2),
@@ -269,15 +275,15 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
 def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
     append(3)
     now = sealing_state(clock())
-    assert (now.last, now.unsealed, now.is_late) == (None, 3, False)
+    assert now.last is None
+    assert now.unsealed == 3
+    assert not now.is_late
     seal_all()
     now = sealing_state(clock())
-    assert (now.last, now.unsealed, now.waits_since, now.is_well) == (
-        latest_seal(),
-        0,
-        None,
-        True,
-    )
+    assert now.last == latest_seal()
+    assert now.unsealed == 0
+    assert now.waits_since is None
+    assert now.is_well
     assert now.age == timedelta(0)
 
     with another_session(application_name="somebody's report") as session:
@@ -287,12 +293,10 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
         since = sealing_state(clock()).waits_since
         assert not sealing_state(since + timedelta(seconds=60)).is_late
         now = sealing_state(since + timedelta(seconds=61))
-        assert (now.unsealed, now.is_late, now.is_well, now.age) == (
-            3,
-            True,
-            False,
-            timedelta(seconds=61),
-        )
+        assert now.unsealed == 3
+        assert now.is_late
+        assert not now.is_well
+        assert now.age == timedelta(seconds=61)
         assert (
             f"process {session.info.backend_pid} (somebody's report), open since"
             in now.why

@@ -113,20 +113,17 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(
     # The entry about the restore, and the one after it.
     assert seal() == "2 sealed, 1 anchored"
     restored, after = check_chain()[3:]
-    assert (restored.kind, restored.epoch, restored.note) == (
-        "restored",
-        2,
-        "the backup of Monday was played back",
-    )
-    assert (after.kind, after.epoch) == ("seal", 2)
+    assert restored.kind == "restored"
+    assert restored.epoch == 2
+    assert restored.note == "the backup of Monday was played back"
+    assert after.kind == "seal"
+    assert after.epoch == 2
     assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
     assert sealing_state(clock()).is_well
     details = Entry.objects.get(action="ledger.restored").detail.fields
-    assert (details["seal"], details["epoch"], details["reason"]) == (
-        "4",
-        "2",
-        restored.note,
-    )
+    assert details["seal"] == "4"
+    assert details["epoch"] == "2"
+    assert details["reason"] == restored.note
 
 
 def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):

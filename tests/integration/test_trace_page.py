@@ -71,7 +71,7 @@ def answers(message):
 def read(client, message, query=""):
     answer = client.get(f"/audit/trace/{message.public_id}/{query}")
     assert answer.status_code == 200
-    return words(answer.content.decode())
+    return words(answer.text)
 
 
 def test_page_alone_answers_the_five_questions(
@@ -209,7 +209,7 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
         message, "alert.delivered", worker("alerts"), destination="#approvals"
     )
     record_action(message, "message.sent", reason="</script>\u202egnp")
-    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
+    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").text
     assert f"seal {seal.number}" in page
     assert "not sealed yet" in page
     assert re.search(
@@ -217,11 +217,9 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
     )
     assert "An alert was posted in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
-    assert ("<img src=x" in page, "&lt;img src=x" in page, "\u202e" in page) == (
-        False,
-        True,
-        False,
-    )
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+    assert "\u202e" not in page
 
 
 def test_heading_of_a_chapter_fits_what_it_holds(signed_in, connection, auditor):
@@ -236,7 +234,7 @@ def test_heading_of_a_chapter_fits_what_it_holds(signed_in, connection, auditor)
         "ledger.proof_taken",
     ):
         record_action(message, action)
-    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
+    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").text
     titles = re.findall(r'<h2 id="chapter-[1-9]">(.*?)</h2>', page)
     assert titles == [
         "Held",
@@ -281,7 +279,7 @@ def test_more_entries_than_a_page_are_paged_and_none_is_lost(
         0,
     )
     while after is not None:
-        page = client.get(f"{path}?after={after}").content.decode()
+        page = client.get(f"{path}?after={after}").text
         listing = client.get(f"{path}?after={after}&format=json").json()
         found += [int(number) for number in re.findall(r'<li id="line-(\d+)"', page)]
         assert ("Later entries" in page) == (listing["next_after"] is not None)
