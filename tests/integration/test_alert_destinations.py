@@ -83,7 +83,7 @@ def test_destination_is_added_with_its_kind_and_event_samples(
     [route] = added.routes.all()
     assert route.connection == other
     assert route.actions == ["message.held", "message.failed"]
-    assert Entry.objects.filter(action="destination.added").count() == 1
+    assert Entry.objects.of_action("destination.added").count() == 1
 
 
 def test_address_is_write_only(signed_in, admin, discord, caplog):
@@ -149,7 +149,7 @@ def test_test_is_posted_without_mentions_and_remembered(
     assert call.body["allowed_mentions"] == {"parse": []}
     assert Destination.objects.proved().get() == destination
     assert Destination.objects.get().posts_in == f"9{NUMBER}"
-    assert Entry.objects.filter(action="destination.tested").count() == 1
+    assert Entry.objects.of_action("destination.tested").count() == 1
     # A test that does not arrive shows the reason on the destination's page.
     discord.next[NUMBER] = [(403, {}, {})]
     answer = client.post(f"/alerts/{destination.pk}/test/")
@@ -181,7 +181,7 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(
     # ledger.
     assert not Destination.objects.proved().exists()
     assert Destination.objects.get().switched_off_at is None
-    assert Entry.objects.filter(action="destination.tested").count() == 5
+    assert Entry.objects.of_action("destination.tested").count() == 5
 
     asked = len(discord.calls)
     settings.OUTGOING_ALLOW = []
@@ -269,4 +269,4 @@ def test_removed_destination_gets_no_deliveries_and_its_address_is_deleted(
     assert b"No destinations yet" in client.get("/alerts/").content
     assert client.get(f"/alerts/{destination.pk}/").status_code == 404
     assert not Destination.objects.switched_off().exists()
-    assert Entry.objects.filter(action="destination.removed").count() == 1
+    assert Entry.objects.of_action("destination.removed").count() == 1

@@ -157,7 +157,7 @@ def test_destination_that_is_gone_is_called_once_and_delays_no_other(
         assert f"Discord answered {status}" in destination.switched_off_because
         assert len(discord.of(status)) == 1
     assert len(discord.of(2, 200)) == 2
-    assert Entry.objects.filter(action="destination.switched_off").count() == 3
+    assert Entry.objects.of_action("destination.switched_off").count() == 3
 
 
 def die_after_the_post(monkeypatch, destination):

@@ -86,7 +86,7 @@ def test_card_without_details_is_edited_when_a_late_event_brings_them(
     assert edited == "PATCH"
     assert card["title"] == "Your refund for order 4471"
     assert card["fields"][1]["value"] == r"dana\@northwind.example"
-    assert Entry.objects.filter(action="message.named").count() == 1
+    assert Entry.objects.of_action("message.named").count() == 1
     assert {call.body["allowed_mentions"]["parse"] == [] for call in discord.calls} == {
         True
     }

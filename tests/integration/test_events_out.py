@@ -259,7 +259,8 @@ def test_privacy_level_applies_to_every_field_of_an_event(
         assert ("your refund is on its way" in raw) == (privacy == "full")
         if privacy == "minimal":
             hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the message")
-            assert [one for one in hidden if one in raw] == []
+            for one in hidden:
+                assert one not in raw
             expected = {"to": ["d…@northwind.example"], "decided_by": "a reviewer"}
         else:
             expected = {

@@ -192,9 +192,8 @@ def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(
         *({"HTTP_X_SIGNATURE_ED25519": wrong} for wrong in ("", "00" * 64, "é" * 128)),
         *({"HTTP_X_SIGNATURE_TIMESTAMP": wrong} for wrong in ("", "1e9", "9" * 40)),
     ]  # fmt: skip
-    assert [
-        change for change in changes if sent(body, **change).status_code != 401
-    ] == []
+    for change in changes:
+        assert sent(body, **change).status_code == 401
     # The signature is checked first, so invalid JSON is refused in the same way.
     for raw in (json.dumps(body).encode(), b"{"):
         assert (

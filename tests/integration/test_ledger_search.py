@@ -484,7 +484,7 @@ def test_search_is_saved_links_back_and_is_recorded(desk):
     ):
         save(desk, **fields)
         assert words in desk.get("/audit/").text
-    assert Entry.objects.filter(action="ledger.search_saved").count() == 2
+    assert Entry.objects.of_action("ledger.search_saved").count() == 2
 
 
 def test_saved_search_is_its_owners_alone_unless_shared_and_deleted_by_them_alone(
