@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from alerts.deliveries.drain import drain, with_something_due
 from alerts.models import Delivery, Destination, Route
 from common.redis import quick_redis
 from demo.discord.limits import find_errors
+from tests import factories
 from tests.serving import Handler, serving
 from tests.stack import wait_for
 
@@ -30,6 +32,8 @@ _PATH = re.compile(
 )
 PROGRAM = "0"
 LONG = 60
+# Alerts do not depend on a message's content.
+make_message = partial(factories.make_message, hydrated=False)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Resending deliveries, posting by the bot, and the order of a message's events."""
 
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.db.models.functions import Now
@@ -13,13 +12,10 @@ from alerts.deliveries.waits import hold_back
 from alerts.errors import NotResent
 from alerts.models import Card, Delivery, Destination
 from audit.models import Entry
-from tests import factories
-from tests.alerting import deliver
+from tests.alerting import deliver, make_message
 
 pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
-# Alerts do not depend on a message's content.
-make_message = partial(factories.make_message, hydrated=False)
 
 
 @pytest.fixture

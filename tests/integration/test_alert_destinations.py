@@ -2,8 +2,6 @@
 its address stays secret.
 """
 
-from functools import partial
-
 import pytest
 from django.db import connection as db
 
@@ -14,14 +12,11 @@ from audit.models import Entry, EntryDetail
 from audit.recording import record
 from common.actors import worker
 from mirror.models import Message
-from tests import factories
-from tests.alerting import deliver
+from tests.alerting import deliver, make_message
 from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db
 
-# Alerts do not depend on a message's content.
-make_message = partial(factories.make_message, hydrated=False)
 TOKEN = "a-token_that_nobody_may_see"
 NUMBER = "1180000000000000427"
 PATH = f"/api/webhooks/{NUMBER}/{TOKEN}"

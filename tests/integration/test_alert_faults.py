@@ -5,7 +5,6 @@ posted too often.
 import json
 import re
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.db.models import F
@@ -18,14 +17,11 @@ from audit.models import Entry
 from audit.recording import record
 from common.actors import worker
 from common.redis import quick_redis
-from tests import factories
-from tests.alerting import deliver, work_to_the_end
+from tests.alerting import deliver, make_message, work_to_the_end
 from tests.factories import event_body, post_confirmed
 
 pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
-# Alerts do not depend on a message's content.
-make_message = partial(factories.make_message, hydrated=False)
 SCOPE = rates.Scope("somewhere", "1", "POST")
 
 

@@ -20,14 +20,11 @@ from alerts.models import Delivery, Destination, Route
 from alerts.views.routes import newest_acts
 from audit.models import Entry, EntryDetail
 from mirror.models import Mailbox
-from tests import factories
-from tests.alerting import deliver
+from tests.alerting import deliver, make_message
 from tests.factories import make_connection, make_person
 
 pytestmark = pytest.mark.django_db
 
-# Alerts do not depend on a message's content.
-make_message = partial(factories.make_message, hydrated=False)
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
 

@@ -3,7 +3,6 @@ matching route only.
 """
 
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.db import connection as database
@@ -38,14 +37,13 @@ from common.actors import worker
 from mirror.models import Connection, Mailbox, Message
 from mirror.sync.health import tell_of_staleness
 from tests import factories
+from tests.alerting import make_message
 from tests.factories import make_connection, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
-# Planning does not depend on a message's content.
-make_message = partial(factories.make_message, hydrated=False)
 KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 
 

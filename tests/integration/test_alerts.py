@@ -3,7 +3,6 @@ are not trusted.
 """
 
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from django.db import connection as database
@@ -19,14 +18,12 @@ from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
 from audit.models import Entry
 from tests import factories
-from tests.alerting import deliver
+from tests.alerting import deliver, make_message
 from tests.factories import event_body, post_confirmed, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 from tests.programs import program
 
 pytestmark = pytest.mark.django_db
-# Alerts do not depend on a message's content.
-make_message = partial(factories.make_message, hydrated=False)
 NAMELESS = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
 
 
