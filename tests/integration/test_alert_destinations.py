@@ -46,15 +46,6 @@ def changed(destination, **fields):
     destination.refresh_from_db()
 
 
-def act(action, message):
-    record(
-        action,
-        actor=worker("test"),
-        connection=message.connection_id,
-        message=message.public_id,
-    )
-
-
 def test_destination_is_added_with_its_kind_and_event_samples(
     signed_in, admin, discord
 ):
@@ -241,7 +232,7 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
         (one.message, one.removed, one.discord_message_id) for one in Card.objects.all()
     }
     assert cards == {(held, False, ""), (decided, True, "111"), (None, False, "")}
-    act("claim.taken", held)
+    record("claim.taken", actor=worker("test"), message=held.public_id)
     assert deliver(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"
     [call] = discord.calls
     assert call.method == "POST"

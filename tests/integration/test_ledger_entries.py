@@ -41,7 +41,6 @@ from tests.integration.deciding import decide
 pytestmark = pytest.mark.django_db
 
 HERE = "192.0.2.7"
-PASSWORD = "correct horse battery"
 
 
 def lines_of(action):
@@ -70,7 +69,7 @@ def is_complete(entry, person):
     return True
 
 
-def enter(client, email, password=PASSWORD):
+def enter(client, email, password="correct horse battery"):
     return client.post(
         "/accounts/login/", {"login": email, "password": password}, REMOTE_ADDR=HERE
     )

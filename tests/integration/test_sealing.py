@@ -36,12 +36,6 @@ from tests.ledger import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def append_in_one_transaction(number):
-    with transaction.atomic():
-        for _ in range(number):
-            record("message.opened", actor=ACTOR)
-
-
 def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_other():
     made = append(5)
     assert seal_all() == 5, "nothing new makes no seal"
@@ -64,7 +58,8 @@ def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_ot
 def test_transaction_of_many_entries_spans_three_seals(monkeypatch):
     monkeypatch.setattr(sealer, "AT_MOST", 10)
     append()
-    append_in_one_transaction(25)
+    with transaction.atomic():
+        append(25)
     append()
     assert seal_all() == 27
     seals = check_chain()

@@ -152,10 +152,6 @@ def _sign_again(made, first=0, key=None):
             made.seals[index] = sign(seal, key) if key else seal
 
 
-def _edit_seal(made, number, **says):
-    made.seals[number - 1].update(says)
-
-
 def _hour(hour):
     return f"2026-11-21T0{hour}:04:33.000000+00:00"
 
@@ -177,7 +173,7 @@ LIES = [
     (NOT_SIGNED, lambda made: (_change(made, 7, actor_id="9"), _sign_again(made, 1))),
     (
         NOT_SIGNED,
-        lambda made: _edit_seal(made, 3, signature=_high(made.seals[2]["signature"])),
+        lambda made: made.seals[2].update(signature=_high(made.seals[2]["signature"])),
     ),
     # Removed, put in, swapped.
     (
