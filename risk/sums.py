@@ -221,14 +221,13 @@ def _tokens(text: str) -> list[_Item]:
             continue
         gap = text[after : token.start()]
         after = token.end()
-        if (
-            kind in ("date", "digits")
-            and found
-            and found[-1].kind == _NUMBER
-            and _goes_on(gap, one)
-        ):
-            found[-1].end = after
-            continue
+        if kind in ("date", "digits") and found and found[-1].kind == _NUMBER:
+            # Behind a separator they belong to the number before them, and three of
+            # them behind a blank.
+            goes_on = _TIGHT.fullmatch(gap) or (len(one) == 3 and _LOOSE.fullmatch(gap))
+            if goes_on:
+                found[-1].end = after
+                continue
         item = _Item(_WORD, one, gap, token.start(), after)
         if is_money:
             item.kind, item.code = _MONEY, SIGNS.get(one, "")
@@ -240,15 +239,6 @@ def _tokens(text: str) -> list[_Item]:
     for item in found:
         item.text = text[item.start : item.end]
     return found
-
-
-def _goes_on(gap: str, digits: str) -> bool:
-    """Whether these digits belong to the number before them: behind a separator, and
-    three of them behind a blank.
-    """
-    return bool(_TIGHT.fullmatch(gap)) or (
-        len(digits) == 3 and bool(_LOOSE.fullmatch(gap))
-    )
 
 
 _BETWEEN_LETTERS = frozenset(("", ".", "-", "|", '"', "״"))
@@ -295,32 +285,33 @@ def _classified(items: Sequence[_Item]) -> list[_Item]:
             _classify_word(item, before, after)
     for before, item, _ in _neighbours(items):
         # "5OOO", "x5", "5000ff": a token with another letter in it is no number.
-        if (
-            before is not None
-            and not item.gap
-            and {before.kind, item.kind} in ({_NUMBER, _WORD}, {_NUMBER})
-        ):
+        kinds = {before.kind, item.kind}
+        if not item.gap and kinds in ({_NUMBER, _WORD}, {_NUMBER}):
             before.value = item.value = None
     found: list[_Item] = []
     for item in items:
-        last = found[-1] if found else None
-        if item.kind == _ZEROS and last is not None and last.kind == _NUMBER:
-            last.value = (
-                None
-                if last.value is None
-                else min(last.value.scaleb(item.zeros), LARGEST)
-            )
+        last = found[-1] if found else _NOTHING
+        if item.kind == _ZEROS and last.kind == _NUMBER:
+            if last.value is not None:
+                last.value = min(last.value.scaleb(item.zeros), LARGEST)
             last.end = item.end
-        elif (
-            item.kind == _MONEY
-            and last is not None
-            and last.kind == _WORD
-            and (code := _named(last, item))
-        ):
-            found[-1] = _Item(
-                _MONEY, item.text, last.gap, last.start, item.end, code=code
-            )
-        elif item.kind != _PART_OF_SIGN:
+            continue
+        if item.kind == _MONEY and last.kind == _WORD:
+            # Which currency "dollars" are behind "US".
+            name = folded(item.text)
+            named = [
+                code
+                for (nation, start), code in NAMED.items()
+                if folded(last.text) == nation and name.startswith(start)
+            ]
+            if named:
+                item.code = named[0]
+                item.gap = last.gap
+                item.start = last.start
+                item.zeros = 0
+                found[-1] = item
+                continue
+        if item.kind != _PART_OF_SIGN:
             found.append(item)
     return found
 
@@ -336,99 +327,57 @@ def _with_dashes(items: Sequence[_Item], text: str) -> list[_Item]:
     found: list[_Item] = []
     for before, item, after in _neighbours(items):
         found.append(item)
-        has_name = any(
-            one is not None and one.kind == _MONEY for one in (before, after)
-        )
-        if (
-            item.kind == _NUMBER
-            and not has_name
-            and (dashes := _DASHED.match(text, item.end))
-        ):
+        dashes = _DASHED.match(text, item.end)
+        if dashes and item.kind == _NUMBER and _MONEY not in (before.kind, after.kind):
             found.append(_Item(_MONEY, dashes[0], "", item.end, item.end))
     return found
 
 
-def _neighbours(
-    items: Sequence[_Item],
-) -> Iterator[tuple[_Item | None, _Item, _Item | None]]:
-    for at, item in enumerate(items):
-        yield (
-            items[at - 1] if at else None,
-            item,
-            items[at + 1] if at + 1 < len(items) else None,
-        )
+# Stands where there is no item.
+_NOTHING = _Item("", "", "", 0, 0)
 
 
-def _named(word: _Item, money: _Item) -> str:
-    """Return which currency "dollars" are behind "US"; empty where the word does not
-    say that.
-    """
-    before = folded(word.text)
-    name = folded(money.text)
-    return next(
-        (
-            code
-            for (one, start), code in NAMED.items()
-            if before == one and name.startswith(start)
-        ),
-        "",
-    )
+def _neighbours(items: Sequence[_Item]) -> Iterator[tuple[_Item, _Item, _Item]]:
+    around = [_NOTHING, *items, _NOTHING]
+    return zip(around, items, around[2:], strict=False)
 
 
-def _classify_word(item: _Item, before: _Item | None, after: _Item | None) -> None:
+def _classify_word(item: _Item, before: _Item, after: _Item) -> None:
     key = folded(item.text)
-    follows = (
-        before is not None
-        and before.kind in (_NUMBER, _ZEROS)
-        and item.gap in ("", " ", "-")
-    )
+    follows = before.kind in (_NUMBER, _ZEROS) and item.gap in ("", " ", "-")
     is_glued = follows and not item.gap
-    leads_money = (
-        after is not None and after.gap in ("", " ", ". ", "-") and _is_money(after)
+    leads_money = after.gap in ("", " ", ". ", "-") and (
+        after.kind == _MONEY
+        or (
+            after.kind == _WORD
+            and currency_of(after.text, follows_number=True) is not None
+        )
     )
     zeros = TIMES.get(key)
     if zeros and follows and (is_glued or leads_money or key not in UNSURE_TIMES):
         item.kind = _ZEROS
         item.zeros = zeros
         return
-    if (
-        after is not None
-        and after.kind == _MONEY
-        and not after.gap
-        and zeros in (3, 6, 12)
-    ):
+    if after.kind == _MONEY and not after.gap and zeros in (3, 6, 12):
         # "k€", where the number follows.
         after.zeros = 3 if zeros == 12 else zeros
-    is_spaced = (
-        after is not None and after.gap == " " and item.text.isupper() and len(key) > 1
-    )
-    if (
-        after is not None
-        and after.text == "$"
-        and key in DOLLARS
-        and (is_spaced or not after.gap)
-    ):
+    is_spaced = after.gap == " " and item.text.isupper() and len(key) > 1
+    if after.text == "$" and key in DOLLARS and (is_spaced or not after.gap):
         after.code = DOLLARS[key]
         after.gap = item.gap
         after.start = item.start
         item.kind = _PART_OF_SIGN
         return
-    follows = follows or (
-        before is not None and item.gap in ("", " ") and is_number_word(before.text)
-    )
-    code = currency_of(
-        item.text,
-        before=before.text if before is not None else "",
-        follows_number=follows,
-    )
+    follows = follows or (item.gap in ("", " ") and is_number_word(before.text))
+    code = currency_of(item.text, before=before.text, follows_number=follows)
     if follows and item.text in ("đ", "Đ"):
         code = "VND"
     if code is None and (is_glued or (follows and len(item.text) == 4)):
         # "5000EURplus", "5000 EURs"
         code = _code(item.text[:3])
-    if code is None and after is not None and after.kind == _NUMBER and not after.gap:
-        code = _code(item.text[-3:])
-    if after is not None and after.kind == _NUMBER:
+    if after.kind == _NUMBER:
+        if code is None and not after.gap:
+            code = _code(item.text[-3:])
         code = _code(LETTERS.get(item.text + after.gap.strip(" ."), "")) or code
     if code is None and item.text[:1] in tuple("kKTtMme"):
         # "kEUR", "5kkr"
@@ -445,12 +394,6 @@ def _code(letters: str) -> str | None:
     return letters if letters in CODES else None
 
 
-def _is_money(item: _Item) -> bool:
-    return item.kind == _MONEY or (
-        item.kind == _WORD and currency_of(item.text, follows_number=True) is not None
-    )
-
-
 # Between a number and money, or two numbers: the one does not belong to the other.
 _APART = re.compile(r"\n\n|[.!?;:,…] | [-–—−‒] |[()\[\]{}@|#•×⋅∙✕✖]")
 _STOP = re.compile(r"\n\n|[!?;…] ")
@@ -460,6 +403,7 @@ _TIMES_SIGN = re.compile(r"[×⋅∙✕✖]| @ ")
 _SENTENCE = re.compile(r"\n\n|[.!?…] ")
 _THREE_DIGITS = re.compile(r"[0-9]{3}(?![0-9])")
 _BLANK_OR_CELL = re.compile(r"[\s|]*")
+_BESIDE_WORD = frozenset(("", ".", ":", "-", ".:", "°"))
 
 
 class _Reading:
@@ -469,9 +413,8 @@ class _Reading:
 
     def __init__(self, folded_text: str) -> None:
         self._text = folded_text
-        self._items = _with_dashes(
-            _classified(_joined_letters(_tokens(folded_text))), folded_text
-        )
+        items = _classified(_joined_letters(_tokens(folded_text)))
+        self._items = _with_dashes(items, folded_text)
         self._codes: dict[int, dict[str, Decimal]] = {}
         self._sentences = list(
             accumulate(bool(_SENTENCE.search(item.gap)) for item in self._items)
@@ -480,14 +423,29 @@ class _Reading:
         money = [at for at, item in enumerate(self._items) if item.kind == _MONEY]
         own = {at: self._numbers_of(at) for at in money}
         for at in money:
+            named = self._items[at]
             for number in own[at]:
-                self._read(number, at)
-        # The sentences in which a number stands that is no sum.
-        self._counting = {
-            self._sentences[at]
-            for at, item in enumerate(self._items)
-            if at not in self._codes and self._counts(at, item)
-        }
+                value = self._items[number].value
+                if value is None or is_number_word(named.text):
+                    self._note(number, at)
+                    continue
+                value = min(value.scaleb(named.zeros), LARGEST)
+                codes = self._codes.setdefault(number, {})
+                codes[named.code] = max(value, codes.get(named.code, Decimal(0)))
+        # The sentences in which a number stands that is no sum, and may say how many
+        # times one is meant.
+        self._counting: set[int] = set()
+        for at, item in enumerate(self._items):
+            if at in self._codes:
+                continue
+            if item.kind == _WORD:
+                counts = is_number_word(item.text)
+            else:
+                counts = item.kind == _NUMBER and not self._is_explained(
+                    at, counts=CLOCK - COUNTS_HOURS
+                )
+            if counts:
+                self._counting.add(self._sentences[at])
         for at in money:
             self._look_around(at, own[at])
 
@@ -512,25 +470,17 @@ class _Reading:
         sides = [
             one for one in sides if not _DATE.fullmatch(self._items[one].text)
         ] or sides
-        close = [one for one in sides if not self._is_apart(one, money)]
+        close = []
+        for one in sides:
+            gap = self._items[max(one, money)].gap
+            if one > money:
+                gap = gap.replace(": ", " ")
+            if not _APART.search(gap):
+                close.append(one)
         return close or sides
 
     def _is_number(self, at: int) -> bool:
         return 0 <= at < len(self._items) and self._items[at].kind == _NUMBER
-
-    def _is_apart(self, number: int, money: int) -> bool:
-        gap = self._items[max(number, money)].gap
-        return bool(_APART.search(gap.replace(": ", " ") if number > money else gap))
-
-    def _read(self, number: int, money: int) -> None:
-        value = self._items[number].value
-        named = self._items[money]
-        if value is None or is_number_word(named.text):
-            self._note(number, money)
-            return
-        value = min(value.scaleb(named.zeros), LARGEST)
-        codes = self._codes.setdefault(number, {})
-        codes[named.code] = max(value, codes.get(named.code, Decimal(0)))
 
     def _look_around(self, money: int, own: Sequence[int]) -> None:
         """Note each number near money that is neither read nor says what else it is."""
@@ -543,19 +493,19 @@ class _Reading:
                 at = money + step * distance
                 if not 0 <= at < len(self._items):
                     break
-                second = self._items[max(at, at - step)]
-                if own and self._ends_nearness(at, second):
+                if own and self._ends_nearness(at, self._items[max(at, at - step)]):
                     break
                 if at not in self._codes and self._is_doubtful(
-                    at, step, second.gap, largest, distance
+                    at, step, largest, distance
                 ):
                     self._note(at, money)
 
     def _is_doubtful(
-        self, at: int, step: int, gap: str, largest: Decimal | None, distance: int
+        self, at: int, step: int, largest: Decimal | None, distance: int
     ) -> bool:
         item = self._items[at]
         beside = at - step
+        gap = self._items[max(at, beside)].gap
         if (
             largest is not None
             and _TIMES_SIGN.search(gap)
@@ -583,19 +533,32 @@ class _Reading:
             return not is_far and gap in ("", " ", "-") and is_number_word(item.text)
         if item.kind != _NUMBER:
             return False
-        is_factor = (
-            bool(_TIMES_SIGN.search(gap)) or folded(self._items[beside].text) == "x"
+        word = folded(self._items[beside].text)
+        # Two cells of a table may hold one number: 5 and 000.
+        second = self._items[max(at, beside)]
+        goes_on_in_cell = (
+            beside in self._codes
+            and gap
+            and _BLANK_OR_CELL.fullmatch(gap)
+            and _THREE_DIGITS.match(second.text)
         )
         if (
-            is_factor
+            word == "x"
+            or _TIMES_SIGN.search(gap)
+            or goes_on_in_cell
             or self._is_spelled(at, beside)
-            or self._goes_on_in_cell(at, beside)
         ):
             return True
         if self._is_explained(at):
-            # "5000 days of EUR", "EUR number 5000"
+            # "5000 days of EUR", "EUR number 5000"; "3 May 2026" is a date all the
+            # same.
+            is_date = word in MONTHS and self._is_number(2 * beside - at)
+            is_explained_by_word = word in NAMES | CLOCK | COUNTED | MONTHS
             return (
-                largest is None and distance > 1 and self._is_explained_by(at, beside)
+                largest is None
+                and distance > 1
+                and is_explained_by_word
+                and not is_date
             )
         if beside in self._codes and _ONE_NUMBER.fullmatch(gap):
             return True
@@ -631,30 +594,6 @@ class _Reading:
             )
         )
 
-    def _counts(self, at: int, item: _Item) -> bool:
-        """Whether this is a number that may say how many times a sum is meant."""
-        if item.kind == _WORD:
-            return is_number_word(item.text)
-        return item.kind == _NUMBER and not self._is_explained(
-            at, counts=CLOCK - COUNTS_HOURS
-        )
-
-    def _goes_on_in_cell(self, at: int, beside: int) -> bool:
-        """Whether two cells of a table hold one number: 5 and 000."""
-        second = self._items[max(at, beside)]
-        is_cut = bool(second.gap) and bool(_BLANK_OR_CELL.fullmatch(second.gap))
-        return (
-            beside in self._codes and is_cut and bool(_THREE_DIGITS.match(second.text))
-        )
-
-    def _is_explained_by(self, at: int, beside: int) -> bool:
-        """Whether the word that explains a number stands between it and money; "3 May
-        2026" is a date all the same.
-        """
-        key = folded(self._items[beside].text)
-        is_date = key in MONTHS and self._is_number(2 * beside - at)
-        return not is_date and key in NAMES | CLOCK | COUNTED | MONTHS
-
     def _is_spelled(self, at: int, beside: int) -> bool:
         """Whether digits are set apart by signs, as in 5-0-0-0; a date of year, month
         and day is not meant.
@@ -677,58 +616,38 @@ class _Reading:
         count of something, or a name.
         """
         item = self._items[at]
-        before = self._items[at - 1] if at else None
-        after = self._items[at + 1] if at + 1 < len(self._items) else None
+        before = self._items[at - 1] if at else _NOTHING
+        after = self._items[at + 1] if at + 1 < len(self._items) else _NOTHING
         following = self._text[item.end : item.end + 2]
         if "%" in following or "#" in item.gap or _DATE.fullmatch(item.text):
             return True
-        if (
-            before is not None
-            and before.kind == _WORD
-            and self._explains(before, item, NAMES)
-        ):
-            return True
-        if (
-            before is not None
-            and before.kind == _WORD
-            and item.gap in ("", "-")
-            and before.text.isupper()
-        ):
-            # "INV-2207"
-            return True
-        if (
-            after is not None
-            and after.kind == _WORD
-            and self._explains(item, after, counts)
-        ):
+        if before.kind == _WORD:
+            if folded(before.text) in NAMES and item.gap.strip() in _BESIDE_WORD:
+                return True
+            if item.gap in ("", "-") and before.text.isupper():
+                # "INV-2207"
+                return True
+        is_counted = after.kind == _WORD and folded(after.text) in counts
+        if is_counted and after.gap.strip() in _BESIDE_WORD:
             return True
         # A number that was read as a sum is no part of a date or time.
         around = [
-            self._items[one]
-            for one in (at - 1, at + 1)
-            if 0 <= one < len(self._items) and one not in self._codes
+            one
+            for place, one in ((at - 1, before), (at + 1, after))
+            if place not in self._codes
         ]
         if any(one.kind == _WORD and folded(one.text) in MONTHS for one in around):
             return _is_in_date(item)
-        return any(one.kind == _NUMBER and self._are_one(item, one) for one in around)
-
-    def _explains(self, first: _Item, second: _Item, words: frozenset[str]) -> bool:
-        word = first if first.kind == _WORD else second
-        return folded(word.text) in words and second.gap.strip() in (
-            "",
-            ".",
-            ":",
-            "-",
-            ".:",
-            "°",
-        )
-
-    def _are_one(self, item: _Item, other: _Item) -> bool:
-        """Whether two numbers are parts of a time or of a date: 9:30, 2026-11-30, 3/4."""
-        second = max(item, other, key=lambda one: one.start)
-        if second.gap == ":":
-            return len(item.text) < 3 and len(other.text) < 3
-        return second.gap in ("-", "/") and _is_in_date(item) and _is_in_date(other)
+        for other in around:
+            if other.kind != _NUMBER:
+                continue
+            gap = max(item, other, key=lambda one: one.start).gap
+            # A time or a date: 9:30, 2026-11-30, 3/4.
+            if gap == ":" and len(item.text) < 3 and len(other.text) < 3:
+                return True
+            if gap in ("-", "/") and _is_in_date(item) and _is_in_date(other):
+                return True
+        return False
 
     def _note(self, one: int, other: int) -> None:
         first, last = sorted((one, other))
