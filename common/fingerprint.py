@@ -71,6 +71,11 @@ class Content:
     coverage: tuple[str, ...] = FIELDS
 
     @property
+    def recipients(self) -> tuple[str, ...]:
+        """Everybody in To, Cc and Bcc, as written."""
+        return (*self.to, *self.cc, *self.bcc)
+
+    @property
     def unseen(self) -> list[str]:
         """The fields that the key of the connection does not show: they are unknown,
         which is not "empty".

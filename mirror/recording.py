@@ -82,7 +82,7 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
         "subject": content.subject,
         "sender": " ".join(filter(None, (content.sender_name, content.sender))),
         "reply_to": content.reply_to or "",
-        "recipients": ", ".join((*content.to, *content.cc, *content.bcc)),
+        "recipients": ", ".join(content.recipients),
         # Only where there are other recipients than those in To.
         **({"to": ", ".join(content.to)} if content.cc or content.bcc else {}),
         "cc": ", ".join(content.cc),

@@ -7,11 +7,11 @@ Reads addresses the way browsers do, and texts the way people do.
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import unquote, urljoin
+from urllib.parse import unquote
 
 from common.domains import has_known_suffix, registered_domain
 from rendering.invisibles import stripped
@@ -135,35 +135,29 @@ WRITTEN_OUT = re.compile(
 def read_link(
     text: str,
     target: str,
-    base: str = "",
     *,
     labels: Sequence[str] = (),
     before: str = "",
     after: str = "",
     written_out: bool = False,
 ) -> Link:
-    """Return the link with its true host and its flags. `base` is the message's own
-    base address, if it set one.
+    """Return the link with its true host and its flags.
 
     `labels` are what else is read or heard of it: titles and the texts in place of its
     pictures. `before` and `after` are what its text runs into, without a space between
     them.
     """
-    target = read_target(target, base)
+    target = read_target(target)
     scheme, host, flags = _split_target(target)
-    shown, *heard = (_one_line(one) for one in (text, *labels))
     claim = ""
     if scheme in PLAIN_SCHEMES and not written_out:
-        goes_to = partial(_is_target, scheme=scheme, host=host, target=target)
-        claim = _claim((text, *labels), goes_to, scheme) or _split_claim(
-            before, text, after, goes_to
-        )
-        if scheme in _CALLING and not claim:
-            claim = _other_phone(text, labels, f"{before}{text}{after}", target)
-    flags = [*flags, *(["text_says_other_domain"] if claim else []), *host_flags(host)]
-    shown = shown or next(filter(None, heard), "")
+        claim = _claim(text, labels, before, after, scheme, host, target)
+    if claim:
+        flags.append("text_says_other_domain")
+    flags += host_flags(host)
+    read = filter(None, map(_one_line, (text, *labels)))
     return Link(
-        shown,
+        next(read, ""),
         target,
         host,
         registered_domain(host),
@@ -173,10 +167,9 @@ def read_link(
     )
 
 
-def read_target(target: str, base: str) -> str:
+def read_target(target: str) -> str:
     """Return where a link goes, as browsers read it."""
-    target = _IGNORED.sub("", stripped(target)).strip(_EDGES)
-    return _joined(base, target) if base and not _PARTS.match(target) else target
+    return _IGNORED.sub("", stripped(target)).strip(_EDGES)
 
 
 def host_of(url: str) -> str:
@@ -263,31 +256,39 @@ def scripts(word: str) -> frozenset[str]:
 
 
 def _claim(
-    texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: str
+    text: str,
+    labels: Sequence[str],
+    before: str,
+    after: str,
+    scheme: str,
+    host: str,
+    target: str,
 ) -> str:
-    """Return the first of these texts of a link that names an address which the link
-    does not go to.
+    """Return what names an address that a link does not go to: its text or one of its
+    labels, or the address that its text names only with the text around it.
     """
-    for text in texts:
-        matches = [goes_to(one) for one in find_hosts(readable(text[:MAX_TEXT]))]
+
+    def goes_to(named: NamedHost) -> bool:
+        named_host = _ascii_host(named.host)
+        if scheme == "mailto":
+            written_to = unquote(target[7:].partition("?")[0]).strip().lower()
+            local = written_to.rpartition("@")[0]
+            return named_host == host and named.local in ("", local)
+        is_same = registered_domain(named_host) == registered_domain(host)
+        return scheme in WEB_SCHEMES and is_same
+
+    for one in (text, *labels):
+        matches = [goes_to(named) for named in find_hosts(readable(one[:MAX_TEXT]))]
         # Of mail addresses each must be the one written to; of hosts one is enough.
         if matches and not (all(matches) if scheme == "mailto" else any(matches)):
-            return _one_line(text)
+            return _one_line(one)
+    if text.strip() and (before or after):
+        for named in find_hosts_across(before, text, after):
+            if not goes_to(named):
+                return named.text
+    if scheme in _CALLING:
+        return _other_phone(text, labels, f"{before}{text}{after}", target)
     return ""
-
-
-def _split_claim(
-    before: str, text: str, after: str, goes_to: Callable[[NamedHost], bool]
-) -> str:
-    """Return the address that a link's text names only with the text around it, where
-    the link does not go there.
-    """
-    named = (
-        find_hosts_across(before, text, after)
-        if text.strip() and (before or after)
-        else []
-    )
-    return next((one.text for one in named if not goes_to(one)), "")
 
 
 # A phone number as texts write it. Shorter ones are dates, times and sums.
@@ -331,15 +332,6 @@ def _phone(written: str) -> tuple[str, bool]:
     return digits.lstrip("0"), written.strip().startswith("+") or digits.startswith(
         "00"
     )
-
-
-def _is_target(named: NamedHost, *, scheme: str, host: str, target: str) -> bool:
-    if scheme == "mailto":
-        local = unquote(target[7:].partition("?")[0]).strip().lower().rpartition("@")[0]
-        return _ascii_host(named.host) == host and named.local in ("", local)
-    return scheme in WEB_SCHEMES and registered_domain(
-        _ascii_host(named.host)
-    ) == registered_domain(host)
 
 
 def _one_line(text: str) -> str:
@@ -424,29 +416,17 @@ def _as_ip(host: str) -> str:
         re.fullmatch(r"0x[0-9a-f]{0,10}|[0-9]{1,12}", part) for part in parts
     ):
         return ""
-    numbers = [
-        int(p[2:] or "0", 16) if p.startswith("0x") else _octal_or_decimal(p)
-        for p in parts
-    ]
+    numbers = []
+    for part in parts:
+        if part.startswith("0x"):
+            numbers.append(int(part[2:] or "0", 16))
+        else:
+            is_octal = part[0] == "0" and set(part) <= set("01234567")
+            numbers.append(int(part, 8 if is_octal else 10))
     if any(n > 255 for n in numbers[:-1]) or numbers[-1] >= 256 ** (5 - len(numbers)):
         return ""
     whole = numbers[-1] + sum(n << 8 * (3 - i) for i, n in enumerate(numbers[:-1]))
     return str(ipaddress.IPv4Address(whole))
-
-
-def _octal_or_decimal(part: str) -> int:
-    return (
-        int(part, 8)
-        if part.startswith("0") and len(part) > 1 and set(part) <= set("01234567")
-        else int(part)
-    )
-
-
-def _joined(base: str, target: str) -> str:
-    try:
-        return urljoin(base, target)
-    except ValueError:
-        return target
 
 
 # The longest name that could be mistaken for another, in characters.
@@ -516,7 +496,7 @@ class LinkTexts:
         link.slot = slot
         self.links.append(link)
 
-    def read(self, base: str) -> Iterator[tuple[SeenLink, Link]]:
+    def read(self) -> Iterator[tuple[SeenLink, Link]]:
         """Yield each link with its true target. To be called once all text was added:
         one may go on in the next.
         """
@@ -524,14 +504,12 @@ class LinkTexts:
             lambda between: "\u200b" * len(between.group()), "".join(self.parts)
         ).translate(_BLANKS)
         for seen in self.links:
+            before = whole[max(0, seen.start - MAX_BESIDE) : seen.start]
             link = read_link(
                 whole[seen.start : seen.end],
                 seen.target,
-                base,
                 labels=seen.labels,
-                before=whole[max(0, seen.start - MAX_BESIDE) : seen.start].rpartition(
-                    " "
-                )[2],
+                before=before.rpartition(" ")[2],
                 after=whole[seen.end : seen.end + MAX_BESIDE].partition(" ")[0],
             )
             yield seen, replace(link, mark=seen.mark)

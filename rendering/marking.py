@@ -218,7 +218,7 @@ class Drawing:
         self.is_coloured = self.is_coloured or "color:" in marks
         if link is not None:
             link.mark = self.page.next_mark("link")
-            marks += f' id="{link.mark}" title="{html.escape(named(read_target(link.target, "")))}"'
+            marks += f' id="{link.mark}" title="{html.escape(named(read_target(link.target)))}"'
         is_struck = "line-through" in attributes.get("style", "")
         drawn = "" if tag in ("s", "ins") else tag
         if drawn:
@@ -341,7 +341,7 @@ class Drawing:
 
     def _read_links(self) -> None:
         """Read the links, and those written out as text; tell after each where it goes."""
-        for seen, link in self._link_texts.read(""):
+        for seen, link in self._link_texts.read():
             self.links.append(link)
             self.page.write_target(seen.slot, link)
         known = {text for link in self.links for text in (link.target, link.text)}

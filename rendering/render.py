@@ -108,8 +108,9 @@ def _render_html(
     fetched: Mapping[str, FetchedPicture] | None,
     found: Words | None,
 ) -> RenderedMessage:
-    readers = (*content.to, *content.cc, *content.bcc)
-    drawing = Drawing(simplify(source), readers=readers, fetched=fetched, found=found)
+    drawing = Drawing(
+        simplify(source), readers=content.recipients, fetched=fetched, found=found
+    )
     page = drawing.page
     read = tidy("".join(page.text))
     text = read

@@ -50,9 +50,7 @@ def everybody(content: Content) -> tuple[str, ...]:
         for name in ("auto_cc", "auto_bcc", "oversight_copy")
     ]
     extra = [part for text in added for part in text.split(",")]
-    addresses = (
-        bare_address(a) for a in (*content.to, *content.cc, *content.bcc, *extra)
-    )
+    addresses = map(bare_address, (*content.recipients, *extra))
     return tuple(dict.fromkeys(address for address in addresses if "@" in address))
 
 
@@ -71,7 +69,7 @@ def named_addresses(content: Content) -> Iterator[NamedAddress]:
     )
     for address in (content.reply_to or "").split(",")[:20]:
         yield NamedAddress(bare_address(address), shown_name(address), "Reply-To")
-    for address in (*content.to, *content.cc, *content.bcc):
+    for address in content.recipients:
         yield NamedAddress(bare_address(address), shown_name(address), "recipient")
 
 

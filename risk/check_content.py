@@ -3,7 +3,7 @@ differing parts, earlier rejections.
 """
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from common.additions import text_part
@@ -20,7 +20,6 @@ from risk.findings import (
     SHEET,
     SUBJECT,
     Finding,
-    Rejected,
     RiskContext,
     counted,
     finding,
@@ -43,7 +42,7 @@ _ODD = {
     "punycode": "has non-Latin letters in its name",
     "unusual_port": "goes to an unusual port",
 }
-_LETTERS = frozenset({"passes_for_latin", "punycode"})
+
 _MISLEADING = frozenset(
     {"credentials_in_url", "disguised_dot", "mixed_script", "passes_for_latin"}
 )
@@ -80,14 +79,13 @@ def link_text_lies(
     lying = [link for link in rendered.links if "text_says_other_domain" in link.flags]
     if not lying:
         return
-    is_one = len(lying) == 1
     sentence = "A link's text shows a different address from the one it opens."
+    if len(lying) > 1:
+        sentence = f"{len(lying)} links show different addresses from those they open."
     first = lying[0]
     yield finding(
         "link_text_lies",
-        sentence
-        if is_one
-        else f"{len(lying)} links show different addresses from those they open.",
+        sentence,
         f"{quoted(first.claim)} goes to {one_word(short_target(first.target)[:120])}.",
         (f"{link.claim} → {link.target}" for link in lying),
         anchor=mark_anchor(first.mark, LINKS),
@@ -98,13 +96,18 @@ def odd_link(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Links whose address is written so that a reader takes it for another."""
-    links = written_links(content, rendered)
+    by_flag = defaultdict[str, list[Link]](list)
+    for link in written_links(content, rendered):
+        flags = set(link.flags)
+        if flags & {"punycode", "mixed_script"} == {"punycode"} and passes_for_latin(
+            link.host
+        ):
+            # Characters that look like Latin letters weigh more than foreign ones.
+            flags ^= {"punycode", "passes_for_latin"}
+        for flag in flags:
+            by_flag[flag].append(link)
     for flag, words in _ODD.items():
-        odd = [
-            link
-            for link in links
-            if flag in (_seen_in(link) if flag in _LETTERS else link.flags)
-        ]
+        odd = by_flag[flag]
         if not odd:
             continue
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
@@ -116,15 +119,6 @@ def odd_link(
         yield finding(
             "odd_link", sentence, detail, targets, is_milder=is_milder, anchor=anchor
         )
-
-
-def _seen_in(link: Link) -> tuple[str, ...]:
-    """Return what is odd about a link's host; characters that look like Latin letters
-    weigh more than foreign ones.
-    """
-    if "punycode" not in link.flags or "mixed_script" in link.flags:
-        return link.flags
-    return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags
 
 
 def looks_different(
@@ -144,11 +138,15 @@ def looks_different(
     sentence = f"May look different to the recipient{about}{'' if about.endswith(('.”', '!”', '?”')) else '.'}"
     detail = f"Its style could {first.does}: {first.how}{more}."
     is_milder = all(one.is_preheader for one in found)
-    if is_milder and (
-        only_there := _only_in_preheader(content, rendered, first.passage)
-    ):
-        detail = f"Lists of messages show it beside the subject. Only there: {', '.join(sorted(only_there)[:5])}."
-        is_milder = False
+    if is_milder:
+        # Numbers and addresses that only the hidden words at the beginning say.
+        plain = " ".join(rendered.plain.split()).replace(first.passage, " ", 1)
+        elsewhere = f"{content.subject} {plain}"
+        only_there = _mails_in(first.passage) - _mails_in(elsewhere)
+        only_there |= numbers(first.passage) - numbers(elsewhere)
+        if only_there:
+            detail = f"Lists of messages show it beside the subject. Only there: {', '.join(sorted(only_there)[:5])}."
+            is_milder = False
     yield finding(
         "looks_different",
         sentence,
@@ -159,43 +157,24 @@ def looks_different(
     )
 
 
-def _only_in_preheader(
-    content: Content, rendered: RenderedMessage, preheader: str
-) -> set[str]:
-    """Return the numbers and addresses that only the hidden words at the beginning say."""
-    elsewhere = f"{content.subject} {' '.join(rendered.plain.split()).replace(preheader, ' ', 1)}"
-    mails = {one.lower() for one in _MAIL.findall(preheader)} - {
-        one.lower() for one in _MAIL.findall(elsewhere)
-    }
-    return mails | (numbers(preheader) - numbers(elsewhere))
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
-
-
 def encoded_words(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Header text in the encoding of RFC 2047, which mail programs decode to other
     text.
     """
-    people = (
+    names = (
+        content.sender_name,
         content.reply_to or "",
         content.sender,
-        *content.to,
-        *content.cc,
-        *content.bcc,
+        *content.recipients,
     )
-    fields = {
-        "subject": (SUBJECT, (content.subject,)),
-        "names": (ADDRESSES, (content.sender_name, *people)),
-        "file names": (
-            ATTACHMENTS,
-            tuple(attachment.name for attachment in content.attachments),
-        ),
-    }
-    for where, (anchor, texts) in fields.items():
+    fields = (
+        ("subject", SUBJECT, (content.subject,)),
+        ("names", ADDRESSES, names),
+        ("file names", ATTACHMENTS, [one.name for one in content.attachments]),
+    )
+    for where, anchor, texts in fields:
         coded = [text for text in texts if _ENCODED_WORD.search(text)]
         if coded:
             sentence = f"Mail programs may show the {where} differently."
@@ -209,21 +188,14 @@ def invisible_characters(
     """Invisible characters that change what is read, in body, subject, addresses and
     file names.
     """
+    addresses = (content.sender, content.reply_to or "", *content.recipients)
+    files = (one.name for one in content.attachments)
     locations = {
         "body": Counter(rendered.invisibles),
         "subject": found_in(content.subject),
+        "addresses": sum(map(found_in, addresses), Counter()),
+        "file names": sum(map(found_in, files), Counter()),
     }
-    addresses = (
-        content.sender,
-        content.reply_to or "",
-        *content.to,
-        *content.cc,
-        *content.bcc,
-    )
-    locations["addresses"] = sum(map(found_in, addresses), Counter())
-    locations["file names"] = sum(
-        (found_in(a.name) for a in content.attachments), Counter()
-    )
     total: Counter[str] = sum(locations.values(), Counter())
     if not total:
         return
@@ -235,17 +207,11 @@ def invisible_characters(
     sentence = (
         f"{counted(total.total(), 'invisible character')} in the {' and '.join(where)}."
     )
-    if turned := [
-        location for location, counts in locations.items() if set(counts) & BIDI
-    ]:
+    if turned := [location for location in where if set(locations[location]) & BIDI]:
         sentence = (
             f"Characters in the {' and '.join(turned)} reverse the reading order."
         )
-    evidence = (
-        f"{location}: {dict(counts)}"
-        for location, counts in locations.items()
-        if counts
-    )
+    evidence = (f"{location}: {dict(locations[location])}" for location in where)
     anchor = mark_anchor(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
     yield finding(
         "invisible_characters",
@@ -353,17 +319,19 @@ def parts_differ(
     only_html = in_html - in_text
     only_text = in_text - in_html
     if only_html or only_text:
-        detail = "; ".join(
-            f"only the {part} says {', '.join(sorted(found)[:5])}"
-            for part, found in (("HTML", only_html), ("text", only_text))
-            if found
-        )
-        evidence = [f"HTML: {n}" for n in sorted(only_html)] + [
-            f"text: {n}" for n in sorted(only_text)
-        ]
-        sentence = "The HTML and text parts of this message have different numbers."
+        details = []
+        evidence = []
+        for part, found in (("HTML", sorted(only_html)), ("text", sorted(only_text))):
+            if found:
+                details.append(f"only the {part} says {', '.join(found[:5])}")
+                evidence += [f"{part}: {number}" for number in found]
+        detail = "; ".join(details)
         yield finding(
-            "parts_differ", sentence, _sentence(detail), evidence, anchor=PARTS
+            "parts_differ",
+            "The HTML and text parts of this message have different numbers.",
+            f"{detail[0].upper()}{detail[1:]}.",
+            evidence,
+            anchor=PARTS,
         )
     elif only_there := _named_in(text) - _named_in(rendered):
         sentence = "The text part names addresses that the HTML part does not."
@@ -396,12 +364,16 @@ def _named_in(rendered: RenderedMessage) -> set[str]:
     """Return the mail addresses and hosts that a message says or leads to; HTML may
     name more than its text does.
     """
-    mails = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
-    targets = ((link, link.target.lower()) for link in rendered.links)
-    return mails | {
-        target[7:].partition("?")[0] if target.startswith("mailto:") else link.host
-        for link, target in targets
-    }
+    named = _mails_in(rendered.plain[:500_000])
+    for link in rendered.links:
+        target = link.target.lower()
+        is_mail = target.startswith("mailto:")
+        named.add(target[7:].partition("?")[0] if is_mail else link.host)
+    return named
+
+
+def _mails_in(text: str) -> set[str]:
+    return {mail.lower() for mail in _MAIL.findall(text)}
 
 
 def numbers(text: str) -> set[str]:
@@ -442,24 +414,19 @@ def rejected_before(
     if before is None:
         return
     alike = "with the same text" if before.is_same else "with a few different words"
-    sentence = f"A message {alike} was rejected {_by(before)}{before.at}."
-    evidence = (before.public_id,) if before.in_same_mailbox else ()
+    where = " in another mailbox"
+    reason = ""
+    evidence: tuple[str, ...] = ()
+    if before.in_same_mailbox:
+        where = f" by {before.by}" if before.by else ""
+        reason = "No reason was given."
+        if before.reason:
+            reason = f"“{before.reason[:200]}”"
+        evidence = (before.public_id,)
     yield finding(
         "rejected_before",
-        sentence,
-        _reason(before),
+        f"A message {alike} was rejected{where} on {before.at}.",
+        reason,
         evidence,
         is_milder=not before.is_same,
     )
-
-
-def _by(before: Rejected) -> str:
-    if not before.in_same_mailbox:
-        return "in another mailbox on "
-    return f"by {before.by} on " if before.by else "on "
-
-
-def _reason(before: Rejected) -> str:
-    if not before.in_same_mailbox:
-        return ""
-    return f"“{before.reason[:200]}”" if before.reason else "No reason was given."

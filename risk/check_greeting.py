@@ -110,10 +110,7 @@ def greeting_differs(
         or not _is_a_name(greeting, greeted)
     ):
         return
-    if any(
-        _may_be_named(address, greeting, greeted)
-        for address in (*content.to, *content.cc, *content.bcc)
-    ):
+    if any(_may_be_named(address, greeting, greeted) for address in content.recipients):
         return
     whom = ", ".join(one_word(bare_address(one)) for one in people)
     sentence = "The greeting does not match the recipient."

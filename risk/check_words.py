@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from common.fingerprint import Content
 from rendering import RenderedMessage
@@ -18,7 +19,7 @@ from risk.findings import (
     mark_anchor,
     quoted,
 )
-from risk.phrases import Match, OwnPhrase, SearchedText
+from risk.phrases import OwnPhrase, SearchedText
 from risk.rules import Level
 from risk.score import HIGH
 
@@ -45,14 +46,6 @@ class Place:
     anchor: str
     is_drawn: bool = False
 
-    def anchor_of(self, match: Match) -> str:
-        """Return the anchor of words that were found here."""
-        return (
-            f"#word-{match.place}-{len(match.found.split())}"
-            if self.is_drawn
-            else self.anchor
-        )
-
 
 def places_in_words(kinds: Collection[str]) -> str:
     """Return places for the middle of a sentence: "the subject, the text and file
@@ -69,81 +62,52 @@ def own_word(
     if not context.own_phrases:
         return
     places = _places(content, rendered)
-    found = 0
-    for one in context.own_phrases:
-        matches = _matches(places, one)
-        if matches and found < MOST:
-            found += 1
-            yield _finding(one, matches)
+    findings = (_finding(one, places) for one in context.own_phrases)
+    yield from islice(filter(None, findings), MOST)
 
 
-def _matches(places: list[Place], one: OwnPhrase) -> list[tuple[Place, Match]]:
-    looked_in = (
-        (place, place.text.find(one.phrase))
+def _finding(one: OwnPhrase, places: list[Place]) -> Finding | None:
+    matches = [
+        (place, match)
         for place in places
-        if place.kind in one.looks_in
-    )
-    return [(place, match) for place, match in looked_in if match]
-
-
-def _finding(one: OwnPhrase, matches: list[tuple[Place, Match]]) -> Finding:
+        if place.kind in one.looks_in and (match := place.text.find(one.phrase))
+    ]
+    if not matches:
+        return None
+    phrase = quoted(one.phrase.text)
     where = places_in_words({place.kind for place, _ in matches})
-    sentence = f"{quoted(one.phrase.text)} is in {where}."
     contexts = list(dict.fromkeys(quoted(str(match), 200) for _, match in matches))
-    detail = "" if contexts[0] == quoted(one.phrase.text) else f"{contexts[0]}."
-    place, match = matches[0]
+    detail = "" if contexts[0] == phrase else f"{contexts[0]}."
+    place, first = matches[0]
+    anchor = place.anchor
+    if place.is_drawn:
+        anchor = f"#word-{first.place}-{len(first.found.split())}"
     found = finding(
-        "own_word", sentence, detail, contexts, anchor=place.anchor_of(match)
+        "own_word", f"{phrase} is in {where}.", detail, contexts, anchor=anchor
     )
     level: Level = "high" if one.points >= HIGH else "notice"
     return replace(found, level=level, points=one.points)
 
 
 def _places(content: Content, rendered: RenderedMessage) -> list[Place]:
-    # What was left out does not stand in the plain text.
-    left_out = [one for one in rendered.differences if one.passage]
-    written = [
-        *(
-            Place("text", SearchedText(one.passage), mark_anchor(one.mark))
-            for one in left_out
-        ),
-        Place("text", SearchedText(rendered.plain), SHEET, is_drawn=not rendered.doubt),
-    ]
+    places = [Place("subject", SearchedText(content.subject), SUBJECT)]
+    for one in rendered.differences:
+        if one.passage:
+            # What was left out does not stand in the plain text.
+            anchor = mark_anchor(one.mark)
+            places.append(Place("text", SearchedText(one.passage), anchor))
+    plain = SearchedText(rendered.plain)
+    places.append(Place("text", plain, SHEET, is_drawn=not rendered.doubt))
     if content.markdown:
-        written.append(
-            Place(
-                "text",
-                SearchedText(content.markdown),
-                PARTS if content.html is not None else SHEET,
-            )
-        )
-    addresses = [
-        one
-        for one in (
-            content.sender,
-            content.reply_to,
-            *content.to,
-            *content.cc,
-            *content.bcc,
-        )
-        if one
-    ]
-    named = (
-        [(f"{content.sender_name} {content.sender}", content.sender)]
-        if content.sender_name
-        else []
-    )
-    return [
-        Place("subject", SearchedText(content.subject), SUBJECT),
-        *written,
-        *(
-            Place("files", SearchedText(one.name), ATTACHMENTS)
-            for one in content.attachments
-        ),
-        *(
-            Place(
-                "addresses", SearchedText(text), address_anchor(bare_address(address))
-            )
-            for text, address in (*named, *((one, one) for one in addresses))
-        ),
-    ]
+        anchor = PARTS if content.html is not None else SHEET
+        places.append(Place("text", SearchedText(content.markdown), anchor))
+    for file in content.attachments:
+        places.append(Place("files", SearchedText(file.name), ATTACHMENTS))
+    addresses = [content.sender, content.reply_to or "", *content.recipients]
+    named = [(text, text) for text in addresses if text]
+    if content.sender_name:
+        named.insert(0, (f"{content.sender_name} {content.sender}", content.sender))
+    for text, address in named:
+        anchor = address_anchor(bare_address(address))
+        places.append(Place("addresses", SearchedText(text), anchor))
+    return places

@@ -118,12 +118,6 @@ def test_target_is_read_as_browsers_read_it():
     assert read_link("x", "https://" + "a." * 5000 + "example").flags == ()
 
 
-def test_relative_target_goes_where_the_mails_base_says():
-    link = read_link("acme.example", "/pay", base="https://evil.example/x")
-    assert (link.target, link.host) == ("https://evil.example/pay", "evil.example")
-    assert "text_says_other_domain" in link.flags
-
-
 def test_registered_domain_follows_the_public_suffix_list_with_its_private_part():
     domains = {
         "www.acme.example": "acme.example",
