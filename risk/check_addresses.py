@@ -4,7 +4,7 @@ are written.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from common.domains import registered_domain
@@ -67,7 +67,9 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
     unknown = list(islice(unknown_addresses(content, context), MAX_ADDRESSES))
     if not unknown:
         return
-    people = _by_domain(context.known_addresses)
+    people = defaultdict[str, list[str]](list)
+    for known in context.known_addresses:
+        people[domain_of(known)].append(known)
     domains = KnownDomains((ours | set(map(registered_domain, people))) - PROVIDERS)
     kin: dict[str, str] = {}
     for who, address in unknown:
@@ -77,9 +79,24 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
                 lookalike_of(domain, domains) if domain not in PROVIDERS else ""
             )
         if found := kin.get(domain, ""):
-            yield _lookalike(who, address, found, context, ours)
+            whose = "your own domain" if found in ours else "one you write to"
+            sentence = f"A {who}'s domain looks almost like {whose}."
+            if found in domain:
+                sentence = f"A {who}'s domain contains {whose}, but is a different one."
+            times = 0
+            for known, number in context.known_addresses.items():
+                if f".{domain_of(known)}".endswith(f".{found}"):
+                    times += number
+            so_far = f", {counted(times, 'message')} so far" if times else ""
+            yield finding(
+                "lookalike_recipient",
+                sentence,
+                f"{one_word(address)} is not {one_word(found)}{so_far}.",
+                (address, found),
+                anchor=address_anchor(address),
+            )
         elif near := _near_person(
-            address.lower(), people.get(domain, ())[:MAX_COLLEAGUES]
+            address.lower(), people.get(domain, [])[:MAX_COLLEAGUES]
         ):
             yield finding(
                 "lookalike_recipient",
@@ -95,14 +112,14 @@ def first_contact(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """Recipients outside that nobody has written to before."""
-    if not context.known_addresses:
+    known = context.known_addresses
+    if not known:
         return
     ours = own_domains(context)
-    everyone = (a for a in everybody(content) if domain_of(a) not in ours)
     new = [
         address
-        for address in everyone
-        if not context.known_addresses.get(address.lower())
+        for address in everybody(content)
+        if domain_of(address) not in ours and not known.get(address.lower())
     ]
     these = "this address" if len(new) == 1 else f"{len(new):,} of these addresses"
     yield from _about(new, "first_contact", f"Nobody has written to {these} before.")
@@ -158,14 +175,7 @@ def many_recipients(
     )
 
 
-def _by_domain(addresses: Iterable[str]) -> Mapping[str, Sequence[str]]:
-    found: dict[str, list[str]] = defaultdict(list)
-    for address in addresses:
-        found[domain_of(address)].append(address)
-    return found
-
-
-def _near_person(address: str, known: Iterable[str]) -> str:
+def _near_person(address: str, known: Sequence[str]) -> str:
     """Return a known address at the same domain whose name is one letter away; numbered
     ones (sales2) do not count.
     """
@@ -174,35 +184,10 @@ def _near_person(address: str, known: Iterable[str]) -> str:
         return ""
     for other in map(str.lower, known):
         name = other.rpartition("@")[0]
-        if is_one_slip_apart(name, local) and re.sub(r"\d", "", name) != re.sub(
-            r"\d", "", local
-        ):
+        is_other_number = re.sub(r"\d", "", name) == re.sub(r"\d", "", local)
+        if is_one_slip_apart(name, local) and not is_other_number:
             return other
     return ""
-
-
-def _lookalike(
-    who: str, address: str, kin: str, context: RiskContext, ours: frozenset[str]
-) -> Finding:
-    times = sum(
-        n
-        for a, n in context.known_addresses.items()
-        if f".{domain_of(a)}".endswith(f".{kin}")
-    )
-    whose = "your own domain" if kin in ours else "one you write to"
-    if kin in domain_of(address):
-        sentence = f"A {who}'s domain contains {whose}, but is a different one."
-    else:
-        sentence = f"A {who}'s domain looks almost like {whose}."
-    known = f", {counted(times, 'message')} so far" if times else ""
-    detail = f"{one_word(address)} is not {one_word(kin)}{known}."
-    return finding(
-        "lookalike_recipient",
-        sentence,
-        detail,
-        (address, kin),
-        anchor=address_anchor(address),
-    )
 
 
 # Names of products rather than of domains.
@@ -228,19 +213,20 @@ def _name_lie(named: NamedAddress) -> Finding | None:
         if claimed == named.address.lower():
             return None
         return _name_finding(named, claimed, is_milder=domain_of(claimed) == domain)
-    found = (one.host for one in hosts if not is_same_registrant(one.host, domain))
-    other = next(
-        (host for host in found if host.rpartition(".")[2] not in _NO_DOMAINS), ""
-    )
-    return _name_finding(named, other, is_milder=True) if other else None
+    for one in hosts:
+        is_domain = one.host.rpartition(".")[2] not in _NO_DOMAINS
+        if is_domain and not is_same_registrant(one.host, domain):
+            return _name_finding(named, one.host, is_milder=True)
+    return None
 
 
 def _name_finding(named: NamedAddress, claimed: str, *, is_milder: bool) -> Finding:
+    whose_name = f"{named.whose}'s name"
+    if named.whose == "Reply-To":
+        whose_name = "name in Reply-To"
     return finding(
         "name_says_address",
-        f"The {named.whose}'s name shows a different address from the real one."
-        if named.whose != "Reply-To"
-        else "The name in Reply-To shows a different address from the real one.",
+        f"The {whose_name} shows a different address from the real one.",
         f"The name is {quoted(named.name)}; the address is {one_word(named.address)}.",
         (named.address, claimed),
         is_milder=is_milder,
@@ -292,25 +278,25 @@ def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
         if address.isascii() and "xn--" not in domain:
             continue
         parts = ((domain, "domain"), (local, "name before the @"))
-        if odd := next((part for text, part in parts if has_mixed_scripts(text)), ""):
-            yield _odd(address, f"A {who}'s {odd} mixes letters of different scripts.")
-        elif odd := next((part for text, part in parts if passes_for_latin(text)), ""):
-            yield _odd(
-                address,
-                f"A {who}'s {odd} is written in letters that look like Latin ones.",
-            )
+        mixed = [part for text, part in parts if has_mixed_scripts(text)]
+        latin = [part for text, part in parts if passes_for_latin(text)]
+        if mixed:
+            odd = f"{mixed[0]} mixes letters of different scripts"
+        elif latin:
+            odd = f"{latin[0]} is written in letters that look like Latin ones"
         elif unicode_host(domain) != domain or not domain.isascii():
-            yield _odd(
-                address, f"A {who}'s domain has non-Latin letters.", is_milder=True
-            )
-
-
-def _odd(address: str, sentence: str, *, is_milder: bool = False) -> Finding:
-    detail = f"{one_word(address)} reads as {spelled_both_ways(one_word(address))}."
-    anchor = address_anchor(address)
-    return finding(
-        "odd_address", sentence, detail, (address,), is_milder=is_milder, anchor=anchor
-    )
+            odd = "domain has non-Latin letters"
+        else:
+            continue
+        one = one_word(address)
+        yield finding(
+            "odd_address",
+            f"A {who}'s {odd}.",
+            f"{one} reads as {spelled_both_ways(one)}.",
+            (address,),
+            is_milder=not mixed and not latin,
+            anchor=address_anchor(address),
+        )
 
 
 def spelled_both_ways(address: str) -> str:

@@ -81,9 +81,11 @@ def greeting_of(text: str) -> Greeting:
         salutation = _SALUTATION.match(folded(line))
         if salutation is None or len(folded(line)) != len(line):
             continue
-        rest = _DOTTED_TITLE.sub(_without_dot, line[salutation.end() :])
-        end = _END_OF_NAME.search(rest)
-        words = _WORD.findall(rest[: end.start()] if end else rest)
+        rest = _DOTTED_TITLE.sub(
+            lambda title: title[1] + (" " if folded(title[1]) in TITLES else "."),
+            line[salutation.end() :],
+        )
+        words = _WORD.findall(_END_OF_NAME.split(rest, maxsplit=1)[0])
         named = [word for word in words if folded(word) not in TITLES]
         is_titled = len(named) < len(words)
         named = [word for word in named if word not in PARTICLES]
@@ -93,24 +95,19 @@ def greeting_of(text: str) -> Greeting:
     return Greeting()
 
 
-def _without_dot(match: re.Match[str]) -> str:
-    return match.group(1) + (" " if folded(match.group(1)) in TITLES else ".")
-
-
 def greeting_differs(
     content: Content, rendered: RenderedMessage, context: RiskContext
 ) -> Iterator[Finding]:
     """A greeting by name to people none of whom can have that name."""
     greeting = greeting_of(rendered.plain)
     greeted = [folded(CYRILLIC.get(word.lower(), word)) for word in greeting.words]
-    people = [address for address in content.to if "@" in address]
-    if (
-        not people
-        or len(everybody(content)) > MAX_PEOPLE
-        or not _is_a_name(greeting, greeted)
-    ):
+    is_given_name = bool(greeted) and greeted[0] in GIVEN_NAMES
+    if not (greeting.is_titled or is_given_name) or not NOT_NAMES.isdisjoint(greeted):
         return
-    if any(_may_be_named(address, greeting, greeted) for address in content.recipients):
+    people = [address for address in content.to if "@" in address]
+    if not people or len(everybody(content)) > MAX_PEOPLE:
+        return
+    if any(_may_be_named(one, greeting, greeted) for one in content.recipients):
         return
     whom = ", ".join(one_word(bare_address(one)) for one in people)
     sentence = "The greeting does not match the recipient."
@@ -124,12 +121,6 @@ def greeting_differs(
     )
 
 
-def _is_a_name(greeting: Greeting, greeted: list[str]) -> bool:
-    if not greeted or not NOT_NAMES.isdisjoint(greeted):
-        return False
-    return greeting.is_titled or greeted[0] in GIVEN_NAMES
-
-
 def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
     """Whether the person at this address may have this name, for all that the address
     and its name tell.
@@ -137,9 +128,7 @@ def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
     bare = bare_address(address)
     words = [*_words(shown_name(address)), *_words(bare.rpartition("@")[0])]
     domain = set(re.split(r"[.-]", domain_of(bare)))
-    spelled = [
-        spelling for word in greeting.words for spelling in spellings(word)
-    ] + greeted
+    spelled = [one for word in greeting.words for one in spellings(word)] + greeted
     if not ROLES.isdisjoint(words) or not domain.isdisjoint(spelled):
         return True
     if any(is_one_name(one, other) for one in spelled for other in words):

@@ -69,17 +69,14 @@ _URL_PASSWORD = re.compile(
 _IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[0-9A-Za-z]){10,32}")
 _CARD = re.compile(r"(?<![0-9])[2-6][0-9](?:[ \-]?[0-9]){11,17}(?![0-9])")
 _IBAN_LENGTHS = {
-    code: int(length)
-    for code, length in (
-        pair.split(":")
-        for pair in (
-            "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DK:18 "
-            "DO:28 EE:20 EG:29 ES:24 FI:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HR:21 HU:28 IE:22 IL:23 "
-            "IQ:23 IS:26 IT:27 JO:30 KW:30 KZ:20 LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 MC:27 MD:24 ME:22 MK:19 "
-            "MR:27 MT:31 MU:30 NL:18 NO:15 PK:24 PL:28 PS:29 PT:25 QA:29 RO:24 RS:22 SA:24 SC:31 SD:18 SE:24 SI:19 "
-            "SK:24 SM:27 ST:25 SV:28 TL:23 TN:24 TR:26 UA:29 VA:22 VG:24 XK:20"
-        ).split()
-    )
+    pair[:2]: int(pair[3:])
+    for pair in (
+        "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DK:18 "
+        "DO:28 EE:20 EG:29 ES:24 FI:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HR:21 HU:28 IE:22 IL:23 "
+        "IQ:23 IS:26 IT:27 JO:30 KW:30 KZ:20 LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 MC:27 MD:24 ME:22 MK:19 "
+        "MR:27 MT:31 MU:30 NL:18 NO:15 PK:24 PL:28 PS:29 PT:25 QA:29 RO:24 RS:22 SA:24 SC:31 SD:18 SE:24 SI:19 "
+        "SK:24 SM:27 ST:25 SV:28 TL:23 TN:24 TR:26 UA:29 VA:22 VG:24 XK:20"
+    ).split()
 }
 
 
@@ -88,11 +85,10 @@ def words_of(content: Content, rendered: RenderedMessage) -> str:
     is hidden, and the source.
     """
     hidden = [one.passage for one in rendered.differences]
-    sources = [
-        stripped(content.markdown or ""),
-        *(link.target for link in written_links(content, rendered)),
-    ]
-    return "\n".join([stripped(content.subject), rendered.plain, *hidden, *sources])
+    targets = [link.target for link in written_links(content, rendered)]
+    written = stripped(content.markdown or "")
+    subject = stripped(content.subject)
+    return "\n".join((subject, rendered.plain, *hidden, written, *targets))
 
 
 def secret_in_body(
@@ -112,8 +108,9 @@ def secret_in_body(
             found.setdefault(value, kind)
     if not found:
         return
-    kinds = Counter(found.values())
-    sentence = f"The message may contain {_a(next(iter(kinds)))}."
+    kind = next(iter(found.values()))
+    article = "an" if kind[0] in "AI" else "a"
+    sentence = f"The message may contain {article} {kind}."
     if len(found) > 1:
         most = "+" if len(found) >= MAX_FOUND else ""
         sentence = f"The message may contain {len(found)}{most} keys or passwords."
@@ -124,16 +121,15 @@ def secret_in_body(
 def _keys_in(text: str) -> Iterator[tuple[str, str]]:
     for kind, (signs, shape) in _KEYS.items():
         if any(sign in text for sign in signs):
-            yield from ((kind, match.group()) for match in shape.finditer(text))
+            for match in shape.finditer(text):
+                yield kind, match.group()
     for match in _NAMED_SECRET.finditer(text):
         value = match.group(1).rstrip(".,;)!?")
         if looks_random(value):
             yield _NAMED, value
     if "://" in text and "@" in text:
-        yield from (
-            ("password in an address", match.group(1))
-            for match in _URL_PASSWORD.finditer(text)
-        )
+        for match in _URL_PASSWORD.finditer(text):
+            yield "password in an address", match.group(1)
 
 
 def payment_details(
@@ -141,29 +137,19 @@ def payment_details(
 ) -> Iterator[Finding]:
     """Bank accounts and card numbers whose check digits are right."""
     text = words_of(content, rendered)
-    accounts = list(
-        islice(
-            dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))), MAX_FOUND
-        )
-    )
+    ibans = dict.fromkeys(map(iban_in, _IBAN.findall(text)))
+    accounts = [one for one in ibans if one][:MAX_FOUND]
     digits = dict.fromkeys(re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
-    cards = list(
-        islice(
-            (d for d in digits if is_card(d) and not any(d in a for a in accounts)),
-            MAX_FOUND,
-        )
-    )
+    found = (d for d in digits if is_card(d) and not any(d in a for a in accounts))
+    cards = list(islice(found, MAX_FOUND))
     if accounts:
-        bank = (
-            "a bank account number"
-            if len(accounts) == 1
-            else f"{len(accounts)} bank account numbers"
-        )
+        bank = "a bank account number"
+        if len(accounts) > 1:
+            bank = f"{len(accounts)} bank account numbers"
         evidence = [f"{a[:4]} … {a[-4:]}" for a in accounts]
-        sentence = f"The message contains {bank}."
         yield finding(
             "payment_details",
-            sentence,
+            f"The message contains {bank}.",
             f"{evidence[0]}.",
             evidence,
             is_milder=True,
@@ -179,10 +165,6 @@ def payment_details(
             evidence,
             anchor=SHEET,
         )
-
-
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "AI" else f"a {kind}"
 
 
 def looks_random(value: str) -> bool:
@@ -205,8 +187,9 @@ def iban_in(text: str) -> str:
     digits are right.
     """
     compact = text.replace(" ", "").upper()
-    compact = compact[: _IBAN_LENGTHS.get(compact[:2], 0)]
-    if len(compact) != _IBAN_LENGTHS.get(compact[:2], -1):
+    length = _IBAN_LENGTHS.get(compact[:2], 0)
+    compact = compact[:length]
+    if not length or len(compact) < length:
         return ""
     number = "".join(str(int(c, 36)) for c in compact[4:] + compact[:4])
     return compact if int(number) % 97 == 1 else ""

@@ -10,7 +10,7 @@ message can keep a process busy.
 import re
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -118,18 +118,17 @@ class SearchedText:
             ((number, self._fitting(word)) for number, word in enumerate(phrase.words)),
             key=lambda one: len(one[1]),
         )
-        length = len(phrase.words)
-        for start in (position - rarest for position in starts):
-            words = self._words[max(start, 0) : start + length]
-            if (
-                start >= 0
-                and len(words) == length
-                and all(map(fits, words, phrase.words))
-            ):
+        for position in starts:
+            start = position - rarest
+            end = start + len(phrase.words)
+            if start < 0 or end > len(self._words):
+                continue
+            words = self._words[start:end]
+            if all(map(fits, words, phrase.words)):
                 return Match(
                     " ".join(self._words[max(0, start - CONTEXT) : start]),
                     " ".join(words),
-                    " ".join(self._words[start + length : start + length + CONTEXT]),
+                    " ".join(self._words[end : end + CONTEXT]),
                     start,
                 )
         return None
@@ -168,13 +167,14 @@ def fits(word: str, pattern: str) -> bool:
     star = -1
     resumed = 0
     while at < len(word):
-        if here < len(pattern) and pattern[here] == "*":
+        sign = pattern[here : here + 1]
+        if sign == "*":
             star = here
             resumed = at
             here += 1
-        elif here < len(pattern) and _is_one(word[at], pattern[here]):
-            at = at + 1
-            here = here + 1
+        elif sign in ("?", word[at]) or (sign == "#" and word[at].isdecimal()):
+            at += 1
+            here += 1
         elif star >= 0:
             # The last star takes one character more.
             resumed += 1
@@ -185,10 +185,6 @@ def fits(word: str, pattern: str) -> bool:
     return not pattern[here:].strip("*")
 
 
-def _is_one(character: str, sign: str) -> bool:
-    return sign == "?" or (character.isdecimal() if sign == "#" else character == sign)
-
-
 def _beginning(pattern: str) -> str:
     return re.split(r"[*?#]", pattern, maxsplit=1)[0]
 
@@ -197,12 +193,10 @@ def search_terms(phrase: Phrase) -> str:
     """Return what a text must hold at least to fit, as PostgreSQL reads a tsquery;
     empty where that is nothing.
     """
-    terms: Iterable[str] = (
-        quoted(word)
-        if is_plain(word)
-        else f"{quoted(_beginning(word))}:*"
-        if _beginning(word)
-        else ""
-        for word in phrase.words
-    )
-    return " & ".join(filter(None, terms))
+    terms = []
+    for word in phrase.words:
+        if is_plain(word):
+            terms.append(quoted(word))
+        elif _beginning(word):
+            terms.append(f"{quoted(_beginning(word))}:*")
+    return " & ".join(terms)

@@ -53,7 +53,13 @@ def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
     """
     heaviest: dict[str, Part] = {}
     for finding in findings:
-        part = _part(finding, weights)
+        rule = RULES.get(finding.rule)
+        part = Part(
+            finding.rule,
+            rule.words if rule else "",
+            points_of(finding, weights),
+            points_of(finding, {}),
+        )
         known = heaviest.get(finding.rule)
         if known is None or (part.points, part.published) > (
             known.points,
@@ -87,11 +93,3 @@ def level_of(points: int) -> str:
     counts.
     """
     return "high" if points >= HIGH else "notice" if points else ""
-
-
-def _part(finding: Finding, weights: Mapping[str, int]) -> Part:
-    rule = RULES.get(finding.rule)
-    words = rule.words if rule else ""
-    return Part(
-        finding.rule, words, points_of(finding, weights), points_of(finding, {})
-    )

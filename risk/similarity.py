@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
@@ -106,9 +106,11 @@ def bands(content: Content, parsed: ParsedContent) -> list[int]:
     words = _WORD.findall("\n".join(map(_mask, texts))[:MAX_MASKED].translate(_SIGNS))[
         :MAX_WORDS
     ]
-    simhash = _simhash(_shingles(words)) if words else None
-    if simhash is None:
+    if not words:
         return []
+    # Pairs of neighbouring words: a word that changes changes two of them.
+    shingles = {" ".join(pair) for pair in pairwise(words)} or set(words)
+    simhash = _simhash(shingles)
     return [index << 16 | simhash >> 16 * index & 0xFFFF for index in range(4)]
 
 
@@ -135,66 +137,41 @@ def _written(content: Content) -> list[str]:
 def _mask(text: str) -> str:
     """Return a text with a mark in place of each value that a template would fill in."""
     text, rest = text[:MAX_MASKED], text[MAX_MASKED:]
-    text = _without_name(unicodedata.normalize("NFKC", stripped(text)))
+    text = unicodedata.normalize("NFKC", stripped(text))
+    # The name is masked where it is greeted. Anywhere else, the words that stand in its
+    # place could say anything.
+    if words := greeting_of(text.replace(TAG, "")).words:
+        name = _INSIDE_NAME.join(map(re.escape, words))
+        text = _TITLES.sub("", re.sub(rf"\b{name}\b", _NAME, text, count=1))
     text = _SPACES.sub(" ", text.lower())
-    masked: list[str] = []
+    masked = ""
     hosts: list[str] = []
     end = 0
-    for url in _URL.finditer(text):
-        masked += (_mask_values(text[end : url.start()]), _origin(url.group()))
-        hosts += _hosts(text[end : url.start()])
-        end = url.end()
-    masked.append(_mask_values(text[end:]))
-    hosts += _hosts(text[end:])
-    return " ".join(("".join(masked).strip(), *hosts)) + rest
+    for url in (*_URL.finditer(text), None):
+        between = text[end : url.start() if url else None]
+        # Mail programs make links of hosts without a scheme.
+        named = find_hosts(readable(between))
+        hosts += [one.host for one in named if not one.local]
+        between = _NUMBERS.sub(_NUMBER, _MAIL_ADDRESS.sub(_ADDRESS, between))
+        between = _MONTH_AFTER.sub(rf"\g<day>\g<between>{_MONTH}", between)
+        masked += _MONTH_BEFORE.sub(rf"{_MONTH}\g<between>\g<day>", between)
+        if url:
+            # A link is known by where it goes, numbers included; its path and its query
+            # belong to the one message.
+            target = url[0] if "://" in url[0][:8] else f"http://{url[0]}"
+            masked += f" {origin_of(target)} "
+            end = url.end()
+    return " ".join((masked.strip(), *hosts)) + rest
 
 
-def _without_name(text: str) -> str:
-    """Mask the name where it is greeted. Anywhere else, the words that stand in its
-    place could say anything.
-    """
-    words = greeting_of(text.replace(TAG, "")).words
-    if not words:
-        return text
-    name = _INSIDE_NAME.join(map(re.escape, words))
-    return _TITLES.sub("", re.sub(rf"\b{name}\b", _NAME, text, count=1))
-
-
-def _mask_values(text: str) -> str:
-    text = _NUMBERS.sub(_NUMBER, _MAIL_ADDRESS.sub(_ADDRESS, text))
-    text = _MONTH_AFTER.sub(rf"\g<day>\g<between>{_MONTH}", text)
-    return _MONTH_BEFORE.sub(rf"{_MONTH}\g<between>\g<day>", text)
-
-
-def _origin(url: str) -> str:
-    """A link is known by where it goes, numbers included; its path and its query belong
-    to the one message.
-    """
-    return f" {origin_of(url if '://' in url[:8] else f'http://{url}')} "
-
-
-def _hosts(text: str) -> list[str]:
-    """Return the hosts that a text names without a scheme: mail programs make links of
-    them.
-    """
-    return [one.host for one in find_hosts(readable(text)) if not one.local]
-
-
-def _shingles(words: Sequence[str]) -> set[str]:
-    """Pairs of neighbouring words: a word that changes changes two of them."""
-    return {" ".join(pair) for pair in pairwise(words)} or set(words)
-
-
-def _simhash(shingles: Iterable[str]) -> int:
+def _simhash(shingles: set[str]) -> int:
     """Return 64 bits, each as most of the shingles' hashes have it.
 
     Each number in `counts` packs the counts of eight bits, so that each byte of a hash
     costs one addition.
     """
     counts = [0] * 8
-    number = 0
     for shingle in shingles:
-        number += 1
         digest = hashlib.blake2b(
             shingle.encode("utf-8", "replace"), digest_size=8
         ).digest()
@@ -203,7 +180,7 @@ def _simhash(shingles: Iterable[str]) -> int:
     bits = 0
     for index in range(64):
         ones = counts[index // 8] >> _LANE * (index % 8) & (1 << _LANE) - 1
-        bits |= (2 * ones > number) << index
+        bits |= (2 * ones > len(shingles)) << index
     return bits
 
 
