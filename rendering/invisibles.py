@@ -13,39 +13,19 @@ from dataclasses import dataclass, field
 from functools import cache
 
 NAMES = {
-    0x00AD: "SOFT HYPHEN",
+    code: unicodedata.name(chr(code))
+    for code in (
+        *(0x00AD, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F)),
+        *(0x2060, *range(0x2066, 0x206A), 0x3164, 0xFEFF),
+    )
+}
+# These by shorter names than Unicode's.
+NAMES |= {
     0x034F: "GRAPHEME JOINER",
-    0x061C: "ARABIC LETTER MARK",
-    0x115F: "HANGUL FILLER",
-    0x1160: "HANGUL FILLER",
-    0x17B4: "KHMER INHERENT VOWEL",
-    0x17B5: "KHMER INHERENT VOWEL",
-    0x180E: "MONGOLIAN VOWEL SEPARATOR",
-    0x200B: "ZERO WIDTH SPACE",
-    0x200C: "ZERO WIDTH NON-JOINER",
-    0x200D: "ZERO WIDTH JOINER",
-    0x200E: "LEFT-TO-RIGHT MARK",
-    0x200F: "RIGHT-TO-LEFT MARK",
-    0x2028: "LINE SEPARATOR",
-    0x2029: "PARAGRAPH SEPARATOR",
-    0x202A: "LEFT-TO-RIGHT EMBEDDING",
-    0x202B: "RIGHT-TO-LEFT EMBEDDING",
-    0x202C: "POP DIRECTIONAL FORMATTING",
-    0x202D: "LEFT-TO-RIGHT OVERRIDE",
-    0x202E: "RIGHT-TO-LEFT OVERRIDE",
-    0x2060: "WORD JOINER",
-    0x2061: "INVISIBLE OPERATOR",
-    0x2062: "INVISIBLE OPERATOR",
-    0x2063: "INVISIBLE OPERATOR",
-    0x2064: "INVISIBLE OPERATOR",
-    0x2066: "LEFT-TO-RIGHT ISOLATE",
-    0x2067: "RIGHT-TO-LEFT ISOLATE",
-    0x2068: "FIRST STRONG ISOLATE",
-    0x2069: "POP DIRECTIONAL ISOLATE",
+    **dict.fromkeys((0x115F, 0x1160, 0xFFA0), "HANGUL FILLER"),
+    **dict.fromkeys((0x17B4, 0x17B5), "KHMER INHERENT VOWEL"),
+    **dict.fromkeys(range(0x2061, 0x2065), "INVISIBLE OPERATOR"),
     0x2800: "BRAILLE BLANK",
-    0x3164: "HANGUL FILLER",
-    0xFEFF: "ZERO WIDTH NO-BREAK SPACE",
-    0xFFA0: "HANGUL FILLER",
 }
 _RANGES = (
     (0x00, 0x08, "CONTROL CHARACTER"),
@@ -68,8 +48,7 @@ _RANGES = (
     (0xE01F0, 0xE0FFF, "UNASSIGNED INVISIBLE"),
 )
 BIDI = frozenset(
-    NAMES[code]
-    for code in (0x202A, 0x202B, 0x202C, 0x202D, 0x202E, 0x2066, 0x2067, 0x2068, 0x2069)
+    NAMES[code] for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 )
 ORDINARY = frozenset(
     {"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"}
@@ -110,10 +89,7 @@ def name_of(character: str) -> str:
     code = ord(character)
     if code in NAMES:
         return NAMES[code]
-    return next(
-        (name for first, last, name in _RANGES if first <= code <= last),
-        "INVISIBLE CHARACTER",
-    )
+    return next(name for first, last, name in _RANGES if first <= code <= last)
 
 
 def without_surrogates(text: str) -> str:
@@ -133,10 +109,10 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     at = 0
     ordinary = []
     for run in _RUN.finditer(text):
-        whole = run.group()
-        needed, found = (
-            _judge(text, run) if len(whole) > 1 or whole in _BY_CONTEXT else ("", whole)
-        )
+        needed = ""
+        found = run.group()
+        if len(found) > 1 or found in _BY_CONTEXT:
+            needed, found = _judge(text, run)
         ordinary.append(text[at : run.start()] + needed)
         at = run.end()
         for character in found:
@@ -191,7 +167,8 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
         return needed + found, ""
     if found == "\u200d" and _is_emoji(before) and _is_emoji(after):
         return needed + found, ""
-    if found in ("\u200c", "\u200d") and _needs_joiners(before):
+    is_joined = "\u0600" <= before <= "\u0dff" or "\u1000" <= before <= "\u109f"
+    if found in ("\u200c", "\u200d") and is_joined:
         return needed + found, ""
     if run.start() == 0 and found == "\ufeff":
         return "", ""  # a byte order mark at the very start says nothing
@@ -199,17 +176,8 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
 
 
 def _is_emoji(character: str) -> bool:
-    return (
-        bool(character)
-        and ord(character) >= 0x2190
-        and unicodedata.category(character) in ("So", "Sk")
-    )
-
-
-def _needs_joiners(character: str) -> bool:
-    return bool(character) and (
-        0x0600 <= ord(character) <= 0x0DFF or 0x1000 <= ord(character) <= 0x109F
-    )
+    is_sign = character >= "\u2190"
+    return is_sign and unicodedata.category(character) in ("So", "Sk")
 
 
 def _label(found: str, tally: Tally) -> str:

@@ -169,20 +169,24 @@ class Drawing:
         self._drawn = self._drawn_fetched = self._pixels = 0
         for piece in pieces_of(form.marked):
             if piece.kind == "text":
-                self._text(piece.data)
+                self._link_texts.add(stripped(piece.data))
+                self.page.write_text(
+                    piece.data,
+                    preformatted=bool(self._preformatted),
+                    is_struck=bool(self._struck),
+                )
             elif piece.kind == "end":
                 self._end()
             else:
                 self._start(piece.name, piece.attributes)
         if found:
             self.page.mark_words(*found)
-        self._read_links()
-
-    def _text(self, text: str) -> None:
-        self._link_texts.add(stripped(text))
-        self.page.write_text(
-            text, preformatted=bool(self._preformatted), is_struck=bool(self._struck)
-        )
+        # After each link it is told where it goes.
+        for seen, link in self._link_texts.read():
+            self.links.append(link)
+            self.page.write_target(seen.slot, link)
+        known = {text for link in self.links for text in (link.target, link.text)}
+        self.links += find_bare_links("".join(self.page.plain), known)
 
     def _start(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag == "img":
@@ -199,30 +203,27 @@ class Drawing:
             # Numbers of two cells are not one number.
             self.page.text.append(" ")
             self.page.plain.append(" ")
-        left, right = separators(tag, _style(attributes.get("style", "")))
+        style = attributes.get("style", "")
+        parts = (part.partition(":")[::2] for part in style.split(";") if part)
+        left, right = separators(tag, dict(parts))
         self._link_texts.add(left)
-        link = (
-            SeenLink(attributes["href"])
-            if tag == "a" and "href" in attributes
-            else None
-        )
-        if link is not None:
-            self._link_texts.start(link)
-        if "data-labels" in attributes:
-            self._link_texts.add_labels(attributes["data-labels"].split(_LABELS))
         marks = "".join(
             f' {name}="{html.escape(attributes[name])}"'
             for name in _DRAWN
             if name in attributes
         )
         self.is_coloured = self.is_coloured or "color:" in marks
-        if link is not None:
-            link.mark = self.page.next_mark("link")
-            marks += f' id="{link.mark}" title="{html.escape(named(read_target(link.target)))}"'
-        is_struck = "line-through" in attributes.get("style", "")
-        drawn = "" if tag in ("s", "ins") else tag
-        if drawn:
-            self.page.out.append(f"<{drawn}{marks}>")
+        link = None
+        if tag == "a" and "href" in attributes:
+            link = SeenLink(attributes["href"], mark=self.page.next_mark("link"))
+            self._link_texts.start(link)
+            title = html.escape(named(read_target(link.target)))
+            marks += f' id="{link.mark}" title="{title}"'
+        if "data-labels" in attributes:
+            self._link_texts.add_labels(attributes["data-labels"].split(_LABELS))
+        is_struck = "line-through" in style
+        if tag not in ("s", "ins"):
+            self.page.out.append(f"<{tag}{marks}>")
         self._stack.append((tag, right, is_struck, link))
         self._preformatted += tag == "pre"
         self._struck += tag == "s" or is_struck
@@ -246,12 +247,13 @@ class Drawing:
     def _mark_changes(self, numbers: str, *, is_left_out: bool) -> None:
         """Draw one box for what may look different here."""
         ours = [int(one) for one in numbers.split()]
-        hows = ", ".join(self.differences[one].how for one in ours)
         first = self.differences[ours[0]]
-        if is_left_out:
-            label = f"{first.how}: “{first.passage}”" if first.passage else first.how
-        else:
+        label = first.how
+        if not is_left_out:
+            hows = ", ".join(self.differences[one].how for one in ours)
             label = f"may look different ({hows}):"
+        elif first.passage:
+            label += f": “{first.passage}”"
         mark = self.page.write_box(
             "ghost" if first.does else "blocked", label, "hidden"
         )
@@ -260,26 +262,19 @@ class Drawing:
 
     def _picture(self, attributes: Mapping[str, str]) -> None:
         says = attributes.get("alt", "")
-        self._link_texts.add_labels(
-            [
-                one
-                for one in attributes.get("data-labels", "").split(_LABELS)
-                if one.strip()
-            ]
-        )
+        labels = attributes.get("data-labels", "").split(_LABELS)
+        self._link_texts.add_labels([one for one in labels if one.strip()])
         source = attributes.get("src", "")
         size = "".join(
             f' {n}="{min(int(attributes[n]), 1200)}"'
             for n in ("width", "height")
             if n in attributes
         )
-        data, pixels = drawable(source) if source[:5].lower() == "data:" else ("", 0)
-        if (
-            data
-            and self._drawn + len(data) <= MAX_ALL_PICTURES
-            and self._pixels + pixels <= MAX_PIXELS
-        ):
-            self._drawn += len(data)
+        data, pixels = drawable(source)
+        drawn = self._drawn + len(data)
+        has_room = drawn <= MAX_ALL_PICTURES and self._pixels + pixels <= MAX_PIXELS
+        if data and has_room:
+            self._drawn = drawn
             self._draw(data, pixels, size, says)
             return
         suffix = f" (in its place: “{says}”)" if says else ""
@@ -307,49 +302,28 @@ class Drawing:
         """Draw a remote picture as the desk fetched it, or a label in its place."""
         address = web_address(source)
         tracking = tracking_reason(address, attributes, self._readers)
-        picture = RemotePicture(
-            source[:2000], address, host_of(address or source), tracking
-        )
-        found = None if picture.tracking else self._fetched.get(address)
-        label = ""
-        if found is not None and found.source:
-            size_of_all = self._drawn_fetched + len(found.source)
-            if (
-                size_of_all <= MAX_ALL_FETCHED
-                and self._pixels + found.pixels <= MAX_PIXELS
-            ):
-                self._drawn_fetched = size_of_all
-                self._draw(found.source, found.pixels, size, attributes.get("alt", ""))
-                self.page.out.append("<br>")
-                label = f"picture from {picture.host}, {found.outcome}"
-            else:
-                found = FetchedPicture(
-                    "fetched by the desk; there is no room to draw it here"
-                )
-        if not label:
-            reason = (
-                f"tracking pixel: {picture.tracking}"
-                if picture.tracking
-                else found.outcome
-                if found
-                else ""
-            )
+        host = host_of(address or source)
+        found = self._fetched.get(address, FetchedPicture(""))
+        reason = found.outcome
+        if tracking:
+            reason = f"tracking pixel: {tracking}"
+        is_drawn = bool(found.source) and not tracking
+        drawn = self._drawn_fetched + len(found.source)
+        pixels = self._pixels + found.pixels
+        if is_drawn and (drawn > MAX_ALL_FETCHED or pixels > MAX_PIXELS):
+            is_drawn = False
+            reason = "fetched by the desk; there is no room to draw it here"
+        if is_drawn:
+            self._drawn_fetched = drawn
+            self._draw(found.source, found.pixels, size, attributes.get("alt", ""))
+            self.page.out.append("<br>")
+            label = f"picture from {host}, {found.outcome}"
+        else:
             target = short_target(source)[:200] or "nowhere"
-            label = f"remote picture not loaded: {target}{f' ({reason})' if reason else ''}{suffix}"
+            why = f" ({reason})" if reason else ""
+            label = f"remote picture not loaded: {target}{why}{suffix}"
         mark = self.page.write_box("blocked", label, "part")
-        self.blocked.append(replace(picture, mark=mark))
-
-    def _read_links(self) -> None:
-        """Read the links, and those written out as text; tell after each where it goes."""
-        for seen, link in self._link_texts.read():
-            self.links.append(link)
-            self.page.write_target(seen.slot, link)
-        known = {text for link in self.links for text in (link.target, link.text)}
-        self.links += find_bare_links("".join(self.page.plain), known)
-
-
-def _style(written: str) -> Mapping[str, str]:
-    return dict(part.partition(":")[::2] for part in written.split(";") if part)
+        self.blocked.append(RemotePicture(source[:2000], address, host, tracking, mark))
 
 
 def tidy(text: str) -> str:

@@ -32,20 +32,15 @@ def passage_span(text: str, words: str) -> tuple[int, int] | None:
         if start < 0 and place < passed + length:
             start = run.start() + place - passed
         if last < passed + length:
-            return _with_signs(text, start, run.start() + last - passed + 1)
+            end = run.start() + last - passed + 1
+            # With the signs of emphasis around it, which would otherwise be open.
+            while start and text[start - 1] in _EMPHASIS:
+                start -= 1
+            while end < len(text) and text[end] in _EMPHASIS:
+                end += 1
+            return start, end
         passed += length
     return None
-
-
-def _with_signs(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return the same stretch with the signs of emphasis around it, which would
-    otherwise be open.
-    """
-    while start and text[start - 1] in _EMPHASIS:
-        start -= 1
-    while end < len(text) and text[end] in _EMPHASIS:
-        end += 1
-    return start, end
 
 
 def passage_in(texts: Iterable[str], words: str) -> str:

@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Callable
 from typing import NamedTuple
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
@@ -17,9 +16,7 @@ MAX_PIXELS = 40_000_000
 # Characters of base64 of all pictures that the desk fetched: 10 MB.
 MAX_ALL_FETCHED = 14_000_000
 
-_DATA = re.compile(
-    r"\s{0,20}data:image/(png|jpe?g|gif|webp|bmp);base64,", re.IGNORECASE
-)
+_DATA = re.compile(r"data:image/(png|jpe?g|gif|webp|bmp);base64,", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _STARTS = {
@@ -57,20 +54,14 @@ def drawable(source: str) -> Picture:
         content = base64.b64decode(data + "=" * (-len(data) % 4))
     except binascii.Error:
         return Picture()
-    width, height = (
-        _size_of_bitmap(content) if kind == "bmp" else size_of(kind, content)
-    ) or (0, 0)
-    if not content.startswith(_STARTS[kind]) or not 0 < width * height <= MAX_PIXELS:
+    width, height = size_of(kind, content)
+    if kind == "bmp" and len(content) > 25:
+        (head,) = struct.unpack_from("<I", content, 14)
+        width, height = struct.unpack_from("<HH" if head == 12 else "<ii", content, 18)
+    pixels = abs(width * height)
+    if not content.startswith(_STARTS[kind]) or not 0 < pixels <= MAX_PIXELS:
         return Picture()
-    return Picture(f"data:image/{kind};base64,{data}", width * height)
-
-
-def _size_of_bitmap(content: bytes) -> tuple[int, int] | None:
-    if len(content) < 26:
-        return None
-    (head,) = struct.unpack_from("<I", content, 14)
-    width, height = struct.unpack_from("<HH" if head == 12 else "<ii", content, 18)
-    return abs(width), abs(height)
+    return Picture(f"data:image/{kind};base64,{data}", pixels)
 
 
 # A frame of a JPEG begins with one of these; what else starts with C is a table.
@@ -78,66 +69,53 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
-def size_of(kind: str, content: bytes) -> tuple[int, int] | None:
-    """Return width and height in pixels; None where the header does not have them."""
+def size_of(kind: str, content: bytes) -> tuple[int, int]:
+    """Return width and height in pixels; 0 where the header does not have them."""
+    width = 0
+    height = 0
     try:
-        return _READERS[kind](content)
-    except (KeyError, struct.error, IndexError):
-        return None
-
-
-def _png(content: bytes) -> tuple[int, int] | None:
-    if content[12:16] != b"IHDR":
-        return None
-    width, height = struct.unpack_from(">II", content, 16)
+        if kind == "png" and content[12:16] == b"IHDR":
+            width, height = struct.unpack_from(">II", content, 16)
+        elif kind == "gif":
+            width, height = struct.unpack_from("<HH", content, 6)
+        elif kind == "jpeg":
+            width, height = _size_of_jpeg(content)
+        elif kind == "webp":
+            width, height = _size_of_webp(content)
+    except (struct.error, IndexError):
+        pass
     return width, height
 
 
-def _gif(content: bytes) -> tuple[int, int] | None:
-    width, height = struct.unpack_from("<HH", content, 6)
-    return width, height
-
-
-def _jpeg(content: bytes) -> tuple[int, int] | None:
+def _size_of_jpeg(content: bytes) -> tuple[int, int]:
     at = 2
-    while at < len(content):
-        if content[at] != 0xFF:
-            return None
+    while content[at] == 0xFF:
         marker = content[at + 1]
         if marker == 0xFF:
             at += 1
-            continue
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", content, at + 5)
-            # Zero lines: the height comes later in the file, after as many lines as
+        elif marker in _JPEG_FRAMES:
+            # Without lines the height comes later in the file, after as many lines as
             # there are.
-            return (width, height) if height else None
-        (length,) = (
-            (0,) if marker in _JPEG_ALONE else struct.unpack_from(">H", content, at + 2)
-        )
-        at += 2 + length
-    return None
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            return (width, height) if height else (0, 0)
+        elif marker in _JPEG_ALONE:
+            at += 2
+        else:
+            (length,) = struct.unpack_from(">H", content, at + 2)
+            at += 2 + length
+    return 0, 0
 
 
-def _webp(content: bytes) -> tuple[int, int] | None:
+def _size_of_webp(content: bytes) -> tuple[int, int]:
     form = content[12:16]
     if form == b"VP8X":
-        width, height = (
-            int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27)
-        )
-        return width, height
+        width = int.from_bytes(content[24:27], "little")
+        height = int.from_bytes(content[27:30], "little")
+        return width + 1, height + 1
     if form == b"VP8L" and content[20] == 0x2F:
         (packed,) = struct.unpack_from("<I", content, 21)
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
     if form == b"VP8 " and content[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", content, 26)
         return width & 0x3FFF, height & 0x3FFF
-    return None
-
-
-_READERS: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
-    "png": _png,
-    "gif": _gif,
-    "jpeg": _jpeg,
-    "webp": _webp,
-}
+    return 0, 0

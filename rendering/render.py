@@ -50,7 +50,30 @@ def render_message(
     source = ""
     try:
         source = _source(content)
-        return _render_html(content, source, fetched, found)
+        drawing = Drawing(
+            simplify(source), readers=content.recipients, fetched=fetched, found=found
+        )
+        page = drawing.page
+        read = tidy("".join(page.text))
+        text = read
+        if content.html is None and content.markdown is not None:
+            written = text_part(content.markdown, content.additions)
+            text = named(without_surrogates(written))
+        drawn = "".join(page.out)
+        body = seal(drawn) if drawn.strip() else _EMPTY
+        return RenderedMessage(
+            document=document(
+                body + left_out(page.tally), plain_paper=not drawing.is_coloured
+            ),
+            text=text,
+            plain=stripped(tidy("".join(page.plain))),
+            blocked=tuple(drawing.blocked),
+            differences=(*drawing.differences, *secret_text(page.tally)),
+            links=tuple(drawing.links),
+            invisibles=dict(page.tally.counts),
+            inked="ink-1" if page.marks["ink"] else "",
+            read=read,
+        )
     except TooComplex as doubt:
         return render_source(content, str(doubt), source)
     except MemoryError:
@@ -65,19 +88,17 @@ def render_message(
 def parse_content(content: Content) -> ParsedContent:
     """Return all that findings, search and comparison need of a content."""
     shown = render_message(content)
+    outlines = [_outline(content)]
     if content.html is None:
-        return ParsedContent(shown=shown, outlines=(_outline(content),))
-    read = ParsedContent(
-        shown=shown,
-        words=words_of(content.html),
-        template=template_of(content.html),
-        outlines=(_outline(content),),
-    )
-    if not content.markdown:
-        return read
-    text = replace(content, html=None)
-    read = replace(read, outlines=(*read.outlines, _outline(text)))
-    return replace(read, text_part=render_message(text))
+        return ParsedContent(shown, outlines=tuple(outlines))
+    text_part = None
+    if content.markdown:
+        text = replace(content, html=None)
+        text_part = render_message(text)
+        outlines.append(_outline(text))
+    words = words_of(content.html)
+    template = template_of(content.html)
+    return ParsedContent(shown, text_part, words, template, tuple(outlines))
 
 
 def _outline(content: Content) -> Outline:
@@ -99,35 +120,4 @@ def _source(content: Content) -> str:
         raise TooComplex(f"it has more than {MAX_MARKDOWN_LINES} lines")
     return render_markdown(with_signature(markdown, content.additions)) + html_footer(
         content.additions
-    )
-
-
-def _render_html(
-    content: Content,
-    source: str,
-    fetched: Mapping[str, FetchedPicture] | None,
-    found: Words | None,
-) -> RenderedMessage:
-    drawing = Drawing(
-        simplify(source), readers=content.recipients, fetched=fetched, found=found
-    )
-    page = drawing.page
-    read = tidy("".join(page.text))
-    text = read
-    if content.html is None and content.markdown is not None:
-        text = named(without_surrogates(text_part(content.markdown, content.additions)))
-    drawn = "".join(page.out)
-    body = seal(drawn) if drawn.strip() else _EMPTY
-    return RenderedMessage(
-        document=document(
-            body + left_out(page.tally), plain_paper=not drawing.is_coloured
-        ),
-        text=text,
-        plain=stripped(tidy("".join(page.plain))),
-        blocked=tuple(drawing.blocked),
-        differences=(*drawing.differences, *secret_text(page.tally)),
-        links=tuple(drawing.links),
-        invisibles=dict(page.tally.counts),
-        inked="ink-1" if page.marks["ink"] else "",
-        read=read,
     )

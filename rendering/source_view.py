@@ -13,13 +13,6 @@ from rendering.result import Difference, RenderedMessage
 
 STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
 
-_DOCUMENT = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="referrer" content="no-referrer"><style>{style}</style></head>'
-    '<body class="{paper}"><div class="message">{body}</div></body></html>'
-)
-
 
 def render_source(content: Content, reason: str, source: str = "") -> RenderedMessage:
     """Return the message as its source, or as the HTML that was made of its text, with
@@ -27,12 +20,7 @@ def render_source(content: Content, reason: str, source: str = "") -> RenderedMe
     """
     source = source or without_surrogates(content.html or content.markdown or "")
     tally = Tally()
-    shown = "".join(
-        f'<span class="ghost">{html.escape(piece)}</span>'
-        if is_mark
-        else html.escape(piece)
-        for is_mark, piece in pieces(source, tally)
-    )
+    shown = marked(source, tally)
     head = f'<p><span class="ghost">Shown as its source, because {html.escape(reason)}.</span></p>'
     return RenderedMessage(
         document=document(
@@ -47,15 +35,31 @@ def render_source(content: Content, reason: str, source: str = "") -> RenderedMe
     )
 
 
+def marked(text: str, tally: Tally) -> str:
+    """Return text as HTML, with a mark for each invisible character."""
+    shown = ""
+    for is_mark, piece in pieces(without_surrogates(text), tally):
+        escaped = html.escape(piece)
+        shown += f'<span class="ghost">{escaped}</span>' if is_mark else escaped
+    return shown
+
+
 def document(body: str, *, plain_paper: bool) -> str:
     """Return the whole document. A message with colours of its own stays on white: they
     were judged against white.
     """
     paper = "plain" if plain_paper else "white"
+    message = f'<div class="message">{body}</div>'
+    return framed("Message", STYLE, f'<body class="{paper}">{message}</body>')
+
+
+def framed(title: str, style: Path, body: str) -> str:
+    """Return a whole document for a frame, around trusted HTML."""
     return (
-        _DOCUMENT.replace("{style}", _style())
-        .replace("{paper}", paper)
-        .replace("{body}", body)
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="referrer" content="no-referrer"><style>{_text_of(style)}</style></head>'
+        f"{body}</html>"
     )
 
 
@@ -77,5 +81,5 @@ def secret_text(tally: Tally) -> tuple[Difference, ...]:
 
 
 @cache
-def _style() -> str:
-    return STYLE.read_text(encoding="utf-8")
+def _text_of(style: Path) -> str:
+    return style.read_text(encoding="utf-8")

@@ -92,13 +92,7 @@ def outline_of(source: str) -> Outline:
             for name in _READ
             if token.attributes.get(name)
         )
-        text.append(
-            "\n\n"
-            if token.name in _PARAGRAPHS
-            else "\n"
-            if token.name in _LINES
-            else ""
-        )
+        text.append(_line_end(token.name))
     text += (f"\n\n{TAG}{without_marks(one)}" for one in values)
     return Outline("".join(text), markup.hexdigest())
 
@@ -117,21 +111,15 @@ def _template(source: str) -> Iterator[str]:
         ):
             yield f"\n{token.data}\n"
         elif token.kind in ("start", "end"):
-            yield (
-                "\n\n"
-                if token.name in _PARAGRAPHS
-                else "\n"
-                if token.name in _LINES
-                else ""
-            )
+            yield _line_end(token.name)
             if token.name in ("sup", "sub"):
                 raised = max(raised + (1 if token.kind == "start" else -1), 0)
             elif token.kind == "start" and token.name in ("ol", "li"):
                 # A list whose numbers its author chose.
-                next_number = _number(
-                    token.attributes.get("start" if token.name == "ol" else "value"),
-                    next_number,
-                )
+                name = "start" if token.name == "ol" else "value"
+                chosen = token.attributes.get(name, "").strip()
+                if re.fullmatch("[0-9]{1,9}", chosen):
+                    next_number = int(chosen)
                 if token.name == "li" and next_number is not None:
                     yield f"{next_number}. "
                     next_number += 1
@@ -144,12 +132,11 @@ def _template(source: str) -> Iterator[str]:
         yield f"\n\n{one}"
 
 
-def _number(written: str | None, otherwise: int | None) -> int | None:
-    return (
-        int(written)
-        if written and re.fullmatch("[0-9]{1,9}", written.strip())
-        else otherwise
-    )
+def _line_end(name: str) -> str:
+    """Return the line ends that a tag of this name stands for."""
+    if name in _PARAGRAPHS:
+        return "\n\n"
+    return "\n" if name in _LINES else ""
 
 
 def _shortened(value: str) -> str:
@@ -168,11 +155,9 @@ def _columns(source: str) -> Iterator[str]:
         if not row or not heads:
             heads = [one[:_LONGEST_HEAD] for one in row]
             continue
-        yield from (
-            f"\n\n{head} {one}"
-            for head, one in zip(heads, row, strict=False)
-            if _BARE.fullmatch(one)
-        )
+        for head, one in zip(heads, row, strict=False):
+            if _BARE.fullmatch(one):
+                yield f"\n\n{head} {one}"
 
 
 def _rows(source: str) -> Iterator[list[str]]:

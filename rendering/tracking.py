@@ -76,14 +76,16 @@ def tracking_reason(
 
     `readers` are the needles of those who read the message.
     """
-    width, height = (_declared(attributes, name) for name in ("width", "height"))
-    sizes = [size for size in (width, height) if size is not None]
+    declared = [
+        _PIXELS.fullmatch(attributes.get(name, "")) for name in ("width", "height")
+    ]
+    sizes = [float(size[1]) for size in declared if size]
     if sizes and (max(sizes) <= MAX_PIXEL or min(sizes) == 0):
-        return (
-            " × ".join("?" if size is None else f"{size:g}" for size in (width, height))
-            + " pixels"
-        )
-    if _names(url, readers):
+        words = (f"{float(size[1]):g}" if size else "?" for size in declared)
+        return f"{' × '.join(words)} pixels"
+    text = unquote(unquote(url))
+    decoded = [one for one in map(_decoded, _IN_BASE64.findall(text)) if "@" in one]
+    if any(reader in one for one in (text.lower(), *decoded) for reader in readers):
         return "its address names the recipient"
     path, _, query = unquote(url.partition("://")[2].partition("/")[2]).partition("?")
     is_file = bool(_FILE.search(path)) and any(size > MAX_PIXEL for size in sizes)
@@ -94,41 +96,27 @@ def tracking_reason(
     return ""
 
 
-def _declared(attributes: Mapping[str, str], name: str) -> float | None:
-    found = _PIXELS.fullmatch(attributes.get(name, ""))
-    return float(found[1]) if found else None
-
-
-def _names(url: str, readers: frozenset[str]) -> bool:
-    text = unquote(unquote(url))
-    if any(needle in text.lower() for needle in readers):
-        return True
-    decoded = (_decoded(one) for one in _IN_BASE64.findall(text))
-    return any(needle in one for one in decoded if "@" in one for needle in readers)
-
-
 def _decoded(text: str) -> str:
     """Return what a part of an address says in base64, in lower case; empty where it
     says nothing.
     """
     try:
-        raw = base64.b64decode(
-            text + "=" * (-len(text) % 4),
-            b"-_" if set("-_") & set(text) else None,
-            validate=True,
-        )
+        is_for_urls = "-" in text or "_" in text
+        padded = text + "=" * (-len(text) % 4)
+        raw = base64.b64decode(padded, b"-_" if is_for_urls else None, validate=True)
         return raw.decode().lower()
     except (binascii.Error, UnicodeDecodeError):
         return ""
 
 
 def _has_code(text: str) -> bool:
-    return bool(_UUID.search(text)) or any(map(_is_code, _RUN.findall(text)))
-
-
-def _is_code(run: str) -> bool:
-    """Whether letters and digits take turns as in no word, or it is one long number."""
-    return (
-        run.isdigit()
-        or sum(a.isdigit() != b.isdigit() for a, b in pairwise(run)) >= _FEW_TURNS
-    )
+    """Whether there is a UUID, a long number, or letters and digits that take turns as
+    in no word.
+    """
+    if _UUID.search(text):
+        return True
+    for run in _RUN.findall(text):
+        turns = sum(a.isdigit() != b.isdigit() for a, b in pairwise(run))
+        if run.isdigit() or turns >= _FEW_TURNS:
+            return True
+    return False

@@ -147,7 +147,7 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
         *_inside(content, kind),
         *_table(content, kind),
     ]
-    width, height = size_of(kind, content) or (0, 0)
+    width, height = size_of(kind, content)
     return Detection(
         kind=kind,
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),

@@ -5,22 +5,18 @@ says is escaped here.
 import base64
 import html
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rendering.invisibles import Tally, named, pieces, without_surrogates
+from rendering.invisibles import Tally, named, without_surrogates
+from rendering.source_view import framed, marked
 
 STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
 # Text beyond this is not shown; a note says so, and the file can be downloaded.
 MAX_TEXT = 200_000
 RENDERING = "A rendering. The file itself is what is approved."
 
-_DOCUMENT = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Attached file</title>'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="referrer" content="no-referrer"><style>{style}</style></head><body>{body}</body></html>'
-)
+
 # What stands before text with a mark, and its class.
 _MARKS = {
     "hidden": ("hidden", "ghost"),
@@ -36,12 +32,7 @@ _MARKS = {
 
 def document(body: str) -> str:
     """Return a whole document around trusted HTML."""
-    return _DOCUMENT.replace("{style}", _style()).replace("{body}", body)
-
-
-@cache
-def _style() -> str:
-    return STYLE.read_text(encoding="utf-8")
+    return framed("Attached file", STYLE, f"<body>{body}</body>")
 
 
 def sentence(text: str) -> str:
@@ -54,15 +45,15 @@ def as_text(content: bytes, encoding: str) -> str:
     text = without_surrogates(content.decode(encoding, "replace"))
     tally = Tally()
     left = len(text) - MAX_TEXT
-    shown = _marked(text[:MAX_TEXT], tally)
-    notes = (
-        [f"{left:,} more characters are left out here. Download the file to read them."]
-        if left > 0
-        else []
-    )
+    shown = marked(text[:MAX_TEXT], tally)
+    page = f"<pre>{shown}</pre>"
+    if left > 0:
+        page += f"<p>{left:,} more characters are left out here. Download the file to read them.</p>"
     if tally.unmarked:
-        notes.append(f"{tally.unmarked:,} more invisible characters are left out here.")
-    return f"<pre>{shown}</pre>" + "".join(f"<p>{note}</p>" for note in notes)
+        page += (
+            f"<p>{tally.unmarked:,} more invisible characters are left out here.</p>"
+        )
+    return page
 
 
 def as_picture(
@@ -80,7 +71,7 @@ def as_picture(
         return figure + sentence("Its metadata could not be read.")
     tally = Tally()
     rows = "".join(
-        f"<dt>{_marked(str(key), tally)}</dt><dd>{_marked(str(value), tally)}</dd>"
+        f"<dt>{marked(str(key), tally)}</dt><dd>{marked(str(value), tally)}</dd>"
         for key, value in facts
     )
     if not rows:
@@ -94,7 +85,7 @@ def as_outline(found: Mapping[str, Any]) -> str:
     """Return an Office file's text and tables."""
     tally = Tally()
     notes = "".join(
-        f'<p class="ours warn">{_marked(str(note), tally)}</p>'
+        f'<p class="ours warn">{marked(str(note), tally)}</p>'
         for note in found.get("notes", ())
     )
     blocks = "".join(_block(block, tally) for block in found.get("blocks", ()))
@@ -104,47 +95,43 @@ def as_outline(found: Mapping[str, Any]) -> str:
 def _block(block: Mapping[str, Any], tally: Tally) -> str:
     if "heading" in block:
         level = min(max(int(block["level"]), 2), 6)
-        return f"<h{level}>{_marked(str(block['heading']), tally)}{_chip(block)}</h{level}>"
+        return (
+            f"<h{level}>{marked(str(block['heading']), tally)}{_chip(block)}</h{level}>"
+        )
     if "runs" in block:
         return f'<p class="words">{_runs(block["runs"], tally)}</p>'
     heads = "".join(
-        f'<th scope="col">{_marked(str(one["name"]), tally)}{_chip(one)}</th>'
+        f'<th scope="col">{marked(str(one["name"]), tally)}{_chip(one)}</th>'
         for one in block["columns"]
     )
     head = f"<thead><tr><td></td>{heads}</tr></thead>" if heads else ""
-    rows = "".join(_row(row, block["columns"], tally) for row in block["rows"])
-    more = (
-        sentence(f"{int(block['left_out']):,} more rows are left out here.")
-        if block["left_out"]
-        else ""
-    )
+    hidden = [bool(column["mark"]) for column in block["columns"]]
+    rows = ""
+    for row in block["rows"]:
+        rows += "<tr>"
+        if heads:
+            rows += (
+                f'<th scope="row">{marked(str(row["name"]), tally)}{_chip(row)}</th>'
+            )
+        for number, cell in enumerate(row["cells"]):
+            is_hidden = row["mark"] or (number < len(hidden) and hidden[number])
+            words = _runs(cell["runs"], tally)
+            if cell.get("formula"):
+                words += f"<code>{marked(str(cell['formula']), tally)}</code>"
+            rows += f"<td{' class=shut' if is_hidden else ''}>{words}</td>"
+        rows += "</tr>"
+    more = ""
+    if block["left_out"]:
+        more = sentence(f"{int(block['left_out']):,} more rows are left out here.")
     # What scrolls must be reached by keyboard; a landmark each table is not.
     region = '<div class="wide" role="group" aria-label="Table" tabindex="0">'
     return f"{region}<table>{head}<tbody>{rows}</tbody></table></div>{more}"
 
 
-def _row(row: Mapping[str, Any], columns: list[Mapping[str, Any]], tally: Tally) -> str:
-    cells = ""
-    for number, cell in enumerate(row["cells"]):
-        is_hidden = row["mark"] or (number < len(columns) and columns[number]["mark"])
-        formula = (
-            f"<code>{_marked(str(cell['formula']), tally)}</code>"
-            if cell.get("formula")
-            else ""
-        )
-        cells += f"<td{' class=shut' if is_hidden else ''}>{_runs(cell['runs'], tally)}{formula}</td>"
-    head = (
-        f'<th scope="row">{_marked(str(row["name"]), tally)}{_chip(row)}</th>'
-        if columns
-        else ""
-    )
-    return f"<tr>{head}{cells}</tr>"
-
-
 def _runs(runs: Iterable[Iterable[Any]], tally: Tally) -> str:
     shown = ""
     for text, mark in runs:
-        inner = _marked(str(text), tally)
+        inner = marked(str(text), tally)
         label, kind = _MARKS.get(str(mark), ("", ""))
         if label:
             inner = f"<b>{label}:</b> {inner}"
@@ -153,17 +140,5 @@ def _runs(runs: Iterable[Iterable[Any]], tally: Tally) -> str:
 
 
 def _chip(block: Mapping[str, Any]) -> str:
-    return (
-        f' <span class="ghost">{html.escape(str(block["mark"]))}</span>'
-        if block.get("mark")
-        else ""
-    )
-
-
-def _marked(text: str, tally: Tally) -> str:
-    return "".join(
-        f'<span class="ghost">{html.escape(piece)}</span>'
-        if is_mark
-        else html.escape(piece)
-        for is_mark, piece in pieces(without_surrogates(text), tally)
-    )
+    mark = html.escape(str(block.get("mark") or ""))
+    return mark and f' <span class="ghost">{mark}</span>'

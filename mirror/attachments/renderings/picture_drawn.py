@@ -36,7 +36,7 @@ def draw(content: bytes) -> bytes:
             if kind == "unknown"
             else with_article(KINDS[kind].words),
         )
-    width, height = size_of(kind, content) or (0, 0)
+    width, height = size_of(kind, content)
     if not width or not height:
         raise Refused("broken")
     check_size(width, height)
