@@ -122,8 +122,20 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
         elif found:
             tally.marks += 1
             yield False, "".join(ordinary)
-            yield True, _label(found, tally)
             ordinary.clear()
+            says = _tag_text(found) or _selector_text(found)
+            if says:
+                tally.secret.append(says)
+                yield True, f"{len(found)} invisible characters say “{says}”"
+                continue
+            head = found[:64]
+            names = list(dict.fromkeys(map(name_of, head)))
+            if len(set(head)) > 1:
+                listed = ", ".join(names[:3])
+                yield True, f"{len(found)} invisible characters: {listed}"
+            else:
+                times = f" × {len(found)}" if len(found) > 1 else ""
+                yield True, f"{names[0]}{times}"
     yield False, "".join(ordinary) + text[at:]
 
 
@@ -178,17 +190,6 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
 def _is_emoji(character: str) -> bool:
     is_sign = character >= "\u2190"
     return is_sign and unicodedata.category(character) in ("So", "Sk")
-
-
-def _label(found: str, tally: Tally) -> str:
-    says = _tag_text(found) or _selector_text(found)
-    if says:
-        tally.secret.append(says)
-        return f"{len(found)} invisible characters say “{says}”"
-    names = list(dict.fromkeys(map(name_of, found[:64])))
-    if len(names) > 1 or len(set(found[:64])) > 1:
-        return f"{len(found)} invisible characters: {', '.join(names[:3])}"
-    return names[0] if len(found) == 1 else f"{names[0]} × {len(found)}"
 
 
 def _tag_text(found: str) -> str:

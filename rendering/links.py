@@ -8,6 +8,7 @@ import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -226,14 +227,10 @@ def unicode_host(host: str) -> str:
         return host
     labels = []
     for label in host.split("."):
-        try:
-            labels.append(
-                label[4:].encode("ascii").decode("punycode")
-                if label.startswith("xn--")
-                else label
-            )
-        except (UnicodeError, ValueError):
-            labels.append(label)
+        if label.startswith("xn--"):
+            with suppress(ValueError):
+                label = label[4:].encode("ascii").decode("punycode")
+        labels.append(label)
     return ".".join(labels)
 
 
@@ -308,18 +305,15 @@ def _other_phone(text: str, labels: Sequence[str], whole: str, target: str) -> s
     )
     for one in (whole if is_split else text, *labels):
         for found in _PHONE.finditer(readable(one[:MAX_TEXT]).replace("(0)", "")):
-            if not _is_same_phone(found.group(), called):
+            numbers = sorted(
+                (_phone(found.group()), _phone(called)), key=lambda read: len(read[0])
+            )
+            (short, is_whole), (long, is_other_whole) = numbers
+            is_same = bool(short) and long.endswith(short)
+            most = 0 if is_whole and is_other_whole else _MOST_CODE
+            if not is_same or len(long) - len(short) > most:
                 return _one_line(one)
     return ""
-
-
-def _is_same_phone(shown: str, called: str) -> bool:
-    (one, is_whole), (other, is_other_whole) = sorted(
-        (_phone(shown), _phone(called)), key=lambda read: len(read[0])
-    )
-    if is_whole and is_other_whole:
-        return one == other
-    return bool(one) and other.endswith(one) and len(other) - len(one) <= _MOST_CODE
 
 
 def _phone(written: str) -> tuple[str, bool]:
@@ -383,22 +377,19 @@ def _ascii_host(host: str) -> str:
     """Return a host in the form that is looked up: lower case, ASCII, numbers as an IP
     address.
     """
-    host = (
-        unicodedata.normalize("NFKC", stripped(host)[:1000].translate(_DOTS))
-        .lower()
-        .rstrip(".")
-    )
+    host = unicodedata.normalize("NFKC", stripped(host)[:1000].translate(_DOTS))
+    host = in_punycode(host.lower().rstrip("."))
+    return _as_ip(host) or host
+
+
+def in_punycode(host: str) -> str:
+    """Return `host` with its labels of other characters as xn-- labels."""
     labels = []
     for label in host.split("."):
-        try:
-            labels.append(
-                label
-                if label.isascii()
-                else "xn--" + label.encode("punycode").decode("ascii")
-            )
-        except UnicodeError:
-            labels.append(label)
-    return _as_ip(".".join(labels)) or ".".join(labels)
+        if not label.isascii():
+            label = f"xn--{label.encode('punycode').decode('ascii')}"
+        labels.append(label)
+    return ".".join(labels)
 
 
 @lru_cache(maxsize=4096)

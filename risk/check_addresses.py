@@ -11,7 +11,7 @@ from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
 from common.mail_addresses import RUN_REASON, ascii_domain, may_be_run, names_next_hop
 from rendering import RenderedMessage
-from rendering.links import find_hosts, readable, unicode_host
+from rendering.links import find_hosts, in_punycode, readable, unicode_host
 from risk.addresses import (
     NamedAddress,
     all_addresses,
@@ -95,9 +95,7 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
                 (address, found),
                 anchor=address_anchor(address),
             )
-        elif near := _near_person(
-            address.lower(), people.get(domain, [])[:MAX_COLLEAGUES]
-        ):
+        elif near := _near_person(address.lower(), people[domain][:MAX_COLLEAGUES]):
             yield finding(
                 "lookalike_recipient",
                 f"A {who}'s address is one letter away from a known one.",
@@ -305,11 +303,7 @@ def spelled_both_ways(address: str) -> str:
     read = unicode_host(domain)
     if len(read) > MAX_DOMAIN:
         return f"{local}@{read[:MAX_DOMAIN]}…"
-    labels = (
-        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
-        for label in read.split(".")
-    )
-    return f"{local}@{read}, which is looked up as {'.'.join(labels)}"
+    return f"{local}@{read}, which is looked up as {in_punycode(read)}"
 
 
 def reply_elsewhere(

@@ -121,47 +121,24 @@ COLUMNS = 24
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two names, one over the other: pairs of characters, each a space where the other
-    name has one more.
+    """A name as it is written over a known one, in runs of equal and of differing
+    characters; True for those that differ.
+
+    A space stands where the other name has one character more.
     """
 
-    columns: tuple[tuple[str, str], ...]
-
-    @property
-    def written(self) -> list[tuple[bool, str]]:
-        """The name as it is written, in runs of equal and of differing characters; True
-        for those that differ.
-        """
-        return [
-            (differs, "".join(mine for mine, _ in run)) for differs, run in self._runs
-        ]
-
-    @property
-    def known(self) -> list[tuple[bool, str]]:
-        """The known name, in the same runs."""
-        return [
-            (differs, "".join(other for _, other in run)) for differs, run in self._runs
-        ]
+    written: list[tuple[bool, str]]
+    known: list[tuple[bool, str]]
 
     @property
     def in_words(self) -> str:
         """What differs, for people who do not see it: `“1” for “l”`."""
         pairs = zip(self.written, self.known, strict=True)
-        differing = [
-            (mine.strip(), other.strip())
+        return ", ".join(
+            f"“{mine.strip()}” for “{other.strip()}”"
             for (differs, mine), (_, other) in pairs
             if differs
-        ]
-        return ", ".join(f"“{mine}” for “{other}”" for mine, other in differing)
-
-    @property
-    def _runs(self) -> list[tuple[bool, list[tuple[str, str]]]]:
-        return [
-            (differs, list(run))
-            for differs, run in groupby(
-                self.columns, key=lambda pair: pair[0] != pair[1]
-            )
-        ]
+        )
 
 
 def alike_pairs(findings: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -182,43 +159,40 @@ def compare_names(address: str, known: str) -> Comparison:
     known name is in it.
     """
     if "@" in known:
-        return Comparison(_windowed(_aligned(address, known)))
+        return _aligned("", address, known)
     domain = address.rpartition("@")[2].lower()
     if known in domain:
-        return Comparison(
-            _windowed(_aligned(unicode_host(domain), unicode_host(known)))
-        )
+        return _aligned("", unicode_host(domain), unicode_host(known))
     mine = registered_domain(domain)
-    other = registered_domain(known)
-    before = [(one, one) for one in unicode_host(domain.removesuffix(mine))]
-    return Comparison(
-        _windowed([*before, *_aligned(unicode_host(mine), unicode_host(other))])
-    )
+    before = unicode_host(domain.removesuffix(mine))
+    return _aligned(before, unicode_host(mine), unicode_host(registered_domain(known)))
 
 
-def _aligned(written: str, known: str) -> list[tuple[str, str]]:
-    columns: list[tuple[str, str]] = []
+def _aligned(before: str, written: str, known: str) -> Comparison:
+    """Return two names, aligned behind what stands before both; a long one around the
+    first character that differs, with an ellipsis for each end that was left out.
+    """
+    columns = [(one, one) for one in before]
     for step in Levenshtein.opcodes(written, known):
         mine = written[step.src_start : step.src_end]
         other = known[step.dest_start : step.dest_end]
         width = max(len(mine), len(other))
         columns += zip(mine.ljust(width), other.ljust(width), strict=True)
-    return columns
-
-
-def _windowed(columns: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Return the columns around the first that differs; an ellipsis marks each end that
-    was left out.
-    """
-    if len(columns) <= COLUMNS:
-        return tuple(columns)
-    first = next((at for at, (mine, other) in enumerate(columns) if mine != other), 0)
-    start = max(0, min(first - COLUMNS // 4, len(columns) - COLUMNS))
-    end = start + COLUMNS
-    cut = ("…", "…")
-    left = [cut] * (start > 0)
-    right = [cut] * (end < len(columns))
-    return (*left, *columns[start:end], *right)
+    if len(columns) > COLUMNS:
+        differing = (at for at, (one, other) in enumerate(columns) if one != other)
+        first = next(differing, 0)
+        start = max(0, min(first - COLUMNS // 4, len(columns) - COLUMNS))
+        end = start + COLUMNS
+        cut = [("…", "…")]
+        left = cut if start else []
+        right = cut if end < len(columns) else []
+        columns = left + columns[start:end] + right
+    comparison = Comparison([], [])
+    for differs, run in groupby(columns, key=lambda pair: pair[0] != pair[1]):
+        ours, theirs = zip(*run, strict=True)
+        comparison.written.append((differs, "".join(ours)))
+        comparison.known.append((differs, "".join(theirs)))
+    return comparison
 
 
 def has_mixed_scripts(name: str) -> bool:
