@@ -158,10 +158,4 @@ def forget() -> str:
     from mirror.sync import retention
 
     drop_old_renderings()
-    steps = (
-        retention.forget_webhooks,
-        retention.forget_files,
-        retention.forget_pictures,
-        retention.forget_threads,
-    )
-    return f"{' + '.join(str(step()) for step in steps)} forgotten"
+    return f"{' + '.join(map(str, retention.forget().values()))} forgotten"

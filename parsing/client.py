@@ -70,22 +70,26 @@ def _ask(job: str, content: bytes, deadline: float) -> tuple[bytes, str]:
         ) from error
     status, _, body = bytes(received).partition(b"\n")
     word, _, rest = status.partition(b" ")
+    if word == b"answer" and len(body) == int(rest):
+        return body, ""
     if word == b"answer":
-        return (
-            (body, "") if len(body) == int(rest) else (b"", "an answer that breaks off")
-        )
+        return b"", "an answer that breaks off"
     if word == b"killed":
         return b"", rest.decode()
     raise ParserUnavailable("The program that reads messages ended while it read one.")
 
 
 def _connect(deadline: float) -> socket.socket:
+    address = Path(os.environ["PARSER_SOCKET"])
+    if os.environ.get("PARSER_LANE") == "pages":
+        # Only the desk's pages ask there.
+        address = address.with_name("pages.sock")
     began = time.monotonic()
     while True:
         connection = socket.socket(socket.AF_UNIX)
         try:
             connection.settimeout(_left(deadline))
-            connection.connect(str(_address()))
+            connection.connect(str(address))
             return connection
         except OSError as error:
             connection.close()
@@ -93,18 +97,6 @@ def _connect(deadline: float) -> socket.socket:
             if not is_starting or time.monotonic() > began + _RESTART_SECONDS:
                 raise
             time.sleep(0.05)
-
-
-def _address() -> Path:
-    """Return the parser's socket; where PARSER_LANE is `pages` the one at which only
-    the desk's pages ask.
-    """
-    address = Path(os.environ["PARSER_SOCKET"])
-    return (
-        address.with_name("pages.sock")
-        if os.environ.get("PARSER_LANE") == "pages"
-        else address
-    )
 
 
 def _left(deadline: float) -> float:

@@ -16,44 +16,12 @@ import sys
 _ACCOUNT = 65_533
 # Python looks each encoding up in a file of its own, when it first needs it.
 _ENCODINGS = (
-    *(
-        "ascii",
-        "latin-1",
-        "utf-8",
-        "utf-8-sig",
-        "utf-16",
-        "utf-16-le",
-        "utf-16-be",
-        "utf-32",
-        "utf-7",
-        "cp437",
-    ),
-    *(
-        f"cp{number}"
-        for number in (850, 852, 866, 874, 932, 936, 949, 950, *range(1250, 1259))
-    ),
+    *"ascii latin-1 utf-8 utf-8-sig utf-16 utf-16-le utf-16-be utf-32 utf-7".split(),
+    *"cp437 cp850 cp852 cp866 cp874 cp932 cp936 cp949 cp950".split(),
+    *(f"cp{number}" for number in range(1250, 1259)),
     *(f"iso8859-{number}" for number in (*range(2, 12), *range(13, 17))),
-    *(
-        "koi8-r",
-        "koi8-u",
-        "mac-roman",
-        "gb2312",
-        "gbk",
-        "gb18030",
-        "big5",
-        "big5hkscs",
-        "hz",
-    ),
-    *(
-        "euc-jp",
-        "euc-kr",
-        "shift-jis",
-        "iso2022-jp",
-        "iso2022-kr",
-        "base64",
-        "quopri",
-        "uu",
-    ),
+    *"koi8-r koi8-u mac-roman gb2312 gbk gb18030 big5 big5hkscs hz euc-jp".split(),
+    *"euc-kr shift-jis iso2022-jp iso2022-kr base64 quopri uu".split(),
 )
 _NEW_IPC = 0x08000000
 _NEW_USER = 0x10000000

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import hashlib
 import importlib
+import math
 import os
 import selectors
 import signal
@@ -40,6 +41,11 @@ BEAT_EVERY = 5.0
 _OUT_OF_MEMORY = 3
 _FAILED = 4
 _KNOWN = 5
+_REASONS = {
+    -signal.SIGKILL: "time or memory",
+    _OUT_OF_MEMORY: "memory",
+    _KNOWN: "killed before",
+}
 _HEAD = 200
 _DIGEST = 32
 _NAME = 60
@@ -99,7 +105,9 @@ class Parser:
             # On a full disk too: the file's one byte is written again.
             with contextlib.suppress(OSError):
                 os.pwrite(self._heartbeat, b".", 0)
-            for key, _ in self._selector.select(self._pause()):
+            ends = [one.ends for one in self._running.values() if not one.is_late]
+            pause = min(ends, default=math.inf) - time.monotonic() + 0.01
+            for key, _ in self._selector.select(min(max(0.01, pause), BEAT_EVERY)):
                 if key.fd in self._running:
                     self._end(self._running.pop(key.fd))
                 elif len(self._running) < AT_ONCE:
@@ -115,13 +123,6 @@ class Parser:
             self._selector.register(listener, selectors.EVENT_READ)
         if is_watched and not accepts:
             self._selector.unregister(listener)
-
-    def _pause(self) -> float:
-        ends = [one.ends for one in self._running.values() if not one.is_late]
-        until_first = (
-            max(0.0, min(ends) - time.monotonic()) + 0.01 if ends else BEAT_EVERY
-        )
-        return min(until_first, BEAT_EVERY)
 
     def _accept(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
@@ -154,11 +155,8 @@ class Parser:
                 self._kills[digest] = self._kills.pop(digest, 0) + 1
                 if len(self._kills) > MOST_KEPT:
                     del self._kills[next(iter(self._kills))]
-                why = (
-                    ascii(error)
-                    if error
-                    else _reason(os.waitstatus_to_exitcode(status))
-                )
+                code = os.waitstatus_to_exitcode(status)
+                why = ascii(error) if error else _REASONS.get(code, f"a crash ({code})")
                 # Never wait for the client.
                 with contextlib.suppress(OSError):
                     connection.send(f"killed {why}\n".encode(), socket.MSG_DONTWAIT)
@@ -186,8 +184,10 @@ class Parser:
             os.write(tell, digest)
             if self._kills.get(digest, 0) >= MOST_KILLS:
                 os._exit(_KNOWN)
-            if _has_gone(connection):
-                os._exit(0)
+            # Whether the client still waits; it sends nothing after its request.
+            with contextlib.suppress(BlockingIOError):
+                if not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                    os._exit(0)
             answer = job.run(content)
             connection.sendall(b"answer %d\n" % len(answer))
             connection.sendall(answer)
@@ -199,21 +199,6 @@ class Parser:
             os.write(tell, type(error).__name__.encode()[:_NAME])
         finally:
             os._exit(status)
-
-
-def _reason(status: int) -> str:
-    if status == -signal.SIGKILL:
-        return "time or memory"
-    known = {_OUT_OF_MEMORY: "memory", _KNOWN: "killed before"}
-    return known.get(status, f"a crash ({status})")
-
-
-def _has_gone(connection: socket.socket) -> bool:
-    """Whether the client waits no longer; it sends nothing after its request."""
-    try:
-        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
 
 
 def _head(connection: socket.socket) -> tuple[str, int]:

@@ -43,25 +43,25 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
             ~is_asked, result__in=("poison", "late", "refuted"), handled_at=None
         )
 
+    def about(self, message: "Message") -> Self:
+        """Those about one message."""
+        return self.filter(
+            connection=message.connection_id, email_id=message.upstream_id
+        )
+
     def unconfirmed_about(self, message: "Message") -> Self:
         """Those that report the end of a message, as long as no read confirmed them
         (event_to_look_at).
         """
-        checking = self.filter(
-            result="checking", handled_at=None, connection=message.connection_id
-        )
-        return checking.filter(email_id=message.upstream_id)
+        return self.about(message).filter(result="checking", handled_at=None)
 
     def ends_of(self, message: "Message") -> Self:
         """Those that reported the end of a message since it was held (relies on
         event_received).
         """
-        since = self.filter(
+        reports = self.about(message).filter(
             received_at__gte=message.held_at - timedelta(minutes=1),
-            connection=message.connection_id,
-        )
-        reports = since.filter(
-            email_id=message.upstream_id, result__in=("applied", "late", "checking")
+            result__in=("applied", "late", "checking"),
         )
         return reports.exclude(name__in=PENDING_NAMES)
 
@@ -69,10 +69,8 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         """Those received until then that contradict what is known of a message (relies
         on event_to_look_at).
         """
-        late = self.filter(
-            result="late", handled_at=None, connection=message.connection_id
-        )
-        return late.filter(email_id=message.upstream_id, received_at__lte=until)
+        late = self.about(message).filter(result="late", handled_at=None)
+        return late.filter(received_at__lte=until)
 
     def with_head_of_body(self) -> Self:
         """With the beginning of each body as `head` and its length as `size`, instead

@@ -13,8 +13,7 @@ from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
 from mirror.models import AttachedFile, Message, RemotePicture, Thread, WebhookEvent
-from mirror.models.attachments import AttachedFileQuerySet
-from mirror.models.pictures import RemotePictureQuerySet
+from mirror.models.attachments import StoredBytesQuerySet
 from mirror.states import MessageState
 from mirror.terms import DONE
 
@@ -27,33 +26,23 @@ BATCH = 500
 BATCHES = 20
 
 
-def forget_webhooks() -> int:
-    """Delete webhooks past retention, the oldest first; return how many."""
-    return _forget(WebhookEvent.objects.older_than(KEEP_WEBHOOKS), QuerySet.delete)
+def forget() -> dict[str, int]:
+    """Delete webhooks, the bytes of files and pictures, and threads without a held
+    draft that are past retention; return how many of each.
 
-
-def forget_files() -> int:
-    """Delete the bytes of files past retention; their detection and hashes stay."""
-    return _forget(
-        AttachedFile.objects.past_retention(KEEP_FILES), AttachedFileQuerySet.drop_bytes
-    )
-
-
-def forget_pictures() -> int:
-    """Delete the bytes of remote pictures with those of files; what became of them
-    stays.
+    What was detected in files and what became of pictures stays.
     """
-    return _forget(
-        RemotePicture.objects.past_retention(KEEP_FILES),
-        RemotePictureQuerySet.drop_bytes,
-    )
-
-
-def forget_threads() -> int:
-    """Delete threads that no held draft belongs to any more, with the text of their
-    messages.
-    """
-    return _forget(Thread.objects.done_with(KEEP_FILES), QuerySet.delete)
+    drop_bytes = StoredBytesQuerySet.drop_bytes
+    files = AttachedFile.objects.past_retention(KEEP_FILES)
+    pictures = RemotePicture.objects.past_retention(KEEP_FILES)
+    return {
+        "webhooks": _forget(
+            WebhookEvent.objects.older_than(KEEP_WEBHOOKS), QuerySet.delete
+        ),
+        "files": _forget(files, drop_bytes),
+        "pictures": _forget(pictures, drop_bytes),
+        "threads": _forget(Thread.objects.done_with(KEEP_FILES), QuerySet.delete),
+    }
 
 
 def _forget(rows: QuerySet[Any], drop: Callable[[Any], object]) -> int:
@@ -94,27 +83,16 @@ def remove_copies(message: Message) -> Copies:
     files = AttachedFile.objects.filter(
         message=message, content__isnull=False
     ).drop_bytes()
-    events = WebhookEvent.objects.filter(
-        connection=message.connection_id, email_id=message.upstream_id
-    )
-    webhooks, _ = events.delete()
+    webhooks, _ = WebhookEvent.objects.about(message).delete()
     pictures = RemotePicture.objects.filter(message=message).erase()
-    return Copies(files, pictures, webhooks, _remove_thread(message))
-
-
-def _remove_thread(message: Message) -> int:
-    """Remove the thread, unless a held draft belongs to it, whose reviewers need it."""
-    if not message.thread_id:
-        return 0
+    # Reviewers of a held draft need its thread.
     waits = Message.objects.filter(
         state=MessageState.HELD,
         thread_id=message.thread_id,
         connection=message.connection_id,
     )
-    found = Thread.objects.filter(
-        upstream_id=message.thread_id, mailbox=message.mailbox_id
-    )
-    if waits.exists() or not found.exists():
-        return 0
-    found.delete()
-    return 1
+    thread = Thread.objects.of_message(message).first()
+    if thread is None or waits.exists():
+        return Copies(files, pictures, webhooks, threads=0)
+    thread.delete()
+    return Copies(files, pictures, webhooks, threads=1)

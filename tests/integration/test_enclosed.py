@@ -452,11 +452,11 @@ def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_wait
     message = enclose(("a.txt", b"secret words"))
     AttachedFile.objects.update(fetched_at=Now() - timedelta(days=400))
     Message.objects.update(changed_at=Now() - timedelta(days=400))
-    assert retention.forget_files() == 0
+    assert retention.forget()["files"] == 0
     Message.objects.update(state="sent", changed_at=Now() - timedelta(days=29))
-    assert retention.forget_files() == 0
+    assert retention.forget()["files"] == 0
     Message.objects.update(changed_at=F("changed_at") - timedelta(days=2))
-    assert retention.forget_files() == 1
+    assert retention.forget()["files"] == 1
     file = message.files.get()
     assert (file.content, file.state, bool(file.found_sha256)) == (
         None,

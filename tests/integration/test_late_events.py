@@ -14,7 +14,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from mirror.models import Connection, Message, WebhookEvent
-from mirror.sync.retention import forget_webhooks
+from mirror.sync import retention
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide
 
@@ -207,7 +207,7 @@ def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(
         WebhookEvent.objects.filter(pk=old.pk).update(
             received_at=Now() - timedelta(days=91)
         )
-    assert forget_webhooks() == 5
+    assert retention.forget()["webhooks"] == 5
     assert WebhookEvent.objects.get() == event
 
 

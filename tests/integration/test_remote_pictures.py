@@ -401,9 +401,9 @@ def test_bytes_go_with_those_of_the_message_and_what_became_of_them_stays(desk, 
     press(desk, message)
     work()
     RemotePicture.objects.update(fetched_at=Now() - timedelta(days=400))
-    assert retention.forget_pictures() == 0
+    assert retention.forget()["pictures"] == 0
     Message.objects.update(state="sent", changed_at=Now() - timedelta(days=31))
-    assert retention.forget_pictures() == 1
+    assert retention.forget()["pictures"] == 1
     row = RemotePicture.objects.get()
     assert (row.state, row.content) == ("deleted", None)
     document = frame(desk, message).text

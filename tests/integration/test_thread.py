@@ -546,7 +546,7 @@ def test_thread_is_deleted_a_month_after_its_last_draft_is_past_the_desk(
     set_thread(upstream, thread_row(1, -5))
     read(draft)
     Thread.objects.update(not_before=Now() - timedelta(days=31))
-    assert retention.forget_threads() == 0
+    assert retention.forget()["threads"] == 0
     Message.objects.update(state="sent")
-    assert retention.forget_threads() == 1
+    assert retention.forget()["threads"] == 1
     assert ThreadMessage.objects.count() == 0
