@@ -4,11 +4,12 @@ Nothing is unpacked or run.
 Runs in the parser's processes only.
 """
 
+import io
 import json
 import re
 import struct
+import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from common.fingerprint import Attachment
 from mirror.attachments.file_types import (
@@ -32,60 +33,29 @@ from risk.findings import one_word, quoted
 
 # How many entries are listed; the rest is counted.
 MAX_LISTED = 200
-# A directory of more entries than this is not read to its end.
+# A directory of more entries than this is not read.
 MAX_ENTRIES = 20_000
 _END = b"PK\x05\x06"
 _ENTRY = b"PK\x01\x02"
-_END_SIZE = 22
-_ENTRY_SIZE = 46
-_MAX_COMMENT = 65_535
 
 
-@dataclass(frozen=True)
-class Member:
-    """One entry of the directory, as the archive states it."""
-
-    name: str
-    size: int
-    is_locked: bool
-
-
-class UnreadableDirectory(Exception):
-    """The directory cannot be read: cut off, made up, or of a form for archives larger
-    than any message's.
+def zip_members(content: bytes) -> list[zipfile.ZipInfo]:
+    """Return the entries of a zip archive's directory. Raises BadZipFile for one that
+    cannot be read: cut off or made up.
     """
-
-
-def zip_members(content: bytes) -> list[Member]:
-    """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises
-    UnreadableDirectory.
-    """
-    end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
-    if end < 0 or end + _END_SIZE > len(content):
-        raise UnreadableDirectory
-    total, size, offset = struct.unpack_from("<HII", content, end + 10)
-    if offset == 0xFFFFFFFF or total == 0xFFFF:
-        raise UnreadableDirectory
-    # Bytes before an archive shift its directory; programs open it all the same.
-    at = end - size
-    if at < 0 or (total and content[at : at + 4] != _ENTRY):
-        at = offset
-    found: list[Member] = []
-    for _ in range(min(total, MAX_ENTRIES)):
-        if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
-            raise UnreadableDirectory
-        (flags,) = struct.unpack_from("<H", content, at + 8)
-        size, name_size, extra_size, comment_size = struct.unpack_from(
-            "<IHHH", content, at + 24
-        )
-        name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
-        # A name may contain any byte; PostgreSQL cannot store U+0000.
-        text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace(
-            "\0", "\ufffd"
-        )
-        found.append(Member(text, size, bool(flags & 1)))
-        at += _ENTRY_SIZE + name_size + extra_size + comment_size
-    return found
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+        # Programs that go by the number of entries must not find others.
+        (number,) = struct.unpack_from("<H", content, content.rfind(_END) + 10)
+    except (NotImplementedError, OverflowError, ValueError, struct.error) as error:
+        raise zipfile.BadZipFile from error
+    if number != len(members):
+        raise zipfile.BadZipFile
+    for one in members:
+        # A name may contain any character; PostgreSQL cannot store U+0000.
+        one.filename = one.orig_filename.replace("\0", "\ufffd")
+    return members
 
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a
@@ -108,16 +78,26 @@ _MARKUP = re.compile(
 _PAGES = frozenset(
     "html head body script style table div p a img meta iframe form br span b i h1 center font".split()
 )
-_VBA = "_VBA_PROJECT".encode("utf-16-le")
+# What a document with macros holds.
+_MACROS = {
+    **dict.fromkeys(("docx", "xlsx", "pptx"), b"vbaProject.bin"),
+    "ole": "_VBA_PROJECT".encode("utf-16-le"),
+}
 _PDF_NAMES = {
-    b"/JavaScript": ("high", "It contains JavaScript, which some PDF readers run."),
-    b"/Launch": ("high", "It can start a program."),
-    b"/EmbeddedFile": ("notice", "It contains other files."),
-    b"/Encrypt": (
+    b"/JavaScript": Flag("high", "It contains JavaScript, which some PDF readers run."),
+    b"/Launch": Flag("high", "It can start a program."),
+    b"/EmbeddedFile": Flag("notice", "It contains other files."),
+    b"/Encrypt": Flag(
         "notice",
         "It is encrypted or protected, so its content cannot be checked here.",
     ),
 }
+_BOMB = Flag(
+    "high",
+    "It would unpack to far more than any message needs, so it was not opened.",
+)
+_UNREADABLE = Flag("high", "Its list of files is broken, so its content is not known.")
+_FORMULA = re.compile(rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]")
 _NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
 
 
@@ -126,34 +106,33 @@ def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     they are sent.
     """
     kind, encoding = kind_of(content, name=name)
-    members: list[Member] = []
+    members: list[zipfile.ZipInfo] = []
     flags: list[Flag] = []
     if kind == "zip":
-        try:
-            members = zip_members(content)
-            flags += _about_members(members, len(content))
-        except UnreadableDirectory:
-            flags.append(
-                Flag(
-                    "high", "Its list of files is broken, so its content is not known."
-                )
-            )
-        kind = _zip_kind(members)
+        if content.count(_ENTRY) > MAX_ENTRIES:
+            flags.append(_BOMB)
+        else:
+            try:
+                members = zip_members(content)
+                flags += _about_members(members, len(content))
+            except zipfile.BadZipFile:
+                flags.append(_UNREADABLE)
+        kind = _zip_kind({one.filename for one in members})
     elif KINDS[kind].family == "archive":
         flags.append(Flag("notice", "Its content cannot be listed here."))
     flags = [
         *_disagreements(KINDS[kind], name, content_type),
         *flags,
         *_inside(content, kind),
-        *_table(content, kind),
     ]
+    listed: list[str] = []
+    if kind in ("zip", "jar", "apk"):
+        listed = [one.filename[:300] for one in members[:MAX_LISTED]]
     width, height = size_of(kind, content)
     return Detection(
         kind=kind,
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
-        members=tuple(member.name[:300] for member in members[:MAX_LISTED])
-        if kind in ("zip", "jar", "apk")
-        else (),
+        members=tuple(listed),
         more=max(0, len(members) - MAX_LISTED),
         width=width,
         height=height,
@@ -170,11 +149,9 @@ def kind_of(content: bytes, *, name: str = "") -> tuple[str, str]:
     if b"%PDF-" in content[:1024]:
         return "pdf", ""
     encoding = encoding_of(content)
-    return (
-        (_text_kind(content.decode(encoding, "replace"), name), encoding)
-        if encoding
-        else ("unknown", "")
-    )
+    if not encoding:
+        return "unknown", ""
+    return _text_kind(content.decode(encoding, "replace"), name), encoding
 
 
 def encoding_of(content: bytes) -> str:
@@ -203,34 +180,26 @@ def _text_kind(text: str, name: str) -> str:
         return "key"
     if found := _MARKUP.match(head):
         tag = found[2].lower()
-        known = (
-            "html"
-            if tag in _PAGES
-            else "svg"
-            if tag.endswith("svg")
-            else "xml"
-            if head.startswith("<?xml")
-            else ""
-        )
-        if known:
-            return known
+        if tag in _PAGES:
+            return "html"
+        if tag.endswith("svg"):
+            return "svg"
+        if head.startswith("<?xml"):
+            return "xml"
     for start, kind in (("BEGIN:VCALENDAR", "calendar"), ("BEGIN:VCARD", "card")):
         if head.upper().startswith(start):
             return kind
     claimed = claimed_by_ending(ending_of(name))
     if claimed and claimed.name in ("csv", "mail", "text"):
         return claimed.name
-    return "json" if head[:1] in ("{", "[") and _is_json(text) else "text"
-
-
-def _is_json(text: str) -> bool:
-    if len(text) > _WHOLE:
-        return True
+    if head[:1] not in ("{", "["):
+        return "text"
     try:
-        json.loads(text)
+        if len(text) <= _WHOLE:
+            json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return True
+        return "text"
+    return "json"
 
 
 def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
@@ -273,68 +242,45 @@ def _bytes_are(kind: Kind) -> str:
     return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
 
 
-def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
-    unpacked = sum(member.size for member in members)
-    if len(members) == MAX_ENTRIES or (
-        unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size
-    ):
-        yield Flag(
-            "high",
-            "It would unpack to far more than any message needs, so it was not opened.",
-        )
-    if any(member.is_locked for member in members):
+def _about_members(members: list[zipfile.ZipInfo], size: int) -> Iterator[Flag]:
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size:
+        yield _BOMB
+    if any(member.flag_bits & 1 for member in members):
         yield Flag(
             "high", "It is encrypted with a password, so no scanner can check it."
         )
     for member in members[:MAX_LISTED]:
-        why, level = why_dangerous(
-            Attachment(name=member.name, content_type="", size=0)
-        )
+        name = member.filename
+        shown = quoted(named(name), 120)
+        why, level = why_dangerous(Attachment(name=name, content_type="", size=0))
         if why and level == "high":
-            yield Flag("high", f"It contains {quoted(named(member.name), 120)}: {why}.")
-        if member.name.startswith(("/", "\\")) or ".." in re.split(
-            r"[/\\]", member.name
-        ):
-            yield Flag(
-                "high",
-                f"It would write outside its folder: {quoted(named(member.name), 120)}.",
-            )
+            yield Flag("high", f"It contains {shown}: {why}.")
+        if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name):
+            yield Flag("high", f"It would write outside its folder: {shown}.")
 
 
-def _zip_kind(members: list[Member]) -> str:
-    names = {member.name for member in members}
+def _zip_kind(names: set[str]) -> str:
     if "[Content_Types].xml" in names:
-        return next(
-            (
-                kind
-                for folder, kind in _OFFICE.items()
-                if any(n.startswith(folder) for n in names)
-            ),
-            "zip",
-        )
+        for folder, kind in _OFFICE.items():
+            if any(name.startswith(folder) for name in names):
+                return kind
+        return "zip"
     if "AndroidManifest.xml" in names:
         return "apk"
     if "META-INF/MANIFEST.MF" in names:
         return "jar"
     if "META-INF/container.xml" in names:
         return "epub"
-    return (
-        "odf" if "META-INF/manifest.xml" in names and "content.xml" in names else "zip"
-    )
+    return "odf" if {"META-INF/manifest.xml", "content.xml"} <= names else "zip"
 
 
 def _inside(content: bytes, kind: str) -> Iterator[Flag]:
     """Flags for active content in documents, found without opening them."""
     if kind == "pdf":
         plain = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
-        yield from (
-            Flag(level, words)
-            for name, (level, words) in _PDF_NAMES.items()
-            if name in plain
-        )
-    elif (kind in ("docx", "xlsx", "pptx") and b"vbaProject.bin" in content) or (
-        kind == "ole" and _VBA in content
-    ):
+        yield from (flag for name, flag in _PDF_NAMES.items() if name in plain)
+    elif kind in _MACROS and _MACROS[kind] in content:
         yield Flag("high", "It contains macros, which run when it is opened.")
     elif kind == "rtf" and re.search(rb"\\obj(?:data|ect|update)", content):
         yield Flag("high", "It contains an embedded object, which can run.")
@@ -345,12 +291,7 @@ def _inside(content: bytes, kind: str) -> Iterator[Flag]:
             "high",
             "It is a private key: anyone who has it can act in its owner's name.",
         )
-
-
-def _table(content: bytes, kind: str) -> Iterator[Flag]:
-    if kind == "csv" and re.search(
-        rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]", content[:1_000_000]
-    ):
+    elif kind == "csv" and _FORMULA.search(content[:1_000_000]):
         yield Flag(
             "notice",
             "Some cells start like formulas, which a spreadsheet runs when it opens the file.",

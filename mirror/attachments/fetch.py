@@ -45,38 +45,34 @@ def fetch_file(*, file_id: int) -> str:
         .get(pk=file_id)
     )
     with traced(file.message.trace):
-        return _fetch(file)
-
-
-def _fetch(file: AttachedFile) -> str:
-    if file.size > MAX_BYTES:
-        return _failed(file, _State.TOO_LARGE, "")
-    if file.sha256:
-        # Copy the bytes of an earlier version's file with the same hash instead of
-        # fetching them again.
-        hash_ = file.sha256.lower()
-        same = AttachedFile.objects.filter(
-            message=file.message_id, found_sha256=hash_, state=_State.FETCHED
-        )
-        earlier = same.exclude(pk=file.pk).first()
-        if earlier and earlier.content is not None:
-            return _keep(file, bytes(earlier.content))
-    try:
-        content = _download(file)
-    except errors.TooLarge:
-        return _failed(file, _State.TOO_LARGE, "")
-    except errors.NotFound:
-        return _failed(file, _State.GONE, "")
-    except (errors.KeyRefused, errors.Forbidden) as error:
-        return _failed(file, _State.NOT_VISIBLE, error.sentence)
-    except errors.Throttled as error:
-        health.wait(file.message.connection, error.retry_after)
-        return _failed(file, _State.FAILING, error.sentence)
-    except errors.UpstreamError as error:
-        return _failed(file, _State.FAILING, error.sentence)
-    if content is None:
-        return _failed(file, _State.NOT_VISIBLE, "")
-    return _keep(file, content)
+        if file.size > MAX_BYTES:
+            return _failed(file, _State.TOO_LARGE)
+        if file.sha256:
+            # Copy the bytes of an earlier version's file with the same hash instead of
+            # fetching them again.
+            same = AttachedFile.objects.filter(
+                message=file.message_id,
+                found_sha256=file.sha256.lower(),
+                state=_State.FETCHED,
+            )
+            earlier = same.exclude(pk=file.pk).first()
+            if earlier and earlier.content is not None:
+                return _keep(file, bytes(earlier.content))
+        try:
+            content = _download(file)
+        except errors.TooLarge:
+            return _failed(file, _State.TOO_LARGE)
+        except errors.NotFound:
+            return _failed(file, _State.GONE)
+        except (errors.KeyRefused, errors.Forbidden) as error:
+            return _failed(file, _State.NOT_VISIBLE, error.sentence)
+        except errors.UpstreamError as error:
+            if isinstance(error, errors.Throttled):
+                health.wait(file.message.connection, error.retry_after)
+            return _failed(file, _State.FAILING, error.sentence)
+        if content is None:
+            return _failed(file, _State.NOT_VISIBLE)
+        return _keep(file, content)
 
 
 def _download(file: AttachedFile) -> bytes | None:
@@ -139,7 +135,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
     return _State.FETCHED if updated else "somebody else fetched it"
 
 
-def _failed(file: AttachedFile, state: str, sentence: str) -> str:
+def _failed(file: AttachedFile, state: str, sentence: str = "") -> str:
     mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     mine.update(
         state=state,

@@ -95,61 +95,55 @@ KINDS = {
 _BY_ENDING = {ending: kind for kind in KINDS.values() for ending in kind.endings}
 _BY_TYPE = {of: kind for kind in KINDS.values() for of in kind.types}
 
-# Magic bytes: offset, bytes, kind. The first match counts.
-MAGIC: tuple[tuple[int, bytes, str], ...] = (
-    (0, b"\x89PNG\r\n\x1a\n", "png"),
-    (0, b"\xff\xd8\xff", "jpeg"),
-    (0, b"GIF87a", "gif"),
-    (0, b"GIF89a", "gif"),
-    (8, b"WEBP", "webp"),
-    (0, b"%PDF-", "pdf"),
-    (0, b"%!PS", "postscript"),
-    (0, b"{\\rtf", "rtf"),
-    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
-    (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "onenote"),
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"PK\x05\x06", "zip"),
-    (0, b"PK\x07\x08", "zip"),
-    (0, b"\x1f\x8b", "gzip"),
-    (0, b"BZh", "bzip2"),
-    (0, b"\xfd7zXZ\x00", "xz"),
-    (0, b"\x28\xb5\x2f\xfd", "zstd"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
-    (0, b"Rar!\x1a\x07", "rar"),
-    (257, b"ustar", "tar"),
-    (0, b"MSCF", "cab"),
-    (0x8001, b"CD001", "iso"),
-    (0, b"MZ", "exe"),
-    (0, b"\x7fELF", "elf"),
-    (0, b"\xcf\xfa\xed\xfe", "macho"),
-    (0, b"\xce\xfa\xed\xfe", "macho"),
-    (0, b"\xfe\xed\xfa\xce", "macho"),
-    (0, b"\xfe\xed\xfa\xcf", "macho"),
-    (0, b"\xca\xfe\xba\xbe", "java"),
-    (0, b"\x00asm", "wasm"),
-    (0, b"L\x00\x00\x00\x01\x14\x02\x00", "lnk"),
-    (0, b"ITSF", "chm"),
-    (0, b"SQLite format 3\x00", "sqlite"),
-    (4, b"ftypavif", "heif"),
-    (4, b"ftypheic", "heif"),
-    (4, b"ftypheix", "heif"),
-    (4, b"ftypmif1", "heif"),
-    (4, b"ftyp", "media"),
-    (0, b"ID3", "media"),
-    (0, b"\xff\xfb", "media"),
-    (0, b"\xff\xf3", "media"),
-    (0, b"OggS", "media"),
-    (8, b"WAVE", "media"),
-    (8, b"AVI ", "media"),
-    (0, b"fLaC", "media"),
-    (0, b"\x1aE\xdf\xa3", "media"),
-    (0, b"wOFF", "font"),
-    (0, b"wOF2", "font"),
-    (0, b"OTTO\x00", "font"),
-    (0, b"\x00\x01\x00\x00\x00", "font"),
-    (0, b"II*\x00", "tiff"),
-    (0, b"MM\x00*", "tiff"),
-    (0, b"\x00\x00\x01\x00", "icon"),
+# Magic bytes: kind, offset, and what stands there. The first match counts.
+MAGIC: tuple[tuple[str, int, bytes | tuple[bytes, ...]], ...] = (
+    ("png", 0, b"\x89PNG\r\n\x1a\n"),
+    ("jpeg", 0, b"\xff\xd8\xff"),
+    ("gif", 0, (b"GIF87a", b"GIF89a")),
+    ("webp", 8, b"WEBP"),
+    ("pdf", 0, b"%PDF-"),
+    ("postscript", 0, b"%!PS"),
+    ("rtf", 0, b"{\\rtf"),
+    ("ole", 0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
+    ("onenote", 0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3"),
+    ("zip", 0, (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")),
+    ("gzip", 0, b"\x1f\x8b"),
+    ("bzip2", 0, b"BZh"),
+    ("xz", 0, b"\xfd7zXZ\x00"),
+    ("zstd", 0, b"\x28\xb5\x2f\xfd"),
+    ("7z", 0, b"7z\xbc\xaf\x27\x1c"),
+    ("rar", 0, b"Rar!\x1a\x07"),
+    ("tar", 257, b"ustar"),
+    ("cab", 0, b"MSCF"),
+    ("iso", 0x8001, b"CD001"),
+    ("exe", 0, b"MZ"),
+    ("elf", 0, b"\x7fELF"),
+    (
+        "macho",
+        0,
+        (
+            b"\xcf\xfa\xed\xfe",
+            b"\xce\xfa\xed\xfe",
+            b"\xfe\xed\xfa\xce",
+            b"\xfe\xed\xfa\xcf",
+        ),
+    ),
+    ("java", 0, b"\xca\xfe\xba\xbe"),
+    ("wasm", 0, b"\x00asm"),
+    ("lnk", 0, b"L\x00\x00\x00\x01\x14\x02\x00"),
+    ("chm", 0, b"ITSF"),
+    ("sqlite", 0, b"SQLite format 3\x00"),
+    ("heif", 4, (b"ftypavif", b"ftypheic", b"ftypheix", b"ftypmif1")),
+    ("media", 4, b"ftyp"),
+    (
+        "media",
+        0,
+        (b"ID3", b"\xff\xfb", b"\xff\xf3", b"OggS", b"fLaC", b"\x1aE\xdf\xa3"),
+    ),
+    ("media", 8, (b"WAVE", b"AVI ")),
+    ("font", 0, (b"wOFF", b"wOF2", b"OTTO\x00", b"\x00\x01\x00\x00\x00")),
+    ("tiff", 0, (b"II*\x00", b"MM\x00*")),
+    ("icon", 0, b"\x00\x00\x01\x00"),
 )
 
 
@@ -157,9 +151,8 @@ def by_magic(content: bytes) -> str:
     """Return the kind that the bytes themselves name; empty where none does."""
     if content.startswith(b"BM") and content[6:10] == bytes(4):
         return "bmp"
-    return next(
-        (kind for offset, start, kind in MAGIC if content.startswith(start, offset)), ""
-    )
+    found = (kind for kind, at, starts in MAGIC if content.startswith(starts, at))
+    return next(found, "")
 
 
 def claimed_by_ending(ending: str) -> Kind | None:

@@ -116,7 +116,7 @@ def _block(block: Mapping[str, Any], tally: Tally) -> str:
         for number, cell in enumerate(row["cells"]):
             is_hidden = row["mark"] or (number < len(hidden) and hidden[number])
             words = _runs(cell["runs"], tally)
-            if cell.get("formula"):
+            if cell["formula"]:
                 words += f"<code>{marked(str(cell['formula']), tally)}</code>"
             rows += f"<td{' class=shut' if is_hidden else ''}>{words}</td>"
         rows += "</tr>"

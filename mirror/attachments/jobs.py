@@ -3,8 +3,9 @@ look at, draws pictures again.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import wraps
 from typing import Any
 
 from mirror.attachments.detection import detect_file
@@ -32,53 +33,51 @@ _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
 
 def _detect(request: bytes) -> bytes:
     asked, (content,) = unpack(request)
-    found = detect_file(content, name=asked["name"], content_type=asked["content_type"])
-    return json.dumps(asdict(found)).encode()
+    return json.dumps(asdict(detect_file(content, **asked))).encode()
 
 
+def _answering(answer: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Have a job answer `{"error": …}` with a key of `refusals.SENTENCES` for what
+    cannot be read or drawn.
+    """
+
+    @wraps(answer)
+    def job(request: bytes) -> bytes:
+        try:
+            return answer(request)
+        except Refused as refused:
+            return pack({"error": refused.reason, "detail": refused.detail})
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 -- whatever a made-up file breaks, its reviewer gets a sentence
+            return pack({"error": "broken", "detail": ""})
+
+    return job
+
+
+@_answering
 def _read(request: bytes) -> bytes:
     asked, (content,) = unpack(request)
-    return _answer(lambda: (_READERS[asked["kind"]](content, asked["kind"]), ()))
+    return pack(_READERS[asked["kind"]](content, asked["kind"]))
 
 
+@_answering
 def _draw_pages(request: bytes) -> bytes:
     asked, (content,) = unpack(request)
-    return _answer(
-        lambda: ({}, pdf_pages.draw(content, asked["page"], at_once=asked["at_once"]))
-    )
-
-
-def _draw_picture(content: bytes) -> bytes:
-    return _answer(lambda: ({}, (picture_drawn.draw(content),)))
-
-
-def _answer(read: Callable[[], tuple[dict[str, Any], Iterable[bytes]]]) -> bytes:
-    """Return what was read and drawn, or `{"error": …}` with a key of
-    `refusals.SENTENCES`.
-    """
+    pictures: list[bytes] = []
     try:
-        found, pictures = read()
-        return pack(found, *_drawn(iter(pictures)))
-    except Refused as refused:
-        return pack({"error": refused.reason, "detail": refused.detail})
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 -- whatever a made-up file breaks, its reviewer gets a sentence
-        return pack({"error": "broken", "detail": ""})
-
-
-def _drawn(pictures: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the pictures up to the first that cannot be drawn, unless that is the first
-    of all.
-    """
-    number = 0
-    try:
-        for picture in pictures:
-            number += 1
-            yield picture
+        for picture in pdf_pages.draw(content, **asked):
+            pictures.append(picture)
     except Refused:
-        if not number:
+        # Those before it can be shown.
+        if not pictures:
             raise
+    return pack({}, *pictures)
+
+
+@_answering
+def _draw_picture(content: bytes) -> bytes:
+    return pack({}, picture_drawn.draw(content))
 
 
 _MEMORY = 512 * MEGABYTE

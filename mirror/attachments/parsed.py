@@ -45,25 +45,18 @@ def read_file(content: bytes, kind: str) -> dict[str, Any]:
     return found
 
 
-def draw_pages(content: bytes, page: int) -> Sequence[bytes]:
+def draw_pages(content: bytes, page: int, *, at_once: int = AT_ONCE) -> Sequence[bytes]:
     """Return a page of a PDF and some that follow, each as a PNG picture. Raises
     Refused.
     """
-    request = {"page": page, "at_once": AT_ONCE}
+    request = pack({"page": page, "at_once": at_once}, content)
     try:
-        _, pictures = _asked(
-            "draw_pages", pack(request, content), patience=PATIENCE, tries=1
-        )
+        _, pictures = _asked("draw_pages", request, patience=PATIENCE, tries=1)
     except Refused as refused:
-        if refused.reason != "too_much":
+        if refused.reason != "too_much" or at_once == 1:
             raise
         # Perhaps only one that follows takes too much.
-        _, pictures = _asked(
-            "draw_pages",
-            pack({**request, "at_once": 1}, content),
-            patience=PATIENCE,
-            tries=1,
-        )
+        return draw_pages(content, page, at_once=1)
     return pictures
 
 

@@ -67,10 +67,9 @@ class FilePreview:
         if not self.kind:
             return ""
         seen = self.file.seen
-        size = (
-            f", {seen['width']} × {seen['height']} pixels" if seen.get("width") else ""
-        )
-        return self.kind.words + size
+        if not seen.get("width"):
+            return self.kind.words
+        return f"{self.kind.words}, {seen['width']} × {seen['height']} pixels"
 
     @cached_property
     def flags(self) -> tuple[Flag, ...]:
@@ -151,11 +150,9 @@ def refusal_of(file: AttachedFile) -> str:
                 f"It claims {width} × {height} pixels, which would fill the memory of "
                 "the browser, so it is not shown."
             )
-        return (
-            ""
-            if (file.found_size or 0) <= MAX_PICTURE
-            else "It is too large to be shown here."
-        )
+        if (file.found_size or 0) > MAX_PICTURE:
+            return "It is too large to be shown here."
+        return ""
     if kind.family == "text" or kind.name in ("xml", "html", "svg", "script"):
         return "" if seen.get("encoding") else "It cannot be read as text."
     if kind.name in RENDERED:
@@ -183,30 +180,25 @@ def document_of(file: AttachedFile) -> FrameDocument:
     refusal = refusal_of(file)
     if file.kind == "pdf" and not refusal:
         refusal = "Its pages are shown as pictures."
-    if refusal or file.content is None:
-        return _refused(refusal)
-    try:
-        return FrameDocument(frame_html.document(_body(file, bytes(file.content))))
-    except Refused as refused:
-        return _refused(f"{SENTENCES[refused.reason]} {UNCHANGED}")
-
-
-def _refused(sentence: str) -> FrameDocument:
+    body = ""
+    if not refusal and file.content is not None:
+        content = bytes(file.content)
+        if KINDS[file.kind].family == "image":
+            try:
+                facts = store.read_rendering(file).get("facts")
+            except Refused:
+                facts = None
+            body = frame_html.as_picture(content, file.kind, file.name, facts)
+        elif file.kind in RENDERED:
+            try:
+                body = frame_html.as_outline(store.read_rendering(file))
+            except Refused as refused:
+                refusal = f"{SENTENCES[refused.reason]} {UNCHANGED}"
+        else:
+            body = frame_html.as_text(content, str(file.seen["encoding"]))
     return FrameDocument(
-        frame_html.document(frame_html.sentence(sentence)), is_shown=False
+        frame_html.document(body or frame_html.sentence(refusal)), is_shown=bool(body)
     )
-
-
-def _body(file: AttachedFile, content: bytes) -> str:
-    if KINDS[file.kind].family == "image":
-        try:
-            facts = store.read_rendering(file).get("facts")
-        except Refused:
-            facts = None
-        return frame_html.as_picture(content, file.kind, file.name, facts)
-    if file.kind in RENDERED:
-        return frame_html.as_outline(store.read_rendering(file))
-    return frame_html.as_text(content, str(file.seen["encoding"]))
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ class Relation:
     part's name or an address.
     """
 
+    id: str
     kind: str
     target: str
     is_external: bool
@@ -86,20 +87,19 @@ class Package:
         """Return what this part names, by id."""
         folder, base = posixpath.split(name)
         listed = posixpath.join(folder, "_rels", f"{base}.rels")
-        return dict(self._relations(listed, folder)) if listed in self.names else {}
+        if listed not in self.names:
+            return {}
+        return {one.id: one for one in self._relations(listed, folder)}
 
-    def _relations(self, listed: str, folder: str) -> Iterator[tuple[str, Relation]]:
+    def _relations(self, listed: str, folder: str) -> Iterator[Relation]:
         for one in self.part(listed).iter("Relationship"):
+            kind = one.get("Type", "").rpartition("/")[2]
             target = one.get("Target", "")
             is_external = one.get("TargetMode") == "External"
             if not is_external:
-                target = posixpath.normpath(posixpath.join("/", folder, target)).lstrip(
-                    "/"
-                )
-            yield (
-                one.get("Id", ""),
-                Relation(one.get("Type", "").rpartition("/")[2], target, is_external),
-            )
+                target = posixpath.normpath(posixpath.join("/", folder, target))
+                target = target.lstrip("/")
+            yield Relation(one.get("Id", ""), kind, target, is_external)
 
     def main_part(self) -> str:
         """Return the name of the part with which reading begins. Raises Refused."""
@@ -114,7 +114,7 @@ class Package:
         """
         notes: list[str] = []
         for listed in sorted(name for name in self.names if name.endswith(".rels")):
-            for _, relation in self._relations(listed, ""):
+            for relation in self._relations(listed, ""):
                 what = _LOADED.get(relation.kind)
                 if relation.is_external and what and len(notes) < MAX_LINKS:
                     target = relation.target[:500]
@@ -136,9 +136,13 @@ def parse(data: bytes) -> Element:
         depth += 1
         if depth > MAX_DEPTH:
             raise Refused("broken")
-        builder.start(
-            _local(name), {_attribute(key): value for key, value in attributes.items()}
-        )
+        found = {}
+        for key, value in attributes.items():
+            # A relation's id keeps its prefix, as some elements have an id of their own
+            # too.
+            is_relation = key.rpartition(" ")[0].endswith("/relationships")
+            found[f"r:{_local(key)}" if is_relation else _local(key)] = value
+        builder.start(_local(name), found)
 
     def end(name: str) -> None:
         nonlocal depth
@@ -163,11 +167,3 @@ def parse(data: bytes) -> Element:
 
 def _local(name: str) -> str:
     return name.rpartition(" ")[2]
-
-
-def _attribute(name: str) -> str:
-    """Return the local name; of a relation's id with its prefix, as some elements have
-    an id of their own too.
-    """
-    space, _, local = name.rpartition(" ")
-    return f"r:{local}" if space.endswith("/relationships") else local

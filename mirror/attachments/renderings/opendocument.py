@@ -2,12 +2,12 @@
 with their formulas.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from mirror.attachments.renderings.office_package import Package
-from mirror.attachments.renderings.outline import Outline, column_name
+from mirror.attachments.renderings.outline import Cell, Outline
 
 MAX_ROWS = 500
 MAX_COLUMNS = 60
@@ -17,16 +17,11 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
     """Return the outline of a document. Raises Refused."""
     root = Package(content).part("content.xml")
     outline = Outline()
-    styles = {
-        style.get("name", ""): style.find("table-properties")
-        for style in root.iterfind("automatic-styles/style")
-        if style.get("family") == "table"
-    }
-    hidden = {
-        name
-        for name, found in styles.items()
-        if found is not None and found.get("display") == "false"
-    }
+    hidden = set()
+    for style in root.iterfind("automatic-styles/style[@family='table']"):
+        found = style.find("table-properties")
+        if found is not None and found.get("display") == "false":
+            hidden.add(style.get("name", ""))
     _blocks(root, outline, hidden)
     return outline.found()
 
@@ -42,65 +37,41 @@ def _blocks(element: Element, outline: Outline, hidden: set[str]) -> None:
             if (text := _text(child)).strip():
                 outline.text([(text, "")])
         elif child.tag == "table":
-            outline.heading(
-                child.get("name", ""),
-                level=3,
-                mark="hidden" if child.get("style-name") in hidden else "",
-            )
+            mark = "hidden" if child.get("style-name") in hidden else ""
+            outline.heading(child.get("name", ""), level=3, mark=mark)
             _table(child, outline)
         elif child.tag not in ("automatic-styles", "scripts", "font-face-decls"):
             _blocks(child, outline, hidden)
 
 
 def _table(table: Element, outline: Outline) -> None:
-    rows: list[tuple[str, str, dict[int, Element]]] = []
+    rows: list[tuple[str, str, dict[int, Cell]]] = []
     for number, _, row in _repeated(table.iter("table-row"), "rows"):
         if len(rows) == MAX_ROWS:
             outline.text([(f"Only {MAX_ROWS} rows are shown here.", "note")])
             break
-        places = _repeated(
-            (one for one in row if one.tag in ("table-cell", "covered-table-cell")),
-            "columns",
-        )
-        if cells := {
-            place: cell
-            for place, _, cell in places
-            if len(cell) and place <= MAX_COLUMNS
-        }:
+        elements = [
+            one for one in row if one.tag in ("table-cell", "covered-table-cell")
+        ]
+        cells: dict[int, Cell] = {}
+        for place, _, cell in _repeated(elements, "columns"):
+            if len(cell) and place <= MAX_COLUMNS:
+                text = "\n".join(map(_text, cell.iter("p")))
+                cells[place] = ([(text, "")], cell.get("formula", ""))
+        if cells:
             rows.append((str(number), _mark(row), cells))
-    columns = range(1, max((max(cells) for _, _, cells in rows), default=0) + 1)
     marks = {
         one: _mark(column)
         for first, last, column in _repeated(table.iter("table-column"), "columns")
         for one in range(first, min(last, MAX_COLUMNS) + 1)
     }
-    heads = [{"name": column_name(one), "mark": marks.get(one, "")} for one in columns]
-    cells_of = [
-        {
-            "name": name,
-            "mark": mark,
-            "cells": [_cell(cells.get(one)) for one in columns],
-        }
-        for name, mark, cells in rows
-    ]
     if rows:
-        outline.table(heads, cells_of)
-
-
-def _cell(cell: Element | None) -> dict[str, Any]:
-    if cell is None:
-        return {"runs": [], "mark": ""}
-    found = {
-        "runs": [("\n".join(_text(one) for one in cell.iter("p")), "")],
-        "mark": "",
-    }
-    if formula := cell.get("formula"):
-        found["formula"] = formula
-    return found
+        last = max(max(cells) for _, _, cells in rows)
+        outline.sheet(rows, range(1, last + 1), marks)
 
 
 def _repeated(
-    elements: Iterator[Element], what: str
+    elements: Iterable[Element], what: str
 ) -> Iterator[tuple[int, int, Element]]:
     """Yield the first and last number of each row, column or cell, from 1: one element
     can stand for many.

@@ -2,7 +2,7 @@
 together.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MAX_TEXT = 200_000
@@ -11,6 +11,10 @@ MAX_BLOCKS = 10_000
 
 # Text with a mark, which is empty for plain text: "hidden", "deleted" and so on.
 Run = tuple[str, str]
+# What stands in a cell, and the formula that it is worked out by; empty for none.
+Cell = tuple[list[Run], str]
+# The name of a row, its mark, and its cells.
+Row = tuple[str, str, list[Cell]]
 
 
 class Outline:
@@ -27,15 +31,9 @@ class Outline:
 
     def heading(self, text: str, *, level: int = 2, mark: str = "") -> None:
         """Add a heading of a level from 2 to 6."""
-        self._add(
-            {
-                "heading": text[: self._text],
-                "level": min(max(level, 2), 6),
-                "mark": mark,
-            },
-            len(text),
-            0,
-        )
+        level = min(max(level, 2), 6)
+        heading = {"heading": text[: self._text], "level": level, "mark": mark}
+        self._add(heading, len(text), 0)
 
     def text(self, runs: list[Run]) -> None:
         """Add a paragraph."""
@@ -47,26 +45,44 @@ class Outline:
             self._is_full = self._is_full or len(text) > len(kept[-1][0])
         self._add({"runs": kept}, self._text - left, 0)
 
-    def table(self, columns: list[dict[str, str]], rows: list[dict[str, Any]]) -> None:
-        """Add a table: columns and rows have a `name` and a `mark`; cells `runs`, and
-        perhaps a `formula`.
-        """
+    def table(
+        self, rows: Sequence[Row], columns: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Add a table; of each column the name and the mark."""
         kept: list[dict[str, Any]] = []
-        text = cells = 0
-        for row in rows:
-            length = sum(len(t) for c in row["cells"] for t, _ in c["runs"]) + sum(
-                len(c.get("formula", "")) for c in row["cells"]
-            )
-            if cells + len(row["cells"]) > self._cells or text + length > self._text:
+        text = 0
+        cells = 0
+        for name, mark, row in rows:
+            length = 0
+            for runs, formula in row:
+                length += len(formula) + sum(len(run) for run, _ in runs)
+            if cells + len(row) > self._cells or text + length > self._text:
                 self._is_full = True
                 break
-            kept.append(row)
-            text = text + length
-            cells = cells + len(row["cells"])
-        self._add(
-            {"columns": columns, "rows": kept, "left_out": len(rows) - len(kept)},
-            text,
-            cells,
+            shown = [{"runs": runs, "formula": formula} for runs, formula in row]
+            kept.append({"name": name, "mark": mark, "cells": shown})
+            text += length
+            cells += len(row)
+        heads = [{"name": name, "mark": mark} for name, mark in columns]
+        left_out = len(rows) - len(kept)
+        self._add({"columns": heads, "rows": kept, "left_out": left_out}, text, cells)
+
+    def sheet(
+        self,
+        rows: Iterable[tuple[str, str, Mapping[int, Cell]]],
+        columns: Sequence[int],
+        marks: Mapping[int, str],
+    ) -> None:
+        """Add a table of a sheet: its cells, and the marks of its columns, are known by
+        the columns' numbers.
+        """
+        nothing: Cell = ([], "")
+        self.table(
+            [
+                (name, mark, [cells.get(one, nothing) for one in columns])
+                for name, mark, cells in rows
+            ],
+            [(column_name(one), marks.get(one, "")) for one in columns],
         )
 
     def _add(self, block: dict[str, Any], text: int, cells: int) -> None:
@@ -79,12 +95,12 @@ class Outline:
 
     def found(self) -> dict[str, Any]:
         """Return it as plain data."""
-        left_out = (
-            ["Not all of it is shown here. Download the file to read the rest."]
-            if self._is_full
-            else []
-        )
-        return {"notes": [*self.notes, *left_out], "blocks": self._blocks}
+        notes = list(self.notes)
+        if self._is_full:
+            notes.append(
+                "Not all of it is shown here. Download the file to read the rest."
+            )
+        return {"notes": notes, "blocks": self._blocks}
 
 
 def column_name(column: int) -> str:

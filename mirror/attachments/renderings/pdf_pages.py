@@ -6,6 +6,7 @@ import io
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pypdfium2
@@ -38,7 +39,9 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
     for index in range(min(len(document), MAX_PAGES)):
         text = ""
         if left > 0 and time.process_time() < BUDGET:
-            text = _text(document, index)[:left]
+            with suppress(pypdfium2.PdfiumError):
+                read_text = document[index].get_textpage().get_text_bounded()
+                text = str(read_text)[:left]
             left -= len(text)
         width, height, _ = _drawn_size(document, index)
         pages.append({"width": width, "height": height, "text": text})
@@ -57,11 +60,20 @@ def draw(content: bytes, page: int, *, at_once: int) -> Iterator[bytes]:
     last = min(len(document), MAX_PAGES, page + at_once - 1)
     if not 1 <= page <= last:
         raise Refused("no_page")
-    yield _draw(document, page - 1)
-    for index in range(page, last):
-        if time.process_time() > BUDGET:
+    for index in range(page - 1, last):
+        if index >= page and time.process_time() > BUDGET:
             return
-        yield _draw(document, index)
+        _, _, scale = _drawn_size(document, index)
+        if not scale:
+            raise Refused("broken")
+        try:
+            shown = document[index]
+            picture = _png_of(shown, scale)
+            if len(picture) > MAX_PICTURE:
+                picture = _png_of(shown, scale / 2)
+        except pypdfium2.PdfiumError as error:
+            raise Refused("broken") from error
+        yield picture
 
 
 def _open(content: bytes) -> pypdfium2.PdfDocument:
@@ -79,32 +91,12 @@ def _drawn_size(document: pypdfium2.PdfDocument, index: int) -> tuple[int, int, 
     try:
         width, height = document.get_page_size(index)
     except pypdfium2.PdfiumError:
-        width = 0
-        height = 0
+        return 1, 1, 0
     longer = max(width, height)
     if not 0 < longer < 1e9:
         return 1, 1, 0
     scale = min(MAX_SCALE, MAX_SIDE / longer)
     return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale)), scale
-
-
-def _text(document: pypdfium2.PdfDocument, index: int) -> str:
-    try:
-        return str(document[index].get_textpage().get_text_bounded())
-    except pypdfium2.PdfiumError:
-        return ""
-
-
-def _draw(document: pypdfium2.PdfDocument, index: int) -> bytes:
-    _, _, scale = _drawn_size(document, index)
-    if not scale:
-        raise Refused("broken")
-    try:
-        page = document[index]
-        picture = _png_of(page, scale)
-        return picture if len(picture) <= MAX_PICTURE else _png_of(page, scale / 2)
-    except pypdfium2.PdfiumError as error:
-        raise Refused("broken") from error
 
 
 def _png_of(page: pypdfium2.PdfPage, scale: float) -> bytes:

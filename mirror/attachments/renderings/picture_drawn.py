@@ -29,13 +29,10 @@ def draw(content: bytes) -> bytes:
     of another kind.
     """
     kind, _ = kind_of(content)
+    if kind == "unknown":
+        raise Refused("kind", "of an unknown kind")
     if kind.upper() not in FORMATS:
-        raise Refused(
-            "kind",
-            "of an unknown kind"
-            if kind == "unknown"
-            else with_article(KINDS[kind].words),
-        )
+        raise Refused("kind", with_article(KINDS[kind].words))
     width, height = size_of(kind, content)
     if not width or not height:
         raise Refused("broken")
@@ -49,34 +46,30 @@ def _redrawn(content: bytes) -> bytes:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             check_size(*picture.size)
-            return _drawn(picture)
+            # Its pixels alone, the right way up; colour profile, comments and what else
+            # it holds are left behind.
+            picture.draft("RGB", (MAX_DRAWN, MAX_DRAWN))
+            picture.load()
+            is_clear = picture.has_transparency_data
+            turned = ImageOps.exif_transpose(picture)
+            drawn = turned.convert("RGBA" if is_clear else "RGB")
     except UnidentifiedImageError as error:
         raise Refused("form") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise Refused("broken") from error
     except Image.DecompressionBombError as error:
         raise Refused("too_large") from error
+    drawn.thumbnail((MAX_DRAWN, MAX_SIDE))
+    drawn.info.clear()
+    output = io.BytesIO()
+    drawn.save(output, "PNG")
+    return output.getvalue()
 
 
 def check_size(width: int, height: int) -> None:
     """Raise Refused for a picture that would take too much memory."""
     if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise Refused("pixels", f"{width:,} × {height:,}")
-
-
-def _drawn(picture: Image.Image) -> bytes:
-    """Return its pixels alone, the right way up; colour profile, comments and what else
-    it holds are left behind.
-    """
-    picture.draft("RGB", (MAX_DRAWN, MAX_DRAWN))
-    picture.load()
-    is_clear = picture.has_transparency_data
-    drawn = ImageOps.exif_transpose(picture).convert("RGBA" if is_clear else "RGB")
-    drawn.thumbnail((MAX_DRAWN, MAX_SIDE))
-    drawn.info.clear()
-    output = io.BytesIO()
-    drawn.save(output, "PNG")
-    return output.getvalue()
 
 
 def _draw_samples() -> None:

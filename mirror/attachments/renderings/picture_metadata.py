@@ -49,11 +49,7 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
             if kind == "png":
                 # Text may stand behind the pixels.
                 picture.load()
-            facts = [
-                *_texts(picture.info),
-                *_exif(picture.getexif()),
-                *_appended(content, kind),
-            ]
+            facts = [*_texts(picture.info), *_exif(picture.getexif())]
     except (
         OSError,
         SyntaxError,
@@ -63,6 +59,16 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
         Image.DecompressionBombError,
     ) as error:
         raise Refused("broken") from error
+    # Of a GIF one would have to read it whole to know where it ends.
+    ends = {
+        "png": content.find(b"IEND\xaeB`\x82") + 8,
+        "jpeg": content.rfind(b"\xff\xd9") + 2,
+        "webp": int.from_bytes(content[4:8], "little") + 8,
+    }
+    behind = len(content) - ends.get(kind, len(content))
+    if 0 < behind < len(content) - 8:
+        words = f"{behind:,} bytes that are not part of the picture"
+        facts.append(("After the picture", words))
     return {
         "facts": [
             (name, value.replace("\0", " ").strip()[:MAX_VALUE])
@@ -88,12 +94,12 @@ def _exif(exif: Image.Exif) -> Iterator[Fact]:
     fields = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
     for tag, name in _FIELDS.items():
         value = fields.get(tag)
-        if tag == ExifTags.Base.UserComment and isinstance(value, bytes):
-            value = value[8:].decode(
-                "utf-16" if value.startswith(b"UNICODE") else "utf-8", "replace"
-            )
-        elif isinstance(value, bytes):
-            value = value.decode("utf-16-le" if tag in _WIDE else "utf-8", "replace")
+        if isinstance(value, bytes):
+            encoding = "utf-16-le" if tag in _WIDE else "utf-8"
+            if tag == ExifTags.Base.UserComment:
+                encoding = "utf-16" if value.startswith(b"UNICODE") else "utf-8"
+                value = value[8:]
+            value = value.decode(encoding, "replace")
         if isinstance(value, str) and value.strip("\0 "):
             yield name, value
     place = exif.get_ifd(ExifTags.IFD.GPSInfo)
@@ -110,25 +116,6 @@ def _exif(exif: Image.Exif) -> Iterator[Fact]:
         yield (
             "Embedded preview",
             "It contains a preview, which may show parts that were cut away.",
-        )
-
-
-def _appended(content: bytes, kind: str) -> Iterator[Fact]:
-    """Yield that bytes follow a picture; of a GIF one would have to read it whole to
-    know.
-    """
-    ends = {
-        "png": content.find(b"IEND\xaeB`\x82") + 8,
-        "jpeg": content.rfind(b"\xff\xd9") + 2,
-    }
-    end = ends.get(
-        kind,
-        int.from_bytes(content[4:8], "little") + 8 if kind == "webp" else len(content),
-    )
-    if 8 < end < len(content):
-        yield (
-            "After the picture",
-            f"{len(content) - end:,} bytes that are not part of the picture",
         )
 
 

@@ -4,7 +4,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from mirror.attachments.renderings.office_package import Package
-from mirror.attachments.renderings.outline import Outline
+from mirror.attachments.renderings.outline import Cell, Outline, Row
 
 MAX_SLIDES = 300
 
@@ -36,21 +36,15 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
 def _texts(element: Element, outline: Outline) -> None:
     for child in element:
         if child.tag == "tbl":
-            rows = [
-                [{"runs": [(_text(cell), "")], "mark": ""} for cell in row.iter("tc")]
-                for row in child.iter("tr")
-            ]
-            outline.table(
-                [], [{"name": "", "mark": "", "cells": cells} for cells in rows]
-            )
+            rows: list[Row] = []
+            for row in child.iter("tr"):
+                cells: list[Cell] = [([(_text(one), "")], "") for one in row.iter("tc")]
+                rows.append(("", "", cells))
+            outline.table(rows)
         elif child.tag == "p":
             if (text := _text(child)).strip():
                 outline.text([(text, "")])
-        elif (
-            child.tag == "sp"
-            and (shape := child.find("nvSpPr/cNvPr")) is not None
-            and shape.get("hidden") == "1"
-        ):
+        elif child.tag == "sp" and child.find("nvSpPr/cNvPr[@hidden='1']") is not None:
             outline.text([(_text(child), "hidden")])
         elif child.tag != "Fallback":
             _texts(child, outline)

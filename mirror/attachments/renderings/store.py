@@ -19,7 +19,7 @@ from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.models import AttachedFile
 
 # Part of each name: raise it when renderings change.
-VERSION = 1
+VERSION = 2
 KINDS = frozenset({"pdf", "docx", "xlsx", "pptx", "odf", "png", "jpeg", "gif", "webp"})
 # Bytes and seconds that renderings are kept.
 MAX_KEPT = 128 * 1024 * 1024
@@ -67,8 +67,9 @@ def drop_old_renderings() -> int:
 def _made(file: AttachedFile, part: str, page: int) -> bytes:
     try:
         path = _path(file, part)
-        if (kept := _kept(path)) is not None:
-            return kept
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime > time.time() - MAX_AGE:
+                return path.read_bytes()
         if file.kind not in KINDS or file.content is None:
             raise Refused("form")
         return _make(file, path, page)
@@ -102,15 +103,6 @@ def _folder() -> Path:
 
 def _path(file: AttachedFile, part: str) -> Path:
     return _folder() / f"{file.found_sha256}-{VERSION}-{file.kind}-{part}"
-
-
-def _kept(path: Path) -> bytes | None:
-    try:
-        return (
-            path.read_bytes() if path.stat().st_mtime > time.time() - MAX_AGE else None
-        )
-    except OSError:
-        return None
 
 
 def _keep(path: Path, made: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from mirror.attachments.renderings.office_package import Package, Relation
-from mirror.attachments.renderings.outline import Outline, Run
+from mirror.attachments.renderings.outline import Cell, Outline, Row, Run
 
 # Half points: smaller letters are not read by anybody.
 TINY = 8
@@ -50,44 +50,32 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
 def _blocks(element: Element, outline: Outline, relations: Relations) -> None:
     for child in element:
         if child.tag == "p":
-            _paragraph(child, outline, relations)
+            runs = joined(_runs(child, "", relations))
+            style = child.find("pPr/pStyle")
+            name = style.get("val", "") if style is not None else ""
+            level = re.fullmatch(r"[Hh]eading ?([1-6])", name)
+            if level and len(runs) == 1:
+                outline.heading(runs[0][0], level=int(level[1]) + 1, mark=runs[0][1])
+            elif runs:
+                is_listed = child.find("pPr/numPr") is not None
+                outline.text([("• ", ""), *runs] if is_listed else runs)
         elif child.tag == "tbl":
-            _table(child, outline, relations)
+            rows: list[Row] = []
+            for row in child.iter("tr"):
+                cells: list[Cell] = []
+                for cell in row.iter("tc"):
+                    inside: list[Run] = []
+                    for paragraph in cell.iter("p"):
+                        inside += [("\n", "")] if inside else []
+                        inside += joined(_runs(paragraph, "", relations))
+                    cells.append((inside, ""))
+                rows.append(("", "", cells))
+            outline.table(rows)
         elif child.tag == "comment":
             outline.heading(child.get("author", ""), level=4)
             _blocks(child, outline, relations)
         elif child.tag not in ("sectPr", "Fallback"):
             _blocks(child, outline, relations)
-
-
-def _paragraph(paragraph: Element, outline: Outline, relations: Relations) -> None:
-    runs = joined(_runs(paragraph, "", relations))
-    style = paragraph.find("pPr/pStyle")
-    level = (
-        re.fullmatch(r"[Hh]eading ?([1-6])", style.get("val", ""))
-        if style is not None
-        else None
-    )
-    if level and len(runs) == 1:
-        outline.heading(runs[0][0], level=int(level[1]) + 1, mark=runs[0][1])
-    elif runs:
-        outline.text(
-            [("• ", ""), *runs] if paragraph.find("pPr/numPr") is not None else runs
-        )
-
-
-def _table(table: Element, outline: Outline, relations: Relations) -> None:
-    rows = []
-    for row in table.iter("tr"):
-        cells = []
-        for cell in row.iter("tc"):
-            runs: list[Run] = []
-            for paragraph in cell.iter("p"):
-                runs += [("\n", "")] if runs else []
-                runs += joined(_runs(paragraph, "", relations))
-            cells.append({"runs": runs, "mark": ""})
-        rows.append({"name": "", "mark": "", "cells": cells})
-    outline.table([], rows)
 
 
 def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
@@ -106,9 +94,8 @@ def _runs(element: Element, mark: str, relations: Relations) -> Iterator[Run]:
             yield from _runs(child, mark, relations)
         elif child.tag == "hyperlink":
             yield from _runs(child, mark, relations)
-            if (
-                relation := relations.get(child.get("r:id", ""))
-            ) and relation.is_external:
+            relation = relations.get(child.get("r:id", ""))
+            if relation and relation.is_external:
                 yield relation.target, "link"
         elif child.tag not in ("pPr", "rPr", "Fallback"):
             yield from _runs(
@@ -123,23 +110,15 @@ def _hidden_by(run: Element) -> str:
     style = run.find("rPr") if run.tag == "r" else None
     if style is None:
         return ""
-    if (vanish := style.find("vanish")) is not None and vanish.get("val", "1") not in (
-        "0",
-        "false",
-        "off",
-    ):
+    # The first of each counts.
+    said = {one.tag: one.get("val", "") for one in reversed(style)}
+    vanish = style.find("vanish")
+    if vanish is not None and vanish.get("val", "1") not in ("0", "false", "off"):
         return "hidden"
-    color = style.find("color")
-    size = style.find("sz")
-    if color is not None and color.get("val", "").upper() == "FFFFFF":
+    if said.get("color", "").upper() == "FFFFFF":
         return "white"
-    return (
-        "tiny"
-        if size is not None
-        and size.get("val", "").isdigit()
-        and int(size.get("val", "")) <= TINY
-        else ""
-    )
+    size = said.get("sz", "")
+    return "tiny" if size.isdigit() and int(size) <= TINY else ""
 
 
 def joined(runs: Iterator[Run]) -> list[Run]:

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from mirror.attachments.renderings.office_package import Package
-from mirror.attachments.renderings.outline import Outline, column_name
+from mirror.attachments.renderings.outline import Cell, Outline
 from mirror.attachments.renderings.refusals import Refused
 
 MAX_SHEETS = 50
@@ -40,36 +40,26 @@ class _Book:
             properties is not None and properties.get("date1904") in ("1", "true")
         ]
         self.strings = [_words(one) for one in self._shared("sharedStrings", "si")]
-        self.dates = self._date_styles()
-
-    def _shared(self, kind: str, tag: str) -> list[Element]:
-        for relation in self.relations.values():
-            if (
-                relation.kind == kind
-                and not relation.is_external
-                and relation.target in self.package.names
-            ):
-                return self.package.part(relation.target).findall(tag)
-        return []
-
-    def _date_styles(self) -> frozenset[int]:
-        formats = {
-            one.get("numFmtId", "")
-            for listed in self._shared("styles", "numFmts")
-            for one in listed
-            if re.search(
-                "[ymdhs]",
-                _QUOTED.sub("", one.get("formatCode", ""))
-                .lower()
-                .replace("general", ""),
-            )
-        } | {str(one) for one in _DATES}
+        formats = {str(one) for one in _DATES}
+        for listed in self._shared("styles", "numFmts"):
+            for one in listed:
+                code = _QUOTED.sub("", one.get("formatCode", "")).lower()
+                if re.search("[ymdhs]", code.replace("general", "")):
+                    formats.add(one.get("numFmtId", ""))
         styles = [one for listed in self._shared("styles", "cellXfs") for one in listed]
-        return frozenset(
+        # The numbers of the styles that show dates.
+        self.dates = {
             number
             for number, style in enumerate(styles)
             if style.get("numFmtId") in formats
-        )
+        }
+
+    def _shared(self, kind: str, tag: str) -> list[Element]:
+        for relation in self.relations.values():
+            is_here = relation.target in self.package.names
+            if relation.kind == kind and is_here and not relation.is_external:
+                return self.package.part(relation.target).findall(tag)
+        return []
 
 
 def read(content: bytes, kind: str) -> dict[str, Any]:
@@ -91,82 +81,71 @@ def read(content: bytes, kind: str) -> dict[str, Any]:
         )
         if relation and not relation.is_external and relation.target in package.names:
             _sheet(package.part(relation.target), book, outline)
-            _comments(package, relation.target, outline)
+            for other in package.relations(relation.target).values():
+                if other.kind == "comments" and other.target in package.names:
+                    outline.heading("Comments", level=3)
+                    for one in package.part(other.target).iter("comment"):
+                        text = "".join(text.text or "" for text in one.iter("t"))
+                        outline.text([(f"{one.get('ref', '')}: {text}", "")])
     if len(sheets) > MAX_SHEETS:
         outline.notes.append(
             f"{len(sheets) - MAX_SHEETS} more sheets are left out here."
         )
-    _names(book.root, outline)
+    names = book.root.findall("definedNames/definedName")
+    if names:
+        outline.heading("Names")
+    for one in names[:MAX_NAMES]:
+        mark = "hidden" if one.get("hidden") in ("1", "true") else ""
+        outline.text([(f"{one.get('name', '')} = {one.text or ''}", mark)])
     return outline.found()
 
 
 def _sheet(sheet: Element, book: _Book, outline: Outline) -> None:
-    listed = sheet.iterfind("cols/col")
     hidden_columns = [
-        (_number(one.get("min")), _number(one.get("max")))
-        for one in listed
+        range(_number(one.get("min")), _number(one.get("max")) + 1)
+        for one in sheet.iterfind("cols/col")
         if _is_hidden(one, "width")
     ]
-    rows: list[tuple[str, bool, dict[int, Element]]] = []
+    rows: list[tuple[str, str, dict[int, Cell]]] = []
     used: set[int] = set()
     left_out = 0
+    # Cells that share a formula name it by a number; only the first has its text.
+    formulas: dict[str, str] = {}
     for at, row in enumerate(sheet.iterfind("sheetData/row"), start=1):
-        cells = {
+        elements = {
             _column(cell.get("r", ""), place): cell
             for place, cell in enumerate(row.findall("c"), start=1)
         }
-        cells = {column: cell for column, cell in cells.items() if len(cell)}
-        if cells and len(rows) < MAX_ROWS:
-            used |= set(cells)
-            rows.append((row.get("r", str(at)), _is_hidden(row, "ht"), cells))
-        elif cells:
+        filled = {column: cell for column, cell in elements.items() if len(cell)}
+        if not filled:
+            continue
+        if len(rows) == MAX_ROWS:
             left_out += 1
+            continue
+        cells: dict[int, Cell] = {}
+        for column, cell in filled.items():
+            shown = ""
+            formula = cell.find("f")
+            if formula is not None:
+                key = formula.get("si", "")
+                if formula.text:
+                    formulas[key] = f"{formula.text} (shared from {cell.get('r', '')})"
+                shown = f"={formula.text or formulas.get(key, '')}"
+            cells[column] = ([(_value(cell, book), "")], shown)
+        used.update(cells)
+        mark = "hidden" if _is_hidden(row, "ht") else ""
+        rows.append((row.get("r", str(at)), mark, cells))
     columns = sorted(used)[:MAX_COLUMNS]
     if len(used) > MAX_COLUMNS or left_out:
-        outline.text(
-            [
-                (
-                    f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here.",
-                    "note",
-                )
-            ]
-        )
-    formulas: dict[str, str] = {}
-    table = [
-        {
-            "name": name,
-            "mark": "hidden" if is_hidden else "",
-            "cells": [_cell(cells.get(column), book, formulas) for column in columns],
-        }
-        for name, is_hidden, cells in rows
-    ]
-    heads = [
-        {
-            "name": column_name(one),
-            "mark": "hidden" if _within(one, hidden_columns) else "",
-        }
-        for one in columns
-    ]
-    if table:
-        outline.table(heads, table)
+        note = f"{left_out} more rows and {len(used) - len(columns)} more columns are left out here."
+        outline.text([(note, "note")])
+    marks = {
+        one: "hidden" for listed in hidden_columns for one in columns if one in listed
+    }
+    if rows:
+        outline.sheet(rows, columns, marks)
     else:
         outline.text([("It is empty.", "note")])
-
-
-def _cell(
-    cell: Element | None, book: _Book, formulas: dict[str, str]
-) -> dict[str, Any]:
-    if cell is None:
-        return {"runs": [], "mark": ""}
-    found = {"runs": [(_value(cell, book), "")], "mark": ""}
-    formula = cell.find("f")
-    if formula is not None:
-        # Cells that share a formula name it by a number; only the first has its text.
-        key = formula.get("si", "")
-        if formula.text:
-            formulas[key] = f"{formula.text} (shared from {cell.get('r', '')})"
-        found["formula"] = f"={formula.text or formulas.get(key, '')}"
-    return found
 
 
 def _value(cell: Element, book: _Book) -> str:
@@ -176,31 +155,21 @@ def _value(cell: Element, book: _Book) -> str:
         inline = cell.find("is")
         return _words(inline) if inline is not None else ""
     if kind == "s":
-        return (
-            book.strings[int(value)]
-            if value.isdigit() and int(value) < len(book.strings)
-            else ""
-        )
+        is_known = value.isdigit() and int(value) < len(book.strings)
+        return book.strings[int(value)] if is_known else ""
     if kind == "b":
         return "TRUE" if value == "1" else "FALSE"
     style = cell.get("s", "")
-    if kind == "n" and style.isdigit() and int(style) in book.dates:
-        return _date(value, book.epoch)
-    return value
-
-
-def _date(value: str, epoch: datetime) -> str:
+    if kind != "n" or not style.isdigit() or int(style) not in book.dates:
+        return value
     try:
-        moment = epoch + timedelta(days=float(value))
+        days = float(value)
+        moment = book.epoch + timedelta(days=days)
     except (ValueError, OverflowError):
         return value
-    if 0 <= float(value) < 1:
+    if 0 <= days < 1:
         return f"{moment:%H:%M:%S}"
-    return (
-        f"{moment:%Y-%m-%d}"
-        if float(value).is_integer()
-        else f"{moment:%Y-%m-%d %H:%M:%S}"
-    )
+    return f"{moment:%Y-%m-%d}" if days.is_integer() else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def _words(element: Element) -> str:
@@ -209,30 +178,8 @@ def _words(element: Element) -> str:
     return "".join(text.text or "" for run in runs for text in run.findall("t"))
 
 
-def _comments(package: Package, name: str, outline: Outline) -> None:
-    for relation in package.relations(name).values():
-        if relation.kind == "comments" and relation.target in package.names:
-            outline.heading("Comments", level=3)
-            for one in package.part(relation.target).iter("comment"):
-                text = "".join(text.text or "" for text in one.iter("t"))
-                outline.text([(f"{one.get('ref', '')}: {text}", "")])
-
-
-def _names(book: Element, outline: Outline) -> None:
-    names = book.findall("definedNames/definedName")
-    if names:
-        outline.heading("Names")
-    for one in names[:MAX_NAMES]:
-        mark = "hidden" if one.get("hidden") in ("1", "true") else ""
-        outline.text([(f"{one.get('name', '')} = {one.text or ''}", mark)])
-
-
 def _is_hidden(element: Element, size: str) -> bool:
     return element.get("hidden") in ("1", "true") or element.get(size) in ("0", "0.0")
-
-
-def _within(column: int, ranges: list[tuple[int, int]]) -> bool:
-    return any(first <= column <= last for first, last in ranges)
 
 
 def _number(text: str | None) -> int:
