@@ -44,16 +44,11 @@ def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]
     whom the mailbox adds by itself.
     """
     stored = revision.content
-    named = (
-        tuple(map(str, stored.get(name) or ()))
-        if name in revision.coverage
-        else (UNSEEN[name],)
-    )
-    return tuple(
-        dict.fromkeys(
-            (*named, *_added((stored.get("additions") or {}), f"auto_{name}"))
-        )
-    )
+    named = [UNSEEN[name]]
+    if name in revision.coverage:
+        named = [str(one) for one in stored.get(name) or ()]
+    added = _added(stored.get("additions") or {}, f"auto_{name}")
+    return tuple(dict.fromkeys((*named, *added)))
 
 
 def in_compared_form(recipients: Iterable[str]) -> list[str]:
@@ -70,19 +65,13 @@ def addresses_of(
     normalised, without names.
     """
     who = (*recipients, sender) if direction == "inbound" else recipients
-    return list(
-        dict.fromkeys(
-            found for one in who if "@" in (found := bare_address(one).lower())
-        )
-    )
+    found = (bare_address(one).lower() for one in who)
+    return list(dict.fromkeys(one for one in found if "@" in one))
 
 
 def _added(additions: Mapping[str, str], name: str) -> list[str]:
-    return [
-        part.strip()
-        for part in str(additions.get(name) or "").split(",")
-        if part.strip()
-    ]
+    parts = map(str.strip, str(additions.get(name) or "").split(","))
+    return [part for part in parts if part]
 
 
 def _everybody(

@@ -8,9 +8,9 @@ from typing import Any
 from audit.models import Entry
 from audit.recording import record
 from common.actors import Actor
-from common.fingerprint import Attachment, Content
+from common.fingerprint import Content
 from mirror.models import Message
-from mirror.models.messages import NAMED
+from mirror.models.messages import NAMED, readable_values
 
 MAX_TRIGGERS = 30
 
@@ -61,14 +61,10 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
     text: the name of a detail is never erased from the ledger, and a name that a sender
     invents may be personal.
     """
-    texts = {
-        name[:80]: str(value)[:500]
-        for name, value in list(trigger.items())[:MAX_TRIGGERS]
-        if isinstance(value, str | int) and not isinstance(value, bool)
-    }
+    texts = readable_values(dict(list(trigger.items())[:MAX_TRIGGERS]))
     named = {f"trigger.{name}": value for name, value in texts.items() if name in NAMED}
     other = "; ".join(
-        f"{name}: {value}" for name, value in texts.items() if name not in NAMED
+        f"{name[:80]}: {value}" for name, value in texts.items() if name not in NAMED
     )
     return named | ({"trigger.other": other} if other else {})
 
@@ -77,6 +73,12 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
     """Return the details of one version: recipients, subject and so on, but not its
     text.
     """
+    files = []
+    for file in content.attachments:
+        size = f"{file.size:,} bytes" if file.size else ""
+        digest = f"SHA-256 {file.sha256}" if file.sha256 else ""
+        known = ", ".join(filter(None, (file.content_type, size, digest)))
+        files.append(f"{file.name or '(no name)'} ({known or 'nothing else known'})")
     return {
         "version": str(number),
         "subject": content.subject,
@@ -87,15 +89,8 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
         **({"to": ", ".join(content.to)} if content.cc or content.bcc else {}),
         "cc": ", ".join(content.cc),
         "bcc": ", ".join(content.bcc),
-        "attachments": "\n".join(map(_attachment_in_words, content.attachments)),
+        "attachments": "\n".join(files),
         "send_at": content.send_at or "",
         # Fields that MultiMail did not show are unknown, not empty.
         "not_shown": ", ".join(content.unseen),
     }
-
-
-def _attachment_in_words(file: Attachment) -> str:
-    size = f"{file.size:,} bytes" if file.size else ""
-    digest = f"SHA-256 {file.sha256}" if file.sha256 else ""
-    known = ", ".join(filter(None, (file.content_type, size, digest)))
-    return f"{file.name or '(no name)'} ({known or 'nothing else known'})"

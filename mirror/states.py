@@ -306,11 +306,4 @@ def reported_of(decision: str, status: str) -> str:
     """Return what MultiMail says became of a message: approved, rejected, cancelled;
     empty for words not known.
     """
-    return next(
-        (
-            _REPORTED[word]
-            for word in (decision.lower(), status.lower())
-            if word in _REPORTED
-        ),
-        "",
-    )
+    return _REPORTED.get(decision.lower()) or _REPORTED.get(status.lower(), "")

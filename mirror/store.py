@@ -106,18 +106,7 @@ def expect_parts(message: Message, content: Content) -> None:
     """Store rows of what belongs to the current version of a locked message, and wake a
     worker after the commit.
     """
-    if content.attachments:
-        _expect_files(message, content)
-    # A draft that is no reply begins its thread, which is not read until somebody opens
-    # it.
-    if message.thread_id and (
-        content.in_reply_to or "in_reply_to" not in content.coverage
-    ):
-        expect_thread(message)
-
-
-def _expect_files(message: Message, content: Content) -> None:
-    made = AttachedFile.objects.bulk_create(
+    files = [
         AttachedFile(
             message=message,
             revision=message.revision,
@@ -128,9 +117,15 @@ def _expect_files(message: Message, content: Content) -> None:
             sha256=attachment.sha256[:64],
         )
         for number, attachment in enumerate(content.attachments[:MAX_FILES], start=1)
-    )
-    for file in made:
+    ]
+    for file in AttachedFile.objects.bulk_create(files):
         tasks.fetch_file.delay_on_commit(file.pk)
+    # A draft that is no reply begins its thread, which is not read until somebody opens
+    # it.
+    if message.thread_id and (
+        content.in_reply_to or "in_reply_to" not in content.coverage
+    ):
+        expect_thread(message)
 
 
 def expect_thread(message: Message) -> Thread | None:
@@ -282,6 +277,20 @@ def content_of(row: Mapping[str, Any]) -> Content:
         name for name in FIELDS if any(key in row for key in _SOURCES[name])
     )
     additions = values["additions"] if isinstance(values["additions"], dict) else {}
+    attachments = []
+    for item in _listed(values["attachments"]):
+        if not isinstance(item, dict):
+            attachments.append(Attachment(name=str(item), content_type="", size=0))
+            continue
+        size = item.get("size") or item.get("size_bytes")
+        attachments.append(
+            Attachment(
+                name=str(item.get("name") or item.get("filename") or ""),
+                content_type=str(item.get("content_type") or ""),
+                size=size if isinstance(size, int) else 0,
+                sha256=str(item.get("sha256") or ""),
+            )
+        )
     return Content(
         sender=str(values["from"] or ""),
         sender_name=str(values["from_name"] or ""),
@@ -293,7 +302,7 @@ def content_of(row: Mapping[str, Any]) -> Content:
         markdown=_text(values["markdown"]),
         html=_text(values["html"]),
         in_reply_to=_text(values["in_reply_to"]),
-        attachments=tuple(_attachment(item) for item in _listed(values["attachments"])),
+        attachments=tuple(attachments),
         additions={str(name): str(text) for name, text in additions.items() if text},
         send_at=_text(values["send_at"]),
         coverage=coverage,
@@ -312,11 +321,9 @@ def rendered_content(
     ParserUnavailable.
     """
     content = content or stored_content(revision)
-    return (
-        render_source(content, NOT_SAFE)
-        if revision.is_unsafe
-        else render_message(content)
-    )
+    if revision.is_unsafe:
+        return render_source(content, NOT_SAFE)
+    return render_message(content)
 
 
 def changed_content(revision: Revision, content: Content) -> Content | None:
@@ -352,11 +359,7 @@ def parsed_content(message: Message, content: Content) -> ParsedContent:
     A version that the parser was killed over is not given to it again.
     """
     known = message.revision
-    if (
-        known is not None
-        and known.is_unsafe
-        and known.fingerprint == fingerprint(content)
-    ):
+    if known and known.is_unsafe and known.fingerprint == fingerprint(content):
         return unparsed_content(content)
     return parse_content(content)
 
@@ -395,15 +398,25 @@ def store_revision(
         # messages of that kind alone. Our gateway holds a message of unknown fate after
         # a restore: the backup may be older than its approval.
         has_doubt = bool(row.get("fate_unknown"))
-        simplified = min(int(row.get("simplified") or 0), 1000)
-        findings = examiner.findings(message, shown, parsed, may_have_left=has_doubt)
-        current = _next_revision(
+        stored = asdict(shown)
+        current = Revision.objects.create(
+            message=message,
+            number=current.number + 1 if current else 1,
+            coverage=stored.pop("coverage"),
+            content=stored,
+            fingerprint=fingerprint(shown),
+            findings=examiner.findings(message, shown, parsed, may_have_left=has_doubt),
+            html_text=parsed.words[:MAX_TEXT],
+            is_unsafe=parsed.is_unsafe,
+            simplified=min(int(row.get("simplified") or 0), 1000),
+        )
+        record_about(
+            "message.changed" if message.revision else "message.fetched",
             message,
-            content=shown,
-            parsed=parsed,
-            findings=findings,
-            simplified=simplified,
             actor=actor,
+            fingerprint=current.fingerprint,
+            details=details_of_content(shown, number=current.number)
+            | {"key": message.sent_by_key_name or message.sent_by_key},
         )
     message.revision = current
     is_first = message.hydrated_at is None
@@ -464,56 +477,16 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
         )
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after and message.expires_at is None:
-        message.expires_at = _waits_since(message, row) + mailbox.expire_after
-
-
-def _next_revision(
-    message: Message,
-    *,
-    content: Content,
-    parsed: ParsedContent,
-    findings: list[dict[str, Any]],
-    simplified: int,
-    actor: Actor,
-) -> Revision:
-    before = message.revision
-    found = fingerprint(content)
-    stored = asdict(content)
-    coverage = stored.pop("coverage")
-    revision = Revision.objects.create(
-        message=message,
-        number=before.number + 1 if before else 1,
-        content=stored,
-        coverage=coverage,
-        fingerprint=found,
-        findings=findings,
-        html_text=parsed.words[:MAX_TEXT],
-        is_unsafe=parsed.is_unsafe,
-        simplified=simplified,
-    )
-    record_about(
-        "message.changed" if before else "message.fetched",
-        message,
-        actor=actor,
-        fingerprint=found,
-        details=details_of_content(content, number=revision.number)
-        | {"key": message.sent_by_key_name or message.sent_by_key},
-    )
-    return revision
-
-
-def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:
-    """Return from when its expiry counts: since when MultiMail says it is held, else
-    from now.
-
-    Never by this host's clock alone, which may be wrong and must not expire a message
-    early. A message that waited for its time before it was held (schedule_first) was
-    received long before.
-    """
-    at = clock()
-    since = max(held_since(row, at), message.held_at)
-    send_at = read_time(row.get("send_at"))
-    return min(max(since, send_at) if send_at and send_at <= at else since, at)
+        # Its expiry counts since when MultiMail says it is held, else from now. Never
+        # by this host's clock alone, which may be wrong and must not expire a message
+        # early. A message that waited for its time before it was held (schedule_first)
+        # was received long before.
+        at = clock()
+        since = max(held_since(row, at), message.held_at)
+        send_at = read_time(row.get("send_at"))
+        if send_at and send_at <= at:
+            since = max(since, send_at)
+        message.expires_at = min(since, at) + mailbox.expire_after
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
@@ -538,18 +511,6 @@ def _addresses(value: Any) -> tuple[str, ...]:
     return tuple(str(item).strip() for item in items if str(item).strip())
 
 
-def _attachment(item: Any) -> Attachment:
-    if not isinstance(item, dict):
-        return Attachment(name=str(item), content_type="", size=0)
-    size = item.get("size") or item.get("size_bytes") or 0
-    return Attachment(
-        name=str(item.get("name") or item.get("filename") or ""),
-        content_type=str(item.get("content_type") or ""),
-        size=size if isinstance(size, int) else 0,
-        sha256=str(item.get("sha256") or ""),
-    )
-
-
 def begin_message(
     connection: Connection, event: Event, *, begins: str, now: datetime
 ) -> Message:
@@ -565,71 +526,63 @@ def begin_message(
             connection, upstream_id=event.mailbox_id, address=event.mailbox
         ),
         direction=event.direction,
-        thread_id=fitting("thread_id", event.thread_id),
         upstream_status=fitting("upstream_status", event.status),
-        sender=fitting("sender", event.sender),
-        recipients=list(event.to),
         # Mail that is never held is not read; only the event names its recipients.
         addresses=addresses_of(
             event.to, sender=event.sender, direction=event.direction
         ),
-        subject=event.subject,
-        trigger=dict(event.metadata),
-        sandbox=event.sandbox,
-        upstream_reason=event.reason,
-        upstream_decided_by=fitting("upstream_decided_by", event.decided_by),
         held_at=min(event.at, now) if event.at else now,
         trace=trace_id.get(),
+        **_reported(event),
     )
+
+
+# How a message was decided, as events tell it.
+_DECIDED = ("upstream_reason", "upstream_decided_by")
+
+
+def _reported(event: Event) -> dict[str, Any]:
+    """Return the fields of a message that an event tells and a later one may lack."""
+    return {
+        "thread_id": fitting("thread_id", event.thread_id),
+        "trigger": dict(event.metadata),
+        "sender": fitting("sender", event.sender),
+        "recipients": list(event.to),
+        "subject": event.subject,
+        "sandbox": event.sandbox,
+        "upstream_reason": event.reason,
+        "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
+    }
 
 
 def fill_from_event(message: Message, event: Event) -> None:
     """Fill what a locked message lacks from one more event about it: once it was read,
     only how it was decided.
     """
-    reported: dict[str, Any] = {}
-    if event.kind != MessageEvent.PENDING:
-        reported["upstream_reason"] = event.reason
-        reported["upstream_decided_by"] = fitting(
-            "upstream_decided_by", event.decided_by
-        )
-    if message.hydrated_at is None:
-        reported |= {
-            "thread_id": fitting("thread_id", event.thread_id),
-            "trigger": dict(event.metadata),
-            "sender": fitting("sender", event.sender),
-            "recipients": list(event.to),
-            "subject": event.subject,
-            "sandbox": event.sandbox,
-        }
-    found: dict[str, Any] = {
-        name: value
-        for name, value in reported.items()
-        if value and not getattr(message, name)
-    }
+    found: dict[str, Any] = {}
+    is_decided = event.kind != MessageEvent.PENDING
+    is_unread = message.hydrated_at is None
+    for name, value in _reported(event).items():
+        may_fill = is_decided if name in _DECIDED else is_unread
+        if may_fill and value and not getattr(message, name):
+            found[name] = value
     if message.mailbox_id is None:
         found["mailbox"] = find_mailbox(
             message.connection, upstream_id=event.mailbox_id, address=event.mailbox
         )
-    if message.hydrated_at is None:
+    if is_unread:
         if event.direction == "inbound":
             found["direction"] = "inbound"
-        by_now = {
-            name: found.get(name, getattr(message, name))
-            for name in ("recipients", "sender", "direction")
-        }
         found["addresses"] = addresses_of(
-            map(str, by_now["recipients"]),
-            sender=by_now["sender"],
-            direction=by_now["direction"],
+            map(str, found.get("recipients", message.recipients)),
+            sender=found.get("sender", message.sender),
+            direction=found.get("direction", message.direction),
         )
         if event.at and event.at < message.held_at:
             found["held_at"] = event.at
-    changed = {
-        name: value for name, value in found.items() if getattr(message, name) != value
-    }
-    for name, value in changed.items():
-        setattr(message, name, value)
+    changed = [name for name in found if getattr(message, name) != found[name]]
+    for name in changed:
+        setattr(message, name, found[name])
     if changed:
         message.save(update_fields=changed)
 

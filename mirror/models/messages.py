@@ -21,7 +21,7 @@ from common.fingerprint import short_fingerprint
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.identifiers import uuid7
 from common.words import BY, CONTENT, TO
-from mirror.models.connections import Connection, Mailbox, is_well
+from mirror.models.connections import Connection, Mailbox, is_well, scoped
 from mirror.states import MessageState
 from mirror.terms import DONE, ENDS, FETCH_TRIES, LATELY, ON_ITS_WAY
 
@@ -37,14 +37,9 @@ def visible_condition(actor: Actor) -> Q:
     # Matches nothing, for an actor without roles. `none()` would not do: Django
     # composes no SQL for a query that it knows to be empty, and some statements are
     # built from that SQL.
-    visible = Q(pk__lt=0)
-    for scope in actor.scopes:
-        visible |= (
-            Q(mailbox_id=scope.mailbox)
-            if scope.mailbox is not None
-            else Q(connection_id=scope.connection)
-        )
-    return visible
+    nothing = Q(pk__lt=0)
+    connections, mailboxes = scoped(actor)
+    return nothing | Q(connection__in=connections) | Q(mailbox__in=mailboxes)
 
 
 # Messages of one mailbox that go to the same recipients: connection, mailbox, how many,
@@ -57,13 +52,11 @@ SameRecipients = tuple[int, int | None, int, int, str, str | None]
 def recipients_in(stored: str | None) -> list[str]:
     """Return the recipients of SameRecipients, in the form that allowlists compare."""
     text = stored or "[]"
+    if "\\" in text or text == "[]":
+        return list(json.loads(text))
     # Without an escape, each quotation mark begins or ends a text; splitting takes a
     # third of the time.
-    return (
-        list(json.loads(text))
-        if "\\" in text or text == "[]"
-        else text[2:-2].split('","')
-    )
+    return text[2:-2].split('","')
 
 
 def as_json(value: str | ArrayAgg) -> Cast:
@@ -103,15 +96,24 @@ def is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
 # What a sender says by these names of who or what started a message: each act on the
 # message is found by it.
 NAMED = (
-    *(
-        "discord_user",
-        "discord_user_id",
-        "discord_channel",
-        "discord_channel_id",
-        "discord_guild",
-    ),
-    *("discord_interaction_id", "run_id", "runId"),
+    "discord_user",
+    "discord_user_id",
+    "discord_channel",
+    "discord_channel_id",
+    "discord_guild",
+    "discord_interaction_id",
+    "run_id",
+    "runId",
 )
+
+
+def readable_values(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Return the texts and numbers of what a sender said, as texts."""
+    return {
+        name: str(value)[:500]
+        for name, value in metadata.items()
+        if isinstance(value, str | int) and not isinstance(value, bool)
+    }
 
 
 # Its recipients have been written to. A constant of this file: indexes are made from
@@ -130,17 +132,14 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Outbound mail that was held or reported since then and read, without tests
         (relies on message_changed).
         """
-        # What was held since then changed since then; only when it last changed has an
-        # index of all.
-        lately = self.real().filter(changed_at__gte=since, held_at__gte=since)
-        return lately.exclude(direction="inbound").filter(
-            sandbox=False, revision__isnull=False
-        )
+        return self.held_since(since).exclude(direction="inbound")
 
     def held_since(self, since: datetime) -> Self:
         """Mail that was held or reported since then and read, without tests (relies on
         message_changed).
         """
+        # What was held since then changed since then; only when it last changed has an
+        # index of all.
         return self.real().filter(
             changed_at__gte=since,
             held_at__gte=since,
@@ -234,13 +233,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """
         first = Q(asked_at=None) | Q(asked_at__lt=F("changed_at"))
         again = Q(asked_at__lt=Now() - timedelta(hours=6))
-        for since, wait in (
-            (timedelta(minutes=3), timedelta(minutes=5)),
-            (timedelta(minutes=30),) * 2,
-        ):
-            again |= Q(asked_at__lt=F("changed_at") + since) & Q(
-                asked_at__lt=Now() - wait
-            )
+        for since, wait in ((3, 5), (30, 30)):
+            was_asked_soon = Q(asked_at__lt=F("changed_at") + timedelta(minutes=since))
+            waited = Q(asked_at__lt=Now() - timedelta(minutes=wait))
+            again |= was_asked_soon & waited
         unnamed = Q(state__in=DONE, hydrated_at=None, subject="")
         left = Q(state=MessageState.SENT) | unnamed
         left &= Q(changed_at__gt=Now() - timedelta(hours=1))
@@ -555,32 +551,26 @@ class Message(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.subject or (
-            "(subject not known)" if self.is_unnamed else "(no subject)"
-        )
+        if self.is_unnamed:
+            return "(subject not known)"
+        return self.subject or "(no subject)"
 
     def ledger_words(self) -> list[tuple[str, str]]:
         """Return the search words of ledger entries about this message, with the labels
         of `common.words`.
         """
-        origin = [(BY, value) for value in self.origin.values()]
-        return [
-            (CONTENT, self.subject),
-            *((TO, address) for address in self.addresses[:50]),
-            *origin,
-        ]
+        words = [(CONTENT, self.subject)]
+        words += [(TO, address) for address in self.addresses[:50]]
+        words += [(BY, value) for value in self.origin.values()]
+        return words
 
     @property
     def origin(self) -> dict[str, str]:
         """What its sender says of who or what started it: texts and numbers by their
         common names.
         """
-        said = {name: self.trigger.get(name) for name in NAMED}
-        return {
-            name: str(value)[:500]
-            for name, value in said.items()
-            if isinstance(value, str | int) and not isinstance(value, bool)
-        }
+        named = {name: self.trigger[name] for name in NAMED if name in self.trigger}
+        return readable_values(named)
 
     @property
     def fingerprint(self) -> str:

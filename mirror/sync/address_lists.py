@@ -86,17 +86,15 @@ def read_suppressed(*, connection_id: int) -> str:
     with transaction.atomic():
         stored = SuppressedAddress.objects.filter(connection=connection)
         known = dict(stored.values_list("address", "reason"))
-        stored.filter(
-            address__in=[
-                address for address in known if is_whole and address not in reasons
-            ]
-        ).delete()
+        if is_whole:
+            stored.filter(address__in=known.keys() - reasons.keys()).delete()
+        new = [
+            SuppressedAddress(connection=connection, address=address, reason=reason)
+            for address, reason in reasons.items()
+            if known.get(address) != reason
+        ]
         SuppressedAddress.objects.bulk_create(
-            [
-                SuppressedAddress(connection=connection, address=address, reason=reason)
-                for address, reason in reasons.items()
-                if known.get(address) != reason
-            ],
+            new,
             update_conflicts=True,
             unique_fields=["connection", "address"],
             update_fields=["reason"],

@@ -65,15 +65,12 @@ def _store(connection_id: int, found: list[Capability], keys: dict[str, str]) ->
     if not news:
         return "as before" if before else "learnt"
     after = _in_words(stored, news)
-    details = {
-        "explanation": f"Seen now: {after}.",
-        **changed(before=_in_words(before, news), after=after),
-    }
+    words = changed(before=_in_words(before, news), after=after)
     record(
         "connection.capability_changed",
         actor=ACTOR,
         connection=connection_id,
-        details=details,
+        details={"explanation": f"Seen now: {after}.", **words},
     )
     return "changed"
 
@@ -105,23 +102,16 @@ def note_refused(
     once.
     """
     rows = Connection.objects.filter(pk=connection.pk)
-    before: list[str] = (
-        rows.select_for_update(no_key=True)
-        .values_list("refused_fields", flat=True)
-        .get()
-    )
-    connection.refused_fields = [
-        *before,
-        *(name for name in error.fields if name not in before),
-    ]
-    if new := connection.refused_fields[len(before) :]:
+    locked = rows.select_for_update(no_key=True)
+    before: list[str] = locked.values_list("refused_fields", flat=True).get()
+    new = [name for name in error.fields if name not in before]
+    connection.refused_fields = [*before, *new]
+    if new:
         rows.update(refused_fields=connection.refused_fields)
-        details = {
-            "explanation": f"{error.sentence} Left out from now on: {', '.join(new)}."
-        }
+        explanation = f"{error.sentence} Left out from now on: {', '.join(new)}."
         record(
             "connection.fields_refused",
             actor=actor,
             connection=connection.pk,
-            details=details,
+            details={"explanation": explanation},
         )

@@ -39,34 +39,26 @@ class Coalesced(Generic[T]):
         after `patience` seconds without a turn or a result.
         """
         with self._lock:
-            run, is_mine = self._join()
+            is_mine = self._next is None
+            self._next = run = self._next or _Run()
         if is_mine:
-            self._do(run, work, patience)
+            has_turn = self._turn.acquire(timeout=patience)
+            with self._lock:
+                # Later callers need a later run.
+                self._next = None
+            try:
+                if not has_turn:
+                    raise Late
+                run.result = work()
+                run.error = None
+            except Exception as error:  # noqa: BLE001 - raised again in each waiting thread
+                run.error = error
+            finally:
+                if has_turn:
+                    self._turn.release()
+                run.done.set()
         elif not run.done.wait(patience):
             raise Late
         if run.error is not None:
             raise run.error
         return run.result  # type: ignore[return-value]
-
-    def _join(self) -> tuple[_Run[T], bool]:
-        if self._next is not None:
-            return self._next, False
-        self._next = _Run()
-        return self._next, True
-
-    def _do(self, run: _Run[T], work: Callable[[], T], patience: float) -> None:
-        has_turn = self._turn.acquire(timeout=patience)
-        with self._lock:
-            # Later callers need a later run.
-            self._next = None
-        try:
-            if not has_turn:
-                raise Late
-            run.result = work()
-            run.error = None
-        except Exception as error:  # noqa: BLE001 - raised again in each waiting thread
-            run.error = error
-        finally:
-            if has_turn:
-                self._turn.release()
-            run.done.set()

@@ -55,7 +55,17 @@ class ConnectionSlots:
         Urgent jobs (decisions) come before others, which never take more than half of
         the slots.
         """
-        entry = Entry(self._take(connection, job, is_well=is_well, is_urgent=is_urgent))
+        with self._lock:
+            entry = Entry(self._is_free(connection, is_well, is_urgent))
+            if entry.is_in:
+                self._busy[connection] += 1
+                self._reading[connection] += not is_urgent
+            else:
+                # Another job of this connection is running, and sends this one again
+                # when it ends.
+                queued = self._queued.setdefault((connection, is_urgent), OrderedDict())
+                if len(queued) < MAX_QUEUED:
+                    queued[job] = None
         began = time.monotonic()
         try:
             yield entry
@@ -66,35 +76,17 @@ class ConnectionSlots:
                     connection, is_slow=is_slow, is_urgent=is_urgent
                 )
 
-    def _take(
-        self, connection: int, job: Job, *, is_well: bool, is_urgent: bool
-    ) -> bool:
-        with self._lock:
-            if self._is_free(connection, is_well=is_well, is_urgent=is_urgent):
-                self._busy[connection] += 1
-                self._reading[connection] += not is_urgent
-                return True
-            # Another job of this connection is running, and sends this one again when
-            # it ends.
-            queued = self._queued.setdefault((connection, is_urgent), OrderedDict())
-            if len(queued) < MAX_QUEUED:
-                queued[job] = None
-            return False
-
-    def _is_free(self, connection: int, *, is_well: bool, is_urgent: bool) -> bool:
+    def _is_free(self, connection: int, is_well: bool, is_urgent: bool) -> bool:
         mine = self._busy[connection]
-        free_to_take = self.threads - KEPT_FREE
         if not mine:
             return True
-        most = (
-            WHEN_FAILING
-            if not is_well
-            else WHEN_SLOW
-            if connection in self._slow
-            else free_to_take
-        )
-        if sum(self._busy.values()) >= free_to_take:
+        most = self.threads - KEPT_FREE
+        if sum(self._busy.values()) >= most:
             return False
+        if not is_well:
+            most = WHEN_FAILING
+        elif connection in self._slow:
+            most = WHEN_SLOW
         if not is_urgent:
             # One read may run, however many decisions are due: only a read shows that
             # the connection is healthy.
@@ -112,15 +104,10 @@ class ConnectionSlots:
             (self._slow.add if is_slow else self._slow.discard)(connection)
             # Two, so that a connection which is fast again gets all its slots back; the
             # second one reads.
-            return tuple(
-                job
-                for job in (self._next(connection, True), self._next(connection, False))
-                if job
-            )
-
-    def _next(self, connection: int, urgent_first: bool) -> Job | None:
-        for is_urgent in (urgent_first, not urgent_first):
-            if queued := self._queued.get((connection, is_urgent)):
-                job, _ = queued.popitem(last=False)
-                return job
-        return None
+            found: list[Job] = []
+            for order in ((True, False), (False, True)):
+                queues = [self._queued.get((connection, urgent)) for urgent in order]
+                queued = next(filter(None, queues), None)
+                if queued:
+                    found.append(queued.popitem(last=False)[0])
+            return tuple(found)

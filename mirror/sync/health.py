@@ -28,12 +28,9 @@ def note_failure(connection: Connection, sentence: str) -> None:
     """Record that it could not be read: from now on it is only probed until a whole
     read works.
     """
-    began = Connection.objects.filter(pk=connection.pk, failing_since=None).update(
-        failing_since=Now()
-    )
-    Connection.objects.filter(pk=connection.pk).exclude(last_error=sentence).update(
-        last_error=sentence
-    )
+    mine = Connection.objects.filter(pk=connection.pk)
+    began = mine.filter(failing_since=None).update(failing_since=Now())
+    mine.exclude(last_error=sentence).update(last_error=sentence)
     if began:
         record(
             "connection.failing",
@@ -81,14 +78,10 @@ def tell_of_staleness() -> int:
     for key in stale.values_list("pk", flat=True):
         with transaction.atomic():
             if stale.filter(pk=key).update(stale_since=Now()):
-                as_of = Connection.objects.values_list("complete_as_of", flat=True).get(
-                    pk=key
-                )
-                sentence = (
-                    f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC."
-                    if as_of
-                    else "Never read completely."
-                )
+                as_of = Connection.objects.get(pk=key).complete_as_of
+                sentence = "Never read completely."
+                if as_of:
+                    sentence = f"Last complete read: {as_of:%Y-%m-%d %H:%M} UTC."
                 record(
                     "connection.stale",
                     actor=ACTOR,

@@ -4,7 +4,7 @@ what is added to their mail.
 A mailbox that was deleted there stays here with its history, inactive.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -20,13 +20,11 @@ from upstream.admin import AdminClient
 
 READ_SECONDS = 10.0
 _SWITCHES = (
-    *(
-        "commercial",
-        "simplify_html",
-        "forward_inbound",
-        "allow_looser_per_call",
-        "require_fingerprint",
-    ),
+    "commercial",
+    "simplify_html",
+    "forward_inbound",
+    "allow_looser_per_call",
+    "require_fingerprint",
     "scheduling_enabled",
 )
 # The texts of a mailbox and the lengths of their columns.
@@ -47,10 +45,9 @@ def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
     key = connection.admin_key or connection.read_key or connection.agent_key
     if not key:
         return "There is no key that may read."
+    client = AdminClient(base_url=connection.api_url, key=key, within=within)
     try:
-        rows = AdminClient(
-            base_url=connection.api_url, key=key, within=within
-        ).list_mailboxes()
+        rows = client.list_mailboxes()
     except errors.UpstreamError as error:
         health.note_unread(connection, "mailboxes", error)
         return error.sentence
@@ -75,11 +72,10 @@ def store_mailboxes(
     by_id = {str(row["id"])[:64]: row for row in rows}
     for upstream_id in sorted(by_id):
         facts = facts_in(by_id[upstream_id])
-        if upstream_id in known:
-            _record_changes(known[upstream_id], facts)
-            Mailbox.objects.filter(pk=known[upstream_id].pk).update(
-                mirrored_at=Now(), **facts
-            )
+        mailbox = known.get(upstream_id)
+        if mailbox is not None:
+            _record_changes(mailbox, facts)
+            Mailbox.objects.filter(pk=mailbox.pk).update(mirrored_at=Now(), **facts)
         elif facts.get("address"):
             Mailbox.objects.get_or_create(
                 connection=connection,
@@ -102,29 +98,23 @@ def _record_changes(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
     """Record changes that were made at MultiMail directly, so that a looser mode is
     noticed.
     """
-    if mailbox.mirrored_at is None:
+    before = {name: getattr(mailbox, name) for name in facts}
+    names = [name for name in sorted(facts) if facts[name] != before[name]]
+    if not names or mailbox.mirrored_at is None:
         return
-    found = {
-        name: value for name, value in facts.items() if getattr(mailbox, name) != value
-    }
-    if found:
-        words = changed(
-            before=_in_words({name: getattr(mailbox, name) for name in found}),
-            after=_in_words(found),
-        )
-        details = {"mailbox": mailbox.address, **words}
-        looser = is_looser(
-            facts.get("oversight_mode", mailbox.oversight_mode),
-            than=mailbox.oversight_mode,
-        )
-        action = "mailbox.seen_looser" if looser else "mailbox.seen_changed"
-        record(action, actor=ACTOR, connection=mailbox.connection_id, details=details)
-
-
-def _in_words(facts: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{name}: {value or 'none'}" for name, value in sorted(facts.items())
+    mode = facts.get("oversight_mode", mailbox.oversight_mode)
+    looser = is_looser(mode, than=mailbox.oversight_mode)
+    words = changed(before=_in_words(before, names), after=_in_words(facts, names))
+    record(
+        "mailbox.seen_looser" if looser else "mailbox.seen_changed",
+        actor=ACTOR,
+        connection=mailbox.connection_id,
+        details={"mailbox": mailbox.address, **words},
     )
+
+
+def _in_words(facts: Mapping[str, Any], names: Iterable[str]) -> str:
+    return "; ".join(f"{name}: {facts[name] or 'none'}" for name in names)
 
 
 def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,16 +130,11 @@ def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
             facts[name] = bool(row[name])
     for name in ("auto_cc", "auto_bcc"):
         if name in row:
-            facts[name] = _addresses(row[name])
+            listed = row[name]
+            if isinstance(listed, str):
+                listed = listed.split(",")
+            if not isinstance(listed, list):
+                listed = []
+            addresses = (str(one).strip()[:320] for one in listed)
+            facts[name] = [one for one in addresses if one]
     return facts
-
-
-def _addresses(value: Any) -> list[str]:
-    parts = (
-        value.split(",")
-        if isinstance(value, str)
-        else value
-        if isinstance(value, list)
-        else []
-    )
-    return [str(part).strip()[:320] for part in parts if str(part).strip()]

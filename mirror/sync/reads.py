@@ -103,38 +103,33 @@ def read_all(connection: Connection) -> Pending:
     Raises UpstreamError.
     """
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
+
+    def list_pending() -> Pending:
+        _wait_for_turn(connection)
+        client = oversight_client(connection, for_reading=True)
+        return without_refused(connection, client.list_pending)
+
     try:
-        return reads.run(lambda: _list_pending(connection), patience=PATIENCE)
+        return reads.run(list_pending, patience=PATIENCE)
     except Late:
         raise errors.NotSent(
             "MultiMail's list of held messages is still being read."
         ) from None
 
 
-def _list_pending(connection: Connection) -> Pending:
-    _wait_for_turn(connection)
-    client = oversight_client(connection, for_reading=True)
-    return without_refused(connection, client.list_pending)
-
-
 def _wait_for_turn(connection: Connection) -> None:
     mine = Connection.objects.filter(pk=connection.pk)
+    rested = mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE))
+    rest = ExpressionWrapper(
+        F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
+    )
     # Only a few tries: a clock that was set back must not block reading.
     for _ in range(5):
-        if mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)).update(
-            read_at=Now()
-        ):
+        if rested.update(read_at=Now()):
             return
-        rest = ExpressionWrapper(
-            F("read_at") + READ_PAUSE - Now(), output_field=DurationField()
-        )
         left = mine.annotate(rest=rest).values_list("rest", flat=True).first()
-        time.sleep(
-            min(
-                max(left.total_seconds() if left else 0.0, 0.01),
-                READ_PAUSE.total_seconds(),
-            )
-        )
+        pause = min(left or timedelta(0), READ_PAUSE).total_seconds()
+        time.sleep(max(pause, 0.01))
 
 
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:
@@ -178,11 +173,9 @@ def read_client(connection: Connection) -> Client | None:
     """Return the client that reads threads and attached files; None where the
     connection has no key for that.
     """
-    return (
-        Client(base_url=connection.api_url, key=connection.read_key)
-        if connection.read_key
-        else None
-    )
+    if not connection.read_key:
+        return None
+    return Client(base_url=connection.api_url, key=connection.read_key)
 
 
 @dataclass(frozen=True)
@@ -232,17 +225,13 @@ def deciding_keys(connection: Connection, upstream_ids: Collection[str]) -> set[
             extra={"connection": connection.slug, "reason": error.sentence},
         )
         return set()
-    decided = [
-        one
-        for one in entries
-        if str(one.get("action")).startswith(("approve", "reject"))
-    ]
-    keys = {
-        str(one.get("actor_key_id") or "")
-        for one in decided
-        if str(one.get("resource_id")) in upstream_ids
-    }
-    return {f"API key {key[:64]}" for key in keys - {""}}
+    keys = set()
+    for one in entries:
+        is_decision = str(one.get("action")).startswith(("approve", "reject"))
+        key = str(one.get("actor_key_id") or "")
+        if key and is_decision and str(one.get("resource_id")) in upstream_ids:
+            keys.add(f"API key {key[:64]}")
+    return keys
 
 
 def _key_hash(connection: Connection) -> str:
@@ -268,38 +257,25 @@ def ask_status(message: Message) -> UpstreamStatus | None:
     answer.
     """
     connection = message.connection
+    reader = read_client(connection) if message.direction != "inbound" else None
     if not connection.is_our_gateway:
-        return _read_email(message) if can_ask(message) else None
-    upstream = _read_email(message) if _needs_own_read(message) else None
-    if upstream is not None and upstream.status:
-        return upstream
+        return _read_email(message, reader) if reader else None
+    # Our gateway's list gives only the outcome of a decided message.
+    is_past = message.state not in (MessageState.HELD, MessageState.GONE)
+    if reader and message.is_unnamed and is_past:
+        upstream = _read_email(message, reader)
+        if upstream is not None and upstream.status:
+            return upstream
     pending = ask(connection, email_id=message.upstream_id)
     if pending is None:
         return None
-    return (
-        UpstreamStatus(held=True, row=pending.rows[0])
-        if pending.rows
-        else status_in(pending.closed or {}, message)
-    )
+    if pending.rows:
+        return UpstreamStatus(held=True, row=pending.rows[0])
+    return status_in(pending.closed or {}, message)
 
 
-def _needs_own_read(message: Message) -> bool:
-    """Whether a decided message has no known subject: our gateway's list gives only its
-    outcome.
-    """
-    is_past = message.state not in (MessageState.HELD, MessageState.GONE)
-    return (
-        message.is_unnamed
-        and is_past
-        and message.direction != "inbound"
-        and bool(message.connection.read_key)
-    )
-
-
-def _read_email(message: Message) -> UpstreamStatus | None:
+def _read_email(message: Message, client: Client) -> UpstreamStatus | None:
     """Read one message with the read key."""
-    connection = message.connection
-    client = Client(base_url=connection.api_url, key=connection.read_key)
     mailbox = message.mailbox.upstream_id if message.mailbox else ""
     try:
         return status_in(
@@ -310,7 +286,7 @@ def _read_email(message: Message) -> UpstreamStatus | None:
     except errors.UpstreamError as error:
         log.warning(
             "message not read",
-            extra={"connection": connection.slug, "reason": error.sentence},
+            extra={"connection": message.connection.slug, "reason": error.sentence},
         )
         return None
 
@@ -327,21 +303,18 @@ def completed(connection: Connection, row: Mapping[str, Any]) -> Mapping[str, An
     MultiMail did not answer.
     """
     missing = [name for name in _HIDDEN if name not in row]
-    if (
-        not missing
-        or connection.is_our_gateway
-        or not connection.read_key
-        or row.get("direction") != "outbound"
-    ):
+    is_sent = row.get("direction") == "outbound"
+    client = read_client(connection)
+    if not missing or connection.is_our_gateway or client is None or not is_sent:
         return row
-    client = Client(base_url=connection.api_url, key=connection.read_key)
     try:
         answer = client.read_email(
             email_id=str(row["id"]), mailbox_id=str(row.get("mailbox_id") or "")
         )
     except (errors.Forbidden, errors.KeyRefused, errors.NotFound, errors.Rejected):
         return row
-    return {**row, **{name: answer[name] for name in missing if name in answer}}
+    shown = {name: answer[name] for name in missing if name in answer}
+    return {**row, **shown}
 
 
 def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
@@ -355,31 +328,26 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
         reported = "approved"
     reason = str(answer.get("reason") or answer.get("decision_reason") or "")
     decided_by = str(answer.get("decided_by") or answer.get("approved_by") or "")
+    later: list[str] = []
+    # Where the connection broke when the server may have accepted it, the gateway's
+    # operator decides whether it was sent.
+    is_known = not answer.get("fate_unknown")
+    if reported == "approved" and message.direction != "inbound" and is_known:
+        happened = {
+            MessageEvent.SCHEDULED: status == "scheduled",
+            MessageEvent.CANCELLED: status == "cancelled",
+            MessageEvent.FAILED: status == "send_failed",
+            MessageEvent.SENT: status in _SENT or answer.get("delivered_at"),
+            MessageEvent.DELIVERED: answer.get("delivered_at"),
+            MessageEvent.BOUNCED: answer.get("bounced_at"),
+        }
+        later = [event for event, is_so in happened.items() if is_so]
     return UpstreamStatus(
         held=status in _AWAITING,
         reported=reported,
         status=status,
         reason=with_reported(reason, answer.get("decision_reference"), decided_by),
         decided_by=decided_by,
-        later_events=tuple(_later_events(answer, status))
-        if reported == "approved" and message.direction != "inbound"
-        else (),
+        later_events=tuple(later),
         answer=answer,
     )
-
-
-def _later_events(answer: Mapping[str, Any], status: str) -> list[str]:
-    """Return what happened to approved mail."""
-    if answer.get("fate_unknown"):
-        # The connection broke when the server may have accepted it: the gateway's
-        # operator decides which.
-        return []
-    happened = {
-        MessageEvent.SCHEDULED: status == "scheduled",
-        MessageEvent.CANCELLED: status == "cancelled",
-        MessageEvent.FAILED: status == "send_failed",
-        MessageEvent.SENT: status in _SENT or bool(answer.get("delivered_at")),
-        MessageEvent.DELIVERED: bool(answer.get("delivered_at")),
-        MessageEvent.BOUNCED: bool(answer.get("bounced_at")),
-    }
-    return [event for event, is_so in happened.items() if is_so]

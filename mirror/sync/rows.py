@@ -16,7 +16,6 @@ from django.db import DataError, transaction
 from django.db.models import F
 
 from common.actors import Actor, Role
-from common.fingerprint import Content
 from common.logs import trace_id
 from mirror import store
 from mirror.errors import ActNotAllowed
@@ -66,8 +65,17 @@ def mirror_row(
         return True
     try:
         message = _count_try(connection, upstream_id, row, now)
-        if message is not None:
-            _store(message, row, _parsed(message, store.content_of(row)), now, examiner)
+        if message is None:
+            return True
+        content = store.content_of(row)
+        try:
+            parsed = store.parsed_content(message, content)
+        except ParserUnavailable:
+            # That is not the message's doing.
+            mine_again = Message.objects.filter(pk=message.pk)
+            mine_again.update(fetch_tries=F("fetch_tries") - 1)
+            raise
+        _store(message, row, parsed, now, examiner)
     except UNREADABLE as error:
         # The error's text may contain the row, and bodies must not be logged.
         log.error(
@@ -78,15 +86,6 @@ def mirror_row(
     finally:
         del _in_progress[key]
     return True
-
-
-def _parsed(message: Message, content: Content) -> ParsedContent:
-    try:
-        return store.parsed_content(message, content)
-    except ParserUnavailable:
-        # That is not the message's doing.
-        Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") - 1)
-        raise
 
 
 @transaction.atomic
@@ -125,7 +124,6 @@ def _begin(
         subject=str(row.get("subject") or "")[:998],
         trace=trace_id.get(),
     )
-    assert message is not None, "a pending message can always begin"
     # The fields that a webhook would have. Nothing else of the row is touched here;
     # recipients come with the content.
     metadata = row.get("metadata")

@@ -5,6 +5,7 @@ Reads what is stored. `check_read` is the rule, for every surface, that approvin
 requires having read what came since.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,9 +57,8 @@ class Conversation:
     @property
     def part(self) -> str:
         """The key of the thread's current version, for `OpenedPart`."""
-        return (
-            f"thread:{max((message.pk or 0 for message in self.messages), default=0)}"
-        )
+        newest = max((message.pk or 0 for message in self.messages), default=0)
+        return f"thread:{newest}"
 
     @property
     def earlier(self) -> int:
@@ -68,27 +68,22 @@ class Conversation:
     @property
     def is_being_read(self) -> bool:
         """Whether its first read has not ended yet."""
-        return self.has_thread and (
-            self.thread is None
-            or (self.thread.read_at is None and not self.thread.problem)
-        )
+        if self.thread is None:
+            return self.has_thread
+        return self.thread.read_at is None and not self.thread.problem
 
     @property
     def words(self) -> str:
         """Why the thread is incomplete here, as a sentence; empty where it is complete."""
-        problem = self.thread.problem if self.thread else ""
-        if problem:
-            only = (
-                " Only messages that this desk knows are shown here."
-                if self.messages
-                else ""
-            )
-            return f"{_WORDS[problem]}{only}"
-        return (
-            "Only its newest messages are shown here."
-            if self.thread and self.thread.is_cut
-            else ""
-        )
+        if self.thread is None:
+            return ""
+        if not self.thread.problem:
+            is_cut = self.thread.is_cut
+            return "Only its newest messages are shown here." if is_cut else ""
+        words = _WORDS[self.thread.problem]
+        if self.messages:
+            words += " Only messages that this desk knows are shown here."
+        return words
 
     def check_read(self, *, upto: int) -> None:
         """Raise ThreadMovedOn where a message came after the draft that is newer than
@@ -120,10 +115,7 @@ def conversation_of(message: Message) -> Conversation:
     """
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
-    threads = Thread.objects.filter(
-        mailbox=message.mailbox_id, upstream_id=message.thread_id
-    )
-    thread = threads.first()
+    thread = Thread.objects.of_message(message).first()
     stored = list(thread.messages.all()) if thread else []
     siblings = messages_in(message.mailbox_id, message.thread_id)
     return _conversation(message, thread, stored, siblings, with_text=True)
@@ -148,23 +140,18 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
         (one.mailbox_id, one.upstream_id): one
         for one in Thread.objects.of_messages(drafts).prefetch_related(prefetch)
     }
-    siblings: dict[tuple[int | None, str], list[Message]] = {}
-    for one in (
-        Message.objects.in_threads_of(drafts)
-        .come_or_left(FACTS)
-        .order_by("-held_at")[:MAX_SIBLINGS]
-    ):
-        siblings.setdefault((one.mailbox_id, one.thread_id), []).append(one)
+    came = Message.objects.in_threads_of(drafts).come_or_left(FACTS)
+    siblings = defaultdict[tuple[int | None, str], list[Message]](list)
+    for one in came.order_by("-held_at")[:MAX_SIBLINGS]:
+        siblings[one.mailbox_id, one.thread_id].append(one)
     found = {}
     for draft in drafts:
         key = (draft.mailbox_id, draft.thread_id)
         thread = threads.get(key)
         stored = list(thread.messages.all()) if thread else []
-        late = _conversation(
-            draft, thread, stored, siblings.get(key, []), with_text=False
-        ).late
-        if late:
-            found[draft.pk] = late[0]
+        whole = _conversation(draft, thread, stored, siblings[key], with_text=False)
+        if whole.late:
+            found[draft.pk] = whole.late[0]
     return found
 
 

@@ -6,6 +6,7 @@ itself, because that would remove it from the agent's unread mail.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -35,7 +36,6 @@ from mirror.threads.thread_messages import (
     store_messages,
 )
 from upstream import errors
-from upstream.client import Client
 
 # An opened thread is read again after this time.
 FRESH_FOR = timedelta(seconds=30)
@@ -102,12 +102,19 @@ def read_thread(*, thread_id: int) -> str:
         for one in messages_in(thread.mailbox_id, thread.upstream_id)
     }
     answer, problem = _ask(thread)
-    for row in answer.get("emails") or []:
-        message = message_from_row(row) if isinstance(row, dict) else None
-        if message is not None:
-            messages[message.upstream_id] = _merged(
-                message, messages.get(message.upstream_id)
-            )
+    for row in answer.get("emails", ()):
+        message = message_from_row(row)
+        if message is None:
+            continue
+        # As MultiMail has it, with what only the mirror knows of it.
+        mirrored = messages.get(message.upstream_id)
+        if mirrored is not None and not message.is_read:
+            message.text = mirrored.text
+            message.is_read = mirrored.is_read
+        if mirrored is not None and mirrored.is_fact and not message.is_fact:
+            message.is_fact = True
+            message.at = mirrored.at
+        messages[message.upstream_id] = message
     _store(thread, list(messages.values()))
     mine = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
     if problem:
@@ -132,12 +139,26 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
         }
         answer = without_refused(connection, partial(client.read_thread, **place))
         listed = answer.get("emails") or answer.get("messages")
-        rows = (
-            [row for row in listed if isinstance(row, dict)]
-            if isinstance(listed, list)
-            else []
-        )
-        return {**answer, "emails": _opened(thread, client, rows)}, ""
+        if not isinstance(listed, list):
+            listed = []
+        rows = [row for row in listed if isinstance(row, dict)]
+        # The newest of them with what they say, where that can be had without opening
+        # unread mail.
+        stored = thread.messages.filter(is_read=True)
+        known = set(stored.values_list("upstream_id", flat=True))
+        closed = [
+            row
+            for row in rows
+            if row.get("status") in _READ_BEFORE
+            and str(row.get("id")) not in known
+            and not has_text(row)
+        ]
+        for row in closed[-MAX_OPENED:]:
+            with suppress(errors.NotFound, errors.Forbidden):
+                row |= client.read_email(
+                    email_id=str(row["id"]), mailbox_id=place["mailbox_id"]
+                )
+        return {**answer, "emails": rows}, ""
     except errors.NotFound:
         return {}, _Problem.GONE
     except (errors.KeyRefused, errors.Forbidden):
@@ -145,45 +166,6 @@ def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
     except errors.UpstreamError as error:
         health.note_unread(connection, "thread", error)
         return {}, _Problem.FAILING
-
-
-def _opened(
-    thread: Thread, client: Client, rows: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the rows, the newest of them with what they say where that can be had
-    without opening unread mail.
-    """
-    known = set(
-        thread.messages.filter(is_read=True).values_list("upstream_id", flat=True)
-    )
-    closed = [
-        row
-        for row in rows
-        if row.get("status") in _READ_BEFORE
-        and str(row.get("id")) not in known
-        and not has_text(row)
-    ]
-    for row in closed[-MAX_OPENED:]:
-        try:
-            row |= client.read_email(
-                email_id=str(row["id"]), mailbox_id=thread.mailbox.upstream_id
-            )
-        except (errors.NotFound, errors.Forbidden):
-            continue
-    return rows
-
-
-def _merged(read: ThreadMessage, mirrored: ThreadMessage | None) -> ThreadMessage:
-    """Return the message as MultiMail has it, with what only the mirror knows of it."""
-    if mirrored is None:
-        return read
-    if not read.is_read:
-        read.text = mirrored.text
-        read.is_read = mirrored.is_read
-    if mirrored.is_fact and not read.is_fact:
-        read.is_fact = True
-        read.at = mirrored.at
-    return read
 
 
 @transaction.atomic

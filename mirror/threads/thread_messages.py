@@ -38,6 +38,8 @@ _COLUMNS = (
     "has_files",
     "at",
     "is_fact",
+    "text",
+    "is_read",
 )
 # Longer texts are cut beside a draft; how much is left out is said at the end.
 MAX_TEXT = 20_000
@@ -93,14 +95,11 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
     """Return the thread's message from a message of the mirror; without its text where
     that is not needed.
     """
-    content = (
-        stored_content(message.revision) if with_text and message.revision else None
-    )
-    text = (
-        _shown_text(rendered_content(message.revision, content))
-        if content and message.revision
-        else ""
-    )
+    content = None
+    text = ""
+    if with_text and message.revision:
+        content = stored_content(message.revision)
+        text = _shown_text(rendered_content(message.revision, content))
     is_fact = has_come_or_left(message)
     # When it left is known only if nothing was reported of it since.
     has_just_left = not message.is_inbound and message.state in (
@@ -135,11 +134,9 @@ def _shown_text(rendered: RenderedMessage) -> str:
     """
     text = rendered.text.strip()
     more = len(text) - MAX_TEXT
-    return (
-        f"{text[:MAX_TEXT]}\n… {more} more characters are left out here."
-        if more > 0
-        else text
-    )
+    if more <= 0:
+        return text
+    return f"{text[:MAX_TEXT]}\n… {more} more characters are left out here."
 
 
 @transaction.atomic
@@ -164,13 +161,8 @@ def store_messages(
             # A message that came or left stays so, even if an outdated source says
             # otherwise.
             message.is_fact = old.is_fact
-            differing = [
-                name
-                for name in (*_COLUMNS, "text", "is_read")
-                if getattr(old, name) != getattr(message, name)
-            ]
-            if differing:
-                values = {name: getattr(message, name) for name in differing}
+            values = {name: getattr(message, name) for name in _COLUMNS}
+            if any(getattr(old, name) != value for name, value in values.items()):
                 ThreadMessage.objects.filter(pk=old.pk).update(**values)
             continue
         if old is not None:
