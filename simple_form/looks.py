@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from simple_form.cascade import Element, Styled
 from simple_form.colours import (
     BLACK,
     LINK,
@@ -17,7 +18,7 @@ from simple_form.colours import (
     contrast,
     over,
 )
-from simple_form.elements import Element, Styled, Tree
+from simple_form.elements import Tree
 from simple_form.harmless import LARGEST_WINDOW, ROOT_SIZE, attribute_length, length
 
 BESIDE = ("left", "right")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from math import inf
 from unicodedata import bidirectional
 
+from simple_form.cascade import Element
 from simple_form.colours import UNREADABLE, contrast, over
-from simple_form.elements import Element
 from simple_form.harmless import Harm, length
 from simple_form.html_reading import Values
 from simple_form.looks import BESIDE, FAR, Look, around_of

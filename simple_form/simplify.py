@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from urllib.parse import urljoin
 
+from simple_form.cascade import Element
 from simple_form.colours import BLACK, UNREADABLE, Colour, contrast, over
-from simple_form.elements import Element, Tree, cleaned, read_tree
+from simple_form.elements import Tree, cleaned, read_tree
 from simple_form.harmless import ROOT_SIZE, Harm, attribute_length, harm_of, length
 from simple_form.html_reading import Values, pieces_of
 from simple_form.looks import (
