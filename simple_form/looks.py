@@ -4,6 +4,7 @@ values that may hold.
 
 import re
 from collections.abc import Iterable
+from itertools import product
 from typing import NamedTuple
 
 from simple_form.cascade import Element, Styled
@@ -37,8 +38,6 @@ NO_COLOUR = frozenset(
 # The background of a page in dark mode.
 _NIGHT = Colour(0.07, 0.07, 0.07)
 _NIGHT_LINK = Colour(158 / 255, 158 / 255, 1)
-# Buttons have colours of their own.
-_BUTTON = ("black", "#efefef")
 MOST_COLOURS = 6
 MOST_STRUCK = 2
 _STRUCK = frozenset(("s", "strike", "del"))
@@ -84,17 +83,28 @@ class Shades(NamedTuple):
 
         `beside` is what may be behind it besides what it lies in.
         """
-        # A caption lies outside of its table.
-        under = (
-            self.outer_backs
-            if name == "caption"
-            else self.block_backs
-            if is_block
-            else self.backs
-        )
-        behind = _backs((*under, *beside), *backs)
+        value, others = colours
+        colour = None
+        if value == "initial":
+            colour = BLACK
+        elif value not in NO_COLOUR or value == "transparent":
+            colour = colour_of(value)
+        inside = self.colours if colour is None else (colour,)
+        inside += tuple(filter(None, map(colour_of, others)))
+        value, others = backs
+        under = self.block_backs if is_block else self.backs
+        if name == "caption":
+            # It lies outside of its table.
+            under = self.outer_backs
+        under += beside
+        back = None if value in NO_COLOUR else colour_of(value)
+        behind = under if back is None else tuple(over(back, one) for one in under)
+        for other in map(colour_of, others):
+            if other is not None and other.alpha:
+                behind += tuple(over(other, one) for one in under[:MOST_COLOURS])
+        behind = tuple(dict.fromkeys(behind))[: MOST_COLOURS + 1]
         return Shades(
-            _colours(self.colours, *colours),
+            tuple(dict.fromkeys(inside))[: MOST_COLOURS + 1],
             behind,
             behind if is_block else self.block_backs,
             self.block_backs if name == "table" else self.outer_backs,
@@ -105,6 +115,17 @@ class Shades(NamedTuple):
 _DARK = Shades((WHITE,), (_NIGHT,), (_NIGHT,), (_NIGHT,))
 
 
+class LineHeight(NamedTuple):
+    """How high lines are: in pixels, or as a share of the size of their letters."""
+
+    pixels: float | None = None
+    share: float = 1.2
+
+    def of(self, size: float) -> float:
+        """Return it in pixels for letters of a size."""
+        return self.share * size if self.pixels is None else self.pixels
+
+
 class Look(NamedTuple):
     """How words look at one place, in light and in dark mode."""
 
@@ -112,11 +133,10 @@ class Look(NamedTuple):
     dark: Shades = Shades()
     size: float = ROOT_SIZE
     least: float = ROOT_SIZE
-    line: float | None = None  # in pixels
-    line_share: float = 1.2  # of the size, where it is not in pixels
-    # What may hold instead, of sizes and of lines as (line, line_share).
+    line: LineHeight = LineHeight()
+    # What may hold instead.
     other_sizes: tuple[float, ...] = ()
-    other_lines: tuple[tuple[float | None, float], ...] = ()
+    other_lines: tuple[LineHeight, ...] = ()
     page_back: Colour = WHITE
     # Where tables do not inherit colours, they have those of the page.
     page_colours: Colours = ()
@@ -199,15 +219,15 @@ class Look(NamedTuple):
 
     def is_crowded(self) -> bool:
         """Whether lines may be so low that letters lie over each other."""
-        held = (self.line, self.line_share)
-        if self.line is not None and self.line < self.lined:
+        if self.line.pixels is not None and self.line.pixels < self.lined:
             return True
-        others = (
-            (size, *line)
-            for size in self.other_sizes or (self.size,)
-            for line in self.other_lines or (held,)
+        others = product(
+            self.other_sizes or (self.size,), self.other_lines or (self.line,)
         )
-        return any(_is_crowded(*one) for one in ((self.size, *held), *others))
+        return any(
+            line.of(size) < _CROWDED * size
+            for size, line in ((self.size, self.line), *others)
+        )
 
 
 def look_of_page(tree: Tree) -> Look:
@@ -220,36 +240,127 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
     name = element.name
     styled = element.styled
     held = styled.held
-    size = above.size * SCALES.get(name, 1.0)
-    line = above.line
-    share = above.line_share
+    look = _with_letters(element, above)
+    light, dark = _shades(element, above, tree, is_block)
+    is_painted = name in ("mark", "button") or bool(
+        held["background-color"] or styled.unsure.get("background-color")
+    )
+    clip = _clip(styled, above.clip)
+    wraps = (*styled.all_of("text-wrap"), *styled.all_of("text-wrap-mode"))
+    white_spaces = styled.all_of("white-space")
+    is_one_line = "nowrap" in wraps or bool({"nowrap", "pre"} & {*white_spaces})
+    if not wraps and not white_spaces:
+        is_one_line = above.is_one_line
+    align = held.get("text-align")
+    aligned = "" if name == "table" else above.aligned
+    if align is not None:
+        is_old = (
+            name == "center" or element.attributes["align"].strip().lower() == align
+        )
+        aligned = align if is_old else ""
+    indents = styled.all_of("text-indent")
+    is_hanging = above.is_hanging
+    if indents:
+        is_hanging = any(length(one) != 0 for one in indents)
+    # The whole page can be scrolled to where it is written from right to left.
+    turns_lines = name not in ("html", "body") and "rtl" in styled.all_of("direction")
+    opacities = [length(f"{one}px") or 1.0 for one in styled.all_of("opacity")]
+    spacings = [
+        length(one, look.size) or 0.0 for one in styled.all_of("letter-spacing")
+    ]
+    direction = held.get("direction", "rtl" if above.is_right_to_left else "")
+    return look._replace(
+        light=light,
+        dark=dark,
+        room=_room(element, above, look.size),
+        is_fixed=held["table-layout"] == "fixed" if name == "table" else above.is_fixed,
+        is_right_to_left=direction == "rtl",
+        clip=clip,
+        clip_inset=above.clip_inset if clip == above.clip else above.inset,
+        is_one_line=is_one_line,
+        is_wrapped=held["white-space"]
+        in ("pre-wrap", "pre-line", "break-spaces", "normal"),
+        keeps_blanks=held["white-space"].startswith("pre")
+        or (above.keeps_blanks and "white-space" not in held),
+        opacity=above.opacity * min(opacities, default=1.0),
+        inset=above.inset + _inset(element, look.size),
+        spacing=max(spacings, default=above.spacing),
+        is_hanging=is_hanging,
+        indented=above.indented + (name in INDENTING),
+        raised=above.raised + (name in ("sub", "sup")),
+        aligned=aligned,
+        rounded=_rounded(styled) if is_painted else above.rounded,
+        is_gone=above.is_gone
+        or held["display"] == "none"
+        or "hidden" in element.attributes,
+        is_flex=is_row(styled),
+        is_in_row=above.is_in_row or above.is_flex,
+        is_turned=above.is_turned or (turns_lines and not above.is_right_to_left),
+    )
+
+
+def _with_letters(element: Element, above: Look) -> Look:
+    """Follow how large letters are, how high their lines, and what is drawn at them."""
+    name = element.name
+    styled = element.styled
+    held = styled.held
+    scale = SCALES.get(name, 1.0)
+    size = above.size * scale
+    # As many levels as there are, an unsure size can make them smaller.
+    least = above.least * scale
+    other_sizes = above.other_sizes
     if "font-size" in held:
         size = _size(held["font-size"], above.size)
+        least = size
+        other_sizes = ()
+    sizes = tuple(_size(one, above.size) for one in styled.unsure.get("font-size", ()))
+    line = above.line
+    other_lines = above.other_lines
     if "line-height" in held:
-        line, share = _line(held["line-height"], size, above)
-    unsure = styled.unsure
-    sizes = [_size(one, above.size) for one in unsure.get("font-size", ())]
-    lines = [
-        _line(one, max([size, *sizes]), above) for one in unsure.get("line-height", ())
-    ]
-    # As many levels as there are, an unsure size can make them smaller.
-    least = min(
-        [size if "font-size" in held else above.least * SCALES.get(name, 1.0), *sizes]
+        line = _line(held["line-height"], size, above)
+        other_lines = ()
+    largest = max([size, *sizes])
+    lines = tuple(
+        _line(one, largest, above) for one in styled.unsure.get("line-height", ())
     )
+    drawn = " ".join(
+        (held["text-decoration"], *styled.unsure.get("text-decoration", ()))
+    )
+    is_struck = "line-through" in drawn or name in _STRUCK
+    is_lined = "underline" in drawn or "overline" in drawn or name in _LINED
+    return above._replace(
+        size=size,
+        least=min([least, *sizes]),
+        line=line,
+        other_sizes=sizes or other_sizes,
+        other_lines=lines or other_lines,
+        struck=above.struck + is_struck,
+        lined=max(above.lined, size) if is_struck or is_lined else above.lined,
+    )
+
+
+def _shades(
+    element: Element, above: Look, tree: Tree, is_block: bool
+) -> tuple[Shades, Shades]:
+    """Follow the colours, in light and in dark mode."""
+    name = element.name
+    styled = element.styled
     is_link = name == "a" and "href" in element.attributes
-    colour = held["color"]
-    back = held["background-color"]
-    others = unsure.get("color", ())
-    other_backs = unsure.get("background-color", ())
+    colour = styled.held["color"]
+    back = styled.held["background-color"]
+    others = styled.unsure.get("color", ())
+    other_backs = styled.unsure.get("background-color", ())
     if is_link and not colour:
         colour = tree.link_colour or LINK.written()
         others = (*others, tree.visited_colour)
     if name == "mark":
         colour = colour or "black"
         back = back or "yellow"
-    if name == "button":
-        others = (*others, *([] if colour else _BUTTON[:1]))
-        other_backs = (*other_backs, *([] if back else _BUTTON[1:]))
+    # Buttons have colours of their own.
+    if name == "button" and not colour:
+        others = (*others, "black")
+    if name == "button" and not back:
+        other_backs = (*other_backs, "#efefef")
     is_floating = any(one != "none" for one in styled.all_of("float"))
     # What floats may lie beyond the box around it.
     beside = (above.page_back, *above.around) if is_floating else ()
@@ -258,90 +369,33 @@ def look_of(element: Element, above: Look, tree: Tree, *, is_block: bool) -> Loo
     ):
         # It may be wider than the boxes around it.
         beside = (*beside, *above.around)
+    light = above.light
+    dark = above.dark
     if name == "table" and not tree.is_standard:
         # Where a page is in quirks mode, a table does not inherit colours and sizes.
-        above = above._replace(
-            light=above.light._replace(
-                colours=(*above.light.colours, *above.page_colours)
-            ),
-            dark=above.dark._replace(
-                colours=(*above.dark.colours, *above.page_colours)
-            ),
-        )
-    light = above.light.changed(
-        name, is_block, beside, (colour, others), (back, other_backs)
-    )
-    dark = light
-    if tree.sheets.has_dark_mode or tree.has_dark_scheme:
-        in_dark = styled.dark or styled
-        dark_link = (
-            tree.link_colour
-            or (_NIGHT_LINK if tree.has_dark_scheme else LINK).written()
-        )
-        dark_colour = in_dark.held["color"] or (
-            dark_link if is_link else colour if name == "mark" else ""
-        )
-        dark = above.dark.changed(
-            name,
-            is_block,
-            above.dark.outer_backs if is_floating else (),
-            (dark_colour, in_dark.unsure.get("color", ())),
-            (
-                in_dark.held.get("background-color", back),
-                in_dark.unsure.get("background-color", ()),
-            ),
-        )
-    drawn = " ".join((held["text-decoration"], *unsure.get("text-decoration", ())))
-    is_struck = "line-through" in drawn or name in _STRUCK
-    is_lined = (
-        is_struck or "underline" in drawn or "overline" in drawn or name in _LINED
-    )
-    clip = _clip(styled, above.clip)
-    return above._replace(
-        size=size,
-        least=least,
-        line=line,
-        line_share=share,
-        other_sizes=tuple(sizes) or (() if "font-size" in held else above.other_sizes),
-        other_lines=tuple(lines)
-        or (() if "line-height" in held else above.other_lines),
-        light=light,
-        dark=dark,
-        room=_room(element, above, size),
-        is_fixed=held["table-layout"] == "fixed" if name == "table" else above.is_fixed,
-        is_right_to_left=held.get("direction", "rtl" if above.is_right_to_left else "")
-        == "rtl",
-        clip=clip,
-        is_one_line=_is_one_line(styled, above),
-        is_wrapped=held["white-space"]
-        in ("pre-wrap", "pre-line", "break-spaces", "normal"),
-        keeps_blanks=held["white-space"].startswith("pre")
-        or (above.keeps_blanks and "white-space" not in held),
-        opacity=above.opacity
-        * min(
-            (length(f"{one}px") or 1.0 for one in styled.all_of("opacity")), default=1.0
+        light = light._replace(colours=(*light.colours, *above.page_colours))
+        dark = dark._replace(colours=(*dark.colours, *above.page_colours))
+    light = light.changed(name, is_block, beside, (colour, others), (back, other_backs))
+    if not (tree.sheets.has_dark_mode or tree.has_dark_scheme):
+        return light, light
+    in_dark = styled.dark or styled
+    dark_colour = in_dark.held["color"]
+    if is_link and not dark_colour:
+        link = _NIGHT_LINK if tree.has_dark_scheme else LINK
+        dark_colour = tree.link_colour or link.written()
+    elif name == "mark":
+        dark_colour = dark_colour or colour
+    dark = dark.changed(
+        name,
+        is_block,
+        dark.outer_backs if is_floating else (),
+        (dark_colour, in_dark.unsure.get("color", ())),
+        (
+            in_dark.held.get("background-color", back),
+            in_dark.unsure.get("background-color", ()),
         ),
-        inset=above.inset + around_of(styled, size, BESIDE) + _usual_inset(element),
-        spacing=max(
-            (length(one, size) or 0.0 for one in styled.all_of("letter-spacing")),
-            default=above.spacing,
-        ),
-        is_hanging=_is_hanging(styled, above),
-        indented=above.indented + (name in INDENTING),
-        raised=above.raised + (name in ("sub", "sup")),
-        struck=above.struck + is_struck,
-        lined=max(above.lined, size) if is_lined else above.lined,
-        aligned=_aligned(element, above),
-        rounded=_rounded(styled) if back or other_backs else above.rounded,
-        is_gone=above.is_gone
-        or held["display"] == "none"
-        or "hidden" in element.attributes,
-        is_flex=is_row(styled),
-        is_in_row=above.is_in_row or above.is_flex,
-        is_turned=above.is_turned
-        or (not above.is_right_to_left and _turns_lines(element)),
-        clip_inset=above.clip_inset if clip == above.clip else above.inset,
     )
+    return light, dark
 
 
 def _size(value: str, above: float) -> float:
@@ -353,22 +407,13 @@ def _size(value: str, above: float) -> float:
     return above if size is None else max(size, 0.0)
 
 
-def _line(value: str, size: float, above: Look) -> tuple[float | None, float]:
+def _line(value: str, size: float, above: Look) -> LineHeight:
     if value in ("normal", "initial"):
-        return None, 1.2
+        return LineHeight()
     if re.fullmatch(r"[0-9]{0,4}\.?[0-9]{1,6}", value):
-        return None, float(value)
+        return LineHeight(share=float(value))
     pixels = length(value, size, size)
-    return (
-        (above.line, above.line_share) if pixels is None else (pixels, above.line_share)
-    )
-
-
-def _is_crowded(size: float, line: float | None, share: float) -> bool:
-    """Whether lines of this height, in pixels or as a share of the size, lie over each
-    other.
-    """
-    return (share * size if line is None else line) < _CROWDED * size
+    return above.line if pixels is None else above.line._replace(pixels=pixels)
 
 
 def around_of(styled: Styled, size: float, sides: Iterable[str]) -> float:
@@ -406,79 +451,19 @@ def _rounded(styled: Styled) -> int | None:
     )
 
 
-def _usual_inset(element: Element) -> float:
-    """Return how far browsers indent what no style indents, and what the attributes of
-    a table add, in pixels.
+def _inset(element: Element, size: float) -> float:
+    """Return how many pixels further in what is in an element begins: by its style, by
+    how browsers indent what no style indents, and by the attributes of a table.
     """
-    if element.name in INDENTING or element.name == "fieldset":
-        return (
-            0.0
-            if element.styled.held.keys() & {"margin-left", "padding-left"}
-            else 40.0
-        )
-    if element.name != "table":
-        return 0.0
-    return sum(
-        2 * attribute_length(element.attributes[one])
-        for one in ("cellpadding", "cellspacing", "border")
-    )
-
-
-def _turns_lines(element: Element) -> bool:
-    """Whether lines of a part of the page are written from right to left; of the whole
-    page, one can scroll there.
-    """
-    return element.name not in ("html", "body") and "rtl" in element.styled.all_of(
-        "direction"
-    )
-
-
-def _is_hanging(styled: Styled, above: Look) -> bool:
-    indents = styled.all_of("text-indent")
-    return any(length(one) != 0 for one in indents) if indents else above.is_hanging
-
-
-def _colours(above: Colours, value: str, unsure: Iterable[str]) -> Colours:
-    sure = (
-        BLACK
-        if value == "initial"
-        else colour_of(value)
-        if value not in NO_COLOUR or value == "transparent"
-        else None
-    )
-    others = (colour_of(one) for one in unsure)
-    found = ((sure,) if sure is not None else above) + tuple(
-        one for one in others if one is not None
-    )
-    return tuple(dict.fromkeys(found))[: MOST_COLOURS + 1]
-
-
-def _backs(above: Colours, value: str, unsure: Iterable[str]) -> Colours:
-    sure = None if value in NO_COLOUR else colour_of(value)
-    found = tuple(over(sure, one) for one in above) if sure is not None else above
-    for one in unsure:
-        other = colour_of(one)
-        if other is not None and other.alpha:
-            found += tuple(over(other, back) for back in above[:MOST_COLOURS])
-    return tuple(dict.fromkeys(found))[: MOST_COLOURS + 1]
-
-
-def _is_one_line(styled: Styled, above: Look) -> bool:
-    wraps = (*styled.all_of("text-wrap"), *styled.all_of("text-wrap-mode"))
-    white_spaces = styled.all_of("white-space")
-    if "nowrap" in wraps or any(one in ("nowrap", "pre") for one in white_spaces):
-        return True
-    return above.is_one_line and not wraps and not white_spaces
-
-
-def _aligned(element: Element, above: Look) -> str:
-    align = element.styled.held.get("text-align")
-    if align is None:
-        return "" if element.name == "table" else above.aligned
-    is_old = (
-        element.name == "center" or element.attributes["align"].strip().lower() == align
-    )
-    return align if is_old else ""
+    styled = element.styled
+    inset = around_of(styled, size, BESIDE)
+    if element.name == "table":
+        for one in ("cellpadding", "cellspacing", "border"):
+            inset += 2 * attribute_length(element.attributes[one])
+    elif element.name in INDENTING or element.name == "fieldset":
+        is_said = "margin-left" in styled.held or "padding-left" in styled.held
+        inset += 0.0 if is_said else 40.0
+    return inset
 
 
 def _room(element: Element, above: Look, size: float) -> float | None:

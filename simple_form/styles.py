@@ -178,7 +178,9 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     elif "none" in decoration and tag in ("a", "u"):
         kept["text-decoration"] = "none"
     if "line-height" in held:
-        share = look.line / look.size if look.line and look.size else look.line_share
+        share = look.line.share
+        if look.line.pixels and look.size:
+            share = look.line.pixels / look.size
         share = round(min(max(share, 1.1), 2.0), 1)
         if share != above.written_line:
             kept["line-height"] = str(share)
