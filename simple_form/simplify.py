@@ -100,9 +100,30 @@ VALUES = {
 def simplify(source: str) -> SimpleForm:
     """Return the simple form of a message's HTML. Raises TooComplex."""
     try:
-        return _Writer(read_tree(_SURROGATES.sub("\ufffd", source))).write()
+        writer = _Writer(read_tree(_SURROGATES.sub("\ufffd", source)))
+        writer.write()
     except RecursionError as error:
         raise TooComplex("its styles are nested too deeply") from error
+    written = "".join(writer.out)
+    changes = writer.changes
+    if writer.looks:
+        names = [name for name, _ in writer.looks.most_common()]
+        changes.append(Change(_listed(names, MOST_LOOKS, ", ")))
+    if found := _TURNING.findall(written):
+        written = _TURNING.sub("", written)
+        number = sum(map(len, found))
+        plural = "s" if number > 1 else ""
+        changes.append(Change(f"{number} invisible character{plural}"))
+    clean = cleaned(
+        written,
+        tags=set(TAGS),
+        attributes=ATTRIBUTES,
+        attribute_filter=_checked,
+        url_schemes={"http", "https", "mailto", "tel", "sms", "cid", "data"},
+        url_relative="deny",
+        link_rel=None,
+    )
+    return SimpleForm(clean, "".join(writer.out), tuple(changes))
 
 
 class _Writer:
@@ -117,7 +138,7 @@ class _Writer:
         # What floats to the right, until more words come on its line.
         self.at_right: Open | None = None
 
-    def write(self) -> SimpleForm:
+    def write(self) -> None:
         look = look_of_page(self.tree)
         harms: list[Harm] = []
         beside: tuple[Colour, ...] = ()
@@ -142,55 +163,23 @@ class _Writer:
             page.rtl_slot = 1 if look.is_right_to_left else -1
             self.out += [f'<div style="{style}"' if style else "<div", "", ">"]
         self._push(page)
-        self._walk(self.tree.html)
-        self.place.end_line()
-        self._close(self.place.stack.pop())
-        if has_style:
-            self.out.append("</div>")
-        if self.looks:
-            self.changes.append(
-                Change(
-                    _listed(
-                        [name for name, _ in self.looks.most_common()], MOST_LOOKS, ", "
-                    )
-                )
-            )
-        return self._sealed("".join(self.out))
-
-    def _sealed(self, written: str) -> SimpleForm:
-        found = _TURNING.findall(written)
-        if found:
-            number = sum(map(len, found))
-            self.changes.append(
-                Change(f"{number} invisible character{'s' if number > 1 else ''}")
-            )
-        clean = cleaned(
-            _TURNING.sub("", written) if found else written,
-            tags=set(TAGS),
-            attributes=ATTRIBUTES,
-            attribute_filter=_checked,
-            url_schemes={"http", "https", "mailto", "tel", "sms", "cid", "data"},
-            url_relative="deny",
-            link_rel=None,
-        )
-        return SimpleForm(clean, written, tuple(self.changes))
-
-    def _walk(self, tree: str) -> None:
-        for piece in pieces_of(tree):
+        for piece in pieces_of(self.tree.html):
             if piece.kind == "text":
                 self._text(piece.data)
             elif piece.kind == "end":
                 self._end()
             else:
                 self._start(piece.name, piece.attributes)
+        self.place.end_line()
+        self._close(self.place.stack.pop())
+        if has_style:
+            self.out.append("</div>")
 
     def _start(self, written: str, marks: Values) -> None:
-        names = self.place.stack[-1].names
-        element = (
-            self.tree.styled(int(marks["data-n"]), names)
-            if "data-n" in marks
-            else Element(written)
-        )
+        element = Element(written)
+        if "data-n" in marks:
+            names = self.place.stack[-1].names
+            element = self.tree.styled(int(marks["data-n"]), names)
         if element.change is not None:
             self.out.append(f'<ins data-change="{element.change}"></ins>')
         elif written == "img":
@@ -210,46 +199,35 @@ class _Writer:
     def _open(self, element: Element, written: str, marks: Values) -> None:
         above = self.place.stack[-1].look
         name = element.name
-        tag = self._tag(name, written, above, element.styled.held)
+        styled = element.styled
+        held = styled.held
+        tag = self._tag(name, written, above, held)
         target = self._target(element.attributes["href"]) if tag == "a" else ""
         tag = "span" if tag == "a" and not target else tag
-        display = element.styled.held["display"]
+        display = held["display"]
         is_block = tag in BLOCKS or display in ("block", "table", "flex", "grid")
         look = look_of(
             element, above, self.tree, is_block=is_block or display in INLINE_BOXES
         )
         columns = self.place.part_of_table(name, marks)
-        one = Open(
-            name,
-            tag,
-            look,
-            -1,
-            [*self.place.harms(element, look, above, is_block=is_block)],
-        )
+        harms = [*self.place.harms(element, look, above, is_block=is_block)]
+        one = Open(name, tag, look, -1, harms)
         if columns and str(columns) != marks.get("colspan", "1"):
-            one.harms.append(
-                Harm("cells that lie over each other", "cover other words")
-            )
+            harms.append(Harm("cells that lie over each other", "cover other words"))
             marks = Values({**marks, "colspan": str(columns)})
         one.is_block = is_block
         one.is_first = not self.has_words
         beside = {*INLINE_BOXES, "table-cell"}
         one.ends_line = is_block and (
-            written in _PARTS or beside.isdisjoint(element.styled.all_of("display"))
+            written in _PARTS or beside.isdisjoint(styled.all_of("display"))
         )
         one.padding = attribute_length(element.attributes["cellpadding"])
-        held = element.styled.held
-        one.around = around_of(
-            element.styled, look.size, BESIDE
-        ) + element.styled.pixels("text-indent")
-        one.spacing = sum(
-            attribute_length(element.attributes[name])
-            for name in ("cellspacing", "border")
-        )
-        one.spacing += max(
-            (length(a) or 0.0 for a in held.get("border-spacing", "0").split()),
-            default=0.0,
-        )
+        one.around = around_of(styled, look.size, BESIDE)
+        one.around += styled.pixels("text-indent")
+        spacings = [length(part) or 0.0 for part in held["border-spacing"].split()]
+        one.spacing = max(spacings, default=0.0)
+        one.spacing += attribute_length(element.attributes["cellspacing"])
+        one.spacing += attribute_length(element.attributes["border"])
         one.names = self.place.stack[-1].names | element.names
         if one.ends_line:
             self._end_line()
@@ -257,25 +235,22 @@ class _Writer:
         self.out.append(f"<tr><{tag}" if name == "caption" else f"<{tag}")
         one.slot = len(self.out)
         self.out.append("")
-        self.out.append(
-            self._attributes(element, name, target, marks)
-            + (f' style="{style}"' if style else "")
-        )
+        self.out.append(self._attributes(element, name, target, marks))
+        if style:
+            self.out.append(f' style="{style}"')
         if tag == "li":
             self._item(element)
-        if tag == "ol" or (
-            tag == "ul" and element.styled.held["list-style-type"] in _NUMBERED
-        ):
+        if tag == "ol" or (tag == "ul" and held["list-style-type"] in _NUMBERED):
             self._list(one, element)
         turns_cells = name == "table" and look.is_right_to_left
-        if element.styled.held["direction"] == "ltr":
+        if held["direction"] == "ltr":
             self.out.append(' dir="ltr"')
         elif name == "bdi" or (
             name != "table" and element.attributes["dir"].strip().lower() == "auto"
         ):
             one.auto_slot = len(self.out)
             self.out.append("")
-        if element.styled.held["direction"] == "rtl" or turns_cells:
+        if held["direction"] == "rtl" or turns_cells:
             one.rtl_slot = len(self.out)
             self.out.append("")
         self.out.append(">")
@@ -325,6 +300,7 @@ class _Writer:
         if one.is_lost and len(text) > (one.look.rounded or len(text)):
             harms.append(Harm("round corners of its background", "hide it"))
         if one.name in ("td", "th"):
+            # Each cell counts for its row, with words or without.
             beside = [*self.place.beside_box(one)]
             harms += beside if has_words else []
         if _is_far(one):
@@ -342,13 +318,15 @@ class _Writer:
             ):
                 harms.append(Harm("direction: rtl", "move it"))
                 self.out[one.rtl_slot] = ' dir="ltr"' if one.name == "table" else ""
-        if self._is_at_right(one, harms):
+        above = self.place.stack[-1].look if self.place.stack else one.look
+        floats_right = [harm.how for harm in harms] == ["float: right"]
+        if floats_right and not one.is_block and one.look.size <= above.size:
+            # As words that end their line do.
             self.at_right = one
-            harms = []
-        if harms:
+        elif harms:
             self._note(one, harms, text if has_words else "")
         if one.number is not None:
-            self._number_items(one)
+            self._number_items(one, one.number)
 
     def _add(self, change: Change) -> None:
         if len(self.changes) < MOST_NAMED and change not in self.changes[-3:]:
@@ -375,41 +353,36 @@ class _Writer:
 
     def _text(self, text: str) -> None:
         here = self.place.stack[-1]
+        look = here.look
         if _turns(text):
-            self._harmed(here, Harm("characters that turn words round", "move it"))
-        if not here.look.is_gone and (
-            _WIDE_BLANKS.search(text) or _has_many_blanks(text)
-        ):
-            self._harmed(here, Harm("very many blanks", "move it"))
-            text = (
-                _BLANK.sub(" ", text)
-                if _has_many_blanks(text)
-                else _WIDE_BLANKS.sub(" ", text)
-            )
-        if here.look.is_turned and any(
+            self._harmed(here, "characters that turn words round", "move it")
+        if not look.is_gone and not text.isascii():
+            # A word, which no line breaks, may have many of them in it.
+            blanks = max(len(_BLANK.findall(one)) for one in BREAKS.split(text))
+            if blanks > MOST_ON_ONE_LINE or _WIDE_BLANKS.search(text):
+                self._harmed(here, "very many blanks", "move it")
+                is_many = blanks > MOST_ON_ONE_LINE
+                text = (_BLANK if is_many else _WIDE_BLANKS).sub(" ", text)
+        if look.is_turned and any(
             len(one) > _LONG and _BLANK.search(one) for one in BREAKS.split(text)
         ):
             # What does not break leaves the window where nobody can scroll.
-            self._harmed(
-                here,
-                Harm(
-                    "blanks at which a line from right to left does not break",
-                    "cut it off",
-                ),
-            )
+            how = "blanks at which a line from right to left does not break"
+            self._harmed(here, how, "cut it off")
             text = _BLANK.sub(" ", text)
-        if here.look.is_right_to_left and _parts_lines(text, here):
-            self._harmed(
-                here, Harm("characters that part a line from right to left", "move it")
-            )
-        if not _is_unseen(text):
+        is_kept = here.tag == "pre" or look.keeps_blanks
+        if look.is_right_to_left and ("\u2029" in text or (is_kept and "\t" in text)):
+            how = "characters that part a line from right to left"
+            self._harmed(here, how, "move it")
+        is_unseen = _is_unseen(text)
+        if not is_unseen:
             self.has_words = True
             self.place.add_words(text)
-            if here.problem is None and not here.look.is_gone:
-                here.problem = here.look.unreadable()
+            if here.problem is None and not look.is_gone:
+                here.problem = look.unreadable()
                 if here.problem and here not in self.collecting:
                     self._collect(here)
-            if here.look.rounded is not None and here.look.is_lost_outside():
+            if look.rounded is not None and look.is_lost_outside():
                 for one in self.collecting:
                     one.is_lost = True
             if self.at_right is not None:
@@ -420,18 +393,15 @@ class _Writer:
                     "".join(self.at_right.text).strip(),
                 )
                 self.at_right = None
-            if not here.look.is_gone and (harm := self.place.too_wide(text, here.look)):
-                self._harmed(here, harm)
+            if not look.is_gone and (harm := self.place.too_wide(text, look)):
+                self._harmed(here, harm.how, harm.does)
                 self.out.append("<br>" if harm.how == PUSHED else "")
             if len(self.collecting) > 100:
                 raise TooComplex("too many of its parts lie in each other")
         for one in self.collecting:
             if max(one.rtl_slot, one.auto_slot) >= 0:
-                one.is_right_first = (
-                    begins_right(text)
-                    if one.is_right_first is None
-                    else one.is_right_first
-                )
+                if one.is_right_first is None:
+                    one.is_right_first = begins_right(text)
                 one.has_right = one.has_right or has_right(text)
             if one.known < 400:
                 one.text.append(text)
@@ -439,10 +409,10 @@ class _Writer:
         escaped = html.escape(text, quote=False)
         if (
             (here.is_block or not here.is_coloured)
-            and here.look.is_lost_outside()
-            and not _is_unseen(text)
+            and look.is_lost_outside()
+            and not is_unseen
         ):
-            colour, back = (one.written() for one in here.look.written)
+            colour, back = (one.written() for one in look.written)
             escaped = f'<span style="color:{colour};background-color:{back};">{escaped}</span>'
         self.out.append(escaped)
 
@@ -452,8 +422,8 @@ class _Writer:
         for one in self.collecting:
             one.text.append(" ")
 
-    def _harmed(self, one: Open, harm: Harm) -> None:
-        one.harms.append(harm)
+    def _harmed(self, one: Open, how: str, does: str) -> None:
+        one.harms.append(Harm(how, does))
         self._collect(one)
 
     def _collect(self, one: Open) -> None:
@@ -469,12 +439,6 @@ class _Writer:
     def _note_pulled(self, element: Element) -> None:
         if self.place.add_pulled(element):
             self._add(Change("margins below zero", "move it"))
-
-    def _is_at_right(self, one: Open, harms: Sequence[Harm]) -> bool:
-        """Whether an element only floats to the right, as words that end their line do."""
-        above = self.place.stack[-1].look if self.place.stack else one.look
-        is_alone = [harm.how for harm in harms] == ["float: right"]
-        return is_alone and not one.is_block and one.look.size <= above.size
 
     # What an element is written as.
 
@@ -502,11 +466,8 @@ class _Writer:
             return "span"
         if tag in TAGS and _SAME.get(written, written) == tag:
             return tag
-        return (
-            "div"
-            if written in ("div", "object") or _SAME.get(written) == "div"
-            else "span"
-        )
+        is_div = written in ("div", "object") or _SAME.get(written) == "div"
+        return "div" if is_div else "span"
 
     def _attributes(
         self, element: Element, name: str, target: str, marks: Values
@@ -547,43 +508,36 @@ class _Writer:
                 self.changes.append(Change(f"{harm.how} (of a picture)", harm.does))
         held = element.styled.held
         width = element.styled.pixels("width")
-        clip = self.place.stack[-1].look.clip
+        above = self.place.stack[-1].look
         if (cell := self.place.cell()) is not None:
             cell.widest = max(cell.widest, width)
-        if self.place.stack[-1].look.is_flex and not 0 < width < MOST_PICTURE:
+        if above.is_flex and not 0 < width < MOST_PICTURE:
             self._add(Change("a picture in a row", "move it"))
-        if self.place.stack[-1].look.is_one_line:
+        if above.is_one_line:
             self._add(Change("pictures on a line that does not break", "cut it off"))
-        if clip is not None and self.place.table().name == "table" and width > clip:
+        is_in_table = self.place.table().name == "table"
+        if above.clip is not None and is_in_table and width > above.clip:
             self._add(Change("overflow around a wide picture", "cut it off"))
         source = attributes["src"].strip()
         source = f"https:{source}" if source.startswith("//") else source
         # One that is not seen must not be seen here either.
-        is_hidden = self.place.stack[-1].look.is_gone or "hidden" in attributes
         is_hidden = (
-            is_hidden or held["display"] == "none" or held["visibility"] == "hidden"
+            above.is_gone
+            or "hidden" in attributes
+            or held["display"] == "none"
+            or held["visibility"] == "hidden"
         )
         if not source.lower().startswith(("http:", "https:", "cid:", "data:image/")):
             source = ""
         alt = attributes["alt"]
-        if (
-            not is_hidden
-            and any(map(str.isalnum, alt))
-            and not self.place.stack[-1].look.unreadable()
-        ):
-            problem = look_of(
-                element, self.place.stack[-1].look, self.tree, is_block=False
-            ).unreadable()
-            if problem:
-                self._add(
-                    Change(f"{problem} (of a picture's text)", "hide it", alt[:300])
-                )
+        if not is_hidden and any(map(str.isalnum, alt)) and not above.unreadable():
+            look = look_of(element, above, self.tree, is_block=False)
+            if problem := look.unreadable():
+                how = f"{problem} (of a picture's text)"
+                self._add(Change(how, "hide it", alt[:300]))
         written = f' src="{html.escape(source)}"' if source else ""
-        written += (
-            f' alt="{html.escape(" ".join(attributes["alt"].split()))}"'
-            if "alt" in attributes
-            else ""
-        )
+        if "alt" in attributes:
+            written += f' alt="{html.escape(" ".join(alt.split()))}"'
         for name, most in (("width", 800), ("height", 2000)):
             value = "1px" if is_hidden else held[name]
             pixels = length(value) if not value.endswith("%") else None
@@ -592,7 +546,7 @@ class _Writer:
         if element.labels:
             written += f' data-labels="{html.escape(chr(31).join(element.labels))}"'
         self.out.append(f"<img{written}>")
-        self.place.has_words = self.place.has_words or bool(attributes["alt"].strip())
+        self.place.has_words = self.place.has_words or bool(alt.strip())
 
     # Lists keep the numbers that are printed.
 
@@ -603,13 +557,11 @@ class _Writer:
         )
         one.step = -1 if "reversed" in element.attributes else 1
         if start and one.has_letters and int(start[1]) > MOST_LETTERED:
-            one.harms.append(
-                Harm(f"a list that begins at {start[1]}", "add words", reaches=True)
-            )
+            how = f"a list that begins at {start[1]}"
+            one.harms.append(Harm(how, "add words", reaches=True))
             start = None
-        one.number = int(start[1]) if start else (-1 if one.step < 0 else 1)
-        if one.step < 0 and not start:
-            one.number = 0
+        # 0: a list that counts down to 1.
+        one.number = int(start[1]) if start else (0 if one.step < 0 else 1)
 
     def _item(self, element: Element) -> None:
         around = next(
@@ -630,11 +582,9 @@ class _Writer:
             )
             self.out.append("")
 
-    def _number_items(self, one: Open) -> None:
-        number = one.number
+    def _number_items(self, one: Open, number: int) -> None:
         if one.step < 0 and number == 0:
             number = len(one.items)
-        assert number is not None
         usual = 1
         for slot, value, is_counted in one.items:
             number = number if value is None else value
@@ -655,32 +605,21 @@ class _Writer:
             and self.place.table().cells > 1
         ):
             # Wide parts of several cells would push words out of sight.
-            widths = {"width", "max-width"}
-            kept = {
-                name: held[name]
-                for name in held
-                if name not in widths or (length(held[name]) or 0) <= MOST_WIDE
-            }
-            held = Values(kept)
+            held = Values(held)
+            for name in ("width", "max-width"):
+                if (length(held[name]) or 0) > MOST_WIDE:
+                    del held[name]
         style = style_of(one.tag, held, look, above, is_block=one.is_block)
         one.look = style.look
         one.is_coloured = style.is_coloured
         if style.is_tall:
-            one.harms.append(
-                Harm(
-                    "padding or border of words on a line",
-                    "cover other words",
-                    reaches=True,
-                )
-            )
-        self._note_looks(element)
-        return style.text
-
-    def _note_looks(self, element: Element) -> None:
-        """Count what is left out that changes only the look."""
-        for name in element.styled.held:
-            if name not in WRITTEN and harm_of(name, element.styled.held[name]) is None:
+            how = "padding or border of words on a line"
+            one.harms.append(Harm(how, "cover other words", reaches=True))
+        # What is left out that changes only the look.
+        for name, value in element.styled.held.items():
+            if name not in WRITTEN and harm_of(name, value) is None:
                 self.looks[name] += 1
+        return style.text
 
 
 def _listed(names: Sequence[str], most: int, between: str) -> str:
@@ -713,21 +652,10 @@ def _turns(text: str) -> bool:
     """
     if text.isascii():
         return False
-    is_written_so = has_right(text)
-    turning = (
-        "\u202d\u202e"
-        if is_written_so
-        else f"\u202d\u202e\u202b\u2067\u2068{RIGHT_MARKS}"
-    )
+    turning = "\u202d\u202e"
+    if not has_right(text):
+        turning += f"\u202b\u2067\u2068{RIGHT_MARKS}"
     return any(one in turning for one in text)
-
-
-def _parts_lines(text: str, here: Open) -> bool:
-    """Whether a text has characters that begin another part of a line from right to
-    left.
-    """
-    is_kept = here.tag == "pre" or here.look.keeps_blanks
-    return "\u2029" in text or (is_kept and "\t" in text)
 
 
 def _is_far(one: Open) -> bool:
@@ -736,25 +664,11 @@ def _is_far(one: Open) -> bool:
     if not (is_pre or one.look.is_one_line):
         return False
     text = "".join(one.text)
-    text = (
-        text.replace("\t", " " * 8)
-        if is_pre or one.look.keeps_blanks
-        else _BLANKS.sub(" ", text)
-    )
-    widest = (
-        max(map(len, text.split("\n")), default=0)
-        * (one.look.size + 2 * one.look.spacing)
-        / ROOT_SIZE
-    )
+    keeps_blanks = is_pre or one.look.keeps_blanks
+    text = text.replace("\t", " " * 8) if keeps_blanks else _BLANKS.sub(" ", text)
+    longest = max(map(len, text.split("\n")))
+    widest = longest * (one.look.size + 2 * one.look.spacing) / ROOT_SIZE
     # Code has long lines, which can be read where they go on beside their box.
     is_lost = contrast(one.look.written[0], one.look.page_back) < UNREADABLE
-    return widest > (
-        MOST_ON_ONE_LINE if one.look.is_one_line or is_lost else MOST_IN_PRE
-    )
-
-
-def _has_many_blanks(text: str) -> bool:
-    """Whether a word, which no line breaks, has very many blanks in it."""
-    return not text.isascii() and any(
-        len(_BLANK.findall(one)) > MOST_ON_ONE_LINE for one in BREAKS.split(text)
-    )
+    is_short = one.look.is_one_line or is_lost
+    return widest > (MOST_ON_ONE_LINE if is_short else MOST_IN_PRE)
