@@ -5,7 +5,7 @@ It stores nothing, so that a step that breaks later is shown as broken. It takes
 queries, and a connection to the mail server on the page itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
@@ -19,7 +19,7 @@ from approvals.intake import unsigned
 from common import smtp
 from common.actors import Actor
 from common.time_zones import there, zone_word
-from connections.accounts.keys import SLOTS, Slot, scope_error
+from connections.accounts.keys import SLOTS, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
 from mirror.models import Connection, Message, WebhookEvent
@@ -107,24 +107,13 @@ def set_up() -> SetUp:
     If no mail was sent yet, it checks the mail server: three seconds a step at most.
     """
     needed, connection = _needed(is_asked=True)
-    # Discord alerts and further people are optional.
-    optional = [
-        replace(step, is_needed=False)
-        for step in (_discord(), _people(), _first_message(connection))
-    ]
-    found = [*needed, *optional]
-    first = next(
-        (
-            number
-            for number, step in enumerate(found)
-            if step.state in ("todo", "wrong")
-        ),
-        None,
-    )
-    return SetUp(
-        [replace(step, is_next=number == first) for number, step in enumerate(found)],
-        connection,
-    )
+    optional = [_discord(), _people(), _first_message(connection)]
+    steps = [*needed, *(replace(step, is_needed=False) for step in optional)]
+    for number, step in enumerate(steps):
+        if step.state in ("todo", "wrong"):
+            steps[number] = replace(step, is_next=True)
+            break
+    return SetUp(steps, connection)
 
 
 def left(actor: Actor) -> str:
@@ -161,32 +150,20 @@ def _needed(*, is_asked: bool = False) -> tuple[list[Step], Connection | None]:
 def _left(needed: Iterable[Step]) -> str:
     steps = list(needed)
     number = sum(step.is_left for step in steps)
-    return (
-        f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left"
-        if number
-        else ""
-    )
+    if not number:
+        return ""
+    return f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left"
 
 
 def _connected(connections: list[Connection]) -> Step:
     if not connections:
         summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
-        return Step(
-            "connect",
-            "todo",
-            summary,
-            "Add a connection",
-            _to(reverse("add-connection")),
-        )
+        url = _to(reverse("add-connection"))
+        return Step("connect", "todo", summary, "Add a connection", url)
     names = ", ".join(f"{one.name} at {one.api_url}" for one in connections[:3])
     more = f", and {len(connections) - 3} more" if len(connections) > 3 else ""
-    return Step(
-        "connect",
-        "done",
-        f"Connected: {names}{more}.",
-        "View connections",
-        reverse("connections"),
-    )
+    summary = f"Connected: {names}{more}."
+    return Step("connect", "done", summary, "View connections", reverse("connections"))
 
 
 def _keys(connection: Connection) -> Step:
@@ -211,36 +188,22 @@ def _keys(connection: Connection) -> Step:
             "keys", "wrong", summary, "Replace the key", url, problems=tuple(problems)
         )
     if not connection.keys_checked_at and not connection.checked_key:
-        return Step(
-            "keys",
-            "todo",
-            "The scopes of the keys have not been checked with MultiMail yet.",
-            label,
-            url,
-        )
-    return Step("keys", "done", _key_summary(connection, held), label, url)
-
-
-def _key_summary(connection: Connection, held: Mapping[str, Slot]) -> str:
-    """Return what the keys may do, and which slots are empty."""
-    scopes_by_key = connection.key_scopes
-    may = [
+        summary = "The scopes of the keys have not been checked with MultiMail yet."
+        return Step("keys", "todo", summary, label, url)
+    summary = "The oversight key can read and decide."
+    if may := [
         f"{slot.label.lower()} ({', '.join(scopes_by_key[name])})"
         for name, slot in held.items()
         if scopes_by_key.get(name)
-    ]
-    summary = (
-        f"All keys have the right scopes: {', '.join(may)}."
-        if may
-        else "The oversight key can read and decide."
-    )
+    ]:
+        summary = f"All keys have the right scopes: {', '.join(may)}."
     if missing := [
         slot.label.lower() for name, slot in SLOTS.items() if name not in held
     ]:
         summary += f" Without a key: {', '.join(missing)}; the connection's page says what they are for."
     if connection.oversight_key.startswith("mm_test_"):
         summary += " The oversight key is a sandbox key (mm_test_): it only shows test messages."
-    return summary
+    return Step("keys", "done", summary, label, url)
 
 
 def _webhook(connection: Connection) -> Step:
@@ -255,23 +218,17 @@ def _webhook(connection: Connection) -> Step:
             "webhook", "wrong", summary, "Change the secret", url, has_worked=has_event
         )
     if has_event or connection.webhook_tested_at:
-        return Step(
-            "webhook",
-            "done",
-            "Registered. Signed events are arriving.",
-            "View the webhook",
-            url,
-        )
+        summary = "Registered. Signed events are arriving."
+        return Step("webhook", "done", summary, "View the webhook", url)
     if because := unreachable_because(connection):
         return Step("webhook", "wrong", because, "View the webhook", url)
     if connection.upstream_webhook_id:
         summary = "Registered, but no event has arrived yet. Send a test: it arrives within a few seconds."
         return Step("webhook", "todo", summary, "Test the webhook", url)
     summary = "With a webhook, held messages appear at once. Without one, the desk looks for them every 30 seconds."
-    by_hand = (
-        "" if connection.admin_key else f" {ADMIN_KEY_MISSING}{address_of(connection)}"
-    )
-    return Step("webhook", "todo", summary + by_hand, "Register the webhook", url)
+    if not connection.admin_key:
+        summary += f" {ADMIN_KEY_MISSING}{address_of(connection)}"
+    return Step("webhook", "todo", summary, "Register the webhook", url)
 
 
 def _queue(connection: Connection) -> Step:
@@ -282,14 +239,7 @@ def _queue(connection: Connection) -> Step:
     has_worked = connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
         summary = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
-        return Step(
-            "queue",
-            "done",
-            summary,
-            "Open the queue",
-            reverse("queue"),
-            has_worked=True,
-        )
+        return Step("queue", "done", summary, "Open the queue", reverse("queue"))
     if connection.paused_at or connection.failing_since:
         summary = (
             f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
@@ -312,14 +262,9 @@ def _mail(connection: Connection, *, is_asked: bool) -> list[Step]:
         )
         return [Step("mail", "todo", summary)]
     server = smtp.Server.from_url(settings.EMAIL_URL)
-    if Message.objects.filter(
-        connection=connection, sandbox=False, state__in=LEFT
-    ).exists():
-        return [
-            Step(
-                "mail", "done", f"Messages were sent through {server}.", has_worked=True
-            )
-        ]
+    sent = Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT)
+    if sent.exists():
+        return [Step("mail", "done", f"Messages were sent through {server}.")]
     # Without a check it counts as done: only sent mail proves more than a configured
     # address.
     if is_asked and (error := smtp.connection_error(settings.EMAIL_URL)):
@@ -332,55 +277,34 @@ def _discord() -> Step:
     url = _to(reverse("alerts"))
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
-        return Step(
-            "alerts",
-            "done",
-            f"{proved.name} has received a test or a card.",
-            "View alerts",
-            url,
-        )
+        summary = f"{proved.name} has received a test or a card."
+        return Step("alerts", "done", summary, "View alerts", url)
     destinations = list(Destination.objects.not_removed().order_by("pk"))
     off = next((one for one in destinations if one.switched_off_at), None)
     if off:
         summary = f"{off.name} is switched off: {off.switched_off_because} Replace its address, then test it."
-        return Step(
-            "alerts",
-            "wrong",
-            summary,
-            "Fix it",
-            url,
-            has_worked=off.tested_at is not None,
-        )
+        has_worked = off.tested_at is not None
+        return Step("alerts", "wrong", summary, "Fix it", url, has_worked=has_worked)
     if destinations:
-        return Step(
-            "alerts",
-            "todo",
-            f"{destinations[0].name} has not been tested yet.",
-            "Send a test",
-            url,
-        )
+        summary = f"{destinations[0].name} has not been tested yet."
+        return Step("alerts", "todo", summary, "Send a test", url)
     summary = "Notify a channel when messages wait for review. Without one, people have to open the queue themselves."
-    return Step(
-        "alerts", "todo", summary, "Add a destination", _to(reverse("add-destination"))
-    )
+    url = _to(reverse("add-destination"))
+    return Step("alerts", "todo", summary, "Add a destination", url)
 
 
 def _people() -> Step:
+    people = _to(reverse("people"))
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
         summary = (
             f"You and {others} {'other' if others == 1 else 'others'} can sign in."
         )
-        return Step("people", "done", summary, "View people", _to(reverse("people")))
-    asked = (
-        Invitation.objects.good()
-        .filter(kind=Invitation.Kind.JOIN)
-        .exclude(invited_by=None)
-        .count()
-    )
-    if asked:
-        summary = f"{asked} open invitation{'' if asked == 1 else 's'}."
-        return Step("people", "done", summary, "View people", _to(reverse("people")))
+        return Step("people", "done", summary, "View people", people)
+    asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN)
+    if number := asked.exclude(invited_by=None).count():
+        summary = f"{number} open invitation{'' if number == 1 else 's'}."
+        return Step("people", "done", summary, "View people", people)
     summary = "Reviewers decide; auditors search the history. You can invite people later, or work alone."
     return Step("people", "todo", summary, "Invite people", _to(reverse("invite")))
 

@@ -16,7 +16,6 @@ from approvals.collaboration.comments import count_asked_of
 from approvals.desk_messages import desk_messages
 from approvals.operations.attention import recent_attention_count
 from approvals.queue.views import filters_of
-from common.actors import Actor
 from common.counts import count_of, counted
 from common.disk import is_full
 from common.pages import DeskRequest
@@ -53,7 +52,14 @@ def desk(request: DeskRequest) -> dict[str, Any]:
         "desk_changes": SimpleLazyObject(
             lambda: _count(PendingChange.objects.for_admin(actor))
         ),
-        "desk_switches": SimpleLazyObject(lambda: _pulled(actor)),
+        # Nearly always none is pulled, which costs little to ask.
+        "desk_switches": SimpleLazyObject(
+            lambda: (
+                list(KillSwitch.objects.visible_to(actor))
+                if KillSwitch.objects.pulled().exists()
+                else []
+            )
+        ),
         "desk_is_full": is_full(settings.DATA_DIR),
         "desk_silence": SimpleLazyObject(silent_jobs),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
@@ -63,17 +69,6 @@ def desk(request: DeskRequest) -> dict[str, Any]:
             lambda: [one for one in get_messages(request) if "desk" in one.tags]
         ),
     }
-
-
-def _pulled(actor: Actor) -> list[KillSwitch]:
-    """Return the kill switches that the banner shows; nearly always none is pulled,
-    which costs little to ask.
-    """
-    return (
-        list(KillSwitch.objects.visible_to(actor))
-        if KillSwitch.objects.pulled().exists()
-        else []
-    )
 
 
 def _count(rows: QuerySet[Any, Any]) -> str:

@@ -58,10 +58,6 @@ def _is_admin(actor: Actor) -> bool:
     return actor.has(Role.ADMIN)
 
 
-def _may_stop(actor: Actor) -> bool:
-    return actor.has(Role.REVIEWER) or actor.has(Role.ADMIN)
-
-
 _looks_after_people = attrgetter("looks_after_people")
 _looks_after_accounts = attrgetter("looks_after_accounts")
 _is_admin_of_all = attrgetter("is_admin_of_all")
@@ -151,7 +147,12 @@ PAGES: list[Place] = [
     ("Your Discord account", "own-discord", "link", _everybody),
 ]
 ACTS: tuple[Place, ...] = (
-    ("Pull the kill switch", "stop", "stop everything emergency", _may_stop),
+    (
+        "Pull the kill switch",
+        "stop",
+        "stop everything emergency",
+        lambda actor: actor.has(Role.REVIEWER) or actor.has(Role.ADMIN),
+    ),
     ("Add a connection", "add-connection", "new multimail gateway", _is_admin_of_all),
     ("Add a mailbox", "add-mailbox", "new create", _looks_after_accounts),
     ("Invite somebody", "invite", "new person user people", _is_admin),

@@ -128,13 +128,55 @@ def examine_redis() -> tuple[list[Finding], str]:
 def examine_postgresql() -> tuple[list[Finding], str]:
     """Return what is wrong with a PostgreSQL that answers, and a line about it."""
     version = connection.pg_version  # type: ignore[attr-defined]
-    found = [*_clock(), *_migrations(), *_ledger_guards(), *_idle_transactions()]
+    found = []
     if version < OLDEST_POSTGRESQL:
         sentence = (
             f"PostgreSQL is version {version // 10_000}, and at least 14 is needed."
         )
-        found.insert(0, Finding(sentence, "Update it."))
+        found.append(Finding(sentence, "Update it."))
+    before = time.time()
+    at = clock().timestamp()
+    off = (before + time.time()) / 2 - at
+    if abs(off) > CLOCK_OFF:
+        way = "ahead of" if off > 0 else "behind"
+        sentence = f"The clock of this host is {abs(off):.0f} s {way} the database's."
+        advice = "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP."
+        found.append(Finding(sentence, advice, is_stuck=False))
+    if unknown := unknown_migrations(applied_migrations()):
+        sentence = (
+            f"The database was used by a newer Countersign ({first_few(unknown)})."
+        )
+        advice = "Start that version or a newer one: docs/operators/upgrade.md."
+        found.append(Finding(sentence, advice))
+    if pending := pending_migrations():
+        names = ", ".join(pending[:5])
+        sentence = f"{len(pending)} migrations have not been applied: {names}."
+        advice = "Restart the desk with ./run, which applies them."
+        found.append(Finding(sentence, advice))
+    found += _examine_ledger_guards()
+    for session in idle_sessions(longer_than=IDLE.total_seconds()):
+        sentence = (
+            f"A session of {session.role} (process {session.process}) has kept a transaction open for "
+            f"{session.seconds // 60} min while idle."
+        )
+        advice = f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({session.process});"
+        found.append(Finding(sentence, advice))
     return found, f"PostgreSQL {version // 10_000}.{version % 10_000}."
+
+
+def _examine_ledger_guards() -> Iterator[Finding]:
+    guards = table_guards(APPEND_ONLY)
+    if lacking := [one.table for one in guards if one.triggers < TRIGGERS]:
+        yield Finding(
+            f"Triggers that protect the ledger are missing or disabled: {', '.join(lacking)}.",
+            "Find out who did this, and restore them.",
+        )
+    elif any(one.may_change for one in guards):
+        yield Finding(
+            "Only triggers protect the ledger: the role in DATABASE_URL may change its tables.",
+            "Set DATABASE_OWNER_URL to another role, which owns the tables.",
+            is_stuck=False,
+        )
 
 
 def examine_disk() -> list[Finding]:
@@ -144,23 +186,15 @@ def examine_disk() -> list[Finding]:
     try:
         total, _, free = shutil.disk_usage(settings.DATA_DIR)
     except OSError as error:
-        return [
-            Finding(
-                f"DATA_DIR cannot be read: {error.strerror}.",
-                "Set DATA_DIR to an existing folder.",
-            )
-        ]
+        sentence = f"DATA_DIR cannot be read: {error.strerror}."
+        return [Finding(sentence, "Set DATA_DIR to an existing folder.")]
     left = f"{free // 1024**2} MB are free."
     if is_full(settings.DATA_DIR):
         advice = (
             "Free disk space: PostgreSQL needs at least 16 MB. No restart is needed."
         )
-        return [
-            Finding(
-                f"The disk of DATA_DIR is full, and nothing can be stored: {left}",
-                advice,
-            )
-        ]
+        sentence = f"The disk of DATA_DIR is full, and nothing can be stored: {left}"
+        return [Finding(sentence, advice)]
     if free >= min(LEAST_FREE, total // 20):
         return []
     advice = "Free disk space. When the disk is full, nothing can be decided or stored."
@@ -174,17 +208,6 @@ def examine_proxy() -> list[Finding]:
     sentence = "TRUSTED_PROXIES is not set, so everybody behind the proxy counts as one address."
     advice = "Set it to the proxy's IP address. Until then, one stranger can use up the limits of all."
     return [Finding(sentence, advice, is_stuck=False)]
-
-
-def _clock() -> Iterator[Finding]:
-    before = time.time()
-    at = clock().timestamp()
-    off = (before + time.time()) / 2 - at
-    if abs(off) > CLOCK_OFF:
-        way = "ahead of" if off > 0 else "behind"
-        sentence = f"The clock of this host is {abs(off):.0f} s {way} the database's."
-        advice = "Decisions use the database's clock, but ages on pages will be wrong. Synchronise both with NTP."
-        yield Finding(sentence, advice, is_stuck=False)
 
 
 def applied_migrations() -> list[tuple[str, str]]:
@@ -215,47 +238,6 @@ def pending_migrations() -> list[str]:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
-
-
-def _migrations() -> Iterator[Finding]:
-    if unknown := unknown_migrations(applied_migrations()):
-        sentence = (
-            f"The database was used by a newer Countersign ({first_few(unknown)})."
-        )
-        yield Finding(
-            sentence, "Start that version or a newer one: docs/operators/upgrade.md."
-        )
-    if pending := pending_migrations():
-        names = ", ".join(pending[:5])
-        yield Finding(
-            f"{len(pending)} migrations have not been applied: {names}.",
-            "Restart the desk with ./run, which applies them.",
-        )
-
-
-def _ledger_guards() -> Iterator[Finding]:
-    guards = table_guards(APPEND_ONLY)
-    if lacking := [one.table for one in guards if one.triggers < TRIGGERS]:
-        yield Finding(
-            f"Triggers that protect the ledger are missing or disabled: {', '.join(lacking)}.",
-            "Find out who did this, and restore them.",
-        )
-    elif any(one.may_change for one in guards):
-        yield Finding(
-            "Only triggers protect the ledger: the role in DATABASE_URL may change its tables.",
-            "Set DATABASE_OWNER_URL to another role, which owns the tables.",
-            is_stuck=False,
-        )
-
-
-def _idle_transactions() -> Iterator[Finding]:
-    for session in idle_sessions(longer_than=IDLE.total_seconds()):
-        sentence = (
-            f"A session of {session.role} (process {session.process}) has kept a transaction open for "
-            f"{session.seconds // 60} min while idle."
-        )
-        advice = f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({session.process});"
-        yield Finding(sentence, advice)
 
 
 def _redis() -> "redis.Redis":

@@ -6,7 +6,6 @@ can answer.
 """
 
 import math
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Min, QuerySet
@@ -31,9 +30,60 @@ def exposition() -> str:
     """Return all metrics in Prometheus' text format; ages are by the database's clock."""
     registry = CollectorRegistry()
     now = clock()
-    for values in (_decisions(now), _connections(now), _ledger(now)):
-        for (name, text), value in values.items():
-            Gauge(f"countersign_{name}", text, registry=registry).set(value)
+
+    def gauge(name: str, text: str, value: float) -> None:
+        Gauge(f"countersign_{name}", text, registry=registry).set(value)
+
+    waiting = desk_messages().awaiting_review()
+    gauge("messages_waiting", "Messages waiting for a decision.", waiting.count())
+    gauge(
+        "oldest_waiting_seconds",
+        "Age of the oldest of them.",
+        _age(waiting, "held_at", now),
+    )
+    decisions = Decision.objects.all()
+    recorded = decisions.filter(state=DecisionState.RECORDED)
+    text = "Decisions that are not carried out yet."
+    gauge("decisions_recorded", text, recorded.count())
+    due = recorded.filter(due_at__lte=now)
+    text = "Decisions that are due, whatever blocks them."
+    gauge("decisions_due", text, due.count())
+    text = "How long the oldest of them has been due."
+    gauge("oldest_due_seconds", text, _age(due, "due_at", now))
+    in_doubt = decisions.in_doubt()
+    text = "Decisions whose outcome is not known."
+    gauge("decisions_in_doubt", text, in_doubt.count())
+    gauge(
+        "oldest_in_doubt_seconds",
+        "Age of the oldest of them.",
+        _age(in_doubt, "changed_at", now),
+    )
+    pulled = KillSwitch.objects.pulled().count()
+    gauge("kill_switches_pulled", "Kill switches that stop something.", pulled)
+    forged = unsigned.unsigned_total()
+    if forged is not None:
+        text = "Webhooks without a valid signature, ever."
+        gauge("webhooks_unsigned", text, forged)
+    active = Connection.objects.at_work()
+    failing = active.filter(failing_since__isnull=False).count()
+    gauge("connections_failing", "Connections that cannot be read.", failing)
+    text = "Connections through which nothing is decided."
+    gauge("connections_paused", text, active.filter(paused_at__isnull=False).count())
+    state = sealing_state(now)
+    text = "Entries of the ledger that no seal covers, up to 10,001."
+    gauge("ledger_unsealed", text, state.unsealed)
+    text = "Age of the oldest of them."
+    gauge("ledger_oldest_unsealed_seconds", text, _seconds(state.age))
+    sealed = _seconds(now - state.last.at) if state.last else NEVER
+    gauge("ledger_seal_age_seconds", "Since the ledger was last sealed.", sealed)
+    text = "Whether the sealer has stopped because of an error."
+    gauge("ledger_stopped", text, state.is_stopped)
+    check = Check.objects.latest_finished().first()
+    checked = _seconds(now - check.ended_at) if check and check.ended_at else NEVER
+    text = "Since the last full check of the ledger."
+    gauge("ledger_check_age_seconds", text, checked)
+    broken = check is not None and check.state == Check.State.BROKEN
+    gauge("ledger_broken", "Whether the last full check failed.", broken)
     text = "Since the last complete read of what MultiMail holds."
     ages = Gauge(
         "countersign_complete_age_seconds", text, ["connection"], registry=registry
@@ -76,94 +126,6 @@ def exposition() -> str:
     ):
         ticks.labels(job).set(_seconds(now - at))
     return generate_latest(registry).decode()
-
-
-# By the name and the words of a figure.
-Figures = Mapping[tuple[str, str], float]
-
-
-def _decisions(now: datetime) -> Figures:
-    waiting = desk_messages().awaiting_review()
-    decisions = Decision.objects.all()
-    recorded = decisions.filter(state=DecisionState.RECORDED)
-    in_doubt = decisions.in_doubt()
-    due = recorded.filter(due_at__lte=now)
-    forged = unsigned.unsigned_total()
-    return {
-        ("messages_waiting", "Messages waiting for a decision."): waiting.count(),
-        ("oldest_waiting_seconds", "Age of the oldest of them."): _age(
-            waiting, "held_at", now
-        ),
-        (
-            "decisions_recorded",
-            "Decisions that are not carried out yet.",
-        ): recorded.count(),
-        ("decisions_due", "Decisions that are due, whatever blocks them."): due.count(),
-        ("oldest_due_seconds", "How long the oldest of them has been due."): _age(
-            due, "due_at", now
-        ),
-        (
-            "decisions_in_doubt",
-            "Decisions whose outcome is not known.",
-        ): in_doubt.count(),
-        ("oldest_in_doubt_seconds", "Age of the oldest of them."): _age(
-            in_doubt, "changed_at", now
-        ),
-        (
-            "kill_switches_pulled",
-            "Kill switches that stop something.",
-        ): KillSwitch.objects.pulled().count(),
-        **(
-            {}
-            if forged is None
-            else {
-                (
-                    "webhooks_unsigned",
-                    "Webhooks without a valid signature, ever.",
-                ): forged
-            }
-        ),
-    }
-
-
-def _connections(now: datetime) -> Figures:
-    active = Connection.objects.at_work()
-    failing = active.filter(failing_since__isnull=False)
-    paused = active.filter(paused_at__isnull=False)
-    return {
-        ("connections_failing", "Connections that cannot be read."): failing.count(),
-        (
-            "connections_paused",
-            "Connections through which nothing is decided.",
-        ): paused.count(),
-    }
-
-
-def _ledger(now: datetime) -> Figures:
-    state = sealing_state(now)
-    check = Check.objects.latest_finished().first()
-    sealed = _seconds(now - state.last.at) if state.last else NEVER
-    checked = _seconds(now - check.ended_at) if check and check.ended_at else NEVER
-    broken = check is not None and check.state == Check.State.BROKEN
-    return {
-        (
-            "ledger_unsealed",
-            "Entries of the ledger that no seal covers, up to 10,001.",
-        ): state.unsealed,
-        ("ledger_oldest_unsealed_seconds", "Age of the oldest of them."): _seconds(
-            state.age
-        ),
-        ("ledger_seal_age_seconds", "Since the ledger was last sealed."): sealed,
-        (
-            "ledger_stopped",
-            "Whether the sealer has stopped because of an error.",
-        ): state.is_stopped,
-        (
-            "ledger_check_age_seconds",
-            "Since the last full check of the ledger.",
-        ): checked,
-        ("ledger_broken", "Whether the last full check failed."): broken,
-    }
 
 
 def _age(

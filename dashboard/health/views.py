@@ -58,7 +58,15 @@ def readyz(request: DeskRequest) -> HttpResponse:
 @require_safe
 def metrics(request: DeskRequest) -> HttpResponse:
     """Answer Prometheus, if it is on this host or has the token."""
-    if not (comes_from_this_host(request) or _has_metrics_token(request)):
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    presented = token.strip().encode("utf-8", "surrogateescape")
+    wanted = settings.METRICS_TOKEN.encode()
+    has_token = (
+        bool(wanted)
+        and scheme.lower() == "bearer"
+        and hmac.compare_digest(presented, wanted)
+    )
+    if not (comes_from_this_host(request) or has_token):
         sentence = (
             "Only for monitors on the same host, or with METRICS_TOKEN as bearer token."
         )
@@ -67,17 +75,6 @@ def metrics(request: DeskRequest) -> HttpResponse:
         )
     return HttpResponse(
         exposition(), content_type="text/plain; version=0.0.4; charset=utf-8"
-    )
-
-
-def _has_metrics_token(request: DeskRequest) -> bool:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    presented = token.strip().encode("utf-8", "surrogateescape")
-    wanted = settings.METRICS_TOKEN.encode()
-    return (
-        bool(wanted)
-        and scheme.lower() == "bearer"
-        and hmac.compare_digest(presented, wanted)
     )
 
 

@@ -151,7 +151,7 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
         head=("Day", "Decisions", "Median", "95th percentile"),
         rows=tuple(rows),
         empty="No decisions in the last 7 days.",
-        summary=_listed(
+        summary="; ".join(
             f"{day}: median {half}, 95th percentile {most}"
             for day, _, half, most in rows
         ),
@@ -168,7 +168,15 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
     """Return how much each reviewer decided, and how long messages were open before;
     sorted by name, not by number.
     """
-    rows = [_person(row) for row in found]
+    rows = [
+        (
+            row["person__name"] or row["person__email"],
+            row["number"],
+            row["approved"],
+            spoken(row["median"]) if row["noted"] else "an unknown time",
+        )
+        for row in found
+    ]
     return Panel(
         name="people",
         title="Decisions by reviewer",
@@ -179,7 +187,7 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
             for name, number, approved, half in rows
         ),
         empty="No decisions in the last 7 days.",
-        summary=_listed(
+        summary="; ".join(
             f"{name}: {number}, median {half}" for name, number, _, half in rows
         ),
         bars=bars(
@@ -193,23 +201,17 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
 
 def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
     """Return rejections and change requests, by the findings of the rules."""
-    named = sorted(
-        (row for row in found if row[0]), key=lambda row: (-row[1] - row[2], row[0])
-    )
-    findings = [
-        (_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]
-    ]
+    named = [row for row in found if row[0]]
+    named.sort(key=lambda row: (-row[1] - row[2], row[0]))
+    findings = []
+    for rule, rejected, back in named[:SHOWN]:
+        known = RULES.get(rule)
+        words = known.words if known else rule.replace("_", " ")
+        findings.append((words.capitalize(), rejected, back))
     if others := named[SHOWN:]:
-        findings.append(
-            (
-                "Other findings",
-                sum(row[1] for row in others),
-                sum(row[2] for row in others),
-            )
-        )
-    findings += [
-        ("No finding", rejected, back) for rule, rejected, back in found if not rule
-    ]
+        rejected = sum(row[1] for row in others)
+        findings.append(("Other findings", rejected, sum(row[2] for row in others)))
+    findings += [("No finding", *row[1:]) for row in found if not row[0]]
     return Panel(
         name="caught",
         title="Rejections by finding",
@@ -219,7 +221,7 @@ def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
             (words, str(rejected), str(back)) for words, rejected, back in findings
         ),
         empty="Nothing was rejected in the last 7 days.",
-        summary=_listed(
+        summary="; ".join(
             f"{words}: {_both(rejected, back)}" for words, rejected, back in findings
         ),
         bars=bars(
@@ -256,7 +258,7 @@ def _counted_panel(
     return Panel(
         **more,
         rows=tuple((words, counted(number)) for words, number, _ in some),
-        summary=_listed(
+        summary="; ".join(
             sentence.format(words=words, number=counted(number))
             for words, number, _ in some
         ),
@@ -279,6 +281,7 @@ def cause_of(sentence: str) -> str:
 
 
 def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
+
     causes: Counter[str] = Counter()
     for rule, explanation, number in made.ended_by_the_desk():
         causes["expired" if rule == "expiry" else cause_of(explanation)] += number
@@ -294,26 +297,7 @@ def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
     return causes
 
 
-def _person(row: Mapping[str, Any]) -> tuple[str, int, int, str]:
-    half = spoken(row["median"]) if row["noted"] else "an unknown time"
-    return (
-        row["person__name"] or row["person__email"],
-        row["number"],
-        row["approved"],
-        half,
-    )
-
-
-def _words(rule: str) -> str:
-    """A finding as the queue names it."""
-    known = RULES.get(rule)
-    return (known.words if known else rule.replace("_", " ")).capitalize()
-
-
 def _both(rejected: int, back: int) -> str:
-    parts = [f"{rejected} rejected"] if rejected or not back else []
-    return ", ".join([*parts, *([f"{back} changes requested"] if back else [])])
-
-
-def _listed(parts: Iterable[str]) -> str:
-    return "; ".join(parts)
+    if not back:
+        return f"{rejected} rejected"
+    return f"{f'{rejected} rejected, ' if rejected else ''}{back} changes requested"

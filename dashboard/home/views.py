@@ -26,13 +26,29 @@ def home(request: DeskRequest) -> HttpResponse:
     """Show waiting messages, the connections' health, and recent events; only the
     connections for a refresh.
     """
-    connections = connection_rows(request.actor, now=timezone.now())
-    fragment = "dashboard/_home_connections.html"
-    context = {"connections": connections} | (
-        {} if wants_fragment(request) else _today(request.actor)
-    )
+    actor = request.actor
+    now = timezone.now()
+    context: dict[str, Any] = {"connections": connection_rows(actor, now=now)}
+    if not wants_fragment(request):
+        visible = desk_messages().visible_to(actor)
+        today = Now() - timedelta(hours=24)
+        decisions = Decision.objects.visible_to(actor).recorded_since(today)
+        entries = Entry.objects.readable_by(actor).without_steps().newest_first()
+        context |= {
+            **_waiting(actor),
+            "approved": decisions.applied_as(Outcome.APPROVE).count(),
+            "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
+            "in_doubt": visible.in_doubt().count(),
+            "failed": visible.failed().changed_since(today).count(),
+            "lines": with_subjects(lines(entries[:12])),
+            "panels": overview_of(actor, now=now),
+            "now": now,
+        }
     return page_or_fragment(
-        request, page="dashboard/home.html", fragment=fragment, context=context
+        request,
+        page="dashboard/home.html",
+        fragment="dashboard/_home_connections.html",
+        context=context,
     )
 
 
@@ -49,22 +65,4 @@ def _waiting(actor: Actor) -> dict[str, Any]:
     return {
         "waiting": count_of(waiting),
         "oldest": waiting.for_name().oldest_first().first(),
-    }
-
-
-def _today(actor: Actor) -> dict[str, Any]:
-    visible = desk_messages().visible_to(actor)
-    today = Now() - timedelta(hours=24)
-    decisions = Decision.objects.visible_to(actor).recorded_since(today)
-    return {
-        **_waiting(actor),
-        "approved": decisions.applied_as(Outcome.APPROVE).count(),
-        "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
-        "in_doubt": visible.in_doubt().count(),
-        "failed": visible.failed().changed_since(today).count(),
-        "lines": with_subjects(
-            lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])
-        ),
-        "panels": overview_of(actor, now=timezone.now()),
-        "now": timezone.now(),
     }

@@ -172,13 +172,12 @@ async def _read_hints() -> None:
 def _hand_out(text: str) -> None:
     try:
         hint = json.loads(text)
-        if hint.get("kind") == "reach":
-            for page in _pages:
-                if page.person == hint["person"]:
-                    page.recheck()
-            return
+        is_reach = hint.get("kind") == "reach"
         for page in _pages:
-            page.offer(hint, text)
+            if not is_reach:
+                page.offer(hint, text)
+            elif page.person == hint["person"]:
+                page.recheck()
     except (AttributeError, KeyError, TypeError, ValueError):
         # A malformed message on the channel must not end this task: all pages depend on
         # it.
@@ -192,44 +191,47 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
     }
     origin = headers.get("origin", "")
     if origin and not _is_own_origin(origin, headers.get("host", "")):
-        await _answer(
-            send, 403, {"error": "This stream is only for the desk's own pages."}
-        )
-        return
+        error = "This stream is only for the desk's own pages."
+        return await _answer(send, 403, {"error": error})
     cors = []
     if origin:
         cors = [
             (b"access-control-allow-origin", origin.encode()),
             (b"access-control-allow-credentials", b"true"),
         ]
+    reader = None
     try:
         with _counted_opening(headers.get("cookie", "")):
             # Without a cookie do not ask the dashboard.
-            reader = (
-                await asyncio.to_thread(_ask_reader, headers)
-                if "cookie" in headers
-                else None
-            )
+            if "cookie" in headers:
+                reader = await asyncio.to_thread(_ask_reader, headers)
     except TooManyOpening:
         wait = (b"retry-after", str(RETRY_AFTER).encode())
-        await _answer(
-            send,
-            429,
-            {"error": "Too many live streams are being opened."},
-            [*cors, wait],
-        )
-        return
+        error = "Too many live streams are being opened."
+        return await _answer(send, 429, {"error": error}, [*cors, wait])
     except OSError:
-        await _answer(send, 503, {"error": "The desk is not responding."}, cors)
-        return
+        error = "The desk is not responding."
+        return await _answer(send, 503, {"error": error}, cors)
     if reader is None:
-        await _answer(send, 401, {"error": "Sign in at the desk first."}, cors)
-        return
+        error = "Sign in at the desk first."
+        return await _answer(send, 401, {"error": error}, cors)
     page = Page(reader[1], reader[0])
-    _displace_oldest(page.person)
+    own = [one for one in _pages if one.person == page.person]
+    own.sort(key=lambda one: one.opened_at)
+    # The oldest end and poll for a while: somebody looks at the page just opened.
+    for one in own[: max(0, len(own) + 1 - STREAMS_PER_PERSON)]:
+        one.displace()
     _pages.add(page)
     try:
-        await _begin(send, cors)
+        start = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"vary", b"Origin"),
+            *cors,
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": start})
         await _feed(page, headers, receive, send)
     finally:
         _pages.discard(page)
@@ -252,38 +254,6 @@ def _counted_opening(cookie: str) -> Iterator[None]:
         _opening[session] -= 1
         if not _opening[session]:
             del _opening[session]
-
-
-async def _begin(send: Send, cors: list[tuple[bytes, bytes]]) -> None:
-    """Send the headers of a stream."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [
-                (b"content-type", b"text/event-stream; charset=utf-8"),
-                (b"cache-control", b"no-store"),
-                (b"x-accel-buffering", b"no"),
-                (b"x-content-type-options", b"nosniff"),
-                (b"vary", b"Origin"),
-                *cors,
-            ],
-        }
-    )
-
-
-def _displace_oldest(person: str) -> None:
-    """End the oldest streams of this person, so that one more stays within the limit.
-
-    The oldest, because a page that was just opened is the one that somebody looks at.
-    The others poll for a while.
-    """
-    own = sorted(
-        (page for page in _pages if page.person == person),
-        key=lambda page: page.opened_at,
-    )
-    for page in own[: max(0, len(own) + 1 - STREAMS_PER_PERSON)]:
-        page.displace()
 
 
 async def _feed(
@@ -354,13 +324,8 @@ async def _answer(
         (b"x-content-type-options", b"nosniff"),
         (b"connection", b"close"),
     ]
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": start + (headers or []),
-        }
-    )
+    start += headers or []
+    await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from audit.models import Entry
-    from audit.trail.sentences import Piece, Sentence
+    from audit.trail.sentences import Sentence
 
 register = template.Library()
 
@@ -52,13 +52,13 @@ def through(line: "Entry") -> str:
     """
     surface = line.surface
     address = line.details.get("address", "")
+    parts = []
     # A worker acts through nothing but itself.
-    way = (
-        f"through {words.SURFACES.get(surface, surface)}"
-        if surface and surface != "worker"
-        else ""
-    )
-    return ", ".join(filter(None, (way, address and f"from {address}")))
+    if surface and surface != "worker":
+        parts.append(f"through {surface_word(surface)}")
+    if address:
+        parts.append(f"from {address}")
+    return ", ".join(parts)
 
 
 @register.filter
@@ -84,16 +84,12 @@ def turned(line: "Entry") -> list[tuple[str, str, str]]:
 
 def _named(written: str) -> dict[str, str] | None:
     """Return what `name: value; other: value` says; None for what is written otherwise."""
-    parts = (
-        [part.partition(": ") for part in written.split("; ")]
-        if written not in ("", NOTHING)
-        else []
-    )
-    return (
-        {name: value for name, _, value in parts}
-        if all(colon for _, colon, _ in parts)
-        else None
-    )
+    if written in ("", NOTHING):
+        return {}
+    parts = [part.partition(": ") for part in written.split("; ")]
+    if not all(colon for _, colon, _ in parts):
+        return None
+    return {name: value for name, _, value in parts}
 
 
 _LINE = """<li id="line-{}" class="{}">
@@ -134,11 +130,8 @@ def line_where(line: "Entry", *, links: bool, brief: bool) -> SafeString:
             '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
         )
     mark = format_html(form, short(whole), whole, _audit()) if whole else ""
-    number = (
-        ""
-        if brief
-        else format_html(' <span class="nums" title="Entry number">#{}</span>', line.pk)
-    )
+    form = "" if brief else ' <span class="nums" title="Entry number">#{}</span>'
+    number = format_html(form, line.pk)
     return format_html(
         '<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number
     )
@@ -187,18 +180,10 @@ def line_details(
         parts.append(_more("{}", explanation))
     if not brief:
         if line.is_redacted:
-            parts.append(
-                format_html(
-                    '<span class="more faint">{}</span>',
-                    "Personal details were removed.",
-                )
-            )
+            removed = "Personal details were removed."
+            parts.append(format_html('<span class="more faint">{}</span>', removed))
         if change:
-            turns = format_html_join(
-                "",
-                "<span>{}{}</span>",
-                ((_name(name), _turn(old, new)) for name, old, new in change),
-            )
+            turns = format_html_join("", "{}", ((_turn(*one),) for one in change))
             parts.append(format_html('<span class="more turned">{}</span>', turns))
         rows = ((name, ink(value)) for name, value in facts(line))
         parts.append(
@@ -215,25 +200,18 @@ def _more(form: str, text: str) -> SafeString:
     return format_html(f'<span class="more">{form}</span>', ink(text))
 
 
-def _name(name: str) -> SafeString | str:
-    return (
-        format_html('<span class="faint">{}:</span> ', ink(capfirst(name)))
-        if name
-        else ""
-    )
-
-
-def _turn(old: str, new: str) -> SafeString:
-    return format_html(
-        "{}{}{}",
-        format_html('<del><span class="sr-only">was </span>{}</del>', ink(old))
-        if old
-        else "",
-        format_html(' <span aria-hidden="true">{}</span> ', "→") if old and new else "",
-        format_html('<ins><span class="sr-only">is </span>{}</ins>', ink(new))
-        if new
-        else "",
-    )
+def _turn(name: str, old: str, new: str) -> SafeString:
+    form = "<span>"
+    if name:
+        form += '<span class="faint">{}:</span> '
+    if old:
+        form += '<del><span class="sr-only">was </span>{}</del>'
+    if old and new:
+        form += ' <span aria-hidden="true">→</span> '
+    if new:
+        form += '<ins><span class="sr-only">is </span>{}</ins>'
+    shown = [ink(text) for text in (capfirst(name), old, new) if text]
+    return format_html(f"{form}</span>", *shown)
 
 
 @register.simple_tag
@@ -241,12 +219,12 @@ def sentence(one: "Sentence") -> SafeString:
     """Return a sentence, each piece shown as its kind is: a tag, because no white space
     may come between them.
     """
-    return format_html_join("", "{}", ((_piece(piece),) for piece in one.pieces))
-
-
-def _piece(piece: "Piece") -> SafeString | str:
-    if piece.kind == "moment":
-        return dated(piece.at)
-    if piece.kind == "code":
-        return format_html('<span class="mono">{}</span>', ink(piece.text))
-    return ink(piece.text) if piece.kind == "theirs" else piece.text
+    shown: list[SafeString | str] = []
+    for piece in one.pieces:
+        if piece.kind == "moment":
+            shown.append(dated(piece.at))
+        elif piece.kind == "code":
+            shown.append(format_html('<span class="mono">{}</span>', ink(piece.text)))
+        else:
+            shown.append(ink(piece.text) if piece.kind == "theirs" else piece.text)
+    return format_html_join("", "{}", ((part,) for part in shown))
