@@ -33,24 +33,21 @@ class PeriodicThread(threading.Thread):
         """Send until asked to stop. If it fails, its worker ends, and the launcher
         starts both again.
         """
+        due = dict.fromkeys(self._table, time.monotonic())
         try:
-            self._send_due()
+            while not self._ending.wait(min(due.values()) - time.monotonic()):
+                for job, at in due.items():
+                    if at <= time.monotonic():
+                        self._send(job)
+                        # Count from now and not from the due time: missed periods are
+                        # not made up for.
+                        due[job] = time.monotonic() + self._table[job]["schedule"]
         finally:
             if not self._ending.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def end(self) -> None:
         self._ending.set()
-
-    def _send_due(self) -> None:
-        due = dict.fromkeys(self._table, time.monotonic())
-        while not self._ending.wait(min(due.values()) - time.monotonic()):
-            for job, at in due.items():
-                if at <= time.monotonic():
-                    self._send(job)
-                    # Count from now and not from the due time: missed periods are not
-                    # made up for.
-                    due[job] = time.monotonic() + self._table[job]["schedule"]
 
     def _send(self, job: str) -> None:
         entry = self._table[job]

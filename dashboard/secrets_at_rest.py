@@ -45,7 +45,7 @@ class _Kind:
     json: str = ""
     names: tuple[str, ...] = ()
 
-    def rows(self) -> "models.QuerySet[models.Model]":
+    def stored(self) -> "models.QuerySet[models.Model]":
         """The model's rows, with each secret as it is stored."""
         stored = {
             f"stored_{name}": Cast(name, models.TextField()) for name in self.fields
@@ -56,6 +56,14 @@ class _Kind:
             **stored
         )
         return rows.only("pk", *([self.json] if self.json else [])).order_by("pk")
+
+    def rows(self) -> Iterator[models.Model]:
+        """Read them, some at a time."""
+        rows = self.stored()
+        chunk = list(rows[:CHUNK])
+        while chunk:
+            yield from chunk
+            chunk = list(rows.filter(pk__gt=chunk[-1].pk)[:CHUNK])
 
     def tokens(self, row: Any) -> Iterator[str]:
         """All secrets of a row, as they are stored."""
@@ -99,7 +107,7 @@ def rotate(
     tally = Tally()
     for kind in _kinds():
         before = tally.older
-        for row in _each(kind):
+        for row in kind.rows():
             tokens = list(kind.tokens(row))
             older = sum(not uses_newest_key(token) for token in tokens)
             tally.secrets += len(tokens)
@@ -130,21 +138,13 @@ def _kinds() -> Iterator[_Kind]:
             yield _Kind(model, tuple(fields), json, names)
 
 
-def _each(kind: _Kind) -> Iterator[models.Model]:
-    rows = kind.rows()
-    last = None
-    while chunk := list((rows if last is None else rows.filter(pk__gt=last))[:CHUNK]):
-        yield from chunk
-        last = chunk[-1].pk
-
-
 def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
     """Renew one row under a lock, so that a concurrent change of a secret is not
     overwritten.
     """
     try:
         with transaction.atomic():
-            locked = kind.rows().select_for_update(no_key=True).filter(pk=key).first()
+            locked = kind.stored().select_for_update(no_key=True).filter(pk=key).first()
             if locked is not None:
                 kind.model._base_manager.filter(pk=key).update(**kind.renewed(locked))
                 tally.rows += 1
@@ -153,8 +153,6 @@ def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
 
 
 def _reencrypted(stored: Any) -> Any:
-    return (
-        [_reencrypted(one) for one in stored]
-        if isinstance(stored, list)
-        else encrypt(decrypt(stored))
-    )
+    if isinstance(stored, list):
+        return [_reencrypted(one) for one in stored]
+    return encrypt(decrypt(stored))

@@ -18,21 +18,19 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
-def _with_intake(desk: Application) -> Application:
+application: Application = get_wsgi_application()
+if os.environ.get("SERVE") != "gateway":
     from dashboard.serving.webhooks import PATH, Intake
 
-    intake = Intake()
+    _desk = application
+    _intake = Intake()
 
     def application(
         environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        handler = intake if environ.get("PATH_INFO", "").startswith(PATH) else desk
+        """Answer webhooks the short way, and the rest by all of Django."""
+        handler = _intake if environ.get("PATH_INFO", "").startswith(PATH) else _desk
         return handler(environ, start_response)
 
-    return application
 
-
-application: Application = get_wsgi_application()
-if os.environ.get("SERVE") != "gateway":
-    application = _with_intake(application)
 collect_rarely()

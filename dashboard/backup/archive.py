@@ -68,10 +68,16 @@ class BackupWriter:
             {"format": FORMAT, **facts, "files": self._files}, indent=1, sort_keys=True
         ).encode()
         self._archive.writestr(MANIFEST, manifest)
-        sealed = _encrypt(
-            {**secrets, "manifest": hashlib.sha256(manifest).hexdigest()}, passphrase
-        )
-        self._archive.writestr(SECRETS, sealed)
+        # The passphrase vouches for the manifest too, and so for all of the backup.
+        checksum = hashlib.sha256(manifest).hexdigest()
+        content = json.dumps({**secrets, "manifest": checksum}).encode()
+        salt = os.urandom(16)
+        nonce = os.urandom(12)
+        data = AESGCM(_key(passphrase, salt)).encrypt(nonce, content, None)
+        sealed = {"kdf": "scrypt", "cipher": "AES-256-GCM"}
+        for name, part in (("salt", salt), ("nonce", nonce), ("data", data)):
+            sealed[name] = base64.b64encode(part).decode()
+        self._archive.writestr(SECRETS, json.dumps(sealed).encode())
 
 
 class CountedFile:
@@ -168,7 +174,12 @@ class Backup:
         name.
         """
         try:
-            secrets = _decrypt(self._archive.read(SECRETS), passphrase)
+            sealed = json.loads(self._archive.read(SECRETS))
+            salt, nonce, data = (
+                base64.b64decode(sealed[name]) for name in ("salt", "nonce", "data")
+            )
+            content = AESGCM(_key(passphrase, salt)).decrypt(nonce, data, None)
+            secrets: dict[str, Any] = json.loads(content)
         except InvalidTag:
             raise BackupError(
                 f"The passphrase does not open the keys in {self.path}: it is wrong, or the keys were altered."
@@ -182,28 +193,6 @@ class Backup:
                 f"{self.path} was altered: its content is not what was written with this passphrase."
             )
         return secrets
-
-
-def _encrypt(secrets: Mapping[str, Any], passphrase: str) -> bytes:
-    salt = os.urandom(16)
-    nonce = os.urandom(12)
-    data = AESGCM(_key(passphrase, salt)).encrypt(
-        nonce, json.dumps(secrets).encode(), None
-    )
-    parts = {"salt": salt, "nonce": nonce, "data": data}
-    encoded = {name: base64.b64encode(value).decode() for name, value in parts.items()}
-    return json.dumps({"kdf": "scrypt", "cipher": "AES-256-GCM", **encoded}).encode()
-
-
-def _decrypt(sealed: bytes, passphrase: str) -> dict[str, Any]:
-    encoded = json.loads(sealed)
-    salt, nonce, data = (
-        base64.b64decode(encoded[name]) for name in ("salt", "nonce", "data")
-    )
-    secrets: dict[str, Any] = json.loads(
-        AESGCM(_key(passphrase, salt)).decrypt(nonce, data, None)
-    )
-    return secrets
 
 
 def _key(passphrase: str, salt: bytes) -> bytes:

@@ -31,8 +31,17 @@ def unpack(
     backup.check()
     secrets = backup.secrets(passphrase)
     keys = {name: str(secrets["keys"][name]) for name in NAMES}
-    for name in NAMES:
-        _refuse_another_key(name, keys[name], environment)
+    for name, of_backup in keys.items():
+        # SECRET_KEY has a separate variable for older keys; the others list them after
+        # the newest.
+        older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
+        here = _keys_in(name, environment)
+        if here and not _split(of_backup) <= here | _keys_in(older, environment):
+            way = f"into {older}" if older else "behind it, with a comma between them"
+            raise BackupError(
+                f"{name} is set and differs from the backup's. Leave it out to use the backup's, or put the backup's "
+                f"{way}."
+            )
     write_credentials(folder / FILE, keys)
     for name in DEMO_FILES:
         if text := secrets["files"].get(name):
@@ -41,20 +50,6 @@ def unpack(
             )
             with open(opener, "w", encoding="utf-8") as file:
                 file.write(text)
-
-
-def _refuse_another_key(
-    name: str, of_backup: str, environment: Mapping[str, str]
-) -> None:
-    # SECRET_KEY has a separate variable for older keys; the others list them after the
-    # newest.
-    older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
-    here = _keys_in(name, environment)
-    if here and not _split(of_backup) <= here | _keys_in(older, environment):
-        way = f"into {older}" if older else "behind it, with a comma between them"
-        raise BackupError(
-            f"{name} is set and differs from the backup's. Leave it out to use the backup's, or put the backup's {way}."
-        )
 
 
 def _keys_in(name: str, environment: Mapping[str, str]) -> set[str]:

@@ -41,11 +41,9 @@ def is_denied(request: HttpRequest, status: int) -> bool:
     denies nothing.
     """
     match = request.resolver_match
-    if (
-        match is None
-        or status not in (403, 404)
-        or (status == 404 and not match.kwargs)
-    ):
+    if match is None or (status == 404 and not match.kwargs):
+        return False
+    if status not in (403, 404):
         return False
     return bool(request.actor.kind == "person")  # type: ignore[attr-defined]
 
@@ -70,16 +68,11 @@ def note_denied(request: HttpRequest, status: int) -> None:
     if (request.method, path) in told or refused.exists():
         return
     # The requested message, if there is one, so that the attempt is in its audit trail.
-    named = (
-        request.resolver_match.kwargs.get("public_id")
-        if request.resolver_match
-        else None
-    )
-    message = (
-        Message.objects.filter(public_id=named).first()
-        if isinstance(named, UUID)
-        else None
-    )
+    message = None
+    match = request.resolver_match
+    named = match.kwargs.get("public_id") if match else None
+    if isinstance(named, UUID):
+        message = Message.objects.filter(public_id=named).first()
     log.warning(
         "access denied", extra={"path": path, "status": status, "person": actor.id}
     )

@@ -74,17 +74,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 @requires_csrf_token
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, with the reason if one of our own views gave one."""
-    reason = (
-        str(exception.args[0])
-        if exception.args and isinstance(exception.args[0], str)
-        else ""
-    )
-    return _error(
-        request,
-        404,
-        "Page not found",
-        reason or "There is no page at this address. Check it, or go to the queue.",
-    )
+    sentence = "There is no page at this address. Check it, or go to the queue."
+    if exception.args and isinstance(exception.args[0], str):
+        sentence = exception.args[0] or sentence
+    return _error(request, 404, "Page not found", sentence)
 
 
 def only_pressed(request: HttpRequest) -> HttpResponse:

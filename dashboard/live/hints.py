@@ -50,9 +50,8 @@ def on_recorded(
         and entry.action not in _QUIET
     ):
         known = about if isinstance(about, Message | Decision) else None
-        _after_commit(
-            _send, entry.message, entry.action, known, bool(details.get("brake"))
-        )
+        is_apart = bool(details.get("brake"))
+        _after_commit(_send, entry.message, entry.action, known, is_apart)
     elif entry.action.startswith(_BESIDE) and isinstance(
         about, Claim | Snooze | Comment
     ):

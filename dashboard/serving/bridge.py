@@ -108,10 +108,8 @@ class WsgiBridge:
         request = self._usages.request(environ)
         with SpooledTemporaryFile(IN_MEMORY) as body:
             try:
-                if (
-                    environ["QUERY_STRING"].count("&")
-                    >= settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
-                ):
+                most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+                if environ["QUERY_STRING"].count("&") >= most:
                     raise TooManyParameters
                 is_read = await self._take_body(environ, request, receive, body)
                 request.begin()
@@ -167,7 +165,23 @@ class WsgiBridge:
             # body.
             environ.pop("CONTENT_LENGTH", None)
             return False
-        await _receive_body(receive, request, body, most=most)
+        began = time.monotonic()
+        is_complete = False
+        while not is_complete:
+            left = began + seconds_allowed(body.tell()) - time.monotonic()
+            try:
+                async with asyncio.timeout(left):
+                    message = await receive()
+            except TimeoutError:
+                raise BodyTooSlow from None
+            if message["type"] != "http.request":
+                raise BodyIncomplete
+            body.write(message.get("body", b""))
+            if body.tell() > most:
+                raise BodyTooLarge
+            request.hold_body(body.tell())
+            request.check_held()
+            is_complete = not message.get("more_body")
         environ["CONTENT_LENGTH"] = str(body.tell())
         return True
 
@@ -182,20 +196,13 @@ class WsgiBridge:
             if answer.has_failed and not answer.has_begun:
                 await _refuse(send, ApplicationFailed())
                 return
-            # The unread rest of a body would be parsed as the connection's next
-            # request.
-            headers = (
-                answer.headers
-                if is_read
-                else [*answer.headers, (b"connection", b"close")]
-            )
-            await send(
-                {
-                    "type": "http.response.start",
-                    "status": answer.status,
-                    "headers": headers,
-                }
-            )
+            headers = answer.headers
+            if not is_read:
+                # The unread rest of a body would be parsed as the connection's next
+                # request.
+                headers = [*headers, (b"connection", b"close")]
+            start = {"type": "http.response.start", "status": answer.status}
+            await send({**start, "headers": headers})
             while True:
                 piece = answer.take()
                 if not piece and not answer.is_consumed:
@@ -206,13 +213,8 @@ class WsgiBridge:
                     # Do not end the response, so that the client sees that it is
                     # truncated.
                     return
-                await send(
-                    {
-                        "type": "http.response.body",
-                        "body": piece,
-                        "more_body": not is_last,
-                    }
-                )
+                body = {"type": "http.response.body", "body": piece}
+                await send({**body, "more_body": not is_last})
                 if is_last:
                     return
         finally:
@@ -254,34 +256,6 @@ def environ_of(scope: Scope) -> Environ:
         text = value.decode("latin-1")
         environ[key] = f"{environ[key]},{text}" if key in environ else text
     return environ
-
-
-async def _receive_body(
-    receive: Receive,
-    request: CountedRequest,
-    body: "SpooledTemporaryFile[bytes]",
-    *,
-    most: int,
-) -> None:
-    """Read the body within `seconds_allowed`."""
-    began = time.monotonic()
-    while True:
-        try:
-            async with asyncio.timeout(
-                began + seconds_allowed(body.tell()) - time.monotonic()
-            ):
-                message = await receive()
-        except TimeoutError:
-            raise BodyTooSlow from None
-        if message["type"] != "http.request":
-            raise BodyIncomplete
-        body.write(message.get("body", b""))
-        if body.tell() > most:
-            raise BodyTooLarge
-        request.hold_body(body.tell())
-        request.check_held()
-        if not message.get("more_body"):
-            return
 
 
 def seconds_allowed(received: int) -> float:

@@ -37,14 +37,8 @@ def most_body(environ: dict[str, Any]) -> int:
     """
     for path, most, headers in _RULES:
         if environ["PATH_INFO"].startswith(path):
-            return (
-                most
-                if all(
-                    f"HTTP_{name.upper().replace('-', '_')}" in environ
-                    for name in headers
-                )
-                else 0
-            )
+            names = (f"HTTP_{name.upper().replace('-', '_')}" for name in headers)
+            return most if all(name in environ for name in names) else 0
     return _MOST
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpRequest, HttpResponseBase
 
 from approvals.intake.webhooks import multimail_webhook
 from dashboard.frame.middleware import SecurityHeadersMiddleware, TraceMiddleware
@@ -23,13 +22,11 @@ class Intake(WSGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:
         """Build the chain, outermost last."""
-        chain: Any = convert_exception_to_response(_answer)
+        chain: Any = convert_exception_to_response(
+            lambda request: multimail_webhook(
+                request, request.path_info.removeprefix(PATH).removesuffix("/")
+            )
+        )
         for middleware in (SecurityHeadersMiddleware, TraceMiddleware):
             chain = convert_exception_to_response(middleware(chain))
         self._middleware_chain = chain
-
-
-def _answer(request: HttpRequest) -> HttpResponseBase:
-    return multimail_webhook(
-        request, request.path_info.removeprefix(PATH).removesuffix("/")
-    )

@@ -82,11 +82,10 @@ def age(value: datetime | None) -> SafeString | str:
 @register.filter
 def lasting(value: datetime | None) -> SafeString | str:
     """Return for how long, as `24 min`, in the middle of a sentence."""
-    return (
-        _time(value, distance(value).replace("just now", "under a minute"), "lasting")
-        if value
-        else ""
-    )
+    if not value:
+        return ""
+    words = distance(value).replace("just now", "under a minute")
+    return _time(value, words, "lasting")
 
 
 @register.filter
@@ -103,9 +102,9 @@ def clock(value: datetime | None) -> SafeString | str:
     """Return the time of day, as `10:42:07 UTC`: without the zone it would seem out of
     date elsewhere.
     """
-    return (
-        _time(value, f"{there(value):%H:%M:%S} {zone_word(value)}", "") if value else ""
-    )
+    if not value:
+        return ""
+    return _time(value, f"{there(value):%H:%M:%S} {zone_word(value)}", "")
 
 
 @register.filter
@@ -164,9 +163,8 @@ def _time(value: datetime, words: str, kind: str) -> SafeString:
     zone = zone_word(value)
     exact = f"{utc[:19]} UTC"
     if zone != "UTC":
-        exact = (
-            f"{there(value).isoformat(' ', 'seconds')[:19]} {zone}, {utc[11:19]} UTC"
-        )
+        local = there(value).isoformat(" ", "seconds")[:19]
+        exact = f"{local} {zone}, {utc[11:19]} UTC"
     live = f' data-live="{kind}"' if kind else ""
     # None of these is anybody's text, so nothing is to be escaped.
     return SafeString(
@@ -183,9 +181,8 @@ def ink(value: Any) -> SafeString:
     if text.isascii() and text.isprintable() and len(text) <= MAX_INK:
         # Most text has nothing to draw.
         return SafeString(f"<bdi>{escape(text)}</bdi>")
-    left_out = (
-        f"… ({len(text) - MAX_INK:,} more characters)" if len(text) > MAX_INK else ""
-    )
+    rest = len(text) - MAX_INK
+    left_out = f"… ({rest:,} more characters)" if rest > 0 else ""
     drawn = format_html_join(
         "",
         "{}",
@@ -206,9 +203,9 @@ def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
     others: list[tuple[str, str]] = []
     for name, value in (trigger or {}).items():
         if name in words.ORIGIN:
-            known[words.ORIGIN[name]] = (
-                str(value).lstrip("#") if name == "discord_channel" else str(value)
-            )
+            text = str(value)
+            is_channel = name == "discord_channel"
+            known[words.ORIGIN[name]] = text.lstrip("#") if is_channel else text
         elif isinstance(value, str | int | float | bool):
             others.append((str(name), str(value)))
     return {**known, "others": others[:20]}
@@ -265,11 +262,9 @@ def head_of_body(head: Any, size: int) -> SafeString:
     """
     raw = bytes(head)
     drawn = ink(raw.decode("utf-8", "replace"))
-    return (
-        format_html("{}\n… {} more bytes", drawn, size - len(raw))
-        if size > len(raw)
-        else drawn
-    )
+    if size <= len(raw):
+        return drawn
+    return format_html("{}\n… {} more bytes", drawn, size - len(raw))
 
 
 @register.filter

@@ -37,6 +37,13 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
     selects it.
     """
     one = row.message
+    if row.is_inbound:
+        sender = ink(one.sender or "sender not known")
+        correspondent = format_html('<span class="quiet">From</span> {}', sender)
+    elif one.recipients:
+        correspondent = ink(one.recipients[0])
+    else:
+        correspondent = _span("quiet", "Recipient not known yet")
     address = f"{row.address}{context['queue_query']}"
     is_open = one == context.get("message")
     link = format_html(
@@ -47,7 +54,7 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
         format_html(' aria-current="{}"', "true") if is_open else "",
         format_html(
             _TO,
-            _correspondent(row),
+            correspondent,
             _span("faint", f"+{row.others}") if row.others else "",
             age(one.held_at),
         ),
@@ -60,20 +67,6 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
         "{}{}",
         format_html(_PICK, one.public_id, f"Select: {_shortened(str(one), 200)}"),
         link,
-    )
-
-
-def _correspondent(row: "Row") -> SafeString:
-    """Return who sent a received message, or the first recipient of any other."""
-    one = row.message
-    if row.is_inbound:
-        return format_html(
-            '<span class="quiet">From</span> {}', ink(one.sender or "sender not known")
-        )
-    return (
-        ink(one.recipients[0])
-        if one.recipients
-        else _span("quiet", "Recipient not known yet")
     )
 
 
@@ -122,10 +115,8 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
             "rose", format_html("{}Late by {}", icon("clock"), lasting(row.late_since))
         )
     if row.score.level == "high":
-        yield _chip(
-            "shape rose",
-            _span("clip", f"High: {row.reasons}" if row.reasons else "High"),
-        )
+        words = f"High: {row.reasons}" if row.reasons else "High"
+        yield _chip("shape rose", _span("clip", words))
     elif row.score.level:
         yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Notice"))
     if one.try_number > 1:
@@ -133,16 +124,14 @@ def _warnings(row: "Row") -> Iterator[SafeString]:
     if expiry and expiry.is_over:
         yield _chip("rose", format_html("{}{}", icon("clock"), "Expired"))
     elif expiry and expiry.is_soon:
-        words = format_html(
-            "{}<span>Expires in {}</span>", icon("clock"), lasting(expiry.at)
-        )
-        yield _chip("rose" if expiry.is_near else "amber", words)
+        form = "{}<span>Expires in {}</span>"
+        left = format_html(form, icon("clock"), lasting(expiry.at))
+        yield _chip("rose" if expiry.is_near else "amber", left)
     if not one.revision_id and one.state == "held":
-        yield (
-            _chip("shape rose", "Could not be read")
-            if one.fetch_tries >= 3
-            else _chip("", "Fetching")
-        )
+        if one.fetch_tries >= 3:
+            yield _chip("shape rose", "Could not be read")
+        else:
+            yield _chip("", "Fetching")
 
 
 def _people(row: "Row") -> Iterator[SafeString]:
@@ -151,17 +140,11 @@ def _people(row: "Row") -> Iterator[SafeString]:
     """
     demand = row.demand if row.is_held else None
     if demand and demand.takes_several:
-        yield _formatted(
-            _APPROVALS,
-            f"{demand.progress} approved{', by you too' if demand.has_approved else ''}",
-        )
+        too = ", by you too" if demand.has_approved else ""
+        yield _formatted(_APPROVALS, f"{demand.progress} approved{too}")
     if demand and demand.warning:
-        yield _chip(
-            "shape rose",
-            format_html(
-                "{}{}", icon("warn"), "Too few people may approve: ask an admin"
-            ),
-        )
+        words = "Too few people may approve: ask an admin"
+        yield _chip("shape rose", format_html("{}{}", icon("warn"), words))
     if row.holder:
         # Scripts change who has claimed it while the page is open, and not to whom it
         # is assigned.
@@ -192,8 +175,6 @@ def _formatted(form: str, *words: SafeString | str) -> SafeString:
 
 
 def _shortened(text: str, length: int) -> str:
-    return (
-        text
-        if text.isascii() and len(text) <= length
-        else Truncator(text).chars(length)
-    )
+    if text.isascii() and len(text) <= length:
+        return text
+    return Truncator(text).chars(length)

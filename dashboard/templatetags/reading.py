@@ -31,11 +31,8 @@ def day(value: datetime | None) -> SafeString | str:
         return ""
     local = there(value)
     datetime_utc = value.astimezone(UTC).isoformat(timespec="seconds")
-    words = (
-        f"{local:%-d %b}"
-        if local.year == there(timezone.now()).year
-        else f"{local:%-d %b %Y}"
-    )
+    is_this_year = local.year == there(timezone.now()).year
+    words = f"{local:%-d %b}" if is_this_year else f"{local:%-d %b %Y}"
     title = f"{local:%F %T} {zone_word(value)}"
     return format_html(
         '<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words
@@ -70,7 +67,12 @@ def parts(piece: Any, empty: str = "") -> SafeString:
     if empty and not piece.total:
         return format_html('<span class="quiet">{}</span>', empty)
     return format_html_join(
-        "", "{}", ((_marked(is_mark, text),) for is_mark, text in piece.parts)
+        "",
+        "{}",
+        (
+            (format_html('<span class="ghost">{}</span>', text) if is_mark else text,)
+            for is_mark, text in piece.parts
+        ),
     )
 
 
@@ -98,18 +100,11 @@ def runs(row: list[tuple[bool, str]]) -> SafeString:
     """Return one row of a comparison of two names, with the letters that differ
     underlined.
     """
-    return format_html_join(
-        "", "{}", ((_underlined(differs, text),) for differs, text in row)
-    )
-
-
-def _underlined(differs: bool, text: str) -> SafeString | str:
-    # One character for each that cannot be seen: the rows must stay aligned.
-    seen = "".join(
-        "\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally())
-    )
-    return format_html("<u>{}</u>", seen) if differs else seen
-
-
-def _marked(is_mark: bool, text: str) -> SafeString | str:
-    return format_html('<span class="ghost">{}</span>', text) if is_mark else text
+    shown: list[SafeString | str] = []
+    for differs, text in row:
+        # One character for each that cannot be seen: the rows must stay aligned.
+        seen = "".join(
+            "\ufffd" if is_mark else piece for is_mark, piece in pieces(text, Tally())
+        )
+        shown.append(format_html("<u>{}</u>", seen) if differs else seen)
+    return format_html_join("", "{}", ((part,) for part in shown))

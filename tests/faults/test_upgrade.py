@@ -106,7 +106,7 @@ def test_database_of_the_last_release_is_migrated_with_its_unfinished_work(
 
 @pytest.mark.django_db
 def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
-    Command()._refuse_newer()
+    Command()._refuse_unusable(restoring=True)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO django_migrations (app, name, applied) VALUES ('approvals', '9999_what_comes', now())"
@@ -115,7 +115,7 @@ def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
         CommandError,
         match=r"newer Countersign.*\(approvals\.9999_what_comes\).*Nothing was changed",
     ):
-        Command()._refuse_newer()
+        Command()._refuse_unusable(restoring=True)
     found, _ = examine_postgresql()
     assert (
         "The database was used by a newer Countersign (approvals.9999_what_comes)."
@@ -125,13 +125,13 @@ def test_database_that_a_newer_release_used_is_refused_with_a_sentence():
 
 @pytest.mark.django_db
 def test_database_into_which_a_restore_was_cut_off_is_refused():
-    Command()._refuse_half_restored()
+    Command()._refuse_unusable(restoring=False)
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE {MARKER} ()")
     with pytest.raises(
         CommandError, match=r"restore into this database was interrupted"
     ):
-        Command()._refuse_half_restored()
+        Command()._refuse_unusable(restoring=False)
 
 
 @pytest.mark.parametrize(

@@ -141,19 +141,30 @@ def test_stream_over_the_limit_of_a_person_ends_the_oldest_and_notifies_its_page
     own = [live.Page(EVERYTHING, "7", opened_at=at) for at in (3.0, 1.0, 2.0)]
     others = [live.Page(EVERYTHING, "8", opened_at=0.0) for _ in range(3)]
     live._pages.update({*own, *others})
+    monkeypatch.setattr(live, "_ask_reader", lambda _: ("7", EVERYTHING))
+
+    async def send(message):
+        pass
+
+    async def leave():
+        return {"type": "http.disconnect"}
+
     try:
-        live._displace_oldest("7")
+        in_own_loop(live.application(asked([(b"cookie", b"a")]), leave, send))
     finally:
         live._pages.difference_update({*own, *others})
-    assert [page.is_displaced for page in (*own, *others)] == [
-        False,
-        True,
-        False,
-        False,
-        False,
-        False,
-    ]
+    assert [page for page in (*own, *others) if page.is_displaced] == [own[1]]
     assert feed(monkeypatch, own[1], []) == "event: limit\ndata: 1\n\n"
+
+
+def asked(headers):
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": "/live/",
+        "query_string": b"",
+        "headers": headers,
+    }
 
 
 def test_whoever_sends_no_cookie_costs_the_desk_no_question(monkeypatch):
@@ -165,12 +176,5 @@ def test_whoever_sends_no_cookie_costs_the_desk_no_question(monkeypatch):
     monkeypatch.setattr(
         live, "_ask_reader", lambda _: pytest.fail("the desk was asked")
     )
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/live/",
-        "query_string": b"",
-        "headers": [],
-    }
-    in_own_loop(live.application(scope, None, send))
+    in_own_loop(live.application(asked([]), None, send))
     assert sent[0]["status"] == 401

@@ -19,6 +19,7 @@ from dashboard.backup.archive import (
     DUMP,
     SEALS,
     BackupError,
+    CountedFile,
     new_backup,
     read_passphrase,
 )
@@ -60,12 +61,9 @@ class Command(BaseCommand):
             facts = _write(path, passphrase)
         except BackupError as error:
             raise CommandError(str(error)) from None
-        seal = facts["seal"]
-        sealed = (
-            f"sealed up to entry {seal['size']:,} by seal {seal['number']:,}"
-            if seal
-            else "without a seal"
-        )
+        sealed = "without a seal"
+        if seal := facts["seal"]:
+            sealed = f"sealed up to entry {seal['size']:,} by seal {seal['number']:,}"
         moment = facts["made_at"][:19].replace("T", " ")
         self.stdout.write(
             f"{path} holds the desk as of {moment} UTC: {facts['entries']:,} entries of the ledger, {sealed}; "
@@ -78,7 +76,8 @@ class Command(BaseCommand):
 def _write(path: Path, passphrase: str) -> dict[str, Any]:
     url = owner_url()
     with new_backup(path) as backup:
-        _copy_seals(backup.add(SEALS))
+        with backup.add(SEALS) as copy:
+            _copy_seals(copy)
         # Record it before the dump, so that the dump contains it.
         with transaction.atomic():
             record("backup.made", actor=OPERATOR, details={"file": path.name})
@@ -103,23 +102,22 @@ def _write(path: Path, passphrase: str) -> dict[str, Any]:
     return facts
 
 
-def _copy_seals(target: Any) -> None:
+def _copy_seals(copy: CountedFile) -> None:
     """Copy the seals' file, where there is one yet."""
-    with target as copy:
-        try:
-            with Path(settings.SEAL_FILE).open("rb") as source:
-                # Only complete lines: the sealer may be writing one.
-                end = source.seek(0, os.SEEK_END)
-                source.seek(max(0, end - _LINE_AT_MOST))
-                tail = source.read(end - source.tell())
-                whole = end - (len(tail) - tail.rfind(b"\n") - 1)
-                source.seek(0)
-                while source.tell() < whole:
-                    copy.write(source.read(min(_LINE_AT_MOST, whole - source.tell())))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise BackupError(f"SEAL_FILE cannot be read: {error.strerror}.") from None
+    try:
+        with Path(settings.SEAL_FILE).open("rb") as source:
+            # Only complete lines: the sealer may be writing one.
+            end = source.seek(0, os.SEEK_END)
+            source.seek(max(0, end - _LINE_AT_MOST))
+            tail = source.read(end - source.tell())
+            whole = end - (len(tail) - tail.rfind(b"\n") - 1)
+            source.seek(0)
+            while source.tell() < whole:
+                copy.write(source.read(min(_LINE_AT_MOST, whole - source.tell())))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise BackupError(f"SEAL_FILE cannot be read: {error.strerror}.") from None
 
 
 def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any]:
@@ -130,12 +128,9 @@ def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any
         "SELECT now(), (SELECT count(*) FROM audit_entry)"
     ).fetchone() or (None, 0)
     assert isinstance(at, datetime)
-    seal = session.execute(_SEAL).fetchone()
-    named = (
-        {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()}
-        if seal
-        else None
-    )
+    named = None
+    if seal := session.execute(_SEAL).fetchone():
+        named = {"number": seal[0], "size": seal[1], "at": seal[2].isoformat()}
     migrations = session.execute(
         "SELECT app, name FROM django_migrations ORDER BY app, name"
     ).fetchall()

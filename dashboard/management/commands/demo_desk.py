@@ -58,8 +58,14 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, part: str, credentials: Path, **options: Any) -> None:
         known = read_credentials(credentials)
-        made = _begin(known) if part == "begin" else _finish(known)
-        update_credentials(credentials, made)
+        if part == "begin":
+            update_credentials(credentials, _begin(known))
+        else:
+            if not Connection.objects.removed().filter(slug=SLUG).exists():
+                _connect(known)
+            for prefix, email, name, roles in PEOPLE:
+                _make_person(email, name, known[f"{prefix}_PASSWORD"], roles)
+            make_destinations(hook_secret=known[HOOK_SECRET])
         # The slash commands at the stand-in, unless there are some, as
         # `discord_register` does at Discord.
         commands = credentials.parent / COMMANDS_FILE
@@ -78,9 +84,7 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
             person.set_password(passwords[name])
             person.save(update_fields=["password"])
     dashboard = f"http://127.0.0.1:{settings.PORT}"
-    webhook_id = known.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[
-        2
-    ] or secrets.token_urlsafe(24)
+    webhook_id = _webhook_id(known) or secrets.token_urlsafe(24)
     return {
         "DASHBOARD_URL": dashboard,
         "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
@@ -98,13 +102,8 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _finish(known: dict[str, str]) -> dict[str, str]:
-    if not Connection.objects.removed().filter(slug=SLUG).exists():
-        _connect(known)
-    for prefix, email, name, roles in PEOPLE:
-        _person(email, name, known[f"{prefix}_PASSWORD"], roles)
-    make_destinations(hook_secret=known[HOOK_SECRET])
-    return {}
+def _webhook_id(known: dict[str, str]) -> str:
+    return known.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[2]
 
 
 def _connect(known: dict[str, str]) -> None:
@@ -114,7 +113,7 @@ def _connect(known: dict[str, str]) -> None:
         defaults={
             "name": "Demo gateway",
             "api_url": settings.MULTIMAIL_API_URL,
-            "webhook_id": known["WEBHOOK_URL"].rstrip("/").rpartition("/")[2],
+            "webhook_id": _webhook_id(known),
             "webhook_secret": known["WEBHOOK_SECRET"],
             "oversight_key": known["OVERSIGHT_KEY"],
             "read_key": known["READ_KEY"],
@@ -138,7 +137,7 @@ def _connect(known: dict[str, str]) -> None:
         )
 
 
-def _person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> None:
+def _make_person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> None:
     person = Person.objects.filter(email=email).first()
     if person is None:
         person = Person.objects.create_user(email=email, name=name, password=password)
@@ -149,22 +148,9 @@ def _person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> No
         )
 
 
-_LOGGED = (
-    *(
-        "email.sent",
-        "email.delivered",
-        "email.bounced",
-        "email.complained",
-        "email.failed",
-        "email.refused",
-    ),
-    *(
-        "connection.failing",
-        "connection.paused",
-        "connection.recovered",
-        "desk.stale",
-        "desk.fresh",
-    ),
+_LOGGED = frozenset(
+    "email.sent email.delivered email.bounced email.complained email.failed email.refused connection.failing "
+    "connection.paused connection.recovered desk.stale desk.fresh".split()
 )
 
 
@@ -195,11 +181,8 @@ def make_destinations(*, hook_secret: str) -> None:
         )
         if made and wanted.actions:
             Route.objects.create(destination=destination, actions=list(wanted.actions))
-        if (
-            destination.kind == wanted.kind
-            and destination.url != wanted.url
-            and destination.removed_at is None
-        ):
+        is_same = destination.kind == wanted.kind and destination.removed_at is None
+        if is_same and destination.url != wanted.url:
             destination.url = wanted.url
             destination.save(update_fields=["url"])
 
@@ -217,43 +200,29 @@ def _destinations(hook_secret: str) -> list[_DemoDestination]:
     logged = tuple(
         action for event in EVENTS if event.name in _LOGGED for action in event.actions
     )
-    return [
-        *_channels(logged),
-        _DemoDestination(
-            "Inngest (demo)", "inngest", f"{EVENTS_PATH}{EVENT_KEY}", every
-        ),
-        _DemoDestination(
-            "Signed webhook (demo)",
-            "signed_webhook",
-            HOOK_PATH,
-            every,
-            {"secret": hook_secret},
-        ),
-    ]
-
-
-def _channels(logged: tuple[str, ...]) -> list[_DemoDestination]:
     webhook = "discord_webhook"
     bot = "discord_bot"
-    log = _DemoDestination("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged)
-    # A configured application is not the stand-in's, and knows none of its channels.
-    if str(settings.DISCORD_APP_ID) != APP_ID:
-        return [
-            _DemoDestination(
-                "#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS
-            ),
-            log,
+    approvals = "#approvals (demo)"
+    if str(settings.DISCORD_APP_ID) == APP_ID:
+        channel = {"channel": APPROVALS.id}
+        answers = {"channel": SUPPORT.id, "answers_channel": SUPPORT.name}
+        cards = [
+            _DemoDestination(approvals, bot, actions=CARD_ACTIONS, more=channel),
+            _DemoDestination("#support (demo)", bot, more=answers),
         ]
-    answers = {"channel": SUPPORT.id, "answers_channel": SUPPORT.name}
+    else:
+        # Another application is not the stand-in's, and knows none of its channels.
+        path = _webhook(APPROVALS.id)
+        cards = [_DemoDestination(approvals, webhook, path, CARD_ACTIONS)]
+    events = f"{EVENTS_PATH}{EVENT_KEY}"
+    secret = {"secret": hook_secret}
     return [
+        *cards,
+        _DemoDestination("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged),
+        _DemoDestination("Inngest (demo)", "inngest", events, every),
         _DemoDestination(
-            "#approvals (demo)",
-            bot,
-            actions=CARD_ACTIONS,
-            more={"channel": APPROVALS.id},
+            "Signed webhook (demo)", "signed_webhook", HOOK_PATH, every, secret
         ),
-        _DemoDestination("#support (demo)", bot, more=answers),
-        log,
     ]
 
 

@@ -102,36 +102,40 @@ class Command(BaseCommand):
 
 def _examine() -> tuple[list[Finding], list[str]]:
     found = [*checks.examine_disk(), *checks.examine_proxy()]
-    facts = []
     wrong, about = checks.examine_redis()
     found += wrong
-    facts.append(about)
+    facts = [about]
     if reason := checks.database_error():
+        sentence = f"PostgreSQL is not responding: {reason}"
         advice = "Nothing is received or decided until it is back. Other problems cannot be checked."
-        return [
-            Finding(f"PostgreSQL is not responding: {reason}", advice, hides_more=True),
-            *found,
-        ], facts
+        return [Finding(sentence, advice, hides_more=True), *found], facts
     wrong, about = checks.examine_postgresql()
     found += wrong
     facts.append(about)
     try:
-        found += [
-            *_check_switches(),
-            *_check_policy(),
-            *_check_alerts(),
-            *_check_ledger(clock()),
-        ]
+        found += [*_check_policy(), *_check_alerts()]
+        state = sealing_state(clock())
+        # Before entries have waited long, and what is only worth knowing.
+        if state.is_stopped and not state.is_late:
+            sentence = f"Sealing of the ledger has stopped. {state.why}"
+            found.append(Finding(sentence, state.advice))
+        elif state.why and not (state.is_on and state.is_late):
+            found.append(Finding(state.why, state.advice, is_stuck=False))
         if checks.is_at_rest():
-            found += _check_desk(clock(), without=_ONLY_WHILE_RUNNING)
+            found += _check_desk(without=_ONLY_WHILE_RUNNING)
         elif checks.is_starting() or is_warming_up():
-            found += [
-                _JUST_STARTED,
-                *_check_desk(clock(), without=(*_ONLY_WHILE_RUNNING, "unknown")),
-            ]
+            found.append(_JUST_STARTED)
+            found += _check_desk(without=(*_ONLY_WHILE_RUNNING, "unknown"))
         else:
-            found += [*_check_workers(), *_check_desk(clock())]
-        facts.append(_counts())
+            found += [*_check_workers(), *_check_desk()]
+        waiting = desk_messages().awaiting_review().count()
+        leaving = Decision.objects.live().count()
+        connections = Connection.objects.at_work().count()
+        facts.append(
+            f"{connections} connection{'s' if connections != 1 else ''}, "
+            f"{waiting} {'message waits' if waiting == 1 else 'messages wait'}, "
+            f"{leaving} {'decision is' if leaving == 1 else 'decisions are'} on the way."
+        )
     except DatabaseError as error:
         # Missing migrations are reported already, and explain this error.
         if not checks.pending_migrations():
@@ -157,35 +161,28 @@ def _check_workers() -> Iterator[Finding]:
         )
 
 
-def _check_switches() -> Iterator[Finding]:
+def _check_policy() -> Iterator[Finding]:
+    """Return what keeps messages from being approved: kill switches, and active rules
+    whose people left after they were written.
+    """
     for switch in KillSwitch.objects.visible_to(ACTOR):
         sentence = f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}"
         yield Finding(sentence, f"An admin can release it at {_url('/stop/')}")
-
-
-def _check_policy() -> Iterator[Finding]:
-    """Return what is wrong with the active rules: people leave after a rule was
-    written.
-    """
     try:
         found = problems_now()
     except RuleError as error:
-        yield Finding(
-            f"The rules of the policy cannot be read: {error.sentence}",
-            "Until then nothing can be approved.",
-        )
+        sentence = f"The rules of the policy cannot be read: {error.sentence}"
+        yield Finding(sentence, "Until then nothing can be approved.")
         return
     for one in found:
-        advice = "What it applies to can be approved by nobody. An admin changes the rule or the group."
-        yield Finding(
-            one.sentence,
-            advice if one.blocks else "An admin changes the rule.",
-            is_stuck=one.blocks,
-        )
+        advice = "An admin changes the rule."
+        if one.blocks:
+            advice = "What it applies to can be approved by nobody. An admin changes the rule or the group."
+        yield Finding(one.sentence, advice, is_stuck=one.blocks)
 
 
-def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:
-    found = attention_for(ACTOR, now)
+def _check_desk(*, without: Sequence[str] = ()) -> Iterator[Finding]:
+    found = attention_for(ACTOR, clock())
     for group in grouped(one for one in found if one.kind not in without):
         # The page with the button: a POST-only URL cannot be opened.
         page = "/attention/" if group.act is None or group.act.posts else group.act.url
@@ -215,28 +212,6 @@ def _check_alerts() -> Iterator[Finding]:
     if dead := Delivery.objects.dead_lately().count():
         sentence = f"{dead} alerts could not be delivered in the last 24 hours."
         yield Finding(sentence, f"See {_url('/alerts/')}", is_stuck=False)
-
-
-def _check_ledger(now: datetime) -> Iterator[Finding]:
-    """Return what prevents sealing, before entries have waited long, and what is only
-    worth knowing.
-    """
-    state = sealing_state(now)
-    if state.is_stopped and not state.is_late:
-        yield Finding(f"Sealing of the ledger has stopped. {state.why}", state.advice)
-    elif state.why and not (state.is_on and state.is_late):
-        yield Finding(state.why, state.advice, is_stuck=False)
-
-
-def _counts() -> str:
-    waiting = desk_messages().awaiting_review().count()
-    leaving = Decision.objects.live().count()
-    connections = Connection.objects.at_work().count()
-    return (
-        f"{connections} connection{'s' if connections != 1 else ''}, "
-        f"{waiting} {'message waits' if waiting == 1 else 'messages wait'}, "
-        f"{leaving} {'decision is' if leaving == 1 else 'decisions are'} on the way."
-    )
 
 
 def _moment(at: datetime | None) -> str:

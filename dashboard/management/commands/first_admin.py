@@ -63,7 +63,11 @@ class Command(BaseCommand):
                 f"changepassword {there.email}"
             )
         try:
-            address = clean_address(email or self._asked(password_file)).lower()
+            if not email and (password_file == "-" or not sys.stdin.isatty()):
+                raise CommandError(
+                    "Give the admin's address: ./run manage first_admin --email you@example.com"
+                )
+            address = clean_address(email or input("Your email address: ")).lower()
             if password_file is None:
                 url = _invite(address, name).url
                 self.stdout.write(
@@ -78,13 +82,6 @@ class Command(BaseCommand):
                 )
         except (ValueError, PeopleError) as error:
             raise CommandError(str(error)) from None
-
-    def _asked(self, password_file: str | None) -> str:
-        if password_file == "-" or not sys.stdin.isatty():
-            raise CommandError(
-                "Give the admin's address: ./run manage first_admin --email you@example.com"
-            )
-        return input("Your email address: ")
 
 
 def _invite(address: str, name: str) -> NewLink:

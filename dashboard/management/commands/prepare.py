@@ -72,9 +72,7 @@ class Command(BaseCommand):
             ).ping()
         except (RedisError, ValueError) as error:
             raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
-        self._refuse_newer()
-        if not restoring:
-            self._refuse_half_restored()
+        self._refuse_unusable(restoring)
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
@@ -90,6 +88,19 @@ class Command(BaseCommand):
             call_command("demo_gateway", credentials=credentials)
             call_command("demo_desk", "finish", credentials=credentials)
 
+    def _refuse_unusable(self, restoring: bool) -> None:
+        if unknown := unknown_migrations(applied_migrations()):
+            raise CommandError(
+                f"The database was used by a newer Countersign: it has migrations that this one does not know "
+                f"({first_few(unknown)}). Start that version or a newer one, or restore a backup that this version "
+                "made: docs/operators/upgrade.md. Nothing was changed."
+            )
+        if not restoring and MARKER in connection.introspection.table_names():
+            raise CommandError(
+                "A restore into this database was interrupted, so its data is incomplete and not safe to send from. "
+                "Empty it (./run reset, or drop the database) and restore again: docs/operators/backup.md."
+            )
+
     def _note_first_run(self) -> None:
         """Keep a marker file while there is no admin, for the launcher, which does not
         use the database.
@@ -99,21 +110,6 @@ class Command(BaseCommand):
             note.unlink(missing_ok=True)
         else:
             note.touch(mode=0o600)
-
-    def _refuse_newer(self) -> None:
-        if unknown := unknown_migrations(applied_migrations()):
-            raise CommandError(
-                f"The database was used by a newer Countersign: it has migrations that this one does not know "
-                f"({first_few(unknown)}). Start that version or a newer one, or restore a backup that this version "
-                "made: docs/operators/upgrade.md. Nothing was changed."
-            )
-
-    def _refuse_half_restored(self) -> None:
-        if MARKER in connection.introspection.table_names():
-            raise CommandError(
-                "A restore into this database was interrupted, so its data is incomplete and not safe to send from. "
-                "Empty it (./run reset, or drop the database) and restore again: docs/operators/backup.md."
-            )
 
     def _collect_static(self) -> None:
         """Start over if an earlier run was interrupted, as by a full disk: a truncated
@@ -144,18 +140,12 @@ class Command(BaseCommand):
                 "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
             ):
                 cursor.execute(sql.SQL(statement).format(name))
-            for table in APPEND_ONLY:
-                cursor.execute(
-                    sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(
-                        sql.Identifier(table), name
-                    )
-                )
+            revoke = sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}")
+            for table in (*APPEND_ONLY, *READ_ONLY):
+                cursor.execute(revoke.format(sql.Identifier(table), name))
+            revoke = sql.SQL("REVOKE INSERT ON {} FROM {}")
             for table in READ_ONLY:
-                cursor.execute(
-                    sql.SQL(
-                        "REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}"
-                    ).format(sql.Identifier(table), name)
-                )
+                cursor.execute(revoke.format(sql.Identifier(table), name))
 
     def _set_role_defaults(self) -> None:
         """Set what every session of the role begins with, because poolers accept no

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from audit.recording import record
 from common.actors import operator
-from dashboard.secrets_at_rest import Tally, look, rotate
+from dashboard.secrets_at_rest import look, rotate
 
 ACTOR = operator("rotate_keys")
 
@@ -32,7 +32,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
         """Rotate the keys, or only check."""
         if check:
-            self._report(look())
+            found = look()
+            self.stdout.write(
+                f"{_number(found.secrets, 'secret')}, {found.older} of them with an older key."
+            )
+            self.stdout.write(
+                "Run ./run manage rotate_keys, and keep the older keys until then."
+                if found.older
+                else "Older keys can be removed from ENCRYPTION_KEYS."
+            )
             return
         done = rotate(report=self.stdout.write)
         renewed = f"{_number(done.older, 'secret')} in {_number(done.rows, 'row')}"
@@ -54,17 +62,6 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Encrypted again: {renewed}. Remove older keys from ENCRYPTION_KEYS once --check says 0."
         )
-
-    def _report(self, found: Tally) -> None:
-        self.stdout.write(
-            f"{_number(found.secrets, 'secret')}, {found.older} of them with an older key."
-        )
-        if found.older:
-            self.stdout.write(
-                "Run ./run manage rotate_keys, and keep the older keys until then."
-            )
-        else:
-            self.stdout.write("Older keys can be removed from ENCRYPTION_KEYS.")
 
 
 def _number(count: int, noun: str) -> str:
