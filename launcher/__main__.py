@@ -54,13 +54,20 @@ def main(arguments: list[str]) -> int:
                 f"./run does not know {name!r}; ./run help lists what it does.",
                 status=2,
             )
+        provided = [
+            any(os.environ.get(f"{url}{end}") for end in ("", "_FILE"))
+            for url in ("DATABASE_URL", "REDIS_URL")
+        ]
+        # A dump is made and read by PostgreSQL's own programs, wherever the database
+        # is.
+        needs_programs = name in (*_DEVELOPMENT, "backup", "restore")
         bootstrap.ensure_installed(
-            development=name in _DEVELOPMENT, servers=_needs_servers(name)
+            development=name in _DEVELOPMENT,
+            servers=name not in _NO_SERVERS and (needs_programs or not all(provided)),
         )
         bootstrap.hand_over(arguments)
-        return int(
-            getattr(importlib.import_module(f"launcher.{_COMMANDS[name]}"), name)(rest)
-        )
+        module = importlib.import_module(f"launcher.{_COMMANDS[name]}")
+        return int(getattr(module, name)(rest))
     except LaunchError as error:
         complain(error)
         return error.status
@@ -75,17 +82,6 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         say("\nstopped")
         return 130
-
-
-def _needs_servers(name: str) -> bool:
-    if name in _NO_SERVERS:
-        return False
-    provided = [
-        any(os.environ.get(f"{url}{end}") for end in ("", "_FILE"))
-        for url in ("DATABASE_URL", "REDIS_URL")
-    ]
-    # A dump is made and read by PostgreSQL's own programs, wherever the database is.
-    return name in (*_DEVELOPMENT, "backup", "restore") or not all(provided)
 
 
 if __name__ == "__main__":

@@ -242,13 +242,10 @@ def _install(arguments: list[str], sentence: str) -> None:
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", f"--python={PYTHON}"]
     # Compiled now, because six processes would otherwise compile the same modules at
     # the same moment.
-    compiled = (
-        []
-        if any(argument.startswith("--target") for argument in arguments)
-        else ["--compile-bytecode"]
-    )
+    if not any(argument.startswith("--target") for argument in arguments):
+        uv.append("--compile-bytecode")
     try:
-        _call([*uv, *compiled, *arguments], sentence)
+        _call([*uv, *arguments], sentence)
     except LaunchError:
         say("  once more, with pip")
         _call([*_PIP, "--retries=1", *arguments], sentence)
@@ -262,12 +259,9 @@ def _call(command: list[str], sentence: str) -> None:
     home = Path(
         os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME") or "/nonexistent"
     )
-    environment = os.environ | (
-        {}
-        if os.access(home, os.W_OK)
-        else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
-    )
-    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if not os.access(home, os.W_OK):
+        environment |= {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"}
     launcher = os.getpid()
     process = subprocess.Popen(
         command,
@@ -281,16 +275,12 @@ def _call(command: list[str], sentence: str) -> None:
         # next start rebuilds.
         preexec_fn=lambda: die_with_parent(parent=launcher),
     )
-    output = _output_of(process)
-    if process.returncode != 0:
-        raise LaunchError(sentence, details="\n".join(output.strip().splitlines()[-8:]))
-
-
-def _output_of(process: "subprocess.Popen[str]") -> str:
-    """Waits for the end of a step, and prints progress now and then."""
     started = time.monotonic()
-    while True:
+    output = None
+    while output is None:
         try:
-            return process.communicate(timeout=20)[0]
+            output, _ = process.communicate(timeout=20)
         except subprocess.TimeoutExpired:
             say(f"    still at it after {time.monotonic() - started:.0f} s")
+    if process.returncode != 0:
+        raise LaunchError(sentence, details="\n".join(output.strip().splitlines()[-8:]))

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from launcher import data_folder, environment, orphans
@@ -47,18 +47,13 @@ def gateway(arguments: list[str]) -> int:
     return start(arguments, product="gateway")
 
 
-def _allow_many_connections() -> None:
-    """Raise the limit of open files, which the processes inherit: many systems begin
-    with fewer than connections.
-    """
+def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) -> int:
+    # The limit of open files, which the processes inherit: many systems begin with fewer
+    # than connections.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-
-
-def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) -> int:
-    _allow_many_connections()
     signals = Signals()
     status = 0
     with signals.caught(), data_folder.held(asked.data):
@@ -73,11 +68,8 @@ def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) 
                 # The waiting process returns, and further output goes to the log.
                 sys.stdout.flush()
                 os.write(ready_pipe, _READY)
-                log = os.open(
-                    log_folder(asked.data) / "run.log",
-                    os.O_WRONLY | os.O_CREAT | os.O_APPEND,
-                    0o600,
-                )
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+                log = os.open(log_folder(asked.data) / "run.log", flags, 0o600)
                 os.dup2(log, 1)
                 os.dup2(log, 2)
                 os.close(log)
@@ -183,9 +175,18 @@ def reset(arguments: list[str]) -> int:
     if not (data / data_folder.LOCK).exists():
         say(f"There is nothing to delete in {data}.")
         return 0
-    if "--yes" not in arguments and not _confirmed(data):
-        say("Nothing was deleted.")
-        return 1
+    if "--yes" not in arguments:
+        try:
+            answer = input(
+                f"Delete everything in {data}: messages, decisions, ledger, keys? [y/N] "
+            )
+        except EOFError:
+            # Without a terminal the answer is no.
+            answer = ""
+            say()
+        if answer.strip().lower() not in ("y", "yes"):
+            say("Nothing was deleted.")
+            return 1
     if data_folder.is_held(data):
         _end_holder(data)
     with data_folder.held(data):
@@ -195,20 +196,6 @@ def reset(arguments: list[str]) -> int:
         data_folder.empty(data)
     say(f"{data} is empty; the next ./run starts from scratch.")
     return 0
-
-
-def _confirmed(data: Path) -> bool:
-    """Asks for confirmation; without a terminal the answer is no."""
-    try:
-        return input(
-            f"Delete everything in {data}: messages, decisions, ledger, keys? [y/N] "
-        ).strip().lower() in (
-            "y",
-            "yes",
-        )
-    except EOFError:
-        say()
-        return False
 
 
 def _refuse_unknown(
@@ -228,9 +215,8 @@ def manage(arguments: list[str]) -> int:
 
 def backup(arguments: list[str]) -> int:
     """A backup, of a desk that runs or of one at rest."""
-    return _call(
-        [str(PYTHON), str(ROOT / "manage.py"), "backup", *arguments], verb="backup"
-    )
+    command = [str(PYTHON), str(ROOT / "manage.py"), "backup", *arguments]
+    return _call(command, verb="backup")
 
 
 def bench(arguments: list[str]) -> int:
@@ -267,44 +253,41 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
             supervisor.sweep()
             variables = supervisor.start_servers()
             supervisor.write_state()
-            return _in_foreground(
+            launcher = os.getpid()
+            # At this terminal: it handles Ctrl-C itself.
+            process = subprocess.Popen(
                 command,
-                {
-                    name: value
-                    for name, value in variables.items()
-                    if name != orphans.MARKER
-                },
+                env={n: v for n, v in variables.items() if n != orphans.MARKER},
+                preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher),
             )
+
+            def pass_on(signum: int, frame: object) -> None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.send_signal(signum)
+
+            signal.signal(signal.SIGTERM, pass_on)
+            signal.signal(signal.SIGHUP, pass_on)
+            status = process.wait()
+            return status if status >= 0 else 128 - status
         finally:
             supervisor.stop()
-
-
-def _in_foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Runs the command at this terminal. It handles Ctrl-C itself; afterwards the
-    servers stop.
-    """
-    launcher = os.getpid()
-    process = subprocess.Popen(
-        command,
-        env=dict(variables),
-        preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher),
-    )
-
-    def pass_on(signum: int, frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signum)
-
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGHUP, pass_on)
-    status = process.wait()
-    return status if status >= 0 else 128 - status
 
 
 def restore(arguments: list[str]) -> int:
     """Checks the backup, takes its keys, starts the servers, and lets Django do the
     rest.
     """
-    file, seals = _files_in(arguments)
+    match arguments:
+        case [name] if not name.startswith("-"):
+            seals = []
+        case [name, "--seals", copy] | ["--seals", copy, name]:
+            seals = ["--seals", str(Path(copy).expanduser().absolute())]
+        case _:
+            raise LaunchError(
+                "./run restore FILE [--seals FILE]: FILE is what ./run backup wrote.",
+                status=2,
+            )
+    file = str(Path(name).expanduser().absolute())
     asked = environment.read(os.environ)
     with data_folder.held(asked.data):
         if used := data_folder.content(asked.data):
@@ -315,7 +298,14 @@ def restore(arguments: list[str]) -> int:
         restored = False
         try:
             (asked.data / data_folder.RESTORING).touch(mode=0o600)
-            restored = _restored(asked, file, seals)
+            # Asks at the terminal, before anything is created.
+            module = "dashboard.backup.unpack"
+            unpack = [str(PYTHON), "-m", module, file, str(asked.data)]
+            command = [str(PYTHON), str(ROOT / "manage.py"), "restore", file, *seals]
+            restored = (
+                subprocess.run(unpack, cwd=ROOT, check=False).returncode == 0
+                and _with_own_servers(command, asked, "restore") == 0
+            )
         finally:
             if restored:
                 (asked.data / data_folder.RESTORING).unlink()
@@ -326,30 +316,3 @@ def restore(arguments: list[str]) -> int:
             return 1
     say(f"\nStart it with DATA_DIR={asked.data} and the previous settings: ./run")
     return 0
-
-
-def _restored(asked: Environment, file: Path, seals: Path | None) -> bool:
-    # Ask at the terminal, before anything is created.
-    unpack = [str(PYTHON), "-m", "dashboard.backup.unpack", str(file), str(asked.data)]
-    if subprocess.run(unpack, cwd=ROOT, check=False).returncode:
-        return False
-    command = [str(PYTHON), str(ROOT / "manage.py"), "restore", str(file)]
-    return (
-        _with_own_servers(
-            command + (["--seals", str(seals)] if seals else []), asked, "restore"
-        )
-        == 0
-    )
-
-
-def _files_in(arguments: list[str]) -> tuple[Path, Path | None]:
-    match arguments:
-        case [file] if not file.startswith("-"):
-            return Path(file).expanduser().absolute(), None
-        case [file, "--seals", seals] | ["--seals", seals, file]:
-            return Path(file).expanduser().absolute(), Path(
-                seals
-            ).expanduser().absolute()
-    raise LaunchError(
-        "./run restore FILE [--seals FILE]: FILE is what ./run backup wrote.", status=2
-    )

@@ -87,20 +87,17 @@ def held(data: Path) -> Iterator[None]:
             f"DATA_DIR: {data / LOCK} cannot be opened: {error.strerror}."
         ) from error
     try:
-        if not _lock(descriptor):
-            raise DataFolderInUse(data)
+        for is_last in (False, False, True):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if is_last:
+                    raise DataFolderInUse(data) from None
+                time.sleep(0.05)  # somebody may only be looking (is_held)
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    for _ in range(3):
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        time.sleep(0.05)  # somebody may only be looking (is_held)
-    return False
 
 
 def is_held(data: Path) -> bool:

@@ -127,9 +127,17 @@ def read(
     """Checks the caller's variables and computes the rest. An empty variable counts as
     one that is not given.
     """
-    caller = _with_files(
-        {name: value for name, value in caller.items() if value.strip()}
-    )
+    caller = {name: value for name, value in caller.items() if value.strip()}
+    # Addresses of servers may stand in files, as the other secrets do; here they are
+    # needed.
+    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
+        if path := caller.get(f"{name}_FILE"):
+            try:
+                caller[name] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, ValueError) as error:
+                raise LaunchError(
+                    f"{name}_FILE points to {path}, which cannot be read: {error}."
+                ) from error
     product = product or _choice(caller, "SERVE", PRODUCTS, "both")
     demo = _choice(caller, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
     if demo != "0" and product != "both":
@@ -155,7 +163,22 @@ def read(
     _check_provider(caller)
     data = read_data_folder(caller)
     ports = _ports(caller, pick)
-    computed = _addresses(caller, ports, demo, product) | _servers(caller)
+    computed = _addresses(caller, ports, demo, product)
+    # Those of our own are added when they have been started.
+    if "DATABASE_OWNER_URL" in caller and "DATABASE_URL" not in caller:
+        raise LaunchError(
+            "DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither."
+        )
+    schemes: tuple[str, ...] = ("postgresql", "postgres")
+    database = _url(caller, "DATABASE_URL", "", schemes=schemes, host=False)
+    if database:
+        computed["DATABASE_URL"] = database
+        computed["DATABASE_OWNER_URL"] = _url(
+            caller, "DATABASE_OWNER_URL", database, schemes=schemes, host=False
+        )
+    schemes = ("redis", "rediss", "unix")
+    if redis := _url(caller, "REDIS_URL", "", schemes=schemes, host=False):
+        computed["REDIS_URL"] = redis
     return Environment(
         data=data,
         ports=ports,
@@ -197,22 +220,6 @@ def read_data_folder(caller: Mapping[str, str]) -> Path:
     ).resolve()
 
 
-def _with_files(caller: Mapping[str, str]) -> dict[str, str]:
-    """Addresses of servers may stand in files (`DATABASE_URL_FILE`), as for the other
-    secrets; here they are needed.
-    """
-    read: dict[str, str] = {}
-    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
-        if path := caller.get(f"{name}_FILE"):
-            try:
-                read[name] = Path(path).read_text(encoding="utf-8").strip()
-            except (OSError, ValueError) as error:
-                raise LaunchError(
-                    f"{name}_FILE points to {path}, which cannot be read: {error}."
-                ) from error
-    return {**caller, **read}
-
-
 def _choice(
     caller: Mapping[str, str], name: str, choices: tuple[str, ...], default: str
 ) -> str:
@@ -225,10 +232,14 @@ def _choice(
 def _ports(
     caller: Mapping[str, str], pick: Callable[[int], list[int]]
 ) -> dict[str, int]:
-    ports = {
-        name: _port(name, caller.get(name, str(default)))
-        for name, default in PORTS.items()
-    }
+    ports: dict[str, int] = {}
+    for name, default in PORTS.items():
+        value = caller.get(name, str(default))
+        if not (value.isascii() and value.isdecimal() and int(value) <= 65535):
+            raise LaunchError(
+                f"{name} must be a port number from 0 (a free one) to 65535, not {value!r}."
+            )
+        ports[name] = int(value)
     variable_of_port: dict[int, str] = {}
     for name, port in ports.items():
         if port and port in variable_of_port:
@@ -238,14 +249,6 @@ def _ports(
         variable_of_port[port] = name
     open_names = [name for name, port in ports.items() if port == 0]
     return ports | dict(zip(open_names, pick(len(open_names)), strict=True))
-
-
-def _port(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdecimal() and int(value) <= 65535):
-        raise LaunchError(
-            f"{name} must be a port number from 0 (a free one) to 65535, not {value!r}."
-        )
-    return int(value)
 
 
 def _addresses(
@@ -264,12 +267,10 @@ def _addresses(
     )
     # Desk and gateway of one run may speak to each other: else a first run could not
     # connect them.
-    own = (
-        [dashboard, f"http://127.0.0.1:{ports['GATEWAY_PORT']}"]
-        if product == "both"
-        else []
-    )
-    own += [f"http://127.0.0.1:{ports['DISCORD_PORT']}"] if demo != "0" else []
+    gateway = f"http://127.0.0.1:{ports['GATEWAY_PORT']}"
+    own = [dashboard, gateway] if product == "both" else []
+    if demo != "0":
+        own.append(f"http://127.0.0.1:{ports['DISCORD_PORT']}")
     live = caller.get("LIVE_URL", "").strip()
     if live and not re.match(r"(https?:/)?/[^/]", live):
         raise LaunchError(
@@ -287,9 +288,7 @@ def _addresses(
             dict.fromkeys([*own, *_origins(caller, "OUTGOING_ALLOW")])
         ),
         "EMAIL_URL": _url(caller, "EMAIL_URL", email, schemes=("smtp", "smtps")),
-        "MULTIMAIL_API_URL": _url(
-            caller, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"
-        ),
+        "MULTIMAIL_API_URL": _url(caller, "MULTIMAIL_API_URL", gateway),
     }
 
 
@@ -348,33 +347,6 @@ def _check_provider(caller: Mapping[str, str]) -> None:
         raise LaunchError(
             f"OIDC_ISSUER is longer than {MAX_ISSUER} characters, which is all that the desk can store."
         )
-
-
-def _servers(caller: Mapping[str, str]) -> dict[str, str]:
-    """The servers that are given; those of our own are added when they have been
-    started.
-    """
-    if "DATABASE_OWNER_URL" in caller and "DATABASE_URL" not in caller:
-        raise LaunchError(
-            "DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither."
-        )
-    servers = {}
-    if database := _url(
-        caller, "DATABASE_URL", "", schemes=("postgresql", "postgres"), host=False
-    ):
-        servers["DATABASE_URL"] = database
-        servers["DATABASE_OWNER_URL"] = _url(
-            caller,
-            "DATABASE_OWNER_URL",
-            database,
-            schemes=("postgresql", "postgres"),
-            host=False,
-        )
-    if redis := _url(
-        caller, "REDIS_URL", "", schemes=("redis", "rediss", "unix"), host=False
-    ):
-        servers["REDIS_URL"] = redis
-    return servers
 
 
 def _url(

@@ -96,6 +96,5 @@ def demo_application(environment: Environment) -> dict[str, str]:
             )
     known = read_assignments(file)
     url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
-    return {name: known.get(name, "") for name in _APPLICATION} | {
-        "DISCORD_API_URL": url
-    }
+    variables = {name: known.get(name, "") for name in _APPLICATION}
+    return {**variables, "DISCORD_API_URL": url}

@@ -21,7 +21,12 @@ def rotate(log: Path, *, limit: int = LIMIT) -> bool:
     except OSError:
         return False
     with contextlib.suppress(OSError), log.open("r+b") as source:
-        with open(log.with_name(log.name + ".1"), "wb", opener=_private) as target:
+        earlier = os.open(
+            log.with_name(log.name + ".1"),
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+            0o600,
+        )
+        with open(earlier, "wb") as target:
             offset = 0
             while sent := os.sendfile(target.fileno(), source.fileno(), offset, LIMIT):
                 offset += sent
@@ -53,7 +58,3 @@ def last_error(log: Path) -> str:
         line for line in last if line and not line[0].isspace() and ": " in line
     ]
     return sentences[-1].partition(": ")[2] if sentences else "\n".join(last[-15:])
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

@@ -103,7 +103,8 @@ class Postgres(EmbeddedServer):
         _check_can_enter(self._identity, self._programs, folder)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
-        self._refuse_another_version()
+        made = int((self.data / "PG_VERSION").read_text().strip())
+        self._refuse_another_version(made)
         _chown_to(self._identity, self.data, self.sockets)
         # After kill -9: backends that live on, and lock files that name a process which
         # is only a zombie now.
@@ -114,8 +115,14 @@ class Postgres(EmbeddedServer):
             self.sockets / ".s.PGSQL.5432.lock",
         ):
             path.unlink(missing_ok=True)
+        settings = {**_SETTINGS, "unix_socket_directories": str(self.sockets)}
+        if not self.durable:
+            settings |= _NOT_DURABLE
+        if made >= 18:
+            settings["io_method"] = "sync"  # the default starts three more processes
+        options = [f"--{name}={value}" for name, value in settings.items()]
         self.process = spawn(
-            [str(self._programs / "postgres"), "-D", str(self.data), *self._options()],
+            [str(self._programs / "postgres"), "-D", str(self.data), *options],
             environment=self._environment,
             log=self.log,
             death_signal=signal.SIGINT,  # a fast, clean shutdown
@@ -139,24 +146,10 @@ class Postgres(EmbeddedServer):
             ):
                 self._sql(_SPARE, "PostgreSQL could not create its log files.")
 
-    def _options(self) -> list[str]:
-        settings = (
-            _SETTINGS
-            | ({} if self.durable else _NOT_DURABLE)
-            | {"unix_socket_directories": str(self.sockets)}
-        )
-        if self._major() >= 18:
-            settings["io_method"] = "sync"  # the default starts three more processes
-        return [f"--{name}={value}" for name, value in settings.items()]
-
-    def _major(self) -> int:
-        return int((self.data / "PG_VERSION").read_text().strip())
-
-    def _refuse_another_version(self) -> None:
+    def _refuse_another_version(self, made: int) -> None:
         """PostgreSQL opens no folder of another major version, and says so in its log
         only.
         """
-        made = self._major()
         brought = major_version(self._programs / "postgres")
         if made > brought:
             raise LaunchError(

@@ -54,18 +54,21 @@ class Check:
             with socket.create_connection(
                 (self.host, self.port), timeout=timeout
             ) as client:
-                return self._status(client) if self.path else 200
+                if not self.path:
+                    return 200
+                request = (
+                    f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+                    "Connection: close\r\n\r\n"
+                )
+                client.sendall(request.encode())
+                # "HTTP/1.1 200" is twelve bytes; they may come in pieces.
+                answer = b""
+                while len(answer) < 12 and (part := client.recv(4096)):
+                    answer += part
+                is_http = answer.startswith(b"HTTP/")
+                return int(answer.split(b" ")[1][:3]) if is_http else 0
         except (OSError, ValueError):
             return 0
-
-    def _status(self, client: socket.socket) -> int:
-        request = f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n"
-        client.sendall(request.encode())
-        # "HTTP/1.1 200" is twelve bytes; they may come in pieces.
-        answer = b""
-        while len(answer) < 12 and (part := client.recv(4096)):
-            answer += part
-        return int(answer.split(b" ")[1][:3]) if answer.startswith(b"HTTP/") else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,20 +89,14 @@ def table(environment: Environment) -> list[Process]:
     ports = environment.ports
     processes = []
     if product != "gateway":
+        queues = "decisions,sync,alerts"
+        threads = DESK_THREADS + ALERT_THREADS
         processes += [
             http("web", port=ports["PORT"], serve="dashboard", path="/readyz"),
             live(ports["LIVE_PORT"]),
+            # One worker of each product beats.
+            worker("worker-desk", queues=queues, beat=product, threads=threads),
         ]
-        # One worker of each product beats.
-        threads = DESK_THREADS + ALERT_THREADS
-        processes.append(
-            worker(
-                "worker-desk",
-                queues="decisions,sync,alerts",
-                beat=product,
-                threads=threads,
-            )
-        )
     if product != "dashboard":
         processes.append(
             http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health")

@@ -86,18 +86,17 @@ def tokens_by_folder() -> "Counter[str]":
         *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER),
     }
     counted: Counter[str] = Counter()
-    for path in (
-        ROOT / name for name in listed.stdout.splitlines() if "/migrations/" not in name
-    ):
+    for name in listed.stdout.splitlines():
+        if "/migrations/" in name:
+            continue
         # The other checks say what is wrong with a file that cannot be read.
         with (
             suppress(OSError, SyntaxError, tokenize.TokenError),
-            tokenize.open(path) as source,
+            tokenize.open(ROOT / name) as source,
         ):
             tokens = tokenize.generate_tokens(source.readline)
-            counted[path.relative_to(ROOT).parts[0]] += sum(
-                one.type not in not_code for one in tokens
-            )
+            folder = name.partition("/")[0]
+            counted[folder] += sum(one.type not in not_code for one in tokens)
     return counted
 
 
@@ -117,35 +116,21 @@ def test(arguments: list[str]) -> int:
         )
     # Later options win, so `-n 0` or another -m among the arguments does what one
     # expects.
-    options = [
-        *_worker_options(chosen),
-        *([] if everything else ["-m", _FAST]),
-        *chosen,
-    ]
+    options = [] if everything else ["-m", _FAST]
+    files = [one for one in chosen if (ROOT / one.partition("::")[0]).is_file()]
+    # A single file is quicker without further processes; else there is one more than
+    # processors, as some tests wait.
+    if len(files) != 1:
+        number = min((os.cpu_count() or 2) + 1, 8)
+        options = ["-n", str(number), "--dist", "loadgroup", *options]
+    options += chosen
     sys.stdout.flush()
     command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
     # Else every test process would compile all tests again, also where the caller has
     # Python store no bytecode.
     environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
-    return subprocess.run(
-        command, cwd=ROOT, env=environment_of_tests, check=False
-    ).returncode
-
-
-def _worker_options(chosen: Sequence[str]) -> list[str]:
-    """How many test processes: one more than processors, as some tests wait; a single
-    file is quicker without any.
-    """
-    files = [
-        argument
-        for argument in chosen
-        if (ROOT / argument.partition("::")[0]).is_file()
-    ]
-    return (
-        []
-        if len(files) == 1
-        else ["-n", str(min((os.cpu_count() or 2) + 1, 8)), "--dist", "loadgroup"]
-    )
+    ended = subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False)
+    return ended.returncode
 
 
 def screenshots(arguments: list[str]) -> int:
@@ -153,9 +138,8 @@ def screenshots(arguments: list[str]) -> int:
     _ensure_chromium()
     folder = str(Path(arguments[0] if arguments else "var/screenshots").resolve())
     command = [str(PYTHON), "-m", "tests.pictures", folder, *arguments[1:]]
-    return subprocess.run(
-        command, cwd=ROOT, env=_environment({}), check=False
-    ).returncode
+    ended = subprocess.run(command, cwd=ROOT, env=_environment({}), check=False)
+    return ended.returncode
 
 
 def steps(servers: Mapping[str, str]) -> list[Step]:
@@ -244,11 +228,8 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in environment.PRODUCT_VARIABLES and not name.startswith("DJANGO_")
     }
-    return (
-        inherited
-        | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-        | dict(variables)
-    )
+    path = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return {**inherited, "PATH": path, **variables}
 
 
 def find_chromium() -> str | None:

@@ -27,26 +27,22 @@ class Servers:
     ) -> None:
         sockets = socket_folder(data)
         logs = log_folder(data)
-        self.postgres = (
-            Postgres(
+        self.postgres: Postgres | None = None
+        self.redis: Redis | None = None
+        if database:
+            self.postgres = Postgres(
                 data=data / "postgres",
                 sockets=sockets,
                 log=logs / "postgres.log",
                 durable=durable,
             )
-            if database
-            else None
-        )
-        self.redis = (
-            Redis(
+        if redis:
+            self.redis = Redis(
                 data=data / "redis",
                 sockets=sockets,
                 log=logs / "redis.log",
                 durable=durable,
             )
-            if redis
-            else None
-        )
         self.parser = Parser(sockets=sockets, log=logs / "parser.log")
 
     @classmethod

@@ -59,28 +59,29 @@ class Supervisor:
         """
         data = self.environment.data
         data_folder.refuse_half_restored(data)
-        self._wait_for_disk_space()
+        # The process id in an earlier run's state may belong to another process by now.
+        data_folder.forget_state(data)
+        if disk.is_full(data):
+            with contextlib.suppress(OSError):
+                data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
+            say(
+                f"The disk of {data} is full: waiting until {disk.LEAST_FREE // 1024**2} MB are free."
+            )
+        # After a reboot nobody may be there to start it again.
+        while disk.is_full(data):
+            self.signals.pause(1.0)
         data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
         self.sweep()
         for log in self._logs.glob("*.log"):
-            logs.rotate(
-                log, limit=0
-            )  # each run begins with empty logs, the last one's are kept beside them
+            # Each run begins with empty logs, the last one's are kept beside them.
+            logs.rotate(log, limit=0)
         plans = table(self.environment)
         needed = {check.port for plan in plans for check in plan.checks}
-        refuse_used(
-            {
-                name: port
-                for name, port in self.environment.ports.items()
-                if port in needed
-            }
-        )
+        ports = self.environment.ports.items()
+        refuse_used({name: port for name, port in ports if port in needed})
         self.start_servers()
         self._prepare()
-        for plan in plans:
-            self.children.append(
-                Child(plan, environment=self._variables, logs=self._logs)
-            )
+        self.children += [self._child(plan) for plan in plans]
         for child in self.children:
             child.start()
         self.write_state()
@@ -168,29 +169,12 @@ class Supervisor:
             },
         )
 
-    def _wait_for_disk_space(self) -> None:
-        """Waits for disk space: after a reboot nobody may be there to start it again."""
-        data = self.environment.data
-        # The process id in an earlier run's state may belong to another process by now.
-        data_folder.forget_state(data)
-        if not disk.is_full(data):
-            return
-        with contextlib.suppress(OSError):
-            data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
-        say(
-            f"The disk of {data} is full: waiting until {disk.LEAST_FREE // 1024**2} MB are free."
-        )
-        while disk.is_full(data):
-            self.signals.pause(1.0)
-
     def _prepare(self) -> None:
         """Migrations, static files, demo data: whatever has to be there before anything
         else starts.
         """
-        plan = Process(
-            name="prepare", command=(str(PYTHON), str(ROOT / "manage.py"), "prepare")
-        )
-        child = Child(plan, environment=self._variables, logs=self._logs)
+        command = (str(PYTHON), str(ROOT / "manage.py"), "prepare")
+        child = self._child(Process(name="prepare", command=command))
         child.start()
         try:
             self._wait(lambda: child.has_ended(), seconds=_PREPARE_SECONDS)
@@ -202,6 +186,9 @@ class Supervisor:
                 f"The database could not be prepared; see {child.log}.",
                 details=logs.last_error(child.log),
             )
+
+    def _child(self, plan: Process) -> Child:
+        return Child(plan, environment=self._variables, logs=self._logs)
 
     def _wait_until_ready(self) -> None:
         waiting = [

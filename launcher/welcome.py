@@ -39,7 +39,16 @@ def welcome(environment: Environment) -> list[str]:
             )
         return lines
     if environment.demo != "0":
-        return lines + _aligned(_demo(environment, gateway))
+        credentials = read_assignments(environment.data / CREDENTIALS)
+        rows = {}
+        for key, title in _PEOPLE.items():
+            if email := credentials.get(f"{key}_EMAIL"):
+                rows[title] = f"{email}  {credentials.get(f'{key}_PASSWORD', '')}"
+        if discord := credentials.get("DISCORD_URL"):
+            rows["Discord stand-in"] = discord
+        rows["Gateway (API)"] = gateway
+        rows["Keys and settings"] = _shown(environment.data / CREDENTIALS)
+        return lines + _aligned(rows)
     if (environment.data / FIRST_RUN).exists():
         return [
             *lines,
@@ -48,25 +57,8 @@ def welcome(environment: Environment) -> list[str]:
             '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
             f"{'':57}at {gateway}",
         ]
-    return lines + _aligned(
-        ({"Gateway (API)": gateway} if environment.product == "both" else {})
-        | {"Logs": logs}
-    )
-
-
-def _demo(environment: Environment, gateway: str) -> dict[str, str]:
-    credentials = read_assignments(environment.data / CREDENTIALS)
-    rows = {
-        title: f"{credentials[f'{key}_EMAIL']}  {credentials.get(f'{key}_PASSWORD', '')}"
-        for key, title in _PEOPLE.items()
-        if f"{key}_EMAIL" in credentials
-    }
-    if discord := credentials.get("DISCORD_URL"):
-        rows["Discord stand-in"] = discord
-    return rows | {
-        "Gateway (API)": gateway,
-        "Keys and settings": _shown(environment.data / CREDENTIALS),
-    }
+    rows = {"Gateway (API)": gateway} if environment.product == "both" else {}
+    return lines + _aligned({**rows, "Logs": logs})
 
 
 def _shown(path: Path) -> str:

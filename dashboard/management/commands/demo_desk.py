@@ -148,9 +148,18 @@ def _make_person(email: str, name: str, password: str, roles: tuple[Role, ...]) 
         )
 
 
-_LOGGED = frozenset(
-    "email.sent email.delivered email.bounced email.complained email.failed email.refused connection.failing "
-    "connection.paused connection.recovered desk.stale desk.fresh".split()
+_LOGGED = (
+    "email.sent",
+    "email.delivered",
+    "email.bounced",
+    "email.complained",
+    "email.failed",
+    "email.refused",
+    "connection.failing",
+    "connection.paused",
+    "connection.recovered",
+    "desk.stale",
+    "desk.fresh",
 )
 
 
