@@ -43,9 +43,8 @@ def main() -> int:
     try:
         parts = _parts(read_environment())
     except (BadEnvironment, OSError) as error:
-        log.error(
-            "cannot start", extra={"event": "demo.cannot_start", "reason": str(error)}
-        )
+        about = {"event": "demo.cannot_start", "reason": str(error)}
+        log.error("cannot start", extra=about)
         return 2 if isinstance(error, BadEnvironment) else 1
     for name, run in parts.items():
         threading.Thread(
@@ -83,11 +82,9 @@ def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
         "discord": server.serve_forever,
         "smtp": lambda: smtp.serve(listener, maildir),
     }
-    return (
-        {**parts, "agent": Agent(environment).run}
-        if environment.agent_writes
-        else parts
-    )
+    if environment.agent_writes:
+        parts["agent"] = Agent(environment).run
+    return parts
 
 
 def _watched(name: str, run: Callable[[], None], ended: Ended) -> None:

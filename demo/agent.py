@@ -98,32 +98,22 @@ class Agent:
         tries = 0
         while True:
             account = self._account()
-            reply = (
-                send(account, message, progress["sent"], progress["run"])
-                if account
-                else Reply(0, {})
-            )
+            reply = Reply(0, {})
+            if account:
+                reply = send(account, message, progress["sent"], progress["run"])
             if reply.is_final:
                 break
             if tries == 0:
-                log.warning(
-                    "gateway does not take mail yet",
-                    extra={"event": "agent.waits", "status": reply.status},
-                )
+                about = {"event": "agent.waits", "status": reply.status}
+                log.warning("gateway does not take mail yet", extra=about)
             # A gateway that is not up yet is looked for more often.
             longest = LONGEST_WAIT_SECONDS if reply.status else LONGEST_LOOK_SECONDS
             self._stop.wait(
                 max(reply.retry_after, min(0.25 * 2.0 ** min(tries, 10), longest))
             )
             tries += 1
-        log.info(
-            "letter sent",
-            extra={
-                "event": "agent.sent",
-                "letter": message.name,
-                "status": reply.status,
-            },
-        )
+        about = {"event": "agent.sent", "letter": message.name}
+        log.info("letter sent", extra={**about, "status": reply.status})
         if message.question and account and account.inbound_port and reply.status < 300:
             # The answered customer writes again, before anybody can have approved the
             # answer.
@@ -134,7 +124,6 @@ class Agent:
                 port=account.inbound_port,
                 run=progress["run"],
                 sequence=progress["sent"],
-                values=blanks(progress["sent"], datetime.now(UTC)),
             )
         self._save({**progress, "sent": progress["sent"] + 1})
         following = MESSAGES[(progress["sent"] + 1) % len(MESSAGES)]
@@ -198,11 +187,7 @@ def send(account: Account, message: Message, sequence: int, run: str) -> Reply:
     if asked := question_of(account, message, sequence, run):
         # Whom an answer goes to, and its subject, follow from what is answered.
         path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/reply/{asked}"
-        payload = {
-            name: value
-            for name, value in payload.items()
-            if name not in ("to", "subject")
-        }
+        del payload["to"], payload["subject"]
     return call(account, "POST", path, payload)
 
 
@@ -212,7 +197,6 @@ def question_of(account: Account, message: Message, sequence: int, run: str) -> 
     """
     if message.question is None or not account.inbound_port:
         return ""
-    values = blanks(sequence, datetime.now(UTC))
     ends = time.monotonic() + LONGEST_DELIVERY_SECONDS
     asked = customers.ask(
         message.question,
@@ -220,16 +204,13 @@ def question_of(account: Account, message: Message, sequence: int, run: str) -> 
         port=account.inbound_port,
         run=run,
         sequence=sequence,
-        values=values,
     )
     path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/emails?direction=inbound&limit=50"
     while asked and time.monotonic() < ends:
         rows = call(account, "GET", path).body.get("emails") or []
-        if found := next(
-            (str(row["id"]) for row in rows if row.get("message_id_header") == asked),
-            "",
-        ):
-            return found
+        for row in rows:
+            if row.get("message_id_header") == asked:
+                return str(row["id"])
         time.sleep(0.25)
     return ""
 

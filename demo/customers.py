@@ -6,9 +6,10 @@ repeats nor changes it.
 """
 
 import smtplib
+from datetime import UTC, datetime
 from email.message import EmailMessage
 
-from demo.messages.message import Question, fill_in
+from demo.messages.message import Question, blanks, fill_in
 
 TIMEOUT_SECONDS = 10.0
 
@@ -18,36 +19,21 @@ def message_id(question: Question, what: str, run: str, sequence: int) -> str:
     return f"<{what}-{run}-{sequence}@{question.sender.partition('@')[2]}>"
 
 
-def ask(
-    question: Question,
-    *,
-    to: str,
-    port: int,
-    run: str,
-    sequence: int,
-    values: dict[str, str],
-) -> str:
+def ask(question: Question, *, to: str, port: int, run: str, sequence: int) -> str:
     """Write the question and return its Message-ID; empty when the gateway did not take
     it.
     """
-    message = _message(question, to, question.subject, fill_in(question.body, values))
+    message = _message(question, to, question.subject, question.body, sequence)
     message["Message-ID"] = asked = message_id(question, "question", run, sequence)
     return asked if _deliver(message, port) else ""
 
 
 def write_again(
-    question: Question,
-    *,
-    to: str,
-    port: int,
-    run: str,
-    sequence: int,
-    values: dict[str, str],
+    question: Question, *, to: str, port: int, run: str, sequence: int
 ) -> bool:
     """Write what came to the customer's mind meanwhile, in the same thread."""
-    message = _message(
-        question, to, f"Re: {question.subject}", fill_in(question.afterwards, values)
-    )
+    subject = f"Re: {question.subject}"
+    message = _message(question, to, subject, question.afterwards, sequence)
     message["Message-ID"] = message_id(question, "afterwards", run, sequence)
     message["In-Reply-To"] = message["References"] = message_id(
         question, "question", run, sequence
@@ -55,11 +41,14 @@ def write_again(
     return _deliver(message, port)
 
 
-def _message(question: Question, to: str, subject: str, body: str) -> EmailMessage:
+def _message(
+    question: Question, to: str, subject: str, body: str, sequence: int
+) -> EmailMessage:
     message = EmailMessage()
     message["From"] = f"{question.name} <{question.sender}>"
-    message["To"], message["Subject"] = to, subject
-    message.set_content(body)
+    message["To"] = to
+    message["Subject"] = subject
+    message.set_content(fill_in(body, blanks(sequence, datetime.now(UTC))))
     return message
 
 

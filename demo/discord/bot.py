@@ -77,24 +77,18 @@ class BotApi:
         match request.method, message_id:
             case "GET", None:
                 asked = request.query.get("limit", "50")
-                if (
-                    not asked.isascii()
-                    or not asked.isdigit()
-                    or not 1 <= int(asked) <= _MOST_READ
-                ):
+                is_number = asked.isascii() and asked.isdigit()
+                if not is_number or not 1 <= int(asked) <= _MOST_READ:
                     raise Refused(400, 50035, "Invalid Form Body")
                 newest = self.channel.snapshot(channel_id)[-int(asked) :]
-                return json_answer(
-                    [message.content for message in reversed(newest)]
-                ), None
+                return json_answer([one.content for one in reversed(newest)]), None
             case "POST", None:
                 payload = read_payload(request)
                 author = {"id": app_id, "username": BOT_NAME}
-                message = written(
-                    new_content(self.channel.snowflake(), channel_id, author, payload),
-                    payload,
-                    token,
+                content = new_content(
+                    self.channel.snowflake(), channel_id, author, payload
                 )
+                message = written(content, payload, token)
                 self.channel.put(message)
                 return json_answer(message.content), message
             case _, None:

@@ -141,11 +141,8 @@ class Channel:
         """Append one request and its answer's status; `message` as it is afterwards."""
         entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), **entry}
         if message is not None:
-            entry |= {
-                "message": message.content,
-                "edits": message.edits,
-                "pings": message.pings,
-            }
+            entry |= {"message": message.content}
+            entry |= {"edits": message.edits, "pings": message.pings}
         with self._lock:
             if self._journal is not None:
                 self._journal.write(json.dumps(entry) + "\n")
@@ -181,18 +178,10 @@ class Channel:
             self.remove(entry["message_id"])
         elif entry.get("method") == "DELETE":
             self.deleted_webhooks.add(f"{entry['webhook_id']}/{entry['token_hash']}")
-        elif "message" in entry:
-            self.put(
-                Message(
-                    entry["message"],
-                    entry["token_hash"],
-                    entry["edits"],
-                    entry["pings"],
-                )
-            )
-            self._last_snowflake = max(
-                self._last_snowflake, int(entry["message"]["id"])
-            )
+        elif content := entry.get("message"):
+            counts = (entry["edits"], entry["pings"])
+            self.put(Message(content, entry["token_hash"], *counts))
+            self._last_snowflake = max(self._last_snowflake, int(content["id"]))
 
 
 def hash_token(token: str) -> str:

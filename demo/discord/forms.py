@@ -14,9 +14,19 @@ _LONG = 1000
 
 def form_dialog(form: dict[str, Any], message_id: str) -> str:
     """Return the dialog of a modal that an application answered a press with."""
-    fields = "".join(
-        _asked(part, number) for number, part in enumerate(form["components"])
-    )
+    fields = ""
+    for number, part in enumerate(form["components"]):
+        field = part["component"]
+        fields += _field(
+            f"asked-{number}",
+            field["custom_id"],
+            part["label"],
+            part.get("description", ""),
+            least=field.get("min_length", 0),
+            most=field.get("max_length", MAX_INPUT),
+            required=field.get("required", True),
+            is_long=field["style"] == 2,
+        )
     attributes = (
         f'data-form="{escape(form["custom_id"])}" data-message="{escape(message_id)}"'
     )
@@ -26,25 +36,30 @@ def form_dialog(form: dict[str, Any], message_id: str) -> str:
 
 def command_dialogs(commands: list[dict[str, Any]]) -> str:
     """Return a dialog for each registered command."""
-    dialogs = []
+    dialogs = ""
     for command in commands:
         name = command["name"]
-        fields = "".join(
-            _option(name, option) for option in command.get("options") or []
-        )
+        fields = ""
+        for option in command.get("options") or []:
+            most = option.get("max_length", MAX_VALUE)
+            required = bool(option.get("required"))
+            fields += _field(
+                f"{name}-{option['name']}",
+                option["name"],
+                f"{option['name']}{'' if required else ' (optional)'}",
+                option["description"],
+                least=0,
+                most=most,
+                required=required,
+                is_long=most > _LONG,
+            )
         fields = fields or "<p>This command takes nothing more.</p>"
         attributes = f'data-command="{escape(name)}"'
-        dialogs.append(
-            _dialog(
-                f"command-{name}",
-                f"/{name}",
-                fields,
-                attributes,
-                str(command["description"]),
-                "Send",
-            )
+        about = str(command["description"])
+        dialogs += _dialog(
+            f"command-{name}", f"/{name}", fields, attributes, about, "Send"
         )
-    return "".join(dialogs)
+    return dialogs
 
 
 def command_buttons(commands: list[dict[str, Any]]) -> str:
@@ -52,36 +67,6 @@ def command_buttons(commands: list[dict[str, Any]]) -> str:
     return "".join(
         f'<button type="button" data-open="command-{escape(one["name"])}">/{escape(one["name"])}</button>'
         for one in commands
-    )
-
-
-def _asked(part: dict[str, Any], number: int) -> str:
-    field = part["component"]
-    return _field(
-        f"asked-{number}",
-        field["custom_id"],
-        part["label"],
-        part.get("description", ""),
-        least=field.get("min_length", 0),
-        most=field.get("max_length", MAX_INPUT),
-        required=field.get("required", True),
-        is_long=field["style"] == 2,
-    )
-
-
-def _option(command: str, option: dict[str, Any]) -> str:
-    name = option["name"]
-    most = option.get("max_length", MAX_VALUE)
-    required = bool(option.get("required"))
-    return _field(
-        f"{command}-{name}",
-        name,
-        name if required else f"{name} (optional)",
-        option["description"],
-        least=0,
-        most=most,
-        required=required,
-        is_long=most > _LONG,
     )
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from demo.discord.channel import Message
 from demo.discord.messages import Outcome, Refused
-from demo.discord.rates import RateLimiter, refusal_headers
+from demo.discord.rates import RateLimiter, limited
 from demo.discord.script import Script
-from demo.web import Answer, json_answer
+from demo.web import Answer
 
 
 @dataclass(slots=True)
@@ -43,14 +43,7 @@ class Gate:
                 except Refused as refused:
                     answer = refused.answer
             else:
-                wait = allowance.retry_after
-                body = {
-                    "message": "You are being rate limited.",
-                    "retry_after": wait,
-                    "global": False,
-                }
-                answer = json_answer(body, status=429)
-                answer.headers |= refusal_headers(wait, is_global=False)
+                answer = limited(allowance.retry_after)
             answer.headers |= allowance.headers()
         record(answer, message)
         if step is not None and step.status is None:

@@ -13,7 +13,14 @@ from common.demo_discord import GUILD_ID, GuildChannel, Member
 from demo.discord.application import Application
 from demo.discord.channel import Channel, channel_with_id
 from demo.discord.commands import MAX_VALUE, Commands
-from demo.discord.limits import STRING, find_errors, find_form_errors
+from demo.discord.limits import (
+    BUTTON,
+    LABEL,
+    STRING,
+    TEXT_INPUT,
+    find_errors,
+    find_form_errors,
+)
 from demo.discord.replies import Replies, Reply
 
 COMMAND = 2
@@ -60,24 +67,14 @@ class Interactions:
         """
         message = self.channel.get(message_id)
         rows = message.content["components"] if message else []
-        pressed = next(
-            (
-                one
-                for row in rows
-                for one in row["components"]
-                if one.get("custom_id") == custom_id
-            ),
-            None,
-        )
+        buttons = (one for row in rows for one in row["components"])
+        pressed = next((b for b in buttons if b.get("custom_id") == custom_id), None)
         if message is None or pressed is None:
             raise NotPlayed("This button is not there any more: the card has changed.")
         channel = channel_with_id(message.content["channel_id"])
         reply = self.replies.begin(member, channel, f"pressed {pressed['label']}")
-        about = {
-            "message": message.content,
-            "data": {"component_type": 2, "custom_id": custom_id, "id": 1},
-        }
-        return self._ask(reply, COMPONENT, about)
+        data = {"component_type": BUTTON, "custom_id": custom_id, "id": 1}
+        return self._ask(reply, COMPONENT, {"message": message.content, "data": data})
 
     def submit(
         self, member: Member, message_id: str, custom_id: str, values: dict[str, str]
@@ -86,27 +83,15 @@ class Interactions:
         message = self.channel.get(message_id)
         if message is None:
             raise NotPlayed("The card is not there any more.")
-        fields = [
-            {
-                "type": 18,
-                "id": number,
-                "component": {
-                    "type": 4,
-                    "id": number + 1,
-                    "custom_id": name,
-                    "value": value,
-                },
-            }
-            for number, (name, value) in enumerate(values.items(), 1)
-        ]
-        reply = self.replies.begin(
-            member, channel_with_id(message.content["channel_id"]), "sent a form"
-        )
-        about = {
-            "message": message.content,
-            "data": {"custom_id": custom_id, "components": fields},
-        }
-        return self._ask(reply, FORM, about)
+        fields = []
+        for number, (name, value) in enumerate(values.items(), 1):
+            text = {"type": TEXT_INPUT, "id": number + 1}
+            text |= {"custom_id": name, "value": value}
+            fields.append({"type": LABEL, "id": number, "component": text})
+        channel = channel_with_id(message.content["channel_id"])
+        reply = self.replies.begin(member, channel, "sent a form")
+        data = {"custom_id": custom_id, "components": fields}
+        return self._ask(reply, FORM, {"message": message.content, "data": data})
 
     def command(
         self, member: Member, channel: GuildChannel, name: str, values: dict[str, str]
@@ -122,15 +107,12 @@ class Interactions:
             value = values.get(option["name"], "").strip()
             if not value and option.get("required"):
                 raise NotPlayed(f"{option['name']} is required.")
-            if len(value) > option.get("max_length", MAX_VALUE):
-                raise NotPlayed(
-                    f"{option['name']} takes {option.get('max_length', MAX_VALUE)} characters at most."
-                )
-            options += (
-                [{"name": option["name"], "type": STRING, "value": value}]
-                if value
-                else []
-            )
+            most = option.get("max_length", MAX_VALUE)
+            if len(value) > most:
+                raise NotPlayed(f"{option['name']} takes {most} characters at most.")
+            if value:
+                text = {"name": option["name"], "type": STRING, "value": value}
+                options.append(text)
         reply = self.replies.begin(member, channel, f"used /{name}")
         data = {"id": command["id"], "name": name, "type": 1, "options": options}
         return self._ask(reply, COMMAND, {"data": data})

@@ -41,6 +41,15 @@ class FormErrors:
             node = node.setdefault(str(step), {})
         node.setdefault("_errors", []).append({"code": code, "message": message})
 
+    def add_missing(self, path: Path) -> None:
+        """Note that there is no value at `path`."""
+        self.add(path, "BASE_TYPE_REQUIRED", "This field is required")
+
+    def add_too_long(self, path: Path, most: int) -> None:
+        """Note that the value has more than so many parts."""
+        message = f"Must be {most} or fewer in length."
+        self.add(path, "BASE_TYPE_MAX_LENGTH", message)
+
 
 # Notes what is wrong with a value that is there, at its path.
 Check = Callable[[FormErrors, Any, Path], None]
@@ -59,16 +68,13 @@ def _fields(*needed: str, **checks: Check) -> Check:
 
     def check(errors: FormErrors, value: Any, path: Path) -> None:
         if not isinstance(value, dict):
-            errors.add(
-                path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType"
-            )
+            message = "Only dictionaries may be used in a DictType"
+            errors.add(path, "DICT_TYPE_CONVERT", message)
             return
         for name, check_field in checks.items():
             part = value.get(name)
             if name in needed and (part is None or not str(part).strip()):
-                errors.add(
-                    (*path, name), "BASE_TYPE_REQUIRED", "This field is required"
-                )
+                errors.add_missing((*path, name))
             elif part is not None:
                 check_field(errors, part, (*path, name))
 
@@ -78,20 +84,14 @@ def _fields(*needed: str, **checks: Check) -> Check:
 def _list(most: int, check_one: Check, *, least: int = 0) -> Check:
     def check(errors: FormErrors, value: Any, path: Path) -> None:
         if not isinstance(value, list):
-            errors.add(
-                path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType"
-            )
+            message = "Only iterables may be used in a ListType"
+            errors.add(path, "LIST_TYPE_CONVERT", message)
             return
         if len(value) > most:
-            errors.add(
-                path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length."
-            )
+            errors.add_too_long(path, most)
         elif len(value) < least:
-            errors.add(
-                path,
-                "BASE_TYPE_BAD_LENGTH",
-                f"Must be between {least} and {most} in length.",
-            )
+            message = f"Must be between {least} and {most} in length."
+            errors.add(path, "BASE_TYPE_BAD_LENGTH", message)
         for number, one in enumerate(value):
             check_one(errors, one, (*path, number))
 
@@ -101,13 +101,10 @@ def _list(most: int, check_one: Check, *, least: int = 0) -> Check:
 def _text(most: int) -> Check:
     def check(errors: FormErrors, value: Any, path: Path) -> None:
         if not isinstance(value, str):
-            errors.add(
-                path, "STRING_TYPE_CONVERT", f'Could not interpret "{value}" as string.'
-            )
+            message = f'Could not interpret "{value}" as string.'
+            errors.add(path, "STRING_TYPE_CONVERT", message)
         elif len(value) > most:
-            errors.add(
-                path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length."
-            )
+            errors.add_too_long(path, most)
 
     return check
 
@@ -117,11 +114,8 @@ def _number(least: int, most: int) -> Check:
         if isinstance(value, bool) or not isinstance(value, int):
             errors.add(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
         elif not least <= value <= most:
-            errors.add(
-                path,
-                "NUMBER_TYPE_MAX",
-                f"int value should be between {least} and {most}.",
-            )
+            message = f"int value should be between {least} and {most}."
+            errors.add(path, "NUMBER_TYPE_MAX", message)
 
     return check
 
@@ -155,9 +149,8 @@ def _moment(errors: FormErrors, value: Any, path: Path) -> None:
     try:
         datetime.fromisoformat(str(value))
     except ValueError:
-        errors.add(
-            path, "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601."
-        )
+        message = f"Could not parse {value}. Should be ISO8601."
+        errors.add(path, "DATE_TIME_TYPE_PARSE", message)
 
 
 _web_link = _link(2048, "http", "https")
@@ -175,30 +168,26 @@ _embed = _fields(
 
 def _embeds(errors: FormErrors, value: Any, path: Path) -> None:
     _list(10, _embed)(errors, value, path)
-    if (
-        not errors.tree.get("embeds")
-        and sum(map(_characters, value)) > MAX_EMBED_CHARACTERS
-    ):
+    if errors.tree.get("embeds"):
+        return
+    texts: list[str | None] = []
+    for embed in value:
+        texts += [embed.get("title"), embed.get("description")]
+        texts.append((embed.get("footer") or {}).get("text"))
+        texts.append((embed.get("author") or {}).get("name"))
+        for entry in embed.get("fields") or []:
+            texts += [entry["name"], entry["value"]]
+    if sum(len(text) for text in texts if text) > MAX_EMBED_CHARACTERS:
         message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
         errors.add(path, "MAX_EMBED_SIZE_EXCEEDED", message)
-
-
-def _characters(embed: dict[str, Any]) -> int:
-    texts = [embed.get("title"), embed.get("description")]
-    texts.append((embed.get("footer") or {}).get("text"))
-    texts.append((embed.get("author") or {}).get("name"))
-    for entry in embed.get("fields") or []:
-        texts += [entry["name"], entry["value"]]
-    return sum(len(text) for text in texts if text is not None)
 
 
 def _username(errors: FormErrors, value: Any, path: Path) -> None:
     _text(80)(errors, value, path)
     for word in ("discord", "clyde"):
         if word in str(value).lower():
-            errors.add(
-                path, "USERNAME_INVALID_CONTAINS", f'Username cannot contain "{word}"'
-            )
+            message = f'Username cannot contain "{word}"'
+            errors.add(path, "USERNAME_INVALID_CONTAINS", message)
 
 
 def _mentions(errors: FormErrors, value: Any, path: Path) -> None:
@@ -232,14 +221,11 @@ def _button(errors: FormErrors, value: Any, path: Path) -> None:
         return
     wanted = "url" if value.get("style") == LINK else "custom_id"
     if not value.get(wanted):
-        errors.add((*path, wanted), "BASE_TYPE_REQUIRED", "This field is required")
+        errors.add_missing((*path, wanted))
     if wanted == "url" and value.get("custom_id") is not None:
         message = "A custom id and url cannot both be specified"
-        errors.add(
-            (*path, "custom_id"),
-            "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE",
-            message,
-        )
+        code = "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE"
+        errors.add((*path, "custom_id"), code, message)
 
 
 _row = _fields(
@@ -255,11 +241,8 @@ def _rows(errors: FormErrors, value: Any, path: Path) -> None:
             custom_id = button.get("custom_id")
             if custom_id in seen:
                 at = (*path, number, "components", position, "custom_id")
-                errors.add(
-                    at,
-                    "COMPONENT_CUSTOM_ID_DUPLICATED",
-                    "Component custom id cannot be duplicated",
-                )
+                message = "Component custom id cannot be duplicated"
+                errors.add(at, "COMPONENT_CUSTOM_ID_DUPLICATED", message)
             elif custom_id is not None:
                 seen.add(custom_id)
 
@@ -343,12 +326,9 @@ def _options(errors: FormErrors, value: Any, path: Path) -> None:
         description=_text(100),
     )
     _list(25, option)(errors, value, path)
-    options = (
-        [one for one in value if isinstance(one, dict)]
-        if isinstance(value, list)
-        else []
-    )
-    needed = [bool(one.get("required")) for one in options]
+    if not isinstance(value, list):
+        return
+    needed = [bool(one.get("required")) for one in value if isinstance(one, dict)]
     if needed != sorted(needed, reverse=True):
         message = "Required options must be placed before non-required options"
         errors.add(path, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)

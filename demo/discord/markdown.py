@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _PRIVATE_USE = 0xE000  # escaped characters hide here until all markup has been found
+_HIDDEN = re.compile("[\ue000-\ue0ff]")
 _BLOCK = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
 _TOKENS = re.compile(
     r"(?P<link>\[(?P<label>[^\[\]\n]++)\]\((?:<(?P<bracketed>https?://[^\s<>]++)>|(?P<target>https?://[^\s)\[]++))\))"
@@ -41,7 +42,7 @@ def render(text: str, *, links: bool = True) -> str:
     """
     # Characters of the private range in the text itself would turn into others; no card
     # needs them.
-    text = re.sub("[\ue000-\ue0ff]", "\ufffd", text)
+    text = _HIDDEN.sub("\ufffd", text)
     out = []
     end = 0
     for block in _BLOCK.finditer(text):
@@ -75,23 +76,20 @@ def _quotes(text: str, links: bool) -> str:
 def _inline(text: str, links: bool) -> str:
     # Inside code a backslash is a backslash, so code is cut out before escapes are
     # read.
-    pieces = re.split(r"((?<!\\)`[^`\n]+`)", text)
-    return "".join(
-        f"<code>{escape(piece[1:-1])}</code>"
-        if number % 2
-        else _reveal(_markup(_hide(piece), links))
-        for number, piece in enumerate(pieces)
-    )
+    out = []
+    for number, piece in enumerate(re.split(r"((?<!\\)`[^`\n]+`)", text)):
+        if number % 2:
+            out.append(f"<code>{escape(piece[1:-1])}</code>")
+            continue
+        hidden = _ESCAPED.sub(lambda found: chr(_PRIVATE_USE + ord(found[1])), piece)
+        out.append(
+            _HIDDEN.sub(lambda found: escape(_revealed(found)), _markup(hidden, links))
+        )
+    return "".join(out)
 
 
-def _hide(text: str) -> str:
-    return _ESCAPED.sub(lambda found: chr(_PRIVATE_USE + ord(found[1])), text)
-
-
-def _reveal(html: str) -> str:
-    return re.sub(
-        "[\ue000-\ue0ff]", lambda found: escape(chr(ord(found[0]) - _PRIVATE_USE)), html
-    )
+def _revealed(found: re.Match[str]) -> str:
+    return chr(ord(found[0]) - _PRIVATE_USE)
 
 
 def _markup(text: str, links: bool) -> str:
@@ -126,7 +124,7 @@ def anchor(address: str, inner: str) -> str:
     """Return a link that opens apart, or the inner HTML alone when the address is not
     plain http.
     """
-    target = _reveal_plain(address)
+    target = _HIDDEN.sub(_revealed, address)
     if not is_plain_http(target):
         return inner
     return f'<a href="{escape(target)}" target="_blank" rel="noopener noreferrer">{inner}</a>'
@@ -145,9 +143,3 @@ def time_element(moment: datetime) -> str:
     """Return a time in UTC, which the page's script turns into the reader's own."""
     moment = moment.astimezone(UTC)
     return f'<time datetime="{moment.isoformat(timespec="seconds")}">{moment:%d %b %Y, %H:%M} UTC</time>'
-
-
-def _reveal_plain(text: str) -> str:
-    return re.sub(
-        "[\ue000-\ue0ff]", lambda found: chr(ord(found[0]) - _PRIVATE_USE), text
-    )

@@ -121,11 +121,9 @@ def count_pings(content: str, allowed: Mapping[str, Any] | None) -> int:
 def _allowed(kind: str, found: set[str], allowed: Mapping[str, Any] | None) -> set[str]:
     if allowed is None or kind in (allowed.get("parse") or []):
         return found
-    return (
-        found & {str(name) for name in allowed.get(kind) or []}
-        if kind != "everyone"
-        else set()
-    )
+    if kind == "everyone":
+        return set()
+    return found & {str(name) for name in allowed.get(kind) or []}
 
 
 def _refuse_empty(content: dict[str, Any]) -> None:
@@ -172,9 +170,8 @@ def _shown(payload: dict[str, Any], components: Components = list) -> dict[str, 
     if "content" in payload:
         parts["content"] = str(payload["content"] or "").strip()
     if "embeds" in payload:
-        parts["embeds"] = [
-            {"type": "rich", **embed} for embed in payload["embeds"] or []
-        ]
+        embeds = payload["embeds"] or []
+        parts["embeds"] = [{"type": "rich", **embed} for embed in embeds]
     if "components" in payload:
         parts["components"] = components(payload["components"] or [])
     return parts

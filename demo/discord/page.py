@@ -139,14 +139,12 @@ def _reply(reply: Reply) -> str:
 
 def _message(message: Message, written: datetime) -> str:
     content = message.content
-    edited = (
-        '<span class="edited">(edited)</span>' if content["edited_timestamp"] else ""
-    )
-    text = (
-        f'<div class="text">{render(content["content"])} {edited}</div>'
-        if content["content"] or edited
-        else ""
-    )
+    edited = ""
+    if content["edited_timestamp"]:
+        edited = '<span class="edited">(edited)</span>'
+    text = ""
+    if content["content"] or edited:
+        text = f'<div class="text">{render(content["content"])} {edited}</div>'
     buttons = "".join(
         _button(content["id"], button)
         for row in content["components"]
@@ -170,47 +168,38 @@ def _embed(embed: dict[str, Any]) -> str:
     # The bar is a drawing because a colour from outside can only be an attribute there,
     # never a style.
     parts = [
-        f'<svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{fill_colour}"/></svg>'
+        f'<svg class="bar" aria-hidden="true"><rect width="100%" height="100%" fill="{fill_colour}"/></svg>',
+        '<div class="embed-body">',
     ]
-    parts.append('<div class="embed-body">')
     if author := embed.get("author"):
-        parts.append(
-            f'<p class="author">{_linked(escape(str(author["name"])), author.get("url"))}</p>'
-        )
+        name = _linked(escape(str(author["name"])), author.get("url"))
+        parts.append(f'<p class="author">{name}</p>')
     if title := embed.get("title"):
-        parts.append(
-            f"<h4>{_linked(render(str(title), links=False), embed.get('url'))}</h4>"
-        )
+        heading = _linked(render(str(title), links=False), embed.get("url"))
+        parts.append(f"<h4>{heading}</h4>")
     if description := embed.get("description"):
         parts.append(f'<div class="description">{render(str(description))}</div>')
     rows: list[list[dict[str, Any]]] = []
     for field in embed.get("fields") or []:
         # Up to three inline fields share a row, as in Discord.
-        if (
-            field.get("inline")
-            and rows
-            and rows[-1][-1].get("inline")
-            and len(rows[-1]) < 3
-        ):
+        is_beside = field.get("inline") and rows and rows[-1][-1].get("inline")
+        if is_beside and len(rows[-1]) < 3:
             rows[-1].append(field)
         else:
             rows.append([field])
-    if rows:
-        parts.append('<dl class="fields">')
+    fields = ""
     for row in rows:
         for field in row:
             span = 12 // len(row) if field.get("inline") else 12
             name = render(str(field["name"]), links=False)
             value = render(str(field["value"]))
-            parts.append(
-                f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>'
-            )
-    if rows:
-        parts.append("</dl>")
-    footer = embed.get("footer")
-    written = embed.get("timestamp")
-    ends = [escape(str(footer["text"]))] if footer else []
-    if written:
+            fields += f'<div class="span-{span}"><dt>{name}</dt><dd>{value}</dd></div>'
+    if fields:
+        parts.append(f'<dl class="fields">{fields}</dl>')
+    ends = []
+    if footer := embed.get("footer"):
+        ends.append(escape(str(footer["text"])))
+    if written := embed.get("timestamp"):
         ends.append(time_element(datetime.fromisoformat(str(written))))
     if ends:
         parts.append(f'<p class="footer">{" <span>•</span> ".join(ends)}</p>')
@@ -218,19 +207,15 @@ def _embed(embed: dict[str, Any]) -> str:
 
 
 def _linked(inner: str, address: object) -> str:
-    return (
-        anchor(address, inner)
-        if isinstance(address, str) and is_plain_http(address)
-        else inner
-    )
+    if isinstance(address, str) and is_plain_http(address):
+        return anchor(address, inner)
+    return inner
 
 
 def _button(message_id: str, button: dict[str, Any]) -> str:
     label = escape(str(button.get("label") or "Open"))
     if button["style"] == LINK:
-        link = _linked(
-            f'{label}<svg class="i"><use href="#away"/></svg>', button.get("url")
-        )
-        return f'<span class="button">{link}</span>'
+        label += '<svg class="i"><use href="#away"/></svg>'
+        return f'<span class="button">{_linked(label, button.get("url"))}</span>'
     attributes = f'data-press="{escape(button["custom_id"])}" data-message="{escape(message_id)}"'
     return f'<button type="button" class="button style-{int(button["style"])}" {attributes}>{label}</button>'

@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from demo.web import Answer, json_answer
+
 LIMIT = 5
 WINDOW_SECONDS = 2.0
 # No header reports this limit.
@@ -38,13 +40,18 @@ class Allowance:
         }
 
 
-def refusal_headers(retry_after: float, *, is_global: bool) -> dict[str, str]:
-    """Return the headers that only a 429 has."""
-    headers = {
-        "Retry-After": str(math.ceil(retry_after)),
-        "X-RateLimit-Scope": "global" if is_global else "user",
-    }
-    return {**headers, "X-RateLimit-Global": "true"} if is_global else headers
+def limited(retry_after: float, *, is_global: bool = False) -> Answer:
+    """Return the answer to a request over a limit, with the headers that only a 429
+    has.
+    """
+    message = "You are being rate limited."
+    body = {"message": message, "retry_after": retry_after, "global": is_global}
+    answer = json_answer(body, 429)
+    answer.headers["Retry-After"] = str(math.ceil(retry_after))
+    answer.headers["X-RateLimit-Scope"] = "global" if is_global else "user"
+    if is_global:
+        answer.headers["X-RateLimit-Global"] = "true"
+    return answer
 
 
 class RateLimiter:

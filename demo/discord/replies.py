@@ -98,14 +98,14 @@ class Replies:
         if found is None:
             return None
         try:
-            answer = self._original(request, found[1], found[2])
+            answer = self._answer(request, found[1], found[2])
         except Refused as refused:
             answer = refused.answer
         entry = {"method": request.method, "reply": found[1], "status": answer.status}
         self.channel.journal(entry)
         return answer
 
-    def _original(self, request: Request, app_id: str, token: str) -> Answer:
+    def _answer(self, request: Request, app_id: str, token: str) -> Answer:
         with self._lock:
             reply = self._replies.get(token)
         if app_id != self.application.app_id or reply is None or self._is_over(reply):

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from demo.discord.rates import refusal_headers
+from demo.discord.rates import limited
 from demo.web import Answer, Request, json_answer
 
 MOST_SECONDS = 120.0
@@ -34,14 +34,7 @@ class Step:
         """Return the answer of a step that has a status."""
         status = self.status or 500
         if status == 429:
-            body = {
-                "message": "You are being rate limited.",
-                "retry_after": self.retry_after,
-                "global": self.is_global,
-            }
-            answer = json_answer(body, 429)
-            answer.headers = refusal_headers(self.retry_after, is_global=self.is_global)
-            return answer
+            return limited(self.retry_after, is_global=self.is_global)
         words = {
             401: ("Invalid Webhook Token", 50027),
             403: ("Missing Permissions", 50013),

@@ -87,10 +87,8 @@ class WebhookApi:
         if request.method != "POST":
             raise Refused(405, 0, "405: Method Not Allowed")
         payload = read_payload(request)
-        author = {
-            "id": webhook_id,
-            "username": str(payload.get("username") or WEBHOOK_NAME),
-        }
+        name = str(payload.get("username") or WEBHOOK_NAME)
+        author = {"id": webhook_id, "username": name}
         content = new_content(
             self.channel.snowflake(), channel_id, author, payload, _components(request)
         )

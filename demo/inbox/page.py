@@ -121,11 +121,9 @@ def visible(text: str) -> str:
 
 
 def _mail(mail: Mail) -> str:
-    text = (
-        f"<pre>{visible(mail.text)}</pre>"
-        if mail.text
-        else '<p class="faint">This message has no text part.</p>'
-    )
+    text = '<p class="faint">This message has no text part.</p>'
+    if mail.text:
+        text = f"<pre>{visible(mail.text)}</pre>"
     source = ""
     if mail.html:
         source = f"<details><summary>HTML part, as source</summary><pre>{visible(mail.html)}</pre></details>"
@@ -154,18 +152,12 @@ def _mail(mail: Mail) -> str:
 
 
 def _addresses(mail: Mail) -> str:
-    reached = [
-        address for address in mail.summary.envelope_to if address.lower() in mail.named
-    ]
-    blind = [
-        address
-        for address in mail.summary.envelope_to
-        if address.lower() not in mail.named
-    ]
+    reached = []
+    blind = []
+    for address in mail.summary.envelope_to:
+        (reached if address.lower() in mail.named else blind).append(address)
     chip = '<span class="chip violet">Not in the headers</span> ' if blind else ""
-    everybody = (
-        len(reached) > 1 and {address.lower() for address in reached} == mail.named
-    )
+    everybody = len(reached) > 1 and set(map(str.lower, reached)) == mail.named
     rows = [
         ("From", visible(mail.summary.sender)),
         ("To", visible(mail.to)),

@@ -81,21 +81,21 @@ def listen(port: int) -> socket.socket:
 
 def serve(listener: socket.socket, maildir: Maildir) -> None:
     """Accept mail until the process ends."""
-    asyncio.run(_serve(listener, Inbox(maildir)))
+    inbox = Inbox(maildir)
 
-
-async def _serve(listener: socket.socket, inbox: Inbox) -> None:
-    loop = asyncio.get_running_loop()
-
-    def session() -> SMTP:
-        return SMTP(
-            inbox,
-            loop=loop,
-            hostname="inbox.test",
-            ident="Countersign demo",
-            enable_SMTPUTF8=True,
-            data_size_limit=MAX_MESSAGE,
+    async def accept() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: SMTP(
+                inbox,
+                loop=loop,
+                hostname="inbox.test",
+                ident="Countersign demo",
+                enable_SMTPUTF8=True,
+                data_size_limit=MAX_MESSAGE,
+            ),
+            sock=listener,
         )
+        await server.serve_forever()
 
-    server = await loop.create_server(session, sock=listener)
-    await server.serve_forever()
+    asyncio.run(accept())

@@ -55,20 +55,16 @@ class Programs:
         if is_event:
             return _take_events(self.record, request)
         # Read each time: it is made after this process has begun.
-        return _take_hook(
-            self.record,
-            request,
-            read_credentials(self.credentials).get(HOOK_SECRET, ""),
-        )
+        secret = read_credentials(self.credentials).get(HOOK_SECRET, "")
+        return _take_hook(self.record, request, secret)
 
     def page(self) -> str:
         """Return the whole page."""
-        dashboard = escape(self.dashboard_url)
         return fill(
             "programs.html",
             rows=self.rows(),
             version=self.record.version,
-            dashboard_url=dashboard,
+            dashboard_url=escape(self.dashboard_url),
         )
 
     def rows(self) -> str:
@@ -82,16 +78,12 @@ class Programs:
 
 
 def _row(event: Event) -> str:
-    again = (
-        f' <span class="chip">came {event.times} times, counted once</span>'
-        if event.times > 1
-        else ""
-    )
-    signed = (
-        ' <span class="chip green">✓ signature holds</span>'
-        if event.program == "webhook"
-        else ""
-    )
+    again = ""
+    if event.times > 1:
+        again = f' <span class="chip">came {event.times} times, counted once</span>'
+    signed = ""
+    if event.program == "webhook":
+        signed = ' <span class="chip green">✓ signature holds</span>'
     body = escape(json.dumps(event.body, indent=2, ensure_ascii=False))
     return (
         f'<li class="event"><details><summary><span class="chip">{_TITLES.get(event.program, "")}</span> '
