@@ -18,8 +18,7 @@ from demo.environment import BadEnvironment, Environment, read_environment
 from demo.inbox import smtp
 from demo.inbox.maildir import Maildir
 from demo.inbox.page import InboxPages
-from demo.programs.record import Record
-from demo.programs.site import Programs
+from demo.programs import Programs, Record
 from demo.site import DemoSite
 from demo.web import Server
 

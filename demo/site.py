@@ -6,14 +6,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from demo.discord.interactions import PATH as PLAY
+from demo.discord.interactions import channel_named, member_of
 from demo.discord.page import View
-from demo.discord.play import PATH as PLAY
-from demo.discord.play import channel_named, member_of
 from demo.discord.standin import Standin
 from demo.inbox.page import InboxPages
-from demo.programs.site import Programs
-from demo.shell import asset, fill
-from demo.web import Answer, Request, html_answer, json_answer
+from demo.programs import Programs
+from demo.web import Answer, Request, asset, fill, html_answer, json_answer
 
 _MAIL = re.compile(r"/inbox/([^/]{1,200})/")
 _ASSET = re.compile(r"/assets/([\w-]+\.(?:css|js|svg))")

@@ -1,13 +1,16 @@
 """A small HTTP server for the stand-ins: one thread a connection, one function that
-answers. Knows no routes.
+answers. Knows no routes, only the pages' outer HTML and static files.
 """
 
 import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from string import Template
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 log = logging.getLogger("demo.web")
@@ -161,3 +164,34 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD" and answer.status != HTTPStatus.NO_CONTENT:
             self.wfile.write(answer.body)
+
+
+_ASSETS = Path(__file__).parent / "assets"
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def fill(shell: str, **parts: str) -> str:
+    """Return the template `shell` with its placeholders filled. Callers escape."""
+    return _template(shell).substitute(parts, icons=_text("icons.html"))
+
+
+def asset(name: str) -> Answer | None:
+    """Return a static file, or nothing when there is none of that name."""
+    path = _ASSETS / name
+    if path.suffix not in _TYPES or path.parent != _ASSETS or not path.is_file():
+        return None
+    return Answer(200, path.read_bytes(), _TYPES[path.suffix])
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template(_text(name))
+
+
+@cache
+def _text(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")

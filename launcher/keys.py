@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from common.credentials import read_credentials
-from common.demo_discord import APPLICATION_FILE
+from common.demo import APPLICATION_FILE
 from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
 from launcher.files import replace_private

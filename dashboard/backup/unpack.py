@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.credentials import write_credentials
-from common.demo_discord import APPLICATION_FILE
+from common.demo import APPLICATION_FILE
 from dashboard.backup.archive import Backup, BackupError, read_passphrase
 from launcher.keys import FILE, NAMES
 

@@ -7,10 +7,9 @@ Speaks the protocol of version 10; shows nothing.
 import re
 from dataclasses import dataclass
 
-from common.demo_discord import CHANNELS, GUILD_ID
-from demo.discord.application import Application
+from common.demo import CHANNELS, GUILD_ID
+from demo.discord.application import Application, Commands
 from demo.discord.channel import Channel
-from demo.discord.commands import Commands
 from demo.discord.gate import Gate
 from demo.discord.messages import (
     Outcome,

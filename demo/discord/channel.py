@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from common.demo_discord import APPROVALS, CHANNELS, GuildChannel
+from common.demo import APPROVALS, CHANNELS, GuildChannel
 from demo.web import Answer, Request
 
 DISCORD_EPOCH_MS = 1_420_070_400_000

@@ -5,7 +5,7 @@ takes. Everything is escaped.
 from html import escape
 from typing import Any
 
-from demo.discord.commands import MAX_VALUE
+from demo.discord.application import MAX_VALUE
 from demo.discord.limits import MAX_INPUT
 
 # From here on a text gets more than one line.

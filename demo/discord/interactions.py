@@ -1,5 +1,5 @@
-"""Buttons, forms and slash commands: signed as Discord signs them, posted to the desk,
-given three seconds.
+"""Buttons, forms and slash commands: what the page posts, and what the desk answers to
+each within three seconds, signed as Discord signs it.
 """
 
 import json
@@ -9,10 +9,10 @@ from typing import Any
 
 import requests
 
-from common.demo_discord import GUILD_ID, GuildChannel, Member
-from demo.discord.application import Application
+from common.demo import CHANNELS, GUILD_ID, MEMBERS, GuildChannel, Member
+from demo.discord.application import MAX_VALUE, Application, Commands
 from demo.discord.channel import Channel, channel_with_id
-from demo.discord.commands import MAX_VALUE, Commands
+from demo.discord.forms import form_dialog
 from demo.discord.limits import (
     BUTTON,
     LABEL,
@@ -22,6 +22,7 @@ from demo.discord.limits import (
     find_form_errors,
 )
 from demo.discord.replies import Replies, Reply
+from demo.web import Answer, Request, json_answer
 
 COMMAND = 2
 COMPONENT = 3
@@ -223,3 +224,70 @@ class Interactions:
             case 9 if kind != FORM and not find_form_errors(data):
                 return InteractionResult(MODAL, form=data)
         return InteractionResult(failed="its answer is none that Discord takes here")
+
+
+# Where the page posts what a member does.
+PATH = "/play/"
+
+
+@dataclass(slots=True)
+class Play:
+    """Lets whoever looks at the page act as one of the members."""
+
+    interactions: Interactions
+
+    def handle(self, request: Request) -> Answer:
+        """Do what was asked; 400 with words where Discord's client would not have."""
+        # A form on another site can send text/plain but not this type without asking
+        # first.
+        if request.method != "POST" or request.content_type != "application/json":
+            return json_answer({"message": "Send application/json."}, 415)
+        try:
+            asked = json.loads(request.body)
+            return self._act(request.path.removeprefix(PATH), asked)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return json_answer({"message": "This is not what the page sends."}, 400)
+        except NotPlayed as error:
+            return json_answer({"message": str(error)}, 400)
+
+    def _act(self, act: str, asked: dict[str, Any]) -> Answer:
+        member = member_of(asked["as"])
+        if act == "dismiss":
+            self.interactions.replies.dismiss(member, str(asked["reply"]))
+            return json_answer({})
+        if act == "press":
+            result = self.interactions.press(
+                member, str(asked["message"]), str(asked["custom_id"])
+            )
+        elif act == "submit":
+            values = _texts(asked["values"])
+            result = self.interactions.submit(
+                member, str(asked["message"]), str(asked["custom_id"]), values
+            )
+        elif act == "command":
+            channel = channel_named(asked["channel"])
+            result = self.interactions.command(
+                member, channel, str(asked["name"]), _texts(asked["values"])
+            )
+        else:
+            raise KeyError(act)
+        fields = {"type": result.kind, "failed": result.failed}
+        if result.form:
+            fields["form"] = form_dialog(result.form, str(asked.get("message", "")))
+        return json_answer(fields)
+
+
+def member_of(username: str) -> Member:
+    """Return the member of a username; whoever is not on the server is the first."""
+    return next(
+        (member for member in MEMBERS if member.username == username), MEMBERS[0]
+    )
+
+
+def channel_named(name: str) -> GuildChannel:
+    """Return the channel of a name; the first where there is none."""
+    return next((channel for channel in CHANNELS if channel.name == name), CHANNELS[0])
+
+
+def _texts(values: dict[str, Any]) -> dict[str, str]:
+    return {str(name): str(value) for name, value in values.items()}

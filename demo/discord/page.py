@@ -8,14 +8,14 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from common.demo_discord import CHANNELS, MEMBERS, GuildChannel, Member
+from common.demo import CHANNELS, MEMBERS, GuildChannel, Member
+from demo.discord.application import Commands
 from demo.discord.channel import Channel, Message, time_of
-from demo.discord.commands import Commands
 from demo.discord.forms import command_buttons, command_dialogs
 from demo.discord.limits import LINK
 from demo.discord.markdown import anchor, is_plain_http, render, time_element
 from demo.discord.replies import Replies, Reply
-from demo.shell import fill
+from demo.web import fill
 
 _NO_COLOUR = "#1e1f22"
 # Discord loads older messages as one scrolls up; here the newest are enough, and quick

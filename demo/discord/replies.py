@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from common.demo_discord import GuildChannel, Member
+from common.demo import GuildChannel, Member
 from demo.discord.application import Application
 from demo.discord.channel import Channel
 from demo.discord.messages import Refused, read_payload

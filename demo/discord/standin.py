@@ -5,17 +5,14 @@ and the page around them.
 import re
 from pathlib import Path
 
-from common.demo_discord import APPLICATION_FILE, COMMANDS_FILE
-from demo.discord.application import load_or_make
+from common.demo import APPLICATION_FILE, COMMANDS_FILE
+from demo.discord.application import Commands, load_or_make
 from demo.discord.bot import BotApi
 from demo.discord.channel import Channel
-from demo.discord.commands import Commands
-from demo.discord.gate import Gate
-from demo.discord.interactions import Interactions
+from demo.discord.gate import Gate, Script
+from demo.discord.interactions import Interactions, Play
 from demo.discord.page import ChannelPages
-from demo.discord.play import Play
 from demo.discord.replies import Replies
-from demo.discord.script import Script
 from demo.discord.webhooks import WebhookApi
 from demo.web import Answer, Request, json_answer
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.demo_discord import GUILD_ID
+from common.demo import GUILD_ID
 from demo.discord.channel import Channel, channel_with_id
 from demo.discord.gate import Gate
 from demo.discord.limits import LINK, ROW

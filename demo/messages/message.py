@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Template
 
-from common.demo_discord import SUPPORT
+from common.demo import SUPPORT
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from alerts.destinations.commands import remove_destination
 from alerts.models import Destination
 from common.credentials import read_credentials, update_credentials
-from common.demo_discord import ANA, APP_ID, APPROVALS, BEN
+from common.demo import ANA, APP_ID, APPROVALS, BEN
 from connections.accounts.commands import remove_connection
 from demo.discord.limits import find_command_errors
 from mirror.models import Connection, Mailbox

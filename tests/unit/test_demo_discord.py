@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from demo.discord.gate import RateLimiter
 from demo.discord.limits import find_errors, is_empty
 from demo.discord.markdown import render
 from demo.discord.messages import count_pings
-from demo.discord.rates import RateLimiter
 
 
 def codes_at(payload: dict[str, Any], *path: str) -> list[str]:

@@ -12,8 +12,7 @@ import pytest
 from demo.agent import Account, compose_current, compose_flat
 from demo.environment import BadEnvironment, read_environment
 from demo.inbox.maildir import Maildir
-from demo.inbox.page import visible
-from demo.inbox.reading import read_mail
+from demo.inbox.page import read_mail, visible
 from demo.messages import MESSAGES, OPENING
 from demo.messages.files import INVOICE_PDF
 from demo.messages.message import Message, blanks, fill_in

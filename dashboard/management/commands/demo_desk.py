@@ -22,15 +22,18 @@ from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
 from common.actors import Role
 from common.credentials import read_credentials, update_credentials
-from common.demo_discord import (
+from common.demo import (
     APP_ID,
     APPROVALS,
     COMMANDS_FILE,
+    EVENT_KEY,
+    EVENTS_PATH,
+    HOOK_PATH,
+    HOOK_SECRET,
     MAIL_LOG,
     MEMBERS,
     SUPPORT,
 )
-from common.demo_programs import EVENT_KEY, EVENTS_PATH, HOOK_PATH, HOOK_SECRET
 from mirror.models import Connection, Mailbox
 from people.models import DiscordAccount, Grant, Person
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from common.demo_discord import APP_ID, APPROVALS, GUILD_ID, SUPPORT
+from common.demo import APP_ID, APPROVALS, GUILD_ID, SUPPORT
 from demo.discord.limits import find_command_errors, find_errors
 from tests.integration.demo.running import SECONDS, Demo
 

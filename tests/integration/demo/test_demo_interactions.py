@@ -11,7 +11,7 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from common.demo_discord import ANA, APP_ID, APPROVALS, BEN, SUPPORT
+from common.demo import ANA, APP_ID, APPROVALS, BEN, SUPPORT
 from demo.discord import interactions
 from tests.integration.demo.running import SECONDS, Demo
 from tests.programs import Program, program

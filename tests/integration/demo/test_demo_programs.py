@@ -11,7 +11,7 @@ from typing import Any
 import requests
 from standardwebhooks import Webhook
 
-from common.demo_programs import EVENT_KEY, HOOK_PATH
+from common.demo import EVENT_KEY, HOOK_PATH
 from tests.integration.demo.running import SECONDS, Demo
 
 EVENT = {

@@ -1,5 +1,5 @@
-"""Data shared by the demo's desk and its stand-in for Discord: the server, its channels
-and its members.
+"""Data shared by the demo's desk and its stand-ins: Discord's server with its channels and
+members, and the addresses at which programs receive events.
 """
 
 from dataclasses import dataclass
@@ -62,3 +62,10 @@ ANA = Member(
 BEN = Member("1180000000000000202", "ben.okafor", "Ben Okafor", "ben@yourteam.example")
 RICO = Member("1180000000000000203", "rico_alves", "Rico Alves")
 MEMBERS = (ANA, BEN, RICO)
+
+
+EVENTS_PATH = "/e/"
+EVENT_KEY = "demo-event-key-of-the-stand-in"
+HOOK_PATH = "/hook"
+# In credentials.env.
+HOOK_SECRET = "HOOK_SECRET"

@@ -1,9 +1,10 @@
-"""The programs that receive events, and the page that shows them. Everything shown is
-escaped.
+"""Stand-ins for programs that receive a desk's events, and the page that shows what they
+received. Everything shown is escaped.
 
 Inngest's event API is answered as it is documented: `POST /e/<event key>` with one
 event or a list of them. A signed webhook is checked as the Standard Webhooks
-specification asks its users to.
+specification asks its users to. The events are kept in a journal, which is read at the
+start.
 """
 
 import base64
@@ -13,20 +14,96 @@ import hmac
 import json
 import re
 import secrets
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from common.credentials import read_credentials
-from common.demo_programs import EVENTS_PATH, HOOK_PATH, HOOK_SECRET
+from common.demo import EVENTS_PATH, HOOK_PATH, HOOK_SECRET
 from demo.discord.markdown import time_element
-from demo.programs.record import Event, Record
-from demo.shell import fill
-from demo.web import Answer, Request, json_answer
+from demo.web import Answer, Request, fill, json_answer
+
+MOST_EVENTS = 500
+
+
+@dataclass(slots=True)
+class Event:
+    """One received event. `times` counts its deliveries; a program acts on the first."""
+
+    program: str
+    id: str
+    name: str
+    at: str
+    body: dict[str, Any]
+    times: int = 1
+
+
+@dataclass(slots=True)
+class Record:
+    """The events, oldest first. Every method may be called from any thread."""
+
+    journal_path: Path
+    _events: "OrderedDict[tuple[str, str], Event]" = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _started: int = field(default_factory=time.time_ns)
+    _changes: int = 0
+
+    def open(self) -> None:
+        """Read the journal; a line torn by a kill is left out."""
+        if not self.journal_path.exists():
+            return
+        for line in self.journal_path.read_text(
+            encoding="utf-8", errors="replace"
+        ).splitlines():
+            try:
+                self._keep(Event(**json.loads(line)))
+            except (ValueError, TypeError):
+                continue
+
+    @property
+    def version(self) -> str:
+        """A word that changes with the list."""
+        return f"{self._started:x}-{self._changes}"
+
+    def newest(self) -> list[Event]:
+        """Return the events, newest first."""
+        with self._lock:
+            return list(reversed(self._events.values()))
+
+    def take(
+        self, program: str, event_id: str, name: str, body: dict[str, Any]
+    ) -> bool:
+        """Take an event in, and return whether it is a new one."""
+        with self._lock:
+            known = self._events.get((program, event_id))
+            if known is not None:
+                known.times += 1
+                self._changes += 1
+                return False
+            event = Event(
+                program,
+                event_id,
+                name,
+                datetime.now(UTC).isoformat(timespec="milliseconds"),
+                body,
+            )
+            self._keep(event)
+            with self.journal_path.open("a", encoding="utf-8") as journal:
+                journal.write(f"\n{json.dumps(asdict(event))}")
+        return True
+
+    def _keep(self, event: Event) -> None:
+        self._events[event.program, event.id] = event
+        while len(self._events) > MOST_EVENTS:
+            self._events.popitem(last=False)
+        self._changes += 1
+
 
 _EVENTS = re.compile(rf"{EVENTS_PATH}[A-Za-z0-9_-]{{1,200}}")
 # The dev server of Inngest takes any key; this one takes those that could be one.

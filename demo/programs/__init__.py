@@ -1,3 +1,0 @@
-"""Stand-ins for programs that receive a desk's events: Inngest's event API, and a
-receiver of signed webhooks.
-"""
