@@ -167,7 +167,7 @@ else:
         "django_htmx.middleware.HtmxMiddleware",
         "allauth.account.middleware.AccountMiddleware",
         "people.sign_in.middleware.SignInMiddleware",
-        "dashboard.frame.denials.DenialsMiddleware",
+        "dashboard.frame.middleware.DenialsMiddleware",
         "people.directory.second_admin_views.SecondAdminMiddleware",
         # Every page asks who one is, but those that say @login_not_required.
         "people.sign_in.middleware.SignedInMiddleware",

@@ -1,5 +1,5 @@
-"""A child process of the launcher: starts it, restarts it with back-off, and ends it
-with its descendants.
+"""A child process of the launcher: starts it, looks at its signs of life, restarts it with
+back-off, and ends it with its descendants.
 """
 
 import contextlib
@@ -13,10 +13,35 @@ from pathlib import Path
 from typing import Any
 
 from launcher import orphans
-from launcher.heartbeat import SILENT_LOOKS, Heartbeat
 from launcher.paths import ROOT
 from launcher.pdeathsig import die_with_parent
 from launcher.processes import Process
+
+# After this many looks in a row without a sign, 20 s apart, a process counts as
+# hanging. Looks are counted, not time: a launcher that was suspended itself looks again
+# before it judges.
+SILENT_LOOKS = 3
+
+
+class Heartbeat:
+    """The file of one process."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._last = 0
+
+    def has_beaten(self) -> bool:
+        """Whether there was a sign since the last look. Its time is only compared,
+        because the clock may jump.
+        """
+        try:
+            beat = self.file.stat().st_mtime_ns
+        except OSError:
+            beat = 0
+        has_beaten = beat != self._last
+        self._last = beat
+        return has_beaten
+
 
 # A life shorter than this counts as a failed start.
 _SHORT_LIFE = 10.0

@@ -2,5 +2,5 @@
 confined process of its own.
 
 Everything else asks it through `client.parse` and gets bytes back. What it can be asked
-is in the `jobs` modules of the packages above (`launcher.parser` lists them).
+is in the `jobs` modules of the packages above (`launcher.servers` lists them).
 """

@@ -20,7 +20,7 @@ from common.counts import count_of, counted
 from common.disk import is_full
 from common.pages import DeskRequest
 from dashboard.first_run.views import reminder
-from dashboard.health.heartbeat import silent_jobs
+from dashboard.health.checks import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.sync.health import freshness_for
 from people.models import PendingChange

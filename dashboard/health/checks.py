@@ -1,5 +1,5 @@
-"""Checks PostgreSQL, Redis, the disk and the clock. Each finding is a sentence for an
-operator.
+"""Checks PostgreSQL, Redis, the disk, the clock and the background jobs. Each finding is a
+sentence for an operator.
 
 Nothing here prints, and no finding holds a secret.
 """
@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,15 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Max
+from django.db.models.functions import Now
 
 from audit.guards import APPEND_ONLY, TRIGGERS
 from common.disk import is_full
+from common.grace import START, STUCK_AFTER
 from common.postgres import clock, ping
 from common.postgres.server import idle_sessions, table_guards
+from dashboard.models import Tick
 from launcher import data_folder
 
 OLDEST_POSTGRESQL = 140_000
@@ -250,3 +254,41 @@ def _first_line(error: Exception, secret: object) -> str:
     """Return the first line of a driver's error, without the password."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].replace(str(secret), "[hidden]") if secret else lines[0]
+
+
+# One job of each worker, and what does not happen without it.
+_WORK = {
+    "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
+    "alerts.tasks.sweep": "Alerts are not sent",
+}
+
+
+@dataclass(frozen=True)
+class SilentJob:
+    """A job that stopped; `since` is None if it never ran."""
+
+    what: str
+    since: datetime | None
+
+
+def silent_jobs() -> list[SilentJob]:
+    """Return the jobs that last ran too long ago, by the database's clock."""
+    ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
+    seen = dict(ticks.values_list("job", "last"))
+    awake = set(
+        ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True)
+    )
+    return [
+        SilentJob(what, seen.get(job))
+        for job, what in _WORK.items()
+        if job not in awake
+    ]
+
+
+def is_warming_up() -> bool:
+    """Whether the jobs have only just started to run again, so that late work may not
+    be done yet.
+    """
+    ticks = Tick.objects.filter(job__in=_WORK)
+    before = ticks.filter(at__lte=Now() - START, at__gt=Now() - START - STUCK_AFTER)
+    return ticks.filter(at__gt=Now() - STUCK_AFTER).exists() and not before.exists()

@@ -16,8 +16,13 @@ from common.disk import is_full
 from common.grace import STUCK_AFTER
 from common.pages import DeskRequest
 from common.postgres import clock
-from dashboard.health.checks import database_error, parser_answers, redis_answers
-from dashboard.health.heartbeat import is_warming_up, silent_jobs
+from dashboard.health.checks import (
+    database_error,
+    is_warming_up,
+    parser_answers,
+    redis_answers,
+    silent_jobs,
+)
 from dashboard.health.metrics import exposition
 from mirror.models import Message
 from mirror.models.connections import is_well

@@ -1,4 +1,5 @@
-"""Small tags for the message pages: days, and links that may be opened.
+"""Small tags for the message pages: days, times in a person's time zone, and links that
+may be opened.
 
 They turn values into words; they never query, and never decide what a person may see.
 """
@@ -13,6 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from approvals.collaboration.forms import zone_of
 from common.time_zones import there, zone_word
 from rendering.invisibles import Tally, pieces
 from rendering.links import unicode_host
@@ -108,3 +110,19 @@ def runs(row: list[tuple[bool, str]]) -> SafeString:
         )
         shown.append(format_html("<u>{}</u>", seen) if differs else seen)
     return format_html_join("", "{}", ((part,) for part in shown))
+
+
+@register.filter
+def local_moment(value: datetime | None, zone: str) -> SafeString | str:
+    """Return date and time in a time zone, with its name: `21 Nov, 09:00
+    (Europe/Lisbon)`.
+    """
+    if value is None:
+        return ""
+    own = zone_of(zone)
+    return format_html(
+        '<time datetime="{}">{} ({})</time>',
+        value.isoformat(timespec="seconds"),
+        f"{value.astimezone(own):%-d %b, %H:%M}",
+        str(own),
+    )

@@ -24,7 +24,7 @@ from launcher import environment
 from launcher.child import Child
 from launcher.console import LaunchError
 from launcher.processes import Process
-from launcher.redis import Redis
+from launcher.servers import Redis
 from launcher.signals import Signals, StopRequested
 from launcher.supervisor import Supervisor
 from people.sign_in.sessions import IDLE

@@ -7,8 +7,7 @@ import sys
 import pytest
 import requests
 
-from launcher.child import Child
-from launcher.heartbeat import SILENT_LOOKS, Heartbeat
+from launcher.child import SILENT_LOOKS, Child, Heartbeat
 from launcher.processes import Process
 from tests.stack import Stack, wait_for
 

@@ -16,7 +16,7 @@ from approvals import examination
 from approvals.bulk.sheet import gather
 from approvals.models import Review
 from common.postgres import clock
-from launcher.parser import JOBS, Parser
+from launcher.servers import JOBS, Parser
 from mirror import store
 from mirror.models import AttachedFile, Message
 from mirror.sync.rows import mirror_row

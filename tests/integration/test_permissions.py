@@ -159,7 +159,7 @@ def test_whoever_may_gets_through_and_nobody_else(
     )
     # Refusals are not recorded here; test_denied_access.py tests that.
     monkeypatch.setattr(
-        "dashboard.frame.denials.note_denied", lambda request, status: None
+        "dashboard.frame.middleware.note_denied", lambda request, status: None
     )
     wrong = {}
     for name, persona, minutes, walk in tries(client, signed_in, who_try):

@@ -22,8 +22,7 @@ from audit.sealing.status import sealing_state
 from common.actors import Actor, Role, Scope
 from common.postgres import clock
 from dashboard.health import checks
-from dashboard.health.checks import Finding
-from dashboard.health.heartbeat import is_warming_up, silent_jobs
+from dashboard.health.checks import Finding, is_warming_up, silent_jobs
 from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from policy.models import KillSwitch
