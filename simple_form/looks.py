@@ -195,6 +195,12 @@ class Look(NamedTuple):
             contrast(colour, one) < READABLE for one in self.around if one != back
         )
 
+    def is_cut_at(self, width: float) -> bool:
+        """Whether a box around it cuts off what is so wide."""
+        if self.clip is None:
+            return False
+        return self.inset - self.clip_inset + width > self.clip
+
     def unreadable(self) -> str:
         """Return why nobody can read words here; empty where they can be read."""
         for colours, backs, *_ in (self.light, self.dark):

@@ -132,14 +132,9 @@ class Open:
         at = self.column
         while at < len(self.taken) and self.taken[at]:
             at += 1
-        columns = next(
-            (
-                n
-                for n in range(1, colspan)
-                if at + n < len(self.taken) and self.taken[at + n]
-            ),
-            colspan,
-        )
+        columns = 1
+        while columns < colspan and not any(self.taken[at + columns :][:1]):
+            columns += 1
         self.column = at + columns
         if self.column <= MOST_COLUMNS:
             self.taken += [0] * (self.column - len(self.taken))
@@ -185,9 +180,8 @@ class Place:
         """Add words to the line."""
         self.has_words = True
         self.has_right = self.has_right or has_right(text)
-        self.begins_right = (
-            begins_right(text) if self.begins_right is None else self.begins_right
-        )
+        if self.begins_right is None:
+            self.begins_right = begins_right(text)
 
     def add_float(self, one: Open, element: Element) -> None:
         """Keep what floats without a background of its own, until something is clear of
@@ -203,11 +197,9 @@ class Place:
         """Return what happens to words that are wider than the box they are in."""
         is_pre = self.stack[-1].tag == "pre" and not look.is_wrapped
         is_whole = look.is_one_line or is_pre
-        words = (
-            text.split("\n")
-            if is_whole
-            else [one for one in BREAKS.split(text) if len(one) > 1] or [""]
-        )
+        words = text.split("\n")
+        if not is_whole:
+            words = [one for one in BREAKS.split(text) if len(one) > 1] or [""]
         widths = [
             (0.6 * len(one) + 0.2 * sum(map(str.isupper, one))) * look.size
             for one in words
@@ -219,38 +211,26 @@ class Place:
         spacing = max(map(len, words)) * look.spacing
         widest = max(widths) + spacing
         # What the narrowest letters need.
-        least = (
-            max(
-                _NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one))
-                for one in words
-            )
-            * look.size
-            + spacing
+        letters = max(
+            _NARROWEST * len(one) + 0.27 * sum(map(str.isupper, one)) for one in words
         )
-        least = max(least, widest * _NARROWEST / 0.6)
-        if (cell := self.cell()) is not None:
+        least = max(letters * look.size + spacing, widest * _NARROWEST / 0.6)
+        cell = self.cell()
+        if cell is not None:
             cell.widest = max(cell.widest, least)
         if before > _MOST_PUSHED and any(map(str.isalnum, words[0])):
             return Harm(PUSHED, "move it")
-        if (
-            self.cell() is None
-            and widest > _NARROW_WINDOW - max(look.inset, 0.0)
-            and look.is_lost_outside()
-        ):
+        room = _NARROW_WINDOW - max(look.inset, 0.0)
+        if cell is None and widest > room and look.is_lost_outside():
             return Harm("words beside their background", "hide it")
         if look.room is not None and widest > look.room:
             return Harm("a word that is wider than its box", "move it")
-        lost = look.inset - look.clip_inset
-        if look.clip is not None and lost + least > look.clip:
+        if look.is_cut_at(least):
             return Harm("overflow around it", "cut it off")
-        if (
-            look.is_turned
-            and not is_pre
-            and widest + max(lost, 0.0) > 1.4 * _NARROW_WINDOW
-        ):
-            return Harm(
-                "a line from right to left that leaves the window", "cut it off"
-            )
+        lost = max(look.inset - look.clip_inset, 0.0)
+        if look.is_turned and not is_pre and widest + lost > 1.4 * _NARROW_WINDOW:
+            how = "a line from right to left that leaves the window"
+            return Harm(how, "cut it off")
         if look.is_in_row and look.is_one_line and widest > _NARROW_WINDOW / 2:
             return Harm("a line that does not break in a row", "move it")
         return None
@@ -267,10 +247,8 @@ class Place:
             # line.
             is_in_place = harm.how == "float: left" and not self.has_words
             # What is in a box that cuts off is looked at by itself.
-            is_cutting = (
-                harm.how in _CUTTING and not look.is_one_line and not above.is_flex
-            )
-            if not is_in_place and not is_cutting:
+            is_followed = not look.is_one_line and not above.is_flex
+            if not is_in_place and not (is_followed and harm.how in _CUTTING):
                 yield harm
         yield from _unsure_harms(element)
         displays = element.styled.all_of("display")
@@ -279,12 +257,20 @@ class Place:
             or name in _APART
             or "float" in element.styled.held
         )
-        yield from self._of_margins(element, look, above, is_block)
+        if self.add_pulled(element):
+            yield Harm("margins below zero", "move it", reaches=True)
+        if not is_block:
+            self.pushed += around_of(element.styled, look.size, BESIDE)
+            if self.pushed > (FAR if above.clip is None else above.clip):
+                yield Harm("it pushes words out of sight", "move it", reaches=True)
         yield from self._of_widths(element, look, above, is_apart)
-        yield from self._of_backgrounds(element, look, is_block)
-        yield from self._of_cells(element, look)
+        if "background-color" in element.styled.held:
+            yield from self._of_backgrounds(look, is_block)
+        if name in ("td", "th"):
+            yield from self._of_cells(element, look)
         yield from self._from_right_to_left(element, look, above, is_block, is_apart)
-        yield from self._moved_in_table(name)
+        if name in ("caption", "thead", "tfoot", "tbody", "tr"):
+            yield from self._moved_in_table(name)
         is_part = above.is_flex or any(
             one not in ("block", "inline", "list-item", "none") for one in displays
         )
@@ -292,16 +278,6 @@ class Place:
             yield Harm("text-indent around it", "cover other words")
         if name in ("sub", "sup") and above.raised >= MOST_RAISED:
             yield Harm("several <sub> or <sup> in each other", "move it", reaches=True)
-
-    def _of_margins(
-        self, element: Element, look: Look, above: Look, is_block: bool
-    ) -> Iterator[Harm]:
-        if self.add_pulled(element):
-            yield Harm("margins below zero", "move it", reaches=True)
-        if not is_block:
-            self.pushed += around_of(element.styled, look.size, BESIDE)
-            if self.pushed > (FAR if above.clip is None else above.clip):
-                yield Harm("it pushes words out of sight", "move it", reaches=True)
 
     def _of_widths(
         self, element: Element, look: Look, above: Look, is_apart: bool
@@ -321,17 +297,15 @@ class Place:
         if look.is_turned and name not in ("html", "body") and widest > _NARROW_WINDOW:
             yield Harm("a box from right to left that leaves the window", "cut it off")
         if above.is_one_line and is_apart:
-            yield Harm(
-                "boxes on a line that does not break", "cut it off", reaches=True
-            )
+            how = "boxes on a line that does not break"
+            yield Harm(how, "cut it off", reaches=True)
         if above.is_flex and any(
             (length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")
         ):
             yield Harm("narrow parts of a row", "cover other words")
         yield from self._of_rows(element, look, above)
-        if (cell := self.cell()) is not None and (
-            name == "table" or name not in _PARTS
-        ):
+        cell = self.cell()
+        if cell is not None and (name == "table" or name not in _PARTS):
             cell.extent = max(cell.extent, widest)
         if name in ("td", "th"):
             self.table().extent += styled.largest("min-width")
@@ -362,99 +336,70 @@ class Place:
         if above.is_flex and above.is_lost_outside():
             yield Harm("a row beside its background", "hide it")
 
-    def _of_backgrounds(
-        self, element: Element, look: Look, is_block: bool
-    ) -> Iterator[Harm]:
-        if "background-color" not in element.styled.held:
+    def _of_backgrounds(self, look: Look, is_block: bool) -> Iterator[Harm]:
+        if not is_block:
+            if look.is_crowded():
+                how = "a background that is higher than its line"
+                yield Harm(how, "cover other words", reaches=True)
             return
-        if not is_block and look.is_crowded():
-            yield Harm(
-                "a background that is higher than its line",
-                "cover other words",
-                reaches=True,
-            )
-        if is_block:
-            colours = [
-                colour
-                for one in self.floats
-                if one not in self.stack
-                for colour in one.look.light.colours
-            ]
-            if any(
-                contrast(over(colour, back), back) < UNREADABLE
-                for colour in colours
-                for back in look.light.backs
-            ):
-                yield Harm(
-                    "words that float over its background", "hide it", reaches=True
-                )
+        if any(
+            contrast(over(colour, back), back) < UNREADABLE
+            for one in self.floats
+            if one not in self.stack
+            for colour in one.look.light.colours
+            for back in look.light.backs
+        ):
+            how = "words that float over its background"
+            yield Harm(how, "hide it", reaches=True)
 
     def _of_cells(self, element: Element, look: Look) -> Iterator[Harm]:
-        if element.name not in ("td", "th"):
-            return
         styled = element.styled
-        if (
-            any(one != "table-cell" for one in styled.all_of("display"))
-            and self.table().spans_rows
-        ):
-            yield Harm(
-                "a cell of another kind beside one of several rows",
-                "move it",
-                reaches=True,
-            )
+        table = self.table()
+        is_cell = all(one == "table-cell" for one in styled.all_of("display"))
+        if not is_cell and table.spans_rows:
+            how = "a cell of another kind beside one of several rows"
+            yield Harm(how, "move it", reaches=True)
+        widths = styled.all_of("width")
         is_narrow = any(
-            (length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60
-            for one in styled.all_of("width")
+            (length(one, whole=_NARROW_WINDOW) or _NARROW_ITEM) < 60 for one in widths
         )
         is_wide = any(
-            (length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL
-            for one in styled.all_of("width")
+            (length(one, whole=_MOST_CELL / 0.6) or 0.0) > _MOST_CELL for one in widths
         )
         if is_wide or around_of(styled, look.size, BESIDE) > _MOST_AROUND:
-            self.table().is_uneven = True
-        if look.is_fixed and (is_narrow or self.table().cells > _MOST_FIXED):
-            yield Harm(
-                "columns that are narrower than their words",
-                "cover other words",
-                reaches=is_narrow,
-            )
+            table.is_uneven = True
+        if look.is_fixed and (is_narrow or table.cells > _MOST_FIXED):
+            how = "columns that are narrower than their words"
+            yield Harm(how, "cover other words", reaches=is_narrow)
 
     def _from_right_to_left(
         self, element: Element, look: Look, above: Look, is_block: bool, is_apart: bool
     ) -> Iterator[Harm]:
         name = element.name
+        held = element.styled.held
+        displays = element.styled.all_of("display")
+        has_dir = "dir" in element.attributes
         if look.is_right_to_left and look.is_flex and name != "table":
             yield Harm("a row from right to left", "move it")
-        if look.is_right_to_left and (
-            name == "pre" or "text-indent" in element.styled.held
-        ):
+        if look.is_right_to_left and (name == "pre" or "text-indent" in held):
             yield Harm("a line from right to left that begins elsewhere", "cut it off")
-        held = element.styled.held
-        if (
-            not is_block
-            and "dir" not in element.attributes
-            and held.keys() & {"direction", "unicode-bidi"}
-        ):
+        is_turned = "direction" in held or "unicode-bidi" in held
+        if not is_block and not has_dir and is_turned:
             yield Harm("another direction of words on a line", "move it")
         if not above.is_right_to_left:
             return
-        is_part = (
+        if "inline" in displays and name not in _ON_LINES:
+            # A block that stands on a line is a part of it by itself, and so is what
+            # stands beside it.
+            self.parts += 2
+        elif (
             (is_apart and name != "table")
             or look.is_flex
-            or bool(element.styled.all_of("display"))
-        )
-        is_part = (
-            is_part
-            or "unicode-bidi" in element.styled.held
-            or (not is_block and "dir" in element.attributes)
-        )
-        # A block that stands on a line is a part of it by itself, and so is what stands
-        # beside it.
-        self.parts += (
-            2
-            if "inline" in element.styled.all_of("display") and name not in _ON_LINES
-            else is_part
-        )
+            or displays
+            or "unicode-bidi" in held
+            or (not is_block and has_dir)
+        ):
+            self.parts += 1
         if name == "bdi":
             yield Harm("<bdi> among words from right to left", "move it")
 
@@ -463,14 +408,10 @@ class Place:
         something else.
         """
         names = (f"margin-{side}" for side in ALL_SIDES)
-        lowest = (
-            min(
-                [length(v, whole=800) or 0.0 for v in element.styled.all_of(one)],
-                default=0.0,
-            )
-            for one in names
-        )
-        pulled = -sum(min(one, 0.0) for one in lowest)
+        pulled = 0.0
+        for name in names:
+            values = element.styled.all_of(name)
+            pulled -= min([0.0, *(length(one, whole=800) or 0.0 for one in values)])
         self.pulled += pulled
         return pulled > 0 and self.pulled > _MOST_PULLED
 
@@ -497,7 +438,6 @@ class Place:
             and cell.look.is_lost_outside()
         )
         room = _NARROW_WINDOW if is_outside else _WIDE_WINDOW
-        clip = cell.look.clip
         table.longest = max(table.longest, cell.widest)
         is_narrow = table.is_uneven or table.longest > _NARROW_WINDOW / table.cells
         if cell.look.is_fixed and table.cells > 1 and is_narrow:
@@ -511,22 +451,13 @@ class Place:
             + cell.around
             + table.spacing
         )
-        around = self.stack[: self.stack.index(table)]
-        outer = next(
-            (one for one in reversed(around) if one.name in ("td", "th")), None
-        )
-        if outer is not None:
-            outer.extent = max(outer.extent, table.extent)
-        look = table.look
-        if (
-            look.clip is not None
-            and look.inset - look.clip_inset + table.extent > look.clip
-        ):
+        for outer in reversed(self.stack[: self.stack.index(table)]):
+            if outer.name in ("td", "th"):
+                outer.extent = max(outer.extent, table.extent)
+                break
+        if table.look.is_cut_at(table.extent):
             yield Harm("overflow around it", "cut it off")
-        if (
-            clip is not None
-            and cell.look.inset - cell.look.clip_inset + table.widest > clip
-        ):
+        if cell.look.is_cut_at(table.widest):
             yield Harm("overflow around it", "cut it off")
             table.widest = -inf
         elif table.widest > room:
@@ -536,11 +467,10 @@ class Place:
 
     def cell(self) -> Open | None:
         """Return the cell around this place, if any."""
-        found = next(
-            (one for one in reversed(self.stack) if one.name in ("td", "th", "table")),
-            None,
-        )
-        return found if found is not None and found.name != "table" else None
+        for one in reversed(self.stack):
+            if one.name in ("td", "th", "table"):
+                return one if one.name != "table" else None
+        return None
 
     def table(self) -> Open:
         """Return the table around this place; the page where there is none."""
@@ -552,20 +482,15 @@ class Place:
         """Yield what moves a part of a table: its head and caption are drawn first, its
         foot last.
         """
-        if name not in ("caption", "thead", "tfoot", "tbody", "tr"):
-            return
-        table = next((one for one in reversed(self.stack) if one.name == "table"), None)
-        if table is None:
+        table = self.table()
+        if table.name != "table":
             return
         if name in ("caption", "thead") and table.has_rows:
             yield Harm(f"<{name}> behind rows of its table", "move it")
-        if (
-            name in ("tbody", "tr")
-            and table.has_foot
-            and self.stack[-1].name != "tfoot"
-        ):
+        is_row = name in ("tbody", "tr")
+        if is_row and table.has_foot and self.stack[-1].name != "tfoot":
             yield Harm("rows behind the foot of their table", "move it")
-        table.has_rows = table.has_rows or name in ("tbody", "tr", "tfoot")
+        table.has_rows = table.has_rows or is_row or name == "tfoot"
         table.has_foot = table.has_foot or name == "tfoot"
 
 
