@@ -37,31 +37,25 @@ def colour_of(value: str) -> Colour | None:
     """Return the colour that a CSS value is; None for another value, and for one that
     is not of sRGB.
     """
-    if "," in value and not _is_old_syntax(value):
-        return None
+    if "," in value:
+        # With commas it must be written as browsers require: no `none`, percentages
+        # throughout or nowhere.
+        parts = value.partition("(")[2].split(",")[:3]
+        shares = sum("%" in one for one in parts)
+        usual = (2,) if value.startswith("hsl") else (0, 3)
+        is_known = value.startswith(("rgb", "hsl")) and shares in usual
+        if "none" in value or not is_known:
+            return None
     try:
         read = parse_color(value)
         if read is None or isinstance(read, str):
             return None
-        parts = [*read.to("srgb").coordinates, read.alpha]
+        mixed = [*read.to("srgb").coordinates, read.alpha]
     except (NotImplementedError, ValueError, ArithmeticError):
         return None
-    if any(part is None for part in parts):
+    if any(part is None for part in mixed):
         return None
-    return Colour(*(min(max(float(part), 0.0), 1.0) for part in parts))
-
-
-def _is_old_syntax(value: str) -> bool:
-    """Whether a function with commas is written as browsers require: no `none`,
-    percentages throughout or nowhere.
-    """
-    if not value.startswith(("rgb", "hsl")):
-        return False
-    parts = value.partition("(")[2].split(",")[:3]
-    shares = sum("%" in one for one in parts)
-    return "none" not in value and shares == (
-        2 if value.startswith("hsl") else 3 if shares else 0
-    )
+    return Colour(*(min(max(float(part), 0.0), 1.0) for part in mixed))
 
 
 @lru_cache(maxsize=4096)

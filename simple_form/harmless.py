@@ -131,13 +131,9 @@ def _faint(value: str, of_text: bool = False) -> bool:
             1.0,
         )
         sizes = [abs(pixels) for one in parts if (pixels := length(one)) is not None]
-        most = (
-            2
-            if alpha > 0.35 or of_text or "inset" in parts
-            else 4
-            if alpha > 0.15
-            else 30
-        )
+        most = 4 if alpha > 0.15 else 30
+        if alpha > 0.35 or of_text or "inset" in parts:
+            most = 2
         if max(sizes, default=0.0) > most:
             return False
     return len(shadows) <= 2
@@ -168,14 +164,10 @@ def _is_decoration(value: str) -> bool:
     for one in parts_of(value):
         thickness = length(one)
         colour = colour_of(one)
-        is_usual = thickness is not None and 0 <= thickness <= (
-            1 if "line-through" in value else 2.5
-        )
-        if (
-            one not in _LINES
-            and not is_usual
-            and (colour is None or colour.alpha < 0.6)
-        ):
+        most = 1 if "line-through" in value else 2.5
+        is_usual = thickness is not None and 0 <= thickness <= most
+        is_strong = colour is not None and colour.alpha >= 0.6
+        if one not in _LINES and not is_usual and not is_strong:
             return False
     return True
 
@@ -495,6 +487,8 @@ _OWN = re.compile(
 
 
 def _is_of_office(name: str, value: str) -> bool:
+    if not name.startswith("mso-"):
+        return False
     if name.endswith("font-size"):
         return (length(value) or 0) >= 8
     is_near = all(
@@ -515,16 +509,11 @@ def harm_of(name: str, value: str) -> Harm | None:
         return None
     check = _CHECKS.get(plain)
     if check is not None:
-        is_taken = (
-            value in _WIDE
-            and plain not in _PAINTS
-            and (value != "inherit" or not _ADDING_UP.fullmatch(plain))
-        )
-        if is_taken or check(value):
+        is_wide = value in _WIDE and plain not in _PAINTS
+        adds_up = value == "inherit" and _ADDING_UP.fullmatch(plain)
+        if (is_wide and not adds_up) or check(value):
             return None
-    elif _HARMLESS.fullmatch(plain) or (
-        plain.startswith("mso-") and _is_of_office(plain, value)
-    ):
+    elif _HARMLESS.fullmatch(plain) or _is_of_office(plain, value):
         return None
     does = next((does for begin, does in _DOES if plain.startswith(begin)), "change it")
     return Harm(f"{name}: {value[:80]}", does, reaches=not _OWN.match(plain))

@@ -40,7 +40,8 @@ HTML_INSIDE = frozenset(
 RAW = frozenset(
     {"script", "style", "xmp", "iframe", "noembed", "noframes", "title", "textarea"}
 )
-_REFERENCES_IN = frozenset({"title", "textarea"})
+# Raw text in which character references count.
+_DECODED = frozenset({"title", "textarea"})
 _RAW_END = {
     name: re.compile(f"</{name}(?=[{_SPACE}/>])", re.IGNORECASE) for name in RAW
 }
@@ -73,12 +74,8 @@ class Token(NamedTuple):
         """Return its attributes with their character references resolved; `&copy=1`
         stays, as in browsers.
         """
-        return Values(
-            {
-                name: decode(value, attribute=True)
-                for name, value in self.attributes.items()
-            }
-        )
+        values = self.attributes.items()
+        return Values({name: decode(value, attribute=True) for name, value in values})
 
 
 def decode(text: str, *, attribute: bool = False) -> str:
@@ -144,8 +141,14 @@ def tokens(source: str) -> Iterator[Token]:
             yield Token("text", "", text[at:])
             return
         if token.name in RAW and not foreign:
-            raw, at = _raw(text, at, token.name)
-            yield raw
+            name = token.name
+            closing = _RAW_END[name].search(text, at)
+            if closing is None:
+                yield Token("lost", f"<{name}> that never ends", text[at:])
+                return
+            inner = text[at : closing.start()]
+            at = closing.start()
+            yield Token("raw", name, decode(inner) if name in _DECODED else inner)
 
 
 def _markup(text: str, at: int, foreign: bool) -> tuple[Token | None, int]:
@@ -161,25 +164,19 @@ def _markup(text: str, at: int, foreign: bool) -> tuple[Token | None, int]:
             return _tag(text, at, at + 2, "end")
         return (Token("text", "", "</"), at + 2) if not third else _bogus(text, at + 2)
     if text.startswith("<!--", at):
-        return _comment(text, at)
+        for short in ("<!-->", "<!--->"):
+            if text.startswith(short, at):
+                return Token("comment", "", ""), at + len(short)
+        closing = _COMMENT_END.search(text, at + 4)
+        if closing is None:
+            return Token("lost", "a comment that never ends", text[at + 4 :]), len(text)
+        return Token("comment", "", text[at + 4 : closing.start()]), closing.end()
     if foreign and text.startswith("<![CDATA[", at):
-        return (
-            None,
-            at + 9,
-        )  # its inside is text there; read on as markup, which shows all of it
+        # Its inside is text there; read on as markup, which shows all of it.
+        return None, at + 9
     if following in ("!", "?"):
         return _bogus(text, at + 1)
     return Token("text", "", "<"), at + 1
-
-
-def _comment(text: str, at: int) -> tuple[Token, int]:
-    for short in ("<!-->", "<!--->"):
-        if text.startswith(short, at):
-            return Token("comment", "", ""), at + len(short)
-    closing = _COMMENT_END.search(text, at + 4)
-    if closing is None:
-        return Token("lost", "a comment that never ends", text[at + 4 :]), len(text)
-    return Token("comment", "", text[at + 4 : closing.start()]), closing.end()
 
 
 def _bogus(text: str, at: int) -> tuple[Token | None, int]:
@@ -189,16 +186,6 @@ def _bogus(text: str, at: int) -> tuple[Token | None, int]:
     if closing == at:
         return None, at + 1
     return Token("comment", "declaration", text[at:closing]), closing + 1
-
-
-def _raw(text: str, at: int, name: str) -> tuple[Token, int]:
-    closing = _RAW_END[name].search(text, at)
-    if closing is None:
-        return Token("lost", f"<{name}> that never ends", text[at:]), len(text)
-    inside = text[at : closing.start()]
-    return Token(
-        "raw", name, decode(inside) if name in _REFERENCES_IN else inside
-    ), closing.start()
 
 
 def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
@@ -260,12 +247,9 @@ def pieces_of(regular: str) -> Iterator[Token]:
         elif closing:
             yield Token("end", tag, "")
         else:
-            values = Values(
-                {
-                    name: html.unescape(value)
-                    for name, value in _ATTRIBUTE.findall(attributes)
-                }
-            )
+            values = Values()
+            for name, value in _ATTRIBUTE.findall(attributes):
+                values[name] = html.unescape(value)
             yield Token("start", tag, "", values)
 
 
@@ -284,11 +268,8 @@ HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 VOID = frozenset("br hr img wbr col".split())
 _SECTIONS = frozenset({"tbody", "thead", "tfoot"})
 _CELLS = frozenset({"td", "th", "caption"})
-_MARKERS = _CELLS | {
-    "object",
-    "marquee",
-    "applet",
-}  # formatting does not reach into or out of these
+# Formatting does not reach into or out of these.
+_MARKERS = _CELLS | {"object", "marquee", "applet"}
 _SCOPES = _MARKERS | {"table"}
 _IN_SCOPE = BLOCKS | {"object", "marquee", "applet", "button"}
 
@@ -318,13 +299,12 @@ class Nesting:
 
     def __init__(self) -> None:
         self.open: list[_Open] = []
-        self.formatting: list[
-            _Formatting | None
-        ] = []  # None marks the start of a cell or object
-        self.count: Counter[str] = (
-            Counter()
-        )  # open elements by the name they are written as
-        self.cut_off = 0  # formatting that is waiting to be carried on
+        # None marks the start of a cell or object.
+        self.formatting: list[_Formatting | None] = []
+        # Open elements by the name they are written as.
+        self.count: Counter[str] = Counter()
+        # Formatting that is waiting to be carried on.
+        self.cut_off = 0
         self.carried = 0
         self.misnested = 0
 
@@ -350,7 +330,17 @@ class Nesting:
         """Open an element that was prepared. `key` tells equal formatting apart."""
         if written in VOID:
             return
-        entry = self._note_formatting(name, key) if written in FORMATTING else None
+        entry = None
+        if written in FORMATTING:
+            since = self._since_marker()
+            if len(since) > MAX_OPEN_FORMATTING:
+                raise TooComplex("its formatting is never closed")
+            alike = [one for one in since if one.key == key]
+            if len(alike) >= 3:
+                self.formatting.remove(alike[0])
+                self.cut_off -= not alike[0].open
+            entry = _Formatting(name, key)
+            self.formatting.append(entry)
         self._push(_Open(name, written, entry))
         if written in _MARKERS:
             self.formatting.append(None)
@@ -381,10 +371,7 @@ class Nesting:
             stops = frozenset({"table"}) if written != "table" else frozenset()
         else:
             stops = _SCOPES if written in _IN_SCOPE else _IN_SCOPE | _SCOPES
-        at = self._find(lambda e: e.name == name and e.written == written, stops)
-        if at:
-            self._pop_to(at - 1)
-        return bool(at)
+        return self._close(lambda e: e.name == name and e.written == written, stops)
 
     def text(self) -> None:
         """Text that is not only space: carries formatting on, and is moved out of a
@@ -403,6 +390,13 @@ class Nesting:
             if self.open[at - 1].written in stops:
                 return 0
         return 0
+
+    def _close(self, fits: Callable[[_Open], bool], stops: frozenset[str]) -> bool:
+        """Close the innermost matching element before one of `stops`, if any."""
+        at = self._find(fits, stops)
+        if at:
+            self._pop_to(at - 1)
+        return bool(at)
 
     def _push(self, element: _Open) -> None:
         self.open.append(element)
@@ -430,10 +424,8 @@ class Nesting:
         }
         wanted = closes.get(written, TABLE_PARTS)
         for _ in range(4):
-            at = self._find(lambda e: e.written in wanted, frozenset({"table"}))
-            if not at:
+            if not self._close(lambda e: e.written in wanted, frozenset({"table"})):
                 break
-            self._pop_to(at - 1)
         at = self._find(
             lambda e: e.written in TABLE_PARTS or e.written == "table", frozenset()
         )
@@ -446,10 +438,9 @@ class Nesting:
         if not self.open or self.open[-1].written not in ("table", "tr", *_SECTIONS):
             return
         if written == "table":
-            at = self._find(lambda e: e.written == "table", frozenset())
-            self._pop_to(at - 1)
-            return
-        self._misnest()
+            self._close(lambda e: e.written == "table", frozenset())
+        else:
+            self._misnest()
 
     def _close_for(self, written: str) -> None:
         """Close what a block closes by starting: an open paragraph, the item or heading
@@ -458,34 +449,13 @@ class Nesting:
         if written in ("li", "dd", "dt") and (
             self.count["li"] or self.count["dd"] or self.count["dt"]
         ):
-            kin = ("li",) if written == "li" else ("dd", "dt")
-            at = self._find(
-                lambda e: e.written in kin,
-                BLOCKS - {"div", "p", "address"} - frozenset(kin) | _SCOPES,
-            )
-            if at:
-                self._pop_to(at - 1)
-        at = (
-            self._find(lambda e: e.written == "p", _SCOPES | {"button"})
-            if self.count["p"]
-            else 0
-        )
-        if at:
-            self._pop_to(at - 1)
+            kin = {"li"} if written == "li" else {"dd", "dt"}
+            stops = BLOCKS - {"div", "p", "address"} - kin | _SCOPES
+            self._close(lambda e: e.written in kin, stops)
+        if self.count["p"]:
+            self._close(lambda e: e.written == "p", _SCOPES | {"button"})
         if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
             self._pop_to(len(self.open) - 1)
-
-    def _note_formatting(self, name: str, key: str) -> _Formatting:
-        since = self._since_marker()
-        if len(since) > MAX_OPEN_FORMATTING:
-            raise TooComplex("its formatting is never closed")
-        alike = [entry for entry in since if entry.key == key]
-        if len(alike) >= 3:
-            self.formatting.remove(alike[0])
-            self.cut_off -= not alike[0].open
-        entry = _Formatting(name, key)
-        self.formatting.append(entry)
-        return entry
 
     def _since_marker(self) -> list[_Formatting]:
         since = []

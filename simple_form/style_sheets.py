@@ -21,6 +21,8 @@ MAX_RULES = 2_000
 MAX_MATCHES = 200_000
 MAX_STYLE = 20_000
 MAX_DEPTH = 10
+# What is left out of what is parsed.
+_ONLY_CODE = {"skip_comments": True, "skip_whitespace": True}
 
 
 class Declaration(NamedTuple):
@@ -135,13 +137,7 @@ def declarations_of(text: str) -> tuple[Declaration, ...]:
     """Return what the inside of a style attribute declares, in its order."""
     if len(text) > MAX_STYLE:
         raise TooComplex("a style in it is too large to read")
-    return tuple(
-        _declared(
-            tinycss2.parse_blocks_contents(
-                text, skip_comments=True, skip_whitespace=True
-            )
-        )
-    )
+    return tuple(_declared(tinycss2.parse_blocks_contents(text, **_ONLY_CODE)))
 
 
 def has_dark_scheme(declared: Iterable[Declaration]) -> bool:
@@ -185,14 +181,10 @@ class StyleSheets:
         it is for.
         """
         if sum(len(text) for text, _ in sheets) > MAX_SHEETS:
-            self.changes.append(
-                Change("a style sheet that is too large to read", "change it")
-            )
+            self._note("a style sheet that is too large to read", "change it")
             return
         for text, media in sheets:
-            parsed = tinycss2.parse_stylesheet(
-                text, skip_comments=True, skip_whitespace=True
-            )
+            parsed = tinycss2.parse_stylesheet(text, **_ONLY_CODE)
             sure, dark, holds = _media(media)
             if holds:
                 self._add(parsed, sure, dark, 0)
@@ -231,7 +223,7 @@ class StyleSheets:
     def _add(self, parsed: Iterable[Any], sure: bool, dark: bool, depth: int) -> None:
         for one in parsed:
             if one.type == "qualified-rule":
-                self._add_rule(_selectors(one.prelude), one.content, sure, dark)
+                self._add_rule(one, sure, dark)
             elif one.type == "at-rule":
                 self._add_at_rule(one, sure, dark, depth)
 
@@ -241,9 +233,7 @@ class StyleSheets:
         if word == "import":
             url = condition.removeprefix("url(").strip("\"') ")
             if not is_of_font_library(url):
-                self.changes.append(
-                    Change(f"a style sheet loaded from {url[:80]}", "change it")
-                )
+                self._note(f"a style sheet loaded from {url[:80]}", "change it")
         elif word == "font-face":
             content = tinycss2.serialize(rule.content or ()).lower()
             urls = re.findall(r"url\(\s*[\"']?([^\"')]*)", content)
@@ -251,31 +241,20 @@ class StyleSheets:
                 r"local\(|size-adjust|-override|unicode-range|\\", content
             )
             # Outlook describes families that it does not bring along.
-            is_brought = "src" in content
-            if (
-                is_odd
-                or (is_brought and not urls)
-                or not all(map(is_of_font_library, urls))
-            ):
-                self.changes.append(
-                    Change("a font of its own (@font-face)", "draw other letters")
-                )
+            is_local = "src" in content and not urls
+            if is_odd or is_local or not all(map(is_of_font_library, urls)):
+                self._note("a font of its own (@font-face)", "draw other letters")
         elif word == "namespace":
-            self.changes.append(
-                Change("rules for elements of another kind (@namespace)", "change it")
-            )
+            how = "rules for elements of another kind (@namespace)"
+            self._note(how, "change it")
         elif re.sub(r"^-[a-z]+-", "", word) in _NO_EFFECT or rule.content is None:
             return
         elif word == "media":
             is_sure, is_dark, holds = _media(condition)
+            # Two conditions at once are not worked out.
+            is_sure = sure and is_sure and not (dark and is_dark)
             if holds:
-                # Two conditions at once are not worked out.
-                self._add_nested(
-                    rule.content,
-                    sure and is_sure and not (dark and is_dark),
-                    dark or is_dark,
-                    depth,
-                )
+                self._add_nested(rule.content, is_sure, dark or is_dark, depth)
         elif word in (
             "supports",
             "layer",
@@ -286,33 +265,23 @@ class StyleSheets:
         ):
             self._add_nested(rule.content, False, dark, depth)
         else:
-            self.changes.append(
-                Change(f"a style that is not known (@{word[:30]})", "change it")
-            )
+            self._note(f"a style that is not known (@{word[:30]})", "change it")
+
+    def _note(self, how: str, does: str) -> None:
+        self.changes.append(Change(how, does))
 
     def _add_nested(
         self, content: list[Any], sure: bool, dark: bool, depth: int
     ) -> None:
         if depth >= MAX_DEPTH:
-            self.changes.append(
-                Change("style rules that are nested too deeply", "change it")
-            )
+            self._note("style rules that are nested too deeply", "change it")
             return
-        rules = tinycss2.parse_rule_list(
-            content, skip_comments=True, skip_whitespace=True
-        )
+        rules = tinycss2.parse_rule_list(content, **_ONLY_CODE)
         self._add(rules, sure, dark, depth + 1)
 
-    def _add_rule(
-        self,
-        selectors: list[tuple[str, str]],
-        content: list[Any],
-        sure: bool,
-        dark: bool,
-    ) -> None:
-        parsed = tinycss2.parse_blocks_contents(
-            content, skip_comments=True, skip_whitespace=True
-        )
+    def _add_rule(self, rule: Any, sure: bool, dark: bool) -> None:
+        selectors = _selectors(rule.prelude)
+        parsed = tinycss2.parse_blocks_contents(rule.content, **_ONLY_CODE)
         for nested in parsed:
             self._add_inner(nested, dark)
         declared = tuple(_declared(one for one in parsed if one.type == "declaration"))
@@ -326,9 +295,7 @@ class StyleSheets:
         """Add a rule that stands inside of another: it may hold for any element."""
         if rule.type not in ("qualified-rule", "at-rule") or rule.content is None:
             return
-        parsed = tinycss2.parse_blocks_contents(
-            rule.content, skip_comments=True, skip_whitespace=True
-        )
+        parsed = tinycss2.parse_blocks_contents(rule.content, **_ONLY_CODE)
         declared = tuple(_declared(one for one in parsed if one.type == "declaration"))
         selector = ", ".join(written for written, _ in _selectors(rule.prelude))
         if _ADDS.search(selector):
@@ -358,9 +325,7 @@ class StyleSheets:
             self._note_added(selector, declared)
             return
         if "::-" in outside:
-            self.changes.append(
-                Change(f"a style of scroll bars ({selector[:60]})", "hide it")
-            )
+            self._note(f"a style of scroll bars ({selector[:60]})", "hide it")
             return
         # Whether case counts depends on the document.
         sure = sure and all(
@@ -388,15 +353,13 @@ class StyleSheets:
             last == compound.group()
             and len(ids) < 2
             and len(around) < 2
-            and not set("+~>:[") & set(plain)
-        )
-        # A link without an address, and what is not the page itself, are none of these.
-        is_simple = is_simple and (plain == outside or tag in (LINK, "html"))
-        is_simple = is_simple and not any(map(_ALWAYS_TRUE.search, beyond))
-        is_simple = (
-            is_simple
             and len(needs) == len(around)
+            and not set("+~>:[") & set(plain)
             and ("*" not in plain or plain == "*")
+            # A link without an address, and what is not the page itself, are none of
+            # these.
+            and (plain == outside or tag in (LINK, "html"))
+            and not any(map(_ALWAYS_TRUE.search, beyond))
         )
         weight = (
             len(ids) + sum(one[0] == "#" for one in needs),
@@ -428,10 +391,8 @@ class StyleSheets:
             harm = harm_of(one.name, one.value)
             if harm is None and not is_empty and one.name in _OF_LETTERS:
                 harm = Harm("", "hide it")
-            if is_empty and not _makes_no_box(one):
-                harm = Harm("", "cover other words")
-            elif is_empty:
-                harm = None
+            if is_empty:
+                harm = None if _makes_no_box(one) else Harm("", "cover other words")
             if harm is not None:
                 how = f"{selector[:60]} {{{one.name}: {one.value[:60]}}}"
                 self.changes.append(Change(how, harm.does, one.texts[:300]))
@@ -443,13 +404,11 @@ class StyleSheets:
         self.needed |= rule.needs
         self.has_dark_mode = self.has_dark_mode or rule.dark
         self.has_dark_scheme = self.has_dark_scheme or has_dark_scheme(rule.declared)
-        key = (
-            f"#{rule.id}"
-            if rule.id
-            else f".{min(rule.classes)}"
-            if rule.classes
-            else rule.tag
-        )
+        key = rule.tag
+        if rule.id:
+            key = f"#{rule.id}"
+        elif rule.classes:
+            key = f".{min(rule.classes)}"
         self._index[key].append(replace(rule, weight=(*rule.weight[:3], self._rules)))
 
 
@@ -487,20 +446,16 @@ def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:
             written.append("")
             outside.append("")
             continue
-        is_name = one.type in ("ident", "hash")
-        text = (
-            f"{'#' if one.type == 'hash' else ''}{written_name(one.value)}"
-            if is_name
-            else tinycss2.serialize([one])
-        )
+        if one.type == "ident":
+            text = written_name(one.value)
+        elif one.type == "hash":
+            text = f"#{written_name(one.value)}"
+        else:
+            text = tinycss2.serialize([one])
         written[-1] += text
-        outside[-1] += (
-            ":[]" if one.type == "function" or one.type.endswith(" block") else text
-        )
-    return [
-        (one.strip(), other.strip())
-        for one, other in zip(written, outside, strict=True)
-    ]
+        is_in_brackets = one.type == "function" or one.type.endswith(" block")
+        outside[-1] += ":[]" if is_in_brackets else text
+    return [(a.strip(), b.strip()) for a, b in zip(written, outside, strict=True)]
 
 
 def _media(condition: str) -> tuple[bool, bool, bool]:

@@ -101,19 +101,16 @@ def style_of(
     boxes, spread = _boxes(tag, held, look, above, is_box=is_box)
     kept = Values({**colours, **letters, **flow, **boxes})
     written = written_colours(look)
+    size = above.written_size * SCALES.get(tag, 1.0)
+    if "font-size" in kept:
+        size = _clamped(look.size)
+    widths = [length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS]
     changed = look._replace(
         written=written,
         around=tuple(dict.fromkeys((*above.around, written[1]))),
-        written_size=_clamped(look.size)
-        if "font-size" in kept
-        else above.written_size * SCALES.get(tag, 1.0),
+        written_size=size,
         written_line=float(kept.get("line-height", above.written_line)),
-        written_room=min(
-            [
-                above.written_room,
-                *(length(kept[one]) or LARGEST_WINDOW for one in _WIDTHS),
-            ]
-        ),
+        written_room=min([above.written_room, *widths]),
         spread=spread,
     )
     text = "".join(f"{name}:{value};" for name, value in kept.items())
@@ -159,14 +156,12 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
     """Keep sizes, weights, lines and fonts."""
     kept: dict[str, str] = {}
     size = _clamped(look.size)
-    if size != _clamped(above.written_size * SCALES.get(tag, 1.0)) or _is_restated(
-        tag, above
-    ):
+    inherited = _clamped(above.written_size * SCALES.get(tag, 1.0))
+    if size != inherited or _is_restated(tag, above):
         kept["font-size"] = f"{size:.0f}px"
     if tag == "table" and above.aligned:
-        held = Values(
-            {"text-align": "right" if look.is_right_to_left else "left", **held}
-        )
+        usual = "right" if look.is_right_to_left else "left"
+        held = Values({"text-align": usual, **held})
     kept |= {
         name: held[name] for name, words in _CHOICES.items() if held[name] in words
     }
@@ -184,8 +179,10 @@ def _letters(tag: str, held: Values, look: Look, above: Look) -> dict[str, str]:
         share = round(min(max(share, 1.1), 2.0), 1)
         if share != above.written_line:
             kept["line-height"] = str(share)
-    if font := _font(held["font-family"]):
-        kept["font-family"] = font
+    names = (one.strip(" \"'") for one in held["font-family"].split(","))
+    fonts = [f"'{one}'" if " " in one else one for one in names if one in _FONTS]
+    if fonts:
+        kept["font-family"] = ", ".join(fonts[:6])
     return kept
 
 
@@ -293,13 +290,6 @@ def _height_around(held: Values, size: float) -> float:
 
 def _clamped(size: float) -> float:
     return float(round(min(max(size, _SMALLEST), _LARGEST)))
-
-
-def _font(value: str) -> str:
-    """Return the well-known families of a list of fonts."""
-    names = (one.strip(" \"'") for one in value.split(","))
-    found = [f"'{one}'" if " " in one else one for one in names if one in _FONTS]
-    return ", ".join(found[:6])
 
 
 def _border_of(held: Values, side: str) -> str:
