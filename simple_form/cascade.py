@@ -318,10 +318,10 @@ def _harms_of_mixtures(
         if any(one is None or one > 16 for one in radius):
             yield Harm("round corners that cut off", "cut it off")
     if name == "html":
-        for one in values["font"] | values["font-size"]:
-            font = font_parts(one)
-            size = length(font["size"] if font else one, whole=16)
-            if one != "medium" and (size is None or not 10 <= size <= 20):
+        for value in values["font"] | values["font-size"]:
+            font = font_parts(value)
+            size = length(font["size"] if font else value, whole=16)
+            if value != "medium" and (size is None or not 10 <= size <= 20):
                 yield Harm("another size for all lengths", "move it")
     if name in ("html", "body") and values["display"] - {"block"}:
         yield Harm(f"another display of <{name}>", "move it")

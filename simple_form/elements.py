@@ -178,6 +178,7 @@ class _Reader:
         self.paragraph: int | None = None
         # Whether the element whose raw text comes next is displayed by a style, as a
         # title or script may be.
+        self.is_displayed = False
         self.all_text = _folded(
             " ".join(one.data for one in found if one.kind == "text")
         )
