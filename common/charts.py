@@ -7,6 +7,7 @@ in words, and in the table behind it.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -95,31 +96,19 @@ def bars(rows: Sequence[tuple[str, str, Sequence[tuple[int, str]]]]) -> Bars:
     """Return the chart of rows of a label, its words and its pieces, each a number and
     a colour.
     """
-    widest = (
-        max((sum(number for number, _ in pieces) for _, _, pieces in rows), default=0)
-        or 1
-    )
-    drawn = tuple(
-        Bar(label=label, words=words, y=ROW * index, parts=_parts(pieces, widest))
-        for index, (label, words, pieces) in enumerate(rows)
-    )
-    return Bars(height=ROW * len(drawn), bars=drawn)
-
-
-def _parts(pieces: Sequence[tuple[int, str]], widest: int) -> tuple[Part, ...]:
-    parts = []
-    before = 0
-    for number, tone in pieces:
-        if number:
-            parts.append(
-                Part(
-                    x=_percent(before / widest),
-                    width=_percent(number / widest),
-                    tone=tone,
-                )
-            )
-        before += number
-    return tuple(parts)
+    widths = [sum(number for number, _ in pieces) for _, _, pieces in rows]
+    widest = max(widths, default=0) or 1
+    drawn = []
+    for index, (label, words, pieces) in enumerate(rows):
+        parts = []
+        before = 0
+        for number, tone in pieces:
+            if number:
+                x = _percent(before / widest)
+                parts.append(Part(x, width=_percent(number / widest), tone=tone))
+            before += number
+        drawn.append(Bar(label, words, y=ROW * index, parts=tuple(parts)))
+    return Bars(height=ROW * len(drawn), bars=tuple(drawn))
 
 
 def days(times: Sequence[tuple[date, float | None, float | None]]) -> Days:
@@ -163,17 +152,14 @@ def spoken(seconds: float) -> str:
 
 def _ends(known: Sequence[float]) -> tuple[int, int]:
     """Return the steps around all of these values; at least two."""
-    low, high = (min(known), max(known)) if known else (1, 60)
+    low = min(known, default=1)
+    high = max(known, default=60)
     steps = [value for value, _ in STEPS]
-    first = max((index for index, step in enumerate(steps) if step <= low), default=0)
-    last = min(
-        (index for index, step in enumerate(steps) if step >= high),
-        default=len(steps) - 1,
-    )
+    first = max(bisect_right(steps, low) - 1, 0)
+    last = min(bisect_left(steps, high), len(steps) - 1)
     if last <= first:
-        first, last = (
-            (first, first + 1) if first + 1 < len(steps) else (first - 1, first)
-        )
+        first = min(first, len(steps) - 2)
+        last = first + 1
     return steps[first], steps[last]
 
 

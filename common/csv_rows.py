@@ -35,9 +35,8 @@ def harmless(cell: str) -> str:
     cell = _INNER.sub(
         lambda found: f"{found[1]}'{found[2]}{found[3]}" if found[3] else found[0], cell
     )
-    unseen = _UNSEEN.match(cell)
-    is_formula = cell.startswith(FORMULA) or cell.startswith(
-        FORMULA, unseen.end() if unseen else 0
+    is_formula = cell.startswith(FORMULA) or _UNSEEN.sub("", cell, 1).startswith(
+        FORMULA
     )
     return f"'{cell}" if is_formula else cell
 
@@ -48,8 +47,4 @@ def without_escapes(cell: str) -> str:
         lambda found: f"{found[1]}{found[2][1:]}{found[3]}" if found[3] else found[0],
         cell,
     )
-    return (
-        cell[1:]
-        if cell.startswith("'") and cell[1:2] in FORMULA and cell[1:2]
-        else cell
-    )
+    return cell[1:] if cell.startswith("'") and cell[1:2] in FORMULA else cell

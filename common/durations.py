@@ -2,7 +2,6 @@
 
 import re
 
-_UNITS = (60, 1)
 _WRITTEN = re.compile(r"(?:(\d{1,5})\s*h)?\s*(?:(\d{1,6})\s*min)?", re.IGNORECASE)
 EXAMPLES = "Write it as 45 min, 4 h or 1 h 30 min."
 
@@ -14,18 +13,12 @@ def read_minutes(text: str) -> int:
     found = _WRITTEN.fullmatch(text.strip())
     if found is None or not any(found.groups()):
         raise ValueError(EXAMPLES)
-    return sum(
-        int(number or 0) * size
-        for number, size in zip(found.groups(), _UNITS, strict=True)
-    )
+    return 60 * int(found[1] or 0) + int(found[2] or 0)
 
 
 def minutes_in_words(minutes: int) -> str:
     """Return minutes as `read_minutes` reads them, in hours and minutes."""
     hours, rest = divmod(minutes, 60)
-    return " ".join(
-        [
-            *([f"{hours} h"] if hours else []),
-            *([f"{rest} min"] if rest or not hours else []),
-        ]
-    )
+    if not hours:
+        return f"{rest} min"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

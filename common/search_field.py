@@ -5,7 +5,7 @@ The queue and the ledger read their fields with it, each with tokens of its own.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 # What is typed further on is not searched, and the page says so.
@@ -48,29 +48,24 @@ def read_typed(typed: str, grammar: Grammar) -> Typed:
         found.remarks.append(f"Only the first {MAX_TYPED} characters were searched.")
     pieces = _TOKEN.finditer(typed[:MAX_TYPED])
     for piece in pieces:
-        _take(piece, pieces, found, grammar)
+        token = (piece[1] or "").lower()
+        value = piece[2] or ""
+        if not token or token in _ORDINARY:
+            found.words.append(piece[0])
+        elif token not in grammar.tokens:
+            found.words.append(piece[0])
+            if value:
+                found.remarks.append(
+                    f"“{token}:” is not a filter, so it was searched as words. {grammar.known}"
+                )
+        else:
+            value = value or next((following[0] for following in pieces), "")
+            value = value.strip('"')
+            # Two recipients are both asked for; of what can only be one thing, the
+            # last counts.
+            before = found.values.get(token, "") if token in grammar.gathered else ""
+            found.values[token] = f"{before} {value}".strip()
     return found
-
-
-def _take(
-    piece: re.Match[str], rest: Iterator[re.Match[str]], found: Typed, grammar: Grammar
-) -> None:
-    token = (piece[1] or "").lower()
-    value = piece[2] or ""
-    if not token or token in _ORDINARY:
-        found.words.append(piece[0])
-    elif token not in grammar.tokens:
-        found.words.append(piece[0])
-        if value:
-            found.remarks.append(
-                f"“{token}:” is not a filter, so it was searched as words. {grammar.known}"
-            )
-    else:
-        value = (value or next((following[0] for following in rest), "")).strip('"')
-        # Two recipients are both asked for; of what can only be one thing, the last
-        # counts.
-        before = found.values.get(token, "") if token in grammar.gathered else ""
-        found.values[token] = f"{before} {value}".strip()
 
 
 def as_asked(value: object, most: int = 200) -> str:

@@ -102,11 +102,9 @@ def connection_error(url: str) -> str:
         with connect(server, connect_timeout=3, timeout=3) as smtp:
             smtp.noop()
     except smtplib.SMTPAuthenticationError as error:
-        reply = (
-            error.smtp_error.decode("utf-8", "replace")
-            if isinstance(error.smtp_error, bytes)
-            else error.smtp_error
-        )
+        reply = error.smtp_error
+        if isinstance(reply, bytes):
+            reply = reply.decode("utf-8", "replace")
         return f"{server} does not accept the user and password in EMAIL_URL: {error.smtp_code} {reply[:200]}"
     except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as error:
         return f"{server} cannot be used: {str(error)[:200] or type(error).__name__}."

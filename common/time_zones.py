@@ -18,19 +18,20 @@ def somebodys_time(name: Callable[[], str]) -> Iterator[None]:
     """Show times inside the block in the zone that `name` returns; it is asked once,
     when the first time is shown.
     """
-    token = _zone.set(cache(lambda: _known(name())))
+
+    @cache
+    def zone() -> ZoneInfo:
+        try:
+            return ZoneInfo(name())
+        except (KeyError, ValueError, OSError):
+            # This machine does not know it any more.
+            return UTC
+
+    token = _zone.set(zone)
     try:
         yield
     finally:
         _zone.reset(token)
-
-
-def _known(name: str) -> ZoneInfo:
-    """Return the zone of this name; UTC where this machine does not know it any more."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return UTC
 
 
 def zone_named(typed: str) -> ZoneInfo | None:

@@ -3,7 +3,6 @@ say which value counts.
 """
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 _LONGEST = 80
@@ -21,16 +20,9 @@ class DuplicateKey(ValueError):
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return the object, as `object_pairs_hook` of `json`. Raises DuplicateKey."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise DuplicateKey(_first_repeated(name for name, _ in pairs))
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise DuplicateKey(name)
+        found[name] = value
     return found
-
-
-def _first_repeated(names: Iterable[str]) -> str:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    raise ValueError("no name is repeated")

@@ -148,23 +148,18 @@ def asked(text: str, label: str = "") -> str:
     """
     terms: list[str] = []
     for phrase, single in _PHRASE.findall(text):
-        words = words_of(phrase or single)
-        if words and label:
-            terms += _labelled(phrase or single, words, label)
+        one = phrase or single
+        words = words_of(one)
+        if label:
+            if len(words) > 1 and not re.search(r"\s", one):
+                # An address is kept whole too, so it is asked for whole.
+                whole = "".join(words_and_signs(one)).strip("<>,;@")
+                words = [whole[:MAX_WORD]]
+            terms += [f"{quoted(word)}:*{label}" for word in words]
         elif words:
             *first, last = map(quoted, words)
             terms.append(" <-> ".join([*first, f"{last}:*"]))
     return " & ".join(f"({term})" for term in terms[:MAX_ASKED])
-
-
-def _labelled(text: str, words: list[str], label: str) -> list[str]:
-    """An address is kept whole too, so it is asked for whole; anything else word by
-    word.
-    """
-    whole = "".join(words_and_signs(text)).strip("<>,;@")[:MAX_WORD]
-    if len(words) > 1 and not re.search(r"\s", text):
-        return [f"{quoted(whole)}:*{label}"]
-    return [f"{quoted(word)}:*{label}" for word in words]
 
 
 def quoted(word: str) -> str:
