@@ -182,7 +182,25 @@ class _Connection(HTTPConnection):
         self._request = b""
 
     def _new_conn(self) -> socket.socket:
-        return _open_connection(self.host, self.port or self.default_port, self._limits)
+        limits = self._limits
+        port = self.port or self.default_port
+        found = _look_up(self.host, port, limits)
+        if not limits.may_be_private and not all(
+            is_public(str(target[0])) for *_, target in found
+        ):
+            raise PrivateAddress(self.host)
+        for family, kind, protocol, _, target in found:
+            opened = _BoundedSocket(family, kind, protocol)
+            try:
+                opened.settimeout(min(limits.connect_timeout, limits.deadline.left()))
+                opened.connect(target)
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                opened.settimeout(min(limits.silence_timeout, limits.deadline.left()))
+            except OSError:
+                opened.close()
+                continue
+            return opened
+        raise OSError("no address of it could be reached")
 
     def connect(self) -> None:
         try:
@@ -262,26 +280,6 @@ def _tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certifi.where())
     context.sslsocket_class = _BoundedTLSSocket
     return context
-
-
-def _open_connection(host: str, port: int, limits: Limits) -> socket.socket:
-    found = _look_up(host, port, limits)
-    if not limits.may_be_private and not all(
-        is_public(str(target[0])) for *_, target in found
-    ):
-        raise PrivateAddress(host)
-    for family, kind, protocol, _, target in found:
-        opened = _BoundedSocket(family, kind, protocol)
-        try:
-            opened.settimeout(min(limits.connect_timeout, limits.deadline.left()))
-            opened.connect(target)
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            opened.settimeout(min(limits.silence_timeout, limits.deadline.left()))
-        except OSError:
-            opened.close()
-            continue
-        return opened
-    raise OSError("no address of it could be reached")
 
 
 def _look_up(host: str, port: int, limits: Limits) -> list[Any]:

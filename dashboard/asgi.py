@@ -44,13 +44,13 @@ def begin_heartbeat() -> "asyncio.Task[None]":
     """Beat from the event loop. A thread that keeps the interpreter for itself stops
     the loop too.
     """
-    return asyncio.get_running_loop().create_task(_beat())
 
+    async def go_on() -> None:
+        while True:
+            beat()
+            await asyncio.sleep(EVERY)
 
-async def _beat() -> None:
-    while True:
-        beat()
-        await asyncio.sleep(EVERY)
+    return asyncio.get_running_loop().create_task(go_on())
 
 
 _bridge = WsgiBridge(wsgi_application, import_module(settings.REQUEST_RULES))

@@ -46,9 +46,10 @@ def main() -> int:
         log.error("cannot start", extra=about)
         return 2 if isinstance(error, BadEnvironment) else 1
     for name, run in parts.items():
-        threading.Thread(
+        thread = threading.Thread(
             target=_watched, args=(name, run, ended), name=name, daemon=True
-        ).start()
+        )
+        thread.start()
     return ended.get()
 
 

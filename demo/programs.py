@@ -147,27 +147,28 @@ class Programs:
     def rows(self) -> str:
         """Return the events, newest first."""
         nothing = '<li class="none">No program was told anything yet. Decide about a message, and look again.</li>'
-        return "".join(_row(event) for event in self.record.newest()) or nothing
+        rows = []
+        for event in self.record.newest():
+            again = ""
+            if event.times > 1:
+                again = (
+                    f' <span class="chip">came {event.times} times, counted once</span>'
+                )
+            signed = ""
+            if event.program == "webhook":
+                signed = ' <span class="chip green">✓ signature holds</span>'
+            at = time_element(datetime.fromisoformat(event.at))
+            body = escape(json.dumps(event.body, indent=2, ensure_ascii=False))
+            rows.append(
+                f'<li class="event"><details><summary><span class="chip">{_TITLES.get(event.program, "")}</span> '
+                f'<b>{escape(event.name)}</b>{signed}{again} <span class="faint">{at}</span></summary>'
+                f'<p class="mono faint">{escape(event.id)}</p><pre tabindex="0">{body}</pre></details></li>'
+            )
+        return "".join(rows) or nothing
 
     def listed(self) -> list[dict[str, object]]:
         """Return the events, newest first, as they came."""
         return [asdict(event) for event in self.record.newest()]
-
-
-def _row(event: Event) -> str:
-    again = ""
-    if event.times > 1:
-        again = f' <span class="chip">came {event.times} times, counted once</span>'
-    signed = ""
-    if event.program == "webhook":
-        signed = ' <span class="chip green">✓ signature holds</span>'
-    body = escape(json.dumps(event.body, indent=2, ensure_ascii=False))
-    return (
-        f'<li class="event"><details><summary><span class="chip">{_TITLES.get(event.program, "")}</span> '
-        f'<b>{escape(event.name)}</b>{signed}{again} <span class="faint">'
-        f'{time_element(datetime.fromisoformat(event.at))}</span></summary><p class="mono faint">{escape(event.id)}</p>'
-        f'<pre tabindex="0">{body}</pre></details></li>'
-    )
 
 
 def _take_events(record: Record, request: Request) -> Answer:

@@ -98,22 +98,20 @@ def socket_folder(data: Path) -> Path:
     for base in dict.fromkeys(bases):
         folder = Path(base) / name
         if len(os.fsencode(folder)) <= _LONGEST and os.access(base, os.W_OK | os.X_OK):
-            return _private(folder)
-    raise LaunchError(
-        f"DATA_DIR is too deep for the servers' sockets ({data}), and there is no temporary folder: use a shorter path."
-    )
-
-
-def _private(folder: Path) -> Path:
-    """In a folder that everybody may write to, somebody else may have made ours first."""
+            break
+    else:
+        raise LaunchError(
+            f"DATA_DIR is too deep for the servers' sockets ({data}), and there is no temporary folder: use a shorter "
+            "path."
+        )
+    # Everybody may write to the folder around it, so somebody else may have made it
+    # first.
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     # As root without user namespaces the servers' folders are handed to the account
     # nobody.
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (
-        os.geteuid(),
-        65534 if os.geteuid() == 0 else -1,
-    ):
+    owners = (os.geteuid(), 65534 if os.geteuid() == 0 else -1)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in owners:
         raise LaunchError(
             f"{folder} belongs to another account; remove it, or use a shorter DATA_DIR."
         )

@@ -27,7 +27,15 @@ def end_marked(data: Path) -> list[int]:
             pid = int(
                 Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
             )
-    return _end_all(lambda pid: pid not in spared and wanted in _environment(pid))
+
+    def is_marked(pid: int) -> bool:
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return pid not in spared and wanted in variables
+
+    return _end_all(is_marked)
 
 
 def end_in_folder(*, comm: str, folder: Path) -> list[int]:
@@ -73,10 +81,3 @@ def _end_all(matches: Callable[[int], bool]) -> list[int]:
         ended.extend(pid for pid in found if pid not in ended)
         time.sleep(0.02)
     return ended
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []

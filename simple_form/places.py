@@ -303,7 +303,17 @@ class Place:
             (length(one) or 0.0) < _NARROW_ITEM for one in styled.all_of("min-width")
         ):
             yield Harm("narrow parts of a row", "cover other words")
-        yield from self._of_rows(element, look, above)
+        # What the parts of a row could do that are no cells of a table.
+        is_cell = "table-cell" in styled.all_of("display") and name not in _PARTS
+        if above.is_flex or is_cell:
+            row = self.stack[-1]
+            row.row_parts += 1
+            is_wide = around_of(styled, look.size, BESIDE) > _MOST_AROUND
+            if row.row_parts > _MOST_PARTS or is_wide or styled.all_of("min-width"):
+                how = "a row that is wider than the window"
+                yield Harm(how, "move it", reaches=True)
+            if above.is_flex and above.is_lost_outside():
+                yield Harm("a row beside its background", "hide it")
         cell = self.cell()
         if cell is not None and (name == "table" or name not in _PARTS):
             cell.extent = max(cell.extent, widest)
@@ -317,24 +327,6 @@ class Place:
             yield Harm("a box beside its background", "hide it")
         if name == "table" and look.is_fixed and look.is_in_row:
             yield Harm("table-layout: fixed in a row", "cover other words")
-
-    def _of_rows(self, element: Element, look: Look, above: Look) -> Iterator[Harm]:
-        """Yield what the parts of a row could do that are no cells of a table."""
-        is_cell = (
-            "table-cell" in element.styled.all_of("display")
-            and element.name not in _PARTS
-        )
-        if not above.is_flex and not is_cell:
-            return
-        row = self.stack[-1]
-        row.row_parts += 1
-        is_wide = around_of(
-            element.styled, look.size, BESIDE
-        ) > _MOST_AROUND or element.styled.all_of("min-width")
-        if row.row_parts > _MOST_PARTS or is_wide:
-            yield Harm("a row that is wider than the window", "move it", reaches=True)
-        if above.is_flex and above.is_lost_outside():
-            yield Harm("a row beside its background", "hide it")
 
     def _of_backgrounds(self, look: Look, is_block: bool) -> Iterator[Harm]:
         if not is_block:

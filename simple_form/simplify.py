@@ -325,8 +325,19 @@ class _Writer:
             self.at_right = one
         elif harms:
             self._note(one, harms, text if has_words else "")
-        if one.number is not None:
-            self._number_items(one, one.number)
+        if one.number is None:
+            return
+        number = one.number
+        if one.step < 0 and number == 0:
+            number = len(one.items)
+        usual = 1
+        for slot, value, is_counted in one.items:
+            number = number if value is None else value
+            shown = number if is_counted else number - one.step
+            if shown != usual:
+                self.out[slot] = f' value="{shown}"'
+            usual = shown + 1
+            number = shown + one.step
 
     def _add(self, change: Change) -> None:
         if len(self.changes) < MOST_NAMED and change not in self.changes[-3:]:
@@ -581,18 +592,6 @@ class _Writer:
                 (len(self.out), int(value[1]) if value else None, _is_item(element))
             )
             self.out.append("")
-
-    def _number_items(self, one: Open, number: int) -> None:
-        if one.step < 0 and number == 0:
-            number = len(one.items)
-        usual = 1
-        for slot, value, is_counted in one.items:
-            number = number if value is None else value
-            shown = number if is_counted else number - one.step
-            if shown != usual:
-                self.out[slot] = f' value="{shown}"'
-            usual = shown + 1
-            number = shown + one.step
 
     def _style(self, one: Open, element: Element, look: Look, above: Look) -> str:
         """Return the style of an element, and note what follows from it."""

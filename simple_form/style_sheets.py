@@ -392,7 +392,14 @@ class StyleSheets:
             if harm is None and not is_empty and one.name in _OF_LETTERS:
                 harm = Harm("", "hide it")
             if is_empty:
-                harm = None if _makes_no_box(one) else Harm("", "cover other words")
+                # Such as what ends floats: it has no extent.
+                if one.name in ("height", "width", "max-height", "margin", "padding"):
+                    is_box = one.value not in ("0", "0px")
+                elif one.name == "display":
+                    is_box = one.value not in ("block", "table", "none", "inline")
+                else:
+                    is_box = one.name not in _OF_NOTHING
+                harm = Harm("", "cover other words") if is_box else None
             if harm is not None:
                 how = f"{selector[:60]} {{{one.name}: {one.value[:60]}}}"
                 self.changes.append(Change(how, harm.does, one.texts[:300]))
@@ -422,17 +429,6 @@ def written_name(name: str) -> str:
     have to escape.
     """
     return _NOT_IN_NAMES.sub("\ufffd", name)
-
-
-def _makes_no_box(one: Declaration) -> bool:
-    """Whether generated content without words has no extent by this, such as what ends
-    floats.
-    """
-    if one.name in ("height", "width", "max-height", "margin", "padding"):
-        return one.value in ("0", "0px")
-    return one.name in _OF_NOTHING or (
-        one.name == "display" and one.value in ("block", "table", "none", "inline")
-    )
 
 
 def _selectors(prelude: Iterable[Any]) -> list[tuple[str, str]]:

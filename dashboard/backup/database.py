@@ -103,8 +103,9 @@ def refuse_used(url: str) -> None:
         with psycopg.connect(url) as session:
             tables = [str(name) for (name,) in session.execute(_OWN_TABLES).fetchall()]
     except psycopg.OperationalError as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise BackupError(
-            f"DATABASE_OWNER_URL does not lead to PostgreSQL: {_first_line(error)}"
+            f"DATABASE_OWNER_URL does not lead to PostgreSQL: {lines[0]}"
         ) from None
     if MARKER in tables:
         raise BackupError(
@@ -267,7 +268,3 @@ def _check(
             error_lines[0] if error_lines else "no reason given",
         )
         raise BackupError(f"{sentence}: {because}")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,7 +14,6 @@ from typing import Any
 
 from approvals.desk_messages import desk_messages
 from approvals.models import Decision, Verdict, figures
-from approvals.models.decisions import DecisionQuerySet
 from audit.models import Entry
 from common.actors import Actor
 from common.charts import Bars, Days, bars, days, spoken, week_until
@@ -89,11 +88,23 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
             replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.")
             for one in panels
         ]
+    causes: Counter[str] = Counter()
+    for rule, explanation, number in made.ended_by_the_desk():
+        causes["expired" if rule == "expiry" else cause_of(explanation)] += number
+    refusals = (
+        Entry.objects.readable_by(actor)
+        .of_action("verdict.refused")
+        .since(timedelta(days=7))
+        .newest_first()
+    )
+    sentences = refusals.values_list("detail__fields__explanation", flat=True)[:READ]
+    causes.update(cause_of(sentence or "") for sentence in sentences)
+    causes["switch"] = count_of(made.held_back_by_switch())
     return [
         late(list(visible.awaiting_review().late_by_mailbox())),
         waiting(figures.waiting_by_age(visible.in_queue())),
         *panels,
-        refused(_refusals(actor, made)),
+        refused(causes),
     ]
 
 
@@ -278,23 +289,6 @@ def cause_of(sentence: str) -> str:
     return next(
         (cause for start, cause in _CAUSES if sentence.startswith(start)), "other"
     )
-
-
-def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
-
-    causes: Counter[str] = Counter()
-    for rule, explanation, number in made.ended_by_the_desk():
-        causes["expired" if rule == "expiry" else cause_of(explanation)] += number
-    refusals = (
-        Entry.objects.readable_by(actor)
-        .of_action("verdict.refused")
-        .since(timedelta(days=7))
-        .newest_first()
-    )
-    sentences = refusals.values_list("detail__fields__explanation", flat=True)[:READ]
-    causes.update(cause_of(sentence or "") for sentence in sentences)
-    causes["switch"] = count_of(made.held_back_by_switch())
-    return causes
 
 
 def _both(rejected: int, back: int) -> str:

@@ -9,7 +9,8 @@ import zlib
 
 def small_pdf(lines: tuple[str, ...]) -> bytes:
     """Return a one-page PDF that any viewer opens."""
-    shown = " ".join(f"({_quoted(line)}) Tj 0 -22 Td" for line in lines)
+    quoted = str.maketrans({sign: f"\\{sign}" for sign in "\\()"})
+    shown = " ".join(f"({line.translate(quoted)}) Tj 0 -22 Td" for line in lines)
     stream = f"BT /F1 14 Tf 64 760 Td {shown} ET".encode("latin-1", "replace")
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
@@ -30,10 +31,6 @@ def small_pdf(lines: tuple[str, ...]) -> bytes:
         len(out),
     )
     return bytes(out) + b"xref\n0 %d\n0000000000 65535 f \n%s%s" % (size, table, end)
-
-
-def _quoted(line: str) -> str:
-    return line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
 
 
 def small_picture(width: int, height: int) -> bytes:
@@ -61,18 +58,11 @@ def small_picture(width: int, height: int) -> bytes:
     lines = zlib.compress(b"".join(b"\x00" + row for row in framed), 9)
     # Eight bits of grey a pixel.
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (header, lines, b""))
-    )
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )
+    out = b"\x89PNG\r\n\x1a\n"
+    for kind, content in ((b"IHDR", header), (b"IDAT", lines), (b"IEND", b"")):
+        checksum = struct.pack(">I", zlib.crc32(kind + content))
+        out += struct.pack(">I", len(content)) + kind + content + checksum
+    return out
 
 
 INVOICE_PDF = small_pdf(
