@@ -116,7 +116,15 @@ def days(times: Sequence[tuple[date, float | None, float | None]]) -> Days:
     seconds.
     """
     known = [value for _, *both in times for value in both if value is not None]
-    least, most = _ends(known)
+    # The steps around all of these values; at least two.
+    steps = [value for value, _ in STEPS]
+    first = max(bisect_right(steps, min(known, default=1)) - 1, 0)
+    last = min(bisect_left(steps, max(known, default=60)), len(steps) - 1)
+    if last <= first:
+        first = min(first, len(steps) - 2)
+        last = first + 1
+    least = steps[first]
+    most = steps[last]
     wide = (100 - LEFT) / max(len(times), 1)
     marks = tuple(
         Mark(
@@ -148,19 +156,6 @@ def spoken(seconds: float) -> str:
             value = round(seconds / size, 1)
             return f"{value:g} {unit}" if value < 10 else f"{value:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
-
-
-def _ends(known: Sequence[float]) -> tuple[int, int]:
-    """Return the steps around all of these values; at least two."""
-    low = min(known, default=1)
-    high = max(known, default=60)
-    steps = [value for value, _ in STEPS]
-    first = max(bisect_right(steps, low) - 1, 0)
-    last = min(bisect_left(steps, high), len(steps) - 1)
-    if last <= first:
-        first = min(first, len(steps) - 2)
-        last = first + 1
-    return steps[first], steps[last]
 
 
 def _height(seconds: float, least: int, most: int) -> float:

@@ -11,7 +11,7 @@ APPLICATION_FILE = "discord.env"
 COMMANDS_FILE = "discord-commands.json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GuildChannel:
     """A channel of the demo's server."""
 
@@ -44,7 +44,7 @@ MAIL_LOG = GuildChannel(
 CHANNELS = (APPROVALS, SUPPORT, MAIL_LOG)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Member:
     """A member of the demo's server; `email` is their address at the desk, empty for
     people without an account.

@@ -39,7 +39,7 @@ LONGEST_DELIVERY_SECONDS = 10.0
 SECOND_THOUGHT_SECONDS = 3.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Account:
     """The agent's credentials, from `credentials.env`."""
 
@@ -53,7 +53,7 @@ class Account:
     inbound_port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """The gateway's answer; status 0 when there was none."""
 

@@ -14,7 +14,7 @@ class BadEnvironment(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Environment:
     """Where the demo listens, where it keeps its files, and whom it writes to."""
 

@@ -32,7 +32,7 @@ from demo.web import Answer, Request, fill, json_answer
 MOST_EVENTS = 500
 
 
-@dataclass(slots=True)
+@dataclass
 class Event:
     """One received event. `times` counts its deliveries; a program acts on the first."""
 
@@ -44,7 +44,7 @@ class Event:
     times: int = 1
 
 
-@dataclass(slots=True)
+@dataclass
 class Record:
     """The events, oldest first. Every method may be called from any thread."""
 
@@ -113,7 +113,7 @@ TOLERANCE_SECONDS = 300
 _TITLES = {"inngest": "Inngest", "webhook": "Signed webhook"}
 
 
-@dataclass(slots=True)
+@dataclass
 class Programs:
     """Answers what goes to the programs' addresses; None for other addresses."""
 

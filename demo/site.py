@@ -18,7 +18,7 @@ _MAIL = re.compile(r"/inbox/([^/]{1,200})/")
 _ASSET = re.compile(r"/assets/([\w-]+\.(?:css|js|svg))")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DemoSite:
     """Answers every request of the demo's port."""
 

@@ -31,7 +31,7 @@ EVERY_ANSWER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """The parts of a request that the stand-ins use."""
 
@@ -48,7 +48,7 @@ class Request:
         return self.headers.get("authorization", "")
 
 
-@dataclass(slots=True)
+@dataclass
 class Answer:
     """A response. `drop` closes the connection instead, as if the response was lost."""
 

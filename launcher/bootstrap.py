@@ -141,7 +141,16 @@ def _make_environment() -> None:
     # This may be the environment that is being replaced, so it is made by the Python
     # underneath.
     base = getattr(sys, "_base_executable", None) or sys.executable
-    _have_ensurepip(base)
+    imports = [base, "-c", "import ensurepip, venv"]
+    if subprocess.run(imports, capture_output=True, check=False).returncode:
+        # Debian and Ubuntu keep this part of Python in a package of its own.
+        package = f"python3.{sys.version_info.minor}-venv"
+        if os.geteuid() != 0 or not install_debian_packages([package]):
+            raise LaunchError(
+                f"Python's venv module is missing: install the package {package} "
+                f"(Debian and Ubuntu: apt install {package}) and run ./run again."
+            )
+        importlib.invalidate_caches()
     _call(
         [base, "-m", "venv", str(VENV)], "The Python environment could not be created."
     )
@@ -149,25 +158,6 @@ def _make_environment() -> None:
         [*_PIP, "--retries=2", "--require-hashes", f"--requirement={INSTALLER}"],
         "The installer (uv) could not be fetched from the package index. Check the network, or pip's proxy "
         "and index settings, and run ./run again.",
-    )
-
-
-def _have_ensurepip(python: str) -> None:
-    """Debian and Ubuntu keep this part of Python in a package of its own."""
-    if (
-        subprocess.run(
-            [python, "-c", "import ensurepip, venv"], capture_output=True, check=False
-        ).returncode
-        == 0
-    ):
-        return
-    package = f"python3.{sys.version_info.minor}-venv"
-    if os.geteuid() == 0 and install_debian_packages([package]):
-        importlib.invalidate_caches()
-        return
-    raise LaunchError(
-        f"Python's venv module is missing: install the package {package} "
-        f"(Debian and Ubuntu: apt install {package}) and run ./run again."
     )
 
 

@@ -173,7 +173,15 @@ class _Reader:
                 name for token in started for name in _names_of(token.decoded())
             )
         )
-        self.tree.is_standard = _is_standard(found)
+        # What a page says at its beginning, before any tag.
+        for token in found:
+            is_blank = token.kind == "text" and token.data.isspace()
+            if token.kind != "comment" and not is_blank:
+                break
+            said = " ".join(token.data.lower().split())
+            if token.name == "declaration" and said.startswith("!doctype"):
+                self.tree.is_standard = _STANDARD.match(said) is not None
+                break
         self.not_in_outlook = False
         self.paragraph: int | None = None
         # Whether the element whose raw text comes next is displayed by a style, as a
@@ -519,18 +527,6 @@ class _Reader:
         self.tree.elements.append(Element("", change=len(self.tree.changes) - 1))
         self.nesting.prepare("img", "img")
         self.out.append(f'<img data-n="{len(self.tree.elements) - 1}">')
-
-
-def _is_standard(found: Sequence[Token]) -> bool:
-    """Whether a page says at its beginning which standard it is written by."""
-    for token in found:
-        if token.kind not in ("comment", "text") or (
-            token.kind == "text" and not token.data.isspace()
-        ):
-            return False
-        if token.name == "declaration" and token.data.lower().startswith("!doctype"):
-            return _STANDARD.match(" ".join(token.data.lower().split())) is not None
-    return False
 
 
 def _folded(text: str) -> str:

@@ -199,13 +199,13 @@ def _tag(text: str, opening: int, at: int, kind: str) -> tuple[Token, int]:
         if text.startswith(">", at):
             return Token(kind, name.group().lower(), "", attributes), at + 1
         found = _ATTRIBUTE_NAME.match(text, at)
-        value, at = _value(text, found.end()) if found else (None, -1)
+        value, at = _value(text, found.end()) if found else ("", -1)
         if found is None or at == -1:
             return Token("lost", "a tag that never ends", text[opening:]), len(text)
         count += 1
         if count > MAX_ATTRIBUTES:
             raise TooComplex(f"a tag has more than {MAX_ATTRIBUTES} attributes")
-        attributes.setdefault(found.group().lower(), value or "")
+        attributes.setdefault(found.group().lower(), value)
 
 
 def _value(text: str, at: int) -> tuple[str, int]:

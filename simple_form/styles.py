@@ -114,9 +114,8 @@ def style_of(
         spread=spread,
     )
     text = "".join(f"{name}:{value};" for name, value in kept.items())
-    is_tall = not is_box and _height_around(held, look.size) > min(
-        _MOST_AROUND, look.size / 4
-    )
+    most = min(_MOST_AROUND, look.size / 4)
+    is_tall = not is_box and _height_around(held, look.size) > most
     return WrittenStyle(text, changed, "color" in kept, is_tall)
 
 

@@ -90,22 +90,22 @@ class ActorMiddleware(Middleware):
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
+
+        def actor() -> Actor:
+            address = client_address(request)
+            if isinstance(request.user, Person):
+                return request.user.actor(surface="web", address=address)
+            return Actor(
+                kind="anonymous",
+                id="",
+                label="somebody who is not signed in",
+                surface="web",
+                address=address,
+            )
+
+        request.actor = SimpleLazyObject(actor)  # type: ignore[attr-defined]
         with somebodys_time(lambda: getattr(request.user, "time_zone", "UTC")):
             return self.get_response(request)
-
-
-def _actor_of(request: HttpRequest) -> Actor:
-    address = client_address(request)
-    if isinstance(request.user, Person):
-        return request.user.actor(surface="web", address=address)
-    return Actor(
-        kind="anonymous",
-        id="",
-        label="somebody who is not signed in",
-        surface="web",
-        address=address,
-    )
 
 
 class SecurityHeadersMiddleware(Middleware):

@@ -120,7 +120,12 @@ _opening: Counter[str] = Counter()
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer `/live/` with the stream and `/live/health`; everything else is 404."""
     if scope["type"] == "lifespan":
-        await _lifespan(receive, send)
+        await receive()
+        task = asyncio.create_task(_read_hints())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        task.cancel()
+        await send({"type": "lifespan.shutdown.complete"})
     elif scope["type"] == "http":
         path = scope["path"].rstrip("/")
         if scope["query_string"].count(b"&") >= MOST_PARAMETERS:
@@ -134,20 +139,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await _stream(scope, receive, send)
         else:
             await _answer(send, 404, {"error": "Only /live/ is served here."})
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    task: asyncio.Task[None] | None = None
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            task = asyncio.create_task(_read_hints())
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            if task is not None:
-                task.cancel()
-            await send({"type": "lifespan.shutdown.complete"})
-            return
 
 
 async def _read_hints() -> None:
@@ -274,8 +265,19 @@ async def _feed(
                 await _write(send, "event: limit\ndata: 1\n\n")
                 return
             if page.needs_recheck or clock.time() - checked > RECHECK:
-                if not await _may_go_on(page, headers):
-                    return
+                was_asked = page.needs_recheck
+                page.needs_recheck = False
+                try:
+                    reader = await asyncio.to_thread(_ask_reader, headers)
+                except OSError:
+                    # While the dashboard restarts, trust the last answer, unless the
+                    # session or roles may have changed.
+                    if was_asked:
+                        return
+                else:
+                    if reader is None:
+                        return
+                    page.person, page.reach = reader
                 checked = clock.time()
             if not wait.done():
                 wait.cancel()
@@ -285,22 +287,6 @@ async def _feed(
     finally:
         gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _may_go_on(page: Page, headers: dict[str, str]) -> bool:
-    """Look the page's reader up again; return whether they are still signed in."""
-    was_asked = page.needs_recheck
-    page.needs_recheck = False
-    try:
-        reader = await asyncio.to_thread(_ask_reader, headers)
-    except OSError:
-        # While the dashboard restarts, trust the last answer, unless the session or
-        # roles may have changed.
-        return not was_asked
-    if reader is None:
-        return False
-    page.person, page.reach = reader
-    return True
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -23,7 +23,7 @@ from demo.discord.messages import Refused
 MAX_VALUE = 6000
 
 
-@dataclass(slots=True)
+@dataclass
 class Commands:
     """What was registered last; every registration replaces all."""
 
@@ -58,7 +58,7 @@ class Commands:
         return next((one for one in self.listed() if one["name"] == name), None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Application:
     """What only Discord has, and what its developer is told."""
 

@@ -32,7 +32,7 @@ _COMMANDS = re.compile(
 _MOST_READ = 100
 
 
-@dataclass(slots=True)
+@dataclass
 class BotApi:
     """Answers the bot of one application."""
 
@@ -59,7 +59,16 @@ class BotApi:
             )
         if found := _COMMANDS.fullmatch(request.path):
             try:
-                return self._commands(request, found[1], found[2])
+                self._refuse_stranger(request)
+                if found[1] != self.application.app_id:
+                    raise Refused(404, 10002, "Unknown Application")
+                if found[2] not in (None, GUILD_ID):
+                    raise Refused(403, 50001, "Missing Access")
+                if request.method == "GET":
+                    return json_answer(self.commands.listed())
+                if request.method != "PUT":
+                    raise Refused(405, 0, "405: Method Not Allowed")
+                return json_answer(self.commands.replace(read_json(request)))
             except Refused as refused:
                 return refused.answer
         return None
@@ -67,9 +76,7 @@ class BotApi:
     def _in_channel(
         self, request: Request, channel_id: str, message_id: str | None
     ) -> Outcome:
-        token = self.application.bot_token
-        if request.authorization != f"Bot {token}":
-            raise Refused(401, 0, "401: Unauthorized")
+        self._refuse_stranger(request)
         if channel_id not in {channel.id for channel in CHANNELS}:
             raise Refused(404, 10003, "Unknown Channel")
         app_id = self.application.app_id
@@ -87,7 +94,7 @@ class BotApi:
                 content = new_content(
                     self.channel.snowflake(), channel_id, author, payload
                 )
-                message = written(content, payload, token)
+                message = written(content, payload, self.application.bot_token)
                 self.channel.put(message)
                 return json_answer(message.content), message
             case _, None:
@@ -99,15 +106,6 @@ class BotApi:
             raise Refused(403, 50005, "Cannot edit a message authored by another user")
         return act_on(self.channel, found, request)
 
-    def _commands(self, request: Request, app_id: str, guild_id: str | None) -> Answer:
+    def _refuse_stranger(self, request: Request) -> None:
         if request.authorization != f"Bot {self.application.bot_token}":
             raise Refused(401, 0, "401: Unauthorized")
-        if app_id != self.application.app_id:
-            raise Refused(404, 10002, "Unknown Application")
-        if guild_id not in (None, GUILD_ID):
-            raise Refused(403, 50001, "Missing Access")
-        if request.method == "GET":
-            return json_answer(self.commands.listed())
-        if request.method != "PUT":
-            raise Refused(405, 0, "405: Method Not Allowed")
-        return json_answer(self.commands.replace(read_json(request)))

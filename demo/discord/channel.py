@@ -21,7 +21,7 @@ DISCORD_EPOCH_MS = 1_420_070_400_000
 MOST_MESSAGES = 1000
 
 
-@dataclass(slots=True)
+@dataclass
 class Message:
     """A message as Discord's API gives it, and what only the stand-in knows."""
 
@@ -31,7 +31,7 @@ class Message:
     pings: int = 0
 
 
-@dataclass(slots=True)
+@dataclass
 class Channel:
     """The messages of all channels, newest last, and the journal. Every method may be
     called from any thread.

@@ -26,7 +26,7 @@ HIDDEN_LIMIT = 30
 HIDDEN_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Allowance:
     """The limiter's answer to one request."""
 
@@ -112,7 +112,7 @@ class BadScript(Exception):
     """The control request cannot be used; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Step:
     """One answer in place of the true one; without a status the request is obeyed, then
     `hang` or `drop` apply.
@@ -190,7 +190,7 @@ def _read_step(step: Any) -> Step:
         raise BadScript(str(error)) from error
 
 
-@dataclass(slots=True)
+@dataclass
 class Gate:
     """Applies Discord's limits to requests, unless a test's script overrides them."""
 

@@ -35,7 +35,7 @@ ANSWER_SECONDS = 3.0
 _PERMISSIONS = str((1 << 10) | (1 << 11) | (1 << 14) | (1 << 16) | (1 << 31))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InteractionResult:
     """What the application answered at once: its type, the form to fill in, or why
     Discord took nothing.
@@ -50,7 +50,7 @@ class NotPlayed(Exception):
     """Discord's client would not send this; the text says why."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Interactions:
     """Plays Discord between a member and the desk's endpoint."""
 
@@ -230,7 +230,7 @@ class Interactions:
 PATH = "/play/"
 
 
-@dataclass(slots=True)
+@dataclass
 class Play:
     """Lets whoever looks at the page act as one of the members."""
 

@@ -23,7 +23,7 @@ _NO_COLOUR = "#1e1f22"
 MOST_SHOWN = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class View:
     """Which channel is looked at, by whom."""
 
@@ -39,7 +39,7 @@ class View:
         return f"/?channel={quote(name)}&as={quote(username)}"
 
 
-@dataclass(slots=True)
+@dataclass
 class ChannelPages:
     """The stand-in's pages. Without an application of the stand-in's own there is
     nothing to press or to type.

@@ -25,7 +25,7 @@ _ORIGINAL = re.compile(
 State = Literal["asked", "thinking", "shown", "failed"]
 
 
-@dataclass(slots=True)
+@dataclass
 class Reply:
     """One interaction, and its answer as far as there is one. `asked` says what was
     done, as Discord shows it.
@@ -41,7 +41,7 @@ class Reply:
     begun: float = field(default_factory=time.monotonic)
 
 
-@dataclass(slots=True)
+@dataclass
 class Replies:
     """The replies of this process, oldest first. Every method may be called from any
     thread.

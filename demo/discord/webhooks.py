@@ -26,7 +26,7 @@ from demo.web import Answer, Request, json_answer
 WEBHOOK_NAME = "Countersign"
 
 
-@dataclass(slots=True)
+@dataclass
 class WebhookApi:
     """Answers calls from what the channels hold, within the limits."""
 
@@ -57,14 +57,11 @@ class WebhookApi:
             raise Refused(404, 10015, "Unknown Webhook")
         if not self.channel.has_token(webhook_id, token):
             raise Refused(401, 50027, "Invalid Webhook Token")
-        if message_id is None:
-            return self._on_webhook(request, webhook_id, token)
-        message = self.channel.find(webhook_id, token, message_id)
-        if message is None:
-            raise Refused(404, 10008, "Unknown Message")
-        return act_on(self.channel, message, request, _components(request))
-
-    def _on_webhook(self, request: Request, webhook_id: str, token: str) -> Outcome:
+        if message_id is not None:
+            found = self.channel.find(webhook_id, token, message_id)
+            if found is None:
+                raise Refused(404, 10008, "Unknown Message")
+            return act_on(self.channel, found, request, _components(request))
         # A webhook that is named like a channel posts there, all others where approvals
         # are.
         channel_id = channel_with_id(webhook_id).id

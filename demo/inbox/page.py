@@ -25,7 +25,7 @@ MOST_SHOWN = 200_000
 _HEADERS_OF_OURS = ("x-envelope-from", "x-envelope-to")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Summary:
     """A line of the list."""
 
@@ -36,7 +36,7 @@ class Summary:
     subject: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class File:
     """An attachment, by what identifies it."""
 
@@ -46,7 +46,7 @@ class File:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mail:
     """A whole message."""
 
@@ -167,7 +167,7 @@ _CONTROLS_KEPT = {"\n", "\t"}
 _HEADING = '<{0}>Delivered <span class="small faint">newest first</span></{0}>'
 
 
-@dataclass(slots=True)
+@dataclass
 class InboxPages:
     """Renders a Maildir; remembers the headers of messages it has listed, because they
     never change.

@@ -12,7 +12,7 @@ from string import Template
 from common.demo import SUPPORT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attachment:
     """A file that goes with a message."""
 
@@ -21,7 +21,7 @@ class Attachment:
     content_type: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Question:
     """What a customer wrote before the message that answers it, and what they write
     once that waits for approval.
@@ -34,7 +34,7 @@ class Question:
     afterwards: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Origin:
     """The Discord command a message was asked for by; such messages take the flat call."""
 
@@ -44,7 +44,7 @@ class Origin:
     guild: str = "Your Team"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """One message of the small company whose agent the demo plays; `$words` in it are
     blanks.

@@ -67,7 +67,16 @@ class Command(BaseCommand):
             if not Connection.objects.removed().filter(slug=SLUG).exists():
                 _connect(known)
             for prefix, email, name, roles in PEOPLE:
-                _make_person(email, name, known[f"{prefix}_PASSWORD"], roles)
+                person = Person.objects.filter(email=email).first()
+                if person is None:
+                    person = Person.objects.create_user(
+                        email=email, name=name, password=known[f"{prefix}_PASSWORD"]
+                    )
+                    link_account(person)
+                for role in roles:
+                    Grant.objects.get_or_create(
+                        person=person, role=role, connection=None, mailbox=None
+                    )
             make_destinations(hook_secret=known[HOOK_SECRET])
         # The slash commands at the stand-in, unless there are some, as
         # `discord_register` does at Discord.
@@ -137,17 +146,6 @@ def _connect(known: dict[str, str]) -> None:
                 "address": known[f"{prefix}_ADDRESS"],
                 "oversight_mode": "gated_send",
             },
-        )
-
-
-def _make_person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> None:
-    person = Person.objects.filter(email=email).first()
-    if person is None:
-        person = Person.objects.create_user(email=email, name=name, password=password)
-        link_account(person)
-    for role in roles:
-        Grant.objects.get_or_create(
-            person=person, role=role, connection=None, mailbox=None
         )
 
 

@@ -112,7 +112,16 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     try:
-        found += [*_check_policy(), *_check_alerts()]
+        found += _check_policy()
+        for destination in Destination.objects.switched_off():
+            since = _moment(destination.switched_off_at)
+            sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
+            advice = f"Nobody is notified there. See {_url('/alerts/')}"
+            found.append(Finding(sentence, advice))
+        if dead := Delivery.objects.dead_lately().count():
+            sentence = f"{dead} alerts could not be delivered in the last 24 hours."
+            advice = f"See {_url('/alerts/')}"
+            found.append(Finding(sentence, advice, is_stuck=False))
         state = sealing_state(clock())
         # Before entries have waited long, and what is only worth knowing.
         if state.is_stopped and not state.is_late:
@@ -126,7 +135,8 @@ def _examine() -> tuple[list[Finding], list[str]]:
             found.append(_JUST_STARTED)
             found += _check_desk(without=(*_ONLY_WHILE_RUNNING, "unknown"))
         else:
-            found += [*_check_workers(), *_check_desk()]
+            found += _check_workers()
+            found += _check_desk()
         waiting = desk_messages().awaiting_review().count()
         leaving = Decision.objects.live().count()
         connections = Connection.objects.at_work().count()
@@ -201,16 +211,6 @@ def _url(path: str) -> str:
     may change at each start.
     """
     return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
-
-
-def _check_alerts() -> Iterator[Finding]:
-    for destination in Destination.objects.switched_off():
-        since = _moment(destination.switched_off_at)
-        sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
-        yield Finding(sentence, f"Nobody is notified there. See {_url('/alerts/')}")
-    if dead := Delivery.objects.dead_lately().count():
-        sentence = f"{dead} alerts could not be delivered in the last 24 hours."
-        yield Finding(sentence, f"See {_url('/alerts/')}", is_stuck=False)
 
 
 def _moment(at: datetime | None) -> str:
