@@ -86,7 +86,7 @@ class Interactions:
             raise NotPlayed("The card is not there any more.")
         fields = []
         for number, (name, value) in enumerate(values.items(), 1):
-            text = {"type": TEXT_INPUT, "id": number + 1}
+            text: dict[str, Any] = {"type": TEXT_INPUT, "id": number + 1}
             text |= {"custom_id": name, "value": value}
             fields.append({"type": LABEL, "id": number, "component": text})
         channel = channel_with_id(message.content["channel_id"])

@@ -298,8 +298,8 @@ def _mail(mail: Mail) -> str:
 
 
 def _addresses(mail: Mail) -> str:
-    reached = []
-    blind = []
+    reached: list[str] = []
+    blind: list[str] = []
     for address in mail.summary.envelope_to:
         (reached if address.lower() in mail.named else blind).append(address)
     chip = '<span class="chip violet">Not in the headers</span> ' if blind else ""
