@@ -259,10 +259,12 @@ def _fields(facts: CardFacts, markup: Markup, *, is_open: bool) -> list[Field]:
     if facts.alike and not minimal:
         # The address's domain over the known one, with a caret under each letter that
         # differs.
-        columns = compare_names(*facts.alike).columns
-        written = "".join(mine for mine, _ in columns).rstrip()
-        known = "".join(other for _, other in columns).rstrip()
-        carets = "".join(" ^"[mine != other] for mine, other in columns).rstrip()
+        names = compare_names(*facts.alike)
+        written = "".join(text for _, text in names.written).rstrip()
+        known = "".join(text for _, text in names.known).rstrip()
+        carets = "".join(
+            " ^"[differs] * len(text) for differs, text in names.written
+        ).rstrip()
         lines = markup.aligned((written, carets, known))
         fields.append(Field("Look-alike", lines, is_formatted=True))
     text = str(facts.content.get("markdown") or "").strip()
