@@ -245,8 +245,10 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
             raise errors.NotSent(
                 "The gateway does not know of the extended expiry yet."
             )
+    expected = None
+    if connection.is_our_gateway and decision.judges_content:
         expected = decision.revision.fingerprint
-    else:
+    elif connection.is_our_gateway:
         # A rule that looks at no words rejects what is held now.
         expected = fingerprint(store.content_of(row))
     answer = client.decide_email(
@@ -254,7 +256,7 @@ def _call(decision: Decision) -> tuple[dict[str, Any], float | None]:
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
         decided_by=via(_who(decision)),
-        expected_fingerprint=expected if connection.is_our_gateway else None,
+        expected_fingerprint=expected,
         feedback=decision.feedback if connection.is_our_gateway else {},
         without=connection.refused_fields,
         before_write=mark,

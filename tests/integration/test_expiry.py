@@ -146,6 +146,17 @@ def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, up
     )
 
 
+def test_rule_rejects_at_hosted_multimail_what_the_desk_cannot_read(
+    message, upstream, monkeypatch
+):
+    Connection.objects.update(is_our_gateway=False)
+    upstream.headers = {}
+    expire_due()
+    # No fingerprint is sent there, so none is made of what is held now.
+    monkeypatch.setattr("mirror.store.content_of", lambda row: row["no such field"])
+    assert run() == "applied"
+
+
 def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and_pause(
     message, reviewer, upstream
 ):
