@@ -166,7 +166,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         counts = {"held": held, "going": held.filter(going, review__is_apart=False)}
         counts["apart"] = held.ever_apart()
         if actor.kind == "person":
-            counts["put off"] = self.snoozed_by(actor)
+            counts["snoozed"] = self.snoozed_by(actor)
             approved = held.filter(revision__in=_approved_by(actor))
             counts["approved"] = approved.exclude(
                 _can_be_snoozed(), pk__in=_snoozed_by(actor)

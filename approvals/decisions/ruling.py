@@ -24,7 +24,6 @@ from rendering import named
 
 # How much of an address a sentence shows.
 _LONGEST = 254
-_NO_CONTACTS = "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
 
 
 def rulings(
@@ -98,7 +97,7 @@ def gather(
 def _doubt(judged: Judgement) -> str:
     """Return a further explanation for recipients that the lists refuse."""
     if judged.lacks_contacts:
-        return _NO_CONTACTS
+        return "Its contacts could not be read, so no recipient counts as known: the connection needs a read key."
     if any(one in UNSEEN.values() for one in judged.refused):
         return "With a read key the connection would show who that is."
     is_nameless = judged.refused and not any(map(allowable, judged.refused))

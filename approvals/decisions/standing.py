@@ -32,8 +32,6 @@ from policy.standing.scope import Draft, StandingScope
 
 _ACTOR = rule("standing approval")
 _HOUR = timedelta(hours=1)
-_ENDED = "The standing approval has ended, is switched off, or its date has come."
-_BY_HAND = "Its people have looked at it already."
 
 
 def due() -> DeskMessageQuerySet:
@@ -69,10 +67,10 @@ def approve_due() -> int:
 
     One of which this fails is left to people, who are not in doubt.
     """
-    return do_due(due, _meet, order=("pk",), failure="standing approval not applied")
+    return do_due(due, _apply, order=("pk",), failure="standing approval not applied")
 
 
-def _meet(locked: Message) -> bool:
+def _apply(locked: Message) -> bool:
     """Approve one message, send it to a person as a sample, or leave it to people."""
     if conversation_of(locked).is_being_read:
         # Threads are read when somebody opens a message. One that cannot be read is
@@ -91,7 +89,7 @@ def _meet(locked: Message) -> bool:
     for standing in found:
         why = why_not(standing, locked)
         if not why:
-            _use(standing, locked)
+            _approve_or_sample(standing, locked)
             return True
     if found:
         StandingUse.objects.create(
@@ -100,7 +98,7 @@ def _meet(locked: Message) -> bool:
     return bool(found)
 
 
-def _use(standing: StandingApproval, message: Message) -> None:
+def _approve_or_sample(standing: StandingApproval, message: Message) -> None:
     kinds = StandingUse.Kind
     if standing.uses.approved_within(_HOUR).count() >= standing.cap_an_hour:
         kind = kinds.OVER_CAP
@@ -210,9 +208,9 @@ def why_no_longer(decision: Decision) -> str:
     """
     standing = StandingApproval.objects.in_force().filter(decisions=decision).first()
     if standing is None:
-        return _ENDED
+        return "The standing approval has ended, is switched off, or its date has come."
     if decision.message.verdicts.filter(live=True).exists():
-        return _BY_HAND
+        return "Its people have looked at it already."
     return why_not(standing, decision.message)
 
 

@@ -43,7 +43,7 @@ def on_duty(message: Message, *, now: datetime) -> QuerySet[Person]:
     return Person.objects.present().filter(pk__in=working)
 
 
-def able(people: QuerySet[Person], message: Message) -> list[Person]:
+def able_to_review(people: QuerySet[Person], message: Message) -> list[Person]:
     """Return those who can review the message, whoever was assigned something longest
     ago first; the rows are locked.
 
@@ -70,7 +70,7 @@ def assign_first(
     """Assign a locked message to the first of these people who can review it; None
     where nobody can.
     """
-    chosen = next(iter(able(people, message)), None)
+    chosen = next(iter(able_to_review(people, message)), None)
     if chosen is not None:
         claims.assign(message, to=chosen, actor=ACTOR, why=why)
     return chosen

@@ -170,7 +170,7 @@ def _do_last(due: Sequence[DueStep], message: Message, *, now: datetime) -> None
                 why = f"{when}: assigned to {whom_of(step)}."
                 if handling.assign_first(message, people, why=why):
                     return
-            elif reminded := handling.able(people, message):
+            elif reminded := handling.able_to_review(people, message):
                 Reminder.objects.bulk_create(
                     [Reminder(message=message, person=one) for one in reminded],
                     ignore_conflicts=True,

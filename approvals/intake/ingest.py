@@ -150,15 +150,17 @@ def _store(row: WebhookEvent, event: Event, actor: Actor) -> Stored:
         return Stored(row, Result.POISON)
     applied = apply_event(connection=row.connection, event=event, actor=actor)
     if applied.result != row.result:
-        row.result = applied.result
-        _write_result(row, applied)
+        write_result(row, applied)
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
-def _write_result(row: WebhookEvent, applied: Applied) -> None:
+def write_result(row: WebhookEvent, applied: Applied, error: str = "") -> None:
+    """Store what applying an event did, or why it could not be applied."""
+    row.result = applied.result
+    row.error = error
     handled_at = None if applied.is_open else Now()
     WebhookEvent.objects.filter(pk=row.pk).update(
-        result=row.result, error=row.error, handled_at=handled_at
+        result=row.result, error=error, handled_at=handled_at
     )
 
 
@@ -289,7 +291,8 @@ def _apply_to_known(
             _record_late(message, event, actor)
         else:
             # It moved nothing but says what the message is: cards show that.
-            details = _details(message, event) | {"event": event.name}
+            details = _details(message, event)
+            details["event"] = event.name
             _record("message.named", message, actor, details=details)
         is_other = contradicts(message.state, kind)
         # Only a read may reopen what was considered gone, or of which only webhooks
@@ -397,9 +400,8 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     anybody but an admin there.
     """
     row = _lock_event(event_id, actor)
-    applied, row.error = apply_again(row, actor=actor)
-    row.result = applied.result
-    _write_result(row, applied)
+    applied, error = apply_again(row, actor=actor)
+    write_result(row, applied, error)
     if row.result == Result.CHECKING:
         tasks.check_reports.delay_on_commit(row.connection_id)
     _record_handled("webhook.replayed", row, actor)

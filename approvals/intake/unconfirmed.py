@@ -8,9 +8,7 @@ event by what a read showed.
 
 from datetime import datetime
 
-from django.db.models.functions import Now
-
-from approvals.intake.ingest import apply_again, needs_read
+from approvals.intake.ingest import apply_again, needs_read, write_result
 from common.actors import webhook
 from mirror.models import Message, WebhookEvent
 from mirror.models.webhooks import WebhookEventQuerySet
@@ -29,6 +27,7 @@ _MOVED = (
 )
 
 
+_STILL_HELD = "A read found that MultiMail still holds it."
 # What a read that answered proves of the events that still wait after it was applied.
 ABSENT = "absent"
 TOLD = "told"
@@ -63,44 +62,33 @@ def apply_waiting(
         if applied.contradicts and message.state == was:
             refuted.append(row.pk)
             continue
-        handled = {} if applied.is_open else {"handled_at": Now()}
-        WebhookEvent.objects.filter(pk=row.pk).update(
-            result=applied.result, error=error, **handled
-        )
-    explanation = (
-        f"A read found that it is {MessageState(message.state).label.lower()}."
+        write_result(row, applied, error)
+    state = MessageState(message.state).label.lower()
+    _refute(
+        message,
+        WebhookEvent.objects.filter(pk__in=refuted),
+        f"A read found that it is {state}.",
     )
-    _refute(message, WebhookEvent.objects.filter(pk__in=refuted), explanation)
-    if not WebhookEvent.objects.unconfirmed_about(message).exists():
-        _forget_report(message)
 
 
-def refute(message: Message, *, before: datetime) -> bool:
+def refute(message: Message, *, before: datetime) -> None:
     """Refute what webhooks reported of a locked message until then: a read that began
     later still found it held.
     """
-    events = WebhookEvent.objects.unconfirmed_about(message).filter(
-        received_at__lt=before
-    )
-    is_refuted = _refute(message, events, "A read found that MultiMail still holds it.")
-    if not WebhookEvent.objects.unconfirmed_about(message).exists():
-        _forget_report(message)
-    return is_refuted
+    events = WebhookEvent.objects.unconfirmed_about(message)
+    _refute(message, events.filter(received_at__lt=before), _STILL_HELD)
 
 
 def overrule(message: Message) -> None:
     """Refute what webhooks reported of the end of a locked message that a read has just
     reopened.
     """
-    _refute(
-        message,
-        WebhookEvent.objects.ends_of(message),
-        "A read found that MultiMail still holds it.",
-    )
+    _refute(message, WebhookEvent.objects.ends_of(message), _STILL_HELD)
     _forget_report(message)
 
 
-def _refute(message: Message, events: WebhookEventQuerySet, explanation: str) -> bool:
+def _refute(message: Message, events: WebhookEventQuerySet, explanation: str) -> None:
+    """Refute these events; once none waits, nothing is reported of the message."""
     names = list(events.order_by("pk").values_list("name", flat=True))
     if names:
         events.update(result=Result.REFUTED, handled_at=None)
@@ -113,7 +101,8 @@ def _refute(message: Message, events: WebhookEventQuerySet, explanation: str) ->
                 "explanation": explanation,
             },
         )
-    return bool(names)
+    if not WebhookEvent.objects.unconfirmed_about(message).exists():
+        _forget_report(message)
 
 
 def _forget_report(message: Message) -> None:

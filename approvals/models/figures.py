@@ -104,14 +104,15 @@ FIGURES: Mapping[str, Q] = {
 # The entries that end a message's time at the desk; a withdrawal by the sender is no
 # decision.
 _ENDS = (
-    *("message.approved", "message.released", "message.rejected", "message.gone"),
-    *(
-        "message.sent",
-        "message.delivered",
-        "message.bounced",
-        "message.complained",
-        "message.failed",
-    ),
+    "message.approved",
+    "message.released",
+    "message.rejected",
+    "message.gone",
+    "message.sent",
+    "message.delivered",
+    "message.bounced",
+    "message.complained",
+    "message.failed",
 )
 # Entries that prove that a message was held, so that somebody had to decide it.
 _HELD = (

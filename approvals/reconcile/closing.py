@@ -23,10 +23,6 @@ from mirror.sync.rows import FOUND_BY_READING
 # Longer than MultiMail may take to finish a call that timed out here: only then does
 # "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
-_STILL_LISTED = (
-    "by reading, although MultiMail had answered that the decision was carried out"
-)
-_CONFIRMED_BY_READING = "by reading, as a webhook had reported"
 # What a row of the list says of itself anyway; `gone` is reopened where the row is
 # stored.
 AS_LISTED = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
@@ -154,11 +150,13 @@ def _record(message: Message, event: str) -> None:
         f"message.{event}",
         message,
         actor=ACTOR,
-        details=details_of(message)
-        | {
-            "found": _CONFIRMED_BY_READING if message.reported else FOUND_BY_READING,
-            "reason": message.upstream_reason,
-        },
+        details=details_of(
+            message,
+            found="by reading, as a webhook had reported"
+            if message.reported
+            else FOUND_BY_READING,
+            reason=message.upstream_reason,
+        ),
     )
 
 
@@ -246,7 +244,10 @@ def hold_again(
         "message.held",
         locked,
         actor=ACTOR,
-        details=details_of(locked, found=_STILL_LISTED),
+        details=details_of(
+            locked,
+            found="by reading, although MultiMail had answered that the decision was carried out",
+        ),
     )
 
 

@@ -203,6 +203,8 @@ class _Reading:
         self.row = Connection.objects.filter(pk=connection.pk)
         self.messages = Message.objects.filter(connection=connection)
         self.pending = pending
+        # The listed rows, by their ids at MultiMail.
+        self.rows = {str(row["id"]): row for row in pending.rows}
         self.now = now
         self.began: datetime = connection.began  # type: ignore[attr-defined]
         self.ends = time.monotonic() + WORK_TIME
@@ -233,76 +235,76 @@ class _Reading:
         )  # fmt: skip
         held: dict[str, Any] = {one.upstream_id: one for one in fields}
         news = self._news(held)
-        # Which of the listed messages the mirror shows as ended.
-        others = {str(row["id"]) for row in news} - set(held)
-        shown_as_ended = self.messages.exclude(state__in=closing.AS_LISTED)
-        ended = set(
-            shown_as_ended.filter(upstream_id__in=others).values_list(
-                "upstream_id", flat=True
-            )
+        # Which of these the mirror shows as ended.
+        shown_as_ended = self.messages.exclude(state__in=closing.AS_LISTED).filter(
+            upstream_id__in=set(news) - set(held)
         )
-        for row in news:
+        ended = set(shown_as_ended.values_list("upstream_id", flat=True))
+        for upstream_id in news:
             if self._is_over():
                 break
             with traced(uuid.uuid4().hex[:16]):
-                if str(row["id"]) in ended:
+                if upstream_id in ended:
                     closing.reopen(
                         self.connection,
-                        upstream_id=str(row["id"]),
+                        upstream_id=upstream_id,
                         began=self.began,
                         now=self.now,
                     )
+                row = self._completed(upstream_id)
                 self.unreadable += not mirror_row(
-                    self.connection, self._completed(row), self.now, examination
+                    self.connection, row, self.now, examination
                 )
-        listed = {str(row["id"]) for row in self.pending.rows}
-        self._meet_again(held, listed)
+        self._undo_what_absence_meant(
+            [one for one in held.values() if one.upstream_id in self.rows]
+        )
         self._compare_expiries(held)
         if not self.pending.unreadable:
             for one in held.values():
                 # Messages seen after this read began must not be closed by it.
                 is_older = one.seen_at < self.began
                 if (
-                    one.upstream_id not in listed
+                    one.upstream_id not in self.rows
                     and is_older
                     and not self.has_failed
                     and not self._is_over()
                 ):
                     self._close(one)
-        self._tell_of_burst()
-        return self._write_down(len(listed))
+        self._record_burst()
+        return self._record_result()
 
-    def _news(self, held: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the rows that the mirror does not show yet. What others read since
-        this began is newer than these.
+    def _news(self, held: dict[str, Any]) -> list[str]:
+        """Return the ids of the rows that the mirror does not show yet. What others
+        read since this began is newer than these.
         """
-        others: list[tuple[dict[str, Any], int | None]] = []
+        # By id, with the version to compare with; None where the row is news anyway.
+        others: dict[str, int | None] = {}
         closed = self.messages.exclude(state__in=_WAITS).filter(
             changed_at__gte=self.began
         )
         since_closed = set(closed.values_list("upstream_id", flat=True))
-        for row in self.pending.rows:
-            known = held.get(str(row["id"]))
-            if known is None and str(row["id"]) in since_closed:
-                continue
+        for upstream_id, row in self.rows.items():
+            known = held.get(upstream_id)
             if known is None:
-                others.append((row, None))
+                if upstream_id not in since_closed:
+                    others[upstream_id] = None
             elif known.fetch_tries > FETCH_TRIES:
                 # Given up.
                 continue
             elif known.hydrated_at is None or self._hides_cc(row, known):
-                others.append((row, None))
+                others[upstream_id] = None
             elif known.seen_at < self.began and not _is_read_as(
                 row, known.revision__fingerprint
             ):
-                others.append((row, known.revision))
+                others[upstream_id] = known.revision
         revisions = Revision.objects.in_bulk(
-            [revision for _, revision in others if revision]
+            [revision for revision in others.values() if revision]
         )
         return [
-            row
-            for row, revision in others
-            if revision is None or _has_news(row, revisions[revision])
+            upstream_id
+            for upstream_id, revision in others.items()
+            if revision is None
+            or _has_news(self.rows[upstream_id], revisions[revision])
         ]
 
     def _hides_cc(self, row: dict[str, Any], known: Any) -> bool:
@@ -315,7 +317,8 @@ class _Reading:
         is_outgoing = row.get("direction") == "outbound"
         return is_outgoing and "cc" not in row and "cc" not in known.revision__coverage
 
-    def _completed(self, row: dict[str, Any]) -> Mapping[str, Any]:
+    def _completed(self, upstream_id: str) -> Mapping[str, Any]:
+        row = self.rows[upstream_id]
         try:
             return reads.completed(self.connection, row)
         except errors.UpstreamError as error:
@@ -324,26 +327,21 @@ class _Reading:
             # The next read tries again.
             log.warning(
                 "recipients not read",
-                extra={"email": str(row["id"]), "reason": error.sentence},
+                extra={"email": upstream_id, "reason": error.sentence},
             )
             return row
 
-    def _meet_again(self, held: dict[str, Any], listed: set[str]) -> None:
-        """Undo what was concluded from absence, or reported by webhooks alone, for
+    def _undo_what_absence_meant(self, listed: list[Any]) -> None:
+        """Undo what was concluded from absence, or reported by webhooks alone, for held
         messages that are listed.
         """
-        for one in held.values():
-            if one.reported and one.upstream_id in listed and not self._is_over():
+        for one in listed:
+            if one.reported and not self._is_over():
                 closing.refute_reports(
                     Message.objects.select_related("connection").get(pk=one.pk),
                     began=self.began,
                 )
-        back = [
-            one.pk
-            for one in held.values()
-            if one.missing_since and one.upstream_id in listed
-        ]
-        if back:
+        if back := [one.pk for one in listed if one.missing_since]:
             Message.objects.filter(pk__in=back).update(missing_since=None)
         # MultiMail said a settle time ago that it had carried these out.
         without_effect = Decision.objects.filter(
@@ -353,7 +351,7 @@ class _Reading:
             message__connection=self.connection,
             message__state=MessageState.HELD,
         ).values_list("message__upstream_id", flat=True)
-        for upstream_id in listed & set(without_effect):
+        for upstream_id in self.rows.keys() & set(without_effect):
             closing.hold_again(
                 self.connection, upstream_id=upstream_id, began=self.began, now=self.now
             )
@@ -362,7 +360,7 @@ class _Reading:
             message__connection=self.connection,
             changed_at__lt=self.began,
         ).values_list("message__upstream_id", flat=True)
-        if again := sorted(listed & set(unattributed)):
+        if again := sorted(self.rows.keys() & set(unattributed)):
             with transaction.atomic():
                 settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
 
@@ -373,8 +371,8 @@ class _Reading:
         if not self.connection.is_our_gateway:
             return
         lost = []
-        for row in self.pending.rows:
-            known = held.get(str(row["id"]))
+        for upstream_id, row in self.rows.items():
+            known = held.get(upstream_id)
             if (
                 known is None
                 or known.gate_expires_at is None
@@ -416,7 +414,7 @@ class _Reading:
         closing.close(message, upstream, self.now, began=self.began)
         self.closed.append(message.pk)
 
-    def _tell_of_burst(self) -> None:
+    def _record_burst(self) -> None:
         """Record in one entry that several messages were decided elsewhere at once, and
         by whom.
         """
@@ -464,7 +462,7 @@ class _Reading:
                 self.is_overtaken = True
         return self.is_unfinished
 
-    def _write_down(self, count: int) -> str:
+    def _record_result(self) -> str:
         if self.unreadable:
             health.note_failure(
                 self.connection,
@@ -488,7 +486,7 @@ class _Reading:
             complete_as_of=self.began, reading_until=None
         )
         health.note_recovery(self.connection, began=self.began)
-        return f"{count} held"
+        return f"{len(self.rows)} held"
 
 
 def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
