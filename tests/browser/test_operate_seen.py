@@ -2,14 +2,10 @@
 reading now.
 """
 
-import uuid
-
 import pytest
-import requests
 from playwright.sync_api import expect
 
 from tests.browser.looking import is_narrow
-from upstream.signatures import HEADER
 
 pytestmark = pytest.mark.slow
 
@@ -57,54 +53,6 @@ def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(
     expect(banner).to_be_hidden()
 
 
-def test_poison_is_looked_at_and_put_away(admin, product):
-    name = f"odd.{uuid.uuid4().hex[:8]}"
-    # The page lists the fifty oldest.
-    product.sql(
-        "UPDATE mirror_webhookevent SET handled_at = now() WHERE handled_at IS NULL"
-    )
-    body = (
-        b'{"event": "oversight.pending", "email_id": {"<b>not</b>": "%s"}}'
-        % name.encode()
-    )
-    assert product.post_webhook(body).ok
-    page = admin("/attention/")
-    item = page.get_by_role("listitem").filter(has_text=name)
-    expect(page.locator("[data-stuck]")).not_to_be_empty()
-    item.get_by_text("Webhook body").click()
-    expect(item.get_by_label("Body of the webhook")).to_contain_text("<b>not</b>")
-    item.get_by_role("button", name="Replay").click()
-    expect(page.get_by_role("alert")).to_contain_text("still could not be applied")
-    page.set_viewport_size({"width": 360, "height": 740})
-    assert is_narrow(page)
-    item.get_by_role("button", name="Dismiss").click()
-    expect(page.get_by_role("alert")).to_contain_text("dismissed")
-    expect(item).to_have_count(0)
-
-
-def test_connection_with_much_to_say_fits_a_phone_and_is_read_now(admin, product):
-    headers = {HEADER: "0" * 64, "Content-Type": "application/json"}
-    forged = requests.post(
-        product.known["WEBHOOK_URL"], data=b"{}", headers=headers, timeout=60
-    )
-    assert forged.status_code == 401
-    page = admin("/connections/")
-    card = page.get_by_role("region", name="Demo gateway")
-    expect(card.get_by_text("Healthy")).to_be_visible()
-    expect(page.get_by_text("with a wrong signature in the last day")).to_be_visible()
-    page.set_viewport_size({"width": 320, "height": 740})
-    assert is_narrow(page)
-    before = card.locator("dd time").first.get_attribute("datetime")
-    card.get_by_role("button", name="Read now").click()
-    expect(page.get_by_role("alert")).to_contain_text("is being read")
-
-    def is_newer():
-        page.reload()
-        return card.locator("dd time").first.get_attribute("datetime") > before
-
-    product.wait_for(is_newer, timeout=60, what="the connection to be read")
-
-
 def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
     page = admin("/")
     card = page.locator("#home-connections")
@@ -118,22 +66,6 @@ def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
         expect(card.get_by_text("Waits", exact=True)).to_be_visible()
     finally:
         product.sql("UPDATE mirror_connection SET wait_until = NULL")
-
-
-def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
-    page = admin("/stop/")
-    card = page.get_by_role("region", name="Hold all mail at Demo gateway")
-    try:
-        card.get_by_role("button", name="Hold all mail at the gateway").click()
-        expect(card.get_by_text("Holds all", exact=True)).to_be_visible()
-        assert (
-            product.call("GET", "/v1/account", key="ADMIN_KEY").json()["hold_all"]
-            is True
-        )
-    finally:
-        product.call("PATCH", "/v1/account", key="ADMIN_KEY", json={"hold_all": False})
-    page.reload()
-    expect(card.get_by_text("Off", exact=True)).to_be_visible()
 
 
 def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, product):

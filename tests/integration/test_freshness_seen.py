@@ -9,7 +9,8 @@ from django.db.models.functions import Now
 
 from mirror.models import Connection
 from mirror.sync.health import freshness_of
-from tests.factories import NOW, make_connection, make_message
+from tests.factories import NOW, change_row, make_connection, make_message
+from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +55,7 @@ def test_every_page_shows_freshness(signed_in, reviewer, connection, paths):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
     client, message = signed_in(reviewer), make_message(connection).public_id
     for path in paths:
-        page = client.get(path.format(message=message)).content.decode()
+        page = client.get(path.format(message=message)).text
         assert 'data-level="red"' in line_of(page), path
         assert "Complete as of" in line_of(page), path
         assert (
@@ -70,11 +71,11 @@ def test_worst_connection_sets_the_status_and_each_is_listed(
     make_connection("never")
     paused = make_connection("paused")
     make_message(paused)
-    Connection.objects.filter(pk=paused.pk).update(
+    change_row(paused,
         complete_as_of=Now(), paused_at=Now(), paused_because="The key was refused.",
         previous_webhook_secret="whsec_old", previous_secret_until=Now() + timedelta(hours=1),
     )  # fmt: skip
-    page = signed_in(admin).get("/connections/").content.decode()
+    page = signed_in(admin).get("/connections/").text
     assert 'data-level="red" title="Gateway paused is paused' in line_of(page)
     well, never, broken = (
         page.partition(f'id="connection-{one.pk}"')[2].partition("</section>")[0]
@@ -102,7 +103,7 @@ def test_home_updates_an_open_page_with_the_connection_status(
     )
     with django_assert_max_num_queries(8):
         answer = client.get("/", headers={"HX-Request": "true"})
-    fragment = answer.content.decode()
+    fragment = answer.text
     assert fragment.startswith('<section class="card panel-card" id="home-connections"')
     assert ("Failing" in fragment, "MultiMail did not answer." in fragment) == (
         True,
@@ -110,10 +111,24 @@ def test_home_updates_an_open_page_with_the_connection_status(
     )
     assert "<html" not in fragment
     assert "HX-Request" in answer["Vary"]
-    page = client.get(
-        "/", headers={"HX-Request": "true", "HX-Boosted": "true"}
-    ).content.decode()
+    page = client.get("/", headers={"HX-Request": "true", "HX-Boosted": "true"}).text
     assert ("<html" in page, 'id="home-connections" data-refresh="/"' in page) == (
         True,
         True,
     )
+
+
+def test_empty_desk_says_what_to_do_next_on_each_of_its_lists(desk, connection):
+    Connection.objects.update(complete_as_of=Now())
+    for path, title, advice in (
+        ("/queue/?tab=waiting", "No messages waiting", "appears here"),
+        ("/queue/?tab=mine", "Nothing in Mine", "Show waiting messages"),
+        ("/queue/?tab=leaving", "Nothing is being sent", "can be undone"),
+        ("/queue/?tab=unknown", "Nothing is unconfirmed", "until the desk knows"),
+        ("/queue/?tab=failed", "Nothing has failed", "appear here"),
+        ("/queue/?tab=done", "No decided messages yet", "Messages appear here"),
+        ("/history/", "No decided messages yet", "Open the queue"),
+        ("/", "No messages are waiting.", ""),
+    ):
+        words = words_of(desk.get(path))
+        assert (title in words, advice in words) == (True, True), path
