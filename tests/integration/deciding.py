@@ -5,16 +5,21 @@ concurrent sessions.
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from django.db import connections
 from django.db.models.functions import Now
 
-from approvals.decisions.decide import VerdictResult, give_verdict
+from approvals.decisions.decide import VerdictResult, give_verdict, undo_decision
 from approvals.decisions.execute import run_decision
+from approvals.decisions.withdraw import withdraw_decision
 from approvals.models import Decision
-from mirror.models import Message
+from approvals.reconcile.reads import read_everything
+from common.postgres import clock
+from mirror.models import Connection, Message
 from people.models import Person
+from tests.factories import actor_of
 
 
 class Killed(BaseException):
@@ -32,13 +37,37 @@ def decide(
     reason: str = "",
     *,
     surface: str = "web",
+    **more: Any,
 ) -> VerdictResult:
-    """Give a verdict on the newest version."""
+    """Give a verdict on the newest version, or on one with this `fingerprint=`."""
     message.refresh_from_db()
-    assert message.revision is not None
+    more.setdefault("fingerprint", message.fingerprint)
+    actor = person.actor(surface=surface)
     return give_verdict(
-        message=message.public_id, actor=person.actor(surface=surface), outcome=outcome,
-        fingerprint=message.revision.fingerprint, reason=reason,
+        message=message.public_id, actor=actor, outcome=outcome, reason=reason, **more
+    )
+
+
+def undo(message: Message, person: Person) -> Decision:
+    return undo_decision(message=message.public_id, actor=actor_of(person))
+
+
+def withdraw(message: Message, person: Person) -> Decision:
+    return withdraw_decision(message=message.public_id, actor=actor_of(person))
+
+
+def make_decision(
+    message: Message,
+    person: Person | None,
+    state: str = "recorded",
+    outcome: str = "approve",
+    **fields: Any,
+) -> Decision:
+    """Store a decision in a state that tests start from, past its commands."""
+    values = {"due_at": Now(), "reference": f"R{Decision.objects.count()}", **fields}
+    return Decision.objects.create(
+        message=message, revision=message.revision, given_by=person, outcome=outcome,
+        state=state, **values,
     )  # fmt: skip
 
 
@@ -52,6 +81,16 @@ def carry_out(message: Message, person: Person, outcome: str = "approve") -> str
     result = decide(message, person, outcome)
     make_due()
     return run_decision(decision_id=result.decision.pk)
+
+
+def expires(**time: float) -> None:
+    """Let all messages expire after this time, or have expired before a negative one."""
+    Message.objects.update(expires_at=Now() + timedelta(**time))
+
+
+def read_all(connection: Connection) -> str:
+    """Read everything that MultiMail holds; return the result."""
+    return read_everything(connection_id=connection.pk, now=clock())
 
 
 def waiting_for_a_lock(database: Any) -> None:

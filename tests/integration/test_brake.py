@@ -3,11 +3,9 @@ what people do with them.
 """
 
 import json
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connection as database
 from django.db.models import F
 from django.urls import reverse
 
@@ -25,6 +23,7 @@ from gateway.models import ApiKey
 from mirror.models import Message
 from mirror.sync.rows import mirror_row
 from tests.factories import (
+    actor_of,
     event_body,
     make_connection,
     make_message,
@@ -32,7 +31,7 @@ from tests.factories import (
     pending_row,
     post_event,
 )
-from tests.integration.deciding import decide
+from tests.integration.deciding import at_once, decide
 
 pytestmark = pytest.mark.django_db
 
@@ -146,26 +145,16 @@ def test_webhooks_at_one_moment_are_counted_exactly(client, connection):
         connection = make_connection(f"at-once-{already}")
         cap(key=(3, 0))
         come(client, connection, already)
-        barrier, failed = threading.Barrier(4), []
-
-        def one(connection=connection, barrier=barrier, failed=failed):
-            barrier.wait()
-            try:
-                receive_webhook(
+        stored = at_once(
+            *[
+                lambda connection=connection: receive_webhook(
                     connection=connection, body=event_body(**KEY), secret_used="current"
                 )
-            except Exception as error:  # noqa: BLE001 - told by the assertion below
-                failed.append(error)
-            finally:
-                database.close()
-
-        threads = [threading.Thread(target=one) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+            ]
+            * 4
+        )
+        assert [one.result for one in stored] == ["applied"] * 4
         mine = Message.objects.filter(connection=connection)
-        assert failed == []
         assert (
             mine.filter(review__is_apart=False).count(),
             mine.filter(review__is_apart=True).count(),
@@ -297,23 +286,22 @@ def flood(client, connection):
 def test_apart_is_not_in_the_queue_and_can_be_put_back(
     signed_in, reviewer, flood, django_assert_num_queries
 ):
-    actor = reviewer.actor(surface="web")
+    actor = actor_of(reviewer)
     assert (
         desk_messages().count_waiting_for(actor),
         desk_messages().waiting_for(actor).count(),
     ) == (2, 2)
     client = signed_in(reviewer)
-    page = client.get(reverse("queue")).content.decode()
+    page = client.get(reverse("queue")).text
     assert reverse("brakes") in page
     assert "message-row-" in page
     assert page.count('id="message-row-') == 2
-    assert "3</span>" in client.get(reverse("brakes")).content.decode()
+    assert "3</span>" in client.get(reverse("brakes")).text
     set_apart = Message.objects.filter(review__is_apart=True).first()
-    page = client.get(reverse("message", args=[set_apart.public_id])).content.decode()
+    page = client.get(reverse("message", args=[set_apart.public_id])).text
     assert f'href="{reverse("brake", args=[flood.pk])}"' in page
     assert (
-        "from the key “Invoices”"
-        in client.get(reverse("brake", args=[flood.pk])).content.decode()
+        "from the key “Invoices”" in client.get(reverse("brake", args=[flood.pk])).text
     )
     # By its own page each can be decided all the same.
     assert (

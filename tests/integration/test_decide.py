@@ -9,8 +9,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db import connection as database
 
-from approvals.decisions.decide import BatchInfo, give_verdict, undo_decision
-from approvals.decisions.settle import advance, settle_by_report
+from approvals.decisions.decide import BatchInfo
+from approvals.decisions.settle import advance
 from approvals.decisions.shown import note_opened
 from approvals.errors import (
     AlreadyDecided,
@@ -24,9 +24,9 @@ from audit.models import Entry
 from audit.recording import record
 from common.actors import worker
 from common.postgres import clock
-from mirror.models import Connection, Mailbox, Message
+from mirror.models import Mailbox, Message
 from tests.factories import (
-    NOW,
+    actor_of,
     event_body,
     make_connection,
     make_message,
@@ -35,24 +35,16 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import at_once, in_thread, waiting_for_a_lock
+from tests.integration.deciding import (
+    at_once,
+    decide,
+    in_thread,
+    make_decision,
+    undo,
+    waiting_for_a_lock,
+)
 
 pytestmark = pytest.mark.django_db
-
-
-def decide(message, person, outcome="approve", reason="", fingerprint=None, **more):
-    return give_verdict(
-        message=message.public_id,
-        actor=person.actor(surface="web"),
-        outcome=outcome,
-        fingerprint=fingerprint or message.revision.fingerprint,
-        reason=reason,
-        **more,
-    )
-
-
-def undo(message, person):
-    return undo_decision(message=message.public_id, actor=person.actor(surface="web"))
 
 
 def details(action, **which):
@@ -143,11 +135,8 @@ def test_second_person_learns_who_what_and_when_in_the_same_answer(
     )
     assert answer.status_code == 409
     when = f"{decision.recorded_at:%H:%M:%S} UTC"
-    assert (
-        f"Ana Ferreira approved this message first, at {when}."
-        in answer.content.decode()
-    )
-    assert "not like this" in answer.content.decode()
+    assert f"Ana Ferreira approved this message first, at {when}." in answer.text
+    assert "not like this" in answer.text
     with pytest.raises(AlreadyDecided) as caught:
         decide(message, second_reviewer)
     assert (caught.value.decision, Decision.objects.count()) == (decision, 1)
@@ -228,7 +217,7 @@ def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, revi
 def test_verdict_stores_how_long_the_version_was_on_screen(
     message, reviewer, second_reviewer
 ):
-    note_opened(message, actor=second_reviewer.actor(surface="web"))
+    note_opened(message, actor=actor_of(second_reviewer))
     note_opened_ago(message, reviewer, hours=2)
     with rolled_back():
         seconds = decide(message, reviewer).verdict.seconds_shown
@@ -373,54 +362,13 @@ def test_database_allows_one_live_decision_per_message_and_no_late_overwrite(
 ):
     decide(message, reviewer)
     with pytest.raises(IntegrityError), transaction.atomic():
-        Decision.objects.create(
-            message=message, revision=message.revision, outcome="reject", reference="other", due_at=NOW,
-            given_by=reviewer,
-        )  # fmt: skip
+        make_decision(message, reviewer, outcome="reject")
     Decision.objects.update(state="calling", attempt=1)
     zombie = Decision.objects.get()
     Decision.objects.update(attempt=2)
     with pytest.raises(StaleDecision), transaction.atomic():
         advance(zombie, event="succeed", actor=worker("decisions"))
     assert Decision.objects.get().state == "calling"
-
-
-def test_report_settles_a_running_call(message, reviewer):
-    mark = f"[countersign:{decide(message, reviewer).decision.reference}]"
-    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
-    for is_our_gateway, reported, reason, who, state in (
-        (True, "approved", mark, "key_desk", "applied"),
-        (False, "approved", mark, "key_desk", "applied"),
-        # A webhook without reason and name was shortened, whoever sent it.
-        (True, "approved", "", "", "applied"),
-        # Our gateway reports every reason, and each of our calls has one; hosted
-        # MultiMail may drop it.
-        (True, "approved", "", "key_other", "superseded"),
-        (False, "approved", "", "key_other", "applied"),
-        (True, "approved", "Fine by me", "", "superseded"),
-        (False, "approved", "Fine by me", "", "applied"),
-        (False, "approved", "[countersign:SOMEBODYEL]", "", "superseded"),
-        (True, "rejected", mark, "", "superseded"),
-        (False, "rejected", "", "", "superseded"),
-    ):
-        with rolled_back():
-            Connection.objects.update(is_our_gateway=is_our_gateway)
-            now = Decision.objects.select_related(
-                "message__connection", "revision"
-            ).get()
-            settle_by_report(
-                now.message,
-                reported=reported,
-                reason=reason,
-                decided_by=who,
-                actor=worker("sync"),
-            )
-            assert Decision.objects.get().state == state, (
-                is_our_gateway,
-                reported,
-                reason,
-                who,
-            )
 
 
 def test_decision_made_elsewhere_supersedes_a_waiting_one_and_names_its_author(

@@ -12,7 +12,7 @@ from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
 from mirror.models import Message
 from tests import alerting
-from tests.factories import make_connection, make_message, pending_row
+from tests.factories import actor_of, make_connection, make_message, pending_row
 from tests.integration.deciding import carry_out, make_due
 
 # With BEGIN, COMMIT and savepoints, because each is sent to PostgreSQL.
@@ -33,7 +33,7 @@ def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_few_state
     monkeypatch.setattr(tasks.plan, "delay_on_commit", lambda: None)
     shown, actor = (
         Message.objects.with_content().get(pk=second.pk),
-        reviewer.actor(surface="web"),
+        actor_of(reviewer),
     )
     with CaptureQueriesContext(database) as verdict:
         given = give_verdict(

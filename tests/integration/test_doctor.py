@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,14 +22,20 @@ from django.db.models.functions import Now
 from alerts.models import Destination
 from approvals import tasks
 from approvals.intake import unsigned
-from approvals.models import Decision
 from audit.models import Entry
 from dashboard.health import checks
 from dashboard.models import Tick
 from launcher import data_folder
 from mirror.models import Connection, Message
 from policy.kill_switch import pull
-from tests.factories import make_connection, make_message, rolled_back
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    rolled_back,
+)
+from tests.integration.deciding import make_decision
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db
@@ -59,11 +66,7 @@ def run_doctor(capsys):
     return run
 
 
-def decided(message, person, **fields):
-    return Decision.objects.create(
-        message=message, revision=message.revision, outcome="approve", given_by=person,
-        **{"due_at": Now(), "reference": "R", "changed_at": Now() - timedelta(minutes=5), **fields},
-    )  # fmt: skip
+decided = partial(make_decision, changed_at=Now() - timedelta(minutes=5))
 
 
 def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(
@@ -99,10 +102,8 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
     )
     # Control characters in a subject do not reach the terminal.
     overdue = make_message(healthy_connection, subject="\x1b[2J\x07gone\u202e")
-    Message.objects.filter(pk=overdue.pk).update(
-        expires_at=Now() - timedelta(minutes=5)
-    )
-    pull(actor=admin.actor(surface="web"), reason="A flood of refunds")
+    change_row(overdue, expires_at=Now() - timedelta(minutes=5))
+    pull(actor=actor_of(admin), reason="A flood of refunds")
     Connection.objects.update(paused_at=Now(), paused_because="The key was refused.")
     Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/secret-token",
                                switched_off_at=Now(), switched_off_because="Discord says it is gone.")  # fmt: skip
@@ -130,12 +131,11 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
 def test_doctor_reports_items_with_one_cause_once(
     run_doctor, healthy_connection, reviewer
 ):
-    for number in range(3):
+    for _ in range(3):
         made = make_message(healthy_connection)
         decided(
             made,
             reviewer,
-            reference=f"R{number}",
             state="unknown",
             explanation="MultiMail did not answer.",
         )
@@ -158,7 +158,6 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
     decided(
         make_message(healthy_connection),
         reviewer,
-        reference="S",
         state="unknown",
         changed_at=long_ago,
     )
@@ -249,7 +248,6 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
     decided(
         make_message(healthy_connection),
         reviewer,
-        reference="S",
         state="recorded",
         due_at=Now() - timedelta(minutes=5),
     )
@@ -355,12 +353,12 @@ def test_metrics_report_ages_and_counts_in_prometheus_format(
     client, healthy_connection, reviewer
 ):
     message = make_message(healthy_connection)
-    Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(seconds=90))
+    change_row(message, held_at=Now() - timedelta(seconds=90))
     make_connection("never")
     Connection.objects.filter(slug="main").update(
         complete_as_of=Now() - timedelta(seconds=30)
     )
-    page = client.get("/metrics").content.decode().splitlines()
+    page = client.get("/metrics").text.splitlines()
     metrics = dict(line.rsplit(" ", 1) for line in page if not line.startswith("# "))
     assert all(
         name.startswith("countersign_") and float(value) >= 0
@@ -396,8 +394,7 @@ def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
     )
     assert answer.status_code == 401
     assert (
-        f"countersign_webhooks_unsigned {before + 1}.0"
-        in client.get("/metrics").content.decode()
+        f"countersign_webhooks_unsigned {before + 1}.0" in client.get("/metrics").text
     )
     assert "had no valid signature" not in run_doctor()[1]
     tasks.count_unsigned()

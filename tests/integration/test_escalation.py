@@ -26,8 +26,14 @@ from people.accounts.forms import AwayForm
 from people.models import Person
 from policy.models import DutyTurn, Group, LadderStep, ReviewPlan, WorkCalendar
 from policy.plans.deadlines import deadlines_of, steps_of
-from tests.factories import make_connection, make_message, rolled_back
-from tests.integration.deciding import at_once, decide
+from tests.factories import (
+    actor_of,
+    change_row,
+    make_connection,
+    make_message,
+    rolled_back,
+)
+from tests.integration.deciding import at_once, decide, expires
 from tests.integration.practising import make_approved, make_planted
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +56,7 @@ def make_plan(*steps: dict, targets: dict | None = None, **fields) -> ReviewPlan
 
 
 def held_for(message: Message, lasting: timedelta) -> Message:
-    Message.objects.filter(pk=message.pk).update(held_at=Now() - lasting)
+    change_row(message, held_at=Now() - lasting)
     Review.objects.filter(pk=message.pk).update(watch_at=Now())
     return message
 
@@ -61,9 +67,7 @@ def on_duty(*people: Person, **fields) -> None:
 
 
 def is_away(person: Person) -> None:
-    Person.objects.filter(pk=person.pk).update(
-        away_from=Now() - HOUR, away_until=Now() + HOUR
-    )
+    change_row(person, away_from=Now() - HOUR, away_until=Now() + HOUR)
 
 
 def run() -> None:
@@ -115,8 +119,8 @@ def test_late_message_stands_first_until_it_is_looked_at_or_decided(
     message, reviewer, desk
 ):
     other = make_message(message.connection, subject="Other")
-    Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(minutes=90))
-    Message.objects.filter(pk=other.pk).update(held_at=Now() - timedelta(days=9))
+    change_row(message, held_at=Now() - timedelta(minutes=90))
+    change_row(other, held_at=Now() - timedelta(days=9))
     Review.objects.filter(pk=other.pk).update(watch_at=None)
     ReviewPlan.objects.create(mailbox=message.mailbox, targets={"": [60, 120]})
     listed = desk.get("/queue/?format=json").json()["messages"]
@@ -236,7 +240,7 @@ def test_messages_are_assigned_in_turn_to_who_is_on_duty_now(
     # An idle assignment stays, unlike a claim; and it lists the message under Mine.
     Claim.objects.update(seen_at=Now() - timedelta(days=1))
     assert claims.end_idle() == 0
-    assert desk_messages().of(reviewer.actor(surface="web")).count() == 2
+    assert desk_messages().of(actor_of(reviewer)).count() == 2
 
 
 def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
@@ -255,34 +259,32 @@ def test_ladder_hands_over_to_a_person_and_a_group_and_by_hand_anybody_can(
     claim = assign_by_hand(
         message=message.public_id,
         to=reviewer.pk,
-        actor=second_reviewer.actor(surface="web"),
+        actor=actor_of(second_reviewer),
     )
     assert (claim.person, claim.words) == (reviewer, "Assigned to")
     for to, actor in ((auditor, reviewer), (reviewer, auditor)):
         with pytest.raises(ActNotAllowed):
-            assign_by_hand(
-                message=message.public_id, to=to.pk, actor=actor.actor(surface="web")
-            )
+            assign_by_hand(message=message.public_id, to=to.pk, actor=actor_of(actor))
     is_away(second_reviewer)
     with pytest.raises(ActNotAllowed, match="out of office"):
         assign_by_hand(
             message=message.public_id,
             to=second_reviewer.pk,
-            actor=reviewer.actor(surface="web"),
+            actor=actor_of(reviewer),
         )
     decide(message, reviewer)
     with pytest.raises(AlreadyDecided):
         assign_by_hand(
             message=message.public_id,
             to=reviewer.pk,
-            actor=reviewer.actor(surface="web"),
+            actor=actor_of(reviewer),
         )
 
 
 def extended(
     message, person, *, by=timedelta(days=1), reason="The customer calls tomorrow."
 ) -> Message:
-    actor = person.actor(surface="web")
+    actor = actor_of(person)
     return extend_deadline(
         message=message.public_id, actor=actor, until=clock() + by, reason=reason
     )
@@ -327,13 +329,13 @@ def test_expired_message_is_not_extended_and_extended_one_does_not_expire(
     message, reviewer
 ):
     with rolled_back():
-        Message.objects.update(expires_at=Now() - timedelta(seconds=1))
+        expires(seconds=-1)
         with pytest.raises(ActNotAllowed, match="expired"):
             extended(message, reviewer)
         assert expire_due() == 1
         with pytest.raises(AlreadyDecided):
             extended(message, reviewer)
-    Message.objects.update(expires_at=Now() + timedelta(minutes=1))
+    expires(minutes=1)
     extended(message, reviewer)
     assert expire_due() == 0
 
@@ -344,9 +346,7 @@ def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(
     message, reviewer, act
 ):
     # It expires while both are at it.
-    Message.objects.filter(pk=message.pk).update(
-        expires_at=Now() + timedelta(milliseconds=30)
-    )
+    change_row(message, expires_at=Now() + timedelta(milliseconds=30))
     works = {
         "extend": lambda: extended(message, reviewer),
         "decide": lambda: decide(message, reviewer),
@@ -357,6 +357,42 @@ def test_of_expiry_and_extension_or_decision_at_one_moment_one_counts(
     by_rule = live.filter(outcome="reject", rule="expiry").exists()
     assert live.count() <= 1
     assert not (by_rule and message.review.extended_to)
+
+
+def test_admin_adds_a_calendar_and_puts_somebody_on_duty(
+    admin, reviewer, signed_in, connection
+):
+    client, path = signed_in(admin), "/review-plans/calendars/add/"
+    typed = {"name": "Office", "zone": "Europe/Lisbon", "day-6": "nine to five"}
+    answer = client.post(path, typed)
+    wrong = "Write hours as 09:00-12:00" in answer.text
+    assert (answer.status_code, wrong) == (422, True)
+    typed |= {"day-6": "09:00-12:00", "holidays": "2030-12-25 Christmas Day"}
+    assert client.post(path, typed).status_code == 302
+    assert WorkCalendar.objects.get().holidays == {"2030-12-25": "Christmas Day"}
+    duty = {"person": reviewer.pk, "mailbox": "all"}
+    assert client.post("/review-plans/duty/", duty).status_code == 302
+    assert DutyTurn.objects.get().person == reviewer
+    assert "On duty now" in client.get("/review-plans/").text
+
+
+def test_late_message_is_assigned_and_extended_on_a_page_of_its_own(
+    message, desk, second_reviewer
+):
+    make_plan()
+    held_for(message, 3 * HOUR)
+    run()
+    path = f"/queue/{message.public_id}"
+    assert desk.post(f"{path}/assign/", {"to": ""}).status_code == 422
+    assert desk.post(f"{path}/assign/", {"to": second_reviewer.pk}).status_code == 302
+    page = desk.get(f"{path}/handling/")
+    assert "Assigned to Ben Okafor." in page.text
+    typed = {"until": page.context["until"], "reason": ""}
+    assert desk.post(f"{path}/extend/", typed).status_code == 422
+    typed["reason"] = "The customer calls tomorrow."
+    assert desk.post(f"{path}/extend/", typed).status_code == 302
+    message.refresh_from_db()
+    assert (message.review.late_since, bool(message.review.extended_to)) == (None, True)
 
 
 def test_last_day_out_of_office_is_not_before_the_first():
@@ -383,7 +419,7 @@ def test_stale_plan_is_shown_beside_what_was_typed(admin, signed_in, connection)
     stale = client.post(
         path, {"version": 0, "decision-other": "2 h", "look-other": "20 min"}
     )
-    page = stale.content.decode()
+    page = stale.text
     assert (stale.status_code, ReviewPlan.objects.get().targets[""]) == (
         409,
         [None, 240],
@@ -422,9 +458,7 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(
         ({"offset": "soon"}, "Step 2: soon: Write it as 45 min"),
     ):
         answer = posted(**fields)
-        assert (answer.status_code, words in answer.content.decode()) == (422, True), (
-            words
-        )
+        assert (answer.status_code, words in answer.text) == (422, True), words
     assert posted().status_code == 302
     stored = ReviewPlan.objects.get().steps.get()
     assert (stored.minutes, stored.act, stored.person) == (-60, "assign", reviewer)
@@ -432,7 +466,7 @@ def test_steps_are_saved_and_shown_again_and_what_is_wrong_with_one_names_it(
     assert {name: str(shown[0][name].value()) for name in ("side", "whom")} == {
         "side": "before", "whom": step["whom"],
     }  # fmt: skip
-    assert 'value="1 h"' in client.get("/review-plans/all/").content.decode()
+    assert 'value="1 h"' in client.get("/review-plans/all/").text
 
 
 def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly(
@@ -451,7 +485,7 @@ def test_calendar_that_somebody_else_changed_is_told_and_replaced_only_knowingly
         == 302
     )
     answer = client.post(f"{path}save/", {**typed, "seen": shown})
-    page = answer.content.decode()
+    page = answer.text
     assert (answer.status_code, "Tuesday 09:00" in page, "08:00-17:00" in page) == (
         409,
         True,
@@ -481,9 +515,7 @@ def test_practice_message_shows_its_targets_is_assigned_and_ends_where_a_real_on
         if lasting > HOUR:
             # Somebody looked at it in time, so only the decision is awaited.
             with transaction.atomic():
-                record_about(
-                    "message.opened", practice, actor=reviewer.actor(surface="web")
-                )
+                record_about("message.opened", practice, actor=actor_of(reviewer))
         held_for(practice, lasting)
         run()
         practice.refresh_from_db()

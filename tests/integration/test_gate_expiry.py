@@ -11,11 +11,11 @@ from approvals.decisions import execute
 from approvals.decisions.expire import tell_expiry
 from approvals.escalation.handling import extend_deadline
 from approvals.models import Decision
-from approvals.reconcile.reads import read_everything
 from common.postgres import clock
 from gateway.models import AuditLogEntry, Email
 from mirror.models import Message
-from tests.integration.deciding import carry_out
+from tests.factories import actor_of
+from tests.integration.deciding import carry_out, expires, read_all
 
 pytestmark = pytest.mark.django_db
 
@@ -29,7 +29,7 @@ def message(account):
         "body": "Hello.",
     }
     made = account.ask("POST", "/v1/send_email", key="agent", json=body).json()["id"]
-    read_everything(connection_id=account.connection.pk, now=clock())
+    read_all(account.connection)
     return Message.objects.get(upstream_id=made)
 
 
@@ -41,7 +41,7 @@ def answer_to(account, message, action="approve"):
 def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
     account, message, reviewer
 ):
-    Message.objects.update(expires_at=Now() + timedelta(hours=1))
+    expires(hours=1)
     assert list(Message.objects.expiry_to_tell()) == [message]
     assert tell_expiry(message_id=message.pk) == "told"
     assert tell_expiry(message_id=message.pk) == "nothing to tell"
@@ -57,11 +57,11 @@ def test_gateway_refuses_an_approval_after_the_expiry_that_the_desk_told_it(
 def test_approval_waits_until_the_gateway_knows_of_an_extension(
     account, message, reviewer
 ):
-    Message.objects.update(expires_at=Now() + timedelta(seconds=30))
+    expires(seconds=30)
     tell_expiry(message_id=message.pk)
     extend_deadline(
         message=message.public_id,
-        actor=reviewer.actor(surface="web"),
+        actor=actor_of(reviewer),
         until=clock() + timedelta(hours=1),
         reason="Dana calls back.",
     )
@@ -76,9 +76,9 @@ def test_approval_waits_until_the_gateway_knows_of_an_extension(
 )
 def test_gateway_that_was_restored_is_told_the_expiry_again(account, message, restored):
     def read():
-        return read_everything(connection_id=account.connection.pk, now=clock())
+        return read_all(account.connection)
 
-    Message.objects.update(expires_at=Now() + timedelta(hours=1))
+    expires(hours=1)
     tell_expiry(message_id=message.pk)
     known = Email.objects.get().expires_at
     assert read() == "1 held"
@@ -119,6 +119,6 @@ def test_expiry_call_needs_an_oversight_key_and_a_held_message_and_is_refused_on
         == 409
     )
     # What it will never take is not told again and again.
-    Message.objects.update(expires_at=Now() + timedelta(hours=1))
+    expires(hours=1)
     assert tell_expiry(message_id=message.pk) == "refused"
     assert not Message.objects.expiry_to_tell().exists()

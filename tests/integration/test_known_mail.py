@@ -14,6 +14,7 @@ from approvals import examination
 from approvals.models import Decision
 from mirror.models import Mailbox, Message
 from tests.factories import (
+    change_row,
     event_body,
     make_connection,
     make_message,
@@ -45,7 +46,7 @@ def message_text(name="Dana", number=4471, amount="120.00", day=3):
 
 def written(connection, *, state="delivered", **fields):
     message = make_message(connection, **fields)
-    Message.objects.filter(pk=message.pk).update(state=state)
+    change_row(message, state=state)
     return message
 
 
@@ -62,7 +63,7 @@ def rejected(
     message = make_message(connection, **{"markdown": message_text(), **fields})
     result = decide(message, person, outcome, reason)
     Decision.objects.filter(pk=result.decision.pk).update(state="applied", rule=rule)
-    Message.objects.filter(pk=message.pk).update(state="rejected")
+    change_row(message, state="rejected")
     return message
 
 
@@ -91,7 +92,7 @@ def test_address_is_known_once_a_message_to_it_was_sent(connection):
         # Messages sent since count although contacts are cached.
         ({"state": "approved"}, True),
     ):  # fmt: skip
-        Message.objects.filter(pk=earlier.pk).update(**{"sandbox": False, **fields})
+        change_row(earlier, **{"sandbox": False, **fields})
         assert first_contacts(connection, *both) == ([] if is_known else both), fields
 
 
@@ -203,7 +204,7 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
         connection=connection, upstream_id="01OTHER", address="sales@yourteam.example"
     )
     with rolled_back():
-        Message.objects.filter(pk=before.pk).update(mailbox=sales)
+        change_row(before, mailbox=sales)
         [found] = rejections_found(connection, message_text())
         assert "in another mailbox" in found["sentence"]
         assert (found["detail"], found["evidence"]) == ("", [])
@@ -212,9 +213,7 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
     # A rejection at MultiMail has the name that MultiMail reports.
     Decision.objects.all().delete()
     reason = "No. [countersign:ABC123]"
-    Message.objects.filter(pk=before.pk).update(
-        upstream_decided_by="ops@acme.example", upstream_reason=reason
-    )
+    change_row(before, upstream_decided_by="ops@acme.example", upstream_reason=reason)
     [found] = rejections_found(connection, message_text())
     assert "was rejected by ops@acme.example on" in found["sentence"]
     assert found["detail"] == "“No.”"
@@ -239,7 +238,7 @@ def test_rejections_by_rules_or_of_another_kind_do_not_count(connection, reviewe
         == []
     )
     # Test messages are compared with each other.
-    Message.objects.filter(pk=before.pk).update(sandbox=True)
+    change_row(before, sandbox=True)
     assert findings(
         make_message(connection, markdown=message_text(), sandbox=True),
         "rejected_before",

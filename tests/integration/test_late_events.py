@@ -15,7 +15,14 @@ from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.sync import retention
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.factories import (
+    NOW,
+    change_row,
+    make_connection,
+    make_message,
+    pending_row,
+    rolled_back,
+)
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +39,7 @@ def set_state(message, state, **ago):
         f"{name}_at": Now() - timedelta(seconds=seconds)
         for name, seconds in ago.items()
     }
-    Message.objects.filter(pk=message.pk).update(state=state, **fields)
+    change_row(message, state=state, **fields)
 
 
 def report_status(upstream, **fields):

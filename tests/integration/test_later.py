@@ -25,6 +25,8 @@ from mirror.models import Message, Revision
 from people.models import Grant
 from policy.kill_switch import pull
 from tests.factories import (
+    actor_of,
+    change_row,
     event_body,
     make_connection,
     make_list,
@@ -34,7 +36,7 @@ from tests.factories import (
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, expires
 
 pytestmark = pytest.mark.django_db
 
@@ -77,11 +79,11 @@ def later(desk, message):
 def time_comes(decision, **ago):
     """Let the chosen time come, or have come so long ago."""
     at = Now() - timedelta(**ago)
-    Decision.objects.filter(pk=decision.pk).update(due_at=at, later_at=at)
+    change_row(decision, due_at=at, later_at=at)
 
 
 def page(client, message):
-    return " ".join(client.get(f"/queue/{message.public_id}/").content.decode().split())
+    return " ".join(client.get(f"/queue/{message.public_id}/").text.split())
 
 
 def details(action):
@@ -159,22 +161,16 @@ def test_impossible_choice_is_refused_and_stays_in_its_fields(desk, message):
         ZoneInfo("America/New_York"),
     )
     answer = approve(desk, message, at="2001-01-01T09:00")
-    shown = answer.content.decode()
+    shown = answer.text
     assert (answer.status_code, "That time is in the past" in shown) == (403, True)
     assert 'value="2001-01-01T09:00"' in shown
-    assert "next 30 days" in approve(desk, message, at=in_days(32)).content.decode()
-    assert (
-        "no such time zone" in approve(desk, message, zone="Nowhere").content.decode()
-    )
-    Message.objects.update(expires_at=Now() + timedelta(days=1))
-    assert (
-        "The message expires before that time"
-        in approve(desk, message).content.decode()
-    )
+    assert "next 30 days" in approve(desk, message, at=in_days(32)).text
+    assert "no such time zone" in approve(desk, message, zone="Nowhere").text
+    expires(days=1)
+    assert "The message expires before that time" in approve(desk, message).text
     Message.objects.update(expires_at=None, direction="inbound")
     assert (
-        "Received messages can only be released at once"
-        in approve(desk, message).content.decode()
+        "Received messages can only be released at once" in approve(desk, message).text
     )
     assert (Decision.objects.count(), Verdict.objects.count()) == (0, 0)
 
@@ -191,15 +187,15 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     for action in ("verdict.given", "decision.recorded"):
         assert details(action)["later"] == when
     assert f"to be sent {when}" in " ".join(
-        desk.get(f"/audit/trace/{message.public_id}/").content.decode().split()
+        desk.get(f"/audit/trace/{message.public_id}/").text.split()
     )
     # Nobody is told to wait a few seconds, and no page asks again every few seconds.
     shown = page(desk, message)
     assert "Approved for later" in shown
     assert f"Sends {when}." in shown
     assert "data-moving" not in shown.partition('id="message"')[2].partition(">")[0]
-    assert when in " ".join(desk.get("/queue/?tab=leaving").content.decode().split())
-    assert "Approved for later" in desk.get("/queue/?tab=leaving").content.decode()
+    assert when in " ".join(desk.get("/queue/?tab=leaving").text.split())
+    assert "Approved for later" in desk.get("/queue/?tab=leaving").text
     # Nothing happens before its time, whatever a host's clock says.
     tasks.sweep()
     assert run_decision(decision_id=later.pk) == "not due"
@@ -212,7 +208,7 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
             "reason": "",
         },
     )
-    assert f"to be sent {when}" in refused.content.decode()
+    assert f"to be sent {when}" in refused.text
     assert other.post(f"/queue/{message.public_id}/undo/").status_code == 302
     later.refresh_from_db()
     assert later.state == "undone"
@@ -246,9 +242,7 @@ def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     later.refresh_from_db()
     assert (
         "sent 3 h later than chosen"
-        in shown_status(
-            shown_message(reviewer.actor(surface="web"), message.public_id)
-        ).detail
+        in shown_status(shown_message(actor_of(reviewer), message.public_id)).detail
     )
     # Working hours were chosen, and it was sent after them.
     later.later_at, later.in_working_hours = (
@@ -272,10 +266,10 @@ def allow_others_only(message, upstream):
 
 
 def answer_in_the_thread(message, upstream):
-    Message.objects.filter(pk=message.pk).update(thread_id="T1")
+    change_row(message, thread_id="T1")
     come = make_message(message.connection)
-    Message.objects.filter(pk=come.pk).update(
-        thread_id="T1", direction="inbound", state="received", held_at=Now()
+    change_row(
+        come, thread_id="T1", direction="inbound", state="received", held_at=Now()
     )
 
 
@@ -293,7 +287,7 @@ REFUSALS = [
 def test_what_changed_before_the_time_is_refused_then_and_needs_attention(
     message, later, reviewer, upstream
 ):
-    ana = reviewer.actor(surface="web")
+    ana = actor_of(reviewer)
     for change, sentence in REFUSALS:
         with rolled_back():
             change(message, upstream)
@@ -319,7 +313,7 @@ def change_content(message):
 
 
 def expire_sooner(message):
-    Message.objects.update(expires_at=Now() + timedelta(days=1))
+    expires(days=1)
 
 
 def test_approval_that_cannot_be_carried_out_any_more_is_refused_before_its_time(
@@ -373,7 +367,7 @@ def test_expired_one_is_never_sent_and_one_decided_elsewhere_is_superseded(
 def test_kill_switch_keeps_it_past_its_time_and_undoing_a_sheet_does_not_bring_it_forward(
     message, later, reviewer, upstream
 ):
-    ana = reviewer.actor(surface="web")
+    ana = actor_of(reviewer)
     assert Decision.objects.postpone(timedelta(seconds=30)) == 0
     switch = pull(actor=ana, reason="Wrong prices")
     assert Decision.objects.held_back_by_switch().count() == 0
@@ -391,7 +385,7 @@ def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
     }  # fmt: skip
     Revision.objects.filter(pk=message.revision_id).update(findings=[finding])
     address = f"/queue/{message.public_id}/approve/"
-    page = desk.get(address).content.decode()
+    page = desk.get(address).text
     # Enter in a field presses the form's first button: the one that approves at once.
     buttons = re.findall(r'<button[^>]*form="?careful"?[^>]*>\s*([^<]*?)\s*<', page)
     assert (buttons[0][:16], buttons[1:]) == ("Approve and send", ["Approve for later"])
@@ -402,13 +396,13 @@ def test_high_risk_is_approved_for_later_on_its_own_page(desk, message):
     refused = desk.post(address, {**posted, "zone": "Nowhere"})
     assert (
         refused.status_code,
-        "There is no such time zone." in refused.content.decode(),
+        "There is no such time zone." in refused.text,
     ) == (422, True)
     # Whoever wrote a time does not mean at once.
     refused = desk.post(
         address, {**posted, "later": "", "when": "time", "at": "2026-12-01T09:30"}
     )
-    assert (refused.status_code, "You entered a time" in refused.content.decode()) == (
+    assert (refused.status_code, "You entered a time" in refused.text) == (
         422,
         True,
     )

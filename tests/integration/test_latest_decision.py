@@ -5,15 +5,13 @@ without effect.
 import json
 
 import pytest
-from django.db.models.functions import Now
 
-from approvals.decisions.decide import undo_decision
 from approvals.decisions.status import status_of
 from approvals.desk_messages import desk_messages, latest_decision
 from approvals.models import Decision, Verdict
 from dashboard.live import CHANNEL
 from tests.factories import make_message
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, make_decision, undo
 
 pytestmark = pytest.mark.django_db
 
@@ -22,13 +20,10 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_ma
     connection, reviewer
 ):
     message = make_message(connection)
-    for number, (outcome, state) in enumerate(
-        [("approve", "withdrawn"), ("reject", "undone")]
-    ):
-        Decision.objects.create(
-            message=message, revision=message.revision, outcome=outcome, state=state, reference=f"REFERENCE{number}",
-            given_by=reviewer, due_at=Now(), may_have_left=outcome == "approve",
-        )  # fmt: skip
+    for outcome, state in (("approve", "withdrawn"), ("reject", "undone")):
+        make_decision(
+            message, reviewer, state, outcome, may_have_left=outcome == "approve"
+        )
     for ended in ("undone", "refused"):
         Decision.objects.filter(outcome="reject").update(state=ended)
         shown = desk_messages().for_list().get()
@@ -48,7 +43,7 @@ def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(
     sent = []
     monkeypatch.setattr("dashboard.live.hints.send", lambda *words: sent.append(words))
     with django_capture_on_commit_callbacks(execute=True):
-        undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+        undo(message, reviewer)
     last = [
         json.loads(hint)
         for verb, channel, hint in sent

@@ -12,7 +12,13 @@ from approvals.intake.ingest import dismiss_event, replay_event
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, WebhookEvent
-from tests.factories import event_body, make_connection, make_person, post_event
+from tests.factories import (
+    actor_of,
+    event_body,
+    make_connection,
+    make_person,
+    post_event,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +39,7 @@ def poison(client, connection, monkeypatch):
 
 
 def replay(event, person):
-    return replay_event(event_id=event.pk, actor=person.actor(surface="web"))
+    return replay_event(event_id=event.pk, actor=actor_of(person))
 
 
 def test_replay_of_poison_that_can_be_applied_now_moves_the_mirror_once(poison, admin):
@@ -80,7 +86,7 @@ def test_replay_of_a_late_event_changes_nothing_that_came_after_it(
 
 
 def test_dismissed_event_is_not_looked_at_any_more(poison, admin):
-    dismiss_event(event_id=poison.pk, actor=admin.actor(surface="web"))
+    dismiss_event(event_id=poison.pk, actor=actor_of(admin))
     assert not WebhookEvent.objects.to_look_at().exists()
     assert (WebhookEvent.objects.get().result, Message.objects.count()) == ("poison", 0)
     assert Entry.objects.filter(action="webhook.dismissed").exists()
@@ -96,7 +102,7 @@ def test_only_an_admin_of_the_connection_deals_with_its_events(
         with pytest.raises(ActNotAllowed):
             replay(poison, person)
         with pytest.raises(ActNotAllowed):
-            dismiss_event(event_id=poison.pk, actor=person.actor(surface="web"))
+            dismiss_event(event_id=poison.pk, actor=actor_of(person))
     assert not Entry.objects.filter(
         action__in=("webhook.replayed", "webhook.dismissed")
     ).exists()

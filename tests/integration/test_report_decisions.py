@@ -14,7 +14,7 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals.decisions.decide import decide_by_rule, undo_decision
+from approvals.decisions.decide import decide_by_rule
 from approvals.models import Decision, Review, Verdict
 from approvals.reports.decisions import Month, report_of, rows_of
 from approvals.reports.views import DecisionsForm
@@ -22,13 +22,15 @@ from audit.models import Entry
 from common.actors import worker
 from mirror.models import Mailbox, Message
 from tests.factories import (
+    actor_of,
+    change_row,
     event_body,
     make_connection,
     make_message,
     make_person,
     post_confirmed,
 )
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, undo
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("people_shown")]
 
@@ -37,7 +39,7 @@ ROWS = f"{PATH}rows/"
 
 
 def at(decision, moment, **fields):
-    Decision.objects.filter(pk=decision.pk).update(recorded_at=moment, **fields)
+    change_row(decision, recorded_at=moment, **fields)
     Message.objects.filter(decisions=decision).update(
         held_at=moment - timedelta(seconds=60)
     )
@@ -68,13 +70,13 @@ def elsewhere(client, connection, **fields):
 
 
 def report(person):
-    return report_of(person.actor(surface="web"), Month.of(timezone.now(), "UTC"))
+    return report_of(actor_of(person), Month.of(timezone.now(), "UTC"))
 
 
 def rows(person, query=""):
     """The decisions and the messages decided elsewhere that an address names."""
     form = DecisionsForm(QueryDict(query), now=Month.of(timezone.now(), "UTC"))
-    return [list(found) for found in rows_of(person.actor(surface="web"), form.asked)]
+    return [list(found) for found in rows_of(actor_of(person), form.asked)]
 
 
 def figures(row):
@@ -92,7 +94,7 @@ def month(client, connection, reviewer, second_reviewer):
     made(connection, reviewer, "send_back", state="refused")
     undone = make_message(connection)
     decide(undone, reviewer)
-    undo_decision(message=undone.public_id, actor=reviewer.actor(surface="web"))
+    undo(undone, reviewer)
     high = made(make_connection("other"), second_reviewer, state="superseded")
     Review.objects.filter(message__decisions=high).update(risk_level="high")
     expired = decide_by_rule(
@@ -132,7 +134,7 @@ def test_figures_by_person_and_by_mailbox_add_up_and_each_link_lists_as_many_row
     } == looked_at
     # And so does the page.
     client = signed_in(auditor)
-    page = client.get(PATH).content.decode()
+    page = client.get(PATH).text
     found_links = {
         unescape(query): int(number)
         for query, number in re.findall(rf'href="{ROWS}\?([^"]*)">(\d+)</a>', page)
@@ -141,7 +143,7 @@ def test_figures_by_person_and_by_mailbox_add_up_and_each_link_lists_as_many_row
     (rejected,) = [cell for cell in found.people[0].cells if cell.name == "rejected"]
     ((one,), _) = rows(auditor, rejected.query)
     assert (one.outcome, one.given_by.name) == ("reject", "Ana Ferreira")
-    page = client.get(f"{ROWS}?{rejected.query}").content.decode()
+    page = client.get(f"{ROWS}?{rejected.query}").text
     assert re.findall(r'<li id="decision-(\d+)"', page) == [str(one.pk)]
     assert f"/audit/trace/{one.message.public_id}/" in page
     assert "rejected, by Ana Ferreira" in page
@@ -152,8 +154,7 @@ def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
 ):
     client = signed_in(auditor)
     assert (
-        "The ledger agrees with all 11 verdicts and decisions."
-        in client.get(PATH).content.decode()
+        "The ledger agrees with all 11 verdicts and decisions." in client.get(PATH).text
     )
     changed, undecided, unsaid = verdicts = Verdict.objects.filter(
         outcome="approve"
@@ -161,7 +162,7 @@ def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
     Verdict.objects.filter(pk=changed.pk).update(outcome="reject")
     Decision.objects.filter(message=undecided.message).delete()
     unsaid.delete()
-    page = client.get(PATH).content.decode()
+    page = client.get(PATH).text
     section = page[page.index("3 messages differ from the ledger") :]
     named = set(
         re.findall(
@@ -173,7 +174,7 @@ def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(
     Verdict.objects.all().delete()
     Decision.objects.all().delete()
     Message.objects.update(state="held")
-    page = client.get(PATH).content.decode()
+    page = client.get(PATH).text
     assert "Nothing was decided in" in page
     assert "messages differ from the ledger" in page
 
@@ -193,7 +194,7 @@ def test_months_begin_and_end_by_the_readers_clock(auditor, connection, reviewer
         ("last", november.until - last),
     ):
         at(decision, moment.astimezone(UTC))
-        found[name] = rows_of(auditor.actor(surface="web"), asked)[0].exists()
+        found[name] = rows_of(actor_of(auditor), asked)[0].exists()
     assert found == {"before": False, "after": False, "first": True, "last": True}
 
 
@@ -214,7 +215,7 @@ def test_whoever_looks_after_a_part_sees_its_figures_alone(
     ]
     assert [made.message.subject for made in rows(keeper)[0]] == ["Here"]
     assert rows(keeper, f"where={other.pk}-{hidden.message.mailbox_id}") == [[], []]
-    assert "Gateway other" not in signed_in(keeper).get(PATH).content.decode()
+    assert "Gateway other" not in signed_in(keeper).get(PATH).text
 
 
 @pytest.mark.slow
@@ -293,7 +294,7 @@ def test_nonsense_is_this_month_and_names_no_rows(signed_in, auditor):
     client = signed_in(auditor)
     assert (
         f"Nothing was decided in {timezone.now():%B %Y}"
-        in client.get(PATH, {"month": "nov"}).content.decode()
+        in client.get(PATH, {"month": "nov"}).text
     )
     assert client.get(ROWS, {"figure": "pk"}).status_code == 404
     assert b"is in the future" in client.get(PATH, {"month": "2999-12"}).content
@@ -325,7 +326,7 @@ def test_pages_of_rows_have_each_row_once(
     gone = elsewhere(signed_in(auditor), connection)
     client, found, past = signed_in(auditor), [], []
     for page in (1, 2, 3):
-        text = client.get(ROWS, {"page": page}).content.decode()
+        text = client.get(ROWS, {"page": page}).text
         assert ("3 to 4 of 4" in text) == (page == 2)
         found += re.findall(r'<li id="decision-(\d+)"', text)
         past += re.findall(r'<li id="past-(\d+)"', text)

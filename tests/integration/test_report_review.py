@@ -16,7 +16,7 @@ from people.errors import NotYours
 from people.models import OrganisationSettings, PendingChange
 from people.second_admin.person_figures import set_person_figures
 from practice import planting
-from tests.factories import make_message, make_person
+from tests.factories import actor_of, change_row, make_message, make_person
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -49,7 +49,7 @@ def team(reviewer, second_reviewer, connection):
 
 
 def review(reader):
-    return review_of(reader.actor(surface="web"), Month.of(timezone.now(), "UTC"))
+    return review_of(actor_of(reader), Month.of(timezone.now(), "UTC"))
 
 
 def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_practice_found(
@@ -61,9 +61,7 @@ def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_pract
     result = decide(source, team[0])
     Verdict.objects.filter(message=source).update(seconds_shown=None, parts_unread=None)
     type(result.decision).objects.update(state="applied")
-    type(source).objects.filter(pk=source.pk).update(
-        state="sent", changed_at=timezone.now()
-    )
+    change_row(source, state="sent", changed_at=timezone.now())
     with transaction.atomic():
         planted = planting.plant_in(source.mailbox, rng=random.Random(3), signed_by="")
     decide(planted.message, team[1], "reject", "Wrong")
@@ -71,7 +69,7 @@ def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_pract
         found = review(reader)
         assert (found.median, found.unread, found.known) == ("9 s", 1, 4)
         assert found.figures == [("Practice messages stopped", "1 of 1")]
-        page = signed_in(reader).get(reverse("report-decisions")).content.decode()
+        page = signed_in(reader).get(reverse("report-decisions")).text
         assert [
             words for words in ("9 s", "25 %, 1 of 4", "1 of 1") if words not in page
         ] == []
@@ -85,7 +83,7 @@ def test_report_says_how_long_approvals_took_how_many_were_unread_and_what_pract
     # the message was open.
     Verdict.objects.filter(person=team[2]).update(person=team[0], parts_unread=1)
     assert review(admin) is None
-    set_person_figures(actor=admin.actor(surface="web"), on=True, because=BECAUSE)
+    set_person_figures(actor=actor_of(admin), on=True, because=BECAUSE)
     assert (review(admin).unread, review(admin).known) == (2, 4)
 
 
@@ -97,9 +95,7 @@ def test_while_it_is_off_no_page_and_no_file_has_a_figure_of_a_person(
     rows = reverse("report-decision-rows") + f"?who=person-{team[0].pk}"
     for reader in (admin, auditor):
         client = signed_in(reader)
-        pages = [
-            client.get(path).content.decode() for path in (month, "/", "/attention/")
-        ]
+        pages = [client.get(path).text for path in (month, "/", "/attention/")]
         file = b"".join(
             client.post(reverse("report-decisions-file")).streaming_content
         ).decode()
@@ -110,12 +106,12 @@ def test_while_it_is_off_no_page_and_no_file_has_a_figure_of_a_person(
             "person" not in file.partition("\n")[2],
             client.get(rows).status_code,
         ) == (True, 404)
-    set_person_figures(actor=admin.actor(surface="web"), on=True, because=BECAUSE)
+    set_person_figures(actor=actor_of(admin), on=True, because=BECAUSE)
     client = signed_in(auditor)
-    page = client.get(month).content.decode()
+    page = client.get(month).text
     assert "By person" in page
     assert "Ana Ferreira" in page
-    assert "Decisions by reviewer" in client.get("/").content.decode()
+    assert "Decisions by reviewer" in client.get("/").text
     assert client.get(rows).status_code == 200
 
 
@@ -123,12 +119,10 @@ def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(
     signed_in, admin, reviewer
 ):
     with pytest.raises(NotYours, match="Only an admin of everything"):
-        set_person_figures(
-            actor=reviewer.actor(surface="web"), on=True, because=BECAUSE
-        )
+        set_person_figures(actor=actor_of(reviewer), on=True, because=BECAUSE)
     client = signed_in(admin)
     answer = client.post(reverse("set-person-figures"), {"on": "yes", "because": " "})
-    assert (answer.status_code, "Name the law" in answer.content.decode()) == (
+    assert (answer.status_code, "Name the law" in answer.text) == (
         422,
         True,
     )
@@ -138,7 +132,7 @@ def test_switching_people_on_takes_a_reason_and_a_second_admin_where_that_is_on(
     answer = client.post(
         reverse("set-person-figures"), {"on": "yes", "because": BECAUSE}
     )
-    assert "Ask a second admin" in answer.content.decode()
+    assert "Ask a second admin" in answer.text
     assert not OrganisationSettings.objects.filter(
         person_figures_since__isnull=False
     ).exists()

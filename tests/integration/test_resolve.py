@@ -7,14 +7,20 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.decisions.withdraw import withdraw_decision
 from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from mirror.models import Connection, Message
 from mirror.sync import reads
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
-from tests.integration.deciding import decide
+from tests.factories import (
+    NOW,
+    change_row,
+    make_connection,
+    make_message,
+    pending_row,
+    rolled_back,
+)
+from tests.integration.deciding import decide, withdraw
 
 pytestmark = pytest.mark.django_db
 
@@ -61,9 +67,7 @@ def doubt(message, person, outcome="approve", **fields):
         "may_have_left": True,
         **fields,
     }
-    Decision.objects.filter(pk=decision.pk).update(
-        changed_at=Now() - timedelta(seconds=3), **values
-    )
+    change_row(decision, changed_at=Now() - timedelta(seconds=3), **values)
     return decision
 
 
@@ -263,7 +267,7 @@ def test_message_that_a_read_lists_again_is_not_lost(
 
 def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     decision = doubt(message, reviewer)
-    withdraw_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+    withdraw(message, reviewer)
     Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
     assert look_twice(decision) == "still withdrawn"
     assert seen() == ("withdrawn", 2, 0)

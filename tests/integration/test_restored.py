@@ -13,18 +13,23 @@ from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
 from approvals.models import Decision
-from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from audit.models import Entry
-from common.postgres import clock
 from connections.accounts.commands import resume
 from dashboard.backup.hold_back import hold_back
 from dashboard.management.commands.hold_back import OPERATOR
 from gateway import smtp as mail_server_memory
 from gateway.models import Email
 from mirror.models import Connection, Message
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
-from tests.integration.deciding import decide, make_due
+from tests.factories import (
+    NOW,
+    actor_of,
+    make_connection,
+    make_message,
+    pending_row,
+    rolled_back,
+)
+from tests.integration.deciding import decide, make_due, read_all
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import leave, status_of
 
@@ -43,7 +48,7 @@ def mail_server(settings, monkeypatch):
 def held(account):
     """A message that the gateway holds and the desk shows."""
     send(account)
-    read_everything(connection_id=account.connection.pk, now=clock())
+    read_all(account.connection)
     return Message.objects.get()
 
 
@@ -78,7 +83,7 @@ def restore(admin):
     held = hold_back(made_at=NOW, actor=OPERATOR)
     for connection in Connection.objects.all():
         assert connection.paused_by_hand
-        resume(connection=connection, actor=admin.actor(surface="web"))
+        resume(connection=connection, actor=actor_of(admin))
     return held
 
 
@@ -137,7 +142,7 @@ def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it
 ):
     send(account)
     assert restore(admin).marked == 0
-    read_everything(connection_id=account.connection.pk, now=clock())
+    read_all(account.connection)
     [message] = Message.objects.all()
     assert (message.review.risk_level, "restored" in message.review.rules) == (
         "high",

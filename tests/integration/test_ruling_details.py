@@ -10,6 +10,7 @@ from common.postgres import clock
 from mirror.models import Mailbox, Message
 from policy.models import AllowEntry, KillSwitch
 from tests.factories import (
+    actor_of,
     make_connection,
     make_list,
     make_message,
@@ -43,9 +44,7 @@ def test_switch_stops_the_same_messages_in_a_list_as_alone(connection, reviewer,
     ):
         with rolled_back():
             switch = KillSwitch.objects.create(pulled_by=admin, reason="Wait", **scope)
-            many = rulings(
-                list(messages.values()), reviewer.actor(surface="web"), now=clock()
-            )
+            many = rulings(list(messages.values()), actor_of(reviewer), now=clock())
             assert {
                 name for name, one in messages.items() if many[one.pk].rule == "stopped"
             } == stopped, scope
@@ -58,7 +57,7 @@ def test_list_is_judged_at_a_time(connection, reviewer):
     message = make_message(connection)
     make_list("northwind.example")
     AllowEntry.objects.update(expires_at=clock() + timedelta(hours=1))
-    actor, later = reviewer.actor(surface="web"), clock() + timedelta(hours=2)
+    actor, later = actor_of(reviewer), clock() + timedelta(hours=2)
     found = [
         rulings([message], actor, now=now)[message.pk].rule for now in (clock(), later)
     ]
@@ -73,7 +72,7 @@ def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_
     message.refresh_from_db()
     named = {"upstream_id": message.upstream_id, "interaction_id": "7"}
     CommandedMail.objects.create(connection=connection, person=reviewer, **named)
-    actor, now = reviewer.actor(surface="web"), clock()
+    actor, now = actor_of(reviewer), clock()
     assert rulings([message], actor, now=now)[message.pk].rule == "author"
 
 
@@ -85,5 +84,5 @@ def test_reviewer_of_one_connection_decides_there_and_nowhere_else(connection, a
         (make_message(connection), True),
         (make_message(make_connection("other")), False),
     ):
-        actor, now = near.actor(surface="web"), clock()
+        actor, now = actor_of(near), clock()
         assert rulings([message], actor, now=now)[message.pk].may_approve == may

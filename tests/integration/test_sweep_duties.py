@@ -15,8 +15,8 @@ from approvals import tasks
 from approvals.models import Decision
 from approvals.operations.attention import attention_for
 from common.postgres import clock
-from mirror.models import Message
-from tests.factories import make_message
+from tests.factories import actor_of, change_row, make_message
+from tests.integration.deciding import make_decision
 
 pytestmark = pytest.mark.django_db
 
@@ -36,19 +36,17 @@ def refuse(when):
         )
 
 
-def abandoned(connection, person, reference):
+def abandoned(connection, person):
     message = make_message(connection)
-    return Decision.objects.create(
-        message=message, revision=message.revision, outcome="approve", reference=reference, given_by=person,
-        state="calling", due_at=Now(), attempt=1, may_have_left=True, lease_until=Now() - timedelta(minutes=1),
-    )  # fmt: skip
+    over = Now() - timedelta(minutes=1)
+    return make_decision(
+        message, person, "calling", attempt=1, may_have_left=True, lease_until=over
+    )
 
 
 def overdue(connection):
     message = make_message(connection)
-    Message.objects.filter(pk=message.pk).update(
-        expires_at=Now() - timedelta(minutes=2)
-    )
+    change_row(message, expires_at=Now() - timedelta(minutes=2))
     return message
 
 
@@ -83,10 +81,8 @@ def test_other_duties_are_done_when_one_fails(
 def test_sweep_takes_up_the_other_abandoned_when_one_cannot_be_written(
     connection, reviewer
 ):
-    first, second = (
-        abandoned(connection, reviewer, reference) for reference in ("R1", "R2")
-    )
-    refuse("NEW.reference = 'R1'")
+    first, second = (abandoned(connection, reviewer) for _ in range(2))
+    refuse("NEW.reference = 'R0'")
     assert tasks.sweep() == "swept"
     states = dict(Decision.objects.values_list("pk", "state"))
     assert (states[first.pk], states[second.pk]) == ("calling", "unknown")
@@ -112,7 +108,7 @@ def test_sweep_expires_the_others_when_one_cannot_be_written_and_that_one_is_see
     ] == [(stuck.upstream_id, True)]
     [listed] = [
         one
-        for one in attention_for(reviewer.actor(surface="web"), clock())
+        for one in attention_for(actor_of(reviewer), clock())
         if one.kind == "overdue"
     ]
     assert (listed.message, listed.act.label) == (stuck, "Open it")

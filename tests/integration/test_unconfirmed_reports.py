@@ -14,18 +14,20 @@ from approvals.desk_messages import desk_messages
 from approvals.intake.ingest import receive_webhook
 from approvals.models import Decision
 from approvals.operations.attention import attention_count, attention_for
-from approvals.reconcile.reads import ask_about, check_reports, read_everything
+from approvals.reconcile.reads import ask_about, check_reports
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Message, WebhookEvent
 from tests.factories import (
+    actor_of,
+    change_row,
     event_body,
     make_connection,
     make_message,
     pending_row,
     post_event,
 )
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, make_decision, read_all
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +80,7 @@ def refuted_for(admin):
     """Return what an admin finds under Needs attention; the count in the sidebar must
     match.
     """
-    actor = admin.actor(surface="web")
+    actor = actor_of(admin)
     found = [one for one in attention_for(actor, clock()) if one.kind == "refuted"]
     assert attention_count(actor) >= len(found)
     return found
@@ -101,20 +103,17 @@ def test_signed_webhook_about_a_pending_message_does_not_take_it_out_of_the_queu
     )
     word = "Said to be {} elsewhere".format(name.partition(".")[2])
     desk = signed_in(admin)
-    assert f"{word} · being checked" in desk.get("/queue/?group=none").content.decode()
-    assert (
-        f"{word}: being checked"
-        in desk.get(f"/queue/{message.public_id}/").content.decode()
-    )
+    assert f"{word} · being checked" in desk.get("/queue/?group=none").text
+    assert f"{word}: being checked" in desk.get(f"/queue/{message.public_id}/").text
     assert (card_status(message).word, shown_status(message).tone) == ("Held", "amber")
 
     check(connection)
     assert is_in_queue(message)
     assert message.reported == ""
-    assert word not in desk.get("/queue/?group=none").content.decode()
+    assert word not in desk.get("/queue/?group=none").text
     [item] = refuted_for(admin)
     assert (name in item.what, item.act is not None) == (True, True)
-    assert "the secret has leaked" in desk.get("/attention/").content.decode()
+    assert "the secret has leaked" in desk.get("/attention/").text
     entries = Entry.objects.filter(
         message=message.public_id, action__startswith="webhook."
     ).order_by("pk")
@@ -190,7 +189,7 @@ def test_hosted_multimail_that_still_lists_the_message_refutes_after_a_moment(
     message.refresh_from_db()
     assert (message.reported, refuted_for(admin)) == ("approved", [])
     WebhookEvent.objects.update(received_at=Now() - timedelta(seconds=31))
-    read_everything(connection_id=hosted.pk, now=clock())
+    read_all(hosted)
     assert is_in_queue(message)
     assert (message.reported, len(refuted_for(admin))) == ("", 1)
 
@@ -200,7 +199,7 @@ def test_many_decisions_elsewhere_at_once_cost_few_reads_and_need_nobody(
     client, upstream, admin, request, kind
 ):
     connection = request.getfixturevalue("connection" if kind == "own" else "hosted")
-    messages = [make_message(connection) for _ in range(10)]
+    messages = [make_message(connection) for _ in range(5)]
     upstream.holds(**(ELSEWHERE if kind == "own" else {}))
     for message in messages:
         report(client, message)
@@ -228,7 +227,7 @@ def test_complete_read_reopens_what_webhooks_alone_had_ended(
     message = Message.objects.get()
     assert message.state != "held"
     upstream.holds(pending_row("01EARLY"))
-    assert read_everything(connection_id=connection.pk, now=clock()) == "1 held"
+    assert read_all(connection) == "1 held"
     assert is_in_queue(message)
     assert message.hydrated_at is not None
     [item] = refuted_for(admin)
@@ -261,20 +260,15 @@ def test_read_that_began_before_the_end_reopens_nothing(connection, upstream, re
     ended, decided = make_message(connection), make_message(connection)
     upstream.holds(pending_row(ended.upstream_id), pending_row(decided.upstream_id))
     # It ends while the read is under way.
-    Message.objects.filter(pk=ended.pk).update(
-        state="approved", changed_at=Now() + timedelta(minutes=1)
-    )
+    change_row(ended, state="approved", changed_at=Now() + timedelta(minutes=1))
     # MultiMail carried our decision out a moment ago; its list may be behind.
-    Decision.objects.create(
-        message=decided, revision=decided.revision, outcome="approve", reference="OURS", given_by=reviewer,
-        state="applied", due_at=Now(), changed_at=Now(),
-    )  # fmt: skip
-    Message.objects.filter(pk=decided.pk).update(state="sent")
-    read_everything(connection_id=connection.pk, now=clock())
+    make_decision(decided, reviewer, "applied", changed_at=Now())
+    change_row(decided, state="sent")
+    read_all(connection)
     assert set(Message.objects.values_list("state", flat=True)) == {"approved", "sent"}
     Decision.objects.update(changed_at=Now() - timedelta(minutes=2))
     Message.objects.update(changed_at=Now() - timedelta(minutes=2))
-    read_everything(connection_id=connection.pk, now=clock())
+    read_all(connection)
     assert set(Message.objects.values_list("state", flat=True)) == {"held"}
 
 
@@ -287,9 +281,7 @@ def test_webhook_that_names_our_call_needs_no_read_and_one_that_does_not_settles
     ):
         message = make_message(connection)
         decision = decide(message, reviewer).decision
-        Decision.objects.filter(pk=decision.pk).update(
-            state="calling", may_have_left=True, attempt=1
-        )
+        change_row(decision, state="calling", may_have_left=True, attempt=1)
         report(
             client,
             message,
@@ -372,7 +364,7 @@ def test_webhook_alone_ends_nothing_that_has_not_ended(
     client, connection, upstream, admin, signed_in, state, name, there, after
 ):
     message = make_message(connection)
-    Message.objects.filter(pk=message.pk).update(state=state)
+    change_row(message, state=state)
     upstream.holds(**there)
     assert (
         report(client, message, name, decided_by="Mallory", reason="Withdrawn")
@@ -380,7 +372,7 @@ def test_webhook_alone_ends_nothing_that_has_not_ended(
     )
     message.refresh_from_db()
     assert (message.state, message.upstream_decided_by) == (state, "")
-    page = signed_in(admin).get(f"/queue/{message.public_id}/").content.decode()
+    page = signed_in(admin).get(f"/queue/{message.public_id}/").text
     assert (
         " ".join(page.split()).count(f"Said to be {message.reported}: being checked.")
         == 1
@@ -403,7 +395,7 @@ def test_true_end_is_applied_as_soon_as_it_was_read_and_needs_nobody(
     client, connection, upstream, admin, state, name, there, after
 ):
     message = make_message(connection)
-    Message.objects.filter(pk=message.pk).update(state=state)
+    change_row(message, state=state)
     upstream.holds(**there)
     assert report(client, message, name) == "checking"
     check(connection)
@@ -419,9 +411,7 @@ def test_false_cancel_right_after_our_approval_waits_and_what_follows_is_quiet(
 ):
     message = make_message(connection)
     decision = decide(message, reviewer).decision
-    Decision.objects.filter(pk=decision.pk).update(
-        state="applied", may_have_left=True, changed_at=Now()
-    )
+    change_row(decision, state="applied", may_have_left=True, changed_at=Now())
     # Also before the webhook about our own approval has come.
     assert report(client, message, "message.cancelled") == "checking"
     reason = f"Fine [countersign:{decision.reference}]"
@@ -438,10 +428,8 @@ def test_false_reject_does_not_settle_a_decision_in_doubt(
     for state, outcome in (("gone", "unattributed"), ("approved", "unknown")):
         message = make_message(connection)
         decision = decide(message, reviewer).decision
-        Decision.objects.filter(pk=decision.pk).update(
-            state=outcome, may_have_left=True, attempt=1
-        )
-        Message.objects.filter(pk=message.pk).update(state=state)
+        change_row(decision, state=outcome, may_have_left=True, attempt=1)
+        change_row(message, state=state)
         assert (
             report(
                 client, message, "oversight.rejected", decided_by="Mallory", reason="No"

@@ -82,7 +82,7 @@ def test_test_mail_that_only_events_tell_of_is_marked(connection, signed_in, rev
             sandbox=sandbox,
         )
         message = Message.objects.get(upstream_id=f"01SENT{number}")
-        page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+        page = signed_in(reviewer).get(f"/queue/{message.public_id}/").text
         assert (message.sandbox, "Sandbox message: nobody receives it" in page) == (
             sandbox is True,
         ) * 2, sandbox
@@ -94,7 +94,7 @@ def test_answer_names_a_message_that_was_not_known(
     connection, upstream, signed_in, reviewer
 ):
     message = hear(connection).ask
-    page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+    page = signed_in(reviewer).get(f"/queue/{message.public_id}/").text
     assert "(subject not known)" in page
     assert "The content never reached this desk" in page
 

@@ -8,7 +8,7 @@ from approvals.decisions.decide import give_verdict
 from approvals.decisions.high_risk import serious_findings
 from approvals.models import OpenedPart
 from audit.models import Entry
-from tests.factories import make_message, show_row
+from tests.factories import actor_of, make_message, show_row
 from tests.integration.deciding import decide
 from tests.markup import HTMX
 
@@ -100,7 +100,7 @@ def test_findings_confirmed_where_high_risk_is_approved_count_as_viewed(
     rules = {one.rule for one in serious_findings(message)}
     given = give_verdict(
         message=message.public_id,
-        actor=reviewer.actor(surface="web"),
+        actor=actor_of(reviewer),
         outcome="approve",
         fingerprint=message.revision.fingerprint,
         reason="",

@@ -20,9 +20,7 @@ from mirror.sync.rows import mirror_row
 from tests.factories import (
     event_body,
     make_connection,
-    make_message,
     pending_row,
-    post_confirmed,
     post_event,
     show_row,
 )
@@ -363,26 +361,6 @@ def test_late_pending_fills_fields_that_a_later_event_lacked(client, connection)
         )
         assert filled.mailbox.address == "support@yourteam.example"
     assert not Entry.objects.filter(action="message.held").exists()
-
-
-def test_late_event_does_not_overwrite_what_a_read_brought(client, connection):
-    message = make_message(
-        connection, subject="As it was read", to=["kim@northwind.example"]
-    )
-    post_confirmed(
-        client,
-        connection,
-        event_body("oversight.approved", email_id=message.upstream_id),
-    )
-    post_event(
-        client,
-        connection,
-        event_body(email_id=message.upstream_id, subject="Something else"),
-    )
-    assert (only_message().subject, only_message().state) == (
-        "As it was read",
-        "approved",
-    )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals import tasks
 from approvals.desk_messages import desk_messages
-from approvals.models import Decision
 from approvals.reconcile import reads
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
@@ -24,13 +23,14 @@ from mirror.sync import rows as fetching
 from mirror.sync.health import freshness_of
 from tests.factories import (
     NOW,
+    change_row,
     make_connection,
     make_message,
     pending_row,
     rolled_back,
     show_row,
 )
-from tests.integration.deciding import carry_out
+from tests.integration.deciding import carry_out, make_decision
 
 pytestmark = pytest.mark.django_db
 
@@ -135,17 +135,10 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
 
 def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypatch):
     ended, edited = make_message(hosted), make_message(hosted)
-    Decision.objects.create(
-        message=ended,
-        revision=ended.revision,
-        outcome="reject",
-        reference="R1",
-        due_at=Now(),
-        state="superseded",
-    )
+    make_decision(ended, None, "superseded", "reject")
 
     def meanwhile():
-        Message.objects.filter(pk=ended.pk).update(state="gone", changed_at=Now())
+        change_row(ended, state="gone", changed_at=Now())
         show_row(edited, subject="Newer")
         make_message(hosted, subject="Came meanwhile")
 
@@ -291,9 +284,7 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(
         hydrate(message_id=poison.pk, now=NOW),
     ) == (0, "nothing to fetch")
     # A read that lists it again returns it to the queue, without a second announcement.
-    Message.objects.filter(pk=poison.pk).update(
-        state="gone", changed_at=F("changed_at") - timedelta(minutes=1)
-    )
+    change_row(poison, state="gone", changed_at=F("changed_at") - timedelta(minutes=1))
     read(connection)
     assert desk_messages().unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
@@ -433,7 +424,7 @@ def test_key_that_may_also_send_is_refused_and_pauses_its_connection(
     assert "may also send" in freshness_of(connection, now=NOW).reason
     # A new key ends it automatically. Each key is checked once.
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
-    Connection.objects.filter(pk=connection.pk).update(oversight_key="mm_live_another")
+    change_row(connection, oversight_key="mm_live_another")
     assert [read(connection), read(connection)] == ["1 held", "1 held"]
     assert upstream.paths.count("/v1/account") == 2
     connection.refresh_from_db()

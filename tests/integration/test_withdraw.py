@@ -8,7 +8,6 @@ import pytest
 from django.db import connections
 from django.db.models.functions import Now
 
-from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.outcomes import end_with_success
 from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN
@@ -16,17 +15,17 @@ from approvals.decisions.status import shown_status
 from approvals.decisions.withdraw import (
     confirm_approval,
     settle_by_hand,
-    withdraw_decision,
 )
 from approvals.desk_messages import desk_messages
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
-from common.postgres import clock
 from mirror.models import Connection, Message
 from tests.factories import (
     NOW,
+    actor_of,
+    change_row,
     event_body,
     make_connection,
     make_message,
@@ -36,7 +35,7 @@ from tests.factories import (
     rolled_back,
 )
 from tests.factories import show_row as show
-from tests.integration.deciding import carry_out, decide
+from tests.integration.deciding import carry_out, decide, read_all, undo, withdraw
 
 pytestmark = pytest.mark.django_db
 
@@ -57,25 +56,17 @@ def in_doubt(message, person, outcome="approve", **fields):
     """Make a decision whose call was not answered."""
     decision = decide(message, person, outcome).decision
     values = {"state": "unknown", "attempt": 1, "may_have_left": True, **fields}
-    Decision.objects.filter(pk=decision.pk).update(**values)
+    change_row(decision, **values)
     decision.refresh_from_db()
     return decision
 
 
-def withdraw(message, person):
-    return withdraw_decision(
-        message=message.public_id, actor=person.actor(surface="web")
-    )
-
-
 def confirm(message, person):
-    return confirm_approval(
-        message=message.public_id, actor=person.actor(surface="web")
-    )
+    return confirm_approval(message=message.public_id, actor=actor_of(person))
 
 
 def settle(message, person, took_effect):
-    actor = person.actor(surface="web")
+    actor = actor_of(person)
     return settle_by_hand(
         message=message.public_id, actor=actor, took_effect=took_effect
     )
@@ -110,9 +101,7 @@ def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(
         with rolled_back():
             Decision.objects.update(state=state, attempt=1, may_have_left=True)
             with pytest.raises(AlreadyDecided, match="too late"):
-                undo_decision(
-                    message=message.public_id, actor=reviewer.actor(surface="web")
-                )
+                undo(message, reviewer)
             withdrawn = withdraw(message, reviewer)
             assert (withdrawn.pk, withdrawn.state, withdrawn.seen_held) == (
                 decision.pk,
@@ -235,9 +224,7 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
         expected = ("Approved", "rose", "Sent after all, although it was withdrawn")
         assert (shown.word, shown.tone, shown.detail) == expected
     # Where both may have been sent, it says that MultiMail does not say which.
-    Decision.objects.filter(pk=decision.pk).update(
-        state="unknown", attempt=1, may_have_left=True
-    )
+    change_row(decision, state="unknown", attempt=1, may_have_left=True)
     report(client, message, "oversight.approved")
     assert ends() == [("superseded", WINNER_UNKNOWN), ("applied", WINNER_UNKNOWN)]
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
@@ -249,7 +236,7 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(
     client, message, reviewer, second_reviewer
 ):
     undone = decide(message, reviewer).decision
-    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+    undo(message, reviewer)
     decide(message, second_reviewer)
     for name in ("oversight.approved", "email.approved"):
         report(client, message, name, reason=f"[countersign:{undone.reference}]")
@@ -430,14 +417,14 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(
     in_doubt(message, reviewer, state="unattributed")
     with rolled_back():
         settle(message, reviewer, took_effect=False)
-        read_everything(connection_id=connection.pk, now=clock())
+        read_all(connection)
         assert desk_messages().awaiting_review().count() == 1
         assert decide(message, reviewer, "reject").decision.state == "recorded"
 
     Message.objects.update(state="gone")
     settle(message, reviewer, took_effect=True)
     assert desk_messages().awaiting_review().count() == 0
-    read_everything(connection_id=connection.pk, now=clock())
+    read_all(connection)
     assert Message.objects.get().state == "held"
     # The queue must show that it waits again.
     assert (
