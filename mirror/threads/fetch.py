@@ -27,8 +27,8 @@ from mirror.store import expect_thread
 from mirror.sync import health, reads
 from mirror.sync.capabilities import without_refused
 from mirror.sync.health import ACTOR
-from mirror.threads.conversation import conversation_of
-from mirror.threads.thread_messages import (
+from mirror.threads.conversation import (
+    conversation_of,
     has_text,
     message_from_mirror,
     message_from_row,
