@@ -12,8 +12,7 @@ from mirror.attachments.detection import detect_file
 from mirror.attachments.renderings import (
     opendocument,
     pdf_pages,
-    picture_drawn,
-    picture_metadata,
+    pictures,
     slides,
     word,
     workbook,
@@ -27,7 +26,7 @@ _READERS: dict[str, Callable[[bytes, str], dict[str, Any]]] = {
     "xlsx": workbook.read,
     "pptx": slides.read,
     "odf": opendocument.read,
-    **dict.fromkeys(("png", "jpeg", "gif", "webp"), picture_metadata.read),
+    **dict.fromkeys(("png", "jpeg", "gif", "webp"), pictures.read),
 }
 
 
@@ -64,20 +63,20 @@ def _read(request: bytes) -> bytes:
 @_answering
 def _draw_pages(request: bytes) -> bytes:
     asked, (content,) = unpack(request)
-    pictures: list[bytes] = []
+    drawn: list[bytes] = []
     try:
         for picture in pdf_pages.draw(content, **asked):
-            pictures.append(picture)
+            drawn.append(picture)
     except Refused:
         # Those before it can be shown.
-        if not pictures:
+        if not drawn:
             raise
-    return pack({}, *pictures)
+    return pack({}, *drawn)
 
 
 @_answering
 def _draw_picture(content: bytes) -> bytes:
-    return pack({}, picture_drawn.draw(content))
+    return pack({}, pictures.draw(content))
 
 
 _MEMORY = 512 * MEGABYTE
