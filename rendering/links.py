@@ -121,7 +121,6 @@ MAX_TEXT = 4000
 _IGNORED = re.compile("[\t\n\r]")
 _EDGES = "".join(map(chr, range(0x21)))
 _PARTS = re.compile(r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL)
-_WEB = re.compile(r"[/\\]{0,9}([^/\\?#]*)(.*)", re.DOTALL)
 # The dots that IDNA reads as one.
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
 WEB_SCHEMES = frozenset({"http", "https"})
@@ -149,7 +148,7 @@ def read_link(
     them.
     """
     target = read_target(target)
-    scheme, host, flags = _split_target(target)
+    scheme, host, _, flags = _split_target(target)
     claim = ""
     if scheme in PLAIN_SCHEMES and not written_out:
         claim = _claim(text, labels, before, after, scheme, host, target)
@@ -183,19 +182,10 @@ def origin_of(target: str) -> str:
     it.
     """
     target = _IGNORED.sub("", target).strip(_EDGES)
-    scheme, host, _ = _split_target(target)
+    scheme, host, port, _ = _split_target(target)
     if scheme not in WEB_SCHEMES:
         return f"{scheme}:{host}"
-    rest = target.partition(":")[2] if _PARTS.match(target) else target
-    _, port = _host_and_port(_authority(rest).rpartition("@")[2])
-    return f"{scheme}://{host}" + (
-        "" if port in ("", _DEFAULT_PORTS[scheme]) else f":{port}"
-    )
-
-
-def _authority(rest: str) -> str:
-    """Return what stands between the scheme of a web address and its path."""
-    return _WEB.match(rest).group(1)  # type: ignore[union-attr]
+    return f"{scheme}://{host}:{port}" if port else f"{scheme}://{host}"
 
 
 def short_target(target: str) -> str:
@@ -332,28 +322,42 @@ def _one_line(text: str) -> str:
     return " ".join(stripped(text[:MAX_TEXT]).split())
 
 
-def _split_target(target: str) -> tuple[str, str, list[str]]:
-    """Return scheme, host and the flags that follow from the address's own shape."""
+def _split_target(target: str) -> tuple[str, str, str, list[str]]:
+    """Return scheme, host, a port that is not the scheme's own, and the flags that
+    follow from the address's shape.
+    """
+    if target.replace("\\", "/").startswith("//"):
+        target = f"https:{target}"
     match = _PARTS.match(target)
     if not match:
-        if target.replace("\\", "/").startswith("//"):
-            _, host, flags = _split_target("https:" + target)
-            return "https", host, flags
-        return "", "", [] if target.startswith("#") or not target else ["relative"]
+        is_here = target.startswith("#") or not target
+        return "", "", "", [] if is_here else ["relative"]
     scheme = match.group(1).lower()
     rest = match.group(2)
     if scheme == "mailto":
         host, flags = _read_host(rest.partition("?")[0].rpartition("@")[2].strip())
-        return scheme, host, flags
+        return scheme, host, "", flags
     if scheme not in WEB_SCHEMES:
-        return scheme, "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
-    user, at, host_and_port = _authority(rest).rpartition("@")
-    flags = ["credentials_in_url"] if at and user else []
-    flags += ["not_https"] if scheme == "http" else []
-    host, port = _host_and_port(host_and_port)
-    flags += ["unusual_port"] if port not in ("", _DEFAULT_PORTS[scheme]) else []
+        return scheme, "", "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
+    # What stands between the slashes and the path.
+    authority = re.split(r"[/\\?#]", re.sub(r"^[/\\]{1,9}", "", rest), maxsplit=1)[0]
+    user, _, host = authority.rpartition("@")
+    if host.startswith("["):
+        host, _, port = host[1:].partition("]")
+        port = port.lstrip(":")
+    else:
+        host, _, port = host.partition(":")
+    if port == _DEFAULT_PORTS[scheme]:
+        port = ""
+    flags = []
+    if user:
+        flags.append("credentials_in_url")
+    if scheme == "http":
+        flags.append("not_https")
+    if port:
+        flags.append("unusual_port")
     host, more = _read_host(host)
-    return scheme, host, flags + more
+    return scheme, host, port, flags + more
 
 
 def _read_host(written: str) -> tuple[str, list[str]]:
@@ -363,14 +367,6 @@ def _read_host(written: str) -> tuple[str, list[str]]:
     host = _ascii_host(unquote(written))
     is_disguised = host.count(".") > written.rstrip(".").count(".") and not _as_ip(host)
     return host, ["disguised_dot"] if is_disguised else []
-
-
-def _host_and_port(host_and_port: str) -> tuple[str, str]:
-    if host_and_port.startswith("["):
-        host, _, rest = host_and_port[1:].partition("]")
-        return host, rest.lstrip(":")
-    host, _, port = host_and_port.partition(":")
-    return host, port
 
 
 def _ascii_host(host: str) -> str:

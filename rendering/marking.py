@@ -98,14 +98,6 @@ class Page:
         self.text.append(text)
         return mark
 
-    def reserve(self) -> tuple[int, int]:
-        """Append an empty slot and return its position, so that something can be
-        written there later.
-        """
-        self.out.append("")
-        self.text.append("")
-        return len(self.out) - 1, len(self.text) - 1
-
     def write_target(self, slot: tuple[int, int], link: Link) -> None:
         """Write a link's target into its reserved slot; as a box where the link does
         not go where it seems to.
@@ -239,7 +231,10 @@ class Drawing:
         if tag not in ("s", "ins"):
             self.page.out.append(f"</{tag}>")
         if link is not None:
-            self._link_texts.end(self.page.reserve())
+            # Empty slots, in which it is written later where the link goes.
+            self._link_texts.end((len(self.page.out), len(self.page.text)))
+            self.page.out.append("")
+            self.page.text.append("")
         self._link_texts.add(right)
         if tag in BLOCKS:
             self.page.end_line("")

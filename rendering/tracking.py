@@ -88,7 +88,7 @@ def tracking_reason(
     if any(reader in one for one in (text.lower(), *decoded) for reader in readers):
         return "its address names the recipient"
     path, _, query = unquote(url.partition("://")[2].partition("/")[2]).partition("?")
-    is_file = bool(_FILE.search(path)) and any(size > MAX_PIXEL for size in sizes)
+    is_file = _FILE.search(path) and any(size > MAX_PIXEL for size in sizes)
     # Pictures at their hosts are often files with such names; those that are made to be
     # seen have a size.
     if _has_code(query) or (not is_file and _has_code(path)):

@@ -86,7 +86,7 @@ def shape(content: Content, parsed: ParsedContent) -> str:
         attachment.name.rpartition(".")[2].lower()[:10]
         for attachment in content.attachments[:100]
     )
-    shown = (parsed.shown, *([parsed.text_part] if parsed.text_part else []))
+    shown = filter(None, (parsed.shown, parsed.text_part))
     origins = [[origin_of(link.target) for link in one.links] for one in shown]
     markup = [one.markup for one in parsed.outlines]
     written = json.dumps([masked, origins, markup, kinds]).encode()
