@@ -21,26 +21,19 @@ def passage_span(text: str, words: str) -> tuple[int, int] | None:
     character; None where they are not.
     """
     wanted = "".join(_COUNTED.findall(words))
-    place = "".join(_COUNTED.findall(text)).find(wanted) if wanted else -1
-    if place < 0:
+    first = "".join(_COUNTED.findall(text)).find(wanted) if wanted else -1
+    if first < 0:
         return None
-    start = -1
-    last = place + len(wanted) - 1
-    passed = 0
-    for run in _COUNTED.finditer(text):
-        length = run.end() - run.start()
-        if start < 0 and place < passed + length:
-            start = run.start() + place - passed
-        if last < passed + length:
-            end = run.start() + last - passed + 1
-            # With the signs of emphasis around it, which would otherwise be open.
-            while start and text[start - 1] in _EMPHASIS:
-                start -= 1
-            while end < len(text) and text[end] in _EMPHASIS:
-                end += 1
-            return start, end
-        passed += length
-    return None
+    # Where in the text each character that counts stands.
+    places = [at for run in _COUNTED.finditer(text) for at in range(*run.span())]
+    start = places[first]
+    end = places[first + len(wanted) - 1] + 1
+    # With the signs of emphasis around it, which would otherwise be open.
+    while start and text[start - 1] in _EMPHASIS:
+        start -= 1
+    while end < len(text) and text[end] in _EMPHASIS:
+        end += 1
+    return start, end
 
 
 def passage_in(texts: Iterable[str], words: str) -> str:

@@ -165,29 +165,16 @@ def _mask(text: str) -> str:
 
 
 def _simhash(shingles: set[str]) -> int:
-    """Return 64 bits, each as most of the shingles' hashes have it.
-
-    Each number in `counts` packs the counts of eight bits, so that each byte of a hash
-    costs one addition.
-    """
-    counts = [0] * 8
+    """Return 64 bits, each as most of the shingles' hashes have it."""
+    hashes = []
     for shingle in shingles:
-        digest = hashlib.blake2b(
-            shingle.encode("utf-8", "replace"), digest_size=8
-        ).digest()
-        for index in range(8):
-            counts[index] += _SPREAD[digest[index]]
+        text = shingle.encode("utf-8", "replace")
+        digest = hashlib.blake2b(text, digest_size=8).digest()
+        hashes.append(f"{int.from_bytes(digest, 'little'):064b}")
     bits = 0
-    for index in range(64):
-        ones = counts[index // 8] >> _LANE * (index % 8) & (1 << _LANE) - 1
-        bits |= (2 * ones > len(shingles)) << index
+    for column in zip(*hashes, strict=True):
+        bits = bits << 1 | (2 * column.count("1") > len(hashes))
     return bits
-
-
-_LANE = 16
-_SPREAD = [
-    sum((byte >> bit & 1) << _LANE * bit for bit in range(8)) for byte in range(256)
-]
 
 
 def amounts(sums: Sums) -> str:

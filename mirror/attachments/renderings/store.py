@@ -72,27 +72,23 @@ def _made(file: AttachedFile, part: str, page: int) -> bytes:
                 return path.read_bytes()
         if file.kind not in KINDS or file.content is None:
             raise Refused("form")
-        return _make(file, path, page)
+        content = bytes(file.content)
+        try:
+            if page:
+                made, *following = draw_pages(content, page)
+                for number, picture in enumerate(following, start=page + 1):
+                    _keep(_path(file, f"page-{number}"), picture)
+            else:
+                made = json.dumps(read_file(content, file.kind)).encode()
+        except Refused as refused:
+            if refused.reason == "busy":
+                raise
+            made = json.dumps({"error": refused.reason}).encode()
+        _keep(path, made)
+        drop_old_renderings()
+        return made
     except OSError as error:
         raise Refused("no_room") from error
-
-
-def _make(file: AttachedFile, path: Path, page: int) -> bytes:
-    content = bytes(file.content or b"")
-    try:
-        if page:
-            made, *following = draw_pages(content, page)
-            for number, picture in enumerate(following, start=page + 1):
-                _keep(_path(file, f"page-{number}"), picture)
-        else:
-            made = json.dumps(read_file(content, file.kind)).encode()
-    except Refused as refused:
-        if refused.reason == "busy":
-            raise
-        made = json.dumps({"error": refused.reason}).encode()
-    _keep(path, made)
-    drop_old_renderings()
-    return made
 
 
 def _folder() -> Path:
