@@ -12,7 +12,7 @@ from typing import Any
 
 from common.exchange import Deadline
 from upstream import errors
-from upstream.client import Client, path, rows_in
+from upstream.client import Client, Json, path, rows_in
 from upstream.refused_fields import OF_A_MAILBOX, OF_A_WEBHOOK
 
 MAX_LIST = 8 * 1024 * 1024
@@ -53,10 +53,10 @@ class AdminClient(Client):
         template: str,
         *parts: str,
         params: dict[str, str] | None = None,
-        body: dict[str, Any] | None = None,
+        body: Json | None = None,
         optional: Collection[str] = (),
         without: Collection[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Make one call to the path that `template` and its parts make.
 
         `optional` names fields and parameters that the call can do without, and
@@ -85,7 +85,7 @@ class AdminClient(Client):
             deadline=Deadline.after(self._within),
         )
 
-    def _rows(self, target: str, *names: str) -> list[dict[str, Any]]:
+    def _rows(self, target: str, *names: str) -> list[Json]:
         rows = rows_in(self.ask("GET", target), *names, what="list")
         return [row for row in rows if isinstance(row, dict) and row.get("id")]
 
@@ -95,7 +95,7 @@ class AdminClient(Client):
         name: str,
         params: dict[str, str],
         without: Collection[str] = (),
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> tuple[list[Json], str]:
         """Return one page of a list, newest first, and the cursor of the next page."""
         params = {key: text for key, text in params.items() if text}
         answer = self.ask(
@@ -108,25 +108,23 @@ class AdminClient(Client):
         ]
         return rows, str(answer.get("cursor") or "")
 
-    def require_fingerprint(self, *, on: bool) -> dict[str, Any]:
+    def require_fingerprint(self, *, on: bool) -> Json:
         """Require a fingerprint of every decision in the account, or no longer (our
         gateway).
         """
         return self.ask("PATCH", "/v1/account", body={"require_fingerprint": on})
 
-    def list_audit_log(self) -> list[dict[str, Any]]:
+    def list_audit_log(self) -> list[Json]:
         """Read the newest hundred entries of MultiMail's audit log."""
         return self._page("/v1/audit-log", "entries", {"limit": "100"})[0]
 
     # --- webhooks ---------------------------------------------------------------------
 
-    def list_webhooks(self) -> list[dict[str, Any]]:
+    def list_webhooks(self) -> list[Json]:
         """Read every subscription, without secrets."""
         return self._rows("/v1/webhooks", "webhooks", "subscriptions")
 
-    def create_webhook(
-        self, wanted: dict[str, Any], *, without: Collection[str] = ()
-    ) -> dict[str, Any]:
+    def create_webhook(self, wanted: Json, *, without: Collection[str] = ()) -> Json:
         """Subscribe an address to events of the whole account; the answer holds the
         signing secret.
         """
@@ -134,30 +132,30 @@ class AdminClient(Client):
             "POST", "/v1/webhooks", body=wanted, optional=OF_A_WEBHOOK, without=without
         )
 
-    def read_webhook(self, webhook_id: str) -> dict[str, Any]:
+    def read_webhook(self, webhook_id: str) -> Json:
         """Read one subscription; the answer holds its secret."""
         return self.ask("GET", "/v1/webhooks/{}", webhook_id)
 
-    def test_webhook(self, webhook_id: str) -> dict[str, Any]:
+    def test_webhook(self, webhook_id: str) -> Json:
         """Have one signed event sent that is about no message, and return its delivery."""
         return self.ask("POST", "/v1/webhooks/{}/test", webhook_id)
 
     def rotate_webhook(
         self, webhook_id: str, *, overlap_s: int, secret: str = ""
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Give a subscription this secret, or one that our gateway makes; it signs
         alone after so many seconds.
         """
         body = {"overlap_s": overlap_s} | ({"secret": secret} if secret else {})
         return self.ask("POST", "/v1/webhooks/{}/rotate", webhook_id, body=body)
 
-    def delete_webhook(self, webhook_id: str) -> dict[str, Any]:
+    def delete_webhook(self, webhook_id: str) -> Json:
         """End a subscription."""
         return self.ask("DELETE", "/v1/webhooks/{}", webhook_id)
 
     def list_deliveries(
         self, *, webhook_id: str = "", cursor: str = "", without: Collection[str] = ()
-    ) -> tuple[list[dict[str, Any]], str]:
+    ) -> tuple[list[Json], str]:
         """Read one page of what was sent, newest first, and the cursor of the next
         page.
         """
@@ -165,7 +163,7 @@ class AdminClient(Client):
         rows, more = self._page("/v1/webhook-deliveries", "deliveries", params, without)
         return [row for row in rows if row.get("id")], more
 
-    def replay_delivery(self, delivery_id: str) -> dict[str, Any]:
+    def replay_delivery(self, delivery_id: str) -> Json:
         """Send a finished delivery again: the same bytes under the same event id (our
         gateway).
         """
@@ -173,17 +171,17 @@ class AdminClient(Client):
 
     # --- mailboxes --------------------------------------------------------------------
 
-    def list_mailboxes(self) -> list[dict[str, Any]]:
+    def list_mailboxes(self) -> list[Json]:
         """Read every mailbox that the key may use."""
         return self._rows("/v1/mailboxes", "mailboxes")
 
-    def create_mailbox(self, wanted: dict[str, Any]) -> dict[str, Any]:
+    def create_mailbox(self, wanted: Json) -> Json:
         """Make a mailbox."""
         return self.ask("POST", "/v1/mailboxes", body=wanted)
 
     def change_mailbox(
-        self, mailbox_id: str, changes: dict[str, Any], *, without: Collection[str] = ()
-    ) -> dict[str, Any]:
+        self, mailbox_id: str, changes: Json, *, without: Collection[str] = ()
+    ) -> Json:
         """Change settings; a stricter oversight mode is one of them, a looser one is
         refused.
         """
@@ -196,17 +194,17 @@ class AdminClient(Client):
             without=without,
         )
 
-    def delete_mailbox(self, mailbox_id: str) -> dict[str, Any]:
+    def delete_mailbox(self, mailbox_id: str) -> Json:
         """Delete a mailbox for good; what waits in it is cancelled."""
         return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id)
 
-    def list_upgrade_requests(self) -> list[dict[str, Any]]:
+    def list_upgrade_requests(self) -> list[Json]:
         """Read which looser modes were asked for, with the codes that allow them (our
         gateway).
         """
         return self._rows("/v1/upgrade-requests", "requests")
 
-    def request_upgrade(self, mailbox_id: str, *, target_mode: str) -> dict[str, Any]:
+    def request_upgrade(self, mailbox_id: str, *, target_mode: str) -> Json:
         """Ask for a looser mode. An older request of the mailbox ends by this, and
         three an hour are taken.
         """
@@ -217,7 +215,7 @@ class AdminClient(Client):
             body={"target_mode": target_mode},
         )
 
-    def upgrade(self, mailbox_id: str, *, code: str) -> dict[str, Any]:
+    def upgrade(self, mailbox_id: str, *, code: str) -> Json:
         """Loosen the mode as the request says that this code is for."""
         return self.ask(
             "POST", "/v1/mailboxes/{}/upgrade", mailbox_id, body={"code": code}
@@ -225,43 +223,43 @@ class AdminClient(Client):
 
     # --- domains ----------------------------------------------------------------------
 
-    def list_domains(self) -> list[dict[str, Any]]:
+    def list_domains(self) -> list[Json]:
         """Read every domain with its records, and what DNS said of each when it was
         last asked.
         """
         return self._rows("/v1/domains", "domains")
 
-    def add_domain(self, name: str) -> dict[str, Any]:
+    def add_domain(self, name: str) -> Json:
         """Add a domain. Asked again it is a conflict, and changes nothing."""
         return self.ask("POST", "/v1/domains", body={"domain": name})
 
-    def verify_domain(self, domain_id: str) -> dict[str, Any]:
+    def verify_domain(self, domain_id: str) -> Json:
         """Have each record looked up in DNS, and return the domain with a sentence."""
         return self.ask("POST", "/v1/domains/{}/verify", domain_id)
 
-    def rotate_dkim(self, domain_id: str) -> dict[str, Any]:
+    def rotate_dkim(self, domain_id: str) -> Json:
         """Have another DKIM key made (our gateway)."""
         return self.ask("POST", "/v1/domains/{}/rotate-dkim", domain_id)
 
-    def delete_domain(self, domain_id: str) -> dict[str, Any]:
+    def delete_domain(self, domain_id: str) -> Json:
         """Remove a domain."""
         return self.ask("DELETE", "/v1/domains/{}", domain_id)
 
     # --- API keys: a key's text is in the answer that makes it and nowhere else -------
 
-    def list_keys(self) -> list[dict[str, Any]]:
+    def list_keys(self) -> list[Json]:
         """Read all keys of the account, revoked ones too."""
         return self._rows("/v1/api-keys", "api_keys", "keys")
 
-    def create_key(self, wanted: dict[str, Any]) -> dict[str, Any]:
+    def create_key(self, wanted: Json) -> Json:
         """Make a key."""
         return self.ask("POST", "/v1/api-keys", body=wanted)
 
-    def change_key(self, key_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    def change_key(self, key_id: str, changes: Json) -> Json:
         """Change name, scopes or mailboxes of a key."""
         return self.ask("PATCH", "/v1/api-keys/{}", key_id, body=changes)
 
-    def revoke_key(self, key_id: str) -> dict[str, Any]:
+    def revoke_key(self, key_id: str) -> Json:
         """Revoke a key at once."""
         return self.ask("DELETE", "/v1/api-keys/{}", key_id)
 
@@ -289,13 +287,13 @@ class AdminClient(Client):
         kind: str,
         mode: str,
         version: int,
-        entries: list[dict[str, Any]],
+        entries: list[Json],
         approval_code: str = "",
     ) -> ListAtGate:
         """Replace one list whole, if it still is at `version`. Raises Conflict where it
         is not.
         """
-        body: dict[str, Any] = {
+        body: Json = {
             "kind": kind,
             "mode": mode,
             "version": version,
@@ -311,7 +309,7 @@ class AdminClient(Client):
             )
         return _list_in(answer)
 
-    def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:
+    def list_refusals(self, *, cursor: str = "") -> tuple[list[Json], str]:
         """Read one page of what restrictions kept out, newest first, and the cursor of
         the next page.
         """

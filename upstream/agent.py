@@ -3,10 +3,9 @@ key makes two sends one.
 """
 
 from collections.abc import Collection
-from typing import Any
 
 from common.exchange import Deadline
-from upstream.client import Client, path, rows_in
+from upstream.client import Client, Json, path, rows_in
 from upstream.errors import OutcomeUnknown
 from upstream.refused_fields import OF_A_MESSAGE
 
@@ -31,7 +30,7 @@ class Agent(Client):
         metadata: dict[str, str],
         idempotency_key: str,
         without: Collection[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Send one message from the mailbox of this address, in the dialect that takes
         metadata.
         """
@@ -51,10 +50,10 @@ class Agent(Client):
         *,
         mailbox: str,
         mailbox_id: str,
-        message: dict[str, Any],
+        message: Json,
         idempotency_key: str,
         without: Collection[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Send a whole message from this mailbox so that it waits for review, also
         where the mailbox would send it.
 
@@ -79,7 +78,7 @@ class Agent(Client):
         metadata: dict[str, str],
         idempotency_key: str,
         without: Collection[str] = (),
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Answer one message of this mailbox."""
         message = {
             "markdown": body,
@@ -90,7 +89,7 @@ class Agent(Client):
             path("/v1/mailboxes/{}/reply/{}", mailbox_id, email_id), message, without
         )
 
-    def unread(self, *, mailbox: str, most: int) -> list[dict[str, Any]]:
+    def unread(self, *, mailbox: str, most: int) -> list[Json]:
         """Read what came to the mailbox of this address and is unread, the newest
         first. It marks nothing as read.
         """
@@ -105,9 +104,7 @@ class Agent(Client):
             if isinstance(row, dict)
         ][:most]
 
-    def _send(
-        self, target: str, message: dict[str, Any], without: Collection[str]
-    ) -> dict[str, Any]:
+    def _send(self, target: str, message: Json, without: Collection[str]) -> Json:
         body = {name: value for name, value in message.items() if name not in without}
         answer = self._call(
             "POST",

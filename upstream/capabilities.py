@@ -8,11 +8,10 @@ received mail as read are not made.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from common.exchange import Deadline
 from upstream import errors
-from upstream.client import Client, path
+from upstream.client import Client, Json, path
 
 # Seconds for all reads together.
 WITHIN = 30.0
@@ -104,7 +103,7 @@ def read_capabilities(
 class _Read:
     """One read: its JSON object, or None and what that means."""
 
-    body: dict[str, Any] | None
+    body: Json | None
     is_there: bool | None
     because: str = ""
 
@@ -120,8 +119,26 @@ class _Survey:
     found: dict[str, Capability] = field(default_factory=dict)
 
     def capabilities(self) -> list[Capability]:
-        rows = self._pending()
-        self._one_message(rows)
+        read = self._read("oversight", "/v1/oversight/pending")
+        self._note("gateway", self.is_gateway, read.because)
+        rows = _rows(read.body, "pending", "emails", "messages")
+        outgoing = [row for row in rows if row.get("direction") != "inbound"]
+        because = read.because or "Nothing is held."
+        for name, shown in _ROW_FIELDS.items():
+            if outgoing:
+                self._note(name, any(shown in row for row in outgoing))
+            else:
+                self._note(name, None, because)
+        if rows:
+            one = self._read("oversight", "/v1/oversight/pending", email_id=_NO_ID)
+            is_there: bool | None = not _rows(one.body, "pending", "emails", "messages")
+            if one.body is None:
+                # Our gateway says 404 of a message that it does not know.
+                is_there = self.is_gateway if one.is_there is False else None
+            self._note("one_pending", is_there, one.because)
+        else:
+            self._note("one_pending", None, because)
+        self._one_message(outgoing)
         for name, target in _LISTS.items():
             read = self._read(WORDS[name][1], target)
             self._note(name, read.is_there, read.because)
@@ -170,33 +187,7 @@ class _Survey:
         self.is_gateway = is_gateway
         return _Read(body, True)
 
-    def _pending(self) -> list[dict[str, Any]]:
-        read = self._read("oversight", "/v1/oversight/pending")
-        self._note("gateway", self.is_gateway, read.because)
-        rows = _rows(read.body, "pending", "emails", "messages")
-        outgoing = [row for row in rows if row.get("direction") != "inbound"]
-        because = read.because or "Nothing is held."
-        for name, shown in _ROW_FIELDS.items():
-            is_shown = any(shown in row for row in outgoing) if outgoing else None
-            self._note(name, is_shown, "" if outgoing else because)
-        if not rows:
-            self._note("one_pending", None, because)
-            return []
-        one = self._read("oversight", "/v1/oversight/pending", email_id=_NO_ID)
-        if one.body is None:
-            # Our gateway says 404 of a message that it does not know.
-            self._note(
-                "one_pending",
-                self.is_gateway if one.is_there is False else None,
-                one.because,
-            )
-        else:
-            self._note(
-                "one_pending", not _rows(one.body, "pending", "emails", "messages")
-            )
-        return outgoing
-
-    def _one_message(self, rows: list[dict[str, Any]]) -> None:
+    def _one_message(self, rows: list[Json]) -> None:
         row = next((one for one in rows if one.get("mailbox_id")), None)
         if row is None:
             for name in ("single_read", "read_cc", "thread_bodies"):
@@ -227,7 +218,7 @@ class _Survey:
         self._note("thread_bodies", has_bodies, read.because)
 
 
-def _rows(body: dict[str, Any] | None, *names: str) -> list[dict[str, Any]]:
+def _rows(body: Json | None, *names: str) -> list[Json]:
     for name in names:
         listed = (body or {}).get(name)
         if isinstance(listed, list):

@@ -24,6 +24,8 @@ WHOLE_TIMEOUT = 25.0
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_DECISION_ANSWER = 256 * 1024
 MAX_THREAD = 32 * 1024 * 1024
+# An object as MultiMail writes and reads it.
+Json = dict[str, Any]
 _KEY = re.compile(r"[\x21-\x7e]+")
 _KINDS: dict[int, type[errors.UpstreamError]] = {
     **dict.fromkeys((400, 413, 422), errors.Rejected),
@@ -43,8 +45,8 @@ class Pending:
     from one page to another between the calls.
     """
 
-    rows: list[dict[str, Any]]
-    closed: dict[str, Any] | None
+    rows: list[Json]
+    closed: Json | None
     is_our_gateway: bool
     unreadable: int = 0
     pages: int = 1
@@ -74,7 +76,7 @@ class Client:
             asked["email_id"] = email_id
         elif "only" not in without:
             asked["only"] = "pending"
-        rows: dict[str, dict[str, Any]] = {}
+        rows: dict[str, Json] = {}
         cursor = ""
         seen = {""}
         unreadable = 0
@@ -117,7 +119,7 @@ class Client:
             pages=len(seen),
         )
 
-    def read_email(self, *, email_id: str, mailbox_id: str) -> dict[str, Any]:
+    def read_email(self, *, email_id: str, mailbox_id: str) -> Json:
         """Read one message with all that is known of it. It marks received mail as
         read! docs/multimail.md, Reading.
         """
@@ -128,7 +130,7 @@ class Client:
 
     def read_thread(
         self, *, thread_id: str, mailbox_id: str, without: Collection[str] = ()
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Read the messages of one thread, where MultiMail gives that with their
         bodies. Nothing is marked as read.
 
@@ -141,7 +143,7 @@ class Client:
             "GET", thread_path, params=asked, optional=("bodies",), limit=MAX_THREAD
         )
 
-    def read_original(self, *, email_id: str) -> dict[str, Any]:
+    def read_original(self, *, email_id: str) -> Json:
         """Read the HTML of a message before our gateway simplified it, and what that
         changed.
         """
@@ -177,7 +179,7 @@ class Client:
         feedback: Mapping[str, Any] | None = None,
         without: Collection[str] = (),
         before_write: Callable[[], None] | None = None,
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Approve or reject one held message: not idempotent, an approval sends mail at
         once.
 
@@ -220,7 +222,7 @@ class Client:
         body = {"email_id": email_id, "expires_at": moment}
         self._call("POST", "/v1/oversight/expiry", body=body, limit=MAX_DECISION_ANSWER)
 
-    def account(self, *, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
+    def account(self, *, within: float = TOTAL_TIMEOUT) -> Json:
         """Read the account with the scopes and mailboxes of this key, in so many
         seconds.
         """
@@ -231,7 +233,7 @@ class Client:
             deadline=Deadline.after(within),
         )
 
-    def hold_all(self, *, on: bool, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
+    def hold_all(self, *, on: bool, within: float = TOTAL_TIMEOUT) -> Json:
         """Stop everything that would leave the account without a new approval, or let
         it go again (our gateway).
         """
@@ -243,7 +245,7 @@ class Client:
             deadline=Deadline.after(within),
         )
 
-    def list_suppressed(self, *, most: int, page: int) -> list[dict[str, Any]]:
+    def list_suppressed(self, *, most: int, page: int) -> list[Json]:
         """Read the suppressed addresses, the newest first, about so many at most, and
         `page` in one call.
         """
@@ -255,7 +257,7 @@ class Client:
             page,
         )
 
-    def list_contacts(self, *, most: int, page: int) -> list[dict[str, Any]]:
+    def list_contacts(self, *, most: int, page: int) -> list[Json]:
         """Read the contacts of the account with a read key, the newest first, about so
         many at most.
         """
@@ -263,7 +265,7 @@ class Client:
 
     def read(
         self, target: str, params: dict[str, str], *, limit: int, deadline: Deadline
-    ) -> tuple[dict[str, Any], bool]:
+    ) -> tuple[Json, bool]:
         """Make one read, and return its JSON object and whether our gateway answered."""
         answer = self._exchange(
             "GET", target, params=params, limit=limit, deadline=deadline
@@ -272,9 +274,9 @@ class Client:
 
     def _pages(
         self, target: str, name: str, what: str, most: int, page: int
-    ) -> list[dict[str, Any]]:
+    ) -> list[Json]:
         deadline = Deadline.after(WHOLE_TIMEOUT)
-        rows: list[dict[str, Any]] = []
+        rows: list[Json] = []
         cursor = ""
         seen = {""}
         while len(rows) < most:
@@ -300,7 +302,7 @@ class Client:
         *,
         optional: Collection[str] = (),
         **options: Any,
-    ) -> dict[str, Any]:
+    ) -> Json:
         """Make one call and return the JSON object of its answer; the options are those
         of `_exchange`.
 
@@ -325,7 +327,7 @@ class Client:
         *,
         limit: int = MAX_ANSWER,
         params: dict[str, str] | None = None,
-        body: dict[str, Any] | None = None,
+        body: Json | None = None,
         accept: str = "application/json",
         deadline: Deadline | None = None,
         before_write: Callable[[], None] | None = None,
@@ -352,7 +354,7 @@ def path(template: str, *parts: str) -> str:
     return template.format(*(quote(part, safe="") for part in parts))
 
 
-def rows_in(body: dict[str, Any], *names: str, what: str) -> list[Any]:
+def rows_in(body: Json, *names: str, what: str) -> list[Any]:
     """Return the list under the first of these names. Raises OutcomeUnknown where there
     is none.
     """
@@ -373,7 +375,7 @@ def _object_in(
     *,
     sent: Mapping[str, Any] | None = None,
     optional: Collection[str] = (),
-) -> dict[str, Any]:
+) -> Json:
     """Return the JSON object of a 2xx. Raises the error that any other answer stands
     for.
 
@@ -392,7 +394,7 @@ def _object_in(
     raise _error_for(answer, found)
 
 
-def _parsed(answer: Answer) -> dict[str, Any] | None:
+def _parsed(answer: Answer) -> Json | None:
     try:
         body = storable(json.loads(answer.body))
     except (ValueError, RecursionError):
@@ -400,7 +402,7 @@ def _parsed(answer: Answer) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _error_for(answer: Answer, found: dict[str, Any] | None) -> errors.UpstreamError:
+def _error_for(answer: Answer, found: Json | None) -> errors.UpstreamError:
     status = answer.status
     body = found or {}
     sentence = f"MultiMail answered {status}."

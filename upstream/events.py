@@ -93,7 +93,27 @@ def parse(body: bytes) -> Event:
     Raises UnreadableEvent or, for a known event with a field of the wrong kind or
     without its message, MisshapenEvent, each with a sentence.
     """
-    payload = _load(body)
+    try:
+        text = body.decode("utf-8")
+        if _depth(text) > MAX_DEPTH:
+            raise UnreadableEvent(
+                f"The body is nested more than {MAX_DEPTH} levels deep."
+            )
+        payload = _DECODER.decode(text)
+        if "\\u" in text:
+            # Only an escape can bring in half a surrogate pair or U+0000.
+            json.dumps(payload, ensure_ascii=False).encode("utf-8")
+            payload = storable(payload)
+    except DuplicateKey as error:
+        raise UnreadableEvent(str(error)) from None
+    except UnicodeError:
+        raise UnreadableEvent(
+            "The body holds text that is not valid Unicode."
+        ) from None
+    except (ValueError, RecursionError):
+        raise UnreadableEvent("The body is not valid JSON.") from None
+    if not isinstance(payload, dict):
+        raise UnreadableEvent("The body must be a JSON object.")
     inner = payload["data"] if isinstance(payload.get("data"), dict) else {}
     name = ""
     for key in ("event", "type", "event_type"):
@@ -233,31 +253,6 @@ def storable(value: Any) -> Any:
     if isinstance(value, dict):
         return {storable(key): storable(item) for key, item in value.items()}
     return value
-
-
-def _load(body: bytes) -> dict[str, Any]:
-    try:
-        text = body.decode("utf-8")
-        if _depth(text) > MAX_DEPTH:
-            raise UnreadableEvent(
-                f"The body is nested more than {MAX_DEPTH} levels deep."
-            )
-        payload = _DECODER.decode(text)
-        if "\\u" in text:
-            # Only an escape can bring in half a surrogate pair or U+0000.
-            json.dumps(payload, ensure_ascii=False).encode("utf-8")
-            payload = storable(payload)
-    except DuplicateKey as error:
-        raise UnreadableEvent(str(error)) from None
-    except UnicodeError:
-        raise UnreadableEvent(
-            "The body holds text that is not valid Unicode."
-        ) from None
-    except (ValueError, RecursionError):
-        raise UnreadableEvent("The body is not valid JSON.") from None
-    if not isinstance(payload, dict):
-        raise UnreadableEvent("The body must be a JSON object.")
-    return payload
 
 
 def _number(text: str) -> float:
