@@ -61,6 +61,16 @@ def receive_mail(
         "auto_submitted": mail.automatic,
         "truncated": list(mail.cut),
     }
+    # The thread of the message that this one answers: what In-Reply-To names, else the
+    # nearest reference. Never by subject. Where several messages share an id the oldest
+    # counts, so that nobody can take a thread over.
+    ids = list(dict.fromkeys([*mail.in_reply_to, *reversed(mail.references)]))
+    threads: dict[str, str] = {}
+    answered = Email.objects.filter(
+        mailbox=mailbox, sandbox=False, message_id_header__in=ids
+    ).order_by("id")
+    for message_id, thread_id in answered.values_list("message_id_header", "thread_id"):
+        threads.setdefault(message_id, thread_id)
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
     email = Email(
@@ -86,7 +96,7 @@ def receive_mail(
         or f"<{pk.lower()}.received@{domain_of(mailbox.address)}>",
         in_reply_to=next(iter(mail.in_reply_to), ""),
         references=" ".join(mail.references),
-        thread_id=_thread_of(mailbox, mail) or ulid(),
+        thread_id=next((threads[one] for one in ids if one in threads), ulid()),
         received_sha256=digest,
         metadata={name: fact for name, fact in facts.items() if fact},
         oversight_mode=mailbox.oversight_mode,
@@ -125,20 +135,3 @@ def digest_of(content: bytes, *, now: datetime) -> str:
     if not is_marked(content):
         digest.update(b"%d" % (now.timestamp() // 60))
     return digest.hexdigest()
-
-
-def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:
-    """Return the thread of the message that this one answers: what In-Reply-To names,
-    else the nearest reference.
-
-    Never by subject. Where several messages share an id the oldest counts, so that
-    nobody can take a thread over.
-    """
-    ids = list(dict.fromkeys([*mail.in_reply_to, *reversed(mail.references)]))
-    known: dict[str, str] = {}
-    rows = Email.objects.filter(
-        mailbox=mailbox, sandbox=False, message_id_header__in=ids
-    ).order_by("id")
-    for message_id, thread_id in rows.values_list("message_id_header", "thread_id"):
-        known.setdefault(message_id, thread_id)
-    return next((known[one] for one in ids if one in known), None)

@@ -72,58 +72,54 @@ def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
             return delivery.failed(
                 error="Abandoned: every attempt ended without a result."
             )
-        return _attempt(delivery, probing)
-
-
-def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
-    outcome = _post(delivery)
-    error = outcome.error
-    status = outcome.status
-    milliseconds = round(outcome.seconds * 1000)
-    entry = {
-        "at": iso(timezone.now()),
-        "response_status": status,
-        "error": error[:500] or None,
-        "milliseconds": milliseconds,
-    }
-    # Saved with the outcome.
-    delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
-    wait = None
-    if not outcome.hopeless:
-        wait = retry_after_attempt(delivery.attempts, schedule=RETRIES)
-    if outcome.gone and wait is None:
-        # A 410 pauses the endpoint, so this delivery waits like all others.
-        wait = 0
-    finished = False
-    # The subscription is locked first, as in a claim: another order could deadlock.
-    with transaction.atomic():
-        webhook = Webhook.locked(delivery.webhook_id)
-        if not error:
-            finished = delivery.delivered(status=status or 0)
-        elif probing:
-            delivery.waits(error=error, status=status)
-        elif wait is None:
-            finished = delivery.failed(error=error, status=status)
+        outcome = _post(delivery)
+        error = outcome.error
+        status = outcome.status
+        milliseconds = round(outcome.seconds * 1000)
+        entry = {
+            "at": iso(timezone.now()),
+            "response_status": status,
+            "error": error[:500] or None,
+            "milliseconds": milliseconds,
+        }
+        # Saved with the outcome.
+        delivery.history = [*delivery.history, entry][-_KEPT_ATTEMPTS:]
+        wait = None
+        if not outcome.hopeless:
+            wait = retry_after_attempt(delivery.attempts, schedule=RETRIES)
+        if outcome.gone and wait is None:
+            # A 410 pauses the endpoint, so this delivery waits like all others.
+            wait = 0
+        finished = False
+        # The subscription is locked first, as in a claim: another order could deadlock.
+        with transaction.atomic():
+            webhook = Webhook.locked(delivery.webhook_id)
+            if not error:
+                finished = delivery.delivered(status=status or 0)
+            elif probing:
+                delivery.waits(error=error, status=status)
+            elif wait is None:
+                finished = delivery.failed(error=error, status=status)
+            else:
+                delivery.postponed(seconds=wait, error=error, status=status)
+            # The result says nothing about a new address that was set meanwhile.
+            if webhook.url == delivery.webhook.url:
+                endpoints.judge(
+                    webhook=webhook, outcome=outcome, lost=finished and bool(error)
+                )
+        facts = {
+            "delivery": delivery.pk,
+            "event": delivery.event,
+            "email": delivery.email_id,
+            "attempt": delivery.attempts,
+            "status": status,
+            "milliseconds": milliseconds,
+        }
+        if error:
+            log.warning("webhook not delivered", extra=facts | {"reason": error})
         else:
-            delivery.postponed(seconds=wait, error=error, status=status)
-        # The result says nothing about a new address that was set meanwhile.
-        if webhook.url == delivery.webhook.url:
-            endpoints.judge(
-                webhook=webhook, outcome=outcome, lost=finished and bool(error)
-            )
-    facts = {
-        "delivery": delivery.pk,
-        "event": delivery.event,
-        "email": delivery.email_id,
-        "attempt": delivery.attempts,
-        "status": status,
-        "milliseconds": milliseconds,
-    }
-    if error:
-        log.warning("webhook not delivered", extra=facts | {"reason": error})
-    else:
-        log.info("webhook delivered", extra=facts)
-    return finished
+            log.info("webhook delivered", extra=facts)
+        return finished
 
 
 def _post(delivery: WebhookDelivery) -> AttemptResult:
