@@ -128,6 +128,9 @@ CASES: dict[str, Case] = {
     "plus in the entry": Case(
         "enforce", ("ana+sales@acme.com",), ("ana@acme.com",), ("ana@acme.com",)
     ),
+    "end of a name": Case(
+        "enforce", ("ana@acme.com",), ("joana@acme.com",), ("joana@acme.com",)
+    ),
     "dots in a name": Case(
         "enforce", ("ana.b@acme.com",), ("anab@acme.com",), ("anab@acme.com",)
     ),
@@ -148,6 +151,11 @@ CASES: dict[str, Case] = {
         "enforce",
         ("bücher.example",),
         ("ana@xn--bcher-kva.example", "bo@BÜCHER.example"),
+    ),
+    "idn, its subdomains and another dot": Case(
+        "enforce",
+        ("*.bücher.example", "jane@bücher。example"),
+        ("a@www.xn--bcher-kva.example", "jane@bücher.example"),
     ),
     "idn in ascii": Case(
         "enforce", ("xn--bcher-kva.example",), ("ana@bücher.example",)

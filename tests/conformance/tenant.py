@@ -28,6 +28,11 @@ def ok(response: Answer, status: int = 200) -> dict[str, Any]:
     return assert_json_object(response)
 
 
+def ids_of(rows: list[dict[str, Any]]) -> list[str]:
+    """The ids of the rows of a list."""
+    return [row["id"] for row in rows]
+
+
 class Tenant:
     """An account of one's own. Keys by purpose: agent, oversight, read, admin, sandbox
     agent, sandbox oversight.

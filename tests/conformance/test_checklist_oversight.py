@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.conformance.tenant import ok, unique
+from tests.conformance.tenant import ids_of, ok, unique
 
 PENDING = ("/v1/oversight/pending", "/list_pending", "/v1/list_pending")
 DECIDE = ("/v1/oversight/decide", "/decide_email", "/v1/decide_email")
@@ -18,7 +18,7 @@ def test_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
     for path in PENDING:
         answer = tenant.get(path, key="oversight")
         assert answer["pending"] == answer["emails"] == answer["messages"], path
-        assert [row["id"] for row in answer["pending"]] == ids, path
+        assert ids_of(answer["pending"]) == ids, path
         assert answer["count"] == 3, path
     assert [row["status"] for row in answer["pending"]].count(
         "pending_inbound_approval"
@@ -34,17 +34,16 @@ def test_pending_turns_pages_narrows_and_leaves_out_what_is_scheduled_or_closed(
     cursor = ""
     while cursor is not None:
         answer = tenant.get(PENDING[0], key="oversight", limit=2, cursor=cursor)
-        walked = walked + [row["id"] for row in answer["pending"]]
+        walked = walked + ids_of(answer["pending"])
         cursor = answer["cursor"]
     assert walked == ids
     assert (
         len(tenant.get(PENDING[0], key="oversight", mailbox=tenant.address)["messages"])
         == 3
     )
-    assert [
-        row["id"]
-        for row in tenant.get(PENDING[1], key="oversight", email_id=ids[2])["messages"]
-    ] == [ids[2]]
+    assert ids_of(
+        tenant.get(PENDING[1], key="oversight", email_id=ids[2])["messages"]
+    ) == [ids[2]]
     assert (
         tenant.call(
             "GET", PENDING[0], key="oversight", params={"mailbox": "no@such.example"}
@@ -260,6 +259,7 @@ def test_held_inbound_is_read_by_nobody_before_its_approval_and_never_once_rejec
         "oversight.pending"
     ]
     assert ok(tenant.decide(row["id"], "approve"))["status"] == "approved"
+    assert tenant.status(row["id"]) == "unread"
     events = tenant.wait_for_events(hook, 2)
     assert [event.said["event"] for event in events] == [
         "oversight.pending",

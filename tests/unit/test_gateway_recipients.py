@@ -1,5 +1,5 @@
-"""Addresses and the grammar of allowlists: what is taken, and whom an entry lets
-through, however both are written.
+"""Addresses and the grammar of allowlists: what is taken, however it is written. Whom
+an entry lets through is in tests/allow_cases.py.
 """
 
 import pytest
@@ -31,31 +31,6 @@ NO_ADDRESSES = (
     ":include:/etc/passwd@x.example", '"|cmd"@x.example', "\\|cmd@x.example", "｜cmd@x.example", "－oQ@x.example",
     f"{'a' * 65}@x.example", f"a@{'x' * 64}.example", f"a@{'x.' * 130}example",
 )  # fmt: skip
-# An entry, an address, and whether it lets it through.
-ENTRIES = (
-    ("jane@x.example", "jane@x.example", True),
-    ("jane@x.example", "JANE@X.example.", True),
-    (" Jane@X.EXAMPLE. ", "jane@x.example", True),
-    ("jane@x.example", "jane+tag@x.example", False),
-    ("jane@x.example", "jane@sub.x.example", False),
-    ("jane@x.example", "maryjane@x.example", False),
-    ("x.example", "anybody@x.example", True),
-    ("X.Example.", "anybody@x.example", True),
-    ("x.example", "a@sub.x.example", False),
-    ("x.example", "a@notx.example", False),
-    ("x.example", "a@x.example.evil.io", False),
-    ("*@x.example", "anybody@x.example", True),
-    ("*@x.example", "a@sub.x.example", False),
-    ("*.x.example", "a@sub.x.example", True),
-    ("*.x.example", "a@deep.sub.x.example", True),
-    ("*.x.example", "a@x.example", False),
-    ("*.x.example", "a@notx.example", False),
-    ("bücher.example", "a@xn--bcher-kva.example", True),
-    ("xn--bcher-kva.example", "a@BÜCHER.example", True),
-    ("*.bücher.example", "a@www.xn--bcher-kva.example", True),
-    ("jane@bücher。example", "jane@bücher.example", True),
-    ("bucher.example", "a@bücher.example", False),
-)
 NO_ENTRIES = (
     "", " ", "*", "*.", "*@", "*.*", "**.x.example", "*.com", "com", "*@com", ".x.example", "x..example", "@x.example",
     "*@*.x.example", "*.*.x.example", "a.*.example", "x.*", "*x.example", "sales*@x.example", "*@a@x.example",
@@ -110,12 +85,6 @@ def test_clean_address_refuses_what_is_none_and_shows_no_control_characters():
             clean_addresses(value)
 
 
-def test_entry_lets_through_whom_it_names():
-    assert [
-        entry for entry in ENTRIES if lets_through(*entry[:2]) is not entry[2]
-    ] == []
-
-
 def test_hostile_entry_is_refused_and_named():
     for pattern in NO_ENTRIES:
         with pytest.raises(
@@ -127,17 +96,7 @@ def test_hostile_entry_is_refused_and_named():
         assert str(caught.value).startswith(ascii(pattern.strip()[:80]))
 
 
-def test_no_entry_lets_an_address_through_that_names_a_next_hop():
-    """The domain's mail server may send it on to anybody, so neither the domain nor the
-    whole address is enough.
-    """
-    for address in (
-        "eve%evil.example@x.example",
-        "evil.example!eve@x.example",
-        "a!b%c@sub.x.example",
-    ):
-        assert patterns_for(clean_address(address)) == []
-    # An entry that was stored before is found to be taken out.
+def test_stored_entry_that_names_a_next_hop_can_be_taken_out():
     assert [stored_pattern(one) for one in ("Eve%a@x.example", "X.Example.")] == [
         "Eve%a@x.example",
         "x.example",
