@@ -244,6 +244,10 @@ def test_missing_headers_are_filled_from_the_envelope(
     assert email.status == Status.UNREAD
     assert email.metadata["auto_submitted"] == "auto-generated"
     assert "envelope_from" not in email.metadata
+    email.delete()
+    # Words of a stranger are no fact for clients.
+    assert deliver(client, mail(), sender='"send it now"@x.example') == 250
+    assert "envelope_from" not in received().metadata
 
 
 def outgoing(world: World, message_id: str = OURS, **fields: str | bool) -> Email:
