@@ -75,18 +75,23 @@ def desk(tenant, proxy):
 
 
 @pytest.fixture
-def ida(desk):
-    return make_person("ida@yourteam.example", "Ida Lindqvist", "admin").actor(
-        surface="web"
-    )
+def change(desk):
+    """A function that changes a list of the desk, as an admin does."""
+    ida = make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
+    actor = ida.actor(surface="web")
 
+    def make(
+        pattern, mode="enforce", scope=None, kind="restriction", version=0, **wanted
+    ):
+        return apply_change(
+            scope=scope or ListScope(),
+            kind=kind,
+            change=Change(mode=mode, put=(WantedEntry(pattern, **wanted),)),
+            version=version,
+            actor=actor,
+        )
 
-def change(
-    ida, scope, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted
-):
-    put = tuple(WantedEntry(one, **wanted) for one in patterns)
-    made = Change(mode=mode, put=put, remove=tuple(remove))
-    return apply_change(scope=scope, kind=kind, change=made, version=version, actor=ida)
+    return make
 
 
 def push(*, at_once=True, kind="restriction", **options):
@@ -131,18 +136,16 @@ def pushes():
 
 
 def test_lists_of_all_connection_and_mailbox_stand_at_the_gate_as_one_and_it_judges_by_it(
-    desk, ida, tenant
+    desk, change, tenant
 ):
     mailbox = desk.mailboxes.get()
-    change(ida, ListScope(), "northwind.example", mode="monitor")
+    change("northwind.example", mode="monitor")
     change(
-        ida,
-        ListScope(connection=desk.pk),
         "*.fabrikam.example",
-        mode="enforce",
+        scope=ListScope(connection=desk.pk),
         note="the\nfair",
     )
-    change(ida, ListScope(mailbox=mailbox.pk), "lee@contoso.example", mode="off")
+    change("lee@contoso.example", scope=ListScope(mailbox=mailbox.pk), mode="off")
     assert push() == "pushed"
     assert at_gate(tenant) == (
         "enforce",
@@ -165,13 +168,13 @@ def test_lists_of_all_connection_and_mailbox_stand_at_the_gate_as_one_and_it_jud
 
 
 @pytest.mark.slow
-def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(desk, ida, tenant):
+def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(
+    desk, change, tenant
+):
     soon = timezone.now() + timedelta(days=1)
-    change(ida, ListScope(), "a.example", mode="enforce", expires_at=soon)
-    change(ida, ListScope(connection=desk.pk), "a.example", mode="enforce", note="kept")
+    change("a.example", expires_at=soon)
+    change("a.example", scope=ListScope(connection=desk.pk), note="kept")
     change(
-        ida,
-        ListScope(),
         "b.example",
         version=1,
         expires_at=timezone.now() - timedelta(seconds=1),
@@ -186,9 +189,9 @@ def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(desk, ida, t
 
 
 def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(
-    desk, ida, tenant
+    change, tenant
 ):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+    change("northwind.example")
     lists = Allowlist.objects.get(kind="restriction")
     AllowEntry.objects.create(
         allowlist=lists, pattern="eve%evil.example@northwind.example"
@@ -199,14 +202,12 @@ def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(
 
 @pytest.mark.slow
 def test_bypass_on_trial_lets_nobody_skip_because_another_is_in_force(
-    desk, ida, tenant
+    desk, change, tenant
 ):
-    change(ida, ListScope(), "tried.example", mode="monitor", kind="bypass")
+    change("tried.example", mode="monitor", kind="bypass")
     change(
-        ida,
-        ListScope(connection=desk.pk),
         "northwind.example",
-        mode="enforce",
+        scope=ListScope(connection=desk.pk),
         kind="bypass",
     )
     assert push(kind="bypass") == "waits for a code"
@@ -243,11 +244,11 @@ MORE_FAULTS = {
     ids=["PUT", "all of PUT", "all of GET"],
 )
 def test_fault_while_read_or_written_ends_in_the_right_list(
-    desk, ida, tenant, proxy, method, faults
+    change, tenant, proxy, method, faults
 ):
     wrong = {}
     for number, (name, fault) in enumerate(faults.items()):
-        change(ida, ListScope(), f"n{number}.example", mode="enforce", version=number)
+        change(f"n{number}.example", version=number)
 
         def at_the_right_call(exchange, fault=fault):
             (fault if exchange.request.method == method else wire.pass_on)(exchange)
@@ -269,8 +270,8 @@ def test_fault_while_read_or_written_ends_in_the_right_list(
 
 
 @pytest.mark.slow
-def test_gate_that_is_away_is_tried_again_later_and_later(desk, ida, tenant, proxy):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+def test_gate_that_is_away_is_tried_again_later_and_later(change, tenant, proxy):
+    change("northwind.example")
     waits = []
     with proxy.refusing():
         for _ in range(7):
@@ -283,8 +284,8 @@ def test_gate_that_is_away_is_tried_again_later_and_later(desk, ida, tenant, pro
     assert is_there()
 
 
-def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(desk, ida, tenant):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(change, tenant):
+    change("northwind.example")
     push()
     theirs = {
         "kind": "restriction",
@@ -293,7 +294,7 @@ def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(desk, ida, 
         "entries": ["evil.example"],
     }
     ok(tenant.put(f"{tenant.base}/allowlist", **theirs))
-    change(ida, ListScope(), "contoso.example", version=1)
+    change("contoso.example", version=1)
     assert push() == "pushed"
     assert at_gate(tenant) == ("enforce", ["contoso.example", "northwind.example"], 3)
     assert (
@@ -303,8 +304,8 @@ def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(desk, ida, 
 
 
 @pytest.mark.slow
-def test_change_between_read_and_write_is_pushed_over_too(desk, ida, tenant, proxy):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+def test_change_between_read_and_write_is_pushed_over_too(change, tenant, proxy):
+    change("northwind.example")
     theirs = {
         "kind": "restriction",
         "mode": "monitor",
@@ -323,12 +324,12 @@ def test_change_between_read_and_write_is_pushed_over_too(desk, ida, tenant, pro
     assert "at the same moment" in pushes().get().detail.fields["explanation"]
 
 
-def test_change_made_while_one_is_pushed_is_pushed_next(desk, ida, tenant, proxy):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+def test_change_made_while_one_is_pushed_is_pushed_next(change, tenant, proxy):
+    change("northwind.example")
 
     def meanwhile(exchange):
         if exchange.request.method == "PUT":
-            change(ida, ListScope(), "contoso.example", version=1)
+            change("contoso.example", version=1)
             # Runs in the proxy's thread.
             database.close()
         wire.pass_on(exchange)
@@ -342,8 +343,8 @@ def test_change_made_while_one_is_pushed_is_pushed_next(desk, ida, tenant, proxy
     assert is_there()
 
 
-def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, proxy):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+def test_worker_that_slept_past_its_lease_overwrites_nothing(change, tenant, proxy):
+    change("northwind.example")
     asleep = threading.Event()
     awake = threading.Event()
 
@@ -360,7 +361,7 @@ def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, 
         sleeper.start()
         assert asleep.wait(120)
     GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
-    change(ida, ListScope(), "contoso.example", version=1)
+    change("contoso.example", version=1)
     assert push() == "pushed"
     awake.set()
     sleeper.join(120)
@@ -372,9 +373,9 @@ def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, 
 
 @pytest.mark.slow
 def test_worker_that_slept_after_it_wrote_leaves_the_newer_note_alone(
-    desk, ida, tenant, proxy
+    change, tenant, proxy
 ):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+    change("northwind.example")
     GateList.objects.ensure()
     hold = wire.Hold(after_answer=True)
 
@@ -386,7 +387,7 @@ def test_worker_that_slept_after_it_wrote_leaves_the_newer_note_alone(
         sleeper.start()
         hold.wait()
     GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
-    change(ida, ListScope(), "contoso.example", version=1)
+    change("contoso.example", version=1)
     assert push() == "pushed"
     hold.release()
     sleeper.join(120)
@@ -404,9 +405,9 @@ def _push_in_a_thread():
 
 
 def test_killed_between_write_and_note_the_next_finds_it_there(
-    desk, ida, tenant, monkeypatch
+    change, tenant, monkeypatch
 ):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+    change("northwind.example")
 
     def die(*_, **__):
         raise SystemExit
@@ -423,9 +424,11 @@ def test_killed_between_write_and_note_the_next_finds_it_there(
 
 
 @pytest.mark.slow
-def test_without_an_admin_key_nobody_is_asked_until_one_comes(desk, ida, tenant, proxy):
+def test_without_an_admin_key_nobody_is_asked_until_one_comes(
+    desk, change, tenant, proxy
+):
     type(desk).objects.update(admin_key="")
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+    change("northwind.example")
     assert push() == "not due"
     assert proxy.seen == []
     desk.admin_key = tenant.keys["admin"]
@@ -434,8 +437,8 @@ def test_without_an_admin_key_nobody_is_asked_until_one_comes(desk, ida, tenant,
 
 
 @pytest.mark.slow
-def test_multimail_without_lists_is_explained_and_asked_seldom(desk, ida, proxy):
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+def test_multimail_without_lists_is_explained_and_asked_seldom(change, proxy):
+    change("northwind.example")
     with proxy.fault(wire.answering(404), kind=OTHER):
         assert push() == "not now"
     assert gate_row().last_error == gates.NO_LISTS
@@ -443,12 +446,12 @@ def test_multimail_without_lists_is_explained_and_asked_seldom(desk, ida, proxy)
 
 
 @pytest.mark.slow
-def test_gate_that_wants_an_operators_code_gets_it(desk, ida, tenant):
+def test_gate_that_wants_an_operators_code_gets_it(desk, change, tenant):
     tenant.add_key("party", "admin", "send")
     type(desk).objects.filter(pk=desk.pk).update(admin_key="")
     desk.admin_key = tenant.keys["party"]
     desk.save(update_fields=["admin_key"])
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+    change("northwind.example")
     assert push() == "waits for a code"
     assert gate_row().last_error.startswith(gates.WAITS_FOR_CODE)
     assert push(approval_code="wrong") == "not now"
@@ -458,10 +461,10 @@ def test_gate_that_wants_an_operators_code_gets_it(desk, ida, tenant):
 
 
 @pytest.mark.slow
-def test_mailbox_that_came_later_gets_the_lists_that_concern_it(desk, ida, tenant):
+def test_mailbox_that_came_later_gets_the_lists_that_concern_it(desk, change, tenant):
     GateList.objects.all().delete()
     Mailbox.objects.all().delete()
-    change(ida, ListScope(), "northwind.example", mode="enforce")
+    change("northwind.example")
     assert GateList.objects.count() == 0
     desk.mailboxes.create(upstream_id=tenant.mailbox, address=tenant.address)
     assert push() == "pushed"

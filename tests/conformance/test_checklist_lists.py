@@ -3,7 +3,7 @@
 Lines 33 and 34, of the lists, are proven with the gateway's own tests.
 """
 
-from tests.conformance.tenant import ok, unique
+from tests.conformance.tenant import ids_of, ok, unique
 
 INSIDER = "dana@northwind.example"
 OUTSIDER = "mallory@outside.example"
@@ -125,9 +125,7 @@ def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
     rows = {row["id"]: row for row in tenant.pending()}
     assert rows[live["id"]]["sandbox"] is False
     assert rows[trial["id"]]["sandbox"] is True
-    assert [row["id"] for row in tenant.pending(key="sandbox oversight")] == [
-        trial["id"]
-    ]
+    assert ids_of(tenant.pending(key="sandbox oversight")) == [trial["id"]]
     assert (
         tenant.decide(live["id"], "approve", key="sandbox oversight").status_code == 404
     )

@@ -7,7 +7,7 @@ import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from multimail import AsyncMultiMail, MultiMail
 
-from tests.conformance.tenant import unique
+from tests.conformance.tenant import ids_of, unique
 
 FILE = bytes(range(256)) * 3
 
@@ -103,7 +103,7 @@ def use_messages(sdk, tenant):
         == 1
     )
     listed = sdk("agent", "list_emails", tenant.mailbox)["emails"]
-    assert [row["id"] for row in listed] == [sent["id"]]
+    assert ids_of(listed) == [sent["id"]]
     assert (
         sdk("agent", "list_emails", tenant.mailbox, direction="inbound")["emails"] == []
     )
@@ -125,7 +125,7 @@ def use_replies(sdk, tenant):
     )
     assert reply["thread_id"] == received["thread_id"]
     thread = sdk("agent", "get_thread", tenant.mailbox, received["thread_id"])
-    assert [row["id"] for row in thread["emails"]] == [received["id"], reply["id"]]
+    assert ids_of(thread["emails"]) == [received["id"], reply["id"]]
     assert (
         sdk("agent", "cancel_email", tenant.mailbox, reply["id"])["status"]
         == "cancelled"
@@ -146,7 +146,7 @@ def use_tags(sdk, tenant, email_id):
 
 
 def use_oversight(sdk, tenant, email_id):
-    assert [row["id"] for row in sdk("oversight", "list_pending")] == [email_id]
+    assert ids_of(sdk("oversight", "list_pending")) == [email_id]
     decided = sdk("oversight", "decide", email_id, "approve", reason="looks right")
     assert decided["status"] == "approved_and_sent"
     assert decided["reason"] == "looks right"
@@ -162,11 +162,9 @@ def use_contacts(sdk):
     assert {row["email"] for row in sdk("read", "list_contacts")} >= {
         "dana@northwind.example"
     }
-    assert [row["id"] for row in sdk("read", "list_contacts", q="dana fox")] == [
-        made["id"]
-    ]
+    assert ids_of(sdk("read", "list_contacts", q="dana fox")) == [made["id"]]
     sdk("admin", "delete_contact", made["id"])
-    assert made["id"] not in [row["id"] for row in sdk("read", "list_contacts")]
+    assert made["id"] not in ids_of(sdk("read", "list_contacts"))
 
 
 def use_keys(sdk, tenant):
@@ -192,7 +190,7 @@ def use_webhooks(sdk, tenant):
         secret="geheimnis",
     )
     assert made["signing_secret"] == "geheimnis"
-    assert [row["id"] for row in sdk("admin", "list_webhooks")] == [made["id"]]
+    assert ids_of(sdk("admin", "list_webhooks")) == [made["id"]]
     sdk("admin", "delete_webhook", made["id"])
     assert sdk("admin", "list_webhooks") == []
 
@@ -216,16 +214,16 @@ def use_mailboxes(sdk, tenant):
     shown = {row["id"]: row for row in sdk("read", "list_mailboxes")}
     assert shown[made["id"]]["display_name"] == "The second"
     sdk("admin", "delete_mailbox", made["id"])
-    assert [row["id"] for row in sdk("read", "list_mailboxes")] == [tenant.mailbox]
+    assert ids_of(sdk("read", "list_mailboxes")) == [tenant.mailbox]
 
 
 def use_domains(sdk):
     made = sdk("admin", "add_domain", f"{unique('d').replace(' ', '')}.example")
     assert made["status"] == "pending"
     assert sdk("admin", "verify_domain", made["id"])["status"] == "pending"
-    assert made["id"] in [row["id"] for row in sdk("admin", "list_domains")]
+    assert made["id"] in ids_of(sdk("admin", "list_domains"))
     sdk("admin", "delete_domain", made["id"])
-    assert made["id"] not in [row["id"] for row in sdk("admin", "list_domains")]
+    assert made["id"] not in ids_of(sdk("admin", "list_domains"))
 
 
 def use_suppressions(sdk, tenant):

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.conformance.tenant import ok, unique
+from tests.conformance.tenant import ids_of, ok, unique
 
 # Contract 6.2: each event, its aliases, and the action that causes it.
 SPELLINGS = {
@@ -217,7 +217,7 @@ def test_secret_stands_in_no_list_and_no_log(tenant):
     tenant.wait_for_events(hook)
     listed = tenant.call("GET", "/v1/webhooks", key="admin")
     assert listed.json()["webhooks"] == listed.json()["subscriptions"]
-    assert [row["id"] for row in listed.json()["webhooks"]] == [hook["id"]]
+    assert ids_of(listed.json()["webhooks"]) == [hook["id"]]
     for path in ("/v1/webhooks", "/v1/webhook-deliveries", "/v1/audit-log"):
         assert "my own secret" not in tenant.call("GET", path, key="admin").text
     assert (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.models import ApprovalRequest
-from tests.conformance.tenant import ok
+from tests.conformance.tenant import ids_of, ok
 
 PAGE = Path(__file__).parents[2] / "docs/mcp-tools.md"
 
@@ -132,8 +132,8 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
             labelled = use(tool, **ids)
             assert labelled["id"] == received["id"]
             assert labelled["status"] == status
-        assert [row["id"] for row in use("list_spam")["emails"]] == listed
-        assert [row["id"] for row in use("check_inbox")["emails"]] == (
+        assert ids_of(use("list_spam")["emails"]) == listed
+        assert ids_of(use("check_inbox")["emails"]) == (
             [] if listed else [received["id"]]
         )
     assert use("report_spam", None, 409, email=sent["id"])["code"] == "not_received"
@@ -149,7 +149,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
         {"name": "Dana", "email": "dana@northwind.example", "tags": ["a"]},
         201,
     )["id"]
-    assert [row["id"] for row in use("search_contacts")["contacts"]] == [contact]
+    assert ids_of(use("search_contacts")["contacts"]) == [contact]
     assert use("delete_contact", contact=contact)["deleted"] is True
     account = use("get_account")
     assert account["enforcement_tier"] == "none"
@@ -194,7 +194,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
         assert "operator" in use(tool, body, 501, key=None)["error"]
 
     # Settings.
-    assert [box["id"] for box in use("list_mailboxes")["mailboxes"]] == [tenant.mailbox]
+    assert ids_of(use("list_mailboxes")["mailboxes"]) == [tenant.mailbox]
     assert (
         use("update_mailbox", {"forward_inbound": True}, key="admin")["forward_inbound"]
         == 1
@@ -271,9 +271,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
         "events": ["message.received", "oversight.pending"],
     }
     hook_id = use("create_webhook", hook, 201, key="admin")["id"]
-    assert [row["id"] for row in use("list_webhooks", key="admin")["webhooks"]] == [
-        hook_id
-    ]
+    assert ids_of(use("list_webhooks", key="admin")["webhooks"]) == [hook_id]
     assert use("delete_webhook", key="admin", hook=hook_id)["status"] == "deleted"
 
     # Permanent deletions.

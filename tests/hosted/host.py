@@ -35,6 +35,10 @@ LIST_PARAMETERS = (
 )
 
 
+# A status and a body: an object, or bytes.
+Answer = tuple[int, Any]
+
+
 class Refused(Exception):
     """An answer other than success."""
 
@@ -149,7 +153,7 @@ class Route:
     scopes: tuple[str, ...]
     query: frozenset[str]
     body: frozenset[str]
-    act: Callable[["Host", Asked], tuple[int, Any]]
+    act: Callable[["Host", Asked], Answer]
 
 
 ROUTES: list[Route] = []
@@ -164,8 +168,8 @@ def call(
     pattern = re.compile(path.replace("{}", "([^/]+)"))
 
     def register(
-        act: Callable[["Host", Asked], tuple[int, Any]],
-    ) -> Callable[["Host", Asked], tuple[int, Any]]:
+        act: Callable[["Host", Asked], Answer],
+    ) -> Callable[["Host", Asked], Answer]:
         known = frozenset(query.split()), frozenset(body.split())
         ROUTES.append(Route(method, pattern, tuple(scope.split()), *known, act))
         return act
@@ -238,7 +242,7 @@ class Host:
 
     def _answer(
         self, method: str, path: str, query: dict[str, str], body: Any, secret: str
-    ) -> tuple[int, Any]:
+    ) -> Answer:
         key = self.keys.get(secret)
         if key is None or not key.is_active:
             raise Refused(401, "This API key is missing, unknown or revoked.")
@@ -295,7 +299,7 @@ class Host:
                 422, "Unknown field: " + ", ".join(named) + ".", field=named[0]
             )
 
-    def _change(self, route: Route, asked: Asked) -> tuple[int, Any]:
+    def _change(self, route: Route, asked: Asked) -> Answer:
         temper = self.temper
         if temper.breaks_before:
             temper.breaks_before -= 1
@@ -421,9 +425,7 @@ class Host:
             for file in mail.attachments
         ]
 
-    def page(
-        self, name: str, rows: list[Any], asked: Asked, **more: Any
-    ) -> tuple[int, Any]:
+    def page(self, name: str, rows: list[Any], asked: Asked, **more: Any) -> Answer:
         """Return one page of a list."""
         size = min(
             int(asked.query.get("limit") or self.temper.page_size),
@@ -529,7 +531,7 @@ class Host:
 
     # --- sending ---
 
-    def _send(self, asked: Asked, mailbox: Mailbox, *, status: str) -> tuple[int, Any]:
+    def _send(self, asked: Asked, mailbox: Mailbox, *, status: str) -> Answer:
         mode = asked.text("oversight_mode") or mailbox.oversight_mode
         if mode not in STRICTNESS:
             raise Refused(
@@ -570,12 +572,12 @@ class Host:
         }
 
     @call("POST", "/v1/mailboxes/{}/send", "send", body=SEND_FIELDS)
-    def send(self, asked: Asked) -> tuple[int, Any]:
+    def send(self, asked: Asked) -> Answer:
         """Send from a mailbox, in the current dialect."""
         return self._send(asked, self.mailbox(asked.parts[0]), status="pending_scan")
 
     @call("POST", "/v1/send_email", "send", body=FLAT_FIELDS)
-    def send_flat(self, asked: Asked) -> tuple[int, Any]:
+    def send_flat(self, asked: Asked) -> Answer:
         """Send as the page on Discord bots does."""
         return self._send(
             asked, self.mailbox(asked.text("from", "mailbox")), status="queued"
@@ -584,7 +586,7 @@ class Host:
     # --- reading ---
 
     @call("GET", "/v1/mailboxes/{}/emails", "read", query=LIST_PARAMETERS)
-    def list_emails(self, asked: Asked) -> tuple[int, Any]:
+    def list_emails(self, asked: Asked) -> Answer:
         """List a mailbox, newest first."""
         mailbox = self.mailbox(asked.parts[0])
         status = asked.query.get("status", "")
@@ -598,7 +600,7 @@ class Host:
         ]
         return self.page("emails", rows, asked)
 
-    def _read(self, mail: Mail) -> tuple[int, Any]:
+    def _read(self, mail: Mail) -> Answer:
         if mail.status == "unread":
             mail.status = "read"
         return 200, {
@@ -609,7 +611,7 @@ class Host:
         }  # fmt: skip
 
     @call("GET", "/v1/mailboxes/{}/emails/{}", "read")
-    def read_email(self, asked: Asked) -> tuple[int, Any]:
+    def read_email(self, asked: Asked) -> Answer:
         """Read one message, which marks it as read."""
         mail = self.mail(asked.parts[1])
         if mail.mailbox is not self.mailbox(asked.parts[0]):
@@ -617,7 +619,7 @@ class Host:
         return self._read(mail)
 
     @call("GET", "/v1/mailboxes/{}/threads/{}", "read")
-    def read_thread(self, asked: Asked) -> tuple[int, Any]:
+    def read_thread(self, asked: Asked) -> Answer:
         """List the messages of a thread, without bodies."""
         mails = [
             mail for mail in self.mails.values() if mail.thread_id == asked.parts[1]
@@ -634,7 +636,7 @@ class Host:
         }  # fmt: skip
 
     @call("GET", "/v1/mailboxes/{}/emails/{}/attachments/{}", "read")
-    def download(self, asked: Asked) -> tuple[int, Any]:
+    def download(self, asked: Asked) -> Answer:
         """Return the bytes of a file."""
         files = self.mail(asked.parts[1]).attachments
         found = next((file for file in files if file["name"] == asked.parts[2]), None)
@@ -647,7 +649,7 @@ class Host:
     @call(
         "GET", "/v1/oversight/pending", "oversight oversight_read", query="limit cursor"
     )
-    def list_pending(self, asked: Asked) -> tuple[int, Any]:
+    def list_pending(self, asked: Asked) -> Answer:
         """List what is held, oldest first, as the OpenAPI document has its rows."""
         rows = []
         for mail in self.mails.values():
@@ -667,7 +669,7 @@ class Host:
         return self.page("emails", rows, asked)
 
     @call("POST", "/v1/oversight/decide", "oversight", body="email_id action reason")
-    def decide_email(self, asked: Asked) -> tuple[int, Any]:
+    def decide_email(self, asked: Asked) -> Answer:
         """Approve or reject."""
         reason = asked.text("reason") if self.temper.takes_reason else ""
         if (
@@ -687,7 +689,7 @@ class Host:
     # --- the account ---
 
     @call("GET", "/v1/account")
-    def read_account(self, asked: Asked) -> tuple[int, Any]:
+    def read_account(self, asked: Asked) -> Answer:
         """Tell about the account."""
         if self.temper.account_needs_read and not {"read", "admin"} & set(
             asked.key.scopes
@@ -702,7 +704,7 @@ class Host:
         }  # fmt: skip
 
     @call("GET", "/v1/audit-log", "admin", query="limit cursor")
-    def read_audit_log(self, asked: Asked) -> tuple[int, Any]:
+    def read_audit_log(self, asked: Asked) -> Answer:
         """List decisions, newest first."""
         return self.page("entries", self.audit[::-1], asked)
 
@@ -715,7 +717,7 @@ class Host:
         }  # fmt: skip
 
     @call("GET", "/v1/mailboxes", "read")
-    def list_mailboxes(self, asked: Asked) -> tuple[int, Any]:
+    def list_mailboxes(self, asked: Asked) -> Answer:
         """List all mailboxes."""
         return 200, {
             "mailboxes": [self._box(mailbox) for mailbox in self.mailboxes.values()]
@@ -723,7 +725,7 @@ class Host:
 
     @call("PATCH", "/v1/mailboxes/{}", "admin", body="display_name oversight_mode auto_cc auto_bcc forward_inbound "
           "signature_block webhook_url oversight_webhook_url")  # fmt: skip
-    def change_mailbox(self, asked: Asked) -> tuple[int, Any]:
+    def change_mailbox(self, asked: Asked) -> Answer:
         """Make a mailbox stricter, or call it something else."""
         mailbox = self.mailbox(asked.parts[0])
         mode = asked.text("oversight_mode")
@@ -734,7 +736,7 @@ class Host:
         return 200, {"status": "updated"}
 
     @call("GET", "/v1/mailboxes/{}/allowlist", "read")
-    def list_allowlist(self, asked: Asked) -> tuple[int, Any]:
+    def list_allowlist(self, asked: Asked) -> Answer:
         """List who skips approval."""
         mailbox = self.mailbox(asked.parts[0])
         entries = mailbox.allowlist
@@ -747,7 +749,7 @@ class Host:
     @call(
         "POST", "/v1/mailboxes/{}/allowlist", "admin", body="pattern note approval_code"
     )
-    def add_allowlist_entry(self, asked: Asked) -> tuple[int, Any]:
+    def add_allowlist_entry(self, asked: Asked) -> Answer:
         """Ask for a code, then add an entry."""
         entries = self.mailbox(asked.parts[0]).allowlist
         pattern = asked.text("pattern")
@@ -770,12 +772,12 @@ class Host:
         return 201, entry
 
     @call("GET", "/v1/suppression", "read", query="limit cursor")
-    def list_suppression(self, asked: Asked) -> tuple[int, Any]:
+    def list_suppression(self, asked: Asked) -> Answer:
         """List addresses that get nothing any more."""
         return self.page("suppressions", self.suppressed[::-1], asked)
 
     @call("GET", "/v1/contacts", "read", query="q")
-    def list_contacts(self, asked: Asked) -> tuple[int, Any]:
+    def list_contacts(self, asked: Asked) -> Answer:
         """List contacts."""
         wanted = asked.query.get("q", "")
         return 200, {
@@ -785,7 +787,7 @@ class Host:
         }
 
     @call("POST", "/v1/contacts", "send", body="name email tags")
-    def add_contact(self, asked: Asked) -> tuple[int, Any]:
+    def add_contact(self, asked: Asked) -> Answer:
         """Add a contact."""
         self.number += 1
         named = {
@@ -799,7 +801,7 @@ class Host:
         return 201, self.contacts[-1]
 
     @call("GET", "/v1/api-keys", "admin")
-    def list_keys(self, asked: Asked) -> tuple[int, Any]:
+    def list_keys(self, asked: Asked) -> Answer:
         """List keys without their secrets."""
         shown = []
         for key in self.keys.values():
@@ -813,7 +815,7 @@ class Host:
         return 200, {"api_keys": shown}
 
     @call("GET", "/v1/domains", "admin")
-    def list_domains(self, asked: Asked) -> tuple[int, Any]:
+    def list_domains(self, asked: Asked) -> Answer:
         """List the one domain."""
         verified = dict.fromkeys(
             ("dkim_verified", "spf_verified", "mx_verified", "return_path_verified"),
@@ -834,7 +836,7 @@ class Host:
         return shown | {"created_at": hook.created_at}
 
     @call("GET", "/v1/webhooks", "admin")
-    def list_webhooks(self, asked: Asked) -> tuple[int, Any]:
+    def list_webhooks(self, asked: Asked) -> Answer:
         """List subscriptions, without secrets."""
         return 200, {
             "subscriptions": [
@@ -848,7 +850,7 @@ class Host:
         "admin",
         body="url events mailbox_id secret approval_code",
     )
-    def create_webhook(self, asked: Asked) -> tuple[int, Any]:
+    def create_webhook(self, asked: Asked) -> Answer:
         """Subscribe an address."""
         url = asked.text("url")
         names = asked.body.get("events") or []
@@ -877,13 +879,13 @@ class Host:
         return self.webhooks[asked.parts[0]]
 
     @call("GET", "/v1/webhooks/{}", "admin")
-    def read_webhook(self, asked: Asked) -> tuple[int, Any]:
+    def read_webhook(self, asked: Asked) -> Answer:
         """Show one subscription with its secret."""
         hook = self._hook(asked)
         return 200, {**self._subscription(hook), "signing_secret": hook.secret}
 
     @call("GET", "/v1/webhook-deliveries", "admin", query="limit cursor")
-    def list_deliveries(self, asked: Asked) -> tuple[int, Any]:
+    def list_deliveries(self, asked: Asked) -> Answer:
         """List what was delivered, newest first."""
         rows = [
             {
