@@ -80,10 +80,8 @@ class NewPasswordForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("password") and cleaned.get("password_again") not in (
-            None,
-            cleaned["password"],
-        ):
+        again = cleaned.get("password_again")
+        if again is not None and cleaned.get("password", again) != again:
             self.add_error("password_again", "The two passwords are not the same.")
         return cleaned
 

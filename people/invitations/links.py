@@ -23,6 +23,7 @@ from people.roles.grants import (
     add_grant,
     check_covers,
     is_self,
+    key_of,
     lock_actor,
     lock_for,
     lock_people,
@@ -83,14 +84,13 @@ def _locked_inviter(
     if not roles:
         raise NotYours("Choose at least one role.")
     known = Person.objects.filter(email=email).first()
-    if known is not None and is_self(now, known):
+    if known and is_self(now, known):
         raise NotYours("This is your own address. You cannot give yourself a role.")
-    if known is not None and not known.is_active:
+    if known and not known.is_active:
         raise NotYours(
             "The account with this address is deactivated. Reactivate it on its page."
         )
-    targets = all_targets()
-    if any(target.value not in targets for _, target in roles):
+    if not all_targets().keys() >= {target.value for _, target in roles}:
         raise NotYours("The connection or mailbox of a role is no longer there.")
     return now
 
@@ -126,11 +126,13 @@ def invite(
     becomes void.
     """
     now = _locked_inviter(actor, email, roles)
-    own = Invitation.objects.filter(
-        kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now)
+    earlier = Invitation.objects.filter(
+        kind=Invitation.Kind.JOIN, invited_by_id=key_of(now)
     )
     # An operator's links are for the first admin, and there is only one of them.
-    (own.filter(email=email) if now.kind == "person" else own).withdraw()
+    if now.kind == "person":
+        earlier = earlier.filter(email=email)
+    earlier.withdraw()
     grants = [
         {"role": role.value, "connection": target.connection, "mailbox": target.mailbox}
         for role, target in roles
@@ -150,14 +152,13 @@ def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
         raise NotYours(
             "The scope of this invitation no longer exists. Invite them again."
         )
-    lasts = invitation.expires_at - invitation.created_at
     Invitation.objects.filter(pk=invitation.pk).withdraw()
     return invite(
         actor=actor,
         email=invitation.email,
         name=invitation.name,
         roles=roles,
-        lasts=lasts,
+        lasts=invitation.expires_at - invitation.created_at,
     )
 
 
@@ -210,12 +211,13 @@ def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
     """
     now, person = _locked_without_password(actor, person_id)
     Invitation.objects.passwords_of(person).withdraw()
-    kind = Invitation.Kind.PASSWORD
-    made = _make(
-        now,
-        Invitation(kind=kind, email=person.email, name=person.name, person=person),
-        PASSWORD_LASTS,
+    link = Invitation(
+        kind=Invitation.Kind.PASSWORD,
+        email=person.email,
+        name=person.name,
+        person=person,
     )
+    made = _make(now, link, PASSWORD_LASTS)
     details = {"person": str(person), "email": person.email, "until": _until(made)}
     record("person.password_link_made", actor=now, details=details, about=person)
     return made
@@ -255,13 +257,10 @@ def read_link(token: str) -> Link:
     invitation = links.filter(token_hash=hash_of(token)).first()
     if invitation is None:
         raise LinkNotGood(NOT_GOOD)
-    is_join = invitation.kind == Invitation.Kind.JOIN
-    person = (
-        Person.objects.filter(email=invitation.email).first()
-        if is_join
-        else invitation.person
-    )
-    link = Link(invitation, person, _stored_roles(invitation) if is_join else [])
+    link = Link(invitation, invitation.person, [])
+    if not link.is_for_password:
+        person = Person.objects.filter(email=invitation.email).first()
+        link = Link(invitation, person, _stored_roles(invitation))
     if not _maker_still_may(link):
         raise LinkNotGood(NOT_GOOD)
     return link
@@ -343,16 +342,7 @@ def _use(token: str) -> Link:
     """
     link = read_link(token)
     invitation = link.invitation
-    lock_people(
-        *(
-            key
-            for key in (
-                invitation.invited_by_id,
-                link.person.pk if link.person else None,
-            )
-            if key
-        )
-    )
+    lock_people(invitation.invited_by_id, link.person.pk if link.person else None)
     link = read_link(token)
     if not Invitation.objects.good().filter(pk=invitation.pk).update(accepted_at=Now()):
         raise LinkNotGood(NOT_GOOD)
@@ -390,15 +380,12 @@ def _stored_roles(
 ) -> list[tuple[Role, GrantTarget]]:
     """Return the roles of an invitation whose targets still exist."""
     targets = all_targets() if targets is None else targets
-    stored: list[dict[str, Any]] = invitation.grants
-    found = [
-        (
-            one["role"],
-            GrantTarget(connection=one["connection"], mailbox=one["mailbox"]).value,
-        )
-        for one in stored
-    ]
-    return [(Role(role), targets[value]) for role, value in found if value in targets]
+    roles = []
+    for grant in invitation.grants:
+        value = GrantTarget(grant["connection"], grant["mailbox"]).value
+        if value in targets:
+            roles.append((Role(grant["role"]), targets[value]))
+    return roles
 
 
 def _grant(person: Person, link: Link) -> None:
@@ -410,17 +397,11 @@ def _grant(person: Person, link: Link) -> None:
 def _make(actor: Actor, invitation: Invitation, lasts: timedelta) -> NewLink:
     token = new_token()
     invitation.token_hash = hash_of(token)
-    invitation.invited_by_id = _key_of(actor)
+    invitation.invited_by_id = key_of(actor)
     invitation.expires_at = Now() + lasts
     invitation.save()
     invitation.refresh_from_db()
-    return NewLink(
-        invitation, f"{settings.PUBLIC_URL}{reverse('join', kwargs={'token': token})}"
-    )
-
-
-def _key_of(actor: Actor) -> int | None:
-    return int(actor.id) if actor.kind == "person" else None
+    return NewLink(invitation, f"{settings.PUBLIC_URL}{reverse('join', args=[token])}")
 
 
 def _maker(link: Link) -> str:

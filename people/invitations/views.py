@@ -52,13 +52,11 @@ def _make(request: DeskRequest) -> HttpResponse:
     if not form.is_valid():
         wrong, sentence = first_error(form)
         return _form(request, status=422, wrong=wrong, error=sentence)
-    email = form.cleaned_data["email"]
-    name = form.cleaned_data["name"]
     try:
         made = invite(
             actor=request.actor,
-            email=email,
-            name=name,
+            email=form.cleaned_data["email"],
+            name=form.cleaned_data["name"],
             roles=form.wanted(),
             lasts=form.lasts(),
         )
@@ -113,11 +111,12 @@ def join_page(request: DeskRequest, token: str) -> HttpResponse:
             # The link does not sign in: a person with a second factor is still asked
             # for it.
             return render(request, "people/join_password_set.html")
-        return (
-            _accept(request, link, token)
-            if link.person
-            else _join(request, link, token)
-        )
+        if link.person is None:
+            return _join(request, link, token)
+        if not request.user.is_authenticated:
+            return _page(request, link, status=403)
+        accept_roles(token=token, actor=request.actor)
+        return redirect_with_notice(request, "You have the new roles.", "home")
     except LinkNotGood:
         return render(request, "people/join_not_good.html", status=404)
 
@@ -127,12 +126,11 @@ def _join(request: DeskRequest, link: Link, token: str) -> HttpResponse:
     form = JoinForm(request.POST, person=typed)
     if not form.is_valid():
         return _page(request, link, form=form, status=422)
-    cleaned = form.cleaned_data
     try:
         person = join(
             token=token,
-            name=cleaned["name"],
-            password=cleaned["password"],
+            name=form.cleaned_data["name"],
+            password=form.cleaned_data["password"],
             actor=request.actor,
         )
     except WrongPerson as error:
@@ -141,13 +139,6 @@ def _join(request: DeskRequest, link: Link, token: str) -> HttpResponse:
     record_authentication(request, person, method="password", email=person.email)
     # The set-up page for the first admin.
     return redirect("setup" if person.actor(surface="web").is_admin_of_all else "home")
-
-
-def _accept(request: DeskRequest, link: Link, token: str) -> HttpResponse:
-    if not request.user.is_authenticated:
-        return _page(request, link, status=403)
-    accept_roles(token=token, actor=request.actor)
-    return redirect_with_notice(request, "You have the new roles.", "home")
 
 
 def _is_somebody_else(request: DeskRequest, link: Link) -> bool:
@@ -165,18 +156,13 @@ def _page(
     error: str = "",
     status: int = 200,
 ) -> HttpResponse:
-    errors = (
-        {str(name): [str(one) for one in found] for name, found in form.errors.items()}
-        if form
-        else {}
-    )
     context = {
         "link": link,
         "invitation": link.invitation,
         "roles": [role_words(role.value, target.name) for role, target in link.roles],
         "is_somebody_else": _is_somebody_else(request, link),
         "name": request.POST.get("name", link.invitation.name)[:80],
-        "errors": errors,
+        "errors": form.errors if form else {},
         "error": error,
         "here": request.path,
     }

@@ -63,12 +63,14 @@ def _giving(
     )
 
 
-def _has_role(*, person_id: int, role: Role, target: GrantTarget, **_: Any) -> bool:
-    return Grant.objects.filter(person=person_id, role=role, **_where(target)).exists()
-
-
 @atomic_with_retry
-@second_admin("Role", words=_giving, tightens=_has_role)
+@second_admin(
+    "Role",
+    words=_giving,
+    tightens=lambda person_id, role, target, **_: Grant.objects.filter(
+        person=person_id, role=role, **_where(target)
+    ).exists(),
+)
 def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
     """Grant a person a role for a target that the actor is an admin of; False if they
     have it already.
@@ -128,15 +130,20 @@ def is_self(actor: Actor, person: Person) -> bool:
     return actor.kind == "person" and actor.id == str(person.pk)
 
 
-def lock_people(*keys: int) -> None:
+def key_of(actor: Actor) -> int | None:
+    """Return the key of the actor, where that is a person."""
+    return int(actor.id) if actor.kind == "person" else None
+
+
+def lock_people(*keys: int | None) -> None:
     """Lock these people and all admins of everything, in the order of their keys, for
     the rest of the transaction.
 
     So of two changes of admins, the second sees the result of the first. FOR NO KEY
     UPDATE is enough: rows that point to people need not wait.
     """
-    admins = list(Person.objects.admins_of_all().values_list("pk", flat=True))
-    wanted = Person.objects.filter(pk__in={*keys, *admins}).order_by("pk")
+    admins = Person.objects.admins_of_all().values_list("pk", flat=True)
+    wanted = Person.objects.filter(pk__in={*keys, *admins} - {None}).order_by("pk")
     list(
         wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)
     )
@@ -146,10 +153,11 @@ def lock_actor(actor: Actor, *also: int) -> Actor:
     """Lock the actor and other people, and return the actor with the roles of this
     moment.
     """
-    lock_people(*also, *([int(actor.id)] if actor.kind == "person" else []))
-    if actor.kind != "person":
+    key = key_of(actor)
+    lock_people(*also, key)
+    if key is None:
         return actor
-    person = Person.objects.filter(pk=int(actor.id)).first()
+    person = Person.objects.filter(pk=key).first()
     if person is None:
         raise NotYours("Your own roles have changed. Reload the page.")
     now = person.actor(surface=actor.surface, address=actor.address)
@@ -162,9 +170,9 @@ def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
     """
     now = lock_actor(actor, person_id)
     person = Person.objects.read_by(now).filter(pk=person_id).first()
-    if person is None:
-        raise NotYours("There is no such person, or you do not manage them.")
-    return now, person
+    if person:
+        return now, person
+    raise NotYours("There is no such person, or you do not manage them.")
 
 
 def check_covers(actor: Actor, person: Person) -> None:
@@ -178,9 +186,7 @@ def check_covers(actor: Actor, person: Person) -> None:
 
 
 def check_admin_left(without: Person) -> None:
-    """Raise LastAdmin if nobody else is an admin of everything. The admins must be
-    locked.
-    """
+    """Raise LastAdmin if nobody else is an admin of everything; the admins are locked."""
     if is_last_admin(without):
         raise LastAdmin(
             f"{without} is the last admin of everything. Make somebody else an admin first."

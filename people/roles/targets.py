@@ -55,14 +55,11 @@ def target_of(grant: Grant) -> GrantTarget:
     """Return a grant's target; its connection and mailbox must be prefetched with
     select_related.
     """
-    if grant.mailbox is not None:
-        return GrantTarget(
-            connection=grant.mailbox.connection_id,
-            mailbox=grant.mailbox_id,
-            name=str(grant.mailbox),
-        )
+    mailbox = grant.mailbox
+    if mailbox is not None:
+        return GrantTarget(mailbox.connection_id, mailbox.pk, str(mailbox))
     if grant.connection is not None:
-        return GrantTarget(connection=grant.connection_id, name=str(grant.connection))
+        return GrantTarget(grant.connection_id, name=str(grant.connection))
     return GrantTarget()
 
 
@@ -71,13 +68,11 @@ def all_targets() -> dict[str, GrantTarget]:
     connections.
     """
     live = Connection.objects.filter(removed_at=None).order_by("name", "pk")
+    mailboxes = Mailbox.objects.filter(connection__in=live).order_by("address", "pk")
     targets = [
         GrantTarget(),
-        *(GrantTarget(connection=one.pk, name=str(one)) for one in live),
-    ]
-    targets += [
-        GrantTarget(connection=one.connection_id, mailbox=one.pk, name=str(one))
-        for one in Mailbox.objects.filter(connection__in=live).order_by("address", "pk")
+        *(GrantTarget(one.pk, name=str(one)) for one in live),
+        *(GrantTarget(one.connection_id, one.pk, str(one)) for one in mailboxes),
     ]
     return {target.value: target for target in targets}
 
@@ -101,12 +96,10 @@ def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:
 def common_target(targets: Iterable[GrantTarget]) -> GrantTarget:
     """Return the narrowest target that includes all of these; without any, everything."""
     found = set(targets)
-    connections = {one.connection for one in found}
     if len(found) == 1:
         return found.pop()
-    if len(connections) == 1 and (connection := connections.pop()) is not None:
-        return GrantTarget(connection=connection)
-    return GrantTarget()
+    connections = {one.connection for one in found}
+    return GrantTarget(connections.pop() if len(connections) == 1 else None)
 
 
 def widest_first(grants: Iterable[Grant]) -> list[Grant]:
@@ -125,10 +118,8 @@ def is_covered_by(actor: Actor, grants: Iterable[Grant]) -> bool:
     """Whether the actor is an admin of every target of these grants; without grants,
     whether of everything.
     """
-    return all(
-        is_admin_of(actor, target)
-        for target in [target_of(grant) for grant in grants] or [GrantTarget()]
-    )
+    targets = [target_of(grant) for grant in grants] or [GrantTarget()]
+    return all(is_admin_of(actor, target) for target in targets)
 
 
 def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
@@ -148,10 +139,8 @@ def role_words(role: str, target_name: str) -> str:
 
 def in_words(grants: Iterable[Grant]) -> str:
     """Describe grants in one line, for the ledger and for pages."""
-    return (
-        ", ".join(role_words(one.role, target_of(one).name) for one in grants)
-        or "no role"
-    )
+    words = [role_words(one.role, target_of(one).name) for one in grants]
+    return ", ".join(words) or "no role"
 
 
 class GrantTargetForm(forms.Form):
