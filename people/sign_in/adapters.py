@@ -65,15 +65,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             description, icon = _METHODS[method["id"]]
             methods.append({**method, "description": description, "icon": icon})
         if not methods and user.is_authenticated and settings.OIDC_ISSUER:
-            description = f"Use {settings.OIDC_NAME}"
-            methods = [
+            methods.append(
                 {
                     "id": "provider",
-                    "description": description,
+                    "description": f"Use {settings.OIDC_NAME}",
                     "icon": "link",
                     "url": reverse("oidc-login"),
                 }
-            ]
+            )
         return methods
 
 

@@ -57,9 +57,8 @@ def _on_failed(
     credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any
 ) -> None:
     tried = str(credentials.get("email") or credentials.get("username") or "")[:200]
-    record(
-        "person.sign_in_failed", actor=actor_of(request, None), details={"email": tried}
-    )
+    actor = actor_of(request, None)
+    record("person.sign_in_failed", actor=actor, details={"email": tried})
 
 
 @receiver(user_logged_out)
@@ -75,8 +74,5 @@ def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
 def _on_proved(request: HttpRequest, user: Any, method: str, **more: Any) -> None:
     if more.get("reauthenticated"):
         renew_session(request)
-        record(
-            "person.reauthenticated",
-            actor=actor_of(request, user),
-            details={"by": method},
-        )
+        actor = actor_of(request, user)
+        record("person.reauthenticated", actor=actor, details={"by": method})

@@ -100,13 +100,8 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
             "This is not the app's current code. Wait for the next one and enter that."
         )
     # Mark the code as used, so that it cannot also sign in.
-    _add(
-        actor,
-        person,
-        APP,
-        KINDS[APP.value],
-        {"secret": encrypt(secret), "used": counter},
-    )
+    data = {"secret": encrypt(secret), "used": counter}
+    _add(actor, person, APP, KINDS[APP.value], data)
 
 
 @atomic_with_retry
@@ -119,13 +114,8 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
         raise FactorNotAllowed(
             f"You have {MAX_PASSKEYS} passkeys. Remove one that you do not use."
         )
-    _add(
-        actor,
-        person,
-        PASSKEY,
-        f"{KINDS[PASSKEY.value]} {name}",
-        {"name": name, "credential": credential},
-    )
+    data = {"name": name, "credential": credential}
+    _add(actor, person, PASSKEY, f"{KINDS[PASSKEY.value]} {name}", data)
 
 
 @atomic_with_retry
@@ -190,8 +180,11 @@ def _protects_nothing(*, person: Person, **_: Any) -> bool:
     """Whether the person has no factor, or no role into which a password alone would
     lead then.
     """
-    has_role = person.is_active and Grant.objects.filter(person=person).exists()
-    return not has_role or not factors_of(person.pk)
+    return not (
+        person.is_active
+        and Grant.objects.filter(person=person).exists()
+        and has_second_factor(person.pk)
+    )
 
 
 @atomic_with_retry
@@ -214,24 +207,20 @@ _RULES = ("no second factor is needed", "a second factor is needed")
 
 def _needing_less(*, actor: Actor, role: Role, **_: Any) -> ChangeInWords:
     _check_may_set(actor)
-    is_needed = RoleRule.objects.filter(role=role, needs_second_factor=True).exists()
     return ChangeInWords(
         title=f"Second factor: no longer required of every {role.value}",
-        before=_RULES[is_needed],
+        before=_RULES[role in roles_that_need_it()],
         after=_RULES[False],
         page=reverse("second-factor"),
     )
 
 
-def _needs_no_less(*, role: Role, needed: bool, **_: Any) -> bool:
-    return (
-        needed
-        or not RoleRule.objects.filter(role=role, needs_second_factor=True).exists()
-    )
-
-
 @atomic_with_retry
-@second_admin("Second factor", words=_needing_less, tightens=_needs_no_less)
+@second_admin(
+    "Second factor",
+    words=_needing_less,
+    tightens=lambda role, needed, **_: needed or role not in roles_that_need_it(),
+)
 def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     """Set whether everybody with `role` needs a second factor; return whether that
     changed.
@@ -254,14 +243,13 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     )
     if needed:
         # Open streams of people without a factor close at once.
-        for key in (
-            Person.objects.filter(grants__role=role)
-            .values_list("pk", flat=True)
-            .distinct()
-        ):
-            access_changed.send(sender=Person, person=key)
-    details = {"role": role.value, "needed": "yes" if needed else "no"}
-    details |= changed(before=_RULES[not needed], after=_RULES[needed])
+        for person in Person.objects.filter(grants__role=role).distinct():
+            access_changed.send(sender=Person, person=person.pk)
+    details = {
+        "role": role.value,
+        "needed": "yes" if needed else "no",
+        **changed(before=_RULES[not needed], after=_RULES[needed]),
+    }
     record("role.second_factor_set", actor=actor, details=details)
     return True
 
@@ -271,13 +259,12 @@ def people_by_factor() -> list[Person]:
     `has_factor` and `needs_factor`.
     """
     having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
-    people = Person.objects.filter(
-        is_active=True, pk__in=Grant.objects.values("person")
+    found: list[Person] = list(
+        Person.objects.filter(is_active=True, pk__in=Grant.objects.values("person"))
+        .annotate(has_factor=Exists(having))
+        .order_by("has_factor", "name", "email")
+        .prefetch_related("grants")
     )
-    sorted_people = people.annotate(has_factor=Exists(having)).order_by(
-        "has_factor", "name", "email"
-    )
-    found: list[Person] = list(sorted_people.prefetch_related("grants"))
     needing = roles_that_need_it()
     for person in found:
         roles = {grant.role for grant in person.grants.all()}

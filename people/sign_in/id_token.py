@@ -71,18 +71,14 @@ def _key_of(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
     if algorithm not in ALGORITHMS:
         raise IdTokenRefused("its algorithm is not accepted")
     published = keys.get("keys")
-    rows = (
-        [row for row in published if isinstance(row, dict)]
-        if isinstance(published, list)
-        else []
-    )
-    signing = [row for row in rows if row.get("use", "sig") == "sig"]
-    # A token needs no name of a key where there is only one.
-    fitting = (
-        [row for row in signing if row.get("kid") == name]
-        if name is not None
-        else signing
-    )
+    fitting = [
+        row
+        for row in (published if isinstance(published, list) else ())
+        if isinstance(row, dict)
+        and row.get("use", "sig") == "sig"
+        # A token needs no name of a key where there is only one.
+        and name in (None, row.get("kid"))
+    ]
     if len(fitting) != 1:
         raise IdTokenRefused("no key of the issuer's is the one that it names")
     return jwt.PyJWK(fitting[0], algorithm=fitting[0].get("alg") or algorithm)

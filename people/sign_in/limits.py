@@ -42,22 +42,18 @@ def too_many(request: HttpRequest, action: str) -> HttpResponse:
     """Answer 429, with how long to wait."""
     rates = parse_rates(settings.ACCOUNT_RATE_LIMITS[action])
     waits = []
+    # The tried account is not known here: its own limit lasts at most this long.
+    longest = max((rate.duration for rate in rates if rate.per == "key"), default=60)
     for rate in rates:
         if rate.per != "key":
             # Newest first, as allauth stores them.
-            tries = cache.get(
-                get_cache_key(request, app="allauth.account", action=action, rate=rate),
-                [],
+            key = get_cache_key(
+                request, app="allauth.account", action=action, rate=rate
             )
-            left = (
-                tries[-1] + rate.duration - time.time()
-                if len(tries) >= rate.amount
-                else 0
-            )
-            if left > 0:
-                waits.append(left)
-    # The tried account is not known here: its own limit lasts at most this long.
-    longest = max((rate.duration for rate in rates if rate.per == "key"), default=60)
-    request.retry_after = math.ceil(max(waits, default=longest))  # type: ignore[attr-defined]
+            tries = cache.get(key, [])
+            if len(tries) >= rate.amount:
+                waits.append(tries[-1] + rate.duration - time.time())
+    wait = max(waits, default=0)
+    request.retry_after = math.ceil(wait if wait > 0 else longest)  # type: ignore[attr-defined]
     answer: HttpResponse = ratelimit.respond_429(request)
     return answer

@@ -36,16 +36,15 @@ SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Confirm it first."
 _POLLING = {"pulse", "stop-banner", "live-reach"}
 # Open to everybody, signed in or not.
 PUBLIC = {
-    *(
-        "healthz",
-        "readyz",
-        "metrics",
-        "live",
-        "csp-report",
-        "account_login",
-        "account_logout",
-    ),
-    *("multimail-webhook", "discord-interactions"),
+    "healthz",
+    "readyz",
+    "metrics",
+    "live",
+    "csp-report",
+    "account_login",
+    "account_logout",
+    "multimail-webhook",
+    "discord-interactions",
 }
 # Open to people without a second factor: these pages show and change nothing of the
 # desk.
@@ -54,13 +53,12 @@ SETTING_UP = {"factor-app", "factor-passkey"}
 # before.
 PROVING = {
     "factors",
-    *(
-        "account_reauthenticate",
-        "account_resubmit",
-        "mfa_reauthenticate",
-        "mfa_reauthenticate_webauthn",
-    ),
-    *("oidc-login", "oidc-callback"),
+    "account_reauthenticate",
+    "account_resubmit",
+    "mfa_reauthenticate",
+    "mfa_reauthenticate_webauthn",
+    "oidc-login",
+    "oidc-callback",
 }
 
 
@@ -91,13 +89,17 @@ class SignInMiddleware:
         response = self.get_response(request)
         session = request.session
         now = timezone.now()
-        # Do not load the session of a request that did not use it.
-        is_due = (
-            isinstance(session, SessionStore)
+        is_by_script = _url_name(request) in _POLLING or (
+            request.method == "GET" and "HX-Request" in request.headers
+        )
+        if (
+            not is_by_script
+            and isinstance(session, SessionStore)
+            # Do not load the session of a request that did not use it.
             and session.accessed
             and session.must_be_noted(now)
-        )
-        if is_due and SESSION_KEY in session and not _is_made_by_script(request):
+            and SESSION_KEY in session
+        ):
             try:
                 with transaction.atomic():
                     note_seen(request, now=now)
@@ -134,41 +136,28 @@ class SignInMiddleware:
         """Answer before allauth does: it would store the posted data and all headers
         unencrypted in the session.
         """
-        return (
-            ask_first(request)
-            if isinstance(exception, ReauthenticationRequired)
-            else None
-        )
+        if isinstance(exception, ReauthenticationRequired):
+            return ask_first(request)
+        return None
 
 
 def _url_name(request: HttpRequest) -> str | None:
     return request.resolver_match.url_name if request.resolver_match else None
 
 
-def _is_made_by_script(request: HttpRequest) -> bool:
-    """Whether a page's script made the request, and not a person who opened a page or
-    posted a form.
-    """
-    return _url_name(request) in _POLLING or (
-        request.method == "GET" and "HX-Request" in request.headers
-    )
-
-
 def _stopped(request: HttpRequest) -> HttpResponse:
     """Redirect to the page where a factor is set up or proved; a post has no effect."""
     path = reverse("factors")
     if request.headers.get("HX-Request"):
-        headers = {"HX-Redirect": path}
         return HttpResponse(
             SECOND_FACTOR_REQUIRED,
             status=403,
-            headers=headers,
+            headers={"HX-Redirect": path},
             content_type="text/plain",
         )
     accepted = request.headers.get("Accept", "")
-    if request.GET.get("format") == "json" or (
-        "text/html" not in accepted and "application/json" in accepted
-    ):
+    wants_json = "text/html" not in accepted and "application/json" in accepted
+    if wants_json or request.GET.get("format") == "json":
         return JsonResponse({"error": SECOND_FACTOR_REQUIRED}, status=403)
     if request.method == "GET":
         path = f"{path}?{urlencode({'next': request.get_full_path()})}"

@@ -56,25 +56,20 @@ def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
     """
     host, port = split_domain_port(request.get_host())
     try:
-        number = ipaddress.ip_address(host.strip("[]"))
+        is_loopback = ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
+        is_loopback = False
         if host == "localhost" or host.endswith(".localhost") or request.is_secure():
             return None
+    if not is_loopback:
         return Hindrance(
             "Passkeys need a host name and https. Ask whoever runs this desk for that address."
         )
-    if number.is_loopback:
-        other = f"http://localhost{f':{port}' if port else ''}{request.path}"
-        can_go = not request.is_secure() and validate_host(
-            "localhost", settings.ALLOWED_HOSTS
-        )
-        return Hindrance(
-            "Passkeys need a host name, and this address is an IP address.",
-            other if can_go else "",
-        )
-    return Hindrance(
-        "Passkeys need a host name and https. Ask whoever runs this desk for that address."
-    )
+    sentence = "Passkeys need a host name, and this address is an IP address."
+    if request.is_secure() or not validate_host("localhost", settings.ALLOWED_HOSTS):
+        return Hindrance(sentence)
+    there = f"localhost:{port}" if port else "localhost"
+    return Hindrance(sentence, f"http://{there}{request.path}")
 
 
 class PasskeyForm(forms.Form):
@@ -92,10 +87,8 @@ class PasskeyForm(forms.Form):
         """
         credential = self.cleaned_data["credential"]
         try:
-            made_at = RegistrationResponse.from_dict(
-                credential
-            ).response.client_data.origin
-            with only_try(made_at):
+            answer = RegistrationResponse.from_dict(credential).response
+            with only_try(answer.client_data.origin):
                 made = auth.complete_registration(credential)
         except (*_UNREADABLE, ValidationError) as error:
             raise ValidationError(
@@ -133,9 +126,8 @@ def only_try(origin: str) -> Iterator[None]:
     """
     try:
         request = context.request
-        is_late = (
-            time.time() - (auth.get_state() or {}).get("made_at", 0) > CHALLENGE_SECONDS
-        )
+        made_at = (auth.get_state() or {}).get("made_at", 0)
+        is_late = time.time() - made_at > CHALLENGE_SECONDS
         if is_late or origin != f"{request.scheme}://{request.get_host()}":
             raise ValidationError("This passkey was not accepted. Try again.")
         yield
@@ -147,11 +139,10 @@ class _AnswerForm(forms.Form):
     """A passkey answer. A malformed one is a validation error, not a server error."""
 
     def clean_credential(self) -> Authenticator:
+        credential = self.cleaned_data["credential"]
         try:
-            answered_at = AuthenticationResponse.from_dict(
-                self.cleaned_data["credential"]
-            ).response.client_data.origin
-            with only_try(answered_at):
+            answer = AuthenticationResponse.from_dict(credential).response
+            with only_try(answer.client_data.origin):
                 return super().clean_credential()  # type: ignore[misc]
         except _UNREADABLE as error:
             raise ValidationError(

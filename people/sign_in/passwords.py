@@ -37,12 +37,8 @@ class GuessablePasswordValidator:
 
         known = f"{getattr(user, 'name', '')} {getattr(user, 'email', '')}".lower()
         words = [word for word in re.split(r"[^\w]+|_", known) if len(word) > 2]
-        if (
-            zxcvbn(password[:_MAX_JUDGED], user_inputs=[*_OF_THE_DESK, *words])[
-                "guesses"
-            ]
-            < MIN_GUESSES
-        ):
+        judged = zxcvbn(password[:_MAX_JUDGED], user_inputs=[*_OF_THE_DESK, *words])
+        if judged["guesses"] < MIN_GUESSES:
             raise ValidationError(
                 "This password is easy to guess: it is a common word, a name or a row of keys with little added. Use "
                 "several unrelated words.",

@@ -8,9 +8,9 @@ somebody else. Requests to the provider go through the guarded session.
 
 import secrets
 import time
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import partialmethod
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any
 
 import requests
@@ -61,38 +61,21 @@ class ProviderRefused(OAuth2Error):  # type: ignore[misc]
         self.sentence = sentence
 
 
-class GuardedSession:
+class GuardedSession(AbstractContextManager["GuardedSession"]):
     """The part of the requests.Session API that allauth uses: no redirects, no proxies,
     limited time and size.
     """
 
-    def __enter__(self) -> "GuardedSession":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Each request closes its own connection."""
-
-    def get(self, url: str, **kwargs: Any) -> requests.Response:
-        return self.request("GET", url, **kwargs)
-
-    def post(self, url: str, **kwargs: Any) -> requests.Response:
-        return self.request("POST", url, **kwargs)
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:
         """Send one request. Raises ConnectionError of requests, which allauth answers
         with its page of errors.
         """
+        used = ("params", "data", "headers", "auth")
         wanted = requests.Request(
-            method,
-            url,
-            **{
-                name: kwargs.get(name) for name in ("params", "data", "headers", "auth")
-            },
+            method, url, **{name: kwargs.get(name) for name in used}
         ).prepare()
         body = wanted.body or b""
         try:
@@ -105,13 +88,14 @@ class GuardedSession:
         except guarded.DeliveryError as error:
             raise requests.ConnectionError(str(error)) from error
         response = requests.Response()
-        response.status_code, response.headers, response.url = (
-            answer.status,
-            answer.headers,
-            str(wanted.url),
-        )
+        response.status_code = answer.status
+        response.headers = answer.headers
+        response.url = str(wanted.url)
         response._content = answer.body
         return response
+
+    get = partialmethod(request, "GET")
+    post = partialmethod(request, "POST")
 
 
 class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
@@ -124,12 +108,12 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
     ) -> dict[str, Any]:
         nonce = secrets.token_urlsafe(24)
         request.session[_BEGUN] = {"nonce": nonce, "at": time.time()}
-        # For a reauthentication: an older session at the provider is no proof.
-        fresh = (
-            {"prompt": "login", "max_age": "0"} if request.user.is_authenticated else {}
-        )
         # Ignore the request's query.
-        return {**self.get_auth_params(), **fresh, "nonce": nonce}
+        params = self.get_auth_params() | {"nonce": nonce}
+        if request.user.is_authenticated:
+            # For a reauthentication: an older session at the provider is no proof.
+            params |= {"prompt": "login", "max_age": "0"}
+        return dict(params)
 
     def get_scope_from_request(self, request: HttpRequest) -> list[str]:
         return list(self.get_scope())
@@ -154,13 +138,10 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         if not hasattr(self, "_openid_config"):
             _check_confidential(settings.OIDC_ISSUER)
             found = _read_object(self.get_provider().server_url)
-            issuer = found.get("issuer")
-            if (
-                not isinstance(issuer, str)
-                or issuer.rstrip("/") != settings.OIDC_ISSUER
-            ):
+            issuer = str(found.get("issuer"))
+            if issuer.rstrip("/") != settings.OIDC_ISSUER:
                 raise ProviderRefused(
-                    f"The configuration at OIDC_ISSUER is that of another issuer, {str(issuer)[:100]!r}. Whoever runs "
+                    f"The configuration at OIDC_ISSUER is that of another issuer, {issuer[:100]!r}. Whoever runs "
                     "this desk must set OIDC_ISSUER to the issuer's own address."
                 )
             for name in _ENDPOINTS:
@@ -202,11 +183,8 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
                 f"The id token of {settings.OIDC_NAME} is not accepted: {error}."
             ) from error
         subject = claims["sub"]
-        if not (
-            subject.isascii()
-            and subject.isprintable()
-            and 0 < len(subject) <= _MAX_SUBJECT
-        ):
+        is_text = subject.isascii() and subject.isprintable()
+        if not (is_text and 0 < len(subject) <= _MAX_SUBJECT):
             raise ProviderRefused(
                 f"{settings.OIDC_NAME} names you by an id of {len(subject)} characters. This desk accepts up to "
                 f"{_MAX_SUBJECT} printable ASCII characters."
@@ -219,40 +197,33 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
                 f"{settings.OIDC_NAME} did not say that it asked you again who you are. To confirm your identity here, "
                 "use a password, a passkey or an app; an admin can make you a link to set a password."
             )
-        person = {"sub": subject, **self._address_of(claims, token)}
-        return self.get_provider().sociallogin_from_response(
-            request, {"id_token": person}
-        )
-
-    def _address_of(
-        self, claims: Mapping[str, Any], token: SocialToken
-    ) -> dict[str, Any]:
-        """Return the person's address and whether it is verified, from the token or the
-        provider's user info.
-        """
-        if "email" not in claims and (
-            address := self.openid_config.get("userinfo_endpoint")
-        ):
-            _check_confidential(address)
-            subject = claims["sub"]
+        # The address, and whether it is verified, come from the token or the provider's
+        # user info.
+        user_info = config.get("userinfo_endpoint")
+        if "email" not in claims and user_info:
+            _check_confidential(user_info)
             claims = _read_object(
-                address, headers={"Authorization": f"Bearer {token.token}"}
+                user_info, headers={"Authorization": f"Bearer {token.token}"}
             )
             if claims.get("sub") != subject:
                 raise ProviderRefused(
                     f"{settings.OIDC_NAME} named two people for one sign-in."
                 )
         email = claims.get("email")
-        address = (
-            email.strip() if isinstance(email, str) and email.isprintable() else ""
-        )
-        return {
+        if not isinstance(email, str) or not email.isprintable():
+            email = ""
+        email = email.strip()
+        person = {
+            "sub": subject,
             # A Kelvin sign in lower case is a k: only letters of ASCII have two cases
             # here.
-            "email": address.lower() if address.isascii() else address,
+            "email": email.lower() if email.isascii() else email,
             # Require True: the string "false" is truthy.
             "email_verified": claims.get("email_verified") is True,
         }
+        return self.get_provider().sociallogin_from_response(
+            request, {"id_token": person}
+        )
 
 
 def _check_confidential(url: object) -> None:
@@ -267,8 +238,7 @@ def _read_object(url: str, headers: dict[str, str] | None = None) -> dict[str, A
     """Fetch a JSON object from the provider. Raises ProviderRefused, and
     ConnectionError of requests.
     """
-    with GuardedSession() as session:
-        answer = session.get(url, headers=headers)
+    answer = GuardedSession().request("GET", url, headers=headers)
     try:
         found = answer.json() if answer.status_code == 200 else None
     except (ValueError, RecursionError):
@@ -297,6 +267,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         """Find the person's account and store their id at the provider; everybody else
         gets an error page.
         """
+        account: SocialAccount | None = sociallogin.account
         claims = sociallogin.account.extra_data["id_token"]
         address = claims["email"]
         verified = claims["email_verified"]
@@ -306,11 +277,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if person is None or not person.is_active:
             record_failure(None, reason="provider: nobody of the desk", email=address)
             raise _unknown(request, address=address, verified=verified)
-        account = (
-            sociallogin.account
-            if sociallogin.is_existing
-            else _link(request, person, sociallogin.account)
-        )
+        if not sociallogin.is_existing:
+            account = _link(request, person, sociallogin.account)
         if account is None:
             record_failure(
                 None,
@@ -334,13 +302,10 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if isinstance(cause, ProviderRefused):
             raise ImmediateHttpResponse(_refused(request, cause, status=401))
         reason = f"provider: {cause or kwargs.get('error') or 'unknown'}"
-        # The provider's answer may contain a token.
-        record_failure(
-            None,
-            reason=reason[:80]
-            if not isinstance(cause, OAuth2Error)
-            else "provider: refused",
-        )
+        if isinstance(cause, OAuth2Error):
+            # The provider's answer may contain a token.
+            reason = "provider: refused"
+        record_failure(None, reason=reason[:80])
         raise ImmediateHttpResponse(_failed(request, status=401))
 
 
@@ -360,13 +325,9 @@ def _link(
         linked = SocialAccount.objects.create(
             user=person, provider=account.provider, uid=account.uid
         )
+        actor = actor_of(request, person)
         details = {"issuer": account.provider, "subject": account.uid}
-        record(
-            "person.provider_linked",
-            actor=actor_of(request, person),
-            details=details,
-            about=person,
-        )
+        record("person.provider_linked", actor=actor, details=details, about=person)
     return linked if linked.uid == account.uid else None
 
 

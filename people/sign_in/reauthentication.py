@@ -57,7 +57,7 @@ class SavedRequest:
     """The posted data of a request that needed reauthentication."""
 
     path: str
-    fields: list[tuple[str, str]]
+    fields: list[list[str]]
 
 
 class PasswordField(forms.CharField):
@@ -112,11 +112,9 @@ def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
 
     @wraps(view)
     def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> R | HttpResponse:
-        return (
-            view(request, *args, **kwargs)
-            if is_recently_authenticated(request)
-            else ask_first(request)
-        )
+        if is_recently_authenticated(request):
+            return view(request, *args, **kwargs)
+        return ask_first(request)
 
     return asked
 
@@ -135,7 +133,19 @@ def ask_first(request: HttpRequest) -> HttpResponse:
         )
         wanted = _page_of(request)
     elif request.method == "POST":
-        _save(request)
+        fields = [
+            (name, value)
+            for name, values in request.POST.lists()
+            if name != "csrfmiddlewaretoken"
+            for value in values
+        ]
+        saved = {
+            "path": wanted,
+            "fields": fields,
+            "at": time.time(),
+            "person": str(request.user.pk),
+        }
+        request.session[_SAVED] = encrypt(json.dumps(saved))
         wanted = reverse("account_resubmit")
     address = f"{reverse('account_reauthenticate')}?{urlencode({'next': wanted, 'back': _page_of(request)})}"
     if getattr(request, "htmx", False):
@@ -173,7 +183,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
             return redirect(wanted)
         with transaction.atomic():
             record("person.confirmation_failed", actor=request.actor)
-    context: dict[str, Any] = {
+    context = {
         "form": form,
         "reauthentication_alternatives": others,
         "redirect_field_name": "next",
@@ -181,12 +191,8 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
         "back": back,
         **what_waits(request),
     }
-    return render(
-        request,
-        "account/reauthenticate.html",
-        context,
-        status=422 if request.method == "POST" else 200,
-    )
+    status = 422 if request.method == "POST" else 200
+    return render(request, "account/reauthenticate.html", context, status=status)
 
 
 @require_safe
@@ -196,13 +202,12 @@ def resubmit(request: DeskRequest) -> HttpResponse:
     """
     if not is_recently_authenticated(request):
         return ask_first(request)
-    waiting = what_waits(request, wanted=request.path)["waiting"]
-    saved = _read_saved(request)
+    context = what_waits(request, wanted=request.path)
+    context["kept"] = _read_saved(request)
     request.session.pop(_SAVED, None)
-    context = {"kept": saved, "waiting": waiting}
-    return (
-        render(request, "account/go_on.html", context) if saved else redirect("queue")
-    )
+    if context["kept"] is None:
+        return redirect("queue")
+    return render(request, "account/go_on.html", context)
 
 
 def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
@@ -227,22 +232,6 @@ def own_address(request: HttpRequest, address: str) -> str:
     return address if is_own else reverse("queue")
 
 
-def _save(request: HttpRequest) -> None:
-    posted = (
-        (name, values)
-        for name, values in request.POST.lists()
-        if name != "csrfmiddlewaretoken"
-    )
-    fields = [(name, value) for name, values in posted for value in values]
-    saved = {
-        "path": request.get_full_path(),
-        "fields": fields,
-        "at": time.time(),
-        "person": str(request.user.pk),
-    }
-    request.session[_SAVED] = encrypt(json.dumps(saved))
-
-
 def _read_saved(request: HttpRequest) -> SavedRequest | None:
     """Return the session's stored request; None where it is too old, or another
     person's.
@@ -251,14 +240,10 @@ def _read_saved(request: HttpRequest) -> SavedRequest | None:
     if not token:
         return None
     saved = json.loads(decrypt(token))
-    if (
-        saved["person"] != str(request.user.pk)
-        or time.time() - saved["at"] > _SAVED_SECONDS
-    ):
-        return None
-    return SavedRequest(
-        saved["path"], [(name, value) for name, value in saved["fields"]]
-    )
+    is_own = saved["person"] == str(request.user.pk)
+    if is_own and time.time() - saved["at"] <= _SAVED_SECONDS:
+        return SavedRequest(saved["path"], saved["fields"])
+    return None
 
 
 def _page_of(request: HttpRequest) -> str:

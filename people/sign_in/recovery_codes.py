@@ -82,11 +82,8 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
     # This single statement decides: only the first request changes a row.
     if not unused.filter(digest=digest).update(used_at=Now()):
         return False
-    record(
-        "person.recovery_code_used",
-        actor=actor,
-        details={"left": str(codes_of(person.pk).left)},
-    )
+    left = str(codes_of(person.pk).left)
+    record("person.recovery_code_used", actor=actor, details={"left": left})
     return True
 
 

@@ -31,24 +31,22 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
 
     def clean_code(self) -> str:
         # Counted for the person over all processes; a right code clears the count.
-        clear_tries = check_rate_limit(self.user)
+        person: Person = self.user
+        clear_tries = check_rate_limit(person)
         code: str = self.cleaned_data["code"]
-        if not self._use(code):
-            record_failure(self.user, reason="second factor")
+        if totp.is_code(code):
+            self.authenticator = totp.use_code(person_id=person.pk, code=code)
+            is_right = self.authenticator is not None
+        else:
+            actor = actor_of(context.request, person)
+            is_right = use_recovery_code(person=person, actor=actor, code=code)
+        if not is_right:
+            record_failure(person, reason="second factor")
             raise forms.ValidationError(
                 "This code was not accepted. Each code works once: wait for the next one, or use a recovery code."
             )
         clear_tries()
         return code
-
-    def _use(self, code: str) -> bool:
-        person: Person = self.user
-        if totp.is_code(code):
-            self.authenticator = totp.use_code(person_id=person.pk, code=code)
-            return self.authenticator is not None
-        return use_recovery_code(
-            person=person, actor=actor_of(context.request, person), code=code
-        )
 
     def save(self) -> None:
         """Record in the session how the person proved who they are."""

@@ -40,35 +40,30 @@ _MAX_AGENT = 200
 # A sign-in deletes at most this many expired rows, so that a large backlog does not
 # delay it.
 _CLEANUP_BATCH = 500
-_BROWSERS = (
-    *(
-        ("Edg/", "Edge"),
-        ("OPR/", "Opera"),
-        ("SamsungBrowser/", "Samsung Internet"),
-        ("Firefox/", "Firefox"),
-    ),
-    *(
-        ("FxiOS/", "Firefox"),
-        ("CriOS/", "Chrome"),
-        ("HeadlessChrome/", "Chrome"),
-        ("Chrome/", "Chrome"),
-    ),
-    *(
-        ("Safari/", "Safari"),
-        ("curl/", "curl"),
-        ("python-requests/", "a Python script"),
-    ),
-)
-_SYSTEMS = (
-    *(
-        ("iPhone", "iPhone"),
-        ("iPad", "iPad"),
-        ("Android", "Android"),
-        ("CrOS", "ChromeOS"),
-        ("Windows", "Windows"),
-    ),
-    *(("Macintosh", "Mac"), ("Mac OS X", "Mac"), ("Linux", "Linux")),
-)
+# The first mark that a User-Agent contains tells.
+_BROWSERS = {
+    "Edg/": "Edge",
+    "OPR/": "Opera",
+    "SamsungBrowser/": "Samsung Internet",
+    "Firefox/": "Firefox",
+    "FxiOS/": "Firefox",
+    "CriOS/": "Chrome",
+    "HeadlessChrome/": "Chrome",
+    "Chrome/": "Chrome",
+    "Safari/": "Safari",
+    "curl/": "curl",
+    "python-requests/": "a Python script",
+}
+_SYSTEMS = {
+    "iPhone": "iPhone",
+    "iPad": "iPad",
+    "Android": "Android",
+    "CrOS": "ChromeOS",
+    "Windows": "Windows",
+    "Macintosh": "Mac",
+    "Mac OS X": "Mac",
+    "Linux": "Linux",
+}
 UNKNOWN_DEVICE = "An unknown program"
 
 
@@ -119,20 +114,22 @@ class OwnSession:
 def sessions_of(person: Person, *, this_key: str | None) -> list[OwnSession]:
     """Return the person's sessions: this one first, then by last use."""
     noted = {one.session_key: one for one in UserSession.objects.filter(user=person)}
-    found = [
-        OwnSession(
-            id=(one := noted[row.session_key]).pk,
-            device=device_name(one.user_agent),
-            address="" if one.ip == _NO_ADDRESS else str(one.ip),
-            began_at=one.created_at,
-            # Each save of a session extends it; UserSession is not always saved then.
-            seen_at=max(one.last_seen_at, row.expire_date - IDLE),
-            is_this=row.session_key == this_key,
+    live = Session.objects.filter(session_key__in=noted, expire_date__gt=timezone.now())
+    found = []
+    for key, expires in live.values_list("session_key", "expire_date"):
+        one = noted[key]
+        found.append(
+            OwnSession(
+                id=one.pk,
+                device=device_name(one.user_agent),
+                address="" if one.ip == _NO_ADDRESS else str(one.ip),
+                began_at=one.created_at,
+                # Each save of a session extends it, and UserSession is not always
+                # saved then.
+                seen_at=max(one.last_seen_at, expires - IDLE),
+                is_this=key == this_key,
+            )
         )
-        for row in Session.objects.filter(
-            session_key__in=noted, expire_date__gt=timezone.now()
-        )
-    ]
     return sorted(found, key=lambda one: (one.is_this, one.seen_at), reverse=True)
 
 
@@ -168,11 +165,8 @@ def end_other_sessions(*, actor: Actor, this_key: str) -> int:
 
 
 def _end(person: int, which: Q) -> int:
-    noted = dict(
-        UserSession.objects.filter(which, user_id=person).values_list(
-            "pk", "session_key"
-        )
-    )
+    sessions = UserSession.objects.filter(which, user_id=person)
+    noted = dict(sessions.values_list("pk", "session_key"))
     Session.objects.filter(session_key__in=noted.values()).delete()
     UserSession.objects.filter(pk__in=noted).delete()
     access_changed.send(sender=Person, person=person)
@@ -190,21 +184,17 @@ def begin_session(request: HttpRequest, person: Person) -> None:
     request.session[BEGAN] = now.timestamp()
     if not request.session.session_key:
         request.session.save()
-    agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT]
     UserSession.objects.update_or_create(
         session_key=request.session.session_key,
         defaults={
             "user": person,
             "last_seen_at": now,
             "ip": client_ip(request),
-            "user_agent": agent,
+            "user_agent": request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT],
         },
     )
-    expired = list(
-        Session.objects.filter(expire_date__lt=now).values_list(
-            "session_key", flat=True
-        )[:_CLEANUP_BATCH]
-    )
+    old = Session.objects.filter(expire_date__lt=now)
+    expired = list(old.values_list("session_key", flat=True)[:_CLEANUP_BATCH])
     Session.objects.filter(session_key__in=expired).delete()
     UserSession.objects.filter(session_key__in=expired).delete()
 
@@ -252,9 +242,8 @@ def device_name(user_agent: str) -> str:
     """Return the browser and system from the User-Agent, such as `Firefox on Windows`:
     a hint, not a proof.
     """
-    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
-    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
-    if browser and system:
-        return f"{browser} on {system}"
-    words = browser or (f"A browser on {system}" if system else UNKNOWN_DEVICE)
-    return f"{words[0].upper()}{words[1:]}"
+    browser = next((name for mark, name in _BROWSERS.items() if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS.items() if mark in user_agent), "")
+    if system:
+        return f"{browser or 'A browser'} on {system}"
+    return f"{browser[0].upper()}{browser[1:]}" if browser else UNKNOWN_DEVICE

@@ -86,8 +86,5 @@ def use_code(*, person_id: int, code: str) -> Authenticator | None:
 
 def _digits(code: str) -> str:
     digits = "".join(code.split())
-    return (
-        digits
-        if len(digits) == DIGITS and digits.isascii() and digits.isdecimal()
-        else ""
-    )
+    is_code = len(digits) == DIGITS and digits.isascii() and digits.isdecimal()
+    return digits if is_code else ""

@@ -55,11 +55,10 @@ class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
     def form_invalid(self, form: Any) -> HttpResponse:
         record_failure(None, reason="passkey")
         messages.error(self.request, _NOT_ACCEPTED, extra_tags="door")
-        wanted = self.request.POST.get("next", "")
-        return redirect(
-            reverse("account_login")
-            + (f"?{urlencode({'next': wanted})}" if wanted else "")
-        )
+        address = reverse("account_login")
+        if wanted := self.request.POST.get("next"):
+            address += f"?{urlencode({'next': wanted})}"
+        return redirect(address)
 
 
 class StepView(AuthenticateView):  # type: ignore[misc]
@@ -75,18 +74,17 @@ class StepView(AuthenticateView):  # type: ignore[misc]
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         person = self.stage.login.user
         found = factors_of(person.pk)
-        has_passkey = any(one.is_passkey for one in found)
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        if has_passkey:
-            date_challenge()
-        return context | {
+        context |= {
             "has_app": any(not one.is_passkey for one in found),
             "has_codes": bool(codes_of(person.pk).left),
-            "options": json.dumps(context["js_data"]["request_options"])
-            if has_passkey
-            else "",
+            "options": "",
             "hindrance": passkey_hindrance(self.request),
         }
+        if any(one.is_passkey for one in found):
+            date_challenge()
+            context["options"] = json.dumps(context["js_data"]["request_options"])
+        return context
 
 
 class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
@@ -111,16 +109,13 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
         date_challenge()
-        asked = {
+        return {
+            **context,
             **what_waits(self.request),
             "options": json.dumps(context["js_data"]["request_options"]),
             "hindrance": passkey_hindrance(self.request),
+            "error": _NOT_ACCEPTED if self.request.method == "POST" else "",
         }
-        return (
-            context
-            | asked
-            | ({"error": _NOT_ACCEPTED} if self.request.method == "POST" else {})
-        )
 
 
 @require_POST
