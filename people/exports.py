@@ -4,14 +4,14 @@ They belong to `people` and not to the ledger, because an export asks for
 reauthentication.
 """
 
-from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
-from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -37,7 +37,7 @@ from audit.export.formats import FORMATS, ExportForm
 from audit.models import Export
 from audit.search.filters import Filters
 from common.actors import Actor, Role
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, first_or_404, page_or_fragment
 from common.postgres import statements_within
 from common.time_zones import there, zone_name
 from people.models import Person
@@ -72,25 +72,20 @@ def export(request: DeskRequest) -> HttpResponse:
             error = str(refused)
     elif request.method == "POST":
         error = "Choose CSV or JSON Lines."
+    number = None
+    # Where counting takes too long, the page shows no number.
+    with suppress(OperationalError), statements_within(COUNTED_WITHIN):
+        number = entries_of(filters, take_cut(), request.actor).count()
     context = {
         "form": form,
         "error": error,
         "filters": filters,
         "query": filters.query(before=None, after=None),
-        "number": _number(request.actor, filters),
+        "number": number,
         "is_all": request.actor.sees_all(),
         "now": timezone.now(),
     }
     return render(request, "audit/export.html", context, status=422 if error else 200)
-
-
-def _number(actor: Actor, filters: Filters) -> int | None:
-    """Return how many entries would be exported, or None if counting takes too long."""
-    try:
-        with statements_within(COUNTED_WITHIN):
-            return entries_of(filters, take_cut(), actor).count()
-    except OperationalError:
-        return None
 
 
 @require_safe
@@ -98,13 +93,12 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
     """Show the progress of an export."""
     note_lost_exports()
     found = _found(request, export_id)
-    wanted = FORMATS[found.format]
     is_own = found.person == request.user.pk
     total = found.rows_total or 0
     context = {
         "export": found,
-        "format": wanted.label,
-        "is_csv": wanted.kind == "csv",
+        "format": FORMATS[found.format].label,
+        "is_csv": FORMATS[found.format].kind == "csv",
         "filters": Filters.from_query(found.query, zone_name()),
         "who": _names([found])[found.person],
         "is_own": is_own,
@@ -146,9 +140,19 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
         return page
     # Not the request's lazy object: the request ends before the download does.
     actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
-    handout = Download(begun, actor=actor, stays=_stays(request, actor))
+    session = str(request.session.session_key)
+
+    def stays() -> bool:
+        """Whether the person is still active, in this session, with the same roles."""
+        now = Person.objects.filter(pk=found.person, is_active=True).first()
+        return (
+            now is not None
+            and is_signed_in(session)
+            and set(now.actor(surface="web").scopes) == set(actor.scopes)
+        )
+
     return StreamingHttpResponse(
-        handout,
+        Download(begun, actor=actor, stays=stays),
         content_type=FORMATS[found.format].content_type,
         headers={"Content-Disposition": f'attachment; filename="{_file_name(found)}"'},
     )
@@ -185,12 +189,11 @@ def past(request: DeskRequest) -> HttpResponse:
     if before and timezone.is_aware(before):
         shown = shown.before(before)
     page = list(shown[: PAGE + 1])
+    older = ""
+    if len(page) > PAGE:
+        page.pop()
+        older = urlencode({"before": page[-1].asked_at.isoformat()})
     names = _names(page)
-    older = (
-        urlencode({"before": page[PAGE - 1].asked_at.isoformat()})
-        if len(page) > PAGE
-        else ""
-    )
     rows = [
         {
             "export": row,
@@ -198,13 +201,10 @@ def past(request: DeskRequest) -> HttpResponse:
             "format": FORMATS[row.format].label,
             "filters": Filters.from_query(row.query, zone_name()),
         }
-        for row in page[:PAGE]
+        for row in page
     ]
-    return render(
-        request,
-        "audit/exports.html",
-        {"rows": rows, "of_all": of_all, "older": older, "is_first": not before},
-    )
+    context = {"rows": rows, "of_all": of_all, "older": older, "is_first": not before}
+    return render(request, "audit/exports.html", context)
 
 
 def _check(request: DeskRequest) -> None:
@@ -219,33 +219,14 @@ def _sees_all(actor: Actor) -> bool:
 def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Export:
     """Return an export that the actor may see. Raises Http404 for any other."""
     of_all = not own and _sees_all(request.actor)
-    found = (
-        Export.objects.readable_by(request.actor, all_of_them=of_all)
-        .filter(pk=export_id)
-        .first()
+    found = first_or_404(
+        Export.objects.readable_by(request.actor, all_of_them=of_all).filter(
+            pk=export_id
+        ),
+        "There is no such export, or it is not yours.",
     )
-    if found is None:
-        raise Http404("There is no such export, or it is not yours.")
     _check(request)
     return found
-
-
-def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
-    """Return a function that checks whether the person is still active, in this
-    session, with the same roles.
-    """
-    person = int(actor.id)
-    session = str(request.session.session_key)
-
-    def stays() -> bool:
-        now = Person.objects.filter(pk=person, is_active=True).first()
-        return (
-            now is not None
-            and is_signed_in(session)
-            and set(now.actor(surface="web").scopes) == set(actor.scopes)
-        )
-
-    return stays
 
 
 def _names(exports: list[Export]) -> dict[int, str]:

@@ -35,12 +35,9 @@ def offer_link(*, discord_id: str, name: str) -> str:
     if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
         raise ValueError("a Discord id is a number")
     offers = DiscordLink.objects.filter(discord_id=discord_id, used_at=None)
-    newest = (
-        offers.filter(expires_at__gt=Now())
-        .order_by("-pk")
-        .values_list("pk", flat=True)[: MAX_LINKS - 1]
-    )
-    offers.exclude(pk__in=list(newest)).delete()
+    valid = offers.filter(expires_at__gt=Now()).order_by("-pk")
+    newest = [one.pk for one in valid[: MAX_LINKS - 1]]
+    offers.exclude(pk__in=newest).delete()
     token = new_token()
     DiscordLink.objects.create(
         discord_id=discord_id,
@@ -65,9 +62,8 @@ def read_offer(token: str) -> DiscordLink:
 def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     """Link the Discord account to the actor, unless it belongs to another person."""
     offer = read_offer(token)
-    if not DiscordLink.objects.filter(
-        pk=offer.pk, used_at=None, expires_at__gt=Now()
-    ).update(used_at=Now()):
+    same = DiscordLink.objects.filter(pk=offer.pk, used_at=None, expires_at__gt=Now())
+    if not same.update(used_at=Now()):
         raise LinkNotGood(NOT_GOOD)
     DiscordLink.objects.filter(discord_id=offer.discord_id, used_at=None).delete()
     try:
@@ -78,9 +74,12 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
             )
     except IntegrityError:
         # Two people used two links of one account at once: the first one gets it.
-        raise LinkedElsewhere(_elsewhere(offer)) from None
-    if str(account.person_id) != actor.id:
-        raise LinkedElsewhere(_elsewhere(offer))
+        account = None
+    if account is None or str(account.person_id) != actor.id:
+        raise LinkedElsewhere(
+            f"The Discord account {offer.name or offer.discord_id} belongs to somebody else at this desk. They or an "
+            "admin must unlink it first; then ask for a new link."
+        )
     if not is_new and account.name != offer.name:
         DiscordAccount.objects.filter(pk=account.pk).update(name=offer.name)
     if is_new:
@@ -129,10 +128,3 @@ def _record(
         **changed(before=was, after=now),
     }
     record(action, actor=actor, details=details, about=account.person)
-
-
-def _elsewhere(offer: DiscordLink) -> str:
-    return (
-        f"The Discord account {offer.name or offer.discord_id} belongs to somebody else at this desk. They or an admin "
-        "must unlink it first; then ask for a new link."
-    )

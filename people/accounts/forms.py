@@ -55,9 +55,8 @@ class AwayForm(forms.Form):
         first = cleaned.get("away_first")
         last = cleaned.get("away_last")
         if not self.errors and (first is None) != (last is None):
-            self.add_error(
-                "away_last" if first else "away_first", "Enter both days, or neither."
-            )
+            missing = "away_last" if first else "away_first"
+            self.add_error(missing, "Enter both days, or neither.")
         elif first and last and last < first:
             self.add_error("away_last", "The last day is before the first one.")
         return cleaned
@@ -121,9 +120,9 @@ def zones() -> tuple[str, ...]:
     """Return the time zones to choose from: UTC, and those that are named after a
     place.
     """
-    regional = {
+    regional = (
         zone
-        for zone in available_timezones()
+        for zone in sorted(available_timezones())
         if "/" in zone and not zone.startswith(("Etc/", "SystemV/"))
-    }
-    return ("UTC", *sorted(regional))
+    )
+    return ("UTC", *regional)

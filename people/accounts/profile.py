@@ -1,6 +1,5 @@
 """A person's own settings: name, password, and display preferences."""
 
-from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,18 +31,16 @@ def set_away(*, actor: Actor, first: date | None, last: date | None) -> None:
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     before = away_in_words(person)
     zone = ZoneInfo(person.time_zone)
-    person.away_from = datetime.combine(first, time(), zone) if first else None
-    person.away_until = (
-        datetime.combine(last + timedelta(days=1), time(), zone) if last else None
-    )
-    if (after := away_in_words(person)) != before:
+    person.away_from = None
+    person.away_until = None
+    if first and last:
+        day_after = last + timedelta(days=1)
+        person.away_from = datetime.combine(first, time(), zone)
+        person.away_until = datetime.combine(day_after, time(), zone)
+    details = changed(before=before, after=away_in_words(person))
+    if details["after"] != before:
         person.save(update_fields=["away_from", "away_until"])
-        record(
-            "person.away_set",
-            actor=actor,
-            details=changed(before=before, after=after),
-            about=person,
-        )
+        record("person.away_set", actor=actor, details=details, about=person)
 
 
 def away_days(person: Person) -> tuple[date | None, date | None]:
@@ -68,20 +65,14 @@ def away_in_words(person: Person) -> str:
 def set_text_first(*, actor: Actor, wanted: bool) -> None:
     """Set whether messages open as text or rendered; recorded if it changed."""
     action = "person.reads_text_first" if wanted else "person.reads_laid_out"
-    _set(
-        actor,
-        "text_first",
-        wanted,
-        action=action,
-        words=["laid out", "as text"].__getitem__,
-    )
+    _set(actor, "text_first", wanted, action=action, words=("laid out", "as text"))
 
 
 @atomic_with_retry
 def switch_shortcuts(*, actor: Actor, off: bool) -> None:
     """Switch the actor's shortcuts off or on; recorded if that changed."""
     action = "person.keys_off" if off else "person.keys_on"
-    _set(actor, "keys_off", off, action=action, words=["on", "off"].__getitem__)
+    _set(actor, "keys_off", off, action=action, words=("on", "off"))
 
 
 @atomic_with_retry
@@ -94,13 +85,8 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     person.set_password(password)
     person.save(update_fields=["password"])
-    ended = end_sessions(person, except_key=this_key)
-    record(
-        "person.password_changed",
-        actor=actor,
-        details={"sessions ended": str(ended)},
-        about=person,
-    )
+    details = {"sessions ended": str(end_sessions(person, except_key=this_key))}
+    record("person.password_changed", actor=actor, details=details, about=person)
     return person
 
 
@@ -110,16 +96,18 @@ def _set(
     value: Any,
     *,
     action: str,
-    words: Callable[[Any], str] = str,
+    words: tuple[str, str] | None = None,
     is_about: bool = False,
 ) -> None:
-    """Set a field of the actor if it differs, and record its values before and after,
-    as `words` formats them.
+    """Set a field of the actor if it differs, and record its values before and after;
+    `words` are those of a field that is off or on.
     """
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     before = getattr(person, field)
     if before != value:
         setattr(person, field, value)
         person.save(update_fields=[field])
-        details = changed(before=words(before), after=words(value))
+        details = changed(before=before, after=value)
+        if words:
+            details = changed(before=words[before], after=words[value])
         record(action, actor=actor, details=details, about=person if is_about else None)

@@ -2,6 +2,7 @@
 Discord accounts.
 """
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -42,6 +43,8 @@ from people.sign_in.sessions import (
 )
 from people.sign_in.sessions import end_session as end
 
+_HOUR = timedelta(hours=1)
+
 
 @require_safe
 def account(request: DeskRequest) -> HttpResponse:
@@ -81,11 +84,9 @@ def own_away(request: DeskRequest) -> HttpResponse:
     first = form.cleaned_data["away_first"]
     last = form.cleaned_data["away_last"]
     profile.set_away(actor=request.actor, first=first, last=last)
-    notice = (
-        "Nothing is assigned to you on these days."
-        if first
-        else "You are not out of office."
-    )
+    notice = "You are not out of office."
+    if first:
+        notice = "Nothing is assigned to you on these days."
     return redirect_with_notice(request, notice, "account")
 
 
@@ -94,31 +95,26 @@ def own_away(request: DeskRequest) -> HttpResponse:
 def own_password(request: DeskRequest) -> HttpResponse:
     """Change the password. The old one is always required, so no other confirmation is."""
     person = _person(request)
-    form = (
-        PasswordForm(request.POST or None, person=person)
-        if person.has_usable_password()
-        else None
-    )
+    has_password = person.has_usable_password()
     wrong = ""
     error = ""
-    if request.method == "POST" and form is not None:
+    if request.method == "POST" and has_password:
+        form = PasswordForm(request.POST, person=person)
         if form.is_valid():
-            this_key = str(request.session.session_key)
             changed = profile.change_password(
                 actor=request.actor,
                 password=form.cleaned_data["new"],
-                this_key=this_key,
+                this_key=str(request.session.session_key),
             )
             renew_session(request, with_password_of=changed)
             notice = "Your password is changed. You are signed out everywhere else."
             return redirect_with_notice(request, notice, "account")
         wrong, error = first_error(form)
-    advice = password_validators_help_texts()[-1]
     context = {
-        "has_password": form is not None,
+        "has_password": has_password,
         "wrong": wrong,
         "error": error,
-        "advice": advice,
+        "advice": password_validators_help_texts()[-1],
     }
     return render(
         request, "people/account_password.html", context, status=422 if error else 200
@@ -159,18 +155,13 @@ def sessions(request: DeskRequest) -> HttpResponse:
     """List the browsers in which the person is signed in."""
     person: Any = request.user
     found = sessions_of(person, this_key=request.session.session_key)
-    hours = {
-        "idle": int(IDLE.total_seconds() // 3600),
-        "longest": int(LONGEST.total_seconds() // 3600),
-    }
     context = {
         "sessions": found,
         "others": sum(not one.is_this for one in found),
-        "hours": hours,
+        "hours": {"idle": IDLE // _HOUR, "longest": LONGEST // _HOUR},
+        "now": timezone.now(),
     }
-    return render(
-        request, "people/account_sessions.html", {**context, "now": timezone.now()}
-    )
+    return render(request, "people/account_sessions.html", context)
 
 
 @require_POST
@@ -189,11 +180,9 @@ def end_others(request: DeskRequest) -> HttpResponse:
     count = end_other_sessions(
         actor=request.actor, this_key=str(request.session.session_key)
     )
-    notice = (
-        f"{count} other session{'' if count == 1 else 's'} ended."
-        if count
-        else "There was no other session."
-    )
+    notice = f"{count} other session{'' if count == 1 else 's'} ended."
+    if not count:
+        notice = "There was no other session."
     return redirect_with_notice(request, notice, "sessions")
 
 
@@ -211,10 +200,8 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
 @require_safe
 def own_discord(request: DeskRequest) -> HttpResponse:
     """List the person's own Discord accounts."""
-    assert isinstance(request.user, Person)
-    return render(
-        request, "people/own_discord.html", {"accounts": accounts_of(request.user)}
-    )
+    context = {"accounts": accounts_of(_person(request))}
+    return render(request, "people/own_discord.html", context)
 
 
 @require_POST
@@ -235,11 +222,8 @@ def link_discord(request: DeskRequest, token: str) -> HttpResponse:
     """Ask whether the Discord account of a link is the person's, and link it when they
     confirm.
     """
-    return (
-        _link_discord(request, token)
-        if request.method == "POST"
-        else _link_page(request, token)
-    )
+    view = _link_discord if request.method == "POST" else _link_page
+    return view(request, token)
 
 
 @reauthenticated
@@ -250,11 +234,8 @@ def _link_discord(request: DeskRequest, token: str) -> HttpResponse:
         return _link_page(request, token, error=error.sentence, status=409)
     except LinkNotGood as error:
         raise Http404(error.sentence) from None
-    return redirect_with_notice(
-        request,
-        f"What {account} does on Discord now counts as done by you.",
-        "own-discord",
-    )
+    notice = f"What {account} does on Discord now counts as done by you."
+    return redirect_with_notice(request, notice, "own-discord")
 
 
 def _link_page(
@@ -264,9 +245,5 @@ def _link_page(
         offer = read_offer(token)
     except LinkNotGood as unusable:
         raise Http404(unusable.sentence) from None
-    return render(
-        request,
-        "people/link_discord.html",
-        {"offer": offer, "error": error},
-        status=status,
-    )
+    context = {"offer": offer, "error": error}
+    return render(request, "people/link_discord.html", context, status=status)

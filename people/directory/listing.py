@@ -45,9 +45,8 @@ def directory(actor: Actor, *, q: str = "") -> tuple[list[PersonRow], int]:
     if q:
         found = found.filter(Q(name__icontains=q) | Q(email__icontains=q))
     people = list(_annotated(found).order_by("-is_active", "name", "email")[:MAX_ROWS])
-    return [_row(actor, one) for one in people], len(people) if len(
-        people
-    ) < MAX_ROWS else found.count()
+    total = len(people) if len(people) < MAX_ROWS else found.count()
+    return [_row(actor, one) for one in people], total
 
 
 def look_up(actor: Actor, person_id: int) -> PersonRow | None:
@@ -81,41 +80,27 @@ def open_password_link(actor: Actor, person: Person) -> Invitation | None:
 
 
 def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
-    has_factor = Exists(
-        Authenticator.objects.filter(user=OuterRef("pk"), type__in=KINDS)
-    )
-    return (
-        people.prefetch_related("grants__connection", "grants__mailbox")
-        .annotate(
-            seen=Max("usersession__last_seen_at"),
-            open_sessions=Count("usersession"),
-            has_factor=has_factor,
-        )
-        .annotate(last_seen=Greatest("last_login", "seen"))
+    factors = Authenticator.objects.filter(user=OuterRef("pk"), type__in=KINDS)
+    return people.prefetch_related("grants__connection", "grants__mailbox").annotate(
+        open_sessions=Count("usersession"),
+        has_factor=Exists(factors),
+        last_seen=Greatest("last_login", Max("usersession__last_seen_at")),
     )
 
 
 def _row(actor: Actor, person: Any) -> PersonRow:
     grants = widest_first(person.grants.all())
-    shown = [one for one in grants if _is_named_to(actor, one)]
-    roles = [
-        (
-            one,
-            role_words(one.role, target_of(one).name),
-            is_admin_of(actor, target_of(one)),
+    roles = []
+    for grant in grants:
+        target = target_of(grant)
+        is_around = target.mailbox is None and any(
+            scope.connection == target.connection for scope in actor.scopes
         )
-        for one in shown
-    ]
-    return PersonRow(person, roles, len(grants) - len(shown))
-
-
-def _is_named_to(actor: Actor, grant: Grant) -> bool:
-    """Whether the actor may see the name of a role's target."""
-    target = target_of(grant)
-    if target.connection is None:
-        return True
-    scopes = actor.scopes
-    return any(target.is_within(one) for one in scopes) or (
-        target.mailbox is None
-        and any(one.connection == target.connection for one in scopes)
-    )
+        if (
+            target.connection is None
+            or is_around
+            or any(target.is_within(scope) for scope in actor.scopes)
+        ):
+            words = role_words(grant.role, target.name)
+            roles.append((grant, words, is_admin_of(actor, target)))
+    return PersonRow(person, roles, len(grants) - len(roles))

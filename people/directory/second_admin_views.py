@@ -3,18 +3,18 @@ reason of one.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from common.actors import Role
 from common.forms import SentenceForm, WordsField
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from people.errors import NotYours
 from people.invitations.links import NewLink, roles_of
 from people.invitations.views import show_link
@@ -100,9 +100,9 @@ class SecondAdminMiddleware:
         """Answer with the page that asks for the reason; other exceptions are not its
         business.
         """
-        if not isinstance(exception, SecondAdminNeeded):
-            return None
-        return _ask_page(request, exception.asked)
+        if isinstance(exception, SecondAdminNeeded):
+            return _ask_page(request, exception.asked)
+        return None
 
 
 def _ask_page(
@@ -120,11 +120,11 @@ def _ask_page(
         "reason": request.POST.get("reason", "") if error else "",
         "most": MAX_REASON,
     }
-    response = render(
-        request, "people/ask_second_admin.html", context, status=422 if error else 200
-    )
+    status = 422 if error else 200
+    response = render(request, "people/ask_second_admin.html", context, status=status)
     # Where a part of a page asked, the whole page answers.
-    response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "body", "innerHTML"
+    response["HX-Retarget"] = "body"
+    response["HX-Reswap"] = "innerHTML"
     return response
 
 
@@ -168,12 +168,10 @@ def set_setting(request: DeskRequest) -> HttpResponse:
         set_second_admin(actor=request.actor, on=on)
     except NotYours as error:
         return _changes_page(request, status=409, error=error.sentence)
-    words = (
-        "Loosening waits for a second admin from now on."
-        if on
-        else "Loosening applies at once again."
-    )
-    return redirect_with_notice(request, words, "pending-changes")
+    notice = "Loosening applies at once again."
+    if on:
+        notice = "Loosening waits for a second admin from now on."
+    return redirect_with_notice(request, notice, "pending-changes")
 
 
 def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -183,25 +181,18 @@ def _of_change(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]
 
     @wraps(view)
     def answered(request: DeskRequest, change_id: int) -> HttpResponse:
-        if (
-            not PendingChange.objects.visible_to(request.actor)
-            .filter(pk=change_id)
-            .exists()
-        ):
-            raise Http404(
-                "There is no such change, or you do not manage what it changes."
-            )
+        first_or_404(
+            PendingChange.objects.visible_to(request.actor).filter(pk=change_id),
+            "There is no such change, or you do not manage what it changes.",
+        )
         form = AnswerForm(request.POST)
+        page = partial(_changes_page, request, at=change_id)
         if not form.is_valid():
-            return _changes_page(
-                request, status=422, error=form.first_error(), at=change_id
-            )
+            return page(status=422, error=form.first_error())
         try:
             return view(request, change_id, form.cleaned_data)
         except ChangeNotWaiting as error:
-            return _changes_page(
-                request, status=409, error=error.sentence, at=change_id
-            )
+            return page(status=409, error=error.sentence)
 
     return answered
 
@@ -275,33 +266,35 @@ def _changes_page(
     if not actor.has(Role.ADMIN):
         raise PermissionDenied
     visible = PendingChange.objects.visible_to(actor).for_page()
-    waiting = list(visible.waiting())
-    ended = visible.exclude(pk__in=[one.pk for one in waiting])[:ENDED]
+    waiting = {one.pk: one for one in visible.waiting()}
+    rows = []
+    for change in waiting.values():
+        is_own = change.is_of(actor)
+        why_not = ""
+        try:
+            check_may_accept(change, actor)
+        except ChangeNotWaiting as refused:
+            why_not = refused.sentence
+        command = command_of(change)
+        rows.append(
+            {
+                "change": change,
+                "kind": command.kind,
+                "is_own": is_own,
+                "may_decline": not is_own and covers(change, actor),
+                "why_not": why_not,
+                "others": other_admins(change, asker=change.asked_by_id),
+                "wants_code": command.calls_multimail and bool(change.outcome),
+            }
+        )
+    ended = visible.exclude(pk__in=waiting)[:ENDED]
     context = {
         "settings": organisation_settings(),
         "may_set": actor.is_admin_of_all,
         "is_alone": actor.is_admin_of_all and not has_another_admin(actor),
-        "rows": [_row(request, one) for one in waiting],
+        "rows": rows,
         "ended": [(one, one.has_secret and one.is_of(actor)) for one in ended],
         "error": error,
-        "at": at if any(one.pk == at for one in waiting) else 0,
+        "at": at if at in waiting else 0,
     }
     return render(request, "people/pending_changes.html", context, status=status)
-
-
-def _row(request: DeskRequest, change: PendingChange) -> dict[str, Any]:
-    is_own = change.is_of(request.actor)
-    why_not = ""
-    try:
-        check_may_accept(change, request.actor)
-    except ChangeNotWaiting as error:
-        why_not = error.sentence
-    return {
-        "change": change,
-        "kind": command_of(change).kind,
-        "is_own": is_own,
-        "may_decline": not is_own and covers(change, request.actor),
-        "why_not": why_not,
-        "others": other_admins(change, asker=change.asked_by_id),
-        "wants_code": command_of(change).calls_multimail and bool(change.outcome),
-    }

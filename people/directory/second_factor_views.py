@@ -21,14 +21,16 @@ from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 @require_safe
 def second_factor(request: DeskRequest) -> HttpResponse:
     """Show the rule of each role, and who has a second factor."""
-    _check_admin_of_all(request)
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
     return _rules_page(request)
 
 
 @require_POST
 def set_rule(request: DeskRequest) -> HttpResponse:
     """Set whether a role needs a second factor."""
-    _check_admin_of_all(request)
+    if not request.actor.is_admin_of_all:
+        raise PermissionDenied
     if not is_recently_authenticated(request):
         return ask_first(request)
     form = RoleRuleForm(request.POST)
@@ -44,12 +46,10 @@ def set_rule(request: DeskRequest) -> HttpResponse:
         set_role_rule(actor=request.actor, role=role, needed=needed)
     except FactorNotAllowed as error:
         return _rules_page(request, status=409, error=error.sentence)
-    rule = (
-        "needs a second factor from now on"
-        if needed
-        else "no longer needs a second factor"
-    )
-    return redirect_with_notice(request, f"Every {role} {rule}.", "second-factor")
+    notice = f"Every {role} no longer needs a second factor."
+    if needed:
+        notice = f"Every {role} needs a second factor from now on."
+    return redirect_with_notice(request, notice, "second-factor")
 
 
 @require_POST
@@ -65,17 +65,10 @@ def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
         number = remove_factors_of(actor=request.actor, person=person)
     except FactorNotAllowed as error:
         return _rules_page(request, status=409, error=error.sentence)
-    notice = (
-        f"{person} signs in by password alone now, and was signed out."
-        if number
-        else f"{person} had none."
-    )
+    notice = f"{person} had none."
+    if number:
+        notice = f"{person} signs in by password alone now, and was signed out."
     return redirect_with_notice(request, notice, "second-factor")
-
-
-def _check_admin_of_all(request: DeskRequest) -> None:
-    if not request.actor.is_admin_of_all:
-        raise PermissionDenied
 
 
 def _rules_page(
@@ -83,22 +76,19 @@ def _rules_page(
 ) -> HttpResponse:
     rules: dict[str, Any] = RoleRule.objects.select_related("changed_by").in_bulk()
     people = people_by_factor()
-    roles = [
-        {
-            "name": role.value,
-            "rule": rules.get(role.value),
-            "lacking": sum(
-                not one.has_factor and role.value in one.roles  # type: ignore[attr-defined]
-                for one in people
-            ),
-        }
-        for role in Role
+    lacking = [
+        role
+        for one in people
+        if not one.has_factor  # type: ignore[attr-defined]
+        for role in one.roles  # type: ignore[attr-defined]
     ]
-    waiting = PendingChange.objects.at("second-factor")
     context = {
-        "roles": roles,
+        "roles": [
+            {"name": role, "rule": rules.get(role), "lacking": lacking.count(role)}
+            for role in Role
+        ],
         "people": people,
         "error": error,
-        "waiting_changes": waiting,
+        "waiting_changes": PendingChange.objects.at("second-factor"),
     }
     return render(request, "people/second_factor.html", context, status=status)

@@ -88,9 +88,8 @@ def person(request: DeskRequest, person_id: int) -> HttpResponse:
 
 def _find(request: DeskRequest, person_id: int) -> PersonRow:
     """Return the person of a URL. Raises Http404 if the actor may not see them."""
-    found = (
-        look_up(request.actor, person_id) if request.actor.looks_after_people else None
-    )
+    actor = request.actor
+    found = look_up(actor, person_id) if actor.looks_after_people else None
     if found is None:
         raise Http404("There is no such person, or you do not manage them.")
     return found
@@ -111,12 +110,8 @@ def _person_page(
     is_self = actor.id == str(person_id)
     is_admin = actor.has(Role.ADMIN)
     # The person's latest entries that the actor may read.
-    did = (
-        Entry.objects.readable_by(actor)
-        .of_person(person_id)
-        .without_steps()
-        .since(timedelta(days=30))
-    )
+    did = Entry.objects.readable_by(actor).of_person(person_id).without_steps()
+    did = did.since(timedelta(days=30)).newest_first()
     context = {
         "one": found,
         "is_self": is_self,
@@ -124,16 +119,14 @@ def _person_page(
         "may_change_roles": is_admin
         and (is_self or not has_admin_beyond(actor, grants)),
         "is_last_admin": is_last_admin(found.person),
-        "places": list(targets_to_give(actor).values())
-        if is_admin and not is_self
-        else [],
+        "places": targets_to_give(actor).values() if is_admin and not is_self else (),
         "roles": ROLES_TO_GIVE,
         "password_link": open_password_link(actor, found.person),
         "discord": accounts_of(found.person),
         "waiting_changes": PendingChange.objects.visible_to(actor).at(
             "person", person_id
         ),
-        "lines": with_subjects(lines(did.newest_first()[:MAX_LINES])),
+        "lines": with_subjects(lines(did[:MAX_LINES])),
         "error": error,
         "at": at,
         "typed": request.POST,
@@ -166,10 +159,19 @@ def _changes(
                 return _person_page(
                     request, person_id, status=status, error=error.sentence, at=at
                 )
-            return (
-                answered
-                if isinstance(answered, HttpResponse)
-                else _done(request, person_id, answered)
+            if isinstance(answered, HttpResponse):
+                return answered
+            if request.actor.id == str(person_id):
+                # Revoking one's own role signs out, so there is no session for a
+                # notice.
+                request.session.flush()
+                return redirect("account_login")
+            # Without a role that the actor may see, the person has no page for them
+            # any more.
+            if look_up(request.actor, person_id) is None:
+                return redirect_with_notice(request, answered, "people")
+            return redirect_with_notice(
+                request, answered, "person", person_id=person_id
             )
 
         return changed
@@ -234,11 +236,8 @@ def reactivate_person(request: DeskRequest, person: Person) -> str:
 @_changes("password")
 def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     """Make a link for a new password and show it once."""
-    return show_link(
-        request,
-        make_password_link(actor=request.actor, person_id=person.pk),
-        person=person,
-    )
+    made = make_password_link(actor=request.actor, person_id=person.pk)
+    return show_link(request, made, person=person)
 
 
 @require_POST
@@ -255,17 +254,6 @@ def remove_discord(request: DeskRequest, person: Person) -> str:
         account_id=form.cleaned_data["account"],
     )
     return "The Discord account is unlinked."
-
-
-def _done(request: DeskRequest, person_id: int, notice: str) -> HttpResponse:
-    if request.actor.id == str(person_id):
-        # Revoking one's own role signs out, so there is no session for a notice.
-        request.session.flush()
-        return redirect("account_login")
-    # Without a role that the actor may see, the person has no page for them any more.
-    if look_up(request.actor, person_id) is None:
-        return redirect_with_notice(request, notice, "people")
-    return redirect_with_notice(request, notice, "person", person_id=person_id)
 
 
 @require_POST
