@@ -88,12 +88,10 @@ class PendingChangeQuerySet(models.QuerySet["PendingChange"]):
         """Those of targets that the actor is an admin of, and those that they asked for
         themselves.
         """
-        own = (
-            Q(asked_by=int(actor.id))
-            if actor.kind == "person" and actor.id.isdecimal()
-            else Q(pk=None)
-        )
-        return self.filter(_within(actor.acting_as(Role.ADMIN).scopes) | own)
+        visible = _within(actor.acting_as(Role.ADMIN).scopes)
+        if actor.kind == "person" and actor.id.isdecimal():
+            visible |= Q(asked_by=int(actor.id))
+        return self.filter(visible)
 
     def for_admin(self, actor: Actor) -> Self:
         """Those that wait, of targets that the actor is an admin of."""
@@ -121,9 +119,8 @@ def _within(scopes: Iterable[Scope]) -> Q:
         if scope.mailbox is not None:
             found |= Q(mailbox=scope.mailbox)
         else:
-            found |= Q(connection=scope.connection) | Q(
-                mailbox__connection=scope.connection
-            )
+            found |= Q(connection=scope.connection)
+            found |= Q(mailbox__connection=scope.connection)
     return found
 
 

@@ -46,16 +46,17 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.is_everywhere for scope in scopes):
             return self
+        if not scopes:
+            return self.none()
         visible = Q(connection=None)
         for scope in scopes:
             if scope.mailbox is not None:
                 around = Mailbox.objects.filter(pk=scope.mailbox).values("connection")
-                visible |= Q(mailbox=scope.mailbox) | Q(
-                    connection__in=around, mailbox=None
-                )
+                visible |= Q(mailbox=scope.mailbox)
+                visible |= Q(connection__in=around, mailbox=None)
             else:
                 visible |= Q(connection=scope.connection)
-        return self.filter(visible) if scopes else self.none()
+        return self.filter(visible)
 
     def by_person(self) -> Self:
         """In the order of a list of people."""

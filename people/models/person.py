@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower, Now
 
 from common.actors import ROLE_CHOICES, Actor, Role, Scope
@@ -26,50 +27,43 @@ class PersonManager(BaseUserManager["Person"]):
         person.save(using=self._db)
         return person
 
-    def seeing(
-        self, *, connection: int, mailbox: int | None
-    ) -> "models.QuerySet[Person]":
+    def seeing(self, *, connection: int, mailbox: int | None) -> "QuerySet[Person]":
         """Return active people with any role that includes this mailbox of this
         connection, sorted by name.
         """
-        everything = models.Q(connection=None, mailbox=None)
-        here = everything | models.Q(connection=connection, mailbox=None)
+        here = Q(connection=None) | Q(connection=connection)
+        here &= Q(mailbox=None)
         if mailbox is not None:
-            here |= models.Q(mailbox=mailbox)
+            here |= Q(mailbox=mailbox)
         grants = Grant.objects.filter(here)
-        return self.filter(is_active=True, pk__in=grants.values("person")).order_by(
-            "name", "email", "pk"
-        )
+        seeing = self.filter(is_active=True, pk__in=grants.values("person"))
+        return seeing.order_by("name", "email", "pk")
 
-    def read_by(self, actor: Actor) -> "models.QuerySet[Person]":
+    def read_by(self, actor: Actor) -> "QuerySet[Person]":
         """Return the people that the actor may see: those with a role within their
         scope as admin or auditor.
         """
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.is_everywhere for scope in scopes):
             return self.all()
-        visible = models.Q(connection=None, mailbox=None)
+        if not scopes:
+            return self.none()
+        visible = Q(connection=None, mailbox=None)
         for scope in scopes:
             if scope.mailbox is not None:
-                visible |= models.Q(mailbox=scope.mailbox) | models.Q(
-                    connection__mailboxes=scope.mailbox
-                )
+                visible |= Q(mailbox=scope.mailbox)
+                visible |= Q(connection__mailboxes=scope.mailbox)
             else:
-                visible |= models.Q(connection=scope.connection) | models.Q(
-                    mailbox__connection=scope.connection
-                )
-        return (
-            self.filter(pk__in=Grant.objects.filter(visible).values("person"))
-            if scopes
-            else self.none()
-        )
+                visible |= Q(connection=scope.connection)
+                visible |= Q(mailbox__connection=scope.connection)
+        return self.filter(pk__in=Grant.objects.filter(visible).values("person"))
 
-    def admins_of_all(self) -> "models.QuerySet[Person]":
+    def admins_of_all(self) -> "QuerySet[Person]":
         """Return the active admins of everything."""
         whole = Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None)
         return self.filter(is_active=True, pk__in=whole.values("person"))
 
-    def present(self) -> "models.QuerySet[Person]":
+    def present(self) -> "QuerySet[Person]":
         """Return active people who are not out of office, by the database's clock."""
         return self.filter(is_active=True).exclude(
             away_from__lte=Now(), away_until__gt=Now()
@@ -117,9 +111,8 @@ class Person(AbstractBaseUser):
     def initials(self) -> str:
         """The initials for a small badge, at most two letters."""
         words = (self.name or self.email).split()
-        return (
-            words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])
-        ).upper()
+        second = words[-1][0] if len(words) > 1 else words[0][1:2]
+        return f"{words[0][0]}{second}".upper()
 
     def actor(
         self, *, surface: str, address: str = "", scopes: Iterable[Scope] | None = None
@@ -128,9 +121,8 @@ class Person(AbstractBaseUser):
         where they were just read.
         """
         if scopes is None:
-            scopes = (
-                [grant.scope for grant in self.grants.all()] if self.is_active else ()
-            )
+            grants = self.grants.all() if self.is_active else ()
+            scopes = [grant.scope for grant in grants]
         return Actor(
             kind="person",
             id=str(self.pk),
@@ -172,7 +164,7 @@ class Grant(models.Model):
                 name="grant_once",
             ),
             models.CheckConstraint(
-                condition=models.Q(role__in=[role.value for role in Role]),
+                condition=Q(role__in=[role.value for role in Role]),
                 name="grant_role_known",
             ),
         ]

@@ -7,7 +7,7 @@ somebody from deciding: a role that needed a second factor, and no factor.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from audit.models import Entry
 from audit.trail import lines
 from common.actors import Actor, Role
 from people.models import GrantPeriod, Person
-from people.roles.targets import all_targets
+from people.roles.targets import GrantTarget, all_targets
 
 MAX_PLACES = 500
 # The name of a target for readers who may see only a part of it.
@@ -60,9 +60,9 @@ def rights_at(
     one, by person.
     """
     found = GrantPeriod.objects.read_by(actor).in_force_at(at)
-    return (
-        found if everywhere else found.reaching(connection=connection, mailbox=mailbox)
-    ).by_person()
+    if not everywhere:
+        found = found.reaching(connection=connection, mailbox=mailbox)
+    return found.by_person()
 
 
 def timeline_of(actor: Actor, person: int) -> Any:
@@ -77,21 +77,17 @@ def as_rights(
     `at`.
     """
     rows = list(periods)
-    known = {
-        one.pk: one
-        for one in Person.objects.filter(pk__in={row.person for row in rows})
-    }
+    known = Person.objects.in_bulk({row.person for row in rows})
     rules, hindered = _hindered(rows, at) if at else (SecondFactorRules(), {})
     rights = []
     for row in rows:
         person = known.get(row.person)
-        target = (
-            row.place if _is_named_to(actor, row.connection, row.mailbox) else _AROUND
-        )
+        target = _AROUND
+        if _is_named_to(actor, row.connection, row.mailbox):
+            target = row.place
         name = str(person) if person else row.name or row.email
-        rights.append(
-            Right(row, name, person is not None, target, hindered.get(row.person, ""))
-        )
+        hindrance = hindered.get(row.person, "")
+        rights.append(Right(row, name, person is not None, target, hindrance))
     return rights, rules
 
 
@@ -99,24 +95,17 @@ def target_labels(actor: Actor) -> dict[str, str]:
     """Return the labels of the targets to choose from, by value: today's first, then
     former ones.
     """
-    looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
-    here = {
-        value: one
+    named = {
+        value: one.label
         for value, one in all_targets().items()
         if _is_named_to(actor, one.connection, one.mailbox)
     }
-    named = {value: one.label for value, one in here.items()}
-    before = (
-        GrantPeriod.objects.read_by(looking).exclude(connection=None).order_by("place")
-    )
-    for connection, mailbox, target in before.values_list(
-        "connection", "mailbox", "place"
-    ).distinct()[:MAX_PLACES]:
-        value = f"connection-{connection}" if mailbox is None else f"mailbox-{mailbox}"
-        if value not in named and _is_named_to(actor, connection, mailbox):
-            named[value] = (
-                f"{'Connection' if mailbox is None else 'Mailbox'} {target} (removed)"
-            )
+    before = GrantPeriod.objects.read_by(actor).exclude(connection=None)
+    before = before.values_list("connection", "mailbox", "place").distinct()
+    for connection, mailbox, name in before.order_by("place")[:MAX_PLACES]:
+        target = GrantTarget(connection, mailbox, name)
+        if _is_named_to(actor, connection, mailbox):
+            named.setdefault(target.value, f"{target.label} (removed)")
     return named
 
 
@@ -126,13 +115,14 @@ def target_keys(value: str) -> dict[str, int | None]:
     """
     kind, _, key = value.partition("-")
     if kind == "mailbox":
-        known = all_targets().get(value)
-        row = (
-            GrantPeriod.objects.filter(mailbox=int(key))
-            .values_list("connection", flat=True)
-            .first()
+        known = (
+            all_targets().get(value)
+            or GrantPeriod.objects.filter(mailbox=int(key)).first()
         )
-        return {"connection": known.connection if known else row, "mailbox": int(key)}
+        return {
+            "connection": known.connection if known else None,
+            "mailbox": int(key),
+        }
     return {"connection": int(key) if kind == "connection" else None, "mailbox": None}
 
 
@@ -163,13 +153,19 @@ def _hindered(
     asked = dict(strict.values_list("person", "email")) if rules.strict else {}
     if not asked:
         return rules, {}
-    having, is_known = _factors_at(at, asked)
-    if not is_known:
-        sentence = (
-            "The role needed a second factor; whether they had one is no longer known"
-        )
-        return rules, dict.fromkeys(asked, sentence)
-    lacking = set(asked) - having
+    added = Entry.objects.of_action("person.factor_added").filter(
+        at__lte=at, actor_kind="person", actor_id__in=[str(one) for one in asked]
+    )
+    factors = Counter(int(key) for key in added.values_list("actor_id", flat=True))
+    by_email = {email: person for person, email in asked.items()}
+    for details in _details_until(at, "person.factor_removed"):
+        if "of" not in details:
+            return rules, dict.fromkeys(
+                asked,
+                "The role needed a second factor; whether they had one is no longer known",
+            )
+        factors[by_email.get(details["of"], 0)] -= 1
+    lacking = [person for person in asked if factors[person] <= 0]
     return rules, dict.fromkeys(
         lacking, "Had no second factor, which the role needed: could not act"
     )
@@ -177,45 +173,20 @@ def _hindered(
 
 def _strict_at(at: datetime) -> SecondFactorRules:
     """Return the roles that needed a second factor at that moment, by the ledger."""
-    changes = (
-        Entry.objects.of_action("role.second_factor_set")
-        .filter(at__lte=at)
-        .newest_first()
-    )
+    is_known = True
     found: dict[str, bool] = {}
-    for line in lines(changes[:_MAX_READ]):
-        role = line.details.get("role", "")
-        if not role:
+    for details in _details_until(at, "role.second_factor_set"):
+        if not details.get("role"):
             # Its details were redacted: the new rule is not known, and it overrides
             # earlier changes.
-            return SecondFactorRules(
-                tuple(sorted(name for name, needed in found.items() if needed)),
-                is_known=False,
-            )
-        found.setdefault(role, line.details.get("needed") == "yes")
-    return SecondFactorRules(
-        tuple(sorted(name for name, needed in found.items() if needed))
-    )
+            is_known = False
+            break
+        found.setdefault(details["role"], details.get("needed") == "yes")
+    strict = sorted(role for role, is_needed in found.items() if is_needed)
+    return SecondFactorRules(tuple(strict), is_known)
 
 
-def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[set[int], bool]:
-    """Return who of these had a second factor at that moment, and whether the ledger
-    still has all its details.
-    """
-    added = Entry.objects.of_action("person.factor_added").filter(
-        at__lte=at, actor_kind="person"
-    )
-    adding = added.filter(actor_id__in=[str(one) for one in people]).values_list(
-        "actor_id", flat=True
-    )
-    number = Counter(int(one) for one in adding)
-    by_email = {email: person for person, email in people.items()}
-    for line in lines(
-        Entry.objects.of_action("person.factor_removed")
-        .filter(at__lte=at)
-        .newest_first()[:_MAX_READ]
-    ):
-        if "of" not in line.details:
-            return set(), False
-        number[by_email.get(line.details["of"], 0)] -= 1
-    return {person for person in people if number[person] > 0}, True
+def _details_until(at: datetime, action: str) -> Iterator[Mapping[str, str]]:
+    """Return the details of the entries of an action until a moment, newest first."""
+    entries = Entry.objects.of_action(action).filter(at__lte=at).newest_first()
+    return (line.details for line in lines(entries[:_MAX_READ]))

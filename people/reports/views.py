@@ -29,18 +29,16 @@ from people.reports.rights import (
 # Rows on a page; the CSV file has all.
 MAX_ROWS = 500
 _COLUMNS = (
-    *(
-        "name",
-        "email",
-        "role",
-        "place",
-        "since_utc",
-        "until_utc",
-        "began",
-        "ended",
-        "role_number",
-        "hindrance",
-    ),
+    "name",
+    "email",
+    "role",
+    "place",
+    "since_utc",
+    "until_utc",
+    "began",
+    "ended",
+    "role_number",
+    "hindrance",
 )
 
 
@@ -119,8 +117,7 @@ def reports(request: DeskRequest) -> HttpResponse:
 def rights(request: DeskRequest) -> HttpResponse:
     """Show who had which role where at a moment, or all roles that one person ever had."""
     _check(request)
-    now = timezone.now()
-    form, at, found = _asked(request, request.GET, now)
+    form, at, found = _asked(request, request.GET)
     if person := form.cleaned_data.get("person"):
         shown, _ = as_rights(
             request.actor, timeline_of(request.actor, person)[:MAX_ROWS]
@@ -148,10 +145,8 @@ def rights(request: DeskRequest) -> HttpResponse:
 def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     """Download the report as CSV; the download is recorded in the ledger."""
     _check(request)
-    actor = request.actor
-    now = timezone.now()
-    form, at, found = _asked(request, request.POST, now)
-    shown, _ = as_rights(actor, found, at=at)
+    form, at, found = _asked(request, request.POST)
+    shown, _ = as_rights(request.actor, found, at=at)
     with transaction.atomic():
         label = dict(form.fields["place"].choices).get(form.wanted_target, "")  # type: ignore[attr-defined]
         details = {
@@ -160,7 +155,7 @@ def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
             "place": label,
             "rows": str(len(shown)),
         }
-        record("ledger.report_taken", actor=actor, details=details)
+        record("ledger.report_taken", actor=request.actor, details=details)
     name = f"rights-{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}.csv"
     return StreamingHttpResponse(
         (csv_row(cells) for cells in (_COLUMNS, *(_cells(one) for one in shown))),
@@ -174,33 +169,30 @@ def _check(request: DeskRequest) -> None:
         raise PermissionDenied
 
 
-def _asked(
-    request: DeskRequest, data: QueryDict, now: datetime
-) -> tuple[RightsForm, datetime, Any]:
+def _asked(request: DeskRequest, data: QueryDict) -> tuple[RightsForm, datetime, Any]:
     """Return the form, the moment, and the matching periods."""
     form = RightsForm(
         data, target_choices=target_labels(request.actor), zone=zone_name()
     )
-    at = form.moment(now)
-    if form.wanted_target:
-        return (
-            form,
-            at,
-            rights_at(
-                request.actor, at, everywhere=False, **target_keys(form.wanted_target)
-            ),
-        )
-    return form, at, rights_at(request.actor, at)
+    at = form.moment(timezone.now())
+    target = form.wanted_target
+    keys = target_keys(target) if target else {}
+    return form, at, rights_at(request.actor, at, everywhere=not target, **keys)
 
 
 def _cells(right: Right) -> tuple[str, ...]:
     row = right.period
-    until = _iso(row.until) if row.until else ""
-    began = row.get_began_display()
-    ended = row.get_ended_display()
     return (
-        *(right.name, row.email, row.role, right.place, _iso(row.since), until),
-        *(began, ended, str(row.grant), right.hindrance),
+        right.name,
+        row.email,
+        row.role,
+        right.place,
+        _iso(row.since),
+        _iso(row.until) if row.until else "",
+        row.get_began_display(),
+        row.get_ended_display(),
+        str(row.grant),
+        right.hindrance,
     )
 
 
