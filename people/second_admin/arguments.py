@@ -48,7 +48,16 @@ def from_json(hint: Any, value: Any) -> Any:
         choices = list(get_args(hint))
     kind = get_origin(hint) or hint
     if issubclass(kind, Model):
-        return _row(kind, value)
+        rows = kind._default_manager.all()
+        if hasattr(rows, "at_work"):
+            # Without those of a connection that was removed.
+            rows = rows.at_work()
+        found = rows.filter(pk=value).first()
+        if found is None:
+            raise NotYours(
+                f"The {kind._meta.verbose_name} that this changes is no longer there."
+            )
+        return found
     if issubclass(kind, timedelta):
         return timedelta(seconds=value)
     if issubclass(kind, datetime):
@@ -71,16 +80,3 @@ def from_json(hint: Any, value: Any) -> Any:
         parts = [from_json(choices[0], part) for part in value]
         return tuple(parts) if issubclass(kind, tuple) else parts
     return kind(value)
-
-
-def _row(model: type[Model], key: Any) -> Model:
-    """Return a row, unless it is gone, or of a connection that was removed."""
-    rows = model._default_manager.all()
-    if hasattr(rows, "at_work"):
-        rows = rows.at_work()
-    found = rows.filter(pk=key).first()
-    if found is None:
-        raise NotYours(
-            f"The {model._meta.verbose_name} that this changes is no longer there."
-        )
-    return found

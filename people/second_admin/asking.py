@@ -32,12 +32,9 @@ def covers(change: PendingChange, actor: Actor) -> bool:
     mailbox, of everything.
     """
     connection, mailbox = place_of(change)
-    admin = actor.acting_as(Role.ADMIN)
     if connection is None:
-        return admin.is_admin_of_all
-    return any(
-        scope.reaches(connection=connection, mailbox=mailbox) for scope in admin.scopes
-    )
+        return actor.is_admin_of_all
+    return actor.is_a(Role.ADMIN, connection=connection, mailbox=mailbox)
 
 
 def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[Person]:
@@ -50,12 +47,9 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
         here |= Q(grants__connection=connection)
         if mailbox is not None:
             here |= Q(grants__mailbox=mailbox)
-    admins = Person.objects.filter(
-        here, grants__role=Role.ADMIN, is_active=True
-    ).exclude(pk=asker)
     about = change.about if isinstance(change, ChangeInWords) else change.about_id
-    if about is not None:
-        admins = admins.exclude(pk=about)
+    admins = Person.objects.filter(here, grants__role=Role.ADMIN, is_active=True)
+    admins = admins.exclude(pk__in={asker, about} - {None})
     return list(admins.distinct().order_by("name", "email"))
 
 
@@ -96,25 +90,22 @@ def ask_second_admin(*, asked: AskedChange, reason: str, actor: Actor) -> Pendin
     if not reason.strip():
         raise NotYours("Give a reason: the second admin reads it.")
     words = asked.words
-    same = PendingChange.objects.waiting().filter(
-        asked_by=int(actor.id),
-        command=asked.command,
-        url=words.page,
-        change=asked.change,
-    )
-    if found := same.first():
+    same: dict[str, Any] = {
+        "asked_by_id": int(actor.id),
+        "command": asked.command,
+        "url": words.page,
+        "change": asked.change,
+    }
+    if found := PendingChange.objects.waiting().filter(**same).first():
         return found
     made = PendingChange.objects.create(
-        command=asked.command,
+        **same,
         connection_id=None if words.mailbox is not None else words.connection,
         mailbox_id=words.mailbox,
         about_id=words.about,
         title=words.title[:400],
         before=words.before,
         after=words.after,
-        url=words.page,
-        change=asked.change,
-        asked_by_id=int(actor.id),
         reason=reason.strip()[:MAX_REASON],
         expires_at=Now() + WAITS_FOR,
     )
@@ -149,7 +140,6 @@ def place_of(change: PendingChange | ChangeInWords) -> tuple[int | None, int | N
     """
     if isinstance(change, ChangeInWords):
         return change.connection, change.mailbox
-    mailbox = change.mailbox
-    return (
-        mailbox.connection_id if mailbox else change.connection_id
-    ), change.mailbox_id
+    if change.mailbox:
+        return change.mailbox.connection_id, change.mailbox_id
+    return change.connection_id, None

@@ -4,7 +4,6 @@ withdraws it.
 Each locks the row first, so that of two people at one moment the second finds it ended.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -114,17 +113,10 @@ def _accept_by_call(
     try:
         result = command.carry_out(change, actor=both, code=code)
     except SentenceError as error:
-        why = error.sentence[:1000]
-        if error.is_final:
-            return Ended(
-                _finish(change_id, lambda one: _end(one, State.REFUSED, actor, why))
-            )
-        return Ended(_finish(change_id, lambda one: _wait_again(one, why)))
+        state = State.REFUSED if error.is_final else State.WAITING
+        return Ended(_finish(change_id, state, actor, error.sentence[:1000]))
     made = _made(command, result)
-    return Ended(
-        _finish(change_id, lambda one: _end(one, State.ACCEPTED, actor, "", made)),
-        result,
-    )
+    return Ended(_finish(change_id, State.ACCEPTED, actor, "", made), result)
 
 
 def _made(command: WaitingCommand, result: object) -> str:
@@ -143,9 +135,16 @@ def _claim(change_id: int, actor: Actor) -> Actor:
 
 @atomic_with_retry
 def _finish(
-    change_id: int, end: Callable[[PendingChange], PendingChange]
+    change_id: int, state: State, actor: Actor, outcome: str, made: str = ""
 ) -> PendingChange:
-    return end(_rows().get(pk=change_id))
+    """End a change that a call carried out, or let it wait for another try."""
+    change = _rows().get(pk=change_id)
+    if state != State.WAITING:
+        return _end(change, state, actor, outcome, made)
+    change.lease_until = None
+    change.outcome = outcome
+    change.save(update_fields=["lease_until", "outcome"])
+    return change
 
 
 def check_may_accept(change: PendingChange, actor: Actor) -> None:
@@ -213,7 +212,8 @@ def _end(
     change.state = state
     change.outcome = outcome
     change.lease_until = None
-    change.ended_by_id, change.ended_at = int(actor.id), clock()
+    change.ended_by_id = int(actor.id)
+    change.ended_at = clock()
     # Nothing else reads secret arguments any more, and only whoever asked is shown what
     # was made.
     change.change.pop("secret", None)
@@ -230,11 +230,4 @@ def _end(
         ]
     )
     record_change(f"change.{state}", change, actor)
-    return change
-
-
-def _wait_again(change: PendingChange, outcome: str) -> PendingChange:
-    change.lease_until = None
-    change.outcome = outcome
-    change.save(update_fields=["lease_until", "outcome"])
     return change

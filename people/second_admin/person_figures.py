@@ -69,10 +69,8 @@ def set_person_figures(*, actor: Actor, on: bool, because: str = "") -> bool:
     locked = lock_settings()
     if (locked.person_figures_since is not None) == on:
         return False
-    locked.person_figures_since, locked.person_figures_set_by_id = (
-        (Now() if on else None),
-        int(actor.id),
-    )
+    locked.person_figures_since = Now() if on else None
+    locked.person_figures_set_by_id = int(actor.id)
     locked.person_figures_because = because if on else ""
     fields = ["person_figures_since", "person_figures_set_by", "person_figures_because"]
     locked.save(update_fields=fields)

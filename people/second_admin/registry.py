@@ -23,9 +23,9 @@ from people.second_admin.arguments import as_json, from_json
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Who acts, when, and with which code of MultiMail's operator is said anew when a change
+# Who acts, when, and with which code of MultiMail's operator is given again when a change
 # is accepted.
-_SAID_ANEW = {"actor", "now", "code"}
+_GIVEN_AGAIN = {"actor", "now", "code"}
 _OF_ANOTHER_VERSION = "Another version of the desk stored this change, and this one cannot read it. Ask for it again."
 
 
@@ -50,9 +50,8 @@ class ChangeInWords:
     @property
     def fingerprint(self) -> str:
         """A hash of what the change is based on."""
-        return hashlib.sha256(
-            json.dumps([self.before, self.based_on], sort_keys=True).encode()
-        ).hexdigest()
+        based_on = json.dumps([self.before, self.based_on], sort_keys=True)
+        return hashlib.sha256(based_on.encode()).hexdigest()
 
 
 def listed(values: Mapping[str, Any]) -> str:
@@ -110,7 +109,7 @@ class WaitingCommand:
         plain = {
             name: as_json(one)
             for name, one in arguments.items()
-            if name not in _SAID_ANEW
+            if name not in _GIVEN_AGAIN
         }
         change = {"arguments": plain, "seen": words.fingerprint}
         if self.secrets:

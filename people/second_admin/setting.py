@@ -71,16 +71,11 @@ def set_second_admin(*, actor: Actor, on: bool) -> bool:
         raise NotYours(
             "You are the only admin of everything, so nobody could accept a change. Invite another first."
         )
-    locked.second_admin_since, locked.second_admin_set_by_id = (
-        (Now() if on else None),
-        int(actor.id),
-    )
+    locked.second_admin_since = Now() if on else None
+    locked.second_admin_set_by_id = int(actor.id)
     locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-    record(
-        "second_admin.set",
-        actor=actor,
-        details=changed(before=_WORDS[not on], after=_WORDS[on]),
-    )
+    details = changed(before=_WORDS[not on], after=_WORDS[on])
+    record("second_admin.set", actor=actor, details=details)
     return True
 
 
@@ -90,17 +85,14 @@ def switch_off_by_operator(*, actor: Actor) -> bool:
     it was on.
     """
     locked = lock_settings()
-    was_on = locked.second_admin_since is not None
-    if was_on:
-        locked.second_admin_since = None
-        locked.second_admin_set_by = None
-        locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
-        record(
-            "second_admin.set",
-            actor=actor,
-            details=changed(before=_WORDS[1], after=_WORDS[0]),
-        )
-    return was_on
+    if locked.second_admin_since is None:
+        return False
+    locked.second_admin_since = None
+    locked.second_admin_set_by = None
+    locked.save(update_fields=["second_admin_since", "second_admin_set_by"])
+    details = changed(before=_WORDS[True], after=_WORDS[False])
+    record("second_admin.set", actor=actor, details=details)
+    return True
 
 
 def has_another_admin(actor: Actor) -> bool:
