@@ -9,12 +9,12 @@ from typing import Any
 
 from django import forms
 from django.core.cache import cache
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 
 from common.actors import Actor
 from common.forms import SentenceForm
-from common.pages import DeskRequest
+from common.pages import DeskRequest, first_or_404
 from connections.changes import is_admin
 from connections.errors import (
     ChangeNotOffered,
@@ -28,8 +28,6 @@ from mirror.models import Connection, Mailbox
 
 View = Callable[..., HttpResponse]
 
-# The status for each kind of failed change; 422 for all others.
-_STATUSES = ((ActNotAllowed, 403), (CodeWanted, 202), (ChangeUnknown, 502))
 _DAY = 24 * 3600
 
 
@@ -41,12 +39,24 @@ class FormInvalid(DeskError):
         self.form = form
 
 
+class SentTwice(DeskError):
+    """The form was sent before; what it made was shown then."""
+
+
 CHANGE_ERRORS = (
     ActNotAllowed,
     ChangeRefused,
     ChangeUnknown,
     ConnectionNotChanged,
     FormInvalid,
+    SentTwice,
+)
+# The status for each kind of failed change; 422 for all others.
+_STATUSES = (
+    (ActNotAllowed, 403),
+    (CodeWanted, 202),
+    (ChangeUnknown, 502),
+    (SentTwice, 409),
 )
 
 
@@ -73,26 +83,20 @@ def get_visible_connection_or_404(
     request: DeskRequest, connection_id: int
 ) -> Connection:
     """Return a connection that the actor may see. Raises Http404."""
-    connection = (
-        Connection.objects.at_work()
-        .visible_to(request.actor)
-        .filter(pk=connection_id)
-        .first()
+    visible = Connection.objects.at_work().visible_to(request.actor)
+    return first_or_404(
+        visible.filter(pk=connection_id),
+        "There is no such connection, or you may not see it.",
     )
-    if connection is None:
-        raise Http404("There is no such connection, or you may not see it.")
-    return connection
 
 
 def get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int) -> Mailbox:
     """Return a mailbox that the actor may see. Raises Http404."""
-    visible = (
-        Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
+    visible = Mailbox.objects.at_work().visible_to(request.actor)
+    return first_or_404(
+        visible.filter(pk=mailbox_id).select_related("connection"),
+        "There is no such mailbox, or you may not see it.",
     )
-    mailbox = visible.filter(pk=mailbox_id).first()
-    if mailbox is None:
-        raise Http404("There is no such mailbox, or you may not see it.")
-    return mailbox
 
 
 def administered_connections(actor: Actor) -> list[Connection]:
@@ -112,28 +116,25 @@ def answer(
     """Render a page with the error of a change that `failed`, at its fields if a form
     was not valid, and its status.
     """
-    if isinstance(failed, FormInvalid):
-        status = 422
-        context = {**context, "wrong": failed.form.errors_by_field()}
-    elif failed is not None:
+    context = {"wrong": {}, **context}
+    if failed is not None:
         status = next(
-            (status for kind, status in _STATUSES if isinstance(failed, kind)), 422
+            (code for kind, code in _STATUSES if isinstance(failed, kind)), 422
         )
-        context = {
-            **context,
-            "error": failed.sentence,
-            "wants_code": isinstance(failed, CodeWanted),
-        }
-    return render(request, template, {"wrong": {}, **context}, status=status)
+    if isinstance(failed, FormInvalid):
+        context["wrong"] = failed.form.errors_by_field()
+    elif failed is not None:
+        context["error"] = failed.sentence
+        context["wants_code"] = isinstance(failed, CodeWanted)
+    return render(request, template, context, status=status)
 
 
 def refused(
     request: DeskRequest, template: str, connection: Connection | None = None
 ) -> HttpResponse:
     """Answer that only admins of an account, or of this connection, may see the page."""
-    return render(
-        request, template, {"refused": True, "connection": connection}, status=403
-    )
+    context = {"refused": True, "connection": connection}
+    return render(request, template, context, status=403)
 
 
 def accounts_page(
@@ -211,11 +212,14 @@ def new_ticket() -> str:
     return secrets.token_urlsafe(12)
 
 
-def take_ticket(request: DeskRequest) -> bool:
-    """Use a form's token; False if it was used before. Reloading the answer must not
-    make a second key.
+def take_ticket(request: DeskRequest, *, shown: str, to_repeat: str) -> None:
+    """Use a form's token. Raises SentTwice if it was used before: reloading the answer
+    must not make a second key.
     """
     ticket = request.POST.get("ticket", "")
-    return 8 <= len(ticket) <= 40 and cache.add(
-        f"ticket:{request.actor.id}:{ticket}", 1, _DAY
-    )
+    name = f"ticket:{request.actor.id}:{ticket}"
+    if not 8 <= len(ticket) <= 40 or not cache.add(name, 1, _DAY):
+        raise SentTwice(
+            f"This form was sent before, and its {shown} was shown then, once. Check the list. To {to_repeat}, send "
+            "the form again."
+        )

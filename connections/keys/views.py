@@ -5,7 +5,7 @@ and revoking one.
 from functools import partial
 from typing import Any
 
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import (
     require_http_methods,
@@ -14,7 +14,7 @@ from django.views.decorators.http import (
 )
 
 from approvals.models import Brake
-from common.pages import DeskRequest, redirect_with_notice
+from common.pages import DeskRequest, first_or_404, redirect_with_notice
 from connections.changes import is_admin
 from connections.keys.commands import (
     ApiKey,
@@ -43,12 +43,6 @@ from mirror.errors import DeskError
 from mirror.models import Connection
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
-
-SENT_TWICE = (
-    "This form was sent before, and its key was shown then, once. Check the list. To create another key, send the form "
-    "again."
-)
-
 
 _LIST = "connections/api_keys.html"
 
@@ -84,47 +78,30 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
-    if request.method != "POST":
-        return _add_page(request, connection)
-    form = NewKeyForm(request.POST, mailboxes=connection.mailboxes.there())
-    try:
-        typed = cleaned(form)
-        if not take_ticket(request):
-            return _add_page(request, connection, status=409, error=SENT_TWICE)
-        owner = typed["owner"]
-        code = typed["approval_code"]
-        created = create_key(
-            connection=connection,
-            actor=request.actor,
-            wanted=form.wanted(),
-            owner=owner,
-            code=code,
-        )
-    except CHANGE_ERRORS as error:
-        return _add_page(request, connection, failed=error)
-    context = {"connection": connection, "made": created, "owner": owner}
-    return render(request, "connections/api_key_made.html", context)
-
-
-def _add_page(
-    request: DeskRequest,
-    connection: Connection,
-    *,
-    failed: DeskError | None = None,
-    status: int = 200,
-    error: str = "",
-) -> HttpResponse:
     typed = request.POST if request.method == "POST" else None
     form = NewKeyForm(typed, mailboxes=connection.mailboxes.there())
-    context = {
-        "connection": connection,
-        "form": form,
-        "ticket": new_ticket(),
-        "error": error,
-    }
-    return answer(
-        request, "connections/api_key_add.html", context, failed=failed, status=status
-    )
+    failed = None
+    if request.method == "POST":
+        try:
+            wanted = cleaned(form)
+            take_ticket(request, shown="key", to_repeat="create another key")
+            created = create_key(
+                connection=connection,
+                actor=request.actor,
+                wanted=form.wanted(),
+                owner=wanted["owner"],
+                code=wanted["approval_code"],
+            )
+            context = {
+                "connection": connection,
+                "made": created,
+                "owner": wanted["owner"],
+            }
+            return render(request, "connections/api_key_made.html", context)
+        except CHANGE_ERRORS as error:
+            failed = error
+    context = {"connection": connection, "form": form, "ticket": new_ticket()}
+    return answer(request, "connections/api_key_add.html", context, failed=failed)
 
 
 def _key_page(
@@ -165,13 +142,12 @@ def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
     """Change name, scopes or mailboxes of a key."""
     form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
     typed = cleaned(form)
-    code = typed["approval_code"]
     change_key(
         connection=connection,
         key=key,
         actor=request.actor,
         changes=form.changes(key),
-        code=code,
+        code=typed["approval_code"],
     )
     return _changed(request, connection, key, f"The key {typed['name']} is changed.")
 
@@ -191,11 +167,9 @@ def set_key_owner(
         person=owner,
         actor=request.actor,
     )
-    notice = (
-        f"{owner} owns {key.label} and may not approve what it sends."
-        if owner
-        else f"{key.label} has no owner now."
-    )
+    notice = f"{key.label} has no owner now."
+    if owner:
+        notice = f"{owner} owns {key.label} and may not approve what it sends."
     return _changed(request, connection, key, notice)
 
 
@@ -211,37 +185,27 @@ def set_paused(
         resume_key(connection=connection, key=key, actor=request.actor, code=code)
         return _changed(request, connection, key, f"{key.label} may send again.")
     pause_key(connection=connection, key_id=key.id, name=key.label, actor=request.actor)
-    return _changed(
-        request,
-        connection,
-        key,
-        f"{key.label} is paused. MultiMail refuses what it sends.",
-    )
+    notice = f"{key.label} is paused. MultiMail refuses what it sends."
+    return _changed(request, connection, key, notice)
 
 
 @require_POST
 @reauthenticated
 def pause_of_flood(request: DeskRequest, brake_id: int) -> HttpResponse:
     """Pause the key of a flood, for its reviewers too."""
-    flood = (
-        Brake.objects.visible_to(request.actor)
-        .select_related("connection")
-        .filter(pk=brake_id)
-        .first()
+    floods = Brake.objects.visible_to(request.actor).exclude(sent_by_key="")
+    flood = first_or_404(
+        floods.filter(pk=brake_id).select_related("connection"),
+        "There is no such flood, or its key is not known.",
     )
-    if flood is None or not flood.sent_by_key:
-        raise Http404("There is no such flood, or its key is not known.")
     name = flood.sent_by_key_name or flood.sent_by_key
-    key = flood.sent_by_key
-    mailbox = flood.mailbox_id
-    actor = request.actor
     try:
         pause_key(
             connection=flood.connection,
-            key_id=key,
+            key_id=flood.sent_by_key,
             name=name,
-            actor=actor,
-            mailbox=mailbox,
+            actor=request.actor,
+            mailbox=flood.mailbox_id,
         )
     except CHANGE_ERRORS as error:
         context = {"flood": flood, "name": name}

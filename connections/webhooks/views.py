@@ -27,6 +27,7 @@ from connections.pages import (
     take_ticket,
 )
 from connections.webhooks.commands import (
+    Delivery,
     Webhook,
     delete_webhook,
     read_deliveries,
@@ -50,13 +51,10 @@ from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
-SENT_TWICE = (
-    "This form was sent before, and its secret was shown then, once. Check the list. To register another webhook, send "
-    "the form again."
-)
-
-
 _LIST = "connections/webhooks.html"
+_take_ticket = partial(
+    take_ticket, shown="secret", to_repeat="register another webhook"
+)
 
 
 @require_safe
@@ -87,50 +85,36 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
-    if request.method != "POST":
-        return _add_page(request, connection)
-    form = WebhookForm(request.POST, mailboxes=connection.mailboxes.there())
-    try:
-        typed = cleaned(form)
-        if not take_ticket(request):
-            return _add_page(request, connection, status=409, error=SENT_TWICE)
-        named = {"name": typed["name"], "code": typed["approval_code"]}
-        created = register_webhook(
-            connection=connection, actor=request.actor, wanted=form.wanted(), **named
-        )
-    except CHANGE_ERRORS as error:
-        return _add_page(request, connection, failed=error)
-    return render(
-        request,
-        "connections/webhook_made.html",
-        {"connection": connection, "made": created, "is_new": True},
-    )
-
-
-def _add_page(
-    request: DeskRequest,
-    connection: Connection,
-    *,
-    failed: DeskError | None = None,
-    status: int = 200,
-    error: str = "",
-) -> HttpResponse:
-    typed = request.POST if request.method == "POST" else None
     ticked = (request.POST or request.GET).getlist("events")
-    initial = {"events": ticked, "include_sandbox": True}
+    form = WebhookForm(
+        request.POST if request.method == "POST" else None,
+        initial={"events": ticked, "include_sandbox": True},
+        mailboxes=connection.mailboxes.there(),
+    )
+    failed = None
+    if request.method == "POST":
+        try:
+            typed = cleaned(form)
+            _take_ticket(request)
+            created = register_webhook(
+                connection=connection,
+                actor=request.actor,
+                name=typed["name"],
+                wanted=form.wanted(),
+                code=typed["approval_code"],
+            )
+            context = {"connection": connection, "made": created, "is_new": True}
+            return render(request, "connections/webhook_made.html", context)
+        except CHANGE_ERRORS as error:
+            failed = error
     context = {
         "connection": connection,
-        "form": WebhookForm(
-            typed, initial=initial, mailboxes=connection.mailboxes.there()
-        ),
+        "form": form,
         "groups": GROUPS | (OWN_GROUPS if connection.is_our_gateway else {}),
         "bodies": sample_bodies(ticked),
         "ticket": new_ticket(),
-        "error": error,
     }
-    return answer(
-        request, "connections/webhook_add.html", context, failed=failed, status=status
-    )
+    return answer(request, "connections/webhook_add.html", context, failed=failed)
 
 
 @require_safe
@@ -139,11 +123,8 @@ def webhook_bodies(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
-    return render(
-        request,
-        "connections/_webhook_bodies.html",
-        {"bodies": sample_bodies(request.GET.getlist("events"))},
-    )
+    context = {"bodies": sample_bodies(request.GET.getlist("events"))}
+    return render(request, "connections/_webhook_bodies.html", context)
 
 
 def _webhook_page(
@@ -152,18 +133,16 @@ def _webhook_page(
     found: Webhook,
     *,
     failed: DeskError | None = None,
-    status: int = 200,
-    error: str = "",
 ) -> HttpResponse:
     cursor = request.GET.get("before", "")[:200]
+    deliveries: list[Delivery] = []
+    following = ""
+    log_error = ""
     try:
         deliveries, following = read_deliveries(
             connection, actor=request.actor, webhook=found, cursor=cursor
         )
-        log_error = ""
     except CHANGE_ERRORS as unread:
-        deliveries = []
-        following = ""
         log_error = unread.sentence
     context = {
         "connection": connection,
@@ -178,11 +157,8 @@ def _webhook_page(
         "log_error": log_error,
         "overlaps": OVERLAPS,
         "ticket": new_ticket(),
-        "error": error,
     }
-    return answer(
-        request, "connections/webhook.html", context, failed=failed, status=status
-    )
+    return answer(request, "connections/webhook.html", context, failed=failed)
 
 
 _of_webhook = of_account(
@@ -217,13 +193,8 @@ def _back(
     request: DeskRequest, connection: Connection, found: Webhook, notice: str
 ) -> HttpResponse:
     """Lead back to the page of a webhook, where a notice says what happened."""
-    return redirect_with_notice(
-        request,
-        notice,
-        "webhook",
-        connection_id=connection.pk,
-        subscription_id=found.id,
-    )
+    keys = {"connection_id": connection.pk, "subscription_id": found.id}
+    return redirect_with_notice(request, notice, "webhook", **keys)
 
 
 @require_POST
@@ -246,8 +217,7 @@ def rotate(
 ) -> HttpResponse:
     """Make another secret, and show it once."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
-    if not take_ticket(request):
-        return _webhook_page(request, connection, found, status=409, error=SENT_TWICE)
+    _take_ticket(request)
     rotated = rotate_webhook(
         connection=connection, webhook=found, actor=request.actor, overlap_s=overlap
     )
