@@ -6,16 +6,36 @@ It returns what is otherwise, without content, or an empty text.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from connections.hosted.probe import Host, Look, NotSeen, names, parsed, without
+from connections.hosted.probe import (
+    Facts,
+    Host,
+    Look,
+    NotSeen,
+    fact,
+    names,
+    parsed,
+    without,
+)
 
 Rows = Callable[[Host], list[dict[str, Any]]]
 _HELD = ("pending_send_approval", "pending_inbound_approval")
 _STATUSES = (
     *_HELD,
-    *("unread", "read", "archived", "deleted", "spam_flagged", "spam_quarantined"),
-    *("pending_scan", "scheduled", "sent", "send_failed", "rejected", "cancelled"),
+    "unread",
+    "read",
+    "archived",
+    "deleted",
+    "spam_flagged",
+    "spam_quarantined",
+    "pending_scan",
+    "scheduled",
+    "sent",
+    "send_failed",
+    "rejected",
+    "cancelled",
 )
 _MODES = ("read_only", "gated_all", "gated_send", "monitored", "autonomous")
 _TEXTS = ("markdown", "body_markdown", "text_body", "html_body", "body", "text")
@@ -41,10 +61,6 @@ _suppressed = _rows("admin", "/v1/suppression")
 _audit_log = _rows("admin", "/v1/audit-log")
 
 
-def _account(host: Host) -> list[dict[str, Any]]:
-    return [host.object("read", "/v1/account")]
-
-
 def _emails(host: Host) -> list[dict[str, Any]]:
     return host.rows("read", "/v1/mailboxes/{}/emails", host.mailbox())
 
@@ -61,19 +77,12 @@ def _either(host: Host, rows: Rows) -> list[dict[str, Any]]:
 
 
 def _thread(host: Host) -> list[dict[str, Any]]:
-    thread = next(
-        (row["thread_id"] for row in _emails(host) if row.get("thread_id")), None
-    )
-    if thread is None:
-        raise NotSeen("no message listed has a thread")
-    found = host.object(
-        "read", "/v1/mailboxes/{}/threads/{}", host.mailbox(), str(thread)
-    ).get("emails")
-    return [row for row in found or [] if isinstance(row, dict)]
-
-
-def _allowlist(host: Host) -> list[dict[str, Any]]:
-    return host.rows("admin", "/v1/mailboxes/{}/allowlist", host.mailbox("admin"))
+    for row in _emails(host):
+        if thread := row.get("thread_id"):
+            path = "/v1/mailboxes/{}/threads/{}"
+            found = host.object("read", path, host.mailbox(), str(thread))
+            return [row for row in found.get("emails") or [] if isinstance(row, dict)]
+    raise NotSeen("no message listed has a thread")
 
 
 def _email(host: Host) -> list[dict[str, Any]]:
@@ -88,11 +97,8 @@ def _email(host: Host) -> list[dict[str, Any]]:
     if not safe:
         raise NotSeen("every message listed is unread")
     row = min(safe, key=lambda one: not one.get("has_attachments"))
-    return [
-        host.object(
-            "read", "/v1/mailboxes/{}/emails/{}", host.mailbox(), str(row.get("id"))
-        )
-    ]
+    path = "/v1/mailboxes/{}/emails/{}"
+    return [host.object("read", path, host.mailbox(), str(row.get("id")))]
 
 
 # --- kinds of facts -------------------------------------------------------------------
@@ -119,23 +125,17 @@ def _are_ordered(rows: Rows, *, newest_first: bool) -> Look:
         times = [str(row.get("received_at")) for row in rows(host)]
         if len(times) < 2:
             raise NotSeen("fewer than two messages are listed")
-        return (
-            ""
-            if times == sorted(times, reverse=newest_first)
-            else "they are not in this order"
-        )
+        is_so = times == sorted(times, reverse=newest_first)
+        return "" if is_so else "they are not in this order"
 
     return look
 
 
 def _lists(call: tuple[str, str], *arrays: str) -> Look:
     def look(host: Host) -> str:
-        found = [
-            name
-            for name, value in host.object(*call).items()
-            if isinstance(value, list)
-        ]
-        return "" if {*found} & {*arrays} else f"arrays: {names(found) or 'none'}"
+        answer = host.object(*call)
+        found = {name for name, value in answer.items() if isinstance(value, list)}
+        return "" if found & {*arrays} else f"arrays: {names(found) or 'none'}"
 
     return look
 
@@ -153,16 +153,14 @@ def _is(status: int, kind: str, template: str) -> Look:
 
 
 def _no_header(host: Host) -> str:
-    headers = host.read(*_PENDING).headers
-    return (
-        "the header is there: this is our gateway"
-        if "X-Countersign-Gateway" in headers
-        else ""
-    )
+    if "X-Countersign-Gateway" in host.read(*_PENDING).headers:
+        return "the header is there: this is our gateway"
+    return ""
 
 
 def _ids(host: Host) -> str:
-    for value in [row.get("id") for row in (*_messages(host), *_mailboxes(host))]:
+    for row in (*_messages(host), *_mailboxes(host)):
+        value = row.get("id")
         if not isinstance(value, str):
             return f"an id is a JSON {type(value).__name__}"
         if not 0 < len(value) <= _MAX_ID:
@@ -182,82 +180,73 @@ def _times(host: Host) -> str:
 
 def _epochs(host: Host) -> str:
     value = _mailboxes(host)[0].get("created_at")
-    return (
-        ""
-        if isinstance(value, int) and value > 1e11
-        else f"a JSON {type(value).__name__}"
-    )
-
-
-def _to(host: Host) -> str:
-    return "" if isinstance(_messages(host)[0].get("to"), list) else "no array"
+    is_epoch = isinstance(value, int) and value > 1e11
+    return "" if is_epoch else f"a JSON {type(value).__name__}"
 
 
 def _pages(host: Host) -> str:
     if len(_emails(host)) < 2:
         raise NotSeen("fewer than two messages are listed")
     target = ("read", "/v1/mailboxes/{}/emails", host.mailbox())
-    if not (cursor := host.object(*target, limit="1").get("cursor")):
+    cursor = host.object(*target, limit="1").get("cursor")
+    if not cursor:
         return "one row of several, without a cursor"
-    pages = [
-        host.rows(*target, limit="1", **more)[0].get("id")
-        for more in ({}, {"cursor": str(cursor)})
-    ]
-    return "the second page repeats the first" if pages[0] == pages[1] else ""
+    first = host.rows(*target, limit="1")[0].get("id")
+    second = host.rows(*target, limit="1", cursor=str(cursor))[0].get("id")
+    return "the second page repeats the first" if first == second else ""
 
 
 def _file(host: Host) -> str:
     email = _email(host)[0]
-    file = next(
-        (
-            one
-            for one in email.get("attachments") or []
-            if isinstance(one, dict) and one.get("name")
-        ),
-        None,
-    )
-    if file is None:
+    for file in email.get("attachments") or []:
+        if isinstance(file, dict) and file.get("name"):
+            break
+    else:
         raise NotSeen("no message that may be read has an attachment")
-    target = "/v1/mailboxes/{}/emails/{}/attachments/{}"
-    answer = host.read(
-        "read", target, host.mailbox(), str(email.get("id")), str(file["name"])
-    )
+    path = "/v1/mailboxes/{}/emails/{}/attachments/{}"
+    parts = (host.mailbox(), str(email.get("id")), str(file["name"]))
+    answer = host.read("read", path, *parts)
     if answer.status == 200 and len(answer.body) == file.get("size"):
         return ""
     return f"answered {answer.status}, fields: {names(parsed(answer) or ()) or 'none'}"
 
 
 def _secret(host: Host) -> str:
-    secret = host.object(
-        "admin", "/v1/webhooks/{}", str(_webhooks(host)[0].get("id"))
-    ).get("signing_secret")
+    webhook = str(_webhooks(host)[0].get("id"))
+    secret = host.object("admin", "/v1/webhooks/{}", webhook).get("signing_secret")
     return "" if str(secret).startswith("whsec_") else "missing, or of another form"
 
 
+# Looked at after all other calls.
+ANSWER_FACTS: Facts = {}
+_of_answers = partial(fact, ANSWER_FACTS, "Errors and limits")
+
+
+@_of_answers("Errors are JSON objects with a sentence in error.")
 def _errors(host: Host) -> str:
-    refused = {
-        call: answer for call, answer in host.answers.items() if answer.status >= 400
-    }
+    refused = [one for one in host.answers.items() if one[1].status >= 400]
     if not refused:
         raise NotSeen("no call was refused")
     return ", ".join(
         call
-        for call, one in refused.items()
-        if not isinstance((parsed(one) or {}).get("error"), str)
+        for call, answer in refused
+        if not isinstance((parsed(answer) or {}).get("error"), str)
     )
 
 
+@_of_answers("A success is a JSON object, except for an attachment.")
 def _objects(host: Host) -> str:
-    done = {
-        call: one
-        for call, one in host.answers.items()
-        if one.status < 300 and "/attachments/" not in call
-    }
+    done = [
+        (call, answer)
+        for call, answer in host.answers.items()
+        if answer.status < 300 and "/attachments/" not in call
+    ]
     if not done:
         raise NotSeen("no call succeeded")
-    return ", ".join(call for call, answer in done.items() if parsed(answer) is None)
+    return ", ".join(call for call, answer in done if parsed(answer) is None)
 
 
+@_of_answers("Retry-After of a 429 is a plain number of seconds.")
 def _retry_after(host: Host) -> str:
     found = [
         answer.headers.get("Retry-After", "")
@@ -269,12 +258,14 @@ def _retry_after(host: Host) -> str:
     return "" if all(text.isdecimal() for text in found) else "no number"
 
 
-FACTS: dict[str, dict[str, Look]] = {
+FACTS: Facts = {
     "Hosted MultiMail or our gateway": {
         "Hosted MultiMail sends no header X-Countersign-Gateway.": _no_header
     },
     "Accounts and keys": {
-        "The account has id, name and plan.": _have(_account, "id", "name", "plan"),
+        "The account has id, name and plan.": lambda host: without(
+            host.object("read", "/v1/account"), "id", "name", "plan"
+        ),
         "An unknown key is 401.": _is(401, "unknown", "/v1/account"),
         "A missing scope is 403.": _is(403, "oversight", "/v1/api-keys"),
         "An unknown id is 404.": _is(404, "read", "/v1/mailboxes/{}/emails/{}"),
@@ -286,7 +277,9 @@ FACTS: dict[str, dict[str, Look]] = {
         "received_at is ISO 8601 in UTC.": _times,
         "created_at of a mailbox is a number, epoch milliseconds.": _epochs,
         "Listed messages have from and subject.": _have(_messages, "from", "subject"),
-        "Listed messages have an array in to.": _to,
+        "Listed messages have an array in to.": lambda host: (
+            "" if isinstance(_messages(host)[0].get("to"), list) else "no array"
+        ),
         "Lists of messages carry no bodies.": _hide(_emails, *_TEXTS),
         "A single read has markdown and attachments.": _have(
             _email, "markdown", "attachments"
@@ -337,7 +330,13 @@ FACTS: dict[str, dict[str, Look]] = {
         "A single webhook shows a signing_secret that begins with whsec_.": _secret,
     },
     "Allowlists at the gate": {
-        "Entries of allowlists have id and pattern.": _have(_allowlist, "id", "pattern")
+        "Entries of allowlists have id and pattern.": _have(
+            lambda host: host.rows(
+                "admin", "/v1/mailboxes/{}/allowlist", host.mailbox("admin")
+            ),
+            "id",
+            "pattern",
+        )
     },
     "Account lists": {
         "Contacts have email.": _have(_contacts, "email"),
@@ -351,12 +350,4 @@ FACTS: dict[str, dict[str, Look]] = {
             _deliveries, "id", "event_type", "status"
         ),
     },
-}
-# Looked at after all other calls.
-ANSWER_FACTS: dict[str, dict[str, Look]] = {
-    "Errors and limits": {
-        "Errors are JSON objects with a sentence in error.": _errors,
-        "A success is a JSON object, except for an attachment.": _objects,
-        "Retry-After of a 429 is a plain number of seconds.": _retry_after,
-    }
 }

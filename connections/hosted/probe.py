@@ -33,14 +33,13 @@ class Probe(Client):
     ) -> Answer:
         """Make one call, and once more if MultiMail says how many seconds to wait."""
         for _ in range(2):
-            deadline = Deadline.after(TOTAL_TIMEOUT)
             answer = self._exchange(
                 method,
                 target,
                 params=params,
                 body=body,
                 limit=MAX_ANSWER,
-                deadline=deadline,
+                deadline=Deadline.after(TOTAL_TIMEOUT),
             )
             wait = answer.headers.get("Retry-After", "")
             if answer.status != 429 or not wait.isdecimal() or int(wait) > MAX_WAIT:
@@ -113,12 +112,7 @@ class Host:
         """Return the rows of the list in the answer to a GET. Raises NotSeen where it
         is empty.
         """
-        listed = (
-            value
-            for value in self.object(kind, template, *parts, **params).values()
-            if isinstance(value, list)
-        )
-        rows = [row for row in next(listed, []) if isinstance(row, dict)]
+        rows = rows_in(self.object(kind, template, *parts, **params))
         if not rows:
             raise NotSeen(f"GET {template} lists nothing")
         return rows
@@ -129,6 +123,18 @@ class Host:
 
 
 Look = Callable[[Host], str]
+# The function that looks at each fact, by its section of docs/multimail.md.
+Facts = dict[str, dict[str, Look]]
+
+
+def fact(facts: Facts, section: str, sentence: str) -> Callable[[Look], Look]:
+    """Decorate the function that looks at a fact, and add the fact to its section."""
+
+    def add(look: Look) -> Look:
+        facts.setdefault(section, {})[sentence] = look
+        return look
+
+    return add
 
 
 def parsed(answer: Answer) -> dict[str, Any] | None:
@@ -138,6 +144,12 @@ def parsed(answer: Answer) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def rows_in(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the objects of the first list in an answer."""
+    listed = (value for value in found.values() if isinstance(value, list))
+    return [row for row in next(listed, []) if isinstance(row, dict)]
 
 
 def names(words: Iterable[Any]) -> str:

@@ -6,10 +6,20 @@ begin with mm_test_.
 """
 
 import time
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from connections.hosted.probe import Host, Look, NotSeen, names, parsed, without
+from connections.hosted.probe import (
+    Facts,
+    Host,
+    NotSeen,
+    fact,
+    names,
+    parsed,
+    rows_in,
+    without,
+)
 from upstream.refused_fields import refused_fields
 from upstream.wire import Answer
 
@@ -20,8 +30,14 @@ SCAN_SECONDS = 30
 _REASON = "Countersign hosted_check"
 # The fingerprint of other content: only our gateway compares it, and refuses.
 _OTHER = "0" * 64
+SANDBOX_FACTS: Facts = {}
+_fact = partial(fact, SANDBOX_FACTS)
 
 
+@_fact(
+    "Sending and replying",
+    "A send is 202 with id, thread_id and the status pending_scan or queued.",
+)
 def _send(host: Host) -> str:
     box = host.rows(AGENT, "/v1/mailboxes")[0]
     if box.get("oversight_mode") not in ("gated_all", "gated_send"):
@@ -32,9 +48,7 @@ def _send(host: Host) -> str:
         "markdown": "Nobody has to answer this.",
         "idempotency_key": str(uuid4()),
     }
-    answer = _post(
-        host, "/v1/mailboxes/{}/send", host.mailbox(AGENT), body=host.sent["body"]
-    )
+    answer = _post_message(host)
     found = parsed(answer) or {}
     host.sent["id"] = str(found.get("id") or "")
     if answer.status != 202 or found.get("status") not in ("pending_scan", "queued"):
@@ -42,22 +56,26 @@ def _send(host: Host) -> str:
     return without(found, "id", "thread_id")
 
 
-def _post(
-    host: Host, template: str, *parts: str, body: dict[str, Any], kind: str = AGENT
-) -> Answer:
-    return host.call(kind, "POST", template, *parts, body=body)
+@_fact(
+    "Sending and replying",
+    "POST /v1/send_email is there: an empty one is 400 or 422.",
+)
+def _flat(host: Host) -> str:
+    status = host.call(AGENT, "POST", "/v1/send_email", body={}).status
+    return "" if status in (400, 422) else f"answered {status}"
+
+
+def _post_message(host: Host) -> Answer:
+    path = "/v1/mailboxes/{}/send"
+    return host.call(AGENT, "POST", path, host.mailbox(AGENT), body=host.sent["body"])
 
 
 def _decide(host: Host, email_id: str, kind: str = OVERSIGHT, **more: str) -> Answer:
     """Reject, never approve: only the desk's own decisions may let a message go
     (promise P1).
     """
-    return _post(
-        host,
-        "/v1/oversight/decide",
-        body={"email_id": email_id, "action": "reject", **more},
-        kind=kind,
-    )
+    body = {"email_id": email_id, "action": "reject", **more}
+    return host.call(kind, "POST", "/v1/oversight/decide", body=body)
 
 
 def _id(host: Host) -> str:
@@ -66,19 +84,13 @@ def _id(host: Host) -> str:
     return str(host.sent["id"])
 
 
+@_fact(
+    "Idempotency",
+    "A send with the same idempotency_key answers the first id, and idempotent.",
+)
 def _send_again(host: Host) -> str:
     first = _id(host)
-    found = (
-        parsed(
-            _post(
-                host,
-                "/v1/mailboxes/{}/send",
-                host.mailbox(AGENT),
-                body=host.sent["body"],
-            )
-        )
-        or {}
-    )
+    found = parsed(_post_message(host)) or {}
     if str(found.get("id")) == first:
         return without(found, "idempotent")
     # It must not stay held.
@@ -86,29 +98,26 @@ def _send_again(host: Host) -> str:
     return "another id"
 
 
-def _flat(host: Host) -> str:
-    status = _post(host, "/v1/send_email", body={}).status
-    return "" if status in (400, 422) else f"answered {status}"
-
-
+@_fact("Deciding", "What a gated mailbox sends comes to the pending list.")
 def _held(host: Host) -> str:
     wanted = _id(host)
     ends = time.monotonic() + SCAN_SECONDS
     while True:
         found = parsed(host.call(OVERSIGHT, "GET", "/v1/oversight/pending")) or {}
-        rows = next((value for value in found.values() if isinstance(value, list)), [])
-        if any(isinstance(row, dict) and str(row.get("id")) == wanted for row in rows):
+        if any(str(row.get("id")) == wanted for row in rows_in(found)):
             return ""
         if time.monotonic() > ends:
             return f"not after {SCAN_SECONDS} s"
         time.sleep(1)
 
 
+@_fact("Deciding", "An agent's key cannot decide: 403.")
 def _agent_decides(host: Host) -> str:
     status = _decide(host, _id(host), AGENT).status
     return "" if status == 403 else f"answered {status}"
 
 
+@_fact("Deciding", "Fields of a decision that only our gateway knows are ignored.")
 def _reject(host: Host) -> str:
     """Reject with every field that the desk sends, and again without those that are
     refused.
@@ -141,16 +150,19 @@ def _rejected(host: Host) -> dict[str, Any]:
     return dict(host.sent["rejected"])
 
 
+@_fact("Deciding", "A decision takes a reason.")
 def _reason(host: Host) -> str:
     _rejected(host)
     return "it is refused" if "reason" in host.sent["refused"] else ""
 
 
+@_fact("Deciding", "A rejection answers the status rejected.")
 def _word(host: Host) -> str:
     word = _rejected(host).get("status")
     return "" if word == "rejected" else names([word])
 
 
+@_fact("Deciding", "A second decision is 409.")
 def _second(host: Host) -> str:
     _rejected(host)
     answer = _decide(host, _id(host))
@@ -158,25 +170,29 @@ def _second(host: Host) -> str:
     return "" if answer.status == 409 else f"answered {answer.status}"
 
 
+@_fact("Deciding", "That 409 has status and decision.")
 def _conflict(host: Host) -> str:
     if "conflict" not in host.sent:
         raise NotSeen("there was no second decision")
     return without(host.sent["conflict"], "status", "decision")
 
 
+@_fact("Deciding", "The reason comes back, in that 409 or when the message is read.")
 def _reason_back(host: Host) -> str:
     _rejected(host)
-    read = host.object(
-        AGENT, "/v1/mailboxes/{}/emails/{}", host.mailbox(AGENT), _id(host)
-    )
-    told = [
-        found.get(name)
-        for found in (read, host.sent.get("conflict") or {})
-        for name in ("reason", "decision_reason")
-    ]
-    return "" if any(_REASON in str(text) for text in told) else "neither has it"
+    path = "/v1/mailboxes/{}/emails/{}"
+    read = host.object(AGENT, path, host.mailbox(AGENT), _id(host))
+    for found in (read, host.sent.get("conflict") or {}):
+        for name in ("reason", "decision_reason"):
+            if _REASON in str(found.get(name)):
+                return ""
+    return "neither has it"
 
 
+@_fact(
+    "Reading",
+    "A single read marks received mail as read, its thread and lists do not.",
+)
 def _marks(host: Host) -> str:
     box = host.mailbox(AGENT)
 
@@ -189,34 +205,9 @@ def _marks(host: Host) -> str:
     row = next(iter(unread()), None)
     if row is None:
         raise NotSeen("the sandbox mailbox has no unread message")
-    host.call(
-        AGENT, "GET", "/v1/mailboxes/{}/threads/{}", box, str(row.get("thread_id"))
-    )
+    thread = str(row.get("thread_id"))
+    host.call(AGENT, "GET", "/v1/mailboxes/{}/threads/{}", box, thread)
     if row not in unread():
         return "its thread marked it"
     host.call(AGENT, "GET", "/v1/mailboxes/{}/emails/{}", box, str(row.get("id")))
     return "a single read did not mark it" if row in unread() else ""
-
-
-SANDBOX_FACTS: dict[str, dict[str, Look]] = {
-    "Sending and replying": {
-        "A send is 202 with id, thread_id and the status pending_scan or queued.": _send,
-        "POST /v1/send_email is there: an empty one is 400 or 422.": _flat,
-    },
-    "Idempotency": {
-        "A send with the same idempotency_key answers the first id, and idempotent.": _send_again
-    },
-    "Deciding": {
-        "What a gated mailbox sends comes to the pending list.": _held,
-        "An agent's key cannot decide: 403.": _agent_decides,
-        "Fields of a decision that only our gateway knows are ignored.": _reject,
-        "A decision takes a reason.": _reason,
-        "A rejection answers the status rejected.": _word,
-        "A second decision is 409.": _second,
-        "That 409 has status and decision.": _conflict,
-        "The reason comes back, in that 409 or when the message is read.": _reason_back,
-    },
-    "Reading": {
-        "A single read marks received mail as read, its thread and lists do not.": _marks
-    },
-}

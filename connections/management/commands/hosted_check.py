@@ -65,11 +65,23 @@ class Command(BaseCommand):
     def handle(self, *args: Any, address: str, output: Path, **options: Any) -> None:
         if error := address_error(address):
             raise CommandError(error)
-        keys = {kind: self._key(kind, what) for kind, what in KEYS.items()}
+        keys = {}
+        for kind, what in KEYS.items():
+            keys[kind] = os.environ.get(variable(kind), "").strip()
+            if variable(kind) not in os.environ and sys.stdin.isatty():
+                keys[kind] = getpass.getpass(
+                    f"{kind.capitalize()} key ({what}), or Enter to go without: "
+                ).strip()
         sandbox = [keys[AGENT], keys[OVERSIGHT]]
         if any(key and not key.startswith("mm_test_") for key in sandbox):
             raise CommandError("A sandbox key begins with mm_test_. Nothing was sent.")
-        may_send = all(sandbox) and self._may_send()
+        may_send = False
+        if all(sandbox):
+            self.stdout.write(
+                "The sandbox step sends one message from the first mailbox of the sandbox agent key to itself, rejects "
+                "it, and reads an unread message of that mailbox, which marks it as read. Type yes to allow it:"
+            )
+            may_send = sys.stdin.readline().strip() == "yes"
         host = Host(address, keys)
         results = list[dict[str, str]]()
         for table in (FACTS, SANDBOX_FACTS if may_send else {}, ANSWER_FACTS):
@@ -84,14 +96,13 @@ class Command(BaseCommand):
                     except UNREADABLE:
                         outcome = DIFFERS
                         detail = "an answer has a form that cannot be read"
-                    results.append(
-                        {
-                            "outcome": outcome,
-                            "section": section,
-                            "fact": fact,
-                            "detail": detail,
-                        }
-                    )
+                    result = {
+                        "outcome": outcome,
+                        "section": section,
+                        "fact": fact,
+                        "detail": detail,
+                    }
+                    results.append(result)
                     self.stdout.write(
                         f"{outcome:17}  {section}: {fact}{f' ({detail})' if detail else ''}"
                     )
@@ -100,39 +111,19 @@ class Command(BaseCommand):
         for one in read_capabilities(api_url=address, keys=keys):
             abilities[one.name] = one.is_there
             self.stdout.write(f"{THERE[one.is_there]:17}  {one.words}")
-        made_at = timezone.now().isoformat()
-        self._write(
-            output,
-            {
-                "address": address,
-                "made_at": made_at,
-                "facts": results,
-                "abilities": abilities,
-            },
-        )
-
-    def _key(self, kind: str, what: str) -> str:
-        if variable(kind) in os.environ or not sys.stdin.isatty():
-            return os.environ.get(variable(kind), "").strip()
-        return getpass.getpass(
-            f"{kind.capitalize()} key ({what}), or Enter to go without: "
-        ).strip()
-
-    def _may_send(self) -> bool:
-        self.stdout.write(
-            "The sandbox step sends one message from the first mailbox of the sandbox agent key to itself, rejects "
-            "it, and reads an unread message of that mailbox, which marks it as read. Type yes to allow it:"
-        )
-        return sys.stdin.readline().strip() == "yes"
-
-    def _write(self, output: Path, found: dict[str, Any]) -> None:
+        found = {
+            "address": address,
+            "made_at": timezone.now().isoformat(),
+            "facts": results,
+            "abilities": abilities,
+        }
         try:
             output.write_text(json.dumps(found, indent=2) + "\n")
         except OSError as error:
             raise CommandError(
                 f"{output} cannot be written: {error.strerror}."
             ) from None
-        differing = sum(1 for result in found["facts"] if result["outcome"] == DIFFERS)
+        differing = sum(one["outcome"] == DIFFERS for one in results)
         self.stdout.write(
-            f"\n{differing} of {len(found['facts'])} facts differ. The file is {output}."
+            f"\n{differing} of {len(results)} facts differ. The file is {output}."
         )
