@@ -99,36 +99,42 @@ def create_mailbox(
     """
     check_admin(actor, connection, may="create mailboxes in it")
     check_minimum(wanted["oversight_mode"])
+    address = wanted["address"]
+    body = {name: value for name, value in wanted.items() if value not in ("", None)}
+    if "@" not in address:
+        # MultiMail's field for a local part: docs/multimail.md, Mailboxes and oversight
+        # modes.
+        body["address_local"] = body.pop("address")
     try:
         answer = _request(
             connection,
             actor,
-            lambda admin: admin.create_mailbox(_as_sent(wanted)),
-            what=f"create the mailbox {wanted['address']}",
+            lambda admin: admin.create_mailbox(body),
+            what=f"create the mailbox {address}",
             code=code,
         )
     except ChangeUnknown as unknown:
-        made = _find_created(connection, wanted["address"])
+        made = None
+        if not read_mailboxes(connection_id=connection.pk):
+            active = connection.mailboxes.filter(is_active=True)
+            made = active.filter(address__iexact=address).first()
+            if "@" not in address:
+                made = active.filter(address__istartswith=f"{address}@").first()
         if made is None:
             raise ChangeUnknown(
                 f"{unknown.sentence} It is not in MultiMail's list. Check again before you create it again."
             ) from None
     else:
-        store_mailboxes(
-            connection, [answer] if answer.get("id") else [], is_whole=False
-        )
+        if answer.get("id"):
+            store_mailboxes(connection, [answer], is_whole=False)
         made = connection.mailboxes.filter(upstream_id=text_in(answer, "id")).first()
         if made is None:
             raise ChangeUnknown(
                 "MultiMail's answer does not say which mailbox it made. Check the list."
             )
-    record_change(
-        "mailbox.created",
-        connection,
-        actor,
-        mailbox=made.address,
-        **changed(before="", after=f"oversight_mode: {made.oversight_mode}"),
-    )
+    details = changed(before="", after=f"oversight_mode: {made.oversight_mode}")
+    details["mailbox"] = made.address
+    record_change("mailbox.created", connection, actor, **details)
     return made
 
 
@@ -153,10 +159,13 @@ def _check_admin_of(actor: Actor, mailbox: Mailbox, *, may: str) -> None:
         raise ChangeRefused("The mailbox is no longer there.")
 
 
-def _is_stricter(mailbox: Mailbox, name: str, value: Any) -> bool:
-    if name == "oversight_mode":
-        return not is_looser(value, than=mailbox.oversight_mode)
-    return name in _STRICTER and value is _STRICTER[name]
+def _only_tightens(*, mailbox: Mailbox, changes: Mapping[str, Any], **_: Any) -> bool:
+    settings = dict(changes)
+    mode = settings.pop("oversight_mode", mailbox.oversight_mode)
+    return not is_looser(mode, than=mailbox.oversight_mode) and all(
+        name in _STRICTER and value is _STRICTER[name]
+        for name, value in settings.items()
+    )
 
 
 def _changing(
@@ -166,14 +175,7 @@ def _changing(
     return _as_change(mailbox, changes)
 
 
-@second_admin(
-    "Mailbox",
-    words=_changing,
-    tightens=lambda mailbox, changes, **_: all(
-        _is_stricter(mailbox, *change) for change in changes.items()
-    ),
-    calls_multimail=True,
-)
+@second_admin("Mailbox", words=_changing, tightens=_only_tightens, calls_multimail=True)
 def change_mailbox(
     *, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = ""
 ) -> Mailbox:
@@ -185,9 +187,16 @@ def change_mailbox(
     """
     _check_may_change(actor, mailbox, changes)
     connection = mailbox.connection
-    looser = _settings_loosen(mailbox, changes)
+    is_looser_now = any(
+        changes.get(name) is (not strict) and getattr(mailbox, name) is strict
+        for name, strict in _STRICTER.items()
+    )
     words = ", ".join(_WORDS.get(name, name) for name in changes)
-    body = {name: _wire_value(value) for name, value in changes.items()}
+    body = dict(changes)
+    for name, value in changes.items():
+        if isinstance(value, list):
+            # One string; null clears a setting in every version of the API.
+            body[name] = ", ".join(value) or None
     answer = _request(
         connection,
         actor,
@@ -206,19 +215,12 @@ def change_mailbox(
     kept = {name: value for name, value in changes.items() if name not in refused}
     # What MultiMail's answer says, otherwise what was requested.
     answered = facts_in(answer) if answer.get("address") else {}
-    now = _keep(mailbox, {**kept, **answered})
+    now = _keep(mailbox, kept | answered)
     if kept:
         before = {name: getattr(mailbox, name) for name in kept}
-        details = {
-            "mailbox": mailbox.address,
-            **changed(before=_in_words(before), after=_in_words(kept)),
-        }
-        record_change(
-            "mailbox.loosened" if looser else "mailbox.changed",
-            connection,
-            actor,
-            **details,
-        )
+        details = changed(before=_in_words(before), after=_in_words(kept))
+        action = "mailbox.loosened" if is_looser_now else "mailbox.changed"
+        record_change(action, connection, actor, mailbox=mailbox.address, **details)
     if refused:
         left_out = ", ".join(_WORDS[name] for name in refused)
         rest = "The rest is saved" if kept else "Nothing changed"
@@ -252,10 +254,10 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor, code: str = "") -> None:
         code=code,
         has_happened=lambda: _is_now(mailbox, is_active=False),
     )
+    details = changed(before=f"oversight_mode: {mailbox.oversight_mode}", after="")
+    details["mailbox"] = mailbox.address
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
-        was = f"oversight_mode: {mailbox.oversight_mode}"
-        details = {"mailbox": mailbox.address, **changed(before=was, after="")}
         record(
             "mailbox.deleted", actor=actor, connection=connection.pk, details=details
         )
@@ -306,8 +308,9 @@ def set_desk_settings(
     ChangeRefused.
     """
     locked = _locked_for(actor, mailbox, undo_window, expire_after)
-    after: dict[str, Any] = {"undo_window": undo_window, "expire_after": expire_after}
-    after |= {
+    after = {
+        "undo_window": undo_window,
+        "expire_after": expire_after,
         "editor_may_approve": editor_may_approve,
         "loads_pictures": loads_pictures,
     }
@@ -315,10 +318,8 @@ def set_desk_settings(
     for name, value in after.items():
         setattr(locked, name, value)
     locked.save(update_fields=list(after))
-    details = {
-        "mailbox": mailbox.address,
-        **changed(before=_in_words(before), after=_in_words(after)),
-    }
+    details = changed(before=_in_words(before), after=_in_words(after))
+    details["mailbox"] = mailbox.address
     record(
         "mailbox.changed",
         actor=actor,
@@ -326,35 +327,6 @@ def set_desk_settings(
         details=details,
     )
     return locked
-
-
-def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with MultiMail's field for a local part: docs/multimail.md,
-    Mailboxes and oversight modes.
-    """
-    body = {name: value for name, value in wanted.items() if value not in ("", None)}
-    if "@" not in wanted["address"]:
-        body["address_local"] = body.pop("address")
-    return body
-
-
-def _wire_value(value: Any) -> Any:
-    """Return a list as one string, and an empty value as null, which clears a setting
-    in every version of the API.
-    """
-    return (", ".join(value) or None) if isinstance(value, list) else value
-
-
-def _find_created(connection: Connection, wanted: str) -> Mailbox | None:
-    """Return the mailbox with this address, or this part before the @, as MultiMail
-    lists it now.
-    """
-    if read_mailboxes(connection_id=connection.pk):
-        return None
-    active = connection.mailboxes.filter(is_active=True)
-    if "@" in wanted:
-        return active.filter(address__iexact=wanted).first()
-    return active.filter(address__istartswith=f"{wanted}@").first()
 
 
 def _is_now(mailbox: Mailbox, **facts: Any) -> bool:
@@ -415,7 +387,18 @@ def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
         return UpgradeRequests(
             error=refused.sentence, is_offered=not isinstance(refused, ChangeNotOffered)
         )
-    return UpgradeRequests(tuple(map(_upgrade_request, rows)))
+    waiting = [
+        UpgradeRequest(
+            mailbox_id=text_in(row, "mailbox_id"),
+            target=text_in(row, "target_mode"),
+            code=text_in(row, "code"),
+            asked_by=text_in(row, "requested_by_name"),
+            asked_at=read_time(row.get("created_at")),
+            ends_at=read_time(row.get("expires_at")),
+        )
+        for row in rows
+    ]
+    return UpgradeRequests(tuple(waiting))
 
 
 def _check_may_loosen(actor: Actor, mailbox: Mailbox, target: str) -> None:
@@ -454,9 +437,13 @@ def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Ma
     )
     answered = facts_in(answer) if answer.get("oversight_mode") else {}
     loosened = _keep(mailbox, {"oversight_mode": target} | answered)
-    details = {"before": mailbox.oversight_mode, "after": loosened.oversight_mode}
     record_change(
-        "mailbox.loosened", connection, actor, mailbox=mailbox.address, **details
+        "mailbox.loosened",
+        connection,
+        actor,
+        mailbox=mailbox.address,
+        before=mailbox.oversight_mode,
+        after=loosened.oversight_mode,
     )
     return loosened
 
@@ -486,26 +473,10 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
 
 
 def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:
-    requests = read_upgrade_requests(mailbox.connection).waiting
-    return next(
-        (
-            one
-            for one in requests
-            if (one.mailbox_id, one.target) == (mailbox.upstream_id, target)
-        ),
-        None,
-    )
-
-
-def _upgrade_request(row: dict[str, Any]) -> UpgradeRequest:
-    return UpgradeRequest(
-        mailbox_id=text_in(row, "mailbox_id"),
-        target=text_in(row, "target_mode"),
-        code=text_in(row, "code"),
-        asked_by=text_in(row, "requested_by_name"),
-        asked_at=read_time(row.get("created_at")),
-        ends_at=read_time(row.get("expires_at")),
-    )
+    for one in read_upgrade_requests(mailbox.connection).waiting:
+        if one.mailbox_id == mailbox.upstream_id and one.target == target:
+            return one
+    return None
 
 
 # --- The minimum of the organisation, and what waits for a second admin ---------------
@@ -517,31 +488,13 @@ def check_minimum(mode: str, *, per_call: bool = False) -> None:
     """
     minimum = organisation_settings().minimum_oversight
     if minimum and is_below(mode, per_call=per_call, minimum=minimum):
-        what = (
-            "a call that may loosen its own oversight"
-            if per_call and minimum != AUTONOMOUS
-            else mode_words(mode)
-        )
+        what = mode_words(mode)
+        if per_call and minimum != AUTONOMOUS:
+            what = "a call that may loosen its own oversight"
         raise ChangeRefused(
             f"The organisation's minimum is {mode_words(minimum)}, and {what} is looser. An admin of everything can "
             "change the minimum."
         )
-
-
-def _settings_loosen(mailbox: Mailbox, changes: Mapping[str, Any]) -> bool:
-    """Whether calls may loosen their own oversight, decisions leave out the
-    fingerprint, or HTML is left as it is.
-    """
-    per_call = (
-        changes.get("allow_looser_per_call") is True
-        and not mailbox.allow_looser_per_call
-    )
-    off = (
-        name
-        for name in ("require_fingerprint", "simplify_html")
-        if getattr(mailbox, name)
-    )
-    return per_call or any(changes.get(name) is False for name in off)
 
 
 def desk_settings_loosen(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
@@ -586,17 +539,17 @@ def _as_change(mailbox: Mailbox, after: Mapping[str, Any]) -> ChangeInWords:
 
 def _setting_words(name: str, value: Any) -> str:
     """Return a setting as its page has it: "Oversight mode: Monitored"."""
+    words = _value(value)
     if name == "oversight_mode":
         words = mode_words(value)
     elif isinstance(value, bool):
         words = "yes" if value else "no"
     elif isinstance(value, timedelta):
-        hours = value / timedelta(hours=1)
-        words = (
-            f"{hours:g} hours" if hours >= 1 else f"{value.total_seconds():g} seconds"
-        )
-    else:
-        words = "never" if name == "expire_after" and value is None else _value(value)
+        words = f"{value.total_seconds():g} seconds"
+        if value >= timedelta(hours=1):
+            words = f"{value / timedelta(hours=1):g} hours"
+    elif name == "expire_after" and value is None:
+        words = "never"
     return f"{_label(name)}: {words}"
 
 

@@ -32,9 +32,8 @@ class AddressesField(forms.CharField):
         try:
             return clean_addresses(super().clean(value))
         except ValueError as error:
-            raise forms.ValidationError(
-                str(error)[:1].upper() + str(error)[1:]
-            ) from None
+            words = str(error)
+            raise forms.ValidationError(words[:1].upper() + words[1:]) from None
 
 
 class NewMailboxForm(ApprovalCodeForm):
@@ -68,16 +67,16 @@ class NewMailboxForm(ApprovalCodeForm):
     def clean_address(self) -> str:
         """Accept a whole address, or the part before the @."""
         typed = str(self.cleaned_data["address"]).strip().lower()
-        if "@" not in typed:
-            if not _LOCAL.fullmatch(typed):
-                raise forms.ValidationError(
-                    "Use only letters, digits, dots, dashes and + before the @."
-                )
-            return typed
-        try:
-            return clean_address(typed)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        if "@" in typed:
+            try:
+                return clean_address(typed)
+            except ValueError as error:
+                raise forms.ValidationError(str(error)) from None
+        if not _LOCAL.fullmatch(typed):
+            raise forms.ValidationError(
+                "Use only letters, digits, dots, dashes and + before the @."
+            )
+        return typed
 
     def wanted(self) -> dict[str, Any]:
         """Return the fields of the request to MultiMail."""
@@ -118,21 +117,16 @@ class SettingsForm(ApprovalCodeForm):
         """Return only the changed settings, so that nobody else's change is
         overwritten.
         """
-        values = {
-            name: value
-            for name, value in self.cleaned_data.items()
-            if name != "approval_code"
-        }
-        if not values["default_gate_timing"]:
-            del values["default_gate_timing"]
+        left_out = {"approval_code"}
+        if not self.cleaned_data["default_gate_timing"]:
+            left_out.add("default_gate_timing")
         if not mailbox.connection.is_our_gateway:
             # Hosted MultiMail does not know them, and would ignore them without a word.
-            for name in ("require_fingerprint", "simplify_html", "commercial"):
-                del values[name]
+            left_out |= {"require_fingerprint", "simplify_html", "commercial"}
         return {
             name: value
-            for name, value in values.items()
-            if getattr(mailbox, name) != value
+            for name, value in self.cleaned_data.items()
+            if name not in left_out and getattr(mailbox, name) != value
         }
 
 
@@ -184,15 +178,19 @@ class DeskForm(SentenceForm):
         return wanted
 
 
-class ModeForm(SentenceForm):
-    """Another oversight mode."""
-
-    mode = forms.ChoiceField(
+def _mode_field() -> forms.ChoiceField:
+    return forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in MODES],
         error_messages=dict.fromkeys(
             ("required", "invalid_choice"), "Choose one of the five modes."
         ),
     )
+
+
+class ModeForm(SentenceForm):
+    """Another oversight mode."""
+
+    mode = _mode_field()
 
 
 class LoosenForm(SentenceForm):
@@ -200,12 +198,7 @@ class LoosenForm(SentenceForm):
     person.
     """
 
-    to = forms.ChoiceField(
-        choices=[(mode.name, mode.words) for mode in MODES],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose one of the five modes."
-        ),
-    )
+    to = _mode_field()
     code = forms.CharField(
         required=False,
         max_length=40,

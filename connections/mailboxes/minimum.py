@@ -50,14 +50,14 @@ def _lowering(*, actor: Actor, mode: str) -> ChangeInWords:
     )
 
 
-def _is_not_lower(*, actor: Actor, mode: str) -> bool:
-    return not is_minimum_lower(
-        mode, than=_locked_settings(actor, mode).minimum_oversight
-    )
-
-
 @atomic_with_retry
-@second_admin("Minimum oversight", words=_lowering, tightens=_is_not_lower)
+@second_admin(
+    "Minimum oversight",
+    words=_lowering,
+    tightens=lambda actor, mode: (
+        not is_minimum_lower(mode, than=_locked_settings(actor, mode).minimum_oversight)
+    ),
+)
 def set_minimum(*, actor: Actor, mode: str) -> bool:
     """Set the loosest mode that a mailbox can have, empty for any; return whether that
     changed.
@@ -69,18 +69,13 @@ def set_minimum(*, actor: Actor, mode: str) -> bool:
     before = locked.minimum_oversight
     if mode == before:
         return False
-    locked.minimum_oversight, locked.minimum_set_at, locked.minimum_set_by_id = (
-        mode,
-        Now(),
-        int(actor.id),
-    )
+    locked.minimum_oversight = mode
+    locked.minimum_set_at = Now()
+    locked.minimum_set_by_id = int(actor.id)
     locked.save(update_fields=["minimum_oversight", "minimum_set_at", "minimum_set_by"])
     compare_soon()
-    record(
-        "oversight_minimum.set",
-        actor=actor,
-        details=changed(before=before or _ANY, after=mode or _ANY),
-    )
+    details = changed(before=before or _ANY, after=mode or _ANY)
+    record("oversight_minimum.set", actor=actor, details=details)
     return True
 
 
@@ -90,12 +85,19 @@ def mailboxes_below(actor: Actor) -> list[tuple[Mailbox, str]]:
     Each has with it why the actor cannot raise it here; empty where they can.
     """
     minimum = organisation_settings().minimum_oversight
-    below = (
-        Mailbox.objects.visible_to(actor)
-        .below_minimum(minimum)
-        .select_related("connection")
-    )
-    return [(one, _why_not(one, actor)) for one in below.order_by("address", "pk")]
+    below = Mailbox.objects.visible_to(actor).below_minimum(minimum)
+    rows = []
+    for mailbox in below.select_related("connection").order_by("address", "pk"):
+        connection = mailbox.connection
+        why_not = ""
+        if not is_admin(actor, connection, mailbox.pk):
+            why_not = "Only an admin of this mailbox can raise it."
+        elif not connection.admin_key:
+            why_not = (
+                f"{connection} has no admin key, so it cannot be changed from here."
+            )
+        rows.append((mailbox, why_not))
+    return rows
 
 
 def raise_to_minimum(*, mailbox: Mailbox, actor: Actor) -> Mailbox:
@@ -109,14 +111,3 @@ def raise_to_minimum(*, mailbox: Mailbox, actor: Actor) -> Mailbox:
     if minimum and minimum != AUTONOMOUS and mailbox.allow_looser_per_call:
         changes["allow_looser_per_call"] = False
     return change_mailbox(mailbox=mailbox, actor=actor, changes=changes)
-
-
-def _why_not(mailbox: Mailbox, actor: Actor) -> str:
-    connection = mailbox.connection
-    if not is_admin(actor, connection, mailbox.pk):
-        return "Only an admin of this mailbox can raise it."
-    return (
-        ""
-        if connection.admin_key
-        else f"{connection} has no admin key, so it cannot be changed from here."
-    )

@@ -50,12 +50,9 @@ def set_oversight_minimum(request: DeskRequest) -> HttpResponse:
         set_minimum(actor=request.actor, mode="" if chosen == ANY else chosen)
     except CHANGE_ERRORS as error:
         return _page(request, failed=error)
-    words = mode_named(chosen)
-    notice = (
-        f"No mailbox can be set below {words.words}."
-        if words
-        else "Mailboxes can have any mode."
-    )
+    notice = "Mailboxes can have any mode."
+    if mode := mode_named(chosen):
+        notice = f"No mailbox can be set below {mode.words}."
     return redirect_with_notice(request, notice, "oversight-minimum")
 
 
@@ -67,33 +64,30 @@ def raise_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
         raise_to_minimum(mailbox=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return _page(request, failed=error)
-    return redirect_with_notice(
-        request, f"{found} is no longer below the minimum.", "oversight-minimum"
-    )
+    notice = f"{found} is no longer below the minimum."
+    return redirect_with_notice(request, notice, "oversight-minimum")
 
 
 def _page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpResponse:
-    settings = organisation_settings()
     if not request.actor.looks_after_people:
         raise PermissionDenied
+    settings = organisation_settings()
     now = settings.minimum_oversight
     choices = [(ANY, "Any mode", "", is_minimum_lower("", than=now))]
     choices += [
         (mode.name, mode.words, mode.sent, is_minimum_lower(mode.name, than=now))
         for mode in reversed(MODES)
     ]
+    connections = Connection.objects.at_work().visible_to(request.actor)
+    changes = PendingChange.objects.visible_to(request.actor)
     context = {
         "settings": settings,
         "minimum": mode_named(now),
         "chosen": now or ANY,
         "choices": choices,
         "below": mailboxes_below(request.actor),
-        "gateways": gate_minimums(
-            Connection.objects.at_work().visible_to(request.actor).order_by("name"), now
-        ),
+        "gateways": gate_minimums(connections.order_by("name"), now),
         "may_set": request.actor.is_admin_of_all,
-        "waiting_changes": PendingChange.objects.visible_to(request.actor).at(
-            "oversight-minimum"
-        ),
+        "waiting_changes": changes.at("oversight-minimum"),
     }
     return answer(request, "connections/oversight_minimum.html", context, failed=failed)

@@ -2,7 +2,6 @@
 loosening its mode, deleting it.
 """
 
-from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
@@ -20,7 +19,6 @@ from common.actors import Actor
 from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import READ_SECONDS, is_admin
 from connections.mailboxes.commands import (
-    UpgradeRequest,
     UpgradeRequests,
     change_mailbox,
     create_mailbox,
@@ -40,6 +38,7 @@ from connections.mailboxes.forms import (
 )
 from connections.pages import (
     CHANGE_ERRORS,
+    View,
     administered_connections,
     answer,
     cleaned,
@@ -61,9 +60,7 @@ def mailboxes(request: DeskRequest) -> HttpResponse:
     an admin.
     """
     actor = request.actor
-    connections = list(
-        Connection.objects.at_work().visible_to(actor).order_by("name", "pk")
-    )
+    connections = Connection.objects.at_work().visible_to(actor).order_by("name", "pk")
     accounts = [_account(connection, actor) for connection in connections]
     context = {"accounts": accounts, "may_add": any(one["may_add"] for one in accounts)}
     return render(request, "connections/mailboxes.html", context)
@@ -77,7 +74,16 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     administers = is_admin(actor, connection) or any(
         is_admin(actor, connection, one.pk) for one in visible
     )
-    error = _refresh(connection, administers=administers)
+    error = ""
+    if not (connection.admin_key or connection.read_key):
+        pass
+    elif connection.paused_at or connection.failing_since:
+        # Do not wait for an account that is known not to answer.
+        error = "The connection has a problem, so MultiMail was not asked. These are the settings as last read."
+    elif administers:
+        error = read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
+    else:
+        tasks.read_mailboxes.delay_on_commit(connection.pk)
     mailboxes = list(visible.order_by("address", "pk"))
     held = visible.held_in_each()
     active = [one for one in mailboxes if one.is_active]
@@ -104,21 +110,6 @@ def _account(connection: Connection, actor: Actor) -> dict[str, Any]:
     }
 
 
-def _refresh(connection: Connection, *, administers: bool) -> str:
-    """Read the mailboxes now for an admin, and return the error if that failed; for
-    others a worker reads them.
-    """
-    if not (connection.admin_key or connection.read_key):
-        return ""
-    if connection.paused_at or connection.failing_since:
-        # Do not wait for an account that is known not to answer.
-        return "The connection has a problem, so MultiMail was not asked. These are the settings as last read."
-    if administers:
-        return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
-    tasks.read_mailboxes.delay_on_commit(connection.pk)
-    return ""
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def add_mailbox(request: DeskRequest) -> HttpResponse:
@@ -128,29 +119,31 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     template = "connections/mailbox_add.html"
     if not accounts:
         return refused(request, template)
-    with_key = Connection.objects.filter(
-        pk__in=[one.pk for one in accounts if one.admin_key]
-    ).order_by("name", "pk")
+    keys = [one.pk for one in accounts if one.admin_key]
     typed = request.POST if request.method == "POST" else None
-    initial = {
-        "connection": request.GET.get("connection", ""),
-        "oversight_mode": "gated_send",
-    }
-    form = NewMailboxForm(typed, initial=initial, connections=with_key)
+    form = NewMailboxForm(
+        typed,
+        initial={
+            "connection": request.GET.get("connection", ""),
+            "oversight_mode": "gated_send",
+        },
+        connections=Connection.objects.filter(pk__in=keys).order_by("name", "pk"),
+    )
     context = {"form": form}
     if typed is None:
         return answer(request, template, context)
     try:
+        wanted = cleaned(form)
         created = create_mailbox(
-            connection=cleaned(form)["connection"],
+            connection=wanted["connection"],
             actor=actor,
             wanted=form.wanted(),
-            code=cleaned(form)["approval_code"],
+            code=wanted["approval_code"],
         )
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
     notice = f"{created} was created. Its mode is {_mode_words(created)}."
-    if form.cleaned_data["allow_looser_per_call"]:
+    if wanted["allow_looser_per_call"]:
         # A change of its own, because a second admin may have to accept it.
         try:
             change_mailbox(
@@ -170,7 +163,7 @@ def _mode_words(mailbox: Mailbox) -> str:
     return mode.words.lower() if mode else mailbox.oversight_mode
 
 
-def _of_mailbox(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def _of_mailbox(view: View) -> View:
     """Decorate a view of the mailbox in its URL; an error is shown on the mailbox's
     page.
     """
@@ -246,25 +239,18 @@ def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
             request, found, found.oversight_mode, failed=refusal, is_refused=True
         )
     form = LoosenForm(request.POST if request.method == "POST" else request.GET)
-    if not form.is_valid() or not is_looser(
-        form.cleaned_data["to"], than=found.oversight_mode
-    ):
+    to = form.cleaned_data["to"] if form.is_valid() else ""
+    if not to or not is_looser(to, than=found.oversight_mode):
         return redirect("mailbox", mailbox_id=found.pk)
-    to = form.cleaned_data["to"]
     if request.method != "POST":
         return _loosen_page(request, found, to)
+    code = form.cleaned_data["code"]
     try:
-        now = loosen(
-            mailbox=found,
-            actor=request.actor,
-            target=to,
-            code=form.cleaned_data["code"],
-        )
+        now = loosen(mailbox=found, actor=request.actor, target=to, code=code)
     except CHANGE_ERRORS as error:
         return _loosen_page(request, found, to, failed=error)
-    return _done(
-        request, found, f"{found} is looser now: {_mode_words(now)}. This was logged."
-    )
+    notice = f"{found} is looser now: {_mode_words(now)}. This was logged."
+    return _done(request, found, notice)
 
 
 def _loosen_page(
@@ -275,24 +261,20 @@ def _loosen_page(
     failed: DeskError | None = None,
     is_refused: bool = False,
 ) -> HttpResponse:
+    may_ask = found.connection.admin_key and not is_refused
+    requests = read_upgrade_requests(found.connection).waiting if may_ask else ()
+    wishes = [one for one in requests if one.mailbox_id == found.upstream_id]
+    # First what setting this mode would grant; it would end the others.
+    wishes.sort(key=lambda one: one.target != to)
     context = {
         "box": found,
         "to": to,
         "says": consequences(str(found), before=found.oversight_mode, after=to),
         "held": _held_in(request, found),
-        "wish": None if is_refused else _request_for(found, to),
+        "wish": wishes[0] if wishes else None,
         "is_refused": is_refused,
     }
     return answer(request, "connections/mailbox_loosen.html", context, failed=failed)
-
-
-def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
-    """Return the agent's request that setting this mode would grant, or would end."""
-    if not mailbox.connection.admin_key:
-        return None
-    requests = read_upgrade_requests(mailbox.connection).waiting
-    mine = [one for one in requests if one.mailbox_id == mailbox.upstream_id]
-    return next((one for one in mine if one.target == to), mine[0] if mine else None)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -312,14 +294,10 @@ def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
         code = cleaned(DeleteForm(request.POST, mailbox=found))["approval_code"]
         delete_mailbox(mailbox=found, actor=request.actor, code=code)
     except CHANGE_ERRORS as error:
-        return answer(
-            request, template, context | {"typed": request.POST}, failed=error
-        )
-    return redirect_with_notice(
-        request,
-        f"{found} is deleted at MultiMail. Its history stays here.",
-        "mailboxes",
-    )
+        context["typed"] = request.POST
+        return answer(request, template, context, failed=error)
+    notice = f"{found} is deleted at MultiMail. Its history stays here."
+    return redirect_with_notice(request, notice, "mailboxes")
 
 
 def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
@@ -330,12 +308,7 @@ def _mailbox_page(
     request: DeskRequest, found: Mailbox, *, failed: DeskError | None = None
 ) -> HttpResponse:
     typed = request.POST
-    settings = SettingsForm(
-        typed if "display_name" in typed else None, initial=model_to_dict(found)
-    )
-    desk = DeskForm(
-        typed if "undo_seconds" in typed else None, initial=DeskForm.values_of(found)
-    )
+    has_key = bool(found.connection.admin_key)
     context = {
         "box": found,
         "modes": [
@@ -344,11 +317,15 @@ def _mailbox_page(
         "timings": TIMINGS,
         "held": _held_in(request, found),
         "may_change": is_admin(request.actor, found.connection, found.pk),
-        "may_delete": is_admin(request.actor, found.connection)
-        and bool(found.connection.admin_key),
-        "has_key": bool(found.connection.admin_key),
-        "settings": settings,
-        "desk": desk,
+        "may_delete": has_key and is_admin(request.actor, found.connection),
+        "has_key": has_key,
+        "settings": SettingsForm(
+            typed if "display_name" in typed else None, initial=model_to_dict(found)
+        ),
+        "desk": DeskForm(
+            typed if "undo_seconds" in typed else None,
+            initial=DeskForm.values_of(found),
+        ),
         "waiting_changes": PendingChange.objects.visible_to(request.actor).at(
             "mailbox", found.pk
         ),
