@@ -76,13 +76,9 @@ class ApiKey:
         """What to call it: its name, else whose or what it is for."""
         if self.name:
             return self.name
-        return (
-            f"Key of {self.owner}"
-            if self.owner
-            else f"This desk's {self.used_as} key"
-            if self.used_as
-            else "No name"
-        )
+        if self.owner:
+            return f"Key of {self.owner}"
+        return f"This desk's {self.used_as} key" if self.used_as else "No name"
 
 
 @dataclass(frozen=True)
@@ -112,12 +108,10 @@ def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
     """Read one key. Raises ChangeNotOffered if the account has no key with this id, or
     as read_keys does.
     """
-    found = next(
-        (one for one in read_keys(connection, actor=actor) if one.id == key_id), None
-    )
-    if found is None:
-        raise ChangeNotOffered("MultiMail has no API key of this id in this account.")
-    return found
+    for key in read_keys(connection, actor=actor):
+        if key.id == key_id:
+            return key
+    raise ChangeNotOffered("MultiMail has no API key of this id in this account.")
 
 
 def _creating(
@@ -156,32 +150,32 @@ def create_key(
     says afterwards.
     """
     check_admin(actor, connection, may="create API keys in it")
-    before = _ids(connection)
+    name = wanted["name"]
+    before = _paused_by_id(connection)
     try:
         answer = _request(
             connection,
             actor,
             lambda admin: admin.create_key(dict(wanted)),
-            what=f"create the API key {wanted['name']} with {', '.join(wanted['scopes'])}",
+            what=f"create the API key {name} with {', '.join(wanted['scopes'])}",
             code=code,
         )
     except ChangeUnknown as unknown:
-        raise SecretLost(
-            _unknown_outcome(connection, unknown, before, str(wanted["name"]))
-        ) from None
+        after = _paused_by_id(connection)
+        lost = f"{unknown.sentence} There is no new key in the list. Check again in a minute before you create another."
+        if after is None or before is None:
+            lost = f"{unknown.sentence} Check the list: if a key named {name} is there, its text is lost. Revoke it."
+        elif after.keys() - before.keys():
+            lost = (
+                f"MultiMail created a key, but its answer with the key's text was lost. Revoke the new {name} in the "
+                f"list, then create another. ({unknown.sentence})"
+            )
+        raise SecretLost(lost) from None
     text = text_in(answer, "api_key", "key")
     made = _key(answer, connection, {})
-    details = changed(
-        before="", after=_in_words({"scopes": made.scopes, "mailboxes": made.mailboxes})
-    )
-    record_change(
-        "api_key.created",
-        connection,
-        actor,
-        name=made.name,
-        prefix=made.prefix,
-        **details,
-    )
+    details = changed(before="", after=_reach_in_words(made))
+    details |= {"name": made.name, "prefix": made.prefix}
+    record_change("api_key.created", connection, actor, **details)
     if not text or not made.id:
         raise SecretLost(
             "MultiMail's answer has no key. If the list shows a new one, revoke it."
@@ -220,14 +214,10 @@ def _reaches_no_further(*, key: ApiKey, changes: Mapping[str, Any], **_: Any) ->
     """Whether a key only loses scopes or mailboxes. One without mailboxes reaches all."""
     if not changes.keys() <= {"scopes", "mailboxes"}:
         return False
-    scopes = changes.get("scopes", key.scopes)
-    may = {
-        *key.scopes,
-        *(_INCLUDES[scope] for scope in key.scopes if scope in _INCLUDES),
-    }
+    may = {*key.scopes, *(_INCLUDES.get(scope) for scope in key.scopes)}
     mailboxes = changes.get("mailboxes", key.mailboxes)
     in_more = key.mailboxes and not (mailboxes and set(mailboxes) <= set(key.mailboxes))
-    return may.issuperset(scopes) and not in_more
+    return may.issuperset(changes.get("scopes", key.scopes)) and not in_more
 
 
 @second_admin(
@@ -250,26 +240,17 @@ def change_key(
     check_admin(actor, connection, may="change its API keys")
     if not changes:
         raise ChangeRefused("Nothing changed.")
-    what = f"change the API key {key.label}: {', '.join(sorted(changes))}"
     _request(
         connection,
         actor,
         lambda admin: admin.change_key(key.id, dict(changes)),
-        what=what,
+        what=f"change the API key {key.label}: {', '.join(sorted(changes))}",
         code=code,
     )
-    record_change(
-        "api_key.changed",
-        connection,
-        actor,
-        name=key.label,
-        prefix=key.prefix,
-        key=key.id,
-        **changed(
-            before=_in_words({name: getattr(key, name) for name in changes}),
-            after=_in_words(changes),
-        ),
-    )
+    before = _in_words({name: getattr(key, name) for name in changes})
+    details = changed(before=before, after=_in_words(changes))
+    details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
+    record_change("api_key.changed", connection, actor, **details)
 
 
 def revoke_key(
@@ -294,9 +275,7 @@ def revoke_key(
         code=code,
         has_happened=is_revoked,
     )
-    details = changed(
-        before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after=""
-    )
+    details = changed(before=_reach_in_words(key), after="")
     details |= {"name": key.label, "prefix": key.prefix, "key": key.id}
     record_change("api_key.revoked", connection, actor, **details)
 
@@ -305,8 +284,10 @@ def may_pause(actor: Actor, connection: Connection, mailbox: int | None) -> bool
     """Whether the actor may pause a key: an admin of the account, or a reviewer of what
     it floods.
     """
-    reviews = actor.is_a(Role.REVIEWER, connection=connection.pk, mailbox=mailbox)
-    return reviews or actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox)
+    return any(
+        actor.is_a(role, connection=connection.pk, mailbox=mailbox)
+        for role in (Role.REVIEWER, Role.ADMIN)
+    )
 
 
 def pause_key(
@@ -377,32 +358,30 @@ def _set_paused(
         raise ChangeNotOffered(
             "This MultiMail cannot pause a key. Take the scope send from it on its page, or revoke it."
         )
-    words = {True: "paused", False: "sends"}
-    details = {
-        "name": name,
-        "key": key_id,
-        **changed(before=words[not on], after=words[on]),
-    }
-    record_change(
-        "api_key.paused" if on else "api_key.resumed", connection, actor, **details
-    )
+    words = ("sends", "paused")
+    details = changed(before=words[not on], after=words[on])
+    details |= {"name": name, "key": key_id}
+    action = "api_key.paused" if on else "api_key.resumed"
+    record_change(action, connection, actor, **details)
 
 
 def read_key_state(connection: Connection, key_id: str) -> bool | None:
     """Return whether a key is paused; None where that is not known."""
+    return (_paused_by_id(connection) or {}).get(key_id)
+
+
+def _paused_by_id(connection: Connection) -> dict[str, bool] | None:
+    """Return whether each key is paused, by its id; None where they cannot be read."""
     try:
         rows = admin_client(connection, within=READ_SECONDS).list_keys()
     except errors.UpstreamError:
         return None
-    row = next((row for row in rows if str(row["id"]) == key_id), None)
-    return None if row is None else bool(row.get("paused_at"))
+    return {str(row["id"]): bool(row.get("paused_at")) for row in rows}
 
 
 def _locked_owner(connection: Connection, key_id: str) -> Person | None:
-    owners = KeyOwner.objects.select_for_update().filter(
-        connection=connection, upstream_key_id=key_id
-    )
-    found = owners.select_related(None).first()
+    owners = KeyOwner.objects.select_for_update().select_related(None)
+    found = owners.filter(connection=connection, upstream_key_id=key_id).first()
     return found.person if found else None
 
 
@@ -428,15 +407,15 @@ def _setting_owner(
     )
 
 
-def _bars_as_many(
-    *, connection: Connection, key_id: str, person: Person | None, **_: Any
-) -> bool:
-    """Whether nobody stops being the owner, who then could approve."""
-    return _locked_owner(connection, key_id) in (None, person)
-
-
 @atomic_with_retry
-@second_admin("Owner of a key", words=_setting_owner, tightens=_bars_as_many)
+@second_admin(
+    "Owner of a key",
+    words=_setting_owner,
+    # Nobody stops being the owner, who then could approve.
+    tightens=lambda connection, key_id, person, **_: (
+        _locked_owner(connection, key_id) in (None, person)
+    ),
+)
 def set_owner(
     *,
     connection: Connection,
@@ -470,6 +449,12 @@ def _key(
 ) -> ApiKey:
     prefix = text_in(row, "prefix")
     key_id = text_in(row, "id")
+    # The slot in which the desk itself may use this key. Only prefixes are compared, so
+    # it is no proof.
+    begins = prefix.rstrip(".…")
+    slots = [
+        slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins)
+    ]
     return ApiKey(
         id=key_id,
         name=text_in(row, "name", most=200),
@@ -482,55 +467,22 @@ def _key(
         sandbox=bool(row.get("sandbox")),
         is_paused=bool(row.get("paused_at")),
         owner=owners.get(key_id),
-        used_as=_slot_of(connection, prefix),
+        used_as=slots[0] if slots and len(begins) > 8 else "",
     )
-
-
-def _slot_of(connection: Connection, prefix: str) -> str:
-    """Return the slot in which the desk itself may use this key. Only prefixes are
-    compared, so it is no proof.
-    """
-    begins = prefix.rstrip(".…")
-    fitting = (
-        slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins)
-    )
-    return next(fitting, "") if len(begins) > 8 else ""
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(str(one)[:320] for one in value) if isinstance(value, list) else ()
 
 
-def _ids(connection: Connection) -> set[str] | None:
-    """Return the ids of all keys, or None if they cannot be read."""
-    try:
-        return {
-            str(row["id"])
-            for row in admin_client(connection, within=READ_SECONDS).list_keys()
-        }
-    except errors.UpstreamError:
-        return None
-
-
-def _unknown_outcome(
-    connection: Connection, unknown: ChangeUnknown, before: set[str] | None, name: str
-) -> str:
-    """Return a sentence about whether a key was made whose text was lost."""
-    after = _ids(connection)
-    if after is None or before is None:
-        return f"{unknown.sentence} Check the list: if a key named {name} is there, its text is lost. Revoke it."
-    if after - before:
-        return (
-            f"MultiMail created a key, but its answer with the key's text was lost. Revoke the new {name} in the list, "
-            f"then create another. ({unknown.sentence})"
-        )
-    return f"{unknown.sentence} There is no new key in the list. Check again in a minute before you create another."
+def _reach_in_words(key: ApiKey) -> str:
+    return _in_words({"scopes": key.scopes, "mailboxes": key.mailboxes})
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:
-    return "; ".join(
-        f"{name}: {', '.join(value) or 'all'}"
-        if isinstance(value, list | tuple)
-        else f"{name}: {value or 'all'}"
-        for name, value in sorted(facts.items())
-    )
+    words = []
+    for name, value in sorted(facts.items()):
+        if isinstance(value, list | tuple):
+            value = ", ".join(value)
+        words.append(f"{name}: {value or 'all'}")
+    return "; ".join(words)

@@ -54,12 +54,13 @@ class KeyForm(ApprovalCodeForm):
     def changes(self, key: ApiKey) -> dict[str, Any]:
         """Return only what differs from the key as it is."""
         changes: dict[str, Any] = {}
-        if self.cleaned_data["name"] != key.name:
-            changes["name"] = self.cleaned_data["name"]
-        if set(self.cleaned_data["scopes"]) != set(key.scopes):
-            changes["scopes"] = self.cleaned_data["scopes"]
-        if set(self.cleaned_data["mailboxes"]) != set(key.mailboxes):
-            changes["mailboxes"] = self.cleaned_data["mailboxes"] or None
+        typed = self.cleaned_data
+        if typed["name"] != key.name:
+            changes["name"] = typed["name"]
+        if set(typed["scopes"]) != set(key.scopes):
+            changes["scopes"] = typed["scopes"]
+        if set(typed["mailboxes"]) != set(key.mailboxes):
+            changes["mailboxes"] = typed["mailboxes"] or None
         return changes
 
 

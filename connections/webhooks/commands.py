@@ -2,7 +2,7 @@
 deliveries.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -106,13 +106,10 @@ def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> We
     """Read one subscription. Raises ChangeNotOffered if the account has none with this
     id, or as read_webhooks.
     """
-    found = next(
-        (one for one in read_webhooks(connection, actor=actor) if one.id == webhook_id),
-        None,
-    )
-    if found is None:
-        raise ChangeNotOffered("MultiMail has no webhook of this id in this account.")
-    return found
+    for webhook in read_webhooks(connection, actor=actor):
+        if webhook.id == webhook_id:
+            return webhook
+    raise ChangeNotOffered("MultiMail has no webhook of this id in this account.")
 
 
 def read_deliveries(
@@ -130,9 +127,15 @@ def read_deliveries(
         ),
         may="see what its webhooks were sent",
     )
-    # Hosted MultiMail neither names the subscription of a delivery nor can filter by
-    # one.
-    return [_delivery(row) for row in rows if _is_of(row, webhook)], following
+    deliveries = []
+    for row in rows:
+        # Hosted MultiMail neither names the subscription of a delivery nor can filter
+        # by one.
+        named = row.get("webhook_id") or row.get("subscription_id")
+        delivery = _delivery(row)
+        if str(named) == webhook.id if named else delivery.url == webhook.url:
+            deliveries.append(delivery)
+    return deliveries, following
 
 
 def _registering(
@@ -209,13 +212,13 @@ def register_webhook(
             f"{unknown.sentence} If the list shows this address now, the webhook was registered and its secret was "
             "lost: make a new one, or delete it. If not, register it again."
         ) from None
-    webhook = _webhook(answer, connection, names={text_in(answer, "id"): name})
-    events = changed(before="", after=", ".join(webhook.events))
+    webhook = _webhook(
+        answer, connection, names={text_in(answer, "id"): name}, boxes={}
+    )
+    details = changed(before="", after=", ".join(webhook.events))
     with transaction.atomic():
         _store_name(connection, webhook.id, name)
-        record_change(
-            "hook.registered", connection, actor, name=name, url=webhook.url, **events
-        )
+        _record("hook.registered", connection, webhook, actor, **details)
     return CreatedWebhook(webhook, _secret_in(answer))
 
 
@@ -231,10 +234,8 @@ def rename_webhook(
     if name == webhook.name:
         return
     _store_name(connection, webhook.id, name)
-    details = changed(before=webhook.label, after=name)
-    record_change(
-        "hook.renamed", connection, actor, name=name, url=webhook.url, **details
-    )
+    details = {"name": name, **changed(before=webhook.label, after=name)}
+    _record("hook.renamed", connection, webhook, actor, **details)
 
 
 def _store_name(connection: Connection, webhook_id: str, name: str) -> None:
@@ -271,14 +272,7 @@ def rotate_webhook(
         before="its secret until now",
         after=f"another one; the old one for {overlap_s} seconds more",
     )
-    record_change(
-        "hook.rotated",
-        connection,
-        actor,
-        name=webhook.label,
-        url=webhook.url,
-        **details,
-    )
+    _record("hook.rotated", connection, webhook, actor, **details)
     return CreatedWebhook(webhook, _secret_in(answer))
 
 
@@ -293,7 +287,7 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Deli
         lambda admin: admin.test_webhook(webhook.id),
         what=f"test the webhook {webhook.label}",
     )
-    record_change("hook.tested", connection, actor, name=webhook.label, url=webhook.url)
+    _record("hook.tested", connection, webhook, actor)
     return _delivery(answer)
 
 
@@ -311,13 +305,8 @@ def replay(
         what=f"deliver {delivery_id} to the webhook {webhook.label} again",
     )
     sent = _delivery(answer)
-    details = {
-        "name": webhook.label,
-        "url": sent.url,
-        "event": sent.event,
-        "delivery": delivery_id,
-    }
-    record_change("hook.replayed", connection, actor, **details)
+    details = {"url": sent.url, "event": sent.event, "delivery": delivery_id}
+    _record("hook.replayed", connection, webhook, actor, **details)
     return sent
 
 
@@ -325,34 +314,36 @@ def replay(
 def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
     """Delete a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
+
+    def is_deleted() -> bool:
+        try:
+            listed = read_webhooks(connection, actor=actor)
+        except (ChangeRefused, ChangeUnknown):
+            return False
+        return all(one.id != webhook.id for one in listed)
+
     _request(
         connection,
         actor,
         lambda admin: admin.delete_webhook(webhook.id),
         what=f"delete the webhook {webhook.label}",
-        has_happened=lambda: not _may_be_there(connection, webhook, actor),
+        has_happened=is_deleted,
     )
-    events = changed(before=", ".join(webhook.events), after="")
+    details = changed(before=", ".join(webhook.events), after="")
     with transaction.atomic():
         connection.webhook_names.filter(upstream_id=webhook.id).delete()
-        record_change(
-            "hook.deleted",
-            connection,
-            actor,
-            name=webhook.label,
-            url=webhook.url,
-            **events,
-        )
+        _record("hook.deleted", connection, webhook, actor, **details)
 
 
-def _may_be_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
-    """Whether the subscription may still exist. True if the list cannot be read."""
-    try:
-        return any(
-            one.id == webhook.id for one in read_webhooks(connection, actor=actor)
-        )
-    except (ChangeRefused, ChangeUnknown):
-        return True
+def _record(
+    action: str,
+    connection: Connection,
+    webhook: Webhook,
+    actor: Actor,
+    **details: str,
+) -> None:
+    details = {"name": webhook.label, "url": webhook.url, **details}
+    record_change(action, connection, actor, **details)
 
 
 def _webhook(
@@ -360,7 +351,7 @@ def _webhook(
     connection: Connection,
     *,
     names: Mapping[str, str],
-    boxes: Mapping[str, str] | None = None,
+    boxes: Mapping[str, str],
 ) -> Webhook:
     url = text_in(row, "url")
     webhook_id = text_in(row, "id")
@@ -371,6 +362,11 @@ def _webhook(
         webhook_id == connection.upstream_webhook_id or connection.webhook_id in url
     )
     name = names.get(webhook_id, "")
+    # What to call it where nobody named it: by its receiver, as far as that is known,
+    # or by its mailbox.
+    label = name or ("This desk" if is_ours else usual_receiver(events))
+    if not label and mailbox in boxes:
+        label = f"Webhook of {boxes[mailbox]}"
     return Webhook(
         id=webhook_id,
         url=url,
@@ -381,18 +377,8 @@ def _webhook(
         last_error=text_in(row, "last_error", most=300),
         is_ours=is_ours,
         name=name,
-        label=name
-        or _default_label(events, (boxes or {}).get(mailbox, ""), is_ours=is_ours),
+        label=label or UNNAMED,
     )
-
-
-def _default_label(events: Collection[str], mailbox: str, *, is_ours: bool) -> str:
-    """Return what to call a webhook that nobody named: by its receiver, as far as that
-    is known, or its mailbox.
-    """
-    if is_ours:
-        return "This desk"
-    return usual_receiver(events) or (f"Webhook of {mailbox}" if mailbox else UNNAMED)
 
 
 def _delivery(row: Mapping[str, Any]) -> Delivery:
@@ -410,11 +396,6 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
         last_at=read_time(row.get("last_attempt_at")),
         next_at=read_time(row.get("next_attempt_at")),
     )
-
-
-def _is_of(row: Mapping[str, Any], webhook: Webhook) -> bool:
-    named = row.get("webhook_id") or row.get("subscription_id")
-    return str(named) == webhook.id if named else text_in(row, "url") == webhook.url
 
 
 def _secret_in(answer: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ _DISCORD = "MultiMail's Discord page"
 _INNGEST = "MultiMail's Inngest page"
 
 _ID = "01JD6Q3V8T5X9Z2B4C7E0G1HKM"
+_KEY = "01JD6Q2B4C6E8G0J2M4P6R8T0V"
 _TO = ["dana@northwind.example"]
 _MAILBOX = {
     "mailbox": "support@acme.example",
@@ -41,6 +42,18 @@ _BOUNCED = {
 }
 _COMPLAINED = {**_APPROVED, "complained_recipients": _TO, "feedback_type": "abuse"}
 _FAILED = {**_APPROVED, "diagnostic": "The mail server was not reached for two days."}
+# It is about no message.
+_REFUSED = {
+    "refusal_id": "01JD6Q3XAB3C5D7E9F1G3H5J7K",
+    **_MAILBOX,
+    "key_id": _KEY,
+    "key_name": "Support bot",
+    "recipients": _TO,
+    "refused_recipients": _TO,
+    "rule": "not on the list",
+    "metadata": {},
+    "sandbox": False,
+}
 
 
 @dataclass(frozen=True)
@@ -148,7 +161,9 @@ OWN_GROUPS: dict[str, tuple[WebhookTopic, ...]] = {
         WebhookTopic(
             "It could not be sent", "send_failed", {"message.failed": _OURS}, _FAILED
         ),
-        WebhookTopic("An allowlist refused it", "", {"message.refused": _OURS}),
+        WebhookTopic(
+            "An allowlist refused it", "", {"message.refused": _OURS}, _REFUSED
+        ),
     )
 }
 BY_NAME = {
@@ -163,13 +178,9 @@ def usual_receiver(names: Collection[str]) -> str:
     """Return who a webhook is usually for that subscribes to these names; empty where
     they do not tell.
     """
-    used = {BY_NAME[name].names[name] for name in names if name in BY_NAME}
+    pages = {BY_NAME[name].names[name] for name in names if name in BY_NAME}
     receivers = {"Discord bot": _DISCORD, "Inngest": _INNGEST}
-    found = [
-        words
-        for words, page in receivers.items()
-        if any(one.startswith(page) for one in used)
-    ]
+    found = [words for words, page in receivers.items() if page in pages]
     return found[0] if len(found) == 1 else ""
 
 
@@ -180,77 +191,48 @@ def sample_bodies(names: Collection[str]) -> list[tuple[str, str, str]]:
     If several names mean the same event, only the first has a body; the others have the
     first name as third item.
     """
-    asked = [name for name in BY_NAME if name in names]
-    first = {
-        name: next(one for one in asked if _subscribes_to(one, name)) for name in asked
-    }
-    return [
-        (name, _sample_body(name, BY_NAME[name]), "")
-        if first[name] == name
-        else (name, "", first[name])
-        for name in asked
-    ]
-
-
-def _subscribes_to(asked: str, name: str) -> bool:
-    """Whether a webhook that subscribes to `asked` gets the event called `name`."""
-    event = BY_NAME[name]
-    is_decision = event in (
-        BY_NAME["oversight.approved"],
-        BY_NAME["oversight.rejected"],
-    )
-    return BY_NAME[asked] is event or (asked == "email.decided" and is_decision)
+    decided = BY_NAME["email.decided"]
+    decisions = (BY_NAME["oversight.approved"], BY_NAME["oversight.rejected"])
+    # The first name of each event, by its words. email.decided means both decisions.
+    first: dict[str, str] = {}
+    bodies = []
+    for name, event in BY_NAME.items():
+        if name in names:
+            is_told = event in decisions and "email.decided" in names
+            earlier = first.setdefault((decided if is_told else event).words, name)
+            body = _sample_body(name, event) if earlier == name else ""
+            bodies.append((name, body, "" if body else earlier))
+    return bodies
 
 
 def _sample_body(name: str, event: WebhookTopic) -> str:
-    facts = _message(event) if event.status else _refusal()
-    common = {
+    common: dict[str, Any] = {
         "event_id": "01JD6Q3W2N6R8S0T1V3X5Y7Z9A",
         "timestamp": "2026-01-15T09:31:07.000Z",
-        **facts,
     }
+    if event.status:
+        came_in = event.status == "unread"
+        agent = _MAILBOX["mailbox"]
+        to = [agent] if came_in else _TO
+        author = {"discord_user": "ana#1", "discord_channel": "outreach"}
+        common |= {
+            "id": _ID,
+            "email_id": _ID,
+            "message_id": _ID,
+            "thread_id": "01JD6Q3V8TB2D4F6H8K0M2P4R6",
+            **_MAILBOX,
+            "from": _TO[0] if came_in else agent,
+            "to": ", ".join(to),
+            "to_addresses": to,
+            "subject": "Your refund",
+            "direction": "inbound" if came_in else "outbound",
+            "status": event.status,
+            "has_attachments": False,
+            "sandbox": False,
+            "metadata": {} if came_in else author,
+            "sent_by_key": None if came_in else _KEY,
+            "sent_by_key_name": None if came_in else "Support bot",
+        }
+    common |= event.details
     whole = {"event": name, "type": name, "event_type": name, **common, "data": common}
     return json.dumps(whole, ensure_ascii=False, indent=2)
-
-
-def _message(event: WebhookTopic) -> dict[str, Any]:
-    came_in = event.status == "unread"
-    sender, to = (
-        (_TO[0], [_MAILBOX["mailbox"]]) if came_in else (_MAILBOX["mailbox"], _TO)
-    )
-    return {
-        "id": _ID,
-        "email_id": _ID,
-        "message_id": _ID,
-        "thread_id": "01JD6Q3V8TB2D4F6H8K0M2P4R6",
-        **_MAILBOX,
-        "from": sender,
-        "to": ", ".join(to),
-        "to_addresses": to,
-        "subject": "Your refund",
-        "direction": "inbound" if came_in else "outbound",
-        "status": event.status,
-        "has_attachments": False,
-        "sandbox": False,
-        "metadata": {}
-        if came_in
-        else {"discord_user": "ana#1", "discord_channel": "outreach"},
-        "sent_by_key": None if came_in else "01JD6Q2B4C6E8G0J2M4P6R8T0V",
-        "sent_by_key_name": None if came_in else "Support bot",
-        **event.details,
-    }
-
-
-def _refusal() -> dict[str, Any]:
-    """Return the data of an event that is about no message."""
-    return {
-        "refusal_id": "01JD6Q3XAB3C5D7E9F1G3H5J7K",
-        **_MAILBOX,
-        "key_id": "01JD6Q2B4C6E8G0J2M4P6R8T0V",
-        "key_name": "Support bot",
-        "recipients": _TO,
-        "refused_recipients": _TO,
-        "rule": "not on the list",
-        "metadata": {},
-        "sandbox": False,
-    }
