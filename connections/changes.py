@@ -72,19 +72,14 @@ def check_admin(
 
 def connection_in_words(connection: Connection) -> str:
     """Return the state of a connection that a change of it is based on; never its keys."""
-    keys = [
-        name
-        for name in ("oversight", "read", "admin", "agent")
-        if getattr(connection, f"{name}_key")
-    ]
+    slots = ("oversight", "read", "admin", "agent")
+    paused = connection.paused_because if connection.paused_by_hand else ""
     return listed(
         {
             "name": connection.name,
             "at": connection.api_url,
-            "keys": keys,
-            "paused by hand": connection.paused_because
-            if connection.paused_by_hand
-            else "",
+            "keys": [slot for slot in slots if getattr(connection, f"{slot}_key")],
+            "paused by hand": paused,
             "webhook": connection.upstream_webhook_id,
         }
     )
@@ -101,11 +96,8 @@ def in_words(
         *, connection: Connection, actor: Actor, **arguments: Any
     ) -> ChangeInWords:
         check_admin(actor, connection, may="change it")
-        shown = {
-            name: one
-            for name, one in arguments.items()
-            if name not in {"now", "code", *hides}
-        }
+        hidden = {"now", "code", *hides}
+        shown = {name: one for name, one in arguments.items() if name not in hidden}
         return ChangeInWords(
             title=f"{connection}: {did}",
             before=connection_in_words(connection),
@@ -155,24 +147,19 @@ def request_change(
     try:
         answer = call(client)
     except errors.UpstreamError as error:
-        record_change(
-            failed, connection, actor, explanation=f"{what}: {error.sentence}"
-        )
+        why = f"{what}: {error.sentence}"
+        record_change(failed, connection, actor, explanation=why)
         log.warning(
             "change of account failed",
             extra={"connection": connection.slug, "reason": error.sentence},
         )
-        why = change_error(error)
-        if isinstance(why, ChangeUnknown) and has_happened():
+        refusal = change_error(error)
+        if isinstance(refusal, ChangeUnknown) and has_happened():
             return {}
-        raise why from None
+        raise refusal from None
     if answer.get("status") == "pending_approval":
-        record_change(
-            failed,
-            connection,
-            actor,
-            explanation=f"{what}: waiting for an operator's code.",
-        )
+        why = f"{what}: waiting for an operator's code."
+        record_change(failed, connection, actor, explanation=why)
         raise CodeWanted(
             "Not done yet: somebody must confirm this with a code. MultiMail mails it to the account's oversight "
             "address (own gateway: ./run manage gateway_codes shows it, too). Enter the code here, and send the form "

@@ -74,16 +74,11 @@ def _adding(
     **_: Any,
 ) -> ChangeInWords:
     _check_may_be_added(actor, name, api_url, account)
+    slots = [slot for slot, key in keys.items() if key]
     return ChangeInWords(
         title=f"Connection {name}: add it",
         before="not connected",
-        after=listed(
-            {
-                "name": name,
-                "at": api_url,
-                "keys": [slot for slot, key in keys.items() if key],
-            }
-        ),
+        after=listed({"name": name, "at": api_url, "keys": slots}),
         page=reverse("connections"),
     )
 
@@ -91,12 +86,8 @@ def _adding(
 def _check_may_be_added(actor: Actor, name: str, api_url: str, account: str) -> None:
     check_may_add(actor)
     check_name(name, connection=None)
-    known = (
-        Connection.objects.at_work().filter(api_url=api_url, account_id=account).first()
-        if account
-        else None
-    )
-    if known is not None:
+    same = Connection.objects.at_work().filter(api_url=api_url, account_id=account)
+    if account and (known := same.first()):
         raise AccountConnected(
             f"This account is connected already, as {known}. Change its keys there."
         )
@@ -122,8 +113,16 @@ def add_connection(
     show each message twice.
     """
     _check_may_be_added(actor, name, api_url, account)
+    base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
+    used = Connection.objects.filter(slug__startswith=base)
+    used_slugs = set(used.values_list("slug", flat=True))
+    slug = base
+    number = 1
+    while slug in used_slugs:
+        number += 1
+        slug = f"{base}-{number}"
     connection = Connection.objects.create(
-        slug=_free_slug(name),
+        slug=slug,
         name=name,
         api_url=api_url,
         is_our_gateway=is_our_gateway,
@@ -153,19 +152,6 @@ def check_name(name: str, *, connection: Connection | None) -> None:
         )
 
 
-def _free_slug(name: str) -> str:
-    base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
-    used_slugs = set(
-        Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True)
-    )
-    number = 1
-    slug = base
-    while slug in used_slugs:
-        number += 1
-        slug = f"{base}-{number}"
-    return slug
-
-
 @atomic_with_retry
 @second_admin("Connection", words=in_words("rename it"))
 def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
@@ -175,15 +161,10 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
     locked = lock(connection, actor)
     check_name(name, connection=locked)
     if locked.name != name:
-        before = locked.name
+        details = changed(before=locked.name, after=name)
         locked.name = name
         locked.save(update_fields=["name"])
-        record(
-            "connection.changed",
-            actor=actor,
-            connection=locked.pk,
-            details=changed(before=before, after=name),
-        )
+        record("connection.changed", actor=actor, connection=locked.pk, details=details)
     return locked
 
 
@@ -212,25 +193,23 @@ def set_address(
             "A decision is being carried out at the old address. Try again in a few seconds, or pause the connection "
             "first."
         )
-    before = locked.api_url
+    details = {
+        "explanation": f"The account {account} answered at {api_url} with these keys.",
+        **changed(before=f"at: {locked.api_url}", after=f"at: {api_url}"),
+    }
     locked.api_url = api_url
     # Keep the times that pages show: when the account was last read and its keys last
     # checked.
-    fresh = {
-        "reading_until": None,
-        "read_at": None,
-        "checked_key": "",
-        "wait_until": None,
-        "surveyed_at": None,
-    }
     Connection.objects.filter(pk=locked.pk).update(
-        api_url=api_url, account_id=account, refused_fields=[], **fresh
+        api_url=api_url,
+        account_id=account,
+        refused_fields=[],
+        reading_until=None,
+        read_at=None,
+        checked_key="",
+        wait_until=None,
+        surveyed_at=None,
     )
-    explanation = f"The account {account} answered at {api_url} with these keys."
-    details = {
-        "explanation": explanation,
-        **changed(before=f"at: {before}", after=f"at: {api_url}"),
-    }
     record("connection.moved", actor=actor, connection=locked.pk, details=details)
     return locked
 
@@ -253,19 +232,13 @@ def set_key(
     this key.
     """
     locked = lock(connection, actor)
-    if other := next(
-        (
-            name
-            for name, held in keys_of(locked).items()
-            if held == key and name != slot
-        ),
-        "",
-    ):
-        # One that sends could decide what it wrote, where MultiMail does not tell what
-        # a key may do.
-        raise ConnectionNotChanged(
-            f"This is the {other} key already. Each needs its own key."
-        )
+    for other, held in keys_of(locked).items():
+        if held == key and other != slot:
+            # One that sends could decide what it wrote, where MultiMail does not tell
+            # what a key may do.
+            raise ConnectionNotChanged(
+                f"This is the {other} key already. Each needs its own key."
+            )
     locked.keys_checked_at = now
     _store_key(locked, slot, key, {slot: scopes}, actor, "connection.key_set")
     if slot == "oversight":
@@ -298,48 +271,34 @@ def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
         keys=keys_of(connection),
         account=connection.account_id,
     )
-    scopes = {name: check.scopes for name, check in checks.items() if check.is_certain}
-    problems = " ".join(
-        f"{SLOTS[name].label}: {check.problem}"
-        for name, check in checks.items()
-        if check.problem
-    )
-    record_key_check(
-        connection=connection,
-        scopes=scopes,
-        account=checks["oversight"].account,
-        problems=problems or "All keys work.",
-        actor=actor,
-    )
+    record_key_check(connection=connection, checks=checks, actor=actor)
     return checks
 
 
 @atomic_with_retry
 def record_key_check(
-    *,
-    connection: Connection,
-    scopes: dict[str, list[str] | None],
-    account: str,
-    problems: str,
-    actor: Actor,
+    *, connection: Connection, checks: Mapping[str, KeyCheck], actor: Actor
 ) -> None:
     """Store the scopes that MultiMail reported for each key. A key without a report
     keeps its stored scopes.
     """
     locked = lock(connection, actor)
-    known = {**locked.key_scopes, **scopes}
-    account = locked.account_id or account
-    # A host may have learnt the fields that it refused: they are tried again.
-    again: dict[str, Any] = {"refused_fields": [], "surveyed_at": None}
+    scopes = {name: check.scopes for name, check in checks.items() if check.is_certain}
     Connection.objects.filter(pk=locked.pk).update(
-        key_scopes=known, keys_checked_at=Now(), account_id=account, **again
+        key_scopes=locked.key_scopes | scopes,
+        keys_checked_at=Now(),
+        account_id=locked.account_id or checks["oversight"].account,
+        # A host may have learnt the fields that it refused: they are tried again.
+        refused_fields=[],
+        surveyed_at=None,
     )
-    record(
-        "connection.checked",
-        actor=actor,
-        connection=locked.pk,
-        details={"explanation": problems},
+    problems = " ".join(
+        f"{SLOTS[name].label}: {check.problem}"
+        for name, check in checks.items()
+        if check.problem
     )
+    details = {"explanation": problems or "All keys work."}
+    record("connection.checked", actor=actor, connection=locked.pk, details=details)
 
 
 def _slot_in_words(connection: Connection, slot: str) -> str:
@@ -360,18 +319,12 @@ def _store_key(
 ) -> None:
     """Store a key of a locked connection with its scopes, or that it has none any more."""
     before = _slot_in_words(locked, slot)
-    setattr(locked, SLOTS[slot].field, key)
+    field = SLOTS[slot].field
+    setattr(locked, field, key)
     others = {name: found for name, found in locked.key_scopes.items() if name != slot}
     locked.key_scopes = others | scopes
     locked.surveyed_at = None
-    locked.save(
-        update_fields=[
-            SLOTS[slot].field,
-            "key_scopes",
-            "keys_checked_at",
-            "surveyed_at",
-        ]
-    )
+    locked.save(update_fields=[field, "key_scopes", "keys_checked_at", "surveyed_at"])
     details = {
         "slot": SLOTS[slot].label,
         **changed(before=before, after=_slot_in_words(locked, slot)),
@@ -388,20 +341,22 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
     Decisions made meanwhile are kept.
     """
     locked = lock(connection, actor)
-    if not reason.strip():
+    reason = reason.strip()
+    if not reason:
         raise ConnectionNotChanged(
             "Enter a reason: others need to know why mail waits."
         )
     if locked.paused_by_hand:
         raise ConnectionNotChanged(f"It is already paused: {locked.paused_because}")
-    because = f"{reason.strip()[:MAX_REASON]} ({actor.label})"
+    before = "at work"
+    if locked.paused_at:
+        before = f"paused by the desk: {locked.paused_because}"
     Connection.objects.filter(pk=locked.pk).update(
-        paused_at=Now(), paused_because=because, paused_by_hand=True
+        paused_at=Now(),
+        paused_because=f"{reason[:MAX_REASON]} ({actor.label})",
+        paused_by_hand=True,
     )
-    details = {
-        "reason": reason.strip(),
-        **changed(before=_status(locked), after="paused by hand"),
-    }
+    details = {"reason": reason, **changed(before=before, after="paused by hand")}
     record(
         "connection.paused_by_hand", actor=actor, connection=locked.pk, details=details
     )
@@ -420,13 +375,9 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
         raise ConnectionNotChanged(
             "Nobody paused it by hand. A pause by the desk ends with the next successful read."
         )
-    fresh = {
-        "paused_at": None,
-        "paused_because": "",
-        "paused_by_hand": False,
-        "read_at": None,
-    }
-    Connection.objects.filter(pk=locked.pk).update(**fresh)
+    Connection.objects.filter(pk=locked.pk).update(
+        paused_at=None, paused_because="", paused_by_hand=False, read_at=None
+    )
     details = {
         "reason": locked.paused_because,
         **changed(before="paused by hand", after="at work"),
@@ -435,14 +386,6 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
     tasks.execute_due.delay_on_commit()
     locked.refresh_from_db()
     return locked
-
-
-def _status(connection: Connection) -> str:
-    return (
-        f"paused by the desk: {connection.paused_because}"
-        if connection.paused_at
-        else "at work"
-    )
 
 
 REMOVED = "It was removed from the desk."
@@ -495,7 +438,25 @@ def remove_connection(
     for message in held:
         if not message.is_local:
             leave_queue(message, actor, now)
-    _empty(locked)
+    # Queries for working connections exclude it by either of two conditions: that it is
+    # removed, or that it is paused.
+    secret_fields = [slot.field for slot in SLOTS.values()]
+    secret_fields += ["webhook_secret", "previous_webhook_secret"]
+    Connection.objects.filter(pk=locked.pk).update(
+        **dict.fromkeys(secret_fields, ""),
+        previous_secret_until=None,
+        key_scopes={},
+        checked_key="",
+        last_error="",
+        failing_since=None,
+        wait_until=None,
+        upstream_webhook_id="",
+        paused_by_hand=True,
+        paused_because=REMOVED,
+        paused_at=Now(),
+        removed_at=Now(),
+    )
+    locked.refresh_from_db()
     details = {
         "explanation": locked.name,
         **changed(before=f"name: {locked.name}; at: {locked.api_url}", after=""),
@@ -521,27 +482,3 @@ def removal_error(connection: Connection) -> str:
         f"{are} still on the way to MultiMail, and the outcome would be lost. Wait until they are carried out, or undo "
         "them on their pages. Unconfirmed ones are under Needs attention."
     )
-
-
-def _empty(locked: Connection) -> None:
-    """Blank its secrets and pause it. Queries for working connections then exclude it
-    by either condition.
-    """
-    for name in (
-        *(slot.field for slot in SLOTS.values()),
-        "webhook_secret",
-        "previous_webhook_secret",
-    ):
-        setattr(locked, name, "")
-    locked.previous_secret_until = None
-    locked.key_scopes = {}
-    locked.checked_key = ""
-    locked.last_error = ""
-    locked.failing_since = None
-    locked.wait_until = None
-    locked.upstream_webhook_id = ""
-    locked.paused_by_hand = True
-    locked.paused_because = REMOVED
-    locked.save()
-    Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
-    locked.refresh_from_db()

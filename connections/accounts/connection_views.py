@@ -41,6 +41,7 @@ from connections.pages import (
     CHANGE_ERRORS,
     ApprovalCodeForm,
     FormInvalid,
+    View,
     answer,
     cleaned,
     get_visible_connection_or_404,
@@ -50,6 +51,8 @@ from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from people.models import PendingChange
 from people.sign_in.reauthentication import reauthenticated
+
+Change = Callable[..., HttpResponse | str]
 
 
 @require_safe
@@ -79,7 +82,17 @@ def _connection_page(
         "one": found,
         "row": rows_of([found], actor, now=timezone.now())[0],
         "slots": _slots_of(found),
-        "hook": _webhook_of(found),
+        # Never the secret of the webhook.
+        "hook": {
+            "address": own_webhook.address_of(found),
+            "unreachable": own_webhook.unreachable_because(found),
+            "events": WebhookEvent.objects.filter(connection=found).count(),
+            "wanted": own_webhook.wanted_events(found),
+            "is_open": own_webhook.is_open(found),
+            "rotates": found.upstream_webhook_id
+            and found.admin_key
+            and found.is_our_gateway,
+        },
         "overlaps": [
             (name, words) for name, (words, _) in own_webhook.OVERLAPS.items()
         ],
@@ -106,9 +119,13 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
     rows = []
     for name, slot in SLOTS.items():
         key = getattr(found, slot.field)
-        scopes = found.key_scopes.get(name)
         is_known = name in found.key_scopes
-        error = scope_error(slot, scopes) if key and is_known else ""
+        scopes = found.key_scopes.get(name)
+        # Scopes that are not known are no error.
+        error = scope_error(slot, scopes) if key else ""
+        tone = "green" if is_known else "amber"
+        if error:
+            tone = "rose"
         rows.append(
             {
                 "slot": slot,
@@ -117,44 +134,20 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
                 "scopes": scopes,
                 "is_known": is_known,
                 "error": error,
-                "tone": "plain"
-                if not key
-                else "rose"
-                if error
-                else "green"
-                if is_known
-                else "amber",
+                "tone": tone if key else "plain",
             }
         )
     return rows
 
 
-def _webhook_of(found: Connection) -> dict[str, Any]:
-    """Return what the page shows of the webhook, never its secret."""
-    return {
-        "address": own_webhook.address_of(found),
-        "unreachable": own_webhook.unreachable_because(found),
-        "events": WebhookEvent.objects.filter(connection=found).count(),
-        "wanted": own_webhook.wanted_events(found),
-        "is_open": own_webhook.is_open(found),
-        "rotates": bool(
-            found.upstream_webhook_id and found.admin_key and found.is_our_gateway
-        ),
-    }
-
-
-def _changes(
-    section: str,
-) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
+def _changes(section: str) -> Callable[[Change], View]:
     """Decorate a view that changes the connection of its URL and returns the notice to
     show.
 
     An error is shown in the `section` of the connection's page.
     """
 
-    def decorate(
-        view: Callable[..., HttpResponse | str],
-    ) -> Callable[..., HttpResponse]:
+    def decorate(view: Change) -> View:
         @wraps(view)
         def changed(
             request: DeskRequest, connection_id: int, **rest: Any
@@ -212,11 +205,9 @@ def change_fingerprint(request: DeskRequest, found: Connection) -> str:
     fingerprints.require_fingerprint(
         connection=found, on=on, actor=request.actor, code=code
     )
-    return (
-        "Decisions by API have to name the fingerprint now."
-        if on
-        else "Decisions may leave out the fingerprint."
-    )
+    if on:
+        return "Decisions by API have to name the fingerprint now."
+    return "Decisions may leave out the fingerprint."
 
 
 @require_POST
@@ -267,12 +258,8 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
         "error": error,
         "typed": request.POST.get("name", ""),
     }
-    return render(
-        request,
-        "connections/connection_remove.html",
-        context,
-        status=422 if error else 200,
-    )
+    status = 422 if error else 200
+    return render(request, "connections/connection_remove.html", context, status=status)
 
 
 @require_POST
@@ -293,15 +280,13 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     )
     if checked.problem:
         raise ConnectionNotChanged(checked.problem)
-    actor = request.actor
-    now = timezone.now()
     commands.set_key(
         connection=found,
         slot=slot,
         key=key,
         scopes=checked.scopes,
-        actor=actor,
-        now=now,
+        actor=request.actor,
+        now=timezone.now(),
     )
     if slot == "oversight":
         tasks.read_connection.delay_on_commit(found.pk)
@@ -364,13 +349,10 @@ def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
     changed = own_webhook.take_secret(
         connection=found, secret=secret, overlap=overlap, actor=request.actor
     )
-    if not typed["secret"]:
-        return render(
-            request,
-            "connections/connection_secret.html",
-            {"one": changed, "secret": secret},
-        )
-    return "The secret is saved."
+    if typed["secret"]:
+        return "The secret is saved."
+    context = {"one": changed, "secret": secret}
+    return render(request, "connections/connection_secret.html", context)
 
 
 @require_POST

@@ -50,13 +50,14 @@ def require_fingerprint(
     ChangeRefused, ChangeUnknown.
     """
     _check_may_require(actor, connection)
+    what = "take decisions without a fingerprint"
+    if on:
+        what = "require the fingerprint of every decision"
     answer = request_change(
         connection,
         actor,
         lambda admin: admin.require_fingerprint(on=on),
-        what="require the fingerprint of every decision"
-        if on
-        else "take decisions without a fingerprint",
+        what=what,
         failed="connection.change_failed",
         code=code,
     )

@@ -57,18 +57,18 @@ class AddConnectionForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        location = cleaned.get("place")
-        url = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}.get(
-            location or "", cleaned.get("address", "")
-        ).rstrip("/")
+        location = cleaned.get("place", "")
+        known = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}
+        url = known.get(location, cleaned.get("address", "")).rstrip("/")
+        at = "address" if location == OTHER else "place"
         if location == OTHER and not url:
             self.add_error(
-                "address", "Enter an address, such as https://mail.yourteam.example."
+                at, "Enter an address, such as https://mail.yourteam.example."
             )
         elif (
             location and "address" not in self.errors and (error := address_error(url))
         ):
-            self.add_error("address" if location == OTHER else "place", error)
+            self.add_error(at, error)
         cleaned["api_url"] = url
         keys = [key for key in self.keys_of(cleaned).values() if key]
         if len(set(keys)) < len(keys):

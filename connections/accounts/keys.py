@@ -4,7 +4,7 @@ there: ten seconds at most.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from connections.changes import CHANGE_SECONDS
 from connections.errors import ConnectionNotChanged
@@ -80,33 +80,27 @@ def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
     implied = {"read"} if "admin" in scopes else set()
     if implied.union(scopes).issuperset(slot.needs):
         return ""
-    better = _slot_for(scopes)
+    # The slot that the strongest of these scopes is for.
+    better = slot
+    if "admin" in scopes:
+        better = SLOTS["admin"]
+    elif "send" in scopes:
+        better = SLOTS["agent"]
+    elif "oversight" in scopes:
+        better = SLOTS["oversight"]
+    elif "read" in scopes:
+        better = SLOTS["read"]
     may = ", ".join(scopes) or "nothing"
     here = f"{slot.label} needs a key with the scope{'s' if len(slot.needs) > 1 else ''} {' and '.join(slot.needs)}."
-    if better is None or better is slot:
+    if better is slot:
         return f"This key may: {may}. {here}"
     article = "an" if better.label[0] in "AO" else "a"
     return f"This is {article} {better.label.lower()} key (it may: {may}); enter it under {better.label}. {here}"
 
 
-def _slot_for(scopes: Sequence[str]) -> Slot | None:
-    """Return the slot that the strongest of these scopes is for."""
-    if "admin" in scopes:
-        return SLOTS["admin"]
-    if "oversight" in scopes and "send" not in scopes:
-        return SLOTS["oversight"]
-    if "send" in scopes:
-        return SLOTS["agent"]
-    return SLOTS["read"] if "read" in scopes else None
-
-
 def shown_start(key: str) -> str:
     """Return as much of a key as may be shown: its public prefix, such as mm_live."""
-    return (
-        "_".join(key.split("_")[:2])[:7]
-        if key.startswith(("mm_live_", "mm_test_"))
-        else ""
-    )
+    return key[:7] if key.startswith(("mm_live_", "mm_test_")) else ""
 
 
 ANOTHER_ACCOUNT = (
@@ -149,41 +143,31 @@ def check_key(
     """Ask MultiMail about one key, and return whether it belongs in this slot of a
     connection to this account.
     """
-    check = _ask_account(api_url, key, slot, within)
-    is_foreign = (
-        not check.problem and account and check.account and check.account != account
-    )
-    return replace(check, problem=ANOTHER_ACCOUNT) if is_foreign else check
-
-
-def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
     ends = time.monotonic() + within
+    client = AdminClient(base_url=api_url, key=key, within=within)
     try:
-        account = AdminClient(base_url=api_url, key=key, within=within).account(
-            within=within
-        )
-        found = account.get("scopes")
-        scopes = (
-            [str(one)[:40] for one in found[:20]] if isinstance(found, list) else None
-        )
+        found = client.account(within=within)
+        listed = found.get("scopes")
+        scopes = None
+        if isinstance(listed, list):
+            scopes = [str(one)[:40] for one in listed[:20]]
         if scopes is not None or slot.name != "oversight":
-            return KeyCheck(
-                scopes,
-                scope_error(slot, scopes),
-                account=str(account.get("id") or "")[:200],
-            )
+            problem = scope_error(slot, scopes)
+            its_account = str(found.get("id") or "")[:200]
+            if not problem and account and its_account not in ("", account):
+                problem = ANOTHER_ACCOUNT
+            return KeyCheck(scopes, problem, account=its_account)
     except errors.Forbidden:
         if slot.name != "oversight":
-            return KeyCheck(None, scope_error(slot, None))
+            return KeyCheck()
     except errors.UpstreamError as error:
         return _failed(error, api_url)
     # The answer has no account. A call that only oversight keys may make shows whether
     # this is one.
+    left = max(ends - time.monotonic(), 0.5)
+    client = AdminClient(base_url=api_url, key=key, within=left)
     try:
-        left = max(ends - time.monotonic(), 0.5)
-        AdminClient(base_url=api_url, key=key, within=left).ask(
-            "GET", "/v1/oversight/pending"
-        )
+        client.ask("GET", "/v1/oversight/pending")
     except errors.Forbidden:
         return KeyCheck(
             [],
@@ -191,7 +175,7 @@ def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
         )
     except errors.UpstreamError as error:
         return _failed(error, api_url)
-    return KeyCheck(None)
+    return KeyCheck()
 
 
 def keys_of(connection: Connection) -> dict[str, str]:
@@ -214,11 +198,8 @@ def check_all(
             continue
         left = ends - time.monotonic()
         if left < 0.5 or any(not check.is_certain for check in checks.values()):
-            checks[name] = KeyCheck(
-                None,
-                "Not checked, because MultiMail had not answered before.",
-                is_certain=False,
-            )
+            why = "Not checked, because MultiMail had not answered before."
+            checks[name] = KeyCheck(None, why, is_certain=False)
             continue
         checks[name] = check_key(
             api_url=api_url, key=keys[name], slot=slot, account=account, within=left
@@ -241,54 +222,39 @@ def check_address(*, connection: Connection, api_url: str) -> str:
         api_url=api_url, keys=keys_of(connection), account=connection.account_id
     )
     for name, check in checks.items():
-        if check.problem:
-            of_another = (
-                "This key belongs to a different account there."
-                if check.problem == ANOTHER_ACCOUNT
-                else ""
-            )
-            raise ConnectionNotChanged(
-                f"{SLOTS[name].label} key: {of_another or check.problem}"
-            )
+        problem = check.problem
+        if problem == ANOTHER_ACCOUNT:
+            problem = "This key belongs to a different account there."
+        if problem:
+            raise ConnectionNotChanged(f"{SLOTS[name].label} key: {problem}")
     account = checks["oversight"].account
-    if not account or not connection.account_id:
-        where = (
-            "there"
-            if not account
-            else "where it is now: press Check again at its keys, while it answers there"
-        )
-        raise ConnectionNotChanged(
-            f"MultiMail does not say {where} which account this is, so it cannot be compared."
-        )
-    return account
+    if account and connection.account_id:
+        return account
+    where = "there"
+    if account:
+        where = "where it is now: press Check again at its keys, while it answers there"
+    raise ConnectionNotChanged(
+        f"MultiMail does not say {where} which account this is, so it cannot be compared."
+    )
 
 
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
     """Return the advice for a failed call."""
     if isinstance(error, errors.KeyRefused):
-        sentence = "MultiMail does not accept this key. Copy the whole key again; revoked keys never work again."
-        return KeyCheck([], sentence)
+        return KeyCheck(
+            [],
+            "MultiMail does not accept this key. Copy the whole key again; revoked keys never work again.",
+        )
+    sentence = error.sentence
+    advice = "Try again later."
     if isinstance(error, errors.Throttled):
-        wait = f"{error.retry_after:.0f}"
-        return KeyCheck(
-            None,
-            f"MultiMail asks to wait {wait} seconds. Then try again.",
-            is_certain=False,
-        )
-    if isinstance(error, errors.NotSent):
+        sentence = f"MultiMail asks to wait {error.retry_after:.0f} seconds."
+        advice = "Then try again."
+    elif isinstance(error, errors.NotSent):
         advice = "Check the address, and that this server can reach it."
-        return KeyCheck(None, f"{error.sentence} {advice}", is_certain=False)
-    if isinstance(error, errors.NotFound) or (
-        error.status is not None and error.status < 500
-    ):
-        sentence = (
-            f"The answer at {api_url} did not come from MultiMail. Check the address."
-        )
-        return KeyCheck(None, sentence, is_certain=False)
-    if isinstance(error, errors.OutcomeUnknown) and error.status is None:
-        return KeyCheck(
-            None,
-            f"{error.sentence} Try again. If this continues, check the address.",
-            False,
-        )
-    return KeyCheck(None, f"{error.sentence} Try again later.", is_certain=False)
+    elif isinstance(error, errors.NotFound) or (error.status or 500) < 500:
+        sentence = f"The answer at {api_url} did not come from MultiMail."
+        advice = "Check the address."
+    elif isinstance(error, errors.OutcomeUnknown) and error.status is None:
+        advice = "Try again. If this continues, check the address."
+    return KeyCheck(None, f"{sentence} {advice}", is_certain=False)

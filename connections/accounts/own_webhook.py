@@ -10,6 +10,7 @@ sent again.
 """
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -37,14 +38,14 @@ from upstream.events import read_time
 
 # The events that the desk subscribes to; only our own gateway sends the last two.
 EVENTS = (
-    *("oversight.pending", "oversight.approved", "oversight.rejected"),
-    *(
-        "message.sent",
-        "message.delivered",
-        "message.bounced",
-        "message.complained",
-        "message.received",
-    ),
+    "oversight.pending",
+    "oversight.approved",
+    "oversight.rejected",
+    "message.sent",
+    "message.delivered",
+    "message.bounced",
+    "message.complained",
+    "message.received",
 )
 OWN_EVENTS = ("message.cancelled", "message.failed")
 
@@ -63,9 +64,8 @@ def unreachable_because(connection: Connection) -> str:
     """Return why MultiMail cannot reach the webhook's address, judged by the address
     alone; empty otherwise.
     """
-    if _is_of_this_machine(connection.api_url) or not _is_of_this_machine(
-        settings.PUBLIC_URL
-    ):
+    is_near = _is_of_this_machine(connection.api_url)
+    if is_near or not _is_of_this_machine(settings.PUBLIC_URL):
         return ""
     return (
         f"MultiMail cannot reach {settings.PUBLIC_URL}: only this machine can. Set PUBLIC_URL to the address that "
@@ -87,13 +87,12 @@ def record_registration(
 ) -> Connection:
     """Store the id under which the webhook is registered at MultiMail."""
     locked = lock(connection, actor)
-    before = locked.upstream_webhook_id
-    locked.upstream_webhook_id = webhook_id
-    locked.save(update_fields=["upstream_webhook_id"])
     details = {
         "explanation": address_of(locked),
-        **changed(before=before, after=webhook_id),
+        **changed(before=locked.upstream_webhook_id, after=webhook_id),
     }
+    locked.upstream_webhook_id = webhook_id
+    locked.save(update_fields=["upstream_webhook_id"])
     record("hook.registered", actor=actor, connection=locked.pk, details=details)
     return locked
 
@@ -103,12 +102,8 @@ def record_test(*, connection: Connection, actor: Actor) -> None:
     """Record that a test event arrived now."""
     locked = lock(connection, actor)
     Connection.objects.filter(pk=locked.pk).update(webhook_tested_at=Now())
-    record(
-        "hook.tested",
-        actor=actor,
-        connection=locked.pk,
-        details={"explanation": "The event arrived."},
-    )
+    details = {"explanation": "The event arrived."}
+    record("hook.tested", actor=actor, connection=locked.pk, details=details)
 
 
 # An event that was signed just before the change may still be on its way, and the two
@@ -123,7 +118,6 @@ OVERLAPS = {
 ONE = "one secret is accepted"
 BOTH = "the old and the new secret are accepted"
 _request = partial(request_change, failed="hook.change_failed")
-_SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
 
 
 def is_open(connection: Connection) -> bool:
@@ -145,13 +139,8 @@ def begin_rotation(
     if is_open(locked):
         return locked
     _check_one_secret(locked, overlap)
-    locked.previous_webhook_secret, locked.webhook_secret = (
-        locked.webhook_secret,
-        new_secret(),
-    )
-    locked.previous_secret_until = None
-    locked.save(update_fields=_SECRETS)
-    _record(locked, actor, "Started.", before=ONE, after=BOTH)
+    old = locked.webhook_secret
+    _accept(locked, actor, "Started.", before=ONE, new=new_secret(), old=old)
     return locked
 
 
@@ -164,7 +153,8 @@ def finish_rotation(
     """
     locked = lock(connection, actor)
     if is_open(locked):
-        _end_old_after(overlap, locked, actor, before=BOTH)
+        old = locked.previous_webhook_secret
+        _accept_for(overlap, locked, actor, before=BOTH, old=old)
     return locked
 
 
@@ -175,10 +165,8 @@ def cancel_rotation(
     """MultiMail does not know the new secret: accept only the old one."""
     locked = lock(connection, actor)
     if is_open(locked):
-        locked.webhook_secret = locked.previous_webhook_secret
-        locked.previous_webhook_secret = ""
-        locked.save(update_fields=_SECRETS)
-        _record(locked, actor, f"It was abandoned: {because}", before=BOTH, after=ONE)
+        old = locked.previous_webhook_secret
+        _accept(locked, actor, f"It was abandoned: {because}", before=BOTH, new=old)
     return locked
 
 
@@ -199,9 +187,8 @@ def take_secret(
     if secret == locked.webhook_secret:
         raise ConnectionNotChanged("This is the present secret.")
     _check_one_secret(locked, overlap)
-    locked.previous_webhook_secret = locked.webhook_secret
-    locked.webhook_secret = secret
-    _end_old_after(overlap, locked, actor, before=ONE, how="By hand. ")
+    old = locked.webhook_secret
+    _accept_for(overlap, locked, actor, "By hand. ", before=ONE, new=secret, old=old)
     return locked
 
 
@@ -213,34 +200,58 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
         raise ConnectionNotChanged(
             "MultiMail may still use the old secret. Finish the change first."
         )
-    if not locked.previous_webhook_secret:
-        return locked
-    locked.previous_webhook_secret = ""
-    locked.previous_secret_until = None
-    locked.save(update_fields=_SECRETS)
-    _record(locked, actor, "The old one is no longer accepted.", before=BOTH, after=ONE)
+    if locked.previous_webhook_secret:
+        _accept(locked, actor, "The old one is no longer accepted.", before=BOTH)
     return locked
 
 
-def _end_old_after(
-    overlap: timedelta, locked: Connection, actor: Actor, *, before: str, how: str = ""
+def _accept_for(
+    overlap: timedelta,
+    locked: Connection,
+    actor: Actor,
+    how: str = "",
+    *,
+    before: str,
+    new: str = "",
+    old: str,
 ) -> None:
+    """Accept the old secret only for the overlap and a margin, if any."""
+    until = None
+    explanation = f"{how}The old one is no longer accepted."
     if overlap:
-        locked.previous_secret_until = clock() + overlap + MARGIN
-        explanation = f"The old one is accepted until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
-        after = f"{BOTH} for a time"
+        until = clock() + overlap + MARGIN
+        explanation = f"{how}The old one is accepted until {until:%Y-%m-%d %H:%M} UTC."
     else:
-        locked.previous_webhook_secret = ""
-        locked.previous_secret_until = None
-        explanation = "The old one is no longer accepted."
-        after = ONE
-    locked.save(update_fields=_SECRETS)
-    _record(locked, actor, f"{how}{explanation}", before=before, after=after)
+        old = ""
+    _accept(locked, actor, explanation, before=before, new=new, old=old, until=until)
 
 
-def _record(
-    locked: Connection, actor: Actor, explanation: str, *, before: str, after: str
+def _accept(
+    locked: Connection,
+    actor: Actor,
+    explanation: str,
+    *,
+    before: str,
+    new: str = "",
+    old: str = "",
+    until: datetime | None = None,
 ) -> None:
+    """Accept the new secret, or still the present one, and the old one `until` then:
+    without a time until MultiMail has the new one.
+    """
+    locked.webhook_secret = new or locked.webhook_secret
+    locked.previous_webhook_secret = old
+    locked.previous_secret_until = until
+    locked.save(
+        update_fields=[
+            "webhook_secret",
+            "previous_webhook_secret",
+            "previous_secret_until",
+        ]
+    )
+    after = BOTH if old else ONE
+    if until:
+        after = f"{BOTH} for a time"
     details = {"explanation": explanation, **changed(before=before, after=after)}
     record(
         "connection.secret_rotated", actor=actor, connection=locked.pk, details=details
@@ -253,15 +264,10 @@ def _check_one_secret(locked: Connection, overlap: timedelta) -> None:
 
     Where a secret leaked, neither of the two counts any more.
     """
-    overlaps = Connection.objects.filter(
-        pk=locked.pk, previous_secret_until__gt=Now()
-    ).exclude(previous_webhook_secret="")
-    if is_open(locked) or (overlap and overlaps.exists()):
-        until = (
-            f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC"
-            if locked.previous_secret_until
-            else ""
-        )
+    end = locked.previous_secret_until
+    overlaps = locked.previous_webhook_secret and end and end > clock()
+    if is_open(locked) or (overlap and overlaps):
+        until = f" until {end:%-d %b, %H:%M} UTC" if end else ""
         raise ConnectionNotChanged(
             f"The previous secret is still valid{until}. Wait until then."
         )
@@ -327,18 +333,14 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
     """Return the complete subscription that has this address, or None."""
     try:
         listed = admin.ask("GET", "/v1/webhooks")
-        rows = listed.get("webhooks") or listed.get("subscriptions") or []
-        found = next(
-            (row for row in rows if isinstance(row, dict) and row.get("url") == url),
-            None,
-        )
-        return (
-            None if found is None else found | admin.read_webhook(str(found.get("id")))
-        )
+        for row in listed.get("webhooks") or listed.get("subscriptions") or []:
+            if isinstance(row, dict) and row.get("url") == url:
+                return row | admin.read_webhook(str(row.get("id")))
     except errors.NotFound:
-        return None
+        pass
     except errors.UpstreamError as error:
         raise ChangeRefused(f"{error.sentence} Nothing was registered.") from None
+    return None
 
 
 def test(*, connection: Connection, actor: Actor) -> float:
@@ -359,34 +361,24 @@ def test(*, connection: Connection, actor: Actor) -> float:
         what="send a test",
     )
     event_id = text_in(answer, "event_id")
-    event = _await_event(connection, event_id)
-    if event is None:
-        raise ConnectionNotChanged(_failure_reason(connection, admin, event_id))
+    ends = time.monotonic() + TEST_SECONDS
+    events = WebhookEvent.objects.exclude(event_id="")
+    arrived = events.filter(connection=connection, event_id=event_id)
+    while (event := arrived.first()) is None:
+        if time.monotonic() >= ends:
+            raise ConnectionNotChanged(_failure_reason(connection, admin, event_id))
+        time.sleep(POLL_SECONDS)
     record_test(connection=connection, actor=actor)
     return max((event.received_at - asked_at).total_seconds(), 0.0)
-
-
-def _await_event(connection: Connection, event_id: str) -> WebhookEvent | None:
-    ends = time.monotonic() + TEST_SECONDS
-    arrived = WebhookEvent.objects.filter(
-        connection=connection, event_id=event_id
-    ).exclude(event_id="")
-    while (event := arrived.first()) is None and time.monotonic() < ends:
-        time.sleep(POLL_SECONDS)
-    return event
 
 
 def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -> str:
     """Return why a test event did not arrive, according to MultiMail's delivery log."""
     own_reason = unreachable_because(connection)
-    try:
-        log = admin.ask(
-            "GET",
-            "/v1/webhook-deliveries",
-            params={"webhook_id": connection.upstream_webhook_id},
-        )
-    except errors.UpstreamError:
-        log = {}
+    log = {}
+    with suppress(errors.UpstreamError):
+        params = {"webhook_id": connection.upstream_webhook_id}
+        log = admin.ask("GET", "/v1/webhook-deliveries", params=params)
     rows = [row for row in log.get("deliveries") or [] if isinstance(row, dict)]
     sent = next((row for row in rows if row.get("event_id") == event_id), {})
     status = sent.get("response_status")
@@ -424,32 +416,30 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     admin = admin_client(connection)
     goes_on = is_open(connection)
     held = begin_rotation(connection=connection, overlap=overlap, actor=actor)
-    if goes_on and (ended := _signs_with(admin, held)) is not None:
-        return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
-    webhook_id = held.upstream_webhook_id
-    seconds = int(overlap.total_seconds())
-    try:
-        answer = _request(
-            connection,
-            actor,
-            lambda admin: admin.rotate_webhook(
-                webhook_id, secret=held.webhook_secret, overlap_s=seconds
-            ),
-            what="change the secret of the webhook",
-        )
-    except ChangeRefused as error:
-        # Only MultiMail's own answer proves which secret it uses; without it, both stay
-        # accepted.
-        if (ended := _signs_with(admin, held)) is not None:
-            return finish_rotation(
-                connection=held, overlap=overlap and ended, actor=actor
+    signs_on = _signs_with(admin, held) if goes_on else None
+    if signs_on is None:
+        try:
+            answer = _request(
+                connection,
+                actor,
+                lambda admin: admin.rotate_webhook(
+                    held.upstream_webhook_id,
+                    secret=held.webhook_secret,
+                    overlap_s=int(overlap.total_seconds()),
+                ),
+                what="change the secret of the webhook",
             )
-        cancel_rotation(connection=held, actor=actor, because=error.sentence)
-        raise
-    # If somebody else rotated before, the gateway may sign with the old one for longer
-    # than requested.
-    ended = max(overlap, _overlap_in(answer))
-    return finish_rotation(connection=held, overlap=overlap and ended, actor=actor)
+            # If somebody else rotated before, the gateway may sign with the old one for
+            # longer than requested.
+            signs_on = max(overlap, _overlap_in(answer))
+        except ChangeRefused as error:
+            # Only MultiMail's own answer proves which secret it uses; without it, both
+            # stay accepted.
+            signs_on = _signs_with(admin, held)
+            if signs_on is None:
+                cancel_rotation(connection=held, actor=actor, because=error.sentence)
+                raise
+    return finish_rotation(connection=held, overlap=overlap and signs_on, actor=actor)
 
 
 def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
@@ -466,18 +456,15 @@ def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
         raise ChangeUnknown(
             "MultiMail does not report which secret it uses. Until that is known, both are valid."
         )
-    return (
-        _overlap_in(found) if _secret_in(found) == connection.webhook_secret else None
-    )
+    if _secret_in(found) == connection.webhook_secret:
+        return _overlap_in(found)
+    return None
 
 
 def _overlap_in(answer: dict[str, Any]) -> timedelta:
-    until = read_time(answer.get("previous_secret_until"))
-    return (
-        max(until - datetime.now(UTC), timedelta(seconds=1))
-        if until
-        else timedelta(seconds=1)
-    )
+    now = datetime.now(UTC)
+    until = read_time(answer.get("previous_secret_until")) or now
+    return max(until - now, timedelta(seconds=1))
 
 
 def unregister(connection: Connection) -> str:
@@ -485,14 +472,13 @@ def unregister(connection: Connection) -> str:
 
     `connection` is the row as it was before its keys were blanked.
     """
-    if not connection.upstream_webhook_id:
-        return ""
-    try:
-        admin_client(connection).delete_webhook(connection.upstream_webhook_id)
-    except errors.NotFound:
-        return ""
-    except (errors.UpstreamError, ActNotAllowed):
-        return "Its webhook could not be deleted at MultiMail. Delete it there."
+    if connection.upstream_webhook_id:
+        try:
+            admin_client(connection).delete_webhook(connection.upstream_webhook_id)
+        except errors.NotFound:
+            pass
+        except (errors.UpstreamError, ActNotAllowed):
+            return "Its webhook could not be deleted at MultiMail. Delete it there."
     return ""
 
 

@@ -2,6 +2,7 @@
 see `connection_views.py`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -63,10 +64,12 @@ def connections_page(
         .visible_to(actor)
         .order_by("-removed_at"),
     }
-    page = "connections/connections.html"
-    fragment = "connections/_connections.html"
     return page_or_fragment(
-        request, page=page, fragment=fragment, context=context, status=status
+        request,
+        page="connections/connections.html",
+        fragment="connections/_connections.html",
+        context=context,
+        status=status,
     )
 
 
@@ -79,39 +82,35 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
     notice = f"{connection} is being read. The result appears here in a moment."
-    back = request.POST.get("back")
-    if back == "connection":
-        return redirect_with_notice(
-            request, notice, "connection", connection_id=connection.pk
-        )
-    return redirect_with_notice(
-        request, notice, "attention" if back == "attention" else "connections"
-    )
+    match request.POST.get("back"):
+        case "connection":
+            return redirect_with_notice(
+                request, notice, "connection", connection_id=connection.pk
+            )
+        case "attention":
+            return redirect_with_notice(request, notice, "attention")
+    return redirect_with_notice(request, notice, "connections")
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what the page shows of each account the actor has a role for."""
-    return rows_of(
-        list(Connection.objects.at_work().visible_to(actor).order_by("name")),
-        actor,
-        now=now,
-    )
+    visible = Connection.objects.at_work().visible_to(actor).order_by("name")
+    return rows_of(visible, actor, now=now)
 
 
 def rows_of(
-    connections: list[Connection], actor: Actor, *, now: datetime
+    connections: Iterable[Connection], actor: Actor, *, now: datetime
 ) -> list[dict[str, Any]]:
     """Return what pages show of these connections, without their keys."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
-    events = WebhookEvent.objects.visible_to(actor)
+    visible = WebhookEvent.objects.visible_to(actor)
     rows = []
     for connection in connections:
         freshness = freshness_of(connection, now=now)
-        old_secret_until = (
-            connection.previous_secret_until
-            if connection.previous_webhook_secret
-            else None
-        )
+        events = visible.filter(connection=connection)
+        until = connection.previous_secret_until
+        if not connection.previous_webhook_secret or (until and until <= now):
+            until = None
         rows.append(
             {
                 "connection": connection,
@@ -124,13 +123,9 @@ def rows_of(
                     (slot.label, bool(getattr(connection, slot.field)), slot.turns_on)
                     for slot in SLOTS.values()
                 ],
-                "last_event": events.filter(connection=connection)
-                .order_by("-pk")
-                .first(),
-                "old_secret_until": None
-                if old_secret_until is None or old_secret_until <= now
-                else old_secret_until,
-                "to_look_at": events.to_look_at().filter(connection=connection).count(),
+                "last_event": events.order_by("-pk").first(),
+                "old_secret_until": until,
+                "to_look_at": events.to_look_at().count(),
             }
         )
     return rows
@@ -143,32 +138,26 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
             "Paused", "amber", "Decisions wait here until an admin resumes it."
         )
     if connection.paused_at:
-        return Health(
-            "Paused",
-            "rose",
-            "Enter a key that MultiMail accepts. The next successful read ends the pause.",
-        )
+        advice = "Enter a key that MultiMail accepts. The next successful read ends the pause."
+        return Health("Paused", "rose", advice)
     if connection.wait_until and connection.wait_until > now:
-        return Health(
-            "Waits",
-            "amber",
-            f"MultiMail asked the desk to wait until {connection.wait_until:%H:%M:%S} UTC.",
-        )
+        advice = f"MultiMail asked the desk to wait until {connection.wait_until:%H:%M:%S} UTC."
+        return Health("Waits", "amber", advice)
     if freshness.as_of is None:
         advice = "It is read every half minute. If this stays, check its address and oversight key."
         return Health("Not read yet", "amber", advice)
-    tone = "rose" if freshness.level == "red" else "amber"
+    if freshness.level == "green" and not connection.failing_since:
+        return Health("Healthy", "green")
+    word = "Late"
+    advice = (
+        "No read was completed since. Check that a worker runs: ./run manage doctor."
+    )
     if connection.failing_since:
+        word = "Failing"
         advice = "The desk tries again at least once a minute. Newer held mail may be missing here."
-        return Health(
-            "Out of date" if freshness.level == "red" else "Failing", tone, advice
-        )
-    if freshness.level != "green":
-        advice = "No read was completed since. Check that a worker runs: ./run manage doctor."
-        return Health(
-            "Out of date" if freshness.level == "red" else "Late", tone, advice
-        )
-    return Health("Healthy", "green")
+    if freshness.level == "red":
+        return Health("Out of date", "rose", advice)
+    return Health(word, "amber", advice)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -181,9 +170,8 @@ def add(request: DeskRequest) -> HttpResponse:
             status=403,
             error="Only an admin of everything can add connections.",
         )
-    form = AddConnectionForm(
-        request.POST if request.method == "POST" else None, initial={"place": OURS}
-    )
+    typed = request.POST if request.method == "POST" else None
+    form = AddConnectionForm(typed, initial={"place": OURS})
     if not form.is_valid():
         return _add_page(request, form)
     cleaned = form.cleaned_data
@@ -208,11 +196,11 @@ def add(request: DeskRequest) -> HttpResponse:
             ),
             now=timezone.now(),
         )
+    except AccountConnected as error:
+        form.add_error("oversight_key", error.sentence)
+        return _add_page(request, form)
     except ConnectionNotChanged as error:
-        form.add_error(
-            "oversight_key" if isinstance(error, AccountConnected) else "name",
-            error.sentence,
-        )
+        form.add_error("name", error.sentence)
         return _add_page(request, form)
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
@@ -241,9 +229,5 @@ def _add_page(request: DeskRequest, form: AddConnectionForm) -> HttpResponse:
         "places": options,
         "slots": [(slot, form[slot.field].errors) for slot in SLOTS.values()],
     }
-    return render(
-        request,
-        "connections/connection_add.html",
-        context,
-        status=422 if form.errors else 200,
-    )
+    status = 422 if form.errors else 200
+    return render(request, "connections/connection_add.html", context, status=status)

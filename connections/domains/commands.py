@@ -100,16 +100,11 @@ def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
     )
     # The page shows the problem of each record, so MultiMail's message is for what it
     # could not check.
-    message = (
-        ""
-        if any(record.problem for record in domain.records)
-        else str(answer.get("message", ""))
-    )
+    message = str(answer.get("message", ""))
+    if message and not any(record.problem for record in domain.records):
+        return message
     verified = sum(record.verified for record in domain.records)
-    return (
-        message
-        or f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
-    )
+    return f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
 
 
 @second_admin(
@@ -157,32 +152,31 @@ def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
 
 
 def _domain(row: Mapping[str, Any]) -> Domain:
-    records = row.get("dns_records")
-    if isinstance(records, dict):
+    listed = row.get("dns_records")
+    if isinstance(listed, dict):
         # MultiMail's OpenAPI document has an object here, without saying what is in it.
-        records = [
+        listed = [
             {"purpose": name, **one}
-            for name, one in records.items()
+            for name, one in listed.items()
             if isinstance(one, dict)
         ]
+    records = [
+        DnsRecord(
+            type=text_in(one, "type"),
+            name=text_in(one, "name"),
+            value=text_in(one, "value"),
+            purpose=text_in(one, "purpose"),
+            verified=bool(one.get("verified")),
+            problem=text_in(one, "problem"),
+            priority=text_in(one, "priority", most=5),
+        )
+        for one in (listed if isinstance(listed, list) else ())
+        if isinstance(one, dict)
+    ]
     return Domain(
         id=text_in(row, "id"),
         name=text_in(row, "domain", most=253),
         is_active=row.get("status") == "active",
-        records=tuple(_record(one) for one in records if isinstance(one, dict))
-        if isinstance(records, list)
-        else (),
+        records=tuple(records),
         looked_at=read_time(row.get("looked_at")),
-    )
-
-
-def _record(row: Mapping[str, Any]) -> DnsRecord:
-    texts = {
-        name: text_in(row, name)
-        for name in ("type", "name", "value", "purpose", "problem")
-    }
-    return DnsRecord(
-        **texts,
-        verified=bool(row.get("verified")),
-        priority=text_in(row, "priority", most=5),
     )

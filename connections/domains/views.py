@@ -59,11 +59,10 @@ def _changes(view: Callable[..., str]) -> Callable[..., HttpResponse]:
         if not is_admin(request.actor, connection):
             return refused(request, _LIST, connection)
         try:
-            return redirect_with_notice(
-                request, view(request, connection, **rest), "domains"
-            )
+            notice = view(request, connection, **rest)
         except CHANGE_ERRORS as error:
             return _list_page(request, typed_for=connection_id, failed=error)
+        return redirect_with_notice(request, notice, "domains")
 
     return changed
 

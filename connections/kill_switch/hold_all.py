@@ -78,12 +78,7 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
     can be asked, and ChangeUnknown where what a second admin accepted is not confirmed.
     """
     _check_may_hold(actor, connection)
-    record_change(
-        f"connection.hold_all_{'on' if on else 'off'}",
-        connection,
-        actor,
-        explanation="",
-    )
+    record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor)
     try:
         now = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
     except errors.UpstreamError as error:
@@ -110,9 +105,5 @@ def _read(account: dict[str, object]) -> HoldAll:
     # The gateway wants an operator's code first, or does not let this key read the
     # account.
     message = account.get("message") or account.get("error")
-    return HoldAll(
-        None,
-        str(message)[:300]
-        if message
-        else "The gateway did not report whether it holds all mail.",
-    )
+    message = message or "The gateway did not report whether it holds all mail."
+    return HoldAll(None, str(message)[:300])

@@ -100,11 +100,8 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
         switch = release(switch_id=switch_id, actor=actor)
     except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
-    return redirect_with_notice(
-        request,
-        f"Released: the {switch}. Decisions that are due are carried out now.",
-        "stop",
-    )
+    notice = f"Released: the {switch}. Decisions that are due are carried out now."
+    return redirect_with_notice(request, notice, "stop")
 
 
 @require_POST
@@ -116,26 +113,19 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     wanted = request.POST.get("hold")
     if wanted not in ("on", "off"):
-        return _answer(
-            request, status=422, error="Choose whether the gateway holds all mail."
-        )
+        error = "Choose whether the gateway holds all mail."
+        return _answer(request, status=422, error=error)
     on = wanted == "on"
-    if (
-        is_admin(actor, connection)
-        and not on
-        and not is_recently_authenticated(request)
-    ):
+    may_end = not on and is_admin(actor, connection)
+    if may_end and not is_recently_authenticated(request):
         return ask_first(request)
     try:
         now = holding.hold_all(connection=connection, on=on, actor=actor)
-    except ActNotAllowed as error:
-        return _answer(request, status=403, error=error.sentence)
+    except ActNotAllowed as refused:
+        return _answer(request, status=403, error=refused.sentence)
     if now.is_on is not on:
-        return _answer(
-            request,
-            status=502,
-            error=f"Not confirmed: {now.error or 'nothing has changed yet.'}",
-        )
+        error = f"Not confirmed: {now.error or 'nothing has changed yet.'}"
+        return _answer(request, status=502, error=error)
     did = "holds all mail" if on else "no longer holds all mail"
     return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
 
@@ -146,6 +136,7 @@ def _answer(
     actor = request.actor
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
+    connections = Connection.objects.at_work().visible_to(actor).order_by("name")
     context = {
         "waiting_changes": PendingChange.objects.visible_to(actor).at("stop"),
         "switches": [(switch, may_release(actor, switch)) for switch in switches],
@@ -156,9 +147,7 @@ def _answer(
         ],
         "gateways": [
             {"connection": connection, "hold_all": holding.read_hold_all(connection)}
-            for connection in Connection.objects.at_work()
-            .visible_to(actor)
-            .order_by("name")
+            for connection in connections
             if holding.can_hold_all(connection) and is_admin(actor, connection)
         ],
         "error": error,
@@ -173,29 +162,12 @@ def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
     of the command.
     """
     scopes: list[tuple[str, str, dict[str, Any]]] = [("all", "Everything", {})]
-    for connection in Connection.objects.at_work().visible_to(actor).order_by("name"):
+    for one in Connection.objects.at_work().visible_to(actor).order_by("name"):
         scopes.append(
-            (
-                f"connection-{connection.pk}",
-                f"Connection {connection}",
-                {"connection": connection},
-            )
+            (f"connection-{one.pk}", f"Connection {one}", {"connection": one})
         )
-    for mailbox in (
-        Mailbox.objects.at_work()
-        .visible_to(actor)
-        .select_related("connection")
-        .order_by("address")
-    ):
-        scopes.append(
-            (
-                f"mailbox-{mailbox.pk}",
-                f"Mailbox {mailbox} ({mailbox.connection})",
-                {"mailbox": mailbox},
-            )
-        )
-    return [
-        (value, label, scope)
-        for value, label, scope in scopes
-        if may_pull(actor, **scope)
-    ]
+    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
+    for box in mailboxes.select_related("connection"):
+        label = f"Mailbox {box} ({box.connection})"
+        scopes.append((f"mailbox-{box.pk}", label, {"mailbox": box}))
+    return [one for one in scopes if may_pull(actor, **one[2])]
