@@ -1,7 +1,5 @@
 """Deactivates people at once, and reactivates them. Their past actions keep their name."""
 
-from typing import Any
-
 from allauth.socialaccount.models import SocialAccount
 from django.urls import reverse
 
@@ -59,12 +57,15 @@ def _reactivating(*, actor: Actor, person_id: int) -> ChangeInWords:
     )
 
 
-def _gives_no_role(*, person_id: int, **_: Any) -> bool:
-    return not Grant.objects.filter(person=person_id, person__is_active=False).exists()
-
-
 @atomic_with_retry
-@second_admin("Reactivation", words=_reactivating, tightens=_gives_no_role)
+@second_admin(
+    "Reactivation",
+    words=_reactivating,
+    # It gives no role.
+    tightens=lambda person_id, **_: (
+        not Grant.objects.filter(person=person_id, person__is_active=False).exists()
+    ),
+)
 def reactivate(*, actor: Actor, person_id: int) -> Person:
     """Reactivate a person, with their old password, second factor and roles.
 

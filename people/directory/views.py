@@ -49,6 +49,8 @@ from people.sign_in.reauthentication import reauthenticated
 
 # The number of ledger entries on a person's page.
 MAX_LINES = 15
+View = Callable[..., HttpResponse]
+Change = Callable[..., HttpResponse | str]
 
 
 @require_safe
@@ -134,9 +136,7 @@ def _person_page(
     return render(request, "people/person.html", context, status=status)
 
 
-def _changes(
-    at: str,
-) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
+def _changes(at: str) -> Callable[[Change], View]:
     """Decorate a view that changes the person of its URL and returns the notice to
     show.
 
@@ -144,9 +144,7 @@ def _changes(
     error is shown at the form named `at`.
     """
 
-    def decorate(
-        view: Callable[..., HttpResponse | str],
-    ) -> Callable[..., HttpResponse]:
+    def decorate(view: Change) -> View:
         @wraps(view)
         def changed(request: DeskRequest, person_id: int) -> HttpResponse:
             person = _find(request, person_id).person

@@ -100,9 +100,9 @@ def target_labels(actor: Actor) -> dict[str, str]:
         for value, one in all_targets().items()
         if _is_named_to(actor, one.connection, one.mailbox)
     }
-    before = GrantPeriod.objects.read_by(actor).exclude(connection=None)
-    before = before.values_list("connection", "mailbox", "place").distinct()
-    for connection, mailbox, name in before.order_by("place")[:MAX_PLACES]:
+    periods = GrantPeriod.objects.read_by(actor).exclude(connection=None)
+    former = periods.values_list("connection", "mailbox", "place").distinct()
+    for connection, mailbox, name in former.order_by("place")[:MAX_PLACES]:
         target = GrantTarget(connection, mailbox, name)
         if _is_named_to(actor, connection, mailbox):
             named.setdefault(target.value, f"{target.label} (removed)")

@@ -142,8 +142,9 @@ def lock_people(*keys: int | None) -> None:
     So of two changes of admins, the second sees the result of the first. FOR NO KEY
     UPDATE is enough: rows that point to people need not wait.
     """
-    admins = Person.objects.admins_of_all().values_list("pk", flat=True)
-    wanted = Person.objects.filter(pk__in={*keys, *admins} - {None}).order_by("pk")
+    wanted_keys = set(Person.objects.admins_of_all().values_list("pk", flat=True))
+    wanted_keys |= {key for key in keys if key is not None}
+    wanted = Person.objects.filter(pk__in=wanted_keys).order_by("pk")
     list(
         wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True)
     )

@@ -47,9 +47,11 @@ def other_admins(change: PendingChange | ChangeInWords, *, asker: int) -> list[P
         here |= Q(grants__connection=connection)
         if mailbox is not None:
             here |= Q(grants__mailbox=mailbox)
-    about = change.about if isinstance(change, ChangeInWords) else change.about_id
     admins = Person.objects.filter(here, grants__role=Role.ADMIN, is_active=True)
-    admins = admins.exclude(pk__in={asker, about} - {None})
+    admins = admins.exclude(pk=asker)
+    about = change.about if isinstance(change, ChangeInWords) else change.about_id
+    if about is not None:
+        admins = admins.exclude(pk=about)
     return list(admins.distinct().order_by("name", "email"))
 
 

@@ -45,9 +45,17 @@ def accept(*, change_id: int, actor: Actor, code: str = "") -> Ended:
     outcome is not known; `code` is an operator's code for it. Raises ChangeNotWaiting.
     """
     command = command_of(PendingChange.objects.only("command").get(pk=change_id))
-    if command.calls_multimail:
-        return _accept_by_call(change_id, command, actor, code)
-    return _accept(change_id, command, actor)
+    if not command.calls_multimail:
+        return _accept(change_id, command, actor)
+    both = _claim(change_id, actor)
+    change = PendingChange.objects.values_list("change", flat=True).get(pk=change_id)
+    try:
+        result = command.carry_out(change, actor=both, code=code)
+    except SentenceError as error:
+        state = State.REFUSED if error.is_final else State.WAITING
+        return Ended(_finish(change_id, state, actor, error.sentence[:1000]))
+    made = _made(command, result)
+    return Ended(_finish(change_id, State.ACCEPTED, actor, "", made), result)
 
 
 @atomic_with_retry
@@ -103,20 +111,6 @@ def _accept(change_id: int, command: WaitingCommand, actor: Actor) -> Ended:
     except SentenceError as error:
         return Ended(_end(found, State.REFUSED, actor, error.sentence[:1000]))
     return Ended(_end(found, State.ACCEPTED, actor, "", _made(command, result)), result)
-
-
-def _accept_by_call(
-    change_id: int, command: WaitingCommand, actor: Actor, code: str
-) -> Ended:
-    both = _claim(change_id, actor)
-    change = PendingChange.objects.values_list("change", flat=True).get(pk=change_id)
-    try:
-        result = command.carry_out(change, actor=both, code=code)
-    except SentenceError as error:
-        state = State.REFUSED if error.is_final else State.WAITING
-        return Ended(_finish(change_id, state, actor, error.sentence[:1000]))
-    made = _made(command, result)
-    return Ended(_finish(change_id, State.ACCEPTED, actor, "", made), result)
 
 
 def _made(command: WaitingCommand, result: object) -> str:
