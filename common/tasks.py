@@ -41,16 +41,8 @@ class AfterCommitTask(DjangoTask):
         """Send the task once the current transaction has committed, with options such
         as `countdown`.
         """
-
-        def send() -> None:
-            if is_resting():
-                return
-            try:
-                self.apply_async(*args, **options)
-            except (OperationalError, redis.RedisError, OSError) as error:
-                rest(error)
-
-        transaction.on_commit(send, robust=True)
+        # No `partial`, whose error Django cannot log: it would raise after all.
+        transaction.on_commit(lambda: self._send(*args, **options), robust=True)
 
     def delay_each(self, keys: Iterable[Any]) -> None:
         """Send the task for each row that a sweep found, unless so many wait in its
@@ -82,3 +74,11 @@ class AfterCommitTask(DjangoTask):
                 self.delay_on_commit(*args)
                 return "to be continued"
         return "done"
+
+    def _send(self, *args: Any, **options: Any) -> None:
+        if is_resting():
+            return
+        try:
+            self.apply_async(*args, **options)
+        except (OperationalError, redis.RedisError, OSError) as error:
+            rest(error)
