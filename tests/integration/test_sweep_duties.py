@@ -56,7 +56,7 @@ def test_other_duties_are_done_when_one_fails(
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.delete("sync")
     decision, message = (
-        abandoned(connection, reviewer, "R1"),
+        abandoned(connection, reviewer),
         make_message(connection, hydrated=False),
     )
     with database.cursor() as cursor:
