@@ -221,13 +221,6 @@ def test_approval_for_later_is_shown_with_its_time_recorded_and_undone(
     assert "Last chosen" not in page(other, stranger)
 
 
-def test_it_is_sent_once_when_its_time_comes(message, later, upstream):
-    time_comes(later)
-    assert run_decision(decision_id=later.pk) == "applied"
-    assert run_decision(decision_id=later.pk) == "not due"
-    assert len(upstream.decisions) == 1
-
-
 def test_workers_that_were_away_over_the_time_send_it_late_once_and_say_so(
     message, later, reviewer, upstream
 ):
