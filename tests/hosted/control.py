@@ -1,23 +1,8 @@
-"""What tests and other people do to the stand-in: `POST /_control` with some of these
-acts; `GET` shows everything.
+"""What tests and other people do to the stand-in: `POST /_control` with some of `ACTS`,
+such as {"set": {"breaks_after": 1}}; `GET` shows everything.
 
-    {"begin": {"strict": true}}                       forget everything, and have this
-    temper {"set": {"breaks_after": 1}}                      change switches of
-    `temper.py` {"send": {"subject": "Letter"}}                   an agent sends a
-    message, which is held; answers with its id {"receive": {"subject": "Hello"}}
-    mail comes from outside {"edit": {"id": ..., "markdown": "Other"}}        somebody
-    changes a held message {"decide": {"ids": [...], "action": "approve"}}   decisions
-    elsewhere; without ids, all that is held {"scopes": {"mm_live_oversight_key":
-    ["read"]}}   a key has other scopes; null revokes it {"rotate": "whsec_other"}
-    webhooks have another secret {"emit": {"type": "email.teleported"}}            an
-    event of any form {"release": "forwards"}                           send events that
-    were kept back; or "backwards" {"drain": true}
-    answer when all events were delivered or given up {"before":
-    ["/v1/oversight/decide", {"set": ...}]}    an act right before the next call to that
-    path is answered {"suppress": ["dana@northwind.example"]}          addresses get
-    nothing any more
-
-Several acts of one request are carried out in their order, `drain` first.
+Several acts of one request are carried out in their order. First comes `drain`, which
+waits until all events were delivered or given up.
 """
 
 import time
@@ -149,17 +134,29 @@ def _suppress(host: Host, addresses: list[str]) -> None:
 
 
 ACTS: dict[str, Any] = {
+    # Forget everything, and have this temper.
     "begin": lambda host, switches: host.begin(Temper(**switches)),
+    # Change switches of temper.py.
     "set": _set,
+    # An agent sends a message, which is held; mail comes from outside. Both answer with
+    # the id.
     "send": _send,
     "receive": _receive,
+    # Somebody changes the message `id`.
     "edit": _edit,
+    # Decisions elsewhere: about `ids`, or all that is held.
     "decide": _decide,
+    # Keys have other scopes; null revokes one.
     "scopes": _scopes,
+    # Webhooks have another secret.
     "rotate": _rotate,
+    # An event of any form.
     "emit": _emit,
+    # Addresses get nothing any more.
     "suppress": _suppress,
+    # Send events that were kept back, forwards or backwards.
     "release": lambda host, way: host.deliverer.release(backwards=way == "backwards"),
+    # A path, and acts right before the next call to it is answered.
     "before": lambda host, given: host.before.append(
         (given[0], lambda: carry_out(host, dict(given[1])))
     ),
