@@ -164,20 +164,6 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_s
     )
 
 
-def test_without_scripts_no_file_counts_as_opened_that_nobody_looked_at(
-    open_page, signed_in, product, with_files
-):
-    """Without scripts Chromium loads each frame at once, including lazy ones."""
-    page = open_page(storage_state=signed_in, java_script_enabled=False)
-    page.goto(product.page(with_files))
-    parts_unread(page, 3)
-    page.locator("#file-2 .look > summary").click()
-    page.locator("#file-2").get_by_role("link", name="Open the preview").click()
-    expect(page.locator("pre")).to_contain_text("<script>top.location=")
-    page.goto(product.page(with_files))
-    parts_unread(page, 2)
-
-
 def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(
     desk, product, with_files
 ):

@@ -7,8 +7,9 @@ import pytest
 from django.db import transaction
 
 from alerts import tasks
-from alerts.deliveries.planning import plan_waiting
+from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
 from alerts.ledger_events import HELD
+from alerts.models import Destination, Route
 from approvals.standing import record
 from audit.recording import recorded
 from common import redis
@@ -101,6 +102,15 @@ def second(db):
 def desk(signed_in, reviewer):
     """A signed-in client of a reviewer of everything."""
     return signed_in(reviewer)
+
+
+@pytest.fixture
+def route(db):
+    """A Discord channel that gets the cards."""
+    channel = Destination.objects.create(
+        name="#approvals", url="https://discord.com/api/webhooks/1/x"
+    )
+    return Route.objects.create(destination=channel, actions=list(CARD_ACTIONS))
 
 
 @pytest.fixture

@@ -89,15 +89,13 @@ def view(client, message, number=1, rest="", **headers):
 
 
 def panel(client, message):
-    return (
-        client.get(f"/queue/{message.public_id}/files/", headers=HTMX)
-        .content.decode()
-        .replace("<wbr>", "")
+    return client.get(f"/queue/{message.public_id}/files/", headers=HTMX).text.replace(
+        "<wbr>", ""
     )
 
 
 def unread(client, message):
-    return client.get(f"/queue/{message.public_id}/unread/").content.decode()
+    return client.get(f"/queue/{message.public_id}/unread/").text
 
 
 def of_bytes(content, *, name="file", content_type=""):
@@ -386,7 +384,7 @@ def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, enc
     )
     answer = view(desk, message)
     check_frame(answer)
-    pages = [answer.content.decode()]
+    pages = [answer.text]
     for content in (
         b"<svg xmlns='x'>" + SCRIPT + b"</svg>",
         b"<html><img src=https://evil.example/x>" + SCRIPT,
@@ -465,7 +463,7 @@ def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_wait
     )
     page = panel(desk, message)
     assert ("The desk deleted its copy" in page, "<iframe" in page) == (True, False)
-    assert "The desk deleted its copy" in view(desk, message).content.decode()
+    assert "The desk deleted its copy" in view(desk, message).text
     assert [
         view(desk, message, *rest).status_code for rest in ((1, "download/"), (2,))
     ] == [404, 404]

@@ -320,11 +320,11 @@ def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
     )
     digest = message.files.get(place=1).found_sha256
     assert ">2 parts unread</span>" in unread(desk, message)
-    page = view(desk, message, 2, "pages/").content.decode()
+    page = view(desk, message, 2, "pages/").text
     assert SENTENCES["locked"] in page
     assert ">2 parts unread</span>" in unread(desk, message)
 
-    page = view(desk, message, 1, "pages/", **{"HX-Request": "true"}).content.decode()
+    page = view(desk, message, 1, "pages/", **{"HX-Request": "true"}).text
     assert f'src="/queue/{message.public_id}/files/1/pages/1/"' in page
     assert "EUR 1,225.00" in page
     assert ">1 part unread</span>" in unread(desk, message)
@@ -333,7 +333,7 @@ def test_pages_are_served_like_files_and_viewed_only_where_something_was_shown(
     assert (picture["Content-Type"], picture.content[:8]) == ("image/png", PNG)
     missing = view(desk, message, 2, "pages/1/")
     check_frame(missing)
-    assert (missing.status_code, SENTENCES["locked"] in missing.content.decode()) == (
+    assert (missing.status_code, SENTENCES["locked"] in missing.text) == (
         404,
         True,
     )

@@ -114,25 +114,23 @@ def test_finding_leads_to_the_word_and_its_frame_marks_it(
     save(admin)
     message = make_message(connection, **TULIP)
     client = signed_in(reviewer)
-    page = client.get(f"/queue/{message.public_id}/").content.decode()
+    page = client.get(f"/queue/{message.public_id}/").text
     assert (
         f'href="/queue/{message.public_id}/?view=rendered&amp;mark=word-3-2#sheet"'
         in page
     )
-    opened = client.get(
-        f"/queue/{message.public_id}/?view=rendered&mark=word-3-2"
-    ).content.decode()
+    opened = client.get(f"/queue/{message.public_id}/?view=rendered&mark=word-3-2").text
     address = f"/queue/{message.public_id}/body/"
     assert f'src="{address}?mark=word-3-2#word-3-2"' in opened
     assert (
         '<span id="word-3-2" class="found">Project Tulip</span>'
-        in client.get(f"{address}?mark=word-3-2").content.decode()
+        in client.get(f"{address}?mark=word-3-2").text
     )
     for other in ("", "?mark=word-99-1", "?mark=word-3", "?mark=hidden-1"):
-        assert 'class="found"' not in client.get(address + other).content.decode()
+        assert 'class="found"' not in client.get(address + other).text
     assert (
         'src="' + address + '"'
-        in client.get(f"/queue/{message.public_id}/?mark=word-3").content.decode()
+        in client.get(f"/queue/{message.public_id}/?mark=word-3").text
     )
 
 
@@ -279,7 +277,7 @@ def test_bad_input_is_refused_with_a_sentence_and_what_was_typed_stays(
     ):
         answer = client.post(ADD, typed(sample="what I tested", **fields))
         assert (answer.status_code, sentence in words_of(answer)) == (422, True), fields
-        assert "what I tested" in answer.content.decode()
+        assert "what I tested" in answer.text
     monkeypatch.setattr(own_words, "MOST", 1)
     assert "There are 1 words already" in words_of(save_by(client, ADD))
 

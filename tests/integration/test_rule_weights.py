@@ -224,7 +224,7 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(
 ):
     message = hit(connection, subject="Not for everybody")
     answer = signed_in(reviewer).get(PAGE)
-    assert f'href="/queue/{message.public_id}/"' in answer.content.decode()
+    assert f'href="/queue/{message.public_id}/"' in answer.text
     page = words_of(answer)
     assert "“Dear Anna,” goes to bob@northwind.example." in page
     assert "Reads greetings in a dozen languages" in page
@@ -266,8 +266,8 @@ def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field
     client = signed_in(admin)
     refused = client.post(f"{PAGE}weigh/", {"points": "101"})
     assert refused.status_code == 422
-    assert "Give it 0 to 100 points, in whole numbers." in refused.content.decode()
-    assert 'value="101"' in refused.content.decode()
+    assert "Give it 0 to 100 points, in whole numbers." in refused.text
+    assert 'value="101"' in refused.text
     assert not RuleWeight.objects.exists()
 
     page = words_of(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))

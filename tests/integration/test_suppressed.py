@@ -48,13 +48,13 @@ def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(
     assert read_suppressed(connection_id=gateway.pk) == "read"
     assert upstream.keys[-1] == "mm_live_admin"
     page_of = f"/queue/{message.public_id}/"
-    page = signed_in(reviewer).get(page_of).content.decode()
+    page = signed_in(reviewer).get(page_of).text
     chips = re.findall(r'<span class="chip rose shape">(Suppressed[^<]*)</span>', page)
     assert chips == ["Suppressed at MultiMail: bounce"]
     SuppressedAddress.objects.filter(connection=gateway).update(reason="unsubscribed")
     assert (
         '<span class="chip rose shape">Unsubscribed</span>'
-        in signed_in(reviewer).get(page_of).content.decode()
+        in signed_in(reviewer).get(page_of).text
     )
     other.delete()
     set_suppressions(upstream, "eve@northwind.example")

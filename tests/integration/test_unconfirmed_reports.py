@@ -28,6 +28,7 @@ from tests.factories import (
     post_event,
 )
 from tests.integration.deciding import decide, make_decision, read_all
+from tests.markup import words_of
 
 pytestmark = pytest.mark.django_db
 
@@ -92,15 +93,10 @@ def test_signed_webhook_about_a_pending_message_does_not_take_it_out_of_the_queu
 ):
     message = make_message(connection)
     upstream.holds(pending_row(message.upstream_id))
-    assert (
-        report(client, message, name, decided_by="Mallory", reason="Fine") == "checking"
-    )
+    said = {"decided_by": "Mallory", "reason": "Fine"}
+    assert report(client, message, name, **said) == "checking"
     assert is_in_queue(message)
-    assert (message.state, message.upstream_decided_by, message.upstream_reason) == (
-        "held",
-        "",
-        "",
-    )
+    assert not message.upstream_decided_by + message.upstream_reason
     word = "Said to be {} elsewhere".format(name.partition(".")[2])
     desk = signed_in(admin)
     assert f"{word} · being checked" in desk.get("/queue/?group=none").text
@@ -135,11 +131,8 @@ def test_decision_elsewhere_leaves_the_queue_once_it_is_read_by_its_id(
     check(connection)
     message.refresh_from_db()
     # What the read says counts, also about who decided.
-    assert (message.state, message.upstream_decided_by, message.reported) == (
-        "sent",
-        "Ben elsewhere",
-        "",
-    )
+    assert (message.state, message.upstream_decided_by) == ("sent", "Ben elsewhere")
+    assert message.reported == ""
     assert [path for path in upstream.paths if "pending" in path] == [
         f"/v1/oversight/pending?email_id={message.upstream_id}"
     ]
@@ -171,11 +164,8 @@ def test_hosted_multimail_confirms_by_two_complete_reads_that_lack_the_message(
     assert is_in_queue(message)
     check(hosted)
     message.refresh_from_db()
-    assert (message.state, message.upstream_decided_by, message.reported) == (
-        "rejected",
-        "Ben elsewhere",
-        "",
-    )
+    assert (message.state, message.upstream_decided_by) == ("rejected", "Ben elsewhere")
+    assert message.reported == ""
 
 
 def test_hosted_multimail_that_still_lists_the_message_refutes_after_a_moment(
@@ -348,14 +338,9 @@ FALSE_ENDS = [
     ("scheduled_approved", "message.bounced", SCHEDULED_THERE, "scheduled_approved"),
     ("scheduled_approved", "message.delivered", SCHEDULED_THERE, "scheduled_approved"),
     ("approved", "message.cancelled", SCHEDULED_THERE, "scheduled_approved"),
-    ("approved", "message.failed", {"status": "sent", "decision": "approved"}, "sent"),
+    ("approved", "message.failed", ELSEWHERE, "sent"),
     ("scheduled", "message.delivered", {"status": "scheduled"}, "scheduled"),
-    (
-        "rejected",
-        "message.sent",
-        {"status": "rejected", "decision": "rejected"},
-        "rejected",
-    ),
+    ("rejected", "message.sent", {"status": "rejected"}, "rejected"),
 ]
 
 
@@ -366,17 +351,11 @@ def test_webhook_alone_ends_nothing_that_has_not_ended(
     message = make_message(connection)
     change_row(message, state=state)
     upstream.holds(**there)
-    assert (
-        report(client, message, name, decided_by="Mallory", reason="Withdrawn")
-        == "checking"
-    )
+    assert report(client, message, name, decided_by="Mallory") == "checking"
     message.refresh_from_db()
     assert (message.state, message.upstream_decided_by) == (state, "")
-    page = signed_in(admin).get(f"/queue/{message.public_id}/").text
-    assert (
-        " ".join(page.split()).count(f"Said to be {message.reported}: being checked.")
-        == 1
-    )
+    page = words_of(signed_in(admin).get(f"/queue/{message.public_id}/"))
+    assert page.count(f"Said to be {message.reported}: being checked.") == 1
     check(connection)
     message.refresh_from_db()
     assert (message.state, message.reported) == (after, "")
