@@ -25,9 +25,10 @@ _ADDED = ("auto_cc", "auto_bcc")
 
 def written_to(content: Content) -> tuple[str, ...]:
     """Return each recipient of a content once, as written."""
-    return _everybody(
-        content.to, content.cc, content.bcc, content.additions, content.coverage
-    )
+    added = [one for name in _ADDED for one in _added(content.additions, name)]
+    unseen = [words for name, words in UNSEEN.items() if name not in content.coverage]
+    everybody = (*content.recipients, *added, *unseen)
+    return tuple(dict.fromkeys(one for one in everybody if one))
 
 
 def written_to_in(revision: Revision) -> tuple[str, ...]:
@@ -36,7 +37,15 @@ def written_to_in(revision: Revision) -> tuple[str, ...]:
     to, cc, bcc = (
         tuple(map(str, stored.get(name) or ())) for name in ("to", "cc", "bcc")
     )
-    return _everybody(to, cc, bcc, stored.get("additions") or {}, revision.coverage)
+    return written_to(
+        Content(
+            to=to,
+            cc=cc,
+            bcc=bcc,
+            additions=stored.get("additions") or {},
+            coverage=tuple(revision.coverage),
+        )
+    )
 
 
 def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]:
@@ -72,16 +81,3 @@ def addresses_of(
 def _added(additions: Mapping[str, str], name: str) -> list[str]:
     parts = map(str.strip, str(additions.get(name) or "").split(","))
     return [part for part in parts if part]
-
-
-def _everybody(
-    to: Iterable[str],
-    cc: Iterable[str],
-    bcc: Iterable[str],
-    additions: Mapping[str, str],
-    coverage: Iterable[str],
-) -> tuple[str, ...]:
-    added = [one for name in _ADDED for one in _added(additions, name)]
-    seen = set(coverage)
-    unseen = [words for name, words in UNSEEN.items() if name not in seen]
-    return tuple(dict.fromkeys(filter(None, (*to, *cc, *bcc, *added, *unseen))))
