@@ -7,7 +7,6 @@ A task imports what it runs when it runs, so that what it runs may send it.
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
-from uuid import UUID
 
 from celery import shared_task
 
@@ -135,18 +134,6 @@ def freshen_thread(message_id: int) -> str:
     from mirror.threads import fetch
 
     return fetch.freshen_thread(message_id=message_id)
-
-
-@shared_task(base=AfterCommitTask)
-def hear_of_letter(public_id: str) -> str:
-    """Have a message's thread read again if a draft waits in it."""
-    from mirror.threads import fetch
-
-    thread = fetch.request_read(message=UUID(public_id))
-    if thread is None:
-        return "nobody waits"
-    read_thread.delay_on_commit(thread.pk)
-    return "to be read"
 
 
 @shared_task(base=AfterCommitTask)

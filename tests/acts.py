@@ -106,7 +106,6 @@ QUIET_TASKS = {
     "mirror.tasks.read_all_mailboxes": "wakes read_mailboxes",
     "policy.tasks.push_lists": "wakes push_list",
     "approvals.tasks.reconcile_all": "wakes read_connection",
-    "mirror.tasks.hear_of_letter": "wakes read_thread",
     "mirror.tasks.freshen_thread": "wakes read_thread",
     "mirror.tasks.read_suppressed": "copies whom MultiMail writes to no more; what a finding says of it is kept",
     "mirror.tasks.read_contacts": "copies the contacts of an account; a ruling names the list that it went by",

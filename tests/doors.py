@@ -698,7 +698,6 @@ TASKS = {
     "approvals.tasks.load_pictures": "fetches the remote pictures of a message that a person asked for",
     "mirror.tasks.read_thread": "reads a thread",
     "mirror.tasks.freshen_thread": "reads the thread of a message again",
-    "mirror.tasks.hear_of_letter": "checks whether a message came after a draft",
     "approvals.tasks.sweep": "finds rows whose wake-up was lost; rejects expired messages, never approves",
     "approvals.tasks.reweigh": "weighs held messages again after rules changed",
     "approvals.tasks.reconcile_all": "reads every connection",

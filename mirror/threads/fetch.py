@@ -10,7 +10,6 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
@@ -70,24 +69,22 @@ def enqueue_freshen(message: Message) -> None:
         tasks.freshen_thread.delay_on_commit(message.pk)
 
 
-def request_read(*, message: UUID) -> Thread | None:
-    """Mark the thread of a message that came or left as wanted, and return it; None
-    where no draft waits in it.
+def request_read(came: Message) -> None:
+    """Have the thread of a message that came or left read again where a draft waits in
+    it.
     """
-    came = Message.objects.filter(public_id=message).first()
-    if came is None:
-        return None
-    others = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id).exclude(
-        pk=came.pk
-    )
-    thread = (
-        expect_thread(came) if others.filter(state=MessageState.HELD).exists() else None
-    )
+    mine = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id)
+    # By its public id: a message that was inserted in a batch does not know its primary
+    # key.
+    others = mine.exclude(public_id=came.public_id)
+    if not others.filter(state=MessageState.HELD).exists():
+        return
+    thread = expect_thread(came)
     if thread is not None:
         # A read that is running may have missed the message, so the thread stays wanted
         # until the next read.
         Thread.objects.filter(pk=thread.pk).update(wanted=True)
-    return thread
+        tasks.read_thread.delay_on_commit(thread.pk)
 
 
 def read_thread(*, thread_id: int) -> str:
@@ -199,29 +196,14 @@ _NEWS = ("message.received", "message.released", "message.sent")
 def on_recorded(
     entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any
 ) -> None:
-    """Wake a worker after the commit, where a draft waits in that thread."""
-    if (
-        not isinstance(about, Message)
-        or not about.thread_id
-        or about.mailbox_id is None
-    ):
+    """Have the thread read again after the commit, where a draft waits in it."""
+    if not isinstance(about, Message) or not about.thread_id or not about.mailbox_id:
         return
     # Received mail that is held has arrived nevertheless.
     if entry.action in _NEWS or (
         entry.action == "message.held" and about.direction == "inbound"
     ):
-        transaction.on_commit(lambda: _wake_reader(about), robust=True)
-
-
-def _wake_reader(came: Message) -> None:
-    # By its public id: a message that was inserted in a batch does not know its primary
-    # key.
-    assert came.mailbox_id is not None, "only messages of a mailbox have a thread"
-    others = Message.objects.in_thread(came.mailbox_id, came.thread_id).exclude(
-        public_id=came.public_id
-    )
-    if others.filter(state=MessageState.HELD).exists():
-        tasks.hear_of_letter.delay_on_commit(str(came.public_id))
+        transaction.on_commit(lambda: request_read(about), robust=True)
 
 
 def connect() -> None:

@@ -13,7 +13,6 @@ from approvals.decisions.forms import VerdictForm
 from approvals.intake import ingest
 from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
-from mirror import tasks
 from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
 from mirror.sync import reads, retention
@@ -387,8 +386,7 @@ def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(
     with pytest.raises(ThreadMovedOn, match="has just arrived"):
         approve(draft, reviewer, thread_read=10**9)
     set_thread(upstream, thread_row(1, -5), thread_row(2, 59, "Never mind."))
-    came = Message.objects.get(upstream_id="01LETTER2")
-    assert request_read(message=came.public_id) == Thread.objects.get()
+    request_read(Message.objects.get(upstream_id="01LETTER2"))
     assert read_thread(thread_id=Thread.objects.get().pk) == "read"
     # A message that the read key cannot see counts by its webhook.
     receive(
@@ -420,18 +418,13 @@ def test_webhook_has_its_thread_read_once_committed(
         sent_tasks.clear()
         with django_capture_on_commit_callbacks(execute=True):
             receive(gateway, name, email_id=f"01NEW{name}", **fields)
-        came = Message.objects.get(upstream_id=f"01NEW{name}")
-        assert ("mirror.tasks.hear_of_letter", str(came.public_id)) in sent_tasks, name
-        assert tasks.hear_of_letter(str(came.public_id)) == "to be read", name
         thread = Thread.objects.get()
-        assert (thread.wanted, sent_tasks[-1]) == (
-            True,
-            ("mirror.tasks.read_thread", thread.pk),
-        ), name
+        assert thread.wanted, name
+        assert ("mirror.tasks.read_thread", thread.pk) in sent_tasks, name
     # A thread without a waiting draft is not read.
     came = make_message(gateway, thread_id="T9")
     Message.objects.filter(pk=came.pk).update(state="sent")
-    assert request_read(message=came.public_id) is None
+    request_read(came)
     assert Thread.objects.count() == 1
 
 
