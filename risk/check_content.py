@@ -99,11 +99,11 @@ def odd_link(
     by_flag = defaultdict[str, list[Link]](list)
     for link in written_links(content, rendered):
         flags = set(link.flags)
-        if flags & {"punycode", "mixed_script"} == {"punycode"} and passes_for_latin(
-            link.host
-        ):
+        is_foreign = "punycode" in flags and "mixed_script" not in flags
+        if is_foreign and passes_for_latin(link.host):
             # Characters that look like Latin letters weigh more than foreign ones.
-            flags ^= {"punycode", "passes_for_latin"}
+            flags.remove("punycode")
+            flags.add("passes_for_latin")
         for flag in flags:
             by_flag[flag].append(link)
     for flag, words in _ODD.items():

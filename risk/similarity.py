@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from common.fingerprint import Content
 from rendering import ParsedContent
@@ -146,9 +146,7 @@ def _mask(text: str) -> str:
     text = _SPACES.sub(" ", text.lower())
     masked = ""
     hosts: list[str] = []
-    end = 0
-    for url in (*_URL.finditer(text), None):
-        between = text[end : url.start() if url else None]
+    for between, url in zip_longest(_URL.split(text), _URL.findall(text)):
         # Mail programs make links of hosts without a scheme.
         named = find_hosts(readable(between))
         hosts += [one.host for one in named if not one.local]
@@ -158,9 +156,8 @@ def _mask(text: str) -> str:
         if url:
             # A link is known by where it goes, numbers included; its path and its query
             # belong to the one message.
-            target = url[0] if "://" in url[0][:8] else f"http://{url[0]}"
+            target = url if "://" in url[:8] else f"http://{url}"
             masked += f" {origin_of(target)} "
-            end = url.end()
     return " ".join((masked.strip(), *hosts)) + rest
 
 

@@ -607,9 +607,7 @@ class _Reading:
         ):
             return False
         is_date = [len(one.text) for one in three] == [4, 2, 2]
-        return not is_date and all(
-            one.gap and _SIGNS_ONLY.fullmatch(one.gap) for one in three[1:]
-        )
+        return not is_date and all(_SIGNS_ONLY.fullmatch(one.gap) for one in three[1:])
 
     def _is_explained(self, at: int, counts: frozenset[str] = CLOCK | COUNTED) -> bool:
         """Whether a number says that it is no sum: a date, a time, a percentage, a
