@@ -40,7 +40,7 @@ def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, s
         "sender": message.sender,
         "recipients": ", ".join(message.recipients),
         # Only where it is not the usual one.
-        "direction": message.direction if message.direction == "inbound" else "",
+        "direction": message.direction if message.is_inbound else "",
         "key": key,
         **more,
         **trigger_details(message.trigger),

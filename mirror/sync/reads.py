@@ -248,7 +248,7 @@ def can_ask(message: Message) -> bool:
     """
     connection = message.connection
     return connection.is_our_gateway or bool(
-        connection.read_key and message.direction != "inbound"
+        connection.read_key and not message.is_inbound
     )
 
 
@@ -257,7 +257,7 @@ def ask_status(message: Message) -> UpstreamStatus | None:
     answer.
     """
     connection = message.connection
-    reader = read_client(connection) if message.direction != "inbound" else None
+    reader = None if message.is_inbound else read_client(connection)
     if not connection.is_our_gateway:
         return _read_email(message, reader) if reader else None
     # Our gateway's list gives only the outcome of a decided message.
@@ -332,7 +332,7 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
     # Where the connection broke when the server may have accepted it, the gateway's
     # operator decides whether it was sent.
     is_known = not answer.get("fate_unknown")
-    if reported == "approved" and message.direction != "inbound" and is_known:
+    if reported == "approved" and not message.is_inbound and is_known:
         happened = {
             MessageEvent.SCHEDULED: status == "scheduled",
             MessageEvent.CANCELLED: status == "cancelled",

@@ -130,7 +130,7 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
     drafts = [
         one
         for one in messages
-        if one.thread_id and one.mailbox_id and one.direction != "inbound"
+        if one.thread_id and one.mailbox_id and not one.is_inbound
     ]
     if not drafts:
         return {}
@@ -178,10 +178,9 @@ def _conversation(
     )
     # When it was written: by the thread, but no later than when it was held.
     since = min(draft.held_at, own.at) if own else draft.held_at
-    is_draft = draft.direction != "inbound"
-    late = tuple(
-        one for one in newest_first if is_draft and one.is_fact and one.at > since
-    )
+    late: tuple[ThreadMessage, ...] = ()
+    if not draft.is_inbound:
+        late = tuple(one for one in newest_first if one.is_fact and one.at > since)
     return Conversation(newest_first, late, thread, has_thread=True)
 
 

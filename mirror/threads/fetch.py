@@ -200,9 +200,7 @@ def on_recorded(
     if not isinstance(about, Message) or not about.thread_id or not about.mailbox_id:
         return
     # Received mail that is held has arrived nevertheless.
-    if entry.action in _NEWS or (
-        entry.action == "message.held" and about.direction == "inbound"
-    ):
+    if entry.action in _NEWS or (entry.action == "message.held" and about.is_inbound):
         transaction.on_commit(lambda: request_read(about), robust=True)
 
 
