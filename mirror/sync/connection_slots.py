@@ -59,7 +59,8 @@ class ConnectionSlots:
             entry = Entry(self._is_free(connection, is_well, is_urgent))
             if entry.is_in:
                 self._busy[connection] += 1
-                self._reading[connection] += not is_urgent
+                if not is_urgent:
+                    self._reading[connection] += 1
             else:
                 # Another job of this connection is running, and sends this one again
                 # when it ends.
@@ -97,11 +98,14 @@ class ConnectionSlots:
         self, connection: int, *, is_slow: bool, is_urgent: bool
     ) -> tuple[Job, ...]:
         with self._lock:
-            for counter, by in ((self._busy, 1), (self._reading, int(not is_urgent))):
-                counter[connection] -= by
-                if not counter[connection]:
-                    del counter[connection]
-            (self._slow.add if is_slow else self._slow.discard)(connection)
+            # By subtracting, so that a connection without jobs is in neither.
+            self._busy -= Counter([connection])
+            if not is_urgent:
+                self._reading -= Counter([connection])
+            if is_slow:
+                self._slow.add(connection)
+            else:
+                self._slow.discard(connection)
             # Two, so that a connection which is fast again gets all its slots back; the
             # second one reads.
             found: list[Job] = []
