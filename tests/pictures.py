@@ -124,10 +124,8 @@ def _take_for_docs(
         for subject in ("Updated payment details", "The report for")
     )
     riskiest = "?order=riskiest"
-    wide, phone = (
-        {"viewport": {"width": 1440, "height": 900}},
-        {"viewport": {"width": 390, "height": 844}},
-    )
+    wide = {"viewport": {"width": 1440, "height": 900}}
+    phone = {"viewport": {"width": 390, "height": 844}}
     shots: dict[str, tuple[str, tuple[str, ...], str, dict[str, Any]]] = {
         "desk": (pay + riskiest, (), "#message", wide),
         "desk-dark": (
@@ -322,12 +320,10 @@ class _Pictures:
         height: int,
         scheme: Any,
     ) -> int:
-        page, names = (
-            self.browser.new_context(
-                storage_state=state, color_scheme=scheme
-            ).new_page(),
-            0,
-        )
+        page = self.browser.new_context(
+            storage_state=state, color_scheme=scheme
+        ).new_page()
+        names = 0
         for name in filter(self.is_wanted, opened):
             path, steps, there = opened[name]
             # In a wide window, where everything is in view, and then in this one.

@@ -42,7 +42,8 @@ def wait_for(
     An assertion or a connection error counts as "not yet". The pauses grow: to ask
     takes processor time from whoever answers.
     """
-    deadline, pause = time.monotonic() + timeout, 0.03
+    deadline = time.monotonic() + timeout
+    pause = 0.03
     last: BaseException | None = None
     while True:
         try:
@@ -263,7 +264,8 @@ def running_stack(
 def _end(stack: Stack) -> None:
     if stack.is_running():
         # As a person ends it, with Ctrl-C: nothing of it may be left.
-        assert (stack.stop(), stack.processes()) == (130, {})
+        assert stack.stop() == 130
+        assert stack.processes() == {}
 
 
 def _prepare_launcher(parent: int) -> None:

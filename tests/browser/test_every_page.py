@@ -113,19 +113,20 @@ class Pages:
     """
 
     def __init__(self):
-        self.found, self.templates, self._made_of = {}, set(), set()
+        self.found = {}
+        self.templates = set()
+        self._made_of = set()
 
     def take(self, name, answer):
         """Keep an answer if it is a page; return whether it is one."""
-        kind, body = answer.get("Content-Type", ""), answer.getvalue()
+        kind = answer.get("Content-Type", "")
+        body = answer.getvalue()
         if not kind.startswith("text/html") or b"<html" not in body:
             return False
         assert answer.status_code != 500 or name == "500", name
         self.templates |= {one.name for one in answer.templates}
-        headers, policy = (
-            {"Content-Type": kind},
-            answer.get("Content-Security-Policy", ""),
-        )
+        headers = {"Content-Type": kind}
+        policy = answer.get("Content-Security-Policy", "")
         # In a sandbox axe-core could not run, and a file that was downloaded has its
         # own policy.
         if "sandbox" not in policy and "Content-Disposition" not in answer:
@@ -159,7 +160,8 @@ def _short_queue():
 def look(chromium):
     """Return a function that shows a page to Chromium, and returns what axe-core finds."""
     context = chromium.new_context()
-    page, showing = context.new_page(), {}
+    page = context.new_page()
+    showing = {}
 
     def serve(route):
         path = urlsplit(route.request.url).path
@@ -234,7 +236,8 @@ def test_axe_finds_nothing_on_what_any_address_answers(
         for path in TEMPLATES.rglob("*.html")
         if path.name[0] != "_"
     }
-    assert (without, there_are - pages.templates) == (NO_PAGE, set())
+    assert without == NO_PAGE
+    assert there_are - pages.templates == set()
     found = {name: look(name, page) for name, page in pages.found.items()}
     assert {name: some for name, some in found.items() if some} == {}
 
@@ -250,7 +253,8 @@ def of_every_address(client, take):
     for name, walk in standing_before(client, partial(resume, client), names):
         for role in Role:
             walk.become(Persona(role, "everything"))
-        path, fields = walk.address(name), DOORS[name].fields
+        path = walk.address(name)
+        fields = DOORS[name].fields
         if name not in POST_ONLY and not take(name, client.get(path)):
             without.add(name)
         if takes_a_form(name):
@@ -274,7 +278,8 @@ def all_round(client, email="rosa@yourteam.example"):
 
 def of_messages(client, take, *, monkeypatch, **_):
     """Pages of messages in states that an address alone does not bring about."""
-    person, connection = all_round(client), make_connection()
+    person = all_round(client)
+    connection = make_connection()
     take(
         "rights of a person",
         client.get(reverse("report-rights"), {"person": person.pk}),
@@ -331,12 +336,11 @@ def of_practice(client, take, **_):
     """Practice messages: reviewers are told, one waits and has ended; and the report
     with people.
     """
-    person, connection = all_round(client), make_connection()
+    person = all_round(client)
+    connection = make_connection()
     make_approved(connection, person)
-    planted, other = (
-        make_planted(connection),
-        make_person("otto@yourteam.example", "Otto Vale", "admin"),
-    )
+    planted = make_planted(connection)
+    other = make_person("otto@yourteam.example", "Otto Vale", "admin")
     PracticeSetting.objects.create(one_in=50, asked_by=person, accepted_by=other)
     take("queue, told of practice", client.get("/queue/"))
     take("practice, on", client.get(reverse("practice")))
@@ -353,7 +357,8 @@ def of_standing(client, take, **_):
     """Standing approvals: proposed, refused, in force, ended; and what one approved,
     until somebody stops it.
     """
-    person, connection = all_round(client), make_connection()
+    person = all_round(client)
+    connection = make_connection()
     other = make_person("sam@yourteam.example", "Sam Roe", "admin")
     switch_on()
     past = make_record(connection, person)
@@ -388,10 +393,12 @@ def of_signing_in(client, take, *, settings, **_):
         "sign-in, refused",
         client.post("/accounts/login/", {"login": person.email, "password": "wrong"}),
     )
-    settings.OIDC_ISSUER, settings.OIDC_NAME = "https://id.acme.example", "Acme"
+    settings.OIDC_ISSUER = "https://id.acme.example"
+    settings.OIDC_NAME = "Acme"
     take("sign-in, with a provider", client.get("/accounts/login/"))
     settings.OIDC_ISSUER = ""
-    again, wanted = "/accounts/reauthenticate/", "/people/me/factors/app/"
+    again = "/accounts/reauthenticate/"
+    wanted = "/people/me/factors/app/"
     resume(client, person, minutes=11)
     take("confirm", client.get(again, {"next": wanted}))
     take("confirm, refused", client.post(again, {"next": wanted, "password": "wrong"}))
@@ -508,10 +515,8 @@ def of_policy(client, take, **_):
         "playground, with a result",
         client.get(reverse("policy-playground"), {"message": str(message.public_id)}),
     )
-    save, plan = (
-        reverse("save-review-plan", args=["all"]),
-        {"version": 0, "decision-other": "4 h"},
-    )
+    save = reverse("save-review-plan", args=["all"])
+    plan = {"version": 0, "decision-other": "4 h"}
     client.post(save, plan)
     take("review plan, stale", client.post(save, plan))
     take(
@@ -533,7 +538,8 @@ def of_an_account(client, take, *, settings, **_):
     settings.DNS_SERVER = ("127.0.0.1", 9)
     with served_gateway() as gateway:
         account = make_account(gateway)
-        world, at = account.world, {"connection_id": account.connection.pk}
+        world = account.world
+        at = {"connection_id": account.connection.pk}
         hook = world.listen(
             "oversight.pending", url="https://elsewhere.example.org/hook"
         )
@@ -547,10 +553,8 @@ def of_an_account(client, take, *, settings, **_):
         )
         Domain.objects.create(account=world.account, domain="shop.example", token="t")
         key = at | {"key_id": ApiKey.objects.get(name="Key agent").pk}
-        box, of_hook = (
-            {"mailbox_id": account.mailbox.pk},
-            at | {"subscription_id": hook.pk},
-        )
+        box = {"mailbox_id": account.mailbox.pk}
+        of_hook = at | {"subscription_id": hook.pk}
         looks = [
             ({}, ("mailboxes", "api-keys", "domains", "webhooks", "add-mailbox")),
             (box, ("mailbox", "loosen-mailbox", "delete-mailbox")),

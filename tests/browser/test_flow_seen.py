@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 # The keystroke-level model (Card, Moran and Newell, 1980), in seconds: a key of
 # somebody who types well; a judgement. A page or a message is there within 100 ms: the
 # desk's own goal, which `desk_keys` measures.
-KEY, JUDGEMENT, WAIT = 0.2, 1.35, 0.1
+KEY = 0.2
+JUDGEMENT = 1.35
+WAIT = 0.1
 LIE = "[https://northwind.example/pay](https://northvvind.example/pay)"
 IBAN = "Our account is DE89 3704 0044 0532 0130 00."
 # Longer than a double press, so that the next press counts.
@@ -153,11 +155,9 @@ def test_press_shows_its_result_in_the_next_frame_and_a_loss_brings_back_all_tha
     routes = []
     desk.route("**/verdict/", lambda route: routes.append(route))
     shown = desk.evaluate(NEXT_FRAME, ["a", first["id"]])
-    assert (shown["open"], shown["chip"], shown["leaves"]) == (
-        second["id"],
-        "Approving",
-        ["leave"],
-    )
+    assert shown["open"] == second["id"]
+    assert shown["chip"] == "Approving"
+    assert shown["leaves"] == ["leave"]
     assert "Approved" in shown["notice"]
     # For who wants no motion it is gone at once. What is pressed meanwhile is shown as
     # well, and waits for the first.
@@ -241,7 +241,8 @@ def test_row_that_is_painted_again_shows_what_was_heard_last(desk, product, make
     (row,) = make(1)
     desk.goto(product.known["DASHBOARD_URL"] + "/queue/")
     desk.wait_for_selector("[data-stream='open']", state="attached")
-    asked, answers = [], []
+    asked = []
+    answers = []
     desk.route("**/queue/", lambda route: answers.append((route, route.fetch())))
     desk.on(
         "request",
@@ -329,7 +330,10 @@ class Person:
     """Somebody at the keyboard, whose presses, judgements and waits are counted."""
 
     def __init__(self, page):
-        self.page, self.presses, self.judgements, self.waits = page, 0, 0, 0
+        self.page = page
+        self.presses = 0
+        self.judgements = 0
+        self.waits = 0
 
     def press(self, *keys):
         for key in keys:
@@ -382,7 +386,8 @@ def test_twenty_of_mixed_risk_take_a_practised_person_at_most_a_minute(
     loads = []
     desk.goto(product.known["DASHBOARD_URL"] + "/")
     desk.on("load", lambda page: loads.append(page.url))
-    person, seen = Person(desk), Counter()
+    person = Person(desk)
+    seen = Counter()
     person.press("Enter")
     person.waits += 1
     for row in mixed:
@@ -412,10 +417,8 @@ def test_twenty_of_mixed_risk_take_a_practised_person_at_most_a_minute(
     assert found == [("approve", 17), ("reject", 3)]
     # A whole page is loaded for the first message, and for the page of each of high
     # risk and back.
-    assert (person.judgements, person.presses, person.waits, len(loads)) == (
-        31,
-        66,
-        23,
-        5,
-    )
+    assert person.judgements == 31
+    assert person.presses == 66
+    assert person.waits == 23
+    assert len(loads) == 5
     assert person.seconds <= 60

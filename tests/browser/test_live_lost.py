@@ -16,7 +16,8 @@ from tests.desk import TIMEOUT
 
 # Longer than the stream may be silent, and longer than a page waits before it reports
 # that.
-SILENT, UNHEARD = 26_000, 31_000
+SILENT = 26_000
+UNHEARD = 31_000
 
 
 @pytest.fixture

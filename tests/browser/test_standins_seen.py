@@ -33,7 +33,9 @@ def faults_of(page):
 
 
 def test_stand_ins_pass_axe_and_fit_a_phone(open_page, product, delivered):
-    base, page, found = product.known["DISCORD_URL"], open_page(), {}
+    base = product.known["DISCORD_URL"]
+    page = open_page()
+    found = {}
     page.watch.expected += ["404"]
     for path in (
         "/",

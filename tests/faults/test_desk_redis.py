@@ -68,7 +68,9 @@ def out_of_memory(desk):
 
 def test_redis_away_costs_neither_webhook_nor_decision(desk):
     for way in (gone, hanging, read_only, out_of_memory):
-        sender, held, bodies = Sender.of(desk), desk.hold(), [event() for _ in range(3)]
+        sender = Sender.of(desk)
+        held = desk.hold()
+        bodies = [event() for _ in range(3)]
         page = desk.ana.get(f"/queue/{held.id}/")
         with way(desk):
             for body in bodies:

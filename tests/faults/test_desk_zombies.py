@@ -42,8 +42,10 @@ def settle_by_another_worker(desk, held, *states):
 
 
 def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk):
-    calling, reading = desk.hold(), desk.hold()
-    call, read = wire.Hold(after_answer=True), wire.Hold(after_answer=True)
+    calling = desk.hold()
+    reading = desk.hold()
+    call = wire.Hold(after_answer=True)
+    read = wire.Hold(after_answer=True)
     with (
         desk.without_webhooks(calling),
         desk.upstream.fault(call, DECIDE, calling.upstream_id),
@@ -64,11 +66,9 @@ def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk)
     assert [entry["action"] for entry in desk.entries(calling)].count(
         "decision.unknown"
     ) == 1
-    assert (settled[1]["attempt"], desk.calls(calling), desk.calls(reading)) == (
-        2,
-        1,
-        1,
-    )
+    assert settled[1]["attempt"] == 2
+    assert desk.calls(calling) == 1
+    assert desk.calls(reading) == 1
 
 
 def test_zombie_that_marked_its_call_does_not_call(desk):
@@ -101,7 +101,8 @@ def test_zombie_that_marked_its_call_does_not_call(desk):
                     "the worker to have stood still too long",
                 )
         desk.sweep_through()
-    assert (settled["attempt"], desk.calls(held)) == (2, 1)
+    assert settled["attempt"] == 2
+    assert desk.calls(held) == 1
 
 
 @contextlib.contextmanager
@@ -136,8 +137,6 @@ def test_late_refusal_does_not_end_a_newer_attempt(desk):
         assert desk.decide(held, "reject") == 302
         call.wait()
         with another_is_calling(desk, held, call):
-            assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == (
-                "calling",
-                2,
-            )
+            assert desk.decision(held)["state"] == "calling"
+            assert desk.decision(held)["attempt"] == 2
     assert desk.calls(held) == 2

@@ -75,7 +75,8 @@ def wait_for_whole_read(product: Product) -> None:
 
 
 def within(stack: Stack, fresh: dict[str, float]) -> bool:
-    used, limit = sum(memory(stack).values()), MOST * sum(fresh.values())
+    used = sum(memory(stack).values())
+    limit = MOST * sum(fresh.values())
     assert used <= limit, f"{used:.0f} MB of {limit:.0f}"
     return True
 
@@ -138,11 +139,9 @@ def send(product: Product, number: int) -> str:
 
 def take_in(product: Product, text: str) -> None:
     mail = EmailMessage()
-    mail["From"], mail["To"], mail["Subject"] = (
-        "dana@northwind.example",
-        product.known["MAILBOX_ADDRESS"],
-        "Order 4471",
-    )
+    mail["From"] = "dana@northwind.example"
+    mail["To"] = product.known["MAILBOX_ADDRESS"]
+    mail["Subject"] = "Order 4471"
     mail.set_content(text)
     mail.add_attachment(
         os.urandom(500_000),

@@ -20,7 +20,8 @@ VARIABLES = {"BACKUP_PASSPHRASE": "correct horse battery"}
 @contextmanager
 def traffic(product):
     """Let an agent send and a reviewer approve, one message after the other."""
-    is_over, sent = threading.Event(), []
+    is_over = threading.Event()
+    sent = []
 
     def work():
         ben = product.reviewer("REVIEWER2")
@@ -62,7 +63,8 @@ def lose_a_desk_at_work(folder, product):
     """Back it up, and let everything leave that was on its way; return the mail that
     was due at the gateway then.
     """
-    stack, ana = product.stack, product.reviewer()
+    stack = product.stack
+    ana = product.reviewer()
     held = product.hold(ana)
     # Recorded, and due long after the backup; its mailbox has an undo window of a
     # minute.

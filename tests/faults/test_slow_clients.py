@@ -29,10 +29,8 @@ def slow_on_each_port(product):
     """What is sent to each port, and never ended or read."""
     known = product.known
     webhook = urlsplit(known["WEBHOOK_URL"]).path
-    key, page = (
-        f"Bearer {known['AGENT_KEY']}",
-        slow_reader(f"/static/{large_file(product)}"),
-    )
+    key = f"Bearer {known['AGENT_KEY']}"
+    page = slow_reader(f"/static/{large_file(product)}")
     bodies = [
         slow_body("/csp-report/"),
         slow_body("/discord/interactions/", **BY_DISCORD),
@@ -70,7 +68,8 @@ def all_slow(product, each):
     that we do not read.
     """
     with contextlib.ExitStack() as stack:
-        waiting, unread = [], []
+        waiting = []
+        unread = []
         for port, kinds in slow_on_each_port(product).items():
             for kind in kinds:
                 opened = stack.enter_context(slow_connections(port, [kind] * each))
@@ -114,7 +113,8 @@ def test_two_hundred_slow_clients_of_each_kind_are_ended_and_nothing_is_restarte
 ):
     with running_stack(tmp_path_factory, REQUEST_BODY_SECONDS="5") as stack:
         product = Product(stack)
-        before, browser = stack.pids(), product.reviewer()
+        before = stack.pids()
+        browser = product.reviewer()
         with all_slow(product, each=200) as (waiting, unread):
             # A byte now and then keeps none of them open.
             with dripping(waiting):

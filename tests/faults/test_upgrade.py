@@ -58,14 +58,10 @@ def left_by_release(request, django_db_setup, settings, tmp_path):
         b"CREATE SCHEMA public;\n", b""
     )
     subprocess.run([*program, *options], input=lines, check=True)
-    settings.SEAL_KEYS, settings.SEAL_FILE = (
-        [KEYS["SEAL_KEY"]],
-        tmp_path / "seals.jsonl",
-    )
-    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = (
-        [KEYS["ENCRYPTION_KEYS"]],
-        KEYS["SECRET_KEY"],
-    )
+    settings.SEAL_KEYS = [KEYS["SEAL_KEY"]]
+    settings.SEAL_FILE = tmp_path / "seals.jsonl"
+    settings.ENCRYPTION_KEYS = [KEYS["ENCRYPTION_KEYS"]]
+    settings.SECRET_KEY = KEYS["SECRET_KEY"]
     return target
 
 
@@ -100,7 +96,8 @@ def test_database_of_the_last_release_is_migrated_with_its_unfinished_work(
         assert seal_all() > 0
         write_anchors()
         result = check_database()
-        assert (result.findings, result.entries) == ([], Entry.objects.count())
+        assert result.findings == []
+        assert result.entries == Entry.objects.count()
         assert sealing_state(clock()).is_well
 
 

@@ -47,7 +47,8 @@ def prepare(credentials):
 def test_preparing_twice_creates_everything_once_even_after_the_file_was_lost(
     credentials,
 ):
-    first, second = prepare(credentials), prepare(credentials)
+    first = prepare(credentials)
+    second = prepare(credentials)
     assert first == second
     made = [model.objects.count() for model in (Person, Grant, Connection, Mailbox)]
     assert made == [4, 4, 1, 2]
@@ -71,15 +72,14 @@ def test_connection_paused_by_a_refused_key_is_resumed_and_a_removed_one_gets_no
     assert not Connection.objects.to_probe().exists()
     prepare(credentials)
     assert Connection.objects.to_probe().exists()
-    found, actor = Connection.objects.get(), admin.actor(surface="web")
+    found = Connection.objects.get()
+    actor = admin.actor(surface="web")
     remove_connection(
         connection=found, typed_name=found.name, actor=actor, now=timezone.now()
     )
     prepare(credentials)
-    assert (
-        Connection.objects.get().oversight_key,
-        Connection.objects.at_work().count(),
-    ) == ("", 0)
+    assert Connection.objects.get().oversight_key == ""
+    assert Connection.objects.at_work().count() == 0
 
 
 def kinds():
@@ -90,7 +90,8 @@ def kinds():
 def test_alert_destinations_are_created_once_and_follow_the_ports_of_each_run(
     credentials, settings, admin
 ):
-    settings.DISCORD_APP_ID, settings.DISCORD_PORT = APP_ID, 7001
+    settings.DISCORD_APP_ID = APP_ID
+    settings.DISCORD_PORT = 7001
     prepare(credentials)
     first = kinds()
     assert first == {
@@ -107,10 +108,8 @@ def test_alert_destinations_are_created_once_and_follow_the_ports_of_each_run(
     known = prepare(credentials)
     assert kinds() == {name: kind for name, kind in first.items() if kind != "inngest"}
     hook = Destination.objects.get(name="Signed webhook (demo)")
-    assert (hook.url, hook.secret) == (
-        "http://127.0.0.1:7002/hook",
-        known["HOOK_SECRET"],
-    )
+    assert hook.url == "http://127.0.0.1:7002/hook"
+    assert hook.secret == known["HOOK_SECRET"]
     assert (
         not Destination.objects.filter(name="Inngest (demo)").exclude(url="").exists()
     )

@@ -73,7 +73,8 @@ def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(
     run_doctor, healthy_connection
 ):
     status, output = run_doctor()
-    assert (status, output.splitlines()[-1]) == (0, "Nothing needs attention.")
+    assert status == 0
+    assert output.splitlines()[-1] == "Nothing needs attention."
     for words in (
         "PostgreSQL 1",
         "waiting tasks: decisions",
@@ -110,7 +111,8 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
     entries = Entry.objects.count()
     status, output = run_doctor()
     assert Entry.objects.count() == entries, "it changes nothing"
-    assert (status, output.splitlines()[-1]) == (2, "5 things need a person.")
+    assert status == 2
+    assert output.splitlines()[-1] == "5 things need a person."
     for words in (
         "not known whether “Invoice 2207” was approved", "MultiMail did not answer in time.", "[2J",
         "Ida Lindqvist pulled the kill switch for everything", "A flood of refunds",
@@ -140,7 +142,8 @@ def test_doctor_reports_items_with_one_cause_once(
             explanation="MultiMail did not answer.",
         )
     status, output = run_doctor()
-    assert (status, output.splitlines()[-1]) == (2, "1 thing needs a person.")
+    assert status == 2
+    assert output.splitlines()[-1] == "1 thing needs a person."
     assert (
         "3 decisions through Gateway main may or may not have been carried out, the oldest since"
         in output
@@ -172,7 +175,8 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
     Tick.objects.all().delete()
     Tick.objects.create(job="approvals.tasks.sweep", period=3)
     status, output = run_doctor()
-    assert (status, "The desk started less than a minute ago" in output) == (0, True)
+    assert status == 0
+    assert "The desk started less than a minute ago" in output
     # Items that need a person are reported at once.
     with rolled_back():
         Destination.objects.create(
@@ -210,7 +214,8 @@ def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(
     healthy_connection, settings, run_doctor
 ):
     for is_behind, proxies in ((False, []), (True, []), (True, ["10.0.0.5"])):
-        settings.IS_BEHIND_PROXY, settings.TRUSTED_PROXIES = is_behind, proxies
+        settings.IS_BEHIND_PROXY = is_behind
+        settings.TRUSTED_PROXIES = proxies
         assert ("TRUSTED_PROXIES is not set" in run_doctor()[1]) == (
             is_behind and not proxies
         )
@@ -259,7 +264,8 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
             {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}},
         )
         status, output = run_doctor()
-    assert (status, output.splitlines()[-1]) == (2, "2 things need a person.")
+    assert status == 2
+    assert output.splitlines()[-1] == "2 things need a person."
     for words in (
         "The desk is not running",
         "not known whether “Invoice 2207” was approved",
@@ -303,21 +309,16 @@ def test_doctor_says_how_redis_is(settings):
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
     [down] = checks.examine_redis()[0]
-    assert (
-        down.is_stuck,
-        "Redis is not responding:" in down.sentence,
-        "hunter2" in down.sentence,
-    ) == (
-        True,
-        True,
-        False,
-    )
+    assert down.is_stuck is True
+    assert "Redis is not responding:" in down.sentence
+    assert "hunter2" not in down.sentence
 
 
 def test_doctor_reports_that_postgresql_is_down(run_doctor, monkeypatch):
     monkeypatch.setattr(checks, "database_error", lambda: "connection refused")
     status, output = run_doctor()
-    assert (status, output.splitlines()[-1]) == (3, "The desk could not be checked.")
+    assert status == 3
+    assert output.splitlines()[-1] == "The desk could not be checked."
     assert "PostgreSQL is not responding: connection refused" in output
     assert "Other problems cannot be checked" in output
 
@@ -335,8 +336,10 @@ def test_doctor_starts_without_postgresql_and_prints_no_password():
         check=False,
     )
     output = done.stdout + done.stderr
-    assert (done.returncode, "PostgreSQL is not responding:" in output) == (3, True)
-    assert ("hunter2" in output, "Traceback" in output) == (False, False)
+    assert done.returncode == 3
+    assert "PostgreSQL is not responding:" in output
+    assert "hunter2" not in output
+    assert "Traceback" not in output
 
 
 def test_no_driver_error_makes_the_doctor_print_a_password():
@@ -399,10 +402,8 @@ def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
     assert "had no valid signature" not in run_doctor()[1]
     tasks.count_unsigned()
     status, output = run_doctor()
-    assert (
-        status,
-        "1 webhook to Gateway main had no valid signature in the last day" in output,
-    ) == (2, True)
+    assert status == 2
+    assert "1 webhook to Gateway main had no valid signature in the last day" in output
     # It is counted for a day.
     now = time.time()
     for hours, number in ((23, 1), (25, 0)):
@@ -411,11 +412,6 @@ def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
         )
         tasks.count_unsigned()
         healthy_connection.refresh_from_db()
-        assert (
-            healthy_connection.unsigned_count,
-            healthy_connection.unsigned_since is not None,
-        ) == (
-            number,
-            number > 0,
-        )
+        assert healthy_connection.unsigned_count == number
+        assert (healthy_connection.unsigned_since is not None) == (number > 0)
     assert run_doctor()[0] == 0

@@ -187,11 +187,9 @@ def test_error_page_says_what_is_wrong_and_links_onward(connection, reviewer):
         if status == 500:
             Revision.objects.filter(pk=message.revision_id).update(content=[])
         answer = ask(client, f"/queue/{message.public_id}/")
-        page = answer.content.decode()
-        assert (answer.status_code, re.findall("<h1>(.*?)</h1>", page)) == (
-            status,
-            [title],
-        )
+        page = answer.text
+        assert answer.status_code == status
+        assert re.findall("<h1>(.*?)</h1>", page) == [title]
         assert len(re.search(r"data-sentence>([^<]+)<", page)[1]) > 40, status
         assert ("ALLOWED_HOSTS" in page) == (status == 400)
         assert 'href="/queue/"' in page, status
@@ -206,10 +204,8 @@ def test_error_page_says_what_is_wrong_and_links_onward(connection, reviewer):
     answer = client.post(
         "/accounts/login/", {f"field{number}": "" for number in range(1001)}
     )
-    assert (
-        answer.status_code,
-        "more than 1,000 fields" in answer.content.decode(),
-    ) == (400, True)
+    assert answer.status_code == 400
+    assert "more than 1,000 fields" in answer.text
 
 
 def test_stream_that_the_proxy_does_not_pass_on_says_so(client, settings):

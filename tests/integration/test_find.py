@@ -25,7 +25,7 @@ OFFERED_BY = {"Pull the kill switch": "pull-switch"}
 
 def labels(client, query=""):
     """What the page lists, by its address."""
-    page = client.get(f"/find/{query}").content.decode()
+    page = client.get(f"/find/{query}").text
     found = re.findall(
         r'<li>\s*<a\s+href="([^"]*)"[^>]*><span class="whole">(.*?)</span>', page, re.S
     )
@@ -99,10 +99,8 @@ def test_auditor_and_stranger_find_no_decision_and_every_link_opens(
 def test_mailboxes_views_and_people_are_those_that_one_sees(
     signed_in, reviewer, admin, connection
 ):
-    mine, other = (
-        Mailbox.objects.filter(connection=connection).first(),
-        make_connection("other"),
-    )
+    mine = Mailbox.objects.filter(connection=connection).first()
+    other = make_connection("other")
     theirs = Mailbox.objects.create(
         connection=other, upstream_id="x-1", address="payroll@other.example"
     )
@@ -138,10 +136,7 @@ def test_mailboxes_views_and_people_are_those_that_one_sees(
         f"Messages of {theirs}",
         f"Settings of {theirs}",
     ]
-    assert (
-        "No results for “xq&lt;”"
-        in signed_in(narrow).get("/find/?q=xq<").content.decode()
-    )
+    assert "No results for “xq&lt;”" in signed_in(narrow).get("/find/?q=xq<").text
 
 
 def test_every_word_is_contained_in_what_is_found_in_the_order_of_the_list(

@@ -31,7 +31,8 @@ from people.sign_in.sessions import IDLE
 from tests.factories import event_body, make_message, post_event
 
 # A file system without free space, on every Linux; and a file that cannot be written.
-NO_ROOM, FULL = Path("/proc"), Path("/dev/full")
+NO_ROOM = Path("/proc")
+FULL = Path("/dev/full")
 _REFUSE = """
 CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
@@ -61,7 +62,8 @@ def full(monkeypatch):
 def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_failure(
     connection, reviewer, full
 ):
-    seen, other = make_message(connection), make_message(connection)
+    seen = make_message(connection)
+    other = make_message(connection)
     client = Client(raise_request_exception=False)
     client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
     # Opened before, so its opening is already in the ledger.
@@ -78,9 +80,9 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
         "/attention/",
     ):
         answer = client.get(path)
-        assert (answer.status_code, path) == (200, path)
-        assert "<strong>The disk is full.</strong>" in answer.content.decode()
-    assert "Nothing is stuck" not in answer.content.decode()
+        assert answer.status_code == 200, path
+        assert "<strong>The disk is full.</strong>" in answer.text
+    assert "Nothing is stuck" not in answer.text
     fields = {
         "outcome": "approve",
         "fingerprint": seen.revision.fingerprint,
@@ -94,13 +96,15 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
         ),
     ]
     for answer in refused:
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
-        assert "<h1>The disk is full</h1>" in answer.content.decode()
-        assert "free disk space" in answer.content.decode()
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"] == "10"
+        assert "<h1>The disk is full</h1>" in answer.text
+        assert "free disk space" in answer.text
     webhook = post_event(Client(), connection, event_body())
-    assert (webhook.status_code, webhook.json()["error"]) == (
-        503,
-        "The desk's disk is full. Nothing was stored. Send it again.",
+    assert webhook.status_code == 503
+    assert (
+        webhook.json()["error"]
+        == "The desk's disk is full. Nothing was stored. Send it again."
     )
     assert not Decision.objects.exists()
 
@@ -109,7 +113,8 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
 def test_doctor_and_readiness_name_the_full_disk(client, full, capsys):
     full()
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()["parts"]["disk"]) == (503, False)
+    assert answer.status_code == 503
+    assert answer.json()["parts"]["disk"] is False
     with pytest.raises(SystemExit):
         call_command("doctor")
     assert (

@@ -119,10 +119,8 @@ def test_decision_that_was_carried_out_since_is_not_carried_out_again_where_the_
     carry_out_all()
     assert look_twice(decision) == ["read once", "still held, a person must confirm"]
     carry_out_all()
-    assert (len(mail_server.taken), status_of(held.upstream_id)) == (
-        1,
-        "pending_send_approval",
-    )
+    assert len(mail_server.taken) == 1
+    assert status_of(held.upstream_id) == "pending_send_approval"
     decision.refresh_from_db()
     assert "when the backup of 2026-11-20 10:00:00 UTC was made" in decision.explanation
 
@@ -132,7 +130,8 @@ def test_message_that_was_approved_and_sent_since_is_marked_before_anybody_appro
 ):
     assert restore(admin).marked == 1
     held.refresh_from_db()
-    assert (held.review.risk_level, "restored" in held.review.rules) == ("high", True)
+    assert held.review.risk_level == "high"
+    assert "restored" in held.review.rules
     [found] = [one for one in held.revision.findings if one["rule"] == "restored"]
     assert "may already have been approved and sent" in found["sentence"]
 
@@ -144,17 +143,13 @@ def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it
     assert restore(admin).marked == 0
     read_all(account.connection)
     [message] = Message.objects.all()
-    assert (message.review.risk_level, "restored" in message.review.rules) == (
-        "high",
-        True,
-    )
+    assert message.review.risk_level == "high"
+    assert "restored" in message.review.rules
 
 
 def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, admin):
-    with_time, due = (
-        approved(account, send_at="2099-01-01T00:00:00Z"),
-        approved(account),
-    )
+    with_time = approved(account, send_at="2099-01-01T00:00:00Z")
+    due = approved(account)
     with rolled_back():
         assert leave(due) == "sent"
     restore(admin)
@@ -162,16 +157,17 @@ def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, a
         carry_out_all()
         # Scheduled messages may have been cancelled since.
         Email.objects.filter(pk=with_time.pk).update(due_at=Now())
-    assert (len(mail_server.taken), leave(with_time)) == (1, "not due")
+    assert len(mail_server.taken) == 1
+    assert leave(with_time) == "not due"
     due.refresh_from_db()
-    assert (due.status, due.fate_unknown, due.due_at) == ("sent", True, None)
+    assert due.status == "sent"
+    assert due.fate_unknown is True
+    assert due.due_at is None
     assert "Restored from the backup" in due.last_error
     answer = account.ask("PATCH", "/v1/account", json={"hold_all": False})
-    assert (answer.status_code, leave(with_time), len(mail_server.taken)) == (
-        200,
-        "sent",
-        2,
-    )
+    assert answer.status_code == 200
+    assert leave(with_time) == "sent"
+    assert len(mail_server.taken) == 2
 
 
 def test_hosted_multimail_that_was_not_restored_reports_the_outcome(
@@ -206,7 +202,8 @@ def test_hosted_multimail_that_was_not_restored_reports_the_outcome(
         )
     held = restore(admin)
     # What it still holds has not left.
-    assert (held.doubtful, held.marked) == (1, 0)
+    assert held.doubtful == 1
+    assert held.marked == 0
     assert look_twice(before) == ["applied", "nothing to resolve"]
     carry_out_all()
     assert len(upstream.decisions) == 1
@@ -219,10 +216,8 @@ def test_what_a_restore_holds_back_stands_in_the_ledger_and_says_why(
     Connection.objects.update(repeats_unknown_approvals=True)
     hold_back(made_at=NOW, actor=OPERATOR)
     connection = Connection.objects.get()
-    assert (connection.paused_by_hand, connection.repeats_unknown_approvals) == (
-        True,
-        False,
-    )
+    assert connection.paused_by_hand is True
+    assert connection.repeats_unknown_approvals is False
     assert "compare with the mail server's log" in connection.paused_because
     actions = Entry.objects.filter(actor_id="restore").values_list("action", flat=True)
     assert sorted(actions) == ["connection.paused_by_hand", "decision.unknown"]

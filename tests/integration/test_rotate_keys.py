@@ -25,7 +25,8 @@ from tests.ledger import another_session
 
 pytestmark = pytest.mark.django_db
 
-OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+OLD = Fernet.generate_key().decode()
+NEW = Fernet.generate_key().decode()
 SECRETS = {
     "oversight_key": "mm_live_clear_oversight",
     "read_key": "mm_live_clear_read",
@@ -35,7 +36,8 @@ SECRETS = {
     "previous_webhook_secret": "whsec_clear_previous",
 }
 ADDRESS = "https://discord.com/api/webhooks/1/clear-address"
-FACTOR, CODES = "CLEARTOTPSECRET", ["clear-code-1", "clear-code-2"]
+FACTOR = "CLEARTOTPSECRET"
+CODES = ["clear-code-1", "clear-code-2"]
 HOOK = "whsec_clear_of_the_gateway"
 
 
@@ -83,8 +85,10 @@ def tokens():
 def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
     stored, settings
 ):
-    before, written = secrets_at_rest.look(), tokens()
-    assert (before.secrets, before.older) == (len(written), len(written))
+    before = secrets_at_rest.look()
+    written = tokens()
+    assert before.secrets == len(written)
+    assert before.older == len(written)
     assert "of them with an older key" in run("--check")
     assert tokens() == written, "looking changes nothing"
     assert not Entry.objects.filter(action="secrets.rotated").exists()
@@ -94,16 +98,13 @@ def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
     settings.ENCRYPTION_KEYS = [NEW]
     found = Connection.objects.get()
     assert {name: getattr(found, name) for name in SECRETS} == SECRETS
-    assert (Destination.objects.get().url, Webhook.objects.get().secret) == (
-        ADDRESS,
-        HOOK,
-    )
+    assert Destination.objects.get().url == ADDRESS
+    assert Webhook.objects.get().secret == HOOK
     app, codes = Authenticator.objects.order_by("pk")
-    assert (decrypt(app.data["secret"]), app.data["used"]) == (FACTOR, 7)
-    assert (
-        [decrypt(one) for one in codes.data["migrated_codes"]],
-        codes.data["used_mask"],
-    ) == (CODES, 3)
+    assert decrypt(app.data["secret"]) == FACTOR
+    assert app.data["used"] == 7
+    assert [decrypt(one) for one in codes.data["migrated_codes"]] == CODES
+    assert codes.data["used_mask"] == 3
 
     assert "0 of them with an older key" in run("--check")
     assert "already use the newest key" in run()
@@ -116,7 +117,8 @@ def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(
 @pytest.mark.slow
 def test_rotation_that_broke_off_goes_on_where_it_was(stored, monkeypatch):
     monkeypatch.setattr(secrets_at_rest, "CHUNK", 1)
-    real, renewed = secrets_at_rest._renew, []
+    real = secrets_at_rest._renew
+    renewed = []
 
     def renew(kind, key, tally):
         if len(renewed) == 2:

@@ -25,7 +25,8 @@ def status(client, address="127.0.0.1", **headers):
 
 @pytest.mark.django_db
 def test_metrics_are_for_this_host_alone(client, settings):
-    assert (status(client), status(client, "::1")) == (200, 200)
+    assert status(client) == 200
+    assert status(client, "::1") == 200
     assert [status(client, address) for address in ("192.0.2.7", "10.0.0.2", "")] == [
         403
     ] * 3
@@ -38,10 +39,8 @@ def test_metrics_are_for_this_host_alone(client, settings):
     settings.IS_BEHIND_PROXY = True
     assert status(client) == 403
     # Without a configured token no request is authorised.
-    assert (
-        status(client, Authorization="Bearer "),
-        status(client, Authorization="Bearer"),
-    ) == (403, 403)
+    assert status(client, Authorization="Bearer ") == 403
+    assert status(client, Authorization="Bearer") == 403
 
 
 @pytest.mark.django_db
@@ -67,11 +66,9 @@ def test_reports_of_one_address_and_of_all_are_limited_by_the_minute(settings):
 def test_report_over_the_limit_is_neither_read_nor_logged(client, settings, caplog):
     settings.CSP_REPORTS_PER_MINUTE = 0
     answer = client.post("/csp-report/", REPORT, content_type="application/csp-report")
-    assert (
-        answer.status_code,
-        0 < int(answer["Retry-After"]) <= 60,
-        caplog.records,
-    ) == (429, True, [])
+    assert answer.status_code == 429
+    assert 0 < int(answer["Retry-After"]) <= 60
+    assert caplog.records == []
 
 
 def test_body_without_the_headers_it_needs_is_not_waited_for():

@@ -83,12 +83,10 @@ class Word:
         """
         first = self.letters[0]
         line = [one for one in self.letters if abs(one[1] - first[1]) < 2]
-        left, top, right, bottom = (
-            min(x[0] for x in line),
-            first[1],
-            max(x[2] for x in line),
-            first[3],
-        )
+        left = min(x[0] for x in line)
+        top = first[1]
+        right = max(x[2] for x in line)
+        bottom = first[3]
         height = bottom - top
         return (left, top + INK[0] * height, right, top + INK[1] * height)
 
@@ -195,7 +193,8 @@ class Judge:
             except TooComplex:
                 case.is_refused = True
                 continue
-            case.simple, case.changes = made.html, made.changes
+            case.simple = made.html
+            case.changes = made.changes
             case.is_marked = any(one.concerns_words for one in made.changes)
         drawn = [one for one in cases if not one.is_refused]
         for scheme in ("light", "dark"):
@@ -250,7 +249,8 @@ class Judge:
         for case, one, turned in zip(
             cases, drawn, self.draw(again, scheme), strict=True
         ):
-            case.form, case.blurred = one, _blurred(one, turned)
+            case.form = one
+            case.blurred = _blurred(one, turned)
 
     def _look_again(self, cases: Sequence[Judgement], scheme: str) -> None:
         """Look at single words, and at what is added, where the first look left it
@@ -515,7 +515,8 @@ def _is_before(one: Word, other: Word) -> bool:
             if abs(box[1] - other_box[1]) <= 1:
                 return box[0] + box[2] < other_box[0] + other_box[2]
             return box[1] < other_box[1] and box[0] < other_box[2] - 1
-    first, second = one.ink, other.ink
+    first = one.ink
+    second = other.ink
     if _is_line(first, second):
         return first[0] + first[2] < second[0] + second[2]
     return first[1] < second[1] and first[0] < second[2] - 1

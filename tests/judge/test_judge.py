@@ -56,7 +56,8 @@ def test_messages_drawn_by_lot_hide_move_and_add_nothing_in_silence(judge):
         else []
     )
     counts = sum(map(count, found), Counter())
-    assert (len(missed), smallest) == (0, [])
+    assert len(missed) == 0
+    assert smallest == []
     assert (
         min(counts[one] for one in ("hidden", "reordered", "added", "covered")) > 5
     ), counts

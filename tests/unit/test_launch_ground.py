@@ -32,10 +32,13 @@ def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = socket_folder(tmp_path)
-    assert (folder.parent, stat.S_IMODE(folder.stat().st_mode)) == (tmp_path, 0o700)
+    assert folder.parent == tmp_path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    deep, other = tmp_path / ("deep" * 30), tmp_path / ("deeq" * 30)
-    folder, folder_of_other = socket_folder(deep), socket_folder(other)
+    deep = tmp_path / ("deep" * 30)
+    other = tmp_path / ("deeq" * 30)
+    folder = socket_folder(deep)
+    folder_of_other = socket_folder(other)
     try:
         assert len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= 107
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -62,7 +62,8 @@ def test_page_that_does_not_keep_up_misses_hints_and_lives():
 
 def doubt(person, *payloads):
     """Return whether the page of somebody else and Ana's page are to be looked up anew."""
-    theirs, hers = live.Page([], "8"), live.Page(EVERYTHING, "7")
+    theirs = live.Page([], "8")
+    hers = live.Page(EVERYTHING, "7")
     live._pages.update({theirs, hers})
     try:
         for text in (*payloads, json.dumps({"kind": "reach", "person": person})):

@@ -51,11 +51,9 @@ def test_words_without_a_mark_stay_as_they_are():
         "[countersign:A",
         "(via Countersign, reference A)",
     ):
-        assert (
-            references_in(words),
-            split_reference(words),
-            without_references(words),
-        ) == ([], (words, ""), words)
+        assert references_in(words) == []
+        assert split_reference(words) == (words, "")
+        assert without_references(words) == words
         assert not is_reference(words)
         for odd in (None, "", 5, "no reference", "A)", ["A"]):
             assert with_reported(words, odd, "Ana") == words, odd

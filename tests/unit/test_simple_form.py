@@ -93,7 +93,8 @@ def test_whatever_could_do_something_to_words_is_named_with_the_words():
 def test_first_words_that_only_lists_show_are_a_preheader():
     hidden = "<div style='display:none'>Three lamps, 40 EUR</div>"
     [one] = found_in(f"{hidden}<p>Dear Jane</p>")
-    assert (one.is_preheader, one.passage) == (True, "Three lamps, 40 EUR")
+    assert one.is_preheader is True
+    assert one.passage == "Three lamps, 40 EUR"
     assert not found_in(f"<p>Dear Jane</p>{hidden}")[0].is_preheader
 
 
@@ -103,7 +104,8 @@ def test_ordinary_letters_are_hardly_ever_marked_and_designed_ones_with_reason()
         for path in ORDINARY
         if any(not one.is_preheader for one in found_in(path.read_text()))
     ]
-    assert (len(ORDINARY), len(DESIGNED)) == (150, 50)
+    assert len(ORDINARY) == 150
+    assert len(DESIGNED) == 50
     assert len(marked) <= 3, marked
     for path in DESIGNED:
         for one in found_in(path.read_text()):

@@ -24,7 +24,8 @@ def closed(monkeypatch):
 
 
 def test_thread_that_worked_last_is_used_next():
-    pool, gate = LastUsedExecutor(4, "test"), threading.Event()
+    pool = LastUsedExecutor(4, "test")
+    gate = threading.Event()
     together = [pool.submit(gate.wait, 5) for _ in range(3)]
     gate.set()
     wait(together, 5)
@@ -39,7 +40,9 @@ def test_thread_that_worked_last_is_used_next():
 
 
 def test_calls_beyond_the_limit_wait_in_order_and_all_are_done():
-    pool, gate, done = LastUsedExecutor(2, "test"), threading.Event(), []
+    pool = LastUsedExecutor(2, "test")
+    gate = threading.Event()
+    done = []
     first = [pool.submit(gate.wait, 5) for _ in range(2)]
     later = [pool.submit(done.append, number) for number in range(20)]
     assert len(pool.threads) == 2
@@ -69,10 +72,13 @@ def test_failed_call_is_told_to_whoever_waits_and_costs_no_thread():
 
 
 def test_shutdown_waits_for_what_runs_and_takes_nothing_more():
-    pool, gate = LastUsedExecutor(1, "test"), threading.Event()
-    running, waiting = pool.submit(gate.wait, 5), pool.submit(int)
+    pool = LastUsedExecutor(1, "test")
+    gate = threading.Event()
+    running = pool.submit(gate.wait, 5)
+    waiting = pool.submit(int)
     threading.Timer(0.01, gate.set).start()
     pool.shutdown(cancel_futures=True)
-    assert (running.result(0), waiting.cancelled()) == (True, True)
+    assert running.result(0) is True
+    assert waiting.cancelled() is True
     with pytest.raises(RuntimeError):
         pool.submit(int)

@@ -54,15 +54,14 @@ class Demo:
         }
 
     def start(self, *, mail: bool = False) -> "Demo":
-        heard, log = _Ports(), logging.getLogger("demo")
+        heard = _Ports()
+        log = logging.getLogger("demo")
         log.setLevel(logging.INFO)
         log.addHandler(heard)
         parts = main._parts(read_environment(self.variables))
         log.removeHandler(heard)
-        self.url, self.smtp_port = (
-            f"http://127.0.0.1:{heard.said['discord_port']}",
-            heard.said["smtp_port"],
-        )
+        self.url = f"http://127.0.0.1:{heard.said['discord_port']}"
+        self.smtp_port = heard.said["smtp_port"]
         self.server: Any = parts["discord"].__self__  # type: ignore[attr-defined]
         threading.Thread(
             target=self.server.serve_forever, args=(0.05,), daemon=True
@@ -119,11 +118,9 @@ class Demo:
         self, recipients: list[str], subject: str = "Hello", **parts: str
     ) -> dict[str, tuple[int, bytes]]:
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = (
-            "Desk <desk@a.example>",
-            recipients[0],
-            subject,
-        )
+        message["From"] = "Desk <desk@a.example>"
+        message["To"] = recipients[0]
+        message["Subject"] = subject
         message.set_content(parts.get("text", "plain"))
         if "html" in parts:
             message.add_alternative(parts["html"], subtype="html")
@@ -155,10 +152,8 @@ class Process(Demo):
         listening = wait_for(
             lambda: self.event("demo.listening"), SECONDS, "the demo to listen"
         )
-        self.url, self.smtp_port = (
-            f"http://127.0.0.1:{listening['discord_port']}",
-            listening["smtp_port"],
-        )
+        self.url = f"http://127.0.0.1:{listening['discord_port']}"
+        self.smtp_port = listening["smtp_port"]
         return self
 
     def _collect(self) -> None:
