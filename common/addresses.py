@@ -51,8 +51,12 @@ def came_unencrypted(request: HttpRequest) -> bool:
 
 
 _FORWARDING = (
-    *("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP"),
-    *("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO"),
+    "HTTP_FORWARDED",
+    "HTTP_VIA",
+    "HTTP_X_REAL_IP",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
 )
 
 

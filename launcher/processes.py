@@ -130,27 +130,24 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
     # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on this
     # side.
     limits = (
-        *(
-            "--http=1",
-            "--no-ws",
-            f"--http1-header-read-timeout={HEADER_SECONDS * 1000}",
-        ),
+        "--http=1",
+        "--no-ws",
+        f"--http1-header-read-timeout={HEADER_SECONDS * 1000}",
         # Headers are kept in memory until they are complete.
-        *("--http1-buffer-size=65536", f"--backpressure={MOST_CONNECTIONS}"),
+        "--http1-buffer-size=65536",
+        f"--backpressure={MOST_CONNECTIONS}",
     )
     options = ("--workers=1", "--workers-kill-timeout=2", "--log-level=warning")
     is_desk = serve == "dashboard"
     return Process(
         name=name,
         command=(
-            *(
-                str(PYTHON),
-                "-m",
-                "granian",
-                "--interface=asginl",
-                "--host=127.0.0.1",
-                f"--port={port}",
-            ),
+            str(PYTHON),
+            "-m",
+            "granian",
+            "--interface=asginl",
+            "--host=127.0.0.1",
+            f"--port={port}",
             *(*limits, *options, "dashboard.asgi:application"),
         ),
         # The parser keeps a place for the people who look at pages.

@@ -82,8 +82,13 @@ def tokens_by_folder() -> "Counter[str]":
         check=False,
     )
     not_code = {
-        *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
-        *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER),
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENCODING,
+        tokenize.ENDMARKER,
     }
     counted: Counter[str] = Counter()
     for name in listed.stdout.splitlines():

@@ -151,7 +151,9 @@ def _is_border(value: str, most: float = 40) -> bool:
 _LINE_STYLES = frozenset(
     (
         *"none hidden solid dotted dashed double groove ridge inset outset thin medium thick".split(),
-        *("currentcolor", "windowtext", "initial"),
+        "currentcolor",
+        "windowtext",
+        "initial",
     )
 )
 _LINES = frozenset(

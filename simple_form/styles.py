@@ -40,15 +40,13 @@ _FONTS = frozenset(
     (
         *"arial helvetica verdana tahoma georgia calibri cambria garamond roboto inter lato courier times".split(),
         *"palatino aptos consolas menlo monospace serif sans-serif system-ui -apple-system blinkmacsystemfont".split(),
-        *(
-            "helvetica neue",
-            "times new roman",
-            "trebuchet ms",
-            "courier new",
-            "segoe ui",
-            "open sans",
-            "lucida grande",
-        ),
+        "helvetica neue",
+        "times new roman",
+        "trebuchet ms",
+        "courier new",
+        "segoe ui",
+        "open sans",
+        "lucida grande",
     )
 )
 _CHOICES = {

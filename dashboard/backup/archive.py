@@ -85,7 +85,8 @@ class CountedFile:
 
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
-        self.size, self.digest = 0, hashlib.sha256()
+        self.size = 0
+        self.digest = hashlib.sha256()
 
     def write(self, data: bytes) -> int:
         self.size += len(data)

@@ -26,8 +26,12 @@ from rendering import named
 # was leaving before, and a hint would only delay it.
 _QUIET = ("message.served", "message.opened", "decision.calling")
 _CHANGING = (
-    *("message.", "decision.", "approval.", "verdict.taken_back"),
-    *("webhook.unconfirmed", "webhook.refuted"),
+    "message.",
+    "decision.",
+    "approval.",
+    "verdict.taken_back",
+    "webhook.unconfirmed",
+    "webhook.refuted",
 )
 # Actions that change every page: the kill-switch banner, and the line on how complete
 # the queue is.
@@ -83,7 +87,8 @@ def _send(
     if isinstance(known, Decision) and (
         action == "decision.recorded" or known.says_all
     ):
-        message, status = known.message, status_of(known.message, known)
+        message = known.message
+        status = status_of(known.message, known)
     elif is_new and isinstance(known, Message):
         # It was held just now, so it has no decision yet.
         message = known

@@ -49,7 +49,9 @@ def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
     link = format_html(
         _LINK,
         " done" if context["tab"] == "waiting" and row.is_over else "",
-        *(address, address, one.public_id),
+        address,
+        address,
+        one.public_id,
         "" if one.revision_id else " data-fetching",
         format_html(' aria-current="{}"', "true") if is_open else "",
         format_html(

@@ -206,7 +206,9 @@ def _mentions(errors: FormErrors, value: Any, path: Path) -> None:
 
 
 _any_button = _fields(
-    *("type", "style", "label"),
+    "type",
+    "style",
+    "label",
     type=_one_of(BUTTON),
     style=_one_of(1, 2, 3, 4, LINK),
     label=_text(80),
@@ -278,7 +280,9 @@ def _refused(errors: FormErrors, value: Any, path: Path) -> None:
 
 
 _input = _fields(
-    *("type", "style", "custom_id"),
+    "type",
+    "style",
+    "custom_id",
     type=_one_of(TEXT_INPUT),
     style=_one_of(1, 2),
     custom_id=_text(100),
@@ -288,14 +292,18 @@ _input = _fields(
     label=_refused,
 )
 _labelled = _fields(
-    *("type", "label", "component"),
+    "type",
+    "label",
+    "component",
     type=_one_of(LABEL),
     label=_text(45),
     description=_text(100),
     component=_input,
 )
 _form = _fields(
-    *("title", "custom_id", "components"),
+    "title",
+    "custom_id",
+    "components",
     title=_text(45),
     custom_id=_text(100),
     components=_list(5, _labelled, least=1),
@@ -320,7 +328,9 @@ def _command_name(errors: FormErrors, value: Any, path: Path) -> None:
 
 def _options(errors: FormErrors, value: Any, path: Path) -> None:
     option = _fields(
-        *("type", "name", "description"),
+        "type",
+        "name",
+        "description",
         type=_one_of(STRING),
         name=_command_name,
         description=_text(100),
@@ -335,7 +345,8 @@ def _options(errors: FormErrors, value: Any, path: Path) -> None:
 
 
 _command = _fields(
-    *("name", "description"),
+    "name",
+    "description",
     type=_one_of(CHAT_INPUT),
     name=_command_name,
     description=_text(100),
