@@ -61,27 +61,27 @@ TEMPLATES = _settings.BASE_DIR / "templates"
 # Addresses that answer a look with no page: parts of a page, files, data, and
 # redirects.
 NO_PAGE = {
-    *(
-        "home-waiting",
-        "pulse",
-        "stop-banner",
-        "message-files",
-        "beside",
-        "unread-parts",
-        "decided",
-        "message-view",
-    ),
-    *("message-pictures", "message-people"),
-    *(
-        "file-page",
-        "file-download",
-        "verifier",
-        "export-file",
-        "webhook-bodies",
-        "loosen-mailbox",
-    ),
+    "home-waiting",
+    "pulse",
+    "stop-banner",
+    "message-files",
+    "beside",
+    "unread-parts",
+    "decided",
+    "message-view",
+    "message-pictures",
+    "message-people",
+    "file-page",
+    "file-download",
+    "verifier",
+    "export-file",
+    "webhook-bodies",
+    "loosen-mailbox",
     # They redirect where the rows of the walk give nothing to show: see of_messages.
-    *("approve", "bulk", "bulk-done", "by-upstream-id"),
+    "approve",
+    "bulk",
+    "bulk-done",
+    "by-upstream-id",
 }
 # The frame holds what a stranger wrote, in their colours: of ours are its language, its
 # title and its width.

@@ -133,47 +133,37 @@ def test_configured_servers_are_used_and_the_owner_falls_back_to_the_application
 
 
 BAD = [
-    *(
-        ("PUBLIC_URL", "https://desk.example.com/desk"),
-        ("PUBLIC_URL", "https://desk.example.com?x"),
-    ),
-    *(
-        ("PUBLIC_URL", "desk.example.com"),
-        ("PUBLIC_URL", "https://"),
-        ("PUBLIC_URL", "http://desk:99999"),
-    ),
-    *(
-        ("LIVE_URL", "live"),
-        ("LIVE_URL", "//evil.example/live"),
-        ("ALLOWED_HOSTS", "one.example two.example"),
-    ),
-    *(("OUTGOING_ALLOW", "10.0.0.1"), ("OUTGOING_ALLOW", "http://10.0.0.1/hook")),
-    *(("TRUSTED_PROXIES", "proxy.example.com"), ("TRUSTED_PROXIES", "10.0.0.0/8")),
-    *(
-        ("PORT", "eighty"),
-        ("PORT", "-1"),
-        ("LIVE_PORT", "65536"),
-        ("SMTP_PORT", "²"),
-        ("INBOUND_PORT", "8025"),
-    ),
-    *(
-        ("INBOUND_HOST", "mail.example.com"),
-        ("GATEWAY_PORT", "8000"),
-        ("DEMO", "yes"),
-        ("SERVE", "all"),
-    ),
-    *(
-        ("DATABASE_URL", "mysql://app:hunter2@db/desk"),
-        ("DATABASE_URL_FILE", "/nonexistent"),
-    ),
-    *(
-        ("DATABASE_OWNER_URL", "postgresql://owner@db/desk"),
-        ("REDIS_URL", "localhost:6379"),
-    ),
-    *(("EMAIL_URL", "mail.example.com"), ("MULTIMAIL_API_URL", "ftp://api")),
+    ("PUBLIC_URL", "https://desk.example.com/desk"),
+    ("PUBLIC_URL", "https://desk.example.com?x"),
+    ("PUBLIC_URL", "desk.example.com"),
+    ("PUBLIC_URL", "https://"),
+    ("PUBLIC_URL", "http://desk:99999"),
+    ("LIVE_URL", "live"),
+    ("LIVE_URL", "//evil.example/live"),
+    ("ALLOWED_HOSTS", "one.example two.example"),
+    ("OUTGOING_ALLOW", "10.0.0.1"),
+    ("OUTGOING_ALLOW", "http://10.0.0.1/hook"),
+    ("TRUSTED_PROXIES", "proxy.example.com"),
+    ("TRUSTED_PROXIES", "10.0.0.0/8"),
+    ("PORT", "eighty"),
+    ("PORT", "-1"),
+    ("LIVE_PORT", "65536"),
+    ("SMTP_PORT", "²"),
+    ("INBOUND_PORT", "8025"),
+    ("INBOUND_HOST", "mail.example.com"),
+    ("GATEWAY_PORT", "8000"),
+    ("DEMO", "yes"),
+    ("SERVE", "all"),
+    ("DATABASE_URL", "mysql://app:hunter2@db/desk"),
+    ("DATABASE_URL_FILE", "/nonexistent"),
+    ("DATABASE_OWNER_URL", "postgresql://owner@db/desk"),
+    ("REDIS_URL", "localhost:6379"),
+    ("EMAIL_URL", "mail.example.com"),
+    ("MULTIMAIL_API_URL", "ftp://api"),
     # The demo needs both products.
     ("DEMO", "1", {"SERVE": "gateway"}),
-    *(("OIDC_CLIENT_ID", "", PROVIDER), ("OIDC_CLIENT_SECRET", "", PROVIDER)),
+    ("OIDC_CLIENT_ID", "", PROVIDER),
+    ("OIDC_CLIENT_SECRET", "", PROVIDER),
     ("OIDC_ISSUER", f"https://login.example.com/{'a' * 200}", PROVIDER),
 ]
 
@@ -209,7 +199,9 @@ def test_every_variable_of_ours_is_known_as_such() -> None:
         {"DATABASE_URL": "postgresql:///desk", "REDIS_URL": "redis://redis"}
     ).variables
     assert computed.keys() - environment.PRODUCT_VARIABLES == {
-        *("DJANGO_SETTINGS_MODULE", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_"),
+        "DJANGO_SETTINGS_MODULE",
+        "MALLOC_ARENA_MAX",
+        "MALLOC_MMAP_THRESHOLD_",
     }
 
 

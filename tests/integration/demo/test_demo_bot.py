@@ -52,7 +52,8 @@ def test_bot_posts_edits_and_deletes_its_own_message_with_buttons(
 def test_wrong_token_channel_message_and_application_are_refused(demo: Demo) -> None:
     commands = f"/applications/{APP_ID}/commands"
     for method, path, token, status, code in (
-        *(("POST", MESSAGES, "wrong", 401, 0), ("PUT", commands, "wrong", 401, 0)),
+        ("POST", MESSAGES, "wrong", 401, 0),
+        ("PUT", commands, "wrong", 401, 0),
         ("POST", "/channels/4711/messages", None, 404, 10003),
         ("PATCH", f"{MESSAGES}/4711", None, 404, 10008),
         ("PUT", "/applications/4711/commands", None, 404, 10002),
@@ -78,15 +79,11 @@ def test_wrong_token_channel_message_and_application_are_refused(demo: Demo) -> 
 def test_components_discord_would_refuse_are_named_in_the_tree() -> None:
     within = "components.0.components.0"
     for components, path in (
-        *(
-            ({}, "components"),
-            (row() * 6, "components"),
-            ([{"type": 2}], "components.0.type"),
-        ),
-        *(
-            (row(), "components.0.components"),
-            (row(*[LINK] * 6), "components.0.components"),
-        ),
+        ({}, "components"),
+        (row() * 6, "components"),
+        ([{"type": 2}], "components.0.type"),
+        (row(), "components.0.components"),
+        (row(*[LINK] * 6), "components.0.components"),
         (row({**BUTTON, "style": 9}), f"{within}.style"),
         (row({**BUTTON, "label": "x" * 81}), f"{within}.label"),
         (row({**BUTTON, "custom_id": "x" * 101}), f"{within}.custom_id"),
@@ -125,15 +122,11 @@ def test_commands_replace_each_other_and_survive_a_restart(own_demo: Demo) -> No
 
 def test_commands_discord_would_refuse_are_named_in_the_tree() -> None:
     for commands, path in (
-        *(
-            ({"name": "x"}, "_errors"),
-            ([{**COMMAND, "name": "Pending"}], "0.name"),
-            ([COMMAND, COMMAND], "1.name"),
-        ),
-        *(
-            ([{**COMMAND, "name": "two words"}], "0.name"),
-            ([{**COMMAND, "description": ""}], "0.description"),
-        ),
+        ({"name": "x"}, "_errors"),
+        ([{**COMMAND, "name": "Pending"}], "0.name"),
+        ([COMMAND, COMMAND], "1.name"),
+        ([{**COMMAND, "name": "two words"}], "0.name"),
+        ([{**COMMAND, "description": ""}], "0.description"),
         (
             [{**COMMAND, "options": [{**OPTION, "required": False}, OPTION]}],
             "0.options",

@@ -187,7 +187,9 @@ def test_late_or_invalid_response_fails(
     message = card(standin)
     old_form = {**FORM, "components": [{"type": 1, "components": [FIELD]}]}
     for status, answer in (
-        *((401, {"type": 4, "data": {"content": "x"}}), (200, []), (200, {"type": 99})),
+        (401, {"type": 4, "data": {"content": "x"}}),
+        (200, []),
+        (200, {"type": 99}),
         *(
             (200, {"type": 4, "data": {"content": content}})
             for content in ("", "x" * 2001)

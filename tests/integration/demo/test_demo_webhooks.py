@@ -84,17 +84,13 @@ def test_body_discord_would_refuse_is_refused_with_its_code_and_path(
     headers = {"Content-Type": "application/json"}
     too_long = b'{"embeds": [{"title": "%s"}]}' % (b"x" * 257)
     for body, code in (
-        *(
-            (b"{", 50109),
-            (b"[]", 50109),
-            (b'{"content": "\\ud800"}', 50109),
-            (b"{}", 50006),
-        ),
-        *(
-            (b'{"embeds": [{"color": 1}]}', 50006),
-            (b'{"content": "%s"}' % (b"x" * 2001), 50035),
-            (too_long, 50035),
-        ),
+        (b"{", 50109),
+        (b"[]", 50109),
+        (b'{"content": "\\ud800"}', 50109),
+        (b"{}", 50006),
+        (b'{"embeds": [{"color": 1}]}', 50006),
+        (b'{"content": "%s"}' % (b"x" * 2001), 50035),
+        (too_long, 50035),
     ):
         webhook = demo.new_webhook()
         answer = requests.post(
