@@ -10,12 +10,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.looking import (
-    SCHEMES,
     everywhere,
     lost_focus,
     open_up,
     settled,
-    show,
     too_wide,
     violations,
 )
@@ -83,32 +81,6 @@ def test_axe_finds_nothing_on_paper(open_page, signed_in, address):
         settled(page, address({**PAGES, **MORE}[name]))
         found[name] = violations(page)
     assert found == {"message held": [], "trace": []}
-
-
-def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(
-    open_page, signed_in, address
-):
-    page = open_page(storage_state=signed_in)
-    page.watch.expected += [*ERRORS, "403"]
-    sizes = [{"width": 1440, "height": 640}, {"width": 320, "height": 640}]
-    for status, path in ERRORS.items():
-        settled(page, address(path))
-        for size in sizes:
-            page.set_viewport_size(size)
-            assert page.locator(".code").inner_text() == status
-            assert too_wide(page) == []
-            expect(page.get_by_role("link", name="Go to the queue")).to_be_in_viewport()
-    # A form whose CSRF token is outdated, as after signing in again in another tab.
-    with page.expect_navigation():
-        page.evaluate(
-            "document.body.append(Object.assign(document.createElement('form'), {method: 'post', id: 'f'})); f.submit()"
-        )
-    expect(page.get_by_role("heading", level=1)).to_have_text("This form has expired")
-    for size, scheme in zip(sizes, SCHEMES, strict=True):
-        page.set_viewport_size(size)
-        show(page, scheme)
-        assert too_wide(page) == [], scheme
-        assert violations(page) == [], scheme
 
 
 def test_zoomed_message_can_be_read_and_decided(visit):

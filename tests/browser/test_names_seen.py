@@ -1,6 +1,4 @@
-"""What pages are called: by the message, by what was found, by what is folded, and by
-the act that waits.
-"""
+"""What pages are called: by the message that is read, as soon as it is."""
 
 import re
 import uuid
@@ -8,7 +6,6 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import too_wide
 from tests.desk import some_words
 
 pytestmark = pytest.mark.slow
@@ -19,9 +16,7 @@ def first_heading(page):
 
 
 @pytest.mark.usefixtures("ana")
-def test_pages_are_called_by_the_message_and_history_and_audit_are_searched(
-    desk, open_as, product, ana
-):
+def test_pages_are_called_by_the_message(desk, open_as, product, ana):
     word = uuid.uuid4().hex[:8]
     rows = [
         product.hold(
@@ -47,42 +42,7 @@ def test_pages_are_called_by_the_message_and_history_and_audit_are_searched(
     desk.keyboard.press("a")
     expect(desk).to_have_title(re.compile(rf"Names {word} 2 · Countersign$"))
     expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
-    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    product.wait_for(
-        lambda: ana.find(rows[0]["upstream_id"], "done"),
-        timeout=60,
-        what="the message among the done",
-    )
-    # The history has the search, the filters and the dates of the queue.
-    desk.goto(product.known["DASHBOARD_URL"] + "/history/")
-    desk.keyboard.press("/")
-    desk.keyboard.type(f"{word} on:today")
-    desk.keyboard.press("Enter")
-    expect(desk.locator("#history .past")).to_have_count(1)
-    expect(desk.locator("#history .past")).to_contain_text(f"Names {word} 1")
-    desk.get_by_text("Filters", exact=False).first.click()
-    expect(desk.get_by_role("textbox", name="Since")).to_have_value("today")
-    for width in (1440, 320):
-        desk.set_viewport_size({"width": width, "height": 900})
-        assert too_wide(desk) == []
-    desk.set_viewport_size({"width": 1440, "height": 900})
-    desk.get_by_role("textbox", name="Since").fill("2020-01-01")
-    desk.get_by_role("textbox", name="Until").fill("2020-01-02")
-    desk.get_by_role("button", name="Show").click()
-    expect(desk.get_by_text("No matches")).to_be_visible()
-    # The audit shows what people did; one control shows the rest, and the address keeps
-    # it.
     auditor = open_as("AUDITOR")
-    auditor.goto(f"{product.known['DASHBOARD_URL']}/audit/?q={word}")
-    lines = auditor.locator("#ledger .lines")
-    expect(lines).to_contain_text("approved")
-    expect(lines).not_to_contain_text("fetched the content")
-    auditor.get_by_role(
-        "link", name=re.compile(r"Show technical entries \(\d+\)")
-    ).click()
-    auditor.wait_for_url("**technical=1")
-    expect(lines).to_contain_text("fetched the content")
-    expect(auditor.get_by_role("link", name="Hide technical entries")).to_be_visible()
     auditor.goto(f"{product.known['DASHBOARD_URL']}/audit/trace/{rows[0]['id']}/")
     expect(first_heading(auditor)).to_have_text(f"Names {word} 1")
     expect(auditor).to_have_title(re.compile(rf"Names {word} 1 · Audit trail"))

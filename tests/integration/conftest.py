@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 from django.db import transaction
+from django.db.models.functions import Now
 
 from alerts import tasks
 from alerts.deliveries.planning import CARD_ACTIONS, plan_waiting
@@ -14,7 +15,8 @@ from approvals.standing import record
 from audit.recording import recorded
 from common import redis
 from dashboard.celery import app
-from mirror.models import Mailbox
+from dashboard.models import Tick
+from mirror.models import Connection, Mailbox
 from mirror.sync import reads
 from tests import alerting
 from tests.factories import make_message, make_person
@@ -96,6 +98,18 @@ def keeper(mailbox):
 def second(db):
     """Another admin of everything."""
     return make_person("sam@yourteam.example", "Sam Second", "admin")
+
+
+@pytest.fixture
+def working(connection):
+    """A healthy desk: its connection was just read, and its workers have been at work
+    for a while.
+    """
+    Connection.objects.update(complete_as_of=Now(), created_at=Now())
+    for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
+        Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
+        Tick.objects.create(job=job, period=2)
+    return connection
 
 
 @pytest.fixture

@@ -37,19 +37,10 @@ from tests.factories import (
 )
 from tests.integration.deciding import expires, make_decision
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("working")]
 
 # Longer ago than anything that resolves itself may take.
 LATE = Now() - timedelta(minutes=5)
-
-
-@pytest.fixture(autouse=True)
-def _healthy_desk(connection):
-    """A healthy desk: its connection was just read, and its workers were just seen."""
-    Connection.objects.update(complete_as_of=Now(), created_at=Now())
-    for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
-        Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
-        Tick.objects.create(job=job, period=2)
 
 
 @pytest.fixture

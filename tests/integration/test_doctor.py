@@ -42,16 +42,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def healthy_connection(connection):
-    """A healthy desk."""
-    Connection.objects.update(complete_as_of=Now())
-    for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
-        Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
-        Tick.objects.create(job=job, period=2)
-    return connection
-
-
-@pytest.fixture
 def run_doctor(capsys):
     """Return a function that runs the doctor and returns its exit status and output."""
 
@@ -70,7 +60,7 @@ decided = partial(make_decision, changed_at=Now() - timedelta(minutes=5))
 
 
 def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(
-    run_doctor, healthy_connection
+    run_doctor, working
 ):
     status, output = run_doctor()
     assert status == 0
@@ -92,9 +82,9 @@ def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(
 
 
 def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
-    run_doctor, healthy_connection, reviewer, admin
+    run_doctor, working, reviewer, admin
 ):
-    message = make_message(healthy_connection, subject="Invoice 2207")
+    message = make_message(working, subject="Invoice 2207")
     decided(
         message,
         reviewer,
@@ -102,7 +92,7 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
         explanation="MultiMail did not answer in time.",
     )
     # Control characters in a subject do not reach the terminal.
-    overdue = make_message(healthy_connection, subject="\x1b[2J\x07gone\u202e")
+    overdue = make_message(working, subject="\x1b[2J\x07gone\u202e")
     change_row(overdue, expires_at=Now() - timedelta(minutes=5))
     pull(actor=actor_of(admin), reason="A flood of refunds")
     Connection.objects.update(paused_at=Now(), paused_because="The key was refused.")
@@ -130,11 +120,9 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(
         assert hidden not in output
 
 
-def test_doctor_reports_items_with_one_cause_once(
-    run_doctor, healthy_connection, reviewer
-):
+def test_doctor_reports_items_with_one_cause_once(run_doctor, working, reviewer):
     for _ in range(3):
-        made = make_message(healthy_connection)
+        made = make_message(working)
         decided(
             made,
             reviewer,
@@ -151,23 +139,19 @@ def test_doctor_reports_items_with_one_cause_once(
 
 
 def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
-    run_doctor, healthy_connection, reviewer, settings, tmp_path
+    run_doctor, working, reviewer, settings, tmp_path
 ):
     """Everything is late at the start, because the desk had been off for an hour."""
     long_ago = Now() - timedelta(hours=1)
+    decided(make_message(working), reviewer, state="recorded", due_at=long_ago)
     decided(
-        make_message(healthy_connection), reviewer, state="recorded", due_at=long_ago
-    )
-    decided(
-        make_message(healthy_connection),
+        make_message(working),
         reviewer,
         state="unknown",
         changed_at=long_ago,
     )
-    Message.objects.filter(pk=make_message(healthy_connection).pk).update(
-        expires_at=long_ago
-    )
-    make_message(healthy_connection, hydrated=False)
+    Message.objects.filter(pk=make_message(working).pk).update(expires_at=long_ago)
+    make_message(working, hydrated=False)
     Message.objects.update(held_at=long_ago)
     Connection.objects.update(complete_as_of=long_ago, failing_since=long_ago)
     assert run_doctor()[0] == 2
@@ -211,7 +195,7 @@ FOUNDATIONS = [
 
 
 def test_doctor_says_when_everybody_behind_a_proxy_is_one_address(
-    healthy_connection, settings, run_doctor
+    working, settings, run_doctor
 ):
     for is_behind, proxies in ((False, []), (True, []), (True, ["10.0.0.5"])):
         settings.IS_BEHIND_PROXY = is_behind
@@ -241,17 +225,17 @@ def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
 
 
 def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
-    run_doctor, healthy_connection, reviewer, settings, tmp_path
+    run_doctor, working, reviewer, settings, tmp_path
 ):
     # As ./run manage leaves it while its command runs and no run holds the folder.
     settings.DATA_DIR = tmp_path
     decided(
-        make_message(healthy_connection, subject="Invoice 2207"),
+        make_message(working, subject="Invoice 2207"),
         reviewer,
         state="unknown",
     )
     decided(
-        make_message(healthy_connection),
+        make_message(working),
         reviewer,
         state="recorded",
         due_at=Now() - timedelta(minutes=5),
@@ -352,10 +336,8 @@ def test_no_driver_error_makes_the_doctor_print_a_password():
     )
 
 
-def test_metrics_report_ages_and_counts_in_prometheus_format(
-    client, healthy_connection, reviewer
-):
-    message = make_message(healthy_connection)
+def test_metrics_report_ages_and_counts_in_prometheus_format(client, working, reviewer):
+    message = make_message(working)
     change_row(message, held_at=Now() - timedelta(seconds=90))
     make_connection("never")
     Connection.objects.filter(slug="main").update(
@@ -387,11 +369,11 @@ def test_metrics_report_ages_and_counts_in_prometheus_format(
 
 
 def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
-    client, run_doctor, healthy_connection, monkeypatch
+    client, run_doctor, working, monkeypatch
 ):
     before = unsigned.unsigned_total()
     answer = client.post(
-        f"/webhooks/multimail/{healthy_connection.webhook_id}/",
+        f"/webhooks/multimail/{working.webhook_id}/",
         b"{}",
         content_type="application/json",
     )
@@ -411,7 +393,7 @@ def test_forged_webhooks_of_a_day_are_counted_in_doctor_and_metrics(
             unsigned, "time", SimpleNamespace(time=lambda at=now + hours * 3600: at)
         )
         tasks.count_unsigned()
-        healthy_connection.refresh_from_db()
-        assert healthy_connection.unsigned_count == number
-        assert (healthy_connection.unsigned_since is not None) == (number > 0)
+        working.refresh_from_db()
+        assert working.unsigned_count == number
+        assert (working.unsigned_since is not None) == (number > 0)
     assert run_doctor()[0] == 0

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.db.models.functions import Now
 
 from approvals.decisions.forms import VerdictForm
 from approvals.models import Decision
@@ -77,6 +78,33 @@ def test_approving_leads_on_without_scripts_and_is_undone_until_it_has_left(
     assert (
         desk.post(f"/queue/{message.public_id}/undo/", headers=HTMX).status_code == 409
     )
+
+
+EMPTY = {
+    "/queue/?tab=mine": "Nothing in Mine",
+    "/queue/?tab=leaving": "Nothing is being sent",
+    "/queue/?tab=unknown": "Nothing is unconfirmed",
+    "/queue/?tab=failed": "Nothing has failed",
+    "/queue/?tab=done": "No decided messages yet",
+    "/queue/": "No messages waiting",
+    "/history/": "No decided messages yet",
+    "/audit/": "No entries yet",
+    "/attention/": "Nothing needs attention",
+}
+
+
+@pytest.mark.slow
+def test_empty_desk_of_a_newcomer_says_so_and_what_to_do_next(
+    signed_in, working, message
+):
+    other = make_connection("other", complete_as_of=Now(), read_at=Now())
+    newcomer = signed_in(
+        make_person("nia@yourteam.example", "Nia", "reviewer", connection=other)
+    )
+    for path, words in EMPTY.items():
+        _, found, advice = newcomer.get(path).text.partition(words)
+        assert found, path
+        assert "href=" in advice.partition("</div>")[0], path
 
 
 def test_form_without_a_proper_fingerprint_or_a_reason_is_refused():

@@ -12,17 +12,8 @@ from mirror.models import Connection, Message
 from policy.kill_switch import pull, release
 from tests.factories import make_message
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("working")]
 LONG_AGO = Now() - timedelta(minutes=2)
-
-
-@pytest.fixture(autouse=True)
-def working(connection):
-    """Workers that have been at work for a while."""
-    Connection.objects.update(complete_as_of=Now())
-    for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
-        Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
-        Tick.objects.create(job=job, period=2)
 
 
 def ready(client):
